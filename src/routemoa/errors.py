@@ -1,0 +1,101 @@
+"""Everything that can go wrong, as one small tree.
+
+RouteMoAError
+├── ConfigError            a pool file or setting is wrong: names the file, the key and the fix
+├── QueryError             the request itself is wrong (empty, not supported by a mixture)
+├── MissingExtra           an optional dependency is absent: names the extra to install
+├── NoModelLeft            every model that could answer failed: says why each did
+└── ModelError             one call to one model failed (recorded in the trace, fatal only when nobody is left)
+    ├── Unreachable        no connection, or it was lost before anything came
+    ├── TimedOut           no answer within the attempt's or the call's time
+    ├── Refused            the endpoint said no: an HTTP status of 400 or above
+    └── Garbled            the endpoint answered, but not in the protocol: cut stream, invalid JSON
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from routemoa.types import Failure
+
+__all__ = [
+    "ConfigError",
+    "Garbled",
+    "MissingExtra",
+    "ModelError",
+    "NoModelLeft",
+    "QueryError",
+    "Refused",
+    "RouteMoAError",
+    "TimedOut",
+    "Unreachable",
+]
+
+
+class RouteMoAError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigError(RouteMoAError):
+    """A setting is wrong. The message is one line: where, what, and how to mend it."""
+
+
+class QueryError(RouteMoAError):
+    """The query cannot be answered as asked. `param` names the offending field where there is one."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class MissingExtra(RouteMoAError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} is not installed: run  pip install 'routemoa[{extra}]'")
+        self.extra = extra
+
+
+class ModelError(RouteMoAError):
+    """One call to one model failed.
+
+    `produced` is true when the model had begun to answer, so that tokens may have been billed.
+    """
+
+    def __init__(self, model: str, reason: str, *, produced: bool = False) -> None:
+        super().__init__(f"{model}: {reason}")
+        self.model = model
+        self.reason = reason
+        self.produced = produced
+
+
+class Unreachable(ModelError):
+    """No connection to the endpoint, or it was lost before anything came."""
+
+
+class TimedOut(ModelError):
+    """No answer within the time given to it."""
+
+
+class Refused(ModelError):
+    """The endpoint answered with an HTTP error `status`; `retry_after` is in seconds where it was given."""
+
+    def __init__(self, model: str, reason: str, *, status: int, retry_after: float | None = None) -> None:
+        super().__init__(model, reason)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Garbled(ModelError):
+    """The endpoint broke the protocol: a stream cut short, a body that is no JSON, a reply without choices."""
+
+
+class NoModelLeft(RouteMoAError):
+    """Every model that could answer has failed; `failures` holds each with its reason."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        super().__init__("no model could answer: " + "; ".join(f"{f.model}: {f.reason}" for f in failures))
+        self.failures = tuple(failures)

@@ -1,0 +1,189 @@
+"""The pool: which models there are, where they live, what they cost, and how they are mixed. One TOML file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from routemoa.errors import ConfigError
+from routemoa.types import ModelSpec
+
+__all__ = ["Mixture", "Pool"]
+
+S = TypeVar("S", bound=msgspec.Struct)
+Fusion = Literal["published-small", "published-large"]
+
+
+class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the models are mixed: the `[mixture]` table. Constants: arXiv 2601.18130, small and large pool.
+
+    `margin` and `stop_above` left out mean what was published for the chosen fusion: 0.2 and 0.805 for the small
+    pool, no margin and 0.76 for the large one.
+    """
+
+    layers: int = 3
+    top_k: int = 3
+    margin: float | None = None
+    stop_above: float | None = None
+    self_assessment: Literal["spoken", "logprob"] = "spoken"
+    aggregator: str = "best"
+    fusion: Fusion = "published-small"
+
+    @property
+    def width(self) -> float:
+        """How far behind the best a model may be and still be called, in [0, 1]."""
+        if self.margin is not None:
+            return self.margin
+        return 0.2 if self.fusion == "published-small" else 1.0
+
+    @property
+    def threshold(self) -> float:
+        """The posterior above which no further layer runs."""
+        if self.stop_above is not None:
+            return self.stop_above
+        return 0.805 if self.fusion == "published-small" else 0.76
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The models in the file's order, and how they are mixed. Iterating gives the models."""
+
+    models: tuple[ModelSpec, ...]
+    mixture: Mixture = field(default_factory=Mixture)
+    source: str = "pool"  # the file it came from, for error messages
+    directory: Path = field(default_factory=Path.cwd)  # relative GGUF paths start here
+
+    def __iter__(self) -> Iterator[ModelSpec]:
+        return iter(self.models)
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __contains__(self, name: object) -> bool:
+        return any(m.name == name for m in self.models)
+
+    def __getitem__(self, name: str) -> ModelSpec:
+        for m in self.models:
+            if m.name == name:
+                return m
+        raise KeyError(name)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str], env: Mapping[str, str] = os.environ) -> Pool:
+        """Read and check a pool file; the keys it names must be set in `env`.
+
+        Raises:
+            ConfigError: one line naming file, key and fix.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as e:
+            why = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
+            raise ConfigError(f"{path}: cannot be read: {why}; name a pool file with --pool or ROUTEMOA_POOL") from e
+        return parse(text, str(path), Path(path).absolute().parent, env)
+
+    @classmethod
+    def embedded(cls) -> Pool:
+        """The pool that needs no key and no server: three small models in the embedded runtime."""
+        text = resources.files("routemoa").joinpath("embedded.toml").read_text(encoding="utf-8")
+        return parse(text, "the embedded pool", Path.cwd(), {})
+
+    @classmethod
+    def default(cls, path: str | None = None, env: Mapping[str, str] = os.environ) -> Pool:
+        """`path`, else the file that ROUTEMOA_POOL names, else the embedded pool."""
+        chosen = path or env.get("ROUTEMOA_POOL")
+        return cls.from_toml(chosen, env) if chosen else cls.embedded()
+
+
+def parse(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Pool:
+    """A pool from the text of its file. Raises ConfigError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
+    if unknown := [k for k in table if k not in ("model", "mixture")]:
+        raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {_suggest(unknown[0], ['model', 'mixture'])}")
+    entries = table.get("model")
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f'{source}: no model; add one with [[model]], name = "...", endpoint = "..."')
+    models: list[ModelSpec] = []
+    for number, entry in enumerate(entries, 1):
+        spec = _model(entry, f"{source}: [[model]] {number}", env)
+        if any(m.name == spec.name for m in models):
+            raise ConfigError(f"{source}: [[model]] {number}: name '{spec.name}' is taken already; names are unique")
+        models.append(spec)
+    mixture = _convert(table.get("mixture", {}), Mixture, f"{source}: [mixture]")
+    _check_mixture(mixture, models, f"{source}: [mixture]")
+    return Pool(tuple(models), mixture, source, directory)
+
+
+def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
+    if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+        where = f"{where} '{entry['name']}'"
+    spec = _convert(entry, ModelSpec, where)
+    if not spec.name.strip():
+        raise ConfigError(f"{where}: name is empty; give the model a name")
+    if spec.name == "routemoa":
+        raise ConfigError(f"{where}: name 'routemoa' is the mixture's own; choose another")
+    if not spec.local and not (urlsplit(spec.endpoint).scheme in ("http", "https") and urlsplit(spec.endpoint).netloc):
+        raise ConfigError(
+            f'{where}: endpoint \'{spec.endpoint}\' is neither "local" nor a URL; write e.g. "http://127.0.0.1:9001/v1"'
+        )
+    for key, low, high, unit in (
+        ("input_price", 0, None, "dollars per million tokens"),
+        ("output_price", 0, None, "dollars per million tokens"),
+        ("context", 1, None, "tokens"),
+        ("latency", 0, None, "seconds"),
+        ("prior", 0, 1, "a probability"),
+    ):
+        _check_range(f"{where}: {key}", getattr(spec, key), low, high, unit)
+    if spec.api_key_env is not None and not env.get(spec.api_key_env):
+        raise ConfigError(
+            f"{where}: api_key_env: environment variable {spec.api_key_env} is not set; export it, or remove the key"
+        )
+    return msgspec.structs.replace(spec, model=spec.model or spec.name)
+
+
+def _check_mixture(m: Mixture, models: list[ModelSpec], where: str) -> None:
+    _check_range(f"{where}: layers", m.layers, 1, None, "a number of layers")
+    _check_range(f"{where}: top_k", m.top_k, 1, None, "a number of models")
+    _check_range(f"{where}: margin", m.margin, 0, 1, "a difference of probabilities")
+    _check_range(f"{where}: stop_above", m.stop_above, 0, 1, "a probability")
+    names = ["best", *(s.name for s in models)]
+    if m.aggregator not in names:
+        raise ConfigError(f"{where}: aggregator '{m.aggregator}' is no model here; {_suggest(m.aggregator, names)}")
+
+
+def _check_range(where: str, value: float | None, low: float, high: float | None, unit: str) -> None:
+    if value is not None and not (low <= value <= (float("inf") if high is None else high)):
+        bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ConfigError(f"{where} = {value} is out of range; it is {unit}, {bounds}, or left out")
+
+
+def _convert(value: Any, type_: type[S], where: str) -> S:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: must be a table of key = value lines")
+    known = type_.__struct_fields__
+    if unknown := [k for k in value if k not in known]:
+        raise ConfigError(f"{where}: unknown key '{unknown[0]}'; {_suggest(unknown[0], known)}")
+    try:
+        return msgspec.convert(value, type_)
+    except msgspec.ValidationError as e:
+        message = str(e).replace("Object missing required field", "missing key").replace("`", "'")
+        key = message.rpartition(" - at '$.")[2].rstrip("'") if " - at '$." in message else ""
+        hint = message.partition(" - at ")[0]
+        raise ConfigError(f"{where}: {key + ': ' if key else ''}{hint}; see docs/configuration.md") from e
+
+
+def _suggest(wrong: str, known: Any) -> str:
+    close = get_close_matches(wrong, list(known), 1)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"

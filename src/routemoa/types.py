@@ -1,0 +1,430 @@
+"""The vocabulary: what goes into a mixture, what comes out, and the events between.
+
+Pure data, to and from JSON with `to_json` and `from_json`; a trace survives the round trip unchanged.
+Missing is None: an unknown price, an absent usage figure or an unreadable score is never 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+__all__ = [
+    "AggregatorFailed",
+    "AggregatorStarted",
+    "Answer",
+    "AnswerDelta",
+    "AnyEvent",
+    "Assessment",
+    "Client",
+    "Completion",
+    "Done",
+    "Event",
+    "Failure",
+    "Judged",
+    "Layer",
+    "Message",
+    "Method",
+    "ModelSpec",
+    "Proposal",
+    "ProposalDelta",
+    "ProposalFailed",
+    "ProposalFinished",
+    "ProposalStarted",
+    "Query",
+    "RankedModel",
+    "Ranking",
+    "Request",
+    "Scored",
+    "Scorer",
+    "Scores",
+    "Selected",
+    "Started",
+    "Stopped",
+    "Token",
+    "Trace",
+    "Usage",
+    "from_json",
+    "plus",
+    "to_json",
+    "to_plain",
+]
+
+T = TypeVar("T")
+
+Scores = dict[str, float | None]
+"""Model name -> estimated probability in [0, 1] of answering well; None where nobody knows."""
+
+
+class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One member of the pool, as its `[[model]]` table describes it (names are public, docs/configuration.md).
+
+    Prices are dollars per million tokens, `context` is in tokens, `latency` in seconds; None is unknown.
+    """
+
+    name: str
+    endpoint: str
+    model: str = ""  # the endpoint's own name for it; Pool fills in `name`
+    api_key_env: str | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+    context: int | None = None
+    latency: float | None = None
+    prior: float | None = None
+    system: str | None = None
+    parameters: dict[str, Any] = {}
+    structured: bool = False  # the endpoint honours `response_format` with a JSON schema
+
+    @property
+    def local(self) -> bool:
+        """Whether the embedded runtime serves it."""
+        return self.endpoint == "local"
+
+    def cost(self, usage: Usage) -> float | None:
+        """Dollars for `usage`, or None when a price or a token count that matters is unknown."""
+        parts = ((usage.prompt_tokens, self.input_price), (usage.completion_tokens, self.output_price))
+        total = 0.0
+        for tokens, price in parts:
+            if tokens is None or price is None:
+                return None
+            total += tokens * price / 1e6
+        return total
+
+
+class Message(Struct, frozen=True):
+    """One turn of a conversation; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+class Query(Struct, frozen=True):
+    """What is asked: a conversation and the sampling parameters the caller set."""
+
+    messages: tuple[Message, ...]
+    parameters: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, text: str, system: str | None = None) -> Query:
+        """A one-turn query."""
+        head = (Message("system", system),) if system else ()
+        return cls((*head, Message("user", text)))
+
+    @property
+    def text(self) -> str:
+        """What a scorer reads: the last user turn first, then the system text, then the earlier turns."""
+        last = max((i for i, m in enumerate(self.messages) if m.role == "user"), default=len(self.messages) - 1)
+        rest = [m for i, m in enumerate(self.messages) if i != last]
+        ordered = [m for m in rest if m.role == "system"] + [m for m in rest if m.role != "system"]
+        return "\n\n".join(m.content for m in (self.messages[last], *ordered)) if self.messages else ""
+
+
+class Usage(Struct, frozen=True):
+    """Tokens of a call as the endpoint counted them. Adds with `+`; a missing figure stays missing."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            plus(self.prompt_tokens, other.prompt_tokens), plus(self.completion_tokens, other.completion_tokens)
+        )
+
+
+N = TypeVar("N", int, float)
+
+
+def plus(a: N | None, b: N | None) -> N | None:
+    """Sum that is unknown when either part is."""
+    return None if a is None or b is None else a + b
+
+
+class Token(Struct, frozen=True):
+    """One produced token with its natural-log probability."""
+
+    text: str
+    logprob: float
+
+
+class Request(Struct, frozen=True):
+    """One call to one model: what its endpoint is asked, before the member's own settings are laid over it."""
+
+    messages: tuple[Message, ...]
+    parameters: dict[str, Any] = {}
+    logprobs: bool = False
+    schema: dict[str, Any] | None = None  # ask for one JSON object of this schema; only where spec.structured
+
+
+class Completion(Struct, frozen=True):
+    """What one call gave: text, tokens, and seconds until the first token and until the end."""
+
+    text: str
+    usage: Usage = Usage()
+    finish_reason: str | None = None
+    latency: float | None = None
+    first_token: float | None = None
+    tokens: tuple[Token, ...] | None = None  # only when logprobs were asked for and given
+
+
+class Proposal(Struct, frozen=True):
+    """One model's candidate answer, without its judgments. `cost` in dollars, `latency` in seconds."""
+
+    model: str
+    text: str
+    usage: Usage
+    latency: float | None
+    cost: float | None
+
+
+class Failure(Struct, frozen=True):
+    """A call that gave nothing usable. `usage` is zero where the endpoint refused, unknown where it was cut short."""
+
+    model: str
+    reason: str
+    kind: str  # the name of the error class
+    usage: Usage
+    latency: float | None
+    cost: float | None
+
+
+class Assessment(Struct, frozen=True):
+    """A judgment in [0, 1] of one answer; None where the judge's words could not be read."""
+
+    judge: str
+    subject: str
+    kind: Literal["self", "cross"]
+    value: float | None
+
+
+class RankedModel(Struct, frozen=True):
+    """A model's place: `performance` in [0, 1], `cost` in dollars per million output tokens, `latency` in seconds."""
+
+    model: str
+    performance: float
+    cost: float | None
+    latency: float | None
+    why: str
+
+
+Ranking = tuple[RankedModel, ...]
+
+
+class Layer(Struct, frozen=True):
+    """What happened in one layer. `selected` were called first; `ranking` is the new one, after the judgments."""
+
+    selected: tuple[str, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
+    scores: Scores = {}
+    ranking: Ranking = ()
+
+
+class Trace(Struct, frozen=True):
+    """Everything that led to an answer: the fold of a method's events. `cost` in dollars, `latency` in seconds."""
+
+    query: Query
+    method: str
+    prior: Scores = {}
+    ranking: Ranking = ()  # from the prior: who was to be called first, and why
+    layers: tuple[Layer, ...] = ()
+    stop_reason: str | None = None
+    aggregator: str | None = None
+    failures: tuple[Failure, ...] = ()  # of aggregators; a layer keeps its own
+    usage: Usage = Usage(0, 0)
+    calls: int = 0
+    cost: float | None = 0.0
+    latency: float | None = None
+    error: str | None = None
+
+
+class Answer(Struct, frozen=True):
+    """A text and how it came about."""
+
+    text: str
+    trace: Trace
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class Event(Struct, frozen=True, tag_field="event", tag=_snake):
+    """Base of what a method says while it works."""
+
+
+class Started(Event, frozen=True):
+    """A method takes up a query."""
+
+    query: Query
+    method: str
+
+
+class Scored(Event, frozen=True):
+    """The scorer's prediction for every model of the pool, and the ranking it gives."""
+
+    prior: Scores
+    ranking: Ranking
+
+
+class Selected(Event, frozen=True):
+    """The models a layer is going to call."""
+
+    layer: int
+    models: tuple[str, ...]
+
+
+class ProposalStarted(Event, frozen=True):
+    """A proposer has been called."""
+
+    layer: int
+    model: str
+
+
+class ProposalDelta(Event, frozen=True):
+    """A piece of a proposer's answer, never of its judgments."""
+
+    layer: int
+    model: str
+    text: str
+
+
+class ProposalFinished(Event, frozen=True):
+    """A proposer has answered."""
+
+    layer: int
+    proposal: Proposal
+
+
+class ProposalFailed(Event, frozen=True):
+    """A proposer has failed."""
+
+    layer: int
+    failure: Failure
+
+
+class Judged(Event, frozen=True):
+    """A layer's assessments, the posterior they give, and the new ranking."""
+
+    layer: int
+    assessments: tuple[Assessment, ...]
+    scores: Scores
+    ranking: Ranking
+
+
+class Stopped(Event, frozen=True):
+    """No further layer runs, and why."""
+
+    reason: str
+
+
+class AggregatorStarted(Event, frozen=True):
+    """A model begins to write the final answer."""
+
+    model: str
+
+
+class AggregatorFailed(Event, frozen=True):
+    """The aggregator failed: what it had written so far is void."""
+
+    failure: Failure
+
+
+class AnswerDelta(Event, frozen=True):
+    """A piece of the final answer."""
+
+    text: str
+
+
+class Done(Event, frozen=True):
+    """The answer is complete, `latency` seconds after the start; with the aggregator's share, if one was called."""
+
+    latency: float
+    usage: Usage | None = None  # of the aggregator's call
+    cost: float | None = None
+    finish_reason: str | None = None
+
+
+AnyEvent = (
+    Started
+    | Scored
+    | Selected
+    | ProposalStarted
+    | ProposalDelta
+    | ProposalFinished
+    | ProposalFailed
+    | Judged
+    | Stopped
+    | AggregatorStarted
+    | AggregatorFailed
+    | AnswerDelta
+    | Done
+)
+"""The union to decode into: `from_json(line, AnyEvent)`."""
+
+
+class Client(Protocol):
+    """Calls models. The one HTTP client is in `client`; scripted ones are in `testing`."""
+
+    def stream(self, model: ModelSpec, request: Request) -> AsyncIterator[str | Completion]:
+        """Yield pieces of text as they come, then exactly one Completion with the whole; raise ModelError.
+
+        Closing the iterator early (or cancelling the task) ends the call at the endpoint as well.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and processes."""
+        ...
+
+
+class Scorer(Protocol):
+    """Predicts, without calling any model, how likely each is to answer a query well."""
+
+    async def score(self, query: Query, pool: Sequence[ModelSpec]) -> Scores:
+        """The prior for every model of `pool`, keyed by name; None where it knows nothing."""
+        ...
+
+
+class Method(Protocol):
+    """Anything that answers a query: RouteMoA, one model alone, and every rival."""
+
+    @property
+    def name(self) -> str:
+        """What traces, tables and the API call it."""
+        ...
+
+    def stream(self, query: Query) -> AsyncIterator[Event]:
+        """Yield what happens, from Started to Done; raise RouteMoAError."""
+        ...
+
+    async def answer(self, query: Query) -> Answer:
+        """The fold of `stream`."""
+        ...
+
+
+def to_json(value: Any) -> bytes:
+    """Any type of this module as JSON."""
+    return msgspec.json.encode(value)
+
+
+def from_json(data: bytes | str, type_: type[T]) -> T:
+    """The inverse of `to_json`.
+
+    Raises:
+        msgspec.ValidationError: the data is not a `type_`.
+    """
+    return msgspec.json.decode(data, type=type_)
+
+
+def to_plain(value: Any) -> Mapping[str, Any]:
+    """As JSON objects of plain Python."""
+    plain: Mapping[str, Any] = msgspec.to_builtins(value)
+    return plain
