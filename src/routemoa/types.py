@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 __all__ = [
+    "Address",
     "AggregatorFailed",
     "AggregatorStarted",
     "Answer",
@@ -39,6 +40,7 @@ __all__ = [
     "RankedModel",
     "Ranking",
     "Request",
+    "Runtime",
     "Scored",
     "Scorer",
     "Scores",
@@ -382,6 +384,29 @@ class Client(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and processes."""
+        ...
+
+
+class Address(Struct, frozen=True):
+    """Where a model answers right now: base URL, the name it has there, and the key to show."""
+
+    url: str
+    model: str
+    key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Address({self.url!r}, {self.model!r}, key={'set' if self.key else None})"
+
+
+class Runtime(Protocol):
+    """Serves the members whose endpoint is "local"."""
+
+    async def address(self, model: ModelSpec) -> Address:
+        """Load the model if need be and say where it listens; raise ModelError when it cannot be had."""
+        ...
+
+    async def close(self) -> None:
+        """End every process and free the memory."""
         ...
 
 
