@@ -7,7 +7,7 @@ Missing is None: an unknown price, an absent usage figure or an unreadable score
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -40,6 +40,7 @@ __all__ = [
     "RankedModel",
     "Ranking",
     "Request",
+    "Reranked",
     "Runtime",
     "Scored",
     "Scorer",
@@ -216,7 +217,7 @@ Ranking = tuple[RankedModel, ...]
 
 
 class Layer(Struct, frozen=True):
-    """What happened in one layer. `selected` were called first; `ranking` is the new one, after the judgments."""
+    """What happened in one layer. `selected` were called first; `scores` and `ranking` come after the judgments."""
 
     selected: tuple[str, ...] = ()
     proposals: tuple[Proposal, ...] = ()
@@ -241,7 +242,6 @@ class Trace(Struct, frozen=True):
     calls: int = 0
     cost: float | None = 0.0
     latency: float | None = None
-    error: str | None = None
 
 
 class Answer(Struct, frozen=True):
@@ -313,10 +313,16 @@ class ProposalFailed(Event, frozen=True):
 
 
 class Judged(Event, frozen=True):
-    """A layer's assessments, the posterior they give, and the new ranking."""
+    """One judge's assessments in a layer, out of its reply."""
 
     layer: int
     assessments: tuple[Assessment, ...]
+
+
+class Reranked(Event, frozen=True):
+    """The posterior after a layer's judgments, and the new ranking."""
+
+    layer: int
     scores: Scores
     ranking: Ranking
 
@@ -363,6 +369,7 @@ AnyEvent = (
     | ProposalFinished
     | ProposalFailed
     | Judged
+    | Reranked
     | Stopped
     | AggregatorStarted
     | AggregatorFailed
@@ -375,7 +382,7 @@ AnyEvent = (
 class Client(Protocol):
     """Calls models. The one HTTP client is in `client`; scripted ones are in `testing`."""
 
-    def stream(self, model: ModelSpec, request: Request) -> AsyncIterator[str | Completion]:
+    def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
         """Yield pieces of text as they come, then exactly one Completion with the whole; raise ModelError.
 
         Closing the iterator early (or cancelling the task) ends the call at the endpoint as well.
@@ -426,7 +433,7 @@ class Method(Protocol):
         """What traces, tables and the API call it."""
         ...
 
-    def stream(self, query: Query) -> AsyncIterator[Event]:
+    def stream(self, query: Query) -> AsyncGenerator[Event, None]:
         """Yield what happens, from Started to Done; raise RouteMoAError."""
         ...
 

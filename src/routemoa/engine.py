@@ -1,0 +1,156 @@
+"""RouteMoA: the loop, readable as the method's steps (arXiv 2601.18130)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from time import perf_counter
+
+from routemoa import aggregator, layer
+from routemoa.connect import connect, run_sync
+from routemoa.errors import NoModelLeft
+from routemoa.judges import posterior, stretch
+from routemoa.pool import Pool
+from routemoa.ranking import rank, select, stop_reason
+from routemoa.scorer import ConstantScorer
+from routemoa.trace import Fold, collect
+from routemoa.types import (
+    Answer,
+    Client,
+    Event,
+    ModelSpec,
+    Proposal,
+    ProposalFinished,
+    Query,
+    Ranking,
+    Reranked,
+    Scored,
+    Scorer,
+    Scores,
+    Selected,
+    Started,
+    Stopped,
+    Trace,
+)
+
+__all__ = ["RouteMoA"]
+
+
+class RouteMoA:
+    """A mixture of language models behind one name.
+
+    Args:
+        pool: the models and how they are mixed.
+        client: calls the models; by default the HTTP client, with the embedded runtime for local models.
+        scorer: predicts who will answer well; by default each model's `prior` from the pool file.
+    """
+
+    name = "routemoa"
+
+    def __init__(self, pool: Pool, client: Client | None = None, scorer: Scorer | None = None) -> None:
+        self.pool = pool
+        self.client = client or connect(pool)
+        self.scorer = scorer or ConstantScorer()
+        self._seconds: dict[str, float] = {}  # latency as measured, a running mean per model
+
+    def ask(self, question: str | Query) -> Answer:
+        """Answer a question and wait for it. Raises NoModelLeft."""
+        return run_sync(self.answer(_query(question)))
+
+    async def aask(self, question: str | Query) -> Answer:
+        """The asynchronous twin of `ask`. Raises NoModelLeft."""
+        return await self.answer(_query(question))
+
+    async def answer(self, query: str | Query) -> Answer:
+        """The final text and its trace. Raises NoModelLeft."""
+        return await collect(self.stream(query))
+
+    async def stream(self, query: str | Query) -> AsyncGenerator[Event, None]:
+        """Yield what happens, from Started to Done. Raises NoModelLeft."""
+        so_far = Fold()
+        async with aclosing(self._walk(_query(query), so_far)) as events:
+            async for event in events:
+                so_far.add(event)
+                self._measure(event)
+                yield event
+
+    async def _walk(self, query: Query, so_far: Fold) -> AsyncGenerator[Event, None]:
+        """The method's steps; `so_far` is the trace of all that has been yielded."""
+        started = perf_counter()
+        m = self.pool.mixture
+        yield Started(query, self.name)
+        predicted = await self.scorer.score(query, self.pool.models)
+        scores = prior = stretch(predicted)
+        ranking = self._rank(scores)
+        yield Scored(predicted, ranking)
+
+        reason: str | None = None
+        while reason is None:
+            number = len(so_far.trace.layers) + 1
+            chosen = select(ranking, m.top_k, m.width, _failed(so_far.trace))
+            yield Selected(number, chosen)
+            reserve = [r.model for r in ranking if r.model not in {*chosen, *_failed(so_far.trace)}]
+            calls = layer.run(
+                self._plan(number, query, so_far.trace), self._specs(chosen), self._specs(reserve), self.client
+            )
+            async with aclosing(calls) as events:
+                async for event in events:
+                    yield event
+            layers = so_far.trace.layers
+            scores = posterior(prior, scores, layers, m.fusion)
+            ranking = self._rank(scores)
+            yield Reranked(number, scores, ranking)
+            upcoming = select(ranking, m.top_k, m.width, _failed(so_far.trace))
+            reason = stop_reason(layers, scores, upcoming, threshold=m.threshold, limit=m.layers)
+        yield Stopped(reason)
+
+        order = [r.model for r in ranking]
+        proposals = sorted(_latest(so_far.trace), key=lambda p: order.index(p.model))
+        if not proposals:
+            raise NoModelLeft([f for done in so_far.trace.layers for f in done.failures])
+        writers = [name for name in order if name not in _failed(so_far.trace)]
+        if m.aggregator != "best":
+            writers = [m.aggregator, *(name for name in writers if name != m.aggregator)]
+        final = aggregator.write(query, proposals, self._specs(writers), self.client, started)
+        async with aclosing(final) as events:
+            async for event in events:
+                yield event
+
+    def _plan(self, number: int, query: Query, trace: Trace) -> layer.Plan:
+        """Self-scores in the first two layers, cross-scores in the second, answers only from the third on."""
+        spoken = self.pool.mixture.self_assessment == "spoken"
+        judging = number <= 2
+        candidates = tuple(_latest(trace))
+        return layer.Plan(
+            number,
+            query,
+            candidates,
+            spoken=judging and spoken,
+            logprob=judging and not spoken,
+            cross=number == 2,
+        )
+
+    def _rank(self, scores: Scores) -> Ranking:
+        return rank(self.pool.models, scores, self._seconds)
+
+    def _specs(self, names: Sequence[str]) -> list[ModelSpec]:
+        return [self.pool[name] for name in names]
+
+    def _measure(self, event: Event) -> None:
+        if isinstance(event, ProposalFinished) and (seconds := event.proposal.latency) is not None:
+            before = self._seconds.get(event.proposal.model, seconds)
+            self._seconds[event.proposal.model] = 0.8 * before + 0.2 * seconds
+
+
+def _query(question: str | Query) -> Query:
+    return Query.of(question) if isinstance(question, str) else question
+
+
+def _failed(trace: Trace) -> set[str]:
+    """Models that failed in this query: they are not asked again."""
+    return {f.model for done in trace.layers for f in done.failures}
+
+
+def _latest(trace: Trace) -> Sequence[Proposal]:
+    """The answers of the last layer that gave any."""
+    return next((done.proposals for done in reversed(trace.layers) if done.proposals), ())

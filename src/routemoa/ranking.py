@@ -1,0 +1,88 @@
+"""Performance, then cost, then latency: whom to call next, and when to stop. Pure functions.
+
+Source: RouteMoA (arXiv 2601.18130), model ranking and early stop; the thresholds are the pool file's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from routemoa.judges import agree
+from routemoa.types import Layer, ModelSpec, RankedModel, Ranking, Scores
+
+__all__ = ["rank", "select", "stop_reason"]
+
+
+def rank(models: Iterable[ModelSpec], scores: Scores, latency: Mapping[str, float] | None = None) -> Ranking:
+    """Order models by performance, then lower output price, lower input price, lower latency, then the pool's order.
+
+    Performances are compared to nine decimals, so that rounding noise does not outweigh a price. An unknown price or
+    latency comes last among equals. A model without a score is ranked at the mean of the others (0.5 if there is
+    none), and its `why` says so. `latency` holds measured seconds, which go before the pool file's.
+    """
+    specs = list(models)
+    known = [s for m in specs if (s := scores.get(m.name)) is not None]
+    substitute = sum(known) / len(known) if known else 0.5
+    seconds = {m.name: (latency or {}).get(m.name, m.latency) for m in specs}
+
+    def performance(m: ModelSpec) -> float:
+        score = scores.get(m.name)
+        return substitute if score is None else score
+
+    def key(m: ModelSpec) -> tuple[float, ...]:
+        return (-round(performance(m), 9), *map(_last, (m.output_price, m.input_price, seconds[m.name])))
+
+    ordered = sorted(specs, key=key)
+    ranking: list[RankedModel] = []
+    for i, m in enumerate(ordered):
+        why = _why(key(m), key(ordered[i - 1]), ordered[i - 1].name, key(ordered[0])) if i else "best"
+        if scores.get(m.name) is None:
+            why += "; not scored: ranked at the mean of the others" if known else "; no model is scored: ranked at 0.5"
+        ranking.append(RankedModel(m.name, performance(m), m.output_price, seconds[m.name], why))
+    return tuple(ranking)
+
+
+def _last(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _why(mine: tuple[float, ...], before: tuple[float, ...], name: str, best: tuple[float, ...]) -> str:
+    if mine[0] != before[0]:
+        return f"{mine[0] - best[0]:.3f} behind the best"
+    for what, a, b in zip(("output price", "input price", "latency"), mine[1:], before[1:], strict=True):
+        if a != b:
+            return f"as good as {name}, {what} {'unknown' if a == math.inf else 'higher'}"
+    return f"equal to {name}, later in the pool file"
+
+
+def select(ranking: Ranking, top_k: int, margin: float, without: Collection[str] = ()) -> tuple[str, ...]:
+    """The first `top_k` models within `margin` of the best one left, never one of `without` (models that failed)."""
+    left = [r for r in ranking if r.model not in without]
+    return tuple(r.model for r in left[:top_k] if left[0].performance - r.performance <= margin + 1e-12)
+
+
+def stop_reason(
+    layers: Sequence[Layer], scores: Scores, upcoming: Sequence[str], *, threshold: float, limit: int
+) -> str | None:
+    """Why no further layer should run after the last of `layers`, or None to go on.
+
+    Only a model that has answered can make us sure: a high prior is no answer.
+    """
+    last = layers[-1]
+    answered = {p.model for layer in layers for p in layer.proposals}
+    best = max(((s, m) for m in answered if (s := scores.get(m)) is not None), default=None)
+    proposers = [p.model for p in last.proposals]
+    if best and best[0] > threshold:
+        return f"sure: {best[1]} at {best[0]:.3f} is above {threshold:g}"
+    if agree([p.text for p in last.proposals]):
+        return f"agreed: {', '.join(proposers)} gave the same answer"
+    if len(layers) >= limit:
+        return f"last layer: {limit} of {limit}"
+    if not upcoming:
+        return "no model left to call"
+    if not proposers:
+        return "no new answer: every model of the layer failed"
+    if list(upcoming) == proposers and len(proposers) == 1:
+        return f"no further evidence expected: only {proposers[0]} is worth calling, and it has answered"
+    return None

@@ -1,0 +1,17 @@
+"""Who is likely to answer well, before anybody is called. The trained scorer comes in through the same protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from routemoa.types import ModelSpec, Query, Scores
+
+__all__ = ["ConstantScorer"]
+
+
+class ConstantScorer:
+    """Each model's `prior` from the pool file, whatever the query; None where the file gives none."""
+
+    async def score(self, query: Query, pool: Sequence[ModelSpec]) -> Scores:
+        """The prior of every model, in [0, 1]."""
+        return {m.name: m.prior for m in pool}

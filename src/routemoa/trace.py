@@ -1,0 +1,99 @@
+"""The trace of an answer is the fold of the events that led to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+from msgspec.structs import replace
+
+from routemoa import types as t
+from routemoa.types import Answer, Event, Failure, Layer, Proposal, Query, Trace, plus
+
+__all__ = ["Fold", "collect", "fold"]
+
+
+class Fold:
+    """Takes events one by one; `trace` and `text` hold what they amount to so far."""
+
+    def __init__(self) -> None:
+        self.trace = Trace(Query(()), "")
+        self._pieces: list[str] = []
+        self._layers: list[Layer] = []
+
+    @property
+    def text(self) -> str:
+        """The final answer so far."""
+        return "".join(self._pieces)
+
+    @property
+    def answer(self) -> Answer:
+        """Text and trace."""
+        return Answer(self.text, self.trace)
+
+    def add(self, event: Event) -> None:
+        """Fold one event in."""
+        match event:
+            case t.Started():
+                self._set(query=event.query, method=event.method)
+            case t.Scored():
+                self._set(prior=event.prior, ranking=event.ranking)
+            case t.Selected():
+                self._layers.append(Layer(selected=event.models))
+                self._set(layers=tuple(self._layers))
+            case t.ProposalStarted() | t.AggregatorStarted():
+                self._set(calls=self.trace.calls + 1)
+                if isinstance(event, t.AggregatorStarted):
+                    self._set(aggregator=event.model)
+            case t.ProposalFinished():
+                layer = self._layers[event.layer - 1]
+                self._layer(event.layer, proposals=(*layer.proposals, event.proposal))
+                self._spend(event.proposal)
+            case t.ProposalFailed():
+                layer = self._layers[event.layer - 1]
+                self._layer(event.layer, failures=(*layer.failures, event.failure))
+                self._spend(event.failure)
+            case t.Judged():
+                layer = self._layers[event.layer - 1]
+                self._layer(event.layer, assessments=(*layer.assessments, *event.assessments))
+            case t.Reranked():
+                self._layer(event.layer, scores=event.scores, ranking=event.ranking)
+            case t.Stopped():
+                self._set(stop_reason=event.reason)
+            case t.AggregatorFailed():
+                self._pieces.clear()
+                self._set(aggregator=None, failures=(*self.trace.failures, event.failure))
+                self._spend(event.failure)
+            case t.AnswerDelta():
+                self._pieces.append(event.text)
+            case t.Done():
+                self._set(latency=event.latency)
+                if event.usage is not None:
+                    self._set(usage=self.trace.usage + event.usage, cost=plus(self.trace.cost, event.cost))
+            case _:  # a ProposalDelta is part of the proposal that follows
+                pass
+
+    def _set(self, **changes: object) -> None:
+        self.trace = replace(self.trace, **changes)
+
+    def _layer(self, number: int, **changes: object) -> None:
+        self._layers[number - 1] = replace(self._layers[number - 1], **changes)
+        self._set(layers=tuple(self._layers))
+
+    def _spend(self, call: Proposal | Failure) -> None:
+        self._set(usage=self.trace.usage + call.usage, cost=plus(self.trace.cost, call.cost))
+
+
+def fold(events: Iterable[Event]) -> Answer:
+    """The answer that `events` amount to."""
+    folded = Fold()
+    for event in events:
+        folded.add(event)
+    return folded.answer
+
+
+async def collect(events: AsyncIterator[Event]) -> Answer:
+    """Run a method's events to their end and fold them."""
+    folded = Fold()
+    async for event in events:
+        folded.add(event)
+    return folded.answer
