@@ -1,3 +1,52 @@
-"""RouteMoA."""
+"""A mixture of language models behind one model name (RouteMoA, arXiv 2601.18130).
+
+    from routemoa import Pool, RouteMoA
+    answer = RouteMoA(Pool.from_toml("pool.toml")).ask("...")
+    print(answer, answer.trace.stop_reason, answer.trace.cost)
+
+Importing the package does no work: the names below are loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from routemoa.engine import RouteMoA
+    from routemoa.errors import ConfigError, MissingExtra, ModelError, NoModelLeft, QueryError, RouteMoAError
+    from routemoa.pool import Pool
+    from routemoa.types import Answer, Message, ModelSpec, Query, Trace, Usage
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "ConfigError",
+    "Message",
+    "MissingExtra",
+    "ModelError",
+    "ModelSpec",
+    "NoModelLeft",
+    "Pool",
+    "Query",
+    "QueryError",
+    "RouteMoA",
+    "RouteMoAError",
+    "Trace",
+    "Usage",
+]
+
+_HOME = {"RouteMoA": "engine", "Pool": "pool"} | dict.fromkeys(
+    ("ConfigError", "MissingExtra", "ModelError", "NoModelLeft", "QueryError", "RouteMoAError"), "errors"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'routemoa' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"routemoa.{_HOME.get(name, 'types')}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from time import perf_counter
 
@@ -98,20 +98,16 @@ class RouteMoA:
                     yield event
             layers = so_far.trace.layers
             scores = posterior(prior, scores, layers, m.fusion)
-            ranking = self._rank(scores)
+            ranking = self._rank(scores, _failed(so_far.trace))
             yield Reranked(number, scores, ranking)
             upcoming = select(ranking, m.top_k, m.width, _failed(so_far.trace))
             reason = stop_reason(layers, scores, upcoming, threshold=m.threshold, limit=m.layers)
         yield Stopped(reason)
 
-        order = [r.model for r in ranking]
-        proposals = sorted(_latest(so_far.trace), key=lambda p: order.index(p.model))
+        proposals = _latest(so_far.trace)
         if not proposals:
             raise NoModelLeft([f for done in so_far.trace.layers for f in done.failures])
-        writers = [name for name in order if name not in _failed(so_far.trace)]
-        if m.aggregator != "best":
-            writers = [m.aggregator, *(name for name in writers if name != m.aggregator)]
-        final = aggregator.write(query, proposals, self._specs(writers), self.client, started)
+        final = aggregator.write(query, proposals, self._writers(so_far.trace), self.client, started)
         async with aclosing(final) as events:
             async for event in events:
                 yield event
@@ -120,18 +116,24 @@ class RouteMoA:
         """Self-scores in the first two layers, cross-scores in the second, answers only from the third on."""
         spoken = self.pool.mixture.self_assessment == "spoken"
         judging = number <= 2
-        candidates = tuple(_latest(trace))
         return layer.Plan(
             number,
             query,
-            candidates,
+            _latest(trace),
             spoken=judging and spoken,
             logprob=judging and not spoken,
             cross=number == 2,
         )
 
-    def _rank(self, scores: Scores) -> Ranking:
-        return rank(self.pool.models, scores, self._seconds)
+    def _writers(self, trace: Trace) -> list[ModelSpec]:
+        """Who may aggregate: the pool file's choice, then the others as they are ranked, without those that failed."""
+        chosen = self.pool.mixture.aggregator
+        order = [chosen] if chosen != "best" else []
+        order += [r.model for r in trace.layers[-1].ranking if r.model != chosen]
+        return self._specs([name for name in order if name not in _failed(trace)])
+
+    def _rank(self, scores: Scores, failed: Collection[str] = ()) -> Ranking:
+        return rank(self.pool.models, scores, self._seconds, failed)
 
     def _specs(self, names: Sequence[str]) -> list[ModelSpec]:
         return [self.pool[name] for name in names]
@@ -151,6 +153,10 @@ def _failed(trace: Trace) -> set[str]:
     return {f.model for done in trace.layers for f in done.failures}
 
 
-def _latest(trace: Trace) -> Sequence[Proposal]:
-    """The answers of the last layer that gave any."""
-    return next((done.proposals for done in reversed(trace.layers) if done.proposals), ())
+def _latest(trace: Trace) -> tuple[Proposal, ...]:
+    """The answers of the last layer that gave any, best first as that layer ranked them."""
+    for done in reversed(trace.layers):
+        if done.proposals:
+            order = [r.model for r in done.ranking]
+            return tuple(sorted(done.proposals, key=lambda p: order.index(p.model)))
+    return ()

@@ -151,6 +151,6 @@ def _boxed(text: str) -> str | None:
 
 
 def _normalise(answer: str) -> str:
-    flat = " ".join(answer.casefold().split()).strip(" .,;:!\"'$()\\")
+    flat = " ".join(re.sub(r"\\[()\[\]]", "", answer).casefold().split()).strip(" .,;:!\"'$")
     number = re.fullmatch(r"[$€£]?\s*(-?[\d,]*\.?\d+)\s*(?:%|dollars|euros)?", flat)
-    return str(Decimal(number[1].replace(",", "")).normalize()) if number else flat
+    return format(Decimal(number[1].replace(",", "")).normalize(), "f") if number else flat

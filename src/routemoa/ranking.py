@@ -14,12 +14,18 @@ from routemoa.types import Layer, ModelSpec, RankedModel, Ranking, Scores
 __all__ = ["rank", "select", "stop_reason"]
 
 
-def rank(models: Iterable[ModelSpec], scores: Scores, latency: Mapping[str, float] | None = None) -> Ranking:
+def rank(
+    models: Iterable[ModelSpec],
+    scores: Scores,
+    latency: Mapping[str, float] | None = None,
+    failed: Collection[str] = (),
+) -> Ranking:
     """Order models by performance, then lower output price, lower input price, lower latency, then the pool's order.
 
     Performances are compared to nine decimals, so that rounding noise does not outweigh a price. An unknown price or
     latency comes last among equals. A model without a score is ranked at the mean of the others (0.5 if there is
-    none), and its `why` says so. `latency` holds measured seconds, which go before the pool file's.
+    none), and its `why` says so. `latency` holds measured seconds, which go before the pool file's. Models that
+    `failed` in this query come last.
     """
     specs = list(models)
     known = [s for m in specs if (s := scores.get(m.name)) is not None]
@@ -31,13 +37,19 @@ def rank(models: Iterable[ModelSpec], scores: Scores, latency: Mapping[str, floa
         return substitute if score is None else score
 
     def key(m: ModelSpec) -> tuple[float, ...]:
-        return (-round(performance(m), 9), *map(_last, (m.output_price, m.input_price, seconds[m.name])))
+        return (
+            m.name in failed,
+            -round(performance(m), 9),
+            *map(_last, (m.output_price, m.input_price, seconds[m.name])),
+        )
 
     ordered = sorted(specs, key=key)
     ranking: list[RankedModel] = []
     for i, m in enumerate(ordered):
-        why = _why(key(m), key(ordered[i - 1]), ordered[i - 1].name, key(ordered[0])) if i else "best"
-        if scores.get(m.name) is None:
+        why = _why(key(m)[1:], key(ordered[i - 1])[1:], ordered[i - 1].name, key(ordered[0])[1]) if i else "best"
+        if m.name in failed:
+            why = "failed in this query"
+        elif scores.get(m.name) is None:
             why += "; not scored: ranked at the mean of the others" if known else "; no model is scored: ranked at 0.5"
         ranking.append(RankedModel(m.name, performance(m), m.output_price, seconds[m.name], why))
     return tuple(ranking)
@@ -47,9 +59,9 @@ def _last(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _why(mine: tuple[float, ...], before: tuple[float, ...], name: str, best: tuple[float, ...]) -> str:
+def _why(mine: tuple[float, ...], before: tuple[float, ...], name: str, best: float) -> str:
     if mine[0] != before[0]:
-        return f"{mine[0] - best[0]:.3f} behind the best"
+        return f"{mine[0] - best:.3f} behind the best"
     for what, a, b in zip(("output price", "input price", "latency"), mine[1:], before[1:], strict=True):
         if a != b:
             return f"as good as {name}, {what} {'unknown' if a == math.inf else 'higher'}"

@@ -1,0 +1,60 @@
+"""`routemoa demo`: three queries of different kinds to the embedded pool, with everything shown."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from routemoa.cli.pool import fetch_missing
+from routemoa.cli.session import check_writable, converse, write_whole
+from routemoa.cli.view import View, summary
+from routemoa.connect import connect
+from routemoa.engine import RouteMoA
+from routemoa.pool import Pool
+from routemoa.types import Query
+
+__all__ = ["demo"]
+
+QUESTIONS = (
+    "A train leaves at 14:35 and arrives at 17:10. How many minutes does the journey take?",
+    "Write a Python function is_palindrome(text) that ignores case, spaces and punctuation. Only the code.",
+    "Why does the sea taste salty? Answer in two sentences.",
+)
+
+
+@click.command(context_settings={"max_content_width": 100})
+@click.option("--pool", "pool_file", metavar="FILE", help="Another pool; by default the embedded one.")
+@click.option("--svg", metavar="FILE", help="Also write the first query's picture of the terminal to FILE, as SVG.")
+def demo(pool_file: str | None, svg: str | None) -> None:
+    """Fetch the embedded models where they are missing, then ask three questions and show every step.
+
+    Shown live: the prior, who was chosen and why, the answers arriving, the judgments, the new ranking, why it
+    stopped, the final answer, tokens, seconds, and what a dense mixture of the same pool would have called.
+    """
+    check_writable(svg)
+    pool = Pool.default(pool_file)
+    if any(m.local for m in pool):
+        fetch_missing(pool)
+    console = Console(record=True, width=110 if svg else None)
+    asyncio.run(_demo(pool, console, svg))
+
+
+async def _demo(pool: Pool, console: Console, svg: str | None) -> None:
+    client = connect(pool)
+    method = RouteMoA(pool, client)
+    try:
+        for number, question in enumerate(QUESTIONS, 1):
+            console.rule(f"[bold]{number} of {len(QUESTIONS)}[/]  {question}", align="left")
+            done = await converse(method, Query.of(question), View(pool, console))
+            console.print("[bold]answer[/]")
+            console.print(Padding(Text(done.text), (0, 2)))
+            console.print(summary(done.trace, pool), style="dim", highlight=False)
+            console.print()
+            if svg and number == 1:
+                write_whole(svg, console.export_svg(title="routemoa demo").encode())
+    finally:
+        await client.close()

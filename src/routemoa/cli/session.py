@@ -1,0 +1,77 @@
+"""One query from the terminal: run a method, show its events, keep its trace whatever happens."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import aclosing
+from pathlib import Path
+
+from routemoa.cli.view import View
+from routemoa.errors import ConfigError
+from routemoa.trace import Fold
+from routemoa.types import AggregatorFailed, AnswerDelta, Method, Query, to_json
+
+__all__ = ["Writer", "check_writable", "converse", "write_whole"]
+
+
+class Writer:
+    """Puts the answer on standard output: as it comes on a terminal, whole into a pipe or a file."""
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty()
+
+    def piece(self, text: str) -> None:
+        """A piece of the answer."""
+        if self._live:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    def restart(self) -> None:
+        """What was written so far is void; another answer follows."""
+        if self._live:
+            sys.stdout.write("\n\n")
+
+    def end(self, text: str) -> None:
+        """The answer is complete."""
+        sys.stdout.write("\n" if self._live else text + "\n")
+        sys.stdout.flush()
+
+
+async def converse(
+    method: Method, query: Query, view: View | None = None, writer: Writer | None = None, trace_file: str | None = None
+) -> Fold:
+    """Run a method to its end; the trace so far is written to `trace_file` also when it fails or is interrupted."""
+    so_far = Fold()
+    try:
+        async with aclosing(method.stream(query)) as events:
+            async for event in events:
+                so_far.add(event)
+                if view:
+                    view.show(event)
+                if writer and isinstance(event, AnswerDelta):
+                    writer.piece(event.text)
+                elif writer and isinstance(event, AggregatorFailed):
+                    writer.restart()
+    finally:
+        if view:
+            view.close()
+        if trace_file:
+            write_whole(trace_file, to_json(so_far.answer) + b"\n")
+    if writer:
+        writer.end(so_far.text)
+    return so_far
+
+
+def check_writable(path: str | None) -> None:
+    """Fail before anything is spent, not after."""
+    if path and not os.access(Path(path).absolute().parent, os.W_OK):
+        raise ConfigError(f"{path}: its folder does not exist or cannot be written to; choose another place")
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Write a file at once or not at all."""
+    with tempfile.NamedTemporaryFile(dir=Path(path).absolute().parent, delete=False) as part:
+        part.write(data)
+    os.replace(part.name, path)

@@ -1,0 +1,129 @@
+"""The terminal view: a reader of a method's events. Nothing here decides anything."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from routemoa import types as t
+from routemoa.pool import Pool
+from routemoa.types import Event, Ranking, Trace
+
+__all__ = ["View", "summary"]
+
+_HUES = ("cyan", "magenta", "yellow", "green", "blue", "red")
+
+
+class View:
+    """Prints what a method does, while it does it; what a model writes is printed as data, never as markup."""
+
+    def __init__(self, pool: Pool, console: Console) -> None:
+        self._pool = pool
+        self._out = console
+        self._hue = {m.name: _HUES[i % len(_HUES)] for i, m in enumerate(pool)}
+        self._arriving: dict[str, int] = {}
+        self._status = console.status("")
+        self._chosen: tuple[str, ...] = ()
+
+    def show(self, event: Event) -> None:
+        """Print one event."""
+        match event:
+            case t.Scored():
+                self._out.print(self._table("prior: who is likely to answer well", event.ranking, event.prior, "prior"))
+            case t.Selected():
+                self._selected(event)
+            case t.ProposalDelta():
+                self._arriving[event.model] = self._arriving.get(event.model, 0) + len(event.text)
+                parts = [f"{self._name(m)} {n} chars" for m, n in self._arriving.items()]
+                self._status.update("answering: " + ", ".join(parts))
+            case t.ProposalFinished():
+                self._finished(event.proposal)
+            case t.ProposalFailed():
+                self._arriving.pop(event.failure.model, None)
+                reason = escape(event.failure.reason)
+                self._out.print(f"  {self._name(event.failure.model)} [red]failed[/]: {reason}", highlight=False)
+            case t.Judged():
+                for a in event.assessments:
+                    value = "[dim]unreadable[/]" if a.value is None else f"{a.value:.2f}"
+                    whom = "its own answer" if a.kind == "self" else f"the answer of {self._name(a.subject)}"
+                    self._out.print(f"  {self._name(a.judge)} judges {whom}: {value}", highlight=False)
+            case t.Reranked():
+                self._status.stop()
+                self._out.print(self._table("new ranking", event.ranking, event.scores, "posterior"))
+            case t.Stopped():
+                self._status.stop()
+                self._out.print(f"[bold]stops[/]: {escape(event.reason)}", highlight=False)
+            case t.AggregatorStarted():
+                self._out.print(f"[bold]aggregator[/]: {self._name(event.model)}", highlight=False)
+            case t.AggregatorFailed():
+                reason = escape(event.failure.reason)
+                self._out.print(f"\n  {self._name(event.failure.model)} [red]failed[/]: {reason}", highlight=False)
+            case _:
+                pass
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._status.stop()
+
+    def _name(self, model: str) -> str:
+        return f"[{self._hue.get(model, 'white')}]{escape(model)}[/]"
+
+    def _selected(self, event: t.Selected) -> None:
+        names = ", ".join(self._name(m) for m in event.models)
+        self._chosen = event.models
+        left_out = len(self._pool) - len(event.models)
+        note = f" [dim]({left_out} of {len(self._pool)} not asked)[/]" if left_out else ""
+        self._out.print(f"[bold]layer {event.layer}[/]: asks {names}{note}", highlight=False)
+        self._arriving = dict.fromkeys(event.models, 0)
+        if self._out.is_terminal:
+            self._status.update("waiting for the first words")
+            self._status.start()
+
+    def _finished(self, p: t.Proposal) -> None:
+        self._arriving.pop(p.model, None)
+        line = " ".join(p.text.split())
+        seconds = "" if p.latency is None else f" {p.latency:.1f} s"
+        tokens = "" if p.usage.completion_tokens is None else f", {p.usage.completion_tokens} tokens"
+        room = max(20, self._out.width - len(p.model) - 24)
+        text = Text.from_markup(f"  {self._name(p.model)}[dim]{seconds}{tokens}[/]  ")
+        text.append(line if len(line) <= room else line[: room - 1] + "…")
+        self._out.print(text, overflow="ellipsis", no_wrap=True)
+
+    def _table(self, title: str, ranking: Ranking, scores: t.Scores, column: str) -> Table:
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 2))
+        table.add_column("model")
+        table.add_column(column, justify="right")
+        table.add_column("performance" if column == "prior" else "", justify="right")
+        table.add_column("$/M out", justify="right")
+        table.add_column("seconds", justify="right")
+        table.add_column("why", style="dim")
+        for r in ranking:
+            score = scores.get(r.model)
+            table.add_row(
+                self._name(r.model),
+                "unknown" if score is None else f"{score:.3f}",
+                f"{r.performance:.3f}" if column == "prior" else "",
+                "unknown" if r.cost is None else f"{r.cost:g}",
+                "unknown" if r.latency is None else f"{r.latency:.1f}",
+                r.why,
+            )
+        return table
+
+
+def summary(trace: Trace, pool: Pool) -> str:
+    """One line: tokens, seconds, dollars, calls, and what a dense mixture of the same pool would have called."""
+    layers = pool.mixture.layers
+    used = trace.usage
+    tokens = f"{_count(used.prompt_tokens)} tokens read, {_count(used.completion_tokens)} written"
+    cost = "cost unknown" if trace.cost is None else f"${trace.cost:.4g}"
+    seconds = "" if trace.latency is None else f"{trace.latency:.1f} s, "
+    return (
+        f"{trace.calls} calls, {tokens}, {seconds}{cost}; a dense MoA of this pool would have made "
+        f"{len(pool) * layers + 1} calls ({len(pool)} models x {layers} layers + 1)"
+    )
+
+
+def _count(tokens: int | None) -> str:
+    return "unknown" if tokens is None else str(tokens)

@@ -1,0 +1,35 @@
+"""From a pool and a method's name to the Method itself."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from routemoa.baselines import Single
+from routemoa.engine import RouteMoA
+from routemoa.errors import ConfigError
+from routemoa.pool import Pool
+from routemoa.types import Client, Method
+
+__all__ = ["build", "method_names"]
+
+
+def method_names(pool: Pool) -> tuple[str, ...]:
+    """What `build` accepts for this pool."""
+    return ("routemoa", *(f"single:{m.name}" for m in pool))
+
+
+def build(pool: Pool, method: str, client: Client) -> Method:
+    """The method called `method`.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if method == "routemoa":
+        return RouteMoA(pool, client)
+    if method.startswith("single:") and method[7:] in pool:
+        return Single(pool[method[7:]], client)
+    names = method_names(pool)
+    hint = get_close_matches(method, names, 1)
+    raise ConfigError(
+        f"method '{method}' is unknown; " + (f"did you mean '{hint[0]}'?" if hint else f"known: {', '.join(names)}")
+    )

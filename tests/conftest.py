@@ -1,0 +1,32 @@
+"""What several test files share: pools made of a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from routemoa.pool import Pool, parse
+
+MakePool = Callable[..., Pool]
+
+
+@pytest.fixture
+def make_pool() -> MakePool:
+    """make_pool("a", "b", prior=0.6, mixture={"layers": 2}) -> a pool; a keyword sets that key for every model."""
+
+    def make(*names: str, mixture: dict[str, object] | None = None, **keys: object) -> Pool:
+        lines: list[str] = []
+        for name in names:
+            lines += ["[[model]]", f'name = "{name}"', *(f"{k} = {_toml(v)}" for k, v in keys.items())]
+            if "endpoint" not in keys:
+                lines.append('endpoint = "http://127.0.0.1:9/v1"')
+        lines += ["[mixture]", *(f"{k} = {_toml(v)}" for k, v in (mixture or {}).items())]
+        return parse("\n".join(lines), "pool.toml", Path("."), {})
+
+    return make
+
+
+def _toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()

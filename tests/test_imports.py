@@ -1,0 +1,78 @@
+"""Imports go down only: every module may use the levels below its own, and heavy libraries stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parent.parent / "src" / "routemoa"
+LEVELS = [
+    ["errors", "types"],
+    ["pool", "prompts", "wire", "judges", "scorer", "weights"],
+    ["replies", "ranking", "client", "local", "trace"],
+    ["connect", "layer"],
+    ["aggregator"],
+    ["engine", "baselines"],
+    ["config", "testing"],
+    ["gateway"],
+    ["cli"],
+]
+LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
+ONLY_IN = {
+    "aiohttp": {"client", "testing"},
+    "xllamacpp": {"local"},
+    "starlette": {"gateway"},
+    "uvicorn": {"gateway", "cli"},
+    "json_repair": {"replies"},
+    "rich": {"cli"},
+    "click": {"cli"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports at run time, wherever in the file it does."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text())
+    guarded = {
+        id(n)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for n in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in guarded:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{a.name}" if node.module == "routemoa" else node.module for a in node.names}
+    return found
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SRC).parts[0].removesuffix(".py")
+
+
+FILES = sorted(p for p in SRC.rglob("*.py") if room(p) != "__init__")
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(SRC)) for p in FILES])
+def test_imports_go_down_only(path: Path) -> None:
+    mine = room(path)
+    assert mine in LEVEL, f"{mine} has no level: give it one in LEVELS"
+    for name in imports(path):
+        if name.startswith("routemoa.") and not name.endswith("__version__"):
+            other = name.split(".")[1]
+            assert other == mine or LEVEL[other] < LEVEL[mine], f"{mine} must not import {other}"
+        library = name.split(".")[0]
+        assert mine in ONLY_IN.get(library, {mine}), f"{library} belongs in {ONLY_IN[library]}, not in {mine}"
+
+
+def test_importing_the_package_pulls_in_nothing_heavy() -> None:
+    code = "import sys, routemoa, routemoa.cli; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"aiohttp", "starlette", "uvicorn", "rich", "msgspec", "asyncio", "xllamacpp"} & set(loaded)

@@ -1,0 +1,141 @@
+"""The published numbers, worked by hand, and the laws they obey."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routemoa.judges import agree, confidence, cross_score, final_answer, fuse, posterior, stretch
+from routemoa.types import Assessment, Layer, Proposal, Token, Usage
+
+probability = st.floats(0, 1)
+maybe = st.none() | probability
+
+
+def said(judge: str, subject: str, value: float | None) -> Assessment:
+    return Assessment(judge, subject, "self" if judge == subject else "cross", value)
+
+
+def layer(models: str, *assessments: Assessment) -> Layer:
+    return Layer(proposals=tuple(Proposal(m, "x", Usage(), None, None) for m in models), assessments=assessments)
+
+
+def test_stretch_by_hand() -> None:
+    got = stretch({"a": 0.25, "b": 0.5, "c": 0.75, "d": 0.0, "e": 1.0, "f": None})
+    assert got == pytest.approx({"a": 0.1, "b": 1 - 0.8 * 0.5**1.5, "c": 0.9, "d": 0.0, "e": 1.0, "f": None})
+
+
+@given(probability, probability)
+def test_stretch_keeps_order_and_bounds(x: float, y: float) -> None:
+    got = stretch({"x": x, "y": y})
+    assert got["x"] is not None
+    assert got["y"] is not None
+    assert 0 <= got["x"] <= 1
+    assert (x <= y) <= (got["x"] <= got["y"])
+
+
+def test_confidence_is_the_geometric_mean_probability_of_the_answers_tokens() -> None:
+    tokens = [Token("ab", math.log(0.5)), Token("cd", math.log(0.125)), Token("<", math.log(1e-9))]
+    assert confidence(tokens, 4) == pytest.approx(0.25)
+    assert confidence(tokens[:2]) == pytest.approx(0.25)
+    assert confidence([]) is None
+    assert confidence(None) is None
+
+
+def test_absent_evidence_is_left_out_not_replaced() -> None:
+    assert fuse([(2, 0.8), (1, 0.5), (1, None)]) == pytest.approx((2 * 0.8 + 0.5) / 3)
+    assert fuse([(2, None), (1, 0.0)]) == 0.0
+    assert fuse([(1, None)]) is None
+
+
+def test_the_surest_judge_is_believed_and_never_about_itself() -> None:
+    heard = [said("a", "a", 0.9), said("b", "b", 0.4), said("b", "a", 0.1), said("a", "b", 0.7), said("c", "b", 0.3)]
+    assert cross_score("b", heard) == 0.7  # a is surer than b and c
+    assert cross_score("a", heard) == 0.1  # a is the surest, but it is about itself
+    assert cross_score("b", [said("c", "b", 0.3), said("d", "b", 0.5)]) == pytest.approx(0.4)  # nobody said how sure
+    assert cross_score("b", [said("a", "a", 0.9), said("a", "b", None), said("c", "b", 0.2)]) == 0.2
+    assert cross_score("z", heard) is None
+
+
+def test_published_small_fusion() -> None:
+    prior = {"a": 0.8, "b": 0.6, "c": 0.5}
+    first = layer("ab", said("a", "a", 0.5), said("b", "b", None))
+    one = posterior(prior, dict(prior), [first], "published-small")
+    assert one == pytest.approx({"a": (2 * 0.8 + 0.5) / 3, "b": 0.6, "c": 0.5})
+    second = layer("ac", said("a", "a", 0.9), said("a", "b", 0.2), said("c", "c", 0.1), said("c", "a", 0.4))
+    two = posterior(prior, one, [first, second], "published-small")
+    assert two["a"] == pytest.approx((2 * 0.8 + 0.9 + 0.4) / 4)
+    assert two["b"] == pytest.approx((2 * 0.6 + 0.2) / 3)  # left, its self-score was unreadable
+    assert two["c"] == pytest.approx((2 * 0.5 + 0.1) / 3)  # joined
+    assert posterior(prior, two, [first, second, layer("abc")], "published-small") == two  # answers only
+
+
+def test_published_large_fusion() -> None:
+    prior = {"both": 0.8, "joined": 0.6, "left": 0.5, "idle": 0.4}
+    first = Layer(
+        proposals=layer("").proposals + tuple(Proposal(m, "x", Usage(), None, None) for m in ("both", "left")),
+        assessments=(said("both", "both", 0.5), said("left", "left", 0.3)),
+    )
+    one = posterior(prior, dict(prior), [first], "published-large")
+    assert one == pytest.approx({"both": 0.9 * 0.8 + 0.05, "left": 0.9 * 0.5 + 0.03, "joined": 0.6, "idle": 0.4})
+    second = Layer(
+        proposals=tuple(Proposal(m, "x", Usage(), None, None) for m in ("both", "joined")),
+        assessments=(
+            said("both", "both", 0.9),
+            said("both", "left", 0.2),
+            said("joined", "joined", 0.7),
+            said("joined", "both", 0.6),
+        ),
+    )
+    two = posterior(prior, one, [first, second], "published-large")
+    assert two["both"] == pytest.approx(0.25 * 0.8 + 0.15 * 0.5 + 0.15 * 0.9 + 0.45 * 0.6)
+    assert two["joined"] == pytest.approx(0.9 * 0.6 + 0.1 * 0.7)
+    assert two["left"] == pytest.approx(0.7 * 0.5 + 0.1 * 0.3 + 0.2 * 0.2)
+    assert two["idle"] == 0.4
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), maybe, min_size=1),
+    st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc"), maybe)), min_size=1, max_size=3),
+    st.sampled_from(["published-small", "published-large"]),
+)
+def test_scores_stay_in_bounds(
+    prior: dict[str, float | None], heard: list[list[tuple[str, str, float | None]]], fusion: str
+) -> None:
+    layers = [layer("".join({j for j, _, _ in h}), *(said(*a) for a in h)) for h in heard]
+    scores = dict(prior)
+    for i in range(len(layers)):
+        scores = posterior(prior, scores, layers[: i + 1], fusion)
+        assert scores.keys() == prior.keys()
+        assert all(s is None or 0 <= s <= 1 for s in scores.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Half of 84 is 42.\nThe answer is **42**.", "42"),
+        ("So \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}"),
+        ("... #### 1,234", "1234"),
+        ("Answer: 42.0", "42"),
+        ("$18", "18"),
+        ("Paris.", "paris"),
+        ("The final answer is 1,000,000 dollars.", "1000000"),
+        ("First thought: the answer is 3. No. The answer is 4.", "4"),
+        ("A long explanation that never says plainly what the result of all of this is, in the end.", None),
+        ("line one\nline two", None),
+    ],
+)
+def test_final_answer(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
+
+
+def test_agreement() -> None:
+    assert agree(["The answer is 42.", "#### 42.00", "42"])
+    assert not agree(["The answer is 42.", "43"])
+    assert not agree(["42"])
+    assert agree(["def f():\n  return 1", "def  f():\n return 1"])
+    assert not agree(["def f():\n  return 1", "42"])
+    assert not agree(["", ""])

@@ -1,0 +1,125 @@
+"""A pool file is read whole or refused with one line that names file, key and fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from routemoa.errors import ConfigError
+from routemoa.pool import Pool
+from routemoa.types import Usage
+
+ONE = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
+
+FULL = """
+[[model]]
+name = "coder-1.5b"
+endpoint = "local"
+model = "qwen2.5-coder-1.5b"
+api_key_env = "SOME_API_KEY"
+input_price = 0.10
+output_price = 0.30
+context = 32768
+latency = 1.5
+prior = 0.6
+system = "Work step by step."
+parameters = { temperature = 0.7 }
+
+[mixture]
+layers = 3
+top_k = 3
+margin = 0.2
+stop_above = 0.805
+self_assessment = "spoken"
+aggregator = "best"
+fusion = "published-small"
+"""
+
+
+def read(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> Pool:
+    file = tmp_path / "pool.toml"
+    file.write_text(text)
+    return Pool.from_toml(file, env or {})
+
+
+def test_every_public_key_is_read(tmp_path: Path) -> None:
+    pool = read(tmp_path, FULL, {"SOME_API_KEY": "k"})
+    spec = pool["coder-1.5b"]
+    assert (spec.model, spec.context, spec.prior, spec.system) == (
+        "qwen2.5-coder-1.5b",
+        32768,
+        0.6,
+        "Work step by step.",
+    )
+    assert spec.parameters == {"temperature": 0.7}
+    assert spec.cost(Usage(1_000_000, 2_000_000)) == pytest.approx(0.70)
+    assert pool.mixture.width == 0.2
+    assert pool.mixture.threshold == 0.805
+
+
+def test_what_is_left_out_is_unknown_not_zero(tmp_path: Path) -> None:
+    spec = read(tmp_path, ONE)["a"]
+    assert spec.model == "a"
+    assert (spec.input_price, spec.output_price, spec.context, spec.latency, spec.prior) == (None,) * 5
+    assert spec.cost(Usage(1, 1)) is None
+    assert read(tmp_path, ONE + "input_price = 1\noutput_price = 1")["a"].cost(Usage(1, None)) is None
+
+
+def test_the_large_pool_has_its_own_published_constants(tmp_path: Path) -> None:
+    mixture = read(tmp_path, ONE + '[mixture]\nfusion = "published-large"').mixture
+    assert (mixture.width, mixture.threshold) == (1.0, 0.76)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (ONE + "pric = 1", ["'a'", "pric", "did you mean"]),
+        (ONE + "[mixture]\nlayer = 2", ["[mixture]", "layer", "did you mean 'layers'"]),
+        ("[modell]\n", ["modell", "did you mean 'model'"]),
+        (ONE + ONE, ["[[model]] 2", "name 'a' is taken", "unique"]),
+        (ONE + "input_price = -1", ["input_price = -1", "at least 0"]),
+        (ONE + "output_price = -0.1", ["output_price = -0.1", "at least 0"]),
+        (ONE + "prior = 1.5", ["prior = 1.5", "from 0 to 1"]),
+        (ONE + "latency = nan", ["latency = nan"]),
+        (ONE + 'input_price = "free"', ["input_price", "Expected"]),
+        (ONE + 'api_key_env = "NOT_SET"', ["api_key_env", "NOT_SET", "export"]),
+        (ONE.replace("http:", "ftp:"), ["endpoint", "ftp:", "http://"]),
+        ('[[model]]\nendpoint = "local"', ["missing key 'name'"]),
+        ('[[model]]\nname = "a"', ["missing key 'endpoint'"]),
+        ('[[model]]\nname = "routemoa"\nendpoint = "local"', ["'routemoa'", "choose another"]),
+        ("", ["no model", "[[model]]"]),
+        ("model = 3", ["no model"]),
+        (ONE + "[mixture]\ntop_k = 0", ["top_k = 0", "at least 1"]),
+        (ONE + "[mixture]\nstop_above = 2", ["stop_above = 2"]),
+        (ONE + '[mixture]\naggregator = "b"', ["aggregator 'b'"]),
+        (ONE + '[mixture]\nfusion = "mine"', ["fusion", "mine"]),
+        ("a = \nb = 1", ["not valid TOML", "line 1"]),
+    ],
+)
+def test_errors_are_one_line_that_names_file_key_and_fix(tmp_path: Path, text: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in ["pool.toml", *words]:
+        assert word in message
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere.toml: cannot be read: No such file"):
+        Pool.from_toml(tmp_path / "nowhere.toml")
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xff"')
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        Pool.from_toml(tmp_path / "latin.toml")
+
+
+def test_the_default_is_the_option_then_the_variable_then_the_embedded_pool(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(ONE)
+    assert [m.name for m in Pool.default(str(file), {})] == ["a"]
+    assert [m.name for m in Pool.default(None, {"ROUTEMOA_POOL": str(file)})] == ["a"]
+    embedded = Pool.default(None, {})
+    assert len(embedded) == 3
+    assert all(m.local for m in embedded)
+    assert embedded.mixture.self_assessment == "logprob"

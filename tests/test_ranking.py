@@ -1,0 +1,111 @@
+"""Ranking is a stable total order; selection and stopping follow the file's numbers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routemoa.ranking import rank, select, stop_reason
+from routemoa.types import Layer, ModelSpec, Proposal, RankedModel, Usage
+
+maybe = st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0])
+specs = st.lists(
+    st.builds(ModelSpec, st.uuids().map(str), st.just("local"), input_price=maybe, output_price=maybe, latency=maybe),
+    unique_by=lambda m: m.name,
+    max_size=6,
+)
+
+
+def spec(
+    name: str, output: float | None = None, input_: float | None = None, latency: float | None = None
+) -> ModelSpec:
+    return ModelSpec(name, "local", output_price=output, input_price=input_, latency=latency)
+
+
+def names(ranking: tuple[RankedModel, ...]) -> str:
+    return "".join(r.model for r in ranking)
+
+
+def test_performance_then_output_price_then_input_price_then_latency_then_place() -> None:
+    pool = [
+        spec("a", 2.0),
+        spec("b", 1.0, 2.0),
+        spec("c", 1.0, 1.0, 9.0),
+        spec("d", 1.0, 1.0, 3.0),
+        spec("e"),
+        spec("f"),
+    ]
+    scores = dict.fromkeys("abcdef", 0.5) | {"f": 0.6}
+    ranking = rank(pool, scores)
+    assert names(ranking) == "fdcbae"
+    assert [r.why for r in ranking] == [
+        "best",
+        "0.100 behind the best",
+        "as good as d, latency higher",
+        "as good as c, input price higher",
+        "as good as b, output price higher",
+        "as good as a, output price unknown",
+    ]
+    assert names(rank(pool, scores, {"c": 1.0})) == "fcdbae"  # what was measured goes before the file
+
+
+def test_unknown_performance_is_ranked_at_the_mean_and_says_so() -> None:
+    ranking = rank([spec("a"), spec("b"), spec("c")], {"a": 0.2, "b": None, "c": 0.6})
+    assert [(r.model, r.performance) for r in ranking] == [("c", 0.6), ("b", 0.4), ("a", 0.2)]
+    assert "not scored" in ranking[1].why
+
+
+def test_failed_models_come_last() -> None:
+    ranking = rank([spec("a"), spec("b")], {"a": 0.9, "b": 0.1}, failed={"a"})
+    assert names(ranking) == "ba"
+    assert ranking[1].why == "failed in this query"
+
+
+@given(specs, st.data())
+def test_ranking_is_a_total_order_and_stable(pool: list[ModelSpec], data: st.DataObject) -> None:
+    scores = {m.name: data.draw(maybe) for m in pool}
+    ranking = rank(pool, scores)
+    assert sorted(r.model for r in ranking) == sorted(m.name for m in pool)
+    assert rank(pool, scores) == ranking
+    again = [next(m for m in pool if m.name == r.model) for r in ranking]
+    assert [r.model for r in rank(again, scores)] == [
+        r.model for r in ranking
+    ]  # sorting what is sorted changes nothing
+    assert all(a.performance >= b.performance for a, b in pairwise(ranking))
+    chosen = select(ranking, 3, 0.2)
+    assert len(chosen) == len(set(chosen)) <= 3
+    assert [r.model for r in ranking[: len(chosen)]] == list(chosen)
+    assert all(0 <= r.performance <= 1 for r in ranking)
+
+
+def test_selection_keeps_to_margin_top_k_and_those_left() -> None:
+    ranking = rank([spec(n) for n in "abcd"], {"a": 0.9, "b": 0.75, "c": 0.7, "d": 0.69})
+    assert select(ranking, 4, 0.2) == ("a", "b", "c")
+    assert select(ranking, 2, 0.2) == ("a", "b")
+    assert select(ranking, 3, 1.0) == ("a", "b", "c")
+    assert select(ranking, 4, 0.05, {"a"}) == ("b", "c")  # within the margin of the best one left
+    assert select((), 3, 0.2) == ()
+
+
+def layer(**texts: str) -> Layer:
+    return Layer(proposals=tuple(Proposal(m, t, Usage(), None, None) for m, t in texts.items()))
+
+
+def test_stop_reasons() -> None:
+    two = layer(a="The answer is 4.", b="The answer is 5.")
+
+    def why(layers: list[Layer], scores: dict[str, float | None], upcoming: str = "ab", limit: int = 3) -> str | None:
+        return stop_reason(layers, scores, list(upcoming), threshold=0.805, limit=limit)
+
+    assert why([two], {"a": 0.8, "b": 0.5}) is None
+    assert why([two], {"a": 0.81, "b": 0.5}) == "sure: a at 0.810 is above 0.805"
+    assert why([two], {"a": 0.5, "b": 0.5, "c": 0.99}) is None  # c has not answered
+    assert why([layer(a="4", b="The answer is 4")], {"a": 0.1, "b": 0.1}) == "agreed: a, b gave the same answer"
+    assert why([two, two, two], {"a": 0.1}) == "last layer: 3 of 3"
+    assert why([two], {"a": 0.1}, "") == "no model left to call"
+    assert why([two, layer()], {"a": 0.1}) == "no new answer: every model of the layer failed"
+    assert (why([layer(a="x")], {"a": 0.1}, "a") or "").startswith("no further evidence expected")
+    assert why([layer(a="x")], {"a": 0.1}, "b") is None
+    assert why([layer(a="x")], {"a": None}, "b") is None
