@@ -1,0 +1,14 @@
+"""Ask a mixture and see why it answered as it did:  python examples/ask.py pool.toml "Why is the sky blue?" """
+
+import sys
+
+from routemoa import Pool, RouteMoA
+
+pool_file, question = sys.argv[1:]
+answer = RouteMoA(Pool.from_toml(pool_file)).ask(question)
+
+print(answer.text)
+print("stopped because", answer.trace.stop_reason)
+print("calls:", answer.trace.calls, " dollars:", answer.trace.cost, " seconds:", answer.trace.latency)
+for layer in answer.trace.layers:
+    print("asked", layer.selected, "-> posterior", layer.scores)
