@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/local_gsm8k.py [--limit 40] [--out benchmarks/results]
 
-Asks the first LIMIT test questions (../shared/data/tasks/gsm8k_test.jsonl.gz) one at a time, by `routemoa` and by `single:` each
-model, with the embedded pool as it ships. Prints and writes one table: right answers with a 95 % interval (Wilson),
-failures, calls, tokens, seconds. Every answer is kept in local_gsm8k.jsonl as it comes: run again to go on after a stop.
+Asks the first LIMIT test questions (../shared/data/tasks/gsm8k_test.jsonl.gz) one at a time, by `routemoa` and by
+`single:` each model, with the embedded pool as it ships. Prints and writes one table: right answers with a 95 %
+interval (Wilson), failures, calls, tokens, seconds. Every answer is kept in local_gsm8k.jsonl as it comes: run again to
+go on after a stop.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
 
-async def ask_all(pool: Pool, questions: list[dict[str, str]], kept: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+async def ask_all(
+    pool: Pool, questions: list[dict[str, str]], rows: list[dict[str, Any]], kept: Path
+) -> list[dict[str, Any]]:
     have = {(r["method"], r["id"]) for r in rows}
     client = connect(pool)
     try:
@@ -122,7 +124,9 @@ def main() -> None:
     with gzip.open(DATA, "rt") as file:
         questions = [json.loads(line) for line in file][: args.limit]
     pool = Pool.embedded()
-    rows = asyncio.run(ask_all(pool, questions, args.out / "local_gsm8k.jsonl"))
+    kept = args.out / "local_gsm8k.jsonl"
+    before = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    rows = asyncio.run(ask_all(pool, questions, before, kept))
     text = table(rows, method_names(pool))
     dense = len(pool) * pool.mixture.layers + 1
     mine = [r for r in rows if r["method"] == "routemoa"]
@@ -130,8 +134,8 @@ def main() -> None:
         k: sum(str(r["stop_reason"]).startswith(k) for r in mine) for k in ("sure", "agreed", "last layer", "no ")
     }
     notes = (
-        f"{len(questions)} questions, one run, one at a time, {platform.machine()}, Python {platform.python_version()}. "
-        f"A dense MoA of this pool makes {dense} calls a question ({dense * len(questions)} in all).\n\n"
+        f"{len(questions)} questions, one run, one at a time, {platform.machine()}, "
+        f"Python {platform.python_version()}. A dense MoA of this pool makes {dense} calls a question ({dense * len(questions)} in all).\n\n"
         f"routemoa stopped: {reasons}; layers: {sum(r['layers'] for r in mine)}; "
         f"aggregator called {sum(r['aggregator'] is not None for r in mine)} times."
     )

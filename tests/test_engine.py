@@ -16,7 +16,7 @@ from routemoa.trace import fold
 from routemoa.types import Answer, Completion, Message, ModelSpec, Query, Request, Token, Usage, from_json, to_json
 from tests.conftest import MakePool
 
-LONG = "This takes more words than a short answer, so that {} is not taken for a plain statement of a result. " * 2
+LONG = "This takes more words than a short answer, so that {} is no plain statement of a result, and it goes on and on."
 
 
 def judging(self_score: float | None = None, **peers: float) -> str:
@@ -57,10 +57,10 @@ async def test_three_layers_when_nobody_is_sure(make_pool: MakePool) -> None:
     client = ScriptedClient({n: unsure(n) for n in "abcde"})
     answer = await RouteMoA(make_pool(*"abcde", prior=0.6), client).answer("why?")
     trace = answer.trace
-    assert [layer.selected for layer in trace.layers][0] == ("a", "b", "c")
+    assert trace.layers[0].selected == ("a", "b", "c")
     assert len(trace.layers) == 3
     assert trace.stop_reason == "last layer: 3 of 3"
-    assert trace.calls == len(client.calls) == 10
+    assert trace.calls == len(client.calls) == sum(len(layer.proposals) for layer in trace.layers) + 1
     kinds = [sorted({a.kind for a in layer.assessments}) for layer in trace.layers]
     assert kinds == [["self"], ["cross", "self"], []]
     assert trace.layers[1].selected[:2] == ("d", "e")  # who had not spoken yet kept its score
@@ -80,7 +80,10 @@ async def test_each_layer_asks_for_just_its_judgments(make_pool: MakePool) -> No
 
 
 async def test_judgments_never_reach_peers_aggregator_or_user(make_pool: MakePool) -> None:
-    client = ScriptedClient({n: unsure(n) for n in "abc"})
+    def obedient(spec: ModelSpec, request: Request) -> str:
+        return unsure(spec.name) if "<assessment>" in request.messages[-1].content else LONG.format(spec.name)
+
+    client = ScriptedClient(dict.fromkeys("abc", obedient))
     method = RouteMoA(make_pool(*"abc", prior=0.6), client)
     events = [e async for e in method.stream("why?")]
     for call in client.calls:
@@ -88,8 +91,8 @@ async def test_judgments_never_reach_peers_aggregator_or_user(make_pool: MakePoo
         assert not any("assessment" in q or '"self"' in q or "scores" in q for q in quotes)
     shown = "".join(e.text for e in events if isinstance(e, t.ProposalDelta))
     assert "assess" not in shown
-    # the scripted aggregator repeats its judgment unasked; a proposal never carries one
     assert all("assess" not in e.proposal.text for e in events if isinstance(e, t.ProposalFinished))
+    assert "assess" not in fold(events).text
 
 
 async def test_the_trace_is_the_fold_of_the_events(make_pool: MakePool) -> None:
@@ -215,7 +218,7 @@ async def test_structured_models_reply_with_one_object(make_pool: MakePool) -> N
 
 
 async def test_proposers_work_at_the_same_time_and_stop_when_the_reader_leaves(make_pool: MakePool) -> None:
-    client = ScriptedClient({n: LONG for n in "abc"}, delay=30)
+    client = ScriptedClient(dict.fromkeys("abc", LONG), delay=30)
     before = asyncio.all_tasks()
     async with aclosing(RouteMoA(make_pool(*"abc", prior=0.6), client).stream("x")) as events:
         started = 0

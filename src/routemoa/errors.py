@@ -81,12 +81,18 @@ class TimedOut(ModelError):
 
 
 class Refused(ModelError):
-    """The endpoint answered with an HTTP error `status`; `retry_after` is in seconds where it was given."""
+    """The endpoint answered with an HTTP error `status`; `retry_after` is in seconds where it was given.
 
-    def __init__(self, model: str, reason: str, *, status: int, retry_after: float | None = None) -> None:
+    `body` is what it said, as it said it, for whoever passes it through.
+    """
+
+    def __init__(
+        self, model: str, reason: str, *, status: int, retry_after: float | None = None, body: bytes = b""
+    ) -> None:
         super().__init__(model, reason)
         self.status = status
         self.retry_after = retry_after
+        self.body = body
 
 
 class Garbled(ModelError):

@@ -1,0 +1,201 @@
+"""A real HTTP server on the loopback interface that speaks the OpenAI protocol, and breaks it where it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import time
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+__all__ = ["FakeEndpoint", "Fault"]
+
+
+class Fault(Struct, frozen=True):
+    """What goes wrong with one request; the default is nothing. Times are in seconds."""
+
+    status: int | None = None  # answer with this HTTP status
+    retry_after: str | None = None  # ... and this header
+    message: str = "injected"  # ... and this error message
+    reset: bool = False  # close the connection before any byte
+    first_byte: float = 0.0  # wait before the response's head
+    between: float = 0.0  # wait between two chunks
+    cut_after: int | None = None  # close the connection after so many chunks
+    quiet_cut: bool = False  # end the stream in order, but without finish_reason and [DONE], after `cut_after`
+    no_done: bool = False  # leave out data: [DONE]
+    garbage: bool = False  # bytes that are no JSON
+    error_after: int | None = None  # an error object in the stream after so many chunks
+    error_code: int | None = None
+    no_usage: bool = False
+    comments: bool = False  # comment lines between the events
+    sliced: bool = False  # send a byte at a time, through multi-byte characters and lines
+    whole: bool = False  # answer in one piece although a stream was asked for
+
+
+OK = Fault()
+
+
+class FakeEndpoint:
+    """`async with FakeEndpoint("hello") as e:` serves e.url; requests meet `faults` one after the other, then none.
+
+    Args:
+        reply: the text of every answer, or a function of the request body.
+        faults: one for each request in turn; a single Fault goes for all of them.
+    """
+
+    def __init__(
+        self, reply: str | Callable[[dict[str, Any]], str] = "Hello.", faults: Sequence[Fault] | Fault = ()
+    ) -> None:
+        self.requests: list[dict[str, Any]] = []  # the bodies
+        self.headers: list[dict[str, str]] = []
+        self.open_requests = 0
+        self.gone = 0  # requests whose caller went away
+        self.connections = 0  # that were ever opened
+        self.url = ""
+        self._reply = reply
+        self._faults = faults
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> FakeEndpoint:
+        app = web.Application(client_max_size=64 * 2**20)
+        app.router.add_post("/v1/chat/completions", self._handle)
+        app.router.add_get("/v1/models", self._models)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}/v1"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that clients hold right now."""
+        server = self._runner.server if self._runner else None
+        return len(server.connections) if server else 0
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "fake", "object": "model"}]})
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        fault = self._faults if isinstance(self._faults, Fault) else OK
+        if not isinstance(self._faults, Fault) and len(self.requests) < len(self._faults):
+            fault = self._faults[len(self.requests)]
+        body = await request.json()
+        self.requests.append(body)
+        self.headers.append(dict(request.headers))
+        self.open_requests += 1
+        try:
+            return await self._answer(request, body, fault)
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.gone += 1
+            raise
+        finally:
+            self.open_requests -= 1
+
+    async def _answer(self, request: web.Request, body: dict[str, Any], fault: Fault) -> web.StreamResponse:
+        await asyncio.sleep(fault.first_byte)
+        if fault.reset:
+            _drop(request)
+        if fault.status is not None:
+            headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+            error = {"error": {"message": fault.message, "type": "injected", "param": None, "code": None}}
+            return web.json_response(error, status=fault.status, headers=headers)
+        text = self._reply if isinstance(self._reply, str) else self._reply(body)
+        if not body.get("stream") or fault.whole:
+            if fault.garbage:
+                return web.Response(body=b"<html>not JSON", content_type="application/json")
+            return web.json_response(_whole(body, text, fault))
+        return await self._stream(request, body, text, fault)
+
+    async def _stream(self, request: web.Request, body: dict[str, Any], text: str, fault: Fault) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        with_usage = (body.get("stream_options") or {}).get("include_usage") and not fault.no_usage
+        for number, planned in enumerate(_events(body, text, with_usage=bool(with_usage), done=not fault.no_done)):
+            event = planned
+            if number == fault.cut_after:
+                if fault.quiet_cut:
+                    return response
+                _drop(request)
+            if number == fault.error_after:
+                event = msgspec.json.encode({"error": {"message": fault.message, "code": fault.error_code}})
+            elif fault.garbage and number == 1:
+                event = b'{"choices": [{"del'
+            await asyncio.sleep(fault.between)
+            await _send(
+                response, (b": working\r\n\r\n" if fault.comments else b"") + b"data: " + event + b"\n\n", fault
+            )
+            if number == fault.error_after:
+                return response
+        return response
+
+
+async def _send(response: web.StreamResponse, data: bytes, fault: Fault) -> None:
+    for piece in [data[i : i + 1] for i in range(len(data))] if fault.sliced else [data]:
+        await response.write(piece)
+
+
+def _drop(request: web.Request) -> None:
+    """Close the connection without a word."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError
+
+
+def _usage(body: dict[str, Any], text: str) -> dict[str, int]:
+    prompt = sum(len(str(m.get("content")).split()) for m in body["messages"])
+    return {"prompt_tokens": prompt, "completion_tokens": len(text.split()), "total_tokens": prompt + len(text.split())}
+
+
+def _logprobs(body: dict[str, Any], piece: str) -> dict[str, Any] | None:
+    return {"content": [{"token": piece, "logprob": -0.25, "top_logprobs": []}]} if body.get("logprobs") else None
+
+
+def _whole(body: dict[str, Any], text: str, fault: Fault) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": _logprobs(body, text)}
+    out = {"id": "fake-1", "object": "chat.completion", "created": int(time()), "model": body.get("model")}
+    return out | {"choices": [choice]} | ({} if fault.no_usage else {"usage": _usage(body, text)})
+
+
+def _events(body: dict[str, Any], text: str, *, with_usage: bool, done: bool) -> list[bytes]:
+    """The data of each event of a stream: role, words, finish, usage, [DONE]."""
+    base = {"id": "fake-1", "object": "chat.completion.chunk", "created": int(time()), "model": body.get("model")}
+
+    def chunk(delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
+        return msgspec.json.encode(base | {"choices": [choice], "usage": None})
+
+    words = text.split(" ")
+    pieces = [w + (" " if i < len(words) - 1 else "") for i, w in enumerate(words)]
+    events = [chunk({"role": "assistant", "content": ""})]
+    events += [chunk({"content": p}, logprobs=_logprobs(body, p)) for p in pieces]
+    events.append(chunk({}, "stop"))
+    if with_usage:
+        events.append(msgspec.json.encode(base | {"choices": [], "usage": _usage(body, text)}))
+    return [*events, b"[DONE]"] if done else events
+
+
+async def _serve(reply: str) -> None:
+    async with FakeEndpoint(reply) as endpoint:
+        print(endpoint.url, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":  # python -m routemoa.testing.endpoint "The answer is 4."
+    import sys
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_serve(" ".join(sys.argv[1:]) or "Hello."))
