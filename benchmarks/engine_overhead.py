@@ -16,12 +16,11 @@ import statistics
 from pathlib import Path
 from time import perf_counter
 
-from routemoa.testing import ScriptedClient
-
 from routemoa.engine import RouteMoA
 from routemoa.judges import posterior, stretch
 from routemoa.pool import Mixture, Pool
 from routemoa.ranking import rank, select, stop_reason
+from routemoa.testing import ScriptedClient
 from routemoa.types import Assessment, Layer, ModelSpec, Proposal, Query, Usage
 
 WORDS = "The journey takes about forty minutes, give or take, by way of " * 12

@@ -70,13 +70,14 @@ class HttpClient:
         self._sleep = sleep
         self._jitter = jitter
         self._session: aiohttp.ClientSession | None = None
+        self._holder: AsyncGenerator[aiohttp.ClientSession, None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def close(self) -> None:
         """Close connections and, where there is one, the embedded runtime."""
-        session, self._session = self._session, None
-        if session is not None and self._loop is asyncio.get_running_loop():
-            await session.close()
+        if self._holder is not None and self._loop is asyncio.get_running_loop():
+            await self._holder.aclose()
+        self._session = self._holder = self._loop = None
         if self._runtime is not None:
             await self._runtime.close()
 
@@ -200,9 +201,9 @@ class HttpClient:
         wait = min(self._timeouts.first_byte, deadline - monotonic())
         try:
             async with asyncio.timeout(wait):
-                response = await self._open().post(
-                    url, data=msgspec.json.encode(body), headers=headers, allow_redirects=False
-                )
+                session = await self._open()
+                data = msgspec.json.encode(body)
+                response = await session.post(url, data=data, headers=headers, allow_redirects=False)
         except TimeoutError as e:
             raise TimedOut(model.name, _timeout_reason(e, wait, self._timeouts.connect)) from e
         except (aiohttp.ClientError, OSError, ValueError) as e:
@@ -246,25 +247,30 @@ class HttpClient:
         hint = HINTS.get(response.status, "").format(key=model.api_key_env or "api_key_env")
         if response.status < 400:
             hint = "it redirects elsewhere; put the final URL into `endpoint`"
-        parts = [f"HTTP {response.status}", wire.error_text(_json(body)), hint]
-        reason = _clean(": ".join(p for p in parts[:2] if p) + (f"; {hint}" if hint else ""), address)
+        said = _clean(wire.error_text(_json(body)), address)
+        reason = f"HTTP {response.status}" + (f": {said}" if said else "") + (f"; {hint}" if hint else "")
         after = retry_after(response.headers.get("Retry-After"))
         return Refused(model.name, reason, status=response.status, retry_after=after, body=body)
 
-    def _open(self) -> aiohttp.ClientSession:
+    async def _open(self) -> aiohttp.ClientSession:
         """The connection pool of the running event loop."""
-        import aiohttp
-
         loop = asyncio.get_running_loop()
-        if self._session is None or self._session.closed or self._loop is not loop:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
-                trust_env=True,
-                auto_decompress=True,
-            )
-            self._loop = loop
+        if self._session is None or self._loop is not loop:
+            self._loop, self._holder = loop, _hold_session(self._timeouts.connect)
+            self._session = await anext(self._holder)
         return self._session
+
+
+async def _hold_session(connect: float) -> AsyncGenerator[aiohttp.ClientSession, None]:
+    """A session that closes itself with its event loop: a loop's end closes the generators begun in it."""
+    import aiohttp
+
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
+        trust_env=True,
+    ) as session:
+        yield session
 
 
 async def _then_end(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
@@ -308,8 +314,10 @@ def _timeout_reason(error: TimeoutError, wait: float, connect: float) -> str:
 
 def _why(error: BaseException) -> str:
     """The system's own words, without addresses and class names around them."""
-    inner = getattr(error, "os_error", error)
-    return str(getattr(inner, "strerror", None) or inner or type(error).__name__)
+    number = getattr(error, "errno", None) or getattr(getattr(error, "os_error", None), "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
+    return str(error) or type(error).__name__
 
 
 def _clean(text: str, address: Address) -> str:

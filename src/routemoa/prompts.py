@@ -52,11 +52,12 @@ AGGREGATE = """\
 Now write the one final answer to the message above: weigh the quoted answers against each other, keep what is right, \
 drop what is wrong. Write for the person who asked; do not mention the quoted answers."""
 
+# "Begin with part one": without it small models write the judgment alone and leave the answer out.
 SPOKEN = """
 ---
-When your answer is complete, add one last line of exactly this form, with numbers from 0 (surely wrong) to 1 (surely \
-right) in place of each P{meaning}:
-<{tag}>{form}</{tag}>"""
+Reply in two parts. Part one: your answer to the message, in full. Part two, on the last line: \
+<{tag}>{form}</{tag}> with a number from 0 (surely wrong) to 1 (surely right) in place of each P{meaning}.
+Begin with part one, your answer:"""
 
 STRUCTURED = """
 ---
@@ -108,7 +109,7 @@ def _object(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judging(asked: Asked) -> str:
-    parts = ['"answer": "your answer"'] if asked.structured else []
+    parts = ['"answer": "your answer in full, with its reasoning"'] if asked.structured else []
     meaning = []
     if asked.self_score:
         parts.append('"self": P')

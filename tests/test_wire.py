@@ -1,0 +1,117 @@
+"""Reading and writing the protocol, as pure functions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routemoa.errors import Refused, TimedOut, Unreachable
+from routemoa.retry import Retries, retry_after, worth_retrying
+from routemoa.types import Message, ModelSpec, Request, Usage
+from routemoa.wire import EventParser, StreamedCompletion, error_text, overlay, read_completion, request_body
+
+STREAM = ': hi\r\n\r\ndata: {"a": "ü👍"}\n\ndata:two\rdata: lines\r\revent: x\nid: 1\n\ndata: last'.encode()
+EVENTS = ['{"a": "ü👍"}', "two\nlines", "last"]
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=12).map(sorted))
+def test_wherever_the_bytes_are_cut_the_events_are_the_same(cuts: list[int]) -> None:
+    parser, events = EventParser(), []
+    for start, end in zip([0, *cuts], [*cuts, len(STREAM)], strict=True):
+        events += parser.feed(STREAM[start:end])
+    assert events + parser.end() == EVENTS
+
+
+@given(st.lists(st.binary()))
+def test_no_bytes_break_the_parser(chunks: list[bytes]) -> None:
+    parser = EventParser()
+    for chunk in chunks:
+        parser.feed(chunk)
+    parser.end()
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda c: st.lists(c) | st.dictionaries(st.sampled_from(["choices", "delta", "message", "content", "usage"]), c),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["choices", "usage", "error", "id"]), json_like))
+def test_no_json_breaks_the_reader(body: dict[str, object]) -> None:
+    folded = StreamedCompletion()
+    folded.add(body)
+    folded.completion(1.0, None)
+    read_completion(body, 1.0)
+    assert "\n" not in error_text(body)
+
+
+def test_absurd_usage_is_unknown_and_the_last_one_counts() -> None:
+    folded = StreamedCompletion()
+    folded.add({"usage": {"prompt_tokens": 3, "completion_tokens": 1}, "choices": []})
+    folded.add({"usage": {"prompt_tokens": 3, "completion_tokens": 9}})
+    folded.add({"usage": None, "choices": [{"delta": {"content": None}, "finish_reason": "length"}]})
+    assert folded.completion(1.0, None).usage == Usage(3, 9)
+    for absurd in (-1, 1.5, "12", True, 2**60):
+        folded.add({"usage": {"prompt_tokens": absurd}})
+        assert folded.usage == Usage(None, None)
+
+
+def test_content_in_parts_is_text() -> None:
+    message = {"content": [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}]}
+    completion = read_completion({"choices": [{"message": message}]}, 1.0)
+    assert completion is not None
+    assert completion.text == "ab"
+    assert read_completion({"choices": []}, 1.0) is None
+
+
+SPEC = ModelSpec("m", "http://x/v1", "m", system="S", parameters={"temperature": 0.5, "max_tokens": 10})
+
+
+def test_one_system_message_the_members_first() -> None:
+    request = Request((Message("system", "mine"), Message("user", "q")))
+    messages = request_body(SPEC, request, "m", stream=False)["messages"]
+    assert messages == [{"role": "system", "content": "S\n\nmine"}, {"role": "user", "content": "q"}]
+
+
+@given(st.integers(1, 100) | st.none(), st.floats(0, 2))
+def test_the_members_settings_win_but_the_smaller_cap_does(cap: int | None, temperature: float) -> None:
+    body = overlay(SPEC, {"messages": [], "temperature": temperature} | ({"max_tokens": cap} if cap else {}), "real")
+    assert body["temperature"] == 0.5
+    assert body["max_tokens"] == min(cap or 10, 10)
+    assert body["model"] == "real"
+
+
+def test_when_to_try_again() -> None:
+    assert worth_retrying(Refused("m", "x", status=429), local=False)
+    assert worth_retrying(Unreachable("m", "x"), local=False)
+    assert not worth_retrying(Unreachable("m", "x"), local=True)  # it crashed
+    assert not worth_retrying(Unreachable("m", "x", produced=True), local=False)
+    assert not worth_retrying(Refused("m", "x", status=400), local=False)
+    assert not worth_retrying(TimedOut("m", "x"), local=False)
+
+
+@given(st.integers(1, 30), st.floats(0, 1), st.none() | st.floats(0, 1e6))
+def test_back_off_is_bounded_and_never_shorter_than_asked(failures: int, share: float, asked: float | None) -> None:
+    delay = Retries(base=0.5, cap=20).delay(failures, share, asked)
+    assert (asked or 0) <= delay <= (20 if asked is None else asked * 1.1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("2", 2.0),
+        ("1.5", 1.5),
+        ("-3", 0.0),
+        ("soon", None),
+        ("Tue, 24 Nov 2026 12:00:30 GMT", 30.0),
+        ("Tue, 24 Nov 2026 11:00:00 GMT", 0.0),
+        ("1e99", None),
+        ("nan", None),
+    ],
+)
+def test_retry_after(value: str | None, seconds: float | None) -> None:
+    assert retry_after(value, datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)) == seconds
