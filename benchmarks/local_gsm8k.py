@@ -135,7 +135,8 @@ def main() -> None:
     }
     notes = (
         f"{len(questions)} questions, one run, one at a time, {platform.machine()}, "
-        f"Python {platform.python_version()}. A dense MoA of this pool makes {dense} calls a question ({dense * len(questions)} in all).\n\n"
+        f"Python {platform.python_version()}. "
+        f"A dense MoA of this pool makes {dense} calls a question ({dense * len(questions)} in all).\n\n"
         f"routemoa stopped: {reasons}; layers: {sum(r['layers'] for r in mine)}; "
         f"aggregator called {sum(r['aggregator'] is not None for r in mine)} times."
     )

@@ -8,9 +8,9 @@ from contextlib import aclosing
 
 import pytest
 
-from routemoa import types as t
+from routemoa import events as t
 from routemoa.engine import RouteMoA
-from routemoa.errors import Garbled, NoModelLeft, Refused, TimedOut
+from routemoa.errors import Garbled, ModelError, NoModelLeft, Refused, TimedOut
 from routemoa.testing import ScriptedClient
 from routemoa.trace import fold
 from routemoa.types import Answer, Completion, Message, ModelSpec, Query, Request, Token, Usage, from_json, to_json
@@ -127,7 +127,7 @@ async def test_margin_and_price_choose_whom_to_call(make_pool: MakePool) -> None
 
 async def test_the_next_in_the_ranking_takes_a_failed_models_place(make_pool: MakePool) -> None:
     down = Refused("b", "HTTP 500", status=500)
-    client = ScriptedClient({n: unsure(n) for n in "acde"} | {"b": down})
+    client = ScriptedClient({n: down if n == "b" else unsure(n) for n in "abcde"})
     trace = (await RouteMoA(make_pool(*"abcde", prior=0.6), client).answer("x")).trace
     assert {p.model for p in trace.layers[0].proposals} == {"a", "c", "d"}
     assert [(f.model, f.kind, f.usage) for f in trace.layers[0].failures] == [("b", "Refused", Usage(0, 0))]
@@ -146,7 +146,11 @@ async def test_a_cut_answer_was_perhaps_billed_so_the_cost_is_unknown(make_pool:
 
 
 async def test_only_when_nobody_is_left_does_the_query_fail(make_pool: MakePool) -> None:
-    script = {"a": TimedOut("a", "no first byte within 5 s"), "b": Refused("b", "HTTP 401", status=401), "c": ""}
+    script: dict[str, str | ModelError] = {
+        "a": TimedOut("a", "no first byte within 5 s"),
+        "b": Refused("b", "HTTP 401", status=401),
+        "c": "",
+    }
     with pytest.raises(NoModelLeft) as caught:
         await RouteMoA(make_pool(*"abc", prior=0.6), ScriptedClient(script)).answer("x")
     message = str(caught.value)

@@ -12,7 +12,9 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "routemoa"
 LEVELS = [
     ["errors", "types"],
-    ["pool", "prompts", "wire", "judges", "scorer", "weights"],
+    ["events"],
+    ["protocols"],
+    ["pool", "prompts", "wire", "judges", "scorer", "weights", "retry"],
     ["replies", "ranking", "client", "local", "trace"],
     ["connect", "layer"],
     ["aggregator"],

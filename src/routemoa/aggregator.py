@@ -8,21 +8,11 @@ from time import perf_counter
 
 from routemoa import prompts
 from routemoa.errors import Garbled, ModelError
+from routemoa.events import AggregatorFailed, AggregatorStarted, AnswerDelta, Done, Event
 from routemoa.judges import agree
 from routemoa.layer import failure
-from routemoa.types import (
-    AggregatorFailed,
-    AggregatorStarted,
-    AnswerDelta,
-    Client,
-    Completion,
-    Done,
-    Event,
-    ModelSpec,
-    Proposal,
-    Query,
-    Request,
-)
+from routemoa.protocols import Client
+from routemoa.types import Completion, ModelSpec, Proposal, Query, Request
 
 __all__ = ["write"]
 

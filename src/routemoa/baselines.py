@@ -8,22 +8,20 @@ from time import perf_counter
 
 from routemoa import layer
 from routemoa.errors import NoModelLeft
-from routemoa.trace import collect
-from routemoa.types import (
-    Answer,
+from routemoa.events import (
     AnswerDelta,
-    Client,
     Done,
     Event,
-    ModelSpec,
     ProposalDelta,
     ProposalFailed,
     ProposalFinished,
-    Query,
     Selected,
     Started,
     Stopped,
 )
+from routemoa.protocols import Client
+from routemoa.trace import collect
+from routemoa.types import Answer, ModelSpec, Query
 
 __all__ = ["Single"]
 

@@ -15,8 +15,9 @@ from msgspec import Struct
 
 from routemoa import wire
 from routemoa.errors import Garbled, ModelError, Refused, TimedOut, Unreachable
+from routemoa.protocols import Runtime
 from routemoa.retry import Retries, retry_after, worth_retrying
-from routemoa.types import Address, Completion, ModelSpec, Request, Runtime
+from routemoa.types import Address, Completion, ModelSpec, Request
 
 if TYPE_CHECKING:
     import aiohttp

@@ -8,7 +8,7 @@ from routemoa.baselines import Single
 from routemoa.engine import RouteMoA
 from routemoa.errors import ConfigError
 from routemoa.pool import Pool
-from routemoa.types import Client, Method
+from routemoa.protocols import Client, Method
 
 __all__ = ["build", "method_names"]
 

@@ -9,29 +9,14 @@ from time import perf_counter
 from routemoa import aggregator, layer
 from routemoa.connect import connect, run_sync
 from routemoa.errors import NoModelLeft
+from routemoa.events import Event, ProposalFinished, Reranked, Scored, Selected, Started, Stopped
 from routemoa.judges import posterior, stretch
 from routemoa.pool import Pool
+from routemoa.protocols import Client, Scorer
 from routemoa.ranking import rank, select, stop_reason
 from routemoa.scorer import ConstantScorer
 from routemoa.trace import Fold, collect
-from routemoa.types import (
-    Answer,
-    Client,
-    Event,
-    ModelSpec,
-    Proposal,
-    ProposalFinished,
-    Query,
-    Ranking,
-    Reranked,
-    Scored,
-    Scorer,
-    Scores,
-    Selected,
-    Started,
-    Stopped,
-    Trace,
-)
+from routemoa.types import Answer, ModelSpec, Proposal, Query, Ranking, Scores, Trace
 
 __all__ = ["RouteMoA"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Literal
 
@@ -20,7 +20,7 @@ __all__ = ["agree", "confidence", "cross_score", "final_answer", "fuse", "poster
 Presence = Literal["both", "joined", "left"]
 
 
-def stretch(prior: Scores) -> Scores:
+def stretch(prior: Mapping[str, float | None]) -> Scores:
     """The published mapping of the prior: 0.8 x^1.5 below 0.5, 1 - 0.8 (1 - x)^1.5 from 0.5 up."""
     return {m: None if x is None else _stretch(x) for m, x in prior.items()}
 
@@ -66,7 +66,9 @@ def cross_score(subject: str, assessments: Sequence[Assessment]) -> float | None
     return sum(given.values()) / len(given) if given else None
 
 
-def posterior(prior: Scores, scores: Scores, layers: Sequence[Layer], fusion: str) -> Scores:
+def posterior(
+    prior: Mapping[str, float | None], scores: Mapping[str, float | None], layers: Sequence[Layer], fusion: str
+) -> Scores:
     """The scores after the last of `layers`: the mapped `prior` fused with all judgments so far.
 
     Args:

@@ -14,26 +14,12 @@ from msgspec import Struct
 
 from routemoa import prompts, replies
 from routemoa.errors import Garbled, ModelError, Refused, Unreachable
+from routemoa.events import Event, Judged, ProposalDelta, ProposalFailed, ProposalFinished, ProposalStarted
 from routemoa.judges import confidence
 from routemoa.prompts import Asked
+from routemoa.protocols import Client
 from routemoa.replies import Reply
-from routemoa.types import (
-    Assessment,
-    Client,
-    Completion,
-    Event,
-    Failure,
-    Judged,
-    ModelSpec,
-    Proposal,
-    ProposalDelta,
-    ProposalFailed,
-    ProposalFinished,
-    ProposalStarted,
-    Query,
-    Request,
-    Usage,
-)
+from routemoa.types import Assessment, Completion, Failure, ModelSpec, Proposal, Query, Request, Usage
 
 __all__ = ["Plan", "failure", "run"]
 

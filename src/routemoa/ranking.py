@@ -9,14 +9,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from routemoa.judges import agree
-from routemoa.types import Layer, ModelSpec, RankedModel, Ranking, Scores
+from routemoa.types import Layer, ModelSpec, RankedModel, Ranking
 
 __all__ = ["rank", "select", "stop_reason"]
 
 
 def rank(
     models: Iterable[ModelSpec],
-    scores: Scores,
+    scores: Mapping[str, float | None],
     latency: Mapping[str, float] | None = None,
     failed: Collection[str] = (),
 ) -> Ranking:
@@ -75,7 +75,12 @@ def select(ranking: Ranking, top_k: int, margin: float, without: Collection[str]
 
 
 def stop_reason(
-    layers: Sequence[Layer], scores: Scores, upcoming: Sequence[str], *, threshold: float, limit: int
+    layers: Sequence[Layer],
+    scores: Mapping[str, float | None],
+    upcoming: Sequence[str],
+    *,
+    threshold: float,
+    limit: int,
 ) -> str | None:
     """Why no further layer should run after the last of `layers`, or None to go on.
 

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Iterable
 
 from msgspec.structs import replace
 
-from routemoa import types as t
-from routemoa.types import Answer, Event, Failure, Layer, Proposal, Query, Trace, plus
+from routemoa import events as t
+from routemoa.events import Event
+from routemoa.types import Answer, Failure, Layer, Proposal, Query, Trace, plus
 
 __all__ = ["Fold", "collect", "fold"]
 

@@ -1,4 +1,4 @@
-"""The vocabulary: what goes into a mixture, what comes out, and the events between.
+"""The vocabulary: what goes into a mixture and what comes out.
 
 Pure data, to and from JSON with `to_json` and `from_json`; a trace survives the round trip unchanged.
 Missing is None: an unknown price, an absent usage figure or an unreadable score is never 0.
@@ -6,48 +6,27 @@ Missing is None: an unknown price, an absent usage figure or an unreadable score
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 __all__ = [
     "Address",
-    "AggregatorFailed",
-    "AggregatorStarted",
     "Answer",
-    "AnswerDelta",
-    "AnyEvent",
     "Assessment",
-    "Client",
     "Completion",
-    "Done",
-    "Event",
     "Failure",
-    "Judged",
     "Layer",
     "Message",
-    "Method",
     "ModelSpec",
     "Proposal",
-    "ProposalDelta",
-    "ProposalFailed",
-    "ProposalFinished",
-    "ProposalStarted",
     "Query",
     "RankedModel",
     "Ranking",
     "Request",
-    "Reranked",
-    "Runtime",
-    "Scored",
-    "Scorer",
     "Scores",
-    "Selected",
-    "Started",
-    "Stopped",
     "Token",
     "Trace",
     "Usage",
@@ -254,146 +233,6 @@ class Answer(Struct, frozen=True):
         return self.text
 
 
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-class Event(Struct, frozen=True, tag_field="event", tag=_snake):
-    """Base of what a method says while it works."""
-
-
-class Started(Event, frozen=True):
-    """A method takes up a query."""
-
-    query: Query
-    method: str
-
-
-class Scored(Event, frozen=True):
-    """The scorer's prediction for every model of the pool, and the ranking it gives."""
-
-    prior: Scores
-    ranking: Ranking
-
-
-class Selected(Event, frozen=True):
-    """The models a layer is going to call."""
-
-    layer: int
-    models: tuple[str, ...]
-
-
-class ProposalStarted(Event, frozen=True):
-    """A proposer has been called."""
-
-    layer: int
-    model: str
-
-
-class ProposalDelta(Event, frozen=True):
-    """A piece of a proposer's answer, never of its judgments."""
-
-    layer: int
-    model: str
-    text: str
-
-
-class ProposalFinished(Event, frozen=True):
-    """A proposer has answered."""
-
-    layer: int
-    proposal: Proposal
-
-
-class ProposalFailed(Event, frozen=True):
-    """A proposer has failed."""
-
-    layer: int
-    failure: Failure
-
-
-class Judged(Event, frozen=True):
-    """One judge's assessments in a layer, out of its reply."""
-
-    layer: int
-    assessments: tuple[Assessment, ...]
-
-
-class Reranked(Event, frozen=True):
-    """The posterior after a layer's judgments, and the new ranking."""
-
-    layer: int
-    scores: Scores
-    ranking: Ranking
-
-
-class Stopped(Event, frozen=True):
-    """No further layer runs, and why."""
-
-    reason: str
-
-
-class AggregatorStarted(Event, frozen=True):
-    """A model begins to write the final answer."""
-
-    model: str
-
-
-class AggregatorFailed(Event, frozen=True):
-    """The aggregator failed: what it had written so far is void."""
-
-    failure: Failure
-
-
-class AnswerDelta(Event, frozen=True):
-    """A piece of the final answer."""
-
-    text: str
-
-
-class Done(Event, frozen=True):
-    """The answer is complete, `latency` seconds after the start; with the aggregator's share, if one was called."""
-
-    latency: float
-    usage: Usage | None = None  # of the aggregator's call
-    cost: float | None = None
-    finish_reason: str | None = None
-
-
-AnyEvent = (
-    Started
-    | Scored
-    | Selected
-    | ProposalStarted
-    | ProposalDelta
-    | ProposalFinished
-    | ProposalFailed
-    | Judged
-    | Reranked
-    | Stopped
-    | AggregatorStarted
-    | AggregatorFailed
-    | AnswerDelta
-    | Done
-)
-"""The union to decode into: `from_json(line, AnyEvent)`."""
-
-
-class Client(Protocol):
-    """Calls models. The one HTTP client is in `client`; scripted ones are in `testing`."""
-
-    def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
-        """Yield pieces of text as they come, then exactly one Completion with the whole; raise ModelError.
-
-        Closing the iterator early (or cancelling the task) ends the call at the endpoint as well.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections and processes."""
-        ...
-
-
 class Address(Struct, frozen=True):
     """Where a model answers right now: base URL, the name it has there, and the key to show."""
 
@@ -403,43 +242,6 @@ class Address(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Address({self.url!r}, {self.model!r}, key={'set' if self.key else None})"
-
-
-class Runtime(Protocol):
-    """Serves the members whose endpoint is "local"."""
-
-    async def address(self, model: ModelSpec) -> Address:
-        """Load the model if need be and say where it listens; raise ModelError when it cannot be had."""
-        ...
-
-    async def close(self) -> None:
-        """End every process and free the memory."""
-        ...
-
-
-class Scorer(Protocol):
-    """Predicts, without calling any model, how likely each is to answer a query well."""
-
-    async def score(self, query: Query, pool: Sequence[ModelSpec]) -> Scores:
-        """The prior for every model of `pool`, keyed by name; None where it knows nothing."""
-        ...
-
-
-class Method(Protocol):
-    """Anything that answers a query: RouteMoA, one model alone, and every rival."""
-
-    @property
-    def name(self) -> str:
-        """What traces, tables and the API call it."""
-        ...
-
-    def stream(self, query: Query) -> AsyncGenerator[Event, None]:
-        """Yield what happens, from Started to Done; raise RouteMoAError."""
-        ...
-
-    async def answer(self, query: Query) -> Answer:
-        """The fold of `stream`."""
-        ...
 
 
 def to_json(value: Any) -> bytes:

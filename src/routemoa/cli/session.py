@@ -10,8 +10,10 @@ from pathlib import Path
 
 from routemoa.cli.view import View
 from routemoa.errors import ConfigError
+from routemoa.events import AggregatorFailed, AnswerDelta
+from routemoa.protocols import Method
 from routemoa.trace import Fold
-from routemoa.types import AggregatorFailed, AnswerDelta, Method, Query, to_json
+from routemoa.types import Query, to_json
 
 __all__ = ["Writer", "check_writable", "converse", "write_whole"]
 

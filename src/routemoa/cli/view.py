@@ -7,9 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from routemoa import types as t
+from routemoa import events as t
+from routemoa.events import Event
 from routemoa.pool import Pool
-from routemoa.types import Event, Ranking, Trace
+from routemoa.types import Proposal, Ranking, Scores, Trace
 
 __all__ = ["View", "summary"]
 
@@ -81,7 +82,7 @@ class View:
             self._status.update("waiting for the first words")
             self._status.start()
 
-    def _finished(self, p: t.Proposal) -> None:
+    def _finished(self, p: Proposal) -> None:
         self._arriving.pop(p.model, None)
         line = " ".join(p.text.split())
         seconds = "" if p.latency is None else f" {p.latency:.1f} s"
@@ -91,7 +92,7 @@ class View:
         text.append(line if len(line) <= room else line[: room - 1] + "…")
         self._out.print(text, overflow="ellipsis", no_wrap=True)
 
-    def _table(self, title: str, ranking: Ranking, scores: t.Scores, column: str) -> Table:
+    def _table(self, title: str, ranking: Ranking, scores: Scores, column: str) -> Table:
         table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 2))
         table.add_column("model")
         table.add_column(column, justify="right")

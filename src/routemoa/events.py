@@ -1,0 +1,153 @@
+"""What a method says while it works. A trace is the fold of these (routemoa.trace); views are their readers."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from routemoa.types import Assessment, Failure, Proposal, Query, Ranking, Scores, Usage
+
+__all__ = [
+    "AggregatorFailed",
+    "AggregatorStarted",
+    "AnswerDelta",
+    "AnyEvent",
+    "Done",
+    "Event",
+    "Judged",
+    "ProposalDelta",
+    "ProposalFailed",
+    "ProposalFinished",
+    "ProposalStarted",
+    "Reranked",
+    "Scored",
+    "Selected",
+    "Started",
+    "Stopped",
+]
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class Event(Struct, frozen=True, tag_field="event", tag=_snake):
+    """Base of what a method says while it works."""
+
+
+class Started(Event, frozen=True):
+    """A method takes up a query."""
+
+    query: Query
+    method: str
+
+
+class Scored(Event, frozen=True):
+    """The scorer's prediction for every model of the pool, and the ranking it gives."""
+
+    prior: Scores
+    ranking: Ranking
+
+
+class Selected(Event, frozen=True):
+    """The models a layer is going to call."""
+
+    layer: int
+    models: tuple[str, ...]
+
+
+class ProposalStarted(Event, frozen=True):
+    """A proposer has been called."""
+
+    layer: int
+    model: str
+
+
+class ProposalDelta(Event, frozen=True):
+    """A piece of a proposer's answer, never of its judgments."""
+
+    layer: int
+    model: str
+    text: str
+
+
+class ProposalFinished(Event, frozen=True):
+    """A proposer has answered."""
+
+    layer: int
+    proposal: Proposal
+
+
+class ProposalFailed(Event, frozen=True):
+    """A proposer has failed."""
+
+    layer: int
+    failure: Failure
+
+
+class Judged(Event, frozen=True):
+    """One judge's assessments in a layer, out of its reply."""
+
+    layer: int
+    assessments: tuple[Assessment, ...]
+
+
+class Reranked(Event, frozen=True):
+    """The posterior after a layer's judgments, and the new ranking."""
+
+    layer: int
+    scores: Scores
+    ranking: Ranking
+
+
+class Stopped(Event, frozen=True):
+    """No further layer runs, and why."""
+
+    reason: str
+
+
+class AggregatorStarted(Event, frozen=True):
+    """A model begins to write the final answer."""
+
+    model: str
+
+
+class AggregatorFailed(Event, frozen=True):
+    """The aggregator failed: what it had written so far is void."""
+
+    failure: Failure
+
+
+class AnswerDelta(Event, frozen=True):
+    """A piece of the final answer."""
+
+    text: str
+
+
+class Done(Event, frozen=True):
+    """The answer is complete, `latency` seconds after the start; with the aggregator's share, if one was called."""
+
+    latency: float
+    usage: Usage | None = None  # of the aggregator's call
+    cost: float | None = None
+    finish_reason: str | None = None
+
+
+AnyEvent = (
+    Started
+    | Scored
+    | Selected
+    | ProposalStarted
+    | ProposalDelta
+    | ProposalFinished
+    | ProposalFailed
+    | Judged
+    | Reranked
+    | Stopped
+    | AggregatorStarted
+    | AggregatorFailed
+    | AnswerDelta
+    | Done
+)
+"""The union to decode into: `from_json(line, AnyEvent)`."""
