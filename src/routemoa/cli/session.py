@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from contextlib import aclosing
@@ -17,6 +18,8 @@ from routemoa.types import Query, to_json
 
 __all__ = ["Writer", "check_writable", "converse", "write_whole"]
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 
 class Writer:
     """Puts the answer on standard output: as it comes on a terminal, whole into a pipe or a file."""
@@ -26,8 +29,8 @@ class Writer:
 
     def piece(self, text: str) -> None:
         """A piece of the answer."""
-        if self._live:
-            sys.stdout.write(text)
+        if self._live:  # a terminal obeys control characters: a model's are left out
+            sys.stdout.write(_CONTROL.sub("", text))
             sys.stdout.flush()
 
     def restart(self) -> None:

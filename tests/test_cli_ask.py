@@ -1,0 +1,177 @@
+"""`routemoa ask` as a person and as a script meet it: over a real endpoint, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from routemoa.testing import FakeEndpoint, Fault
+from routemoa.types import Answer, from_json
+
+ROUTEMOA = [sys.executable, "-c", "from routemoa.cli import main; main()"]
+Ask = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@contextmanager
+def endpoint(reply: Any = "The answer is 4.", faults: Any = ()) -> Iterator[FakeEndpoint]:
+    """A FakeEndpoint in a thread of its own, for processes that are run and waited for."""
+    ready, over = threading.Event(), threading.Event()
+    found: list[FakeEndpoint] = []
+
+    async def serve() -> None:
+        async with FakeEndpoint(reply, faults) as e:
+            found.append(e)
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    ready.wait(5)
+    try:
+        yield found[0]
+    finally:
+        over.set()
+        thread.join(5)
+
+
+def pool(tmp_path: Path, url: str, names: str = "ab") -> str:
+    file = tmp_path / "pool.toml"
+    file.write_text("".join(f'[[model]]\nname = "{n}"\nendpoint = "{url}"\nprior = 0.6\n' for n in names))
+    return str(file)
+
+
+def run(*args: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    given = {k: v for k, v in os.environ.items() if not k.startswith("ROUTEMOA")} | env
+    return subprocess.run(
+        [*ROUTEMOA, *args], capture_output=True, text=True, input=stdin or "", timeout=60, check=False, env=given
+    )
+
+
+def test_the_answer_alone_is_on_standard_output(tmp_path: Path) -> None:
+    with endpoint() as e:
+        done = run("ask", "2+2?", "--pool", pool(tmp_path, e.url))
+    assert done.stdout == "The answer is 4.\n"
+    for words in ("prior", "layer 1", "judges its own answer", "new ranking", "stops: agreed", "a dense MoA"):
+        assert words in done.stderr
+    assert done.returncode == 0
+
+
+def test_quiet_says_nothing_else_and_the_pool_may_come_from_the_environment(tmp_path: Path) -> None:
+    with endpoint() as e:
+        done = run("ask", "-q", "-", stdin="2+2?\n", ROUTEMOA_POOL=pool(tmp_path, e.url))
+        assert e.requests[0]["messages"][-1]["content"].startswith("2+2?\n")
+    assert (done.stdout, done.stderr, done.returncode) == ("The answer is 4.\n", "", 0)
+
+
+def test_json_is_one_object_with_the_public_keys(tmp_path: Path) -> None:
+    trace_file = tmp_path / "trace.json"
+    with endpoint() as e:
+        done = run("ask", "2+2?", "--json", "--pool", pool(tmp_path, e.url), "--trace", str(trace_file))
+    whole = json.loads(done.stdout)
+    trace = whole["trace"]
+    assert whole["text"] == "The answer is 4."
+    assert trace["prior"] == {"a": 0.6, "b": 0.6}
+    layer = trace["layers"][0]
+    assert {"model", "text", "usage", "latency", "cost"} == set(layer["proposals"][0])
+    assert {"judge", "subject", "kind", "value"} == set(layer["assessments"][0])
+    assert {"model", "performance", "cost", "latency", "why"} == set(layer["ranking"][0])
+    assert {"prompt_tokens", "completion_tokens"} == set(trace["usage"])
+    assert trace["calls"] == 2
+    assert trace["cost"] is None  # the file gives no price
+    assert trace["aggregator"] is None
+    assert trace["stop_reason"].startswith("agreed")
+    assert json.loads(trace_file.read_text()) == whole
+    assert from_json(done.stdout, Answer).text == whole["text"]
+
+
+def test_one_model_alone(tmp_path: Path) -> None:
+    with endpoint("Hello <assessment> there.") as e:
+        done = run("ask", "hi", "--json", "--method", "single:b", "--system", "S", "--pool", pool(tmp_path, e.url))
+        assert e.requests[0]["messages"] == [{"role": "system", "content": "S"}, {"role": "user", "content": "hi"}]
+    whole = json.loads(done.stdout)
+    assert whole["text"] == "Hello <assessment> there."
+    assert whole["trace"]["calls"] == 1
+    assert whole["trace"]["method"] == "single:b"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["ask", "x", "--pool", "nowhere.toml"], 2, "nowhere.toml: cannot be read"),
+        (["ask", "  "], 2, "the question is empty"),
+        (["ask"], 2, "the question is empty"),
+        (["ask", "x", "--method", "singel:a"], 2, "did you mean 'single:a'?"),
+        (["ask", "x", "--trace", "/nowhere/at/all.json"], 2, "cannot be written"),
+        (["ask", "x", "--nonsense"], 2, "No such option"),
+        (["aks"], 2, "aks"),
+    ],
+)
+def test_wrong_use_is_told_in_a_line(tmp_path: Path, args: list[str], code: int, words: str) -> None:
+    done = run(*args, ROUTEMOA_POOL=pool(tmp_path, "http://127.0.0.1:9/v1"))
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_when_nobody_is_left_every_reason_is_told_and_the_trace_is_kept(tmp_path: Path) -> None:
+    trace_file = tmp_path / "trace.json"
+    with endpoint(faults=Fault(status=401, message="who are you?")) as e:
+        done = run("ask", "x", "-q", "--trace", str(trace_file), "--pool", pool(tmp_path, e.url))
+    assert done.returncode == 1
+    assert done.stderr.count("HTTP 401: who are you?") == 2
+    assert len(json.loads(trace_file.read_text())["trace"]["layers"][0]["failures"]) == 2
+
+
+def test_an_interrupt_leaves_nothing_broken(tmp_path: Path) -> None:
+    trace_file = tmp_path / "trace.json"
+    with endpoint(faults=Fault(first_byte=30)) as e:
+        command = [*ROUTEMOA, "ask", "x", "--trace", str(trace_file), "--pool", pool(tmp_path, e.url)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        _wait(lambda: e.open_requests == 2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+        _wait(lambda: e.open_requests == 0)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.rstrip().endswith("interrupted")
+    assert "Traceback" not in err
+    assert json.loads(trace_file.read_text())["trace"]["layers"][0]["selected"] == ["a", "b"]
+
+
+def test_model_output_is_never_markup(tmp_path: Path) -> None:
+    with endpoint("[bold]The answer[/] is [link=http://evil]4[/link]. \x1b[31mred") as e:
+        done = run("ask", "x", "--pool", pool(tmp_path, e.url))
+    assert "[bold]The answer[/]" in done.stderr
+    assert "\x1b[31m" not in done.stderr
+
+
+def test_help_is_instant_and_teaches() -> None:
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        done = run("--help")
+        times.append(time.perf_counter() - begun)
+    assert "Start here" in done.stdout
+    assert min(times) < 0.3
+    assert "Examples" in run("ask", "--help").stdout
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not happen within ten seconds")
