@@ -1,0 +1,97 @@
+"""Documents and examples say what the program does: they are run, or generated and compared."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import runpy
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from routemoa.pool import Mixture, Pool, parse
+from routemoa.types import ModelSpec
+from tests.test_cli_ask import endpoint
+
+ROOT = Path(__file__).parent.parent
+KEYS = {"OPENROUTER_API_KEY": "k"}
+
+
+def blocks(file: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("file", ["README.md", "docs/configuration.md"])
+def test_every_pool_in_the_documents_is_valid(file: str) -> None:
+    found = blocks(file, "toml")
+    assert found
+    for text in found:
+        parse(text, file, Path("."), KEYS)
+
+
+def test_the_documented_pool_names_every_key() -> None:
+    table = tomllib.loads(blocks("docs/configuration.md", "toml")[0])
+    assert set().union(*table["model"]) == set(ModelSpec.__struct_fields__)
+    assert set(table["mixture"]) == set(Mixture.__struct_fields__)
+
+
+def test_the_readmes_python_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with endpoint("It scatters blue light.") as e:
+        (tmp_path / "pool.toml").write_text(f'[[model]]\nname = "a"\nendpoint = "{e.url}"\nprior = 0.9\n')
+        monkeypatch.chdir(tmp_path)
+        code = blocks("README.md", "python")[0]
+        first, loop = code.split("\n\nasync for")
+        names: dict[str, Any] = {}
+        exec(first, names)
+        body = "async def main():\n    async for" + loop.replace("\n", "\n    ")
+        exec(body, names)
+        asyncio.run(names["main"]())
+        asyncio.run(names["mixture"].client.close())
+    out = capsys.readouterr().out
+    assert out.startswith("It scatters blue light.\n")
+    assert "Done(" in out
+
+
+@pytest.mark.parametrize("example", ["ask.py", "events.py"])
+def test_examples_run(example: str, tmp_path: Path) -> None:
+    with endpoint("It scatters blue light.") as e:
+        pool = tmp_path / "pool.toml"
+        pool.write_text(f'[[model]]\nname = "a"\nendpoint = "{e.url}"\nprior = 0.9\n')
+        command = [sys.executable, str(ROOT / "examples" / example), str(pool), "Why?"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "It scatters blue light." in done.stdout
+    assert done.stderr == ""
+
+
+def test_examples_are_short() -> None:
+    for file in (ROOT / "examples").glob("*.py"):
+        assert len(file.read_text().splitlines()) < 30, file
+
+
+def test_the_command_line_reference_is_up_to_date() -> None:
+    render = runpy.run_path(str(ROOT / "docs" / "generate_cli.py"))["render"]
+    assert (ROOT / "docs" / "cli.md").read_text() == render(), "run  make docs"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for file in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text()):
+            assert (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+def test_benchmarks_open_with_their_command() -> None:
+    for file in (ROOT / "benchmarks").glob("*.py"):
+        assert f"benchmarks/{file.name}" in file.read_text().split('"""')[1]
+
+
+def test_the_embedded_pool_ships_with_the_package() -> None:
+    assert [m.name for m in Pool.embedded()] == ["smollm2-135m", "coder-0.5b", "coder-1.5b"]
+    assert "OPENROUTER_API_KEY" not in os.environ
