@@ -135,6 +135,15 @@ def test_when_nobody_is_left_every_reason_is_told_and_the_trace_is_kept(tmp_path
     assert len(json.loads(trace_file.read_text())["trace"]["layers"][0]["failures"]) == 2
 
 
+def test_an_unreachable_endpoint_names_file_key_and_fix(tmp_path: Path) -> None:
+    file = pool(tmp_path, "http://127.0.0.1:9/v1", "a")
+    done = run("ask", "x", "-q", "--pool", file)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    for words in ("a: http://127.0.0.1:9/v1 cannot be reached: Connection refused", "`endpoint`", file, "pool check"):
+        assert words in done.stderr
+
+
 def test_an_interrupt_leaves_nothing_broken(tmp_path: Path) -> None:
     trace_file = tmp_path / "trace.json"
     with endpoint(faults=Fault(first_byte=30)) as e:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from routemoa.errors import Refused, TimedOut, Unreachable
 from routemoa.retry import Retries, retry_after, worth_retrying
 from routemoa.types import Message, ModelSpec, Request, Usage
-from routemoa.wire import EventParser, StreamedCompletion, error_text, overlay, read_completion, request_body
+from routemoa.wire import (
+    EventParser,
+    StreamedCompletion,
+    chat_url,
+    decode,
+    error_text,
+    overlay,
+    read_completion,
+    request_body,
+)
 
 STREAM = ': hi\r\n\r\ndata: {"a": "ü👍"}\n\ndata:two\rdata: lines\r\revent: x\nid: 1\n\ndata: last'.encode()
 EVENTS = ['{"a": "ü👍"}', "two\nlines", "last"]
@@ -115,3 +124,10 @@ def test_back_off_is_bounded_and_never_shorter_than_asked(failures: int, share: 
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:
     assert retry_after(value, datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)) == seconds
+
+
+def test_urls_and_bodies_that_are_no_json() -> None:
+    assert chat_url("http://x/v1/") == chat_url("http://x/v1") == "http://x/v1/chat/completions"
+    assert chat_url("http://x/openai?api-version=1") == "http://x/openai/chat/completions?api-version=1"
+    assert decode(b"<html>\xff") == "<html>\ufffd"
+    assert decode(b"[" * 100_000) == "[" * 100_000

@@ -156,7 +156,7 @@ class HttpClient:
             whole = b"".join([c async for c in self._chunks(model, response, deadline)])
         completion = wire.read_completion(_object(model, address, whole), monotonic() - started)
         if completion is None:
-            reason = _clean(f"no completion in the reply: {wire.error_text(_json(whole))}", address)
+            reason = _clean(f"no completion in the reply: {wire.error_text(wire.decode(whole))}", address)
             raise Garbled(model.name, reason)
         if completion.text:
             yield completion.text
@@ -195,8 +195,10 @@ class HttpClient:
         """The response to a call, its head read and its status checked; closed for good when left early."""
         import aiohttp
 
-        url = _url(address.url)
+        url = wire.chat_url(address.url)
         headers = {"Content-Type": "application/json"}
+        if model.local:  # a new connection costs nothing here, and a kept one may be closed just as it is used again
+            headers["Connection"] = "close"
         if address.key:
             headers["Authorization"] = f"Bearer {address.key}"
         wait = min(self._timeouts.first_byte, deadline - monotonic())
@@ -208,7 +210,8 @@ class HttpClient:
         except TimeoutError as e:
             raise TimedOut(model.name, _timeout_reason(e, wait, self._timeouts.connect)) from e
         except (aiohttp.ClientError, OSError, ValueError) as e:
-            raise Unreachable(model.name, _clean(f"{address.url} cannot be reached: {_why(e)}", address)) from e
+            fix = "its process ended" if model.local else "start it, or correct `endpoint` in the pool file"
+            raise Unreachable(model.name, _clean(f"{address.url} cannot be reached: {_why(e)}; {fix}", address)) from e
         try:
             if response.status >= 300:
                 raise await self._refused(model, address, response)
@@ -248,7 +251,7 @@ class HttpClient:
         hint = HINTS.get(response.status, "").format(key=model.api_key_env or "api_key_env")
         if response.status < 400:
             hint = "it redirects elsewhere; put the final URL into `endpoint`"
-        said = _clean(wire.error_text(_json(body)), address)
+        said = _clean(wire.error_text(wire.decode(body)), address)
         reason = f"HTTP {response.status}" + (f": {said}" if said else "") + (f"; {hint}" if hint else "")
         after = retry_after(response.headers.get("Retry-After"))
         return Refused(model.name, reason, status=response.status, retry_after=after, body=body)
@@ -267,7 +270,8 @@ async def _hold_session(connect: float) -> AsyncGenerator[aiohttp.ClientSession,
     import aiohttp
 
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+        # Shorter than the 5 s after which common servers (uvicorn, llama.cpp) close a connection that is idle.
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
         trust_env=True,
     ) as session:
@@ -280,20 +284,8 @@ async def _then_end(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]
     yield None
 
 
-def _url(base: str) -> str:
-    path, mark, query = base.partition("?")
-    return f"{path.rstrip('/')}/chat/completions{mark}{query}"
-
-
-def _json(data: bytes | str) -> Any:
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return data.decode("utf-8", "replace") if isinstance(data, bytes) else data
-
-
 def _object(model: ModelSpec, address: Address, data: bytes | str) -> dict[str, Any]:
-    found = _json(data)
+    found = wire.decode(data)
     if not isinstance(found, dict):
         raise Garbled(model.name, _clean(f"not a JSON object: {wire.error_text(found)}", address))
     return found

@@ -46,6 +46,10 @@ class RouteMoA:
         """The asynchronous twin of `ask`. Raises NoModelLeft."""
         return await self.answer(_query(question))
 
+    def close(self) -> None:
+        """End the embedded models, if there are any. Inside a coroutine: `await mixture.client.close()`."""
+        run_sync(self.client.close())
+
     async def answer(self, query: str | Query) -> Answer:
         """The final text and its trace. Raises NoModelLeft."""
         return await collect(self.stream(query))

@@ -11,9 +11,20 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from routemoa.types import Completion, ModelSpec, Request, Token, Usage
 
-__all__ = ["EventParser", "StreamedCompletion", "error_text", "overlay", "read_completion", "request_body"]
+__all__ = [
+    "EventParser",
+    "StreamedCompletion",
+    "chat_url",
+    "decode",
+    "error_text",
+    "overlay",
+    "read_completion",
+    "request_body",
+]
 
 CAPS = ("max_tokens", "max_completion_tokens")
 
@@ -169,6 +180,20 @@ def read_tokens(logprobs: Any) -> list[Token] | None:
         for t in content
         if isinstance(t, dict) and isinstance(t.get("logprob"), int | float)
     ]
+
+
+def chat_url(base: str) -> str:
+    """Where chat completions are, under an endpoint's base URL; its query stays behind the path."""
+    path, mark, query = base.partition("?")
+    return f"{path.rstrip('/')}/chat/completions{mark}{query}"
+
+
+def decode(data: bytes | str) -> Any:
+    """JSON as plain Python; what is no JSON comes back as text."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return data.decode("utf-8", "replace") if isinstance(data, bytes) else data
 
 
 def error_text(body: Any) -> str:

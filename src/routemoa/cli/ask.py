@@ -12,7 +12,7 @@ from routemoa.cli.session import Writer, check_writable, converse
 from routemoa.cli.view import View, summary
 from routemoa.config import build
 from routemoa.connect import connect
-from routemoa.errors import QueryError
+from routemoa.errors import NoModelLeft, QueryError
 from routemoa.pool import Pool
 from routemoa.types import Query, to_json
 
@@ -57,6 +57,9 @@ def ask(
         try:
             view = None if quiet or as_json else View(pool, console)
             done = await converse(build(pool, method, client), query, view, None if as_json else Writer(), trace_file)
+        except NoModelLeft as e:
+            e.add_note(f"the models are those of {pool.source}; try each with  routemoa pool check")
+            raise
         finally:
             await client.close()
         if as_json:
