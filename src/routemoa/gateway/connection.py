@@ -1,0 +1,115 @@
+"""One HTTP exchange: read its body within a limit, write its response, and notice when the caller goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from routemoa.gateway.refusal import BodyTooLarge, HttpError
+
+__all__ = ["Outgoing", "read_object", "while_connected"]
+
+PATIENCE = 8  # times the limit of a body that are read before a sender is cut off
+
+
+class Outgoing:
+    """A response in the making. Its pieces go out whole, one after the other, whoever writes them."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._lock = asyncio.Lock()
+        self._ended = False
+        self.begun = False
+
+    async def begin(self, status: int, content_type: str, headers: Mapping[str, str] | None = None) -> None:
+        """Send the head: from here on the status is decided."""
+        fields = {"content-type": content_type, **(headers or {})}
+        raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields.items()]
+        self.begun = True
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def write(self, data: bytes, *, last: bool = False) -> None:
+        """Send a piece of the body; after the last one nothing more goes out."""
+        async with self._lock:
+            if not self._ended:
+                self._ended = last
+                await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def json(self, status: int, value: Any, headers: Mapping[str, str] | None = None) -> None:
+        """Send a whole JSON response."""
+        data = msgspec.json.encode(value)
+        await self.begin(status, "application/json", {"content-length": str(len(data)), **(headers or {})})
+        await self.write(data, last=True)
+
+
+async def read_object(scope: Scope, receive: Receive, limit: int) -> dict[str, Any]:
+    """The JSON object that a request carries.
+
+    Raises:
+        HttpError: it is too large, not declared as JSON, no JSON, or no object.
+        ClientDisconnect: the caller went away.
+    """
+    headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
+    # A web page may post plain text anywhere without asking; JSON it may not. So no page drives a server on loopback.
+    if headers.get(b"content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HttpError(415, "Send the request with the header Content-Type: application/json.")
+    data = await _read(receive, limit)
+    try:
+        body = msgspec.json.decode(data)
+    except (ValueError, RecursionError) as e:
+        raise HttpError(400, f"The request body is not valid JSON: {e}") from e
+    if not isinstance(body, dict):
+        raise HttpError(400, "The request body must be a JSON object.")
+    return body
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    """The body. What exceeds the limit is read on, up to a point, and dropped: a caller cut off while it still sends
+    sees a broken connection and never the reason."""
+    data = bytearray()
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size <= limit:
+            data += piece
+        elif not message.get("more_body", False) or size > PATIENCE * limit:
+            raise BodyTooLarge(limit)
+        else:
+            data.clear()
+        if not message.get("more_body", False):
+            return bytes(data)
+
+
+async def while_connected(
+    receive: Receive, work: Coroutine[Any, Any, None], beat: Callable[[], Awaitable[None]], every: float
+) -> None:
+    """Run `work` to its end, or cancel it when the caller goes away; call `beat` every so many seconds meanwhile.
+
+    The body must have been read: `receive` then tells of nothing but the end of the connection.
+    """
+    working = asyncio.create_task(work)
+    gone = asyncio.create_task(_gone(receive))
+    tasks = {working, gone}
+    try:
+        while not (await asyncio.wait(tasks, timeout=every, return_when=asyncio.FIRST_COMPLETED))[0]:
+            await beat()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    if not working.cancelled():
+        working.result()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,87 @@
+"""Running the application: listen, say when ready, let running answers end on a signal, end at once on a second one."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from routemoa.errors import ConfigError
+
+__all__ = ["Server", "listen"]
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with three differences: it tells when it is ready, a second Ctrl-C cancels what runs, and it returns
+    instead of ending the process by the signal it got, so that whoever runs it can tidy up.
+
+    Args:
+        ready: called once requests are answered.
+        access_log: log a line for each request (method, path, status).
+    """
+
+    def __init__(self, app: ASGIApp, ready: Callable[[], None], *, access_log: bool = False) -> None:
+        config = uvicorn.Config(
+            app, http="h11", ws="none", lifespan="on", log_config=None, access_log=access_log, server_header=False
+        )
+        super().__init__(config)
+        self._ready = ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until SIGTERM or Ctrl-C, and then until the running answers have ended."""
+        self._loop = asyncio.get_running_loop()
+        # uvicorn raises the signal again when it is done; these handlers, restored by then, swallow it.
+        before = {sig: signal.signal(sig, _swallow) for sig in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            await super().serve(sockets)
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal stops accepting; a second Ctrl-C cancels the answers under way."""
+        super().handle_exit(sig, frame)
+        if self.force_exit and self._loop is not None:
+            logging.getLogger("uvicorn.error").disabled = True  # each cancelled answer would be an error to it
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one.
+
+    Raises:
+        ConfigError: the address cannot be had; one line with the fix.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except (OSError, OverflowError) as e:
+        number = getattr(e, "errno", None)
+        if number == errno.EADDRINUSE:
+            raise ConfigError(f"port {port} on {host} is taken; choose another with --port, or --port 0 for any") from e
+        if number == errno.EACCES:
+            raise ConfigError(f"port {port} needs more rights; choose one above 1023 with --port") from e
+        reason = getattr(e, "strerror", None) or e
+        raise ConfigError(f"cannot listen on {host} port {port}: {reason}; correct --host or --port") from e
+
+
+def _swallow(_: int, __: FrameType | None) -> None:
+    pass

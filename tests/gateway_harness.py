@@ -1,0 +1,130 @@
+"""A gateway that runs in the test's own event loop, a method that follows a script, and callers without manners."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+from openai import AsyncOpenAI
+
+from routemoa.client import HttpClient, Timeouts
+from routemoa.engine import RouteMoA
+from routemoa.events import AnswerDelta, Done, Event, Started
+from routemoa.gateway import create_app
+from routemoa.gateway.server import Server, listen
+from routemoa.pool import Mixture, Pool
+from routemoa.protocols import Method
+from routemoa.retry import Retries
+from routemoa.trace import collect
+from routemoa.types import Answer, ModelSpec, Query, Usage
+
+HI: Any = [{"role": "user", "content": "Hi"}]
+ANSWER = (AnswerDelta("Hel"), AnswerDelta("lo."), Done(0.1, Usage(3, 4), 0.5, "length"))
+
+
+class Script:
+    """A method that does what it is told: says events, sleeps (a number of seconds), raises. Knows how it ended."""
+
+    def __init__(self, *steps: Event | float | Exception, name: str = "routemoa") -> None:
+        self.name = name
+        self.steps = steps
+        self.begun = 0
+        self.finished = 0
+        self.abandoned = 0
+
+    async def stream(self, query: Query) -> AsyncGenerator[Event, None]:
+        self.begun += 1
+        try:
+            yield Started(query, self.name)
+            for step in self.steps:
+                if isinstance(step, Event):
+                    yield step
+                elif isinstance(step, Exception):
+                    raise step
+                else:
+                    await asyncio.sleep(step)
+            self.finished += 1
+        except (asyncio.CancelledError, GeneratorExit):
+            self.abandoned += 1
+            raise
+
+    async def answer(self, query: Query) -> Answer:
+        return await collect(self.stream(query))
+
+
+class Serving:
+    """A server that runs; `methods` may be looked at, `url` called."""
+
+    def __init__(self, url: str, client: HttpClient, server: Server) -> None:
+        self.url = url
+        self.client = client
+        self.server = server
+        self.sdk = AsyncOpenAI(base_url=url, api_key="unused", max_retries=0)
+
+    async def raw(self, body: Mapping[str, Any], path: str = "/chat/completions") -> Raw:
+        """Send a request by hand; the response is still to be read."""
+        host, port = self.url.split("/")[2].split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        data = msgspec.json.encode(body)
+        head = (
+            f"POST /v1{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+        )
+        writer.write(head.encode() + b"Connection: close\r\n\r\n" + data)
+        return Raw(reader, writer)
+
+
+class Raw:
+    """A connection with a request under way."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def all(self) -> bytes:
+        """The response to its end."""
+        try:
+            return await asyncio.wait_for(self.reader.read(), 5)
+        finally:
+            await self.leave()
+
+    async def leave(self) -> None:
+        """Go away."""
+        self.writer.close()
+        with suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
+@asynccontextmanager
+async def serving(
+    *methods: Method, endpoint: str = "http://127.0.0.1:9/v1", members: Sequence[str] = ("a", "b/c"), **options: Any
+) -> AsyncIterator[Serving]:
+    """A server in this event loop, and at the end: nothing left running."""
+    before = asyncio.all_tasks()
+    pool = Pool(tuple(ModelSpec(m, endpoint, f"upstream-{m}", prior=0.6) for m in members), Mixture(layers=2))
+    client = HttpClient(timeouts=Timeouts(first_byte=5.0), retries=Retries(attempts=1))
+    chosen = methods or (RouteMoA(pool, client),)
+    listening = listen("127.0.0.1", 0)
+    ready = asyncio.Event()
+    server = Server(create_app({m.name: m for m in chosen}, pool, client, **options), ready.set)
+    running = asyncio.create_task(server.serve([listening]))
+    await ready.wait()
+    served = Serving(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", client, server)
+    try:
+        yield served
+        await served.sdk.close()
+        await until(lambda: not server.server_state.tasks)
+    finally:
+        await served.sdk.close()
+        server.should_exit = True
+        await asyncio.wait_for(running, 5)
+    assert asyncio.all_tasks() <= before
+
+
+async def until(condition: Any) -> None:
+    """Wait for something to become true, for two seconds at most."""
+    async with asyncio.timeout(2):
+        while not condition():  # noqa: ASYNC110  (what is waited for tells nobody)
+            await asyncio.sleep(0.005)

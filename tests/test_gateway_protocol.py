@@ -1,0 +1,284 @@
+"""What a mixture accepts and refuses, how its events become completions, and what errors tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+
+from routemoa.client import HttpClient
+from routemoa.engine import RouteMoA
+from routemoa.errors import NoModelLeft, QueryError, Refused, TimedOut, Unreachable
+from routemoa.events import AnswerDelta, Done, Event, Started
+from routemoa.gateway import create_app
+from routemoa.gateway.protocol import parse
+from routemoa.gateway.refusal import Interrupted, refusal
+from routemoa.gateway.reply import Reply
+from routemoa.pool import Pool
+from routemoa.testing import ScriptedClient
+from routemoa.trace import collect
+from routemoa.types import Answer, Failure, Message, ModelSpec, Query, Usage
+
+USER = {"role": "user", "content": "hi"}
+
+
+def ask(**more: Any) -> dict[str, Any]:
+    return {"model": "routemoa", "messages": [USER], **more}
+
+
+def test_reads_a_conversation() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    messages = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": parts},
+        # an answer of ours, sent back as the SDK dumps it
+        {"role": "assistant", "content": "c", "refusal": None, "tool_calls": None, "audio": None, "annotations": None},
+        {"role": "user", "content": "d", "name": "eve"},
+    ]
+    assert parse(ask(messages=messages)).query.messages == (
+        Message("system", "Be brief."),
+        Message("user", "ab"),
+        Message("assistant", "c"),
+        Message("user", "d"),
+    )
+
+
+def test_sampling_parameters_go_along_and_nothing_else_does() -> None:
+    sampling = {"temperature": 0.5, "top_p": 1, "max_tokens": 5, "max_completion_tokens": 6, "stop": ["x"], "seed": -1}
+    penalties = {"presence_penalty": -2, "frequency_penalty": 2.0}
+    harmless: dict[str, Any] = {"n": 1, "tools": None, "logprobs": False, "response_format": {"type": "text"}}
+    harmless |= {"user": "u", "metadata": {"a": "b"}, "store": False, "modalities": ["text"], "functions": []}
+    request = parse(ask(**sampling, **penalties, **harmless, stream=True, stream_options={"include_usage": True}))
+    assert request.query.parameters == sampling | penalties
+    assert request.stream
+    assert request.include_usage
+    assert parse(ask(temperature=None, stop=None, stream=None)).query.parameters == {}
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": "1"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"top_p": -0.1}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_completion_tokens": 2**64}, "max_completion_tokens"),
+        ({"seed": 10**30}, "seed"),
+        ({"stop": []}, "stop"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": [1]}, "stop"),
+        ({"stop": ""}, "stop"),
+        ({"presence_penalty": 3}, "presence_penalty"),
+        ({"n": 2}, "n"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"functions": [{}]}, "functions"),
+        ({"logprobs": True}, "logprobs"),
+        ({"logit_bias": {"1": 1}}, "logit_bias"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": "text"}, "response_format"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"stream": True, "stream_options": []}, "stream_options"),
+        ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+        ({"endpoint": "http://evil/v1"}, "endpoint"),
+        ({"api_key_env": "HOME"}, "api_key_env"),
+        ({"messages": []}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [1]}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": "  "}]}, "messages"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": [], "content": "x"}]}, "messages[0].role"),
+        ({"messages": [USER, {"role": "user", "content": None}]}, "messages[1].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]"),
+        ({"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]}, "messages[0]"),
+    ],
+)
+def test_refuses_what_it_cannot_honour_and_names_it(more: dict[str, Any], param: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse(ask(**more))
+    assert caught.value.param == param
+    assert param.partition("[")[0].partition(".")[0] in str(caught.value)
+
+
+def test_what_another_model_could_do_says_so() -> None:
+    with pytest.raises(QueryError, match="name one model of the pool"):
+        parse(ask(tools=[{"type": "function"}]))
+
+
+def test_unknown_usage_is_null_and_a_strange_finish_is_stop() -> None:
+    reply = Reply("routemoa")
+    for event in (Started(Query.of("hi"), "routemoa"), AnswerDelta("x"), Done(1.0, Usage(3, None), None, "tool_calls")):
+        reply.add(event)
+    whole = reply.whole()
+    assert whole["usage"] is None
+    assert whole["choices"][0]["finish_reason"] == "stop"
+    assert whole["routemoa"]["cost"] is None
+
+
+def failure(kind: str, reason: str, model: str = "m") -> Failure:
+    return Failure(model, reason, kind, Usage(), 1.0, None)
+
+
+SECRETIVE = "http://10.0.0.7:9/v1 cannot be reached: Connection refused"
+
+
+@pytest.mark.parametrize(
+    ("failures", "status"),
+    [
+        ([failure("TimedOut", "no first byte within 5 s")] * 2, 504),
+        ([failure("Refused", "HTTP 429: slow down")] * 2, 429),
+        ([failure("Refused", "HTTP 429: slow down"), failure("Refused", "HTTP 503: busy")], 503),
+        ([failure("Refused", "HTTP 429: slow down"), failure("Unreachable", SECRETIVE)], 502),
+        ([failure("Refused", "HTTP 401: bad key sk-1; check the key in OUR_KEY")], 502),
+        ([], 502),
+    ],
+)
+def test_when_nobody_answers_the_status_says_why(failures: list[Failure], status: int) -> None:
+    told = refusal(NoModelLeft(failures))
+    assert told.status == status
+    assert ("retry-after" in told.headers) == (status in (429, 503))
+    for secret in ("10.0.0.7", "OUR_KEY", "sk-1"):
+        assert secret not in told.message
+
+
+def test_one_model_passed_through_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    assert refusal(TimedOut("m", "nothing came for 5 s")).status == 504
+    told = refusal(Unreachable("m", SECRETIVE))
+    assert (told.status, "10.0.0.7" in told.message) == (502, False)
+    assert "10.0.0.7" in caplog.text, "the operator must know"
+    limited = refusal(Refused("m", "HTTP 429", status=429, retry_after=6.6))
+    assert (limited.status, limited.headers) == (429, {"retry-after": "7"})
+    assert refusal(Refused("m", "HTTP 401: no; check the key in K", status=401)).status == 502
+    assert refusal(Interrupted(failure("Garbled", "cut"))).code == "answer_interrupted"
+
+
+def test_the_log_quotes_no_query(caplog: pytest.LogCaptureFixture) -> None:
+    refusal(NoModelLeft([failure("Refused", "HTTP 400: the prompt 'my secret' is too long")]))
+    assert "HTTP 400" in caplog.text
+    assert "my secret" not in caplog.text
+
+
+def test_an_unexpected_error_shows_nothing_and_logs_everything(caplog: pytest.LogCaptureFixture) -> None:
+    told = refusal(KeyError("internal"))
+    assert told.status == 500
+    assert "internal" not in told.message
+    assert "KeyError" in caplog.text
+
+
+class Echo:
+    """A method that answers with the query's text at once."""
+
+    name = "routemoa"
+
+    async def stream(self, query: Query) -> AsyncGenerator[Event, None]:
+        yield Started(query, self.name)
+        yield AnswerDelta(query.text)
+        yield Done(0.0, finish_reason="stop")
+
+    async def answer(self, query: Query) -> Answer:
+        return await collect(self.stream(query))
+
+
+async def post(app: Starlette, data: bytes, kind: bytes = b"application/json") -> tuple[int, bytes]:
+    """One POST in process; the caller stays until the response is complete."""
+    sent: list[Any] = []
+    pieces = [data[i : i + 1000] for i in range(0, len(data) or 1, 1000)]
+    incoming: list[Any] = [{"type": "http.request", "body": p, "more_body": True} for p in pieces]
+    incoming[-1]["more_body"] = False
+
+    async def receive() -> Any:
+        if not incoming:
+            await asyncio.Event().wait()
+        return incoming.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    path = "/v1/chat/completions"
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"content-type", kind)], "query_string": b""}
+    await app({**scope, "root_path": "", "asgi": {"spec_version": "2.3"}, "scheme": "http"}, receive, send)
+    return sent[0]["status"], b"".join(m.get("body", b"") for m in sent[1:])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = [
+    "messages",
+    "stream",
+    "stream_options",
+    "temperature",
+    "stop",
+    "seed",
+    "n",
+    "tools",
+    "response_format",
+    "user",
+]
+MESSAGE = st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": JSON})
+BODY = st.fixed_dictionaries(
+    {"model": st.just("routemoa") | JSON},
+    optional={**dict.fromkeys(FIELDS, JSON), "messages": st.lists(MESSAGE | JSON, max_size=3) | JSON},
+)
+APP = create_app({"routemoa": Echo()}, Pool((ModelSpec("a", "http://127.0.0.1:9/v1", "a"),)), HttpClient())
+
+
+@given(JSON | BODY)
+@settings(deadline=None, max_examples=300)
+def test_no_body_is_answered_with_a_500(body: Any) -> None:
+    status, data = asyncio.run(post(APP, msgspec.json.encode(body)))
+    assert status in (200, 400, 404)
+    if status != 200:
+        error = msgspec.json.decode(data)["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        assert error["type"] == "invalid_request_error"
+
+
+@given(st.binary(max_size=200))
+@settings(deadline=None)
+def test_no_bytes_are_answered_with_a_500(data: bytes) -> None:
+    assert asyncio.run(post(APP, data))[0] in (200, 400, 404)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'"\\ud800"', b"[" * 5000, b"1e999", b'{"model": 1e400}', b'{"a":"\xff"}'])
+async def test_what_is_no_json_is_a_400(data: bytes) -> None:
+    status, told = await post(APP, data)
+    assert status == 400
+    assert b"not valid JSON" in told
+
+
+async def test_a_form_is_not_read() -> None:
+    body = msgspec.json.encode(ask())
+    assert (await post(APP, body, b"text/plain"))[0] == 415
+    assert (await post(APP, body, b"Application/JSON; charset=utf-8"))[0] == 200
+
+
+async def test_a_body_may_be_so_large_and_no_larger() -> None:
+    body = msgspec.json.encode(ask(user="x" * 5000))
+    pool = Pool((ModelSpec("a", "http://127.0.0.1:9/v1", "a"),))
+    exact = create_app({"routemoa": Echo()}, pool, HttpClient(), body_limit=len(body))
+    small = create_app({"routemoa": Echo()}, pool, HttpClient(), body_limit=len(body) - 1)
+    assert (await post(exact, body))[0] == 200
+    assert (await post(small, body))[0] == 413
+
+
+async def test_a_conversation_without_a_user_turn_is_answered() -> None:
+    spec = ModelSpec("a", "http://x/v1", "a", prior=0.9)
+    mixture = RouteMoA(Pool((spec,)), ScriptedClient({"a": "Well."}))
+    query = parse(ask(messages=[{"role": "system", "content": "Say well."}])).query
+    assert (await mixture.answer(query)).text == "Well."

@@ -1,0 +1,152 @@
+"""`routemoa serve` as a process: what it prints, what it costs, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from openai import APIConnectionError, AsyncOpenAI
+
+from routemoa.cli import cli
+from routemoa.errors import ConfigError
+from routemoa.gateway.server import listen
+from routemoa.testing import FakeEndpoint, Fault
+
+ROUTEMOA = [sys.executable, "-c", "from routemoa.cli import main; main()"]
+HI: Any = [{"role": "user", "content": "Hi"}]
+
+
+def write_pool(folder: Path, url: str) -> Path:
+    file = folder / "pool.toml"
+    file.write_text("".join(f'[[model]]\nname = "{n}"\nendpoint = "{url}"\nprior = 0.6\n' for n in ("a", "b")))
+    return file
+
+
+class Served:
+    """A running `routemoa serve`."""
+
+    def __init__(self, process: Process, url: str) -> None:
+        self.process = process
+        self.url = url
+        self.sdk = AsyncOpenAI(base_url=url, api_key="unused", max_retries=0)
+
+    async def end(self) -> tuple[int, str]:
+        """Exit code and what else it said."""
+        _, said = await asyncio.wait_for(self.process.communicate(), 10)
+        return self.process.returncode or 0, said.decode()
+
+
+@asynccontextmanager
+async def serve(pool: Path, *options: str) -> AsyncIterator[Served]:
+    command = [*ROUTEMOA, "serve", "--pool", str(pool), "--port", "0", *options]
+    process = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
+    assert process.stderr is not None
+    try:
+        lines = [(await process.stderr.readline()).decode() for _ in range(3)]
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/v1", lines[0])
+        assert found, lines
+        served = Served(process, found[0])
+        assert f'base_url="{served.url}"' in lines[1]
+        async with served.sdk:
+            yield served
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_it_answers_quietly_stays_small_and_ends_cleanly(tmp_path: Path) -> None:
+    async with FakeEndpoint("four") as e, serve(write_pool(tmp_path, e.url)) as s:
+        done = await s.sdk.chat.completions.create(model="routemoa", messages=HI)
+        assert done.choices[0].message.content == "four"
+        assert psutil.Process(s.process.pid).memory_info().rss < 120 * 2**20
+        s.process.terminate()
+        assert await s.end() == (0, "")
+
+
+async def test_verbose_logs_requests_but_not_their_text(tmp_path: Path) -> None:
+    async with FakeEndpoint("four") as e, serve(write_pool(tmp_path, e.url), "--verbose") as s:
+        await s.sdk.chat.completions.create(model="routemoa", messages=[{"role": "user", "content": "secret"}])
+        s.process.send_signal(signal.SIGINT)
+        code, said = await s.end()
+        assert code == 0
+        assert "POST /v1/chat/completions" in said
+        assert "secret" not in said
+
+
+@pytest.mark.parametrize("model", ["routemoa", "a"])
+async def test_sigterm_lets_a_running_stream_end_and_takes_no_new_one(tmp_path: Path, model: str) -> None:
+    slow = FakeEndpoint("one two three four five six", faults=Fault(between=0.15))
+    async with slow as e, serve(write_pool(tmp_path, e.url)) as s:
+        asking = asyncio.create_task(whole_stream(s.sdk, model))
+        while not e.requests:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        s.process.terminate()
+        await asyncio.sleep(0.4)
+        async with AsyncOpenAI(base_url=s.url, api_key="unused", max_retries=0) as late:
+            with pytest.raises(APIConnectionError):
+                await late.models.list()
+        assert not asking.done()
+        assert await asking == "one two three four five six"
+        assert await s.end() == (0, "")
+
+
+async def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    async with FakeEndpoint(faults=Fault(first_byte=30.0)) as e, serve(write_pool(tmp_path, e.url)) as s:
+        asking = asyncio.create_task(whole_stream(s.sdk, "routemoa"))
+        while e.open_requests < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        s.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.3)
+        assert s.process.returncode is None, "the first one waits for the answer"
+        s.process.send_signal(signal.SIGINT)
+        assert await s.end() == (130, "interrupted\n")
+        with pytest.raises(Exception):  # noqa: B017, PT011  (cut off: whichever error the SDK makes of it)
+            await asking
+        await asyncio.sleep(0.05)
+        assert e.open_requests == 0
+
+
+async def whole_stream(sdk: AsyncOpenAI, model: str) -> str:
+    stream = await sdk.chat.completions.create(model=model, messages=HI, stream=True)
+    return "".join([c.choices[0].delta.content or "" async for c in stream])
+
+
+def test_a_taken_port_is_one_line_with_the_fix() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"port {port} on 127.0.0.1 is taken; choose another with --port"):
+            listen("127.0.0.1", port)
+
+
+def test_a_host_that_is_not_ours_is_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1 port 0: .*correct --host"):
+        listen("192.0.2.1", 0)
+
+
+def test_a_wrong_pool_file_ends_it_before_it_listens(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["serve", "--pool", str(tmp_path / "none.toml")])
+    assert isinstance(result.exception, ConfigError)
+
+
+async def test_it_warns_when_others_can_reach_it(tmp_path: Path) -> None:
+    file = write_pool(tmp_path, "http://127.0.0.1:9/v1")
+    command = [*ROUTEMOA, "serve", "--pool", str(file), "--host", "0.0.0.0", "--port", "0"]
+    process = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
+    assert process.stderr is not None
+    try:
+        assert b"no authentication" in await process.stderr.readline()
+    finally:
+        process.kill()
+        await process.communicate()
