@@ -59,10 +59,11 @@ def pids(runtime: LocalRuntime) -> list[int]:
 
 
 async def kill(runtime: LocalRuntime) -> None:
-    """Kill -9 the model's process and wait until it is really gone."""
-    (pid,) = pids(runtime)
-    os.kill(pid, signal.SIGKILL)
-    await asyncio.to_thread(gone, pid)
+    """Kill -9 the model's process and wait until it is gone with all its threads."""
+    (process,) = (c._process for c in runtime._children.values())
+    assert process is not None
+    process.kill()
+    await asyncio.to_thread(process.wait, 5)
 
 
 def gone(pid: int, within: float = 5.0) -> bool:
@@ -138,6 +139,7 @@ async def test_one_who_gives_up_does_not_stop_the_loading_for_others(own: LocalR
 @pytest.mark.weights
 async def test_strangers_without_the_key_are_turned_away(shared: LocalRuntime) -> None:
     address = await shared.address(SPEC)
+    assert address.key
     assert address.key not in " ".join(psutil.Process(pids(shared)[0]).cmdline())
     request = urllib.request.Request(f"{address.url}/chat/completions", b"{}", {"Content-Type": "application/json"})
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -165,20 +167,20 @@ async def test_closing_a_stream_frees_the_slot(shared: LocalRuntime) -> None:
 
 @pytest.mark.weights
 async def test_a_crash_is_a_model_error_then_one_reload_then_no_more(own: LocalRuntime) -> None:
-    client = HttpClient(own)
-    with pytest.raises(ModelError, match="^smol: "):
-        async with aclosing(client.stream(SPEC, LONG)) as pieces:
+    async def cut_short() -> None:
+        async with aclosing(HttpClient(own).stream(SPEC, LONG)) as pieces:
             async for _ in pieces:
-                for pid in pids(own):
-                    os.kill(pid, signal.SIGKILL)
-    await asyncio.to_thread(gone, pids(own)[0])
+                await kill(own)
+
+    with pytest.raises(ModelError, match=r"^smol: ") as lost:
+        await cut_short()
+    assert lost.value.produced
     assert (await ask(own)).text
     await kill(own)
     for _ in range(2):
         with pytest.raises(ModelError, match=r"died twice \(killed by SIGKILL.*not loaded again for 10 min"):
             await own.address(SPEC)
     assert pids(own) == []
-    await client.close()
 
 
 @pytest.mark.weights

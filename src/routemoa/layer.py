@@ -140,4 +140,5 @@ def failure(spec: ModelSpec, error: ModelError, latency: float, usage: Usage | N
         cost = 0.0 if nothing else None
     else:
         cost = spec.cost(usage)
-    return Failure(spec.name, error.reason, type(error).__name__, usage, latency, cost)
+    status = error.status if isinstance(error, Refused) else None
+    return Failure(spec.name, error.reason, type(error).__name__, usage, latency, cost, status)

@@ -171,6 +171,7 @@ class Failure(Struct, frozen=True):
     usage: Usage
     latency: float | None
     cost: float | None
+    status: int | None = None  # the HTTP status, where the endpoint refused
 
 
 class Assessment(Struct, frozen=True):

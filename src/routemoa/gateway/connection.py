@@ -51,12 +51,14 @@ async def read_object(scope: Scope, receive: Receive, limit: int) -> dict[str, A
     """The JSON object that a request carries.
 
     Raises:
-        HttpError: it is too large, not declared as JSON, no JSON, or no object.
+        HttpError: it is too large, no JSON, no object, or sent by a web page without declaring it as JSON.
         ClientDisconnect: the caller went away.
     """
     headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
-    # A web page may post plain text anywhere without asking; JSON it may not. So no page drives a server on loopback.
-    if headers.get(b"content-type", "").partition(";")[0].strip().lower() != "application/json":
+    # A web page may post anything but JSON anywhere without asking, and cannot hide its origin. So no page drives a
+    # server on loopback, and who is no page may leave the header out.
+    kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
+    if b"origin" in headers and kind != "application/json":
         raise HttpError(415, "Send the request with the header Content-Type: application/json.")
     data = await _read(receive, limit)
     try:

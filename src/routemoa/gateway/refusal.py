@@ -7,7 +7,6 @@ said about them are the operator's business: they go to the log, never into a re
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,9 +19,7 @@ __all__ = ["BodyTooLarge", "HttpError", "Interrupted", "UnknownModel", "refusal"
 
 logger = logging.getLogger("routemoa.gateway")
 
-RETRY_AFTER = 5  # seconds; a failure's record keeps no Retry-After of its own, and our client has waited already
 OPERATORS = {401, 403}  # our key, not the caller's
-STATUS = re.compile(r"HTTP (\d{3})\b")
 
 
 class Refusal(Struct, frozen=True):
@@ -121,26 +118,19 @@ def _failed(failure: _Failed, retry_after: float | None) -> Refusal:
 
 def _nobody(failures: Iterable[Failure]) -> Refusal:
     failures = list(failures)
-    statuses = {_status(f) for f in failures}
+    statuses = {f.status for f in failures}
     message = "No model could answer. " + "; ".join(_public(f) for f in failures) + "."
     if failures and all(f.kind == TimedOut.__name__ for f in failures):
         return Refusal(504, message, code="no_model_left")
     if failures and statuses <= {429, 503}:
         status = 429 if statuses == {429} else 503
-        return Refusal(status, message, code="no_model_left", retry_after=RETRY_AFTER)
+        return Refusal(status, message, code="no_model_left")
     return Refusal(502, message, code="no_model_left")
-
-
-def _status(failure: Failure | _Failed) -> int | None:
-    if isinstance(failure, _Failed) and failure.status is not None:
-        return failure.status
-    found = STATUS.match(failure.reason) if failure.kind == Refused.__name__ else None
-    return int(found[1]) if found else None
 
 
 def _ours(failure: Failure | _Failed) -> bool:
     """Whether the reason speaks of endpoints and keys rather than of the request."""
-    status = _status(failure)
+    status = failure.status
     if failure.kind == Refused.__name__:
         return status is None or status < 400 or status == 404 or status in OPERATORS
     return failure.kind in ("Unreachable", "ModelError")
@@ -149,8 +139,8 @@ def _ours(failure: Failure | _Failed) -> bool:
 def _public(failure: Failure | _Failed) -> str:
     """One model's failure for the caller."""
     if _ours(failure):
-        status = _status(failure)
-        how = f"its endpoint refused this server (HTTP {status})" if status else "it is not to be had now"
+        refused = f"its endpoint refused this server (HTTP {failure.status})"
+        how = refused if failure.status else "its endpoint cannot be reached"
     elif failure.kind == "Garbled":
         empty = failure.reason.startswith("empty answer")
         how = failure.reason if empty else "its reply could not be read"
@@ -162,5 +152,5 @@ def _public(failure: Failure | _Failed) -> str:
 def _log(failures: Iterable[Failure | _Failed]) -> None:
     """For the operator: the reason where it is about our own set-up, else only its kind, since it may quote a query."""
     for f in failures:
-        detail = f.reason if _ours(f) or f.kind == TimedOut.__name__ else f"HTTP {_status(f)}" if _status(f) else f.kind
+        detail = f.reason if _ours(f) or f.kind == TimedOut.__name__ else f"HTTP {f.status}" if f.status else f.kind
         logger.warning("model %s failed: %s", f.model, detail)
