@@ -169,7 +169,7 @@ class _Child:
             self._errors.clear()
             self._process = process = _popen()
         settings = {"path": str(self.path), "context": self.context, "key": key, "parent": os.getpid()}
-        settings |= {"threads": _threads(), "batch_threads": _cores()}
+        settings |= {"nb": int(os.environ.get("NB", "0")), "threads": _threads(), "batch_threads": _cores()}
         reader = threading.Thread(target=_listen, args=(process, self._errors), daemon=True)
         reader.start()
         alarm = threading.Timer(LOADING, process.kill)
@@ -262,6 +262,7 @@ def serve() -> None:
     p.n_threads_http = HTTP_THREADS
     p.cache_ram_mib = PROMPT_CACHE
     p.ui = p.endpoint_slots = p.endpoint_props = p.endpoint_metrics = False
+    p.n_batch = p.n_ubatch = settings.get("nb") or 2048
     p.verbosity = 1  # errors only
     try:
         server = xllamacpp.Server(p)
