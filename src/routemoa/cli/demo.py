@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import click
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
@@ -19,8 +21,10 @@ from routemoa.types import Query
 
 __all__ = ["demo"]
 
+SVG = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)  # no fonts from other hosts
+
 QUESTIONS = (
-    "A train leaves at 14:35 and arrives at 17:10. How many minutes does the journey take?",
+    "What is 128 + 367 + 45?",
     "Write a Python function is_palindrome(text) that ignores case, spaces and punctuation. Only the code.",
     "Why does the sea taste salty? Answer in two sentences.",
 )
@@ -48,13 +52,14 @@ async def _demo(pool: Pool, console: Console, svg: str | None) -> None:
     method = RouteMoA(pool, client)
     try:
         for number, question in enumerate(QUESTIONS, 1):
-            console.rule(f"[bold]{number} of {len(QUESTIONS)}[/]  {question}", align="left")
-            done = await converse(method, Query.of(question), View(pool, console))
+            console.rule(f"question {number} of {len(QUESTIONS)}", align="left")
+            console.print(Text(question, style="bold"))
+            done = await converse(method, Query.of(question), View(pool, console, final=True))
             console.print("[bold]answer[/]")
             console.print(Padding(Text(done.text), (0, 2)))
             console.print(summary(done.trace, pool), style="dim", highlight=False)
             console.print()
             if svg and number == 1:
-                write_whole(svg, console.export_svg(title="routemoa demo").encode())
+                write_whole(svg, console.export_svg(title="routemoa demo", code_format=SVG).encode())
     finally:
         await client.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.control import strip_control_codes
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +12,7 @@ from rich.text import Text
 from routemoa import events as t
 from routemoa.events import Event
 from routemoa.pool import Pool
-from routemoa.types import Proposal, Ranking, Scores, Trace
+from routemoa.types import Failure, Proposal, Ranking, Scores, Trace
 
 __all__ = ["View", "summary"]
 
@@ -18,15 +20,18 @@ _HUES = ("cyan", "magenta", "yellow", "green", "blue", "red")
 
 
 class View:
-    """Prints what a method does, while it does it; what a model writes is printed as data, never as markup."""
+    """Prints what a method does, while it does it; what a model writes is printed as data, never as markup.
 
-    def __init__(self, pool: Pool, console: Console) -> None:
+    On a terminal the ends of the answers are seen arriving; with `final`, that of the final answer too.
+    """
+
+    def __init__(self, pool: Pool, console: Console, *, final: bool = False) -> None:
         self._pool = pool
         self._out = console
         self._hue = {m.name: _HUES[i % len(_HUES)] for i, m in enumerate(pool)}
-        self._arriving: dict[str, int] = {}
-        self._status = console.status("")
-        self._chosen: tuple[str, ...] = ()
+        self._final = final
+        self._arriving: dict[str, str] = {}
+        self._live = Live(console=console, transient=True, refresh_per_second=8)
 
     def show(self, event: Event) -> None:
         """Print one event."""
@@ -36,55 +41,73 @@ class View:
             case t.Selected():
                 self._selected(event)
             case t.ProposalDelta():
-                self._arriving[event.model] = self._arriving.get(event.model, 0) + len(event.text)
-                parts = [f"{self._name(m)} {n} chars" for m, n in self._arriving.items()]
-                self._status.update("answering: " + ", ".join(parts))
+                self._arrive(event.model, event.text)
             case t.ProposalFinished():
                 self._finished(event.proposal)
             case t.ProposalFailed():
                 self._arriving.pop(event.failure.model, None)
-                reason = escape(event.failure.reason)
-                self._out.print(f"  {self._name(event.failure.model)} [red]failed[/]: {reason}", highlight=False)
+                self._failed(event.failure)
             case t.Judged():
                 for a in event.assessments:
                     value = "[dim]unreadable[/]" if a.value is None else f"{a.value:.2f}"
                     whom = "its own answer" if a.kind == "self" else f"the answer of {self._name(a.subject)}"
                     self._out.print(f"  {self._name(a.judge)} judges {whom}: {value}", highlight=False)
             case t.Reranked():
-                self._status.stop()
+                self._live.stop()
                 self._out.print(self._table("new ranking", event.ranking, event.scores, "posterior"))
             case t.Stopped():
-                self._status.stop()
+                self._live.stop()
                 self._out.print(f"[bold]stops[/]: {escape(event.reason)}", highlight=False)
             case t.AggregatorStarted():
                 self._out.print(f"[bold]aggregator[/]: {self._name(event.model)}", highlight=False)
+                if self._final:
+                    self._start((event.model,))
             case t.AggregatorFailed():
-                reason = escape(event.failure.reason)
-                self._out.print(f"\n  {self._name(event.failure.model)} [red]failed[/]: {reason}", highlight=False)
+                self._live.stop()
+                self._failed(event.failure)
+            case t.AnswerDelta() if self._final and self._live.is_started:
+                self._arrive(next(iter(self._arriving)), event.text)
+            case t.Done():
+                self._live.stop()
             case _:
                 pass
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        self._status.stop()
+        self._live.stop()
+
+    def _start(self, models: tuple[str, ...]) -> None:
+        self._arriving = dict.fromkeys(models, "")
+        if self._out.is_terminal:
+            self._live.start()
+
+    def _arrive(self, model: str, text: str) -> None:
+        """Show the end of what a model has written so far."""
+        room = max(20, self._out.width - len(model) - 6)
+        self._arriving[model] = (self._arriving.get(model, "") + text)[-room:]
+        if self._live.is_started:
+            lines = [
+                Text.assemble((f"  {m} ", self._hue.get(m, "")), (_flat(a), "dim")) for m, a in self._arriving.items()
+            ]
+            self._live.update(Group(*lines))
+
+    def _failed(self, failure: Failure) -> None:
+        self._out.print(f"  {self._name(failure.model)} [red]failed[/]: {escape(failure.reason)}", highlight=False)
 
     def _name(self, model: str) -> str:
         return f"[{self._hue.get(model, 'white')}]{escape(model)}[/]"
 
     def _selected(self, event: t.Selected) -> None:
         names = ", ".join(self._name(m) for m in event.models)
-        self._chosen = event.models
-        left_out = len(self._pool) - len(event.models)
-        note = f" [dim]({left_out} of {len(self._pool)} not asked)[/]" if left_out else ""
-        self._out.print(f"[bold]layer {event.layer}[/]: asks {names}{note}", highlight=False)
-        self._arriving = dict.fromkeys(event.models, 0)
-        if self._out.is_terminal:
-            self._status.update("waiting for the first words")
-            self._status.start()
+        m = self._pool.mixture
+        why = f"at most {m.top_k}" + (f", within {m.width:g} of the best" if m.width < 1 else "")
+        note = f"{why}; {len(event.models)} of {len(self._pool)} are called"
+        self._out.print(f"[bold]layer {event.layer}[/]: asks {names} [dim]({note})[/]", highlight=False)
+        self._start(event.models)
 
     def _finished(self, p: Proposal) -> None:
         self._arriving.pop(p.model, None)
-        line = " ".join(p.text.split())
+        line = _flat(p.text)
         seconds = "" if p.latency is None else f" {p.latency:.1f} s"
         tokens = "" if p.usage.completion_tokens is None else f", {p.usage.completion_tokens} tokens"
         room = max(20, self._out.width - len(p.model) - 24)
@@ -124,6 +147,11 @@ def summary(trace: Trace, pool: Pool) -> str:
         f"{trace.calls} calls, {tokens}, {seconds}{cost}; a dense MoA of this pool would have made "
         f"{len(pool) * layers + 1} calls ({len(pool)} models x {layers} layers + 1)"
     )
+
+
+def _flat(text: str) -> str:
+    """On one line, without control characters."""
+    return " ".join(strip_control_codes(text).split())
 
 
 def _count(tokens: int | None) -> str:
