@@ -189,6 +189,14 @@ async def test_one_model_alone_is_asked_once(make_pool: MakePool) -> None:
     assert answer.text == LONG.format("a").strip()
 
 
+async def test_models_nobody_knows_anything_about_are_asked_and_judged_by_what_they_say(make_pool: MakePool) -> None:
+    client = ScriptedClient({"a": LONG.format("a") + judging(0.4), "b": LONG.format("b")})
+    trace = (await RouteMoA(make_pool("a", "b", mixture={"layers": 1}), client).answer("x")).trace
+    assert trace.prior == {"a": None, "b": None}
+    assert [r.performance for r in trace.ranking] == [0.5, 0.5]
+    assert trace.layers[0].scores == {"a": 0.4, "b": None}  # no prior, no judgment: still unknown
+
+
 async def test_confidence_from_log_probabilities(make_pool: MakePool) -> None:
     said = Completion(LONG.format("a"), Usage(1, 2), "stop", tokens=(Token(LONG.format("a"), -0.1), Token("", -0.3)))
     client = ScriptedClient({"a": said, "b": LONG.format("b")})
