@@ -78,6 +78,17 @@ def gone(pid: int, within: float = 5.0) -> bool:
     return False
 
 
+async def idle(pid: int, within: float) -> bool:
+    """Whether the process soon stops computing: nobody generates for nobody."""
+    process, end = psutil.Process(pid), time.monotonic() + within
+    while time.monotonic() < end:
+        before = sum(process.cpu_times()[:2])
+        await asyncio.sleep(0.3)
+        if sum(process.cpu_times()[:2]) - before < 0.05:
+            return True
+    return False
+
+
 async def ask(runtime: LocalRuntime, request: Request = SHORT, spec: ModelSpec = SPEC) -> Completion:
     client = HttpClient(runtime)
     async with aclosing(client.stream(spec, request)) as pieces:
@@ -158,11 +169,15 @@ async def test_closing_a_stream_frees_the_slot(shared: LocalRuntime) -> None:
                 return
 
     await asyncio.gather(*[begin_and_leave() for _ in range(local.SLOTS)])
-    process = psutil.Process(pids(shared)[0])
-    await asyncio.sleep(0.5)
-    before = sum(process.cpu_times()[:2])
-    await asyncio.sleep(0.5)
-    assert sum(process.cpu_times()[:2]) - before < 0.1  # nobody generates for nobody
+    assert await idle(pids(shared)[0], within=3)
+
+
+@pytest.mark.weights
+async def test_a_long_prompt_can_be_cancelled_while_it_is_read(shared: LocalRuntime) -> None:
+    prompt = Request((Message("user", "word " * 3500),), {"max_tokens": 4})  # ten seconds to read
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(ask(shared, prompt), 0.5)
+    assert await idle(pids(shared)[0], within=4)
 
 
 @pytest.mark.weights

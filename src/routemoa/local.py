@@ -34,6 +34,7 @@ __all__ = ["LocalRuntime"]
 CONTEXT = 4096  # tokens of one request, where neither the pool file nor the manifest says
 SLOTS = 4  # requests of one model under way at once; further ones wait their turn in the server
 HTTP_THREADS = 64  # a waiting request or an idle kept connection holds one; they cost next to nothing
+BATCH = 256  # prompt tokens at a time: a cancelled prompt and the other slots wait for one batch, not for 2048 tokens
 PROMPT_CACHE = 128  # MiB of prompts a child may keep besides its slots (llama.cpp's default is 8192)
 LOADING = 120.0  # seconds
 PATIENCE = 600.0  # seconds in which a second death means that loading yet again would not help
@@ -169,7 +170,7 @@ class _Child:
             self._errors.clear()
             self._process = process = _popen()
         settings = {"path": str(self.path), "context": self.context, "key": key, "parent": os.getpid()}
-        settings |= {"nb": int(os.environ.get("NB", "0")), "threads": _threads(), "batch_threads": _cores()}
+        settings |= {"threads": _threads(), "batch_threads": _cores()}
         reader = threading.Thread(target=_listen, args=(process, self._errors), daemon=True)
         reader.start()
         alarm = threading.Timer(LOADING, process.kill)
@@ -262,7 +263,7 @@ def serve() -> None:
     p.n_threads_http = HTTP_THREADS
     p.cache_ram_mib = PROMPT_CACHE
     p.ui = p.endpoint_slots = p.endpoint_props = p.endpoint_metrics = False
-    p.n_batch = p.n_ubatch = settings.get("nb") or 2048
+    p.n_batch = p.n_ubatch = BATCH
     p.verbosity = 1  # errors only
     try:
         server = xllamacpp.Server(p)

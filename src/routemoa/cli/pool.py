@@ -210,11 +210,12 @@ def _print_table(title: str, heads: list[str], rows: list[list[str]]) -> None:
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 400)
-    table = Table(title=Text(title), title_justify="left", box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for head in heads:
         table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))  # names are data, not markup
+    click.echo(title)  # a table's own title would be folded to its width
     console.print(table)
 
 

@@ -1,0 +1,209 @@
+"""`routemoa pool`: what it shows, how it says that a model does not answer, and fetching."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from click.testing import CliRunner, Result
+
+from routemoa.cli import cli
+from routemoa.cli.pool import fetch_missing
+from routemoa.pool import Pool
+from routemoa.weights import manifest
+from routemoa.weights.fetch import Fetcher, FetchError
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["pool", *arguments])
+
+
+def pool_file(folder: Path, *models: str) -> str:
+    path = folder / "pool.toml"
+    path.write_text("\n".join(f"[[model]]\n{m}" for m in models))
+    return str(path)
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """Answers model "good", knows no other, and remembers what it was asked."""
+
+    asked: ClassVar[list[dict[str, object]]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append(body)
+        status = {"good": 200, "secret": 401, "broken": 500}.get(body["model"], 404)
+        chunk = {"choices": [{"index": 0, "delta": {"content": "ok"}, "finish_reason": "length"}]}
+        data = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
+        if status != 200:
+            data = json.dumps({"error": {"message": f"model {body['model']}: no"}})
+        self.send_response(status)
+        self.send_header("Content-Type", "text/event-stream" if status == 200 else "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    Endpoint.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ROUTEMOA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ROUTEMOA_POOL", raising=False)
+    return tmp_path / "cache"
+
+
+# --- show
+
+
+def test_show_has_a_line_for_each_model_and_one_for_the_mixture(empty_cache: Path) -> None:
+    shown = run("show")
+    assert shown.exit_code == 0
+    lines = shown.stdout.splitlines()
+    assert [s.split()[0] for s in lines[2:5]] == ["smollm2-135m", "coder-0.5b", "coder-1.5b"]
+    assert "not fetched (98 MB)" in lines[2]
+    assert lines[-1].startswith("mixture: at most 3 layers of 3 models, margin 0.2, stop above 0.805")
+
+
+def test_an_unknown_price_is_unknown_and_never_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-very-secret")
+    at = 'endpoint = "http://127.0.0.1:9/v1"'
+    file = pool_file(
+        tmp_path,
+        f'name = "a"\n{at}\napi_key_env = "SOME_KEY"',
+        f'name = "b[/]"\n{at}\ninput_price = 0.1\noutput_price = 0.3',
+        f'name = "c"\n{at}\ninput_price = 0',
+    )
+    shown = run("show", "--pool", file)
+    a, b, c = shown.stdout.splitlines()[2:5]
+    assert "unknown" in a
+    assert "SOME_KEY" in a
+    assert "0.1 / 0.3" in b
+    assert b.startswith("b[/]")
+    assert "0 / -" in c
+    assert "sk-very-secret" not in shown.output
+    plain = json.loads(run("show", "--pool", file, "--json").stdout)
+    assert [m["input_price"] for m in plain["models"]] == [None, 0.1, 0.0]
+    assert plain["mixture"]["stop_above"] == 0.805
+    assert "sk-very-secret" not in json.dumps(plain)
+
+
+def test_show_says_whether_a_file_of_ones_own_is_there(tmp_path: Path) -> None:
+    (tmp_path / "here.gguf").write_text("")
+    file = pool_file(tmp_path, *[f'name = "{n}"\nendpoint = "local"\nmodel = "{n}.gguf"' for n in ("here", "nowhere")])
+    models = json.loads(run("show", "--pool", file, "--json").stdout)["models"]
+    assert [m["weights"] for m in models] == ["file", "file missing"]
+
+
+# --- check
+
+
+def test_check_asks_each_model_for_one_token(tmp_path: Path, endpoint: str) -> None:
+    member = f'endpoint = "{endpoint}"\nmodel = "good"\nsystem = "Be brief."'
+    file = pool_file(
+        tmp_path,
+        f'name = "a"\n{member}\nparameters = {{ max_tokens = 512, temperature = 0.5 }}',
+        f'name = "b"\n{member}\nparameters = {{ max_completion_tokens = 512 }}',
+    )
+    checked = run("check", "--pool", file)
+    assert checked.exit_code == 0, checked.output
+    assert [s.split()[:2] for s in checked.stdout.splitlines()[2:]] == [["a", "ok"], ["b", "ok"]]
+    limits = {(b.get("max_tokens"), b.get("max_completion_tokens")) for b in Endpoint.asked}
+    assert limits == {(1, None), (None, 1)}
+
+
+def test_check_names_file_model_key_and_fix_for_each_that_fails(tmp_path: Path, endpoint: str) -> None:
+    file = pool_file(
+        tmp_path,
+        *[f'name = "{m}"\nendpoint = "{endpoint}"' for m in ("good", "secret", "broken", "absent")],
+        'name = "down"\nendpoint = "http://127.0.0.1:9/v1"',
+        'name = "own"\nendpoint = "local"\nmodel = "own.gguf"',
+    )
+    checked = run("check", "--pool", file)
+    assert checked.exit_code == 1
+    assert "good" in checked.stdout
+    lines = dict(line.removeprefix(f"{file}: [[model]] '").split("': ", 1) for line in checked.stderr.splitlines())
+    assert lines["secret"].startswith("api_key_env: HTTP 401")
+    assert lines["broken"].startswith("endpoint: HTTP 500")
+    assert lines["absent"].startswith("model: HTTP 404")
+    assert lines["down"].startswith("endpoint: ")
+    assert "start it, or correct `endpoint`" in lines["down"]
+    assert lines["own"].startswith("model: ")
+    assert "does not exist" in lines["own"]
+    assert len(Endpoint.asked) == 4  # nothing is retried
+    plain = json.loads(run("check", "--pool", file, "--json").stdout)
+    assert [m["ok"] for m in plain["models"]] == [True] + [False] * 5
+    assert plain["models"][0]["latency"] > 0
+
+
+def test_a_wrong_pool_file_is_an_error_of_its_own(tmp_path: Path) -> None:
+    wrong = run("check", "--pool", pool_file(tmp_path, 'name = "a"\nendpoint = "nowhere"'))
+    assert "neither" in str(wrong.exception)
+
+
+# --- fetch
+
+
+def test_fetch_says_how_much_and_where_and_goes_on_with_what_there_is(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_the_smallest(self: Fetcher, weight: object) -> Path:
+        smallest = manifest()["smollm2-135m"]
+        if weight is not smallest:
+            raise FetchError("no source had it")
+        self.progress(smallest.bytes, smallest.bytes)
+        return smallest.path
+
+    monkeypatch.setattr(Fetcher, "fetch", only_the_smallest)
+    fetched = run("fetch", "--json")
+    assert fetched.exit_code == 1
+    assert f"to download: 1,707 MB into {empty_cache}/weights" in fetched.stderr
+    assert "smollm2-135m: 98 of 98 MB" in fetched.stderr
+    assert "going on with smollm2-135m" in fetched.stderr
+    plain = json.loads(fetched.stdout)
+    assert list(plain["ready"]) == ["smollm2-135m"]
+    assert set(plain["missing"]) == {"qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"}
+    fetch_missing(Pool.embedded())  # the demo goes on, too
+
+
+def test_when_nothing_can_be_had_the_demo_does_not_begin(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(self: Fetcher, weight: object) -> Path:
+        raise FetchError("no source had it")
+
+    monkeypatch.setattr(Fetcher, "fetch", nothing)
+    with pytest.raises(FetchError, match="no source had it"):
+        fetch_missing(Pool.embedded())
+
+
+def test_fetch_knows_its_names_and_needs_no_weights_for_a_remote_pool(empty_cache: Path, tmp_path: Path) -> None:
+    assert "no weight is named 'gpt'" in str(run("fetch", "--only", "gpt").exception)
+    remote = run("fetch", "--pool", pool_file(tmp_path, 'name = "a"\nendpoint = "http://127.0.0.1:9/v1"'))
+    assert remote.exit_code == 0
+    assert "nothing to fetch" in remote.stderr
+
+
+@pytest.mark.weights
+def test_fetched_and_verified_weights_are_not_fetched_again() -> None:
+    weight = manifest()["smollm2-135m"]
+    if not weight.fetched:
+        pytest.skip("run  routemoa pool fetch --only smollm2-135m")
+    again = run("fetch", "--only", weight.name, "--source", "registry", "--verify")
+    assert again.exit_code == 0
+    assert again.stderr.splitlines() == [f"{weight.name}: verified", f"{weight.name}: is there: {weight.path}"]
