@@ -235,6 +235,18 @@ async def test_the_key_is_in_no_error() -> None:
         assert "[key]" in str(caught.value)
 
 
+async def test_the_environments_proxy_is_used_but_never_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeEndpoint("from the proxy") as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        async with serving() as (endpoint, client, _):
+            assert (await gather(client, spec(endpoint)))[1].text == TEXT
+            elsewhere = ModelSpec("m", "http://models.invalid/v1", "m")
+            assert (await gather(client, elsewhere))[1].text == "from the proxy"
+            monkeypatch.setenv("no_proxy", "models.invalid")
+            with pytest.raises(Unreachable):
+                await gather(client, elsewhere)
+
+
 async def test_hints_say_what_to_do() -> None:
     async with serving(Fault(status=401), Fault(status=404), env={"KEY": "k"}) as (endpoint, client, _):
         with pytest.raises(Refused, match="check the key in KEY"):

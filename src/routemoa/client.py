@@ -17,6 +17,7 @@ from routemoa import wire
 from routemoa.errors import Garbled, ModelError, Refused, TimedOut, Unreachable
 from routemoa.protocols import Runtime
 from routemoa.retry import Retries, retry_after, worth_retrying
+from routemoa.sessions import Sessions, proxy
 from routemoa.types import Address, Completion, ModelSpec, Request
 
 if TYPE_CHECKING:
@@ -70,15 +71,11 @@ class HttpClient:
         self._env = env
         self._sleep = sleep
         self._jitter = jitter
-        self._session: aiohttp.ClientSession | None = None
-        self._holder: AsyncGenerator[aiohttp.ClientSession, None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sessions = Sessions(timeouts.connect)
 
     async def close(self) -> None:
         """Close connections and, where there is one, the embedded runtime."""
-        if self._holder is not None and self._loop is asyncio.get_running_loop():
-            await self._holder.aclose()
-        self._session = self._holder = self._loop = None
+        await self._sessions.close()
         if self._runtime is not None:
             await self._runtime.close()
 
@@ -204,9 +201,9 @@ class HttpClient:
         wait = min(self._timeouts.first_byte, deadline - monotonic())
         try:
             async with asyncio.timeout(wait):
-                session = await self._open()
+                session = await self._sessions.open()
                 data = msgspec.json.encode(body)
-                response = await session.post(url, data=data, headers=headers, allow_redirects=False)
+                response = await session.post(url, data=data, headers=headers, allow_redirects=False, proxy=proxy(url))
         except TimeoutError as e:
             raise TimedOut(model.name, _timeout_reason(e, wait, self._timeouts.connect)) from e
         except (aiohttp.ClientError, OSError, ValueError) as e:
@@ -255,27 +252,6 @@ class HttpClient:
         reason = f"HTTP {response.status}" + (f": {said}" if said else "") + (f"; {hint}" if hint else "")
         after = retry_after(response.headers.get("Retry-After"))
         return Refused(model.name, reason, status=response.status, retry_after=after, body=body)
-
-    async def _open(self) -> aiohttp.ClientSession:
-        """The connection pool of the running event loop."""
-        loop = asyncio.get_running_loop()
-        if self._session is None or self._loop is not loop:
-            self._loop, self._holder = loop, _hold_session(self._timeouts.connect)
-            self._session = await anext(self._holder)
-        return self._session
-
-
-async def _hold_session(connect: float) -> AsyncGenerator[aiohttp.ClientSession, None]:
-    """A session that closes itself with its event loop: a loop's end closes the generators begun in it."""
-    import aiohttp
-
-    async with aiohttp.ClientSession(
-        # Shorter than the 5 s after which common servers (uvicorn, llama.cpp) close a connection that is idle.
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
-        trust_env=True,
-    ) as session:
-        yield session
 
 
 async def _then_end(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:

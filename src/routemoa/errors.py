@@ -4,6 +4,7 @@ RouteMoAError
 ├── ConfigError            a pool file or setting is wrong: names the file, the key and the fix
 ├── QueryError             the request itself is wrong (empty, not supported by a mixture)
 ├── MissingExtra           an optional dependency is absent: names the extra to install
+├── FetchError             a weight could not be fetched (in weights.fetch)
 ├── NoModelLeft            every model that could answer failed: says why each did
 └── ModelError             one call to one model failed (recorded in the trace, fatal only when nobody is left)
     ├── Unreachable        no connection, or it was lost before anything came
