@@ -46,7 +46,7 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     z = 1.96
     p = right / n
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    return max(0.0, (middle - half) / (1 + z * z / n)), (middle + half) / (1 + z * z / n)
 
 
 async def ask_all(

@@ -32,7 +32,7 @@ QUESTIONS = (
 
 @click.command(context_settings={"max_content_width": 100})
 @click.option("--pool", "pool_file", metavar="FILE", help="Another pool; by default the embedded one.")
-@click.option("--svg", metavar="FILE", help="Also write the first query's picture of the terminal to FILE, as SVG.")
+@click.option("--svg", metavar="FILE", help="Also write the last question's picture of the terminal to FILE, as SVG.")
 def demo(pool_file: str | None, svg: str | None) -> None:
     """Fetch the embedded models where they are missing, then ask three questions and show every step.
 
@@ -59,7 +59,8 @@ async def _demo(pool: Pool, console: Console, svg: str | None) -> None:
             console.print(Padding(Text(done.text), (0, 2)))
             console.print(summary(done.trace, pool), style="dim", highlight=False)
             console.print()
-            if svg and number == 1:
-                write_whole(svg, console.export_svg(title="routemoa demo", code_format=SVG).encode())
+            picture = console.export_svg(title="routemoa demo", code_format=SVG)  # of this question only
+        if svg:
+            write_whole(svg, picture.encode())
     finally:
         await client.close()

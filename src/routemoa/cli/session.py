@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from contextlib import aclosing
 from pathlib import Path
 
@@ -77,6 +76,6 @@ def check_writable(path: str | None) -> None:
 
 def write_whole(path: str, data: bytes) -> None:
     """Write a file at once or not at all."""
-    with tempfile.NamedTemporaryFile(dir=Path(path).absolute().parent, delete=False) as part:
-        part.write(data)
-    os.replace(part.name, path)
+    part = Path(f"{path}.{os.getpid()}.part")
+    part.write_bytes(data)
+    part.replace(path)
