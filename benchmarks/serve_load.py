@@ -32,7 +32,7 @@ MODELS = 5
 IDLE_BAR = 120.0  # MB
 GROWTH_BAR = 1.10
 SETTLE = 6.0  # seconds after which uvicorn has closed idle connections (it keeps them for 5)
-REST = 32.0  # ... and after which our client has closed those it kept to the endpoints (for 30)
+REST = 6.0  # ... and after which our client has closed those it kept to the endpoints (for 4)
 WORDS = "The journey takes about forty minutes, by way of the old bridge and number"
 BODY = json.dumps({"model": "routemoa", "messages": [{"role": "user", "content": "How long?"}], "stream": True})
 
@@ -92,7 +92,8 @@ def state(server: psutil.Process) -> dict[str, Any]:
 
 
 async def measure(requests: int, at_once: int, pool: Path) -> dict[str, Any]:
-    endpoints = [await FakeEndpoint(reply()).__aenter__() for _ in range(MODELS)]
+    words = reply()  # one for all: no two answers are ever the same
+    endpoints = [await FakeEndpoint(words).__aenter__() for _ in range(MODELS)]
     write_pool(pool, [e.url for e in endpoints])
     process, port = await start(pool)
     server = psutil.Process(process.pid)
