@@ -11,8 +11,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -89,9 +89,30 @@ async def idle(pid: int, within: float) -> bool:
     return False
 
 
+class Lent:
+    """A runtime that a client may use and not close."""
+
+    def __init__(self, runtime: LocalRuntime) -> None:
+        self.address = runtime.address
+
+    async def close(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def calling(
+    runtime: LocalRuntime, request: Request = SHORT, spec: ModelSpec = SPEC
+) -> AsyncIterator[AsyncGenerator[str | Completion, None]]:
+    client = HttpClient(Lent(runtime))
+    try:
+        async with aclosing(client.stream(spec, request)) as pieces:
+            yield pieces
+    finally:
+        await client.close()
+
+
 async def ask(runtime: LocalRuntime, request: Request = SHORT, spec: ModelSpec = SPEC) -> Completion:
-    client = HttpClient(runtime)
-    async with aclosing(client.stream(spec, request)) as pieces:
+    async with calling(runtime, request, spec) as pieces:
         async for piece in pieces:
             if isinstance(piece, Completion):
                 return piece
@@ -164,7 +185,7 @@ async def test_closing_a_stream_frees_the_slot(shared: LocalRuntime) -> None:
     await ask(shared)
 
     async def begin_and_leave() -> None:
-        async with aclosing(HttpClient(shared).stream(SPEC, LONG)) as pieces:
+        async with calling(shared, LONG) as pieces:
             async for _ in pieces:
                 return
 
@@ -183,7 +204,7 @@ async def test_a_long_prompt_can_be_cancelled_while_it_is_read(shared: LocalRunt
 @pytest.mark.weights
 async def test_a_crash_is_a_model_error_then_one_reload_then_no_more(own: LocalRuntime) -> None:
     async def cut_short() -> None:
-        async with aclosing(HttpClient(own).stream(SPEC, LONG)) as pieces:
+        async with calling(own, LONG) as pieces:
             async for _ in pieces:
                 await kill(own)
 
