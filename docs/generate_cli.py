@@ -16,7 +16,8 @@ def render() -> str:
     parts = ["# Command line\n\nWritten by `make docs` from `--help`.\n"]
 
     def visit(command: click.Command, path: str, parent: click.Context | None) -> None:
-        context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, terminal_width=100)
+        settings = {**command.context_settings, "terminal_width": 100}
+        context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, **settings)
         parts.append(f"## `{path}`\n\n```\n{command.get_help(context).rstrip()}\n```\n")
         if isinstance(command, click.Group):
             for name in command.list_commands(context):

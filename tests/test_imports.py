@@ -12,24 +12,25 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "routemoa"
 LEVELS = [
     ["errors", "types"],
-    ["events"],
+    ["events", "jsonl"],
     ["protocols"],
-    ["pool", "prompts", "wire", "judges", "scorer", "weights", "retry"],
-    ["replies", "ranking", "client", "local", "trace"],
-    ["connect", "layer"],
-    ["aggregator"],
+    ["pool", "prompts", "wire", "judges", "weights", "retry", "sessions", "lexical", "grading"],
+    ["replies", "ranking", "client", "local", "trace", "records", "questions", "trained"],
+    ["connect", "layer", "ledger", "scorer"],
+    ["aggregator", "collect"],
     ["engine", "baselines"],
     ["config", "testing"],
-    ["gateway"],
+    ["gateway", "train"],
     ["cli"],
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
 ONLY_IN = {
-    "aiohttp": {"client", "testing"},
+    "aiohttp": {"client", "sessions", "testing"},
     "xllamacpp": {"local"},
     "starlette": {"gateway"},
     "uvicorn": {"gateway", "cli"},
     "json_repair": {"replies"},
+    "numpy": {"lexical", "trained", "train", "cli"},
     "rich": {"cli"},
     "click": {"cli"},
 }

@@ -14,7 +14,7 @@ from routemoa.judges import posterior, stretch
 from routemoa.pool import Pool
 from routemoa.protocols import Client, Scorer
 from routemoa.ranking import rank, select, stop_reason
-from routemoa.scorer import ConstantScorer
+from routemoa.scorer import scorer_of
 from routemoa.trace import Fold, collect
 from routemoa.types import Answer, ModelSpec, Proposal, Query, Ranking, Scores, Trace
 
@@ -27,7 +27,7 @@ class RouteMoA:
     Args:
         pool: the models and how they are mixed.
         client: calls the models; by default the HTTP client, with the embedded runtime for local models.
-        scorer: predicts who will answer well; by default each model's `prior` from the pool file.
+        scorer: predicts who will answer well; by default the pool file's, else each model's `prior`.
     """
 
     name = "routemoa"
@@ -35,7 +35,7 @@ class RouteMoA:
     def __init__(self, pool: Pool, client: Client | None = None, scorer: Scorer | None = None) -> None:
         self.pool = pool
         self.client = client or connect(pool)
-        self.scorer = scorer or ConstantScorer()
+        self.scorer = scorer or scorer_of(pool)
         self._seconds: dict[str, float] = {}  # latency as measured, a running mean per model
 
     def ask(self, question: str | Query) -> Answer:

@@ -20,6 +20,7 @@ from routemoa.types import ModelSpec
 __all__ = ["Mixture", "Pool"]
 
 S = TypeVar("S", bound=msgspec.Struct)
+TABLES = ("model", "mixture", "scorer")
 Fusion = Literal["published-small", "published-large"]
 
 
@@ -53,6 +54,12 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return 0.805 if self.fusion == "published-small" else 0.76
 
 
+class ScorerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[scorer]` table."""
+
+    path: str
+
+
 @dataclass(frozen=True)
 class Pool:
     """The models in the file's order, and how they are mixed. Iterating gives the models."""
@@ -60,7 +67,8 @@ class Pool:
     models: tuple[ModelSpec, ...]
     mixture: Mixture = field(default_factory=Mixture)
     source: str = "pool"  # the file it came from, for error messages
-    directory: Path = field(default_factory=Path.cwd)  # relative GGUF paths start here
+    directory: Path = field(default_factory=Path.cwd)  # relative paths in the file start here
+    scorer: Path | None = None  # the folder of a trained scorer
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self.models)
@@ -110,8 +118,8 @@ def parse(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Po
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
-    if unknown := [k for k in table if k not in ("model", "mixture")]:
-        raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {_suggest(unknown[0], ['model', 'mixture'])}")
+    if unknown := [k for k in table if k not in TABLES]:
+        raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {_suggest(unknown[0], TABLES)}")
     entries = table.get("model")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f'{source}: no model; add one with [[model]], name = "...", endpoint = "..."')
@@ -123,7 +131,11 @@ def parse(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Po
         models.append(spec)
     mixture = _convert(table.get("mixture", {}), Mixture, f"{source}: [mixture]")
     _check_mixture(mixture, models, f"{source}: [mixture]")
-    return Pool(tuple(models), mixture, source, directory)
+    scorer = _convert(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
+    folder = directory / Path(scorer.path).expanduser() if scorer else None
+    if folder and not (folder / "manifest.json").is_file():
+        raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
+    return Pool(tuple(models), mixture, source, directory, folder)
 
 
 def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from routemoa.pool import Pool
+from routemoa.protocols import Scorer
 from routemoa.types import ModelSpec, Query, Scores
 
-__all__ = ["ConstantScorer"]
+__all__ = ["ConstantScorer", "scorer_of"]
 
 
 class ConstantScorer:
@@ -15,3 +17,12 @@ class ConstantScorer:
     async def score(self, query: Query, pool: Sequence[ModelSpec]) -> Scores:
         """The prior of every model, in [0, 1]."""
         return {m.name: m.prior for m in pool}
+
+
+def scorer_of(pool: Pool) -> Scorer:
+    """The trained scorer that the pool file names, else the constant one. Raises ConfigError."""
+    if pool.scorer is None:
+        return ConstantScorer()
+    from routemoa.trained import load  # brings numpy
+
+    return load(pool.scorer)

@@ -1,0 +1,198 @@
+"""The fast recipe on made-up records: it learns who is good at what, and knows what it does not know."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routemoa.errors import ConfigError
+from routemoa.lexical import DIMENSIONS, RARITIES, embed, rarity
+from routemoa.pool import Pool
+from routemoa.records import Record
+from routemoa.scorer import scorer_of
+from routemoa.train.assess import assess, calibration, known
+from routemoa.train.fast import Fitted, fit, table
+from routemoa.train.folder import save
+from routemoa.trained import TrainedScorer, load
+from routemoa.types import ModelSpec, Query
+
+NOUNS = ["river", "stone", "cloud", "horse", "candle", "bridge", "garden", "violin", "letter", "anchor"]
+
+
+def made(n: int = 240, seed: int = 0, *, shuffle: bool = False) -> list[Record]:
+    """Sums, which `adder` gets right, and translations, which `poet` does; `middling` is right half of the time."""
+    rng = np.random.default_rng(seed)
+    records: list[Record] = []
+    for i in range(n):
+        a, b, noun = rng.integers(10, 999), rng.integers(10, 999), NOUNS[rng.integers(len(NOUNS))]
+        sums = bool(i % 2)
+        query = (
+            f"How much is {a} plus {b}, please add the numbers?" if sums else f"Translate the word {noun} into French."
+        )
+        right = {"adder": 0.95 if sums else 0.1, "poet": 0.2 if sums else 0.9, "middling": 0.5}
+        scores: dict[str, float | None] = {m: float(rng.random() < p) for m, p in right.items()}
+        if i % 7 == 0:
+            scores["middling"] = None
+        records.append(Record(str(i), "sums" if sums else "words", query, scores))
+    if shuffle:
+        moved = rng.permutation(n)
+        records = [Record(r.id, r.task, r.query, records[j].scores) for r, j in zip(records, moved, strict=True)]
+    return records
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    return fit(table(made()))
+
+
+def test_it_learns_who_is_good_at_what(fitted: Fitted) -> None:
+    test = table(made(200, seed=1))
+    predicted = fitted.predictor.predict(test.texts)
+    data = table(made())
+    figures = assess(predicted, test.scores, test.tasks, test.models, known(data.scores, data.tasks, data.models))
+    assert figures["accuracy"] > figures["best_single"] + 0.2
+    assert figures["accuracy"] > 0.85
+    assert abs(figures["shuffled"] - figures["best_single"]) < 0.15
+    assert figures["oracle"] >= figures["any_correct_at_3"] >= figures["accuracy"] >= figures["random"]
+    assert figures["calibration"]["ece"] < 0.08
+    assert set(figures["per_task"]) == {"sums", "words"}
+    assert figures["macro"]["accuracy"] == pytest.approx(np.mean([t["accuracy"] for t in figures["per_task"].values()]))
+    json.dumps(figures, allow_nan=False)
+
+
+def test_on_permuted_scores_there_is_no_gain() -> None:
+    data = table(made(400, shuffle=True))
+    fitted = fit(data)
+    test = table(made(400, seed=5, shuffle=True))
+    figures = assess(
+        fitted.predictor.predict(test.texts), test.scores, test.tasks, test.models,
+        known(data.scores, data.tasks, data.models),
+    )  # fmt: skip
+    low, _ = figures["ci95"]["gain_over_best_single"]
+    assert low <= 0.0
+
+
+def test_far_from_the_training_questions_it_falls_back_to_the_means(fitted: Fitted) -> None:
+    near = ["How much is 12 plus 30, please add the numbers?"]
+    far = ["Ὀξυρρύγχου πάπυρος ξφψ ζωή", "qzx vbn 🦜🦜 wpt"]
+    p = fitted.predictor
+    unknown = p.unknown(p.embed(near + far))
+    assert unknown[0] < unknown[1:].min()
+    spread = np.ptp(p.predict(near + far), axis=1)
+    assert spread[1:].max() < spread[0]
+    assert np.abs(p.raw(p.embed(far)) - p.means).max() < np.abs(p.raw(p.embed(near)) - p.means).max()
+
+
+@given(st.text())
+@settings(max_examples=60, deadline=None)
+def test_any_text_gets_a_sane_score(fitted: Fitted, text: str) -> None:
+    scores = fitted.predictor.predict([text])
+    assert np.isfinite(scores).all()
+    assert ((scores >= 0) & (scores <= 1)).all()
+
+
+@pytest.mark.parametrize("text", ["", " ", "x" * 200_000, "🦜" * 1000, "你好" * 5000, "a\ud800b", "\0"])
+def test_odd_texts(fitted: Fitted, text: str) -> None:
+    begun = time.perf_counter()
+    scores = fitted.predictor.predict([text])
+    assert np.isfinite(scores).all()
+    assert time.perf_counter() - begun < 0.5
+
+
+async def test_known_models_are_scored_and_others_keep_their_prior(fitted: Fitted) -> None:
+    pool = [
+        ModelSpec("adder", "local", "x"),
+        ModelSpec("mine", "local", "poet"),  # known by the endpoint's name for it
+        ModelSpec("new", "local", "n", prior=0.4),
+        ModelSpec("stranger", "local", "s"),
+    ]
+    scores = await TrainedScorer(fitted.predictor).score(
+        Query.of("How much is 5 plus 7, please add the numbers?"), pool
+    )
+    assert scores["adder"] is not None
+    assert scores["mine"] is not None
+    assert scores["adder"] > 0.7 > 0.4 > scores["mine"]
+    assert scores["new"] == 0.4
+    assert scores["stranger"] is None
+
+
+def test_a_folder_is_read_back_as_it_was_written(fitted: Fitted, tmp_path: Path) -> None:
+    folder = tmp_path / "scorer"
+    for _ in range(2):  # the second one replaces the first
+        save(folder, fitted.predictor, {"recipe": "fast", "chosen": {}}, ["made up"])
+    again = load(folder).predictor
+    texts = [r.query for r in made(40, seed=2)]
+    np.testing.assert_allclose(again.predict(texts), fitted.predictor.predict(texts), atol=2e-3)
+    assert again.models == fitted.predictor.models
+    assert sorted(p.name for p in folder.iterdir()) == ["arrays.npz", "card.md", "manifest.json"]
+    assert "made up" in (folder / "card.md").read_text()
+
+
+def test_a_folder_that_was_changed_is_refused(fitted: Fitted, tmp_path: Path) -> None:
+    save(tmp_path / "s", fitted.predictor, {}, [])
+    with (tmp_path / "s" / "arrays.npz").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ConfigError, match="changed since"):
+        load(tmp_path / "s")
+    with pytest.raises(ConfigError, match="no scorer"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(FileExistsError):
+        save(tmp_path / "mine", fitted.predictor, {}, [])
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_the_pool_file_names_it(fitted: Fitted, tmp_path: Path) -> None:
+    save(tmp_path / "s", fitted.predictor, {}, [])
+    file = tmp_path / "pool.toml"
+    file.write_text('[[model]]\nname = "adder"\nendpoint = "local"\n[scorer]\npath = "s"\n')
+    assert isinstance(scorer_of(Pool.from_toml(file)), TrainedScorer)
+    file.write_text('[[model]]\nname = "adder"\nendpoint = "local"\n[scorer]\npath = "elsewhere"\n')
+    with pytest.raises(ConfigError, match=r"pool.toml: \[scorer\]: path: .*elsewhere holds no scorer"):
+        Pool.from_toml(file)
+
+
+def test_degenerate_records() -> None:
+    one_model = [Record(str(i), "t", f"question {i}", {"only": float(i % 2)}) for i in range(30)]
+    one_class = [Record(str(i), "t", f"question {i}", {"a": 1.0, "b": 1.0}) for i in range(30)]
+    few = made(3)
+    for records in (one_model, one_class, few):
+        scores = fit(table(records)).predictor.predict(["question 5", ""])
+        assert np.isfinite(scores).all()
+
+
+def test_the_same_seed_gives_the_same_scorer() -> None:
+    data = table(made(120))
+    first, second = fit(data, 3).predictor, fit(data, 3).predictor
+    assert (first.predict(data.texts) == second.predict(data.texts)).all()
+
+
+def test_calibration_by_hand() -> None:
+    found = calibration(np.array([0.9, 0.9, 0.1, 0.1], np.float32), np.array([1, 1, 0, 1], np.float32))
+    assert found["ece"] == pytest.approx(0.5 * 0.1 + 0.5 * 0.4, abs=1e-6)
+    assert found["brier"] == pytest.approx((0.01 + 0.01 + 0.01 + 0.81) / 4, abs=1e-6)
+    assert found["auc"] == pytest.approx(5 / 6)  # two of three pairs are won, one is tied
+    assert calibration(np.zeros(0, np.float32), np.zeros(0, np.float32))["auc"] is None
+
+
+def test_vectors_are_units_and_alike_texts_are_near() -> None:
+    texts = [
+        "the cat sat on the mat",
+        "the cat sat on a mat",
+        "prices fell sharply in March",
+        "猫坐在垫子上",
+        "猫坐在垫子上面",
+    ]
+    x = embed(texts, rarity(texts))
+    assert x.shape == (5, DIMENSIONS)
+    assert len(rarity(texts)) == RARITIES
+    np.testing.assert_allclose(np.linalg.norm(x, axis=1), 1.0, rtol=1e-5)
+    assert x[0] @ x[1] > 0.3 > abs(x[0] @ x[2])
+    assert x[3] @ x[4] > 0.3
