@@ -199,7 +199,7 @@ async def test_garbage_is_garbled(fault: Fault) -> None:
     [
         (Fault(first_byte=5), Timeouts(first_byte=0.1), "no first byte within 0.1 s"),
         (Fault(between=5), Timeouts(idle=0.1), "nothing came for 0.1 s"),
-        (Fault(between=0.05), Timeouts(total=0.2), "nothing came for"),
+        (Fault(between=0.05), Timeouts(total=0.2), "no answer within 0.2 s, all attempts together"),
     ],
 )
 async def test_timeouts(fault: Fault, timeouts: Timeouts, words: str) -> None:
@@ -245,6 +245,17 @@ async def test_the_environments_proxy_is_used_but_never_for_this_machine(monkeyp
             monkeypatch.setenv("no_proxy", "models.invalid")
             with pytest.raises(Unreachable):
                 await gather(client, elsewhere)
+
+
+async def test_the_key_is_not_in_what_led_to_an_error_either() -> None:
+    client = HttpClient(retries=Retries(attempts=1), env={"KEY": "sk-secret"})
+    with pytest.raises(Unreachable) as caught:
+        await gather(client, ModelSpec("m", "http://127.0.0.1:9/v1", "m", api_key_env="KEY"))
+    await client.close()
+    link: BaseException | None = caught.value
+    while link is not None:  # a logger with locals, or a debugger, sees the whole chain
+        assert "sk-secret" not in f"{link!r} {link.__dict__}"
+        link = link.__cause__ or link.__context__
 
 
 async def test_hints_say_what_to_do() -> None:

@@ -8,17 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.errors import Refused, TimedOut, Unreachable
+from routemoa.errors import Garbled, Refused, TimedOut, Unreachable
 from routemoa.retry import Retries, retry_after, worth_retrying
 from routemoa.types import Message, ModelSpec, Request, Usage
 from routemoa.wire import (
     EventParser,
     StreamedCompletion,
     chat_url,
+    clean,
     decode,
     error_text,
     overlay,
     read_completion,
+    read_object,
     request_body,
 )
 
@@ -91,6 +93,24 @@ def test_the_members_settings_win_but_the_smaller_cap_does(cap: int | None, temp
     assert body["temperature"] == 0.5
     assert body["max_tokens"] == min(cap or 10, 10)
     assert body["model"] == "real"
+
+
+def test_the_two_names_of_the_cap_are_one_setting() -> None:
+    body = overlay(SPEC, {"messages": [], "max_completion_tokens": 4}, "real")
+    assert body["max_tokens"] == 4
+    assert "max_completion_tokens" not in body
+
+
+def test_an_error_in_a_reply_is_one_and_a_null_is_none() -> None:
+    assert read_object("m", '{"error": null, "id": "x"}')["id"] == "x"
+    with pytest.raises(Refused, match="HTTP 503 in the reply: busy"):
+        read_object("m", '{"error": {"code": 503, "message": "busy"}}')
+    with pytest.raises(Garbled, match=r"error in the reply: no \[key\] here"):
+        read_object("m", '{"error": "no sk-1 here"}', "sk-1")
+
+
+def test_a_text_is_cut_only_after_the_key_is_blotted_out() -> None:
+    assert "sk" not in clean("x" * 295 + "sk-secret", "sk-secret")
 
 
 def test_when_to_try_again() -> None:

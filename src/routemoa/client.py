@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from routemoa import wire
-from routemoa.errors import Garbled, ModelError, Refused, TimedOut, Unreachable
+from routemoa.errors import Garbled, ModelError, QueryError, Refused, TimedOut, Unreachable
 from routemoa.protocols import Runtime
 from routemoa.retry import Retries, retry_after, worth_retrying
 from routemoa.sessions import Sessions, proxy
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Forwarded", "HttpClient", "Timeouts"]
 
-HINTS = {
-    401: "check the key in {key}",
-    403: "check the key in {key} and what it may use",
-    404: "check `endpoint` and `model` in the pool file",
-}
+# Seconds that an endpoint has, after the last word of its answer, to send the usage and to end the response.
+TAIL = 5.0
+END = 0.2
 
 
 class Timeouts(Struct, frozen=True):
@@ -53,6 +51,10 @@ class HttpClient:
     """Calls models over HTTP; `runtime` serves those whose endpoint is "local".
 
     Keys are read from `env` for each call, go into the Authorization header, and are blotted out of every error.
+
+    Args:
+        sleep: waits so many seconds between two attempts.
+        jitter: a number in [0, 1] for each wait, random but in tests.
     """
 
     def __init__(
@@ -80,7 +82,12 @@ class HttpClient:
             await self._runtime.close()
 
     async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
-        """Yield pieces of text, then one Completion; retried until the first piece. Raises ModelError."""
+        """Yield pieces of text, then one Completion; retried until the first piece.
+
+        Raises:
+            ModelError: there is no answer, or its rest is lost (`produced` is set then).
+            QueryError: the request holds something that JSON cannot.
+        """
         deadline = monotonic() + self._timeouts.total
         failures = 0
         while True:
@@ -101,6 +108,7 @@ class HttpClient:
 
         Raises:
             ModelError: no response, or an HTTP error (Refused, with the endpoint's own body).
+            QueryError: the body holds something that JSON cannot.
         """
         deadline = monotonic() + self._timeouts.total
         failures = 0
@@ -135,7 +143,8 @@ class HttpClient:
             if self._runtime is None:
                 raise Unreachable(model.name, "no embedded runtime was given to this client; use routemoa.connect")
             return await self._runtime.address(model)
-        return Address(model.endpoint, model.model, self._env.get(model.api_key_env) if model.api_key_env else None)
+        key = self._env.get(model.api_key_env, "").strip() if model.api_key_env else ""  # a file's last line end
+        return Address(model.endpoint, model.model, key or None)
 
     async def _attempt(
         self, model: ModelSpec, request: Request, deadline: float
@@ -151,10 +160,11 @@ class HttpClient:
                 return
             # An endpoint that does not stream answers in one piece.
             whole = b"".join([c async for c in self._chunks(model, response, deadline)])
-        completion = wire.read_completion(_object(model, address, whole), monotonic() - started)
+        found = wire.read_object(model.name, whole, address.key)
+        completion = wire.read_completion(found, monotonic() - started)
         if completion is None:
-            reason = _clean(f"no completion in the reply: {wire.error_text(wire.decode(whole))}", address)
-            raise Garbled(model.name, reason)
+            said = wire.error_text(found, address.key)
+            raise Garbled(model.name, f"no completion in the reply: {said}")
         if completion.text:
             yield completion.text
         yield completion
@@ -164,51 +174,48 @@ class HttpClient:
     ) -> AsyncGenerator[str | Completion, None]:
         parser, folded = wire.EventParser(), wire.StreamedCompletion()
         first: float | None = None
-        done = False
+        done = ended = False
         try:
-            async with aclosing(self._chunks(model, response, deadline)) as chunks:
-                async for chunk in _then_end(chunks):
-                    for data in parser.end() if chunk is None else parser.feed(chunk):
-                        if done or (done := data.strip() == "[DONE]"):
-                            continue
-                        event = _object(model, address, data)
-                        if "error" in event:
-                            raise _refused_inside(model, address, event)
-                        if text := folded.add(event):
-                            first = first if first is not None else monotonic() - started
-                            yield text
+            while not (done or ended):
+                idle = TAIL if folded.finish_reason else self._timeouts.idle
+                chunk = await self._chunk(model, response, min(idle, self._timeouts.idle), deadline)
+                ended = not chunk
+                for data in parser.feed(chunk) if chunk else parser.end():
+                    if done := data.strip() == "[DONE]":
+                        break
+                    if not data.strip() or (ended and not isinstance(wire.decode(data), dict)):
+                        continue  # a sign of life; an event cut in half, of which the end below tells
+                    if text := folded.add(wire.read_object(model.name, data, address.key)):
+                        first = first if first is not None else monotonic() - started
+                        yield text
         except ModelError as e:
-            e.produced = e.produced or first is not None
-            raise
+            # Once the model has said that it is done, how its connection ends takes nothing from the answer.
+            if not (folded.finish_reason and isinstance(e, TimedOut | Unreachable)):
+                if first is not None and isinstance(e, Unreachable):
+                    raise Garbled(model.name, e.reason, produced=True) from e
+                e.produced = e.produced or first is not None
+                raise
         if not done and folded.finish_reason is None:
             cut = "the stream was cut off before its end"
             raise Garbled(model.name, cut, produced=True) if first is not None else Unreachable(model.name, cut)
-        yield folded.completion(monotonic() - started, first)
+        completion = folded.completion(monotonic() - started, first)
+        if done:
+            with suppress(ModelError):  # read to the end of the response, so that its connection can serve again
+                await self._chunk(model, response, END, deadline)
+        yield completion
 
     @asynccontextmanager
     async def _post(
         self, model: ModelSpec, address: Address, body: Mapping[str, Any], deadline: float
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         """The response to a call, its head read and its status checked; closed for good when left early."""
-        import aiohttp
-
-        url = wire.chat_url(address.url)
-        headers = {"Content-Type": "application/json"}
-        if model.local:  # a new connection costs nothing here, and a kept one may be closed just as it is used again
-            headers["Connection"] = "close"
-        if address.key:
-            headers["Authorization"] = f"Bearer {address.key}"
-        wait = min(self._timeouts.first_byte, deadline - monotonic())
         try:
-            async with asyncio.timeout(wait):
-                session = await self._sessions.open()
-                data = msgspec.json.encode(body)
-                response = await session.post(url, data=data, headers=headers, allow_redirects=False, proxy=proxy(url))
-        except TimeoutError as e:
-            raise TimedOut(model.name, _timeout_reason(e, wait, self._timeouts.connect)) from e
-        except (aiohttp.ClientError, OSError, ValueError) as e:
-            fix = "its process ended" if model.local else "start it, or correct `endpoint` in the pool file"
-            raise Unreachable(model.name, _clean(f"{address.url} cannot be reached: {_why(e)}; {fix}", address)) from e
+            data = msgspec.json.encode(body)
+        except (ValueError, TypeError) as e:
+            raise QueryError(f"the request cannot be written as JSON: {wire.clean(str(e))}") from e
+        response = await self._send(model, address, data, deadline)
+        if isinstance(response, ModelError):
+            raise response
         try:
             if response.status >= 300:
                 raise await self._refused(model, address, response)
@@ -219,23 +226,58 @@ class HttpClient:
             else:
                 response.close()
 
+    async def _send(
+        self, model: ModelSpec, address: Address, data: bytes, deadline: float
+    ) -> aiohttp.ClientResponse | ModelError:
+        """The response once its head is there. An error is returned: raised in here, it would carry the HTTP
+        library's own error along, and with that the headers and the key."""
+        import aiohttp
+
+        url = wire.chat_url(address.url)
+        headers = {"Content-Type": "application/json"}
+        if model.local:  # a new connection costs nothing here, and a kept one may be closed just as it is used again
+            headers["Connection"] = "close"
+        if address.key:
+            headers["Authorization"] = f"Bearer {address.key}"
+        wait, late = self._patience(self._timeouts.first_byte, "no first byte within", deadline)
+        try:
+            async with asyncio.timeout(wait):
+                session = await self._sessions.open()
+                return await session.post(url, data=data, headers=headers, allow_redirects=False, proxy=proxy(url))
+        except aiohttp.ConnectionTimeoutError:
+            return TimedOut(model.name, f"no connection within {self._timeouts.connect:g} s")
+        except TimeoutError:
+            return TimedOut(model.name, late)
+        except aiohttp.ClientResponseError as e:
+            return Garbled(model.name, wire.clean(f"{address.url} does not answer in HTTP: {e.message}", address.key))
+        except (aiohttp.ClientError, OSError, ValueError) as e:
+            fix = "its process ended" if model.local else "start it, or correct `endpoint` in the pool file"
+            why = wire.clean(f"{address.url} cannot be reached: {_why(e)}", address.key)
+            return Unreachable(model.name, f"{why}; {fix}")
+
+    def _patience(self, limit: float, late: str, deadline: float) -> tuple[float, str]:
+        """How many seconds to wait now, and what to say when they are over."""
+        left = max(0.0, deadline - monotonic())
+        total = f"no answer within {self._timeouts.total:g} s, all attempts together"
+        return (limit, f"{late} {limit:g} s") if limit < left else (left, total)
+
+    async def _chunk(self, model: ModelSpec, response: aiohttp.ClientResponse, idle: float, deadline: float) -> bytes:
+        """The next bytes, within `idle` seconds and the total; none at the end of the response."""
+        import aiohttp
+
+        wait, late = self._patience(idle, "nothing came for", deadline)
+        try:
+            async with asyncio.timeout(wait):
+                return await response.content.readany()
+        except TimeoutError as e:
+            raise TimedOut(model.name, late) from e
+        except (aiohttp.ClientError, OSError) as e:
+            raise Unreachable(model.name, f"the connection was lost: {_why(e)}") from e
+
     async def _chunks(
         self, model: ModelSpec, response: aiohttp.ClientResponse, deadline: float
     ) -> AsyncGenerator[bytes, None]:
-        """The response's bytes as they come, with the idle and total timeouts kept."""
-        import aiohttp
-
-        while True:
-            wait = min(self._timeouts.idle, deadline - monotonic())
-            try:
-                async with asyncio.timeout(wait):
-                    chunk = await response.content.readany()
-            except TimeoutError as e:
-                raise TimedOut(model.name, f"nothing came for {wait:.3g} s") from e
-            except (aiohttp.ClientError, OSError) as e:
-                raise Unreachable(model.name, f"the connection was lost: {_why(e)}") from e
-            if not chunk:
-                return
+        while chunk := await self._chunk(model, response, self._timeouts.idle, deadline):
             yield chunk
 
     async def _refused(self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse) -> Refused:
@@ -243,42 +285,8 @@ class HttpClient:
         with suppress(Exception):  # the status says enough when the body cannot be read
             async with asyncio.timeout(self._timeouts.connect):
                 body = await response.content.read(64 * 1024)
-        if address.key:
-            body = body.replace(address.key.encode(), b"[key]")
-        hint = HINTS.get(response.status, "").format(key=model.api_key_env or "api_key_env")
-        if response.status < 400:
-            hint = "it redirects elsewhere; put the final URL into `endpoint`"
-        said = _clean(wire.error_text(wire.decode(body)), address)
-        reason = f"HTTP {response.status}" + (f": {said}" if said else "") + (f"; {hint}" if hint else "")
         after = retry_after(response.headers.get("Retry-After"))
-        return Refused(model.name, reason, status=response.status, retry_after=after, body=body)
-
-
-async def _then_end(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
-    async for chunk in chunks:
-        yield chunk
-    yield None
-
-
-def _object(model: ModelSpec, address: Address, data: bytes | str) -> dict[str, Any]:
-    found = wire.decode(data)
-    if not isinstance(found, dict):
-        raise Garbled(model.name, _clean(f"not a JSON object: {wire.error_text(found)}", address))
-    return found
-
-
-def _refused_inside(model: ModelSpec, address: Address, event: Mapping[str, Any]) -> ModelError:
-    """An error object in mid-stream, where the HTTP status can no longer say it."""
-    code = event["error"].get("code") if isinstance(event["error"], dict) else None
-    reason = _clean(wire.error_text(event), address)
-    if isinstance(code, int) and 400 <= code < 600:
-        return Refused(model.name, f"HTTP {code} in the stream: {reason}", status=code)
-    return Garbled(model.name, f"error in the stream: {reason}")
-
-
-def _timeout_reason(error: TimeoutError, wait: float, connect: float) -> str:
-    connecting = type(error).__name__ in {"ConnectionTimeoutError", "ServerTimeoutError"}
-    return f"no connection within {connect:g} s" if connecting else f"no first byte within {wait:.3g} s"
+        return wire.refusal(model, response.status, body, address.key, after)
 
 
 def _why(error: BaseException) -> str:
@@ -287,9 +295,3 @@ def _why(error: BaseException) -> str:
     if isinstance(number, int) and number > 0:
         return os.strerror(number)
     return str(error) or type(error).__name__
-
-
-def _clean(text: str, address: Address) -> str:
-    """One line, without the key."""
-    flat = " ".join(text.split())
-    return flat.replace(address.key, "[key]") if address.key else flat

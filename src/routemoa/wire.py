@@ -9,37 +9,47 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
+from routemoa.errors import Garbled, Refused
 from routemoa.types import Completion, ModelSpec, Request, Token, Usage
 
 __all__ = [
     "EventParser",
     "StreamedCompletion",
     "chat_url",
+    "clean",
     "decode",
     "error_text",
     "overlay",
     "read_completion",
+    "read_object",
+    "refusal",
     "request_body",
 ]
 
 CAPS = ("max_tokens", "max_completion_tokens")
+HINTS = {
+    401: "check the key in {key}",
+    403: "check the key in {key} and what it may use",
+    404: "check `endpoint` and `model` in the pool file",
+}
+LONGEST = 300  # characters of what an endpoint said, in an error
 
 
 def request_body(spec: ModelSpec, request: Request, model: str, *, stream: bool) -> dict[str, Any]:
     """The JSON of one call, with the member's own settings laid over the caller's."""
     messages = [{"role": m.role, "content": m.content} for m in request.messages]
-    body: dict[str, Any] = {"messages": messages, **request.parameters}
+    body: dict[str, Any] = {**request.parameters, "messages": messages, "stream": stream}
     if request.logprobs:
         body["logprobs"] = True
     if request.schema is not None:
         shape = {"name": "reply", "schema": request.schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
     if stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body["stream_options"] = {"include_usage": True}
     return overlay(spec, body, model)
 
 
@@ -49,10 +59,10 @@ def overlay(spec: ModelSpec, body: Mapping[str, Any], model: str) -> dict[str, A
     The member's settings win, since the pool's owner wrote them; of two caps on the output the smaller one does.
     """
     out = {**body, **spec.parameters, "model": model}
-    for cap in CAPS:
-        values = [v for v in (body.get(cap), spec.parameters.get(cap)) if isinstance(v, int)]
-        if values:
-            out[cap] = min(values)
+    # The two caps are one setting under its old and its new name, and endpoints refuse a call that has both.
+    if own := [cap for cap in CAPS if _is_count(spec.parameters.get(cap))]:
+        values = [v for part in (body, spec.parameters) for cap in CAPS if _is_count(v := part.get(cap))]
+        out = {k: v for k, v in out.items() if k not in CAPS} | {own[0]: min(values)}
     if spec.system:
         out["messages"] = _with_system(spec.system, body.get("messages"))
     return out
@@ -63,8 +73,12 @@ def _with_system(system: str, messages: Any) -> Any:
     if not isinstance(messages, list):
         return messages
     first = messages[0] if messages else None
-    if isinstance(first, dict) and first.get("role") == "system" and isinstance(first.get("content"), str):
-        return [{**first, "content": f"{system}\n\n{first['content']}"}, *messages[1:]]
+    if isinstance(first, dict) and first.get("role") == "system":
+        content = first.get("content")
+        if isinstance(content, str):
+            return [{**first, "content": f"{system}\n\n{content}"}, *messages[1:]]
+        if isinstance(content, list):
+            return [{**first, "content": [{"type": "text", "text": f"{system}\n\n"}, *content]}, *messages[1:]]
     return [{"role": "system", "content": system}, *messages]
 
 
@@ -72,7 +86,7 @@ class EventParser:
     """Bytes in, the data of whole server-sent events out, wherever the bytes were cut."""
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")  # a leading BOM is no text
         self._pending = ""
         self._data: list[str] = []
 
@@ -113,8 +127,8 @@ class StreamedCompletion:
 
     def add(self, chunk: Mapping[str, Any]) -> str:
         """The text that one chunk adds."""
-        if isinstance(chunk.get("usage"), dict):
-            self.usage = read_usage(chunk["usage"])
+        if isinstance(usage := chunk.get("usage"), dict) and usage:
+            self.usage = read_usage(usage)
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
         if isinstance(choice.get("finish_reason"), str):
@@ -167,7 +181,11 @@ def read_usage(usage: Any) -> Usage:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
+    return value if _is_count(value) else None
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def read_tokens(logprobs: Any) -> list[Token] | None:
@@ -178,7 +196,7 @@ def read_tokens(logprobs: Any) -> list[Token] | None:
     return [
         Token(str(t.get("token") or ""), float(t["logprob"]))
         for t in content
-        if isinstance(t, dict) and isinstance(t.get("logprob"), int | float)
+        if isinstance(t, dict) and isinstance(t.get("logprob"), int | float) and abs(t["logprob"]) < 2**53
     ]
 
 
@@ -196,9 +214,46 @@ def decode(data: bytes | str) -> Any:
         return data.decode("utf-8", "replace") if isinstance(data, bytes) else data
 
 
-def error_text(body: Any) -> str:
-    """The message of an OpenAI-shaped error body, or what comes closest to it, on one line."""
+def error_text(body: Any, key: str | None = None) -> str:
+    """The message of an OpenAI-shaped error body, or what comes closest to it, cleaned."""
     error = body.get("error", body) if isinstance(body, dict) else body
     message = error.get("message") or error.get("detail") if isinstance(error, dict) else error
-    text = " ".join(str(message if message is not None else error).split())
-    return text[:297] + "..." if len(text) > 300 else text
+    return clean(str(message if message is not None else error), key)
+
+
+def read_object(model: str, data: bytes | str, key: str | None = None) -> dict[str, Any]:
+    """A JSON object of a reply whose status was 200.
+
+    Raises:
+        Garbled: it is none, or holds an error.
+        Refused: it holds an error with an HTTP status.
+    """
+    found = decode(data)
+    if not isinstance(found, dict):
+        raise Garbled(model, f"not a JSON object: {error_text(found, key)}")
+    if error := found.get("error"):  # some endpoints send "error": null along with every chunk
+        code = error.get("code") if isinstance(error, dict) else None
+        said = error_text(found, key)
+        if isinstance(code, int) and 400 <= code < 600:
+            raise Refused(model, f"HTTP {code} in the reply: {said}", status=code)
+        raise Garbled(model, f"error in the reply: {said}")
+    return found
+
+
+def refusal(spec: ModelSpec, status: int, body: bytes, key: str | None, after: float | None) -> Refused:
+    """The error for an HTTP `status` that is no success; `after` is in seconds, and the key is nowhere in it."""
+    for form in {key, key.replace("/", "\\/")} if key else ():  # as it is, and as some write it in JSON
+        body = body.replace(form.encode(), b"[key]")
+    said = error_text(decode(body), key)
+    hint = HINTS.get(status, "").format(key=spec.api_key_env or "api_key_env")
+    if status < 400:
+        hint = "it redirects elsewhere; put the final URL into `endpoint`"
+    reason = f"HTTP {status}" + (f": {said}" if said else "") + (f"; {hint}" if hint else "")
+    return Refused(spec.name, reason, status=status, retry_after=after, body=body)
+
+
+def clean(text: str, key: str | None = None) -> str:
+    """One line of bounded length, and without the key; blotted out first, so that no part of it survives the cut."""
+    text = text.replace(key, "[key]") if key else text
+    flat = " ".join(text[: 10 * LONGEST].split())
+    return flat[: LONGEST - 3] + "..." if len(flat) > LONGEST else flat
