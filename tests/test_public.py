@@ -19,7 +19,11 @@ def test_each_module_sorts_and_documents_its_names() -> None:
     for info in pkgutil.walk_packages(routemoa.__path__, "routemoa."):
         if info.name.endswith("__main__"):
             continue
-        module = importlib.import_module(info.name)
+        try:
+            module = importlib.import_module(info.name)
+        except ModuleNotFoundError as e:
+            assert e.name == "torch", "only what needs the [train] extra may be missing"
+            continue
         assert module.__doc__, info.name
         public = getattr(module, "__all__", [])
         assert list(public) == sorted(public, key=lambda n: (not n.isupper(), n[0].islower(), n)), info.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -12,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routemoa.errors import ConfigError
-from routemoa.lexical import DIMENSIONS, RARITIES, embed, rarity
+from routemoa.lexical import DIMENSIONS, RARITIES, embed, question, rarity
 from routemoa.pool import Pool
 from routemoa.records import Record
 from routemoa.scorer import scorer_of
-from routemoa.train.assess import assess, calibration, known
-from routemoa.train.fast import Fitted, fit, table
+from routemoa.train.assess import Said, assess, calibration, known
+from routemoa.train.fast import Fitted, fit
 from routemoa.train.folder import save
-from routemoa.trained import TrainedScorer, load
+from routemoa.train.table import table
+from routemoa.trained import Seen, TrainedScorer, load
 from routemoa.types import ModelSpec, Query
 
 NOUNS = ["river", "stone", "cloud", "horse", "candle", "bridge", "garden", "violin", "letter", "anchor"]
@@ -46,6 +48,9 @@ def made(n: int = 240, seed: int = 0, *, shuffle: bool = False) -> list[Record]:
     return records
 
 
+MADE = [Seen("0", "sums", "How much is 2 plus 3?", 0.1)]
+
+
 @pytest.fixture(scope="module")
 def fitted() -> Fitted:
     return fit(table(made()))
@@ -53,9 +58,7 @@ def fitted() -> Fitted:
 
 def test_it_learns_who_is_good_at_what(fitted: Fitted) -> None:
     test = table(made(200, seed=1))
-    predicted = fitted.predictor.predict(test.texts)
-    data = table(made())
-    figures = assess(predicted, test.scores, test.tasks, test.models, known(data.scores, data.tasks, data.models))
+    figures = assess(Said.by(fitted.predictor, test.texts), test, known(table(made())))
     assert figures["accuracy"] > figures["best_single"] + 0.2
     assert figures["accuracy"] > 0.85
     assert abs(figures["shuffled"] - figures["best_single"]) < 0.15
@@ -70,10 +73,7 @@ def test_on_permuted_scores_there_is_no_gain() -> None:
     data = table(made(400, shuffle=True))
     fitted = fit(data)
     test = table(made(400, seed=5, shuffle=True))
-    figures = assess(
-        fitted.predictor.predict(test.texts), test.scores, test.tasks, test.models,
-        known(data.scores, data.tasks, data.models),
-    )  # fmt: skip
+    figures = assess(Said.by(fitted.predictor, test.texts), test, known(data))
     low, _ = figures["ci95"]["gain_over_best_single"]
     assert low <= 0.0
 
@@ -125,17 +125,17 @@ async def test_known_models_are_scored_and_others_keep_their_prior(fitted: Fitte
 def test_a_folder_is_read_back_as_it_was_written(fitted: Fitted, tmp_path: Path) -> None:
     folder = tmp_path / "scorer"
     for _ in range(2):  # the second one replaces the first
-        save(folder, fitted.predictor, {"recipe": "fast", "chosen": {}}, ["made up"])
+        save(folder, fitted.predictor, {"recipe": "fast", "chosen": {}}, ["made up"], MADE)
     again = load(folder).predictor
     texts = [r.query for r in made(40, seed=2)]
     np.testing.assert_allclose(again.predict(texts), fitted.predictor.predict(texts), atol=2e-3)
     assert again.models == fitted.predictor.models
-    assert sorted(p.name for p in folder.iterdir()) == ["arrays.npz", "card.md", "manifest.json"]
+    assert sorted(p.name for p in folder.iterdir()) == ["arrays.npz", "card.md", "manifest.json", "questions.jsonl.gz"]
     assert "made up" in (folder / "card.md").read_text()
 
 
 def test_a_folder_that_was_changed_is_refused(fitted: Fitted, tmp_path: Path) -> None:
-    save(tmp_path / "s", fitted.predictor, {}, [])
+    save(tmp_path / "s", fitted.predictor, {}, [], MADE)
     with (tmp_path / "s" / "arrays.npz").open("ab") as file:
         file.write(b"x")
     with pytest.raises(ConfigError, match="changed since"):
@@ -145,12 +145,12 @@ def test_a_folder_that_was_changed_is_refused(fitted: Fitted, tmp_path: Path) ->
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError):
-        save(tmp_path / "mine", fitted.predictor, {}, [])
+        save(tmp_path / "mine", fitted.predictor, {}, [], MADE)
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
 def test_the_pool_file_names_it(fitted: Fitted, tmp_path: Path) -> None:
-    save(tmp_path / "s", fitted.predictor, {}, [])
+    save(tmp_path / "s", fitted.predictor, {}, [], MADE)
     file = tmp_path / "pool.toml"
     file.write_text('[[model]]\nname = "adder"\nendpoint = "local"\n[scorer]\npath = "s"\n')
     assert isinstance(scorer_of(Pool.from_toml(file)), TrainedScorer)
@@ -196,3 +196,58 @@ def test_vectors_are_units_and_alike_texts_are_near() -> None:
     np.testing.assert_allclose(np.linalg.norm(x, axis=1), 1.0, rtol=1e-5)
     assert x[0] @ x[1] > 0.3 > abs(x[0] @ x[2])
     assert x[3] @ x[4] > 0.3
+
+
+def test_the_set_head_prefers_models_that_do_not_err_together() -> None:
+    """`twin` errs where `adder` does: the best two are not the best pair, and three of four must be chosen."""
+    rng = np.random.default_rng(0)
+    records: list[Record] = []
+    for i in range(200):
+        hard = rng.random() < 0.3
+        scores: dict[str, float | None] = {"a": float(not hard), "twin": float(not hard), "triplet": float(not hard)}
+        scores["other"] = float(hard)
+        records.append(Record(str(i), "t", f"question number {i}", scores))
+    fitted = fit(table(records))
+    panel = fitted.predictor.panel(["question number 5"])[0]
+    assert fitted.predictor.models.index("other") in panel
+    assert (fitted.panels == 3).any(axis=1).all()
+
+
+def test_solved_examples_before_the_question_are_not_read() -> None:
+    asked = "Which gas do plants take in?\nA) argon\nB) carbon dioxide\nAnswer:"
+    shown = f"What is 2 + 2?\nA) 3\nB) 4\nAnswer:\nB\n\n{asked}"
+    assert question(shown) == asked
+    assert question(asked) == asked
+    assert question("Q\nAnswer: B\n\n") == "Q\nAnswer: B\n\n"
+
+
+async def test_queries_that_come_together_share_a_batch(fitted: Fitted) -> None:
+    calls: list[int] = []
+
+    class Counting:
+        models = fitted.predictor.models
+
+        def predict(self, texts: list[str]) -> object:
+            calls.append(len(texts))
+            time.sleep(0.02)
+            return fitted.predictor.predict(texts)
+
+    scorer = TrainedScorer(fitted.predictor)
+    scorer.predictor = Counting()  # type: ignore[assignment]
+    pool = [ModelSpec("adder", "local", "x")]
+    found = await asyncio.gather(*(scorer.score(Query.of(f"How much is {i % 40} plus 7?"), pool) for i in range(80)))
+    assert sum(calls) == 40  # the same text is scored once
+    assert len(calls) <= 3
+    alone = await TrainedScorer(fitted.predictor).score(Query.of("How much is 3 plus 7?"), pool)
+    assert found[3]["adder"] == pytest.approx(alone["adder"], abs=1e-5)
+    late = asyncio.create_task(scorer.score(Query.of("one"), pool))
+    other = asyncio.create_task(scorer.score(Query.of("one"), pool))
+    await asyncio.sleep(0)
+    late.cancel()
+    assert (await other)["adder"] is not None
+
+
+def test_uncertainty_grows_away_from_the_training_questions(fitted: Fitted) -> None:
+    doubt = fitted.predictor.uncertainty(["How much is 12 plus 30, please add the numbers?", "Ὀξυρρύγχου πάπυρος ξφψ"])
+    assert (doubt[1] > doubt[0]).all()
+    assert (doubt >= 0).all()

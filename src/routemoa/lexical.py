@@ -14,12 +14,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DIMENSIONS", "RARITIES", "embed", "rarity"]
+__all__ = ["DIMENSIONS", "RARITIES", "embed", "question", "rarity"]
 
 DIMENSIONS = 4096
 RARITIES = 1 << 16  # buckets of the table of inverse document frequencies
 LONGEST = 20_000  # characters that are read: the first and the last halves of what is longer
 _WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
+_EXAMPLE = re.compile(r"(?<=\n)(?:Answer|A):[ \n]{0,3}[^\s:][^\n]{0,200}\n\s*\n")  # "Answer: B" and an empty line
 _PRIMES = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
 Floats = NDArray[np.float32]
@@ -59,7 +60,7 @@ def rarity(texts: Iterable[str]) -> Floats:
 
 def _features(text: str) -> tuple[Hashes, NDArray[np.int64]]:
     """The distinct features of a text as 64-bit hashes, with how often each occurs."""
-    text = _shorten(text).lower()
+    text = _shorten(question(text)).lower()
     words = [zlib.crc32(w.encode("utf-8", "replace")) for w in _WORD.findall(text)]
     one = np.array(words, np.uint64)
     parts = [_mix(one, 1)]
@@ -83,6 +84,12 @@ def _mix(values: Hashes, kind: int) -> Hashes:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
+
+
+def question(text: str) -> str:
+    """The last question of a prompt that shows solved examples first: these say nothing about it."""
+    asked = _EXAMPLE.split(text)[-1]
+    return asked if asked.strip() else text
 
 
 def _shorten(text: str) -> str:

@@ -1,119 +1,137 @@
-"""A trained scorer: a folder of arrays and a manifest with hashes. Loading and scoring need numpy only; no pickle.
+"""A trained scorer in the loop: read from its folder, off the event loop, in batches, cached by text.
 
-    prior of a model = sum over tasks of P(task | query) x the model's mean on that task
-    score            = prior + residual of the query, shrunk towards the model's mean where the query is unlike the
-                       training questions, then calibrated
-
-`routemoa scorer train` writes the folder (routemoa.train), whose card.md says what it is worth.
+The folder holds arrays.npz (read without pickle), questions.jsonl.gz (what it was trained on), card.md (what it is
+worth) and manifest.json with the hashes of the others; `routemoa scorer train` writes it (routemoa.train). What it has
+learned since is in outcomes.jsonl beside them, and is undone by taking that file away.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from routemoa.errors import ConfigError
-from routemoa.lexical import embed
+from routemoa.learning import OUTCOMES, Outcome, learned, recall
+from routemoa.predictor import Floats, Predictor
 from routemoa.types import ModelSpec, Query, Scores
 
-__all__ = ["FORMAT", "Predictor", "TrainedScorer", "load", "sigmoid"]
+__all__ = ["FORMAT", "Seen", "TrainedScorer", "load", "manifest", "questions"]
 
-FORMAT = 1
+FORMAT = 2
 CACHED = 4096  # texts whose scores are kept
-Floats = NDArray[np.float32]
+BATCH = 64  # texts that are scored in one go
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """The arrays of a scorer, and the arithmetic over them. T tasks, M models, D dimensions, R directions.
+_log = logging.getLogger("routemoa.scorer")
 
-    Attributes:
-        idf: inverse document frequencies of the lexical features.
-        task_weights, task_bias: D x T and T, logits of P(task | query).
-        task_means: T x M, each model's mean on each task.
-        residual: D x M.
-        means: M, each model's mean over the training questions.
-        directions, strengths: D x R and R: what the training questions span, and how much of each is known.
-        familiar: the share of an ordinary training question that is unknown (see `unknown`).
-        slope, shift: calibration of the logit, one slope and one shift for each model.
-    """
 
-    models: tuple[str, ...]
-    tasks: tuple[str, ...]
-    idf: Floats
-    task_weights: Floats
-    task_bias: Floats
-    task_means: Floats
-    residual: Floats
-    means: Floats
-    directions: Floats
-    strengths: Floats
-    familiar: float
-    slope: float
-    shift: Floats
+class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A training question: `surprise` is how much better the models did on it than predicted, on average."""
 
-    def embed(self, texts: Sequence[str]) -> Floats:
-        """The vectors of texts, N x D."""
-        return embed(texts, self.idf)
-
-    def tasks_of(self, vectors: Floats) -> Floats:
-        """P(task | query), N x T."""
-        return softmax(vectors @ self.task_weights + self.task_bias)
-
-    def unknown(self, vectors: Floats) -> Floats:
-        """How much of each query the training questions say nothing about, in [0, 1], N.
-
-        The predictive variance of a ridge regression over its prior's: 1 for what lies outside all directions.
-        """
-        known: Floats = np.square(vectors @ self.directions) @ self.strengths
-        out: Floats = np.clip(1.0 - known, 0.0, 1.0)
-        return out
-
-    def raw(self, vectors: Floats) -> Floats:
-        """Scores before calibration, N x M: shrunk towards the means by what is unknown beyond the ordinary."""
-        scores = self.tasks_of(vectors) @ self.task_means + vectors @ self.residual
-        trust = np.clip((1.0 - self.unknown(vectors)) / max(1.0 - self.familiar, 1e-6), 0.0, 1.0)[:, None]
-        shrunk: Floats = self.means + trust * (scores - self.means)
-        return shrunk
-
-    def predict(self, texts: Sequence[str]) -> Floats:
-        """P(the model answers well) for each text and model, N x M, in [0, 1]."""
-        logits = to_logit(self.raw(self.embed(texts)))
-        return sigmoid(self.slope * logits + self.shift)
+    id: str
+    task: str
+    query: str
+    surprise: float
+    prompt: str | None = None
+    reference: str | None = None
 
 
 class TrainedScorer:
     """Scores the models it knows; the others keep their `prior` from the pool file. Texts are cached."""
 
-    def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
+    def __init__(self, predictor: Predictor, outcomes: Sequence[Outcome] = ()) -> None:
+        self.trained = self.predictor = predictor
+        self._outcomes: list[Outcome] = []
         self._column = {m: i for i, m in enumerate(predictor.models)}
         self._cache: OrderedDict[str, Floats] = OrderedDict()
+        self._waiting: dict[str, asyncio.Future[Floats]] = {}
+        self._worker: asyncio.Task[None] | None = None
+        if outcomes:
+            self.learn(outcomes)
+
+    def learn(self, outcomes: Sequence[Outcome]) -> None:
+        """Take outcomes into account, after the earlier ones; a model that drifts is said in the log."""
+        self._outcomes += outcomes
+        found = learned(self.trained, self._outcomes)
+        self.predictor = found.predictor
+        self._cache.clear()
+        for drift in found.drifts:
+            _log.warning("%s", drift)
+
+    def forget(self) -> None:
+        """Back to what was trained."""
+        self._outcomes.clear()
+        self.predictor = self.trained
+        self._cache.clear()
 
     async def score(self, query: Query, pool: Sequence[ModelSpec]) -> Scores:
-        """The prior of every model, computed off the event loop."""
-        text = query.text
-        row = self._cache.get(text)
+        """The prior of every model, computed off the event loop; queries that come together share a batch."""
+        row = self._cache.get(query.text)
         if row is None:
-            row = (await asyncio.to_thread(self.predictor.predict, [text]))[0]
-            self._cache[text] = row
-            if len(self._cache) > CACHED:
-                self._cache.popitem(last=False)
+            row = await self._computed(query.text)
         return {m.name: self._known(m, row) for m in pool}
 
-    def _known(self, spec: ModelSpec, row: Floats) -> float | None:
+    def knows(self, spec: ModelSpec) -> bool:
+        """Whether a model is scored, or keeps its `prior`."""
+        return self._place(spec) is not None
+
+    def _place(self, spec: ModelSpec) -> int | None:
         """By the member's name, else by the endpoint's name for the model."""
-        column = self._column.get(spec.name, self._column.get(spec.model))
+        return self._column.get(spec.name, self._column.get(spec.model))
+
+    def _known(self, spec: ModelSpec, row: Floats) -> float | None:
+        column = self._place(spec)
         return spec.prior if column is None else float(row[column])
+
+    async def _computed(self, text: str) -> Floats:
+        loop = asyncio.get_running_loop()
+        future = self._waiting.get(text)
+        if future is None or future.get_loop() is not loop:
+            future = self._waiting[text] = loop.create_future()
+        if self._worker is None or self._worker.done() or self._worker.get_loop() is not loop:
+            self._worker = loop.create_task(self._work())
+        return await asyncio.shield(future)  # another query may wait for the same text
+
+    async def _work(self) -> None:
+        """Score what waits, a batch at a time, until nothing waits."""
+        while self._waiting:
+            batch = list(self._waiting)[:BATCH]
+            futures = [self._waiting.pop(text) for text in batch]
+            try:
+                rows = await asyncio.to_thread(self.predictor.predict, batch)
+            except BaseException as e:
+                for future in futures:
+                    if not future.done():
+                        future.set_exception(e) if isinstance(e, Exception) else future.cancel()
+                raise
+            for text, future, row in zip(batch, futures, rows, strict=True):
+                self._cache[text] = row
+                if not future.done():
+                    future.set_result(row)
+            while len(self._cache) > CACHED:
+                self._cache.popitem(last=False)
+
+
+def manifest(folder: str | Path) -> Mapping[str, Any]:
+    """What is known of the scorer in a folder. Raises ConfigError: there is none, or it is of another format."""
+    folder = Path(folder)
+    try:
+        about = json.loads((folder / "manifest.json").read_text("utf-8"))
+    except (OSError, ValueError) as e:
+        raise ConfigError(f"{folder}: no scorer: {e}; make one with  routemoa scorer train") from e
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise ConfigError(f"{folder}: a scorer of another format than {FORMAT}; train it again")
+    return about
 
 
 def load(folder: str | Path) -> TrainedScorer:
@@ -123,37 +141,22 @@ def load(folder: str | Path) -> TrainedScorer:
         ConfigError: there is none, it is damaged, or it is of another format.
     """
     folder = Path(folder)
-    try:
-        manifest: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError) as e:
-        raise ConfigError(f"{folder}: no scorer: {e}; make one with  routemoa scorer train") from e
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ConfigError(f"{folder}: a scorer of another format than {FORMAT}; train it again")
-    for name, wanted in manifest["files"].items():
+    about = manifest(folder)
+    for name, wanted in about["files"].items():
         path = folder / name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
             raise ConfigError(f"{path}: missing or changed since it was written; train the scorer again")
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
         a: dict[str, Any] = {name: arrays[name].astype(np.float32) for name in arrays.files}
     a |= {name: float(a[name]) for name in ("familiar", "slope")}
-    return TrainedScorer(Predictor(tuple(manifest["models"]), tuple(manifest["tasks"]), **a))
+    return TrainedScorer(Predictor(tuple(about["models"]), tuple(about["tasks"]), **a), recall(folder / OUTCOMES))
 
 
-def softmax(logits: Floats) -> Floats:
-    """Rows to probabilities."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    out: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return out
-
-
-def to_logit(probabilities: Floats) -> Floats:
-    """log(p / (1 - p)), with p kept within [0.01, 0.99]."""
-    p = np.clip(probabilities, 0.01, 0.99)
-    out: Floats = np.log(p / (1 - p))
-    return out
-
-
-def sigmoid(logits: Floats) -> Floats:
-    """1 / (1 + exp(-x)), without overflow."""
-    out: Floats = 0.5 * (1.0 + np.tanh(0.5 * logits))
-    return out
+def questions(folder: str | Path) -> list[Seen]:
+    """What the scorer was trained on, the most telling questions first. Raises ConfigError."""
+    path = Path(folder) / "questions.jsonl.gz"
+    try:
+        with gzip.open(path, "rb") as file:
+            return [msgspec.json.decode(line, type=Seen) for line in file]
+    except (OSError, EOFError, msgspec.DecodeError) as e:
+        raise ConfigError(f"{path}: cannot be read: {e}; train the scorer again") from e

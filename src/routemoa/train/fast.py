@@ -1,62 +1,58 @@
-"""The fast recipe: a soft task prior plus a heavily shrunk residual on lexical features, calibrated across folds.
+"""The fast recipe: a soft task prior, a shrunk residual, a set head; calibrated across folds. Numpy only.
 
-What it is built on: shared study of scorers (docs/scorer.md). Every choice is made by cross-validation inside the
-training records.
+    score of model m on query q = sum over tasks of P(task | q) x mean of m on the task      the prior
+                                + how hard q is for everybody                              a light ridge
+                                + how m differs there                                      a heavy ridge, of low rank
+
+Every choice is made by cross-validation inside the training records: how hard the ridges shrink, what the calibration
+is, which cost trade-off keeps 97 and 99 % of the best single model. What was tried: docs/scorer.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.lexical import embed, rarity
-from routemoa.records import Record
-from routemoa.trained import Floats, Predictor, sigmoid, softmax, to_logit
+from routemoa.predictor import Floats, Predictor, sigmoid, softmax, to_logit
+from routemoa.train.linear import Calibration, Ridge, calibrate, span
+from routemoa.train.panels import Panels, panels
+from routemoa.train.table import Table
+from routemoa.train.tradeoff import trade_offs
 
-__all__ = ["Fitted", "Table", "fit", "table"]
+__all__ = ["Fitted", "fit"]
 
 FOLDS = 5
-SHRINKS = (10.0, 30.0, 100.0, 1000.0)  # ridge penalties of the residual that are tried
+COMMON = (3.0, 10.0, 30.0, 100.0)  # ridge penalties that are tried for what all models share
+OWN = (30.0, 100.0, 300.0, 1000.0, float("inf"))  # and for how they differ
+RANK = 16  # directions in which models differ, at most
 TASK_RIDGE = 1.0
 TASK_SHARPNESS = 8.0  # a ridge classifier's outputs are that far from logits
 TASK_PRIOR = 10.0  # questions' worth of the overall mean in a task's mean
-DIRECTIONS = 128
 CLUSTERS = 20  # where the records name a single task
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Table:
-    """Records as arrays: `scores` is N x M with NaN where a model was not measured."""
-
-    texts: tuple[str, ...]
-    tasks: tuple[str, ...]
-    models: tuple[str, ...]
-    scores: Floats
-
-
-@dataclass(frozen=True)
 class Fitted:
-    """A scorer and its cross-fitted predictions for the training questions (N x M), each made without its question."""
+    """A scorer, and what it would have said of each training question had it not seen it.
+
+    Attributes:
+        crossed: N x M probabilities.
+        panels: N x K, the set head's choice, columns of models.
+        surprise: N, how much better the models did than predicted, on average.
+        choices: what was chosen in cross-validation, for the manifest.
+    """
 
     predictor: Predictor
     crossed: Floats
-    shrink: float
-
-
-def table(records: Sequence[Record]) -> Table:
-    """Records as arrays, models in the order of their first appearance."""
-    models = tuple(dict.fromkeys(m for r in records for m in r.scores))
-    column = {m: i for i, m in enumerate(models)}
-    scores = np.full((len(records), len(models)), np.nan, np.float32)
-    for i, r in enumerate(records):
-        for model, value in r.scores.items():
-            if value is not None:
-                scores[i, column[model]] = value
-    return Table(tuple(r.query for r in records), tuple(r.task for r in records), models, scores)
+    panels: NDArray[np.intp]
+    surprise: Floats
+    choices: dict[str, Any]
 
 
 def fit(data: Table, seed: int = 0, say: Say = lambda line: None) -> Fitted:
@@ -65,20 +61,17 @@ def fit(data: Table, seed: int = 0, say: Say = lambda line: None) -> Fitted:
     idf = rarity(data.texts)
     x = embed(data.texts, idf)
     names, groups = _groups(data.tasks, x, rng)
-    folds = rng.permutation(len(x)) % min(FOLDS, len(x))
     say(f"{len(x)} questions, {len(data.models)} models, {len(names)} tasks or clusters")
-    crossed = {shrink: np.zeros_like(data.scores) for shrink in SHRINKS}
-    for fold in range(folds.max() + 1):
-        out = folds == fold
-        inner = _Half(x[~out], groups[~out], data.scores[~out], len(names))
-        for shrink in SHRINKS:
-            crossed[shrink][out] = inner.raw(x[out], inner.residual(shrink))
-        say(f"fold {fold + 1} of {folds.max() + 1}")
-    calibrations = {shrink: _calibrate(crossed[shrink], data.scores) for shrink in SHRINKS}
-    shrink = min(SHRINKS, key=lambda s: calibrations[s].loss)
-    best = calibrations[shrink]
-    whole = _Half(x, groups, data.scores, len(names))
-    directions, strengths = _span(x, shrink)
+    crossed = _cross(x, groups, data, len(names), rng, say)
+    own, common, calibration = _choose(crossed, data.scores)
+    raw = crossed.raw(own, common)
+    probabilities = sigmoid(calibration.slope * to_logit(raw) + calibration.shift)
+    whole = _Half(x, groups, data, len(names))
+    share, weights = whole.ridges((COMMON[common],), (OWN[own],))
+    space, loadings = _low_rank(weights[0])
+    means = whole.task_means
+    center = np.concatenate([whole.likely(x).mean(0), (x @ space).mean(0)])
+    directions, strengths = span(x, COMMON[common])
     unknown = 1.0 - np.square(x @ directions) @ strengths
     predictor = Predictor(
         models=data.models,
@@ -86,100 +79,135 @@ def fit(data: Table, seed: int = 0, say: Say = lambda line: None) -> Fitted:
         idf=idf,
         task_weights=whole.task_weights,
         task_bias=whole.task_bias,
-        task_means=whole.task_means,
-        residual=whole.residual(shrink),
-        means=whole.means,
+        space=space,
+        embeddings=np.vstack([means, loadings]).astype(np.float32),
+        common=share[0][:, 0],
+        center=center.astype(np.float32),
+        spread=np.sqrt(np.average(np.square(means - whole.means), axis=0, weights=whole.shares)).astype(np.float32),
         directions=directions,
         strengths=strengths,
         familiar=float(np.quantile(unknown, 0.95)),
-        slope=best.slope,
-        shift=best.shift,
+        slope=calibration.slope,
+        shift=calibration.shift,
+        panels=whole.panels.members.astype(np.float32),
+        panel_values=whole.panels.values,
+        task_costs=whole.task_costs,
     )
-    return Fitted(predictor, sigmoid(best.slope * to_logit(crossed[shrink]) + best.shift), shrink)
-
-
-class _Half:
-    """The prior and the residual, fitted on one part of the questions."""
-
-    def __init__(self, x: Floats, groups: NDArray[np.intp], scores: Floats, count: int) -> None:
-        self._x, self._scores, self._gram = x, scores, _gram(x)
-        self._measured = ~np.isnan(scores)
-        filled = np.where(self._measured, scores, 0.0)
-        overall = filled.sum() / max(1, self._measured.sum())
-        self.means = ((filled.sum(0) + overall) / (self._measured.sum(0) + 1)).astype(np.float32)
-        onehot = np.eye(count, dtype=np.float32)[groups]
-        share = onehot.mean(0)
-        self.task_weights = TASK_SHARPNESS * _ridge(x, self._gram, onehot - share, TASK_RIDGE)
-        self.task_bias = (TASK_SHARPNESS * share).astype(np.float32)
-        hits, seen = onehot.T @ filled, onehot.T @ self._measured
-        self.task_means = ((hits + TASK_PRIOR * self.means) / (seen + TASK_PRIOR)).astype(np.float32)
-
-    def prior(self, x: Floats) -> Floats:
-        prior: Floats = softmax(x @ self.task_weights + self.task_bias) @ self.task_means
-        return prior
-
-    def raw(self, x: Floats, residual: Floats) -> Floats:
-        return self.prior(x) + x @ residual
-
-    def residual(self, shrink: float) -> Floats:
-        """What the prior leaves, regressed for each set of models that were measured on the same questions."""
-        left = self._scores - self.prior(self._x)
-        out = np.zeros((self._x.shape[1], left.shape[1]), np.float32)
-        for pattern in np.unique(self._measured.T, axis=0):
-            columns = (pattern == self._measured.T).all(axis=1)
-            if pattern.all():
-                out[:, columns] = _ridge(self._x, self._gram, left[:, columns], shrink)
-            elif pattern.any():
-                part = self._x[pattern]
-                out[:, columns] = _ridge(part, _gram(part), left[pattern][:, columns], shrink)
-        return out
+    rates = trade_offs(probabilities, crossed.costs, data, whole.means)
+    choices = {"shrink_common": COMMON[common], "shrink_own": str(OWN[own]), "rates": rates}
+    surprise = _mean(data.scores - raw)
+    return Fitted(predictor, probabilities, crossed.panels, surprise, choices)
 
 
 @dataclass(frozen=True)
-class _Calibration:
-    slope: float
-    shift: Floats
-    loss: float
+class _Crossed:
+    """Predictions across folds, for every penalty: each made without the question it is for."""
+
+    prior: Floats
+    common: Floats  # penalties x N
+    own: Floats  # penalties x N x M
+    costs: Floats
+    panels: NDArray[np.intp]
+
+    def raw(self, own: int, common: int) -> Floats:
+        out: Floats = self.prior + self.own[own] + self.common[common][:, None]
+        return out
 
 
-def _calibrate(raw: Floats, scores: Floats) -> _Calibration:
-    """Logistic calibration: one slope drawn towards 1, a shift for each model drawn towards 0; Newton's method."""
+def _cross(  # noqa: PLR0917
+    x: Floats, groups: NDArray[np.intp], data: Table, count: int, rng: np.random.Generator, say: Say
+) -> _Crossed:
+    n, m = data.scores.shape
+    folds = rng.permutation(n) % min(FOLDS, n)
+    prior, costs = np.zeros((n, m), np.float32), np.full((n, m), np.nan, np.float32)
+    common = np.zeros((len(COMMON), n), np.float32)
+    own = np.zeros((len(OWN), n, m), np.float32)
+    chosen = np.zeros((n, min(3, m)), np.intp)
+    for fold in range(folds.max() + 1):
+        out = folds == fold
+        half = _Half(x[~out], groups[~out], data.rows(np.flatnonzero(~out)), count)
+        likely = half.likely(x[out])
+        prior[out], costs[out] = likely @ half.task_means, likely @ half.task_costs
+        chosen[out] = half.panels.best(likely)
+        shares, weights = half.ridges(COMMON, OWN)
+        for i, w in enumerate(shares):
+            common[i, out] = x[out] @ w[:, 0]
+        for i, w in enumerate(weights):
+            own[i, out] = x[out] @ w
+        say(f"fold {fold + 1} of {folds.max() + 1}")
+    return _Crossed(prior, common, own, costs, chosen)
+
+
+def _choose(crossed: _Crossed, scores: Floats) -> tuple[int, int, Calibration]:
+    """Places of the penalties in OWN and COMMON: how models differ is chosen by the accuracy of the first choice (of
+    what is within one standard error of the best, the most shrunk), what they share by the log-loss."""
     measured = ~np.isnan(scores)
-    logits, truth = to_logit(raw).astype(np.float64), np.where(measured, scores, 0.0).astype(np.float64)
-    slope, shift = 1.0, np.zeros(scores.shape[1])
-    for _ in range(25):
-        p = 0.5 * (1 + np.tanh(0.5 * (slope * logits + shift)))
-        gap, weight = np.where(measured, truth - p, 0.0), np.where(measured, p * (1 - p), 0.0)
-        shift_step = (gap.sum(0) - shift) / (weight.sum(0) + 1.0)
-        slope_step = ((gap * logits).sum() - (slope - 1)) / ((weight * logits**2).sum() + 1)
-        shift, slope = shift + 0.7 * shift_step, min(max(slope + 0.7 * slope_step, 0.0), 3.0)
-    p = np.clip(0.5 * (1 + np.tanh(0.5 * (slope * logits + shift))), 1e-6, 1 - 1e-6)
-    loss = -np.where(measured, truth * np.log(p) + (1 - truth) * np.log(1 - p), 0.0).sum() / max(1, measured.sum())
-    return _Calibration(float(slope), shift.astype(np.float32), float(loss))
+    filled = np.where(measured, scores, 0.0)
+    rows = np.arange(len(scores))
+    right = [filled[rows, np.where(measured, crossed.raw(i, 0), -9.0).argmax(1)] for i in range(len(OWN))]
+    best = max(range(len(OWN)), key=lambda i: right[i].mean())
+    error = [(right[best] - r).std() / np.sqrt(len(scores)) for r in right]
+    own = max(i for i in range(len(OWN)) if right[best].mean() - right[i].mean() <= error[i])
+    found = [calibrate(crossed.raw(own, i), scores) for i in range(len(COMMON))]
+    common = min(range(len(COMMON)), key=lambda i: found[i].loss)
+    return own, common, found[common]
 
 
-def _gram(x: Floats) -> Floats:
-    """The smaller of the two matrices of dot products: between features, or between questions."""
-    out: Floats = x.T @ x if len(x) > x.shape[1] else x @ x.T
+class _Half:
+    """The prior, the ridges and the panels, fitted on one part of the questions."""
+
+    def __init__(self, x: Floats, groups: NDArray[np.intp], data: Table, count: int) -> None:
+        self._ridge, self._x, self._scores = Ridge(x), x, data.scores
+        measured = ~np.isnan(data.scores)
+        filled = np.where(measured, data.scores, 0.0)
+        overall = filled.sum() / max(1, measured.sum())
+        self.means = ((filled.sum(0) + overall) / (measured.sum(0) + 1)).astype(np.float32)
+        onehot = np.eye(count, dtype=np.float32)[groups]
+        self.shares = onehot.mean(0)
+        self.task_weights, self.task_bias = _classifier(x, onehot)
+        self.task_means = _by_task(onehot, data.scores, self.means)
+        self.task_costs = _by_task(onehot, data.costs, _mean(data.costs.T))
+        self.panels: Panels = panels(data.scores, onehot, self.task_means)
+
+    def likely(self, x: Floats) -> Floats:
+        return softmax(x @ self.task_weights + self.task_bias)
+
+    def ridges(self, common: Sequence[float], own: Sequence[float]) -> tuple[list[Floats], list[Floats]]:
+        """What the prior leaves: regressed for all models together, and for how each differs from them."""
+        left = self._scores - self.likely(self._x) @ self.task_means
+        shared = _mean(left)[:, None]
+        return self._ridge.fit_measured(shared, common), self._ridge.fit_measured(left - shared, own)
+
+
+def _classifier(x: Floats, onehot: Floats) -> tuple[Floats, Floats]:
+    """Logits of P(task | query), every task weighed alike: what is unlike all tasks is not taken for the largest."""
+    sizes, count = onehot.sum(0), onehot.shape[1]
+    root = np.sqrt(len(x) / (count * np.maximum(sizes, 1.0)))[onehot.argmax(1), None].astype(np.float32)
+    weights = Ridge(x * root).fit((onehot - 1.0 / count) * root, (TASK_RIDGE,))[0]
+    return TASK_SHARPNESS * weights, np.full(count, TASK_SHARPNESS / count, np.float32)
+
+
+def _by_task(onehot: Floats, values: Floats, means: Floats) -> Floats:
+    """Means on each task, T x M, drawn towards the overall `means` where few questions speak."""
+    measured = ~np.isnan(values)
+    hits, seen = onehot.T @ np.where(measured, values, 0.0), onehot.T @ measured.astype(np.float32)
+    out: Floats = ((hits + TASK_PRIOR * means) / (seen + TASK_PRIOR)).astype(np.float32)
     return out
 
 
-def _ridge(x: Floats, gram: Floats, target: Floats, penalty: float) -> Floats:
-    """Ridge regression of `target` on `x`, whichever side its Gram matrix is of."""
-    among_features = len(gram) == x.shape[1] and len(x) > x.shape[1]
-    right = x.T @ target if among_features else target
-    solved = np.linalg.solve(gram + penalty * np.eye(len(gram), dtype=gram.dtype), right)
-    out: Floats = (solved if among_features else x.T @ solved).astype(np.float32)
+def _mean(values: Floats) -> Floats:
+    """Means of rows over what was measured; NaN where nothing was."""
+    seen = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        out: Floats = (np.where(seen, values, 0.0).sum(1) / seen.sum(1)).astype(np.float32)
     return out
 
 
-def _span(x: Floats, penalty: float) -> tuple[Floats, Floats]:
-    """The directions that the questions span most, and how much a ridge of `penalty` knows of each, in [0, 1]."""
-    values, vectors = np.linalg.eigh(_gram(x))
-    values, vectors = np.clip(values[-DIRECTIONS:], 1e-9, None), vectors[:, -DIRECTIONS:]
-    if len(x) <= x.shape[1]:
-        vectors = x.T @ vectors / np.sqrt(values)
-    return vectors.astype(np.float32), (values / (values + penalty)).astype(np.float32)
+def _low_rank(weights: Floats) -> tuple[Floats, Floats]:
+    """D x M as (D x R) @ (R x M); R is 0 where there is nothing."""
+    left, sizes, right = np.linalg.svd(weights, full_matrices=False)
+    rank = int(min(RANK, (sizes > 1e-4 * max(float(sizes[0]), 1e-6)).sum()))
+    return left[:, :rank].astype(np.float32), (sizes[:rank, None] * right[:rank]).astype(np.float32)
 
 
 def _groups(tasks: Sequence[str], x: Floats, rng: np.random.Generator) -> tuple[tuple[str, ...], NDArray[np.intp]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -12,22 +13,39 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from routemoa import __version__
-from routemoa.trained import FORMAT, Predictor
+from routemoa.predictor import Floats, Predictor
+from routemoa.train.joining import telling
+from routemoa.train.table import Table
+from routemoa.trained import FORMAT, Seen
 
-__all__ = ["save"]
+__all__ = ["save", "seen"]
 
-HALVES = {"idf", "task_weights", "residual", "directions"}  # kept with 16 bits: their noise is far below the model's
+HALVES = {
+    "idf",
+    "task_weights",
+    "space",
+    "common",
+    "directions",
+}  # kept with 16 bits: enough for them
 
 
-def save(folder: Path, predictor: Predictor, facts: Mapping[str, Any], sources: Sequence[str]) -> None:
+FIRST = 512  # questions that are ordered by how much they tell of a new model
+LONGEST = 2000  # characters of a question that are kept
+
+
+def save(
+    folder: Path, predictor: Predictor, facts: Mapping[str, Any], sources: Sequence[str], seen: Sequence[Seen]
+) -> None:
     """Write the whole folder at once or not at all; an older scorer in its place is replaced.
 
     Args:
         facts: what goes into manifest and card beside the arrays, e.g. recipe, seed, command, cross-validated figures.
         sources: the record files.
+        seen: the training questions, from `seen` or from another scorer's folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
@@ -39,6 +57,8 @@ def save(folder: Path, predictor: Predictor, facts: Mapping[str, Any], sources: 
             if f.name not in {"models", "tasks"}
         }
         np.savez_compressed(new / "arrays.npz", allow_pickle=False, **arrays)
+        with (new / "questions.jsonl.gz").open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as file:
+            file.writelines(msgspec.json.encode(question) + b"\n" for question in seen)
         about = {
             "format": FORMAT,
             "created": datetime.now(UTC).date().isoformat(),
@@ -55,6 +75,19 @@ def save(folder: Path, predictor: Predictor, facts: Mapping[str, Any], sources: 
                 raise FileExistsError(f"{folder} holds something else than a scorer; choose another --out")
             shutil.move(folder, Path(temporary) / "old")
         shutil.move(new, folder)
+
+
+def seen(data: Table, predictor: Predictor, surprise: Floats) -> list[Seen]:
+    """The training questions, those first that tell most about a new model."""
+    first = telling(predictor, predictor.embed(data.texts), FIRST)
+    rest = sorted(set(range(len(data.texts))) - set(first))
+    return [
+        Seen(
+            data.ids[i], data.tasks[i], data.texts[i][:LONGEST], round(float(np.nan_to_num(surprise[i])), 3),
+            data.prompts[i], data.references[i],
+        )
+        for i in [*first, *rest]
+    ]  # fmt: skip
 
 
 def card(about: Mapping[str, Any], sources: Sequence[str]) -> str:
