@@ -109,3 +109,18 @@ def test_stop_reasons() -> None:
     assert (why([layer(a="x")], {"a": 0.1}, "a") or "").startswith("no further evidence expected")
     assert why([layer(a="x")], {"a": 0.1}, "b") is None
     assert why([layer(a="x")], {"a": None}, "b") is None
+
+
+def test_a_tie_goes_to_the_cheaper_then_the_faster() -> None:
+    specs = [ModelSpec("big", "local", "b", latency=6.0), ModelSpec("small", "local", "s", latency=1.0)]
+    scores = {"big": 0.80, "small": 0.77}
+    assert [r.model for r in rank(specs, scores)] == ["big", "small"]
+    assert [r.model for r in rank(specs, scores, tie=0.05)] == ["small", "big"]
+    assert [r.performance for r in rank(specs, scores, tie=0.05)] == [0.77, 0.80]
+    assert [r.model for r in rank(specs, {"big": 0.9, "small": 0.8}, tie=0.05)] == ["big", "small"]
+
+
+def test_ties_do_not_chain() -> None:
+    """What is equal to the second need not be equal to the first."""
+    specs = [ModelSpec(n, "local", n, latency=s) for n, s in (("a", 3.0), ("b", 2.0), ("c", 1.0))]
+    assert [r.model for r in rank(specs, {"a": 0.80, "b": 0.76, "c": 0.72}, tie=0.05)] == ["b", "a", "c"]

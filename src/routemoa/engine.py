@@ -122,7 +122,7 @@ class RouteMoA:
         return self._specs([name for name in order if name not in _failed(trace)])
 
     def _rank(self, scores: Scores, failed: Collection[str] = ()) -> Ranking:
-        return rank(self.pool.models, scores, self._seconds, failed)
+        return rank(self.pool.models, scores, self._seconds, failed, self.pool.mixture.tie)
 
     def _specs(self, names: Sequence[str]) -> list[ModelSpec]:
         return [self.pool[name] for name in names]

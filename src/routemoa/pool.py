@@ -27,6 +27,7 @@ Fusion = Literal["published-small", "published-large"]
 class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the models are mixed: the `[mixture]` table. Constants: arXiv 2601.18130, small and large pool.
 
+    Performances that differ by less than `tie` count as equal: the cheaper, then the faster model goes first.
     `margin` and `stop_above` left out mean what was published for the chosen fusion: 0.2 and 0.805 for the small
     pool, no margin and 0.76 for the large one.
     """
@@ -34,6 +35,7 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layers: int = 3
     top_k: int = 3
     margin: float | None = None
+    tie: float = 0.0
     stop_above: float | None = None
     self_assessment: Literal["spoken", "logprob"] = "spoken"
     aggregator: str = "best"
@@ -102,8 +104,8 @@ class Pool:
     @classmethod
     def embedded(cls) -> Pool:
         """The pool that needs no key and no server: three small models in the embedded runtime."""
-        text = resources.files("routemoa").joinpath("embedded.toml").read_text(encoding="utf-8")
-        return parse(text, "the embedded pool", Path.cwd(), {})
+        package = Path(str(resources.files("routemoa")))
+        return parse((package / "embedded.toml").read_text("utf-8"), "the embedded pool", package, {})
 
     @classmethod
     def default(cls, path: str | None = None, env: Mapping[str, str] = os.environ) -> Pool:
@@ -169,6 +171,7 @@ def _check_mixture(m: Mixture, models: list[ModelSpec], where: str) -> None:
     _check_range(f"{where}: layers", m.layers, 1, None, "a number of layers")
     _check_range(f"{where}: top_k", m.top_k, 1, None, "a number of models")
     _check_range(f"{where}: margin", m.margin, 0, 1, "a difference of probabilities")
+    _check_range(f"{where}: tie", m.tie, 0, 1, "a difference of probabilities")
     _check_range(f"{where}: stop_above", m.stop_above, 0, 1, "a probability")
     names = ["best", *(s.name for s in models)]
     if m.aggregator not in names:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from routemoa.grading import Kind, grade, suggest
 from routemoa.jsonl import BadLine, Complaints, lines, not_json
 
-__all__ = ["Question", "read"]
+__all__ = ["Question", "asked", "read"]
 
 
 class Question(Struct, frozen=True):
@@ -65,6 +65,11 @@ def read(path: str | os.PathLike[str]) -> Iterator[Question]:
         seen[found.key] = number
         yield found
     complaints.settle()
+
+
+def asked(id: str, task: str, query: str, prompt: str | None, reference: str | None) -> Question:
+    """A question that is known already, graded by what fits its reference."""
+    return Question(id, task, query, prompt, reference, suggest(reference) if reference else None)
 
 
 def parse(line: bytes | str, task: str, number: int) -> Question | str:

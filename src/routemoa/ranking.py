@@ -19,10 +19,12 @@ def rank(
     scores: Mapping[str, float | None],
     latency: Mapping[str, float] | None = None,
     failed: Collection[str] = (),
+    tie: float = 0.0,
 ) -> Ranking:
     """Order models by performance, then lower output price, lower input price, lower latency, then the pool's order.
 
-    Performances are compared to nine decimals, so that rounding noise does not outweigh a price. An unknown price or
+    Performances that lie within `tie` of the best of those not yet ranked are equal (and to nine decimals, so that
+    rounding noise does not outweigh a price). An unknown price or
     latency comes last among equals. A model without a score is ranked at the mean of the others (0.5 if there is
     none), and its `why` says so. `latency` holds measured seconds, which go before the pool file's. Models that
     `failed` in this query come last.
@@ -36,10 +38,12 @@ def rank(
         score = scores.get(m.name)
         return substitute if score is None else score
 
+    level = _levels({m.name: performance(m) for m in specs}, tie)
+
     def key(m: ModelSpec) -> tuple[float, ...]:
         return (
             m.name in failed,
-            -round(performance(m), 9),
+            -level[m.name],
             *map(_last, (m.output_price, m.input_price, seconds[m.name])),
         )
 
@@ -53,6 +57,17 @@ def rank(
             why += "; not scored: ranked at the mean of the others" if known else "; no model is scored: ranked at 0.5"
         ranking.append(RankedModel(m.name, performance(m), m.output_price, seconds[m.name], why))
     return tuple(ranking)
+
+
+def _levels(performances: Mapping[str, float], tie: float) -> dict[str, float]:
+    """The performance that each model's counts as: that of the best one within `tie` above it."""
+    out: dict[str, float] = {}
+    top = math.inf
+    for name, value in sorted(performances.items(), key=lambda item: -item[1]):
+        if round(top - value, 9) > tie:
+            top = round(value, 9)
+        out[name] = top
+    return out
 
 
 def _last(value: float | None) -> float:

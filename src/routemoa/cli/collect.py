@@ -25,7 +25,7 @@ from routemoa.ledger import Ledger, Outcome
 from routemoa.pool import Pool
 from routemoa.types import to_plain
 
-__all__ = ["collect"]
+__all__ = ["Watch", "announcement", "collect", "on_terminal", "run_calls"]
 
 IN_A_ROW = 5  # failures of one model, after which it is said that something is wrong with it
 
@@ -75,11 +75,11 @@ def collect(
     with Ledger(out, asked, [m.name for m in pool], retry=retry) as ledger:
         calls = plan(asked, pool.models, ledger)
         costs = estimate(calls)
-        click.echo(_announcement(len(asked), len(pool), ledger.finished, costs), err=True)
+        click.echo(announcement(len(asked), len(pool), ledger.finished, costs), err=True)
         if calls and costs.cost != 0 and not yes and on_terminal():
             click.confirm("Go on?", abort=True, err=True)
         with Watch(calls) as watch:
-            _run(pool, calls, ledger, concurrency, watch)
+            run_calls(pool, calls, ledger, concurrency, watch)
         results = tally(asked, pool.models, ledger)
         finished = ledger.finished
     if as_json:
@@ -100,7 +100,9 @@ def on_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _run(pool: Pool, calls: Sequence[Call], ledger: Ledger, concurrency: int, watch: Watch) -> None:
+def run_calls(pool: Pool, calls: Sequence[Call], ledger: Ledger, concurrency: int, watch: Watch) -> None:
+    """Make the calls; what was answered is kept also when it is interrupted."""
+
     async def work() -> None:
         client = connect(pool)
         try:
@@ -115,7 +117,8 @@ def _run(pool: Pool, calls: Sequence[Call], ledger: Ledger, concurrency: int, wa
         raise
 
 
-def _announcement(questions: int, models: int, finished: int, costs: Estimate) -> str:
+def announcement(questions: int, models: int, finished: int, costs: Estimate) -> str:
+    """What is going to be done, and what it will cost."""
     before = f", {finished:,} of them finished before" if finished else ""
     said = f"{questions:,} questions{before}, {models} models: {costs.calls:,} calls"
     if not costs.calls:

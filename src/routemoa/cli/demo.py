@@ -24,7 +24,7 @@ __all__ = ["demo"]
 SVG = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)  # no fonts from other hosts
 
 QUESTIONS = (
-    "What is 128 + 367 + 45?",
+    'How many times does the letter "n" occur in the word "banana"? Answer with the number only.',
     "Write a Python function is_palindrome(text) that ignores case, spaces and punctuation. Only the code.",
     "Why does the sea taste salty? Answer in two sentences.",
 )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from routemoa.cli.pool_join import join
+
 if TYPE_CHECKING:
     from routemoa.pool import Pool
     from routemoa.types import ModelSpec
@@ -26,7 +28,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 @click.group(context_settings={"max_content_width": 100})
 def pool() -> None:
-    """Show a pool file, probe its models, fetch weights."""
+    """Show a pool file, probe its models, fetch weights, make a model known to the scorer."""
+
+
+pool.add_command(join)
 
 
 @pool.command()

@@ -1,0 +1,77 @@
+"""The embedded pool's own scorer: measured on questions kept back, then trained on all of them into the package.
+
+    python benchmarks/short_questions.py --each 40 --seed 0 > short.jsonl
+    routemoa collect short.jsonl --out benchmarks/results/short_questions.records.jsonl.gz --concurrency 1
+    python benchmarks/embedded_scorer.py --out src/routemoa/scorers/embedded
+
+A third of the questions of every kind is held out, five times. The first choice is that of the engine's own ranking
+with the embedded pool's settings; seconds are those that the recorded calls took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from routemoa.cli.scorer import train
+from routemoa.pool import Pool
+from routemoa.ranking import rank
+from routemoa.records import read
+from routemoa.train.fast import fit
+from routemoa.train.table import table
+
+HERE = Path(__file__).parent / "results"
+RECORDS = HERE / "short_questions.records.jsonl.gz"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", help="train on everything, too, into this folder")
+    options = parser.parse_args()
+    runs = [run(seed) for seed in range(5)]
+    found = {name: {"mean": float(np.mean(v)), "sd": float(np.std(v, ddof=1))} for name in runs[0]
+             for v in [[r[name] for r in runs]]}  # fmt: skip
+    for name, value in found.items():
+        print(f"{name:24} {value['mean']:.3f} +- {value['sd']:.3f}")
+    (HERE / "embedded_scorer.json").write_text(json.dumps(found, indent=2) + "\n")
+    if options.out:
+        train([str(RECORDS), "--out", options.out], standalone_mode=False)
+
+
+def run(seed: int) -> dict[str, float]:
+    records = list(read(RECORDS))
+    data, pool = table(records), Pool.embedded()
+    rng = np.random.default_rng(seed)
+    tasks, test = np.array(data.tasks), np.zeros(len(records), bool)
+    for task in dict.fromkeys(data.tasks):
+        rows = np.flatnonzero(tasks == task)
+        test[rng.permutation(rows)[: len(rows) // 3]] = True
+    training = data.rows(np.flatnonzero(~test))
+    single = data.models[int(np.nanmean(training.scores, axis=0).argmax())]
+    asked = [r for r, out in zip(records, test, strict=True) if out]
+    said = fit(training, seed).predictor.predict([r.query for r in asked])
+    right, seconds, alone, alone_seconds, oracle = [], [], [], [], []
+    for record, row in zip(asked, said, strict=True):
+        scores = dict(zip(data.models, map(float, row), strict=True))
+        first = rank(pool, scores, tie=pool.mixture.tie)[0].model
+        right.append(record.scores[first] or 0.0)
+        alone.append(record.scores[single] or 0.0)
+        oracle.append(max(s or 0.0 for s in record.scores.values()))
+        seconds.append((record.seconds or {})[first] or 0.0)
+        alone_seconds.append((record.seconds or {})[single] or 0.0)
+    gain = np.array(right) - np.array(alone)
+    return {
+        "first choice": float(np.mean(right)),
+        "best single": float(np.mean(alone)),
+        "oracle": float(np.mean(oracle)),
+        "gain": float(gain.mean()),
+        "standard error of gain": float(gain.std() / np.sqrt(len(gain))),
+        "share of its seconds": float(np.sum(seconds) / np.sum(alone_seconds)),
+    }
+
+
+if __name__ == "__main__":
+    main()
