@@ -65,7 +65,7 @@ async def test_a_live_model_joins(tmp_path: Path) -> None:
         assert len(endpoint.requests) == 48, "no answer is paid for twice"
     scorer = load(out).predictor
     assert scorer.models[-1] == "mine"
-    sums, capital = scorer.predict(
-        ["What is 311 + 45? Answer with the number only.", "What is the capital of Norway? Answer with one word only."]
-    )[:, -1]
-    assert sums > capital + 0.2
+    texts = ["What is 311 + 45? Answer with the number only.", 'What is the plural of "ox"? Answer with one word only.']
+    scores = scorer.predict(texts)
+    sums, plural = scores[:, -1] - scores[:, :-1].mean(axis=1)
+    assert sums > plural + 0.15, "beside the others it is better at sums than at words"

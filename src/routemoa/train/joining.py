@@ -82,11 +82,10 @@ def prior(predictor: Predictor) -> tuple[NDArray[np.float64], NDArray[np.float64
     centred = k - mean[:, None]
     sample = centred @ centred.T / max(1, count - 1)
     weight = min(1.0, 3.0 / count)
-    own = np.zeros(size)
-    own[: len(predictor.tasks)] = OWN_TASK**2
-    if count < 3:  # they say little about what models can be like
-        sample[: len(predictor.tasks), : len(predictor.tasks)] += 0.04
-    return mean, (1 - weight) * sample + weight * np.diag(np.diag(sample)) + np.diag(own)
+    tasks = np.arange(size) < len(predictor.tasks)
+    own = np.diag(np.where(tasks, OWN_TASK**2 + 0.5 / count**2, 0.0))  # few models say little about what others
+    able = np.outer(tasks, tasks) * 0.3 / count  # can be like: on one task, and on all of them
+    return mean, (1 - weight) * sample + weight * np.diag(np.diag(sample)) + own + able
 
 
 def telling(predictor: Predictor, vectors: Floats, count: int) -> list[int]:
