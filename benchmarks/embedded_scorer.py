@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from routemoa.cli.scorer import train
+from routemoa.cli.scorer_train import train
 from routemoa.pool import Pool
 from routemoa.ranking import rank
 from routemoa.records import read

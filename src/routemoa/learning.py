@@ -72,7 +72,7 @@ def learned(predictor: Predictor, outcomes: Sequence[Outcome]) -> Learned:
     moved: dict[str, float] = {}
     latest = {m: [o for o in outcomes if o.scores.get(m) is not None][-WINDOW:] for m in predictor.models}
     texts = list(dict.fromkeys(o.query for mine in latest.values() for o in mine))
-    if not texts:
+    if not texts or predictor.logits:  # in the published recipe an embedding is a direction: nothing to add to
         return Learned(predictor, (), {})
     place = {text: i for i, text in enumerate(texts)}
     vectors = predictor.embed(texts)

@@ -82,7 +82,7 @@ class LocalRuntime:
     def _weights(self, model: ModelSpec) -> tuple[Path, int]:
         if importlib.util.find_spec("xllamacpp") is None:
             raise MissingExtra("xllamacpp", "local")
-        if weight := manifest().get(model.model):
+        if (weight := manifest().get(model.model)) and weight.context:
             if not weight.fetched:
                 raise ModelError(model.name, f"its weights are not here: run  routemoa pool fetch --only {weight.name}")
             return weight.path, model.context or weight.context

@@ -1,5 +1,6 @@
 """The arithmetic of a scorer: from the vector of a query to the probability that each model answers it well.
 
+    x       = [hashed words and characters, encoder's vector]   either may be absent
     phi(q)  = [P(task | q), x space]           what the query is, in T + R numbers
     raw     = phi(q) . k_m + x . common        k_m: the model's embedding; common: how hard the query is for everybody
     score   = sigmoid(slope x logit(raw) + shift_m), raw first drawn towards the model's mean where q is unlike the
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.lexical import embed
+from routemoa.encoder import Encoder
+from routemoa.lexical import embed, question
 
-__all__ = ["Floats", "Predictor", "sigmoid", "softmax", "to_logit"]
+__all__ = ["Floats", "Predictor", "features", "sigmoid", "softmax", "to_logit"]
 
 Floats = NDArray[np.float32]
 
@@ -28,7 +30,7 @@ class Predictor:
     """The arrays of a scorer. T tasks, M models, D dimensions, R + S directions, C panels of K models.
 
     Attributes:
-        idf: inverse document frequencies of the lexical features.
+        idf: inverse document frequencies of the lexical features; empty where there are none.
         task_weights, task_bias: D x T and T, logits of P(task | query).
         space: D x R, the directions in which models differ beyond tasks.
         embeddings: (T + R) x M, k_m as columns; the first T numbers of a model are its means on the tasks.
@@ -41,6 +43,8 @@ class Predictor:
         panels: C x K, columns of models; the sets that the set head knows.
         panel_values: T x C, P(any member of the panel is right) on each task.
         task_costs: T x M, mean dollars of a call on each task, NaN where unknown.
+        logits: 1.0 where `raw` is a logit already (a cosine, the published recipe), 0.0 where it is a probability.
+        encoder: makes the second part of a query's vector; None: words and characters alone.
     """
 
     models: tuple[str, ...]
@@ -61,10 +65,12 @@ class Predictor:
     panels: Floats
     panel_values: Floats
     task_costs: Floats
+    logits: float = 0.0
+    encoder: Encoder | None = None
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """The vectors of texts, N x D."""
-        return embed(texts, self.idf)
+        return features(texts, self.idf, self.encoder)
 
     def tasks_of(self, vectors: Floats) -> Floats:
         """P(task | query), N x T."""
@@ -106,7 +112,7 @@ class Predictor:
 
     def calibrated(self, raw: Floats) -> Floats:
         """Probabilities, of the shape of `raw`."""
-        return sigmoid(self.slope * to_logit(raw) + self.shift)
+        return sigmoid(self.slope * (raw if self.logits else to_logit(raw)) + self.shift)
 
     def uncertainty(self, texts: Sequence[str]) -> Floats:
         """Standard deviation of each probability, N x M: what is not known of the query's kind, up to `spread`."""
@@ -128,6 +134,15 @@ class Predictor:
         """Expected dollars of a call, N x M; NaN where the records knew none."""
         out: Floats = self.tasks_of(self.embed(texts)) @ self.task_costs
         return out
+
+
+def features(texts: Sequence[str], idf: Floats, encoder: Encoder | None) -> Floats:
+    """Vectors of texts, of length 1: of words and characters, of the encoder, or both side by side."""
+    parts = [embed(texts, idf)] if len(idf) else []
+    if encoder:
+        parts.append(encoder.encode([question(text) for text in texts]))
+    out: Floats = np.hstack(parts) / np.float32(np.sqrt(len(parts)))
+    return out
 
 
 def softmax(logits: Floats) -> Floats:

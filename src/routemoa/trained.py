@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from routemoa.encoder import Encoder
 from routemoa.errors import ConfigError
 from routemoa.learning import OUTCOMES, Outcome, learned, recall
 from routemoa.predictor import Floats, Predictor
@@ -138,7 +139,7 @@ def load(folder: str | Path) -> TrainedScorer:
     """The scorer in a folder, its files checked against the manifest's hashes.
 
     Raises:
-        ConfigError: there is none, it is damaged, or it is of another format.
+        ConfigError: there is none, it is damaged, it is of another format, or a library is absent.
     """
     folder = Path(folder)
     about = manifest(folder)
@@ -148,7 +149,8 @@ def load(folder: str | Path) -> TrainedScorer:
             raise ConfigError(f"{path}: missing or changed since it was written; train the scorer again")
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
         a: dict[str, Any] = {name: arrays[name].astype(np.float32) for name in arrays.files}
-    a |= {name: float(a[name]) for name in ("familiar", "slope")}
+    a |= {name: float(a[name]) for name in ("familiar", "slope", "logits")}
+    a["encoder"] = Encoder.load(folder) if "encoder.onnx" in about["files"] else None
     return TrainedScorer(Predictor(tuple(about["models"]), tuple(about["tasks"]), **a), recall(folder / OUTCOMES))
 
 

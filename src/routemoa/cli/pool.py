@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from routemoa.weights import Weight
     from routemoa.weights.fetch import Fetched, SourceName
 
-__all__ = ["fetch_missing", "pool"]
+__all__ = ["fetch_missing", "fetch_weights", "pool"]
 
 pool_option = click.option(
     "--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool."
@@ -131,6 +132,18 @@ def fetch_missing(pool: Pool) -> None:
     gone = [m for m in pool if m.local and m.model in got.missing]
     if len(gone) == len(pool):
         raise FetchError("; ".join(got.missing.values()))
+
+
+def fetch_weights(names: Sequence[str]) -> list[Path]:
+    """Where these files of the manifest are, fetched and verified where they are missing. Raises FetchError."""
+    from routemoa.weights import named
+    from routemoa.weights.fetch import FetchError
+
+    weights = named(names)
+    got = _fetch([w for w in weights if not w.fetched], "auto")
+    if got.missing:
+        raise FetchError("; ".join(got.missing.values()))
+    return [w.path for w in weights]
 
 
 def _fetch(weights: Sequence[Weight], source: SourceName) -> Fetched:

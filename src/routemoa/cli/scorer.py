@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
-from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import click
 import numpy as np
 
+from routemoa.cli.figures import print_figures, read_table, summary
 from routemoa.cli.scorer_models import forget, join, learn, probes
 from routemoa.cli.scorer_show import show
+from routemoa.cli.scorer_train import train
 from routemoa.cli.session import check_writable, write_whole
 from routemoa.errors import ConfigError
 from routemoa.predictor import Predictor
-from routemoa.records import read
-from routemoa.train.assess import Said, assess, known
-from routemoa.train.fast import fit
-from routemoa.train.folder import save, seen
+from routemoa.train.assess import Said, assess
 from routemoa.train.plots import check, draw
-from routemoa.train.table import Table, table
+from routemoa.train.table import Table
 from routemoa.trained import load, manifest
 
 __all__ = ["scorer"]
@@ -33,44 +28,8 @@ def scorer() -> None:
     """Train a scorer on records, evaluate it on others, explain it, add models to it."""
 
 
-for command in (show, join, probes, learn, forget):
+for command in (train, show, join, probes, learn, forget):
     scorer.add_command(command)
-
-
-@scorer.command()
-@click.argument("records", nargs=-1, required=True)
-@click.option("--out", required=True, metavar="DIR", help="The folder to write.")
-@click.option("--recipe", type=click.Choice(["fast"]), default="fast", show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Decides folds and clusters.")
-def train(records: tuple[str, ...], out: str, recipe: str, seed: int) -> None:
-    """Train on RECORDS (JSON lines, plain or gzip) and write a folder that `[scorer] path` can name.
-
-    Every choice is made by cross-validation inside the records; the figures shown and kept in card.md are
-    cross-validated too. Figures on other questions: routemoa scorer evaluate.
-    """
-    check_writable(out)
-    data = _table(records)
-    begun = perf_counter()
-    fitted = fit(data, seed, lambda line: click.echo(line, err=True))
-    chosen = known(data) | {"rates": fitted.choices.pop("rates")}
-    said = Said(fitted.crossed, fitted.panels, fitted.predictor.costs(data.texts))
-    summary = _summary(assess(said, data, chosen, seed))
-    facts = {
-        "recipe": recipe,
-        "seed": seed,
-        "choices": fitted.choices,
-        "command": "routemoa " + shlex.join(sys.argv[1:]),
-        "questions": len(data.texts),
-        "chosen": chosen,
-        "cross_validated": summary,
-        "features": "lexical only: no encoder",
-    }
-    try:
-        save(Path(out), fitted.predictor, facts, records, seen(data, fitted.predictor, fitted.surprise))
-    except OSError as e:
-        raise ConfigError(f"--out {out}: {e.strerror or e}") from e
-    _print_figures(summary)
-    click.echo(f"{out}: written in {perf_counter() - begun:.0f} s; lexical features only, no encoder", err=True)
 
 
 @scorer.command()
@@ -93,7 +52,7 @@ def evaluate(folder: str, records: tuple[str, ...], json_file: str | None, plot:
         check(plot)
     predictor = load(folder).predictor
     chosen = manifest(folder)["chosen"]
-    data = _for(predictor, _table(records))
+    data = _for(predictor, read_table(records))
     said = Said.by(predictor, data.texts)
     figures = assess(said, data, chosen, seed)
     figures["latency_ms"] = _latency(predictor, data.texts)
@@ -101,14 +60,7 @@ def evaluate(folder: str, records: tuple[str, ...], json_file: str | None, plot:
         write_whole(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
     if plot:
         draw(plot, said, data, figures)
-    _print_figures(_summary(figures), figures["ci95"])
-
-
-def _table(records: tuple[str, ...]) -> Table:
-    data = table(list(read(records)))
-    if not data.texts:
-        raise ConfigError(f"{', '.join(records)}: no record; see docs/scorer.md for the format")
-    return data
+    print_figures(summary(figures), figures["ci95"])
 
 
 def _for(predictor: Predictor, data: Table) -> Table:
@@ -129,18 +81,3 @@ def _latency(predictor: Predictor, texts: tuple[str, ...]) -> dict[str, float]:
         predictor.predict([text])
         times.append((perf_counter() - begun) * 1e3)
     return {"p50": float(np.quantile(times, 0.5)), "p99": float(np.quantile(times, 0.99))}
-
-
-def _summary(figures: dict[str, Any]) -> dict[str, Any]:
-    """What is shown and kept in the card."""
-    costs = {f"cost_{k}": v for k, v in figures.get("cost", {}).items() if k != "curve"}
-    plain: dict[str, Any] = {k: v for k, v in figures.items() if isinstance(v, float | int | str)}
-    summary: dict[str, Any] = plain | figures["calibration"] | {"macro_accuracy": figures["macro"]["accuracy"]} | costs
-    return summary
-
-
-def _print_figures(figures: dict[str, Any], intervals: dict[str, Any] | None = None) -> None:
-    for name, value in figures.items():
-        between = (intervals or {}).get(name)
-        tail = f"   {between[0]:.4f} to {between[1]:.4f}" if between else ""
-        click.echo(f"{name:26} {value:.4f}{tail}" if isinstance(value, float) else f"{name:26} {value}")

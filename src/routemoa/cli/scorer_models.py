@@ -50,7 +50,7 @@ def join_records(folder: str | Path, records: Sequence[Record], out: str, source
     about["sources"] = [*about.get("sources", []), *(f"{s} (joined: {', '.join(new)})" for s in sources)]
     kept = (Path(folder) / OUTCOMES).read_bytes() if (Path(folder) / OUTCOMES).is_file() else None
     try:
-        save(Path(out), after, about, about["sources"], seen)
+        save(Path(out), after, about, about["sources"], seen, Path(folder) if after.encoder else None)
         if kept:
             write_whole(str(Path(out) / OUTCOMES), kept)
     except OSError as e:

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.lexical import embed, rarity
-from routemoa.predictor import Floats, Predictor, sigmoid, softmax, to_logit
+from routemoa.encoder import Encoder
+from routemoa.lexical import rarity
+from routemoa.predictor import Floats, Predictor, features, sigmoid, softmax, to_logit
+from routemoa.train.groups import groups as kinds
 from routemoa.train.linear import Calibration, Ridge, calibrate, span
 from routemoa.train.panels import Panels, panels
 from routemoa.train.table import Table
@@ -55,12 +57,12 @@ class Fitted:
     choices: dict[str, Any]
 
 
-def fit(data: Table, seed: int = 0, say: Say = lambda line: None) -> Fitted:
-    """Train on `data`; the folds and clusters follow from `seed`."""
+def fit(data: Table, seed: int = 0, say: Say = lambda line: None, encoder: Encoder | None = None) -> Fitted:
+    """Train on `data`; the folds and clusters follow from `seed`. An `encoder` adds its features; it is not trained."""
     rng = np.random.default_rng(seed)
     idf = rarity(data.texts)
-    x = embed(data.texts, idf)
-    names, groups = _groups(data.tasks, x, rng)
+    x = features(data.texts, idf, encoder)
+    names, groups = kinds(data.tasks, lambda: x, CLUSTERS, rng)
     say(f"{len(x)} questions, {len(data.models)} models, {len(names)} tasks or clusters")
     crossed = _cross(x, groups, data, len(names), rng, say)
     own, common, calibration = _choose(crossed, data.scores)
@@ -92,6 +94,7 @@ def fit(data: Table, seed: int = 0, say: Say = lambda line: None) -> Fitted:
         panels=whole.panels.members.astype(np.float32),
         panel_values=whole.panels.values,
         task_costs=whole.task_costs,
+        encoder=encoder,
     )
     rates = trade_offs(probabilities, crossed.costs, data, whole.means)
     choices = {"shrink_common": COMMON[common], "shrink_own": str(OWN[own]), "rates": rates}
@@ -208,20 +211,3 @@ def _low_rank(weights: Floats) -> tuple[Floats, Floats]:
     left, sizes, right = np.linalg.svd(weights, full_matrices=False)
     rank = int(min(RANK, (sizes > 1e-4 * max(float(sizes[0]), 1e-6)).sum()))
     return left[:, :rank].astype(np.float32), (sizes[:rank, None] * right[:rank]).astype(np.float32)
-
-
-def _groups(tasks: Sequence[str], x: Floats, rng: np.random.Generator) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """The tasks, or clusters of the questions where the records name one task only."""
-    names = tuple(dict.fromkeys(tasks))
-    if len(names) > 1 or len(x) < 10 * CLUSTERS:
-        place = {name: i for i, name in enumerate(names)}
-        return names, np.array([place[t] for t in tasks], np.intp)
-    centres = x[rng.choice(len(x), CLUSTERS, replace=False)]
-    for _ in range(15):
-        nearest = (x @ centres.T).argmax(axis=1)
-        for j in range(CLUSTERS):
-            if len(mine := x[nearest == j]):
-                centre = mine.mean(0)
-                centres[j] = centre / (np.linalg.norm(centre) + 1e-9)
-    nearest = (x @ centres.T).argmax(axis=1).astype(np.intp)
-    return tuple(f"{names[0]}/{j}" for j in range(CLUSTERS)), nearest

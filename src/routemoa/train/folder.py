@@ -33,12 +33,18 @@ HALVES = {
 }  # kept with 16 bits: enough for them
 
 
+ENCODER = ("encoder.onnx", "tokenizer.json", "encoder.json")
 FIRST = 512  # questions that are ordered by how much they tell of a new model
 LONGEST = 2000  # characters of a question that are kept
 
 
-def save(
-    folder: Path, predictor: Predictor, facts: Mapping[str, Any], sources: Sequence[str], seen: Sequence[Seen]
+def save(  # noqa: PLR0917
+    folder: Path,
+    predictor: Predictor,
+    facts: Mapping[str, Any],
+    sources: Sequence[str],
+    seen: Sequence[Seen],
+    encoder: Path | None = None,
 ) -> None:
     """Write the whole folder at once or not at all; an older scorer in its place is replaced.
 
@@ -46,6 +52,7 @@ def save(
         facts: what goes into manifest and card beside the arrays, e.g. recipe, seed, command, cross-validated figures.
         sources: the record files.
         seen: the training questions, from `seen` or from another scorer's folder.
+        encoder: the folder of the predictor's encoder, whose files become the scorer's own.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
@@ -54,11 +61,13 @@ def save(
         arrays = {
             f.name: np.asarray(getattr(predictor, f.name), np.float16 if f.name in HALVES else np.float32)
             for f in fields(predictor)
-            if f.name not in {"models", "tasks"}
+            if f.name not in {"models", "tasks", "encoder"}
         }
         np.savez_compressed(new / "arrays.npz", allow_pickle=False, **arrays)
         with (new / "questions.jsonl.gz").open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as file:
             file.writelines(msgspec.json.encode(question) + b"\n" for question in seen)
+        for name in ENCODER if encoder else ():
+            shutil.copyfile(Path(str(encoder)) / name, new / name)
         about = {
             "format": FORMAT,
             "created": datetime.now(UTC).date().isoformat(),

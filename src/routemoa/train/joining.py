@@ -37,6 +37,8 @@ def join(predictor: Predictor, data: Table, surprise: Mapping[tuple[str, str], f
     Raises:
         ConfigError: no new model, or too few answers of one.
     """
+    if predictor.logits:
+        raise ConfigError("a scorer of the published recipe cannot be joined; train it again, or use --recipe fast")
     new = [m for m in data.models if m not in predictor.models]
     if not new:
         raise ConfigError("the records have no model that the scorer does not know; nothing to join")

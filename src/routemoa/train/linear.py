@@ -9,7 +9,7 @@ import numpy as np
 
 from routemoa.predictor import Floats, to_logit
 
-__all__ = ["Calibration", "Ridge", "calibrate", "span"]
+__all__ = ["Calibration", "Ridge", "calibrate", "calibrate_cosines", "span"]
 
 DIRECTIONS = 128
 
@@ -68,13 +68,8 @@ class Calibration:
 
 def calibrate(raw: Floats, scores: Floats) -> Calibration:
     """Logistic calibration: one slope drawn towards 1, a shift for each model drawn towards 0; Newton's method."""
-    return calibrate_logits(to_logit(raw), scores)
-
-
-def calibrate_logits(given: Floats, scores: Floats) -> Calibration:
-    """As `calibrate`, for what is a logit already."""
     measured = ~np.isnan(scores)
-    logits, truth = given.astype(np.float64), np.where(measured, scores, 0.0).astype(np.float64)
+    logits, truth = to_logit(raw).astype(np.float64), np.where(measured, scores, 0.0).astype(np.float64)
     slope, shift = 1.0, np.zeros(scores.shape[1])
     for _ in range(25):
         p = 0.5 * (1 + np.tanh(0.5 * (slope * logits + shift)))
@@ -85,3 +80,29 @@ def calibrate_logits(given: Floats, scores: Floats) -> Calibration:
     p = np.clip(0.5 * (1 + np.tanh(0.5 * (slope * logits + shift))), 1e-6, 1 - 1e-6)
     loss = -np.where(measured, truth * np.log(p) + (1 - truth) * np.log(1 - p), 0.0).sum() / max(1, measured.sum())
     return Calibration(float(slope), shift.astype(np.float32), float(loss))
+
+
+def calibrate_cosines(cosines: Floats, scores: Floats) -> Calibration:
+    """p = sigmoid(slope x cosine + shift of the model), N x M, by Newton's method on the log loss.
+
+    The models' shifts are drawn towards one another (a ridge of 1), the slope is hardly drawn to 0, and not below it.
+    """
+    seen = ~np.isnan(scores)
+    truth = np.where(seen, scores, 0.0).astype(np.float64)
+    centre, width = float(cosines.mean()), float(cosines.std()) or 1.0
+    n, m = scores.shape
+    # Columns: the cosine, what all models share, each model's own.
+    design = np.concatenate([np.ones((n, m, 2)), np.broadcast_to(np.eye(m), (n, m, m))], axis=2)
+    design[:, :, 0] = (cosines - centre) / width
+    x, y, at = design[seen], truth[seen], np.zeros(m + 2)
+    penalty = np.array([0.01, 0.01, *[1.0] * m])
+    for _ in range(40):
+        p = 0.5 * (1 + np.tanh(0.5 * (x @ at)))
+        slope_of_loss = x.T @ (p - y) + penalty * at
+        at -= 0.7 * np.linalg.solve((x.T * (p * (1 - p))) @ x + np.diag(penalty), slope_of_loss)
+    if at[0] < 0:
+        return calibrate_cosines(np.zeros_like(cosines), scores)
+    p = np.clip(0.5 * (1 + np.tanh(0.5 * (x @ at))), 1e-6, 1 - 1e-6)
+    loss = float(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()) if len(y) else 0.0
+    slope = float(at[0] / width)
+    return Calibration(slope, (at[1] + at[2:] - slope * centre).astype(np.float32), loss)

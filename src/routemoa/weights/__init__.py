@@ -44,7 +44,7 @@ class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 
 
 class Weight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One weight file of the manifest. `context` is the tokens one request may have, prompt and answer."""
+    """One file of the manifest. `context`: tokens of one request, prompt and answer; None: no language model."""
 
     name: str
     title: str
@@ -52,8 +52,8 @@ class Weight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
     bytes: int
     licence: str
-    context: int
     source: tuple[Hub | Registry, ...]
+    context: int | None = None
 
     @property
     def path(self) -> Path:
