@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from routemoa.errors import ConfigError
 from routemoa.lexical import DIMENSIONS, RARITIES, embed, question, rarity
 from routemoa.pool import Pool
+from routemoa.ranking import rank
 from routemoa.records import Record
 from routemoa.scorer import scorer_of
 from routemoa.train.assess import Said, assess, calibration, known
@@ -112,14 +113,17 @@ async def test_known_models_are_scored_and_others_keep_their_prior(fitted: Fitte
         ModelSpec("new", "local", "n", prior=0.4),
         ModelSpec("stranger", "local", "s"),
     ]
-    scores = await TrainedScorer(fitted.predictor).score(
-        Query.of("How much is 5 plus 7, please add the numbers?"), pool
-    )
+    scorer = TrainedScorer(fitted.predictor)
+    scores = await scorer.score(Query.of("How much is 5 plus 7, please add the numbers?"), pool)
     assert scores["adder"] is not None
     assert scores["mine"] is not None
     assert scores["adder"] > 0.7 > 0.4 > scores["mine"]
     assert scores["new"] == 0.4
     assert scores["stranger"] is None
+    assert [m.name for m in pool if not scorer.knows(m)] == ["new", "stranger"]
+    ranking = rank(pool, scores, strangers={"new", "stranger"})
+    marked = {r.model: "unknown to the scorer: the pool file's prior" in r.why for r in ranking}
+    assert marked == {"adder": False, "mine": False, "new": True, "stranger": False}
 
 
 def test_a_folder_is_read_back_as_it_was_written(fitted: Fitted, tmp_path: Path) -> None:

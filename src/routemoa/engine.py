@@ -36,6 +36,7 @@ class RouteMoA:
         self.pool = pool
         self.client = client or connect(pool)
         self.scorer = scorer or scorer_of(pool)
+        self._strangers = {m.name for m in pool if not self.scorer.knows(m)}
         self._seconds: dict[str, float] = {}  # latency as measured, a running mean per model
 
     def ask(self, question: str | Query) -> Answer:
@@ -122,7 +123,8 @@ class RouteMoA:
         return self._specs([name for name in order if name not in _failed(trace)])
 
     def _rank(self, scores: Scores, failed: Collection[str] = ()) -> Ranking:
-        return rank(self.pool.models, scores, self._seconds, failed, self.pool.mixture.tie)
+        m = self.pool.mixture
+        return rank(self.pool.models, scores, self._seconds, failed, tie=m.tie, strangers=self._strangers)
 
     def _specs(self, names: Sequence[str]) -> list[ModelSpec]:
         return [self.pool[name] for name in names]

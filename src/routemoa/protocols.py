@@ -45,6 +45,10 @@ class Scorer(Protocol):
         """The prior for every model of `pool`, keyed by name; None where it knows nothing."""
         ...
 
+    def knows(self, model: ModelSpec) -> bool:
+        """Whether the prior of `model` is its own prediction, and not the pool file's `prior` passed on."""
+        ...
+
 
 class Method(Protocol):
     """Anything that answers a query: RouteMoA, one model alone, and every rival."""

@@ -19,7 +19,9 @@ def rank(
     scores: Mapping[str, float | None],
     latency: Mapping[str, float] | None = None,
     failed: Collection[str] = (),
+    *,
     tie: float = 0.0,
+    strangers: Collection[str] = (),
 ) -> Ranking:
     """Order models by performance, then lower output price, lower input price, lower latency, then the pool's order.
 
@@ -27,7 +29,7 @@ def rank(
     rounding noise does not outweigh a price). An unknown price or
     latency comes last among equals. A model without a score is ranked at the mean of the others (0.5 if there is
     none), and its `why` says so. `latency` holds measured seconds, which go before the pool file's. Models that
-    `failed` in this query come last.
+    `failed` in this query come last; `strangers`, whose score is only the pool file's prior, are marked so.
     """
     specs = list(models)
     known = [s for m in specs if (s := scores.get(m.name)) is not None]
@@ -55,6 +57,8 @@ def rank(
             why = "failed in this query"
         elif scores.get(m.name) is None:
             why += "; not scored: ranked at the mean of the others" if known else "; no model is scored: ranked at 0.5"
+        elif m.name in strangers:
+            why += "; unknown to the scorer: the pool file's prior"
         ranking.append(RankedModel(m.name, performance(m), m.output_price, seconds[m.name], why))
     return tuple(ranking)
 

@@ -18,6 +18,10 @@ class ConstantScorer:
         """The prior of every model, in [0, 1]."""
         return {m.name: m.prior for m in pool}
 
+    def knows(self, model: ModelSpec) -> bool:
+        """True: nothing else is to be expected of it."""
+        return True
+
 
 def scorer_of(pool: Pool) -> Scorer:
     """The trained scorer that the pool file names, else the constant one. Raises ConfigError."""

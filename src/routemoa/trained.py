@@ -82,9 +82,9 @@ class TrainedScorer:
             row = await self._computed(query.text)
         return {m.name: self._known(m, row) for m in pool}
 
-    def knows(self, spec: ModelSpec) -> bool:
+    def knows(self, model: ModelSpec) -> bool:
         """Whether a model is scored, or keeps its `prior`."""
-        return self._place(spec) is not None
+        return self._place(model) is not None
 
     def _place(self, spec: ModelSpec) -> int | None:
         """By the member's name, else by the endpoint's name for the model."""
