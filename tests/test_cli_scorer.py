@@ -128,6 +128,8 @@ def test_bad_input_has_words(folder: Path, tmp_path: Path) -> None:
     failed = str(routemoa("scorer", "train", tmp_path / "bad.jsonl", "--out", tmp_path / "o").exception)
     assert "bad.jsonl:1: task is missing" in failed
     assert "bad.jsonl:2" in failed
+    nothing = keep(tmp_path / "n.jsonl", [Record("1", "t", "q", {"a": None})])
+    assert "nothing was measured" in str(routemoa("scorer", "train", nothing, "--out", tmp_path / "o").exception)
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     assert "no record" in str(routemoa("scorer", "train", empty, "--out", tmp_path / "o").exception)

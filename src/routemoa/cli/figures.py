@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+import numpy as np
 
 from routemoa.errors import ConfigError
 from routemoa.records import read
@@ -15,11 +16,16 @@ __all__ = ["print_figures", "read_table", "summary"]
 
 
 def read_table(records: Sequence[str]) -> Table:
-    """All records of these files. Raises ConfigError, RecordsError."""
+    """All records of these files, without models that were never measured. Raises ConfigError, RecordsError."""
     data = table(list(read(records)))
     if not data.texts:
         raise ConfigError(f"{', '.join(records)}: no record; see docs/scorer.md for the format")
-    return data
+    measured = [data.models[j] for j in np.flatnonzero((~np.isnan(data.scores)).any(axis=0))]
+    if not measured:
+        raise ConfigError(f"{', '.join(records)}: every score is null: nothing was measured")
+    if left_out := [m for m in data.models if m not in measured]:
+        click.echo(f"never measured, left out: {', '.join(left_out)}", err=True)
+    return data.of(measured)
 
 
 def summary(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ RANK = 16  # directions in which models differ, at most
 TASK_RIDGE = 1.0
 TASK_SHARPNESS = 8.0  # a ridge classifier's outputs are that far from logits
 TASK_PRIOR = 10.0  # questions' worth of the overall mean in a task's mean
+UNSEEN = 0.2  # standard deviation of a model's means on tasks, beforehand
 CLUSTERS = 20  # where the records name a single task
 Say = Callable[[str], None]
 
@@ -85,7 +86,7 @@ def fit(data: Table, seed: int = 0, say: Say = lambda line: None, encoder: Encod
         embeddings=np.vstack([means, loadings]).astype(np.float32),
         common=share[0][:, 0],
         center=center.astype(np.float32),
-        spread=np.sqrt(np.average(np.square(means - whole.means), axis=0, weights=whole.shares)).astype(np.float32),
+        spread=_spread(means, whole.means, whole.shares),
         directions=directions,
         strengths=strengths,
         familiar=float(np.quantile(unknown, 0.95)),
@@ -203,6 +204,13 @@ def _mean(values: Floats) -> Floats:
     seen = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         out: Floats = (np.where(seen, values, 0.0).sum(1) / seen.sum(1)).astype(np.float32)
+    return out
+
+
+def _spread(task_means: Floats, means: Floats, shares: Floats) -> Floats:
+    """How far a model's means on tasks lie apart; few tasks say little about how far another one may be."""
+    apart = np.average(np.square(task_means - means), axis=0, weights=shares)
+    out: Floats = np.sqrt(apart + UNSEEN**2 / len(shares)).astype(np.float32)
     return out
 
 
