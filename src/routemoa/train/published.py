@@ -26,6 +26,7 @@ from routemoa.train.checkpoint import interruptible, read_checkpoint, write_chec
 from routemoa.train.export import Pretrained, export, need, pretrained
 from routemoa.train.groups import groups
 from routemoa.train.linear import calibrate_cosines
+from routemoa.train.validation import first, means, split, unit
 
 if TYPE_CHECKING:
     from routemoa.train.table import Table
@@ -152,11 +153,11 @@ class _Run:
         self.epoch, self.step, self.loss = 0, 0, 0.0
         self.history: list[dict[str, float]] = []
         rng = np.random.default_rng(settings.seed)
-        self.train, self.held = _split(data.tasks, settings.validation, rng)
+        self.train, self.held = split(data.tasks, settings.validation, rng)
         self.texts = data.texts
         self.tokens = found.tokens(data.texts, settings.cap)
         start = rng.standard_normal((len(data.models), found.model.config.hidden_size), np.float32)
-        models = torch.nn.Embedding.from_pretrained(torch.from_numpy(_unit(start)), freeze=False)
+        models = torch.nn.Embedding.from_pretrained(torch.from_numpy(unit(start)), freeze=False)
         self.net = torch.nn.ModuleDict({"encoder": found.model, "models": models}).to(device)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=settings.learning_rate)
         self.groups = groups(data.tasks, lambda: self.encode(range(len(self.tokens))), CLUSTERS, rng)[1]
@@ -215,7 +216,7 @@ class _Run:
 
     def embeddings(self) -> Floats:
         """The models' unit vectors, M x d."""
-        return _unit(self.net["models"].weight.detach().cpu().numpy())
+        return unit(self.net["models"].weight.detach().cpu().numpy())
 
     def best(self) -> int:
         """The epoch with the best first choice on the validation questions; ties: the smaller log loss."""
@@ -237,7 +238,7 @@ class _Run:
         """Of the first choice and the log loss on the validation questions, calibrated on them."""
         cosines, scores = vectors @ self.embeddings().T, self.scores[self.held]
         fitted = calibrate_cosines(cosines, scores)
-        return {"accuracy": _first(fitted.slope * cosines + fitted.shift, scores), "log_loss": fitted.loss}
+        return {"accuracy": first(fitted.slope * cosines + fitted.shift, scores), "log_loss": fitted.loss}
 
     def finish(self, say: Say, models: tuple[str, ...]) -> Published:
         """The best epoch's weights, exported and calibrated."""
@@ -256,9 +257,9 @@ class _Run:
             "best_epoch": state["epoch"],
             "accuracy_before_quantisation": before["accuracy"],
             "accuracy": after["accuracy"],
-            "accuracy_by_cosine_alone": _first(vectors @ embeddings.T, scores),
-            "best_single": _first(np.tile(_means(self.scores[self.train]), (len(scores), 1)), scores),
-            "oracle": _first(np.nan_to_num(scores, nan=-1.0), scores),
+            "accuracy_by_cosine_alone": first(vectors @ embeddings.T, scores),
+            "best_single": first(np.tile(means(self.scores[self.train]), (len(scores), 1)), scores),
+            "oracle": first(np.nan_to_num(scores, nan=-1.0), scores),
             "log_loss_before_quantisation": before["log_loss"],
             "log_loss": after["log_loss"],
             "history": self.history,
@@ -295,29 +296,3 @@ class _Run:
         state = {k: getattr(self, k) for k in ("epoch", "step", "loss", "history")}
         state["settings"] = asdict(self.settings)
         write_checkpoint(self.out / name, state, tensors)
-
-
-def _first(said: Floats, scores: Floats) -> float:
-    """The mean true score of the model said to be best, among those measured on the question."""
-    some = ~np.isnan(scores).all(axis=1)
-    chosen = np.where(np.isnan(scores), -np.inf, said)[some].argmax(axis=1)
-    return float(scores[some][np.arange(len(chosen)), chosen].mean()) if len(chosen) else 0.0
-
-
-def _means(scores: Floats) -> Floats:
-    seen = ~np.isnan(scores)
-    means: Floats = (np.where(seen, scores, 0.0).sum(0) / np.maximum(1, seen.sum(0))).astype(np.float32)
-    return means
-
-
-def _split(tasks: Sequence[str], share: float, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Questions to train on and to validate with, the latter that share of every task."""
-    mixed = rng.permutation(len(tasks))
-    by_task = mixed[np.argsort([tasks[i] for i in mixed], kind="stable")]
-    held = by_task[:: max(2, round(1 / share))]
-    return np.setdiff1d(by_task, held), held
-
-
-def _unit(vectors: Floats) -> Floats:
-    unit: Floats = (vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)).astype(np.float32)
-    return unit
