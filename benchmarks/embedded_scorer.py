@@ -5,7 +5,7 @@
     python benchmarks/embedded_scorer.py --out src/routemoa/scorers/embedded
 
 A third of the questions of every kind is held out, five times. The first choice is that of the engine's own ranking
-with the embedded pool's settings; seconds are those that the recorded calls took. "by the second": the same scorer where a
+with the embedded pool's settings; seconds are those that the recorded calls took. "by the second": the same where a
 second has a price, the highest that in training is not shown (one standard error) to lose more than 1 % of the best
 single model's accuracy.
 """
