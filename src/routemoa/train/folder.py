@@ -109,7 +109,7 @@ def card(about: Mapping[str, Any], sources: Sequence[str]) -> str:
         f"# Scorer\n\n{about['created']}, routemoa {about['routemoa']}, recipe {about.get('recipe')}, seed "
         f"{about.get('seed')}\n\n```\n{about.get('command')}\n```\n\n## Data\n\n{listed}\n\n"
         "The weights come under the licence of the records they were trained on.\n\n"
-        f"## Figures, on questions not trained on at the time\n\n| | |\n| --- | --- |\n{rows}\n\n## Models\n\n{models}\n"
+        f"## Figures, cross-validated or held out\n\n| | |\n| --- | --- |\n{rows}\n\n## Models\n\n{models}\n"
     )
 
 
