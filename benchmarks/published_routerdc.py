@@ -50,6 +50,7 @@ def main() -> None:
 
     train, test = split(table(list(read(sorted(options.records.glob("*.train.jsonl.gz"))))), options.seed)
     print(f"{len(train.texts)} questions to train on, {len(test.texts)} kept back, {len(train.models)} models")
+    resumed = (options.work / "last.safetensors").is_file()
     begun = perf_counter()
     published = train_published(
         train,
@@ -66,7 +67,8 @@ def main() -> None:
         bf16=options.bf16 or None,
         say=lambda line: print(f"{perf_counter() - begun:6.0f} s  {line}", flush=True),
     )
-    seconds = {"published": perf_counter() - begun}
+    # This run's clock knows nothing of the epochs before it.
+    seconds = {"published": None if resumed else perf_counter() - begun}
     encoder = Encoder.load(published.folder)
     vectors = encoder.encode(test.texts)
     one = timed(lambda: encoder.encode([test.texts[0]]))
@@ -92,7 +94,7 @@ def main() -> None:
         "gain_over_best_single": interval(test, said["published"], said["best_single"]),
         "gain_over_fast": interval(test, said["published"], said["fast"]),
         "best_single_model": train.models[int(means.argmax())],
-        "seconds": {k: round(v, 1) for k, v in seconds.items()},
+        "seconds": {k: None if v is None else round(v, 1) for k, v in seconds.items()},
         "milliseconds_to_encode_one": round(one * 1e3, 2),
         "validation": dict(published.validation),
         "machine": f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}",

@@ -25,7 +25,7 @@ from routemoa.errors import ConfigError
 
 __all__ = ["Pretrained", "export", "freeze", "need", "pretrained"]
 
-PART = 64  # texts that are run together on a CPU
+PART = 16  # texts that are run together on a CPU
 LONGEST = 512  # tokens, where neither tokenizer nor model says how many it takes
 
 
