@@ -23,6 +23,7 @@ from routemoa.cli.scorer_train import train
 from routemoa.pool import Pool
 from routemoa.ranking import rank
 from routemoa.records import read
+from routemoa.train.assess import Said
 from routemoa.train.fast import fit
 from routemoa.train.table import table
 from routemoa.train.tradeoff import choice
@@ -60,8 +61,9 @@ def run(seed: int) -> dict[str, float]:
     asked = [r for r, out in zip(records, test, strict=True) if out]
     fitted = fit(training, seed)
     texts = [r.query for r in asked]
-    said = fitted.predictor.predict(texts)
-    quick = choice(said, fitted.predictor.costs(texts), fitted.choices["rates"]["at_99"])
+    told = Said.by(fitted.predictor, texts)
+    said = told.scores
+    quick = choice(said, told.costs, fitted.choices["rates"]["at_99"])
     rows = np.flatnonzero(test)
     quick_right, quick_seconds = data.scores[rows, quick], data.costs[rows, quick]
     right, seconds, alone, alone_seconds, oracle = [], [], [], [], []

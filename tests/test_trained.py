@@ -212,7 +212,7 @@ def test_the_set_head_prefers_models_that_do_not_err_together() -> None:
         scores["other"] = float(hard)
         records.append(Record(str(i), "t", f"question number {i}", scores))
     fitted = fit(table(records))
-    panel = fitted.predictor.panel(["question number 5"])[0]
+    panel = fitted.predictor.panel(fitted.predictor.embed(["question number 5"]))[0]
     assert fitted.predictor.models.index("other") in panel
     assert (fitted.panels == 3).any(axis=1).all()
 
@@ -252,6 +252,7 @@ async def test_queries_that_come_together_share_a_batch(fitted: Fitted) -> None:
 
 
 def test_uncertainty_grows_away_from_the_training_questions(fitted: Fitted) -> None:
-    doubt = fitted.predictor.uncertainty(["How much is 12 plus 30, please add the numbers?", "Ὀξυρρύγχου πάπυρος ξφψ"])
+    p = fitted.predictor
+    doubt = p.uncertainty(p.embed(["How much is 12 plus 30, please add the numbers?", "Ὀξυρρύγχου πάπυρος ξφψ"]))
     assert (doubt[1] > doubt[0]).all()
     assert (doubt >= 0).all()

@@ -12,16 +12,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.errors import ConfigError
-from routemoa.predictor import Floats, Predictor
+from routemoa.predictor import Predictor
 from routemoa.types import Scores
 
-__all__ = ["OUTCOMES", "Drift", "Learned", "Outcome", "learned", "recall"]
+__all__ = ["OUTCOMES", "Drift", "Learned", "Outcome", "learned", "recall", "regress"]
 
 OUTCOMES = "outcomes.jsonl"
 WINDOW = 400  # outcomes of a model that count
@@ -84,7 +85,8 @@ def learned(predictor: Predictor, outcomes: Sequence[Outcome]) -> Learned:
         rows = [place[o.query] for o in mine]
         truth = np.array([o.scores[model] for o in mine], np.float64)
         expected = before[rows, column].astype(np.float64)
-        embeddings[:, column] += _move(features[rows], truth - expected)
+        moves = regress(features[rows], truth - expected, CAUTION * np.eye(features.shape[1]))
+        embeddings[:, column] += np.clip(moves, -BOUND, BOUND).astype(np.float32)
         moved[model] = float(predictor.center @ (embeddings[:, column] - predictor.embeddings[:, column]))
         if drift := _drift(model, truth[-RECENT:], expected[-RECENT:]):
             drifts.append(drift)
@@ -101,18 +103,23 @@ def recall(path: Path) -> list[Outcome]:
         raise ConfigError(f"{path}: cannot be read: {e}; take it away to go back to what was trained") from e
 
 
-def _move(features: Floats, gaps: Doubles) -> Floats:
-    gain = CAUTION * features.T.astype(np.float64)
-    inner = features @ gain + NOISE * np.eye(len(features))
-    out: Floats = np.clip(gain @ np.linalg.solve(inner, gaps), -BOUND, BOUND).astype(np.float32)
+def regress(features: NDArray[Any], targets: Doubles, covariance: Doubles) -> Doubles:
+    """Bayesian linear regression: the posterior mean of weights (D) that are expected to be 0.
+
+    Args:
+        features: N x D.
+        targets: N, right-or-wrong answers around their probability: the noise has the variance NOISE.
+        covariance: D x D, of the weights, beforehand.
+
+    Source: Bishop, Pattern Recognition and Machine Learning, section 3.3.
+    """
+    known = features.astype(np.float64)
+    gain = covariance @ known.T
+    out: Doubles = gain @ np.linalg.solve(known @ gain + NOISE * np.eye(len(known)), targets)
     return out
 
 
-def _drift(
-    model: str,
-    truth: np.ndarray[tuple[int], np.dtype[np.float64]],
-    expected: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> Drift | None:
+def _drift(model: str, truth: Doubles, expected: Doubles) -> Drift | None:
     error = float(np.sqrt((expected * (1 - expected)).sum()))
     if len(truth) < FEWEST or abs(float((truth - expected).sum())) <= BAND * error:
         return None

@@ -108,31 +108,33 @@ class Predictor:
 
     def predict(self, texts: Sequence[str]) -> Floats:
         """P(the model answers well) for each text and model, N x M, in [0, 1]."""
-        return self.calibrated(self.raw(self.embed(texts)))
+        return self.scores(self.embed(texts))
+
+    def scores(self, vectors: Floats) -> Floats:
+        """P(the model answers well) for each vector and model, N x M, in [0, 1]."""
+        return self.calibrated(self.raw(vectors))
 
     def calibrated(self, raw: Floats) -> Floats:
         """Probabilities, of the shape of `raw`."""
         return sigmoid(self.slope * (raw if self.logits else to_logit(raw)) + self.shift)
 
-    def uncertainty(self, texts: Sequence[str]) -> Floats:
+    def uncertainty(self, vectors: Floats) -> Floats:
         """Standard deviation of each probability, N x M: what is not known of the query's kind, up to `spread`."""
-        vectors = self.embed(texts)
         strange = 1.0 - self.trust(vectors) * (1.0 - self.unknown(vectors))[:, None]
         out: Floats = self.spread * np.sqrt(strange).astype(np.float32)
         return out
 
-    def panel(self, texts: Sequence[str]) -> NDArray[np.intp]:
+    def panel(self, vectors: Floats) -> NDArray[np.intp]:
         """The panel whose chance of at least one right answer is highest, N x K columns of models."""
-        vectors = self.embed(texts)
         average = self.center[: len(self.tasks)]
         trust = self.trust(vectors)
         likely = trust * self.tasks_of(vectors) + (1.0 - trust) * average
         chosen: NDArray[np.intp] = self.panels.astype(np.intp)[(likely @ self.panel_values).argmax(axis=1)]
         return chosen
 
-    def costs(self, texts: Sequence[str]) -> Floats:
+    def costs(self, vectors: Floats) -> Floats:
         """Expected dollars of a call, N x M; NaN where the records knew none."""
-        out: Floats = self.tasks_of(self.embed(texts)) @ self.task_costs
+        out: Floats = self.tasks_of(vectors) @ self.task_costs
         return out
 
 

@@ -39,10 +39,10 @@ def _explain(predictor: Predictor, folder: str, query: str) -> None:
     strange = float(predictor.unknown(vector)[0])
     note = " (unlike the training questions: drawn towards the means)" if strange > predictor.familiar else ""
     click.echo(f"unknown: {strange:.2f}; {predictor.familiar:.2f} covers 95 % of the training questions{note}")
-    scores, doubt = predictor.predict([query])[0], predictor.uncertainty([query])[0]
+    scores, doubt = predictor.scores(vector)[0], predictor.uncertainty(vector)[0]
     for i in np.argsort(-scores):
         click.echo(f"  {scores[i]:.3f} ± {doubt[i]:.3f}  (mean {predictor.means[i]:.3f})  {predictor.models[i]}")
-    panel = ", ".join(predictor.models[i] for i in predictor.panel([query])[0])
+    panel = ", ".join(predictor.models[i] for i in predictor.panel(vector)[0])
     click.echo(f"best panel, any of them right: {panel}")
     click.echo("nearest training questions:")
     seen = questions(folder)

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any
 
 import click
+import numpy as np
 
 from routemoa.cli.figures import print_figures, read_table, summary
 from routemoa.cli.session import check_writable
@@ -82,7 +83,7 @@ def _fast(data: Table, records: tuple[str, ...], out: str, facts: dict[str, Any]
         found = Encoder.load(folder) if folder else None
         fitted = fit(data, seed, _say, found)
         chosen = known(data) | {"rates": fitted.choices.pop("rates")}
-        said = Said(fitted.crossed, fitted.panels, fitted.predictor.costs(data.texts))
+        said = Said(fitted.crossed, fitted.panels, fitted.costs)
         facts |= {
             "choices": fitted.choices,
             "chosen": chosen,
@@ -109,8 +110,8 @@ def _published(data: Table, records: tuple[str, ...], out: str, facts: dict[str,
         "cross_validated": validation,
         "features": f"{options['encoder']}, fine-tuned",
     }
-    surprise = (data.scores - predictor.predict(data.texts)).mean(axis=1)
-    save(Path(out), predictor, facts, records, seen(data, predictor, surprise), found.folder)
+    unsurprising = np.zeros(len(data.texts), np.float32)  # only joining asks for it, and that is for the other recipe
+    save(Path(out), predictor, facts, records, seen(data, predictor, unsurprising), found.folder)
 
 
 @contextmanager

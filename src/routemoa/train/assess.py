@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.predictor import Floats, Predictor
-from routemoa.train.table import Table
+from routemoa.train.table import Table, means
 from routemoa.train.tradeoff import RATES, choice, even
 
 __all__ = ["Known", "Said", "assess", "calibration", "known"]
@@ -32,19 +32,20 @@ class Said:
     @classmethod
     def by(cls, predictor: Predictor, texts: Sequence[str]) -> Said:
         """What `predictor` says of texts."""
-        return cls(predictor.predict(texts), predictor.panel(texts), predictor.costs(texts))
+        vectors = predictor.embed(texts)
+        return cls(predictor.scores(vectors), predictor.panel(vectors), predictor.costs(vectors))
 
 
 def known(data: Table) -> dict[str, Any]:
     """What a router without a scorer would have chosen on the training records."""
-    means = _mean(data.scores)
-    top = list(np.argsort(-means)[:12])
+    average = means(data.scores)
+    top = list(np.argsort(-average)[:12])
     values = {trio: _any(data.scores, trio) for trio in combinations(sorted(top), min(3, len(top)))}
     best = max(values, key=lambda trio: values[trio])
     tasks = np.array(data.tasks)
-    by_task = {t: data.models[int(_mean(data.scores[tasks == t]).argmax())] for t in dict.fromkeys(data.tasks)}
+    by_task = {t: data.models[int(means(data.scores[tasks == t]).argmax())] for t in dict.fromkeys(data.tasks)}
     return {
-        "best_single": data.models[int(means.argmax())],
+        "best_single": data.models[int(average.argmax())],
         "best_three": [data.models[i] for i in best],
         "by_task": by_task,
     }
@@ -175,12 +176,6 @@ def _auc(predicted: Floats, positive: NDArray[np.bool_]) -> float | None:
     counts = np.bincount(place, minlength=len(values))
     ranks = np.cumsum(counts) - (counts - 1) / 2
     return float((ranks[place][positive].sum() - yes * (yes + 1) / 2) / (yes * no))
-
-
-def _mean(scores: Floats) -> Floats:
-    seen = ~np.isnan(scores)
-    means: Floats = np.where(seen, scores, 0.0).sum(0) / np.maximum(1, seen.sum(0))
-    return means
 
 
 def _any(scores: Floats, members: Sequence[int]) -> float:

@@ -14,7 +14,7 @@ from routemoa.predictor import Floats, Predictor
 from routemoa.train.linear import span
 from routemoa.train.panels import panels
 from routemoa.train.published import Published
-from routemoa.train.table import Table
+from routemoa.train.table import Table, means
 
 __all__ = ["predictor_of"]
 
@@ -26,9 +26,8 @@ def predictor_of(published: Published, data: Table) -> Predictor:
     encoder = Encoder.load(published.folder)
     x = encoder.encode(data.texts)
     count, width = len(data.models), x.shape[1]
-    directions, strengths = span(x, PENALTY)
-    unknown = 1.0 - np.square(x @ directions) @ strengths
-    found = panels(data.scores, np.ones((len(x), 1), np.float32), np.nan_to_num(np.nanmean(data.scores, 0))[None, :])
+    spanned = span(x, PENALTY)
+    found = panels(data.scores, np.ones((len(x), 1), np.float32), means(data.scores)[None, :])
     return Predictor(
         models=data.models,
         tasks=("all",),
@@ -40,9 +39,9 @@ def predictor_of(published: Published, data: Table) -> Predictor:
         common=np.zeros(width, np.float32),
         center=np.concatenate([np.ones(1, np.float32), x.mean(0)]),
         spread=_spread(data),
-        directions=directions,
-        strengths=strengths,
-        familiar=float(np.quantile(unknown, 0.95)),
+        directions=spanned.directions,
+        strengths=spanned.strengths,
+        familiar=spanned.familiar,
         slope=published.slope,
         shift=published.shift,
         panels=found.members.astype(np.float32),
@@ -56,7 +55,5 @@ def predictor_of(published: Published, data: Table) -> Predictor:
 def _spread(data: Table) -> Floats:
     """How far a model's means on the records' tasks lie apart, M."""
     tasks = np.array(data.tasks)
-    with np.errstate(invalid="ignore"):
-        means = [np.nan_to_num(np.nanmean(data.scores[tasks == t], axis=0)) for t in dict.fromkeys(data.tasks)]
-    spread: Floats = np.std(means, axis=0).astype(np.float32)
+    spread: Floats = np.std([means(data.scores[tasks == t]) for t in dict.fromkeys(data.tasks)], axis=0)
     return spread

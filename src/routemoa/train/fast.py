@@ -47,6 +47,7 @@ class Fitted:
     Attributes:
         crossed: N x M probabilities.
         panels: N x K, the set head's choice, columns of models.
+        costs: N x M, expected dollars of a call, NaN where the records knew none.
         surprise: N, how much better the models did than predicted, on average.
         choices: what was chosen in cross-validation, for the manifest.
     """
@@ -54,6 +55,7 @@ class Fitted:
     predictor: Predictor
     crossed: Floats
     panels: NDArray[np.intp]
+    costs: Floats
     surprise: Floats
     choices: dict[str, Any]
 
@@ -74,8 +76,7 @@ def fit(data: Table, seed: int = 0, say: Say = lambda line: None, encoder: Encod
     space, loadings = _low_rank(weights[0])
     means = whole.task_means
     center = np.concatenate([whole.likely(x).mean(0), (x @ space).mean(0)])
-    directions, strengths = span(x, COMMON[common])
-    unknown = 1.0 - np.square(x @ directions) @ strengths
+    spanned = span(x, COMMON[common])
     predictor = Predictor(
         models=data.models,
         tasks=names,
@@ -87,9 +88,9 @@ def fit(data: Table, seed: int = 0, say: Say = lambda line: None, encoder: Encod
         common=share[0][:, 0],
         center=center.astype(np.float32),
         spread=_spread(means, whole.means, whole.shares),
-        directions=directions,
-        strengths=strengths,
-        familiar=float(np.quantile(unknown, 0.95)),
+        directions=spanned.directions,
+        strengths=spanned.strengths,
+        familiar=spanned.familiar,
         slope=calibration.slope,
         shift=calibration.shift,
         panels=whole.panels.members.astype(np.float32),
@@ -100,7 +101,7 @@ def fit(data: Table, seed: int = 0, say: Say = lambda line: None, encoder: Encod
     rates = trade_offs(probabilities, crossed.costs, data, whole.means)
     choices = {"shrink_common": COMMON[common], "shrink_own": str(OWN[own]), "rates": rates}
     surprise = _mean(data.scores - raw)
-    return Fitted(predictor, probabilities, crossed.panels, surprise, choices)
+    return Fitted(predictor, probabilities, crossed.panels, crossed.costs, surprise, choices)
 
 
 @dataclass(frozen=True)

@@ -24,15 +24,8 @@ from routemoa.trained import FORMAT, Seen
 
 __all__ = ["save", "seen"]
 
-HALVES = {
-    "idf",
-    "task_weights",
-    "space",
-    "common",
-    "directions",
-}  # kept with 16 bits: enough for them
-
-
+# Kept with 16 bits: enough for them.
+HALVES = frozenset({"idf", "task_weights", "space", "common", "directions"})
 ENCODER = ("encoder.onnx", "tokenizer.json", "encoder.json")
 FIRST = 512  # questions that are ordered by how much they tell of a new model
 LONGEST = 2000  # characters of a question that are kept
@@ -66,8 +59,9 @@ def save(  # noqa: PLR0917
         np.savez_compressed(new / "arrays.npz", allow_pickle=False, **arrays)
         with (new / "questions.jsonl.gz").open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as file:
             file.writelines(msgspec.json.encode(question) + b"\n" for question in seen)
-        for name in ENCODER if encoder else ():
-            shutil.copyfile(Path(str(encoder)) / name, new / name)
+        if encoder:
+            for name in ENCODER:
+                shutil.copyfile(encoder / name, new / name)
         about = {
             "format": FORMAT,
             "created": datetime.now(UTC).date().isoformat(),

@@ -4,7 +4,7 @@
     y - x . common - surprise = phi . k + noise                         what it did on the probes
 
 `surprise` is how much better than predicted the known models did on a probe: what is left of its luck in being easy.
-Nothing else of the scorer changes. Bayesian linear regression: Bishop, Pattern Recognition, section 3.3.
+Nothing else of the scorer changes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.errors import ConfigError
+from routemoa.learning import NOISE, regress
 from routemoa.predictor import Floats, Predictor
 from routemoa.train.table import Table
 
 __all__ = ["FEWEST", "join", "telling"]
 
 FEWEST = 10  # answers of a new model
-NOISE = 0.2  # variance of a right-or-wrong answer around its probability
 OWN_TASK = 0.05  # standard deviation of a new model's mean on one task that no known model suggests
 
 
@@ -53,9 +53,7 @@ def join(predictor: Predictor, data: Table, surprise: Mapping[tuple[str, str], f
         seen = ~np.isnan(y)
         if seen.sum() < FEWEST:
             raise ConfigError(f"{model}: {int(seen.sum())} graded answers; at least {FEWEST}, better 48, are needed")
-        gain = covariance @ phi[seen].T
-        inner = phi[seen] @ gain + NOISE * np.eye(int(seen.sum()))
-        found.append(mean + gain @ np.linalg.solve(inner, (y - known)[seen] - phi[seen] @ mean))
+        found.append(mean + regress(phi[seen], (y - known)[seen] - phi[seen] @ mean, covariance))
     added = np.stack(found, axis=1).astype(np.float32)
     return _with(predictor, new, added, data)
 

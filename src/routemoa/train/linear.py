@@ -9,7 +9,7 @@ import numpy as np
 
 from routemoa.predictor import Floats, to_logit
 
-__all__ = ["Calibration", "Ridge", "calibrate", "calibrate_cosines", "span"]
+__all__ = ["Calibration", "Ridge", "Span", "calibrate", "calibrate_cosines", "span"]
 
 DIRECTIONS = 128
 
@@ -47,14 +47,28 @@ class Ridge:
         return out
 
 
-def span(x: Floats, penalty: float) -> tuple[Floats, Floats]:
-    """The directions that the questions span most, and how much a ridge of `penalty` knows of each, in [0, 1]."""
+@dataclass(frozen=True)
+class Span:
+    """What questions span: `directions` D x S, `strengths` S, how much is known of each, in [0, 1].
+
+    `familiar` is what is unknown of a question at most, for 95 % of them.
+    """
+
+    directions: Floats
+    strengths: Floats
+    familiar: float
+
+
+def span(x: Floats, penalty: float) -> Span:
+    """The directions that the questions (N x D) span most, and how much a ridge of `penalty` knows of each."""
     wide = len(x) > x.shape[1]
     values, vectors = np.linalg.eigh(x.T @ x if wide else x @ x.T)
     values, vectors = np.clip(values[-DIRECTIONS:], 1e-9, None), vectors[:, -DIRECTIONS:]
     if not wide:
         vectors = x.T @ vectors / np.sqrt(values)
-    return vectors.astype(np.float32), (values / (values + penalty)).astype(np.float32)
+    directions, strengths = vectors.astype(np.float32), (values / (values + penalty)).astype(np.float32)
+    unknown = 1.0 - np.square(x @ directions) @ strengths
+    return Span(directions, strengths, float(np.quantile(unknown, 0.95)))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,8 @@ from routemoa.train.checkpoint import interruptible, read_checkpoint, write_chec
 from routemoa.train.export import Pretrained, export, need, pretrained
 from routemoa.train.groups import groups
 from routemoa.train.linear import calibrate_cosines
-from routemoa.train.validation import first, means, split, unit
-
-if TYPE_CHECKING:
-    from routemoa.train.table import Table
+from routemoa.train.table import Table, means
+from routemoa.train.validation import first, split, unit
 
 __all__ = ["Published", "train_published"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from routemoa.predictor import Floats
 from routemoa.records import Record
 
-__all__ = ["Table", "table"]
+__all__ = ["Table", "means", "table"]
 
 T = TypeVar("T")
 
@@ -76,3 +76,10 @@ def table(records: Sequence[Record]) -> Table:
         tuple(r.prompt for r in records),
         tuple(r.reference for r in records),
     )
+
+
+def means(scores: Floats) -> Floats:
+    """Each model's mean over what was measured, M; 0 where nothing was."""
+    seen = ~np.isnan(scores)
+    found: Floats = (np.where(seen, scores, 0.0).sum(0) / np.maximum(1, seen.sum(0))).astype(np.float32)
+    return found

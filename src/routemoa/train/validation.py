@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from routemoa.predictor import Floats
 
-__all__ = ["first", "means", "split", "unit"]
+__all__ = ["first", "split", "unit"]
 
 Ints = NDArray[np.intp]
 
@@ -19,13 +19,6 @@ def first(said: Floats, scores: Floats) -> float:
     some = ~np.isnan(scores).all(axis=1)
     chosen = np.where(np.isnan(scores), -np.inf, said)[some].argmax(axis=1)
     return float(scores[some][np.arange(len(chosen)), chosen].mean()) if len(chosen) else 0.0
-
-
-def means(scores: Floats) -> Floats:
-    """Each model's mean over what was measured, M."""
-    seen = ~np.isnan(scores)
-    found: Floats = (np.where(seen, scores, 0.0).sum(0) / np.maximum(1, seen.sum(0))).astype(np.float32)
-    return found
 
 
 def split(tasks: Sequence[str], share: float, rng: np.random.Generator) -> tuple[Ints, Ints]:
