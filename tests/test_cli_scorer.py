@@ -97,7 +97,9 @@ def test_a_model_joins_from_its_probes(folder: Path, tmp_path: Path) -> None:
     scores = p.predict(texts)
     assert np.abs(scores[:, 3] - scores[:, 0]).mean() < 0.12
     np.testing.assert_allclose(scores[:, :3], load(folder).predictor.predict(texts), atol=2e-3)
-    assert "late" in (out / "card.md").read_text()
+    card = (out / "card.md").read_text()
+    assert "late.jsonl (joined: late)" in card
+    assert "r.jsonl\n" in card, "what it was first trained on"
     again = routemoa("scorer", "join", out, tmp_path / "late.jsonl", "--out", out)
     assert "nothing to join" in str(again.exception)
     few = keep(tmp_path / "few.jsonl", [msgspec.structs.replace(r, scores={"few": 1.0}) for r in answers[:3]])

@@ -95,6 +95,8 @@ def test_from_the_command_line(tiny: str, tmp_path: Path) -> None:
     assert scorer.predictor.predict(["How much is 2 plus 3?", ""]).shape == (2, 3)
     shown = CliRunner().invoke(cli, ["scorer", "show", str(out), "How much is 2 plus 3?"])
     assert "nearest training questions" in shown.output
+    refused = CliRunner().invoke(cli, ["scorer", "learn", str(out), str(records)])
+    assert "cannot learn" in str(refused.exception)
     measured = CliRunner().invoke(cli, ["scorer", "evaluate", str(out), str(records)])
     assert measured.exit_code == 0, measured.output
 

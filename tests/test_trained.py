@@ -256,3 +256,23 @@ def test_uncertainty_grows_away_from_the_training_questions(fitted: Fitted) -> N
     doubt = p.uncertainty(p.embed(["How much is 12 plus 30, please add the numbers?", "Ὀξυρρύγχου πάπυρος ξφψ"]))
     assert (doubt[1] > doubt[0]).all()
     assert (doubt >= 0).all()
+
+
+async def test_a_batch_that_fails_does_not_keep_the_others_waiting(fitted: Fitted) -> None:
+    calls = 0
+
+    class Failing:
+        def predict(self, texts: list[str]) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise MemoryError("injected")
+            return fitted.predictor.predict(texts)
+
+    scorer = TrainedScorer(fitted.predictor)
+    scorer.predictor = Failing()  # type: ignore[assignment]
+    pool = [ModelSpec("adder", "local", "x")]
+    waiting = [scorer.score(Query.of(f"question {i}"), pool) for i in range(100)]  # more than a batch
+    found = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    assert 0 < sum(isinstance(f, MemoryError) for f in found) < 100
+    assert sum(isinstance(f, dict) for f in found) > 0

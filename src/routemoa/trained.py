@@ -108,15 +108,21 @@ class TrainedScorer:
         while self._waiting:
             batch = list(self._waiting)[:BATCH]
             futures = [self._waiting.pop(text) for text in batch]
+            predictor = self.predictor
             try:
-                rows = await asyncio.to_thread(self.predictor.predict, batch)
-            except BaseException as e:
+                rows = await asyncio.to_thread(predictor.predict, batch)
+            except Exception as e:  # it goes to those who asked; the others still wait
                 for future in futures:
                     if not future.done():
-                        future.set_exception(e) if isinstance(e, Exception) else future.cancel()
+                        future.set_exception(e)
+                continue
+            except BaseException:
+                for future in futures:
+                    future.cancel()
                 raise
             for text, future, row in zip(batch, futures, rows, strict=True):
-                self._cache[text] = row
+                if predictor is self.predictor:  # it may have learned meanwhile
+                    self._cache[text] = row
                 if not future.done():
                     future.set_result(row)
             while len(self._cache) > CACHED:

@@ -47,10 +47,10 @@ def join_records(folder: str | Path, records: Sequence[Record], out: str, source
     for key in ("files", "format", "created", "routemoa", "models", "tasks"):
         about.pop(key, None)
     about["joined"] = [*about.get("joined", []), *new]
-    about["sources"] = [*about.get("sources", []), *(f"{s} (joined: {', '.join(new)})" for s in sources)]
+    before_and_now = [*about.get("sources", []), *(f"{s} (joined: {', '.join(new)})" for s in sources)]
     kept = (Path(folder) / OUTCOMES).read_bytes() if (Path(folder) / OUTCOMES).is_file() else None
     try:
-        save(Path(out), after, about, about["sources"], seen, Path(folder) if after.encoder else None)
+        save(Path(out), after, about, before_and_now, seen, Path(folder) if after.encoder else None)
         if kept:
             write_whole(str(Path(out) / OUTCOMES), kept)
     except OSError as e:
@@ -103,6 +103,10 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
     success leaves the predicted band is named.
     """
     trained = load(folder).trained
+    if trained.logits:
+        raise ConfigError(
+            f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"
+        )
     new = [Outcome(r.query, r.scores) for r in read(records)]
     if not any(m in trained.models for o in new for m in o.scores):
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(trained.models)}")

@@ -69,6 +69,7 @@ def save(  # noqa: PLR0917
             "models": list(predictor.models),
             "tasks": list(predictor.tasks),
             **facts,
+            "sources": list(sources),
         }
         (new / "card.md").write_text(card(about, sources), "utf-8")
         about["files"] = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(new.iterdir())}
