@@ -23,7 +23,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from routemoa.config import build, method_names
+from routemoa.config import build
 from routemoa.connect import connect
 from routemoa.errors import NoModelLeft
 from routemoa.judges import final_answer
@@ -32,6 +32,10 @@ from routemoa.types import Query, to_plain
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "tasks" / "gsm8k_test.jsonl.gz"
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+def methods(pool: Pool) -> tuple[str, ...]:
+    return ("routemoa", *(f"single:{m.name}" for m in pool))
 
 
 def number(text: str) -> float | None:
@@ -55,7 +59,7 @@ async def ask_all(
     have = {(r["method"], r["id"]) for r in rows}
     client = connect(pool)
     try:
-        for name in method_names(pool):
+        for name in methods(pool):
             method = build(pool, name, client)
             if any((name, i) not in have for i in range(len(questions))):
                 try:  # load the models outside the clock
@@ -127,7 +131,7 @@ def main() -> None:
     kept = args.out / "local_gsm8k.jsonl"
     before = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     rows = asyncio.run(ask_all(pool, questions, before, kept))
-    text = table(rows, method_names(pool))
+    text = table(rows, methods(pool))
     dense = len(pool) * pool.mixture.layers + 1
     mine = [r for r in rows if r["method"] == "routemoa"]
     reasons = {

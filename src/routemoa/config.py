@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
-from routemoa.baselines import Single
+from routemoa.baselines import Cascade, Drawn, MoA, SelfMoA, Single, SMoA, best_single
 from routemoa.engine import RouteMoA
 from routemoa.errors import ConfigError
 from routemoa.pool import Pool
 from routemoa.protocols import Client, Method
 
-__all__ = ["build", "method_names"]
+__all__ = ["METHODS", "build", "method_names"]
+
+_BUILD: Mapping[str, Callable[[Pool, Client], Method]] = {
+    "routemoa": RouteMoA,
+    "moa": MoA,
+    "smoa": SMoA,
+    "self-moa": SelfMoA,
+    "best-single": best_single,
+    "random": Drawn,
+    "cascade": Cascade,
+}
+METHODS = tuple(_BUILD)
+"""What a whole pool answers as; pool.METHODS, which sees to it that no member is called so, names the same."""
 
 
 def method_names(pool: Pool) -> tuple[str, ...]:
     """What `build` accepts for this pool."""
-    return ("routemoa", *(f"single:{m.name}" for m in pool))
+    return (*METHODS, *(f"single:{m.name}" for m in pool))
 
 
 def build(pool: Pool, method: str, client: Client) -> Method:
     """The method called `method`.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or the pool's scorer cannot be read.
     """
-    if method == "routemoa":
-        return RouteMoA(pool, client)
+    if method in METHODS:
+        return _BUILD[method](pool, client)
     if method.startswith("single:") and method[7:] in pool:
         return Single(pool[method[7:]], client)
     names = method_names(pool)

@@ -13,6 +13,8 @@ __all__ = [
     "AggregatorStarted",
     "AnswerDelta",
     "AnyEvent",
+    "CallFinished",
+    "CallStarted",
     "Done",
     "Event",
     "Judged",
@@ -107,6 +109,21 @@ class Stopped(Event, frozen=True):
     reason: str
 
 
+class CallStarted(Event, frozen=True):
+    """A model is asked for something else than an answer, such as to moderate: a call all the same."""
+
+    purpose: str
+    model: str
+
+
+class CallFinished(Event, frozen=True):
+    """What came of such a call: a reply, whose text is no candidate answer, or a failure."""
+
+    purpose: str
+    reply: Proposal | None = None
+    failure: Failure | None = None
+
+
 class AggregatorStarted(Event, frozen=True):
     """A model begins to write the final answer."""
 
@@ -145,6 +162,8 @@ AnyEvent = (
     | Judged
     | Reranked
     | Stopped
+    | CallStarted
+    | CallFinished
     | AggregatorStarted
     | AggregatorFailed
     | AnswerDelta

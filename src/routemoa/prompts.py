@@ -128,3 +128,49 @@ def _append(conversation: Sequence[Message], tail: str) -> tuple[Message, ...]:
     if last.role == "user":
         return (*head, Message("user", last.content + "\n" + tail))
     return (*conversation, Message("user", tail.lstrip()))
+
+
+# --- what Sparse Mixture-of-Agents asks for besides answers (arXiv 2411.03284): roles, and a moderator's verdict
+
+ROLES = (
+    "A patient teacher who explains each step, calm and encouraging, in favour of knowledge that is open to all",
+    "An engineer who checks every figure, dry and exact, in favour of what has been shown to work",
+    "An investigative reporter who asks what is missing, curious and doubtful, in favour of hearing every side",
+    "A physician who weighs risks first, careful and kind, in favour of protecting those who can be harmed",
+    "A philosopher who takes a question apart, slow and precise, in favour of arguing without taking sides",
+    "A shop owner who wants what is of use, brisk and plain, in favour of common sense and of customs that hold",
+)
+"""Who answers when no model has written better roles: occupation, personality, social stance."""
+
+ROLE = """\
+Answer in this role. It shapes what you look at and how you reason; it never outweighs being right, and you do not \
+mention it.
+Role: {role}"""
+
+WRITE_ROLES = """\
+A panel of {count} people is going to answer questions of every kind, and the more their views differ, the better. \
+Invent them: for each an occupation, a personality and a social stance, in a few words.
+Reply with one JSON array of {count} objects of this form and nothing else: \
+[{{"occupation": "...", "personality": "...", "stance": "..."}}]"""
+
+MODERATE = """\
+Do not answer the message yourself. You moderate a debate about it: choose the best of the quoted answers, {count} at \
+most, and say whether the debate may end, which it may when the chosen answers are right and another round would bring \
+nothing new.
+Reply with one JSON object of this form and nothing else: {{"best": [labels of the chosen answers, the best first], \
+"done": true or false}}"""
+
+
+def role(description: str) -> str:
+    """The system text that gives a model its role."""
+    return ROLE.format(role=description)
+
+
+def role_writing(count: int) -> tuple[Message, ...]:
+    """The messages that ask for `count` roles."""
+    return (Message("user", WRITE_ROLES.format(count=count)),)
+
+
+def moderation(conversation: Sequence[Message], candidates: Sequence[str], count: int) -> tuple[Message, ...]:
+    """The messages that ask which `count` of `candidates` go on, and whether the debate may end."""
+    return _append(conversation, CANDIDATES.format(answers=quoted(candidates)) + MODERATE.format(count=count))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
 from routemoa.prompts import ASSESSMENT, SCALE, Asked
 
-__all__ = ["AnswerStream", "Reply", "read"]
+__all__ = ["AnswerStream", "Reply", "Verdict", "read", "roles", "verdict"]
 
 _TAG = re.compile(rf"<\s*{ASSESSMENT}\s*>", re.IGNORECASE)
 _END = re.compile(rf"<\s*/\s*{ASSESSMENT}\s*>", re.IGNORECASE)
@@ -139,3 +140,49 @@ class AnswerStream:
         fence = self._text.rfind("```", max(0, len(self._text) - 24))
         held = [i for i in (tail, fence) if i >= 0]
         return min(held, default=len(self._text)) if held else len(self._text.rstrip("`"))
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a moderator says: labels of the answers to keep, best first (none: unreadable), and whether to end."""
+
+    best: tuple[str, ...] = ()
+    done: bool = False
+
+
+def verdict(text: str, labels: Collection[str]) -> Verdict:
+    """A moderator's reply, each part by itself; labels that nobody has are left out."""
+    found = _inside(text, "{", "}")
+    if not isinstance(found, dict):
+        return Verdict()
+    best = found.get("best")
+    if isinstance(best, str):
+        best = re.split(r"[\s,;]+", best)
+    given = [str(b).upper().removeprefix("ANSWER").strip() for b in best] if isinstance(best, list) else []
+    done = found.get("done")
+    return Verdict(
+        tuple(dict.fromkeys(b for b in given if b in labels)),
+        done is True or (isinstance(done, str) and done.strip().casefold() in {"true", "yes"}),
+    )
+
+
+ROLE_LENGTH = 300  # characters: a role goes into every prompt
+
+
+def roles(text: str) -> tuple[str, ...]:
+    """Role descriptions out of a model's reply, a line each; none where it is no JSON array of them."""
+    found = _inside(text, "[", "]")
+    out: list[str] = []
+    for item in found if isinstance(found, list) else []:
+        parts = list(item.values()) if isinstance(item, dict) else [item]
+        said = [" ".join(p.split()) for p in parts if isinstance(p, str) and p.strip(" .")]
+        out.append("; ".join(said)[:ROLE_LENGTH])
+    return tuple(dict.fromkeys(r for r in out if r))
+
+
+def _inside(text: str, first: str, last: str) -> Any:
+    """The JSON from the first to the last bracket, after whatever the model thought aloud."""
+    text = text.rpartition("</think>")[2]
+    start, end = text.find(first), text.rfind(last)
+    if start < 0:
+        return None
+    return _repair(text[start : end + 1] if end > start else text[start:])  # a reply may be cut short

@@ -41,7 +41,7 @@ class Fold:
             case t.Selected():
                 self._layers.append(Layer(selected=event.models))
                 self._set(layers=tuple(self._layers))
-            case t.ProposalStarted() | t.AggregatorStarted():
+            case t.ProposalStarted() | t.AggregatorStarted() | t.CallStarted():
                 self._set(calls=self.trace.calls + 1)
                 if isinstance(event, t.AggregatorStarted):
                     self._set(aggregator=event.model)
@@ -60,10 +60,8 @@ class Fold:
                 self._layer(event.layer, scores=event.scores, ranking=event.ranking)
             case t.Stopped():
                 self._set(stop_reason=event.reason)
-            case t.AggregatorFailed():
-                self._pieces.clear()
-                self._set(aggregator=None, failures=(*self.trace.failures, event.failure))
-                self._spend(event.failure)
+            case t.CallFinished() | t.AggregatorFailed():
+                self._beside(event)
             case t.AnswerDelta():
                 self._pieces.append(event.text)
             case t.Done():
@@ -79,6 +77,17 @@ class Fold:
     def _layer(self, number: int, **changes: object) -> None:
         self._layers[number - 1] = replace(self._layers[number - 1], **changes)
         self._set(layers=tuple(self._layers))
+
+    def _beside(self, event: t.CallFinished | t.AggregatorFailed) -> None:
+        """The end of a call that belongs to no layer."""
+        if isinstance(event, t.AggregatorFailed):
+            self._pieces.clear()
+            self._set(aggregator=None)
+        elif event.reply:
+            self._spend(event.reply)
+        if event.failure:
+            self._set(failures=(*self.trace.failures, event.failure))
+            self._spend(event.failure)
 
     def _spend(self, call: Proposal | Failure) -> None:
         self._set(usage=self.trace.usage + call.usage, cost=plus(self.trace.cost, call.cost))

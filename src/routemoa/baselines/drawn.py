@@ -1,0 +1,56 @@
+"""A panel drawn at random, with RouteMoA's aggregator rule: what routing is worth is what it gains over this."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from routemoa import aggregator, layer
+from routemoa.baselines.best import best, writers
+from routemoa.baselines.method import Baseline
+from routemoa.baselines.parts import answers, failed, nobody, propose, top_k
+from routemoa.events import Event, Stopped
+from routemoa.pool import Pool
+from routemoa.protocols import Client
+from routemoa.trace import Fold
+from routemoa.types import ModelSpec, Query
+
+__all__ = ["Drawn"]
+
+
+class Drawn(Baseline):
+    """One layer of `top_k` models drawn at random; the next one drawn takes the place of one that fails."""
+
+    def __init__(self, pool: Pool, client: Client) -> None:
+        super().__init__("random", client)
+        self.pool = pool
+        self.best = best(pool).spec
+
+    async def walk(self, query: Query, so_far: Fold, started: float) -> AsyncGenerator[Event, None]:
+        """One layer, then RouteMoA's aggregator: none where one answer is left or all agree."""
+        order, seed = self._draw(query)
+        size = top_k(self.pool)
+        panel, reserve = order[:size], order[size:]
+        async with aclosing(propose(layer.Plan(1, query), panel, self.client, reserve)) as events:
+            async for event in events:
+                yield event
+        given = answers(so_far.trace, order)
+        if not given:
+            raise nobody(so_far.trace)
+        yield Stopped(f"one layer: {len(panel)} of {len(order)} models drawn by {seed}")
+
+        able = writers(self.pool, self.best, failed(so_far.trace))
+        async with aclosing(aggregator.write(query, given, able, self.client, started)) as events:
+            async for event in events:
+                yield event
+
+    def _draw(self, query: Query) -> tuple[list[ModelSpec], str]:
+        """The pool in random order, and by what: the same again for the same query and seed.
+
+        The text counts also where the caller sets a seed: one seed for a whole evaluation would else draw one panel.
+        """
+        seed = query.parameters.get("seed")
+        source = random.Random(f"{seed}\n{query.text}")  # noqa: S311  (no secret)
+        by = "the query's text" if seed is None else f"the query's text and seed {seed}"
+        return source.sample(self.pool.models, len(self.pool)), by

@@ -1,0 +1,136 @@
+"""What several rivals are made of: a layer, a call beside the layers, the final answer; and what a trace tells.
+
+One rule on failures for all of them, which is RouteMoA's: a model that failed is not asked again in this query, the
+next step goes on with those that answered, and only when nobody has is there no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from time import perf_counter
+
+from routemoa import layer, prompts
+from routemoa.errors import Garbled, ModelError, NoModelLeft
+from routemoa.events import (
+    AggregatorFailed,
+    AggregatorStarted,
+    AnswerDelta,
+    CallFinished,
+    CallStarted,
+    Done,
+    Event,
+    Selected,
+)
+from routemoa.pool import Pool
+from routemoa.protocols import Client
+from routemoa.types import Completion, Message, ModelSpec, Proposal, Query, Request, Trace
+
+__all__ = ["answers", "call", "failed", "layers", "nobody", "propose", "standing", "top_k", "write"]
+
+LAYERS = 3  # as MoA's authors ran it (arXiv 2406.04692, section 3)
+TOP_K = 3  # as RouteMoA's authors ran it (arXiv 2601.18130)
+
+
+def layers(pool: Pool) -> int:
+    """How many layers of proposers a dense mixture runs, also where the pool file leaves it open."""
+    return pool.mixture.layers or LAYERS
+
+
+def top_k(pool: Pool) -> int:
+    """How many models make a panel, answers are kept or samples are drawn, also where the pool file leaves it open."""
+    return pool.mixture.top_k or TOP_K
+
+
+def failed(trace: Trace) -> set[str]:
+    """Models that failed in this query, in whichever part: none of them is asked to write or to moderate."""
+    return {f.model for done in trace.layers for f in done.failures} | {f.model for f in trace.failures}
+
+
+def standing(models: Sequence[ModelSpec], trace: Trace) -> list[ModelSpec]:
+    """Those of `models` that have not failed to answer in this query."""
+    out = {f.model for done in trace.layers for f in done.failures}
+    return [m for m in models if m.name not in out]
+
+
+def answers(trace: Trace, models: Sequence[ModelSpec]) -> tuple[Proposal, ...]:
+    """The answers of the last layer that gave any, or none.
+
+    In the order of `models`, and several of one model by their texts: not as they came in, so that the same answers
+    always make the same prompt.
+    """
+    place = {m.name: i for i, m in enumerate(models)}
+    given = next((done.proposals for done in reversed(trace.layers) if done.proposals), ())
+    return tuple(sorted(given, key=lambda p: (place[p.model], p.text)))
+
+
+def nobody(trace: Trace) -> NoModelLeft:
+    """The error that says why nobody answered."""
+    return NoModelLeft([f for done in trace.layers for f in done.failures])
+
+
+async def propose(
+    plan: layer.Plan, models: Sequence[ModelSpec], client: Client, reserve: Sequence[ModelSpec] = ()
+) -> AsyncGenerator[Event, None]:
+    """One layer: `models` answer at the same time; one of `reserve`, if any, takes the place of each that fails."""
+    yield Selected(plan.number, tuple(m.name for m in models))
+    async with aclosing(layer.run(plan, models, reserve, client)) as events:
+        async for event in events:
+            yield event
+
+
+async def call(
+    purpose: str, spec: ModelSpec, messages: tuple[Message, ...], client: Client
+) -> AsyncGenerator[Event, None]:
+    """Ask one model for something else than an answer; the last event, CallFinished, holds its reply or its failure.
+
+    The caller's sampling parameters are for answers (a `stop` or a cap would cut the reply): they do not go along.
+    """
+    yield CallStarted(purpose, spec.name)
+    begun = perf_counter()
+    try:
+        said = await _whole(spec, Request(messages), client)
+    except ModelError as e:
+        yield CallFinished(purpose, failure=layer.failure(spec, e, perf_counter() - begun))
+    else:
+        cost = spec.cost(said.usage)
+        yield CallFinished(purpose, Proposal(spec.name, said.text, said.usage, perf_counter() - begun, cost))
+
+
+async def write(
+    query: Query,
+    proposals: Sequence[Proposal],
+    writers: Sequence[ModelSpec],
+    client: Client,
+    started: float,
+) -> AsyncGenerator[Event, None]:
+    """Yield the final answer's events, up to Done.
+
+    As published for MoA, SMoA and Self-MoA an aggregator always writes, also when all agree or one answer is left;
+    RouteMoA's `aggregator.write` does not. When every writer fails, the first of `proposals` stands.
+    """
+    request = Request(prompts.aggregation(query.messages, [p.text for p in proposals]), query.parameters)
+    for spec in writers:
+        yield AggregatorStarted(spec.name)
+        begun = perf_counter()
+        try:
+            async with aclosing(client.stream(spec, request)) as pieces:
+                async for piece in pieces:
+                    if not isinstance(piece, Completion):
+                        yield AnswerDelta(piece)
+                    elif piece.text.strip():
+                        yield Done(perf_counter() - started, piece.usage, spec.cost(piece.usage), piece.finish_reason)
+                        return
+            raise Garbled(spec.name, "empty answer", produced=True)
+        except ModelError as e:
+            yield AggregatorFailed(layer.failure(spec, e, perf_counter() - begun))
+    yield AnswerDelta(proposals[0].text)
+    yield Done(perf_counter() - started, finish_reason="stop")
+
+
+async def _whole(spec: ModelSpec, request: Request, client: Client) -> Completion:
+    async with aclosing(client.stream(spec, request)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, Completion):
+                return piece
+    raise Garbled(spec.name, "the stream ended without a completion", produced=True)

@@ -1,0 +1,58 @@
+"""Self-MoA (arXiv 2502.00674, section 3): several samples of the one best model, aggregated by the same model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from msgspec.structs import replace
+
+from routemoa import layer
+from routemoa.baselines.best import best
+from routemoa.baselines.method import Baseline
+from routemoa.baselines.parts import answers, nobody, propose, top_k, write
+from routemoa.events import Event, Stopped
+from routemoa.pool import Pool
+from routemoa.protocols import Client
+from routemoa.trace import Fold
+from routemoa.types import ModelSpec, Query
+
+__all__ = ["SelfMoA"]
+
+TEMPERATURE = 0.7  # of the samples, as published
+SEEDS = 2**31  # every endpoint takes a non-negative seed of 31 bits
+
+
+class SelfMoA(Baseline):
+    """`top_k` samples (at least two) of the best model; the paper takes six.
+
+    Where the pool file fixes the model's temperature, that one stands: at 0 the samples may well be the same.
+    """
+
+    def __init__(self, pool: Pool, client: Client) -> None:
+        super().__init__("self-moa", client)
+        self.best = best(pool)
+        self.count = max(2, top_k(pool))
+
+    async def walk(self, query: Query, so_far: Fold, started: float) -> AsyncGenerator[Event, None]:
+        """One layer of samples, then the aggregator."""
+        spec = self.best.spec
+        samples = [self._sample(query, i) for i in range(self.count)]
+        async with aclosing(propose(layer.Plan(1, query), samples, self.client)) as events:
+            async for event in events:
+                yield event
+        given = answers(so_far.trace, [spec])
+        if not given:
+            raise nobody(so_far.trace)
+        yield Stopped(f"{len(given)} of {self.count} samples of {spec.name}: {self.best.why}")
+
+        async with aclosing(write(query, given, [spec], self.client, started)) as events:
+            async for event in events:
+                yield event
+
+    def _sample(self, query: Query, number: int) -> ModelSpec:
+        """The model with a seed of its own; a member's parameters go before the caller's."""
+        own = self.best.spec.parameters
+        first = own.get("seed", query.parameters.get("seed"))
+        seed = ((first if isinstance(first, int) else 0) + number) % SEEDS
+        return replace(self.best.spec, parameters={"temperature": TEMPERATURE, **own, "seed": seed})

@@ -1,0 +1,112 @@
+"""Sparse Mixture-of-Agents (arXiv 2411.03284): everybody answers in a role; a moderator passes on only the best."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from msgspec.structs import replace
+
+from routemoa import layer, prompts, replies
+from routemoa.baselines.best import best, writers
+from routemoa.baselines.method import Baseline
+from routemoa.baselines.parts import answers, call, failed, layers, nobody, propose, standing, top_k, write
+from routemoa.events import CallFinished, Event, Stopped
+from routemoa.pool import Pool
+from routemoa.protocols import Client
+from routemoa.trace import Fold
+from routemoa.types import ModelSpec, Proposal, Query
+
+__all__ = ["SMoA"]
+
+
+class SMoA(Baseline):
+    """Models x layers calls, one for the moderator after each layer, one for the aggregator, one for all roles ever.
+
+    Not as in the paper: its judge (who selects) and its moderator (who ends the debate) are one call here; its roles
+    are written for a task, here once for a pool.
+    """
+
+    def __init__(self, pool: Pool, client: Client) -> None:
+        super().__init__("smoa", client)
+        self.pool = pool
+        self.best = best(pool).spec
+        self._roles: tuple[str, ...] | None = None  # written with the first query
+        self._writing = asyncio.Lock()
+
+    async def walk(self, query: Query, so_far: Fold, started: float) -> AsyncGenerator[Event, None]:
+        """Roles (once), layers with a moderator after each, then the aggregator."""
+        async with aclosing(self._write_roles()) as events:
+            async for event in events:
+                yield event
+        cast, limit, keep = self._cast(), layers(self.pool), top_k(self.pool)
+        kept: tuple[Proposal, ...] = ()
+        reason = f"last layer: {limit} of {limit}"
+        for number in range(1, limit + 1):
+            models = standing(cast, so_far.trace)
+            if not models:
+                reason = "no model left to call"
+                break
+            async with aclosing(propose(layer.Plan(number, query, kept), models, self.client)) as events:
+                async for event in events:
+                    yield event
+            if not so_far.trace.layers[-1].proposals:
+                continue  # what was kept before stands
+            kept = answers(so_far.trace, cast)
+            able = writers(self.pool, self.best, failed(so_far.trace))
+            if not able or (number == limit and len(kept) <= keep):
+                continue  # there is nothing left to decide
+            ends = False
+            async with aclosing(self._moderate(query, kept, keep, able[0])) as events:
+                async for event in events:
+                    yield event
+                    if isinstance(event, CallFinished) and event.reply:
+                        kept, ends = self._verdict(kept, keep, event.reply.text)
+            if ends and number < limit:
+                reason = f"ended by the moderator, {able[0].name}, after layer {number} of {limit}"
+                break
+        if not kept:
+            raise nobody(so_far.trace)
+        yield Stopped(reason)
+
+        able = writers(self.pool, self.best, failed(so_far.trace))
+        async with aclosing(write(query, kept, able, self.client, started)) as events:
+            async for event in events:
+                yield event
+
+    def _moderate(
+        self, query: Query, given: Sequence[Proposal], keep: int, by: ModelSpec
+    ) -> AsyncGenerator[Event, None]:
+        """Response selection and early stopping, in one call."""
+        messages = prompts.moderation(query.messages, [p.text for p in given], min(keep, len(given)))
+        return call("moderator", by, messages, self.client)
+
+    def _verdict(self, given: tuple[Proposal, ...], keep: int, said: str) -> tuple[tuple[Proposal, ...], bool]:
+        """The answers to keep, best first, and whether the debate ends; all of them and no, where it is unreadable."""
+        labels = prompts.labels(len(given))
+        verdict = replies.verdict(said, labels)
+        by_label = dict(zip(labels, given, strict=True))
+        kept = tuple(by_label[label] for label in verdict.best[:keep])
+        return kept or given, verdict.done
+
+    async def _write_roles(self) -> AsyncGenerator[Event, None]:
+        """Role playing: one call by the best model, by the first query that comes; the others wait for it."""
+        async with self._writing:
+            if self._roles is None:
+                written: tuple[str, ...] = ()
+                messages = prompts.role_writing(len(self.pool))
+                async with aclosing(call("roles", self.best, messages, self.client)) as events:
+                    async for event in events:
+                        yield event
+                        if isinstance(event, CallFinished) and event.reply:
+                            written = replies.roles(event.reply.text)
+                self._roles = (*written, *prompts.ROLES)  # too few or none: the built-in ones fill up
+
+    def _cast(self) -> list[ModelSpec]:
+        """The pool's members, each with its role before its own system text."""
+        roles = self._roles or prompts.ROLES
+        return [
+            replace(m, system=prompts.role(roles[i % len(roles)]) + (f"\n\n{m.system}" if m.system else ""))
+            for i, m in enumerate(self.pool)
+        ]
