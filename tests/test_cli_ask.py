@@ -106,6 +106,34 @@ def test_one_model_alone(tmp_path: Path) -> None:
     assert whole["trace"]["method"] == "single:b"
 
 
+def test_the_dense_mixture_over_a_real_socket(tmp_path: Path) -> None:
+    def reply(body: dict[str, Any]) -> str:
+        turn = body["messages"][-1]["content"]
+        return "Four." if "one final answer" in turn else f"An answer after {turn.count('<answer id=')} others."
+
+    with endpoint(reply) as e:
+        done = run("ask", "2+2?", "--method", "moa", "--pool", pool(tmp_path, e.url), "--trace", str(tmp_path / "t"))
+        assert len(e.requests) == 2 * 3 + 1
+    assert done.stdout == "Four.\n", done.stderr
+    for words in ("layer 3: asks a, b (2 of 2 are called)", "stops: last layer: 3 of 3", "aggregator: a", "7 calls"):
+        assert words in done.stderr
+    trace = json.loads((tmp_path / "t").read_text())["trace"]
+    assert trace["method"] == "moa"
+    assert trace["calls"] == 7
+    assert trace["usage"]["completion_tokens"] > 0
+    assert [len(layer["proposals"]) for layer in trace["layers"]] == [2, 2, 2]
+
+
+def test_calls_beside_the_layers_and_several_samples_are_shown(tmp_path: Path) -> None:
+    with endpoint("The answer is [b]4[/].") as e:
+        smoa = run("ask", "2+2?", "--method", "smoa", "--pool", pool(tmp_path, e.url))
+        samples = run("ask", "2+2?", "--method", "self-moa", "--pool", pool(tmp_path, e.url))
+    for words in ("roles: asks a", "moderator: asks a", "The answer is [b]4[/]."):
+        assert words in smoa.stderr
+    assert "layer 1: asks a 3 times (1 of 2 are called)" in samples.stderr
+    assert samples.stdout == smoa.stdout == "The answer is [b]4[/].\n"
+
+
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [

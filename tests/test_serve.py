@@ -75,6 +75,20 @@ async def test_it_answers_quietly_stays_small_and_ends_cleanly(tmp_path: Path) -
         assert await s.end() == (0, "")
 
 
+async def test_it_offers_every_mixture_and_every_member(tmp_path: Path) -> None:
+    async with FakeEndpoint("four") as e, serve(write_pool(tmp_path, e.url)) as s:
+        listed = [m.id async for m in s.sdk.models.list()]
+        assert listed == ["routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade", "a", "b"]
+        for name in listed:
+            done = await s.sdk.chat.completions.create(model=name, messages=HI)
+            assert done.choices[0].message.content == "four"
+        sent = len(e.requests)
+        done = await s.sdk.chat.completions.create(model="moa", messages=HI)
+        assert done.model == "moa"
+        assert done.model_extra is not None
+        assert done.model_extra["routemoa"]["calls"] == len(e.requests) - sent == 7
+
+
 async def test_verbose_logs_requests_but_not_their_text(tmp_path: Path) -> None:
     async with FakeEndpoint("four") as e, serve(write_pool(tmp_path, e.url), "--verbose") as s:
         await s.sdk.chat.completions.create(model="routemoa", messages=[{"role": "user", "content": "secret"}])

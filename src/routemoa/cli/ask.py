@@ -10,7 +10,7 @@ from rich.console import Console
 
 from routemoa.cli.session import Writer, check_writable, converse
 from routemoa.cli.view import View, summary
-from routemoa.config import build
+from routemoa.config import METHODS, build
 from routemoa.connect import connect
 from routemoa.errors import NoModelLeft, QueryError
 from routemoa.pool import Pool
@@ -22,7 +22,9 @@ __all__ = ["ask"]
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("question", required=False)
 @click.option("--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool.")
-@click.option("--method", default="routemoa", show_default=True, metavar="NAME", help="routemoa, or single:MODEL.")
+@click.option(
+    "--method", default="routemoa", show_default=True, metavar="NAME", help=f"{', '.join(METHODS)}, or single:MODEL."
+)
 @click.option("--system", metavar="TEXT", help="System message that goes before the question.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: the text and its whole trace.")
 @click.option("--trace", "trace_file", metavar="FILE", help="Also write text and trace to FILE, as JSON.")

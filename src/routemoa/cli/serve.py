@@ -28,7 +28,8 @@ __all__ = ["serve"]
 )
 @click.option("--verbose", "-v", is_flag=True, help="Log a line for each request (never its text).")
 def serve(*, pool_file: str | None, host: str, port: int, verbose: bool) -> None:
-    """Serve the mixture, and each model of the pool by name, as an OpenAI-compatible API.
+    """Serve the mixture, its rivals (moa, smoa, self-moa, best-single, random, cascade) and each model of the pool, by
+    their names, as an OpenAI-compatible API.
 
     Ctrl-C or SIGTERM lets running answers end; a second Ctrl-C ends at once. There is no authentication yet:
     listen on other than this machine only behind something that has it.
@@ -54,15 +55,15 @@ def serve(*, pool_file: str | None, host: str, port: int, verbose: bool) -> None
 
 async def _run(pool: Pool, listening: socket.socket, host: str, verbose: bool) -> bool:
     """Serve until told to stop; whether that was at once."""
+    from routemoa.config import METHODS, build
     from routemoa.connect import connect
-    from routemoa.engine import RouteMoA
     from routemoa.gateway import create_app
     from routemoa.gateway.server import Server
 
     client = connect(pool)
-    mixture = RouteMoA(pool, client)
+    methods = {name: build(pool, name, client) for name in METHODS}
     url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
-    server = Server(create_app({mixture.name: mixture}, pool, client), lambda: _announce(url, pool), access_log=verbose)
+    server = Server(create_app(methods, pool, client), lambda: _announce(url, pool), access_log=verbose)
     try:
         await server.serve([listening])
     finally:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from routemoa import events as t
+from routemoa.baselines.parts import layers
 from routemoa.events import Event
 from routemoa.pool import Pool
 from routemoa.types import Failure, Proposal, Ranking, Scores, Trace
@@ -31,12 +32,15 @@ class View:
         self._hue = {m.name: _HUES[i % len(_HUES)] for i, m in enumerate(pool)}
         self._final = final
         self._arriving: dict[str, str] = {}
+        self._several: set[str] = set()  # models that are asked more than once at the same time
+        self._routed = False  # whether a ranking chooses whom to call
         self._live = Live(console=console, transient=True, refresh_per_second=8)
 
     def show(self, event: Event) -> None:
         """Print one event."""
         match event:
             case t.Scored():
+                self._routed = True
                 self._out.print(self._table("prior: who is likely to answer well", event.ranking, event.prior, "prior"))
             case t.Selected():
                 self._selected(event)
@@ -58,13 +62,13 @@ class View:
             case t.Stopped():
                 self._live.stop()
                 self._out.print(f"[bold]stops[/]: {escape(event.reason)}", highlight=False)
+            case t.CallStarted() | t.CallFinished() | t.AggregatorFailed():
+                self._live.stop()
+                self._beside(event)
             case t.AggregatorStarted():
                 self._out.print(f"[bold]aggregator[/]: {self._name(event.model)}", highlight=False)
                 if self._final:
                     self._start((event.model,))
-            case t.AggregatorFailed():
-                self._live.stop()
-                self._failed(event.failure)
             case t.AnswerDelta() if self._final and self._live.is_started:
                 self._arrive(next(iter(self._arriving)), event.text)
             case t.Done():
@@ -78,11 +82,14 @@ class View:
 
     def _start(self, models: tuple[str, ...]) -> None:
         self._arriving = dict.fromkeys(models, "")
+        self._several = {m for m in models if models.count(m) > 1}
         if self._out.is_terminal:
             self._live.start()
 
     def _arrive(self, model: str, text: str) -> None:
         """Show the end of what a model has written so far."""
+        if model in self._several:  # pieces of several answers, which no reader could tell apart
+            text = ""
         room = max(20, self._out.width - len(model) - 6)
         self._arriving[model] = (self._arriving.get(model, "") + text)[-room:]
         if self._live.is_started:
@@ -91,6 +98,15 @@ class View:
             ]
             self._live.update(Group(*lines))
 
+    def _beside(self, event: t.CallStarted | t.CallFinished | t.AggregatorFailed) -> None:
+        """A call that belongs to no layer."""
+        if isinstance(event, t.CallStarted):
+            self._out.print(f"[bold]{escape(event.purpose)}[/]: asks {self._name(event.model)}", highlight=False)
+        elif event.failure:
+            self._failed(event.failure)
+        elif isinstance(event, t.CallFinished) and event.reply:
+            self._finished(event.reply)
+
     def _failed(self, failure: Failure) -> None:
         self._out.print(f"  {self._name(failure.model)} [red]failed[/]: {escape(failure.reason)}", highlight=False)
 
@@ -98,10 +114,13 @@ class View:
         return f"[{self._hue.get(model, 'white')}]{escape(model)}[/]"
 
     def _selected(self, event: t.Selected) -> None:
-        names = ", ".join(self._name(m) for m in event.models)
-        m = self._pool.mixture
-        why = f"at most {m.top_k}" + (f", within {m.width:g} of the best" if m.width < 1 else "")
-        note = f"{why}; {len(event.models)} of {len(self._pool)} are called"
+        times = {m: event.models.count(m) for m in event.models}
+        names = ", ".join(self._name(m) + (f" {n} times" if n > 1 else "") for m, n in times.items())
+        note = f"{len(times)} of {len(self._pool)} are called"
+        if self._routed:
+            m = self._pool.mixture
+            why = f"at most {m.top_k}" + (f", within {m.width:g} of the best" if m.width < 1 else "")
+            note = f"{why}; {note}"
         self._out.print(f"[bold]layer {event.layer}[/]: asks {names} [dim]({note})[/]", highlight=False)
         self._start(event.models)
 
@@ -138,14 +157,14 @@ class View:
 
 def summary(trace: Trace, pool: Pool) -> str:
     """One line: tokens, seconds, dollars, calls, and what a dense mixture of the same pool would have called."""
-    layers = pool.mixture.layers
+    dense = layers(pool)
     used = trace.usage
     tokens = f"{_count(used.prompt_tokens)} tokens read, {_count(used.completion_tokens)} written"
     cost = "cost unknown" if trace.cost is None else f"${trace.cost:.4g}"
     seconds = "" if trace.latency is None else f"{trace.latency:.1f} s, "
     return (
         f"{trace.calls} calls, {tokens}, {seconds}{cost}; a dense MoA of this pool would have made "
-        f"{len(pool) * layers + 1} calls ({len(pool)} models x {layers} layers + 1)"
+        f"{len(pool) * dense + 1} calls ({len(pool)} models x {dense} layers + 1)"
     )
 
 
