@@ -23,10 +23,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from routemoa.answers import final_answer
 from routemoa.config import build
 from routemoa.connect import connect
 from routemoa.errors import NoModelLeft
-from routemoa.judges import final_answer
 from routemoa.pool import Pool
 from routemoa.types import Query, to_plain
 
@@ -132,7 +132,7 @@ def main() -> None:
     before = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     rows = asyncio.run(ask_all(pool, questions, before, kept))
     text = table(rows, methods(pool))
-    dense = len(pool) * pool.mixture.layers + 1
+    dense = len(pool) * 3 + 1
     mine = [r for r in rows if r["method"] == "routemoa"]
     reasons = {
         k: sum(str(r["stop_reason"]).startswith(k) for r in mine) for k in ("sure", "agreed", "last layer", "no ")

@@ -79,7 +79,7 @@ def test_show_has_a_line_for_each_model_and_one_for_the_mixture(empty_cache: Pat
     lines = shown.stdout.splitlines()
     assert [s.split()[0] for s in lines[2:5]] == ["smollm2-135m", "coder-0.5b", "coder-1.5b"]
     assert "not fetched (98 MB)" in lines[2]
-    assert lines[-1].startswith("mixture: at most 3 layers of 3 models, margin 0.2, stop above 0.805")
+    assert lines[-1].startswith("mixture: at most 9 layers of 2 models, prefer balanced, 9 models in all, stop above 0.99")
 
 
 def test_an_unknown_price_is_unknown_and_never_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_an_unknown_price_is_unknown_and_never_nothing(tmp_path: Path, monkeypat
     assert "sk-very-secret" not in shown.output
     plain = json.loads(run("show", "--pool", file, "--json").stdout)
     assert [m["input_price"] for m in plain["models"]] == [None, 0.1, 0.0]
-    assert plain["mixture"]["stop_above"] == 0.805
+    assert plain["mixture"]["stop_above"] == 0.99
     assert "sk-very-secret" not in json.dumps(plain)
 
 

@@ -1,4 +1,4 @@
-"""The method's steps on scripted models: who is called, what they see, why it stops, what survives a failure."""
+"""The published loop on scripted models: who is called, what they see, why it stops, what survives a failure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,23 @@ import pytest
 from routemoa import events as t
 from routemoa.engine import RouteMoA
 from routemoa.errors import Garbled, ModelError, NoModelLeft, Refused, TimedOut
+from routemoa.pool import Pool
 from routemoa.testing import ScriptedClient
 from routemoa.trace import fold
 from routemoa.types import Answer, Completion, Message, ModelSpec, Query, Request, Token, Usage, from_json, to_json
 from tests.conftest import MakePool
 
 LONG = "This takes more words than a short answer, so that {} is no plain statement of a result, and it goes on and on."
+
+
+@pytest.fixture
+def make_pool(make_pool: MakePool) -> MakePool:
+    """As everywhere, but with the published fusion of the small pool."""
+
+    def make(*names: str, mixture: dict[str, object] | None = None, **keys: object) -> Pool:
+        return make_pool(*names, mixture={"fusion": "published-small"} | (mixture or {}), **keys)
+
+    return make
 
 
 def judging(self_score: float | None = None, **peers: float) -> str:

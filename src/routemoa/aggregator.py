@@ -1,4 +1,4 @@
-"""The final answer: written by one model out of the last layer's answers, or taken as it is when that is enough."""
+"""The final answer: written by one model out of the best answers, or the best one as it is when that is enough."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from time import perf_counter
 from routemoa import prompts
 from routemoa.errors import Garbled, ModelError
 from routemoa.events import AggregatorFailed, AggregatorStarted, AnswerDelta, Done, Event
-from routemoa.judges import agree
 from routemoa.layer import failure
 from routemoa.protocols import Client
 from routemoa.types import Completion, ModelSpec, Proposal, Query, Request
@@ -27,27 +26,25 @@ async def write(
     """Yield the final answer's events, up to Done.
 
     Args:
-        proposals: the last layer's answers, best first; the first stands when no aggregator is needed or left.
-        writers: who is asked to aggregate; the next one when one fails.
+        proposals: the answers to write from, best first; the first stands when no writer is needed or left.
+        writers: who is asked to aggregate, the next one when one fails; nobody where the first answer stands anyway.
         started: `perf_counter()` at the query's start.
     """
-    texts = [p.text for p in proposals]
-    if len(proposals) > 1 and not agree(texts):
-        messages = prompts.aggregation(query.messages, texts)
-        for spec in writers:
-            yield AggregatorStarted(spec.name)
-            begun = perf_counter()
-            try:
-                async with aclosing(_stream(spec, Request(messages, query.parameters), client)) as pieces:
-                    async for piece in pieces:
-                        if isinstance(piece, Completion):
-                            spent = (piece.usage, spec.cost(piece.usage))
-                            yield Done(perf_counter() - started, *spent, piece.finish_reason)
-                            return
-                        yield AnswerDelta(piece)
-            except ModelError as e:
-                yield AggregatorFailed(failure(spec, e, perf_counter() - begun))
-    yield AnswerDelta(texts[0])
+    messages = prompts.aggregation(query.messages, [p.text for p in proposals]) if writers else ()
+    for spec in writers:
+        yield AggregatorStarted(spec.name)
+        begun = perf_counter()
+        try:
+            async with aclosing(_stream(spec, Request(messages, query.parameters), client)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Completion):
+                        spent = (piece.usage, spec.cost(piece.usage))
+                        yield Done(perf_counter() - started, *spent, piece.finish_reason)
+                        return
+                    yield AnswerDelta(piece)
+        except ModelError as e:
+            yield AggregatorFailed(failure(spec, e, perf_counter() - begun))
+    yield AnswerDelta(proposals[0].text)
     yield Done(perf_counter() - started, finish_reason="stop")
 
 

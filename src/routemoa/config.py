@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from routemoa.baselines import Cascade, Drawn, MoA, SelfMoA, Single, SMoA, best_single
 from routemoa.engine import RouteMoA
 from routemoa.errors import ConfigError
-from routemoa.pool import Pool
+from routemoa.pool import METHODS, Pool
 from routemoa.protocols import Client, Method
 
 __all__ = ["METHODS", "build", "method_names"]
@@ -22,8 +22,6 @@ _BUILD: Mapping[str, Callable[[Pool, Client], Method]] = {
     "random": Drawn,
     "cascade": Cascade,
 }
-METHODS = tuple(_BUILD)
-"""What a whole pool answers as; pool.METHODS, which sees to it that no member is called so, names the same."""
 
 
 def method_names(pool: Pool) -> tuple[str, ...]:

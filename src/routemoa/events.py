@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from routemoa.types import Assessment, Failure, Proposal, Query, Ranking, Scores, Usage
+from routemoa.types import Assessment, Failure, Proposal, Query, Ranking, Route, Scores, Usage
 
 __all__ = [
     "AggregatorFailed",
@@ -43,6 +43,7 @@ class Started(Event, frozen=True):
 
     query: Query
     method: str
+    seed: int | None = None  # of the orders in which judges are shown answers
 
 
 class Scored(Event, frozen=True):
@@ -53,17 +54,19 @@ class Scored(Event, frozen=True):
 
 
 class Selected(Event, frozen=True):
-    """The models a layer is going to call."""
+    """The models a layer is going to call, and why these."""
 
     layer: int
     models: tuple[str, ...]
+    why: str = ""
 
 
 class ProposalStarted(Event, frozen=True):
-    """A proposer has been called."""
+    """A proposer has been called; `quoted` names whose answers it is shown, in the order of their labels."""
 
     layer: int
     model: str
+    quoted: tuple[str, ...] = ()
 
 
 class ProposalDelta(Event, frozen=True):
@@ -104,9 +107,14 @@ class Reranked(Event, frozen=True):
 
 
 class Stopped(Event, frozen=True):
-    """No further layer runs, and why."""
+    """No further layer runs, and why; `choice` is whose answer stands or leads, where there is any.
+
+    `routes_not_taken` are estimates of what other methods would have taken for this query.
+    """
 
     reason: str
+    choice: str | None = None
+    routes_not_taken: tuple[Route, ...] = ()
 
 
 class CallStarted(Event, frozen=True):

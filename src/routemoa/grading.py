@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Literal
 
-__all__ = ["Kind", "grade", "suggest"]
+__all__ = ["Kind", "grade", "plain", "stated", "suggest"]
 
 Kind = Literal["exact", "numeric", "choice", "contains"]
 
@@ -29,29 +29,29 @@ def grade(answer: str, reference: str | None, kind: Kind) -> float | None:
     """
     if reference is None or not reference.strip():
         return None
-    text = _plain(answer)
+    text = plain(answer)
     match kind:
         case "numeric":
-            wanted = _readings(_plain(reference))
+            wanted = _readings(plain(reference))
             right = _close(_number(text), wanted) if wanted else None
         case "choice":
             label = _label(reference)
             right = _choice(text, label.isdigit()) == label if label else None
         case "exact":
-            wanted_text = _folded(_plain(reference))
-            right = wanted_text in {_folded(text), *(_folded(s) for s in _stated(text)[-1:])}
+            wanted_text = _folded(plain(reference))
+            right = wanted_text in {_folded(text), *(_folded(s) for s in stated(text)[-1:])}
         case "contains":
-            right = _contains(_folded(text), _folded(_plain(reference)))
+            right = _contains(_folded(text), _folded(plain(reference)))
     return None if right is None else float(right)
 
 
 def suggest(reference: str) -> Kind:
     """The kind that fits a reference which comes without one."""
-    plain = _plain(reference)
-    if re.fullmatch(r"\(?[A-J]\)?\.?", plain):
+    bare = plain(reference)
+    if re.fullmatch(r"\(?[A-J]\)?\.?", bare):
         return "choice"
-    number = NUMBER.search(plain)
-    alone = number and not re.search(r"\w", plain[: number.start()] + plain[number.end() :])
+    number = NUMBER.search(bare)
+    alone = number and not re.search(r"\w", bare[: number.start()] + bare[number.end() :])
     return "numeric" if alone else "contains"
 
 
@@ -66,7 +66,7 @@ STATEMENT = re.compile(
 )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Without markup, reasoning tags and the many ways to write a space, a dash or a thousands separator."""
     text = THOUGHT.split(unicodedata.normalize("NFKC", text))[-1]
     text = re.sub(r"\\(?:text|mathrm|mathbf|textbf|mathit|mbox)\s*\{([^{}]*)\}", r"\1", text)
@@ -93,7 +93,7 @@ def _boxes(text: str) -> list[tuple[int, str]]:
     return found
 
 
-def _stated(text: str) -> list[str]:
+def stated(text: str) -> list[str]:
     """The results a text states, in its order: to the end of a sentence, of a JSON value or of the line."""
     found = _boxes(text)
     for m in [*STATEMENT.finditer(text), *re.finditer(r"(?m)^[ \t]*####\s*+(?!\d+[.):]\s*\S)", text)]:
@@ -138,7 +138,7 @@ def _values(m: re.Match[str]) -> list[float]:
 def _number(text: str) -> list[float]:
     """The readings of the number a text gives as its result."""
     text = FRACTION.sub(r" \1/\2 ", text)
-    for said in reversed(_stated(text)):
+    for said in reversed(stated(text)):
         after = said.rpartition("=")[2] if NUMBER.search(said.rpartition("=")[2]) else said
         m = NUMBER.search(after)
         if m and LEADS.fullmatch(after[: m.start()]):  # "Answer: Janet has 16 eggs" only begins a derivation
@@ -162,7 +162,7 @@ IS_RIGHT = (
 
 
 def _label(reference: str) -> str | None:
-    m = re.fullmatch(r"\W*(?:option\s+)?([A-Ja-j]|\d)\W*(?:[.):]\s.*)?", _plain(reference), re.DOTALL)
+    m = re.fullmatch(r"\W*(?:option\s+)?([A-Ja-j]|\d)\W*(?:[.):]\s.*)?", plain(reference), re.DOTALL)
     return m[1].upper() if m else None
 
 

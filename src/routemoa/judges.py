@@ -1,4 +1,4 @@
-"""From judgments to posterior scores: mapping, confidence, agreement and the published fusions. Pure functions.
+"""From judgments to posterior scores: mapping, confidence and the published fusions. Pure functions.
 
 Source: RouteMoA (arXiv 2601.18130), sections on mapping, self- and cross-assessment and score fusion. Evidence that is
 absent is left out and the remaining weights are scaled up; it is never replaced by a number.
@@ -7,14 +7,12 @@ absent is left out and the remaining weights are scaled up; it is never replaced
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Literal
 
 from routemoa.types import Assessment, Layer, Scores, Token
 
-__all__ = ["agree", "confidence", "cross_score", "final_answer", "fuse", "posterior", "stretch"]
+__all__ = ["confidence", "cross_score", "fuse", "posterior", "stretch"]
 
 
 Presence = Literal["both", "joined", "left"]
@@ -110,49 +108,3 @@ def _large(
     if presence == "joined":
         return [(0.9, router), (0.1, now)]
     return [(0.7, router), (0.1, earlier), (0.2, cross)]
-
-
-_EXPLICIT = (
-    re.compile(r"####\s*(.+)"),
-    re.compile(r"\b(?:final\s+)?answer\s*(?:is|:|=)\s*(.+?)(?=\.?\s*(?:\n|$)|\.\s)", re.IGNORECASE),
-)
-_SHORT = 60  # characters: an answer this short is its own final answer
-
-
-def final_answer(text: str) -> str | None:
-    """The normalised final answer a text states, or None when it states none that can be told apart from the rest."""
-    plain = re.sub(r"[*_`]{1,3}", "", text).strip()
-    if boxed := _boxed(plain):
-        return _normalise(boxed)
-    for pattern in _EXPLICIT:
-        if found := pattern.findall(plain):
-            return _normalise(found[-1])
-    return _normalise(plain) if len(plain) <= _SHORT and "\n" not in plain else None
-
-
-def agree(texts: Sequence[str]) -> bool:
-    """Whether all of at least two answers say the same: equal final answers, or equal texts where none is stated."""
-    if len(texts) < 2:
-        return False
-    stated = [final_answer(t) for t in texts]
-    if any(s is None for s in stated):
-        return len({" ".join(t.split()).casefold() for t in texts}) == 1
-    return len(set(stated)) == 1 and bool(stated[0])
-
-
-def _boxed(text: str) -> str | None:
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth = 0
-    for i in range(start + 6, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[i], 0)
-        if depth == 0:
-            return text[start + 7 : i]
-    return None
-
-
-def _normalise(answer: str) -> str:
-    flat = " ".join(re.sub(r"\\[()\[\]]", "", answer).casefold().split()).strip(" .,;:!\"'$")
-    number = re.fullmatch(r"[$€£]?\s*(-?[\d,]*\.?\d+)\s*(?:%|dollars|euros)?", flat)
-    return format(Decimal(number[1].replace(",", "")).normalize(), "f") if number else flat

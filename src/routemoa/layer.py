@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from random import Random
 from time import perf_counter
 
 from msgspec import Struct
@@ -27,7 +28,7 @@ __all__ = ["Plan", "failure", "run"]
 class Plan(Struct, frozen=True):
     """What a layer's proposers are asked for.
 
-    `candidates` are the answers of the layer before, quoted to every proposer and scored by it when `cross`;
+    `candidates` are earlier answers, quoted to every proposer in an order of its own and scored by it when `cross`;
     `spoken` asks for a self-score in the reply, `logprob` takes the mean token log-probability instead.
     """
 
@@ -37,16 +38,23 @@ class Plan(Struct, frozen=True):
     spoken: bool = False
     logprob: bool = False
     cross: bool = False
+    seed: int = 0  # of the order in which each model is shown the candidates
 
     def asked(self, spec: ModelSpec) -> Asked:
         """What `spec` is asked for besides its answer."""
         return Asked(self.spoken, prompts.labels(len(self.candidates)) if self.cross else (), spec.structured)
 
+    def shown(self, spec: ModelSpec) -> tuple[Proposal, ...]:
+        """The candidates in the order that `spec` sees: its own shuffle, so that no place is favoured by all judges."""
+        shuffled = list(self.candidates)
+        Random(f"{self.seed}:{self.number}:{spec.name}").shuffle(shuffled)  # noqa: S311  (an order, no secret)
+        return tuple(shuffled)
+
     def request(self, spec: ModelSpec) -> Request:
         """The call that asks `spec`."""
         asked = self.asked(spec)
         return Request(
-            prompts.proposal(self.query.messages, [c.text for c in self.candidates], asked),
+            prompts.proposal(self.query.messages, [c.text for c in self.shown(spec)], asked),
             self.query.parameters,
             logprobs=self.logprob,
             schema=prompts.schema(asked) if asked and asked.structured else None,
@@ -87,7 +95,7 @@ async def run(
 
 async def _propose(plan: Plan, spec: ModelSpec, client: Client, say: Callable[[Event | None], None]) -> None:
     """Call one proposer and say what comes of it."""
-    say(ProposalStarted(plan.number, spec.name))
+    say(ProposalStarted(plan.number, spec.name, tuple(c.model for c in plan.shown(spec))))
     started = perf_counter()
     try:
         completion = await _call(plan, spec, client, say)
@@ -126,7 +134,7 @@ def _assessments(plan: Plan, spec: ModelSpec, reply: Reply, completion: Completi
     elif plan.spoken:
         given.append(Assessment(spec.name, spec.name, "self", reply.self_score))
     if plan.cross:  # a view of one's own answer is no peer's view
-        for label, candidate in zip(prompts.labels(len(plan.candidates)), plan.candidates, strict=True):
+        for label, candidate in zip(prompts.labels(len(plan.candidates)), plan.shown(spec), strict=True):
             if candidate.model != spec.name:
                 given.append(Assessment(spec.name, candidate.model, "cross", reply.scores.get(label)))
     return tuple(given)

@@ -17,29 +17,79 @@ import msgspec
 from routemoa.errors import ConfigError
 from routemoa.types import ModelSpec
 
-__all__ = ["Mixture", "Pool"]
+__all__ = ["METHODS", "PREFERENCES", "Mixture", "Pool", "Preference", "mixture_of"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 TABLES = ("model", "mixture", "scorer")
-Fusion = Literal["published-small", "published-large"]
+METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
+"""What a whole pool answers as (routemoa.config builds them); no member may be called so."""
+Fusion = Literal["learned", "published-small", "published-large"]
+
+
+class Preference(msgspec.Struct, frozen=True):
+    """What a person wants, in numbers.
+
+    `worth`: the share of the remaining risk (that the answer is wrong) that one more call must be expected to remove.
+    `target`: the probability that at least one model of the first panel is right at which the panel is large enough.
+    `tie`: probabilities closer than this count as equal, and the cheaper, then the faster model goes first (the faster,
+    then the cheaper where `fast`).
+    """
+
+    worth: float
+    target: float
+    tie: float
+    fast: bool = False
+
+
+PREFERENCES = {
+    "quality": Preference(0.04, 0.97, 0.0),
+    "balanced": Preference(0.08, 0.9, 0.02),
+    "cheap": Preference(0.2, 0.8, 0.1),
+    "fast": Preference(0.2, 0.8, 0.1, True),
+}
 
 
 class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the models are mixed: the `[mixture]` table. Constants: arXiv 2601.18130, small and large pool.
+    """How the models are mixed: the `[mixture]` table.
 
-    Performances that differ by less than `tie` count as equal: the cheaper, then the faster model goes first.
-    `margin` and `stop_above` left out mean what was published for the chosen fusion: 0.2 and 0.805 for the small
-    pool, no margin and 0.76 for the large one.
+    What is left out follows from the fusion: "learned" grows a panel while it is worth it; the published ones are the
+    constants of arXiv 2601.18130, small and large pool (3 layers, 3 models, margin 0.2 and stop at 0.805; large: no
+    margin and 0.76). `prefer`, `target` and the rates belong to "learned": dollars and seconds that one point (0.01) of
+    the probability of a right answer is worth.
     """
 
-    layers: int = 3
-    top_k: int = 3
+    layers: int | None = None
+    top_k: int | None = None
     margin: float | None = None
-    tie: float = 0.0
+    tie: float | None = None
     stop_above: float | None = None
     self_assessment: Literal["spoken", "logprob"] = "spoken"
     aggregator: str = "best"
-    fusion: Fusion = "published-small"
+    fusion: Fusion = "learned"
+    judge: str | None = None  # a file that `routemoa judge fit` wrote
+    prefer: Literal["quality", "balanced", "cheap", "fast"] = "balanced"
+    dollars_per_point: float | None = None
+    seconds_per_point: float | None = None
+    target: float | None = None
+    calls: int = 9
+    later: Literal["auto", "fresh", "refine"] = "auto"
+    references: Literal["best", "all"] = "best"
+    reference_tokens: int = 3000
+
+    @property
+    def published(self) -> bool:
+        """Whether the loop is one of the published ones."""
+        return self.fusion != "learned"
+
+    @property
+    def most_layers(self) -> int:
+        """Layers at most."""
+        return self.layers or (3 if self.published else 9)
+
+    @property
+    def most_models(self) -> int:
+        """Models called in a layer at most."""
+        return self.top_k or (3 if self.published else 2)
 
     @property
     def width(self) -> float:
@@ -53,7 +103,15 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The posterior above which no further layer runs."""
         if self.stop_above is not None:
             return self.stop_above
-        return 0.805 if self.fusion == "published-small" else 0.76
+        return {"published-small": 0.805, "published-large": 0.76, "learned": 0.99}[self.fusion]
+
+    @property
+    def preference(self) -> Preference:
+        """`prefer` in numbers, with `target` and `tie` laid over it; published fusions know no tie of their own."""
+        base = PREFERENCES[self.prefer]
+        tie = (0.0 if self.published else base.tie) if self.tie is None else self.tie
+        target = base.target if self.target is None else self.target
+        return msgspec.structs.replace(base, tie=tie, target=target)
 
 
 class ScorerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +129,7 @@ class Pool:
     source: str = "pool"  # the file it came from, for error messages
     directory: Path = field(default_factory=Path.cwd)  # relative paths in the file start here
     scorer: Path | None = None  # the folder of a trained scorer
+    judge: Path | None = None  # the file of a fitted judge
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self.models)
@@ -133,11 +192,23 @@ def parse(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Po
         models.append(spec)
     mixture = _convert(table.get("mixture", {}), Mixture, f"{source}: [mixture]")
     _check_mixture(mixture, models, f"{source}: [mixture]")
+    judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
     scorer = _convert(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
     folder = directory / Path(scorer.path).expanduser() if scorer else None
     if folder and not (folder / "manifest.json").is_file():
         raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
-    return Pool(tuple(models), mixture, source, directory, folder)
+    return Pool(tuple(models), mixture, source, directory, folder, judge)
+
+
+def mixture_of(text: str, source: str) -> Mixture:
+    """The `[mixture]` table of a policy or pool file, or a file that holds its keys alone. Raises ConfigError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
+    mixture = _convert(table.get("mixture", table), Mixture, f"{source}: [mixture]")
+    _check_mixture(mixture, [], f"{source}: [mixture]")
+    return mixture
 
 
 def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
@@ -146,8 +217,8 @@ def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
     spec = _convert(entry, ModelSpec, where)
     if not spec.name.strip():
         raise ConfigError(f"{where}: name is empty; give the model a name")
-    if spec.name == "routemoa":
-        raise ConfigError(f"{where}: name 'routemoa' is the mixture's own; choose another")
+    if spec.name in METHODS:
+        raise ConfigError(f"{where}: name '{spec.name}' is a method's own; choose another")
     if not spec.local and not (urlsplit(spec.endpoint).scheme in ("http", "https") and urlsplit(spec.endpoint).netloc):
         raise ConfigError(
             f'{where}: endpoint \'{spec.endpoint}\' is neither "local" nor a URL; write e.g. "http://127.0.0.1:9001/v1"'
@@ -173,7 +244,13 @@ def _check_mixture(m: Mixture, models: list[ModelSpec], where: str) -> None:
     _check_range(f"{where}: margin", m.margin, 0, 1, "a difference of probabilities")
     _check_range(f"{where}: tie", m.tie, 0, 1, "a difference of probabilities")
     _check_range(f"{where}: stop_above", m.stop_above, 0, 1, "a probability")
-    names = ["best", *(s.name for s in models)]
+    _check_range(f"{where}: target", m.target, 0, 1, "a probability")
+    _check_range(f"{where}: calls", m.calls, 1, None, "a number of models")
+    _check_range(f"{where}: reference_tokens", m.reference_tokens, 1, None, "a number of tokens")
+    for key in ("dollars_per_point", "seconds_per_point"):
+        if (rate := getattr(m, key)) is not None and not 0 < rate < float("inf"):
+            raise ConfigError(f"{where}: {key} = {rate} is out of range; it is more than 0, or left out")
+    names = ["best", *(s.name for s in models)] if models else [m.aggregator]
     if m.aggregator not in names:
         raise ConfigError(f"{where}: aggregator '{m.aggregator}' is no model here; {_suggest(m.aggregator, names)}")
 

@@ -1,6 +1,7 @@
-"""Performance, then cost, then latency: whom to call next, and when to stop. Pure functions.
+"""Performance, then cost, then latency: who goes before whom, and the published selection and stop. Pure functions.
 
-Source: RouteMoA (arXiv 2601.18130), model ranking and early stop; the thresholds are the pool file's.
+Source: RouteMoA (arXiv 2601.18130), model ranking and early stop; the thresholds are the pool file's. The utility with
+explicit rates is ours: a probability less what the call costs, in the user's own exchange.
 """
 
 from __future__ import annotations
@@ -8,10 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from routemoa.judges import agree
+from routemoa.answers import agree
 from routemoa.types import Layer, ModelSpec, RankedModel, Ranking
 
-__all__ = ["rank", "select", "stop_reason"]
+__all__ = ["rank", "select", "stop_reason", "toll"]
+
+POINT = 0.01  # of probability
+
+
+def toll(
+    dollars: float | None, seconds: float | None, dollars_per_point: float | None, seconds_per_point: float | None
+) -> float:
+    """What a call is worth in probability at the user's rates; what is unknown, or has no rate, weighs nothing."""
+    paid = dollars / dollars_per_point if dollars is not None and dollars_per_point else 0.0
+    waited = seconds / seconds_per_point if seconds is not None and seconds_per_point else 0.0
+    return POINT * (paid + waited)
 
 
 def rank(
@@ -22,6 +34,9 @@ def rank(
     *,
     tie: float = 0.0,
     strangers: Collection[str] = (),
+    tolls: Mapping[str, float] | None = None,
+    faster_first: bool = False,
+    before: Sequence[str] = (),
 ) -> Ranking:
     """Order models by performance, then lower output price, lower input price, lower latency, then the pool's order.
 
@@ -30,29 +45,39 @@ def rank(
     latency comes last among equals. A model without a score is ranked at the mean of the others (0.5 if there is
     none), and its `why` says so. `latency` holds measured seconds, which go before the pool file's. Models that
     `failed` in this query come last; `strangers`, whose score is only the pool file's prior, are marked so.
+
+    Args:
+        tolls: what a call of each model costs in probability (`toll`); it is taken off the performance in the order.
+        faster_first: latency goes before the prices.
+        before: an earlier order; equals keep it (hysteresis), so that noise displaces nobody.
     """
     specs = list(models)
     known = [s for m in specs if (s := scores.get(m.name)) is not None]
     substitute = sum(known) / len(known) if known else 0.5
     seconds = {m.name: (latency or {}).get(m.name, m.latency) for m in specs}
+    place = {name: i for i, name in enumerate(before)}
 
     def performance(m: ModelSpec) -> float:
         score = scores.get(m.name)
         return substitute if score is None else score
 
-    level = _levels({m.name: performance(m) for m in specs}, tie)
+    level = _levels({m.name: performance(m) - (tolls or {}).get(m.name, 0.0) for m in specs}, tie)
 
     def key(m: ModelSpec) -> tuple[float, ...]:
+        prices = (m.output_price, m.input_price, seconds[m.name])
+        order = (prices[2], *prices[:2]) if faster_first else prices
         return (
             m.name in failed,
             -level[m.name],
-            *map(_last, (m.output_price, m.input_price, seconds[m.name])),
+            place.get(m.name, len(place)),
+            *map(_last, order),
         )
 
+    what = ("latency", "output price", "input price") if faster_first else ("output price", "input price", "latency")
     ordered = sorted(specs, key=key)
     ranking: list[RankedModel] = []
     for i, m in enumerate(ordered):
-        why = _why(key(m)[1:], key(ordered[i - 1])[1:], ordered[i - 1].name, key(ordered[0])[1]) if i else "best"
+        why = _why(key(m)[1:], key(ordered[i - 1])[1:], ordered[i - 1].name, key(ordered[0])[1], what) if i else "best"
         if m.name in failed:
             why = "failed in this query"
         elif scores.get(m.name) is None:
@@ -78,10 +103,13 @@ def _last(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _why(mine: tuple[float, ...], before: tuple[float, ...], name: str, best: float) -> str:
-    if mine[0] != before[0]:
+def _why(mine: tuple[float, ...], above: tuple[float, ...], name: str, best: float, names: tuple[str, ...]) -> str:
+    """Why a model ranks behind the one above it: both without what tells that they failed."""
+    if mine[0] != above[0]:
         return f"{mine[0] - best:.3f} behind the best"
-    for what, a, b in zip(("output price", "input price", "latency"), mine[1:], before[1:], strict=True):
+    if mine[1] != above[1]:
+        return f"within the noise of {name}, which was ahead"
+    for what, a, b in zip(names, mine[2:], above[2:], strict=True):
         if a != b:
             return f"as good as {name}, {what} {'unknown' if a == math.inf else 'higher'}"
     return f"equal to {name}, later in the pool file"

@@ -35,16 +35,19 @@ class Fold:
         """Fold one event in."""
         match event:
             case t.Started():
-                self._set(query=event.query, method=event.method)
+                self._set(query=event.query, method=event.method, seed=event.seed)
             case t.Scored():
                 self._set(prior=event.prior, ranking=event.ranking)
             case t.Selected():
-                self._layers.append(Layer(selected=event.models))
+                self._layers.append(Layer(selected=event.models, why=event.why))
                 self._set(layers=tuple(self._layers))
             case t.ProposalStarted() | t.AggregatorStarted() | t.CallStarted():
                 self._set(calls=self.trace.calls + 1)
                 if isinstance(event, t.AggregatorStarted):
                     self._set(aggregator=event.model)
+                elif isinstance(event, t.ProposalStarted) and event.quoted:
+                    quoted = self._layers[event.layer - 1].quoted | {event.model: event.quoted}
+                    self._layer(event.layer, quoted=quoted)
             case t.ProposalFinished():
                 layer = self._layers[event.layer - 1]
                 self._layer(event.layer, proposals=(*layer.proposals, event.proposal))
@@ -59,7 +62,7 @@ class Fold:
             case t.Reranked():
                 self._layer(event.layer, scores=event.scores, ranking=event.ranking)
             case t.Stopped():
-                self._set(stop_reason=event.reason)
+                self._set(stop_reason=event.reason, choice=event.choice, routes_not_taken=event.routes_not_taken)
             case t.CallFinished() | t.AggregatorFailed():
                 self._beside(event)
             case t.AnswerDelta():

@@ -26,6 +26,7 @@ __all__ = [
     "RankedModel",
     "Ranking",
     "Request",
+    "Route",
     "Scores",
     "Token",
     "Trace",
@@ -197,7 +198,10 @@ Ranking = tuple[RankedModel, ...]
 
 
 class Layer(Struct, frozen=True):
-    """What happened in one layer. `selected` were called first; `scores` and `ranking` come after the judgments."""
+    """What happened in one layer. `selected` were called first; `scores` and `ranking` come after the judgments.
+
+    `quoted` says whose answers each proposer was shown, in the order of the labels A, B, C that it saw.
+    """
 
     selected: tuple[str, ...] = ()
     proposals: tuple[Proposal, ...] = ()
@@ -205,6 +209,18 @@ class Layer(Struct, frozen=True):
     assessments: tuple[Assessment, ...] = ()
     scores: Scores = {}
     ranking: Ranking = ()
+    why: str = ""  # for what reason these were called
+    quoted: dict[str, tuple[str, ...]] = {}
+
+
+class Route(Struct, frozen=True):
+    """What another method would have taken for this query, always an estimate: dollars, seconds; None unknown."""
+
+    method: str
+    calls: int
+    cost: float | None
+    latency: float | None
+    estimate: bool = True
 
 
 class Trace(Struct, frozen=True):
@@ -216,12 +232,15 @@ class Trace(Struct, frozen=True):
     ranking: Ranking = ()  # from the prior: who was to be called first, and why
     layers: tuple[Layer, ...] = ()
     stop_reason: str | None = None
+    choice: str | None = None  # whose answer stands, or leads those that the aggregator was given
     aggregator: str | None = None
     failures: tuple[Failure, ...] = ()  # of aggregators; a layer keeps its own
     usage: Usage = Usage(0, 0)
     calls: int = 0
     cost: float | None = 0.0
     latency: float | None = None
+    seed: int | None = None  # of the orders in which answers were shown to their judges
+    routes_not_taken: tuple[Route, ...] = ()
 
 
 class Answer(Struct, frozen=True):

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from routemoa import aggregator, layer
+from routemoa.answers import agree
 from routemoa.baselines.best import best, writers
 from routemoa.baselines.method import Baseline
 from routemoa.baselines.parts import answers, failed, nobody, propose, top_k
@@ -40,7 +41,8 @@ class Drawn(Baseline):
             raise nobody(so_far.trace)
         yield Stopped(f"one layer: {len(panel)} of {len(order)} models drawn by {seed}")
 
-        able = writers(self.pool, self.best, failed(so_far.trace))
+        agreed = len(given) == 1 or agree([p.text for p in given])
+        able = [] if agreed else writers(self.pool, self.best, failed(so_far.trace))
         async with aclosing(aggregator.write(query, given, able, self.client, started)) as events:
             async for event in events:
                 yield event

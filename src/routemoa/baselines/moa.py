@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from routemoa import layer
+from routemoa import aggregator, layer
 from routemoa.baselines.best import best, writers
 from routemoa.baselines.method import Baseline
-from routemoa.baselines.parts import answers, failed, layers, nobody, propose, standing, write
+from routemoa.baselines.parts import answers, failed, layers, nobody, propose, standing
 from routemoa.events import Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
@@ -48,6 +48,6 @@ class MoA(Baseline):
             raise nobody(so_far.trace)
         yield Stopped(reason)
         able = writers(self.pool, self.best, failed(so_far.trace))
-        async with aclosing(write(query, last, able, self.client, started)) as events:
+        async with aclosing(aggregator.write(query, last, able, self.client, started)) as events:
             async for event in events:
                 yield event

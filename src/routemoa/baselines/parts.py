@@ -1,4 +1,4 @@
-"""What several rivals are made of: a layer, a call beside the layers, the final answer; and what a trace tells.
+"""What several rivals are made of: a layer, a call beside the layers; and what a trace tells.
 
 One rule on failures for all of them, which is RouteMoA's: a model that failed is not asked again in this query, the
 next step goes on with those that answered, and only when nobody has is there no answer.
@@ -10,23 +10,19 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from time import perf_counter
 
-from routemoa import layer, prompts
+from routemoa import layer
 from routemoa.errors import Garbled, ModelError, NoModelLeft
 from routemoa.events import (
-    AggregatorFailed,
-    AggregatorStarted,
-    AnswerDelta,
     CallFinished,
     CallStarted,
-    Done,
     Event,
     Selected,
 )
 from routemoa.pool import Pool
 from routemoa.protocols import Client
-from routemoa.types import Completion, Message, ModelSpec, Proposal, Query, Request, Trace
+from routemoa.types import Completion, Message, ModelSpec, Proposal, Request, Trace
 
-__all__ = ["answers", "call", "failed", "layers", "nobody", "propose", "standing", "top_k", "write"]
+__all__ = ["answers", "call", "failed", "layers", "nobody", "propose", "standing", "top_k"]
 
 LAYERS = 3  # as MoA's authors ran it (arXiv 2406.04692, section 3)
 TOP_K = 3  # as RouteMoA's authors ran it (arXiv 2601.18130)
@@ -95,37 +91,6 @@ async def call(
     else:
         cost = spec.cost(said.usage)
         yield CallFinished(purpose, Proposal(spec.name, said.text, said.usage, perf_counter() - begun, cost))
-
-
-async def write(
-    query: Query,
-    proposals: Sequence[Proposal],
-    writers: Sequence[ModelSpec],
-    client: Client,
-    started: float,
-) -> AsyncGenerator[Event, None]:
-    """Yield the final answer's events, up to Done.
-
-    As published for MoA, SMoA and Self-MoA an aggregator always writes, also when all agree or one answer is left;
-    RouteMoA's `aggregator.write` does not. When every writer fails, the first of `proposals` stands.
-    """
-    request = Request(prompts.aggregation(query.messages, [p.text for p in proposals]), query.parameters)
-    for spec in writers:
-        yield AggregatorStarted(spec.name)
-        begun = perf_counter()
-        try:
-            async with aclosing(client.stream(spec, request)) as pieces:
-                async for piece in pieces:
-                    if not isinstance(piece, Completion):
-                        yield AnswerDelta(piece)
-                    elif piece.text.strip():
-                        yield Done(perf_counter() - started, piece.usage, spec.cost(piece.usage), piece.finish_reason)
-                        return
-            raise Garbled(spec.name, "empty answer", produced=True)
-        except ModelError as e:
-            yield AggregatorFailed(layer.failure(spec, e, perf_counter() - begun))
-    yield AnswerDelta(proposals[0].text)
-    yield Done(perf_counter() - started, finish_reason="stop")
 
 
 async def _whole(spec: ModelSpec, request: Request, client: Client) -> Completion:

@@ -7,10 +7,10 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from routemoa import layer
+from routemoa import aggregator, layer
 from routemoa.baselines.best import best
 from routemoa.baselines.method import Baseline
-from routemoa.baselines.parts import answers, nobody, propose, top_k, write
+from routemoa.baselines.parts import answers, nobody, propose, top_k
 from routemoa.events import Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
@@ -46,7 +46,7 @@ class SelfMoA(Baseline):
             raise nobody(so_far.trace)
         yield Stopped(f"{len(given)} of {self.count} samples of {spec.name}: {self.best.why}")
 
-        async with aclosing(write(query, given, [spec], self.client, started)) as events:
+        async with aclosing(aggregator.write(query, given, [spec], self.client, started)) as events:
             async for event in events:
                 yield event
 

@@ -8,10 +8,10 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from routemoa import layer, prompts, replies
+from routemoa import aggregator, layer, prompts, replies
 from routemoa.baselines.best import best, writers
 from routemoa.baselines.method import Baseline
-from routemoa.baselines.parts import answers, call, failed, layers, nobody, propose, standing, top_k, write
+from routemoa.baselines.parts import answers, call, failed, layers, nobody, propose, standing, top_k
 from routemoa.events import CallFinished, Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
@@ -71,7 +71,7 @@ class SMoA(Baseline):
         yield Stopped(reason)
 
         able = writers(self.pool, self.best, failed(so_far.trace))
-        async with aclosing(write(query, kept, able, self.client, started)) as events:
+        async with aclosing(aggregator.write(query, kept, able, self.client, started)) as events:
             async for event in events:
                 yield event
 

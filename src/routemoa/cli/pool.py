@@ -197,7 +197,14 @@ def _weights(model: ModelSpec, pool: Pool) -> str | None:
 def _described(pool: Pool) -> dict[str, Any]:
     models = [{name: getattr(m, name) for name in m.__struct_fields__} | {"weights": _weights(m, pool)} for m in pool]
     m = pool.mixture
-    mixture = {name: getattr(m, name) for name in m.__struct_fields__} | {"margin": m.width, "stop_above": m.threshold}
+    mixture = {name: getattr(m, name) for name in m.__struct_fields__} | {
+        "layers": m.most_layers,
+        "top_k": m.most_models,
+        "margin": m.width,
+        "tie": m.preference.tie,
+        "target": m.preference.target,
+        "stop_above": m.threshold,
+    }
     return {"source": pool.source, "models": models, "mixture": mixture}
 
 
@@ -215,8 +222,15 @@ def _row(m: ModelSpec, pool: Pool) -> list[str]:
 
 def _mixture_line(pool: Pool) -> str:
     m = pool.mixture
+    if m.published:
+        how = f"margin {m.width:g}"
+    elif m.dollars_per_point or m.seconds_per_point:
+        rates = ((m.dollars_per_point, "$"), (m.seconds_per_point, " s"))
+        how = "a point of probability is worth " + " and ".join(f"{rate:g}{unit}" for rate, unit in rates if rate)
+    else:
+        how = f"prefer {m.prefer}, {m.calls} models in all"
     return (
-        f"mixture: at most {m.layers} layers of {m.top_k} models, margin {m.width:g}, stop above {m.threshold:g}, "
+        f"mixture: at most {m.most_layers} layers of {m.most_models} models, {how}, stop above {m.threshold:g}, "
         f"self-assessment {m.self_assessment}, aggregator {m.aggregator}, fusion {m.fusion}"
     )
 

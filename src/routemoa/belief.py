@@ -1,0 +1,276 @@
+"""Which answer is right, and what would one more answer tell? One model of how models err. Pure functions.
+
+    t ~ N(0, spread^2)                        how easy the query is for everybody: errors of models come together
+    P(m right | t) = sigmoid(a_m + t)         a_m such that, over all t, it is the prior of m
+    wrong answers coincide as in a Chinese restaurant process of concentration `scatter`: popular errors attract
+
+Every group of answers that say the same is a hypothesis (it is right, the others are wrong), and one more is that
+nobody is right. Two numbers, learned from records or traces (`routemoa judge fit`), hold all the correlation there is
+between models in general; `kinship` holds what pairs have beyond it (the same weights at two endpoints).
+
+Sources: Rasch, Probabilistic models for some intelligence and attainment tests (1960), for the shared difficulty;
+Dawid & Skene (1979) for answers as votes of unequal worth; Pitman, Combinatorial stochastic processes (2006), section
+3, for the partition of the wrong ones. Difficulties are integrated over by Gauss-Hermite quadrature with nine nodes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+from msgspec import Struct
+
+__all__ = ["Belief", "Correlation", "Vote", "any_right", "believe", "gains", "outlook"]
+
+# Nodes and weights of a standard normal variable (probabilists' Hermite polynomials).
+NODES = (
+    -4.512745863,
+    -3.205429003,
+    -2.076847979,
+    -1.023255664,
+    0.0,
+    1.023255664,
+    2.076847979,
+    3.205429003,
+    4.512745863,
+)
+WEIGHTS = (
+    2.2345844e-05, 2.7891413e-03, 4.9916407e-02, 0.2440975029, 0.4063492063, 0.2440975029, 4.9916407e-02, 2.7891413e-03,
+    2.2345844e-05,
+)  # fmt: skip
+CERTAIN = 0.98  # no prior is believed beyond this, or below its complement
+FARTHEST = 6  # further answers that are looked ahead
+
+
+class Correlation(Struct, frozen=True, omit_defaults=True):
+    """How errors of models come together: the two numbers above, and pairs beyond them.
+
+    `kinship` of "a|b" (names in order) is in [0, 1]: how far an answer of b adds nothing to the same one of a.
+    """
+
+    spread: float = 1.5
+    scatter: float = 5.0
+    kinship: dict[str, float] = {}
+
+    def kin(self, a: str, b: str) -> float:
+        """Kinship of two models, 0 where none is known."""
+        return self.kinship.get(f"{a}|{b}" if a < b else f"{b}|{a}", 0.0) if self.kinship else 0.0
+
+
+class Vote(Struct, frozen=True):
+    """One answer as evidence: who gave it, its prior in [0, 1], and the group of answers that say the same.
+
+    `weight` is below 1 where the answer was written with the others in view.
+    """
+
+    model: str
+    prior: float
+    group: int | None
+    weight: float = 1.0
+
+
+class Belief(Struct, frozen=True):
+    """P(hypothesis and difficulty): row 0 is that no answer so far is right, row g + 1 that group g is.
+
+    Of an open question more than one answer may be right: then `right` holds each group's own probability, and `joint`
+    only whether the leader is right.
+    """
+
+    joint: tuple[tuple[float, ...], ...]
+    right: tuple[float, ...]
+    exclusive: bool = True
+
+    @property
+    def leader(self) -> int | None:
+        """The group most likely to be right, the earlier one among equals."""
+        return max(range(len(self.right)), key=lambda g: (self.right[g], -g), default=None)
+
+    @property
+    def sure(self) -> float:
+        """P(the leader is right)."""
+        return max(self.right, default=0.0)
+
+
+def believe(
+    votes: Sequence[Vote],
+    correlation: Correlation,
+    evidence: Sequence[float] = (),
+    *,
+    trust: float = 1.0,
+    closed: bool = True,
+) -> Belief:
+    """The probability that each group of answers is right.
+
+    Args:
+        votes: one for each answer; groups are numbered from 0.
+        correlation: of the models' errors.
+        evidence: for each group, log-odds of what speaks for it besides the votes; missing is none.
+        trust: what the log-odds of the votes are multiplied with, learned: below 1 where they claim too much.
+        closed: whether at most one group is right, and answers that coincide support each other.
+    """
+    count = 1 + max((v.group for v in votes if v.group is not None), default=-1)
+    said = [*evidence, *[0.0] * (count - len(evidence))]
+    if not closed:
+        return _open(votes, correlation, said, trust, count)
+    right, wrong = _likelihoods([v.prior for v in votes], correlation.spread)
+    members: list[list[int]] = [[i for i, v in enumerate(votes) if v.group == g] for g in range(count)]
+    shares = [_shares([votes[i] for i in group], correlation) for group in members]
+    sizes = [sum(s) for s in shares]
+    nobody = [math.log(w) + sum(wrong[i][k] for i in range(len(votes))) for k, w in enumerate(WEIGHTS)]
+    logs = [[x + _coincide(sizes, correlation.scatter) for x in nobody]]
+    for g, group in enumerate(members):
+        rest = _coincide([s for h, s in enumerate(sizes) if h != g], correlation.scatter)
+        logs.append([
+            x + rest + sum(s * (right[i][k] - wrong[i][k]) for i, s in zip(group, shares[g], strict=True))
+            for k, x in enumerate(nobody)
+        ])  # fmt: skip
+    return _weighed(logs, said, trust)
+
+
+def gains(belief: Belief, priors: Sequence[float], correlation: Correlation) -> list[float]:
+    """By how much P(the answer that is chosen is right) is expected to rise with the next 1, 2, ... of `priors`.
+
+    The truth, where it is not the leader, wins once as many of the further answers name it as its odds are behind; how
+    many do is binomial at each difficulty. Wrong answers that happen to coincide among the further ones are left out.
+    """
+    if not belief.exclusive or len(belief.joint) < 2:
+        return _open_gains(belief, priors, correlation)
+    rows = belief.joint
+    totals = [sum(row) for row in rows]
+    leader = 1 + (belief.leader or 0)
+    out: list[float] = []
+    for r in range(1, min(len(priors), FARTHEST) + 1):
+        chance = _mean_chance(tuple(priors[:r]), correlation.spread)
+        gain = 0.0
+        for h, row in enumerate(rows):
+            if h == leader or totals[h] <= 0.0:
+                continue
+            behind = math.log(totals[leader] / totals[h])
+            vote = sum(x * _vote(p, correlation.scatter) for x, p in zip(row, chance, strict=True)) / totals[h]
+            need = max(1, math.floor(behind / vote) + 1)
+            if need <= r:
+                gain += sum(x * _at_least(need, r, p) for x, p in zip(row, chance, strict=True))
+        out.append(gain)
+    return out
+
+
+def outlook(belief: Belief, priors: Sequence[float], correlation: Correlation) -> list[float]:
+    """P(right) of models not heard yet: their priors, given how difficult the answers so far make the query look."""
+    difficulty = [sum(row[k] for row in belief.joint) for k in range(len(NODES))]
+    return [sum(w * c for w, c in zip(difficulty, _curve(_kept(p), correlation.spread), strict=True)) for p in priors]
+
+
+def any_right(priors: Sequence[float], correlation: Correlation) -> float:
+    """P(at least one of these models answers well), their errors correlated by difficulty."""
+    total = 0.0
+    for k, w in enumerate(WEIGHTS):
+        nobody = 1.0
+        for p in priors:
+            nobody *= 1.0 - _curve(_kept(p), correlation.spread)[k]
+        total += w * (1.0 - nobody)
+    return total
+
+
+def _weighed(logs: list[list[float]], said: Sequence[float], trust: float) -> Belief:
+    """Joint probabilities of rows of logarithms, their odds against row 0 tempered and the evidence laid over them."""
+    tops = [max(row) for row in logs]
+    totals = [t + math.log(sum(math.exp(x - t) for x in row)) for t, row in zip(tops, logs, strict=True)]
+    odds = [0.0, *(trust * (t - totals[0]) + e for t, e in zip(totals[1:], said, strict=True))]
+    top = max(odds)
+    weights = [math.exp(x - top) for x in odds]
+    scale = sum(weights)
+    joint = tuple(
+        tuple(w / scale * math.exp(x - t) for x in row) for row, w, t in zip(logs, weights, totals, strict=True)
+    )
+    return Belief(joint, tuple(w / scale for w in weights[1:]))
+
+
+def _open(votes: Sequence[Vote], correlation: Correlation, said: Sequence[float], trust: float, count: int) -> Belief:
+    """Each group by its best member's prior and the evidence; who agrees with whom says nothing by itself."""
+    right: list[float] = []
+    for g in range(count):
+        prior = _kept(max(v.prior for v in votes if v.group == g))
+        right.append(_sigmoid(trust * math.log(prior / (1 - prior)) + said[g]))
+    if not right:
+        return Belief((WEIGHTS,), (), False)
+    sure = max(right)
+    best = max((v.prior for v in votes), default=0.5)
+    curve = _curve(_kept(best), correlation.spread)
+    yes, no = (
+        [w * p for w, p in zip(WEIGHTS, curve, strict=True)],
+        [w * (1 - p) for w, p in zip(WEIGHTS, curve, strict=True)],
+    )
+    return Belief(
+        (tuple(x * (1 - sure) / sum(no) for x in no), tuple(x * sure / sum(yes) for x in yes)), tuple(right), False
+    )
+
+
+def _open_gains(belief: Belief, priors: Sequence[float], correlation: Correlation) -> list[float]:
+    """The first of the further answers that is right where the leader is not, if it is recognised."""
+    lost = belief.joint[0]
+    out: list[float] = []
+    nobody = [1.0] * len(WEIGHTS)
+    seen = 1.0 / (1 + len(belief.right))  # that the one right answer among so many is recognised
+    for p in priors[:FARTHEST]:
+        nobody = [x * (1.0 - c) for x, c in zip(nobody, _curve(_kept(p), correlation.spread), strict=True)]
+        out.append(seen * sum(x * (1.0 - n) for x, n in zip(lost, nobody, strict=True)))
+    return out
+
+
+def _shares(group: Sequence[Vote], correlation: Correlation) -> list[float]:
+    """What each vote of a group counts: less for kin of a member that came before, and for answers not independent."""
+    out: list[float] = []
+    for i, vote in enumerate(group):
+        nearest = max((correlation.kin(vote.model, other.model) for other in group[:i]), default=0.0)
+        out.append((vote.weight if i else 1.0) * (1.0 - nearest))
+    return out
+
+
+def _coincide(sizes: Sequence[float], scatter: float) -> float:
+    """Log-probability that wrong answers fall into groups of these sizes."""
+    total = sum(sizes)
+    if not total:
+        return 0.0
+    lonely = len(sizes) * math.log(scatter) + math.lgamma(scatter) - math.lgamma(scatter + total)
+    return lonely + sum(math.lgamma(s) for s in sizes)
+
+
+def _vote(chance: float, scatter: float) -> float:
+    """Log-odds that one more right answer adds, at least a half."""
+    p = min(max(chance, 0.05), 0.95)
+    return max(0.5, math.log(p / (1 - p) * (1 + scatter)))
+
+
+def _at_least(k: int, n: int, p: float) -> float:
+    """P(a binomial variable of n trials is k or more)."""
+    return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1))
+
+
+def _likelihoods(priors: Sequence[float], spread: float) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
+    """Log-probabilities of being right and of being wrong at each difficulty, for each prior."""
+    curves = [_curve(_kept(p), spread) for p in priors]
+    return (
+        [tuple(math.log(max(c, 1e-12)) for c in curve) for curve in curves],
+        [tuple(math.log(max(1 - c, 1e-12)) for c in curve) for curve in curves],
+    )
+
+
+def _mean_chance(priors: tuple[float, ...], spread: float) -> list[float]:
+    curves = [_curve(_kept(p), spread) for p in priors]
+    return [sum(c[k] for c in curves) / len(curves) for k in range(len(NODES))]
+
+
+def _kept(prior: float) -> float:
+    return round(min(max(prior, 1 - CERTAIN), CERTAIN), 4)
+
+
+@lru_cache(maxsize=4096)
+def _curve(prior: float, spread: float) -> tuple[float, ...]:
+    """P(right) at each difficulty, whose mean is about the prior (the logistic-normal approximation)."""
+    ability = math.log(prior / (1 - prior)) * math.sqrt(1 + 0.346 * spread * spread)
+    return tuple(_sigmoid(ability + spread * x) for x in NODES)
+
+
+def _sigmoid(x: float) -> float:
+    return 0.5 * (1.0 + math.tanh(0.5 * x))

@@ -1,0 +1,281 @@
+"""Our loop: start with the smallest promising panel, grow it on disagreement, stop when more would not pay. Pure.
+
+prior -> panel    one model alone where a mixture is not worth it (the gate), else the smallest set that reaches
+`target` answers -> belief votes, self- and cross-assessments as one probability for each answer (belief, evidence)
+belief -> next    the models most likely right and unlike those heard, while the expected gain pays for the calls
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from routemoa.answers import Groups, group
+from routemoa.belief import Belief, Vote, any_right, believe, gains, outlook
+from routemoa.evidence import Judging, Signals, log_odds, signals
+from routemoa.pool import Mixture
+from routemoa.ranking import rank, toll
+from routemoa.steps import Ask, Decision, best_different, failed, heard
+from routemoa.timing import Expected
+from routemoa.types import ModelSpec, Proposal, Ranking, Scores, Trace
+
+__all__ = ["Grown", "State"]
+
+COPIED = 0.5  # what the vote of a model counts that had the other answers in view
+NOISE = 0.02  # of probability: an answer that leads is displaced only by one that is better by more
+TOKENS = 300.0  # of an answer, where nothing was measured and the pool file sets no limit
+
+
+class State(Struct, frozen=True):
+    """What is believed after some answers; `groups` and `proposals` go together."""
+
+    proposals: tuple[Proposal, ...]
+    groups: Groups
+    found: tuple[Signals, ...]
+    belief: Belief
+    leader: int | None  # a group
+
+    def backing(self, number: int) -> tuple[str, ...]:
+        """The models that gave the answer of a group, in the order of their answers."""
+        return tuple(self.proposals[i].model for i in self.groups.members(number))
+
+
+class Grown(Struct, frozen=True):
+    """The policy of `fusion = "learned"`."""
+
+    models: tuple[ModelSpec, ...]
+    mixture: Mixture
+    judging: Judging
+    strangers: frozenset[str]
+
+    def opening(self, predicted: Scores, expected: Expected) -> Decision:
+        """One model alone, or the smallest panel whose chance of a right answer reaches `target`."""
+        ranking = self._rank(predicted, expected)
+        priors = {r.model: r.performance for r in ranking}
+        first = ranking[0]
+        alone = believe([Vote(first.model, first.performance, 0)], self.judging.correlation)
+        rest = self._by_promise(ranking, priors, (first.model,), ())
+        if not self._worth_more(alone, rest, priors, expected):
+            why = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
+            return Decision(predicted, ranking, call=(first.model,), why=why)
+        panel = [first.model]
+        for name in rest:
+            chance = any_right([priors[m] for m in panel], self.judging.correlation)
+            if len(panel) >= self.mixture.most_models or (len(panel) > 1 and chance >= self.mixture.preference.target):
+                break
+            panel.append(name)
+        chance = any_right([priors[m] for m in panel], self.judging.correlation)
+        why = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
+        return Decision(predicted, ranking, call=tuple(panel), why=why)
+
+    def judged(self, trace: Trace, expected: Expected) -> Decision:
+        """The posterior of every answer, and whether another one would pay."""
+        state, priors = self.state(trace), self._priors(trace.prior)
+        before = [r.model for r in (trace.layers[-2].ranking if len(trace.layers) > 1 else trace.ranking)]
+        scores = self._scores(trace.prior, state)
+        out = failed(trace)
+        ranking = self._rank(scores, expected, out, before)
+        final = self._final(state, ranking)
+        choice = final[0].model if final else None
+        spoken = {p.model for p in state.proposals}
+        rest = self._by_promise(ranking, priors, spoken, out, scores)
+        reason = self._reason(trace, state, rest, priors, expected)
+        if reason is not None:
+            return Decision(scores, ranking, stop=reason, choice=choice, final=final, write=self._write(state, final))
+        call, why = self._next(trace, state, rest, priors)
+        fresh = self._fresh(state)
+        quoted = () if fresh else self._references(state, ranking)
+        return Decision(scores, ranking, call, why, Ask(True, not fresh, not fresh), choice=choice, quoted=quoted)
+
+    def state(self, trace: Trace) -> State:
+        """What the answers and judgments of a trace amount to."""
+        proposals = heard(trace)
+        groups = group([p.text for p in proposals])
+        assessments = [a for done in trace.layers for a in done.assessments]
+        models = [p.model for p in proposals]
+        found = signals(models, groups, assessments, self.judging)
+        spoken = self.mixture.self_assessment == "spoken"
+        priors = self._priors(trace.prior)
+        saw = {m for done in trace.layers for m, shown in done.quoted.items() if shown}
+        votes = [Vote(m, priors[m], g, COPIED if m in saw else 1.0) for m, g in zip(models, groups.of, strict=True)]
+        belief = believe(
+            votes,
+            self.judging.correlation,
+            [log_odds(f, self.judging, spoken=spoken) for f in found],
+            trust=self.judging.coefficients.votes,
+            closed=groups.closed,
+        )
+        return State(proposals, groups, found, belief, self._leader(trace, belief, proposals, groups))
+
+    def _leader(self, trace: Trace, belief: Belief, proposals: Sequence[Proposal], groups: Groups) -> int | None:
+        """The group that leads; the one that led before the last layer keeps the lead against noise (hysteresis)."""
+        best = belief.leader
+        if best is None or len(trace.layers) < 2:
+            return best
+        before = self.state(replace(trace, layers=trace.layers[:-1]))
+        if before.leader is None:
+            return best
+        names = before.backing(before.leader)
+        led = next((g for p, g in zip(proposals, groups.of, strict=True) if p.model in names), None)
+        return best if led is None or belief.right[best] - belief.right[led] > NOISE else led
+
+    def _priors(self, predicted: Scores) -> dict[str, float]:
+        """The calibrated prior of every model; an unknown one is the mean of the known (0.5 where none is)."""
+        known = [p for m in self.models if (p := predicted.get(m.name)) is not None]
+        mean = sum(known) / len(known) if known else 0.5
+        return {m.name: mean if (p := predicted.get(m.name)) is None else p for m in self.models}
+
+    def _scores(self, predicted: Scores, state: State) -> Scores:
+        """Each answer's probability; a model not heard is as likely right as this query's difficulty leaves it."""
+        priors = self._priors(predicted)
+        later = outlook(state.belief, list(priors.values()), self.judging.correlation)
+        scores: Scores = dict(zip(priors, later, strict=True))
+        for proposal, number in zip(state.proposals, state.groups.of, strict=True):
+            # An answer that states no result cannot be told right: as likely as that nobody else is.
+            nobody = (1.0 - sum(state.belief.right)) / len(state.proposals)
+            scores[proposal.model] = max(0.0, nobody) if number is None else state.belief.right[number]
+        return scores
+
+    def _rank(
+        self, scores: Scores, expected: Expected, out: Collection[str] = (), before: Sequence[str] = ()
+    ) -> Ranking:
+        want = self.mixture.preference
+        tolls = {m.name: self._toll(m, expected) for m in self.models}
+        return rank(
+            self.models,
+            scores,
+            expected.seconds,
+            out,
+            tie=want.tie,
+            strangers=self.strangers,
+            tolls=tolls,
+            faster_first=want.fast,
+            before=before,
+        )
+
+    def _toll(self, spec: ModelSpec, expected: Expected) -> float:
+        """What a call of a model costs in probability, at the user's rates."""
+        m = self.mixture
+        tokens = expected.tokens.get(spec.name, TOKENS)
+        dollars = None if spec.output_price is None else tokens * spec.output_price / 1e6
+        seconds = expected.seconds.get(spec.name, spec.latency)
+        return toll(dollars, seconds, m.dollars_per_point, m.seconds_per_point)
+
+    def _by_promise(
+        self,
+        ranking: Ranking,
+        priors: dict[str, float],
+        spoken: Collection[str],
+        out: Collection[str],
+        scores: Scores | None = None,
+    ) -> list[str]:
+        """Who has not been heard, those first who are likely right and unlike those who have."""
+        cor = self.judging.correlation
+        left = [r for r in ranking if r.model not in spoken and r.model not in out]
+
+        def promise(name: str) -> float:
+            likely = (scores or {}).get(name)
+            near = max((cor.kin(name, other) for other in spoken), default=0.0)
+            return (priors[name] if likely is None else likely) * (1.0 - near)
+
+        if not cor.kinship:
+            return [r.model for r in left]
+        return sorted((r.model for r in left), key=promise, reverse=True)
+
+    def _worth_more(self, belief: Belief, rest: Sequence[str], priors: dict[str, float], expected: Expected) -> int:
+        """How many of `rest` should be called for the expected gain of each to pay; 0 where none does."""
+        chances = gains(belief, [priors[m] for m in rest], self.judging.correlation)
+        if not chances:
+            return 0
+        each = [gain / (i + 1) for i, gain in enumerate(chances)]
+        best = max(range(len(each)), key=lambda i: (round(each[i], 12), -i))
+        return best + 1 if each[best] >= self._price(rest[: best + 1], belief, expected) else 0
+
+    def _price(self, names: Sequence[str], belief: Belief, expected: Expected) -> float:
+        """The gain in probability that one of these calls has to bring."""
+        m = self.mixture
+        if m.dollars_per_point is None and m.seconds_per_point is None:
+            return m.preference.worth * (1.0 - belief.sure)
+        specs = {s.name: s for s in self.models}
+        return sum(self._toll(specs[n], expected) for n in names) / len(names)
+
+    def _reason(
+        self, trace: Trace, state: State, rest: Sequence[str], priors: dict[str, float], expected: Expected
+    ) -> str | None:
+        """Why no further layer should run, or None to go on."""
+        m, leader, count = self.mixture, state.leader, len(state.proposals)
+        sure = 0.0 if leader is None else state.belief.right[leader]
+        if count and not trace.layers[-1].proposals:
+            return "no new answer: every model of the layer failed"
+        if sure > m.threshold:
+            return f"sure: {self._who(state)} at {sure:.3f} is above {m.threshold:g}"
+        if not rest:
+            return self._enough(state, rest, priors)
+        if count >= m.calls:
+            return f"panel complete: {count} of at most {m.calls} models have answered"
+        if len(trace.layers) >= m.most_layers:
+            return f"last layer: {m.most_layers} of {m.most_layers}"
+        if count and not self._worth_more(state.belief, rest, priors, expected):
+            return self._enough(state, rest, priors)
+        return None
+
+    def _enough(self, state: State, rest: Sequence[str], priors: dict[str, float]) -> str:
+        """In words, that nobody is left to call, or that another call is not expected to pay."""
+        if len(state.proposals) == 1:
+            return self._alone(state)
+        gain = max(gains(state.belief, [priors[n] for n in rest], self.judging.correlation), default=0.0)
+        points = f"further calls would add {100 * gain:.1f} points to a probability of {state.belief.sure:.2f}"
+        if state.leader is not None and len(state.backing(state.leader)) == len(state.proposals):
+            return f"agreed: {self._who(state)} gave the same answer; {points}"
+        if not rest:
+            return "no model left to call"
+        return f"no further evidence expected: {points}, which is not worth them"
+
+    def _alone(self, state: State) -> str:
+        name = state.proposals[0].model if state.proposals else "nobody"
+        likely = state.belief.sure
+        return f"one model alone: {name} at {likely:.2f} is expected to do as well as a mixture under this policy"
+
+    def _who(self, state: State) -> str:
+        return "nobody" if state.leader is None else ", ".join(state.backing(state.leader))
+
+    def _next(
+        self, trace: Trace, state: State, rest: Sequence[str], priors: dict[str, float]
+    ) -> tuple[tuple[str, ...], str]:
+        """One model after the other, or several at once where few layers are left for those that are needed."""
+        chances = gains(state.belief, [priors[m] for m in rest], self.judging.correlation)
+        each = [gain / (i + 1) for i, gain in enumerate(chances)]
+        wanted = 1 + max(range(len(each)), key=lambda i: (round(each[i], 12), -i)) if each else self.mixture.most_models
+        layers = max(1, self.mixture.most_layers - len(trace.layers))
+        count = min(-(-wanted // layers), self.mixture.calls - len(state.proposals), max(1, self.mixture.most_models))
+        call = tuple(rest[: max(1, count)])
+        gain = chances[wanted - 1] if chances else 0.0
+        why = f"{wanted} more would add {100 * gain:.1f} points to a probability of {state.belief.sure:.2f}"
+        return call, why
+
+    def _fresh(self, state: State) -> bool:
+        """Whether the next models answer without seeing the others: so that agreement stays evidence."""
+        return self.mixture.later == "fresh" or (self.mixture.later == "auto" and state.groups.closed)
+
+    def _references(self, state: State, ranking: Ranking) -> tuple[Proposal, ...]:
+        """The answers that the next layer or the aggregator is shown, best first."""
+        order = [r.model for r in ranking]
+        if self.mixture.references == "all":
+            place = {name: i for i, name in enumerate(order)}
+            return tuple(sorted(state.proposals, key=lambda p: place[p.model]))
+        return best_different(state.proposals, state.groups.of, order, self.mixture.reference_tokens)
+
+    def _final(self, state: State, ranking: Ranking) -> tuple[Proposal, ...]:
+        """The answers to write the final one from, the leading group's best-ranked first."""
+        if not state.proposals:
+            return ()
+        place = {r.model: i for i, r in enumerate(ranking)}
+        leading = state.groups.members(state.leader) if state.leader is not None else range(len(state.proposals))
+        best = min((state.proposals[i] for i in leading), key=lambda p: place[p.model])
+        return (best, *(p for p in self._references(state, ranking) if p.model != best.model))
+
+    def _write(self, state: State, final: Sequence[Proposal]) -> bool:
+        """Whether an aggregator is needed: open answers that differ. A closed question's best answer stands."""
+        return not state.groups.closed and len(final) > 1

@@ -1,0 +1,33 @@
+"""The file of a fitted judge: what `routemoa judge fit` learned, as JSON that a person can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from routemoa.errors import ConfigError
+from routemoa.evidence import Judging
+from routemoa.pool import Pool
+
+__all__ = ["judging_of", "read", "written"]
+
+
+def judging_of(pool: Pool) -> Judging:
+    """The judge that the pool file names, else the one that knows nothing yet. Raises ConfigError."""
+    return read(pool.judge) if pool.judge else Judging()
+
+
+def read(path: str | Path) -> Judging:
+    """The judge in a file. Raises ConfigError."""
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=Judging)
+    except OSError as e:
+        raise ConfigError(f"{path}: cannot be read: {e.strerror}; make one with  routemoa judge fit") from e
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: not a judge that  routemoa judge fit  wrote: {e}") from e
+
+
+def written(judging: Judging) -> bytes:
+    """The judge as the text of its file."""
+    return msgspec.json.format(msgspec.json.encode(judging), indent=2) + b"\n"

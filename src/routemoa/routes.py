@@ -1,0 +1,78 @@
+"""Routes not taken: what other methods would have cost and taken for this query. Estimates, marked as such. Pure.
+
+Tokens are those heard in this query where a model answered, else what it usually writes, else the mean of those heard;
+prompts grow by the answers that are shown in them. An unknown price or latency makes a sum unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from routemoa.pool import Pool
+from routemoa.timing import Expected
+from routemoa.types import ModelSpec, Route, Trace, Usage, plus
+
+__all__ = ["routes_not_taken"]
+
+CHARACTERS = 4  # to a token, roughly
+LAYERS = 3  # of the published dense and sparse mixtures
+KEPT = 3  # answers that SMoA's moderator keeps
+VERDICT = 60.0  # tokens of a moderator's reply
+
+
+def routes_not_taken(trace: Trace, pool: Pool, expected: Expected) -> tuple[Route, ...]:
+    """`best-single` (the highest prior), `moa` and `smoa` for this query; none while nobody has answered."""
+    heard = {p.model: p for layer in trace.layers for p in layer.proposals}
+    lengths = {m: float(n) for m, p in heard.items() if (n := p.usage.completion_tokens) is not None}
+    if not lengths:
+        return ()
+    mean = sum(lengths.values()) / len(lengths)
+    tokens = {m.name: lengths.get(m.name, expected.tokens.get(m.name, mean)) for m in pool}
+    seconds = {m.name: _seconds(m, heard[m.name].latency if m.name in heard else None, expected) for m in pool}
+    prompt = sum(len(m.content) for m in trace.query.messages) / CHARACTERS
+    best = max(pool, key=lambda m: trace.prior.get(m.name) or 0.0)
+    alone = Route("best-single", 1, best.cost(_usage(prompt, tokens[best.name])), seconds[best.name])
+    return (
+        alone,
+        _mixture("moa", pool.models, best, prompt, tokens, seconds=seconds, shown=len(pool)),
+        _mixture(
+            "smoa", pool.models, best, prompt, tokens, seconds=seconds, shown=min(KEPT, len(pool)), moderated=True
+        ),
+    )
+
+
+def _mixture(
+    name: str,
+    models: Sequence[ModelSpec],
+    writer: ModelSpec,
+    prompt: float,
+    tokens: Mapping[str, float],
+    *,
+    seconds: Mapping[str, float | None],
+    shown: int,
+    moderated: bool = False,
+) -> Route:
+    """All models in every layer, `shown` answers of the layer before in each prompt, and a last call that writes."""
+    quoted = shown * sum(tokens.values()) / len(tokens)
+    whole = sum(tokens.values())
+    cost: float | None = 0.0
+    for number in range(1, LAYERS + 1):
+        read = prompt + (quoted if number > 1 else 0.0)
+        for m in models:
+            cost = plus(cost, m.cost(_usage(read, tokens[m.name])))
+        if moderated:
+            cost = plus(cost, writer.cost(_usage(prompt + whole, VERDICT)))
+    cost = plus(cost, writer.cost(_usage(prompt + quoted, tokens[writer.name])))
+    slowest: float | None = 0.0
+    for m in models:
+        slowest = None if slowest is None or seconds[m.name] is None else max(slowest, seconds[m.name] or 0.0)
+    latency = plus(None if slowest is None else LAYERS * slowest, seconds[writer.name])
+    return Route(name, LAYERS * (len(models) + moderated) + 1, cost, latency)
+
+
+def _seconds(spec: ModelSpec, heard: float | None, expected: Expected) -> float | None:
+    return heard if heard is not None else expected.seconds.get(spec.name, spec.latency)
+
+
+def _usage(prompt: float, completion: float) -> Usage:
+    return Usage(round(prompt), round(completion))

@@ -1,0 +1,54 @@
+"""How long a call takes, learned from calls: a running quantile for each model, conditioned on the answer's length."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from routemoa.types import Proposal
+
+__all__ = ["Expected", "Pace"]
+
+KEPT = 64  # calls of a model that are remembered
+STRETCH = 2.0  # a measured call tells of answers from half to twice its length; longer ones are taken as that
+
+
+class Expected(Struct, frozen=True):
+    """What one call of each model is expected to take: completion tokens and seconds; absent is unknown."""
+
+    tokens: Mapping[str, float] = {}
+    seconds: Mapping[str, float] = {}
+
+
+class Pace:
+    """Remembers the last calls of each model."""
+
+    def __init__(self, quantile: float = 0.5) -> None:
+        self._quantile = quantile
+        self._calls: dict[str, deque[tuple[int, float]]] = {}
+
+    def learn(self, proposal: Proposal) -> None:
+        """Take in one answer whose length (tokens) and latency (seconds) are known."""
+        tokens, seconds = proposal.usage.completion_tokens, proposal.latency
+        if tokens is not None and seconds is not None:
+            self._calls.setdefault(proposal.model, deque(maxlen=KEPT)).append((max(tokens, 1), seconds))
+
+    def expected(self, heard: Iterable[Proposal] = ()) -> Expected:
+        """Tokens and seconds of a call of each model that was ever measured, for a query of which `heard` is known.
+
+        Answers that were heard tell how much longer than usual this query's answers are.
+        """
+        usual = {model: sum(t for t, _ in calls) / len(calls) for model, calls in self._calls.items()}
+        ratios = [n / usual[p.model] for p in heard if (n := p.usage.completion_tokens) and p.model in usual]
+        longer = sum(ratios) / len(ratios) if ratios else 1.0
+        tokens = {model: longer * mean for model, mean in usual.items()}
+        return Expected(tokens, {model: self._seconds(model, length) for model, length in tokens.items()})
+
+    def _seconds(self, model: str, tokens: float) -> float:
+        """The quantile over the half of the calls whose answers were closest in length, each stretched to `tokens`."""
+        nearest = sorted(self._calls[model], key=lambda call: abs(call[0] - tokens))
+        some = nearest[: max(1, (len(nearest) + 1) // 2)]
+        stretched = sorted(s * min(max(tokens / t, 1 / STRETCH), STRETCH) for t, s in some)
+        return stretched[min(len(stretched) - 1, int(self._quantile * len(stretched)))]

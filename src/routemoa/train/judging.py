@@ -1,0 +1,220 @@
+"""Learning to judge from graded traces: how errors come together, who judges well, what each signal is worth. Numpy.
+
+Everything is few numbers, strongly drawn to what is believed beforehand, since traces are few: two for the
+correlation, one bias and one weight a judge, a coefficient a signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from routemoa.answers import Groups, group
+from routemoa.belief import NODES, WEIGHTS, Correlation, Vote, believe
+from routemoa.evidence import Coefficients, Judging, Reliability, reliable, signals
+from routemoa.steps import heard
+from routemoa.train.assess import calibration
+from routemoa.types import Assessment, Trace
+
+__all__ = ["Graded", "correlation", "fit", "graded_trace", "measure"]
+
+SPREADS = tuple(np.arange(0.0, 3.51, 0.25))
+DOUBT = 5.0  # pairs of wrong answers' worth of the usual rate of coincidence
+USUAL = 1.0 / 6.0  # that rate: a scatter of 5
+RIDGE = 4.0  # what a coefficient's distance from its default costs
+TWINS = 30  # questions that both of a pair got wrong, at least, to learn kinship from
+
+
+class Graded(Struct, frozen=True):
+    """One query: who answered what in which layer, the judgments, and how right each answer was, in [0, 1]."""
+
+    prior: Mapping[str, float | None]
+    models: tuple[str, ...]
+    groups: Groups
+    right: tuple[float | None, ...]
+    assessments: tuple[Assessment, ...]
+    copied: tuple[bool, ...]
+
+
+def graded_trace(trace: Trace, right: Mapping[str, float | None]) -> Graded:
+    """What is learned from one trace; `right` is for each model's latest answer."""
+    proposals = heard(trace)
+    saw = {m for layer in trace.layers for m, shown in layer.quoted.items() if shown}
+    return Graded(
+        trace.prior,
+        tuple(p.model for p in proposals),
+        group([p.text for p in proposals]),
+        tuple(right.get(p.model) for p in proposals),
+        tuple(a for layer in trace.layers for a in layer.assessments),
+        tuple(p.model in saw for p in proposals),
+    )
+
+
+def fit(data: Sequence[Graded], *, spoken: bool = True) -> Judging:
+    """Everything that is learned about judging, from graded queries."""
+    found = Judging(correlation=correlation(data), judges=_judges(data, "cross"), selves=_judges(data, "self"))
+    return replace(found, coefficients=_coefficients(data, found, spoken))
+
+
+def correlation(data: Sequence[Graded]) -> Correlation:
+    """Spread by maximum likelihood of who was right together; scatter by how often wrong answers coincide; kinship."""
+    spread = _spread(data)
+    same = total = 0
+    pairs: dict[tuple[str, str], list[bool]] = {}
+    for one in data:
+        if not one.groups.closed:
+            continue
+        wrong = [
+            (m, g) for m, g, y in zip(one.models, one.groups.of, one.right, strict=True) if g is not None and y == 0.0
+        ]
+        for (a, g), (b, h) in combinations(wrong, 2):
+            same, total = same + (g == h), total + 1
+            pairs.setdefault((a, b) if a < b else (b, a), []).append(g == h)
+    rate = (same + DOUBT * USUAL) / (total + DOUBT)
+    scatter = float(np.clip((1 - rate) / max(rate, 1e-6), 0.5, 50.0))
+    kinship: dict[str, float] = {}
+    for (a, b), together in sorted(pairs.items()):
+        excess = (sum(together) - rate * len(together)) / (len(together) + TWINS) / (1 - rate)
+        error = np.sqrt(rate * (1 - rate) * len(together)) / (len(together) + TWINS) / (1 - rate)
+        if len(together) >= TWINS and excess > max(0.1, 3 * error):
+            kinship[f"{a}|{b}"] = round(float(min(excess, 1.0)), 3)
+    return Correlation(round(spread, 3), round(scatter, 3), kinship)
+
+
+def _spread(data: Sequence[Graded]) -> float:
+    nodes, weights = np.array(NODES), np.log(np.array(WEIGHTS))
+    best, chosen = -np.inf, 1.5
+    for spread in SPREADS:
+        total = -2.0 * (spread - 1.5) ** 2 if len(data) < 200 else 0.0  # few queries: near what is usual
+        for one in data:
+            pairs = [(p, y) for p, y in zip(_priors(one), one.right, strict=True) if y is not None]
+            if len(pairs) < 2:
+                continue
+            p = np.clip(np.array([x for x, _ in pairs]), 0.02, 0.98)
+            y = np.array([y for _, y in pairs])
+            ability = np.log(p / (1 - p)) * np.sqrt(1 + 0.346 * spread**2)
+            logit = ability[:, None] + spread * nodes
+            logs = weights + (y[:, None] * logit - np.logaddexp(0, logit)).sum(0)
+            total += float(np.logaddexp.reduce(logs))
+        if total > best:
+            best, chosen = total, float(spread)
+    return chosen
+
+
+def _priors(one: Graded) -> list[float]:
+    known = [p for p in one.prior.values() if p is not None]
+    mean = sum(known) / len(known) if known else 0.5
+    return [mean if (p := one.prior.get(m)) is None else p for m in one.models]
+
+
+def _judges(data: Iterable[Graded], kind: str) -> dict[str, Reliability]:
+    """Each model's bias and weight as a judge of others (cross) or of itself (self)."""
+    scored: dict[str, list[tuple[float, float]]] = {}
+    for one in data:
+        truth = dict(zip(one.models, one.right, strict=True))
+        for a in one.assessments:
+            y = truth.get(a.subject)
+            if a.kind == kind and a.value is not None and y is not None and (kind == "self" or a.judge != a.subject):
+                scored.setdefault(a.judge, []).append((a.value, y))
+    found = {m: reliable(pairs) for m, pairs in sorted(scored.items())}
+    return {m: Reliability(None if r.bias is None else round(r.bias, 4), round(r.weight, 4)) for m, r in found.items()}
+
+
+def _features(one: Graded, judging: Judging) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """Per group: constant, log-odds of the votes, own, cross, likeness (0: absent); and how right each group is."""
+    count = 1 + max((g for g in one.groups.of if g is not None), default=-1)
+    if not count or all(y is None for y in one.right):
+        return None
+    votes = [
+        Vote(m, p, g, 0.5 if copied else 1.0)
+        for m, p, g, copied in zip(one.models, _priors(one), one.groups.of, one.copied, strict=True)
+    ]
+    belief = believe(votes, judging.correlation, closed=one.groups.closed)
+    nobody = sum(belief.joint[0])
+    found = signals(one.models, one.groups, one.assessments, judging)
+    x, y = np.zeros((count, 5)), np.zeros(count)
+    for g in range(count):
+        odds = belief.right[g] / max(nobody if one.groups.closed else 1 - belief.right[g], 1e-9)
+        x[g] = (1.0, np.log(max(odds, 1e-9)), found[g].own or 0.0, found[g].cross or 0.0, found[g].likeness or 0.0)
+        known = [one.right[i] for i in one.groups.members(g)]
+        known = [k for k in known if k is not None]
+        y[g] = sum(k for k in known if k is not None) / len(known) if known else 0.0
+    return x, y
+
+
+def _coefficients(data: Sequence[Graded], judging: Judging, spoken: bool) -> Coefficients:
+    """Conditional logit by Newton's method; a ridge draws each coefficient to its default. For open questions each
+    answer stands alone against being wrong."""
+    start = Coefficients()
+    default = np.array(
+        [start.constant, start.votes, start.spoken if spoken else start.logprob, start.cross, start.likeness]
+    )
+    sets: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+    for one in data:
+        if (found := _features(one, judging)) is None:
+            continue
+        x, y = found
+        if one.groups.closed:
+            sets.append((x, y / max(1.0, float(y.sum()))))
+        else:
+            sets += [(x[g : g + 1], y[g : g + 1]) for g in range(len(x))]
+    at = default.copy()
+    scale = np.array([4.0, 20.0, 1.0, 1.0, 1.0]) * RIDGE / 4.0
+    for _ in range(30):
+        slope, curve = scale * (at - default), np.diag(scale)
+        for x, y in sets:
+            odds = np.exp(np.clip(x @ at, -30, 30))
+            p = odds / (1.0 + odds.sum())
+            slope += x.T @ (p - y)
+            curve += x.T @ ((np.diag(p) - np.outer(p, p)) @ x)
+        step = np.linalg.solve(curve, slope)
+        at -= np.clip(step, -1.0, 1.0)
+        if float(np.abs(step).max()) < 1e-6:
+            break
+    at[2:] = np.maximum(at[2:], 0.0)  # what speaks for an answer never counts against it
+    at = np.round(at, 4)
+    own = {"spoken": float(at[2])} if spoken else {"logprob": float(at[2])}
+    return replace(start, constant=float(at[0]), votes=float(at[1]), cross=float(at[3]), likeness=float(at[4]), **own)
+
+
+def measure(data: Sequence[Graded], judging: Judging, *, spoken: bool = True) -> dict[str, dict[str, float | None]]:
+    """Calibration of the posterior of every answer and of each signal alone: ece, brier, auc (None: unknown)."""
+    said: dict[str, list[tuple[float, float]]] = {k: [] for k in ("posterior", "prior", "votes", "self", "cross")}
+    c = judging.coefficients
+    for one in data:
+        if (found := _features(one, judging)) is None:
+            continue
+        x, _ = found
+        weights = np.array([c.constant, c.votes, c.spoken if spoken else c.logprob, c.cross, c.likeness])
+        odds = np.exp(np.clip(x @ weights, -30, 30))
+        p = odds / (1 + odds.sum()) if one.groups.closed else odds / (1 + odds)
+        evidence = signals(one.models, one.groups, one.assessments, judging)
+        for m, prior, g, y in zip(one.models, _priors(one), one.groups.of, one.right, strict=True):
+            if y is None or g is None:
+                continue
+            said["posterior"].append((float(p[g]), y))
+            said["prior"].append((prior, y))
+            said["votes"].append((sum(h == g for h in one.groups.of) / len(one.models), y))
+            for name, value in (("self", evidence[g].own), ("cross", evidence[g].cross)):
+                if value is not None:
+                    said[name].append((0.5 + value / 2, y))
+            del m
+    return {
+        name: calibration(np.array([p for p, _ in pairs], np.float32), np.array([y for _, y in pairs], np.float32))
+        for name, pairs in said.items()
+    }
+
+
+def readable(judging: Judging) -> list[str]:
+    """The learned numbers in lines for a person."""
+    c = asdict(judging.coefficients)
+    lines = ["log-odds per unit: " + ", ".join(f"{k} {v:g}" for k, v in c.items())]
+    cor = judging.correlation
+    lines.append(f"difficulty spread {cor.spread:g} logits; two wrong answers coincide {1 / (1 + cor.scatter):.0%}")
+    lines += [f"kinship {pair.replace('|', ' and ')}: {k:.2f}" for pair, k in cor.kinship.items()]
+    return lines
