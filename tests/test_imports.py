@@ -19,7 +19,7 @@ LEVELS = [
     ["evidence", "ranking", "routes", "learning"],
     ["grown", "judging", "trained"],
     ["policy", "connect", "layer", "ledger", "scorer"],
-    ["aggregator", "collect"],
+    ["aggregator", "collect", "replay"],
     ["engine", "baselines"],
     ["config", "testing"],
     ["gateway", "train"],

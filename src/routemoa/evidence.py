@@ -35,6 +35,7 @@ class Coefficients(Struct, frozen=True):
     logprob: float = 2.0
     cross: float = 3.0
     likeness: float = 1.0
+    copied: float = 0.5  # what the vote of a model counts that had the other answers in view
 
 
 class Reliability(Struct, frozen=True):

@@ -23,7 +23,6 @@ from routemoa.types import ModelSpec, Proposal, Ranking, Scores, Trace
 
 __all__ = ["Grown", "State"]
 
-COPIED = 0.5  # what the vote of a model counts that had the other answers in view
 NOISE = 0.02  # of probability: an answer that leads is displaced only by one that is better by more
 TOKENS = 300.0  # of an answer, where nothing was measured and the pool file sets no limit
 
@@ -99,7 +98,8 @@ class Grown(Struct, frozen=True):
         spoken = self.mixture.self_assessment == "spoken"
         priors = self._priors(trace.prior)
         saw = {m for done in trace.layers for m, shown in done.quoted.items() if shown}
-        votes = [Vote(m, priors[m], g, COPIED if m in saw else 1.0) for m, g in zip(models, groups.of, strict=True)]
+        copied = self.judging.coefficients.copied
+        votes = [Vote(m, priors[m], g, copied if m in saw else 1.0) for m, g in zip(models, groups.of, strict=True)]
         belief = believe(
             votes,
             self.judging.correlation,

@@ -17,16 +17,18 @@ from msgspec.structs import asdict, replace
 from routemoa.answers import Groups, group
 from routemoa.belief import NODES, WEIGHTS, Correlation, Vote, believe
 from routemoa.evidence import Coefficients, Judging, Reliability, reliable, signals
+from routemoa.records import Record
 from routemoa.steps import heard
 from routemoa.train.assess import calibration
-from routemoa.types import Assessment, Trace
+from routemoa.types import Assessment, Scores, Trace
 
-__all__ = ["Graded", "correlation", "fit", "graded_trace", "measure"]
+__all__ = ["Graded", "correlation", "fit", "graded_records", "graded_trace", "measure", "readable"]
 
 SPREADS = tuple(np.arange(0.0, 3.51, 0.25))
 DOUBT = 5.0  # pairs of wrong answers' worth of the usual rate of coincidence
 USUAL = 1.0 / 6.0  # that rate: a scatter of 5
-RIDGE = 4.0  # what a coefficient's distance from its default costs
+SCALE = np.array([4.0, 20.0, 1.0, 1.0, 1.0])  # what a coefficient's distance from its default costs
+COPIED = (0.0, 0.25, 0.5, 0.75, 1.0)  # what the vote of a model may be worth that had the other answers in view
 TWINS = 30  # questions that both of a pair got wrong, at least, to learn kinship from
 
 
@@ -53,6 +55,22 @@ def graded_trace(trace: Trace, right: Mapping[str, float | None]) -> Graded:
         tuple(a for layer in trace.layers for a in layer.assessments),
         tuple(p.model in saw for p in proposals),
     )
+
+
+def graded_records(records: Sequence[Record]) -> list[Graded]:
+    """Recorded answers as queries without judgments; the prior of a model is its mean score over them."""
+    if not records:
+        return []
+    names = list(dict.fromkeys(m for r in records for m in r.scores))
+    known = {m: [s for r in records if (s := r.scores.get(m)) is not None] for m in names}
+    prior: Scores = {m: (sum(v) + 1) / (len(v) + 2) for m, v in known.items()}
+    out: list[Graded] = []
+    for record in records:
+        said = {m: t for m, t in (record.responses or {}).items() if t and record.scores.get(m) is not None}
+        if len(said) > 1:
+            right = tuple(record.scores[m] for m in said)
+            out.append(Graded(prior, tuple(said), group(list(said.values())), right, (), (False,) * len(said)))
+    return out
 
 
 def fit(data: Sequence[Graded], *, spoken: bool = True) -> Judging:
@@ -131,7 +149,7 @@ def _features(one: Graded, judging: Judging) -> tuple[np.ndarray[Any, Any], np.n
     if not count or all(y is None for y in one.right):
         return None
     votes = [
-        Vote(m, p, g, 0.5 if copied else 1.0)
+        Vote(m, p, g, judging.coefficients.copied if copied else 1.0)
         for m, p, g, copied in zip(one.models, _priors(one), one.groups.of, one.copied, strict=True)
     ]
     belief = believe(votes, judging.correlation, closed=one.groups.closed)
@@ -148,9 +166,21 @@ def _features(one: Graded, judging: Judging) -> tuple[np.ndarray[Any, Any], np.n
 
 
 def _coefficients(data: Sequence[Graded], judging: Judging, spoken: bool) -> Coefficients:
-    """Conditional logit by Newton's method; a ridge draws each coefficient to its default. For open questions each
-    answer stands alone against being wrong."""
-    start = Coefficients()
+    """The conditional logit for each worth of a vote that was not independent; the likeliest is kept."""
+    worths = COPIED if any(any(one.copied) for one in data) else (judging.coefficients.copied,)
+    found: list[tuple[float, Coefficients]] = []
+    for worth in worths:
+        start = replace(judging.coefficients, copied=worth)
+        found.append(_logit(data, replace(judging, coefficients=start), spoken))
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+def _logit(data: Sequence[Graded], judging: Judging, spoken: bool) -> tuple[float, Coefficients]:
+    """The loss, and the coefficients by Newton's method; a ridge draws each to its default.
+
+    Of a closed question one answer is right at most; of an open one each answer stands alone against being wrong.
+    """
+    start = judging.coefficients
     default = np.array(
         [start.constant, start.votes, start.spoken if spoken else start.logprob, start.cross, start.likeness]
     )
@@ -164,14 +194,16 @@ def _coefficients(data: Sequence[Graded], judging: Judging, spoken: bool) -> Coe
         else:
             sets += [(x[g : g + 1], y[g : g + 1]) for g in range(len(x))]
     at = default.copy()
-    scale = np.array([4.0, 20.0, 1.0, 1.0, 1.0]) * RIDGE / 4.0
+    loss = 0.0
     for _ in range(30):
-        slope, curve = scale * (at - default), np.diag(scale)
+        slope, curve = SCALE * (at - default), np.diag(SCALE)
+        loss = float(0.5 * SCALE @ (at - default) ** 2)
         for x, y in sets:
             odds = np.exp(np.clip(x @ at, -30, 30))
             p = odds / (1.0 + odds.sum())
             slope += x.T @ (p - y)
             curve += x.T @ ((np.diag(p) - np.outer(p, p)) @ x)
+            loss -= float(y @ np.log(np.maximum(p, 1e-9)) + (1 - y.sum()) * np.log(max(1e-9, 1 - p.sum())))
         step = np.linalg.solve(curve, slope)
         at -= np.clip(step, -1.0, 1.0)
         if float(np.abs(step).max()) < 1e-6:
@@ -179,7 +211,10 @@ def _coefficients(data: Sequence[Graded], judging: Judging, spoken: bool) -> Coe
     at[2:] = np.maximum(at[2:], 0.0)  # what speaks for an answer never counts against it
     at = np.round(at, 4)
     own = {"spoken": float(at[2])} if spoken else {"logprob": float(at[2])}
-    return replace(start, constant=float(at[0]), votes=float(at[1]), cross=float(at[3]), likeness=float(at[4]), **own)
+    learned = replace(
+        start, constant=float(at[0]), votes=float(at[1]), cross=float(at[3]), likeness=float(at[4]), **own
+    )
+    return loss, learned
 
 
 def measure(data: Sequence[Graded], judging: Judging, *, spoken: bool = True) -> dict[str, dict[str, float | None]]:

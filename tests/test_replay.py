@@ -1,0 +1,158 @@
+"""Saved traces under another policy: the same policy changes nothing, another one may, and nobody is called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from msgspec.structs import replace
+
+from routemoa.cli.judge import judge
+from routemoa.engine import RouteMoA
+from routemoa.errors import ConfigError
+from routemoa.evidence import Judging
+from routemoa.jsonl import RecordsError
+from routemoa.judging import read as read_judging
+from routemoa.pool import Mixture, Pool
+from routemoa.records import Record
+from routemoa.replay import rejudge
+from routemoa.testing import RecordedClient, SimulatedJudge
+from routemoa.types import Answer, ModelSpec, Query, Trace, to_json
+
+MODELS = "abcdef"
+
+
+def records(count: int = 60) -> list[Record]:
+    """Questions that `a` to `f` answer, each right with a rate of its own; wrong answers differ."""
+    out: list[Record] = []
+    for i in range(count):
+        right = {m: (i * 7 + 13 * j) % 10 >= 2 + j // 2 for j, m in enumerate(MODELS)}
+        said = {m: f"The answer is {i if ok else 1000 + 10 * i + j}." for j, (m, ok) in enumerate(right.items())}
+        out.append(Record(f"q{i}", "t", f"Question {i}?", {m: float(ok) for m, ok in right.items()}, responses=said))
+    return out
+
+
+def pool(**mixture: object) -> Pool:
+    specs = [ModelSpec(m, "local", m, prior=0.7 - 0.03 * j) for j, m in enumerate(MODELS)]
+    return Pool(tuple(specs), Mixture(**mixture))  # type: ignore[arg-type]
+
+
+async def answered(**mixture: object) -> list[Answer]:
+    client = RecordedClient(records(), SimulatedJudge(0.8).score)
+    mixed = RouteMoA(pool(**mixture), client)
+    return [await mixed.answer(Query.of(r.query)) for r in records()]
+
+
+def saved(path: Path, answers: list[Answer], *, graded: bool = True) -> str:
+    lines = [json.loads(to_json(a)) for a in answers]
+    for line, record in zip(lines, records(), strict=True):
+        if graded:
+            line["grades"] = record.scores
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(judge, arguments)
+
+
+@pytest.mark.parametrize("mixture", [{}, {"fusion": "published-small"}, {"prefer": "quality", "later": "refine"}])
+async def test_the_policy_of_the_record_changes_nothing(mixture: dict[str, object]) -> None:
+    for answer in await answered(**mixture):
+        again = rejudge(answer.trace, Mixture(**mixture), Judging())  # type: ignore[arg-type]
+        assert not again.changed
+        assert again.stop_reason == answer.trace.stop_reason
+        assert again.scores == pytest.approx(answer.trace.layers[-1].scores)
+        assert again.choice == answer.trace.choice
+
+
+async def test_another_policy_stops_sooner_and_a_longer_one_says_that_the_record_ends() -> None:
+    answers = await answered(prefer="quality")
+    cheap = [rejudge(a.trace, Mixture(prefer="cheap"), Judging()) for a in answers]
+    assert sum(c.calls for c in cheap) < sum(a.trace.calls for a in answers)
+    assert any(c.changed for c in cheap)
+    short = [
+        rejudge(replace(a.trace, layers=a.trace.layers[:1]), Mixture(prefer="quality"), Judging()) for a in answers
+    ]
+    assert any("the record ends here" in s.stop_reason for s in short)
+
+
+def test_a_trace_without_layers_is_no_choice() -> None:
+    again = rejudge(Trace(Query.of("x"), "routemoa"), Mixture(), Judging())
+    assert (again.choice, again.text, again.changed) == (None, None, False)
+
+
+async def test_replay_prints_a_line_for_each_trace(tmp_path: Path) -> None:
+    file = saved(tmp_path / "traces.jsonl", await answered(fusion="published-small"))
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[mixture]\nfusion = "published-small"\n')
+    done = run("replay", file, "--policy", str(policy), "--json")
+    assert done.exit_code == 0, done.output
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == len(records())
+    assert all(set(line) == {"choice", "text", "scores", "stop_reason", "changed"} for line in lines)
+    assert not any(line["changed"] for line in lines)
+    assert all(line["text"] == f"The answer is {line['text'][14:-1]}." for line in lines)
+    told = run("replay", file)
+    assert "60 traces" in told.stdout
+    assert "right, of 60 graded" in told.stdout
+
+
+async def test_a_bad_line_is_named_and_the_others_are_judged(tmp_path: Path) -> None:
+    file = tmp_path / "traces.jsonl"
+    saved(file, await answered())
+    file.write_text('{"text": 1}\n' + file.read_text())
+    done = run("replay", str(file), "--json")
+    assert isinstance(done.exception, RecordsError)
+    assert "traces.jsonl:1:" in str(done.exception)
+    assert len(done.stdout.splitlines()) == len(records())
+
+
+def test_a_policy_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[mixture]\nprefers = 'cheap'\n")
+    done = run("replay", str(tmp_path / "none.jsonl"), "--policy", str(policy))
+    assert isinstance(done.exception, ConfigError)
+    assert "did you mean 'prefer'?" in str(done.exception)
+
+
+async def test_fit_writes_a_judge_that_a_pool_can_name(tmp_path: Path) -> None:
+    file = saved(tmp_path / "traces.jsonl", await answered(later="refine"))
+    out = tmp_path / "judge.json"
+    done = run("fit", file, "--out", str(out))
+    assert done.exit_code == 0, done.output
+    assert "60 graded queries" in done.stdout
+    assert "fitted on one half, measured on the other" in done.stdout
+    found = read_judging(out)
+    assert found.judges
+    assert all(0 <= r.weight <= 1 for r in (*found.judges.values(), *found.selves.values()))
+    toml = tmp_path / "pool.toml"
+    toml.write_text('[[model]]\nname = "a"\nendpoint = "local"\n[mixture]\njudge = "judge.json"\n')
+    mixture = RouteMoA(Pool.from_toml(toml), RecordedClient(records()))
+    assert mixture.policy.judging == found  # type: ignore[attr-defined]
+
+
+async def test_fit_grades_by_reference_and_takes_records(tmp_path: Path) -> None:
+    lines = [json.loads(to_json(a)) for a in await answered()]
+    for i, line in enumerate(lines):
+        line["reference"] = str(i)
+    file = tmp_path / "traces.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run("fit", str(file), "--out", str(tmp_path / "j.json")).exit_code == 0
+    kept = tmp_path / "records.jsonl"
+    kept.write_bytes(b"".join(to_json(r) + b"\n" for r in records()))
+    done = run("fit", str(kept), "--json", "--out", str(tmp_path / "j.json"))
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["judging"]["correlation"]["spread"] >= 0
+    assert told["held_out"]["self"]["auc"] is None  # records hold no judgment
+
+
+async def test_too_few_graded_traces_say_what_is_missing(tmp_path: Path) -> None:
+    file = saved(tmp_path / "traces.jsonl", await answered(), graded=False)
+    done = run("fit", file, "--out", str(tmp_path / "j.json"))
+    assert isinstance(done.exception, ConfigError)
+    assert "60 lines without a grade" in str(done.exception)
+    assert not (tmp_path / "j.json").exists()
