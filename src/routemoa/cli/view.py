@@ -33,14 +33,12 @@ class View:
         self._final = final
         self._arriving: dict[str, str] = {}
         self._several: set[str] = set()  # models that are asked more than once at the same time
-        self._routed = False  # whether a ranking chooses whom to call
         self._live = Live(console=console, transient=True, refresh_per_second=8)
 
     def show(self, event: Event) -> None:
         """Print one event."""
         match event:
             case t.Scored():
-                self._routed = True
                 self._out.print(self._table("prior: who is likely to answer well", event.ranking, event.prior, "prior"))
             case t.Selected():
                 self._selected(event)
@@ -117,11 +115,9 @@ class View:
         times = {m: event.models.count(m) for m in event.models}
         names = ", ".join(self._name(m) + (f" {n} times" if n > 1 else "") for m, n in times.items())
         note = f"{len(times)} of {len(self._pool)} are called"
-        if self._routed:
-            m = self._pool.mixture
-            why = f"at most {m.top_k}" + (f", within {m.width:g} of the best" if m.width < 1 else "")
-            note = f"{why}; {note}"
-        self._out.print(f"[bold]layer {event.layer}[/]: asks {names} [dim]({note})[/]", highlight=False)
+        if event.why:
+            note = f"{event.why}; {note}"
+        self._out.print(f"[bold]layer {event.layer}[/]: asks {names} [dim]({escape(note)})[/]", highlight=False)
         self._start(event.models)
 
     def _finished(self, p: Proposal) -> None:
@@ -156,16 +152,23 @@ class View:
 
 
 def summary(trace: Trace, pool: Pool) -> str:
-    """One line: tokens, seconds, dollars, calls, and what a dense mixture of the same pool would have called."""
-    dense = layers(pool)
+    """Calls, tokens, seconds and dollars, and what a dense mixture of the same pool would have taken."""
     used = trace.usage
     tokens = f"{_count(used.prompt_tokens)} tokens read, {_count(used.completion_tokens)} written"
     cost = "cost unknown" if trace.cost is None else f"${trace.cost:.4g}"
     seconds = "" if trace.latency is None else f"{trace.latency:.1f} s, "
-    return (
-        f"{trace.calls} calls, {tokens}, {seconds}{cost}; a dense MoA of this pool would have made "
-        f"{len(pool) * dense + 1} calls ({len(pool)} models x {dense} layers + 1)"
-    )
+    done = f"{trace.calls} call{'s' if trace.calls != 1 else ''}, {tokens}, {seconds}{cost}"
+    dense = next((r for r in trace.routes_not_taken if r.method == "moa"), None)
+    if dense is None:
+        count = layers(pool)
+        return (
+            f"{done}; a dense MoA of this pool would have made {len(pool) * count + 1} calls "
+            f"({len(pool)} models x {count} layers + 1)"
+        )
+    parts = [f"{dense.calls} calls"]
+    parts += [f"about {dense.latency:.1f} s"] if dense.latency is not None else []
+    parts += [f"about ${dense.cost:.4g}"] if dense.cost else []
+    return f"{done}; a dense MoA of this pool would have taken {', '.join(parts)} (an estimate)"
 
 
 def _flat(text: str) -> str:

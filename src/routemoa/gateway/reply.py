@@ -91,6 +91,8 @@ class Reply:
             "calls": trace.calls,
             "cost": trace.cost,
             "latency": trace.latency,
+            "choice": trace.choice,
             "aggregator": trace.aggregator,
             "proposers": list(dict.fromkeys(p.model for layer in trace.layers for p in layer.proposals)),
+            "routes_not_taken": [msgspec.to_builtins(route) for route in trace.routes_not_taken],
         }
