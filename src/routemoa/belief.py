@@ -25,22 +25,16 @@ __all__ = ["Belief", "Correlation", "Vote", "any_right", "believe", "gains", "ou
 
 # Nodes and weights of a standard normal variable (probabilists' Hermite polynomials).
 NODES = (
-    -4.512745863,
-    -3.205429003,
-    -2.076847979,
-    -1.023255664,
-    0.0,
-    1.023255664,
-    2.076847979,
-    3.205429003,
-    4.512745863,
-)
+    -4.512745863399783, -3.20542900285647, -2.07684797867783, -1.0232556637891326, 0.0,
+    1.0232556637891326, 2.07684797867783, 3.20542900285647, 4.512745863399783,
+)  # fmt: skip
 WEIGHTS = (
-    2.2345844e-05, 2.7891413e-03, 4.9916407e-02, 0.2440975029, 0.4063492063, 0.2440975029, 4.9916407e-02, 2.7891413e-03,
-    2.2345844e-05,
+    2.2345844007746607e-05, 0.0027891413212317692, 0.04991640676521782, 0.24409750289493953, 0.40634920634920635,
+    0.24409750289493953, 0.04991640676521782, 0.0027891413212317692, 2.2345844007746607e-05,
 )  # fmt: skip
 CERTAIN = 0.98  # no prior is believed beyond this, or below its complement
 FARTHEST = 6  # further answers that are looked ahead
+TINY = 1e-300
 
 
 class Correlation(Struct, frozen=True, omit_defaults=True):
@@ -115,14 +109,16 @@ def believe(
         return _open(votes, correlation, said, trust, count)
     right, wrong = _likelihoods([v.prior for v in votes], correlation.spread)
     members: list[list[int]] = [[i for i, v in enumerate(votes) if v.group == g] for g in range(count)]
-    shares = [_shares([votes[i] for i in group], correlation) for group in members]
-    sizes = [sum(s) for s in shares]
-    nobody = [math.log(w) + sum(wrong[i][k] for i in range(len(votes))) for k, w in enumerate(WEIGHTS)]
+    counts = _counts(votes, correlation)
+    sizes = [sum(counts[i] for i in group) for group in members]
+    nobody = [
+        math.log(w) + sum(c * each[k] for c, each in zip(counts, wrong, strict=True)) for k, w in enumerate(WEIGHTS)
+    ]
     logs = [[x + _coincide(sizes, correlation.scatter) for x in nobody]]
     for g, group in enumerate(members):
         rest = _coincide([s for h, s in enumerate(sizes) if h != g], correlation.scatter)
         logs.append([
-            x + rest + sum(s * (right[i][k] - wrong[i][k]) for i, s in zip(group, shares[g], strict=True))
+            x + rest + sum(counts[i] * (right[i][k] - wrong[i][k]) for i in group)
             for k, x in enumerate(nobody)
         ])  # fmt: skip
     return _weighed(logs, said, trust)
@@ -133,6 +129,7 @@ def gains(belief: Belief, priors: Sequence[float], correlation: Correlation) -> 
 
     The truth, where it is not the leader, wins once as many of the further answers name it as its odds are behind; how
     many do is binomial at each difficulty. Wrong answers that happen to coincide among the further ones are left out.
+    Further ones count as equals, at their mean; one that is too weak for that is not listened to, so gains never fall.
     """
     if not belief.exclusive or len(belief.joint) < 2:
         return _open_gains(belief, priors, correlation)
@@ -146,12 +143,12 @@ def gains(belief: Belief, priors: Sequence[float], correlation: Correlation) -> 
         for h, row in enumerate(rows):
             if h == leader or totals[h] <= 0.0:
                 continue
-            behind = math.log(totals[leader] / totals[h])
+            behind = math.log(max(totals[leader], TINY) / totals[h])
             vote = sum(x * _vote(p, correlation.scatter) for x, p in zip(row, chance, strict=True)) / totals[h]
             need = max(1, math.floor(behind / vote) + 1)
             if need <= r:
                 gain += sum(x * _at_least(need, r, p) for x, p in zip(row, chance, strict=True))
-        out.append(gain)
+        out.append(max([gain, *out[-1:]]))
     return out
 
 
@@ -169,7 +166,7 @@ def any_right(priors: Sequence[float], correlation: Correlation) -> float:
         for p in priors:
             nobody *= 1.0 - _curve(_kept(p), correlation.spread)[k]
         total += w * (1.0 - nobody)
-    return total
+    return min(total, 1.0)
 
 
 def _weighed(logs: list[list[float]], said: Sequence[float], trust: float) -> Belief:
@@ -218,12 +215,14 @@ def _open_gains(belief: Belief, priors: Sequence[float], correlation: Correlatio
     return out
 
 
-def _shares(group: Sequence[Vote], correlation: Correlation) -> list[float]:
-    """What each vote of a group counts: less for kin of a member that came before, and for answers not independent."""
+def _counts(votes: Sequence[Vote], correlation: Correlation) -> list[float]:
+    """What each vote counts: less for kin of one that came before in its group, and for answers not independent."""
     out: list[float] = []
-    for i, vote in enumerate(group):
-        nearest = max((correlation.kin(vote.model, other.model) for other in group[:i]), default=0.0)
-        out.append((vote.weight if i else 1.0) * (1.0 - nearest))
+    for i, vote in enumerate(votes):
+        before = [v.model for v in votes[:i] if v.group == vote.group and v.group is not None]
+        nearest = max((correlation.kin(vote.model, name) for name in before), default=0.0)
+        first = vote.group is not None and not before  # it copied nobody
+        out.append((1.0 if first else vote.weight) * (1.0 - nearest))
     return out
 
 
