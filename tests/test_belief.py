@@ -139,7 +139,9 @@ def test_evidence_and_trust_move_the_odds_by_as_much_as_they_say() -> None:
     assert told.right[0] / nobody_told == pytest.approx(2.718281828 * plain.right[0] / nobody)
     assert told.right[1] / nobody_told == pytest.approx(plain.right[1] / nobody)
     half = believe(votes, Correlation(), trust=0.5)
-    assert half.right[0] / (1 - sum(half.right)) == pytest.approx((plain.right[0] / nobody) ** 0.5)
+    # Half way from the odds of the prior to those of the votes.
+    assert half.right[0] / (1 - sum(half.right)) == pytest.approx((0.6 / 0.4 * plain.right[0] / nobody) ** 0.5)
+    assert believe([Vote("a", 0.6, 0)], Correlation(), trust=0.3).right[0] == pytest.approx(0.6, abs=0.01)
 
 
 @given(some_votes, correlations, st.lists(probability, max_size=9), st.booleans())

@@ -21,7 +21,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-__all__ = ["Belief", "Correlation", "Vote", "any_right", "believe", "gains", "outlook"]
+__all__ = ["Belief", "Correlation", "Vote", "any_right", "believe", "gains", "odds_of", "outlook"]
 
 # Nodes and weights of a standard normal variable (probabilists' Hermite polynomials).
 NODES = (
@@ -100,13 +100,14 @@ def believe(
         votes: one for each answer; groups are numbered from 0.
         correlation: of the models' errors.
         evidence: for each group, log-odds of what speaks for it besides the votes; missing is none.
-        trust: what the log-odds of the votes are multiplied with, learned: below 1 where they claim too much.
+        trust: what the votes add to the log-odds of a group's best prior is multiplied with, learned: below 1 where
+            they claim too much. One answer alone is as likely right as its prior.
         closed: whether at most one group is right, and answers that coincide support each other.
     """
     count = 1 + max((v.group for v in votes if v.group is not None), default=-1)
     said = [*evidence, *[0.0] * (count - len(evidence))]
     if not closed:
-        return _open(votes, correlation, said, trust, count)
+        return _open(votes, correlation, said, count)
     right, wrong = _likelihoods([v.prior for v in votes], correlation.spread)
     members: list[list[int]] = [[i for i, v in enumerate(votes) if v.group == g] for g in range(count)]
     counts = _counts(votes, correlation)
@@ -121,7 +122,8 @@ def believe(
             x + rest + sum(counts[i] * (right[i][k] - wrong[i][k]) for i in group)
             for k, x in enumerate(nobody)
         ])  # fmt: skip
-    return _weighed(logs, said, trust)
+    own = [odds_of(max(votes[i].prior for i in group)) for group in members]
+    return _weighed(logs, own, said, trust)
 
 
 def gains(belief: Belief, priors: Sequence[float], correlation: Correlation) -> list[float]:
@@ -169,11 +171,11 @@ def any_right(priors: Sequence[float], correlation: Correlation) -> float:
     return min(total, 1.0)
 
 
-def _weighed(logs: list[list[float]], said: Sequence[float], trust: float) -> Belief:
-    """Joint probabilities of rows of logarithms, their odds against row 0 tempered and the evidence laid over them."""
+def _weighed(logs: list[list[float]], own: Sequence[float], said: Sequence[float], trust: float) -> Belief:
+    """Joint probabilities of rows of logarithms: their odds against row 0, tempered beyond `own`, and the evidence."""
     tops = [max(row) for row in logs]
     totals = [t + math.log(sum(math.exp(x - t) for x in row)) for t, row in zip(tops, logs, strict=True)]
-    odds = [0.0, *(trust * (t - totals[0]) + e for t, e in zip(totals[1:], said, strict=True))]
+    odds = [0.0, *(o + trust * (t - totals[0] - o) + e for t, o, e in zip(totals[1:], own, said, strict=True))]
     top = max(odds)
     weights = [math.exp(x - top) for x in odds]
     scale = sum(weights)
@@ -183,12 +185,11 @@ def _weighed(logs: list[list[float]], said: Sequence[float], trust: float) -> Be
     return Belief(joint, tuple(w / scale for w in weights[1:]))
 
 
-def _open(votes: Sequence[Vote], correlation: Correlation, said: Sequence[float], trust: float, count: int) -> Belief:
+def _open(votes: Sequence[Vote], correlation: Correlation, said: Sequence[float], count: int) -> Belief:
     """Each group by its best member's prior and the evidence; who agrees with whom says nothing by itself."""
     right: list[float] = []
     for g in range(count):
-        prior = _kept(max(v.prior for v in votes if v.group == g))
-        right.append(_sigmoid(trust * math.log(prior / (1 - prior)) + said[g]))
+        right.append(_sigmoid(odds_of(max(v.prior for v in votes if v.group == g)) + said[g]))
     if not right:
         return Belief((WEIGHTS,), (), False)
     sure = max(right)
@@ -269,6 +270,12 @@ def _curve(prior: float, spread: float) -> tuple[float, ...]:
     """P(right) at each difficulty, whose mean is about the prior (the logistic-normal approximation)."""
     ability = math.log(prior / (1 - prior)) * math.sqrt(1 + 0.346 * spread * spread)
     return tuple(_sigmoid(ability + spread * x) for x in NODES)
+
+
+def odds_of(prior: float) -> float:
+    """Log-odds of a prior, which is not believed beyond certainty."""
+    p = _kept(prior)
+    return math.log(p / (1 - p))
 
 
 def _sigmoid(x: float) -> float:

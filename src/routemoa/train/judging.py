@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import asdict, replace
+from numpy.typing import NDArray
 
 from routemoa.answers import Groups, group
-from routemoa.belief import NODES, WEIGHTS, Correlation, Vote, believe
+from routemoa.belief import NODES, WEIGHTS, Correlation, Vote, believe, odds_of
 from routemoa.evidence import Coefficients, Judging, Reliability, reliable, signals
 from routemoa.records import Record
 from routemoa.steps import heard
@@ -30,6 +30,8 @@ USUAL = 1.0 / 6.0  # that rate: a scatter of 5
 SCALE = np.array([4.0, 20.0, 1.0, 1.0, 1.0])  # what a coefficient's distance from its default costs
 COPIED = (0.0, 0.25, 0.5, 0.75, 1.0)  # what the vote of a model may be worth that had the other answers in view
 TWINS = 30  # questions that both of a pair got wrong, at least, to learn kinship from
+
+Array = NDArray[np.float64]
 
 
 class Graded(Struct, frozen=True):
@@ -143,26 +145,45 @@ def _judges(data: Iterable[Graded], kind: str) -> dict[str, Reliability]:
     return {m: Reliability(None if r.bias is None else round(r.bias, 4), round(r.weight, 4)) for m, r in found.items()}
 
 
-def _features(one: Graded, judging: Judging) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
-    """Per group: constant, log-odds of the votes, own, cross, likeness (0: absent); and how right each group is."""
+class _Query(Struct, frozen=True):
+    """One query for the regression, G groups: `x` G x 5 (constant, votes beyond the best prior, own, cross, likeness; 0
+    where absent), `base` G, the log-odds of the best prior, `right` G in [0, 1]; `closed`: at most one is right."""
+
+    x: Array
+    base: Array
+    right: Array
+    closed: bool
+
+    def probabilities(self, weights: Array) -> Array:
+        """P(right) of each group."""
+        odds = np.exp(np.clip(self.x @ weights + self.base, -30, 30))
+        found: Array = odds / (1.0 + (odds.sum() if self.closed else odds))
+        return found
+
+
+def _query(one: Graded, judging: Judging) -> _Query | None:
+    """What the regression sees of a query; None where nothing is graded or nobody states a result."""
     count = 1 + max((g for g in one.groups.of if g is not None), default=-1)
     if not count or all(y is None for y in one.right):
         return None
+    copied = judging.coefficients.copied
     votes = [
-        Vote(m, p, g, judging.coefficients.copied if copied else 1.0)
-        for m, p, g, copied in zip(one.models, _priors(one), one.groups.of, one.copied, strict=True)
+        Vote(m, p, g, copied if saw else 1.0)
+        for m, p, g, saw in zip(one.models, _priors(one), one.groups.of, one.copied, strict=True)
     ]
     belief = believe(votes, judging.correlation, closed=one.groups.closed)
-    nobody = sum(belief.joint[0])
     found = signals(one.models, one.groups, one.assessments, judging)
-    x, y = np.zeros((count, 5)), np.zeros(count)
+    x, base, y = np.zeros((count, 5)), np.zeros(count), np.zeros(count)
     for g in range(count):
-        odds = belief.right[g] / max(nobody if one.groups.closed else 1 - belief.right[g], 1e-9)
-        x[g] = (1.0, np.log(max(odds, 1e-9)), found[g].own or 0.0, found[g].cross or 0.0, found[g].likeness or 0.0)
-        known = [one.right[i] for i in one.groups.members(g)]
-        known = [k for k in known if k is not None]
-        y[g] = sum(k for k in known if k is not None) / len(known) if known else 0.0
-    return x, y
+        nobody = sum(belief.joint[0]) if one.groups.closed else 1 - belief.right[g]
+        base[g] = odds_of(max(v.prior for v in votes if v.group == g))
+        beyond = np.log(max(belief.right[g], 1e-9) / max(nobody, 1e-9)) - base[g]
+        x[g] = (1.0, beyond, found[g].own or 0.0, found[g].cross or 0.0, found[g].likeness or 0.0)
+        known = [k for i in one.groups.members(g) if (k := one.right[i]) is not None]
+        y[g] = sum(known) / len(known) if known else 0.0
+    if one.groups.closed:
+        y /= max(1.0, float(y.sum()))
+    return _Query(x, base, y, one.groups.closed)
 
 
 def _coefficients(data: Sequence[Graded], judging: Judging, spoken: bool) -> Coefficients:
@@ -184,26 +205,20 @@ def _logit(data: Sequence[Graded], judging: Judging, spoken: bool) -> tuple[floa
     default = np.array(
         [start.constant, start.votes, start.spoken if spoken else start.logprob, start.cross, start.likeness]
     )
-    sets: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
-    for one in data:
-        if (found := _features(one, judging)) is None:
-            continue
-        x, y = found
-        if one.groups.closed:
-            sets.append((x, y / max(1.0, float(y.sum()))))
-        else:
-            sets += [(x[g : g + 1], y[g : g + 1]) for g in range(len(x))]
+    queries = [q for one in data if (q := _query(one, judging)) is not None]
     at = default.copy()
     loss = 0.0
     for _ in range(30):
         slope, curve = SCALE * (at - default), np.diag(SCALE)
         loss = float(0.5 * SCALE @ (at - default) ** 2)
-        for x, y in sets:
-            odds = np.exp(np.clip(x @ at, -30, 30))
-            p = odds / (1.0 + odds.sum())
-            slope += x.T @ (p - y)
-            curve += x.T @ ((np.diag(p) - np.outer(p, p)) @ x)
-            loss -= float(y @ np.log(np.maximum(p, 1e-9)) + (1 - y.sum()) * np.log(max(1e-9, 1 - p.sum())))
+        for q in queries:
+            p = q.probabilities(at)
+            slope += q.x.T @ (p - q.right)
+            spread = np.diag(p) - np.outer(p, p) if q.closed else np.diag(p * (1 - p))
+            curve += q.x.T @ (spread @ q.x)
+            loss -= float(q.right @ np.log(np.maximum(p, 1e-9)))
+            rest, wrong = (1 - q.right.sum(), 1 - p.sum()) if q.closed else (1 - q.right, 1 - p)
+            loss -= float(np.sum(rest * np.log(np.maximum(wrong, 1e-9))))
         step = np.linalg.solve(curve, slope)
         at -= np.clip(step, -1.0, 1.0)
         if float(np.abs(step).max()) < 1e-6:
@@ -221,15 +236,13 @@ def measure(data: Sequence[Graded], judging: Judging, *, spoken: bool = True) ->
     """Calibration of the posterior of every answer and of each signal alone: ece, brier, auc (None: unknown)."""
     said: dict[str, list[tuple[float, float]]] = {k: [] for k in ("posterior", "prior", "votes", "self", "cross")}
     c = judging.coefficients
+    weights = np.array([c.constant, c.votes, c.spoken if spoken else c.logprob, c.cross, c.likeness])
     for one in data:
-        if (found := _features(one, judging)) is None:
+        if (query := _query(one, judging)) is None:
             continue
-        x, _ = found
-        weights = np.array([c.constant, c.votes, c.spoken if spoken else c.logprob, c.cross, c.likeness])
-        odds = np.exp(np.clip(x @ weights, -30, 30))
-        p = odds / (1 + odds.sum()) if one.groups.closed else odds / (1 + odds)
+        p = query.probabilities(weights)
         evidence = signals(one.models, one.groups, one.assessments, judging)
-        for m, prior, g, y in zip(one.models, _priors(one), one.groups.of, one.right, strict=True):
+        for prior, g, y in zip(_priors(one), one.groups.of, one.right, strict=True):
             if y is None or g is None:
                 continue
             said["posterior"].append((float(p[g]), y))
@@ -238,7 +251,6 @@ def measure(data: Sequence[Graded], judging: Judging, *, spoken: bool = True) ->
             for name, value in (("self", evidence[g].own), ("cross", evidence[g].cross)):
                 if value is not None:
                     said[name].append((0.5 + value / 2, y))
-            del m
     return {
         name: calibration(np.array([p for p, _ in pairs], np.float32), np.array([y for _, y in pairs], np.float32))
         for name, pairs in said.items()
