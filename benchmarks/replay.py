@@ -1,6 +1,7 @@
 """Whole mixtures replayed on recorded answers: RouteMoA beside every simple rule, at its number of calls.
 
-    .venv/bin/python benchmarks/replay.py [RECORDS ...] [--prefer balanced] [--splits 5] [--judges 0.7] [--json FILE]
+    .venv/bin/python benchmarks/replay.py [RECORDS ...] [--prefer balanced] [--splits 5] [--judges 0.7]
+        [--json FILE] [--plot FILE.svg]
 
 Proposals are the recorded texts (routemoa.testing.RecordedClient behind the real engine, prompts and parsing). In
 each split the models' priors, the correlation of their errors and the worth of the signals are learned on one half of
@@ -222,6 +223,39 @@ def show(title: str, found: dict[str, Any]) -> None:
     )
 
 
+def plot(found: dict[str, dict[str, Any]], file: str) -> None:
+    """Accuracy against calls, a panel for each pool; bars are 95 % intervals."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(4.6 * columns, 3.6 * rows), squeeze=False)
+    shown = {"best single": "s", "vote of 3": "^", "vote of all": "D", "grow until two ahead": "o", "shuffled": "x"}
+    for axis, (title, by) in zip(axes.flat, found.items(), strict=False):
+        first = next(iter(by.values()))["rows"]
+        for row, marker in shown.items():
+            f = first[row]
+            axis.plot(f["calls"], 100 * f["accuracy"], marker, color="0.45", label=row, markersize=6)
+        ours = sorted((f["rows"]["routemoa"]["calls"], f["rows"]["routemoa"], prefer) for prefer, f in by.items())
+        x, y = [c for c, _, _ in ours], [100 * f["accuracy"] for _, f, _ in ours]
+        low = [100 * (f["accuracy"] - f["ci95"][0]) for _, f, _ in ours]
+        high = [100 * (f["ci95"][1] - f["accuracy"]) for _, f, _ in ours]
+        axis.errorbar(x, y, [low, high], fmt="o-", color="C3", label="routemoa", capsize=3)
+        for cx, cy, (_, _, prefer) in zip(x, y, ours, strict=True):
+            axis.annotate(prefer, (cx, cy), textcoords="offset points", xytext=(6, -11), fontsize=8, color="C3")
+        axis.axhline(100 * first["oracle"]["accuracy"], color="0.8", lw=1)
+        axis.set(xscale="log", title=title, xlabel="calls a question", ylabel="right, %")
+        axis.set_xticks([1, 2, 3, 5, 10, 20, 40], ["1", "2", "3", "5", "10", "20", "40"])
+    for axis in list(axes.flat)[len(found) :]:
+        axis.axis("off")
+    axes.flat[0].legend(fontsize=8, loc="lower right")
+    figure.tight_layout()
+    figure.savefig(file)
+
+
 def _f(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
@@ -229,21 +263,28 @@ def _f(value: float | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", nargs="*", default=[str(DATA / "gsm.jsonl.gz"), str(DATA / "math_l5.jsonl.gz")])
-    parser.add_argument("--prefer", default="balanced", help="quality, balanced, cheap or fast")
+    parser.add_argument("--prefer", default="balanced", help="quality, balanced, cheap, fast: several with commas")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--judges", type=float, metavar="AUC", help="simulated judges of this reliability")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--plot", metavar="FILE", help="accuracy against calls, .svg or .png")
     arguments = parser.parse_args()
-    mixture = Mixture(prefer=arguments.prefer, later="auto" if arguments.judges is None else "refine")
-    out: dict[str, Any] = {}
+    later: Any = "auto" if arguments.judges is None else "refine"
+    out: dict[str, dict[str, Any]] = {}
     for path in arguments.records:
         records = list(read(path))
         for name, models in pools(records).items():
+            bench = Bench(records, models)
             title = f"{Path(path).name.partition('.')[0]}, {name}"
-            out[title] = study(Bench(records, models), mixture, arguments.splits, arguments.judges)
-            show(title, out[title])
+            for prefer in arguments.prefer.split(","):
+                mixture = Mixture(prefer=prefer, later=later)
+                found = study(bench, mixture, arguments.splits, arguments.judges)
+                out.setdefault(title, {})[prefer] = found
+                show(f"{title}, {prefer}", found)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(out, indent=1) + "\n")
+    if arguments.plot:
+        plot(out, arguments.plot)
 
 
 if __name__ == "__main__":
