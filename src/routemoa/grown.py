@@ -7,13 +7,14 @@ belief -> next    the models most likely right and unlike those heard, while the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.answers import Groups, group
-from routemoa.belief import Belief, Vote, any_right, believe, gains, outlook
+from routemoa.belief import FARTHEST, Belief, Vote, any_right, believe, gains, outlook
 from routemoa.evidence import Judging, Signals, log_odds, signals
 from routemoa.pool import Mixture
 from routemoa.ranking import rank, toll
@@ -24,6 +25,7 @@ from routemoa.types import ModelSpec, Proposal, Ranking, Scores, Trace
 __all__ = ["Grown", "State"]
 
 NOISE = 0.02  # of probability: an answer that leads is displaced only by one that is better by more
+TINY = 1e-9  # of probability: less is no gain, whatever it costs
 TOKENS = 300.0  # of an answer, where nothing was measured and the pool file sets no limit
 
 
@@ -55,14 +57,14 @@ class Grown(Struct, frozen=True):
         priors = {r.model: r.performance for r in ranking}
         first = ranking[0]
         alone = believe([Vote(first.model, first.performance, 0)], self.judging.correlation)
-        rest = self._by_promise(ranking, priors, (first.model,), ())
+        rest = self._by_promise(ranking, (first.model,), (), expected)
         if not self._worth_more(alone, rest, priors, expected):
             why = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
             return Decision(predicted, ranking, call=(first.model,), why=why)
-        panel = [first.model]
+        panel, most = [first.model], min(self.mixture.most_models, self.mixture.calls)
         for name in rest:
             chance = any_right([priors[m] for m in panel], self.judging.correlation)
-            if len(panel) >= self.mixture.most_models or (len(panel) > 1 and chance >= self.mixture.preference.target):
+            if len(panel) >= most or (len(panel) > 1 and chance >= self.mixture.preference.target):
                 break
             panel.append(name)
         chance = any_right([priors[m] for m in panel], self.judging.correlation)
@@ -79,7 +81,7 @@ class Grown(Struct, frozen=True):
         final = self._final(state, ranking)
         choice = final[0].model if final else None
         spoken = {p.model for p in state.proposals}
-        rest = self._by_promise(ranking, priors, spoken, out, scores)
+        rest = self._by_promise(ranking, spoken, out, expected)
         reason = self._reason(trace, state, rest, priors, expected)
         if reason is not None:
             return Decision(scores, ranking, stop=reason, choice=choice, final=final, write=self._write(state, final))
@@ -142,7 +144,6 @@ class Grown(Struct, frozen=True):
         self, scores: Scores, expected: Expected, out: Collection[str] = (), before: Sequence[str] = ()
     ) -> Ranking:
         want = self.mixture.preference
-        tolls = {m.name: self._toll(m, expected) for m in self.models}
         return rank(
             self.models,
             scores,
@@ -150,10 +151,17 @@ class Grown(Struct, frozen=True):
             out,
             tie=want.tie,
             strangers=self.strangers,
-            tolls=tolls,
+            tolls=self._tolls(expected),
             faster_first=want.fast,
             before=before,
         )
+
+    def _tolls(self, expected: Expected) -> dict[str, float]:
+        """What a call of each model costs in probability; empty without rates."""
+        m = self.mixture
+        if m.dollars_per_point is None and m.seconds_per_point is None:
+            return {}
+        return {spec.name: self._toll(spec, expected) for spec in self.models}
 
     def _toll(self, spec: ModelSpec, expected: Expected) -> float:
         """What a call of a model costs in probability, at the user's rates."""
@@ -164,25 +172,32 @@ class Grown(Struct, frozen=True):
         return toll(dollars, seconds, m.dollars_per_point, m.seconds_per_point)
 
     def _by_promise(
-        self,
-        ranking: Ranking,
-        priors: dict[str, float],
-        spoken: Collection[str],
-        out: Collection[str],
-        scores: Scores | None = None,
+        self, ranking: Ranking, spoken: Collection[str], out: Collection[str], expected: Expected
     ) -> list[str]:
-        """Who has not been heard, those first who are likely right and unlike those who have."""
-        cor = self.judging.correlation
-        left = [r for r in ranking if r.model not in spoken and r.model not in out]
+        """Who has not been heard, as they are ranked; kin of one heard or placed before promise only what is new."""
+        kin = self.judging.correlation.kin
+        likely = {r.model: r.performance for r in ranking if r.model not in spoken and r.model not in out}
+        if not self.judging.correlation.kinship:
+            return list(likely)
+        tolls = self._tolls(expected)
+        promise: dict[str, float] = {}
+        lowest = math.inf
+        for name, p in likely.items():  # equals in the ranking's order
+            promise[name] = lowest = min(lowest, p - tolls.get(name, 0.0))
 
-        def promise(name: str) -> float:
-            likely = (scores or {}).get(name)
-            near = max((cor.kin(name, other) for other in spoken), default=0.0)
-            return (priors[name] if likely is None else likely) * (1.0 - near)
+        def hear(other: str) -> None:
+            for name, before in promise.items():
+                if near := kin(name, other):
+                    promise[name] = min(before, likely[name] * (1.0 - near) - tolls.get(name, 0.0))
 
-        if not cor.kinship:
-            return [r.model for r in left]
-        return sorted((r.model for r in left), key=promise, reverse=True)
+        for other in spoken:
+            hear(other)
+        placed: list[str] = []
+        while promise and len(placed) < max(FARTHEST, self.mixture.most_models):
+            placed.append(max(promise, key=promise.__getitem__))
+            del promise[placed[-1]]
+            hear(placed[-1])
+        return [*placed, *sorted(promise, key=promise.__getitem__, reverse=True)]
 
     def _worth_more(self, belief: Belief, rest: Sequence[str], priors: dict[str, float], expected: Expected) -> int:
         """How many of `rest` should be called for the expected gain of each to pay; 0 where none does."""
@@ -191,15 +206,14 @@ class Grown(Struct, frozen=True):
             return 0
         each = [gain / (i + 1) for i, gain in enumerate(chances)]
         best = max(range(len(each)), key=lambda i: (round(each[i], 12), -i))
-        return best + 1 if each[best] >= self._price(rest[: best + 1], belief, expected) else 0
+        return best + 1 if each[best] >= max(self._price(rest[: best + 1], belief, expected), TINY) else 0
 
     def _price(self, names: Sequence[str], belief: Belief, expected: Expected) -> float:
         """The gain in probability that one of these calls has to bring."""
-        m = self.mixture
-        if m.dollars_per_point is None and m.seconds_per_point is None:
-            return m.preference.worth * (1.0 - belief.sure)
-        specs = {s.name: s for s in self.models}
-        return sum(self._toll(specs[n], expected) for n in names) / len(names)
+        tolls = self._tolls(expected)
+        if not tolls:
+            return self.mixture.preference.worth * (1.0 - belief.sure)
+        return sum(tolls[n] for n in names) / len(names)
 
     def _reason(
         self, trace: Trace, state: State, rest: Sequence[str], priors: dict[str, float], expected: Expected
@@ -224,7 +238,7 @@ class Grown(Struct, frozen=True):
     def _enough(self, state: State, rest: Sequence[str], priors: dict[str, float]) -> str:
         """In words, that nobody is left to call, or that another call is not expected to pay."""
         if len(state.proposals) == 1:
-            return self._alone(state)
+            return self._alone(state) if rest else "no model left to call"
         gain = max(gains(state.belief, [priors[n] for n in rest], self.judging.correlation), default=0.0)
         points = f"further calls would add {100 * gain:.1f} points to a probability of {state.belief.sure:.2f}"
         if state.leader is not None and len(state.backing(state.leader)) == len(state.proposals):
@@ -234,8 +248,7 @@ class Grown(Struct, frozen=True):
         return f"no further evidence expected: {points}, which is not worth them"
 
     def _alone(self, state: State) -> str:
-        name = state.proposals[0].model if state.proposals else "nobody"
-        likely = state.belief.sure
+        name, likely = state.proposals[0].model, state.belief.sure
         return f"one model alone: {name} at {likely:.2f} is expected to do as well as a mixture under this policy"
 
     def _who(self, state: State) -> str:
