@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.answers import agree, final_answer, group, likeness
+from routemoa.answers import Groups, agree, final_answer, group, likeness
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,155 @@ def test_agreement() -> None:
     assert agree(["def f():\n  return 1", "def  f():\n return 1"])
     assert not agree(["def f():\n  return 1", "42"])
     assert not agree(["", ""])
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        ["\\boxed{\\frac{1}{2}}", "The answer is \\dfrac12.", "Answer: 1/2", "0.5", "$.5", "#### 0.50"],
+        ["\\boxed{2\\frac{1}{2}}", "The answer is 2 1/2.", "2.5", "2 1/2 cups", "\\frac{5}{2}"],
+        ["\\boxed{\\left(0, 1\\right]}", "The answer is $(0,1]$."],
+        ["\\boxed{3\\sqrt{2}}", "Answer: 3 \\sqrt 2", "3√2"],
+        ["\\boxed{\\sqrt{29}}", "√29", "\\sqrt 29"],
+        ["\\boxed{\\text{(C)}}", "The answer is (C) because of that.", "C. Paris", "c", "\\textbf{(C)}", "(C) 12"],
+        ["The final answer is 1,234.", "1234", "$1,234.00", "1 234", "\\$1{,}234", "#### 1,234"],
+        ["5 cm", "The answer is 5 cm.", "\\boxed{5\\text{ cm}}", "5", "5 apples"],
+        ["\\boxed{25 \\text{ cm}^2}", "25 cm²", "25 square centimeters", "25"],
+        ["18 €", "€18", "18 EUR", "18"],
+        ["50 %", "50\\%", "50 percent", "50"],
+        ["\\boxed{90^\\circ}", "90 degrees", "90°"],
+        ["-0", "0.0", "0"],
+        ["−3", "-3", "The answer is -3.0"],
+        ["\\boxed{x = 5}", "x=5", "The answer is 5."],
+        ["\\boxed{10^{5}}", "10^5"],
+        ["**Yes**", "yes.", "The answer is yes."],
+        [
+            '{"reasoning": "6 times 7", "answer": "42"}',
+            '{"reasoning": "6 times 7", "answer": 42}',
+            '{"answer": 42, "confidence": 0.9}',
+            "{'answer': 42, 'sure': 'yes'}",
+            '{\n  "answer": "42"\n}',
+            "42",
+        ],
+        ['{"answer": "\\\\frac{1}{2}"}', "1/2"],
+        ["<think>The answer is 3.</think> The answer is 4.", "4"],
+    ],
+)
+def test_one_result_in_many_forms(same: list[str]) -> None:
+    assert {final_answer(t) for t in same} == {final_answer(same[-1])}
+    assert final_answer(same[-1])
+    assert set(group(same).of) == {0}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("23", "2 \\times 3"),
+        ("23", "(2)(3)"),
+        ("23", "2 3"),
+        ("123", "1,2,3"),
+        ("15", "1,5"),
+        ("32", "\\sqrt{3}\\cdot 2"),
+        ("\\sqrt{32}", "\\sqrt{3}\\cdot 2"),
+        ("10.5", "2\\frac{1}{2}"),
+        ("5", ".5"),
+        ("5", "-5"),
+        ("(0, 1)", "[0, 1)"),
+        ("x^2", "x^3"),
+        ("A", "B"),
+        ("yes", "no"),
+        ("5 apples and 3 pears", "5 apples"),
+        ("{'blue': 4, 'red': 6}", "{'blue': 4, 'red': 7}"),
+        ("{1, 2}", "{1, 3}"),
+    ],
+)
+def test_different_results_stay_apart(one: str, other: str) -> None:
+    assert final_answer(one) != final_answer(other)
+    assert group([f"The answer is {one}", f"The answer is {other}"]).of == (0, 1)
+
+
+LONG = "We look at it from every side, with patience and care, and in the end there is no more to be said about {}."
+CODE = "def add(a, b):\n    return a + b\n"
+
+
+def test_closed_and_open() -> None:
+    assert group(["The answer is 4.", LONG]) == Groups((0, None), True, (None, None))
+    assert group(["4", "5", LONG]).of == (0, 1, None)
+    found = group(["Sorry, I cannot.", LONG])  # a short text makes no long one wrong
+    assert (found.closed, found.of) == (False, (0, 1))
+    assert group([LONG, LONG]).closed is False
+    assert group([]) == Groups((), False, ())
+    assert group([LONG]).likeness == (None,)
+
+
+def test_open_answers_are_compared_by_their_words() -> None:
+    found = group([LONG.format("it"), LONG.format("it") + " Indeed.", CODE])
+    assert found.of == (0, 0, 1)
+    assert found.members(0) == (0, 1)
+    first, second, third = (x or 0.0 for x in found.likeness)
+    assert min(first, second) > 0.4 > third
+    assert group([CODE, CODE.replace("add", "sum_of"), LONG]).of[:2] == (0, 1)
+    assert group([CODE, CODE.replace("\n", "\n\n"), LONG]).of == (0, 0, 1)
+
+
+def test_what_is_alike_through_a_third_is_one_group_in_whatever_order_it_comes() -> None:
+    words = [f"word{i}" for i in range(60)]
+    near, middle, far = (" ".join(words[i : i + 50]) for i in (0, 4, 8))
+    assert likeness(near, middle) >= 0.9 > likeness(near, far)
+    assert group([near, middle, far]).of == group([near, far, middle]).of == (0, 0, 0)
+
+
+anything = (
+    st.text()
+    | st.text("\\\\{}()[]$%^_=,.;:#0123456789 \n'\"abcqrtfsxo<>/*-+√€")
+    | st.sampled_from(
+        [
+            "4",
+            "The answer is 4.",
+            "\\boxed{4}",
+            "5",
+            LONG,
+            LONG + " Yes.",
+            CODE,
+            "",
+            "\\boxed{",
+            "####",
+            "answer:",
+            "1/0",
+        ]
+    )
+)
+
+
+@given(anything)
+def test_whatever_is_read_a_result_is_short_or_none(text: str) -> None:
+    for wrapped in (text, f"The answer is {text}", f"\\boxed{{{text}}}", f'{{"answer": "{text}"}}', f"#### {text}"):
+        result = final_answer(wrapped)
+        assert result is None or len(result) <= 60
+        assert result == final_answer(wrapped)
+
+
+@given(st.lists(anything, max_size=7), st.integers(0, 99))
+def test_groups_are_a_partition_whatever_the_order(texts: list[str], seed: int) -> None:
+    found = group(texts)
+    assert len(found.of) == len(found.likeness) == len(texts)
+    numbers = [g for g in found.of if g is not None]
+    assert sorted(set(numbers)) == list(range(len(set(numbers))))
+    assert list(dict.fromkeys(numbers)) == sorted(set(numbers))  # by first appearance
+    assert found.closed or None not in found.of
+    assert all(x is None or 0 <= x <= 1 for x in found.likeness)
+    order = Random(seed).sample(range(len(texts)), len(texts))
+    again = group([texts[i] for i in order])
+    assert again.closed == found.closed
+
+    def together(of: tuple[int | None, ...], places: list[int]) -> set[frozenset[int]]:
+        return {frozenset(p for p, g in zip(places, of, strict=True) if g == n) for n in set(of) - {None}}
+
+    assert together(again.of, order) == together(found.of, list(range(len(texts))))
+
+
+@given(anything, anything)
+def test_likeness_is_symmetric_and_one_for_the_same_words(a: str, b: str) -> None:
+    assert 0 <= likeness(a, b) <= 1
+    assert likeness(a, b) == pytest.approx(likeness(b, a))
+    assert likeness(a, a) == pytest.approx(1 if a.strip() else 0, abs=1e-9)
