@@ -1,7 +1,8 @@
 """Routes not taken: what other methods would have cost and taken for this query. Estimates, marked as such. Pure.
 
-Tokens are those heard in this query where a model answered, else what it usually writes, else the mean of those heard;
-prompts grow by the answers that are shown in them. An unknown price or latency makes a sum unknown.
+Tokens are those heard in this query where a model answered (by its text where nobody counted them), else what it
+usually writes, else the mean of those heard; prompts grow by the answers that are shown in them. An unknown price or
+latency makes a sum unknown.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from routemoa.pool import Pool
 from routemoa.timing import Expected
-from routemoa.types import ModelSpec, Route, Trace, Usage, plus
+from routemoa.types import ModelSpec, Proposal, Route, Trace, Usage, plus
 
 __all__ = ["routes_not_taken"]
 
@@ -23,7 +24,7 @@ VERDICT = 60.0  # tokens of a moderator's reply
 def routes_not_taken(trace: Trace, pool: Pool, expected: Expected) -> tuple[Route, ...]:
     """`best-single` (the highest prior), `moa` and `smoa` for this query; none while nobody has answered."""
     heard = {p.model: p for layer in trace.layers for p in layer.proposals}
-    lengths = {m: float(n) for m, p in heard.items() if (n := p.usage.completion_tokens) is not None}
+    lengths = {m: _tokens(p) for m, p in heard.items()}
     if not lengths:
         return ()
     mean = sum(lengths.values()) / len(lengths)
@@ -68,6 +69,11 @@ def _mixture(
         slowest = None if slowest is None or seconds[m.name] is None else max(slowest, seconds[m.name] or 0.0)
     latency = plus(None if slowest is None else LAYERS * slowest, seconds[writer.name])
     return Route(name, LAYERS * (len(models) + moderated) + 1, cost, latency)
+
+
+def _tokens(heard: Proposal) -> float:
+    counted = heard.usage.completion_tokens
+    return len(heard.text) / CHARACTERS if counted is None else float(counted)
 
 
 def _seconds(spec: ModelSpec, heard: float | None, expected: Expected) -> float | None:

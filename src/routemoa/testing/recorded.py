@@ -35,7 +35,8 @@ class Verdict(Struct, frozen=True):
 
 
 class SimulatedJudge(Struct, frozen=True):
-    """Scores of stated reliability: `cross` and `own` are the AUC with which they tell right answers from wrong ones.
+    """Scores of stated reliability: `cross` and `own` are the AUC with which they tell right answers from wrong ones
+    (below 0.5: they take the one for the other).
 
     Scores are normal deviates around two means, squashed into (0, 1); `inflation` moves a judge's view of itself.
     """
@@ -50,7 +51,7 @@ class SimulatedJudge(Struct, frozen=True):
         if verdict.truth is None:
             return None
         mine = verdict.subject == judge
-        distance = _NORMAL.inv_cdf(min(max(self.own if mine else self.cross, 0.5), 0.999)) * 2**0.5
+        distance = _NORMAL.inv_cdf(min(max(self.own if mine else self.cross, 0.001), 0.999)) * 2**0.5
         rng = Random(f"{self.seed}:{judge}:{question}:{verdict.text}")  # noqa: S311  (a simulation)
         value = rng.gauss(distance * (verdict.truth - 0.5), 1.0) + (self.inflation if mine else 0.0)
         return round(_NORMAL.cdf(value), 3)
@@ -78,8 +79,7 @@ class RecordedClient:
             ModelError: the record holds no answer of this model.
         """
         self.calls += 1
-        asked = request.messages[-1].content
-        record = self._find(asked)
+        record, asked = self._find(request.messages[-1].content)
         text = (record.responses or {}).get(model.name)
         if not text:
             raise ModelError(model.name, "no answer of this model is recorded for the question")
@@ -91,10 +91,11 @@ class RecordedClient:
     async def close(self) -> None:
         """Nothing to let go of."""
 
-    def _find(self, asked: str) -> Record:
+    def _find(self, asked: str) -> tuple[Record, str]:
+        """The record of the question, and what is asked besides it."""
         for end in [len(asked), *(m.start() for m in re.finditer(r"\n+---\n", asked))]:
             if record := self._records.get(asked[:end].strip()):
-                return record
+                return record, asked[end:]
         raise QueryError(f"no record holds the question {asked[:80]!r}")
 
     def _judgments(self, judge: str, record: Record, text: str, asked: str) -> Mapping[str, object]:
@@ -103,7 +104,10 @@ class RecordedClient:
         if '"self"' in asked:
             out["self"] = self._judge(judge, record.id, Verdict(judge, text, record.scores.get(judge)))
         if '"scores"' in asked:
-            wrote = {harmless(t.strip()): m for m, t in (record.responses or {}).items() if t}
+            given = sorted((record.responses or {}).items(), key=lambda pair: pair[0] != judge)
+            wrote = {
+                harmless(t.strip()): m for m, t in given if t
+            }  # what others wrote in the same words is not its own
             scores: dict[str, float | None] = {}
             for label, quoted in _QUOTED.findall(asked):
                 subject = wrote.get(quoted)
