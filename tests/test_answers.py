@@ -161,7 +161,7 @@ anything = (
 def test_whatever_is_read_a_result_is_short_or_none(text: str) -> None:
     for wrapped in (text, f"The answer is {text}", f"\\boxed{{{text}}}", f'{{"answer": "{text}"}}', f"#### {text}"):
         result = final_answer(wrapped)
-        assert result is None or len(result) <= 60
+        assert result is None or len(result) <= (700 if '"answer"' in wrapped else 60)
         assert result == final_answer(wrapped)
 
 
@@ -189,3 +189,35 @@ def test_likeness_is_symmetric_and_one_for_the_same_words(a: str, b: str) -> Non
     assert 0 <= likeness(a, b) <= 1
     assert likeness(a, b) == pytest.approx(likeness(b, a))
     assert likeness(a, a) == pytest.approx(1 if a.strip() else 0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("field", "answer"),
+    [
+        ('"[(4, 1), (2, 3)]"', "[(4, 1), (2, 3)]"),
+        ("[[4, 1], 2]", "[[4, 1], 2]"),
+        ('"[\\"a\\", \\"b\\"]"', "['a', 'b']"),
+        ('["a", "b"]', "['a', 'b']"),
+        ("\"{'a': 1}\"", "{'a': 1}"),
+        ("\"'hello World'\"", "hello World"),
+        ('"hello World"', "hello World"),
+        ('"ABC"', "ABC"),
+        ('"abc"', "abc"),
+        ('"Paris"', "paris"),
+        ("true", "true"),
+        ('"\\\\frac{1}{2}"', "0.5"),
+        ('"$1,234"', "1234"),
+        ("\"'*a*b'\"", "*a*b"),
+        ('"___"', None),
+    ],
+)
+def test_the_field_of_a_json_reply(field: str, answer: str | None) -> None:
+    head = '```json\n{\n  "reasoning": "f(\\"x\\") gives it, so we are done",\n  "answer": '
+    assert final_answer(head + field + "\n}\n```") == answer
+    if answer is not None:
+        assert final_answer('{"answer": ' + field + ', "confidence": 0.9}') == answer
+
+
+def test_no_field_no_json() -> None:
+    assert final_answer('The "answer" is 5.') == "5"
+    assert final_answer("f returns 'abC'. The answer is 'abC'.") == "abC"
