@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from routemoa.errors import ConfigError
-from routemoa.pool import Pool
+from routemoa.pool import PREFERENCES, Mixture, Pool, mixture_of
 from routemoa.types import Usage
 
 ONE = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
@@ -94,6 +94,19 @@ def test_the_large_pool_has_its_own_published_constants(tmp_path: Path) -> None:
         (ONE + "[mixture]\nstop_above = 2", ["stop_above = 2"]),
         (ONE + '[mixture]\naggregator = "b"', ["aggregator 'b'"]),
         (ONE + '[mixture]\nfusion = "mine"', ["fusion", "mine"]),
+        (ONE + '[mixture]\nprefer = "best"', ["prefer", "best"]),
+        (ONE + "[mixture]\ndollars_per_point = 0", ["dollars_per_point = 0", "more than 0"]),
+        (ONE + "[mixture]\nseconds_per_point = -1.5", ["seconds_per_point = -1.5", "more than 0"]),
+        (ONE + "[mixture]\nseconds_per_point = inf", ["seconds_per_point = inf", "more than 0"]),
+        (ONE + "[mixture]\ndollars_per_point = nan", ["dollars_per_point = nan", "more than 0"]),
+        (ONE + "[mixture]\ntarget = 1.1", ["target = 1.1", "from 0 to 1"]),
+        (ONE + "[mixture]\ntie = -0.1", ["tie = -0.1", "from 0 to 1"]),
+        (ONE + "[mixture]\ncalls = 0", ["calls = 0", "at least 1"]),
+        (ONE + "[mixture]\nlayers = 0", ["layers = 0", "at least 1"]),
+        (ONE + "[mixture]\nreference_tokens = 0", ["reference_tokens = 0", "at least 1"]),
+        (ONE + '[mixture]\nlater = "never"', ["later", "never"]),
+        (ONE + '[mixture]\nreferences = "none"', ["references", "none"]),
+        (ONE + "[mixture]\ncalls = 2.5", ["calls", "Expected"]),
         ("a = \nb = 1", ["not valid TOML", "line 1"]),
     ],
 )
@@ -123,3 +136,63 @@ def test_the_default_is_the_option_then_the_variable_then_the_embedded_pool(tmp_
     assert len(embedded) == 3
     assert all(m.local for m in embedded)
     assert embedded.mixture.self_assessment == "logprob"
+
+
+def test_every_key_of_the_grown_panel_is_read(tmp_path: Path) -> None:
+    (tmp_path / "judge.json").write_text("{}")
+    keys = """[mixture]
+prefer = "fast"
+dollars_per_point = 0.001
+seconds_per_point = 2
+target = 0.95
+calls = 5
+later = "refine"
+references = "all"
+reference_tokens = 1000
+tie = 0.03
+judge = "judge.json"
+"""
+    pool = read(tmp_path, ONE + keys)
+    m = pool.mixture
+    assert (m.prefer, m.dollars_per_point, m.seconds_per_point, m.calls) == ("fast", 0.001, 2.0, 5)
+    assert (m.later, m.references, m.reference_tokens) == ("refine", "all", 1000)
+    assert (m.preference.target, m.preference.tie, m.preference.fast) == (0.95, 0.03, True)
+    assert pool.judge == tmp_path / "judge.json"
+
+
+def test_what_is_left_out_follows_from_fusion_and_preference() -> None:
+    learned, small = Mixture(), Mixture(fusion="published-small")
+    assert (learned.published, learned.most_layers, learned.most_models, learned.threshold) == (False, 9, 2, 0.99)
+    assert (small.published, small.most_layers, small.most_models, small.threshold) == (True, 3, 3, 0.805)
+    assert learned.preference == PREFERENCES["balanced"]
+    assert small.preference.tie == 0.0
+    assert Mixture(fusion="published-small", tie=0.1).preference.tie == 0.1
+    worth = [PREFERENCES[p].worth for p in ("quality", "balanced", "cheap")]
+    assert worth == sorted(worth)
+
+
+def test_a_policy_file_is_a_mixture_table_a_pool_or_bare_keys() -> None:
+    for text in ('fusion = "published-large"', '[mixture]\nfusion = "published-large"',
+                 ONE + '[mixture]\nfusion = "published-large"'):  # fmt: skip
+        assert mixture_of(text, "policy.toml") == Mixture(fusion="published-large")
+    assert mixture_of("", "policy.toml") == Mixture()
+    assert mixture_of('aggregator = "whoever"', "policy.toml").aggregator == "whoever"  # its pool is not known here
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("fusion = \nlayers = 2", ["not valid TOML", "line 1"]),
+        ('fusoin = "learned"', ["unknown key 'fusoin'", "did you mean 'fusion'"]),
+        ("[mixture]\ncals = 3", ["unknown key 'cals'", "did you mean 'calls'"]),
+        ("mixture = 3", ["must be a table"]),
+        ("calls = 0", ["calls = 0", "at least 1"]),
+        ("dollars_per_point = 0.0", ["dollars_per_point", "more than 0"]),
+    ],
+)
+def test_errors_in_a_policy_file(text: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        mixture_of(text, "policy.toml")
+    for word in ["policy.toml", *words]:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.ranking import rank, select, stop_reason
+from routemoa.ranking import rank, select, stop_reason, toll
 from routemoa.types import Layer, ModelSpec, Proposal, RankedModel, Usage
 
 maybe = st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0])
@@ -124,3 +125,68 @@ def test_ties_do_not_chain() -> None:
     """What is equal to the second need not be equal to the first."""
     specs = [ModelSpec(n, "local", n, latency=s) for n, s in (("a", 3.0), ("b", 2.0), ("c", 1.0))]
     assert [r.model for r in rank(specs, {"a": 0.80, "b": 0.76, "c": 0.72}, tie=0.05)] == ["b", "a", "c"]
+
+
+def test_latencies_of_the_same_tenth_of_a_second_are_equal() -> None:
+    assert names(rank([spec("a"), spec("b")], {}, {"a": 0.021, "b": 0.019})) == "ab"
+    assert names(rank([spec("a"), spec("b")], {}, {"a": 0.3, "b": 0.1})) == "ba"
+
+
+def test_a_toll_is_what_dollars_and_seconds_are_worth_in_probability() -> None:
+    assert toll(0.03, 5.0, 0.01, 10.0) == pytest.approx(0.01 * (3 + 0.5))
+    assert toll(0.03, 5.0, None, 10.0) == pytest.approx(0.005)
+    assert toll(0.03, 5.0, 0.01, None) == pytest.approx(0.03)
+    assert toll(None, None, 0.01, 10.0) == 0.0  # unknown weighs nothing
+    assert toll(0.03, 5.0, None, None) == 0.0
+
+
+def test_tolls_are_taken_off_the_performance_in_the_order_but_not_in_what_is_shown() -> None:
+    pool = [spec("a"), spec("b"), spec("c")]
+    scores = {"a": 0.8, "b": 0.75, "c": 0.7}
+    ranking = rank(pool, scores, tolls={"a": 0.1, "c": 0.02})
+    assert [(r.model, r.performance) for r in ranking] == [("b", 0.75), ("a", 0.8), ("c", 0.7)]
+    assert [r.why for r in ranking] == ["best", "0.050 behind the best", "0.070 behind the best"]
+    assert rank(pool, scores, tolls={}) == rank(pool, scores, tolls=dict.fromkeys("abc", 0.3)) == rank(pool, scores)
+
+
+def test_faster_first_puts_latency_before_the_prices() -> None:
+    pool = [spec("cheap", 1.0, 1.0, 9.0), spec("fast", 9.0, 9.0, 1.0), spec("unknown", 0.5)]
+    assert [r.model for r in rank(pool, {})] == ["unknown", "cheap", "fast"]
+    ranking = rank(pool, {}, faster_first=True)
+    assert [r.model for r in ranking] == ["fast", "cheap", "unknown"]
+    assert ranking[1].why.startswith("as good as fast, latency higher")
+    assert ranking[2].why.startswith("as good as cheap, latency unknown")
+    better = {"cheap": 0.9, "fast": 0.8, "unknown": 0.7}
+    assert [r.model for r in rank(pool, better, faster_first=True)] == ["cheap", "fast", "unknown"]
+
+
+def test_equals_keep_an_earlier_order_and_others_do_not() -> None:
+    pool = [spec("a", 1.0), spec("b", 2.0), spec("c", 3.0)]
+    near = {"a": 0.70, "b": 0.71, "c": 0.72}
+    assert names(rank(pool, near, tie=0.05)) == "abc"  # by price
+    ranking = rank(pool, near, tie=0.05, before="cba")
+    assert names(ranking) == "cba"
+    assert ranking[1].why == "within the noise of c, which was ahead"
+    assert names(rank(pool, near, before="abc")) == "cba"  # no tie, no noise
+    assert names(rank(pool, near | {"a": 0.9}, tie=0.05, before="cba")) == "acb"  # displaced by more than the noise
+    assert names(rank(pool, near, tie=0.05, before="c")) == "cab"  # who is new comes after
+    assert names(rank(pool, near, failed={"c"}, tie=0.05, before="cba")) == "bac"
+
+
+@given(specs, st.floats(0, 0.3), st.booleans(), st.data())
+def test_the_order_is_total_under_every_argument(
+    pool: list[ModelSpec], tie: float, faster_first: bool, data: st.DataObject
+) -> None:
+    scores = {m.name: data.draw(maybe) for m in pool}
+    tolls = {m.name: data.draw(st.floats(0, 0.5)) for m in pool}
+    before = data.draw(st.permutations([m.name for m in pool]))
+    ranking = rank(pool, scores, tie=tie, faster_first=faster_first, tolls=tolls, before=before)
+    assert sorted(r.model for r in ranking) == sorted(before)
+    worth = {r.model: r.performance - tolls[r.model] for r in ranking}
+    for i, above in enumerate(ranking):
+        for below in ranking[i + 1 :]:
+            assert (
+                worth[below.model] - worth[above.model] <= tie + 1e-8
+            )  # only within the noise does less go before more
+    again = rank(pool, scores, tie=tie, faster_first=faster_first, tolls=tolls, before=[r.model for r in ranking])
+    assert [r.model for r in again] == [r.model for r in ranking]  # without news nothing moves

@@ -41,7 +41,7 @@ def rank(
     """Order models by performance, then lower output price, lower input price, lower latency, then the pool's order.
 
     Performances that lie within `tie` of the best of those not yet ranked are equal (and to nine decimals, so that
-    rounding noise does not outweigh a price). An unknown price or
+    rounding noise does not outweigh a price); so are latencies of the same tenth of a second. An unknown price or
     latency comes last among equals. A model without a score is ranked at the mean of the others (0.5 if there is
     none), and its `why` says so. `latency` holds measured seconds, which go before the pool file's. Models that
     `failed` in this query come last; `strangers`, whose score is only the pool file's prior, are marked so.
@@ -64,7 +64,8 @@ def rank(
     level = _levels({m.name: performance(m) - (tolls or {}).get(m.name, 0.0) for m in specs}, tie)
 
     def key(m: ModelSpec) -> tuple[float, ...]:
-        prices = (m.output_price, m.input_price, seconds[m.name])
+        waiting = seconds[m.name]
+        prices = (m.output_price, m.input_price, None if waiting is None else round(waiting, 1))
         order = (prices[2], *prices[:2]) if faster_first else prices
         return (
             m.name in failed,
@@ -74,10 +75,12 @@ def rank(
         )
 
     what = ("latency", "output price", "input price") if faster_first else ("output price", "input price", "latency")
-    ordered = sorted(specs, key=key)
+    keys = {m.name: key(m) for m in specs}
+    ordered = sorted(specs, key=lambda m: keys[m.name])
+    tops = [keys[m.name][1:] for m in ordered]
     ranking: list[RankedModel] = []
     for i, m in enumerate(ordered):
-        why = _why(key(m)[1:], key(ordered[i - 1])[1:], ordered[i - 1].name, key(ordered[0])[1], what) if i else "best"
+        why = _why(tops[i], tops[i - 1], ordered[i - 1].name, tops[0][0], what) if i else "best"
         if m.name in failed:
             why = "failed in this query"
         elif scores.get(m.name) is None:
