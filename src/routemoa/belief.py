@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import mul
 
 from msgspec import Struct
 
@@ -34,7 +35,7 @@ WEIGHTS = (
 )  # fmt: skip
 CERTAIN = 0.98  # no prior is believed beyond this, or below its complement
 FARTHEST = 6  # further answers that are looked ahead
-TINY = 1e-300
+TINY = 1e-12  # less probable than this is impossible
 
 
 class Correlation(Struct, frozen=True, omit_defaults=True):
@@ -141,12 +142,13 @@ def gains(belief: Belief, priors: Sequence[float], correlation: Correlation) -> 
     out: list[float] = []
     for r in range(1, min(len(priors), FARTHEST) + 1):
         chance = _mean_chance(tuple(priors[:r]), correlation.spread)
+        votes = [_vote(p, correlation.scatter) for p in chance]
         gain = 0.0
         for h, row in enumerate(rows):
-            if h == leader or totals[h] <= 0.0:
+            if h == leader or totals[h] < TINY:
                 continue
             behind = math.log(max(totals[leader], TINY) / totals[h])
-            vote = sum(x * _vote(p, correlation.scatter) for x, p in zip(row, chance, strict=True)) / totals[h]
+            vote = sum(map(mul, row, votes)) / totals[h]
             need = max(1, math.floor(behind / vote) + 1)
             if need <= r:
                 gain += sum(x * _at_least(need, r, p) for x, p in zip(row, chance, strict=True))
@@ -244,6 +246,8 @@ def _vote(chance: float, scatter: float) -> float:
 
 def _at_least(k: int, n: int, p: float) -> float:
     """P(a binomial variable of n trials is k or more)."""
+    if k == 1:
+        return 1 - (1 - p) ** n
     return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1))
 
 

@@ -43,6 +43,18 @@ class State(Struct, frozen=True):
         return tuple(self.proposals[i].model for i in self.groups.members(number))
 
 
+class Further(Struct, frozen=True):
+    """What further calls are expected to add to the probability of a right answer.
+
+    `wanted` of them add the most for each call, and `gain` together; more could add up to `most`.
+    """
+
+    wanted: int = 0
+    gain: float = 0.0
+    most: float = 0.0
+    pays: bool = False
+
+
 class Grown(Struct, frozen=True):
     """The policy of `fusion = "learned"`."""
 
@@ -58,7 +70,7 @@ class Grown(Struct, frozen=True):
         first = ranking[0]
         alone = believe([Vote(first.model, first.performance, 0)], self.judging.correlation)
         rest = self._by_promise(ranking, (first.model,), (), expected)
-        if not self._worth_more(alone, rest, priors, expected):
+        if not self._further(alone, rest, priors, expected).pays:
             why = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
             return Decision(predicted, ranking, call=(first.model,), why=why)
         panel, most = [first.model], min(self.mixture.most_models, self.mixture.calls)
@@ -82,10 +94,13 @@ class Grown(Struct, frozen=True):
         choice = final[0].model if final else None
         spoken = {p.model for p in state.proposals}
         rest = self._by_promise(ranking, spoken, out, expected)
-        reason = self._reason(trace, state, rest, priors, expected)
+        further = self._further(state.belief, rest, priors, expected)
+        reason = self._reason(trace, state, rest, further)
         if reason is not None:
             return Decision(scores, ranking, stop=reason, choice=choice, final=final, write=self._write(state, final))
-        call, why = self._next(trace, state, rest, priors)
+        call = self._next(trace, state, rest, further)
+        why = f"{further.wanted} more would add {100 * further.gain:.1f} points"
+        why += f" to a probability of {state.belief.sure:.2f}"
         fresh = self._fresh(state)
         quoted = () if fresh else self._references(state, ranking)
         return Decision(scores, ranking, call, why, Ask(True, not fresh, not fresh), choice=choice, quoted=quoted)
@@ -199,14 +214,15 @@ class Grown(Struct, frozen=True):
             hear(placed[-1])
         return [*placed, *sorted(promise, key=promise.__getitem__, reverse=True)]
 
-    def _worth_more(self, belief: Belief, rest: Sequence[str], priors: dict[str, float], expected: Expected) -> int:
-        """How many of `rest` should be called for the expected gain of each to pay; 0 where none does."""
+    def _further(self, belief: Belief, rest: Sequence[str], priors: dict[str, float], expected: Expected) -> Further:
+        """What calls of `rest`, in that order, are expected to bring, and whether that pays for them."""
         chances = gains(belief, [priors[m] for m in rest], self.judging.correlation)
         if not chances:
-            return 0
+            return Further()
         each = [gain / (i + 1) for i, gain in enumerate(chances)]
         best = max(range(len(each)), key=lambda i: (round(each[i], 12), -i))
-        return best + 1 if each[best] >= max(self._price(rest[: best + 1], belief, expected), TINY) else 0
+        pays = each[best] >= max(self._price(rest[: best + 1], belief, expected), TINY)
+        return Further(best + 1, chances[best], chances[-1], pays)
 
     def _price(self, names: Sequence[str], belief: Belief, expected: Expected) -> float:
         """The gain in probability that one of these calls has to bring."""
@@ -215,9 +231,7 @@ class Grown(Struct, frozen=True):
             return self.mixture.preference.worth * (1.0 - belief.sure)
         return sum(tolls[n] for n in names) / len(names)
 
-    def _reason(
-        self, trace: Trace, state: State, rest: Sequence[str], priors: dict[str, float], expected: Expected
-    ) -> str | None:
+    def _reason(self, trace: Trace, state: State, rest: Sequence[str], further: Further) -> str | None:
         """Why no further layer should run, or None to go on."""
         m, leader, count = self.mixture, state.leader, len(state.proposals)
         sure = 0.0 if leader is None else state.belief.right[leader]
@@ -226,21 +240,20 @@ class Grown(Struct, frozen=True):
         if sure > m.threshold:
             return f"sure: {self._who(state)} at {sure:.3f} is above {m.threshold:g}"
         if not rest:
-            return self._enough(state, rest, priors)
+            return self._enough(state, rest, further)
         if count >= m.calls:
             return f"panel complete: {count} of at most {m.calls} models have answered"
         if len(trace.layers) >= m.most_layers:
             return f"last layer: {m.most_layers} of {m.most_layers}"
-        if count and not self._worth_more(state.belief, rest, priors, expected):
-            return self._enough(state, rest, priors)
+        if count and not further.pays:
+            return self._enough(state, rest, further)
         return None
 
-    def _enough(self, state: State, rest: Sequence[str], priors: dict[str, float]) -> str:
+    def _enough(self, state: State, rest: Sequence[str], further: Further) -> str:
         """In words, that nobody is left to call, or that another call is not expected to pay."""
         if len(state.proposals) == 1:
             return self._alone(state) if rest else "no model left to call"
-        gain = max(gains(state.belief, [priors[n] for n in rest], self.judging.correlation), default=0.0)
-        points = f"further calls would add {100 * gain:.1f} points to a probability of {state.belief.sure:.2f}"
+        points = f"further calls would add {100 * further.most:.1f} points to a probability of {state.belief.sure:.2f}"
         if state.leader is not None and len(state.backing(state.leader)) == len(state.proposals):
             return f"agreed: {self._who(state)} gave the same answer; {points}"
         if not rest:
@@ -254,19 +267,11 @@ class Grown(Struct, frozen=True):
     def _who(self, state: State) -> str:
         return "nobody" if state.leader is None else ", ".join(state.backing(state.leader))
 
-    def _next(
-        self, trace: Trace, state: State, rest: Sequence[str], priors: dict[str, float]
-    ) -> tuple[tuple[str, ...], str]:
-        """One model after the other, or several at once where few layers are left for those that are needed."""
-        chances = gains(state.belief, [priors[m] for m in rest], self.judging.correlation)
-        each = [gain / (i + 1) for i, gain in enumerate(chances)]
-        wanted = 1 + max(range(len(each)), key=lambda i: (round(each[i], 12), -i)) if each else self.mixture.most_models
+    def _next(self, trace: Trace, state: State, rest: Sequence[str], further: Further) -> tuple[str, ...]:
+        """One model after the other, or several at once where few layers are left for those that are wanted."""
         layers = max(1, self.mixture.most_layers - len(trace.layers))
-        count = min(-(-wanted // layers), self.mixture.calls - len(state.proposals), max(1, self.mixture.most_models))
-        call = tuple(rest[: max(1, count)])
-        gain = chances[wanted - 1] if chances else 0.0
-        why = f"{wanted} more would add {100 * gain:.1f} points to a probability of {state.belief.sure:.2f}"
-        return call, why
+        most = min(self.mixture.calls - len(state.proposals), self.mixture.most_models)
+        return tuple(rest[: max(1, min(-(-further.wanted // layers), most))])
 
     def _fresh(self, state: State) -> bool:
         """Whether the next models answer without seeing the others: so that agreement stays evidence."""
