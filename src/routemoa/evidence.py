@@ -1,9 +1,14 @@
 """What speaks for each answer besides the votes: self-assessments, peers' scores, likeness. Pure functions.
 
 Every piece is a number around 0 whose worth in log-odds is a coefficient (`Judging`): absent evidence adds nothing.
-Judges are robust by construction: a judge's own mean is taken off its scores (who talks everybody down says nothing),
-its view of its own answer is never a peer's view, the peers are combined by a weighted median (one or two who lie do
-not move it far), and who contradicts the others of the same query counts less.
+Judges are robust by construction, each rule against one way of gaming them (figures: benchmarks/gaming.py):
+
+    talking all others down        scores count less their judge's mean; the level of all moves nobody past another
+    one score for everybody        scores weigh by how far they differ; equal ones weigh nothing
+    praising oneself               one's view of oneself is no peer's view; spoken doubt counts, spoken praise does not
+    praising each other            two judges who each put the other far above all else say nothing about each other
+    obeying an answer's orders     who puts others above those that say what it says itself counts less
+    lies about single answers      peers are combined by a weighted median; who contradicts the others counts less
 """
 
 from __future__ import annotations
@@ -16,10 +21,13 @@ from routemoa.answers import Groups
 from routemoa.belief import Correlation
 from routemoa.types import Assessment
 
-__all__ = ["Coefficients", "Judging", "Reliability", "Signals", "log_odds", "reliable", "signals"]
+__all__ = ["Coefficients", "Judging", "Reliability", "Signals", "credited", "log_odds", "reliable", "signals"]
 
 PEERS = 1.0  # a score's worth of doubt: one peer counts half of what many count
 CONTRARY = 0.15  # mean distance from the other judges (of scores less their means) that halves a judge's weight
+SPREAD = 0.1  # between a judge's highest and lowest score: this much halves its weight
+OWN = 0.5  # a score this far above those for answers that say what the judge itself says halves its weight
+FAVOUR = 0.3  # a score this far above a judge's next highest is a favour, which is not returned for nothing
 
 
 class Coefficients(Struct, frozen=True):
@@ -33,7 +41,7 @@ class Coefficients(Struct, frozen=True):
     votes: float = 0.85
     spoken: float = 0.5
     logprob: float = 2.0
-    cross: float = 3.0
+    cross: float = 2.5
     likeness: float = 1.0
     copied: float = 0.5  # what the vote of a model counts that had the other answers in view
 
@@ -78,7 +86,7 @@ def signals(
         judging: what is known of the judges.
     """
     count = 1 + max((g for g in groups.of if g is not None), default=-1)
-    own, cross = _own(assessments, judging), _cross(assessments, judging)
+    own, cross = _own(assessments, judging), _cross(assessments, judging, dict(zip(models, groups.of, strict=True)))
     usual = [x for x in groups.likeness if x is not None]
     middle = sum(usual) / len(usual) if len(usual) > 2 else None  # of two answers each is as like as the other
     out: list[Signals] = []
@@ -94,11 +102,16 @@ def log_odds(found: Signals, judging: Judging, *, spoken: bool) -> float:
     """What the signals add to an answer's log-odds."""
     c = judging.coefficients
     parts = (
-        (c.spoken if spoken else c.logprob, found.own),
+        (c.spoken if spoken else c.logprob, credited(found.own, spoken=spoken)),
         (c.cross, found.cross),
         (c.likeness, found.likeness),
     )
     return c.constant + sum(w * x for w, x in parts if x is not None)
+
+
+def credited(own: float | None, *, spoken: bool) -> float | None:
+    """What of a self-assessment counts: of a spoken one only doubt, since praise costs nothing to say."""
+    return min(own, 0.0) if spoken and own is not None else own
 
 
 def reliable(scored: Sequence[tuple[float, float]]) -> Reliability:
@@ -129,32 +142,75 @@ def _own(assessments: Sequence[Assessment], judging: Judging) -> dict[str, float
     return out
 
 
-def _cross(assessments: Sequence[Assessment], judging: Judging) -> dict[str, float]:
-    """Peers' view of each model's answer: the weighted median of their scores less their means, drawn to 0."""
+def _cross(assessments: Sequence[Assessment], judging: Judging, said: Mapping[str, int | None]) -> dict[str, float]:
+    """Peers' view of each model's answer, in [-1, 1]: how it compares, and the level of all where that is known.
+
+    Both are weighted medians drawn to 0. The level is the same for all, so no judge can move an answer past another by
+    talking all of them up or down.
+    """
     given: dict[str, dict[str, float]] = {}
     for a in assessments:
         if a.kind == "cross" and a.judge != a.subject and a.value is not None:
             given.setdefault(a.judge, {})[a.subject] = a.value
-    centred = {judge: c for judge, scores in given.items() if (c := _centred(scores, judging.judges.get(judge)))}
-    weights = {judge: _weight(judge, centred, judging.judges.get(judge)) for judge in centred}
+    fair = {judge: scores for judge, scores in _without_favours(given).items() if len(scores) > 1 and _spread(scores)}
+    centred = {judge: _less(scores, _mean_of(scores)) for judge, scores in fair.items()}
+    weights = {
+        judge: _spread(scores) * _loyalty(judge, scores, said) * _weight(judge, centred, judging.judges.get(judge))
+        for judge, scores in fair.items()
+    }
+    level = _drawn([
+        (_mean_of(scores) - known.bias, known.weight)
+        for judge, scores in given.items()
+        if (known := judging.judges.get(judge)) and known.bias is not None
+    ])  # fmt: skip
     out: dict[str, float] = {}
-    for subject in dict.fromkeys(s for scores in centred.values() for s in scores):
-        views = [(c[subject], weights[judge]) for judge, c in centred.items() if subject in c]
-        total = sum(w for _, w in views)
-        if total > 0:
-            out[subject] = _median(views) * total / (total + PEERS)
+    for subject in dict.fromkeys(s for scores in given.values() for s in scores):
+        found = _drawn([(c[subject], weights[judge]) for judge, c in centred.items() if subject in c])
+        if found is not None or level is not None:
+            out[subject] = min(max((found or 0.0) + (level or 0.0), -1.0), 1.0)
     return out
 
 
-def _centred(scores: Mapping[str, float], known: Reliability | None) -> dict[str, float]:
-    """A judge's scores less its bias; of a judge not known, less its mean here, which takes at least two scores."""
-    if known is not None and known.bias is not None:
-        usual = known.bias
-    elif len(scores) > 1:
-        usual = sum(scores.values()) / len(scores)
-    else:
-        return {}
+def _drawn(views: Sequence[tuple[float, float]]) -> float | None:
+    """Weighted median of (value, weight), drawn to 0 where there is little weight; None without any."""
+    total = sum(w for _, w in views)
+    return _median(views) * total / (total + PEERS) if total > 0 else None
+
+
+def _less(scores: Mapping[str, float], usual: float) -> dict[str, float]:
     return {subject: value - usual for subject, value in scores.items()}
+
+
+def _mean_of(scores: Mapping[str, float]) -> float:
+    return sum(scores.values()) / len(scores)
+
+
+def _without_favours(given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """All scores but those by which two judges put each other far above everybody else."""
+
+    def favours(judge: str, subject: str) -> bool:
+        scores = given.get(judge, {})
+        rest = [value for other, value in scores.items() if other != subject]
+        return subject in scores and bool(rest) and scores[subject] - max(rest) > FAVOUR
+
+    return {
+        judge: {s: value for s, value in scores.items() if not (favours(judge, s) and favours(s, judge))}
+        for judge, scores in given.items()
+    }
+
+
+def _spread(scores: Mapping[str, float]) -> float:
+    """In [0, 1): how far a judge tells answers apart."""
+    apart = max(scores.values()) - min(scores.values())
+    return apart / (apart + SPREAD)
+
+
+def _loyalty(judge: str, scores: Mapping[str, float], said: Mapping[str, int | None]) -> float:
+    """Less than 1 for a judge who puts another answer above those that say what its own says: it believes neither."""
+    same = [v for s, v in scores.items() if said.get(s) is not None and said.get(s) == said.get(judge)]
+    rest = [v for s, v in scores.items() if said.get(s) != said.get(judge)]
+    behind = max(0.0, max(rest) - sum(same) / len(same)) if same and rest else 0.0
+    return 1.0 / (1.0 + (behind / OWN) ** 2)
 
 
 def _weight(judge: str, centred: Mapping[str, Mapping[str, float]], known: Reliability | None) -> float:

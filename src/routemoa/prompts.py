@@ -8,7 +8,9 @@ templates refuse two user turns in a row. No system message is added that the ca
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -68,14 +70,20 @@ each P{meaning}:
 {form}"""
 
 
-# Our tags, and what chat templates use to begin and end turns: some tokenizers read those inside a message, too.
+# What opens our tags, and what chat templates begin and end turns with: some tokenizers read that in a message, too.
 _FRAME = re.compile(
-    rf"<(?=\s*/?\s*(?:answers?|{ASSESSMENT}|think(?:ing)?|system|user|assistant|im_start|im_end|start_of_turn|end_of_turn|s)"
-    r"\b|\s*\|)|\[(?=/?(?:INST|SYS)\])",
+    rf"(?:<|&lt;|&#60;|&#x3c;)(?=\s*/?\s*(?:answers?|{ASSESSMENT}|(?:im_|(?:start|end)_of_)\w+)\b"
+    r"|\s*/?\s*(?:think(?:ing)?|system|user|assistant|tool_\w+|[be]os|s)\s*>"
+    r"|\s*\|[^|<>\n]{1,40}\|\s*>|\|\w|<\s*/?\s*SYS\b)"
+    r"|\[(?=\s*/?\s*(?:INST|SYS(?:TEM_PROMPT)?|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\b|\|\w+\|\])",
     re.IGNORECASE,
 )
-_RULE = re.compile(r"(?m)^(\s*)-{3,}(?=\s*$)")
-_JUDGMENT = re.compile(r"\{\s*[\"']?(?:self|scores)[\"']?\s*:[^{}]*(?:\{[^{}]*\}?)?", re.IGNORECASE)
+_RULE = re.compile(r"(?m)^[^\S\n]*(-{3,})[^\S\n]*$")
+_JUDGMENT = re.compile(
+    r"(?:\\?[\"'](?:self|scores)\\?[\"']|(?<=[{,])\s*(?:self|scores))\s*(:)\s*(?=[\d.{\[\"'\\-])", re.IGNORECASE
+)
+_HIDDEN = re.compile("[\U000e0000-\U000e007f\u202a-\u202e\u2066-\u2069]")  # text for models' eyes only; reversed order
+_ALIKE = str.maketrans("❮‹〈⟨˂ᐸ–—−─“”‘’аеорсѕіуԁһոⅼӏαοιν", "<<<<<<----\"\"''aeopcsiydhnllaoiv")
 
 
 def labels(count: int) -> tuple[str, ...]:
@@ -94,13 +102,38 @@ def quoted(texts: Sequence[str]) -> str:
 def harmless(text: str) -> str:
     """A quoted text in which nothing can be taken for our own frame, for a chat template's, or for a judgment.
 
-    Look-alikes of "<" are folded first; a judgment's JSON loses its quotes, so that it is no template to be copied.
+    What imitates them is found through look-alikes and invisible characters, and loses what makes it work: "<" becomes
+    "‹", "[" becomes "⟦", a judgment's ":" becomes "=", and a rule of dashes gets gaps. All else stays as it was.
     """
-    text = re.sub(r"[＜﹤〈❮‹]", "<", text)
-    text = re.sub(r"[\u200b-\u200f\u2060-\u2064\ufeff\u00ad]", "", text)  # invisible characters hide tags
-    text = _FRAME.sub("‹", text)
-    text = _RULE.sub(r"\1- - -", text)
-    return _JUDGMENT.sub(lambda m: m[0].replace('"', "'").replace("{", "("), text)
+    text = _HIDDEN.sub("", text)
+    seen, places = _seen(text)
+    out = list(text)
+    for m in _FRAME.finditer(seen):
+        for i in range(m.start(), m.end()):
+            out[places[i]] = ""
+        out[places[m.start()]] = "⟦" if m[0] == "[" else "‹"
+    for m in _JUDGMENT.finditer(seen):
+        out[places[m.start(1)]] = " ="
+    for m in _RULE.finditer(seen):
+        for i in range(m.start(1) + 1, m.end(1)):
+            out[places[i]] = " -"
+    return "".join(out)
+
+
+def _seen(text: str) -> tuple[str, Sequence[int]]:
+    """The text as a reader sees it, without disguises, and where in the original each of its characters stands."""
+    if text.isascii():
+        return text, range(len(text))
+    plain = [_plain(c) for c in text]
+    return "".join(plain), [i for i, p in enumerate(plain) for _ in p]
+
+
+@lru_cache(maxsize=4096)
+def _plain(character: str) -> str:
+    """What a character looks like in plain letters; nothing for one that is not seen or only decorates another."""
+    if unicodedata.category(character) in ("Cf", "Mn"):
+        return ""
+    return unicodedata.normalize("NFKC", character.translate(_ALIKE)).casefold().translate(_ALIKE)
 
 
 def proposal(
