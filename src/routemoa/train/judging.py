@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from routemoa.answers import Groups, group
 from routemoa.belief import NODES, WEIGHTS, Correlation, Vote, believe, odds_of
-from routemoa.evidence import Coefficients, Judging, Reliability, reliable, signals
+from routemoa.evidence import Coefficients, Judging, Reliability, credited, reliable, signals
 from routemoa.records import Record
 from routemoa.steps import heard
 from routemoa.train.assess import calibration
@@ -146,8 +146,11 @@ def _judges(data: Iterable[Graded], kind: str) -> dict[str, Reliability]:
 
 
 class _Query(Struct, frozen=True):
-    """One query for the regression, G groups: `x` G x 5 (constant, votes beyond the best prior, own, cross, likeness; 0
-    where absent), `base` G, the log-odds of the best prior, `right` G in [0, 1]; `closed`: at most one is right."""
+    """One query for the regression, G groups. `closed`: at most one is right.
+
+    `x` is G x 5 (constant, votes beyond the best prior, own, cross, likeness; 0 where absent), `base` the log-odds of
+    each group's best prior, `right` in [0, 1], NaN where nobody graded it.
+    """
 
     x: Array
     base: Array
@@ -160,8 +163,15 @@ class _Query(Struct, frozen=True):
         found: Array = odds / (1.0 + (odds.sum() if self.closed else odds))
         return found
 
+    def filled(self, p: Array) -> Array:
+        """`right`; what nobody graded is as likely right as `p` has it, given what was graded."""
+        known = ~np.isnan(self.right)
+        left = (1 - self.right[known].sum()) / max(1 - p[known].sum(), 1e-9) if self.closed else 1.0
+        found: Array = np.where(known, self.right, left * p)
+        return found
 
-def _query(one: Graded, judging: Judging) -> _Query | None:
+
+def _query(one: Graded, judging: Judging, spoken: bool) -> _Query | None:
     """What the regression sees of a query; None where nothing is graded or nobody states a result."""
     count = 1 + max((g for g in one.groups.of if g is not None), default=-1)
     if not count or all(y is None for y in one.right):
@@ -178,11 +188,12 @@ def _query(one: Graded, judging: Judging) -> _Query | None:
         nobody = sum(belief.joint[0]) if one.groups.closed else 1 - belief.right[g]
         base[g] = odds_of(max(v.prior for v in votes if v.group == g))
         beyond = np.log(max(belief.right[g], 1e-9) / max(nobody, 1e-9)) - base[g]
-        x[g] = (1.0, beyond, found[g].own or 0.0, found[g].cross or 0.0, found[g].likeness or 0.0)
+        own = credited(found[g].own, spoken=spoken) or 0.0
+        x[g] = (1.0, beyond, own, found[g].cross or 0.0, found[g].likeness or 0.0)
         known = [k for i in one.groups.members(g) if (k := one.right[i]) is not None]
-        y[g] = sum(known) / len(known) if known else 0.0
+        y[g] = sum(known) / len(known) if known else np.nan
     if one.groups.closed:
-        y /= max(1.0, float(y.sum()))
+        y /= max(1.0, float(np.nansum(y)))
     return _Query(x, base, y, one.groups.closed)
 
 
@@ -205,7 +216,7 @@ def _logit(data: Sequence[Graded], judging: Judging, spoken: bool) -> tuple[floa
     default = np.array(
         [start.constant, start.votes, start.spoken if spoken else start.logprob, start.cross, start.likeness]
     )
-    queries = [q for one in data if (q := _query(one, judging)) is not None]
+    queries = [q for one in data if (q := _query(one, judging, spoken)) is not None]
     at = default.copy()
     loss = 0.0
     for _ in range(30):
@@ -213,11 +224,12 @@ def _logit(data: Sequence[Graded], judging: Judging, spoken: bool) -> tuple[floa
         loss = float(0.5 * SCALE @ (at - default) ** 2)
         for q in queries:
             p = q.probabilities(at)
-            slope += q.x.T @ (p - q.right)
+            right = q.filled(p)
+            slope += q.x.T @ (p - right)
             spread = np.diag(p) - np.outer(p, p) if q.closed else np.diag(p * (1 - p))
             curve += q.x.T @ (spread @ q.x)
-            loss -= float(q.right @ np.log(np.maximum(p, 1e-9)))
-            rest, wrong = (1 - q.right.sum(), 1 - p.sum()) if q.closed else (1 - q.right, 1 - p)
+            loss -= float(right @ np.log(np.maximum(p, 1e-9)))
+            rest, wrong = (1 - right.sum(), 1 - p.sum()) if q.closed else (1 - right, 1 - p)
             loss -= float(np.sum(rest * np.log(np.maximum(wrong, 1e-9))))
         step = np.linalg.solve(curve, slope)
         at -= np.clip(step, -1.0, 1.0)
@@ -238,7 +250,7 @@ def measure(data: Sequence[Graded], judging: Judging, *, spoken: bool = True) ->
     c = judging.coefficients
     weights = np.array([c.constant, c.votes, c.spoken if spoken else c.logprob, c.cross, c.likeness])
     for one in data:
-        if (query := _query(one, judging)) is None:
+        if (query := _query(one, judging, spoken)) is None:
             continue
         p = query.probabilities(weights)
         evidence = signals(one.models, one.groups, one.assessments, judging)

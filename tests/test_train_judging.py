@@ -1,0 +1,252 @@
+"""Learning to judge: what simulated queries were made of is found again, and what nobody said stays unsaid."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from random import Random
+
+import pytest
+from msgspec.structs import replace
+
+from routemoa.answers import Groups
+from routemoa.belief import Correlation, Vote, believe
+from routemoa.errors import ConfigError
+from routemoa.evidence import Coefficients, Judging, Reliability, log_odds, signals
+from routemoa.grown import Grown
+from routemoa.judging import judging_of, read, written
+from routemoa.pool import Mixture, Pool
+from routemoa.records import Record
+from routemoa.testing import SimulatedJudge, Verdict
+from routemoa.train.judging import Graded, correlation, fit, graded_records, graded_trace, measure, readable
+from routemoa.types import Assessment, Layer, ModelSpec, Proposal, Query, Trace, Usage
+
+MODELS = tuple("abcdefgh")
+PRIORS = dict(zip(MODELS, (0.8, 0.7, 0.65, 0.6, 0.5, 0.45, 0.4, 0.3), strict=True))
+
+
+def wrong_answers(rng: Random, count: int, scatter: float) -> list[int]:
+    """Tables of a Chinese restaurant process."""
+    seated: list[int] = []
+    for n in range(count):
+        new = rng.random() < scatter / (scatter + n)
+        seated.append(max(seated, default=0) + 1 if new else rng.choice(seated))
+    return seated
+
+
+def query(
+    rng: Random, spread: float, scatter: float, members: tuple[str, ...] = MODELS, twins: tuple[str, str] | None = None
+) -> Graded:
+    """One query of the model in routemoa.belief; the first of `twins` answers as the second does."""
+    easy = rng.gauss(0, spread)
+    right = []
+    for m in members:
+        ability = math.log(PRIORS[m] / (1 - PRIORS[m])) * math.sqrt(1 + 0.346 * spread**2)
+        right.append(rng.random() < 1 / (1 + math.exp(-ability - easy)))
+    tables = iter(wrong_answers(rng, len(members), scatter))
+    groups = [0 if y else next(tables) for y in right]
+    if twins:
+        one, other = (members.index(m) for m in twins)
+        groups[one], right[one] = groups[other], right[other]
+    number = {g: i for i, g in enumerate(dict.fromkeys(groups))}
+    found = Groups(tuple(number[g] for g in groups), True, (None,) * len(members))
+    return Graded(PRIORS, members, found, tuple(map(float, right)), (), (False,) * len(members))
+
+
+def queries(n: int, spread: float = 1.5, scatter: float = 5.0, size: int = 8, seed: int = 0) -> list[Graded]:
+    rng = Random(seed)
+    return [query(rng, spread, scatter, tuple(sorted(rng.sample(MODELS, size)))) for _ in range(n)]
+
+
+def judged(data: list[Graded], judges: dict[str, SimulatedJudge], own: float | None = None) -> list[Graded]:
+    """With what each judge says of the others' answers, and all of their own if `own` is their reliability."""
+    out: list[Graded] = []
+    for i, one in enumerate(data):
+        given: list[Assessment] = []
+        for m, g, y in zip(one.models, one.groups.of, one.right, strict=True):
+            text = f"{m}{g}"
+            for name, judge in judges.items():
+                if name != m:
+                    given.append(Assessment(name, m, "cross", judge.score(name, f"q{i}", Verdict(m, text, y))))
+            if own is not None:
+                itself = SimulatedJudge(own=own)
+                given.append(Assessment(m, m, "self", itself.score(m, f"q{i}", Verdict(m, text, y))))
+        out.append(replace(one, assessments=tuple(given)))
+    return out
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.5, 2.5])
+def test_the_spread_of_difficulty_is_found_again(spread: float) -> None:
+    assert correlation(queries(500, spread)).spread == pytest.approx(spread, abs=0.3)
+
+
+@pytest.mark.parametrize("scatter", [2.0, 6.0, 20.0])
+def test_how_wrong_answers_scatter_is_found_again(scatter: float) -> None:
+    assert correlation(queries(500, scatter=scatter)).scatter == pytest.approx(scatter, rel=0.25)
+
+
+def test_kin_are_found_and_nobody_else_is() -> None:
+    assert correlation(queries(500)).kinship == {}
+    rng = Random(1)
+    found = correlation([query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(500)]).kinship
+    assert list(found) == ["b|g"]
+    assert 0.6 < found["b|g"] <= 1
+    few = correlation([query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(20)]).kinship
+    assert few == {}  # too few to say
+
+
+def test_without_data_all_is_as_it_was_believed_beforehand() -> None:
+    learned = fit([])
+    assert learned == Judging()
+    assert fit(queries(3)).correlation.spread == pytest.approx(1.5, abs=0.5)
+    assert measure([], learned)["posterior"] == {"ece": None, "brier": None, "auc": None}
+
+
+def test_who_judges_well_is_found_again() -> None:
+    judges = {"a": SimulatedJudge(0.9), "b": SimulatedJudge(0.5), "c": SimulatedJudge(0.7), "d": SimulatedJudge(0.2)}
+    learned = fit(judged(queries(200), judges))
+    weights = {m: r.weight for m, r in learned.judges.items()}
+    assert weights == pytest.approx({"a": 0.8, "b": 0.0, "c": 0.4, "d": 0.0}, abs=0.08)
+    assert learned.selves == {}
+    assert learned.judges["a"].bias == pytest.approx(0.5, abs=0.1)
+    vain = fit(judged(queries(200), {}, own=0.8))
+    assert vain.judges == {}
+    assert set(vain.selves) == set(MODELS)
+    assert all((r.bias or 0) > 0.6 for r in vain.selves.values())  # inflated, as simulated
+    assert vain.selves["a"].weight == pytest.approx(0.6, abs=0.15)
+
+
+def test_what_nobody_said_teaches_nothing() -> None:
+    data, start = queries(150, size=4), Coefficients()
+    learned = fit(data)
+    assert (learned.judges, learned.selves) == ({}, {})
+    got = learned.coefficients
+    assert (got.spoken, got.cross, got.likeness, got.copied) == (
+        start.spoken,
+        start.cross,
+        start.likeness,
+        start.copied,
+    )
+    unread = [
+        replace(one, assessments=(Assessment("a", "b", "cross", None), Assessment("a", "a", "self", None)))
+        for one in data
+    ]
+    assert fit(unread) == learned
+
+
+def test_answers_that_nobody_graded_are_not_taken_for_wrong() -> None:
+    data = queries(600, size=4)
+    rng = Random(2)
+    hidden = [replace(one, right=tuple(None if rng.random() < 0.3 else y for y in one.right)) for one in data]
+    full, part = fit(data).coefficients, fit(hidden).coefficients
+    assert part.constant == pytest.approx(full.constant, abs=0.3)
+    assert part.votes == pytest.approx(full.votes, abs=0.25)
+    nothing = [replace(one, right=(None,) * 4) for one in data]
+    assert fit(nothing) == Judging(correlation=correlation(nothing))
+
+
+def test_ungraded_answers_to_open_questions_count_neither_way() -> None:
+    open_ = Groups((0, 1), False, (0.3, 0.3))
+    data = [Graded({"a": 0.5, "b": 0.5}, ("a", "b"), open_, (1.0, None), (), (False, False))] * 50
+    assert fit(data).coefficients.constant > 0.2  # all that was graded was right
+    assert measure(data, fit(data))["posterior"]["brier"] is not None
+
+
+@pytest.mark.parametrize("reliability", [None, 0.75])
+def test_the_posterior_is_calibrated_on_the_other_half_and_tells_more_than_each_signal(
+    reliability: float | None,
+) -> None:
+    data = queries(1200, size=4)
+    if reliability is not None:
+        data = judged(data, dict.fromkeys("abcd", SimulatedJudge(reliability)), own=0.65)
+    learned = fit(data[::2])
+    found = measure(data[1::2], learned)
+    ece = found["posterior"]["ece"]
+    assert ece is not None
+    assert ece < 0.05
+    auc = {name: f["auc"] for name, f in found.items() if f["auc"] is not None}
+    assert len(auc) == (3 if reliability is None else 5)
+    assert all(auc["posterior"] > value for name, value in auc.items() if name != "posterior")
+
+
+def test_judges_who_tell_nothing_get_no_weight() -> None:
+    data = queries(400, size=4)
+    good = fit(judged(data, dict.fromkeys("abcd", SimulatedJudge(0.8))))
+    useless = fit(judged(data, dict.fromkeys("abcd", SimulatedJudge(0.5))))
+    assert all(r.weight < 0.1 for r in useless.judges.values())
+    assert all(r.weight > 0.4 for r in good.judges.values())
+
+
+def test_what_is_measured_is_what_the_policy_believes() -> None:
+    """The regression's probabilities are those of routemoa.belief with the learned coefficients."""
+    priors = {"a": 0.7, "b": 0.6, "c": 0.5}
+    told = (
+        Assessment("a", "a", "self", 0.9),
+        Assessment("b", "b", "self", 0.2),
+        Assessment("c", "a", "cross", 0.8),
+        Assessment("c", "b", "cross", 0.3),
+        Assessment("b", "a", "cross", 0.6),
+        Assessment("b", "c", "cross", 0.5),
+    )
+    said = tuple(Proposal(m, t, Usage(), None, None) for m, t in (("a", "4"), ("b", "5"), ("c", "The answer is 4.")))
+    layers = (Layer(proposals=said[:2]), Layer(proposals=said[2:], assessments=told, quoted={"c": ("a", "b")}))
+    trace = Trace(Query.of("?"), "routemoa", dict(priors), layers=layers)
+    judging = Judging(
+        Coefficients(constant=0.2, votes=0.6, spoken=1.5, logprob=1.0, cross=2.0, copied=0.25),
+        Correlation(1.0, 4.0),
+        selves={"a": Reliability(0.6, 0.5)},
+    )
+    specs = tuple(ModelSpec(m, "local", m) for m in priors)
+    for name in ("spoken", "logprob"):
+        state = Grown(specs, Mixture(self_assessment=name), judging, frozenset()).state(trace)
+        graded = graded_trace(trace, {"a": 1.0, "b": 0.0, "c": 1.0})
+        assert graded.copied == (False, False, True)
+        found = measure([graded], judging, spoken=name == "spoken")["posterior"]
+        p, q = state.belief.right
+        assert found["brier"] == pytest.approx((2 * (1 - p) ** 2 + q**2) / 3, abs=1e-5)
+
+
+def test_signals_by_themselves_move_the_belief_as_they_are_worth() -> None:
+    groups = Groups((0, 1), True, (None, None))
+    told = (Assessment("c", "a", "cross", 0.9), Assessment("c", "b", "cross", 0.1))
+    judging = Judging()
+    found = signals(("a", "b"), groups, told, judging)
+    odds = [log_odds(f, judging, spoken=True) for f in found]
+    assert odds[0] > 0 > odds[1]
+    votes = [Vote("a", 0.6, 0), Vote("b", 0.6, 1)]
+    plain, moved = believe(votes, Correlation()), believe(votes, Correlation(), odds)
+    assert moved.right[0] > plain.right[0] > moved.right[1]
+
+
+def test_records_become_queries_whose_prior_is_the_mean() -> None:
+    records = [
+        Record("1", "t", "q", {"a": 1.0, "b": 0.0, "c": None}, responses={"a": "4", "b": "5", "c": "6"}),
+        Record("2", "t", "r", {"a": 1.0, "b": None}, responses={"a": "4", "b": "5"}),  # one graded answer says little
+    ]
+    (one,) = graded_records(records)
+    assert one.models == ("a", "b")
+    assert one.right == (1.0, 0.0)
+    assert one.prior == pytest.approx({"a": 3 / 4, "b": 1 / 3, "c": 1 / 2})
+    assert graded_records([]) == []
+
+
+def test_a_fitted_judge_survives_its_file(tmp_path: Path) -> None:
+    learned = fit(judged(queries(60), {"a": SimulatedJudge(0.8), "b": SimulatedJudge(0.6)}, own=0.6))
+    learned = replace(learned, correlation=Correlation(1.25, 4.5, {"a|b": 0.5}), fitted={"traces": 60, "ece": 0.03})
+    file = tmp_path / "judge.json"
+    file.write_bytes(written(learned))
+    assert read(file) == learned
+    assert read(file) == judging_of(Pool((), judge=file))
+    assert judging_of(Pool(())) == Judging()
+    lines = readable(learned)
+    assert any("votes" in line for line in lines)
+    assert "kinship a and b: 0.50" in lines
+
+
+def test_a_judge_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone.json: cannot be read: .*routemoa judge fit"):
+        read(tmp_path / "gone.json")
+    for bad in (b"", b"[]", b'{"judges": 3}', b"\xff"):
+        (tmp_path / "bad.json").write_bytes(bad)
+        with pytest.raises(ConfigError, match=r"bad.json: not a judge"):
+            read(tmp_path / "bad.json")
