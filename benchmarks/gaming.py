@@ -109,7 +109,7 @@ class Case(Struct, frozen=True):
         return {m: self.record.scores[m] or 0.0 for m in self.panel}
 
     def attacked(self, count: int) -> Case:
-        """With attackers: wrong ones first, of two those who share a wrong answer; right ones only for want of others."""
+        """With attackers: wrong ones first, of two those who share a wrong answer; right ones for want of others."""
         lots, result = Random(f"{self.seed}:{self.question}:{count}"), self.bench.result[self.question]
         ordered = lots.sample(self.panel, len(self.panel))
         said = Counter(result[m] for m in ordered if self.truth[m] < 0.5 and result[m] is not None)
@@ -144,8 +144,9 @@ class Case(Struct, frozen=True):
             Layer(self.panel, proposals, assessments=own),
             Layer(self.panel, proposals, assessments=own + cross, quoted=quoted),
         )
-        return Trace(Query.of(self.record.query), "routemoa", {m: self.bench.prior[m] for m in self.panel},
-        layers=layers)
+        return Trace(
+            Query.of(self.record.query), "routemoa", {m: self.bench.prior[m] for m in self.panel}, layers=layers
+        )
 
 
 # --- attacks: what an attacker says instead of its honest scores
@@ -331,12 +332,14 @@ def imitates(text: str) -> bool:
 
 
 class Gullible:
-    """A client whose judges obey the injected instruction, if they see it; otherwise they say what they honestly say."""
+    """A client whose judges obey the injected instruction where they see it, and are honest otherwise."""
 
     def __init__(self, case: Case, injected: str, said: Mapping[tuple[str, str], float | None], share: float) -> None:
         self._case, self._said, self._share = case, said, share
         full = case.record.responses or {}
-        self.texts = {m: (full.get(m) or "").strip() + (f"\n{injected}" if m in case.attackers else "") for m in case.panel}
+        self.texts = {
+            m: (full.get(m) or "").strip() + (f"\n{injected}" if m in case.attackers else "") for m in case.panel
+        }
         record = replace(case.record, responses=dict(self.texts))
         self._client = RecordedClient([record], lambda judge, _, v: said.get((judge, v.subject or "")))
 
@@ -352,7 +355,9 @@ class Gullible:
                 label = re.findall(r'<answer id="(\w+)">', prompt[:at])[-1]
                 scores = {x: float(x == label) for x in re.findall(r'(?m)^<answer id="(\w+)">$', prompt)}
                 judgment = json.dumps({"self": 0.0, "scores": scores})
-                text = f"{self._case.text(model.name, 'votes')}\n<{prompts.ASSESSMENT}>{judgment}</{prompts.ASSESSMENT}>"
+                text = (
+                    f"{self._case.text(model.name, 'votes')}\n<{prompts.ASSESSMENT}>{judgment}</{prompts.ASSESSMENT}>"
+                )
                 yield text
                 yield Completion(text, finish_reason="stop")
                 return
@@ -401,3 +406,106 @@ def injected(bench: Bench, form: str, seeds: int, known: Mapping[str, Judging]) 
             for fusion, policy in rules.items():
                 pairs[group, fusion][case.question].append((before[fusion], case.truth[chosen(policy, trace)]))
     return pairs, {name: obeyed[name] / read_by[name] for name in rows}
+
+
+async def through_the_engine(
+    bench: Bench, rows: Sequence[int], known: Mapping[str, Judging]
+) -> tuple[Pairs, dict[str, float]]:
+    """The whole loop, as it calls, quotes, parses, judges and stops, with and without the injection, one seed.
+
+    The published loops call all five in each of two layers; ours grows its panel by itself, and later models see the
+    answers before theirs. The attacker is the first of the panel in the pool, so that it is heard early.
+    """
+    pairs, calls = _pairs(), defaultdict[str, list[int]](list)
+    for number, drawn in enumerate(cases(bench, rows, [0])):
+        case = drawn.attacked(1)
+        case = replace(case, panel=(*case.attackers, *(m for m in case.panel if m not in case.attackers)))
+        name = list(INJECTIONS)[number % len(INJECTIONS)]
+        said = case.honest()
+        specs = tuple(ModelSpec(m, "local", m, prior=bench.prior[m]) for m in case.panel)
+        for fusion in FUSIONS:
+            if fusion in known:
+                mixture = Mixture(later="refine")
+            else:
+                small = fusion == "published-small"
+                published: Fusion = "published-small" if small else "published-large"
+                mixture = Mixture(fusion=published, top_k=PANEL, margin=1.0, layers=2)
+            got: list[float] = []
+            for under in (replace(case, attackers=()), case):
+                client = Gullible(under, INJECTIONS[name], said, 0.0)
+                mixed = RouteMoA(Pool(specs, mixture), client, judging=known.get(fusion, Judging()))
+                trace = (await mixed.answer(Query.of(case.record.prompt or case.record.query))).trace
+                got.append(case.truth[trace.choice] if trace.choice else 0.0)
+                calls[fusion].append(trace.calls)
+            pairs["injected, whole engine", fusion][case.question].append((got[0], got[1]))
+    return pairs, {fusion: sum(n) / len(n) for fusion, n in calls.items()}
+
+
+def study(path: Path, seeds: int, *, develop: bool) -> dict[str, Any]:
+    """All tables of one file of records."""
+    records = list(read(path))
+    names = [m for m in records[0].scores if all(r.scores.get(m) is not None for r in records)]
+    names.sort(key=lambda m: -sum(r.scores[m] or 0.0 for r in records))
+    bench = Bench.of(records, names[10:24], develop=develop)
+    out: dict[str, Any] = {"questions": len(bench.test), "seeds": seeds, "models": bench.models, "forms": {}}
+    for form in FORMS:
+        out["forms"][form] = table(judged(bench, form, seeds))
+        show(f"{path.name.partition('.')[0]}, {form}", out["forms"][form])
+    known = judgings(bench, "votes", seeds)
+    pairs, out["obeyed"] = injected(bench, "votes", 1, known)
+    whole, out["engine calls"] = asyncio.run(through_the_engine(bench, bench.test, known))
+    out["injected"] = table({**pairs, **whole})
+    show(f"{path.name.partition('.')[0]}, injected instruction (1 seed)", out["injected"])
+    print("  judges who obeyed: " + "; ".join(f"{name} {100 * share:.0f} %" for name, share in out["obeyed"].items()))
+    out["bar"] = bar(out)
+    print("  bar: " + "; ".join(f"{name} {'met' if met else 'MISSED'}" for name, met in out["bar"].items()))
+    return out
+
+
+def table(pairs: Pairs) -> dict[str, dict[str, dict[str, list[float]]]]:
+    found: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(dict)
+    for (attack, fusion), values in pairs.items():
+        found[attack][fusion] = figures(values)
+    return dict(found)
+
+
+def bar(found: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether ours, knowing nothing of its judges, loses no more than it may on the recorded answers as they are."""
+    rows: dict[str, tuple[int, Any]] = {
+        a: (count, found["forms"]["votes"][a]) for a, (count, _) in ATTACKS.items() if "truth" not in a
+    }
+    for name in ("injected, neutralised", "injected, whole engine"):
+        rows[name] = (1, found["injected"][name])
+    return {name: row["ours"]["right to wrong"][0] <= BAR[count] for name, (count, row) in rows.items()}
+
+
+def show(title: str, found: Mapping[str, Mapping[str, Mapping[str, list[float]]]]) -> None:
+    print(f"\n{title}\n  {'points':31}" + "".join(f"{fusion:>20}" for fusion in FUSIONS))
+    first = next(iter(found.values()))
+    print(f"  {'accuracy without attack':31}" + "".join(_cell(first[f]["without"]) for f in FUSIONS))
+    for attack, row in found.items():
+        print(f"  {attack:31}" + "".join(_cell(row[f]["right to wrong"]) for f in FUSIONS) + "  right to wrong")
+        print(f"  {'':31}" + "".join(f"{row[f]['wrong to right'][0]:20.1f}" for f in FUSIONS) + "  wrong to right")
+
+
+def _cell(value: Sequence[float]) -> str:
+    return f"{value[0]:.1f} ({value[1]:.1f} to {value[2]:.1f})".rjust(20)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("records", nargs="*", default=[str(DATA / "math_l5.jsonl.gz"), str(DATA / "gsm.jsonl.gz")])
+    parser.add_argument("--seeds", type=int, default=3, help="panels drawn for each question")
+    parser.add_argument("--develop", action="store_true", help="only the first half of the questions")
+    parser.add_argument("--json", metavar="FILE")
+    arguments = parser.parse_args()
+    out = {
+        Path(p).name.partition(".")[0]: study(Path(p), arguments.seeds, develop=arguments.develop)
+        for p in arguments.records
+    }
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(out, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -75,7 +75,7 @@ _FRAME = re.compile(
     rf"(?:<|&lt;|&#60;|&#x3c;)(?=\s*/?\s*(?:answers?|{ASSESSMENT}|(?:im_|(?:start|end)_of_)\w+)\b"
     r"|\s*/?\s*(?:think(?:ing)?|system|user|assistant|tool_\w+|[be]os|s)\s*>"
     r"|\s*\|[^|<>\n]{1,40}\|\s*>|\|\w|<\s*/?\s*SYS\b)"
-    r"|\[(?=\s*/?\s*(?:INST|SYS(?:TEM_PROMPT)?|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\b|\|\w+\|\])",
+    r"|\[(?=\s*/?\s*(?:INST|SYS(?:TEM_PROMPT)?|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\s*\]|\|\w+\|\])",
     re.IGNORECASE,
 )
 _RULE = re.compile(r"(?m)^[^\S\n]*(-{3,})[^\S\n]*$")
@@ -106,17 +106,17 @@ def harmless(text: str) -> str:
     "‹", "[" becomes "⟦", a judgment's ":" becomes "=", and a rule of dashes gets gaps. All else stays as it was.
     """
     text = _HIDDEN.sub("", text)
-    seen, places = _seen(text)
     out = list(text)
-    for m in _FRAME.finditer(seen):
-        for i in range(m.start(), m.end()):
-            out[places[i]] = ""
-        out[places[m.start()]] = "⟦" if m[0] == "[" else "‹"
-    for m in _JUDGMENT.finditer(seen):
-        out[places[m.start(1)]] = " ="
-    for m in _RULE.finditer(seen):
-        for i in range(m.start(1) + 1, m.end(1)):
-            out[places[i]] = " -"
+    for seen, places in (_seen(text), (text, range(len(text)))):
+        for m in _FRAME.finditer(seen):
+            for i in range(m.start(), m.end()):
+                out[places[i]] = ""
+            out[places[m.start()]] = "⟦" if m[0] == "[" else "‹"
+        for m in _JUDGMENT.finditer(seen):
+            out[places[m.start(1)]] = " ="
+        for m in _RULE.finditer(seen):
+            for i in range(m.start(1) + 1, m.end(1)):
+                out[places[i]] = " -"
     return "".join(out)
 
 

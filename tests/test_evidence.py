@@ -1,0 +1,158 @@
+"""Evidence from judges: bounded, absent where nothing was said, and not to be gamed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routemoa.answers import Groups
+from routemoa.evidence import Judging, Reliability, Signals, credited, log_odds, reliable, signals
+from routemoa.types import Assessment
+
+MODELS = "abcde"
+UNKNOWN = Judging()
+KNOWN = Judging(judges={m: Reliability(0.6, 0.5) for m in "abcd"}, selves={m: Reliability(0.8, 0.4) for m in "abcd"})
+
+
+def numbered(of: list[int | None]) -> Groups:
+    """Groups numbered by first appearance, as `group` numbers them."""
+    place = {g: i for i, g in enumerate(dict.fromkeys(g for g in of if g is not None))}
+    return Groups(tuple(None if g is None else place[g] for g in of), True, (None,) * len(of))
+
+
+probability = st.floats(0, 1)
+maybe = st.none() | probability
+judging = st.sampled_from([UNKNOWN, KNOWN])
+groupings = st.lists(st.none() | st.integers(0, 4), min_size=5, max_size=5).map(numbered)
+tables = st.dictionaries(st.tuples(st.sampled_from(MODELS), st.sampled_from(MODELS)), maybe)
+
+ALONE = numbered([0, 1, 2, 3, 4])
+
+
+def said(table: Mapping[tuple[str, str], float | None]) -> list[Assessment]:
+    return [Assessment(j, m, "self" if j == m else "cross", v) for (j, m), v in table.items()]
+
+
+def cross(
+    table: Mapping[tuple[str, str], float | None], known: Judging = UNKNOWN, of: Groups = ALONE
+) -> list[float | None]:
+    return [s.cross for s in signals(MODELS, of, said(table), known)]
+
+
+def full(**rows: str) -> dict[tuple[str, str], float | None]:
+    """rows: a="-9111" is judge a's scores of a, b, ... in tenths; "-" is none."""
+    return {(j, m): int(c) / 9 for j, row in rows.items() for m, c in zip(MODELS, row, strict=True) if c != "-"}
+
+
+HONEST = full(a="-2316", b="8-228", c="91-27", d="823-6", e="7312-")  # all think a is good, and e rather
+
+
+@given(tables, groupings, judging, st.dictionaries(st.sampled_from(MODELS), maybe))
+def test_a_view_of_ones_own_answer_never_changes_a_peers_view(
+    table: dict[tuple[str, str], float | None], of: Groups, known: Judging, own: dict[str, float | None]
+) -> None:
+    before = cross({k: v for k, v in table.items() if k[0] != k[1]}, known, of)
+    assert cross({**table, **{(m, m): v for m, v in own.items()}}, known, of) == before
+
+
+@given(tables, groupings, probability)
+def test_an_unknown_judge_with_one_score_for_all_changes_nothing(
+    table: dict[tuple[str, str], float | None], of: Groups, score: float
+) -> None:
+    others = {k: v for k, v in table.items() if k[0] != "e"}
+    constant = {("e", m): score for m in "abcd"}
+    assert cross({**others, **constant}, UNKNOWN, of) == cross(others, UNKNOWN, of)
+
+
+@given(tables, groupings, judging)
+def test_evidence_is_bounded(table: dict[tuple[str, str], float | None], of: Groups, known: Judging) -> None:
+    c = known.coefficients
+    for found in signals(MODELS, of, said(table), known):
+        assert found.own is None or -1 <= found.own <= 1
+        assert found.cross is None or -1 <= found.cross <= 1
+        for spoken in (True, False):
+            most = abs(c.constant) + c.cross + c.likeness + max(c.spoken, c.logprob)
+            assert abs(log_odds(found, known, spoken=spoken)) <= most + 1e-9
+
+
+@given(st.dictionaries(st.tuples(st.sampled_from(MODELS), st.sampled_from(MODELS)), st.none()), groupings, judging)
+def test_what_could_not_be_read_is_absent(table: dict[tuple[str, str], None], of: Groups, known: Judging) -> None:
+    for found in signals(MODELS, of, said(table), known):
+        assert found == Signals()
+        assert log_odds(found, known, spoken=True) == known.coefficients.constant
+
+
+@given(tables, groupings, judging)
+def test_the_order_of_the_judgments_does_not_matter(
+    table: dict[tuple[str, str], float | None], of: Groups, known: Judging
+) -> None:
+    for x, y in zip(cross(table, known, of), cross(dict(reversed(table.items())), known, of), strict=True):
+        assert x == y or (x is not None and y is not None and math.isclose(x, y, abs_tol=1e-12))
+
+
+def test_peers_are_heard() -> None:
+    a, b, c, d, e = (x or 0.0 for x in cross(HONEST))
+    assert a > e > 0 > max(b, c, d)
+
+
+def test_the_later_judgment_counts() -> None:
+    again = said({("b", "a"): 0.0, ("b", "c"): 1.0}) + said({("b", "a"): 1.0, ("b", "c"): 0.0})
+    found = signals(MODELS, ALONE, again, UNKNOWN)
+    assert found[0].cross == -(found[2].cross or 0.0) > 0
+
+
+def test_a_single_score_needs_a_judge_that_is_known() -> None:
+    assert cross({("b", "a"): 0.9})[0] is None
+    assert cross({("b", "a"): 0.9}, KNOWN)[0] == pytest.approx(0.3 * 0.5 / 1.5)
+
+
+def test_spoken_praise_of_oneself_counts_for_nothing_and_doubt_does() -> None:
+    assert credited(0.4, spoken=True) == 0.0
+    assert credited(-0.4, spoken=True) == -0.4
+    assert credited(0.4, spoken=False) == 0.4  # a log-probability is not said
+    assert credited(None, spoken=True) is None
+
+
+@pytest.mark.parametrize("known", [UNKNOWN, KNOWN])
+def test_talking_all_others_down_moves_nobody_past_another(known: Judging) -> None:
+    of = signals(MODELS, ALONE, said({**HONEST, **full(b="0-000")}), known)
+    values = [x.cross or 0.0 for x in of]
+    assert values[0] == max(values)
+    assert values[1] < values[4]
+
+
+def test_two_who_praise_each_other_are_not_believed() -> None:
+    colluding = {**HONEST, **full(b="0-900", c="09-00")}
+    a, b, c, _, e = (x or 0.0 for x in cross(colluding))
+    assert a > e > max(b, c)
+
+
+def test_a_favour_that_is_not_returned_is_a_judgment() -> None:
+    assert cross({**HONEST, **full(b="0-900")}) != cross({**HONEST, **full(b="0--00")})
+
+
+def test_who_puts_another_above_what_it_says_itself_counts_less() -> None:
+    orders = full(a="-0900", b="0-900", d="009-0", e="0090-")  # four obey what stands in c's answer
+    alone = cross(orders)[2] or 0.0
+    agreed = cross(orders, of=numbered([0, 0, 1, 0, 0]))[1]  # what they say themselves, they all score with 0
+    assert agreed is not None
+    assert 0 < agreed < 0.6 * alone
+
+
+def test_one_who_contradicts_all_others_counts_less() -> None:
+    lying = {**HONEST, **full(b="0-998")}
+    values = [x or 0.0 for x in cross(lying)]
+    assert values[0] == max(values)
+
+
+def test_reliability_from_graded_judgments() -> None:
+    assert reliable([]) == Reliability()
+    assert reliable([(0.75, 1.0), (0.25, 1.0)]) == Reliability(0.5, 0.0)  # never saw a wrong one
+    good = reliable([(0.9, 1.0), (0.1, 0.0)] * 50)
+    assert good.bias == pytest.approx(0.5)
+    assert good.weight == pytest.approx(100 / 120)
+    assert reliable([(0.1, 1.0), (0.9, 0.0)] * 50).weight == 0.0  # upside down is not believed, nor turned round
