@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/local_mixture.py TASK [--limit N] [--methods routemoa,best-single,moa] [--pool FILE]
 
-    .venv/bin/python benchmarks/short_questions.py --each 6 --seed 77 > short.jsonl      # 96 short questions of 16 kinds
+    .venv/bin/python benchmarks/short_questions.py --each 6 --seed 77 > short.jsonl   # 96 of 16 kinds
     .venv/bin/python benchmarks/local_mixture.py short.jsonl
     .venv/bin/python benchmarks/local_mixture.py ../shared/data/tasks/gsm8k_test.jsonl.gz --limit 40
 
@@ -86,8 +86,8 @@ def _right(rows: list[Row], method: str) -> int:
 
 def table(rows: list[Row], methods: list[str]) -> str:
     lines = [
-        "| method | right | 95 % | points over best-single | failed | calls | tokens read / written | s a question, mean "
-        "(median) | seconds over best-single's |",
+        "| method | right | 95 % | points over best-single | failed | calls | tokens read / written "
+        "| s a question, mean (median) | seconds over best-single's |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     by = {m: {r["id"]: r for r in rows if r["method"] == m} for m in methods}

@@ -37,7 +37,7 @@ from routemoa.pool import Mixture, Pool
 from routemoa.records import Record, read
 from routemoa.steps import heard
 from routemoa.testing import RecordedClient, SimulatedJudge
-from routemoa.train.judging import Graded, correlation, fit, graded_trace, measure
+from routemoa.train.judging import Graded, correlation, fit, graded_trace, measure, told
 from routemoa.types import ModelSpec, Query, Trace
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"
@@ -127,7 +127,7 @@ def split(bench: Bench, seed: int, mixture: Mixture, auc: float | None) -> dict[
         del mine
     graded = [grade(bench, i, t) for i, t in zip(test, traces, strict=True)]
     layers = sum(len(t.layers) for t in traces) / len(traces)
-    return {"test": test, "got": got, "judging": judging, "layers": layers, "measured": measure(graded, judging)}
+    return {"test": test, "got": got, "judging": judging, "layers": layers, "told": told(graded, judging)}
 
 
 def tempered(bench: Bench, train: np.ndarray[Any, Any], pool: Pool, judging: Judging) -> Judging:
@@ -175,10 +175,7 @@ def study(bench: Bench, mixture: Mixture, splits: int, auc: float | None) -> dic
         })
         for row in ("best single", "vote of all", "grow until two ahead", "shuffled")
     }  # fmt: skip
-    said = {
-        name: {k: _mean([run["measured"][name][k] for run in runs]) for k in ("ece", "auc")}
-        for name in runs[0]["measured"]
-    }
+    said = measure(*(run["told"] for run in runs))  # all splits together, each judged by its own training half
     learned = [run["judging"] for run in runs]
     return {
         "models": len(bench.models),
@@ -194,11 +191,6 @@ def study(bench: Bench, mixture: Mixture, splits: int, auc: float | None) -> dic
             "cross": float(np.mean([j.coefficients.cross for j in learned])),
         },
     }
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return sum(known) / len(known) if known else None
 
 
 def pools(records: list[Record]) -> dict[str, list[str]]:

@@ -29,7 +29,9 @@ def records(count: int = 60) -> list[Record]:
     out: list[Record] = []
     for i in range(count):
         right = {m: (i * 7 + 13 * j) % 10 >= 2 + j // 2 for j, m in enumerate(MODELS)}
-        said = {m: f"The answer is {i if ok else 1000 + 10 * i + j}." for j, (m, ok) in enumerate(right.items())}
+        said: dict[str, str | None] = {
+            m: f"The answer is {i if ok else 1000 + 10 * i + j}." for j, (m, ok) in enumerate(right.items())
+        }
         out.append(Record(f"q{i}", "t", f"Question {i}?", {m: float(ok) for m, ok in right.items()}, responses=said))
     return out
 
@@ -124,7 +126,7 @@ async def test_fit_writes_a_judge_that_a_pool_can_name(tmp_path: Path) -> None:
     done = run("fit", file, "--out", str(out))
     assert done.exit_code == 0, done.output
     assert "60 graded queries" in done.stdout
-    assert "fitted on one half, measured on the other" in done.stdout
+    assert "each half judged by what the other half taught" in done.stdout
     found = read_judging(out)
     assert found.judges
     assert all(0 <= r.weight <= 1 for r in (*found.judges.values(), *found.selves.values()))

@@ -18,7 +18,7 @@ from routemoa.judging import judging_of, read, written
 from routemoa.pool import Mixture, Pool
 from routemoa.records import Record
 from routemoa.testing import SimulatedJudge, Verdict
-from routemoa.train.judging import Graded, correlation, fit, graded_records, graded_trace, measure, readable
+from routemoa.train.judging import Graded, correlation, fit, graded_records, graded_trace, measure, readable, told
 from routemoa.types import Assessment, Layer, ModelSpec, Proposal, Query, Trace, Usage
 
 MODELS = tuple("abcdefgh")
@@ -99,7 +99,7 @@ def test_without_data_all_is_as_it_was_believed_beforehand() -> None:
     learned = fit([])
     assert learned == Judging()
     assert fit(queries(3)).correlation.spread == pytest.approx(1.5, abs=0.5)
-    assert measure([], learned)["posterior"] == {"ece": None, "brier": None, "auc": None}
+    assert measure(told([], learned))["posterior"] == {"ece": None, "brier": None, "auc": None}
 
 
 def test_who_judges_well_is_found_again() -> None:
@@ -149,7 +149,7 @@ def test_ungraded_answers_to_open_questions_count_neither_way() -> None:
     open_ = Groups((0, 1), False, (0.3, 0.3))
     data = [Graded({"a": 0.5, "b": 0.5}, ("a", "b"), open_, (1.0, None), (), (False, False))] * 50
     assert fit(data).coefficients.constant > 0.2  # all that was graded was right
-    assert measure(data, fit(data))["posterior"]["brier"] is not None
+    assert measure(told(data, fit(data)))["posterior"]["brier"] is not None
 
 
 @pytest.mark.parametrize("reliability", [None, 0.75])
@@ -160,7 +160,7 @@ def test_the_posterior_is_calibrated_on_the_other_half_and_tells_more_than_each_
     if reliability is not None:
         data = judged(data, dict.fromkeys("abcd", SimulatedJudge(reliability)), own=0.65)
     learned = fit(data[::2])
-    found = measure(data[1::2], learned)
+    found = measure(told(data[1::2], learned))
     ece = found["posterior"]["ece"]
     assert ece is not None
     assert ece < 0.05
@@ -180,7 +180,7 @@ def test_judges_who_tell_nothing_get_no_weight() -> None:
 def test_what_is_measured_is_what_the_policy_believes() -> None:
     """The regression's probabilities are those of routemoa.belief with the learned coefficients."""
     priors = {"a": 0.7, "b": 0.6, "c": 0.5}
-    told = (
+    given = (
         Assessment("a", "a", "self", 0.9),
         Assessment("b", "b", "self", 0.2),
         Assessment("c", "a", "cross", 0.8),
@@ -189,7 +189,7 @@ def test_what_is_measured_is_what_the_policy_believes() -> None:
         Assessment("b", "c", "cross", 0.5),
     )
     said = tuple(Proposal(m, t, Usage(), None, None) for m, t in (("a", "4"), ("b", "5"), ("c", "The answer is 4.")))
-    layers = (Layer(proposals=said[:2]), Layer(proposals=said[2:], assessments=told, quoted={"c": ("a", "b")}))
+    layers = (Layer(proposals=said[:2]), Layer(proposals=said[2:], assessments=given, quoted={"c": ("a", "b")}))
     trace = Trace(Query.of("?"), "routemoa", dict(priors), layers=layers)
     judging = Judging(
         Coefficients(constant=0.2, votes=0.6, spoken=1.5, logprob=1.0, cross=2.0, copied=0.25),
@@ -201,7 +201,7 @@ def test_what_is_measured_is_what_the_policy_believes() -> None:
         state = Grown(specs, Mixture(self_assessment=name), judging, frozenset()).state(trace)
         graded = graded_trace(trace, {"a": 1.0, "b": 0.0, "c": 1.0})
         assert graded.copied == (False, False, True)
-        found = measure([graded], judging, spoken=name == "spoken")["posterior"]
+        found = measure(told([graded], judging, spoken=name == "spoken"))["posterior"]
         p, q = state.belief.right
         assert found["brier"] == pytest.approx((2 * (1 - p) ** 2 + q**2) / 3, abs=1e-5)
 

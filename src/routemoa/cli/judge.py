@@ -46,14 +46,14 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     Lines without any grade are passed over and counted.
 
     Learned are: how errors of models come together, each judge's bias and reliability, and what each signal is worth in
-    log-odds. The figures shown are of a fit on one half of the queries, measured on the other.
+    log-odds. The figures shown are cross-fitted: each half of the queries is judged by what the other half taught.
 
     \b
     Example:
       routemoa judge fit graded.jsonl --out judge.json        # then in pool.toml:  [mixture]  judge = "judge.json"
     """
     from routemoa.train.judging import fit as learn
-    from routemoa.train.judging import measure, readable
+    from routemoa.train.judging import measure, readable, told
 
     check_writable(out)
     complaints = Complaints()
@@ -66,9 +66,9 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
         )
     order = list(range(len(data)))
     Random(seed).shuffle(order)  # noqa: S311  (halves, no secret)
-    first, second = order[::2], order[1::2]
-    half = learn([data[i] for i in first], spoken=not logprob)
-    figures = measure([data[i] for i in second], half, spoken=not logprob)
+    halves = [[data[i] for i in order[::2]], [data[i] for i in order[1::2]]]
+    crossed = [told(b, learn(a, spoken=not logprob), spoken=not logprob) for a, b in (halves, halves[::-1])]
+    figures = measure(*crossed)
     found = learn(data, spoken=not logprob)
     facts: dict[str, float | int | str] = {"queries": len(data), "files": ", ".join(Path(t).name for t in traces)}
     facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
@@ -128,7 +128,7 @@ def _tell(
         for name, r in judges.items():
             bias = "unknown" if r.bias is None else f"{r.bias:.2f}"
             click.echo(f"{name} as judge {kind}: mean score {bias}, weight {r.weight:.2f}")
-    click.echo("fitted on one half, measured on the other:")
+    click.echo("each half judged by what the other half taught:")
     for name, f in figures.items():
         shown = ", ".join(f"{k} {'-' if v is None else format(v, '.3f')}" for k, v in f.items())
         click.echo(f"  {name:10} {shown}")

@@ -22,7 +22,7 @@ from routemoa.steps import heard
 from routemoa.train.assess import calibration
 from routemoa.types import Assessment, Scores, Trace
 
-__all__ = ["Graded", "correlation", "fit", "graded_records", "graded_trace", "measure", "readable"]
+__all__ = ["Graded", "correlation", "fit", "graded_records", "graded_trace", "measure", "readable", "told"]
 
 SPREADS = tuple(np.arange(0.0, 3.51, 0.25))
 DOUBT = 5.0  # pairs of wrong answers' worth of the usual rate of coincidence
@@ -32,6 +32,8 @@ COPIED = (0.0, 0.25, 0.5, 0.75, 1.0)  # what the vote of a model may be worth th
 TWINS = 30  # questions that both of a pair got wrong, at least, to learn kinship from
 
 Array = NDArray[np.float64]
+Told = dict[str, list[tuple[float, float]]]
+"""Signal -> pairs of what it said of an answer and how right the answer was, both in [0, 1]."""
 
 
 class Graded(Struct, frozen=True):
@@ -244,9 +246,9 @@ def _logit(data: Sequence[Graded], judging: Judging, spoken: bool) -> tuple[floa
     return loss, learned
 
 
-def measure(data: Sequence[Graded], judging: Judging, *, spoken: bool = True) -> dict[str, dict[str, float | None]]:
-    """Calibration of the posterior of every answer and of each signal alone: ece, brier, auc (None: unknown)."""
-    said: dict[str, list[tuple[float, float]]] = {k: [] for k in ("posterior", "prior", "votes", "self", "cross")}
+def told(data: Sequence[Graded], judging: Judging, *, spoken: bool = True) -> Told:
+    """What the posterior and each signal alone say of every answer, and how right it was."""
+    said: Told[str, list[tuple[float, float]]] = {k: [] for k in ("posterior", "prior", "votes", "self", "cross")}
     c = judging.coefficients
     weights = np.array([c.constant, c.votes, c.spoken if spoken else c.logprob, c.cross, c.likeness])
     for one in data:
@@ -263,10 +265,16 @@ def measure(data: Sequence[Graded], judging: Judging, *, spoken: bool = True) ->
             for name, value in (("self", evidence[g].own), ("cross", evidence[g].cross)):
                 if value is not None:
                     said[name].append((0.5 + value / 2, y))
-    return {
-        name: calibration(np.array([p for p, _ in pairs], np.float32), np.array([y for _, y in pairs], np.float32))
-        for name, pairs in said.items()
-    }
+    return said
+
+
+def measure(*parts: Told) -> dict[str, dict[str, float | None]]:
+    """Calibration of what was told of several parts together: ece, brier, auc of each signal (None: unknown)."""
+    out: dict[str, dict[str, float | None]] = {}
+    for name in parts[0]:
+        pairs = np.array([pair for part in parts for pair in part[name]], np.float32).reshape(-1, 2)
+        out[name] = calibration(pairs[:, 0], pairs[:, 1])
+    return out
 
 
 def readable(judging: Judging) -> list[str]:
