@@ -12,9 +12,21 @@ from routemoa.engine import RouteMoA
 from routemoa.errors import NoModelLeft, Refused
 from routemoa.layer import Plan
 from routemoa.pool import Pool
+from routemoa.steps import judgments
 from routemoa.testing import ScriptedClient
 from routemoa.trace import fold
-from routemoa.types import Answer, ModelSpec, Proposal, Query, Usage, from_json, to_json
+from routemoa.types import (
+    Answer,
+    Assessment,
+    Layer,
+    ModelSpec,
+    Proposal,
+    Query,
+    Trace,
+    Usage,
+    from_json,
+    to_json,
+)
 from tests.conftest import MakePool
 
 THINGS = ("rivers", "letters", "machines", "gardens", "music", "taxes", "winters", "journeys")
@@ -152,3 +164,16 @@ async def test_an_answer_cannot_speak_to_its_judges(make_pool: MakePool) -> None
     assert "<|" not in seen
     assert "<assessment>" not in inside
     assert "\n---\n" not in inside
+
+
+def test_a_judgment_counts_for_the_answer_that_was_judged() -> None:
+    def said(model: str, text: str) -> Proposal:
+        return Proposal(model, text, Usage(), None, None)
+
+    views = (Assessment("b", "a", "cross", 0.1), Assessment("b", "c", "cross", 0.9), Assessment("a", "a", "self", 0.7))
+    first = Layer(proposals=(said("a", "The answer is 4."), said("c", "The answer is 6.")))
+    second = Layer(proposals=(said("a", "The answer is 5."), said("c", "#### 6"), said("b", "6")), assessments=views)
+    kept = judgments(Trace(Query.of("x"), "routemoa", layers=(first, second)))
+    assert kept == views[1:]  # of `a` the earlier answer was judged, which it has given up; `c` says the same as before
+    alone = replace(second, proposals=second.proposals[:2])
+    assert judgments(Trace(Query.of("x"), "routemoa", layers=(alone,))) == views

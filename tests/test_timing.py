@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.timing import KEPT, Pace
+from routemoa.timing import KEPT, Expected, Pace
 from routemoa.types import Proposal, Usage
 
 
@@ -23,10 +23,15 @@ def pace(*calls: tuple[int, float], quantile: float = 0.5) -> Pace:
 
 def test_nothing_measured_is_nothing_expected() -> None:
     learned = Pace()
-    for proposal in (call("a", None, 1.0), call("a", 100, None)):
-        learned.learn(proposal)
+    learned.learn(call("a", 100, None))
     assert learned.expected().seconds == learned.expected().tokens == {}
     assert learned.expected([call("a", 100, 1.0)]).seconds == {}
+
+
+def test_tokens_that_nobody_counted_follow_from_the_text() -> None:
+    learned = Pace()
+    learned.learn(Proposal("a", "four" * 50, Usage(), 2.0, None))
+    assert learned.expected() == Expected({"a": 50.0}, {"a": 2.0})
 
 
 def test_the_middle_of_calls_of_one_length() -> None:

@@ -19,8 +19,9 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import mul
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 __all__ = ["Belief", "Correlation", "Vote", "any_right", "believe", "gains", "odds_of", "outlook"]
 
@@ -44,9 +45,9 @@ class Correlation(Struct, frozen=True, omit_defaults=True):
     `kinship` of "a|b" (names in order) is in [0, 1]: how far an answer of b adds nothing to the same one of a.
     """
 
-    spread: float = 1.5
-    scatter: float = 5.0
-    kinship: dict[str, float] = {}
+    spread: Annotated[float, Meta(ge=0, le=10)] = 1.5
+    scatter: Annotated[float, Meta(gt=0)] = 5.0
+    kinship: dict[str, Annotated[float, Meta(ge=0, le=1)]] = {}
 
     def kin(self, a: str, b: str) -> float:
         """Kinship of two models, 0 where none is known."""

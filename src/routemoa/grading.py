@@ -67,11 +67,11 @@ STATEMENT = re.compile(
 
 
 def plain(text: str) -> str:
-    """Without markup, reasoning tags and the many ways to write a space, a dash or a thousands separator."""
+    """Without markup (2*3 is none), reasoning tags and the many ways to write spaces, dashes and thousands."""
     text = THOUGHT.split(unicodedata.normalize("NFKC", text))[-1]
     text = re.sub(r"\\(?:text|mathrm|mathbf|textbf|mathit|mbox)\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"(?<=\d)(?:\{,\}|\\,|\\!|,\\!)(?=\d{3})", ",", text)  # 1{,}000 and 1\,000
-    text = re.sub(r"\\[()\[\]]|\\(?=[$%#&_])|[*`]|\$(?=\$)|\\[,;:!]", "", text)
+    text = re.sub(r"\\[()\[\]]|\\(?=[$%#&_])|`|\*+(?!\s*\d)|(?<!\d)(?<!\d )\*+|\$(?=\$)|\\[,;:!]", "", text)
     return re.sub(r"[−–—](?=\s*[\d.])", "-", text).strip()
 
 

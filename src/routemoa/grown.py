@@ -18,7 +18,7 @@ from routemoa.belief import FARTHEST, Belief, Vote, any_right, believe, gains, o
 from routemoa.evidence import Judging, Signals, log_odds, signals
 from routemoa.pool import Mixture
 from routemoa.ranking import rank, toll
-from routemoa.steps import Ask, Decision, best_different, failed, heard
+from routemoa.steps import Ask, Decision, best_different, failed, heard, judgments
 from routemoa.timing import Expected
 from routemoa.types import ModelSpec, Proposal, Ranking, Scores, Trace
 
@@ -109,7 +109,7 @@ class Grown(Struct, frozen=True):
         """What the answers and judgments of a trace amount to."""
         proposals = heard(trace)
         groups = group([p.text for p in proposals])
-        assessments = [a for done in trace.layers for a in done.assessments]
+        assessments = judgments(trace)
         models = [p.model for p in proposals]
         found = signals(models, groups, assessments, self.judging)
         spoken = self.mixture.self_assessment == "spoken"

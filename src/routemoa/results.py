@@ -11,6 +11,7 @@ import ast
 import math
 import re
 import unicodedata
+import warnings
 
 from routemoa.grading import plain, stated
 
@@ -58,7 +59,8 @@ def _literal(value: str) -> str | None:
     if bare[:1] not in ("[", "(", "{", "'", '"') or len(bare) > LONGEST:
         return None
     try:
-        found = ast.literal_eval(bare)
+        with warnings.catch_warnings(action="ignore"):  # LaTeX in quotes is full of escapes that Python does not know
+            found = ast.literal_eval(bare)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return None
     if isinstance(found, str):
@@ -129,7 +131,7 @@ def _form(value: str) -> str:
     flat = re.sub(r"(?<!\d) | (?!\d)", "", flat)
     flat = re.sub(r"\{(\w)\}", r"\1", flat)
     if number := _NUMBER.fullmatch(flat):
-        value = float(number[1].replace(",", "")) / (float(number[2] or 1) or math.nan)
-        if math.isfinite(value):
-            return f"{value + 0.0:.10g}"  # and no minus zero
+        amount = float(number[1].replace(",", "")) / (float(number[2] or 1) or math.nan)
+        if math.isfinite(amount):
+            return f"{amount + 0.0:.10g}"  # and no minus zero
     return flat

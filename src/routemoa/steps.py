@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from routemoa.types import Proposal, Ranking, Scores, Trace
+from routemoa.answers import group
+from routemoa.types import Assessment, Proposal, Ranking, Scores, Trace
 
-__all__ = ["Ask", "Decision", "failed", "heard", "latest"]
+__all__ = ["Ask", "Decision", "best_different", "failed", "heard", "judgments", "latest"]
 
 
 class Ask(Struct, frozen=True):
@@ -52,6 +53,23 @@ def heard(trace: Trace) -> tuple[Proposal, ...]:
     return tuple(found.values())
 
 
+def judgments(trace: Trace) -> tuple[Assessment, ...]:
+    """All assessments that are about what `heard` gives: not those of an earlier answer that said something else."""
+    said: dict[str, str] = {}
+    kept: list[tuple[Assessment, str | None]] = []
+    for done in trace.layers:
+        before = dict(said)
+        said |= {p.model: p.text for p in done.proposals}
+        # Peers judge what stood before their layer, if anything did; each model judges what it has just written.
+        shown = said if not before else said | before
+        kept += [(a, (said if a.kind == "self" else shown).get(a.subject)) for a in done.assessments]
+    return tuple(a for a, text in kept if text is not None and _same(text, said[a.subject]))
+
+
+def _same(text: str, other: str) -> bool:
+    return text == other or len(set(group((text, other)).of)) == 1
+
+
 def latest(trace: Trace, ranking: Ranking) -> tuple[Proposal, ...]:
     """The answers of the last layer that gave any, best first as `ranking` has it."""
     order = {r.model: i for i, r in enumerate(ranking)}
@@ -70,10 +88,10 @@ def best_different(
     seen: set[int | None] = set()
     out: list[Proposal] = []
     left = 4 * tokens
-    for proposal, group in ranked:
-        if group is not None and group in seen:
+    for proposal, number in ranked:
+        if number is not None and number in seen:
             continue
-        seen.add(group)
+        seen.add(number)
         left -= len(proposal.text)
         if left < 0 and out:
             break

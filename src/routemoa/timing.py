@@ -11,6 +11,7 @@ from routemoa.types import Proposal
 
 __all__ = ["Expected", "Pace"]
 
+CHARACTERS = 4  # to a token, roughly
 KEPT = 64  # calls of a model that are remembered
 STRETCH = 2.0  # a measured call tells of answers from half to twice its length; longer ones are taken as that
 
@@ -30,9 +31,11 @@ class Pace:
         self._calls: dict[str, deque[tuple[int, float]]] = {}
 
     def learn(self, proposal: Proposal) -> None:
-        """Take in one answer whose length (tokens) and latency (seconds) are known."""
+        """Take in one answer whose latency (seconds) is known; tokens that nobody counted follow from its text."""
         tokens, seconds = proposal.usage.completion_tokens, proposal.latency
-        if tokens is not None and seconds is not None:
+        if tokens is None:
+            tokens = len(proposal.text) // CHARACTERS
+        if seconds is not None:
             self._calls.setdefault(proposal.model, deque(maxlen=KEPT)).append((max(tokens, 1), seconds))
 
     def expected(self, heard: Iterable[Proposal] = ()) -> Expected:

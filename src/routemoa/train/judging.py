@@ -18,7 +18,7 @@ from routemoa.answers import Groups, group
 from routemoa.belief import NODES, WEIGHTS, Correlation, Vote, believe, odds_of
 from routemoa.evidence import Coefficients, Judging, Reliability, credited, reliable, signals
 from routemoa.records import Record
-from routemoa.steps import heard
+from routemoa.steps import heard, judgments
 from routemoa.train.assess import calibration
 from routemoa.types import Assessment, Scores, Trace
 
@@ -56,7 +56,7 @@ def graded_trace(trace: Trace, right: Mapping[str, float | None]) -> Graded:
         tuple(p.model for p in proposals),
         group([p.text for p in proposals]),
         tuple(right.get(p.model) for p in proposals),
-        tuple(a for layer in trace.layers for a in layer.assessments),
+        judgments(trace),
         tuple(p.model in saw for p in proposals),
     )
 
@@ -248,7 +248,7 @@ def _logit(data: Sequence[Graded], judging: Judging, spoken: bool) -> tuple[floa
 
 def told(data: Sequence[Graded], judging: Judging, *, spoken: bool = True) -> Told:
     """What the posterior and each signal alone say of every answer, and how right it was."""
-    said: Told[str, list[tuple[float, float]]] = {k: [] for k in ("posterior", "prior", "votes", "self", "cross")}
+    said: Told = {k: [] for k in ("posterior", "prior", "votes", "self", "cross")}
     c = judging.coefficients
     weights = np.array([c.constant, c.votes, c.spoken if spoken else c.logprob, c.cross, c.likeness])
     for one in data:
