@@ -51,7 +51,7 @@ def saved(path: Path, answers: list[Answer], *, graded: bool = True) -> str:
     lines = [json.loads(to_json(a)) for a in answers]
     for line, record in zip(lines, records(), strict=True):
         if graded:
-            line["grades"] = record.scores
+            line["scores"] = record.scores
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return str(path)
 

@@ -1,7 +1,8 @@
 """Saved traces judged and ranked again under another policy, without any call. Reading is thin, `rejudge` is pure.
 
 A line of a traces file is what `routemoa ask --json` prints; for fitting it also says how right the answers are:
-`grades` (model -> 0 to 1), or a `reference` and, where it does not follow from that, a `grader`.
+`scores` (model -> 0 to 1, null where nobody knows, as in records), or a `reference` and, where it does not follow from
+that, a `grader`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Saved(Struct, frozen=True):
 
     trace: Trace
     text: str = ""
-    grades: dict[str, float | None] | None = None
+    scores: dict[str, float | None] | None = None
+    grades: dict[str, float | None] | None = None  # the same by another name
     reference: str | None = None
     grader: Kind | None = None
 
@@ -67,7 +69,7 @@ def read(path: str | os.PathLike[str], complain: Callable[[BadLine], None]) -> I
 
 
 def _fault(saved: Saved) -> str | None:
-    for name, values in (("grades", saved.grades or {}), ("trace.prior", saved.trace.prior)):
+    for name, values in (("scores", grades(saved) or {}), ("trace.prior", saved.trace.prior)):
         for model, value in values.items():
             if value is not None and not 0.0 <= value <= 1.0:
                 return f"{name} of '{model}' is {value:g}, outside [0, 1]"
@@ -78,8 +80,8 @@ def _fault(saved: Saved) -> str | None:
 
 def grades(saved: Saved) -> Mapping[str, float | None] | None:
     """How right each model's latest answer is: as given, else by the reference; None where neither is there."""
-    if saved.grades is not None:
-        return saved.grades
+    if saved.scores is not None or saved.grades is not None:
+        return saved.grades if saved.scores is None else saved.scores
     if saved.reference is None:
         return None
     kind = saved.grader or suggest(saved.reference)

@@ -41,7 +41,7 @@ def judge() -> None:
 def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json: bool) -> None:
     """Fit on TRACES (JSON lines) and write a file that `[mixture] judge` can name.
 
-    A line is what `routemoa ask --json` prints, with `grades` (model -> 0 to 1) or a `reference` (and `grader`) beside
+    A line is what `routemoa ask --json` prints, with `scores` (model -> 0 to 1) or a `reference` (and `grader`) beside
     `text` and `trace`; or a record of `routemoa collect`, which tells how errors come together but not who judges well.
     Lines without any grade are passed over and counted.
 
@@ -62,7 +62,7 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
         complaints.settle()
         raise ConfigError(
             f"{', '.join(traces)}: {len(data)} graded queries ({passed} lines without a grade); at least {FEWEST} are "
-            "needed: put `grades` or a `reference` into the lines, beside `text` and `trace`"
+            "needed: put `scores` or a `reference` into the lines, beside `text` and `trace`"
         )
     order = list(range(len(data)))
     Random(seed).shuffle(order)  # noqa: S311  (halves, no secret)
