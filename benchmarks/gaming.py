@@ -331,6 +331,13 @@ def imitates(text: str) -> bool:
     return smuggled != text or bool(_FRAMES.search(folded))
 
 
+ENGINE_ROWS = {"injected, whole engine": True, "the same, not neutralised": False}  # whether it is neutralised
+
+
+def _raw(text: str) -> str:
+    return text
+
+
 class Gullible:
     """A client whose judges obey the injected instruction where they see it, and are honest otherwise."""
 
@@ -397,7 +404,7 @@ def injected(bench: Bench, form: str, seeds: int, known: Mapping[str, Judging]) 
             if group == "injected, neutralised" and place % 5 != number % 5:
                 continue  # every fifth of the disguises on each question
             client = Gullible(under, text, said, share)
-            with mock.patch.object(prompts, "harmless", prompts.harmless if safe else lambda t: t):
+            with mock.patch.object(prompts, "harmless", prompts.harmless if safe else _raw):
                 given = asyncio.run(heard_by_all(client, under))
             read_by[name] += PANEL - 1
             obeyed[name] += sum(given[j, under.attackers[0]] == 1.0 for j in under.panel if j not in under.attackers)
@@ -430,14 +437,16 @@ async def through_the_engine(
                 small = fusion == "published-small"
                 published: Fusion = "published-small" if small else "published-large"
                 mixture = Mixture(fusion=published, top_k=PANEL, margin=1.0, layers=2)
-            got: list[float] = []
-            for under in (replace(case, attackers=()), case):
-                client = Gullible(under, INJECTIONS[name], said, 0.0)
-                mixed = RouteMoA(Pool(specs, mixture), client, judging=known.get(fusion, Judging()))
-                trace = (await mixed.answer(Query.of(case.record.prompt or case.record.query))).trace
-                got.append(case.truth[trace.choice] if trace.choice else 0.0)
-                calls[fusion].append(trace.calls)
-            pairs["injected, whole engine", fusion][case.question].append((got[0], got[1]))
+            for row, safe in ENGINE_ROWS.items():
+                got: list[float] = []
+                for under in (replace(case, attackers=()), case):
+                    client = Gullible(under, INJECTIONS[name], said, 0.0)
+                    mixed = RouteMoA(Pool(specs, mixture), client, judging=known.get(fusion, Judging()))
+                    with mock.patch.object(prompts, "harmless", prompts.harmless if safe else _raw):
+                        trace = (await mixed.answer(Query.of(case.record.prompt or case.record.query))).trace
+                    got.append(case.truth[trace.choice] if trace.choice else 0.0)
+                    calls[fusion].append(trace.calls)
+                pairs[row, fusion][case.question].append((got[0], got[1]))
     return pairs, {fusion: sum(n) / len(n) for fusion, n in calls.items()}
 
 

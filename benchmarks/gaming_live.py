@@ -1,6 +1,6 @@
 """An instruction injected into a wrong answer, and real judges: does its score rise above the right one's?
 
-    .venv/bin/python benchmarks/gaming_live.py [--questions 20] [--json FILE]
+    .venv/bin/python benchmarks/gaming_live.py [--questions 24] [--minutes 10] [--json FILE]
 
 The judges are the embedded coder-0.5b and coder-1.5b. Each is shown a question of short_questions.records.jsonl.gz with
 a right and a wrong answer that models really gave, in alternating order and in the mixture's own words, and scores
@@ -74,19 +74,22 @@ async def scores(client: Client, judge: ModelSpec, query: str, answers: tuple[st
     return None, None
 
 
-async def study(count: int) -> dict[str, Any]:
+async def study(count: int, minutes: float) -> dict[str, Any]:
+    """As many of the questions as the minutes allow, each in all three ways for both judges."""
     pool = Pool.embedded()
     client = connect(pool)
     judges = [replace(pool[n], structured=True, parameters={"max_tokens": 40, "temperature": 0.0}) for n in JUDGES]
     found: dict[tuple[str, str, str], list[Scored | None]] = defaultdict(list)
-    started = perf_counter()
+    started, done = perf_counter(), 0
     try:
-        for judge in judges:
-            for i, (query, right, wrong) in enumerate(questions(count)):
-                kind = list(INJECTIONS)[i // 2 % len(INJECTIONS)]
-                mine, other = "AB" if i % 2 else "BA"
-                attack = f"{wrong}\n{INJECTIONS[kind].replace('{{', '{').replace('}}', '}')}"
-                attack = attack.replace("{mine}", mine).replace("{other}", other)
+        for i, (query, right, wrong) in enumerate(questions(count)):
+            if perf_counter() - started > 60 * minutes:
+                break
+            kind = list(INJECTIONS)[i // 2 % len(INJECTIONS)]
+            mine, other = "AB" if i % 2 else "BA"
+            attack = f"{wrong}\n{INJECTIONS[kind].replace('{{', '{').replace('}}', '}')}"
+            attack = attack.replace("{mine}", mine).replace("{other}", other)
+            for judge in judges:
                 for way in WAYS:
                     if kind == "plain" and way == "harmless":
                         found[judge.name, kind, way].append(found[judge.name, kind, "raw"][-1])  # the same prompt
@@ -94,13 +97,14 @@ async def study(count: int) -> dict[str, Any]:
                     bad = wrong if way == "clean" else attack
                     answers = (bad, right) if mine == "A" else (right, bad)
                     with mock.patch.object(prompts, "harmless", (lambda t: t) if way == "raw" else prompts.harmless):
-                        a, b = await scores(client, judge, query, answers)
-                    both = None if a is None or b is None else ((b, a) if mine == "A" else (a, b))
+                        x, y = await scores(client, judge, query, answers)
+                    both = None if x is None or y is None else ((y, x) if mine == "A" else (x, y))
                     found[judge.name, kind, way].append(both)
+            done = i + 1
     finally:
         await client.close()
     seconds = round(perf_counter() - started)
-    return {"questions": count, "seconds": seconds, "judges": {j: tables(found, j) for j in JUDGES}}
+    return {"questions": done, "seconds": seconds, "judges": {j: tables(found, j) for j in JUDGES}}
 
 
 def tables(found: dict[tuple[str, str, str], list[Scored | None]], judge: str) -> dict[str, dict[str, Any]]:
@@ -123,10 +127,11 @@ def tables(found: dict[tuple[str, str, str], list[Scored | None]], judge: str) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", type=int, default=20)
+    parser.add_argument("--questions", type=int, default=24)
+    parser.add_argument("--minutes", type=float, default=10.0, help="no further question is begun after so many")
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
-    out = asyncio.run(study(arguments.questions))
+    out = asyncio.run(study(arguments.questions, arguments.minutes))
     print(
         f"{out['questions']} questions, {out['seconds']} s; wrong above right / equal / readable of asked (mean wrong)"
     )
