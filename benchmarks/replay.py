@@ -225,6 +225,7 @@ def plot(found: dict[str, dict[str, Any]], file: str) -> None:
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
     figure, axes = pyplot.subplots(rows, columns, figsize=(4.6 * columns, 3.6 * rows), squeeze=False)
+    names = ", ".join(f"{prefer[0]} {prefer}" for prefer in next(iter(found.values())))
     shown = {"best single": "s", "vote of 3": "^", "vote of all": "D", "grow until two ahead": "o", "shuffled": "x"}
     for axis, (title, by) in zip(axes.flat, found.items(), strict=False):
         first = next(iter(by.values()))["rows"]
@@ -235,15 +236,15 @@ def plot(found: dict[str, dict[str, Any]], file: str) -> None:
         x, y = [c for c, _, _ in ours], [100 * f["accuracy"] for _, f, _ in ours]
         low = [100 * (f["accuracy"] - f["ci95"][0]) for _, f, _ in ours]
         high = [100 * (f["ci95"][1] - f["accuracy"]) for _, f, _ in ours]
-        axis.errorbar(x, y, [low, high], fmt="o-", color="C3", label="routemoa", capsize=3)
+        axis.errorbar(x, y, [low, high], fmt="o-", color="C3", label=f"routemoa: {names}", capsize=3)
         for cx, cy, (_, _, prefer) in zip(x, y, ours, strict=True):
-            axis.annotate(prefer, (cx, cy), textcoords="offset points", xytext=(6, -11), fontsize=8, color="C3")
+            axis.annotate(prefer[0], (cx, cy), textcoords="offset points", xytext=(4, 5), fontsize=9, color="C3")
         axis.axhline(100 * first["oracle"]["accuracy"], color="0.8", lw=1)
         axis.set(xscale="log", title=title, xlabel="calls a question", ylabel="right, %")
         axis.set_xticks([1, 2, 3, 5, 10, 20, 40], ["1", "2", "3", "5", "10", "20", "40"])
     for axis in list(axes.flat)[len(found) :]:
         axis.axis("off")
-    axes.flat[0].legend(fontsize=8, loc="lower right")
+    axes.flat[0].legend(fontsize=7, loc="upper right")
     figure.tight_layout()
     figure.savefig(file)
 
