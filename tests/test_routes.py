@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from routemoa.pool import Pool
-from routemoa.routes import routes_not_taken
+from routemoa.routes import FRAME, routes_not_taken
 from routemoa.timing import Expected
 from routemoa.types import Layer, ModelSpec, Proposal, Query, Route, Trace, Usage
 
@@ -43,11 +43,12 @@ def test_two_models_by_hand() -> None:
     assert routes["best-single"].cost == pytest.approx(400e-6)
     written = 200 + 300
     dense = 3 * (2 * 100 + written) + 2 * 2 * written + (100 + written + 300)  # two later layers read all answers
-    assert routes["moa"].cost == pytest.approx(dense * 1e-6)
+    dense += 5 * round(FRAME)  # and the words around them, as does the aggregator
+    assert routes["moa"].cost == pytest.approx(dense * 1e-6, rel=1e-3)
     assert (routes["moa"].calls, routes["moa"].latency) == (7, 3 * 3.0 + 3.0)
     assert routes["smoa"].calls == 10
     moderated = dense + 3 * (100 + written + 60)  # of two answers both are kept
-    assert routes["smoa"].cost == pytest.approx(moderated * 1e-6)
+    assert routes["smoa"].cost == pytest.approx(moderated * 1e-6, rel=1e-3)
 
 
 def test_the_sparse_mixture_reads_less_of_many() -> None:

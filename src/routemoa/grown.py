@@ -1,8 +1,8 @@
 """Our loop: start with the smallest promising panel, grow it on disagreement, stop when more would not pay. Pure.
 
-    prior   -> panel    one model alone where a mixture is not worth it (the gate), else the smallest set for `target`
-    answers -> belief   votes, self- and cross-assessments as one probability for each answer (belief, evidence)
-    belief  -> next     who is most likely right and unlike those heard, while the expected gain pays for the calls
+prior   -> panel    one model alone where a mixture is not worth it (the gate), else the smallest set for `target`
+answers -> belief   votes, self- and cross-assessments as one probability for each answer (belief, evidence)
+belief  -> next     who is most likely right and unlike those heard, while the expected gain pays for the calls
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from routemoa.steps import Decision, heard, latest
 from routemoa.timing import Expected
 from routemoa.types import Layer, ModelSpec, Scores, Trace
 
-__all__ = ["Rejudged", "Saved", "grades", "read", "rejudge"]
+__all__ = ["Rejudged", "Saved", "grades", "parse", "read", "rejudge"]
 
 
 class Saved(Struct, frozen=True):
@@ -57,15 +57,20 @@ class Rejudged(Struct, frozen=True):
 def read(path: str | os.PathLike[str], complain: Callable[[BadLine], None]) -> Iterator[tuple[int, Saved]]:
     """Yield the traces of a file with their line numbers; lines that are none go to `complain`."""
     for number, line in lines(path, complain):
-        try:
-            saved = msgspec.json.decode(line, type=Saved)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-            complain(BadLine(os.fspath(path), number, not_json(line, e)))
-            continue
-        if wrong := _fault(saved):
-            complain(BadLine(os.fspath(path), number, wrong))
-            continue
-        yield number, saved
+        saved = parse(line)
+        if isinstance(saved, str):
+            complain(BadLine(os.fspath(path), number, saved))
+        else:
+            yield number, saved
+
+
+def parse(line: bytes) -> Saved | str:
+    """The trace in a line, or in words why there is none."""
+    try:
+        saved = msgspec.json.decode(line, type=Saved)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        return not_json(line, e)
+    return _fault(saved) or saved
 
 
 def _fault(saved: Saved) -> str | None:

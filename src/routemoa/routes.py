@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from routemoa import prompts
 from routemoa.pool import Pool
 from routemoa.timing import Expected
 from routemoa.types import ModelSpec, Proposal, Route, Trace, Usage, plus
@@ -16,6 +17,7 @@ from routemoa.types import ModelSpec, Proposal, Route, Trace, Usage, plus
 __all__ = ["routes_not_taken"]
 
 CHARACTERS = 4  # to a token, roughly
+FRAME = len(prompts.CANDIDATES + prompts.IMPROVE) / CHARACTERS  # tokens around quoted answers
 LAYERS = 3  # of the published dense and sparse mixtures
 KEPT = 3  # answers that SMoA's moderator keeps
 VERDICT = 60.0  # tokens of a moderator's reply
@@ -54,7 +56,7 @@ def _mixture(
     moderated: bool = False,
 ) -> Route:
     """All models in every layer, `shown` answers of the layer before in each prompt, and a last call that writes."""
-    quoted = shown * sum(tokens.values()) / len(tokens)
+    quoted = shown * sum(tokens.values()) / len(tokens) + FRAME
     whole = sum(tokens.values())
     cost: float | None = 0.0
     for number in range(1, LAYERS + 1):

@@ -13,11 +13,14 @@ import msgspec
 from routemoa.cli.session import check_writable, write_whole
 from routemoa.errors import ConfigError
 from routemoa.evidence import Judging
-from routemoa.jsonl import Complaints
+from routemoa.jsonl import BadLine, Complaints, lines
 from routemoa.judging import read as read_judging
 from routemoa.judging import written
 from routemoa.pool import Mixture, mixture_of
+from routemoa.records import Record
+from routemoa.records import parse as parse_record
 from routemoa.replay import Rejudged, Saved, grades, read, rejudge
+from routemoa.replay import parse as parse_trace
 
 if TYPE_CHECKING:
     from routemoa.train.judging import Graded
@@ -84,38 +87,27 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
 
 def _graded(paths: tuple[str, ...], complaints: Complaints) -> tuple[list[Graded], int]:
     """Every graded line, of traces or of records, and how many lines had no grade."""
-    from routemoa.jsonl import lines
-    from routemoa.records import parse
     from routemoa.train.judging import graded_records, graded_trace
 
     data: list[Graded] = []
-    records = []
+    kept: list[Record] = []
     passed = 0
     for path in paths:
-        first = next((line for _, line in lines(path, complaints)), b"")
-        if b'"trace"' in first:
-            for _, saved in read(path, complaints):
-                truth = grades(saved)
-                if truth is None or all(truth.get(p) is None for p in _answered(saved)):
-                    passed += 1
-                else:
-                    data.append(graded_trace(saved.trace, truth))
-            continue
         for number, line in lines(path, complaints):
-            record = parse(line)
-            if isinstance(record, str):
-                from routemoa.jsonl import BadLine
-
-                complaints(BadLine(path, number, f"neither a trace nor a record: {record}"))
-            elif not record.responses:
-                passed += 1
+            found = parse_trace(line) if b'"trace"' in line else parse_record(line)
+            if isinstance(found, str):
+                complaints(BadLine(path, number, found))
+            elif isinstance(found, Saved) and _known(truth := grades(found) or {}, found):
+                data.append(graded_trace(found.trace, truth))
+            elif isinstance(found, Record) and found.responses:
+                kept.append(found)
             else:
-                records.append(record)
-    return data + graded_records(records), passed
+                passed += 1
+    return data + graded_records(kept), passed
 
 
-def _answered(saved: Saved) -> list[str]:
-    return [p.model for layer in saved.trace.layers for p in layer.proposals]
+def _known(truth: Mapping[str, float | None], saved: Saved) -> bool:
+    return any(truth.get(p.model) is not None for layer in saved.trace.layers for p in layer.proposals)
 
 
 def _tell(
@@ -163,7 +155,7 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
             click.echo(f"{number}: {_head(saved)}")
             click.echo(f"   was {again.recorded} after {len(saved.trace.layers)} layers: {saved.trace.stop_reason}")
             click.echo(f"   now {again.choice} after {again.layers}: {again.stop_reason}")
-    if not as_json:
+    if found and not as_json:
         _sum_up(found)
     complaints.settle()
 
