@@ -23,7 +23,7 @@ LEVELS = [
     ["aggregator", "collect", "replay"],
     ["engine", "baselines"],
     ["config", "testing"],
-    ["gateway", "train"],
+    ["gateway", "train", "evaluate"],
     ["cli"],
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
@@ -33,7 +33,7 @@ ONLY_IN = {
     "starlette": {"gateway"},
     "uvicorn": {"gateway", "cli"},
     "json_repair": {"replies"},
-    "numpy": {"lexical", "predictor", "learning", "encoder", "trained", "train", "cli"},
+    "numpy": {"lexical", "predictor", "learning", "encoder", "trained", "train", "evaluate", "cli"},
     "onnxruntime": {"encoder", "train"},
     "tokenizers": {"encoder", "train"},
     "torch": {"train"},

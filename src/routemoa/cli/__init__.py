@@ -17,6 +17,7 @@ COMMANDS = {
     "ask": ("routemoa.cli.ask:ask", "Ask the mixture (or one model) a question."),
     "collect": ("routemoa.cli.collect:collect", "Ask every model of a pool every question of a file; keep records."),
     "demo": ("routemoa.cli.demo:demo", "Three queries to the embedded pool, with everything shown."),
+    "evaluate": ("routemoa.cli.evaluate:evaluate", "Replay whole methods on recorded answers, without a call."),
     "judge": ("routemoa.cli.judge:judge", "Fit the judging on graded traces; judge saved traces again."),
     "pool": ("routemoa.cli.pool:pool", "Show a pool file, probe its models, fetch weights."),
     "scorer": ("routemoa.cli.scorer:scorer", "Train a scorer on records, evaluate it, explain a prediction."),
