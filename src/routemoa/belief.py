@@ -53,6 +53,15 @@ class Correlation(Struct, frozen=True, omit_defaults=True):
         """Kinship of two models, 0 where none is known."""
         return self.kinship.get(f"{a}|{b}" if a < b else f"{b}|{a}", 0.0) if self.kinship else 0.0
 
+    def relatives(self) -> dict[str, list[tuple[str, float]]]:
+        """Every model with its kin and how near each is."""
+        found: dict[str, list[tuple[str, float]]] = {}
+        for pair, near in self.kinship.items():
+            a, _, b = pair.partition("|")
+            found.setdefault(a, []).append((b, near))
+            found.setdefault(b, []).append((a, near))
+        return found
+
 
 class Vote(Struct, frozen=True):
     """One answer as evidence: who gave it, its prior in [0, 1], and the group of answers that say the same.

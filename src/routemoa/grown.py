@@ -190,7 +190,6 @@ class Grown(Struct, frozen=True):
         self, ranking: Ranking, spoken: Collection[str], out: Collection[str], expected: Expected
     ) -> list[str]:
         """Who has not been heard, as they are ranked; kin of one heard or placed before promise only what is new."""
-        kin = self.judging.correlation.kin
         likely = {r.model: r.performance for r in ranking if r.model not in spoken and r.model not in out}
         if not self.judging.correlation.kinship:
             return list(likely)
@@ -200,10 +199,12 @@ class Grown(Struct, frozen=True):
         for name, p in likely.items():  # equals in the ranking's order
             promise[name] = lowest = min(lowest, p - tolls.get(name, 0.0))
 
+        relatives = self.judging.correlation.relatives()
+
         def hear(other: str) -> None:
-            for name, before in promise.items():
-                if near := kin(name, other):
-                    promise[name] = min(before, likely[name] * (1.0 - near) - tolls.get(name, 0.0))
+            for name, near in relatives.get(other, ()):
+                if name in promise:
+                    promise[name] = min(promise[name], likely[name] * (1.0 - near) - tolls.get(name, 0.0))
 
         for other in spoken:
             hear(other)
