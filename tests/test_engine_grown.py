@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from routemoa import events as t
 from routemoa.engine import RouteMoA
 from routemoa.errors import NoModelLeft, Refused
+from routemoa.evidence import Coefficients, Judging, Reliability
 from routemoa.layer import Plan
 from routemoa.pool import Pool
 from routemoa.steps import judgments
@@ -177,3 +178,17 @@ def test_a_judgment_counts_for_the_answer_that_was_judged() -> None:
     assert kept == views[1:]  # of `a` the earlier answer was judged, which it has given up; `c` says the same as before
     alone = replace(second, proposals=second.proposals[:2])
     assert judgments(Trace(Query.of("x"), "routemoa", layers=(alone,))) == views
+
+
+async def test_what_the_gate_has_decided_stands_unless_the_answer_speaks_against_itself(make_pool: MakePool) -> None:
+    pool = make_pool("a", "b", "c", prior=0.4, mixture={"self_assessment": "spoken"})
+    specs = (replace(pool.models[0], prior=0.73), *pool.models[1:])
+    client = ScriptedClient({m: essay(i) for i, m in enumerate("abc")})  # open: nothing tells that it is right
+    trace = (await RouteMoA(Pool(specs, pool.mixture), client).answer("Why?")).trace
+    assert trace.layers[0].why.startswith("one model alone")
+    assert calls(client) == ["a"]
+    assert (trace.stop_reason or "").startswith("one model alone: a at 0.73")
+    doubted = ScriptedClient({m: essay(i) + '\n<assessment>{"self": 0.1}</assessment>' for i, m in enumerate("abc")})
+    known = Judging(selves={"a": Reliability(0.8, 1.0)}, coefficients=Coefficients(spoken=3.0))
+    trace = (await RouteMoA(Pool(specs, pool.mixture), doubted, judging=known).answer("Why?")).trace
+    assert calls(doubted)[:2] == ["a", "b"]

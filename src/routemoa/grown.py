@@ -68,9 +68,8 @@ class Grown(Struct, frozen=True):
         ranking = self._rank(predicted, expected)
         priors = {r.model: r.performance for r in ranking}
         first = ranking[0]
-        alone = believe([Vote(first.model, first.performance, 0)], self.judging.correlation)
         rest = self._by_promise(ranking, (first.model,), (), expected)
-        if not self._further(alone, rest, priors, expected).pays:
+        if self._gate(ranking, expected):
             why = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
             return Decision(predicted, ranking, call=(first.model,), why=why)
         panel, most = [first.model], min(self.mixture.most_models, self.mixture.calls)
@@ -82,6 +81,13 @@ class Grown(Struct, frozen=True):
         chance = any_right([priors[m] for m in panel], self.judging.correlation)
         why = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
         return Decision(predicted, ranking, call=tuple(panel), why=why)
+
+    def _gate(self, ranking: Ranking, expected: Expected) -> bool:
+        """Whether the first of a ranking by priors is expected to do as well alone as with others."""
+        first = ranking[0]
+        alone = believe([Vote(first.model, first.performance, 0)], self.judging.correlation)
+        rest = self._by_promise(ranking, (first.model,), (), expected)
+        return not self._further(alone, rest, {r.model: r.performance for r in ranking}, expected).pays
 
     def judged(self, trace: Trace, expected: Expected) -> Decision:
         """The posterior of every answer, and whether another one would pay."""
@@ -95,6 +101,8 @@ class Grown(Struct, frozen=True):
         spoken = {p.model for p in state.proposals}
         rest = self._by_promise(ranking, spoken, out, expected)
         further = self._further(state.belief, rest, priors, expected)
+        if self._stands(trace, state, expected):
+            further = replace(further, pays=False)  # nothing was heard that the gate did not know
         reason = self._reason(trace, state, rest, further)
         if reason is not None:
             return Decision(scores, ranking, stop=reason, choice=choice, final=final, write=self._write(state, final))
@@ -104,6 +112,13 @@ class Grown(Struct, frozen=True):
         fresh = self._fresh(state)
         quoted = () if fresh else self._references(state, ranking)
         return Decision(scores, ranking, call, why, Ask(True, not fresh, not fresh), choice=choice, quoted=quoted)
+
+    def _stands(self, trace: Trace, state: State, expected: Expected) -> bool:
+        """Whether the gate's one model has answered, and nothing speaks against it since."""
+        first = trace.ranking[0] if trace.ranking else None
+        if first is None or len(state.proposals) != 1 or state.proposals[0].model != first.model:
+            return False
+        return state.belief.sure >= first.performance - NOISE and self._gate(trace.ranking, expected)
 
     def state(self, trace: Trace) -> State:
         """What the answers and judgments of a trace amount to."""
