@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from routemoa.pool import Pool
+from routemoa.pool import Mixture, Pool
 from routemoa.routes import FRAME, routes_not_taken
 from routemoa.timing import Expected
 from routemoa.types import Layer, ModelSpec, Proposal, Query, Route, Trace, Usage
@@ -93,3 +93,10 @@ def test_none_while_nobody_has_answered() -> None:
     done = trace(a=0.5)
     assert routes_not_taken(done, pool(spec("a")), Expected({"a": 5.0}, {"a": 1.0})) == ()
     assert routes_not_taken(replace(done, layers=()), pool(spec("a")), Expected()) == ()
+
+
+def test_the_estimate_counts_the_layers_that_the_pool_file_sets() -> None:
+    done = trace(said("a", 200, 2.0), said("b", 300, 3.0), a=0.6, b=0.7)
+    two = Pool(pool(spec("a"), spec("b")).models, Mixture(layers=2))
+    routes = by_name(routes_not_taken(done, two, Expected()))
+    assert (routes["moa"].calls, routes["smoa"].calls) == (2 * 2 + 1, 2 * 3 + 1)

@@ -16,11 +16,10 @@ from routemoa.errors import ModelError
 from routemoa.ledger import Ledger, Outcome
 from routemoa.protocols import Client
 from routemoa.questions import Question
-from routemoa.types import Completion, Message, ModelSpec, Request, Usage
+from routemoa.types import CHARACTERS, Completion, Message, ModelSpec, Request, Usage
 
 __all__ = ["Call", "Estimate", "Tally", "estimate", "plan", "run", "tally"]
 
-CHARACTERS = 4  # to a token, roughly
 ANSWER = 300  # tokens of an answer where the pool file sets no limit
 
 

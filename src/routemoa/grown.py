@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from routemoa.answers import Groups, group
 from routemoa.belief import FARTHEST, Belief, Vote, any_right, believe, gains, outlook
 from routemoa.evidence import Judging, Signals, log_odds, signals
+from routemoa.judges import filled
 from routemoa.pool import Mixture
 from routemoa.ranking import rank, toll
-from routemoa.steps import Ask, Decision, best_different, failed, heard, judgments
+from routemoa.steps import Ask, Decision, best_different, failed, heard, informed, judgments
 from routemoa.timing import Expected
 from routemoa.types import ModelSpec, Proposal, Ranking, Scores, Trace
 
@@ -69,7 +70,7 @@ class Grown(Struct, frozen=True):
         priors = {r.model: r.performance for r in ranking}
         first = ranking[0]
         rest = self._by_promise(ranking, (first.model,), (), expected)
-        if self._gate(ranking, expected):
+        if self._gate(ranking, rest, expected):
             why = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
             return Decision(predicted, ranking, call=(first.model,), why=why)
         panel, most = [first.model], min(self.mixture.most_models, self.mixture.calls)
@@ -82,11 +83,10 @@ class Grown(Struct, frozen=True):
         why = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
         return Decision(predicted, ranking, call=tuple(panel), why=why)
 
-    def _gate(self, ranking: Ranking, expected: Expected) -> bool:
-        """Whether the first of a ranking by priors is expected to do as well alone as with others."""
+    def _gate(self, ranking: Ranking, rest: Sequence[str], expected: Expected) -> bool:
+        """Whether the first of a ranking by priors is expected to do as well alone as with `rest`."""
         first = ranking[0]
         alone = believe([Vote(first.model, first.performance, 0)], self.judging.correlation)
-        rest = self._by_promise(ranking, (first.model,), (), expected)
         return not self._further(alone, rest, {r.model: r.performance for r in ranking}, expected).pays
 
     def judged(self, trace: Trace, expected: Expected) -> Decision:
@@ -118,7 +118,10 @@ class Grown(Struct, frozen=True):
         first = trace.ranking[0] if trace.ranking else None
         if first is None or len(state.proposals) != 1 or state.proposals[0].model != first.model:
             return False
-        return state.belief.sure >= first.performance - NOISE and self._gate(trace.ranking, expected)
+        if state.belief.sure < first.performance - NOISE:
+            return False
+        rest = self._by_promise(trace.ranking, (first.model,), (), expected)
+        return self._gate(trace.ranking, rest, expected)
 
     def state(self, trace: Trace) -> State:
         """What the answers and judgments of a trace amount to."""
@@ -129,7 +132,7 @@ class Grown(Struct, frozen=True):
         found = signals(models, groups, assessments, self.judging)
         spoken = self.mixture.self_assessment == "spoken"
         priors = self._priors(trace.prior)
-        saw = {m for done in trace.layers for m, shown in done.quoted.items() if shown}
+        saw = informed(trace)
         copied = self.judging.coefficients.copied
         votes = [Vote(m, priors[m], g, copied if m in saw else 1.0) for m, g in zip(models, groups.of, strict=True)]
         belief = believe(
@@ -154,10 +157,8 @@ class Grown(Struct, frozen=True):
         return best if led is None or belief.right[best] - belief.right[led] > NOISE else led
 
     def _priors(self, predicted: Scores) -> dict[str, float]:
-        """The calibrated prior of every model; an unknown one is the mean of the known (0.5 where none is)."""
-        known = [p for m in self.models if (p := predicted.get(m.name)) is not None]
-        mean = sum(known) / len(known) if known else 0.5
-        return {m.name: mean if (p := predicted.get(m.name)) is None else p for m in self.models}
+        """The calibrated prior of every model, also of one that the scorer does not know."""
+        return filled(predicted, [m.name for m in self.models])
 
     def _scores(self, predicted: Scores, state: State) -> Scores:
         """Each answer's probability; a model not heard is as likely right as this query's difficulty leaves it."""

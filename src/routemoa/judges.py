@@ -12,7 +12,7 @@ from typing import Literal
 
 from routemoa.types import Assessment, Layer, Scores, Token
 
-__all__ = ["confidence", "cross_score", "fuse", "posterior", "stretch"]
+__all__ = ["confidence", "cross_score", "filled", "fuse", "posterior", "stretch"]
 
 
 Presence = Literal["both", "joined", "left"]
@@ -38,6 +38,14 @@ def confidence(tokens: Sequence[Token] | None, length: int | None = None) -> flo
         total += min(token.logprob, 0.0)
         count += 1
     return math.exp(total / count) if count else None
+
+
+def filled(scores: Mapping[str, float | None], names: Iterable[str]) -> dict[str, float]:
+    """The scores of `names`, an unknown one at the mean of the known among them; 0.5 where none is known."""
+    given = {name: scores.get(name) for name in names}
+    known = [s for s in given.values() if s is not None]
+    mean = sum(known) / len(known) if known else 0.5
+    return {name: mean if s is None else s for name, s in given.items()}
 
 
 def fuse(parts: Iterable[tuple[float, float | None]]) -> float | None:

@@ -8,9 +8,9 @@ import msgspec
 
 from routemoa.errors import ConfigError
 from routemoa.evidence import Judging
-from routemoa.pool import Pool
+from routemoa.pool import Mixture, Pool, mixture_of
 
-__all__ = ["judging_of", "read", "written"]
+__all__ = ["judging_of", "policy_file", "read", "written"]
 
 
 def judging_of(pool: Pool) -> Judging:
@@ -26,6 +26,21 @@ def read(path: str | Path) -> Judging:
         raise ConfigError(f"{path}: cannot be read: {e.strerror}; make one with  routemoa judge fit") from e
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: not a judge that  routemoa judge fit  wrote: {e}") from e
+
+
+def policy_file(path: str | None) -> tuple[Mixture, Judging]:
+    """The mixture of a TOML file with a [mixture] table, and the judge that it names; the defaults without a file.
+
+    Raises:
+        ConfigError: either cannot be read.
+    """
+    if path is None:
+        return Mixture(), Judging()
+    try:
+        mixture = mixture_of(Path(path).read_text("utf-8"), path)
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: cannot be read; --policy takes a TOML file with a [mixture] table") from e
+    return mixture, read(Path(path).absolute().parent / mixture.judge) if mixture.judge else Judging()
 
 
 def written(judging: Judging) -> bytes:

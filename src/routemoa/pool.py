@@ -92,6 +92,16 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.top_k or (3 if self.published else 2)
 
     @property
+    def dense_layers(self) -> int:
+        """Layers of the rival mixtures, MoA and SMoA: three, as MoA's authors ran it (arXiv 2406.04692, section 3)."""
+        return self.layers or 3
+
+    @property
+    def dense_panel(self) -> int:
+        """Models of a rival's panel, answers that it keeps or samples that it draws: three (arXiv 2601.18130)."""
+        return self.top_k or 3
+
+    @property
     def width(self) -> float:
         """How far behind the best a model may be and still be called, in [0, 1]."""
         if self.margin is not None:

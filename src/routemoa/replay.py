@@ -17,13 +17,13 @@ from msgspec.structs import replace
 from routemoa.evidence import Judging
 from routemoa.grading import Kind, grade, suggest
 from routemoa.jsonl import BadLine, lines, not_json
-from routemoa.policy import policy_of
+from routemoa.policy import Policy, policy_of
 from routemoa.pool import Mixture
 from routemoa.steps import Decision, heard, latest
 from routemoa.timing import Expected
 from routemoa.types import Layer, ModelSpec, Scores, Trace
 
-__all__ = ["Rejudged", "Saved", "grades", "parse", "read", "rejudge"]
+__all__ = ["Rejudged", "Saved", "grades", "parse", "read", "rejudge", "step"]
 
 
 class Saved(Struct, frozen=True):
@@ -93,6 +93,21 @@ def grades(saved: Saved) -> Mapping[str, float | None] | None:
     return {p.model: grade(p.text, saved.reference, kind) for p in heard(saved.trace)}
 
 
+class Step(Struct, frozen=True):
+    """A trace that ends in a layer as a policy judged it, and what the policy decided."""
+
+    trace: Trace
+    decision: Decision
+
+
+def step(policy: Policy, trace: Trace, layer: Layer) -> Step:
+    """What a policy makes of one more layer, whatever another one had made of it."""
+    bare = replace(layer, scores={}, ranking=())
+    decision = policy.judged(replace(trace, layers=(*trace.layers, bare)), Expected())
+    judged = replace(bare, scores=decision.scores, ranking=decision.ranking)
+    return Step(replace(trace, layers=(*trace.layers, judged)), decision)
+
+
 def rejudge(trace: Trace, mixture: Mixture, judging: Judging) -> Rejudged:
     """What a policy would have decided on the recorded answers and judgments, layer by layer.
 
@@ -102,10 +117,8 @@ def rejudge(trace: Trace, mixture: Mixture, judging: Judging) -> Rejudged:
     decision: Decision | None = None
     so_far = replace(trace, layers=())
     for layer in trace.layers:
-        so_far = replace(so_far, layers=(*so_far.layers, replace(layer, scores={}, ranking=())))
-        decision = policy.judged(so_far, Expected())
-        judged: Layer = replace(so_far.layers[-1], scores=decision.scores, ranking=decision.ranking)
-        so_far = replace(so_far, layers=(*so_far.layers[:-1], judged))
+        done = step(policy, so_far, layer)
+        so_far, decision = done.trace, done.decision
         if decision.stop is not None:
             break
     if decision is None:

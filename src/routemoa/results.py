@@ -110,8 +110,7 @@ def _form(value: str) -> str:
     value = unicodedata.normalize("NFKC", value).replace("−", "-")
     for pattern, to in _REWRITTEN:
         value = pattern.sub(to, value)
-    flat = value
-    flat = re.sub(r"^(?:[ ,;:!\"'“”]|\.(?!\d))+", "", " ".join(flat.casefold().split())).rstrip(" .,;:!\"'“”")
+    flat = re.sub(r"^(?:[ ,;:!\"'“”]|\.(?!\d))+", "", " ".join(value.casefold().split())).rstrip(" .,;:!\"'“”")
     while flat.endswith("}") and flat.count("}") > flat.count("{"):  # of the JSON object around it
         flat = flat[:-1].rstrip(" \"'")
     flat = re.sub(r"^(?:it|this|that|which) is ", "", flat)

@@ -7,19 +7,16 @@ latency makes a sum unknown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from routemoa import prompts
 from routemoa.pool import Pool
 from routemoa.timing import Expected
-from routemoa.types import ModelSpec, Proposal, Route, Trace, Usage, plus
+from routemoa.types import CHARACTERS, ModelSpec, Proposal, Route, Trace, Usage, plus
 
 __all__ = ["routes_not_taken"]
 
-CHARACTERS = 4  # to a token, roughly
 FRAME = len(prompts.CANDIDATES + prompts.IMPROVE) / CHARACTERS  # tokens around quoted answers
-LAYERS = 3  # of the published dense and sparse mixtures
-KEPT = 3  # answers that SMoA's moderator keeps
 VERDICT = 60.0  # tokens of a moderator's reply
 
 
@@ -37,16 +34,23 @@ def routes_not_taken(trace: Trace, pool: Pool, expected: Expected) -> tuple[Rout
     alone = Route("best-single", 1, best.cost(_usage(prompt, tokens[best.name])), seconds[best.name])
     return (
         alone,
-        _mixture("moa", pool.models, best, prompt, tokens, seconds=seconds, shown=len(pool)),
+        _mixture("moa", pool, best, prompt, tokens, seconds=seconds, shown=len(pool)),
         _mixture(
-            "smoa", pool.models, best, prompt, tokens, seconds=seconds, shown=min(KEPT, len(pool)), moderated=True
+            "smoa",
+            pool,
+            best,
+            prompt,
+            tokens,
+            seconds=seconds,
+            shown=min(pool.mixture.dense_panel, len(pool)),
+            moderated=True,
         ),
     )
 
 
 def _mixture(
     name: str,
-    models: Sequence[ModelSpec],
+    pool: Pool,
     writer: ModelSpec,
     prompt: float,
     tokens: Mapping[str, float],
@@ -58,19 +62,20 @@ def _mixture(
     """All models in every layer, `shown` answers of the layer before in each prompt, and a last call that writes."""
     quoted = shown * sum(tokens.values()) / len(tokens) + FRAME
     whole = sum(tokens.values())
+    layers = pool.mixture.dense_layers
     cost: float | None = 0.0
-    for number in range(1, LAYERS + 1):
+    for number in range(1, layers + 1):
         read = prompt + (quoted if number > 1 else 0.0)
-        for m in models:
+        for m in pool:
             cost = plus(cost, m.cost(_usage(read, tokens[m.name])))
         if moderated:
             cost = plus(cost, writer.cost(_usage(prompt + whole, VERDICT)))
     cost = plus(cost, writer.cost(_usage(prompt + quoted, tokens[writer.name])))
     slowest: float | None = 0.0
-    for m in models:
+    for m in pool:
         slowest = None if slowest is None or seconds[m.name] is None else max(slowest, seconds[m.name] or 0.0)
-    latency = plus(None if slowest is None else LAYERS * slowest, seconds[writer.name])
-    return Route(name, LAYERS * (len(models) + moderated) + 1, cost, latency)
+    latency = plus(None if slowest is None else layers * slowest, seconds[writer.name])
+    return Route(name, layers * (len(pool) + moderated) + 1, cost, latency)
 
 
 def _tokens(heard: Proposal) -> float:

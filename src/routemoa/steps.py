@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from routemoa.answers import group
-from routemoa.types import Assessment, Proposal, Ranking, Scores, Trace
+from routemoa.types import CHARACTERS, Assessment, Proposal, Ranking, Scores, Trace
 
-__all__ = ["Ask", "Decision", "best_different", "failed", "heard", "judgments", "latest"]
+__all__ = ["Ask", "Decision", "best_different", "failed", "heard", "informed", "judgments", "latest"]
 
 
 class Ask(Struct, frozen=True):
@@ -53,6 +53,11 @@ def heard(trace: Trace) -> tuple[Proposal, ...]:
     return tuple(found.values())
 
 
+def informed(trace: Trace) -> set[str]:
+    """Models that answered with answers of others in view."""
+    return {model for done in trace.layers for model, shown in done.quoted.items() if shown}
+
+
 def judgments(trace: Trace) -> tuple[Assessment, ...]:
     """All assessments that are about what `heard` gives: not those of an earlier answer that said something else."""
     said: dict[str, str] = {}
@@ -87,7 +92,7 @@ def best_different(
     ranked = sorted(zip(proposals, groups, strict=True), key=lambda pair: place.get(pair[0].model, len(place)))
     seen: set[int | None] = set()
     out: list[Proposal] = []
-    left = 4 * tokens
+    left = CHARACTERS * tokens
     for proposal, number in ranked:
         if number is not None and number in seen:
             continue

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from routemoa.types import Proposal
+from routemoa.types import CHARACTERS, Proposal
 
 __all__ = ["Expected", "Pace"]
 
-CHARACTERS = 4  # to a token, roughly
 KEPT = 64  # calls of a model that are remembered
 STRETCH = 2.0  # a measured call tells of answers from half to twice its length; longer ones are taken as that
 

@@ -39,6 +39,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+CHARACTERS = 4  # of a text to a token, roughly: where nobody counted
+
 Scores = dict[str, float | None]
 """Model name -> estimated probability in [0, 1] of answering well; None where nobody knows."""
 

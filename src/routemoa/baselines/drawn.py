@@ -10,7 +10,7 @@ from routemoa import aggregator, layer
 from routemoa.answers import agree
 from routemoa.baselines.best import best, writers
 from routemoa.baselines.method import Baseline
-from routemoa.baselines.parts import answers, failed, nobody, propose, top_k
+from routemoa.baselines.parts import answers, failed, nobody, propose
 from routemoa.events import Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
@@ -31,7 +31,7 @@ class Drawn(Baseline):
     async def walk(self, query: Query, so_far: Fold, started: float) -> AsyncGenerator[Event, None]:
         """One layer, then RouteMoA's aggregator: none where one answer is left or all agree."""
         order, seed = self._draw(query)
-        size = top_k(self.pool)
+        size = self.pool.mixture.dense_panel
         panel, reserve = order[:size], order[size:]
         async with aclosing(propose(layer.Plan(1, query), panel, self.client, reserve)) as events:
             async for event in events:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from routemoa import aggregator, layer
 from routemoa.baselines.best import best, writers
 from routemoa.baselines.method import Baseline
-from routemoa.baselines.parts import answers, failed, layers, nobody, propose, standing
+from routemoa.baselines.parts import answers, failed, nobody, propose, standing
 from routemoa.events import Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
@@ -32,7 +32,7 @@ class MoA(Baseline):
 
     async def walk(self, query: Query, so_far: Fold, started: float) -> AsyncGenerator[Event, None]:
         """Layers of everybody, then the aggregator."""
-        limit = layers(self.pool)
+        limit = self.pool.mixture.dense_layers
         reason = f"last layer: {limit} of {limit}"
         for number in range(1, limit + 1):
             models = standing(self.pool.models, so_far.trace)

@@ -18,24 +18,10 @@ from routemoa.events import (
     Event,
     Selected,
 )
-from routemoa.pool import Pool
 from routemoa.protocols import Client
 from routemoa.types import Completion, Message, ModelSpec, Proposal, Request, Trace
 
-__all__ = ["answers", "call", "failed", "layers", "nobody", "propose", "standing", "top_k"]
-
-LAYERS = 3  # as MoA's authors ran it (arXiv 2406.04692, section 3)
-TOP_K = 3  # as RouteMoA's authors ran it (arXiv 2601.18130)
-
-
-def layers(pool: Pool) -> int:
-    """How many layers of proposers a dense mixture runs, also where the pool file leaves it open."""
-    return pool.mixture.layers or LAYERS
-
-
-def top_k(pool: Pool) -> int:
-    """How many models make a panel, answers are kept or samples are drawn, also where the pool file leaves it open."""
-    return pool.mixture.top_k or TOP_K
+__all__ = ["answers", "call", "failed", "nobody", "propose", "standing"]
 
 
 def failed(trace: Trace) -> set[str]:

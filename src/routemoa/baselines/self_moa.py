@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from routemoa import aggregator, layer
 from routemoa.baselines.best import best
 from routemoa.baselines.method import Baseline
-from routemoa.baselines.parts import answers, nobody, propose, top_k
+from routemoa.baselines.parts import answers, nobody, propose
 from routemoa.events import Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
@@ -32,7 +32,7 @@ class SelfMoA(Baseline):
     def __init__(self, pool: Pool, client: Client) -> None:
         super().__init__("self-moa", client)
         self.best = best(pool)
-        self.count = max(2, top_k(pool))
+        self.count = max(2, pool.mixture.dense_panel)
 
     async def walk(self, query: Query, so_far: Fold, started: float) -> AsyncGenerator[Event, None]:
         """One layer of samples, then the aggregator."""

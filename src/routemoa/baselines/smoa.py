@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from routemoa import aggregator, layer, prompts, replies
 from routemoa.baselines.best import best, writers
 from routemoa.baselines.method import Baseline
-from routemoa.baselines.parts import answers, call, failed, layers, nobody, propose, standing, top_k
+from routemoa.baselines.parts import answers, call, failed, nobody, propose, standing
 from routemoa.events import CallFinished, Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
@@ -40,7 +40,7 @@ class SMoA(Baseline):
         async with aclosing(self._write_roles()) as events:
             async for event in events:
                 yield event
-        cast, limit, keep = self._cast(), layers(self.pool), top_k(self.pool)
+        cast, limit, keep = self._cast(), self.pool.mixture.dense_layers, self.pool.mixture.dense_panel
         kept: tuple[Proposal, ...] = ()
         reason = f"last layer: {limit} of {limit}"
         for number in range(1, limit + 1):

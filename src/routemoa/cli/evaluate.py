@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,10 +12,8 @@ from routemoa.cli.session import check_writable, write_whole
 from routemoa.errors import ConfigError
 from routemoa.evaluate.replayed import METHODS, Replay
 from routemoa.evaluate.summary import summarise
-from routemoa.evidence import Judging
-from routemoa.judging import read as read_judging
+from routemoa.judging import policy_file
 from routemoa.policy import policy_of
-from routemoa.pool import Mixture, mixture_of
 from routemoa.records import Record, read
 from routemoa.trained import load, manifest
 from routemoa.types import ModelSpec, Scores
@@ -88,13 +85,7 @@ def _replay(records: Sequence[Record], scorer: str, policy: str | None) -> tuple
     rows = predictor.predict([r.query for r in usable])
     place = {m: i for i, m in enumerate(predictor.models)}
     priors: list[Scores] = [{m: float(row[place[m]]) for m in members} for row in rows]
-    mixture, judging = Mixture(), Judging()
-    if policy:
-        path = Path(policy)
-        if not path.is_file():
-            raise ConfigError(f"{policy}: cannot be read; --policy takes a TOML file with a [mixture] table")
-        mixture = mixture_of(path.read_text("utf-8"), policy)
-        judging = read_judging(path.absolute().parent / mixture.judge) if mixture.judge else judging
+    mixture, judging = policy_file(policy)
     specs = [ModelSpec(m, "local", m) for m in members]
     single = chosen["best_single"] if chosen["best_single"] in members else members[0]
     three = tuple(m for m in chosen["best_three"] if m in members) or (single,)

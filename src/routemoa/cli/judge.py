@@ -14,9 +14,7 @@ from routemoa.cli.session import check_writable, write_whole
 from routemoa.errors import ConfigError
 from routemoa.evidence import Judging
 from routemoa.jsonl import BadLine, Complaints, lines
-from routemoa.judging import read as read_judging
-from routemoa.judging import written
-from routemoa.pool import Mixture, mixture_of
+from routemoa.judging import policy_file, written
 from routemoa.records import Record
 from routemoa.records import parse as parse_record
 from routemoa.replay import Rejudged, Saved, grades, read, rejudge
@@ -142,7 +140,7 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
       routemoa judge replay traces.jsonl                      # the default policy
       routemoa judge replay traces.jsonl --policy cheap.toml --json | jq .choice
     """
-    mixture, judging = _policy(policy)
+    mixture, judging = policy_file(policy)
     complaints = Complaints()
     found: list[tuple[Saved, Rejudged]] = []
     for number, saved in read(traces, complaints):
@@ -158,17 +156,6 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
     if found and not as_json:
         _sum_up(found)
     complaints.settle()
-
-
-def _policy(path: str | None) -> tuple[Mixture, Judging]:
-    if path is None:
-        return Mixture(), Judging()
-    try:
-        mixture = mixture_of(Path(path).read_text("utf-8"), path)
-    except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{path}: cannot be read; --policy takes a TOML file with a [mixture] table") from e
-    judging = read_judging(Path(path).absolute().parent / mixture.judge) if mixture.judge else Judging()
-    return mixture, judging
 
 
 def _head(saved: Saved) -> str:

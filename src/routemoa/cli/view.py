@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from routemoa import events as t
-from routemoa.baselines.parts import layers
 from routemoa.events import Event
 from routemoa.pool import Pool
 from routemoa.types import Failure, Proposal, Ranking, Scores, Trace
@@ -160,7 +159,7 @@ def summary(trace: Trace, pool: Pool) -> str:
     done = f"{trace.calls} call{'s' if trace.calls != 1 else ''}, {tokens}, {seconds}{cost}"
     dense = next((r for r in trace.routes_not_taken if r.method == "moa"), None)
     if dense is None:
-        count = layers(pool)
+        count = pool.mixture.dense_layers
         return (
             f"{done}; a dense MoA of this pool would have made {len(pool) * count + 1} calls "
             f"({len(pool)} models x {count} layers + 1)"

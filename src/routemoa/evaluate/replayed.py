@@ -17,13 +17,13 @@ from msgspec.structs import replace
 from routemoa.answers import group
 from routemoa.policy import Policy
 from routemoa.records import Record
+from routemoa.replay import step
 from routemoa.steps import heard
 from routemoa.timing import Expected
-from routemoa.types import Layer, Proposal, Query, Scores, Trace, Usage
+from routemoa.types import CHARACTERS, Layer, Proposal, Query, Scores, Trace, Usage
 
 __all__ = ["METHODS", "Outcome", "Replay", "walk"]
 
-CHARACTERS = 4  # to a token, roughly
 DENSE = 3  # layers of a dense mixture
 METHODS = ("routemoa", "moa", "best-single", "fixed-best-3", "vote-all", "random", "shuffled", "oracle")
 
@@ -89,10 +89,8 @@ def walk(policy: Policy, prior: Scores, record: Record, members: Sequence[str]) 
             if stand := next((m for m in spare if _text(record, m)), None):
                 spare.remove(stand)
                 layer = replace(layer, proposals=(*layer.proposals, *_said(record, (stand,))))
-        trace = replace(trace, layers=(*trace.layers, layer))
-        decision = policy.judged(trace, Expected())
-        last = replace(layer, scores=decision.scores, ranking=decision.ranking)
-        trace = replace(trace, layers=(*trace.layers[:-1], last))
+        done = step(policy, trace, layer)
+        trace, decision = done.trace, done.decision
         if not layer.proposals:
             break
     return replace(trace, stop_reason=decision.stop, choice=decision.choice)

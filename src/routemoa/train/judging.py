@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from routemoa.answers import Groups, group
 from routemoa.belief import NODES, WEIGHTS, Correlation, Vote, believe, odds_of
 from routemoa.evidence import Coefficients, Judging, Reliability, credited, reliable, signals
+from routemoa.judges import filled
 from routemoa.records import Record
-from routemoa.steps import heard, judgments
+from routemoa.steps import heard, informed, judgments
 from routemoa.train.assess import calibration
 from routemoa.types import Assessment, Scores, Trace
 
@@ -50,7 +51,7 @@ class Graded(Struct, frozen=True):
 def graded_trace(trace: Trace, right: Mapping[str, float | None]) -> Graded:
     """What is learned from one trace; `right` is for each model's latest answer."""
     proposals = heard(trace)
-    saw = {m for layer in trace.layers for m, shown in layer.quoted.items() if shown}
+    saw = informed(trace)
     return Graded(
         trace.prior,
         tuple(p.model for p in proposals),
@@ -129,9 +130,8 @@ def _spread(data: Sequence[Graded]) -> float:
 
 
 def _priors(one: Graded) -> list[float]:
-    known = [p for p in one.prior.values() if p is not None]
-    mean = sum(known) / len(known) if known else 0.5
-    return [mean if (p := one.prior.get(m)) is None else p for m in one.models]
+    known = filled(one.prior, dict.fromkeys([*one.prior, *one.models]))
+    return [known[m] for m in one.models]
 
 
 def _judges(data: Iterable[Graded], kind: str) -> dict[str, Reliability]:
