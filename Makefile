@@ -32,7 +32,7 @@ format: install
 	$(BIN)/ruff format .
 
 lock:
-	uv pip compile pyproject.toml --group dev --extra local --extra plot --extra encoder --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --group dev --extra local --extra eval --extra encoder --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header --upgrade -o requirements-dev.lock
 
 docs: install
