@@ -13,7 +13,7 @@ import re
 import unicodedata
 import warnings
 
-from routemoa.grading import plain, stated
+from routemoa.statements import plain, stated
 
 __all__ = ["SHORT", "result"]
 

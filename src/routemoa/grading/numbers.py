@@ -1,0 +1,58 @@
+"""Numbers as answers: the one a text gives as its result, in the many ways models write it. Pure functions."""
+
+from __future__ import annotations
+
+import re
+
+from routemoa.statements import stated
+
+__all__ = ["NUMBER", "close", "number", "readings"]
+
+TOLERANCE = 1e-6  # relative
+
+NUMBER = re.compile(
+    r"""(?P<sign>(?<![\w.)\]}])[-+])?(?<![\w.])(?:[$€£¥₹]\s?|USD\s?|Rs\.?\s?)?
+    (?P<inner>(?<=[$€£¥₹])-)?
+    (?P<number>\d{1,3}(?:,\d{2,3}){0,9},\d{3}(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)
+    (?:[eE](?P<exponent>[-+]?\d{1,3})(?!\w)|\s*(?:×|x|\\times)\s*10\^\{?(?P<power>[-+]?\d{1,3})\}?)?
+    (?:\s?/\s?(?P<under>\d+(?:\.\d+)?)(?![\d/]))?
+    \s?(?P<unit>%|percent\b|thousand\b|million\b|billion\b)?""",
+    re.VERBOSE,
+)
+FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*(-?[\d.,]+)\s*\}\s*\{\s*([\d.,]+)\s*\}")
+UNITS = {"%": 0.01, "percent": 0.01, "thousand": 1e3, "million": 1e6, "billion": 1e9}
+LEADS = re.compile(r"(?:[^\w\n]|\b(?:about|approximately|approx|exactly|only|just|a total of|[xyn])\b)*", re.IGNORECASE)
+"""What may stand between "Answer:" and its number."""
+
+
+def readings(text: str) -> list[float]:
+    """The first number of a text; a percentage or "3 million" may be meant with its unit or without."""
+    m = NUMBER.search(FRACTION.sub(r" \1/\2 ", text))
+    return _values(m) if m else []
+
+
+def _values(m: re.Match[str]) -> list[float]:
+    value = float(f"{m['number'].replace(',', '')}e{m['exponent'] or m['power'] or 0}")  # too large is inf
+    if (m["sign"] or m["inner"] or "").strip() == "-":
+        value = -value
+    if m["under"] and float(m["under"]):
+        value /= float(m["under"])
+    return [value, value * UNITS[m["unit"]]] if m["unit"] else [value]
+
+
+def number(text: str) -> list[float]:
+    """The readings of the number a text gives as its result."""
+    text = FRACTION.sub(r" \1/\2 ", text)
+    for said in reversed(stated(text)):
+        after = said.rpartition("=")[2] if NUMBER.search(said.rpartition("=")[2]) else said
+        m = NUMBER.search(after)
+        if m and LEADS.fullmatch(after[: m.start()]):  # "Answer: Janet has 16 eggs" only begins a derivation
+            return _values(m)
+    body = re.sub(r"(?m)^[ \t]*(?:step +)?\d+[.):]\s+(?=\D)", "", text, flags=re.IGNORECASE)  # numbered steps
+    numbers = list(NUMBER.finditer(body))
+    return _values(numbers[-1]) if numbers else []
+
+
+def close(got: list[float], wanted: list[float]) -> bool:
+    """Whether any two readings are the same number."""
+    return any(abs(g - w) <= TOLERANCE * max(abs(w), 1e-9) for g in got for w in wanted)

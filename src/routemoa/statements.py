@@ -1,0 +1,55 @@
+"""What a text states as its result ("The answer is 18", a box, "#### 18"), however models write. Pure functions."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["STATEMENT", "boxes", "folded", "plain", "stated"]
+
+REACH = 400  # characters that a stated result may take
+
+THOUGHT = re.compile(r"</think(?:ing)?>", re.IGNORECASE)  # some chat templates keep the opening tag to themselves
+STATEMENT = re.compile(
+    r"""\b(?:final\ )?(?:answer|result|solution|option|choice)s?\b["']?
+    (?:\ +(?:to|for|of)\ +(?:the|this|your)\ +[\w ]{1,40}?)?
+    \s*(?:is|was|are|be|would\ be|should\ be|equals|:|=|→|\n)\s*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def plain(text: str) -> str:
+    """Without markup (2*3 is none), reasoning tags and the many ways to write spaces, dashes and thousands."""
+    text = THOUGHT.split(unicodedata.normalize("NFKC", text))[-1]
+    text = re.sub(r"\\(?:text|mathrm|mathbf|textbf|mathit|mbox)\s*\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"(?<=\d)(?:\{,\}|\\,|\\!|,\\!)(?=\d{3})", ",", text)  # 1{,}000 and 1\,000
+    text = re.sub(r"\\[()\[\]]|\\(?=[$%#&_])|`|\*+(?!\s*\d)|(?<!\d)(?<!\d )\*+|\$(?=\$)|\\[,;:!]", "", text)
+    return re.sub(r"[−–—](?=\s*[\d.])", "-", text).strip()
+
+
+def folded(text: str) -> str:
+    """For comparing words: case and spacing gone, and what merely surrounds the text."""
+    return " ".join(text.casefold().split()).strip(" .,;:!\"'$“”‘’")
+
+
+def boxes(text: str) -> list[tuple[int, str]]:
+    """What stands in LaTeX boxes, with its position; braces inside are kept in balance."""
+    found = []
+    for start in re.finditer(r"\\boxed\s*\{|\\fbox\s*\{", text):
+        depth = 1
+        for i in range(start.end(), min(len(text), start.end() + REACH)):
+            depth += {"{": 1, "}": -1}.get(text[i], 0)
+            if not depth:
+                found.append((start.start(), text[start.end() : i]))
+                break
+    return found
+
+
+def stated(text: str) -> list[str]:
+    """The results a text states, in its order: to the end of a sentence, of a JSON value or of the line."""
+    found = boxes(text)
+    for m in [*STATEMENT.finditer(text), *re.finditer(r"(?m)^[ \t]*####\s*+(?!\d+[.):]\s*\S)", text)]:
+        rest = text[m.end() : m.end() + REACH].lstrip("\"'“(: ")
+        end = re.search(r"\n|[.;](?=\s|$)|[\"”](?=\s*[,}\n]|$)", rest)
+        found.append((m.end(), rest[: end.start()] if end else rest))
+    return [said for _, said in sorted(found)]
