@@ -230,3 +230,16 @@ def role_writing(count: int) -> tuple[Message, ...]:
 def moderation(conversation: Sequence[Message], candidates: Sequence[str], count: int) -> tuple[Message, ...]:
     """The messages that ask which `count` of `candidates` go on, and whether the debate may end."""
     return _append(conversation, CANDIDATES.format(answers=quoted(candidates)) + MODERATE.format(count=count))
+
+
+# --- what an evaluation asks a judge (after arXiv 2306.05685, appendix A)
+
+COMPARE = """\
+Do not answer the message above yourself. Compare the two quoted answers: which one is more correct and more helpful to \
+the person who asked? Their order and their length must not matter to you. Say in a sentence or two why, then end with \
+one line: [[A]] if answer A is better, [[B]] if answer B is better, [[C]] if they are equally good."""
+
+
+def comparison(question: str, a: str, b: str) -> tuple[Message, ...]:
+    """The messages that ask which of two answers is better."""
+    return _append((Message("user", question),), CANDIDATES.format(answers=quoted((a, b))) + COMPARE)

@@ -15,6 +15,7 @@ __all__ = ["cli", "main"]
 
 COMMANDS = {
     "ask": ("routemoa.cli.ask:ask", "Ask the mixture (or one model) a question."),
+    "bench": ("routemoa.cli.bench:bench", "Let methods answer a task's questions live, side by side."),
     "collect": ("routemoa.cli.collect:collect", "Ask every model of a pool every question of a file; keep records."),
     "demo": ("routemoa.cli.demo:demo", "Three queries to the embedded pool, with everything shown."),
     "evaluate": ("routemoa.cli.evaluate:evaluate", "Replay whole methods on recorded answers, without a call."),

@@ -8,15 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from routemoa import questions as task_file
+from routemoa.cli.progress import Steps
 from routemoa.cli.session import check_writable
 from routemoa.collect import Call, Estimate, Tally, estimate, plan, run, tally
 from routemoa.connect import connect
@@ -25,7 +24,7 @@ from routemoa.ledger import Ledger, Outcome
 from routemoa.pool import Pool
 from routemoa.types import to_plain
 
-__all__ = ["Watch", "announcement", "collect", "on_terminal", "run_calls"]
+__all__ = ["Watch", "announcement", "collect", "cost_in_words", "on_terminal", "run_calls"]
 
 IN_A_ROW = 5  # failures of one model, after which it is said that something is wrong with it
 
@@ -124,36 +123,28 @@ def announcement(questions: int, models: int, finished: int, costs: Estimate) ->
     if not costs.calls:
         return f"{said}; nothing is left to do"
     tokens = f"about {costs.prompt_tokens:,} tokens in and {costs.completion_tokens:,} out"
+    return f"{said}, {tokens}; cost: {cost_in_words(costs)}"
+
+
+def cost_in_words(costs: Estimate) -> str:
+    """The dollars of an estimate."""
     if costs.cost is None:
         price = f"unknown: no price for {', '.join(costs.unpriced)}"
-        price += f"; the others about ${costs.known:,.4g}" if costs.known else ""
-    else:
-        price = f"about ${costs.cost:,.4g}" if costs.cost else "nothing"
-    return f"{said}, {tokens}; cost: {price}"
+        return price + (f"; the others about ${costs.known:,.4g}" if costs.known else "")
+    return f"about ${costs.cost:,.4g}" if costs.cost else "nothing"
 
 
-class Watch:
-    """Shows how far a collection is: a bar on a terminal, a line for each tenth elsewhere. Standard error."""
+class Watch(Steps):
+    """Shows how far a collection is, and says when a model fails again and again."""
 
     def __init__(self, calls: Sequence[Call]) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-        self._total = len(calls)
-        self._task = self._bar.add_task("asking", total=self._total)
+        super().__init__(len(calls), "asking", "calls")
         self._row: dict[str, int] = {}
         self.reasons: dict[str, Counter[str]] = {}
-        self.done = self.failed = 0
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self.failed = 0
 
     def __call__(self, outcome: Outcome) -> None:
         """One call has ended."""
-        self.done += 1
         self.failed += bool(outcome.failure)
         if outcome.failure:
             self.reasons.setdefault(outcome.model, Counter())[outcome.failure] += 1
@@ -163,17 +154,7 @@ class Watch:
                 f"{outcome.model}: {IN_A_ROW} calls in a row failed, the last with {outcome.failure}; Ctrl-C and mend "
                 "it, or go on and ask again later with --retry"
             )
-        said = f"asking, {self.failed:,} failed" if self.failed else "asking"
-        self._bar.update(self._task, completed=self.done, description=said)
-        if self._bar.disable and self.done * 10 // self._total > (self.done - 1) * 10 // self._total:
-            self.line(f"{self.done:,} of {self._total:,} calls" + (f", {self.failed:,} failed" if self.failed else ""))
-
-    def line(self, text: str) -> None:
-        """A line of text, above the bar where there is one."""
-        if self._bar.disable:
-            click.echo(text, err=True)
-        else:
-            self._bar.console.print(text, markup=False, highlight=False)
+        self.step(f"{self.failed:,} failed" if self.failed else "")
 
 
 def _print(results: Sequence[Tally]) -> None:

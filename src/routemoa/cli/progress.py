@@ -1,4 +1,4 @@
-"""Download progress on standard error: bars in bytes on a terminal, a line for each tenth elsewhere."""
+"""Progress on standard error: bars on a terminal, a line for each tenth elsewhere."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from collections.abc import Callable
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import TransferSpeedColumn as SpeedColumn
 
-__all__ = ["Bars"]
+__all__ = ["Bars", "Steps"]
 
 
 class Bars:
@@ -63,3 +71,36 @@ class Bars:
             print(line, file=sys.stderr, flush=True)
         else:
             self._bars.console.print(line, markup=False, highlight=False)
+
+
+class Steps:
+    """One bar that counts, with words that change; a line for each tenth where there is no terminal. For `with`."""
+
+    def __init__(self, total: int, verb: str, unit: str) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        self._task = self._bar.add_task(verb, total=total)
+        self._verb, self._unit = verb, unit
+        self.total, self.done = total, 0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def step(self, words: str = "") -> None:
+        """One more is done; `words` say how it stands."""
+        self.done += 1
+        words = f", {words}" if words else ""
+        self._bar.update(self._task, completed=self.done, description=self._verb + words)
+        if self._bar.disable and self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
+            self.line(f"{self.done:,} of {self.total:,} {self._unit}{words}")
+
+    def line(self, text: str) -> None:
+        """A line of text, above the bar where there is one."""
+        if self._bar.disable:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._bar.console.print(text, markup=False, highlight=False)

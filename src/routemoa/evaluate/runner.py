@@ -1,0 +1,174 @@
+"""A live run: every method answers every question, each outcome written down as it comes.
+
+The run can be taken up again in its folder: outcomes that are there are not made again, and of a question that was
+interrupted no call is paid for twice (routemoa.evaluate.till).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from routemoa.errors import NoModelLeft
+from routemoa.evaluate.outcomes import OUTCOMES, Outcome
+from routemoa.evaluate.pairwise import preference
+from routemoa.evaluate.till import SITTING, Sitting, Till
+from routemoa.jsonl import Appender, lines
+from routemoa.protocols import Method
+from routemoa.questions import Question
+from routemoa.steps import heard
+from routemoa.types import Answer, ModelSpec, Query, Trace, plus
+
+__all__ = ["TRACES", "Kept", "Unit", "plan", "run"]
+
+TRACES = "traces.jsonl"
+
+
+class Unit(Struct, frozen=True):
+    """One method at one question."""
+
+    method: str
+    question: Question
+
+
+class Kept(Struct, frozen=True):
+    """An answer with its trace as `routemoa judge replay` reads it, and what it was to be."""
+
+    method: str
+    task: str
+    id: str
+    text: str
+    trace: Trace
+    reference: str | None = None
+    grader: str | None = None
+
+
+def plan(questions: Sequence[Question], methods: Sequence[str], have: set[tuple[str, str, str]]) -> list[Unit]:
+    """What is left, question by question; who begins rotates, so that whatever else goes on falls on all methods."""
+    turns = [(q, [*methods[i % len(methods) :], *methods[: i % len(methods)]]) for i, q in enumerate(questions)]
+    return [Unit(m, q) for q, order in turns for m in order if (m, q.task, q.id) not in have]
+
+
+class Live(Struct, frozen=True):
+    """What a run needs besides its units: built methods, the till they call through, and who judges."""
+
+    methods: Mapping[str, Method]
+    till: Till
+    seed: int | None = None
+    judge: ModelSpec | None = None
+
+
+async def run(
+    units: Sequence[Unit],
+    live: Live,
+    folder: str | Path,
+    *,
+    concurrency: int = 4,
+    say: Callable[[Outcome], None] = lambda _: None,
+) -> None:
+    """Answer what is left, `concurrency` units at a time.
+
+    Raises:
+        Over: the spending limit is reached; what is there is kept.
+        RecordsError: an outcome could not be written.
+    """
+    left = iter(units)  # shared: whoever is free takes the next one
+    with Appender(Path(folder) / OUTCOMES) as out, Appender(Path(folder) / TRACES) as traces:
+        written = _written(Path(folder) / TRACES)
+
+        async def work(mine: Iterator[Unit]) -> None:
+            for unit in mine:
+                outcome, answer = await sit(unit, live)
+                q = unit.question
+                if answer is not None and (unit.method, q.task, q.id) not in written:
+                    traces.write(Kept(unit.method, q.task, q.id, answer.text, answer.trace, q.reference, q.grader))
+                out.write(outcome)
+                say(outcome)
+
+        tasks = [asyncio.create_task(work(left)) for _ in range(min(concurrency, len(units)))]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def sit(unit: Unit, live: Live) -> tuple[Outcome, Answer | None]:
+    """One method at one question, graded."""
+    question = unit.question
+    sitting = Sitting(unit.method, question.task, question.id)
+    SITTING.set(sitting)
+    parameters: dict[str, Any] = {}
+    if live.seed is not None:  # of its own for each question: one for all would show answers in one order everywhere
+        parameters["seed"] = zlib.crc32(f"{live.seed}:{question.task}:{question.id}".encode()) & 0x7FFFFFFF
+    query = msgspec.structs.replace(Query.of(question.text), parameters=parameters)
+    try:
+        answer = await live.methods[unit.method].answer(query)
+    except NoModelLeft as e:
+        return _failed(unit, e, sitting.seconds()), None
+    seconds = sitting.seconds()
+    right, *each = [await _grade(question, t, live) for t in (answer.text, *(p.text for p in heard(answer.trace)))]
+    known = {p.model: score for p, score in zip(heard(answer.trace), each, strict=True)}
+    return _outcome(unit, answer, right, known, seconds), answer
+
+
+async def _grade(question: Question, text: str, live: Live) -> float | None:
+    """In a thread: running unit tests or proving an equation takes its time."""
+    if question.grader == "judge" and live.judge is not None and question.reference:
+        return await preference(question.query, text, question.reference, live.judge, live.till)
+    return await asyncio.to_thread(question.grade, text)
+
+
+def _outcome(unit: Unit, answer: Answer, right: float | None, each: dict[str, float | None], seconds: float) -> Outcome:
+    trace, q = answer.trace, unit.question
+    last = trace.layers[-1].scores if trace.layers else {}
+    choice = trace.choice or (trace.layers[0].selected[0] if trace.calls == 1 and trace.layers else None)
+    empty = "the answer is empty" if not answer.text.strip() else None
+    return Outcome(
+        unit.method,
+        q.task,
+        q.id,
+        0.0 if empty else right,
+        failure=empty,
+        calls=trace.calls,
+        prompt_tokens=trace.usage.prompt_tokens,
+        completion_tokens=trace.usage.completion_tokens,
+        cost=trace.cost,
+        seconds=seconds,
+        query=q.query,
+        reference=q.reference,
+        text=answer.text,
+        layers=tuple(tuple(p.model for p in layer.proposals) for layer in trace.layers),
+        choice=choice,
+        aggregator=trace.aggregator,
+        confidence=last.get(choice) if choice else None,
+        stop=trace.stop_reason,
+        prior=trace.prior,
+        each=each,
+    )
+
+
+def _failed(unit: Unit, error: NoModelLeft, seconds: float) -> Outcome:
+    """Nobody answered: wrong for whoever asked, and in a column of its own."""
+    cost: float | None = 0.0
+    for failure in error.failures:
+        cost = plus(cost, failure.cost)
+    q = unit.question
+    return Outcome(
+        unit.method, q.task, q.id, 0.0, str(error), len(error.failures), cost=cost, seconds=seconds, query=q.query,
+        reference=q.reference,
+    )  # fmt: skip
+
+
+def _written(path: Path) -> set[tuple[str, str, str]]:
+    """Whose traces are there already: a run may have ended between a trace and its outcome."""
+    return {
+        (k["method"], k["task"], k["id"]) for _, line in lines(path, lambda _: None) if (k := msgspec.json.decode(line))
+    }

@@ -1,0 +1,21 @@
+"""ARC-Challenge: school science with four options, those that simple retrieval gets wrong (Clark et al. 2018)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from routemoa.evaluate.tasks import Hub, option_letters
+from routemoa.questions import Question
+
+ABOUT = "ARC-Challenge: grade-school science, multiple choice (CC-BY-SA-4.0)"
+FILES = ("arc_challenge_val", "arc_challenge_test", "arc_challenge")
+HUB = Hub("allenai/ai2_arc", "ARC-Challenge", "test")
+
+
+def question(row: dict[str, Any], number: int) -> Question:
+    """Options are lettered anew: some are numbered in the data."""
+    labels, texts = list(row["choices"]["label"]), list(row["choices"]["text"])
+    query = option_letters(row["question"], texts)
+    letter = chr(65 + labels.index(row["answerKey"]))
+    ask = f"{query}\n\nEnd with one line: The answer is <letter>."
+    return Question(str(row.get("id") or f"arc-{number}"), "arc-challenge", query, ask, letter, "choice")

@@ -1,0 +1,19 @@
+"""GSM8K: grade-school word problems whose answer is a number (Cobbe et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from routemoa.evaluate.tasks import Hub
+from routemoa.questions import Question
+
+ABOUT = "GSM8K, test: 1,319 grade-school word problems (MIT)"
+FILES = ("gsm8k_test", "gsm8k")
+HUB = Hub("openai/gsm8k", "main", "test")
+
+
+def question(row: dict[str, Any], number: int) -> Question:
+    """The worked solution ends in "#### 18"."""
+    final = row["answer"].rpartition("####")[2].strip()
+    ask = f"{row['question']}\n\nWork it out, then end with one line: The answer is <number>."
+    return Question(f"gsm8k-{number}", "gsm8k", row["question"], ask, final, "numeric")
