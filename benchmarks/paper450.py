@@ -1,0 +1,203 @@
+"""The RouteMoA authors' published outputs graded and priced again, theirs beside ours, data set by data set.
+
+    .venv/bin/python benchmarks/paper450.py [FILE.json.gz ...] [--prices FILE] [--json FILE]
+
+FILE is ../shared/data/paper450/moa.json.gz unless given; others of its shape name their method in metadata.model_name.
+The published verdicts and parsed answers are only compared with, never used in grading. How each data set is scored:
+routemoa.evaluate.published. Needs  pip install "routemoa[eval]"  (mathematical equivalence).
+
+Written while reading the first eight answers of each data set of moa. The first run agreed with the published verdicts
+on 184 of 184 of these and 157 of the 161 others; two rules (cmrc, word_manipulation_v2) were then put right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from routemoa.evaluate.published import DATA_SETS, Item, failed
+
+FOLDER = Path("../shared/data/paper450")
+LOOKED_AT = 8  # the items of each data set that were read while the graders were written; the others are a check
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path, default=[FOLDER / "moa.json.gz"])
+    parser.add_argument("--prices", type=Path, default=FOLDER / "recovered_prices.json")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    prices = json.loads(options.prices.read_text("utf-8"))["prices"]
+    found = {}
+    for file in options.files:
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            run = json.load(lines)
+        name = run["metadata"]["model_name"]
+        found[name] = grade_run(run, prices)
+        show(name, found[name])
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def grade_run(run: dict[str, Any], prices: dict[str, Any]) -> dict[str, Any]:
+    """Every data set of a run, and the figures over all of them."""
+    sets = {
+        name: grade_set(name, data["summary"], data["items"], prices)
+        for category in run["results"].values()
+        for name, data in category.items()
+    }
+    return {"overall": overall(sets), "data_sets": sets}
+
+
+def grade_set(
+    name: str, summary: dict[str, Any], items: list[dict[str, Any]], prices: dict[str, Any]
+) -> dict[str, Any]:
+    """One data set: published and ours; a failed answer scores 0, as it does in the published figures."""
+    how = DATA_SETS[name]
+    asked = [Item(i["full_prompt"], str(i["question"]), i["ground_truth"], i["model_response"] or "") for i in items]
+    why = [failed(i.answer) for i in asked]
+    scores = [0.0 if w else how.score(i) for w, i in zip(why, asked, strict=True)]
+    read = [0.0 if w else how.read(i) for w, i in zip(why, asked, strict=True)] if how.read else scores
+    costs = [cost(i["token_usage"], prices) for i in items]
+    billed = [c for c in costs if c]
+    accuracy = summary["metric_name"] == "accuracy"
+    verdicts = [i["is_correct"] for i in items] if accuracy else []
+    return {
+        "metric": summary["metric_name"],
+        "rule": how.rule,
+        "comparable": how.reproduces,
+        "published": summary["accuracy"],
+        "ours": fmean(scores),
+        "read": fmean(read) if how.read else None,
+        "items": len(items),
+        "agree": [int(v == s) for v, s in zip(verdicts, scores, strict=False)],
+        "read_agree": [int(v == s) for v, s in zip(verdicts, read, strict=False)],
+        "failed": dict(Counter(w for w in why if w)),
+        "published_cost": summary["avg_cost_per_item"],
+        # The published mean is over the answers that were billed: an error costs nothing and is left out.
+        "our_cost": sum(billed) / len(billed) if billed else 0.0,
+        "cost_difference": max(abs(c - i["cost"]) for c, i in zip(costs, items, strict=True)),
+        "relative_cost_difference": max(
+            abs(c - i["cost"]) / (i["cost"] or 1) for c, i in zip(costs, items, strict=True)
+        ),
+        "published_latency": summary["latency_avg"],
+        "latency": fmean(i["latency"] for i in items),
+        "differ": [
+            {
+                "id": i["item_id"],
+                "reference": a.reference,
+                "published": v,
+                "ours": s,
+                "read": r,
+                "answer": a.answer[-160:],
+            }
+            for i, a, v, s, r in zip(items, asked, verdicts, scores, read, strict=False)
+            if v not in (s, r) or s != v or r != v
+        ],
+    }
+
+
+def cost(usage: dict[str, dict[str, int]], prices: dict[str, Any]) -> float:
+    """Dollars of one answer: the tokens of every model called, at its prices per million."""
+    dollars: float = sum(
+        used["prompt_tokens"] / 1e6 * prices[model]["input_usd_per_M"]
+        + used["completion_tokens"] / 1e6 * prices[model]["output_usd_per_M"]
+        for model, used in usage.items()
+    )
+    return dollars
+
+
+def overall(sets: dict[str, Any]) -> dict[str, Any]:
+    """Macro averages, over all data sets and over those where nobody failed; agreement over the accuracy sets."""
+
+    def macro(some: list[dict[str, Any]]) -> dict[str, float]:
+        return (
+            {
+                "data_sets": len(some),
+                "published": fmean(s["published"] for s in some),
+                "ours": fmean(s["ours"] for s in some),
+                "read": fmean(s["ours"] if s["read"] is None else s["read"] for s in some),
+            }
+            if some
+            else {"data_sets": 0}
+        )
+
+    every = list(sets.values())
+    exact = [s for s in every if s["metric"] == "accuracy"]
+
+    def share(key: str, part: slice) -> float:
+        return fmean(a for s in exact for a in s[key][part])
+
+    return {
+        "all": macro(every),
+        "accuracy_sets": macro(exact),
+        "without_errors": macro([s for s in every if not s["failed"].get("error")]),
+        "without_failures": macro([s for s in every if not s["failed"]]),
+        "agreement": share("agree", slice(None)),
+        "agreement_looked_at": share("agree", slice(LOOKED_AT)),
+        "agreement_others": share("agree", slice(LOOKED_AT, None)),
+        "read_agreement": share("read_agree", slice(None)),
+        "items": sum(len(s["agree"]) for s in exact),
+        "failed": dict(sum((Counter(s["failed"]) for s in every), Counter())),
+        "cost_difference": max(s["cost_difference"] for s in every),
+        "relative_cost_difference": max(s["relative_cost_difference"] for s in every),
+        "published_cost": fmean(s["published_cost"] for s in every),
+        "our_cost": fmean(s["our_cost"] for s in every),
+        "latency": fmean(s["latency"] for s in every),
+    }
+
+
+def show(name: str, found: dict[str, Any]) -> None:
+    """The table, as Markdown."""
+    print(f"## {name}\n")
+    print(
+        "| data set | metric | published | ours | as read | agree | failed | cost, published | cost, ours | latency s |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for key, s in found["data_sets"].items():
+        agree = f"{sum(s['agree'])}/{len(s['agree'])}" if s["agree"] else ""
+        read = "" if s["read"] is None else f"{s['read']:.4f}"
+        ours = f"{s['ours']:.4f}" + ("" if s["comparable"] else " *")
+        failures = ", ".join(f"{n} {w}" for w, n in s["failed"].items())
+        print(
+            f"| {key} | {s['metric']} | {s['published']:.4f} | {ours} | {read} | {agree} | {failures} "
+            f"| {s['published_cost']:.8f} | {s['our_cost']:.8f} | {s['latency']:.1f} |"
+        )
+    o = found["overall"]
+    for title, key in (
+        ("macro, all", "all"),
+        ("macro, the sets scored by accuracy", "accuracy_sets"),
+        ("macro, sets without an error", "without_errors"),
+        ("macro, sets without a failed answer", "without_failures"),
+    ):
+        if o[key]["data_sets"]:
+            m = o[key]
+            print(
+                f"| {title} ({m['data_sets']}) | | {m['published']:.4f} | {m['ours']:.4f} | {m['read']:.4f} | | | | | |"
+            )
+    print(
+        "\n\\* another metric than the published one, not comparable (below). Agreement with the published verdicts, "
+        f"item by item, on {o['items']}: {o['agreement']:.4f} (items read while the graders were written "
+        f"{o['agreement_looked_at']:.4f}, others {o['agreement_others']:.4f}); read as a person would "
+        f"{o['read_agreement']:.4f}. Failed: {o['failed'] or 'none'}. Cost: largest difference "
+        f"{o['cost_difference']:.1e} dollars, {o['relative_cost_difference']:.1e} relative.\n"
+    )
+    for s_name, s in found["data_sets"].items():
+        print(f"- {s_name}: {s['rule']}")
+    print("\nWhere verdicts differ:\n")
+    for s_name, s in found["data_sets"].items():
+        for d in s["differ"]:
+            print(
+                f"- {s_name} {d['id']}: published {d['published']}, by rule {d['ours']:.0f}, as read {d['read']:.0f}; "
+                f"reference {d['reference'][-60:]!r}, answer ends {d['answer'][-70:]!r}"
+            )
+    print()
+
+
+if __name__ == "__main__":
+    main()
