@@ -115,7 +115,7 @@ class HttpClient:
         begun = False
         while True:
             try:
-                address = await self._address(model)
+                address = await self.address(model)
                 async with self._post(model, address, wire.overlay(model, body, address.model), deadline) as response:
                     begun = True
                     chunks = self._chunks(model, response, deadline)
@@ -138,7 +138,8 @@ class HttpClient:
             raise error
         await self._sleep(delay)
 
-    async def _address(self, model: ModelSpec) -> Address:
+    async def address(self, model: ModelSpec) -> Address:
+        """Where a model answers; a local one is loaded if need be. Raises ModelError."""
         if model.local:
             if self._runtime is None:
                 raise Unreachable(model.name, "no embedded runtime was given to this client; use routemoa.connect")
@@ -150,7 +151,7 @@ class HttpClient:
         self, model: ModelSpec, request: Request, deadline: float
     ) -> AsyncGenerator[str | Completion, None]:
         started = monotonic()
-        address = await self._address(model)
+        address = await self.address(model)
         body = wire.request_body(model, request, address.model, stream=True)
         async with self._post(model, address, body, deadline) as response:
             if response.content_type == "text/event-stream":

@@ -16,7 +16,7 @@ from routemoa.cli.progress import Steps
 from routemoa.cli.session import check_writable, write_whole
 from routemoa.config import build, method_names
 from routemoa.connect import connect
-from routemoa.errors import ConfigError, RouteMoAError
+from routemoa.errors import ConfigError, ModelError, RouteMoAError
 from routemoa.pool import METHODS, Pool
 from routemoa.questions import Question
 from routemoa.types import ModelSpec
@@ -134,8 +134,14 @@ async def _answer(
     from routemoa.evaluate.runner import Live, run
     from routemoa.evaluate.till import Till
 
-    with Till(connect(pool), folder, limit) as till, Watch(len(units), till) as watch:
+    client = connect(pool)
+    with Till(client, folder, limit) as till, Watch(len(units), till) as watch:
         try:
+            for spec in (m for m in pool if m.local):  # loaded outside the clock
+                try:
+                    await client.address(spec)
+                except ModelError as e:
+                    watch.line(f"{e}; it counts as a model that fails")
             built = {m: build(pool, m, till) for m in dict.fromkeys(u.method for u in units)}
             await run(units, Live(built, till, seed, judge), folder, concurrency=threads, say=watch)
         finally:
