@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -10,15 +14,21 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
+from routemoa import prompts
 from routemoa.cli import cli
+from routemoa.engine import RouteMoA
 from routemoa.errors import ConfigError
-from routemoa.evaluate.replayed import METHODS, Outcome, Replay, walk
-from routemoa.evaluate.summary import summarise
+from routemoa.evaluate.outcomes import Outcome, load, outcomes
+from routemoa.evaluate.replayed import METHODS, Replay, walk
+from routemoa.evaluate.scale import scaled, subpool
+from routemoa.evaluate.summary import savings, summarise
+from routemoa.evaluate.tokens import Page
 from routemoa.evidence import Judging
 from routemoa.policy import policy_of
-from routemoa.pool import Mixture
+from routemoa.pool import Mixture, Pool
 from routemoa.records import Record
-from routemoa.types import ModelSpec, Scores, to_json
+from routemoa.testing import RecordedClient, SimulatedJudge
+from routemoa.types import Message, ModelSpec, Query, Scores, to_json
 
 MODELS = ("a", "b", "c", "d", "e", "f")
 RATES = (0.7, 0.65, 0.6, 0.55, 0.5, 0.45)
@@ -49,62 +59,174 @@ def made(count: int, seed: int = 0, *, priced: bool = True) -> list[Record]:
     return out
 
 
-def replayed(records: list[Record], **mixture: object) -> Replay:
+def replayed(records: list[Record], *, auc: float | None = None, **mixture: object) -> Replay:
     priors: list[Scores] = [dict(zip(MODELS, RATES, strict=True)) for _ in records]
-    specs = [ModelSpec(m, "local", m) for m in MODELS]
-    policy = policy_of(specs, Mixture(**mixture), Judging(), ())  # type: ignore[arg-type]
-    return Replay(records, MODELS, priors, policy, "a", ("a", "b", "c"))
+    pages = [Page(r, MODELS) for r in records]
+    return Replay(pages, MODELS, priors, MODELS, Mixture(**mixture), auc=auc)  # type: ignore[arg-type]
 
 
-def mean(outcomes: list[Outcome]) -> float:
-    return sum(o.right for o in outcomes) / len(outcomes)
+def by_method(found: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    out: dict[str, list[Outcome]] = {}
+    for o in found:
+        out.setdefault(o.method, []).append(o)
+    return out
+
+
+def mean(found: list[Outcome]) -> float:
+    return sum(o.right or 0.0 for o in found) / len(found)
 
 
 def test_growing_on_disagreement_beats_one_model_and_nothing_beats_the_oracle() -> None:
-    found = replayed(made(300)).run(METHODS, 0)
+    found = by_method(replayed(made(300)).run(METHODS, 0))
     assert mean(found["routemoa"]) > mean(found["best-single"]) + 0.05
     assert mean(found["oracle"]) >= max(mean(found[m]) for m in METHODS)
     assert all(2 <= o.calls <= 6 for o in found["routemoa"])
     assert {o.calls for o in found["moa"]} == {19}
     assert found["moa"][0].cost == pytest.approx(0.19)
-    assert found["moa"][0].latency == 4.0  # three layers and the aggregator, one after the other
-    assert found["fixed-best-3"][0].latency == 1.0  # three at the same time
+    assert found["moa"][0].seconds == 4.0  # three layers and the aggregator, one after the other
+    assert found["fixed-best-3"][0].seconds == 1.0  # three at the same time
     assert found["vote-all"][0].right == found["moa"][0].right
+    assert sum(o.calls for o in found["random"]) == sum(o.calls for o in found["routemoa"])
+    assert all(o.calls == 9 or len(o.layers[-1]) == 0 or o.calls == 6 for o in found["routemoa-no-early-stop"])
 
 
-def test_on_scores_that_were_shuffled_between_models_nobody_gains() -> None:
-    lots, records = Random(3), []
-    for r in made(400):
-        order = lots.sample(MODELS, len(MODELS))
-        records.append(
-            replace(
-                r,
-                scores={m: r.scores[o] for m, o in zip(MODELS, order, strict=True)},
-                responses={m: (r.responses or {})[o] for m, o in zip(MODELS, order, strict=True)},
-            )
+def test_an_outcome_says_how_it_came_about() -> None:
+    one = replace(replayed(made(3)), texts=True).run(("routemoa", "moa"), 0)[0]
+    assert one.choice in MODELS
+    assert one.layers[0] == ("a", "b")
+    assert one.confidence is not None
+    assert 0.0 < one.confidence <= 1.0
+    assert one.stop
+    assert one.prior["a"] == 0.7
+    assert set(one.each) == set(MODELS)
+    assert one.text is not None
+    assert one.query.startswith("What is 0")
+
+
+def test_the_walk_is_the_engines() -> None:
+    """With judges and without, in fresh layers and in refining ones: whom the real engine calls and believes."""
+    records = made(12, 4, priced=False)
+    for later, auc in (("fresh", None), ("refine", 0.8)):
+        mixture = Mixture(later=later)  # type: ignore[arg-type]
+        specs = tuple(ModelSpec(m, "local", m, prior=p) for m, p in zip(MODELS, RATES, strict=True))
+        judge = None if auc is None else SimulatedJudge(auc)
+        engine = RouteMoA(
+            Pool(specs, mixture), RecordedClient(records, judge.score if judge else None), judging=Judging()
         )
-    figures = summarise([replayed(records).run(("best-single", "oracle"), 0)], 0)["methods"]
-    anybody = sum(sum(v or 0.0 for v in r.scores.values()) for r in records) / (len(records) * len(MODELS))
-    low, high = figures["best-single"]["ci95"]
-    assert low < anybody < high
+        replay = replayed(records, auc=auc, later=later)
+        for record, mine in zip(records, replay.walks("routemoa", 0), strict=True):
+            theirs = engine.ask(record.query).trace
+            assert [layer.selected for layer in mine.trace.layers] == [layer.selected for layer in theirs.layers]
+            assert mine.trace.choice == theirs.choice
+            assert mine.trace.stop_reason == theirs.stop_reason
+
+
+def test_prompts_are_as_long_as_when_they_are_rendered() -> None:
+    record = replace(made(1)[0], prompt='Look:\n<answer id="A">')
+    record = replace(record, responses={**(record.responses or {}), "b": " ---\nI obey.\n---\n"})
+    page, conversation = Page(record, MODELS), Query.of(record.prompt or "").messages
+    said = [page.texts[m] for m in MODELS]
+
+    def rendered(messages: Sequence[Message]) -> float:
+        return sum(len(m.content) for m in messages) / 4
+
+    asked = prompts.Asked(True, prompts.labels(6))
+    assert page.asked("a").prompt == rendered(prompts.proposal(conversation))
+    assert page.asked("a", MODELS, asked).prompt == rendered(prompts.proposal(conversation, said, asked))
+    assert page.written("a", MODELS, "a").prompt == rendered(prompts.aggregation(conversation, said))
+    assert page.moderated("a", MODELS, 3).prompt == rendered(prompts.moderation(conversation, said, 3))
+    assert page.asked("a", asked=prompts.Asked(True)).written > page.asked("a").written == len(said[0]) / 4
+
+
+def test_dense_mixtures_are_counted_with_all_answers_quoted_in_every_later_layer() -> None:
+    replay = replayed(made(4))
+    page, dense = replay.pages[0], replay.run(("moa",), 0)[0]
+    first, later = page.asked("a"), page.asked("a", MODELS)
+    longest = max(page.asked(m).written for m in MODELS)
+    assert dense.prompt_tokens == 6 * first.prompt + 12 * later.prompt + page.written("a", MODELS, "a").prompt
+    assert dense.path_tokens == 3 * longest + first.written
+    saved = savings(replay.run(("routemoa", "moa"), 0), "routemoa", "moa", 0)
+    assert set(saved) == {"calls", "tokens", "path_tokens", "cost", "latency"}
+    assert all(s["ci95"][0] <= s["saved"] <= s["ci95"][1] for s in saved.values())
 
 
 def test_what_the_records_do_not_know_stays_unknown() -> None:
-    figures = summarise([replayed(made(20, priced=False)).run(("routemoa", "moa"), 0)], 0)
+    figures = summarise(replayed(made(20, priced=False)).run(("routemoa", "moa"), 0), 0)
     for f in figures["methods"].values():
         assert f["cost"] is None
         assert f["latency"] is None
-        assert f["tokens"] > 0
+        assert f["tokens"] == f["prompt_tokens"] + f["completion_tokens"] > 0
 
 
-def test_a_model_without_an_answer_is_replaced_and_nobody_left_is_wrong_not_an_error() -> None:
+def test_a_model_without_an_answer_is_replaced_and_nobody_left_is_a_failure() -> None:
     record = made(1)[0]
-    silent = replace(record, responses={**(record.responses or {}), "a": ""})
+    silent = replace(record, responses={**(record.responses or {}), "a": ""}, scores={**record.scores, "a": None})
     prior: Scores = dict(zip(MODELS, RATES, strict=True))
-    trace = walk(replayed([silent]).policy, prior, silent, MODELS)
+    policy = policy_of([ModelSpec(m, "local", m) for m in MODELS], Mixture(), Judging(), ())
+    trace = walk(policy, prior, Page(silent, MODELS)).trace
     assert "a" not in {p.model for layer in trace.layers for p in layer.proposals}
-    nobody = replace(record, responses=dict.fromkeys(MODELS, ""))
-    assert [o.right for o in replayed([nobody]).run(("routemoa",), 0)["routemoa"]] == [0.0]
+    assert [f.model for f in trace.layers[0].failures] == ["a"]
+    assert len(trace.layers[0].proposals) == 2
+    nobody = replace(record, responses=dict.fromkeys(MODELS, ""), scores=dict.fromkeys(MODELS))
+    for o in replayed([nobody]).run(METHODS, 0):
+        assert o.right == 0.0, o.method
+        assert o.failure, o.method
+    alone = replayed([silent]).run(("best-single",), 0)[0]
+    assert (alone.right, alone.failure is not None, alone.calls) == (0.0, True, 1)
+
+
+def test_an_answer_that_nobody_measured_is_left_out_and_never_wrong() -> None:
+    records = [replace(r, scores={**r.scores, "a": None}) for r in made(6)]
+    found = replayed(records[:3]).run(("best-single",), 0) + replayed(made(3, 9)).run(("best-single",), 0)
+    assert [o.right for o in found[:3]] == [None] * 3
+    f = summarise(found, 0)["methods"]["best-single"]
+    assert (f["n"], f["failed"]) == (3, 0)
+    nobody = summarise(found[:3], 0)["methods"]["best-single"]
+    assert (nobody["n"], nobody["accuracy"], nobody["ci95"]) == (0, None, [None, None])
+
+
+def test_methods_are_compared_on_the_questions_they_share() -> None:
+    def made_up(method: str, ids: Sequence[int], right: float) -> list[Outcome]:
+        return [Outcome(method, "t", str(i), right) for i in ids]
+
+    a, b, c = made_up("a", range(6), 1.0), made_up("b", range(4, 9), 0.0), made_up("c", range(20, 22), 1.0)
+    failed = Outcome("b", "t", "8", None, failure="time")
+    figures = summarise([*a, *b[:-1], failed, *c], 0)
+    assert figures["methods"]["a"]["n"] == 6
+    assert figures["methods"]["b"]["failed"] == 1
+    assert figures["paired"]["a|b"] == {"difference": 1.0, "ci95": [1.0, 1.0], "p": 0.0005, "n": 2}
+    assert "a|c" not in figures["paired"]
+    assert summarise([*reversed(a), failed, *reversed(b[:-1]), *c], 0) == figures
+
+
+def test_pools_of_several_sizes_lie_in_each_other() -> None:
+    assert set(subpool(MODELS, 3, 1)) < set(subpool(MODELS, 5, 1))
+    assert subpool(MODELS, 3, 1) != subpool(MODELS, 3, 2)
+    lines = scaled(replayed(made(30)), ("routemoa", "moa", "best-single", "single:a"), (3, 6, 44), 0, 2)
+    assert set(lines) == {"routemoa", "moa", "best-single"}
+    assert [p["models"] for p in lines["moa"]] == [3, 6]
+    assert [p["calls"] for p in lines["moa"]] == [10, 19]
+    assert set(lines["moa"][0]) == {
+        "models", "accuracy", "ci95", "calls", "tokens", "path_tokens", "cost", "seconds"
+    }  # fmt: skip
+
+
+def test_a_cascade_goes_by_cost_and_stops_when_sure() -> None:
+    records = [replace(r, costs=dict(zip(MODELS, (6.0, 5.0, 4.0, 3.0, 2.0, 1.0), strict=True))) for r in made(40)]
+    found = replayed(records).run(("cascade",), 0)
+    assert all(o.layers[0] == ("f",) for o in found)
+    assert any(o.stop and o.stop.startswith("agreed") for o in found)
+    judged = replayed(records, auc=0.8).run(("cascade",), 0)
+    assert any(o.stop and o.stop.startswith("confident") for o in judged)
+
+
+def test_simulated_judges_help_and_what_is_not_asked_for_does_not() -> None:
+    replay = replayed(made(150, 6), auc=0.95, later="refine", stop_above=1.0)
+    found = by_method(replay.run(("routemoa", "routemoa-no-cross", "routemoa-no-self"), 0))
+    assert mean(found["routemoa"]) > mean(found["routemoa-no-cross"])
+    walked = replay.walks("routemoa-no-self", 0)
+    assert not [a for w in walked for layer in w.trace.layers for a in layer.assessments if a.kind == "self"]
+    assert [a for w in walked for layer in w.trace.layers for a in layer.assessments if a.kind == "cross"]
 
 
 @pytest.fixture(scope="module")
@@ -135,19 +257,97 @@ def test_the_command_is_deterministic_and_its_json_has_the_public_keys(scorer: P
     always = {"best-single", "fixed-best-3", "random", "shuffled", "oracle"}
     assert set(figures["methods"]) == {"routemoa", "moa", *always}
     for f in figures["methods"].values():
-        assert set(f) == {"accuracy", "ci95", "calls", "tokens", "cost", "latency", "n"}
+        assert set(f) >= {"accuracy", "ci95", "calls", "tokens", "cost", "latency", "n"}
         assert f["ci95"][0] <= f["accuracy"] <= f["ci95"][1]
-    assert set(figures["paired"]["routemoa|best-single"]) == {"difference", "ci95", "p"}
+    assert set(figures["paired"]["routemoa|best-single"]) >= {"difference", "ci95", "p"}
     assert any("no aggregator writes" in note for note in figures["notes"])
     assert "routemoa over best-single" in done.output
 
 
 def test_what_cannot_be_replayed_says_why(scorer: Path, tmp_path: Path) -> None:
     test = keep(tmp_path / "test.jsonl", made(5, 2))
-    unknown = run("evaluate", test, "--scorer", str(scorer), "--methods", "cascade")
-    assert isinstance(unknown.exception, ConfigError)
-    assert "'cascade' cannot be replayed" in str(unknown.exception)
+    for methods, why in (
+        ("oracles", "'oracles' cannot be replayed"),
+        ("self-moa", "records hold one of each"),
+        ("single:z", "names no model here"),
+    ):
+        unknown = run("evaluate", test, "--scorer", str(scorer), "--methods", methods)
+        assert isinstance(unknown.exception, ConfigError)
+        assert why in str(unknown.exception)
+    size = run("evaluate", test, "--scorer", str(scorer), "--sizes", "3,x")
+    assert "'x' is no number of models" in str(size.exception)
     bare = keep(tmp_path / "bare.jsonl", [replace(r, responses=None) for r in made(5, 2)])
     nothing = run("evaluate", bare, "--scorer", str(scorer))
     assert isinstance(nothing.exception, ConfigError)
     assert "no record holds an answer" in str(nothing.exception)
+
+
+def test_a_folder_holds_all_that_a_report_needs(scorer: Path, tmp_path: Path) -> None:
+    test = keep(tmp_path / "test.jsonl", made(20, 2))
+    done = run(
+        "evaluate", test, "--scorer", str(scorer), "--methods", "routemoa,moa,routemoa-no-aggregator,single:b",
+        "--seeds", "2", "--sizes", "3,6", "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    one, found = load(tmp_path / "run"), list(outcomes(tmp_path / "run"))
+    assert (one.kind, one.name, one.seeds) == ("replay", "test", 2)
+    assert one.models == MODELS
+    assert "routemoa-no-aggregator" not in one.methods
+    assert any("left out" in note for note in one.notes)
+    assert len({o.key for o in found}) == len(found) == 20 * (len(one.methods) + 2)  # random and shuffled: two seeds
+    assert one.summary["methods"] == summarise(found, 0)["methods"]
+    assert [p["models"] for p in one.scale["routemoa"]] == [3, 6]
+    assert all(o.query for o in found)
+
+
+def test_dollars_come_from_list_prices_where_the_name_is_known(tmp_path: Path) -> None:
+    priced = pytest.importorskip("routemoa.evaluate.prices")
+    pytest.importorskip("genai_prices")
+    assert priced.library(["gpt-4o-mini-2024-07-18", "somebody's-7b"]) == {
+        "gpt-4o-mini-2024-07-18": priced.Price(0.15, 0.6)
+    }
+    names = dict(zip(MODELS, ("gpt-4o-2024-08-06", "claude-3-haiku-20240307", "x", "y", "z", "v"), strict=True))
+
+    def renamed(records: list[Record]) -> list[Record]:
+        return [
+            replace(
+                r,
+                scores={names[m]: s for m, s in r.scores.items()},
+                responses={names[m]: t for m, t in (r.responses or {}).items()},
+            )
+            for r in records
+        ]
+
+    keep(tmp_path / "train.jsonl", renamed(made(60, 1, priced=False)))
+    assert run("scorer", "train", str(tmp_path / "train.jsonl"), "--out", str(tmp_path / "s")).exit_code == 0
+    test = keep(tmp_path / "test.jsonl", renamed(made(20, 2, priced=False)))
+    file = tmp_path / "f.json"
+    done = run(
+        "evaluate", test, "--scorer", str(tmp_path / "s"), "--methods", "routemoa,moa", "--prices", "library",
+        "--json", str(file),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    figures = json.loads(file.read_text())
+    assert figures["unpriced"] == ["x", "y", "z", "v"]
+    assert figures["methods"]["moa"]["cost"] is None
+    assert figures["priced"]["models"] == ["gpt-4o-2024-08-06", "claude-3-haiku-20240307"]
+    assert figures["priced"]["methods"]["moa"]["cost"] > figures["priced"]["methods"]["routemoa"]["cost"] > 0
+
+
+def test_the_same_bytes_whatever_the_hash_seed(scorer: Path, tmp_path: Path) -> None:
+    test = keep(tmp_path / "test.jsonl", made(30, 2))
+    written: list[bytes] = []
+    for number in ("1", "2"):
+        folder = tmp_path / number
+        command = [
+            sys.executable, "-c", "from routemoa.cli import main; main()", "evaluate", test, "--scorer", str(scorer), "--judges", "0.8",
+            "--methods", ",".join(METHODS), "--sizes", "3,6", "--seeds", "2",
+            "--json", str(tmp_path / f"{number}.json"), "--out", str(folder),
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": number}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        files = [tmp_path / f"{number}.json", folder / "outcomes.jsonl", folder / "run.json"]
+        written.append(b"".join(file.read_bytes() for file in files))
+    assert written[0] == written[1]

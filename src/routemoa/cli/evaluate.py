@@ -4,38 +4,49 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
+from routemoa import __version__
 from routemoa.cli.session import check_writable, write_whole
 from routemoa.errors import ConfigError
-from routemoa.evaluate.replayed import METHODS, Replay
-from routemoa.evaluate.summary import summarise
-from routemoa.judging import policy_file
-from routemoa.policy import policy_of
-from routemoa.records import Record, read
-from routemoa.trained import load, manifest
-from routemoa.types import ModelSpec, Scores
+from routemoa.evaluate.outcomes import OUTCOMES, Outcome, Run, save
+from routemoa.evaluate.replayed import METHODS
+from routemoa.evaluate.study import chosen_methods, figures, prepare
+from routemoa.records import read
 
 __all__ = ["evaluate"]
 
-NOTES = (
-    "replayed on recorded answers: nobody was called, and no aggregator writes (the leading answer stands in for it)",
-    "moa: the majority of all answers stands in for its aggregator's; calls, tokens and dollars are counted for three "
-    "layers of all models and one aggregator, without the answers quoted in its prompts",
-    "tokens: written ones, told by the recorded texts at four characters to one",
-)
+OWN = ("methods", "paired", "savings", "priced", "unpriced")  # what run.json calls the summary
 
 
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("records", nargs=-1, required=True)
 @click.option("--scorer", required=True, metavar="DIR", help="A scorer that was trained on other questions.")
-@click.option("--methods", default="routemoa", show_default=True, metavar="LIST", help="Of: " + ", ".join(METHODS))
+@click.option(
+    "--methods",
+    default="routemoa",
+    show_default=True,
+    metavar="LIST",
+    help="Of: " + ", ".join(METHODS) + ", single:NAME.",
+)
 @click.option("--policy", metavar="FILE", help="TOML with a [mixture] table for routemoa; its `judge` is taken along.")
 @click.option("--seed", default=0, show_default=True, help="Decides random panels, shuffles and resampling.")
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Runs, from that seed on.")
+@click.option(
+    "--prices",
+    default="records",
+    show_default=True,
+    type=click.Choice(["records", "library"]),
+    help="Where dollars come from: the records alone, or list prices where these hold none (extra: eval).",
+)
+@click.option("--judges", type=click.FloatRange(0, 1), metavar="AUC", help="Simulate judges of this reliability.")
+@click.option("--sizes", metavar="LIST", help="Also random pools of these sizes, such as 3,5,8,13,21.")
 @click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE.")
+@click.option("--out", metavar="DIR", help="Write run.json and outcomes.jsonl for  routemoa report DIR.")
 def evaluate(
     *,
     records: tuple[str, ...],
@@ -44,12 +55,16 @@ def evaluate(
     policy: str | None,
     seed: int,
     seeds: int,
+    prices: str,
+    judges: float | None,
+    sizes: str | None,
     json_file: str | None,
+    out: str | None,
 ) -> None:
     """Replay methods on RECORDS that hold what models really answered (`responses`).
 
     Beside the chosen methods always stand the best single model and the fixed best three (both chosen where the scorer
-    was trained, never here), random panels of RouteMoA's size, its panels given to other questions (shuffled), and the
+    was trained, never here), random panels of RouteMoA's sizes, its panels given to other questions (shuffled), and the
     oracle. Intervals are 95 %, by bootstrap over questions. Same seed, same records: the same bytes.
 
     \b
@@ -57,60 +72,53 @@ def evaluate(
       routemoa evaluate test.jsonl --scorer my-scorer --methods routemoa,moa --json figures.json
     """
     check_writable(json_file)
-    chosen = _methods(methods)
-    found, skipped = _replay(list(read(records)), scorer, policy)
-    runs = [found.run(chosen, seed + i) for i in range(seeds)]
-    figures = summarise(runs, seed)
-    figures |= {"notes": list(NOTES), "models": list(found.members), "skipped": skipped, "seeds": seeds, "seed": seed}
+    chosen_methods(methods)  # a slip of the pen is said before anything is read
+    widths = _sizes(sizes)
+    prepared = prepare(
+        list(read(records)), scorer, policy, priced=prices == "library", auc=judges, texts=out is not None
+    )
+    chosen = chosen_methods(methods, prepared.replay.members)
+    found, outcomes = figures(prepared, chosen, seed, seeds, widths)
     if json_file:
-        write_whole(json_file, (json.dumps(figures, indent=1, sort_keys=True) + "\n").encode())
-    _show(figures)
+        write_whole(json_file, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
+    if out:
+        _keep(Path(out), found, outcomes, Path(records[0]).name.partition(".")[0], chosen)
+    _show(found)
 
 
-def _methods(given: str) -> list[str]:
-    wanted = [name.strip() for name in given.split(",") if name.strip()]
-    if unknown := [name for name in wanted if name not in METHODS]:
-        raise ConfigError(f"--methods: '{unknown[0]}' cannot be replayed; known: {', '.join(METHODS)}")
-    always = ("best-single", "fixed-best-3", "random", "shuffled", "oracle")
-    return list(dict.fromkeys([*wanted, *always]))
+def _sizes(given: str | None) -> list[int]:
+    parts = [part.strip() for part in (given or "").split(",") if part.strip()]
+    if wrong := [part for part in parts if not part.isdecimal() or not int(part)]:
+        raise ConfigError(f"--sizes: '{wrong[0]}' is no number of models; write e.g. 3,5,8")
+    return [int(part) for part in parts]
 
 
-def _replay(records: Sequence[Record], scorer: str, policy: str | None) -> tuple[Replay, int]:
-    """The replay, and how many records hold no answers. Raises ConfigError."""
-    predictor, chosen = load(scorer).predictor, manifest(scorer)["chosen"]
-    usable = [r for r in records if r.responses]
-    members = tuple(m for m in predictor.models if any(r.responses and r.responses.get(m) for r in usable))
-    if not members:
-        raise ConfigError("no record holds an answer (`responses`) of a model that the scorer knows; nothing to replay")
-    rows = predictor.predict([r.query for r in usable])
-    place = {m: i for i, m in enumerate(predictor.models)}
-    priors: list[Scores] = [{m: float(row[place[m]]) for m in members} for row in rows]
-    mixture, judging = policy_file(policy)
-    specs = [ModelSpec(m, "local", m) for m in members]
-    single = chosen["best_single"] if chosen["best_single"] in members else members[0]
-    three = tuple(m for m in chosen["best_three"] if m in members) or (single,)
-    found = Replay(usable, members, priors, policy_of(specs, mixture, judging, ()), single, three)
-    return found, len(records) - len(usable)
+def _keep(folder: Path, found: dict[str, Any], outcomes: Sequence[Outcome], name: str, methods: Sequence[str]) -> None:
+    """The folder that a report reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = b"".join(msgspec.json.encode(o) + b"\n" for o in outcomes)
+    write_whole(str(folder / OUTCOMES), lines)
+    run = Run(
+        kind="replay",
+        name=name,
+        methods=tuple(methods),
+        models=tuple(found["models"]),
+        seed=found["seed"],
+        seeds=found["seeds"],
+        notes=tuple(found["notes"]),
+        version=__version__,
+        summary={key: found[key] for key in OWN if key in found},
+        scale=found.get("scale", {}),
+    )
+    save(folder, run)
 
 
-def _show(figures: dict[str, Any]) -> None:
-    click.echo(f"{'method':14} {'right':>7}  {'95 %':16} {'calls':>7} {'tokens':>8} {'dollars':>10} {'seconds':>8}")
-    for name, f in figures["methods"].items():
-        low, high = f["ci95"]
-        rest = "".join(
-            f" {'-' if f[key] is None else format(f[key], shape):>{width}}"
-            for key, shape, width in (
-                ("calls", ".2f", 7),
-                ("tokens", ".0f", 8),
-                ("cost", ".6f", 10),
-                ("latency", ".2f", 8),
-            )
-        )
-        click.echo(f"{name:14} {f['accuracy']:7.1%}  {low:.1%} to {high:<8.1%}{rest}")
-    n = next(iter(figures["methods"].values()))["n"]
-    left = f", {figures['skipped']} records without answers left out" if figures["skipped"] else ""
-    click.echo(f"{n} questions, {len(figures['models'])} models{left}")
-    for pair, f in figures["paired"].items():
+def _show(found: dict[str, Any]) -> None:
+    _table(found)
+    n = next(iter(found["methods"].values()))["n"]
+    left = f", {found['skipped']} records without answers left out" if found["skipped"] else ""
+    click.echo(f"{n} questions, {len(found['models'])} models{left}")
+    for pair, f in found["paired"].items():
         a, _, b = pair.partition("|")
         if a == "routemoa":
             low, high = f["ci95"]
@@ -118,5 +126,37 @@ def _show(figures: dict[str, Any]) -> None:
                 f"routemoa over {b}: {100 * f['difference']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}), "
                 f"p {f['p']:.3f}"
             )
-    for note in figures["notes"]:
+    _saved(found)
+    if priced := found.get("priced"):
+        click.echo(f"\namong the {len(priced['models'])} models whose price is known:")
+        _table(priced)
+        _saved(priced)
+    for name, line in found.get("scale", {}).items():
+        shown = ", ".join(f"{p['models']} {p['accuracy']:.1%} ({p['calls']:.1f} calls)" for p in line)
+        click.echo(f"{name}, by models: {shown}")
+    for note in found["notes"]:
         click.echo(f"note: {note}", err=True)
+
+
+def _table(found: dict[str, Any]) -> None:
+    width = max(14, *map(len, found["methods"]))
+    click.echo(
+        f"{'method':{width}} {'right':>7}  {'95 %':16} {'failed':>6} {'calls':>7} {'tokens':>9} {'on path':>8} "
+        f"{'dollars':>10} {'seconds':>8}"
+    )
+    columns = (("failed", "g", 6), ("calls", ".2f", 7), ("tokens", ".0f", 9), ("path_tokens", ".0f", 8),
+               ("cost", ".6f", 10), ("latency", ".2f", 8))  # fmt: skip
+    for name, f in found["methods"].items():
+        rest = "".join(f" {'-' if f[k] is None else format(f[k], shape):>{room}}" for k, shape, room in columns)
+        right = "-" if f["accuracy"] is None else f"{f['accuracy']:.1%}"
+        span = "-" if f["accuracy"] is None else f"{f['ci95'][0]:.1%} to {f['ci95'][1]:.1%}"
+        click.echo(f"{name:{width}} {right:>7}  {span:16}{rest}")
+
+
+def _saved(found: dict[str, Any]) -> None:
+    for pair, saved in found["savings"].items():
+        parts = [
+            f"{k.replace('_', ' ')} {s['saved']:.1%} ({s['ci95'][0]:.1%} to {s['ci95'][1]:.1%})"
+            for k, s in saved.items()
+        ]
+        click.echo(f"{pair.replace('|', ' saves beside ')}: {', '.join(parts)}")

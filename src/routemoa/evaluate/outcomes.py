@@ -30,6 +30,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
         right: in [0, 1]; None where the answer could not be graded. A failure is 0.0: the user had no answer.
         failure: why there is no answer.
         seconds: on the critical path, from the question to the answer's end.
+        path_tokens: written on the critical path: the longest reply of each layer, and the aggregator's.
         layers: who was called in each layer; an aggregator is not among them.
         choice: whose answer stands, or led those that the aggregator was given.
         confidence: the probability that the method gave its answer of being right, in [0, 1].
@@ -48,6 +49,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     completion_tokens: float | None = None
     cost: float | None = None
     seconds: float | None = None
+    path_tokens: float | None = None
     seed: int = 0
     query: str = ""
     reference: str | None = None
