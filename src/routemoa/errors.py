@@ -5,6 +5,7 @@ RouteMoAError
 ├── QueryError             the request itself is wrong (empty, not supported by a mixture)
 ├── MissingExtra           an optional dependency is absent: names the extra to install
 ├── FetchError             a weight could not be fetched (in weights.fetch)
+├── NoSandbox              code of a model cannot be run safely here: says what to install or allow
 ├── NoModelLeft            every model that could answer failed: says why each did
 └── ModelError             one call to one model failed (recorded in the trace, fatal only when nobody is left)
     ├── Unreachable        no connection, or it was lost before anything came
@@ -28,6 +29,7 @@ __all__ = [
     "MissingExtra",
     "ModelError",
     "NoModelLeft",
+    "NoSandbox",
     "QueryError",
     "Refused",
     "RouteMoAError",
@@ -58,6 +60,10 @@ class MissingExtra(RouteMoAError):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} is not installed: run  pip install 'routemoa[{extra}]'")
         self.extra = extra
+
+
+class NoSandbox(RouteMoAError):
+    """Code written by a model cannot be run safely on this machine, so it is not run at all."""
 
 
 class ModelError(RouteMoAError):

@@ -1,0 +1,344 @@
+"""The sandbox against programs that mean harm. Whatever these programs try, this machine must not notice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from routemoa.errors import NoSandbox
+from routemoa.grading import sandbox
+from routemoa.grading.sandbox import run
+
+try:
+    run("pass")
+except NoSandbox as error:
+    pytest.skip(f"no sandbox on this machine: {error}", allow_module_level=True)
+
+MEBIBYTE = 1 << 20
+
+
+NAME = f"routemoa-{os.getpid()}"[:15]
+NAMED = f"import ctypes; ctypes.CDLL(None).prctl(15, {NAME.encode()!r})\n"
+"""Names a program's process, and so all that it forks, to be found from outside."""
+
+
+def living() -> int:
+    """How many processes of this machine bear the name."""
+    found = 0
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):
+            found += comm.read_text().strip() == NAME
+    return found
+
+
+def test_a_program_runs_to_its_end() -> None:
+    done = run("import sys, json, math\nprint('out', 6 * 7)\nprint('err', file=sys.stderr)")
+    assert (done.code, done.reason) == (0, "ended")
+    assert "out 42" in done.output
+    assert "err" in done.output
+
+
+def test_exit_codes_and_tracebacks_are_told() -> None:
+    assert run("raise SystemExit(3)").code == 3
+    failed = run("1 / 0")
+    assert failed.code == 1
+    assert "ZeroDivisionError" in failed.output
+    assert run("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)").reason == "ended"
+
+
+def test_standard_input_is_no_way_in() -> None:
+    assert "EOFError" in run("input()").output
+
+
+def test_the_environment_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    done = run(
+        "import os, glob\nprint(dict(os.environ))\n"
+        "for p in glob.glob('/proc/*/environ'):\n    print(open(p, 'rb').read())"
+    )
+    assert done.code == 0
+    assert "secret" not in done.output
+    assert "HOME" not in done.output
+
+
+def test_no_file_of_this_machine_is_seen(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("very secret")
+    paths = ["/etc/passwd", "/etc/shadow", "/etc/hostname", "/root", str(Path.home()), "/home", "/var", "/proc", "/sys"]
+    paths += [__file__, str(Path(__file__).parent), sandbox.__file__, str(secret), "/run", "/mnt", "/usr/src", "/opt"]
+    done = run(f"import os\nprint([p for p in {paths} if os.path.lexists(p)])")
+    assert done.output.strip() == "[]"
+
+
+def test_the_interpreters_place_tells_nothing() -> None:
+    done = run("import sys, os\nprint(sys.path, sys.executable, sys.prefix, os.getcwd())")
+    assert str(Path.home()) not in done.output
+    assert "site-packages" not in done.output
+
+
+def test_only_the_folder_in_memory_can_be_written() -> None:
+    done = run(
+        """
+import os
+for folder in ['/', '/usr', '/usr/lib', '/python', '/python/lib', '/tools', '/dev', '/dev/shm', '/tmp', '/etc', '/lib']:
+    try:
+        open(folder + '/mark', 'w')
+        print('wrote to', folder)
+    except OSError:
+        pass
+open('mark', 'w').write('kept')
+print(open('/work/mark').read())
+for name in ['/python/bin/python3', '/tools/prlimit', '/usr/lib']:
+    try:
+        os.remove(name) if not os.path.isdir(name) else os.rename(name, '/work/x')
+        print('removed', name)
+    except OSError:
+        pass
+"""
+    )
+    assert done.output.strip() == "kept"
+    assert run("import os; print(os.listdir())").output.strip() == "[]"  # a new folder for each run
+
+
+def test_the_disk_is_not_filled() -> None:
+    done = run(
+        """
+written = 0
+for i in range(100):
+    try:
+        with open(f'big{i}', 'wb', buffering=0) as f:
+            while True:
+                written += f.write(b'x' * 1_000_000)
+    except OSError:
+        pass
+print(written)
+"""
+    )
+    assert 0 < int(done.output) <= sandbox.FOLDER
+
+
+def test_no_network() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        port = server.getsockname()[1]
+        done = run(
+            f"""
+import socket
+for where in [('127.0.0.1', {port}), ('1.1.1.1', 53), ('169.254.169.254', 80)]:
+    try:
+        socket.create_connection(where, timeout=1)
+        print('connected', where)
+    except OSError as error:
+        print('no')
+try:
+    socket.getaddrinfo('example.com', 80)
+except OSError:
+    print('no')
+"""
+        )
+        assert done.output.split() == ["no"] * 4
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_no_abstract_socket_of_this_machine() -> None:
+    name = f"\0routemoa-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(name)
+        server.listen()
+        done = run(f"import socket; socket.socket(socket.AF_UNIX).connect({name!r})")
+        assert "ConnectionRefusedError" in done.output
+
+
+def test_a_busy_loop_is_stopped() -> None:
+    begun = time.monotonic()
+    done = run("while True: pass", seconds=1)
+    assert (done.code, done.reason) == (None, "time")
+    assert time.monotonic() - begun < 4
+
+
+def test_sleep_is_stopped_and_what_was_said_is_kept() -> None:
+    done = run("import time\nprint('before', flush=True)\ntime.sleep(60)", seconds=1)
+    assert (done.reason, done.output.strip()) == ("time", "before")
+
+
+def test_a_program_that_ignores_signals_is_stopped() -> None:
+    program = """
+import signal, time
+for number in range(1, 65):
+    try:
+        signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError):
+        pass
+time.sleep(60)
+"""
+    assert run(NAMED + program, seconds=1).reason == "time"
+    assert living() == 0
+
+
+@pytest.mark.parametrize(
+    "what", ["print('x' * 1000)", "print('x' * 1000, file=sys.stderr)", "os.write(1, b'\\0' * 9999)"]
+)
+def test_endless_output_is_cut(what: str) -> None:
+    done = run(f"import sys, os\nwhile True: {what}", output=10_000)
+    assert done.reason == "output"
+    assert len(done.output) == 10_000
+
+
+def test_output_up_to_the_limit_is_kept() -> None:
+    done = run("print('x' * 9_999)", output=10_000)
+    assert (done.reason, len(done.output)) == ("ended", 10_000)
+
+
+def test_a_memory_hog_is_refused() -> None:
+    done = run("x = []\nwhile True: x.append(bytearray(10_000_000))", memory=128 * MEBIBYTE)
+    assert done.code != 0
+    assert "MemoryError" in done.output
+
+
+def test_many_processes_share_the_memory() -> None:
+    program = """
+import os, time
+for i in range(20):
+    if os.fork() == 0:
+        hog = bytearray(b'x' * 60_000_000)
+        time.sleep(60)
+time.sleep(60)
+"""
+    done = run(NAMED + program, memory=200 * MEBIBYTE)
+    assert done.reason == "memory"
+    assert living() == 0
+
+
+def test_a_fork_bomb_stays_small_and_dies() -> None:
+    most = 0
+    program = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass"
+    with subprocess.Popen(["sleep", "60"]) as bystander:  # forks still succeed here, and nobody else is hit
+        bomb = threading.Thread(target=run, args=(NAMED + program,), kwargs={"seconds": 2, "processes": 16})
+        bomb.start()
+        while bomb.is_alive():
+            most = max(most, living())
+            time.sleep(0.05)
+        assert bystander.poll() is None
+        bystander.kill()
+    assert 4 < most <= 16
+    assert living() == 0
+
+
+def test_threads_are_counted_too() -> None:
+    program = """
+import threading, time
+n = 0
+try:
+    while True:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        n += 1
+except RuntimeError:
+    print(n)
+"""
+    assert int(run(program, processes=16, seconds=5).output) < 16
+
+
+def test_a_daemon_dies_with_its_program() -> None:
+    program = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.closerange(0, 64)
+        time.sleep(60)
+    os._exit(0)
+time.sleep(0.2)
+print('left')
+"""
+    begun = time.monotonic()
+    done = run(NAMED + program)
+    assert (done.code, done.output.strip()) == (0, "left")
+    assert time.monotonic() - begun < 5
+    assert living() == 0
+
+
+def test_killing_hits_nobody_outside() -> None:
+    program = """
+import os, signal
+print(os.getpid() < 10, flush=True)
+for pid in [1, os.getppid(), %d, *range(2, 400)]:
+    if pid != os.getpid():
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass
+try:
+    os.killpg(%d, signal.SIGKILL)
+except OSError:
+    pass
+os.kill(-1, signal.SIGKILL)
+print('alone')
+"""
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        done = run(program % (bystander.pid, os.getpgrp()))
+        assert bystander.poll() is None
+        bystander.kill()
+    assert done.output.startswith("True")
+
+
+def test_no_way_to_more_rights() -> None:
+    program = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+NEWUSER, NEWNS, NEWNET = 0x10000000, 0x20000, 0x40000000
+print([libc.unshare(flag) for flag in (NEWUSER, NEWNS, NEWNET)])
+print(libc.mount(b'none', b'/work', b'tmpfs', 0, None), libc.umount2(b'/work', 2), libc.setuid(0))
+try:
+    os.chroot('/work')
+    print('chroot')
+except OSError:
+    pass
+import resource
+try:
+    resource.setrlimit(resource.RLIMIT_NPROC, (1000, 1000))
+    print('more')
+except (OSError, ValueError):
+    pass
+"""
+    assert run(program).output.split() == ["[-1,", "-1,", "-1]", "-1", "-1", "-1"]
+
+
+def test_no_open_file_is_inherited(tmp_path: Path) -> None:
+    with (tmp_path / "open").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        done = run(
+            "import os\nfor fd in range(3, 64):\n    try:\n        print(os.fstat(fd))\n    except OSError: pass"
+        )
+    assert done.output.strip() == ""
+
+
+def test_without_bubblewrap_nothing_is_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sandbox._walls.cache_clear()
+    try:
+        with pytest.raises(NoSandbox, match="apt-get install bubblewrap"):
+            run(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    finally:
+        sandbox._walls.cache_clear()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_where_namespaces_are_forbidden_nothing_is_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    sandbox._walls.cache_clear()
+    try:
+        with pytest.raises(NoSandbox, match="No permissions to create new namespace"):
+            run("print('ran')")
+    finally:
+        sandbox._walls.cache_clear()
