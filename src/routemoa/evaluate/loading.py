@@ -18,8 +18,8 @@ from random import Random
 from typing import Any
 
 import msgspec
-from platformdirs import user_cache_path
 
+from routemoa import weights
 from routemoa.errors import ConfigError, RouteMoAError
 from routemoa.evaluate.tasks import NAMES, Hub, Task, task
 from routemoa.jsonl import BadLine, Complaints, lines
@@ -90,7 +90,7 @@ def _local(chosen: Task, name: str, folder: str | None) -> Path | None:
 
 
 def _cached(name: str) -> Path:
-    return Path(user_cache_path("routemoa")) / "tasks" / f"{name}.jsonl.gz"
+    return weights.folder().parent / "tasks" / f"{name}.jsonl.gz"
 
 
 def _rows(chosen: Task, path: Path) -> Iterator[Question]:

@@ -23,7 +23,7 @@ from routemoa.jsonl import Appender, lines
 from routemoa.protocols import Method
 from routemoa.questions import Question
 from routemoa.steps import heard
-from routemoa.types import Answer, ModelSpec, Query, Trace, plus
+from routemoa.types import Answer, ModelSpec, Query, Trace, Usage, plus
 
 __all__ = ["TRACES", "Kept", "Unit", "plan", "run"]
 
@@ -112,11 +112,29 @@ async def sit(unit: Unit, live: Live) -> tuple[Outcome, Answer | None]:
     try:
         answer = await live.methods[unit.method].answer(query)
     except NoModelLeft as e:
-        return _failed(unit, e, sitting.seconds()), None
-    seconds = sitting.seconds()
+        return _failed(unit, e, spent(sitting)), None
+    took = spent(sitting)
     right, *each = [await _grade(question, t, live) for t in (answer.text, *(p.text for p in heard(answer.trace)))]
     known = {p.model: score for p, score in zip(heard(answer.trace), each, strict=True)}
-    return _outcome(unit, answer, right, known, seconds), answer
+    return _outcome(unit, answer, right, known, took), answer
+
+
+class Spent(Struct, frozen=True):
+    """What a question took: its own calls, so that one made for all questions counts once."""
+
+    calls: int
+    usage: Usage
+    cost: float | None
+    seconds: float
+
+
+def spent(sitting: Sitting) -> Spent:
+    """What a sitting has come to so far."""
+    usage: Usage = Usage(0, 0)
+    cost: float | None = 0.0
+    for paid in sitting.paid:
+        usage, cost = usage + paid.usage, plus(cost, paid.cost)
+    return Spent(len(sitting.paid), usage, cost, sitting.seconds())
 
 
 async def _grade(question: Question, text: str, live: Live) -> float | None:
@@ -126,7 +144,7 @@ async def _grade(question: Question, text: str, live: Live) -> float | None:
     return await asyncio.to_thread(question.grade, text)
 
 
-def _outcome(unit: Unit, answer: Answer, right: float | None, each: dict[str, float | None], seconds: float) -> Outcome:
+def _outcome(unit: Unit, answer: Answer, right: float | None, each: dict[str, float | None], took: Spent) -> Outcome:
     trace, q = answer.trace, unit.question
     last = trace.layers[-1].scores if trace.layers else {}
     choice = trace.choice or (trace.layers[0].selected[0] if trace.calls == 1 and trace.layers else None)
@@ -137,11 +155,11 @@ def _outcome(unit: Unit, answer: Answer, right: float | None, each: dict[str, fl
         q.id,
         0.0 if empty else right,
         failure=empty,
-        calls=trace.calls,
-        prompt_tokens=trace.usage.prompt_tokens,
-        completion_tokens=trace.usage.completion_tokens,
-        cost=trace.cost,
-        seconds=seconds,
+        calls=took.calls,
+        prompt_tokens=took.usage.prompt_tokens,
+        completion_tokens=took.usage.completion_tokens,
+        cost=took.cost,
+        seconds=took.seconds,
         query=q.query,
         reference=q.reference,
         text=answer.text,
@@ -155,15 +173,12 @@ def _outcome(unit: Unit, answer: Answer, right: float | None, each: dict[str, fl
     )
 
 
-def _failed(unit: Unit, error: NoModelLeft, seconds: float) -> Outcome:
+def _failed(unit: Unit, error: NoModelLeft, took: Spent) -> Outcome:
     """Nobody answered: wrong for whoever asked, and in a column of its own."""
-    cost: float | None = 0.0
-    for failure in error.failures:
-        cost = plus(cost, failure.cost)
     q = unit.question
     return Outcome(
-        unit.method, q.task, q.id, 0.0, str(error), len(error.failures), cost=cost, seconds=seconds, query=q.query,
-        reference=q.reference,
+        unit.method, q.task, q.id, 0.0, str(error), took.calls, took.usage.prompt_tokens, took.usage.completion_tokens,
+        took.cost, took.seconds, query=q.query, reference=q.reference,
     )  # fmt: skip
 
 

@@ -57,6 +57,13 @@ class Paid(Struct, frozen=True, omit_defaults=True):
     status: int | None = None
 
     @property
+    def usage(self) -> Usage:
+        """Tokens: none where the endpoint refused, unknown where the call was cut short."""
+        if self.completion is not None:
+            return self.completion.usage
+        return Usage(0, 0) if self.cost == 0.0 else Usage()
+
+    @property
     def key(self) -> tuple[str, str, int]:
         """What a call is known by; not the question, since some methods ask once for all of them."""
         return self.method, self.request, self.turn
@@ -70,15 +77,17 @@ class Sitting:
         self._turns: Counter[str] = Counter()
         self._started = perf_counter()
         self._before = 0.0  # seconds that earlier runs spent on this question
+        self.paid: list[Paid] = []  # this question's calls, of earlier runs too
 
     def seconds(self) -> float:
         """Since the question was asked, without the pause between two runs."""
         return self._before + perf_counter() - self._started
 
     def earlier(self, paid: Paid) -> None:
-        """An answer of an earlier run was given again: its time counts, if it was this question's."""
+        """An answer of an earlier run was given again: it counts, if it was this question's."""
         if (paid.task, paid.id) == (self.task, self.id):
             self._before = max(self._before, paid.ended)
+            self.paid.append(paid)
 
     def turn(self, digest: str) -> int:
         """How often this request was made before."""
@@ -145,17 +154,19 @@ class Till:
                 async for piece in pieces:
                     if isinstance(piece, Completion):
                         cost, done = model.cost(piece.usage), True
-                        self._add(_paid(sitting, model, digest, turn, begun, cost=cost, completion=piece))
+                        self._add(sitting, _paid(sitting, model, digest, turn, begun, cost=cost, completion=piece))
                     yield piece
         except ModelError as e:
             cost = None if e.produced else 0.0
             status = e.status if isinstance(e, Refused) else None
             kind = type(e).__name__
-            self._add(_paid(sitting, model, digest, turn, begun, cost=cost, failure=e.reason, kind=kind, status=status))
+            said = {"failure": e.reason, "kind": kind, "status": status}
+            self._add(sitting, _paid(sitting, model, digest, turn, begun, cost=cost, **said))
             raise
         except (asyncio.CancelledError, GeneratorExit):
             if most and not done:  # nobody knows what it came to: the most that it can
-                self._add(_paid(sitting, model, digest, turn, begun, cost=most, failure="interrupted", kind=ABANDONED))
+                said = {"failure": "interrupted", "kind": ABANDONED}
+                self._add(sitting, _paid(sitting, model, digest, turn, begun, cost=most, **said))
             raise
         finally:
             self._held -= most
@@ -179,8 +190,9 @@ class Till:
         self._held += most
         return most
 
-    def _add(self, paid: Paid) -> None:
+    def _add(self, sitting: Sitting, paid: Paid) -> None:
         self._file.write(paid)
+        sitting.paid.append(paid)
         self._count(paid)
 
     def _count(self, paid: Paid) -> None:

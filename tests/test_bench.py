@@ -1,0 +1,360 @@
+"""Live runs: resumed after a kill without a call made twice, within a spending limit, refused where they differ."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routemoa.cli.bench import bench
+from routemoa.config import build, method_names
+from routemoa.errors import ConfigError, Refused
+from routemoa.evaluate.estimating import estimate
+from routemoa.evaluate.outcomes import Outcome, Run, load, outcomes
+from routemoa.evaluate.resume import opened
+from routemoa.evaluate.runner import Live, Unit, plan, run
+from routemoa.evaluate.till import CALLS, SITTING, Over, Paid, Sitting, Till
+from routemoa.questions import Question
+from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
+from routemoa.types import Completion, Message, ModelSpec, Request, Usage
+from tests.conftest import MakePool
+
+ASKED = [Question(f"q{i}", "sums", f"What is {i} + {i}?", None, str(2 * i), "numeric") for i in range(1, 13)]
+METHODS = "routemoa,moa,smoa,self-moa,best-single,random,cascade"
+
+
+def reply(body: dict[str, Any]) -> str:
+    """Right, wrong by one, or right on even questions: by who is asked. Judges and roles get something readable."""
+    text = body["messages"][-1]["content"]
+    if "moderate a debate" in text:
+        return '{"best": ["B", "A"], "done": false}'
+    number = int(text.split("What is ")[1].split(" +")[0]) if "What is " in text else 0
+    wrong = body["model"] == "c" or (body["model"] == "b" and number % 2)
+    answer = f"The answer is {2 * number + wrong}."
+    return answer + ('\n<assessment>{"self": 0.7}</assessment>' if "assessment" in text else "")
+
+
+def pool_file(folder: Path, url: str, extra: str = "") -> Path:
+    path = folder / "pool.toml"
+    priors = {"a": 0.7, "b": 0.6, "c": 0.5}
+    path.write_text(
+        "\n".join(
+            f'[[model]]\nname = "{m}"\nendpoint = "{url}"\nprior = {p}\ninput_price = 1.0\noutput_price = 10.0\n'
+            "parameters = { max_tokens = 50 }"
+            for m, p in priors.items()
+        )
+        + extra
+    )
+    return path
+
+
+def task_file(folder: Path, asked: list[Question] = ASKED) -> Path:
+    path = folder / "sums.jsonl"
+    path.write_bytes(b"".join(msgspec.json.encode(q) + b"\n" for q in asked))
+    return path
+
+
+async def start(*arguments: object, **env: str) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-c", "from routemoa.cli import main; main()", "bench", *map(str, arguments)]
+    return await asyncio.create_subprocess_exec(
+        *command, env=os.environ | env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+
+
+def paid(folder: Path) -> list[Paid]:
+    return [msgspec.json.decode(line, type=Paid) for line in (folder / CALLS).read_bytes().splitlines()]
+
+
+TABLE = ("accuracy", "ci95", "calls", "prompt_tokens", "completion_tokens", "cost", "failed", "n")
+
+
+def table(folder: Path) -> dict[str, Any]:
+    """All of the run's figures but its seconds, which no two runs share."""
+    return {m: {k: f[k] for k in TABLE} for m, f in load(folder).summary["methods"].items()}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+async def test_a_killed_run_goes_on_to_the_same_table_and_makes_no_call_twice(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    async with FakeEndpoint(reply, Fault(first_byte=0.01, between=0.002)) as endpoint:
+        arguments = [task_file(tmp_path), "--pool", pool_file(tmp_path, endpoint.url), "--methods", METHODS, "--yes"]
+        whole = await start(*arguments, "--out", tmp_path / "whole")
+        _, said = await whole.communicate()
+        assert whole.returncode == 0, said.decode()
+        alone = len(endpoint.requests)
+
+        killed = await start(*arguments, "--out", tmp_path / "killed")
+        while len(endpoint.requests) < alone + alone // 2:
+            assert killed.returncode is None
+            await asyncio.sleep(0.005)
+        killed.send_signal(how)
+        _, said = await killed.communicate()
+        assert killed.returncode == (130 if how == signal.SIGINT else -9)
+        if how == signal.SIGINT:
+            assert b"the same command goes on from here" in said
+        before = paid(tmp_path / "killed")
+        assert 0 < len(before) < alone
+        cut = endpoint.gone
+        again = await start(*arguments, "--out", tmp_path / "killed")
+        _, said = await again.communicate()
+        assert again.returncode == 0, said.decode()
+
+    keys = Counter(p.key for p in paid(tmp_path / "killed"))
+    assert max(keys.values()) == 1
+    assert paid(tmp_path / "killed")[: len(before)] == before
+    assert {p.key for p in paid(tmp_path / "killed")} == {p.key for p in paid(tmp_path / "whole")}
+    # The endpoint saw again only what the kill had cut off in the middle of its answer.
+    assert len(endpoint.requests) - 2 * alone <= max(cut, 12)
+    assert table(tmp_path / "killed") == table(tmp_path / "whole")
+    assert table(tmp_path / "whole")["best-single"]["accuracy"] == 1.0
+    units = [(o.method, o.id) for o in outcomes(tmp_path / "killed")]
+    assert len(units) == len(set(units)) == 7 * len(ASKED)
+
+
+async def test_a_finished_run_asks_nobody_and_takes_more_questions(tmp_path: Path) -> None:
+    async with FakeEndpoint(reply) as endpoint:
+        file, out = pool_file(tmp_path, endpoint.url), tmp_path / "run"
+        some = [task_file(tmp_path), "--pool", file, "--methods", "best-single", "--yes", "--out", out]
+        assert (await (await start(*some, "--limit", 5)).wait()) == 0
+        assert len(endpoint.requests) == 5
+        _, said = await (await start(*some, "--limit", 5)).communicate()
+        assert len(endpoint.requests) == 5
+        assert b"nothing is left to do" in said
+        await (await start(*some, "--limit", 8)).communicate()
+        assert len(endpoint.requests) == 8
+        assert load(out).summary["methods"]["best-single"]["n"] == 8
+        _, said = await (await start(*some, "--seed", 3)).communicate()
+        assert b"holds another run (seed)" in said
+        assert len(endpoint.requests) == 8
+
+
+async def test_failures_are_a_column_of_their_own_and_retried_when_wanted(tmp_path: Path) -> None:
+    async with FakeEndpoint(reply, [Fault(status=400)]) as endpoint:
+        file, out = pool_file(tmp_path, endpoint.url), tmp_path / "run"
+        arguments = [task_file(tmp_path), "--pool", file, "--methods", "single:a", "--yes", "--out", out]
+        arguments += ["--concurrency", 1]
+        await (await start(*arguments)).communicate()
+        figures = load(out).summary["methods"]["single:a"]
+        assert (figures["failed"], figures["n"]) == (1, 12)
+        assert figures["accuracy"] == pytest.approx(11 / 12)
+        await (await start(*arguments)).communicate()
+        assert load(out).summary["methods"]["single:a"]["failed"] == 1  # kept, not asked again in silence
+        await (await start(*arguments, "--retry")).communicate()
+        figures = load(out).summary["methods"]["single:a"]
+        assert (figures["failed"], figures["accuracy"]) == (0, 1.0)
+
+
+async def test_the_spending_limit_holds_for_the_whole_run(tmp_path: Path) -> None:
+    async with FakeEndpoint(reply, Fault(first_byte=0.01)) as endpoint:
+        file, out = pool_file(tmp_path, endpoint.url), tmp_path / "run"
+        arguments = [task_file(tmp_path), "--pool", file, "--methods", "moa", "--yes", "--out", out]
+        stopped = await start(*arguments, "--max-cost", 0.01)
+        _, said = await stopped.communicate()
+        assert stopped.returncode == 1
+        assert b"could pass the limit" in said
+        assert b"goes on from here" in said
+        spent = sum(p.cost or 0.0 for p in paid(out))
+        assert 0.003 < spent <= 0.01
+        await (await start(*arguments, "--max-cost", 0.01)).wait()
+        assert sum(p.cost or 0.0 for p in paid(out)) <= 0.01  # earlier runs count
+        again = await start(*arguments, "--max-cost", 1.0)
+        _, said = await again.communicate()
+        assert again.returncode == 0, said.decode()
+        assert load(out).summary["methods"]["moa"]["n"] == 12
+        free = pool_file(tmp_path, endpoint.url, '\n[[model]]\nname = "d"\nendpoint = "http://127.0.0.1:9/v1"\n')
+        bare = await start(task_file(tmp_path), "--pool", free, "--max-cost", 1, "--out", tmp_path / "other")
+        _, said = await bare.communicate()
+        assert b"--max-cost needs prices, and d has none" in said
+
+
+class Priced:
+    """A client whose answers are as long as it is told, up to the limit that the request sets."""
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.lengths = lengths
+
+    async def stream(self, model: ModelSpec, request: Request) -> Any:
+        await asyncio.sleep(0)
+        words = self.lengths.pop() if self.lengths else 1
+        read = sum(len(m.content) for m in request.messages)
+        yield Completion("x", Usage(read, min(words, 100)))
+
+    async def close(self) -> None: ...
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(0, 200), min_size=1, max_size=40), st.floats(1e-5, 0.01), st.floats(0, 50), st.floats(0, 50)
+)
+def test_whatever_the_answers_the_limit_is_never_passed(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], limit: float, read: float, written: float
+) -> None:
+    spec = ModelSpec("m", "http://x", "m", input_price=read, output_price=written, parameters={"max_tokens": 100})
+    folder = tmp_path_factory.mktemp("till")
+
+    async def call(till: Till, text: str) -> None:
+        SITTING.set(Sitting("m", "t", text))
+        try:
+            async for _ in till.stream(spec, Request((Message("user", text),))):
+                pass
+        except Over:
+            pass
+
+    async def all_calls() -> None:
+        with Till(Priced(list(lengths)), folder, limit) as till:
+            await asyncio.gather(*(call(till, f"question {i}") for i in range(len(lengths))))
+            assert till.spent <= limit * (1 + 1e-9)
+            assert till._held == pytest.approx(0.0, abs=1e-12)
+        assert sum(p.cost or 0.0 for p in paid(folder)) <= limit * (1 + 1e-9)
+
+    asyncio.run(all_calls())
+
+
+async def test_what_failed_fails_again_from_the_file_and_an_abandoned_call_is_counted(tmp_path: Path) -> None:
+    spec = ModelSpec("m", "http://x", "m", input_price=1.0, output_price=1.0)
+    request = Request((Message("user", "hello"),))
+    client = ScriptedClient({"m": [Refused("m", "HTTP 429", status=429), "late"]}, delay=0.05)
+    with Till(client, tmp_path, 1.0) as till:
+        SITTING.set(Sitting("x", "t", "1"))
+        with pytest.raises(Refused):
+            await anext(till.stream(spec, request))
+        task = asyncio.create_task(_all(till, spec, request))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert till.spent == pytest.approx((5 + 4096) / 1e6)  # nobody knows: the most that it can have been
+    with Till(client, tmp_path, 1.0) as till:
+        SITTING.set(Sitting("x", "t", "1"))
+        with pytest.raises(Refused) as error:
+            await anext(till.stream(spec, request))
+        assert error.value.status == 429
+        assert len(client.calls) == 2
+        assert (await _all(till, spec, request))[-1] == "late"  # made anew
+        assert len(client.calls) == 3
+
+
+async def _all(till: Till, spec: ModelSpec, request: Request) -> list[str]:
+    return [p.text async for p in till.stream(spec, request) if isinstance(p, Completion)]
+
+
+async def test_time_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    spec = ModelSpec("m", "http://x", "m")
+    client = ScriptedClient({"m": "hello"}, delay=0.2)
+    first, second = Request((Message("user", "one"),)), Request((Message("user", "two"),))
+    with Till(client, tmp_path) as till:
+        SITTING.set(Sitting("x", "t", "1"))
+        await _all(till, spec, first)
+    with Till(client, tmp_path) as till:
+        sitting = Sitting("x", "t", "1")
+        SITTING.set(sitting)
+        await _all(till, spec, first)
+        await _all(till, spec, second)
+        assert 0.4 <= sitting.seconds() < 0.8
+        SITTING.set(other := Sitting("x", "t", "2"))
+        await _all(till, spec, first)  # asked once for all questions: not this one's time
+        assert other.seconds() < 0.1
+    assert len(client.calls) == 2
+
+
+async def test_the_estimate_bounds_what_every_method_takes(tmp_path: Path) -> None:
+    async with FakeEndpoint(reply) as endpoint:
+        from routemoa.connect import connect
+        from routemoa.pool import Pool
+
+        pool = Pool.from_toml(pool_file(tmp_path, endpoint.url))
+        for name in method_names(pool):
+            units = [Unit(name, q) for q in ASKED[:3]]
+            most = estimate(units, pool)
+            folder = tmp_path / name.replace(":", "-")
+            folder.mkdir()
+            with Till(connect(pool), folder) as till:
+                await run(units, Live({name: build(pool, name, till)}, till), folder)
+                await till.close()
+            roles = name == "smoa"  # written once for all questions
+            assert len(paid(folder)) <= most.calls + roles
+            assert most.cost is not None
+            assert sum(p.cost or 0.0 for p in paid(folder)) <= most.cost * 1.1
+
+
+def test_every_method_begins_as_often_and_what_is_there_is_left_out() -> None:
+    units = plan(ASKED, ["x", "y", "z"], {("x", "sums", "q1")})
+    assert len(units) == 35
+    assert Counter(u.method for u in units)["y"] == 12
+    assert [u.method for u in units[2:5]] == ["y", "z", "x"]
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    base: Any = {"kind": "live", "name": "sums", "methods": ("a",), "models": ("m",)}
+    opened(tmp_path, Run(**base, settings={"pool": "1"}), ASKED)
+    with pytest.raises(ConfigError, match="another run \\(pool\\)"):
+        opened(tmp_path, Run(**base, settings={"pool": "2"}), ASKED)
+    with pytest.raises(ConfigError, match="another run \\(task\\)"):
+        opened(tmp_path, Run(**base | {"name": "x"}, settings={"pool": "1"}), ASKED)
+    (tmp_path / "outcomes.jsonl").write_bytes(
+        msgspec.json.encode(Outcome("a", "sums", "q1", 1.0, query="What is love?")) + b"\n"
+    )
+    with pytest.raises(ConfigError, match="another question as sums, q1"):
+        opened(tmp_path, Run(**base, settings={"pool": "1"}), ASKED)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nosuch"], "neither a task nor a file; tasks: arc-challenge, gsm8k"),
+        (["nosuch.jsonl"], "there is no file of that name"),
+        (["TASK", "--methods", "best"], "'best' is unknown; known: routemoa"),
+        (["TASK", "--methods", ","], "name at least one"),
+        (["TASK", "--judge", "nobody"], "'nobody' is no model of the pool"),
+        (["JUDGED"], "name a model of the pool with --judge"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "judged.jsonl").write_text(
+        '{"id": "1", "task": "t", "query": "Write a poem.", "reference": "Roses", "grader": "judge"}\n'
+    )
+    names = {"TASK": str(task_file(tmp_path)), "JUDGED": str(tmp_path / "judged.jsonl")}
+    pool = pool_file(tmp_path, "http://127.0.0.1:9/v1")
+    out = str(tmp_path / "run")
+    result = CliRunner().invoke(bench, [names.get(a, a) for a in arguments] + ["--pool", str(pool), "--out", out])
+    assert isinstance(result.exception, ConfigError)
+    assert said in str(result.exception)
+
+
+async def test_a_judge_compares_with_the_reference_both_ways_round(tmp_path: Path, make_pool: MakePool) -> None:
+    pool = make_pool("writer", "judge")
+
+    def verdict(_: ModelSpec, request: Request) -> str:
+        text = request.messages[-1].content
+        if "Compare the two" not in text:
+            return "Roses are red."
+        first = text.split('<answer id="A">')[1].split("</answer>")[0]
+        fair = "[[A]]" if "Roses are red." in first else "[[B]]"
+        return {"fair": fair, "place": "[[A]]", "mute": "hm"}[text.split("\n")[0]]
+
+    for kind, right in (("fair", 1.0), ("place", 0.5), ("mute", None)):
+        client = ScriptedClient({"writer": "Roses are red.", "judge": verdict})
+        folder = tmp_path / kind
+        folder.mkdir()
+        asked = Question("1", "poems", kind, None, "Violets.", "judge")  # the judge of this test does as it is asked
+        with Till(client, folder) as till:
+            method = build(pool, "single:writer", till)
+            await run([Unit("m", asked)], Live({"m": method}, till, judge=pool["judge"]), folder)
+        assert next(outcomes(folder)).right == right
+        assert len([p for p in paid(folder) if p.model == "judge"]) == (4 if False else 2 * _answers(folder))
+
+
+def _answers(folder: Path) -> int:
+    """How many texts were judged: the answer, and each proposal on its own."""
+    return 2 if next(outcomes(folder)).each else 1
