@@ -13,7 +13,7 @@ import re
 import unicodedata
 import warnings
 
-from routemoa.statements import plain, stated
+from routemoa.statements import field, plain, stated
 
 __all__ = ["SHORT", "result"]
 
@@ -23,7 +23,7 @@ LONGEST = 600  # characters of a result in a field of its own
 
 def result(text: str) -> tuple[str | None, bool]:
     """The result of a text in one form, or None; and whether the text states it, or is merely short."""
-    if (value := _field(text)) is not None:
+    if (value := field(text)) is not None:
         return (_literal(value) or _form(value), True) if len(value) <= LONGEST else (None, False)
     text = plain(text)
     if found := [s for s in stated(text) if re.search(r"[^\W_]", s)]:  # a template's blank is no result
@@ -35,22 +35,6 @@ def result(text: str) -> tuple[str | None, bool]:
     short = len(text) <= SHORT and "\n" not in text
     value = rest if marked else text
     return (_literal(value) or _form(value) if short else None), False
-
-
-def _field(text: str) -> str | None:
-    """The last field "answer" of a JSON object, also of one whose strings are not escaped as they should be."""
-    found = [m.end() for m in _ANSWER.finditer(text)]
-    if not found or "{" not in text[: found[-1]]:
-        return None
-    rest = text[found[-1] :]
-    quote = rest[:1] if rest[:1] in "\"'" else ""
-    end = re.search((r"(?<!\\)" + quote if quote else r"") + _AFTER, rest[len(quote) :])
-    if end is None:
-        return None
-    value = rest[len(quote) :][: end.start()].strip()
-    if quote:
-        value = re.sub(r"\\([\"'])", r"\1", value).replace("\\\\", "\\")
-    return value if re.search(r"[^\W_]", value) or value[:1] in "[({\"'" else None
 
 
 def _literal(value: str) -> str | None:
@@ -75,8 +59,6 @@ def _words(text: str) -> str:
     return flat.casefold() if plainly else flat
 
 
-_ANSWER = re.compile(r"""["'](?:final[_ ]?)?answer["']\s*:\s*""", re.IGNORECASE)
-_AFTER = r"""\s*(?:,\s*["'][\w ]+["']\s*:|,?\s*\}?\s*(?:```\s*)?\Z|\}\s*```)"""
 _REWRITTEN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), to)
     for pattern, to in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["STATEMENT", "boxes", "folded", "plain", "stated"]
+__all__ = ["REACH", "STATEMENT", "THOUGHT", "boxes", "field", "folded", "own", "plain", "stated"]
 
 REACH = 400  # characters that a stated result may take
 
@@ -16,6 +16,23 @@ STATEMENT = re.compile(
     \s*(?:is|was|are|be|would\ be|should\ be|equals|:|=|→|\n)\s*""",
     re.IGNORECASE | re.VERBOSE,
 )
+
+_ANSWER = re.compile(r"""["'](?:final[_ ]?)?answer["']\s*:\s*""", re.IGNORECASE)
+_AFTER = r"""\s*(?:,\s*["'][\w ]+["']\s*:|,?\s*\}?\s*(?:```\s*)?\Z|\}\s*```)"""
+_NEXT_TURN = re.compile(
+    r"""\n[ \t]*(?:\#+\s*(?:question|problem|instructions?|exercise)\b\s*\d*\s*:?\s*\n
+    |<\|(?:im_start|user|start_header_id)\|?>|(?:question|human|user)\s*:\s)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_SAID = re.compile(rf"{STATEMENT.pattern}|\\boxed|^[ \t]*\#\#\#\#[ \t]*[\d$-]", STATEMENT.flags | re.MULTILINE)
+
+
+def own(text: str) -> str:
+    """Without the thoughts before an answer, and what follows when a model, having stated its result, goes on with a question of its own."""
+    text = THOUGHT.split(text)[-1]
+    first = _SAID.search(text)
+    turn = first and _NEXT_TURN.search(text, first.end())
+    return text[: turn.start()] if turn else text
 
 
 def plain(text: str) -> str:
@@ -53,3 +70,19 @@ def stated(text: str) -> list[str]:
         end = re.search(r"\n|[.;](?=\s|$)|[\"”](?=\s*[,}\n]|$)", rest)
         found.append((m.end(), rest[: end.start()] if end else rest))
     return [said for _, said in sorted(found)]
+
+
+def field(text: str) -> str | None:
+    """The last field "answer" of a JSON object, also of one whose strings are not escaped as they should be."""
+    found = [m.end() for m in _ANSWER.finditer(text)]
+    if not found or "{" not in text[: found[-1]]:
+        return None
+    rest = text[found[-1] :]
+    quote = rest[:1] if rest[:1] in "\"'" else ""
+    end = re.search((r"(?<!\\)" + quote if quote else r"") + _AFTER, rest[len(quote) :])
+    if end is None:
+        return None
+    value = rest[len(quote) :][: end.start()].strip()
+    if quote:
+        value = re.sub(r"\\([\"'])", r"\1", value).replace("\\\\", "\\")
+    return value if re.search(r"[^\W_]", value) or value[:1] in "[({\"'" else None

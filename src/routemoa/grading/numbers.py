@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from routemoa.statements import stated
+from routemoa.statements import field, folded, stated
 
 __all__ = ["NUMBER", "close", "number", "readings"]
 
@@ -23,6 +23,9 @@ FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*(-?[\d.,]+)\s*\}\s*\{\s*([\d.,]+)\s*\
 UNITS = {"%": 0.01, "percent": 0.01, "thousand": 1e3, "million": 1e6, "billion": 1e9}
 LEADS = re.compile(r"(?:[^\w\n]|\b(?:about|approximately|approx|exactly|only|just|a total of|[xyn])\b)*", re.IGNORECASE)
 """What may stand between "Answer:" and its number."""
+CLAUSE = re.compile(
+    r"(?<=\w)[,;]?\s+(?:if|when|for|by|than|because|since|assuming|after|instead|in order)\b", re.IGNORECASE
+)
 
 
 def readings(text: str) -> list[float]:
@@ -43,14 +46,29 @@ def _values(m: re.Match[str]) -> list[float]:
 def number(text: str) -> list[float]:
     """The readings of the number a text gives as its result."""
     text = FRACTION.sub(r" \1/\2 ", text)
-    for said in reversed(stated(text)):
-        after = said.rpartition("=")[2] if NUMBER.search(said.rpartition("=")[2]) else said
+    said = stated(text)
+    value = field(text)
+    if value and said and folded(value).startswith(folded(said[-1])[:20]):  # nothing is stated after the field
+        return _of_sentence(value)
+    for one in reversed(said):
+        after = one.rpartition("=")[2] if NUMBER.search(one.rpartition("=")[2]) else one
         m = NUMBER.search(after)
         if m and LEADS.fullmatch(after[: m.start()]):  # "Answer: Janet has 16 eggs" only begins a derivation
             return _values(m)
     body = re.sub(r"(?m)^[ \t]*(?:step +)?\d+[.):]\s+(?=\D)", "", text, flags=re.IGNORECASE)  # numbered steps
     numbers = list(NUMBER.finditer(body))
     return _values(numbers[-1]) if numbers else []
+
+
+def _of_sentence(value: str) -> list[float]:
+    """The number of a field "answer": the last one, but those of a subordinate clause ("$12 for 5 apples")."""
+    last = re.split(r"(?<=[^\d\s])[.;]\s+(?=\S)|\n", value.strip())[-1]
+    clause = CLAUSE.search(last)
+    for part in (last[: clause.start()] if clause else last, last, value):
+        after = part.rpartition("=")[2] if NUMBER.search(part.rpartition("=")[2]) else part
+        if numbers := list(NUMBER.finditer(after)):
+            return _values(numbers[-1])
+    return []
 
 
 def close(got: list[float], wanted: list[float]) -> bool:

@@ -1,0 +1,159 @@
+"""Work that may hang or eat memory, done in processes apart: started on first use, kept, killed when they go too far.
+
+A worker reads one JSON value a line from standard input and writes one JSON value a line for each. It limits its own
+memory and processor time (`limit`, `begin`); what it exceeds ends it, and the next question meets a fresh one. It ends
+with this process: when idle at the end of its input, when busy by its processor time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from typing import Any, Final
+
+__all__ = ["Apart", "begin", "limit"]
+
+MEMORY = 2 << 30  # bytes of address space
+SECONDS = 4  # processor time for one question
+PATIENCE = 60.0  # seconds by the clock, for a worker that waits instead of working or a machine with much to do
+KEPT_ENVIRONMENT = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TMPDIR")  # no keys of model endpoints
+
+
+class Apart:
+    """Answers questions in at most `workers` processes that run a module; threads may ask at the same time."""
+
+    def __init__(self, module: str, *, workers: int = 2, patience: float = PATIENCE) -> None:
+        self._module: Final = module
+        self._workers: Final = workers
+        self._patience: Final = patience
+        self._reset()
+        atexit.register(self.close)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _reset(self) -> None:
+        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(self._workers):
+            self._slots.put(None)
+        self._lock = threading.Lock()
+        self._idle: list[subprocess.Popen[bytes]] = []
+        self._busy: set[subprocess.Popen[bytes]] = set()
+
+    def ask(self, question: object) -> Any:
+        """The answer to a question; None where the worker ended over it or took too long."""
+        slots = self._slots
+        slots.get()
+        worker: subprocess.Popen[bytes] | None = None
+        whole = False
+        try:
+            worker = self._take()
+            answer = _exchange(worker, json.dumps(question).encode(), self._patience)
+            whole = answer is not None
+            return json.loads(answer) if answer is not None else None
+        finally:  # interrupted in the middle, its answer would be taken for that to the next question
+            if worker is not None:
+                self._put_back(worker, whole)
+            slots.put(None)
+
+    def close(self) -> None:
+        """End all workers; a question that is being worked on is answered None."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            for worker in self._busy:
+                worker.kill()
+        for worker in idle:
+            _end(worker)
+
+    def _take(self) -> subprocess.Popen[bytes]:
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+            if worker is None:
+                worker = _start(self._module)
+            self._busy.add(worker)
+        return worker
+
+    def _put_back(self, worker: subprocess.Popen[bytes], whole: bool) -> None:
+        with self._lock:
+            self._busy.discard(worker)
+            if whole and worker.poll() is None:
+                self._idle.append(worker)
+                return
+        _end(worker)
+
+    def _forget(self) -> None:
+        """In a forked child: the workers are the parent's."""
+        for worker in (*self._idle, *self._busy):
+            worker.returncode = 0
+            _close_pipes(worker)
+        self._reset()
+
+
+def _start(module: str) -> subprocess.Popen[bytes]:
+    environment = {k: os.environ[k] for k in KEPT_ENVIRONMENT if k in os.environ}
+    environment |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONHASHSEED": "0"}
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-P", "-W", "ignore", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for this process
+    )
+
+
+def _exchange(worker: subprocess.Popen[bytes], line: bytes, patience: float) -> bytes | None:
+    if worker.stdin is None or worker.stdout is None:
+        return None
+    watchdog = threading.Timer(patience, worker.kill)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        worker.stdin.write(line + b"\n")
+        worker.stdin.flush()
+        answer = worker.stdout.readline()
+    except BrokenPipeError:
+        return None
+    finally:
+        watchdog.cancel()
+    return answer if answer.endswith(b"\n") else None
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    worker.kill()
+    worker.wait()
+    _close_pipes(worker)
+
+
+def _close_pipes(worker: subprocess.Popen[bytes]) -> None:
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what was not written yet finds nobody to read it
+                pipe.close()
+
+
+def limit(memory: int = MEMORY) -> None:
+    """In a worker: no more memory than `memory` bytes, no files written, no core left behind."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+        with contextlib.suppress(ValueError, OSError):  # not every system knows every limit
+            resource.setrlimit(what, (most, most))
+
+
+def begin(seconds: int = SECONDS) -> None:
+    """In a worker: from now on `seconds` of processor time, then the system ends it."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, hard))
