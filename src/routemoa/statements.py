@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["REACH", "STATEMENT", "THOUGHT", "boxes", "field", "folded", "own", "plain", "stated"]
+__all__ = ["REACH", "STATEMENT", "THOUGHT", "boxes", "field", "folded", "own", "plain", "stated", "unnumbered"]
 
 REACH = 400  # characters that a stated result may take
 
@@ -28,7 +28,7 @@ _SAID = re.compile(rf"{STATEMENT.pattern}|\\boxed|^[ \t]*\#\#\#\#[ \t]*[\d$-]", 
 
 
 def own(text: str) -> str:
-    """Without the thoughts before an answer, and what follows when a model, having stated its result, goes on with a question of its own."""
+    """Without the thoughts before an answer, and without the question that a model goes on with after its result."""
     text = THOUGHT.split(text)[-1]
     first = _SAID.search(text)
     turn = first and _NEXT_TURN.search(text, first.end())
@@ -42,6 +42,12 @@ def plain(text: str) -> str:
     text = re.sub(r"(?<=\d)(?:\{,\}|\\,|\\!|,\\!)(?=\d{3})", ",", text)  # 1{,}000 and 1\,000
     text = re.sub(r"\\[()\[\]]|\\(?=[$%#&_])|`|\*+(?!\s*\d)|(?<!\d)(?<!\d )\*+|\$(?=\$)|\\[,;:!]", "", text)
     return re.sub(r"[−–—](?=\s*[\d.])", "-", text).strip()
+
+
+def unnumbered(text: str) -> str:
+    """Without the numbers of a list of steps: "Solution:", a line, "1. We begin" states no 1."""
+    first, second = (re.search(rf"(?m)^[ \t]*{n}[.)] +(?=\D)", text) for n in (1, 2))
+    return re.sub(r"(?m)^[ \t]*\d{1,2}[.)] +(?=\D)", "", text) if first and second else text
 
 
 def folded(text: str) -> str:

@@ -16,7 +16,7 @@ from routemoa.errors import MissingExtra
 from routemoa.grading.apart import Apart
 from routemoa.grading.numbers import NUMBER
 from routemoa.results import result
-from routemoa.statements import REACH, boxes, field, own, stated
+from routemoa.statements import REACH, boxes, field, own, stated, unnumbered
 
 __all__ = ["close", "equivalent", "final"]
 
@@ -59,7 +59,7 @@ def final(answer: str) -> list[str]:
         return _readings(_unescaped(value))
     if boxed := _last_boxes(text):
         return [_unwrapped(boxed)]
-    said = [s for s in stated(text.replace("**", "")) if re.search(r"[^\W_]", s)]
+    said = [s for s in stated(unnumbered(text.replace("**", ""))) if re.search(r"[^\W_]", s)]
     if said:
         return _readings(said[-1]) if len(said[-1]) < REACH else []  # what was cut off states nothing
     if len(text) <= 60 and "\n" not in text:

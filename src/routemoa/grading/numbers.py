@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from routemoa.statements import field, folded, stated
+from routemoa.statements import field, folded, stated, unnumbered
 
 __all__ = ["NUMBER", "close", "number", "readings"]
 
@@ -23,8 +23,11 @@ FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*(-?[\d.,]+)\s*\}\s*\{\s*([\d.,]+)\s*\
 UNITS = {"%": 0.01, "percent": 0.01, "thousand": 1e3, "million": 1e6, "billion": 1e9}
 LEADS = re.compile(r"(?:[^\w\n]|\b(?:about|approximately|approx|exactly|only|just|a total of|[xyn])\b)*", re.IGNORECASE)
 """What may stand between "Answer:" and its number."""
+OCLOCK = re.compile(r"(?<![\d:])(\d{1,2}):00(?![\d:])")
+REMARK = re.compile(r"(?<=\w)\s+\([^()]*[a-z]{2}[^()]*\)\s*[.\"]*$", re.IGNORECASE)
 CLAUSE = re.compile(
-    r"(?<=\w)[,;]?\s+(?:if|when|for|by|than|because|since|assuming|after|instead|in order)\b", re.IGNORECASE
+    r"(?<=\w)[,;]?\s+(?:if|when|for|by|than|because|since|assuming|after|instead|in order|to\s+(?!a\b|the\b)[a-z]+)\b",
+    re.IGNORECASE,
 )
 
 
@@ -45,8 +48,8 @@ def _values(m: re.Match[str]) -> list[float]:
 
 def number(text: str) -> list[float]:
     """The readings of the number a text gives as its result."""
-    text = FRACTION.sub(r" \1/\2 ", text)
-    said = stated(text)
+    text = OCLOCK.sub(r"\1", FRACTION.sub(r" \1/\2 ", text))
+    said = stated(unnumbered(text))
     value = field(text)
     if value and said and folded(value).startswith(folded(said[-1])[:20]):  # nothing is stated after the field
         return _of_sentence(value)
@@ -61,13 +64,18 @@ def number(text: str) -> list[float]:
 
 
 def _of_sentence(value: str) -> list[float]:
-    """The number of a field "answer": the last one, but those of a subordinate clause ("$12 for 5 apples")."""
+    """The number of a field "answer", of its last sentence: an amount of money, else the last number.
+
+    What is said beside it does not count: remarks in brackets and a subordinate clause ("$12 for 5 apples").
+    """
+    value = REMARK.sub(" ", value)
     last = re.split(r"(?<=[^\d\s])[.;]\s+(?=\S)|\n", value.strip())[-1]
     clause = CLAUSE.search(last)
     for part in (last[: clause.start()] if clause else last, last, value):
         after = part.rpartition("=")[2] if NUMBER.search(part.rpartition("=")[2]) else part
         if numbers := list(NUMBER.finditer(after)):
-            return _values(numbers[-1])
+            money = [m for m in numbers if m[0].lstrip("-+")[:1] in "$€£¥₹"]
+            return _values(money[0] if len(money) == 1 else numbers[-1])
     return []
 
 
