@@ -47,7 +47,7 @@ def read(path: str | os.PathLike[str]) -> Iterator[Question]:
 
     A line is {"id", "task", "query", "prompt"?, "reference"?, "grader"?}, a GSM8K line {"question", "answer"} with
     "#### N" in it, or an ARC line {"question", "choices", "answerKey"}. A missing task is the file's name, a missing
-    id the line's number; a missing grader follows from the reference: a number, a letter, else "contains".
+    id the line's number; a missing grader follows from the reference: a number, a letter, mathematics, else "contains".
 
     Raises:
         RecordsError: after the last question, when any line cannot be used; it lists the first 20.
@@ -102,7 +102,7 @@ def _checked(fields: Mapping[str, Any]) -> Question | str:
         return "reference is empty; leave it out where there is none"
     if reference is not None:
         grader = grader or suggest(reference)
-        if grade("", reference, cast(Kind, grader)) is None:
+        if grader != "judge" and grade("", reference, cast(Kind, grader)) is None:
             return f"reference '{reference}' cannot be graded as {grader}"
     return Question(fields["id"], fields["task"], fields["query"], fields.get("prompt"), reference, grader)
 

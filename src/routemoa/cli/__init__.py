@@ -19,6 +19,7 @@ COMMANDS = {
     "collect": ("routemoa.cli.collect:collect", "Ask every model of a pool every question of a file; keep records."),
     "demo": ("routemoa.cli.demo:demo", "Three queries to the embedded pool, with everything shown."),
     "evaluate": ("routemoa.cli.evaluate:evaluate", "Replay whole methods on recorded answers, without a call."),
+    "grade": ("routemoa.cli.grade:grade", "Grade recorded answers against their references."),
     "judge": ("routemoa.cli.judge:judge", "Fit the judging on graded traces; judge saved traces again."),
     "pool": ("routemoa.cli.pool:pool", "Show a pool file, probe its models, fetch weights."),
     "scorer": ("routemoa.cli.scorer:scorer", "Train a scorer on records, evaluate it, explain a prediction."),
