@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routemoa.cli.bench import bench
-from routemoa.config import build, method_names
+from routemoa.config import build
 from routemoa.errors import ConfigError, Refused
 from routemoa.evaluate.estimating import estimate
+from routemoa.evaluate.methods import live_methods, live_names
 from routemoa.evaluate.outcomes import Outcome, Run, load, outcomes
 from routemoa.evaluate.resume import opened
 from routemoa.evaluate.runner import Live, Unit, plan, run
@@ -274,18 +275,41 @@ async def test_the_estimate_bounds_what_every_method_takes(tmp_path: Path) -> No
         from routemoa.pool import Pool
 
         pool = Pool.from_toml(pool_file(tmp_path, endpoint.url))
-        for name in method_names(pool):
+        for name in live_names(pool):
             units = [Unit(name, q) for q in ASKED[:3]]
             most = estimate(units, pool)
-            folder = tmp_path / name.replace(":", "-")
+            folder = tmp_path / name.replace(":", "_")
             folder.mkdir()
             with Till(connect(pool), folder) as till:
-                await run(units, Live({name: build(pool, name, till)}, till), folder)
+                await run(units, Live({name: (await live_methods([name], pool, till, ASKED))[name]}, till), folder)
                 await till.close()
             roles = name == "smoa"  # written once for all questions
             assert len(paid(folder)) <= most.calls + roles
             assert most.cost is not None
             assert sum(p.cost or 0.0 for p in paid(folder)) <= most.cost * 1.1
+
+
+async def test_a_part_that_is_taken_away_is_not_used(tmp_path: Path, make_pool: MakePool) -> None:
+    pool = make_pool("a", "b", "c", prior=0.5, mixture={"prefer": "quality"})
+    names = [n for n in live_names(pool) if n.startswith("routemoa-no-")]
+    assert len(names) == 6
+    said: dict[str, str] = {}
+    for name in ["routemoa", *names]:
+        client = ScriptedClient({m: f"The answer is {i}." for i, m in enumerate("abc")})  # nobody agrees
+        folder = tmp_path / name
+        folder.mkdir()
+        with Till(client, folder) as till:
+            await run([Unit(name, ASKED[0])], Live(await live_methods([name], pool, till, ASKED), till), folder)
+        said[name] = "\n".join(m.content for c in client.calls for m in c.request.messages)
+        outcome = next(outcomes(folder))
+        assert (outcome.method, outcome.failure) == (name, None)
+        if name == "routemoa-no-early-stop":
+            assert {m for layer in outcome.layers for m in layer} == {"a", "b", "c"}
+        if name == "routemoa-no-aggregator":
+            assert outcome.aggregator is None
+    assert '"self": P' in said["routemoa"]
+    assert '"self": P' not in said["routemoa-no-self"]
+    assert '"scores"' not in said["routemoa-no-cross"]
 
 
 def test_every_method_begins_as_often_and_what_is_there_is_left_out() -> None:
@@ -352,9 +376,4 @@ async def test_a_judge_compares_with_the_reference_both_ways_round(tmp_path: Pat
             method = build(pool, "single:writer", till)
             await run([Unit("m", asked)], Live({"m": method}, till, judge=pool["judge"]), folder)
         assert next(outcomes(folder)).right == right
-        assert len([p for p in paid(folder) if p.model == "judge"]) == (4 if False else 2 * _answers(folder))
-
-
-def _answers(folder: Path) -> int:
-    """How many texts were judged: the answer, and each proposal on its own."""
-    return 2 if next(outcomes(folder)).each else 1
+        assert len([p for p in paid(folder) if p.model == "judge"]) == 2

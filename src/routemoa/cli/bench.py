@@ -14,7 +14,6 @@ from routemoa import __version__
 from routemoa.cli.collect import cost_in_words, on_terminal
 from routemoa.cli.progress import Steps
 from routemoa.cli.session import check_writable, write_whole
-from routemoa.config import build, method_names
 from routemoa.connect import connect
 from routemoa.errors import ConfigError, ModelError, RouteMoAError
 from routemoa.pool import METHODS, Pool
@@ -30,7 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 DEFAULT = "routemoa,best-single,moa"
-HELP = "Of: " + ", ".join(METHODS) + ", single:NAME."
+HELP = (
+    "Of: "
+    + ", ".join(METHODS)
+    + ", single:NAME, routemoa-no-scorer (-self, -cross, -reranking, -early-stop, -aggregator)."
+)
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -109,7 +112,7 @@ def bench(
     stopped: BaseException | None = None
     try:
         if units:
-            asyncio.run(_answer(pool, units, folder, threads=threads, seed=seed, judge=referee, limit=max_cost))
+            asyncio.run(_answer(pool, units, asked, folder, threads=threads, seed=seed, judge=referee, limit=max_cost))
     except (KeyboardInterrupt, RouteMoAError) as e:
         stopped = e
     figures = _figures(folder, run, asked)
@@ -124,6 +127,7 @@ def bench(
 async def _answer(
     pool: Pool,
     units: Sequence[Unit],
+    asked: Sequence[Question],
     folder: Path,
     *,
     threads: int,
@@ -131,6 +135,7 @@ async def _answer(
     judge: ModelSpec | None,
     limit: float | None,
 ) -> None:
+    from routemoa.evaluate.methods import live_methods
     from routemoa.evaluate.runner import Live, run
     from routemoa.evaluate.till import Till
 
@@ -142,7 +147,7 @@ async def _answer(
                     await client.address(spec)
                 except ModelError as e:
                     watch.line(f"{e}; it counts as a model that fails")
-            built = {m: build(pool, m, till) for m in dict.fromkeys(u.method for u in units)}
+            built = await live_methods(dict.fromkeys(u.method for u in units), pool, till, asked)
             await run(units, Live(built, till, seed, judge), folder, concurrency=threads, say=watch)
         finally:
             await till.close()
@@ -170,9 +175,12 @@ class Watch(Steps):
 
 def _methods(given: str, pool: Pool) -> tuple[str, ...]:
     """Raises ConfigError on one that there is not."""
+    from routemoa.evaluate.methods import live_names
+
+    known = live_names(pool)
     names = tuple(dict.fromkeys(n.strip() for n in given.split(",") if n.strip()))
-    if unknown := [n for n in names if n not in method_names(pool)]:
-        raise ConfigError(f"--methods: '{unknown[0]}' is unknown; known: {', '.join(method_names(pool))}")
+    if unknown := [n for n in names if n not in known]:
+        raise ConfigError(f"--methods: '{unknown[0]}' is unknown; known: {', '.join(known)}")
     if not names:
         raise ConfigError("--methods: name at least one")
     return names

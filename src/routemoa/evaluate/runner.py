@@ -114,8 +114,10 @@ async def sit(unit: Unit, live: Live) -> tuple[Outcome, Answer | None]:
     except NoModelLeft as e:
         return _failed(unit, e, spent(sitting)), None
     took = spent(sitting)
-    right, *each = [await _grade(question, t, live) for t in (answer.text, *(p.text for p in heard(answer.trace)))]
-    known = {p.model: score for p, score in zip(heard(answer.trace), each, strict=True)}
+    right = await _grade(question, answer.text, live)
+    # A judge costs calls: it reads the answer alone. Other graders tell for each proposal, too.
+    each = () if question.grader == "judge" else heard(answer.trace)
+    known = {p.model: right if p.text == answer.text else await _grade(question, p.text, live) for p in each}
     return _outcome(unit, answer, right, known, took), answer
 
 
