@@ -35,6 +35,7 @@ METHODS = (*OURS, "moa", "smoa", "cascade", "vote-all", "best-single", "fixed-be
 """What can be replayed, beside single:NAME. Without an aggregator RouteMoA's replay would be the same."""
 ALWAYS = ("best-single", "fixed-best-3", "random", "shuffled", "oracle")
 DRAWN = ("random", "shuffled")
+KEPT = 3  # answers that SMoA's moderator keeps (arXiv 2601.18130)
 NOBODY = "no answer is recorded of any model that was called"
 
 
@@ -71,6 +72,7 @@ class Replay(Struct, frozen=True):
     judging: Judging = Judging()
     three: tuple[str, ...] = ()
     auc: float | None = None
+    dense_layers: int = 3  # of MoA and SMoA, as MoA's authors ran it, whatever limit the mixture sets itself
     texts: bool = False  # outcomes hold the question and the chosen answer
 
     def among(self, members: Iterable[str]) -> Replay:
@@ -115,7 +117,7 @@ class Replay(Struct, frozen=True):
     def _rule(self, name: str, seed: int, panels: Sequence[tuple[str, ...]]) -> Callable[[int, Page], Found]:
         """How a method other than ours goes about a question."""
         lots = Random(f"{seed}:{name}")  # noqa: S311  (a control, no secret)
-        order, m = self.order, self.mixture
+        order = self.order
         if name == "random":  # as many calls as RouteMoA's, none for the difficult questions
             drawn = [tuple(lots.sample(self.members, len(p))) for p in lots.sample(panels, len(panels))]
             return lambda i, page: rivals.panel(page, drawn[i])
@@ -126,8 +128,8 @@ class Replay(Struct, frozen=True):
             dear, judge = self._cheapest_first(), self._judge(seed)
             return lambda i, page: rivals.cascade(page, dear, judge)
         same: dict[str, Callable[[Page], Found]] = {
-            "moa": lambda page: rivals.dense(page, order, m.dense_layers),
-            "smoa": lambda page: rivals.sparse(page, order, m.dense_layers, m.dense_panel),
+            "moa": lambda page: rivals.dense(page, order, self.dense_layers),
+            "smoa": lambda page: rivals.sparse(page, order, self.dense_layers, KEPT),
             "vote-all": lambda page: rivals.panel(page, order),
             "best-single": lambda page: rivals.panel(page, order[:1]),
             "fixed-best-3": lambda page: rivals.panel(page, self.three or order[:3]),

@@ -86,7 +86,7 @@ def prepare(
     unpriced = tuple(m for m in members if m not in prices and not _costed(usable, m)) if priced else None
     pages = [Page(r, members, prices) for r in usable]
     mixture, judging = policy_file(policy)
-    replay = Replay(pages, members, priors, order, mixture, judging, three if len(three) == 3 else (), auc, texts)
+    replay = Replay(pages, members, priors, order, mixture, judging, three if len(three) == 3 else (), auc, texts=texts)
     return Prepared(replay, len(records) - len(usable), unpriced)
 
 
@@ -139,7 +139,7 @@ def _notes(prepared: Prepared, methods: Sequence[str], sizes: Sequence[int]) -> 
         "best-single and fixed-best-3 were chosen where the scorer was trained; oracle looks at the scores",
     ]
     if any(m in methods for m in RIVALS):
-        layers = replay.mixture.dense_layers
+        layers = replay.dense_layers
         notes.append(
             "moa, smoa: the majority of all answers stands in for the aggregator's: a model answers in each layer "
             f"what it once wrote; calls and tokens are counted for {layers} layers and one aggregator"
