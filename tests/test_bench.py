@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from routemoa.cli.bench import bench
 from routemoa.config import build
-from routemoa.errors import ConfigError, Refused
+from routemoa.errors import ConfigError, NoSandbox, Refused
 from routemoa.evaluate.estimating import estimate
 from routemoa.evaluate.methods import live_methods, live_names
 from routemoa.evaluate.outcomes import Outcome, Run, load, outcomes
@@ -354,6 +354,21 @@ def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path, arguments
     result = CliRunner().invoke(bench, [names.get(a, a) for a in arguments] + ["--pool", str(pool), "--out", out])
     assert isinstance(result.exception, ConfigError)
     assert said in str(result.exception)
+
+
+def test_without_a_sandbox_nobody_is_asked_for_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from routemoa.grading import sandbox
+
+    sandbox._walls.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code = Question("1", "code", "Double x.", None, "assert f(1) == 2", "code")
+    pool = pool_file(tmp_path, "http://127.0.0.1:9/v1")
+    out = tmp_path / "run"
+    result = CliRunner().invoke(bench, [str(task_file(tmp_path, [code])), "--pool", str(pool), "--out", str(out)])
+    sandbox._walls.cache_clear()
+    assert isinstance(result.exception, NoSandbox)
+    assert "apt-get install bubblewrap" in str(result.exception)
+    assert not out.exists()
 
 
 async def test_a_judge_compares_with_the_reference_both_ways_round(tmp_path: Path, make_pool: MakePool) -> None:

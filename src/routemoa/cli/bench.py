@@ -94,6 +94,8 @@ def bench(
         raise ConfigError(f"--max-cost needs prices, and {', '.join(bare)} has none; add input_price and output_price")
     asked = drawn(questions(task, data, lambda line: click.echo(line, err=True)), limit, seed)
     referee = _judge(judge, pool, asked)
+    for question in {q.grader: q for q in asked}.values():
+        question.grade("nothing")  # a sandbox or an extra that is missing is said before anything is spent
     name = Path(task).name.removesuffix(".gz").removesuffix(".jsonl")
     folder = Path(out or f"bench-{name}")
     settings = {"pool": digest(pool), "seed": seed, "judge": judge}
