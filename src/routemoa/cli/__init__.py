@@ -22,6 +22,7 @@ COMMANDS = {
     "grade": ("routemoa.cli.grade:grade", "Grade recorded answers against their references."),
     "judge": ("routemoa.cli.judge:judge", "Fit the judging on graded traces; judge saved traces again."),
     "pool": ("routemoa.cli.pool:pool", "Show a pool file, probe its models, fetch weights."),
+    "report": ("routemoa.cli.report:report", "A page, or a table, of what an evaluation found."),
     "scorer": ("routemoa.cli.scorer:scorer", "Train a scorer on records, evaluate it, explain a prediction."),
     "serve": ("routemoa.cli.serve:serve", "Serve the mixture as an OpenAI-compatible API."),
 }

@@ -8,7 +8,7 @@ from typing import Any
 from routemoa.evaluate.findings import Calibration, Task
 from routemoa.evaluate.report import Ablation, Curve, Saving
 from routemoa.evaluate.scatter import look_of
-from routemoa.evaluate.svg import COLOURS, WIDTH, Chart, drawing, short, svg
+from routemoa.evaluate.svg import COLOURS, WIDTH, Chart, drawing, short, signed, svg
 from routemoa.evaluate.table import MEASURES
 
 __all__ = ["ablated", "grown", "helped", "reliability", "saved", "shares"]
@@ -47,9 +47,9 @@ def saved(key: str, savings: Sequence[Saving]) -> Chart | None:
 
 def helped(key: str, tasks: Sequence[Task], against: str) -> Chart | None:
     """Questions that only one of the two got right, by task."""
-    if not tasks:
+    shown = sorted((t for t in tasks if t.helped or t.hurt), key=lambda t: (t.hurt - t.helped, t.task))
+    if not shown:
         return None
-    shown = sorted(tasks, key=lambda t: (t.hurt - t.helped, t.task))
     left_out = max(0, len(shown) - MOST["tasks"])
     if left_out:  # the ends say the most
         half = MOST["tasks"] // 2
@@ -64,15 +64,14 @@ def helped(key: str, tasks: Sequence[Task], against: str) -> Chart | None:
             label=f"hurt: only {short(against)} right",
         )  # fmt: skip
         axis.axvline(0, color=COLOURS["soft"], linewidth=1)
-        most = max(1, *good, *(-b for b in bad))
+        most = max(good) - min(bad)
         for place, t in zip(places, shown, strict=True):
             if t.helped:
-                axis.text(t.helped + most * 0.015, place, str(t.helped), va="center", fontsize=11)
+                axis.text(t.helped + most * 0.012, place, str(t.helped), va="center", fontsize=11)
             if t.hurt:
-                axis.text(-t.hurt - most * 0.015, place, str(t.hurt), va="center", ha="right", fontsize=11)
+                axis.text(-t.hurt - most * 0.012, place, str(t.hurt), va="center", ha="right", fontsize=11)
         axis.set_yticks(places, [short(t.task) for t in shown])
-        widest = 1.15 * max(1, *good), 1.15 * max(1, *(-b for b in bad))
-        axis.set(xlim=(-widest[1], widest[0]), xlabel="questions")
+        axis.set(xlim=(min(bad) - 0.07 * most, max(good) + 0.07 * most), xlabel="questions")
         axis.xaxis.set_major_locator(_whole())
         axis.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
         axis.invert_yaxis()
@@ -83,10 +82,10 @@ def helped(key: str, tasks: Sequence[Task], against: str) -> Chart | None:
         return svg(figure, key, f"Where routing helped and hurt, against {short(against)}", text)
 
 
-def _whole() -> Any:
+def _whole(most: int = 8) -> Any:
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(nbins=8, integer=True)
+    return MaxNLocator(nbins=most, integer=True)
 
 
 def reliability(key: str, found: Calibration) -> Chart:
@@ -102,7 +101,7 @@ def reliability(key: str, found: Calibration) -> Chart:
         upper.set(ylabel="right, %", xlim=(0, 100), ylim=(0, 103))
         lower.bar([50 * (b.low + b.high) for b in found.bins], [b.n for b in found.bins], 9, color=COLOURS["blue"])
         lower.set(xlabel="stated confidence, %", ylabel="answers")
-        lower.yaxis.set_major_locator(_whole())
+        lower.yaxis.set_major_locator(_whole(3))
         text = f"Reliability of {found.n} stated confidences: expected calibration error {100 * found.ece:.1f} points."
         return svg(figure, key, "Stated confidence against the share that was right", text)
 
@@ -118,7 +117,7 @@ def shares(
     names = [c for c in columns if c in names]
     if not models or not names:
         return None
-    with drawing(WIDTH, 130 + 27 * len(models)) as figure:
+    with drawing(540, 130 + 27 * len(models)) as figure:
         axis = figure.subplots()
         for i, model in enumerate(models):
             for j, column in enumerate(names):
@@ -148,7 +147,7 @@ def ablated(key: str, ablations: Sequence[Ablation]) -> Chart | None:
         return None
     with drawing(WIDTH, 90 + 36 * len(shown)) as figure:
         axis = figure.subplots()
-        for place, (a, gap) in enumerate(shown):
+        for place, (_, gap) in enumerate(shown):
             x = 100 * gap.difference
             error = [[x - 100 * gap.low], [100 * gap.high - x]]
             sure = gap.high < 0 or gap.low > 0
@@ -156,21 +155,21 @@ def ablated(key: str, ablations: Sequence[Ablation]) -> Chart | None:
                 [x], [place], xerr=error, color=COLOURS["blue" if sure else "soft"], marker="o" if sure else "D",
                 markersize=8, capsize=4, markerfacecolor=None if sure else "none",
             )  # fmt: skip
-            axis.annotate(f"{x:+.1f}", (x, place), (0, 9), textcoords="offset points", ha="center", fontsize=11)
-            _ = a
+            axis.annotate(
+                signed(gap.difference), (x, place), (0, 9), textcoords="offset points", ha="center", fontsize=11
+            )
         axis.axvline(0, color=COLOURS["ink"], linewidth=1)
         axis.set_yticks(range(len(shown)), [f"without {a.says}" for a, _ in shown])
         axis.set(xlabel="points of accuracy beside the whole method", ylim=(len(shown) - 0.4, -0.7))
         axis.grid(axis="y", visible=False)
-        told = "; ".join(f"without {a.says} {100 * g.difference:+.1f} points" for a, g in shown)
+        told = "; ".join(f"without {a.says} {signed(g.difference)} points" for a, g in shown)
         return svg(figure, key, "What each part adds", f"Difference to the whole method with 95 % intervals: {told}.")
 
 
 def grown(key: str, pool: str, curves: Sequence[Curve]) -> Chart | None:
     """Accuracy and spending as the pool grows."""
-    spent = next(
-        (m for m in ("tokens", "calls") if any(getattr(p, m) is not None for c in curves for p in c.points)), None
-    )
+    points = [p for c in curves for p in c.points]
+    spent = next((m for m in ("tokens", "calls") if any(getattr(p, m) is not None for p in points)), None)
     with drawing(WIDTH, 340) as figure:
         axes = figure.subplots(1, 2 if spent else 1, squeeze=False)[0]
         for curve in curves:
@@ -190,8 +189,14 @@ def grown(key: str, pool: str, curves: Sequence[Curve]) -> Chart | None:
         axes[0].set(xlabel="models in the pool", ylabel="right, %")
         if spent:
             axes[1].set(xlabel="models in the pool", ylabel=f"{spent} a question", ylim=(0, None))
+        sizes = sorted({p.models for p in points})
         for axis in axes:
-            axis.xaxis.set_major_locator(_whole())
+            if sizes[0] > 0 and sizes[-1] > 8 * sizes[0]:
+                axis.set_xscale("log", base=2)
+            axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+            if len(sizes) <= 8:
+                axis.set_xticks(sizes)
+                axis.minorticks_off()
         figure.legend(loc="outside upper center", ncols=min(4, len(curves)), fontsize=11.5)
         text = f"Accuracy with 95 % intervals{f' and {spent}' if spent else ''} against the number of models, for "
         return svg(figure, key, f"Growth with the pool: {short(pool, 60)}", text + ", ".join(c.method for c in curves))

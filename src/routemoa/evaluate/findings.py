@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -176,9 +176,7 @@ def chosen(ours: Of, models: Sequence[str]) -> Chosen | None:
     calls = Counter(m for o in every for layer in o.layers for m in layer)
     known = dict.fromkeys([*(m for m, _ in calls.most_common()), *models])
 
-    def shares(
-        counts: Counter[tuple[str, str]], of: Mapping[str, int], names: Sequence[str]
-    ) -> dict[str, dict[str, float]]:
+    def shares(counts: Counter[tuple[str, str]], of: Mapping[str, int], names: Iterable[str]) -> Shares:
         return {m: {column: counts[m, column] / n for column, n in of.items()} for m in names}
 
     nobody = [NOBODY] if any(m == NOBODY for m, _ in final) else []

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routemoa.evaluate.caveats import caveats
 from routemoa.evaluate.findings import (
@@ -22,6 +23,7 @@ from routemoa.evaluate.findings import (
 )
 from routemoa.evaluate.outcomes import Outcome, Run
 from routemoa.evaluate.summary import savings
+from routemoa.evaluate.svg import signed
 from routemoa.evaluate.table import MEASURES, Cases, Gap, Row, cases, rows
 
 __all__ = ["OURS", "PARTS", "Ablation", "Curve", "Headline", "Page", "Point", "Saving", "page"]
@@ -46,6 +48,7 @@ class Headline(Struct, frozen=True):
     gap: Gap | None = None
     times: dict[str, float | None] = {}
     dense: dict[str, float | None] = {}  # our spending over the dense mixture's
+    dense_gap: Gap | None = None
 
 
 class Ablation(Struct, frozen=True):
@@ -118,6 +121,7 @@ def page(run: Run, outcomes: Sequence[Outcome], figures: Mapping[str, Any]) -> P
     count = len({key for method in found.values() for key in method})
     seeds = len({o.seed for o in outcomes})
     headline = _headline(found, {r.method: r for r in lines}, against)
+    headline = replace(headline, dense_gap=Gap.between(figures, OURS, DENSE))
     return Page(
         run=run,
         questions=count,
@@ -171,40 +175,39 @@ def _headline(found: Cases, lines: Mapping[str, Row], against: str | None) -> He
     gap, times = lines[OURS].gap, found.times(OURS, against)
     who = "the best single model" if against == SINGLE else f"{against.removeprefix('single:')}, the best single model"
     free = lines[OURS].means["cost"] == 0 == lines[against].means["cost"]
-    price = _price({m: t for m, t in times.items() if m != "cost" or not free})
+    spent = {m: t for m, t in times.items() if m != "cost" or not free}
     if gap is None:
-        said = f"Unknown: no question was graded for both routemoa and {who}. It took {price}."
+        said = f"Unknown: no question was graded for both routemoa and {who}{_price(spent, '; it took')}."
         return Headline("unknown", said, against, None, times, dense)
-    size, between = f"{100 * abs(gap.difference):.1f} points", _between(gap)
+    size, between = f"{100 * abs(gap.difference):.1f} points", f"95 % interval {signed(gap.low)} to {signed(gap.high)}"
     shared = gap.n or len(found[OURS].keys() & found[against].keys())
     where = f"on {shared:,} question{'s' * (shared != 1)}"
     if gap.low > 0:
-        said = f"Yes: {where} RouteMoA is right {size} more often than {who} ({between}), for {price}."
+        said = f"Yes: {where} RouteMoA is right {size} more often than {who} ({between}){_price(spent, ', for')}."
         return Headline("better", said, against, gap, times, dense)
     if gap.high < 0:
-        said = f"No: {where} RouteMoA is right {size} less often than {who} ({between}), for {price}."
+        said = f"No: {where} RouteMoA is right {size} less often than {who} ({between}){_price(spent, ', for')}."
         return Headline("worse", said, against, gap, times, dense)
     said = (
-        f"Not shown: {where} RouteMoA and {who} differ by {100 * gap.difference:+.1f} points, and the {between} "
-        f"includes zero; it took {price}."
+        f"Not shown: {where} RouteMoA and {who} differ by {signed(gap.difference)} points, and the {between} "
+        f"includes zero{_price(spent, '; it took')}."
     )
     return Headline("open", said, against, gap, times, dense)
 
 
-def _between(gap: Gap) -> str:
-    return f"95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
-
-
-def _price(times: Mapping[str, float | None]) -> str:
-    tokens = "tokens" if times.get("tokens") is not None else "completion_tokens"
-    clock = "seconds" if times.get("seconds") is not None else "path_tokens"
-    clock = clock if times.get(clock) is not None else "seconds"
+def _price(times: Mapping[str, float | None], lead: str) -> str:
+    """What it took, as the end of a sentence."""
+    tokens = "completion_tokens" if times.get("tokens") is None and times.get("completion_tokens") else "tokens"
+    clock = "path_tokens" if times.get("seconds") is None and times.get("path_tokens") else "seconds"
     named = {m: MEASURES[m] for m in ("cost", tokens, clock) if m in times}
-    parts = [f"{times[k]:.2f} times its {name}" for k, name in named.items() if times.get(k) is not None]
-    missing = [name for k, name in named.items() if times.get(k) is None]
-    said = " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
-    unknown = f"{' and '.join(missing)} that cannot be compared"
-    return " and ".join([said, unknown]) if parts and missing else said or unknown
+    known = [f"{times[m]:.2f} times its {name}" for m, name in named.items() if times[m] is not None]
+    missing = [name for m, name in named.items() if times[m] is None]
+    said = f"{lead} {_listed(known)}" if known else ""
+    return f"{said}; {_listed(missing)} cannot be compared" if missing else said
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
 def _savings(outcomes: Sequence[Outcome], seed: int) -> tuple[Saving, ...]:

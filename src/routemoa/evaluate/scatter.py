@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from routemoa.evaluate.svg import COLOURS, WIDTH, Chart, drawing, short, svg
+from routemoa.evaluate.svg import COLOURS, Chart, drawing, money, short, svg
 from routemoa.evaluate.table import MEASURES, Row, front
 
 __all__ = ["look_of", "quality"]
@@ -45,12 +45,14 @@ def quality(key: str, rows: Sequence[Row], measure: str) -> Chart | None:
     best = front(reach)
     lowest = min(x for x, _ in points.values())
     log = lowest > 0 and max(x for x, _ in points.values()) > 8 * lowest
-    with drawing(WIDTH, 420) as figure:
+    with drawing(540, 420) as figure:
         axis = figure.subplots()
         if log:
             axis.set_xscale("log")
+            axis.xaxis.set_minor_formatter(lambda *_: "")
+        axis.xaxis.set_major_formatter(lambda x, _: money(x).rstrip("0") if measure == "cost" else f"{x:,g}")
         for name, (x, y) in points.items():
-            _point(axis, of[name], x, y, measure, lowest if log else 0.0)
+            _point(axis, of[name], (x, y), measure, lowest if log else 0.0)
         right = max(x for x, _ in points.values())
         xs, ys = [reach[m][0] for m in best] + [right], [100 * reach[m][1] for m in best]
         axis.step(xs, [*ys, ys[-1]], where="post", color=COLOURS["ink"], linewidth=1.2, linestyle="--", zorder=1)
@@ -66,8 +68,8 @@ def quality(key: str, rows: Sequence[Row], measure: str) -> Chart | None:
         return svg(figure, key, title, text)
 
 
-def _point(axis: Any, row: Row, x: float, y: float, measure: str, floor: float) -> None:
-    colour, marker = look_of(row.method)
+def _point(axis: Any, row: Row, at: tuple[float, float], measure: str, floor: float) -> None:
+    (x, y), (colour, marker) = at, look_of(row.method)
     low, high = row.ci95 or (y, y)
     left, right = row.spread.get(measure, (x, x))
     bars = {

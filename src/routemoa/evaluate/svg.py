@@ -7,6 +7,7 @@ right in light, in dark and on paper. The same figures give the same bytes.
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 from routemoa.errors import MissingExtra
 
-__all__ = ["COLOURS", "WIDTH", "Chart", "drawing", "short", "svg"]
+__all__ = ["COLOURS", "WIDTH", "Chart", "drawing", "money", "short", "signed", "svg"]
 
 WIDTH = 620  # of a chart, in points
 COLOURS = {  # of Okabe and Ito; the page darkens or lightens them for its background
@@ -33,7 +34,7 @@ COLOURS = {  # of Okabe and Ito; the page darkens or lightens them for its backg
     "orange": "#e69f00",
     "sky": "#56b4e9",
 }
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "routemoa",
     "text.parse_math": False,  # a name with dollar signs is a name
@@ -117,6 +118,19 @@ def _own(tag: str, key: str) -> str:
     for name, value in COLOURS.items():
         tag = tag.replace(value, f"var(--{name})")
     return tag
+
+
+def signed(points: float) -> str:
+    """A difference of shares in points, without a zero that is below zero."""
+    return f"{round(100 * points, 1) + 0.0:+.1f}".replace("-", "−")
+
+
+def money(dollars: float) -> str:
+    """Dollars with two figures, however little it is."""
+    if not dollars:
+        return "$0"
+    digits = max(2, 1 - math.floor(math.log10(abs(dollars))))
+    return f"${dollars:,.{digits}f}"
 
 
 def short(name: str, width: int = 26) -> str:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from routemoa.evaluate.outcomes import Outcome
 
-__all__ = ["MEASURES", "Cases", "Gap", "Row", "cases", "front", "graded", "mean", "rows"]
+__all__ = ["GROUPS", "MEASURES", "SAYS", "Cases", "Gap", "Row", "cases", "front", "graded", "mean", "rows"]
 
 MEASURES = {
     "calls": "calls",
@@ -20,6 +20,26 @@ MEASURES = {
     "path_tokens": "tokens on the critical path",
     "cost": "dollars",
     "seconds": "seconds",
+}
+GROUPS = {
+    "mixture": "The mixture",
+    "baseline": "Beside it",
+    "single": "One model alone",
+    "ablation": "The mixture without one of its parts",
+    "bound": "Out of reach",
+}
+SAYS = {
+    "routemoa": "calls who is likely to do well, and stops when sure",
+    "moa": "dense mixture: every model in every layer",
+    "smoa": "sparse mixture: every model, the best answers kept",
+    "best-single": "the one model that did best on other questions",
+    "fixed-best-3": "always the same three models, majority",
+    "vote-all": "every model once, majority",
+    "random": "random models, as many calls",
+    "shuffled": "the mixture's panels, given to other questions",
+    "cascade": "cheap models first, dearer ones when unsure",
+    "self-moa": "several answers of one model",
+    "oracle": "picks knowing the answers: nobody can",
 }
 Group = Literal["mixture", "baseline", "single", "ablation", "bound"]
 Case = tuple[Outcome, ...]
@@ -103,8 +123,7 @@ def rows(
         )
         for line in lines
     ]
-    groups: tuple[Group, ...] = ("mixture", "baseline", "single", "ablation", "bound")
-    return tuple(sorted(lines, key=lambda line: groups.index(line.group)))
+    return tuple(sorted(lines, key=lambda line: list(GROUPS).index(line.group)))
 
 
 def _row(name: str, of: Mapping[tuple[str, str], Case], figures: Mapping[str, Any]) -> Row:

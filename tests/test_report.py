@@ -1,0 +1,353 @@
+"""The report's figures and its page: honest about what is unknown, and everything foreign on it is only text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
+
+from routemoa.cli.report import report
+from routemoa.errors import ConfigError
+from routemoa.evaluate.outcomes import OUTCOMES, Outcome, Run, save
+from routemoa.evaluate.report import Page, page
+from routemoa.evaluate.summary import summarise
+from routemoa.evaluate.svg import money, signed
+from routemoa.evaluate.table import cases, front
+
+HOSTILE = (
+    "</script><script>window.taken=1</script>",
+    "<img src=x onerror=window.taken=1>",
+    '"><svg onload=window.taken=1>$x$ ${y} &amp;',
+    "a -- b <!-- c\x00\x1b[31m\u202e",
+)
+METHODS = (
+    "routemoa",
+    "moa",
+    "best-single",
+    "cascade",
+    "single:good",
+    "routemoa-no-scorer",
+    "routemoa-no-self",
+    "oracle",
+)
+
+
+def replayed(*, hostile: bool = False, seeds: int = 2, questions: int = 60) -> tuple[Run, list[Outcome]]:
+    """A replay of two tasks and three models in which everything is known."""
+    lots = Random(3)
+    names = HOSTILE[:3] if hostile else ("good", "middling", "poor")
+    tasks = (HOSTILE[3], HOSTILE[0]) if hostile else ("algebra", "poems")
+    scale = {"all": {"routemoa": [_point(k) for k in (2, 4, 16, 32)], "moa": [_point(k) for k in (2, 4, 16, 32)]}}
+    run = Run(
+        kind="replay", name=HOSTILE[1] if hostile else "two tasks", methods=METHODS, models=names, seeds=seeds,
+        notes=(HOSTILE[0] if hostile else "replayed",), scale=scale,
+    )  # fmt: skip
+    found = []
+    for number in range(questions):
+        right = {name: float(lots.random() < p) for name, p in zip(names, (0.7, 0.6, 0.3), strict=True)}
+        for seed in range(seeds):
+            found += [_outcome(m, tasks[number % 2], number, seed, right, lots, hostile) for m in METHODS]
+    return run, found
+
+
+def _point(models: int) -> dict[str, Any]:
+    known = {"accuracy": 0.6, "ci95": [0.5, 0.7], "calls": 2.0, "tokens": 300.0 + models}
+    return {"models": models, **known, "cost": None, "seconds": None, "path_tokens": 1.0}
+
+
+def _outcome(
+    method: str, task: str, number: int, seed: int, right: dict[str, float], lots: Random, hostile: bool
+) -> Outcome:
+    best, *others = right
+    layers: tuple[tuple[str, ...], ...] = ((best,),)
+    if method == "moa":
+        layers = (tuple(right),) * 3
+    elif method.startswith("routemoa"):
+        layers = ((best, others[0]), (others[1],))[: 1 + number % 2]
+    called = [m for layer in layers for m in layer]
+    choice = max(right, key=lambda m: right[m]) if method == "oracle" else lots.choice(called)
+    return Outcome(
+        method, task, str(number), right[choice], calls=len(called), prompt_tokens=50.0 * len(called),
+        completion_tokens=20.0 * len(called), path_tokens=20.0 * len(layers), cost=0.001 * len(called),
+        seconds=1.5 * len(layers), seed=seed, query=HOSTILE[1] if hostile else f"What is {number}?",
+        reference=HOSTILE[2] if hostile else str(number), text=HOSTILE[0] if hostile else f"It is {number}.",
+        layers=layers, choice=choice, confidence=lots.random() if method == "routemoa" else None,
+        stop=f"agreed: {best} at 0.{number}" if method == "routemoa" else None, each=dict(right),
+    )  # fmt: skip
+
+
+def partial() -> tuple[Run, list[Outcome]]:
+    """A live run that was stopped: no prices, no times, a third of the questions for moa, a failure."""
+    run, found = replayed(seeds=1, questions=30)
+    ran = {"routemoa": 30, "moa": 10, "best-single": 30}
+    kept = [o for o in found if int(o.id) < ran.get(o.method, 0)]
+    bare = [replace(o, cost=None, seconds=None, each={}, confidence=None, stop=None) for o in kept]
+    bare[0] = replace(bare[0], failure="timed out", right=0.0, text=None, completion_tokens=None, choice=None)
+    bare[3] = replace(bare[3], right=None)
+    return replace(run, kind="live", seeds=1, scale={}, methods=("routemoa", "moa", "best-single", "cascade")), bare
+
+
+def built(run: Run, outcomes: list[Outcome]) -> Page:
+    return page(run, outcomes, summarise(outcomes, 0))
+
+
+def rendered(run: Run, outcomes: list[Outcome]) -> str:
+    pytest.importorskip("matplotlib", reason="the charts need the extra eval")
+    from routemoa.evaluate.page import render
+
+    return render(built(run, outcomes))
+
+
+def told(of: list[tuple[str, float | None]], questions: int = 40) -> list[Outcome]:
+    """Methods that are right on so many of the questions, a call and a dollar each."""
+    return [
+        Outcome(name, "t", str(i), None if share is None else float(i < share * questions), calls=1, cost=1.0)
+        for name, share in of
+        for i in range(questions)
+    ]
+
+
+RUN = Run(kind="live", name="r", methods=("routemoa", "best-single"), models=("a",))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict", "words"),
+    [
+        (0.9, 0.5, "better", "Yes: on 40 questions RouteMoA is right 40.0 points more often than the best single"),
+        (0.5, 0.9, "worse", "No: on 40 questions RouteMoA is right 40.0 points less often"),
+        (0.55, 0.5, "open", "includes zero"),
+        (None, 0.5, "unknown", "Unknown: no question was graded"),
+    ],
+)
+def test_the_headline_says_no_more_than_the_interval(
+    ours: float | None, theirs: float, verdict: str, words: str
+) -> None:
+    found = built(RUN, told([("routemoa", ours), ("best-single", theirs)])).headline
+    assert found.verdict == verdict
+    assert words in found.sentence
+    assert "1.00 times its dollars" in found.sentence
+    assert "; tokens and seconds cannot be compared." in found.sentence
+
+
+def test_without_a_single_model_or_without_the_mixture_the_answer_is_unknown() -> None:
+    assert built(RUN, told([("routemoa", 0.5)])).headline.verdict == "unknown"
+    assert built(RUN, told([("moa", 0.5)])).headline.sentence.startswith("Unknown: routemoa itself")
+    alone = built(RUN, told([("routemoa", 0.9), ("single:a", 0.2), ("single:b", 0.5)]))
+    assert alone.against == "single:b"
+    assert any("flatters it" in said for said in alone.caveats)
+
+
+def test_means_and_ratios_are_unknown_when_one_question_is_and_never_zero() -> None:
+    outcomes = told([("routemoa", 0.5), ("best-single", 0.5)])
+    outcomes[0] = replace(outcomes[0], cost=None)
+    found = built(RUN, outcomes)
+    ours, theirs = found.rows
+    assert ours.means["cost"] is None
+    assert ours.unknown["cost"] == 1
+    assert theirs.means["cost"] == 1.0
+    assert found.headline.times["cost"] is None
+    assert any("Dollars are unknown for routemoa" in said for said in found.caveats)
+
+
+def test_spending_is_compared_on_the_questions_of_both() -> None:
+    run, outcomes = partial()
+    found = built(run, outcomes)
+    assert found.headline.dense["calls"] is not None
+    moa = next(r for r in found.rows if r.method == "moa")
+    assert (moa.n, found.questions) == (10, 30)
+    assert any("moa 10 of 30, cascade none of 30" in said for said in found.caveats)
+    times = cases(outcomes).times("moa", "routemoa")
+    shared = [o for o in outcomes if int(o.id) < 10]
+    calls = Counter({m: sum(o.calls for o in shared if o.method == m) for m in ("moa", "routemoa")})
+    assert times["calls"] == pytest.approx(calls["moa"] / calls["routemoa"])
+
+
+def test_helped_and_hurt_count_each_question_once_with_examples() -> None:
+    outcomes = told([("routemoa", 0.5), ("best-single", 0.25)], 80)
+    outcomes = [replace(o, right=1.0 - (o.right or 0)) if o.id in ("0", "79") else o for o in outcomes]
+    (task,) = built(RUN, outcomes).tasks
+    assert (task.n, task.helped, task.hurt) == (80, 20, 0)
+    assert len(task.helpful) == 10
+    assert all(e.ours.right == 1 and e.theirs.right == 0 for e in task.helpful)
+
+
+def test_calibration_measures_the_distance_to_what_came_true() -> None:
+    outcomes = [replace(o, confidence=0.85) for o in told([("routemoa", 0.6)], 50)]
+    outcomes.append(replace(outcomes[0], id="x", confidence=1.0))
+    found = built(RUN, outcomes).calibration
+    assert found is not None
+    assert found.n == 51
+    assert found.ece == pytest.approx(50 / 51 * 0.25)
+    assert [b.n for b in found.bins] == [50, 1]
+    assert found.bins[0].ci95[0] < 0.6 < found.bins[0].ci95[1]
+
+
+def test_who_was_chosen_and_why_it_stopped() -> None:
+    run, outcomes = replayed()
+    found = built(run, outcomes)
+    assert found.chosen is not None
+    assert found.chosen.called["good"] == {"algebra": 1.0, "poems": 1.0}
+    assert found.chosen.layered["poor"] == {"1": 0.0, "2": 1.0}
+    assert sum(row["poems"] for row in found.chosen.final.values()) == pytest.approx(1)
+    assert [(s.kind, s.n) for s in found.stops] == [("agreed", 120)]
+    assert [(x.layer, x.reached, x.ended) for x in found.layers] == [(1, 120, 60), (2, 60, 60)]
+    assert all((x.right or 0) <= (x.somebody or 0) for x in found.layers)
+
+
+def test_ablations_that_were_not_run_are_named() -> None:
+    run, outcomes = replayed()
+    found = {a.part: a for a in built(run, outcomes).ablations}
+    assert list(found) == ["scorer", "self", "cross", "reranking", "early-stop", "aggregator"]
+    assert found["scorer"].gap is not None
+    assert found["cross"].row is None
+    text = rendered(run, outcomes)
+    assert "Not in this run, so unknown: without cross-assessments" in text
+
+
+def test_the_front_leaves_out_what_another_beats() -> None:
+    points = {"dear": (9.0, 0.9), "cheap": (1.0, 0.5), "same": (1.0, 0.4), "beaten": (5.0, 0.5), "middle": (4.0, 0.8)}
+    assert front(points) == ["cheap", "middle", "dear"]
+
+
+def test_figures_read_well() -> None:
+    assert [money(x) for x in (0.0, 0.000057, 0.0123, 3.2, 1234.5)] == [
+        "$0",
+        "$0.000057",
+        "$0.012",
+        "$3.20",
+        "$1,234.50",
+    ]
+    assert [signed(x) for x in (-0.00001, 0.0213, -0.2)] == ["+0.0", "+2.1", "−20.0"]
+
+
+class Outline(HTMLParser):
+    """Elements, ids and attributes of a page; text inside elements that run or style."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.ids: list[str] = []
+        self.levels: list[int] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += attrs
+        self.ids += [v for k, v in attrs if k == "id" and v]
+        if re.fullmatch(r"h\d", tag):
+            self.levels.append(int(tag[1]))
+
+
+@pytest.mark.parametrize("hostile", [False, True])
+def test_the_page_is_one_file_of_text_and_pictures(hostile: bool) -> None:
+    text = rendered(*replayed(hostile=hostile))
+    found = Outline(text)
+    assert not {"script", "img", "iframe", "object", "embed", "form"} & set(found.tags)
+    assert found.tags["style"] == 1
+    assert not [k for k, _ in found.attributes if k.startswith("on")]
+    outside = [
+        v
+        for k, v in found.attributes
+        if k in ("href", "src", "xlink:href") and not (v or "").startswith(("#", "data:"))
+    ]
+    assert outside == []
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in text
+    assert len(found.ids) == len(set(found.ids))
+    assert {v[1:] for k, v in found.attributes if k == "href" and v and v.startswith("#")} <= set(found.ids)
+    assert found.levels[0] == 1
+    assert all(b - a <= 1 for a, b in zip(found.levels, found.levels[1:], strict=False))
+    assert found.tags["svg"] >= 8
+    assert found.tags["table"] == found.tags["caption"] >= 10
+    assert text.isprintable() or not re.search(r"[\x00-\x08\x0e-\x1f\u202e]", text)
+
+
+def test_every_label_of_a_picture_names_what_is_there() -> None:
+    text = rendered(*replayed())
+    ids = set(Outline(text).ids)
+    labels = re.findall(r'aria-labelledby="([^"]+)"', text)
+    assert labels
+    assert all(name in ids for label in labels for name in label.split())
+    assert text.count('role="img"') == text.count("<svg ")
+    assert "#0072b2" not in text.split("</style>")[1], "a colour does not follow the page"
+    assert "mathdefault" not in text
+
+
+def test_the_same_outcomes_give_the_same_bytes() -> None:
+    assert rendered(*replayed()) == rendered(*replayed())
+
+
+def test_a_page_without_prices_times_and_confidences_says_so() -> None:
+    text = rendered(*partial())
+    assert "This run is not finished" in text
+    assert "Dollars are unknown for every method, because no price is known" in text
+    assert "Unknown: no graded answer of routemoa has a stated confidence." in text
+    assert "Unknown: pools of other sizes were not run." in text
+    assert "Unknown: the method was not run without any of its parts." in text
+    assert "timed out" in text or "Failure" in text or "A failure counts as a wrong answer: routemoa 1." in text
+    assert "nan" not in re.sub(r"<[^>]*>", " ", text).lower().split()
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        told([("routemoa", None)], 1),
+        told([("moa", 1.0)], 1),
+        told([("routemoa", 1.0), ("best-single", 1.0), ("moa", 1.0)], 1),
+        [replace(o, cost=0.0, seconds=0.0, calls=0) for o in told([("routemoa", 0.0), ("moa", 0.0)], 3)],
+    ],
+    ids=["ungraded", "only moa", "one question", "all zero"],
+)
+def test_the_smallest_runs_have_a_page(outcomes: list[Outcome]) -> None:
+    assert "Caveats" in rendered(RUN, outcomes)
+
+
+def folder(path: Path, run: Run, outcomes: list[Outcome]) -> str:
+    save(path, run)
+    (path / OUTCOMES).write_bytes(b"\n".join(map(msgspec.json.encode, outcomes)) + b"\n")
+    return str(path)
+
+
+def test_the_terminal_has_the_answer_and_every_method(tmp_path: Path) -> None:
+    done = CliRunner().invoke(report, [folder(tmp_path, *replayed()), "--json", str(tmp_path / "f.json")])
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert "RouteMoA" in lines[0]
+    for method in METHODS:
+        assert any(line.startswith(method) for line in lines)
+    assert "note: " in done.stderr
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert {r["method"] for r in figures["rows"]} == set(METHODS)
+
+
+def test_the_page_is_written_and_its_place_said(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "report.html"
+    done = CliRunner().invoke(report, [folder(tmp_path, *partial()), "--html", str(file)])
+    assert done.exit_code == 0, done.output
+    assert str(file) in done.stderr
+    assert file.read_text().startswith("<!doctype html>")
+
+
+def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = CliRunner().invoke(report, [str(tmp_path)])
+    assert isinstance(nothing.exception, ConfigError)
+    assert "routemoa bench" in str(nothing.exception)
+    save(tmp_path, RUN)
+    empty = CliRunner().invoke(report, [str(tmp_path)])
+    assert "no outcome yet" in str(empty.exception)
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    folder(tmp_path, *replayed())
+    bare = CliRunner().invoke(report, [str(tmp_path), "--html", str(tmp_path / "r.html")])
+    assert "pip install 'routemoa[eval]'" in str(bare.exception)
+    assert not (tmp_path / "r.html").exists()
