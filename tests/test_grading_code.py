@@ -66,6 +66,7 @@ def fenced(code: str, tag: str = "python") -> str:
         fenced(GOOD + MAIN),
         fenced(GOOD + ASKS),
         "1. Write:\n   ```python\n   def double(x):\n       return 2 * x\n   ```\n2. Done.",
+        f"{fenced(GOOD)}So:\n{fenced('double = double(2)')}",
         json.dumps({"answer": GOOD}),
         json.dumps({"reasoning": "easy", "code": fenced(GOOD)}),
         f"```json\n{json.dumps({'solution': GOOD})}\n```",
@@ -96,7 +97,7 @@ def test_right_answers_pass(answer: str) -> None:
         fenced("def triple(x):\n    return 2 * x\n"),
         "```python\ndef double(x):\n    if x > 0:\n        return 2 *",
         f"First:\n{fenced(GOOD)}\nSorry, corrected:\n{fenced(WRONG)}",
-        f"{fenced(GOOD)}no:\n{fenced('double = None')}",
+        fenced(GOOD + "double = double(2)"),
         f"<think>{fenced(GOOD)}</think>I do not know.",
         "(" * 100_000,
         "\0\ud800",
@@ -140,6 +141,8 @@ def test_a_name_the_question_did_not_give() -> None:
     helper = "def twice(x):\n    return times(x, 2)\ndef times(a, b):\n    return a * b\ndef test_twice():\n    pass\n"
     assert passes(fenced(helper), f"# --- answer: double ---\n{TESTS}") == 1.0
     assert passes(fenced(helper), f"# --- answer ---\n{TESTS}") == 0.0
+    taken = f"{fenced(WRONG.replace('double', 'same'))}{fenced(helper)}{fenced('double = twice(2)')}"
+    assert passes(taken, f"# --- answer: double ---\n{TESTS}") == 1.0
     assert passes(fenced(GOOD + "def half(x): return x / 2\n"), f"# --- answer: double ---\n{TESTS}") == 1.0
 
 

@@ -65,11 +65,13 @@ def attempt() -> None:
     module = types.ModuleType(ANSWER)
     sys.modules[ANSWER] = module  # data classes and pickle look their module up
     space = module.__dict__
+    made: dict[str, object] = {}
     try:
         parts = _parts(job["preamble"], job["pieces"], job["cut"])
         mains = [name for part in parts[1:] for name in _mains(part)]
         for part in parts:
             _load(part, space, job["strict"])
+            made |= {name: space[name] for name in _defined(part) if callable(space.get(name))}
     except BaseException:  # SystemExit too
         shown()
         return
@@ -78,8 +80,10 @@ def attempt() -> None:
         del present[added]
     write(say, job["key"].encode() + b"\n")
     told = decode(hear.readline())
-    name = told["name"]
-    if name and name not in space and mains:
+    # An example in a block of its own may keep a result under the function's name: area = area(2, 3).
+    space.update({name: function for name, function in made.items() if not callable(space.get(name))})
+    name, mains = told["name"], [main for main in mains if callable(space.get(main))]
+    if name and not callable(space.get(name)) and mains:
         space[name] = space[mains[-1]]
     space["__name__"] = "__main__"
     try:
