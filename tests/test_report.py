@@ -213,6 +213,16 @@ def test_ablations_that_were_not_run_are_named() -> None:
     assert "Not in this run, so unknown: without cross-assessments" in text
 
 
+def test_growth_is_read_with_and_without_the_name_of_a_pool() -> None:
+    run, outcomes = replayed()
+    named = built(run, outcomes).scale
+    bound = {"oracle": [{"models": 1, "ci95": [None, None]}]}
+    bare = built(replace(run, scale=run.scale["all"] | bound), outcomes).scale
+    assert [(c.pool, c.method, len(c.points)) for c in named] == [("all", "routemoa", 4), ("all", "moa", 4)]
+    assert [c.pool for c in bare] == ["two tasks"] * 3
+    assert named[0].points == bare[0].points
+
+
 def test_the_front_leaves_out_what_another_beats() -> None:
     points = {"dear": (9.0, 0.9), "cheap": (1.0, 0.5), "same": (1.0, 0.4), "beaten": (5.0, 0.5), "middle": (4.0, 0.8)}
     assert front(points) == ["cheap", "middle", "dear"]

@@ -186,6 +186,8 @@ async def test_it_prints_with_everything_open_on_white(written: Path) -> None:
         await tab.open(written)
         await tab.scheme("dark", "print")
         assert await tab.js("getComputedStyle(document.body).backgroundColor") in ("rgb(255, 255, 255)",)
+        await tab.size(690)  # of A4, between the margins
+        assert await tab.js(OVERFLOW) <= 0, "what is wider than the paper is cut off"
         assert await tab.js("document.querySelector('figure details table').getBoundingClientRect().height") > 0
         paper = await tab.paper()
         assert paper.startswith(b"%PDF-")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from routemoa.evaluate.findings import Calibration, Task
-from routemoa.evaluate.report import Ablation, Curve, Saving
+from routemoa.evaluate.report import OURS, Ablation, Curve, Saving
 from routemoa.evaluate.scatter import look_of
 from routemoa.evaluate.svg import COLOURS, WIDTH, Chart, drawing, short, signed, svg
 from routemoa.evaluate.table import MEASURES
@@ -168,6 +168,7 @@ def ablated(key: str, ablations: Sequence[Ablation]) -> Chart | None:
 
 def grown(key: str, pool: str, curves: Sequence[Curve]) -> Chart | None:
     """Accuracy and spending as the pool grows."""
+    curves = [c for c in curves if not c.method.startswith(f"{OURS}-no-")] or list(curves)
     points = [p for c in curves for p in c.points]
     spent = next((m for m in ("tokens", "calls") if any(getattr(p, m) is not None for p in points)), None)
     with drawing(WIDTH, 340) as figure:

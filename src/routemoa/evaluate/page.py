@@ -96,13 +96,17 @@ def _tiles(gap: Gap | None, times: Mapping[str, float | None]) -> Iterator[Html]
         known = times.get(measure)
         if known is not None and (measure != "completion_tokens" or times.get("tokens") is None):
             figure = f"{known:.2f} ×" if known >= 0.1 else f"{known:.3f} ×"
-            yield tile(MEASURES[measure], figure, f"{100 * (known - 1):+.0f} %".replace("-", "−"))
+            yield tile(MEASURES[measure], figure, _change(known))
+
+
+def _change(times: float | None) -> str:
+    return "unknown" if times is None else f"{round(100 * (times - 1)):+,d} %".replace("-", "−")
 
 
 def _methods(page: Page) -> Html:
     """The table of all methods."""
     against = short(page.against or "the best single model")
-    heads = ["method", "right (95 %)", f"over {against}, points (95 %)", "questions", "failed"]
+    heads = ["method", "right (95\u00a0%)", f"over {against}, points (95\u00a0%)", "questions", "failed"]
     heads += [MEASURES[m] for m in page.measures] + ["saved against moa"]
     bodies = [(title, [_row(r, page) for r in page.rows if r.group == group]) for group, title in GROUPS.items()]
     below = [tag("p", why, _class="soft") for m in page.measures if (why := missing(m, page.rows))]
@@ -223,9 +227,8 @@ def _chosen(found: Chosen | None) -> Html:
     )
     parts: list[Html] = [tag("p", "In % of the questions of a column. Several models may be called for one question.")]
     for key, title, cells, columns, unit in views:
-        heads = ["model", *(f"{unit}{c} ({n:,})" for c, n in columns.items())]
-        rows = [[m, *(percent(row[c], 0) for c in columns)] for m, row in cells.items()]
-        below = table(f"{title}; in brackets the questions", heads, [("", rows)])
+        rows = [[f"{unit}{c} ({n:,})", *(percent(row[c], 0) for row in cells.values())] for c, n in columns.items()]
+        below = table(f"{title}; in brackets the answers", ["", *cells], [("", rows)])
         chart = charts.shares(f"chosen-{key}", title, cells, columns, unit)
         parts.append(figure(chart, below) if chart else below)
     return join([parts[0], *_pair(parts[1:])])
@@ -248,12 +251,11 @@ def _stops(page: Page) -> Html:
         ]
         for s in page.stops
     ]
-    seeds = ", over all seeds" if page.seeds > 1 else ""
     told = (
         "Of the questions that ended in a layer: how many came right, and in how many any of the models called was. "
         "What lies between the two was lost in choosing."
     )
-    heads = ["", f"reached it{seeds}", "calls", "ended there", "of these right", "somebody was right"]
+    heads = ["", "answers that reached it", "calls", "ended there", "of these right", "somebody was right"]
     why = ["reason", "answers", "right", "calls", EXAMPLE]
     first = table("What each layer added", heads, [("", layers)])
     return join([tag("p", told), first, table("Why it stopped, in its own words", why, [("", stops)])])
@@ -271,11 +273,8 @@ def _parts(page: Page) -> Html:
         return join([tag("p", "Unknown: the method was not run without any of its parts."), *note])
     measures = page.measures
 
-    def change(times: float | None) -> str:
-        return "unknown" if times is None else f"{100 * (times - 1):+.0f} %".replace("-", "−")
-
     rows = [
-        [f"without {a.says}", percent(a.row.accuracy), points(a.gap), *(change(a.times[m]) for m in measures)]
+        [f"without {a.says}", percent(a.row.accuracy), points(a.gap), *(_change(a.times[m]) for m in measures)]
         for a in run
         if a.row
     ]

@@ -137,7 +137,7 @@ def page(run: Run, outcomes: Sequence[Outcome], figures: Mapping[str, Any]) -> P
         layers=layered(ours),
         stops=stops(ours, run.models),
         ablations=_ablations(found, {r.method: r for r in lines}, figures),
-        scale=_scale(run.scale),
+        scale=_scale(run),
         caveats=caveats(run, found, lines, against, seeds),
     )
 
@@ -230,10 +230,13 @@ def _ablations(found: Cases, lines: Mapping[str, Row], figures: Mapping[str, Any
     )
 
 
-def _scale(scale: Mapping[str, Any]) -> tuple[Curve, ...]:
+def _scale(run: Run) -> tuple[Curve, ...]:
+    """Curves by the name of their records or pool; methods without such a name are of the run's own."""
+    own = {method: points for method, points in run.scale.items() if isinstance(points, list)}
+    pools = {run.name: own} | {name: of for name, of in run.scale.items() if isinstance(of, Mapping)}
     return tuple(
         Curve(pool, method, tuple(sorted((_point(p) for p in points), key=lambda p: p.models)))
-        for pool, methods in scale.items()
+        for pool, methods in pools.items()
         for method, points in methods.items()
         if points
     )
@@ -241,5 +244,5 @@ def _scale(scale: Mapping[str, Any]) -> tuple[Curve, ...]:
 
 def _point(given: Mapping[str, Any]) -> Point:
     known = {k: v for k, v in given.items() if k in Point.__struct_fields__}
-    ci95 = known.pop("ci95", None)
-    return Point(**known, ci95=(float(ci95[0]), float(ci95[1])) if ci95 else None)
+    low, high = known.pop("ci95", None) or (None, None)
+    return Point(**known, ci95=None if low is None or high is None else (float(low), float(high)))

@@ -18,6 +18,8 @@ LOOKS = {
     "fixed-best-3": ("orange", "v"),
     "vote-all": ("sky", "P"),
     "cascade": ("purple", "X"),
+    "random": ("soft", "h"),
+    "shuffled": ("soft", "<"),
 }
 OTHERS = (("soft", "h"), ("orange", "<"), ("sky", ">"), ("green", "p"))
 Box = tuple[float, float, float, float]
@@ -45,12 +47,17 @@ def quality(key: str, rows: Sequence[Row], measure: str) -> Chart | None:
     best = front(reach)
     lowest = min(x for x, _ in points.values())
     log = lowest > 0 and max(x for x, _ in points.values()) > 8 * lowest
+
+    def named(x: float) -> str:
+        return money(x).rstrip("0").rstrip(".") if measure == "cost" else f"{x:,g}"
+
     with drawing(540, 420) as figure:
         axis = figure.subplots()
         if log:
-            axis.set_xscale("log")
-            axis.xaxis.set_minor_formatter(lambda *_: "")
-        axis.xaxis.set_major_formatter(lambda x, _: money(x).rstrip("0") if measure == "cost" else f"{x:,g}")
+            axis.set_xscale("log", subs=(2, 5))
+            few = max(x for x, _ in points.values()) < 60 * lowest
+            axis.xaxis.set_minor_formatter(lambda x, _: named(x) if few else "")
+        axis.xaxis.set_major_formatter(lambda x, _: named(x))
         for name, (x, y) in points.items():
             _point(axis, of[name], (x, y), measure, lowest if log else 0.0)
         right = max(x for x, _ in points.values())
