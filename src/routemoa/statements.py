@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import unicodedata
+import warnings
 
-__all__ = ["REACH", "STATEMENT", "THOUGHT", "boxes", "field", "folded", "own", "plain", "stated", "unnumbered"]
+__all__ = [
+    "REACH",
+    "STATEMENT",
+    "THOUGHT",
+    "boxes",
+    "field",
+    "folded",
+    "own",
+    "plain",
+    "stated",
+    "unlisted",
+    "unnumbered",
+]
 
 REACH = 400  # characters that a stated result may take
 
@@ -35,6 +49,18 @@ def own(text: str) -> str:
     return text[: turn.start()] if turn else text
 
 
+def unlisted(text: str) -> str:
+    """The text of one that was recorded as a list of one string, "['B\\\\n']", as RouterBench's are."""
+    if not re.fullmatch(r"\s*\[\s*([\"']).*\1\s*\]\s*", text, re.DOTALL):
+        return text
+    try:
+        with warnings.catch_warnings(action="ignore"):  # escapes that Python does not know
+            found = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
+    return found[0] if isinstance(found, list) and len(found) == 1 and isinstance(found[0], str) else text
+
+
 def plain(text: str) -> str:
     """Without markup (2*3 is none), reasoning tags and the many ways to write spaces, dashes and thousands."""
     text = THOUGHT.split(unicodedata.normalize("NFKC", text))[-1]
@@ -60,10 +86,10 @@ def boxes(text: str) -> list[tuple[int, str]]:
     found = []
     for start in re.finditer(r"\\boxed\s*\{|\\fbox\s*\{", text):
         depth = 1
-        for i in range(start.end(), min(len(text), start.end() + REACH)):
-            depth += {"{": 1, "}": -1}.get(text[i], 0)
+        for brace in re.compile(r"[{}]").finditer(text, start.end(), start.end() + REACH):
+            depth += 1 if brace[0] == "{" else -1
             if not depth:
-                found.append((start.start(), text[start.end() : i]))
+                found.append((start.start(), text[start.end() : brace.start()]))
                 break
     return found
 

@@ -12,7 +12,7 @@ from typing import Literal
 from routemoa.grading.choices import choice, label
 from routemoa.grading.numbers import NUMBER, close, number, readings
 from routemoa.grading.words import contains, references, rouge_l, token_f1
-from routemoa.statements import THOUGHT, folded, own, plain, stated
+from routemoa.statements import THOUGHT, boxes, folded, own, plain, stated, unlisted
 
 __all__ = ["Kind", "grade", "suggest"]
 
@@ -43,10 +43,11 @@ def grade(answer: str, reference: str | None, kind: Kind) -> float | None:
     """
     if reference is None or not reference.strip():
         return None
+    answer = unlisted(answer)
     text = plain(own(answer))
     match kind:
         case "numeric":
-            wanted = readings(plain(reference))
+            wanted = readings(plain(_outcome(reference)))
             right = close(number(text), wanted) if wanted else None
         case "choice":
             wanted_label = label(reference)
@@ -67,7 +68,7 @@ def _grade_further(answer: str, reference: str, kind: Literal["math", "code", "r
         case "math":
             from routemoa.grading.math import equivalent
 
-            return equivalent(answer, reference)
+            return equivalent(answer, _outcome(reference))
         case "code":
             from routemoa.grading.code import passes
 
@@ -81,6 +82,12 @@ def _grade_further(answer: str, reference: str, kind: Literal["math", "code", "r
             return max((token_f1(t, r) for r in references(reference) for t in readings_of_it), default=None)
         case "judge":
             return None
+
+
+def _outcome(reference: str) -> str:
+    """The result of a reference that is a whole solution, as GSM8K ("#### 18") and MATH (a box) write them."""
+    _, marked, rest = reference.rpartition("####")
+    return rest if marked else boxed[-1][1] if (boxed := boxes(reference)) else reference
 
 
 def suggest(reference: str) -> Kind:

@@ -16,7 +16,7 @@ IS_RIGHT = (
 
 def label(reference: str) -> str | None:
     """The letter or digit that a reference names, or None."""
-    m = re.fullmatch(r"\W*(?:option\s+)?([A-Ja-j]|\d)\W*(?:[.):]\s.*)?", plain(reference), re.DOTALL)
+    m = re.fullmatch(r"\W*(?:option\s+)?([A-Ja-j]|\d)\W*(?:(?:[.):]|\|\|)\s.*)?", plain(reference), re.DOTALL)
     return m[1].upper() if m else None
 
 

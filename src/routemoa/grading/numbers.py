@@ -9,6 +9,7 @@ from routemoa.statements import field, folded, stated, unnumbered
 __all__ = ["NUMBER", "close", "number", "readings"]
 
 TOLERANCE = 1e-6  # relative
+LOOKED_AT = 50  # statements, from the last one
 
 NUMBER = re.compile(
     r"""(?P<sign>(?<![\w.)\]}])[-+])?(?<![\w.])(?:[$€£¥₹]\s?|USD\s?|Rs\.?\s?)?
@@ -53,7 +54,7 @@ def number(text: str) -> list[float]:
     value = field(text)
     if value and said and folded(value).startswith(folded(said[-1])[:20]):  # nothing is stated after the field
         return _of_sentence(value)
-    for one in reversed(said):
+    for one in reversed(said[-LOOKED_AT:]):
         after = one.rpartition("=")[2] if NUMBER.search(one.rpartition("=")[2]) else one
         m = NUMBER.search(after)
         if m and LEADS.fullmatch(after[: m.start()]):  # "Answer: Janet has 16 eggs" only begins a derivation
