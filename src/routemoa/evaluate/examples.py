@@ -13,6 +13,7 @@ from routemoa.evaluate.svg import short
 
 __all__ = ["helped_and_hurt"]
 
+PAPER = 3  # examples of a kind that are printed; page.css hides the others
 QUERY, TEXT = 600, 900  # characters that are shown of a question and of an answer
 
 
@@ -46,7 +47,13 @@ def _task(task: Task) -> Html:
 
 def _kind(word: str, look: str, count: int, examples: Sequence[Example]) -> Html:
     some = f" (the first {len(examples)} of {count:,})" if len(examples) < count else ""
-    return join([tag("p", tag("span", word.capitalize(), _class=look), some), *(_case(e, word) for e in examples)])
+    paper = [tag("p", f"On paper the first {PAPER} of {len(examples)} are shown.", _class="paper")]
+    return tag(
+        "div",
+        tag("p", tag("span", word.capitalize(), _class=look), some),
+        *(paper if len(examples) > PAPER else []),
+        *(_case(e, word) for e in examples),
+    )
 
 
 def _case(example: Example, word: str) -> Html:

@@ -13,6 +13,7 @@ __all__ = [
     "EXAMPLE",
     "Html",
     "across",
+    "change",
     "details",
     "figure",
     "interval",
@@ -126,6 +127,11 @@ def points(gap: Gap | None) -> Html:
     sure = "sure" if gap.low > 0 or gap.high < 0 else "open"
     ends = f"({signed(gap.low)} to {signed(gap.high)})"
     return join([tag("span", signed(gap.difference), _class=sure), " ", tag("span", ends, _class="soft")])
+
+
+def change(times: float | None) -> str:
+    """A ratio of spendings as what is added or saved."""
+    return "unknown" if times is None else f"{round(100 * (times - 1)):+,d} %".replace("-", "−")
 
 
 def number(value: float | None, measure: str = "") -> str:
