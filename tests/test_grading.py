@@ -9,6 +9,7 @@ import pytest
 
 from routemoa.grading import Kind, grade, suggest
 from routemoa.grading.words import rouge_l
+from routemoa.questions import Question, parse
 
 NUMERIC = [
     # answer, reference, right
@@ -169,6 +170,9 @@ def test_the_row_in_one_integer_is_the_table_of_the_textbook() -> None:
 
 def test_what_a_judge_decides_has_no_grade_here() -> None:
     assert grade("18", "18", "judge") is None
+    asked = parse('{"id": "1", "task": "t", "query": "q", "reference": "an essay", "grader": "judge"}', "t", 1)
+    assert isinstance(asked, Question)
+    assert asked.grade("an essay") is None
 
 
 @pytest.mark.parametrize(("answer", "reference", "right"), NUMERIC)
