@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routemoa.cli.bench import bench
+from routemoa.cli import cli
 from routemoa.config import build
 from routemoa.errors import ConfigError, NoSandbox, Refused
 from routemoa.evaluate.estimating import estimate
@@ -351,7 +351,8 @@ def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path, arguments
     names = {"TASK": str(task_file(tmp_path)), "JUDGED": str(tmp_path / "judged.jsonl")}
     pool = pool_file(tmp_path, "http://127.0.0.1:9/v1")
     out = str(tmp_path / "run")
-    result = CliRunner().invoke(bench, [names.get(a, a) for a in arguments] + ["--pool", str(pool), "--out", out])
+    given_ = [names.get(a, a) for a in arguments]
+    result = CliRunner().invoke(cli, ["bench", *given_, "--pool", str(pool), "--out", out])
     assert isinstance(result.exception, ConfigError)
     assert said in str(result.exception)
 
@@ -364,7 +365,8 @@ def test_without_a_sandbox_nobody_is_asked_for_code(tmp_path: Path, monkeypatch:
     code = Question("1", "code", "Double x.", None, "assert f(1) == 2", "code")
     pool = pool_file(tmp_path, "http://127.0.0.1:9/v1")
     out = tmp_path / "run"
-    result = CliRunner().invoke(bench, [str(task_file(tmp_path, [code])), "--pool", str(pool), "--out", str(out)])
+    asked = str(task_file(tmp_path, [code]))
+    result = CliRunner().invoke(cli, ["bench", asked, "--pool", str(pool), "--out", str(out)])
     sandbox._walls.cache_clear()
     assert isinstance(result.exception, NoSandbox)
     assert "apt-get install bubblewrap" in str(result.exception)

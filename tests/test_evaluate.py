@@ -340,7 +340,8 @@ def test_the_same_bytes_whatever_the_hash_seed(scorer: Path, tmp_path: Path) -> 
     for number in ("1", "2"):
         folder = tmp_path / number
         command = [
-            sys.executable, "-c", "from routemoa.cli import main; main()", "evaluate", test, "--scorer", str(scorer), "--judges", "0.8",
+            sys.executable, "-c", "from routemoa.cli import main; main()", "evaluate", test, "--scorer", str(scorer),
+            "--judges", "0.8",
             "--methods", ",".join(METHODS), "--sizes", "3,6", "--seeds", "2",
             "--json", str(tmp_path / f"{number}.json"), "--out", str(folder),
         ]  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from routemoa.cli.report import report
+from routemoa.cli import cli
 from routemoa.errors import ConfigError
 from routemoa.evaluate.outcomes import OUTCOMES, Outcome, Run, save
 from routemoa.evaluate.report import Page, page
@@ -235,7 +235,7 @@ def folder(path: Path, run: Run, outcomes: list[Outcome]) -> str:
 
 
 def test_the_terminal_has_the_answer_and_every_method(tmp_path: Path) -> None:
-    done = CliRunner().invoke(report, [folder(tmp_path, *replayed()), "--json", str(tmp_path / "f.json")])
+    done = CliRunner().invoke(cli, ["report", folder(tmp_path, *replayed()), "--json", str(tmp_path / "f.json")])
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert "RouteMoA" in lines[0]
@@ -249,22 +249,22 @@ def test_the_terminal_has_the_answer_and_every_method(tmp_path: Path) -> None:
 def test_the_page_is_written_and_its_place_said(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     file = tmp_path / "report.html"
-    done = CliRunner().invoke(report, [folder(tmp_path, *partial()), "--html", str(file)])
+    done = CliRunner().invoke(cli, ["report", folder(tmp_path, *partial()), "--html", str(file)])
     assert done.exit_code == 0, done.output
     assert str(file) in done.stderr
     assert file.read_text().startswith("<!doctype html>")
 
 
 def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = CliRunner().invoke(report, [str(tmp_path)])
+    nothing = CliRunner().invoke(cli, ["report", str(tmp_path)])
     assert isinstance(nothing.exception, ConfigError)
     assert "routemoa bench" in str(nothing.exception)
     save(tmp_path, RUN)
-    empty = CliRunner().invoke(report, [str(tmp_path)])
+    empty = CliRunner().invoke(cli, ["report", str(tmp_path)])
     assert "no outcome yet" in str(empty.exception)
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     folder(tmp_path, *replayed())
-    bare = CliRunner().invoke(report, [str(tmp_path), "--html", str(tmp_path / "r.html")])
+    bare = CliRunner().invoke(cli, ["report", str(tmp_path), "--html", str(tmp_path / "r.html")])
     assert "pip install 'routemoa[eval]'" in str(bare.exception)
     assert not (tmp_path / "r.html").exists()

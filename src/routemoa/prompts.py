@@ -235,9 +235,9 @@ def moderation(conversation: Sequence[Message], candidates: Sequence[str], count
 # --- what an evaluation asks a judge (after arXiv 2306.05685, appendix A)
 
 COMPARE = """\
-Do not answer the message above yourself. Compare the two quoted answers: which one is more correct and more helpful to \
-the person who asked? Their order and their length must not matter to you. Say in a sentence or two why, then end with \
-one line: [[A]] if answer A is better, [[B]] if answer B is better, [[C]] if they are equally good."""
+Do not answer the message above yourself. Compare the two quoted answers: which one is more correct and more helpful \
+to the person who asked? Their order and their length must not matter to you. Say in a sentence or two why, then end \
+with one line: [[A]] if answer A is better, [[B]] if answer B is better, [[C]] if they are equally good."""
 
 
 def comparison(question: str, a: str, b: str) -> tuple[Message, ...]:

@@ -217,7 +217,9 @@ def _figures(folder: Path, run: Run, asked: Sequence[Question]) -> dict[str, Any
     """The table of what is there, printed and written into DIR/run.json."""
     from msgspec.structs import replace
 
+    from routemoa.cli.report import show
     from routemoa.evaluate.outcomes import outcomes, save
+    from routemoa.evaluate.report import page
     from routemoa.evaluate.summary import summarise
 
     keys = {(q.task, q.id) for q in asked}
@@ -225,4 +227,6 @@ def _figures(folder: Path, run: Run, asked: Sequence[Question]) -> dict[str, Any
     mine.sort(key=lambda o: (run.methods.index(o.method), o.task, o.id))  # not as they came in
     figures = summarise(mine, run.seed)
     save(folder, replace(run, summary=figures))
+    if mine:
+        show(page(run, mine, figures))
     return figures

@@ -53,8 +53,9 @@ def collect(
 ) -> None:
     """Ask every model of a pool every question, and keep answers, scores, costs and seconds as records.
 
-    A line of TASK.jsonl is {"id", "task", "query", "reference"?, "grader"?} with grader exact, numeric, choice or
-    contains; lines of GSM8K and ARC are understood as they are. A call that fails is a null score, never a zero.
+    A line of TASK.jsonl is {"id", "task", "query", "reference"?, "grader"?} with grader exact, numeric, choice,
+    contains, math, code, rouge or f1; lines of GSM8K and ARC are understood as they are. A call that fails is a null
+    score, never a zero.
 
     The same command goes on where an earlier one was interrupted: answers are kept in RECORDS.part until their
     question is finished, and no answer is paid for twice.

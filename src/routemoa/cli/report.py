@@ -19,7 +19,7 @@ from routemoa.evaluate.svg import money, signed
 from routemoa.evaluate.table import GROUPS, MEASURES, Row
 from routemoa.types import to_json
 
-__all__ = ["report"]
+__all__ = ["report", "show"]
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -56,10 +56,11 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
         click.echo(shown.headline.sentence)
         click.echo(f"{html_file}: {len(data) / 1024:,.0f} KB; open it in any browser", err=True)
     else:
-        _show(shown)
+        show(shown)
 
 
-def _show(shown: Page) -> None:
+def show(shown: Page) -> None:
+    """The answer in a sentence, the table of all methods, and the caveats on standard error."""
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(Text(shown.headline.sentence), style="bold")
     against = shown.against or "best single"
