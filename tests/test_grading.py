@@ -253,3 +253,9 @@ def test_a_long_and_odd_answer_is_graded_at_once(kind: Kind, piece: str) -> None
     started = process_time()
     assert grade(piece * (100_000 // len(piece)), "3", kind) == 0.0
     assert process_time() - started < 2
+
+
+def test_whole_numbers_are_compared_exactly() -> None:
+    assert grade("The answer is 12345678.", "12345679", "numeric") == 0.0
+    assert grade("The answer is 12345679.", "12345679", "numeric") == 1.0
+    assert grade("The answer is 0.3333333.", "1/3", "numeric") == 1.0

@@ -81,5 +81,11 @@ def _of_sentence(value: str) -> list[float]:
 
 
 def close(got: list[float], wanted: list[float]) -> bool:
-    """Whether any two readings are the same number."""
-    return any(abs(g - w) <= TOLERANCE * max(abs(w), 1e-9) for g in got for w in wanted)
+    """Whether any two readings are the same number: whole ones exactly, others within TOLERANCE."""
+    return any(_same(g, w) for g in got for w in wanted)
+
+
+def _same(a: float, b: float) -> bool:
+    if a.is_integer() and b.is_integer():  # 1,234,567 is not 1,234,568
+        return a == b
+    return abs(a - b) <= TOLERANCE * max(abs(b), 1e-9)
