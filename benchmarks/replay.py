@@ -1,189 +1,152 @@
-"""Whole mixtures replayed on recorded answers: RouteMoA beside every simple rule, at its number of calls.
+"""Whole mixtures on recorded answers: RouteMoA beside every simple rule, and what it saves beside dense MoA.
 
     .venv/bin/python benchmarks/replay.py [RECORDS ...] [--prefer balanced] [--splits 5] [--judges 0.7]
-        [--json FILE] [--plot FILE.svg]
+        [--json FILE] [--plot FILE.svg] [--savings FILE.json]
 
-Proposals are the recorded texts (routemoa.testing.RecordedClient behind the real engine, prompts and parsing). In
-each split the models' priors, the correlation of their errors and the worth of the signals are learned on one half of
-the questions; everything shown is measured on the other half. Without --judges the only evidence is agreement; with
+Proposals are the recorded texts (routemoa.evaluate replays the policy; tests hold its walk against the engine's). In
+each split the models' priors, the correlation of their errors and the worth of the signals are learned on one half
+of the questions; everything shown is measured on the other half. Without --judges the only evidence is agreement; with
 it, judges of that AUC score each other's answers in later layers (self-scores: an AUC of 0.6, inflated). RECORDS
 default to ../shared/data/records/zeroeval/{gsm,math_l5}. Models with a null score are left out, as in
 ../shared/mixture-notes.md.
 
 Pools of each file: all its models; without those whose name begins with o1; the fourteen of accuracy ranks 11 to 24.
-Rows: best single (chosen on the training half), votes of the best 3 and of all, a random panel of the mean size, a
+Rows: best single (chosen on the training half), votes of the best 3 and of all, random panels of RouteMoA's sizes, a
 plain rule (grow until one answer leads by two), the panels of RouteMoA given to other questions (shuffled), any of
 three, oracle. Intervals: 95 %, bootstrap over questions of each question's mean over the splits it was tested in.
+
+`--prefer wide` is balanced with five models at once in the first of at most two layers: more calls, fewer steps.
+
+Savings: the share of dense MoA's tokens and critical path (every model in three layers, an aggregator) that RouteMoA
+does without; in dollars among the pool's models of which genai-prices knows a list price, replayed as a pool of their
+own with the first of the preferences. --savings also writes the table beside the JSON, as Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
-from routemoa.answers import Groups, group
-from routemoa.engine import RouteMoA
+from routemoa.answers import Groups
+from routemoa.evaluate.outcomes import Outcome
+from routemoa.evaluate.prices import library
+from routemoa.evaluate.replayed import Replay, Walked
+from routemoa.evaluate.rivals import vote
+from routemoa.evaluate.summary import savings, summarise
+from routemoa.evaluate.tokens import Page
 from routemoa.evidence import Coefficients, Judging
-from routemoa.pool import Mixture, Pool
+from routemoa.pool import Mixture
 from routemoa.records import Record, read
-from routemoa.steps import heard
-from routemoa.testing import RecordedClient, SimulatedJudge
 from routemoa.train.judging import Graded, correlation, fit, graded_trace, measure, told
-from routemoa.types import ModelSpec, Query, Trace
+from routemoa.types import Scores
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"
-ROWS = ("routemoa", "best single", "vote of 3", "vote of all", "grow until two ahead", "random panel", "shuffled",
-        "any of 3", "oracle")  # fmt: skip
+REPLAYED = {
+    "routemoa": "routemoa", "best-single": "best single", "fixed-best-3": "vote of 3", "vote-all": "vote of all",
+    "random": "random panel", "shuffled": "shuffled", "oracle": "oracle", "moa": "dense MoA",
+}  # fmt: skip
+WIDE = Mixture(top_k=5, target=0.999, layers=2)
+RIVALS = ("best single", "vote of all", "grow until two ahead", "shuffled")
+FIGURES = ("tokens", "path_tokens", "cost")
+
+HEAD = """\
+# What RouteMoA saves beside dense MoA, on recorded answers
+
+`python benchmarks/replay.py --prefer balanced,quality,cheap,wide --savings benchmarks/results/savings.json`
+
+Dense MoA: every model in three layers and one aggregator, prompts counted as rendered with all answers quoted, four
+characters to a token. Path: tokens written one after the other (the longest reply of each layer, the aggregator's).
+Dollars: among the models that have a list price, replayed as a pool of their own, with the first preference alone.
+Wide: five models at once in the first of at most two layers. In brackets 95 %, by bootstrap over questions. A replay
+has no aggregator that writes: the best model's answer stands in for its length, the majority for what it says. What o1
+models think unseen is not in the records: docs/evaluation.md says what follows.
+
+| records, pool | prefer | models | right | best single | vote of all | points over best single | over vote of all \
+| calls | tokens saved | path saved | dollars saved (models) |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
-class Bench:
-    """One pool on one file of records."""
-
-    def __init__(self, records: list[Record], models: list[str]) -> None:
-        self.records, self.models = records, models
-        self.scores = np.array([[r.scores.get(m) or 0.0 for m in models] for r in records])
-        self.groups: list[Groups] = [group([(r.responses or {}).get(m) or "" for m in models]) for r in records]
-        self.of = [[g if g is not None else -1 for g in found.of] for found in self.groups]
-
-    def vote(self, question: int, members: list[int]) -> float:
-        """Majority of the members, ties to the one named first."""
-        counts = Counter(self.of[question][m] for m in members if self.of[question][m] >= 0)
-        if not counts:
-            return float(self.scores[question, members[0]])
-        top = max(counts.values())
-        return float(self.scores[question, next(m for m in members if counts.get(self.of[question][m]) == top)])
-
-    def grow(self, question: int, order: list[int], lead: int = 2, most: int = 9) -> tuple[float, int]:
-        """The plain rule of mixture-notes.md."""
-        for k in range(2, min(most, len(order)) + 1):
-            counts = sorted(Counter(g for m in order[:k] if (g := self.of[question][m]) >= 0).values(), reverse=True)
-            if counts and counts[0] - (counts[1] if len(counts) > 1 else 0) >= lead:
-                break
-        return self.vote(question, order[:k]), k
-
-    def graded(self, rows: np.ndarray[Any, Any], prior: dict[str, float]) -> list[Graded]:
-        """The training half as graded queries without judgments."""
-        width = len(self.models)
-        return [
-            Graded(prior, tuple(self.models), self.groups[i], tuple(self.scores[i]), (), (False,) * width) for i in rows
-        ]
+def grow(page: Page, order: tuple[str, ...], lead: int = 2, most: int = 9) -> tuple[str, ...]:
+    """The panel of the plain rule of mixture-notes.md."""
+    for k in range(2, min(most, len(order)) + 1):
+        counts = sorted(Counter(g for m in order[:k] if (g := page.says.get(m)) is not None).values(), reverse=True)
+        if counts and counts[0] - (counts[1] if len(counts) > 1 else 0) >= lead:
+            break
+    return order[:k]
 
 
-async def replay(
-    bench: Bench, rows: np.ndarray[Any, Any], pool: Pool, judging: Judging, judge: SimulatedJudge | None
-) -> list[Trace]:
-    """RouteMoA on questions, one after the other."""
-    records = [bench.records[i] for i in rows]
-    mixture = RouteMoA(pool, RecordedClient(records, judge.score if judge else None), judging=judging)
-    return [(await mixture.answer(Query.of(r.prompt or r.query))).trace for r in records]
-
-
-def split(bench: Bench, seed: int, mixture: Mixture, auc: float | None) -> dict[str, Any]:
-    """Learn on one half, measure on the other: per question, what each rule got and how many it called."""
-    rng, n = np.random.default_rng(seed), len(bench.records)
-    order = rng.permutation(n)
-    train, test = order[: n // 2], order[n // 2 :]
-    mean = (bench.scores[train].sum(0) + 1) / (len(train) + 2)
-    prior = dict(zip(bench.models, mean.tolist(), strict=True))
-    specs = tuple(ModelSpec(m, "local", m, prior=p) for m, p in prior.items())
-    pool = Pool(specs, mixture)
-    judge = None if auc is None else SimulatedJudge(auc, seed=seed)
-    judging = Judging(Coefficients(), correlation(bench.graded(train, prior)))
-    if judge is None:
-        judging = tempered(bench, train, pool, judging)
-    else:
-        traces = asyncio.run(replay(bench, train, replace_layers(pool), judging, judge))
-        learned = fit([grade(bench, i, t) for i, t in zip(train, traces, strict=True)])
-        judging = replace(learned, correlation=judging.correlation)
-    traces = asyncio.run(replay(bench, test, pool, judging, judge))
-    place = {m: i for i, m in enumerate(bench.models)}
-    called = [[place[p.model] for p in heard(t)] for t in traces]
-    best = [int(i) for i in np.argsort(-mean, kind="stable")]
-    size = max(1, round(sum(map(len, called)) / len(called)))
-    lots = Random(seed)
-    others = lots.sample(called, len(called))
-    got: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for i, trace, mine, other in zip(test, traces, called, others, strict=True):
-        truth = bench.scores[i]
-        right = float(truth[place[trace.choice]]) if trace.choice else 0.0
-        got["routemoa"].append((right, trace.calls))
-        got["best single"].append((float(truth[best[0]]), 1))
-        got["vote of 3"].append((bench.vote(i, best[:3]), 3))
-        got["vote of all"].append((bench.vote(i, best), len(best)))
-        got["grow until two ahead"].append(bench.grow(i, best))
-        got["random panel"].append((bench.vote(i, lots.sample(best, min(size, len(best)))), size))
-        got["shuffled"].append((bench.vote(i, other), len(other)))
-        got["any of 3"].append((float(truth[best[:3]].max()), 3))
-        got["oracle"].append((float(truth.max()), len(best)))
-        del mine
-    graded = [grade(bench, i, t) for i, t in zip(test, traces, strict=True)]
-    layers = sum(len(t.layers) for t in traces) / len(traces)
-    return {"test": test, "got": got, "judging": judging, "layers": layers, "told": told(graded, judging)}
-
-
-def tempered(bench: Bench, train: np.ndarray[Any, Any], pool: Pool, judging: Judging) -> Judging:
-    """Without judges: what the votes' log-odds are worth, from a replay of the training half."""
-    traces = asyncio.run(replay(bench, train, pool, judging, None))
-    learned = fit([grade(bench, i, t) for i, t in zip(train, traces, strict=True)])
+def learn(train: Replay, prior: Scores, seed: int) -> Judging:
+    """Everything that is learned about judging, on the training half."""
+    plain = [graded(page, train.members, prior) for page in train.pages]
+    judging = Judging(Coefficients(), correlation(plain))
+    if train.auc is not None:  # judgments of every query: nothing stops before the second layer
+        train = replace(train, mixture=replace(train.mixture, stop_above=1.0))
+    walked = replace(train, judging=judging).walks("routemoa", seed)
+    learned = fit([grade(page, done) for page, done in zip(train.pages, walked, strict=True)])
     return replace(learned, correlation=judging.correlation)
 
 
-def replace_layers(pool: Pool) -> Pool:
-    """A pool whose training traces all hold judgments: nothing stops before the second layer."""
-    return Pool(pool.models, replace(pool.mixture, stop_above=1.0))
+def graded(page: Page, members: tuple[str, ...], prior: Scores) -> Graded:
+    """A record as a graded query without judgments."""
+    groups = Groups(tuple(page.says.get(m) for m in members), page.groups.closed, (None,) * len(members))
+    right = tuple(page.record.scores[m] for m in members)
+    return Graded(prior, members, groups, right, (), (False,) * len(members))
 
 
-def grade(bench: Bench, question: int, trace: Trace) -> Graded:
-    truth = dict(zip(bench.models, bench.scores[question].tolist(), strict=True))
-    return graded_trace(trace, truth)
+def grade(page: Page, done: Walked) -> Graded:
+    return graded_trace(done.trace, page.record.scores)
 
 
-def interval(values: dict[int, list[float]], seed: int = 0) -> tuple[float, float, float]:
-    each = np.array([sum(v) / len(v) for v in values.values()])
-    rng = np.random.default_rng(seed)
-    means = [each[rng.integers(0, len(each), len(each))].mean() for _ in range(2000)]
-    return float(each.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+def split(pages: list[Page], models: list[str], seed: int, mixture: Mixture, auc: float | None) -> dict[str, Any]:
+    """Learn on one half, measure on the other."""
+    order = np.random.default_rng(seed).permutation(len(pages))
+    train, test = ([pages[i] for i in half] for half in np.split(order, [len(pages) // 2]))
+    right = [sum(p.record.scores[m] or 0.0 for p in train) for m in models]
+    prior: Scores = {m: (r + 1) / (len(train) + 2) for m, r in zip(models, right, strict=True)}
+    best = tuple(sorted(models, key=lambda m: -(prior[m] or 0.0)))
+    base = Replay(train, tuple(models), [prior] * len(train), best, mixture, auc=auc)
+    judging = learn(base, prior, seed)
+    replay = replace(base, pages=test, priors=[prior] * len(test), judging=judging)
+    walked = replay.walks("routemoa", seed)
+    outcomes = [replace(o, method=REPLAYED[o.method]) for o in replay.run(REPLAYED, seed, walks=walked)]
+    for page in test:
+        panel = grow(page, best)
+        any_right = max(page.record.scores[m] or 0.0 for m in best[:3])
+        for row, value, calls in (
+            ("grow until two ahead", page.record.scores[vote(page, panel) or panel[0]], len(panel)),
+            ("any of 3", any_right, 3),
+        ):
+            outcomes.append(Outcome(row, page.record.task, page.record.id, value, calls=calls, seed=seed))
+    said = told([grade(page, done) for page, done in zip(test, walked, strict=True)], judging)
+    layers = sum(len(done.trace.layers) for done in walked) / len(walked)
+    return {"outcomes": outcomes, "judging": judging, "layers": layers, "told": said}
 
 
-def study(bench: Bench, mixture: Mixture, splits: int, auc: float | None) -> dict[str, Any]:
-    right: dict[str, dict[int, list[float]]] = {row: defaultdict(list) for row in ROWS}
-    calls: dict[str, list[float]] = {row: [] for row in ROWS}
-    runs = [split(bench, seed, mixture, auc) for seed in range(splits)]
-    for run in runs:
-        for row in ROWS:
-            for question, (value, count) in zip(run["test"], run["got"][row], strict=True):
-                right[row][int(question)].append(value)
-                calls[row].append(count)
-    by_split = {row: [float(np.mean([v for v, _ in run["got"][row]])) for run in runs] for row in ROWS}
-    table = {
-        row: {"accuracy": (found := interval(right[row]))[0], "ci95": found[1:], "sd": float(np.std(by_split[row])),
-              "calls": float(np.mean(calls[row]))}
-        for row in ROWS
-    }  # fmt: skip
-    gain = {
-        row: interval({
-            q: [a - b for a, b in zip(right["routemoa"][q], right[row][q], strict=True)] for q in right[row]
-        })
-        for row in ("best single", "vote of all", "grow until two ahead", "shuffled")
-    }  # fmt: skip
-    said = measure(*(run["told"] for run in runs))  # all splits together, each judged by its own training half
+def study(pages: list[Page], models: list[str], mixture: Mixture, splits: int, auc: float | None) -> dict[str, Any]:
+    runs = [split(pages, models, seed, mixture, auc) for seed in range(splits)]
+    outcomes: list[Outcome] = [o for run in runs for o in run["outcomes"]]
+    found = summarise(outcomes, 0)
+    by_split = [summarise(run["outcomes"], 0)["methods"] for run in runs] if splits > 1 else [found["methods"]]
     learned = [run["judging"] for run in runs]
     return {
-        "models": len(bench.models),
-        "questions": len(bench.records),
+        "models": len(models),
+        "questions": len(pages),
         "layers": float(np.mean([run["layers"] for run in runs])),
-        "rows": table,
-        "gain_over": {row: {"points": 100 * g[0], "ci95": [100 * g[1], 100 * g[2]]} for row, g in gain.items()},
-        "calibration": said,
+        "rows": {
+            row: {key: f[key] for key in ("accuracy", "ci95", "calls", *FIGURES)}
+            | {"sd": float(np.std([methods[row]["accuracy"] for methods in by_split]))}
+            for row, f in found["methods"].items()
+        },
+        "gain_over": {row: gain(found["paired"][f"routemoa|{row}"]) for row in RIVALS},
+        "savings": {row: savings(outcomes, "routemoa", row, 0) for row in ("dense MoA", "vote of all")},
+        "calibration": measure(*(run["told"] for run in runs)),  # each split judged by its own training half
         "learned": {
             "spread": float(np.mean([j.correlation.spread for j in learned])),
             "scatter": float(np.mean([j.correlation.scatter for j in learned])),
@@ -191,6 +154,10 @@ def study(bench: Bench, mixture: Mixture, splits: int, auc: float | None) -> dic
             "cross": float(np.mean([j.coefficients.cross for j in learned])),
         },
     }
+
+
+def gain(pair: dict[str, Any]) -> dict[str, Any]:
+    return {"points": 100 * pair["difference"], "ci95": [100 * x for x in pair["ci95"]], "p": pair["p"]}
 
 
 def pools(records: list[Record]) -> dict[str, list[str]]:
@@ -205,14 +172,44 @@ def show(title: str, found: dict[str, Any]) -> None:
     for row, f in found["rows"].items():
         low, high = f["ci95"]
         print(
-            f"  {row:22} {100 * f['accuracy']:5.1f} %  ({100 * low:.1f} to {100 * high:.1f})  {f['calls']:5.2f} calls"
+            f"  {row:22} {100 * f['accuracy']:5.1f} %  ({100 * low:.1f} to {100 * high:.1f})  {f['calls']:6.2f} calls"
         )
     for row, g in found["gain_over"].items():
         print(f"  gain over {row}: {g['points']:+.1f} points ({g['ci95'][0]:+.1f} to {g['ci95'][1]:+.1f})")
+    for row, saved in found["savings"].items():
+        print(f"  saved beside {row}: " + ", ".join(f"{k} {percent(s)}" for k, s in saved.items()))
+    if priced := found.get("priced"):
+        print(f"  saved among {priced['models']} models with a price: " + ", ".join(
+            f"{k} {percent(s)}" for k, s in priced["savings"]["dense MoA"].items()
+        ))  # fmt: skip
     print("  " + "; ".join(f"{k} ECE {_f(v['ece'])} AUC {_f(v['auc'])}" for k, v in found["calibration"].items()))
     print(
         f"  learned {json.dumps({k: round(v, 2) for k, v in found['learned'].items()})}, layers {found['layers']:.2f}"
     )
+
+
+def percent(saved: dict[str, Any]) -> str:
+    low, high = saved["ci95"]
+    return f"{100 * saved['saved']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """The savings as Markdown."""
+    lines = [HEAD]
+    for title, by in found.items():
+        for prefer, f in by.items():
+            rows, saved, priced = f["rows"], f["savings"]["dense MoA"], f.get("priced")
+            over = [f["gain_over"][row] for row in ("best single", "vote of all")]
+            dollars = "-" if not priced else f"{percent(priced['savings']['dense MoA']['cost'])} ({priced['models']})"
+            cells = [
+                title, prefer, f["models"],
+                *(f"{100 * rows[row]['accuracy']:.1f}" for row in ("routemoa", "best single", "vote of all")),
+                *(f"{g['points']:+.1f} ({g['ci95'][0]:+.1f} to {g['ci95'][1]:+.1f})" for g in over),
+                f"{rows['routemoa']['calls']:.1f} of {rows['dense MoA']['calls']:.0f}",
+                percent(saved["tokens"]), percent(saved["path_tokens"]), dollars,
+            ]  # fmt: skip
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def plot(found: dict[str, dict[str, Any]], file: str) -> None:
@@ -256,26 +253,39 @@ def _f(value: float | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", nargs="*", default=[str(DATA / "gsm.jsonl.gz"), str(DATA / "math_l5.jsonl.gz")])
-    parser.add_argument("--prefer", default="balanced", help="quality, balanced, cheap, fast: several with commas")
+    parser.add_argument(
+        "--prefer", default="balanced", help="quality, balanced, cheap, fast, wide: several with commas"
+    )
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--judges", type=float, metavar="AUC", help="simulated judges of this reliability")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--plot", metavar="FILE", help="accuracy against calls, .svg or .png")
+    parser.add_argument("--savings", metavar="FILE", help="what is saved beside dense MoA, as JSON and Markdown")
     arguments = parser.parse_args()
     later: Any = "auto" if arguments.judges is None else "refine"
     out: dict[str, dict[str, Any]] = {}
     for path in arguments.records:
         records = list(read(path))
-        for name, models in pools(records).items():
-            bench = Bench(records, models)
+        found_pools = pools(records)
+        prices = library(found_pools["all"]) if arguments.savings else {}
+        pages = [Page(r, found_pools["all"], prices) for r in records]
+        for name, models in found_pools.items():
             title = f"{Path(path).name.partition('.')[0]}, {name}"
             for prefer in arguments.prefer.split(","):
-                mixture = Mixture(prefer=prefer, later=later)
-                found = study(bench, mixture, arguments.splits, arguments.judges)
+                mixture = replace(WIDE, later=later) if prefer == "wide" else Mixture(prefer=prefer, later=later)
+                found = study(pages, models, mixture, arguments.splits, arguments.judges)
+                known = [m for m in models if m in prices]
+                if len(known) > 2 and prefer == arguments.prefer.split(",")[0]:
+                    found["priced"] = study(pages, known, mixture, arguments.splits, arguments.judges)
+                    found["priced"]["names"] = known
                 out.setdefault(title, {})[prefer] = found
                 show(f"{title}, {prefer}", found)
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(out, indent=1) + "\n")
+        slim = {t: {p: {k: v for k, v in f.items() if k != "priced"} for p, f in by.items()} for t, by in out.items()}
+        Path(arguments.json).write_text(json.dumps(slim, indent=1) + "\n")
+    if arguments.savings:
+        Path(arguments.savings).write_text(json.dumps(out, indent=1) + "\n")
+        Path(arguments.savings).with_suffix(".md").write_text(table(out))
     if arguments.plot:
         plot(out, arguments.plot)
 

@@ -83,14 +83,18 @@ class Replay(Struct, frozen=True):
         order = tuple(m for m in self.order if m in kept)
         return replace(self, members=names, priors=priors, order=order, three=())
 
-    def run(self, methods: Iterable[str], seed: int, seeds: int = 1) -> list[Outcome]:
-        """Every method on every question. A method that no seed changes has outcomes for the first one alone."""
+    def run(
+        self, methods: Iterable[str], seed: int, seeds: int = 1, walks: Sequence[Walked] | None = None
+    ) -> list[Outcome]:
+        """Every method on every question. A method that no seed changes has outcomes for the first one alone.
+
+        `walks`, where RouteMoA has been on its way with the first seed already, are not gone again.
+        """
         wanted = list(methods)
         out: list[Outcome] = []
-        walks: list[Walked] = []
         for number in range(seed, seed + seeds):
             first = number == seed
-            if first or self.auc is not None:
+            if walks is None or (self.auc is not None and not first):
                 walks = self.walks("routemoa", number)
             for name in wanted:
                 if first or name in DRAWN or (self.auc is not None and (name in OURS or name == "cascade")):

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from msgspec import Struct
 
 from routemoa import prompts
-from routemoa.answers import group
+from routemoa.answers import Groups, group
 from routemoa.evaluate.prices import Price
 from routemoa.prompts import ASSESSMENT, Asked
 from routemoa.records import Record
@@ -73,9 +73,14 @@ class Page:
         self._quoted: dict[str, int] = {}
 
     @cached_property
+    def groups(self) -> Groups:
+        """Which of all recorded answers say the same, in the order of `texts`."""
+        return group(list(self.texts.values()))
+
+    @cached_property
     def says(self) -> dict[str, int | None]:
         """The group of answers that each model's belongs to, of all that are recorded; None: it states nothing."""
-        return dict(zip(self.texts, group(list(self.texts.values())).of, strict=True))
+        return dict(zip(self.texts, self.groups.of, strict=True))
 
     def asked(self, model: str, candidates: Sequence[str] = (), asked: Asked | None = None, system: int = 0) -> Spent:
         """A proposer's call, shown the answers of `candidates`; `system` characters stand before its prompt."""
