@@ -36,11 +36,11 @@ from msgspec.structs import replace
 
 from routemoa.answers import Groups
 from routemoa.evaluate.outcomes import Outcome
-from routemoa.evaluate.prices import library
-from routemoa.evaluate.replayed import Replay, Walked
-from routemoa.evaluate.rivals import vote
+from routemoa.evaluate.replay.prices import library
+from routemoa.evaluate.replay.rivals import vote
+from routemoa.evaluate.replay.tokens import Page
+from routemoa.evaluate.replay.walks import Replay, Walked
 from routemoa.evaluate.summary import savings, summarise
-from routemoa.evaluate.tokens import Page
 from routemoa.evidence import Coefficients, Judging
 from routemoa.pool import Mixture
 from routemoa.records import Record, read

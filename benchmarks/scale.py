@@ -21,9 +21,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from routemoa.evaluate.outcomes import Outcome
-from routemoa.evaluate.replayed import Replay
-from routemoa.evaluate.scale import points, subpool
-from routemoa.evaluate.tokens import Page
+from routemoa.evaluate.replay.scale import points, subpool
+from routemoa.evaluate.replay.tokens import Page
+from routemoa.evaluate.replay.walks import Replay
 from routemoa.records import read
 from routemoa.types import Scores
 

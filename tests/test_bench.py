@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from routemoa.cli import cli
 from routemoa.config import build
 from routemoa.errors import ConfigError, NoSandbox, Refused
-from routemoa.evaluate.estimating import estimate
-from routemoa.evaluate.methods import live_methods, live_names
+from routemoa.evaluate.live.estimating import estimate
+from routemoa.evaluate.live.methods import live_methods, live_names
+from routemoa.evaluate.live.resume import opened
+from routemoa.evaluate.live.runner import Live, Unit, plan, run
+from routemoa.evaluate.live.till import CALLS, SITTING, Over, Paid, Sitting, Till
 from routemoa.evaluate.outcomes import Outcome, Run, load, outcomes
-from routemoa.evaluate.resume import opened
-from routemoa.evaluate.runner import Live, Unit, plan, run
-from routemoa.evaluate.till import CALLS, SITTING, Over, Paid, Sitting, Till
 from routemoa.questions import Question
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
 from routemoa.types import Completion, Message, ModelSpec, Request, Usage

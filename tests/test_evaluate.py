@@ -19,10 +19,10 @@ from routemoa.cli import cli
 from routemoa.engine import RouteMoA
 from routemoa.errors import ConfigError
 from routemoa.evaluate.outcomes import Outcome, load, outcomes
-from routemoa.evaluate.replayed import METHODS, Replay, walk
-from routemoa.evaluate.scale import scaled, subpool
+from routemoa.evaluate.replay.scale import scaled, subpool
+from routemoa.evaluate.replay.tokens import Page
+from routemoa.evaluate.replay.walks import METHODS, Replay, walk
 from routemoa.evaluate.summary import savings, summarise
-from routemoa.evaluate.tokens import Page
 from routemoa.evidence import Judging
 from routemoa.policy import policy_of
 from routemoa.pool import Mixture, Pool
@@ -301,7 +301,7 @@ def test_a_folder_holds_all_that_a_report_needs(scorer: Path, tmp_path: Path) ->
 
 
 def test_dollars_come_from_list_prices_where_the_name_is_known(tmp_path: Path) -> None:
-    priced = pytest.importorskip("routemoa.evaluate.prices")
+    priced = pytest.importorskip("routemoa.evaluate.replay.prices")
     pytest.importorskip("genai_prices")
     assert priced.library(["gpt-4o-mini-2024-07-18", "somebody's-7b"]) == {
         "gpt-4o-mini-2024-07-18": priced.Price(0.15, 0.6)

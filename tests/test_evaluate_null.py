@@ -17,9 +17,9 @@ import pytest
 from msgspec.structs import replace
 
 from routemoa.evaluate.outcomes import Outcome
-from routemoa.evaluate.replayed import METHODS, Replay
+from routemoa.evaluate.replay.tokens import Page
+from routemoa.evaluate.replay.walks import METHODS, Replay
 from routemoa.evaluate.summary import summarise
-from routemoa.evaluate.tokens import Page
 from routemoa.records import Record, read
 from routemoa.types import Scores
 from tests.test_evaluate import MODELS, made

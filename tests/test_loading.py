@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from routemoa.errors import ConfigError, NoSandbox
-from routemoa.evaluate.loading import HubError, drawn, questions
-from routemoa.evaluate.tasks import NAMES, task
+from routemoa.evaluate.live.loading import HubError, drawn, questions
+from routemoa.evaluate.live.tasks import NAMES, task
 from routemoa.jsonl import RecordsError
 from routemoa.questions import Question
 

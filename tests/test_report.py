@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from routemoa.cli import cli
 from routemoa.errors import ConfigError
 from routemoa.evaluate.outcomes import OUTCOMES, Outcome, Run, save
-from routemoa.evaluate.report import Page, page
+from routemoa.evaluate.report.figures import Page, page
+from routemoa.evaluate.report.svg import money, signed
+from routemoa.evaluate.report.table import cases, front
 from routemoa.evaluate.summary import summarise
-from routemoa.evaluate.svg import money, signed
-from routemoa.evaluate.table import cases, front
 
 HOSTILE = (
     "</script><script>window.taken=1</script>",

@@ -17,8 +17,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from routemoa.evaluate.page import render
-from routemoa.evaluate.report import page
+from routemoa.evaluate.report.figures import page
+from routemoa.evaluate.report.page import render
 from routemoa.evaluate.summary import summarise
 from tests.test_report import HOSTILE, partial, replayed
 

@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib", reason="the charts need the extra eval")
 
 
 def rendered(run: Run, outcomes: list[Outcome]) -> str:
-    from routemoa.evaluate.page import render
+    from routemoa.evaluate.report.page import render
 
     return render(built(run, outcomes))
 

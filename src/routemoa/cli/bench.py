@@ -22,9 +22,9 @@ from routemoa.types import ModelSpec
 
 if TYPE_CHECKING:
     from routemoa.collect import Estimate
+    from routemoa.evaluate.live.runner import Unit
+    from routemoa.evaluate.live.till import Till
     from routemoa.evaluate.outcomes import Outcome, Run
-    from routemoa.evaluate.runner import Unit
-    from routemoa.evaluate.till import Till
 
 __all__ = ["bench"]
 
@@ -81,11 +81,11 @@ def bench(
       routemoa bench mine.jsonl --pool pool.toml --max-cost 2 --out mine
       routemoa report mine --html mine.html
     """
-    from routemoa.evaluate.estimating import estimate
-    from routemoa.evaluate.loading import drawn, questions
+    from routemoa.evaluate.live.estimating import estimate
+    from routemoa.evaluate.live.loading import drawn, questions
+    from routemoa.evaluate.live.resume import digest, opened
+    from routemoa.evaluate.live.runner import plan
     from routemoa.evaluate.outcomes import Run
-    from routemoa.evaluate.resume import digest, opened
-    from routemoa.evaluate.runner import plan
 
     check_writable(json_file)
     pool = Pool.default(pool_file)
@@ -137,9 +137,9 @@ async def _answer(
     judge: ModelSpec | None,
     limit: float | None,
 ) -> None:
-    from routemoa.evaluate.methods import live_methods
-    from routemoa.evaluate.runner import Live, run
-    from routemoa.evaluate.till import Till
+    from routemoa.evaluate.live.methods import live_methods
+    from routemoa.evaluate.live.runner import Live, run
+    from routemoa.evaluate.live.till import Till
 
     client = connect(pool)
     with Till(client, folder, limit) as till, Watch(len(units), till) as watch:
@@ -177,7 +177,7 @@ class Watch(Steps):
 
 def _methods(given: str, pool: Pool) -> tuple[str, ...]:
     """Raises ConfigError on one that there is not."""
-    from routemoa.evaluate.methods import live_names
+    from routemoa.evaluate.live.methods import live_names
 
     known = live_names(pool)
     names = tuple(dict.fromkeys(n.strip() for n in given.split(",") if n.strip()))
@@ -219,7 +219,7 @@ def _figures(folder: Path, run: Run, asked: Sequence[Question]) -> dict[str, Any
 
     from routemoa.cli.report import show
     from routemoa.evaluate.outcomes import outcomes, save
-    from routemoa.evaluate.report import page
+    from routemoa.evaluate.report.figures import page
     from routemoa.evaluate.summary import summarise
 
     keys = {(q.task, q.id) for q in asked}

@@ -14,8 +14,8 @@ from routemoa import __version__
 from routemoa.cli.session import check_writable, write_whole
 from routemoa.errors import ConfigError
 from routemoa.evaluate.outcomes import OUTCOMES, Outcome, Run, save
-from routemoa.evaluate.replayed import METHODS
-from routemoa.evaluate.study import chosen_methods, figures, prepare
+from routemoa.evaluate.replay.study import chosen_methods, figures, prepare
+from routemoa.evaluate.replay.walks import METHODS
 from routemoa.records import read
 
 __all__ = ["evaluate"]

@@ -13,10 +13,10 @@ from rich.text import Text
 from routemoa.cli.session import check_writable, write_whole
 from routemoa.errors import ConfigError
 from routemoa.evaluate.outcomes import OUTCOMES, load, outcomes
-from routemoa.evaluate.report import Page, page
+from routemoa.evaluate.report.figures import Page, page
+from routemoa.evaluate.report.svg import money, signed
+from routemoa.evaluate.report.table import GROUPS, MEASURES, Row
 from routemoa.evaluate.summary import summarise
-from routemoa.evaluate.svg import money, signed
-from routemoa.evaluate.table import GROUPS, MEASURES, Row
 from routemoa.types import to_json
 
 __all__ = ["report", "show"]
@@ -49,7 +49,7 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
     if json_file:
         write_whole(json_file, to_json(shown) + b"\n")
     if html_file:
-        from routemoa.evaluate.page import render
+        from routemoa.evaluate.report.page import render
 
         data = render(shown).encode()
         write_whole(html_file, data)

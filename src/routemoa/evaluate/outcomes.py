@@ -2,7 +2,7 @@
 
 DIR/run.json        what was run, and how: `Run`
 DIR/outcomes.jsonl  an `Outcome` a line, live or replayed
-DIR/calls.jsonl     live runs: every call that was paid for, once (routemoa.evaluate.till)
+DIR/calls.jsonl     live runs: every call that was paid for, once (routemoa.evaluate.live.till)
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A replay has real answers but nobody who writes: where an aggregator would, the leading answer stands in, and a model
 answers in every layer what it once wrote. Judgments are not recorded either; a `SimulatedJudge` may make them.
-Tokens are told as routemoa.evaluate.tokens says; dollars and seconds where the records hold them, else unknown.
+Tokens are told as routemoa.evaluate.replay.tokens says; dollars and seconds where the records hold them, else unknown.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.evaluate import rivals
-from routemoa.evaluate.ablations import ABLATIONS, ablate
 from routemoa.evaluate.outcomes import Outcome
-from routemoa.evaluate.rivals import Found
-from routemoa.evaluate.tokens import Page, Spent, together
+from routemoa.evaluate.replay import rivals
+from routemoa.evaluate.replay.ablations import ABLATIONS, ablate
+from routemoa.evaluate.replay.rivals import Found
+from routemoa.evaluate.replay.tokens import Page, Spent, together
 from routemoa.evidence import Judging
 from routemoa.policy import Policy, policy_of
 from routemoa.pool import Mixture

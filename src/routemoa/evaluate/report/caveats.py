@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from routemoa.evaluate.outcomes import Run
-from routemoa.evaluate.table import Cases, Row
+from routemoa.evaluate.report.table import Cases, Row
 
 __all__ = ["FEW", "caveats", "missing"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from routemoa.evaluate.tasks import Hub, option_letters
+from routemoa.evaluate.live.tasks import Hub, option_letters
 from routemoa.questions import Question
 
 ABOUT = "ARC-Challenge: grade-school science, multiple choice (CC-BY-SA-4.0)"

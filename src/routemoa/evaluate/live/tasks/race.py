@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from routemoa.evaluate.tasks import Hub, option_letters
+from routemoa.evaluate.live.tasks import Hub, option_letters
 from routemoa.questions import Question
 
 ABOUT = "RACE-high, test: 3,498 questions on English reading passages (research use only)"

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from routemoa.evaluate import charts
-from routemoa.evaluate.caveats import missing
-from routemoa.evaluate.findings import Chosen
-from routemoa.evaluate.markup import EXAMPLE, Html, change, figure, interval, join, number, percent, points, table, tag
-from routemoa.evaluate.report import OURS, Page
-from routemoa.evaluate.scatter import quality
-from routemoa.evaluate.svg import short
-from routemoa.evaluate.table import GROUPS, MEASURES, SAYS, Row
+from routemoa.evaluate.report import charts
+from routemoa.evaluate.report.caveats import missing
+from routemoa.evaluate.report.figures import OURS, Page
+from routemoa.evaluate.report.findings import Chosen
+from routemoa.evaluate.report.markup import (
+    EXAMPLE,
+    Html,
+    change,
+    figure,
+    interval,
+    join,
+    number,
+    percent,
+    points,
+    table,
+    tag,
+)
+from routemoa.evaluate.report.scatter import quality
+from routemoa.evaluate.report.svg import short
+from routemoa.evaluate.report.table import GROUPS, MEASURES, SAYS, Row
 
 __all__ = ["ablated", "calibrated", "chosen_when", "grown", "methods", "quality_against", "saved", "stopped"]
 

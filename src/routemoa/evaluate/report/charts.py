@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from routemoa.evaluate.findings import Calibration, Task
-from routemoa.evaluate.report import OURS, Ablation, Curve, Saving
-from routemoa.evaluate.scatter import look_of
-from routemoa.evaluate.svg import COLOURS, WIDTH, Chart, drawing, short, signed, svg
-from routemoa.evaluate.table import MEASURES
+from routemoa.evaluate.report.figures import OURS, Ablation, Curve, Saving
+from routemoa.evaluate.report.findings import Calibration, Task
+from routemoa.evaluate.report.scatter import look_of
+from routemoa.evaluate.report.svg import COLOURS, WIDTH, Chart, drawing, short, signed, svg
+from routemoa.evaluate.report.table import MEASURES
 
 __all__ = ["ablated", "grown", "helped", "reliability", "saved", "shares"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from routemoa.evaluate.tasks import Hub, option_letters
+from routemoa.evaluate.live.tasks import Hub, option_letters
 from routemoa.questions import Question
 
 ABOUT = "MMLU-Pro, test: 12,032 questions of 14 subjects, up to ten options (MIT)"

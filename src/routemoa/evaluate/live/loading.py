@@ -21,7 +21,7 @@ import msgspec
 
 from routemoa import weights
 from routemoa.errors import ConfigError, RouteMoAError
-from routemoa.evaluate.tasks import NAMES, Hub, Task, task
+from routemoa.evaluate.live.tasks import NAMES, Hub, Task, task
 from routemoa.jsonl import BadLine, Complaints, lines
 from routemoa.questions import Question, read
 

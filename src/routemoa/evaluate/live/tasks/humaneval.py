@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from routemoa.evaluate.tasks import Hub
+from routemoa.evaluate.live.tasks import Hub
 from routemoa.questions import Question
 
 ABOUT = "HumanEval: 164 Python functions (MIT)"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from routemoa.evaluate.outcomes import Outcome
-from routemoa.evaluate.table import Case, graded
+from routemoa.evaluate.report.table import Case, graded
 
 __all__ = [
     "NOBODY",

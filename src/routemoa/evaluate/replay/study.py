@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from routemoa.errors import ConfigError
 from routemoa.evaluate.outcomes import Outcome
-from routemoa.evaluate.prices import DAY, library
-from routemoa.evaluate.replayed import ALWAYS, METHODS, Replay
-from routemoa.evaluate.scale import scaled
+from routemoa.evaluate.replay.prices import DAY, library
+from routemoa.evaluate.replay.scale import scaled
+from routemoa.evaluate.replay.tokens import Page
+from routemoa.evaluate.replay.walks import ALWAYS, METHODS, Replay
 from routemoa.evaluate.summary import savings, summarise
-from routemoa.evaluate.tokens import Page
 from routemoa.judging import policy_file
 from routemoa.records import Record
 from routemoa.trained import load, manifest

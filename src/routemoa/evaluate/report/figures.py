@@ -8,8 +8,9 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.evaluate.caveats import caveats
-from routemoa.evaluate.findings import (
+from routemoa.evaluate.outcomes import Outcome, Run
+from routemoa.evaluate.report.caveats import caveats
+from routemoa.evaluate.report.findings import (
     Calibration,
     Chosen,
     Layered,
@@ -21,10 +22,9 @@ from routemoa.evaluate.findings import (
     stops,
     tasks,
 )
-from routemoa.evaluate.outcomes import Outcome, Run
+from routemoa.evaluate.report.svg import signed
+from routemoa.evaluate.report.table import MEASURES, Cases, Gap, Row, cases, rows
 from routemoa.evaluate.summary import savings
-from routemoa.evaluate.svg import signed
-from routemoa.evaluate.table import MEASURES, Cases, Gap, Row, cases, rows
 
 __all__ = ["OURS", "PARTS", "Ablation", "Curve", "Headline", "Page", "Point", "Saving", "page"]
 

@@ -7,12 +7,12 @@ from importlib.resources import files
 from string import Template
 
 from routemoa import __version__
-from routemoa.evaluate import sections
-from routemoa.evaluate.examples import helped_and_hurt
-from routemoa.evaluate.markup import Html, change, join, tag
-from routemoa.evaluate.report import Page
-from routemoa.evaluate.svg import signed
-from routemoa.evaluate.table import MEASURES, Gap
+from routemoa.evaluate.report import sections
+from routemoa.evaluate.report.examples import helped_and_hurt
+from routemoa.evaluate.report.figures import Page
+from routemoa.evaluate.report.markup import Html, change, join, tag
+from routemoa.evaluate.report.svg import signed
+from routemoa.evaluate.report.table import MEASURES, Gap
 
 __all__ = ["render"]
 
@@ -40,7 +40,7 @@ def render(page: Page) -> str:
     kind = "asked live" if run.kind == "live" else "replayed on recorded answers"
     seeds = f", {page.seeds} seeds" if page.seeds > 1 else ""
     about = f"{page.questions:,} questions, {len(run.models):,} models, {len(page.rows)} methods{seeds}; {kind}."
-    root = files("routemoa.evaluate")
+    root = files("routemoa.evaluate.report")
     return Template((root / "page.html").read_text("utf-8")).substitute(
         title=join([f"RouteMoA on {run.name}"]),
         version=__version__,

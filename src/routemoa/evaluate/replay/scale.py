@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from routemoa.evaluate.outcomes import Outcome
-from routemoa.evaluate.replayed import Replay
+from routemoa.evaluate.replay.walks import Replay
 from routemoa.evaluate.summary import summarise
 
 __all__ = ["points", "scaled", "subpool"]

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from routemoa import prompts
 from routemoa.answers import Groups, group
-from routemoa.evaluate.prices import Price
+from routemoa.evaluate.replay.prices import Price
 from routemoa.prompts import ASSESSMENT, Asked
 from routemoa.records import Record
 from routemoa.types import CHARACTERS, Message, plus

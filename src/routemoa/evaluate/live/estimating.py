@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from routemoa.baselines.best import best
 from routemoa.collect import ANSWER, Estimate
-from routemoa.evaluate.runner import Unit
+from routemoa.evaluate.live.runner import Unit
 from routemoa.pool import Pool
 from routemoa.routes import FRAME, VERDICT
 from routemoa.types import CHARACTERS, ModelSpec, Usage

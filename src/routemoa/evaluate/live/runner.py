@@ -1,7 +1,7 @@
 """A live run: every method answers every question, each outcome written down as it comes.
 
 The run can be taken up again in its folder: outcomes that are there are not made again, and of a question that was
-interrupted no call is paid for twice (routemoa.evaluate.till).
+interrupted no call is paid for twice (routemoa.evaluate.live.till).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.errors import NoModelLeft
+from routemoa.evaluate.live.pairwise import preference
+from routemoa.evaluate.live.till import SITTING, Sitting, Till
 from routemoa.evaluate.outcomes import OUTCOMES, Outcome
-from routemoa.evaluate.pairwise import preference
-from routemoa.evaluate.till import SITTING, Sitting, Till
 from routemoa.jsonl import Appender, lines
 from routemoa.protocols import Method
 from routemoa.questions import Question

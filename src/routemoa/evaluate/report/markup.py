@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from routemoa.evaluate.svg import Chart, money, signed
-from routemoa.evaluate.table import Gap
+from routemoa.evaluate.report.svg import Chart, money, signed
+from routemoa.evaluate.report.table import Gap
 
 __all__ = [
     "EXAMPLE",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routemoa.evaluate import charts
-from routemoa.evaluate.findings import Example, Task
-from routemoa.evaluate.markup import Html, details, figure, join, percent, pre, table, tag
 from routemoa.evaluate.outcomes import Outcome
-from routemoa.evaluate.report import OURS, Page
-from routemoa.evaluate.svg import short
+from routemoa.evaluate.report import charts
+from routemoa.evaluate.report.figures import OURS, Page
+from routemoa.evaluate.report.findings import Example, Task
+from routemoa.evaluate.report.markup import Html, details, figure, join, percent, pre, table, tag
+from routemoa.evaluate.report.svg import short
 
 __all__ = ["helped_and_hurt"]
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from routemoa import prompts
 from routemoa.baselines.cascade import SPOKEN
-from routemoa.evaluate.tokens import Page, Spent, together
+from routemoa.evaluate.replay.tokens import Page, Spent, together
 from routemoa.prompts import Asked
 from routemoa.testing import SimulatedJudge, Verdict
 

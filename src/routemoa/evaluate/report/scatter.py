@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from routemoa.evaluate.svg import COLOURS, Chart, drawing, money, short, svg
-from routemoa.evaluate.table import MEASURES, Row, front
+from routemoa.evaluate.report.svg import COLOURS, Chart, drawing, money, short, svg
+from routemoa.evaluate.report.table import MEASURES, Row, front
 
 __all__ = ["look_of", "quality"]
 

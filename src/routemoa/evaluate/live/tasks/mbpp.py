@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from routemoa.evaluate.tasks import Hub
+from routemoa.evaluate.live.tasks import Hub
 from routemoa.questions import Question
 
 ABOUT = "MBPP sanitized, test: 257 short Python functions (CC-BY-4.0); the local file holds all 427"

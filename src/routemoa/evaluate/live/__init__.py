@@ -1,0 +1,1 @@
+"""Live runs: methods answer a task's questions, each call paid for once."""

@@ -1,0 +1,1 @@
+"""Replays: methods on recorded answers, without a call."""

@@ -1,0 +1,1 @@
+"""The report: outcomes -> figures -> one page, or a table."""
