@@ -14,7 +14,7 @@ from routemoa.cli.session import check_writable, write_whole
 from routemoa.errors import ConfigError
 from routemoa.evaluate.outcomes import OUTCOMES, load, outcomes
 from routemoa.evaluate.report.figures import Page, page
-from routemoa.evaluate.report.svg import money, signed
+from routemoa.evaluate.report.svg import money, signed, whole
 from routemoa.evaluate.report.table import GROUPS, MEASURES, Row
 from routemoa.evaluate.summary import summarise
 from routemoa.types import to_json
@@ -86,7 +86,7 @@ def _cells(row: Row, shown: Page) -> list[str]:
         gap = f"{signed(row.gap.difference)} ({signed(row.gap.low)} to {signed(row.gap.high)})"
     saved = row.dense.get("cost")
     saved = row.dense.get(shown.measures[1]) if saved is None else saved
-    less = "-" if saved is None or row.method == "moa" else f"{1 - saved:.0%}"
+    less = "-" if saved is None or row.method == "moa" else whole(1 - saved)
     spent = [_figure(row.means[m], m) for m in shown.measures]
     return [row.method, accuracy, ends, gap, f"{row.failed:,}", f"{row.n:,}", *spent, less]
 

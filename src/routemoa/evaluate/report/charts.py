@@ -8,7 +8,7 @@ from typing import Any
 from routemoa.evaluate.report.figures import OURS, Ablation, Curve, Saving
 from routemoa.evaluate.report.findings import Calibration, Task
 from routemoa.evaluate.report.scatter import look_of
-from routemoa.evaluate.report.svg import COLOURS, WIDTH, Chart, drawing, short, signed, svg
+from routemoa.evaluate.report.svg import COLOURS, WIDTH, Chart, drawing, short, signed, svg, whole
 from routemoa.evaluate.report.table import MEASURES
 
 __all__ = ["ablated", "grown", "helped", "reliability", "saved", "shares"]
@@ -34,7 +34,7 @@ def saved(key: str, savings: Sequence[Saving]) -> Chart | None:
         axis.axvline(100, color=COLOURS["vermilion"], linestyle="--", linewidth=1.4)
         for place, s in zip(places, savings, strict=True):
             end = 100 * (1 - s.low)
-            said = f"{100 * s.saved:.0f} % saved" if s.saved >= 0 else f"{-100 * s.saved:.0f} % more"
+            said = f"{whole(s.saved)} saved" if s.saved >= 0 else f"{whole(-s.saved)} more"
             axis.annotate(said, (end, place), (7, 0), textcoords="offset points", va="center", fontsize=12)
         axis.set_yticks(places, names)
         axis.set(xlabel="% of the dense mixture's (moa's, dashed: 100 %)", xlim=(0, max(118, *(x * 1.3 for x in left))))

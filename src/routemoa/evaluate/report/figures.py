@@ -162,7 +162,9 @@ def _measures(lines: Sequence[Row]) -> tuple[str, ...]:
         return sum(r.means[measure] is not None for r in lines)
 
     tokens = "tokens" if known("tokens") or not known("completion_tokens") else "completion_tokens"
-    clock = ("path_tokens", "seconds") if known("path_tokens") > known("seconds") else ("seconds",)
+    clock = (
+        [m for m in ("path_tokens", "seconds") if known(m)] if known("path_tokens") > known("seconds") else ["seconds"]
+    )
     return ("calls", tokens, "cost", *clock)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from routemoa.evaluate.report.svg import Chart, money, signed
+from routemoa.evaluate.report.svg import Chart, money, signed, whole
 from routemoa.evaluate.report.table import Gap
 
 __all__ = [
@@ -131,7 +131,9 @@ def points(gap: Gap | None) -> Html:
 
 def change(times: float | None) -> str:
     """A ratio of spendings as what is added or saved."""
-    return "unknown" if times is None else f"{round(100 * (times - 1)):+,d} %".replace("-", "−")
+    if times is None:
+        return UNKNOWN
+    return f"+{100 * (times - 1):,.0f} %" if times >= 1 else whole(times - 1)
 
 
 def number(value: float | None, measure: str = "") -> str:

@@ -20,7 +20,7 @@ from routemoa.evaluate.report.markup import (
     tag,
 )
 from routemoa.evaluate.report.scatter import quality
-from routemoa.evaluate.report.svg import short
+from routemoa.evaluate.report.svg import short, whole
 from routemoa.evaluate.report.table import GROUPS, MEASURES, SAYS, Row
 
 __all__ = ["ablated", "calibrated", "chosen_when", "grown", "methods", "quality_against", "saved", "stopped"]
@@ -32,7 +32,11 @@ def methods(page: Page) -> Html:
     heads = ["method", "right (95\u00a0%)", f"over {against}, points (95\u00a0%)", "questions", "failed"]
     heads += [MEASURES[m] for m in page.measures] + ["saved against moa"]
     bodies = [(title, [_row(r, page) for r in page.rows if r.group == group]) for group, title in GROUPS.items()]
-    below = [tag("p", why, _class="soft") for m in page.measures if (why := missing(m, page.rows))]
+    below = [
+        tag("p", why, _class="soft")
+        for m in dict.fromkeys((*page.measures, "seconds"))
+        if (why := missing(m, page.rows))
+    ]
     said = (
         "Calls, tokens, dollars and seconds are means for a question; in brackets are 95 % intervals. A difference is "
         "bold where its interval leaves out zero. Saved are dollars where they are known, else tokens, on the "
@@ -43,7 +47,7 @@ def methods(page: Page) -> Html:
 
 def _row(r: Row, page: Page) -> list[str]:
     saving = next((s for m in ("cost", *page.measures[1:2], "calls") if (s := r.dense.get(m)) is not None), None)
-    dense = "–" if saving is None or r.method == "moa" else f"{100 * (1 - saving):.0f} %".replace("-", "−")
+    dense = "–" if saving is None or r.method == "moa" else whole(1 - saving)
     says = SAYS.get(r.method) or ("without one part" if r.group == "ablation" else "")
     name = join([r.method, *([tag("span", says, _class="soft")] if says and r.group != "ablation" else [])])
     spent = [number(r.means[m], m) for m in page.measures]

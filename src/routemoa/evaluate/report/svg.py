@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from routemoa.errors import MissingExtra
 
-__all__ = ["COLOURS", "WIDTH", "Chart", "drawing", "money", "short", "signed", "svg"]
+__all__ = ["COLOURS", "WIDTH", "Chart", "drawing", "money", "short", "signed", "svg", "whole"]
 
 WIDTH = 620  # of a chart, in points
 COLOURS = {  # of Okabe and Ito; the page darkens or lightens them for its background
@@ -118,6 +118,12 @@ def _own(tag: str, key: str) -> str:
     for name, value in COLOURS.items():
         tag = tag.replace(value, f"var(--{name})")
     return tag
+
+
+def whole(share: float) -> str:
+    """A share in percent, whole; with a digit more where all but little is meant: 99.5 is not 100."""
+    digits = 1 if 0.985 <= abs(share) < 1 else 0
+    return f"{100 * share:.{digits}f} %".replace("-", "−")
 
 
 def signed(points: float) -> str:
