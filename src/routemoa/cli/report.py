@@ -21,6 +21,8 @@ from routemoa.types import to_json
 
 __all__ = ["report", "show"]
 
+WIDE = 125  # characters in which a table with its intervals fits
+
 
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("folder", metavar="DIR")
@@ -63,32 +65,35 @@ def show(shown: Page) -> None:
     """The answer in a sentence, the table of all methods, and the caveats on standard error."""
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(Text(shown.headline.sentence), style="bold")
-    against = shown.against or "best single"
+    wide = console.width >= WIDE
     table = Table(box=None, header_style="bold", pad_edge=False)
-    heads = ("method", "right", "95 %", "points over " + against, "failed", "n")
+    heads = ["method", "right", "points over " + (shown.against or "best single"), "failed", "n"]
     for head in (*heads, *(MEASURES[m] for m in shown.measures), "saved to moa"):
-        table.add_column(Text(head), justify="left" if head == "method" else "right")
+        table.add_column(Text(head), justify="left" if head == "method" else "right", no_wrap=wide or head == "method")
     for group in GROUPS:
         for row in shown.rows:
             if row.group == group:
                 look = "bold" if group == "mixture" else "dim" if group in ("single", "bound") else ""
-                table.add_row(*map(Text, _cells(row, shown)), style=look)  # names are data, not markup
+                table.add_row(*map(Text, _cells(row, shown, wide)), style=look)  # names are data, not markup
     console.print(table)
+    if not wide:
+        click.echo("95 % intervals: in a wider terminal, or with --html", err=True)
     for said in shown.caveats:
         click.echo(f"note: {said}", err=True)
 
 
-def _cells(row: Row, shown: Page) -> list[str]:
+def _cells(row: Row, shown: Page, wide: bool) -> list[str]:
     accuracy = "unknown" if row.accuracy is None else f"{row.accuracy:.1%}"
-    ends = f"{row.ci95[0]:.1%} to {row.ci95[1]:.1%}" if row.ci95 else ""
+    accuracy += f" ({row.ci95[0]:.1%} to {row.ci95[1]:.1%})" if row.ci95 and wide else ""
     gap = "-"
     if row.gap and row.method != shown.against:
-        gap = f"{signed(row.gap.difference)} ({signed(row.gap.low)} to {signed(row.gap.high)})"
+        gap = signed(row.gap.difference)
+        gap += f" ({signed(row.gap.low)} to {signed(row.gap.high)})" if wide else ""
     saved = row.dense.get("cost")
     saved = row.dense.get(shown.measures[1]) if saved is None else saved
     less = "-" if saved is None or row.method == "moa" else whole(1 - saved)
     spent = [_figure(row.means[m], m) for m in shown.measures]
-    return [row.method, accuracy, ends, gap, f"{row.failed:,}", f"{row.n:,}", *spent, less]
+    return [row.method, accuracy, gap, f"{row.failed:,}", f"{row.n:,}", *spent, less]
 
 
 def _figure(value: float | None, measure: str) -> str:
