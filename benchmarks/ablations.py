@@ -20,6 +20,7 @@ from random import Random
 
 from msgspec.structs import replace
 
+from routemoa.evaluate.outcomes import load
 from routemoa.records import Record, read, write
 
 RECORDS = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval" / "math_l5.jsonl.gz"
@@ -46,6 +47,25 @@ def routemoa(*arguments: object) -> None:
     subprocess.run([sys.executable, "-c", "from routemoa.cli import main; main()", *map(str, arguments)], check=True)
 
 
+def table(folder: Path, title: str) -> str:
+    """What each part and each rival makes of the questions, as Markdown."""
+    found = load(folder).summary
+    lines = [f"## {title}", "", "| | right | routemoa over it, points | calls | tokens | on the path |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    for name, f in found["methods"].items():
+        pair = found["paired"].get(f"routemoa|{name}")
+        over = "-"
+        if pair:
+            over, low, high = (f"{100 * x:+.1f}" for x in (pair["difference"], *pair["ci95"]))
+            over += f" ({low} to {high})"
+        low, high = (100 * x for x in f["ci95"])
+        lines.append(
+            f"| {name} | {100 * f['accuracy']:.1f} ({low:.1f} to {high:.1f}) | {over} | {f['calls']:.2f} "
+            f"| {f['tokens']:,.0f} | {f['path_tokens']:,.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", nargs="?", type=Path, default=RECORDS)
@@ -55,6 +75,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", help="also random pools of these sizes, such as 3,5,8,13,21")
     parser.add_argument("--out", type=Path, default=Path("ablations"))
+    parser.add_argument("--table", type=Path, metavar="FILE", help="add the table to this Markdown file")
     given = parser.parse_args()
     records = list(read(given.records))
     names = members(records, given.without, given.rank)
@@ -78,6 +99,15 @@ def main() -> None:
             "evaluate", files["test"], "--scorer", Path(folder) / "scorer", "--policy", policy,
             "--methods", ",".join(METHODS), "--prices", "library", *extra, "--out", given.out,
         )  # fmt: skip
+    if given.table:
+        name = given.records.name.partition(".")[0]
+        pool = f"without {given.without}" if given.without else "all models"
+        pool = f"ranks {given.rank[0] + 1} to {given.rank[1]}" if given.rank else pool
+        judges = f"judges of AUC {given.judges:g}" if given.judges else "agreement alone"
+        with given.table.open("a") as file:
+            file.write(
+                table(given.out, f"{name}, {pool}, {judges}: {half} questions learned from, the rest shown") + "\n"
+            )
 
 
 if __name__ == "__main__":
