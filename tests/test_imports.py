@@ -12,9 +12,9 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "routemoa"
 LEVELS = [
     ["errors", "types"],
-    ["events", "jsonl"],
+    ["events", "jsonl", "statements", "belief"],
     ["protocols"],
-    ["pool", "prompts", "wire", "judges", "weights", "retry", "sessions", "lexical", "encoder", "statements", "belief"],
+    ["pool", "budget", "prompts", "wire", "judges", "weights", "retry", "sessions", "lexical", "encoder"],
     ["results", "replies", "client", "local", "trace", "records", "predictor", "timing"],
     ["answers", "routes", "learning", "grading"],
     ["evidence", "ranking", "steps", "questions"],

@@ -6,6 +6,7 @@ RouteMoAError
 ├── MissingExtra           an optional dependency is absent: names the extra to install
 ├── FetchError             a weight could not be fetched (in weights.fetch)
 ├── NoSandbox              code of a model cannot be run safely here: says what to install or allow
+├── OverBudget             the next call could cost more than what is left of a budget: it was not made
 ├── NoModelLeft            every model that could answer failed: says why each did
 └── ModelError             one call to one model failed (recorded in the trace, fatal only when nobody is left)
     ├── Unreachable        no connection, or it was lost before anything came
@@ -30,6 +31,7 @@ __all__ = [
     "ModelError",
     "NoModelLeft",
     "NoSandbox",
+    "OverBudget",
     "QueryError",
     "Refused",
     "RouteMoAError",
@@ -64,6 +66,17 @@ class MissingExtra(RouteMoAError):
 
 class NoSandbox(RouteMoAError):
     """Code written by a model cannot be run safely on this machine, so it is not run at all."""
+
+
+class OverBudget(RouteMoAError):
+    """The next call could cost more than what is left; it was not made.
+
+    `for_now`: it may fit once calls under way have ended and cost less than the most that they can.
+    """
+
+    def __init__(self, message: str, *, for_now: bool = False) -> None:
+        super().__init__(message)
+        self.for_now = for_now
 
 
 class ModelError(RouteMoAError):

@@ -172,7 +172,7 @@ class Watch(Steps):
             self.line(f"{outcome.method}, {outcome.id}: {outcome.failure}")
         stand = [f"{m} {sum(r):g}/{len(r)}" for m, r in self._right.items()]
         unknown = f" and {self._till.unpriced:,} calls of unknown price" if self._till.unpriced else ""
-        self.step(", ".join([*stand, f"${self._till.spent:,.4g}{unknown}"]))
+        self.step(", ".join([*stand, f"${self._till.account.spent:,.4g}{unknown}"]))
 
 
 def _methods(given: str, pool: Pool) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from routemoa.errors import NoModelLeft
+from routemoa.errors import NoModelLeft, OverBudget
 from routemoa.evaluate.live.pairwise import preference
 from routemoa.evaluate.live.till import SITTING, Sitting, Till
 from routemoa.evaluate.outcomes import OUTCOMES, Outcome
@@ -75,16 +75,23 @@ async def run(
     """Answer what is left, `concurrency` units at a time.
 
     Raises:
-        Over: the spending limit is reached; what is there is kept.
+        OverBudget: the spending limit is reached; what is there is kept.
         RecordsError: an outcome could not be written.
     """
     left = iter(units)  # shared: whoever is free takes the next one
     with Appender(Path(folder) / OUTCOMES) as out, Appender(Path(folder) / TRACES) as traces:
         written = _written(Path(folder) / TRACES)
+        over: list[OverBudget] = []
 
         async def work(mine: Iterator[Unit]) -> None:
             for unit in mine:
-                outcome, answer = await sit(unit, live)
+                if over:
+                    return
+                try:
+                    outcome, answer = await sit(unit, live)
+                except OverBudget as e:  # what the others have under way goes on to its end: it is paid for
+                    over.append(e)
+                    return
                 q = unit.question
                 if answer is not None and (unit.method, q.task, q.id) not in written:
                     traces.write(Kept(unit.method, q.task, q.id, answer.text, answer.trace, q.reference, q.grader))
@@ -98,6 +105,8 @@ async def run(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        if over:
+            raise over[0]
 
 
 async def sit(unit: Unit, live: Live) -> tuple[Outcome, Answer | None]:

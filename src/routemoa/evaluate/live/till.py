@@ -20,23 +20,20 @@ from typing import Self
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from routemoa.errors import Garbled, ModelError, Refused, RouteMoAError, TimedOut, Unreachable
+from routemoa.budget import Account, Held
+from routemoa.errors import Garbled, ModelError, OverBudget, Refused, TimedOut, Unreachable
 from routemoa.jsonl import Appender, BadLine, Complaints, lines
 from routemoa.protocols import Client
 from routemoa.types import Completion, ModelSpec, Request, Usage
 
-__all__ = ["CALLS", "Over", "Paid", "Sitting", "Till"]
+__all__ = ["CALLS", "Paid", "Sitting", "Till"]
 
 CALLS = "calls.jsonl"
-LONGEST = 4096  # tokens that are set aside for an answer where the pool file sets no limit
 KINDS: dict[str, type[ModelError]] = {c.__name__: c for c in (Unreachable, TimedOut, Garbled, ModelError)}
 
 ABANDONED = "Abandoned"  # a call that was interrupted, under a spending limit
-
-
-class Over(RouteMoAError):
-    """The next call could pass the run's spending limit."""
 
 
 class Paid(Struct, frozen=True, omit_defaults=True):
@@ -51,6 +48,7 @@ class Paid(Struct, frozen=True, omit_defaults=True):
     begun: float
     ended: float
     cost: float | None = None
+    counted: float = 0.0  # dollars on the account: the cost, or the most that it can have been
     completion: Completion | None = None
     failure: str | None = None
     kind: str | None = None  # of the failure
@@ -112,14 +110,13 @@ class Till:
     """
 
     def __init__(self, client: Client, folder: str | os.PathLike[str], limit: float | None = None) -> None:
-        self._client, self._limit = client, limit
+        self._client = client
+        self.account = Account(limit)
+        self._ended = asyncio.Event()  # a call, so that what it held is free
         self._path = Path(folder) / CALLS
         self._file = Appender(self._path)
         self._kept: dict[tuple[str, str, int], Paid] = {}
-        self._held = 0.0
-        self.spent = 0.0  # dollars that are known
-        self.unpriced = 0  # calls whose price is unknown
-        self.made = 0  # calls of this process
+        self.unpriced = 0  # calls whose cost is unknown
         try:
             self._load()
         except BaseException:
@@ -137,7 +134,7 @@ class Till:
         await self._client.close()
 
     async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
-        """From the file where this call was paid for before, else from the model. Raises ModelError and Over."""
+        """From the file where this call was paid for before, else from the model. Raises ModelError, OverBudget."""
         sitting = SITTING.get()
         digest = _digest(model, request)
         turn = sitting.turn(digest)
@@ -147,77 +144,68 @@ class Till:
             yield _again(kept).text
             yield _again(kept)
             return
-        most = self._hold(model, request)
-        begun, done = sitting.seconds(), False
+        held = await self._reserve(model, request)
+        call = Paid(sitting.method, sitting.task, sitting.id, model.name, digest, turn, sitting.seconds(), 0.0)
+        done = False
         try:
-            async with aclosing(self._client.stream(model, request)) as pieces:
+            async with aclosing(self._client.stream(model, held.request)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Completion):
-                        cost, done = model.cost(piece.usage), True
-                        self._add(sitting, _paid(sitting, model, digest, turn, begun, cost=cost, completion=piece))
+                        done = True
+                        self._add(sitting, replace(call, completion=piece, cost=model.cost(piece.usage)), held)
                     yield piece
         except ModelError as e:
-            cost = None if e.produced else 0.0
             status = e.status if isinstance(e, Refused) else None
-            kind = type(e).__name__
-            said = {"failure": e.reason, "kind": kind, "status": status}
-            self._add(sitting, _paid(sitting, model, digest, turn, begun, cost=cost, **said))
+            failed = replace(call, cost=None if e.produced else 0.0, failure=e.reason, kind=type(e).__name__)
+            done = True
+            self._add(sitting, replace(failed, status=status), held)
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            if most and not done:  # nobody knows what it came to: the most that it can
-                said = {"failure": "interrupted", "kind": ABANDONED}
-                self._add(sitting, _paid(sitting, model, digest, turn, begun, cost=most, **said))
+            if not done:  # nobody knows what it came to
+                if held.most:
+                    self._add(sitting, replace(call, failure="interrupted", kind=ABANDONED), held)
+                done = True
             raise
         finally:
-            self._held -= most
+            if not done:  # a defect of ours: nothing is kept back
+                self._settle(held, 0.0)
 
-    def _hold(self, model: ModelSpec, request: Request) -> float:
-        """Set aside what a call can cost at most: a token is a byte at least, an answer `max_tokens` long."""
-        self.made += 1
-        if self._limit is None:
-            return 0.0
-        set_ = {**request.parameters, **model.parameters}
-        limit = set_.get("max_completion_tokens", set_.get("max_tokens"))
-        read = sum(len(m.content.encode()) for m in request.messages) + len((model.system or "").encode())
-        most = model.cost(Usage(read, limit if isinstance(limit, int) and limit > 0 else LONGEST))
-        if most is None:
-            raise Over(
-                f"{model.name} has no price, and a spending limit cannot be kept without; add it to the pool file"
-            )
-        if self.spent + self._held + most > self._limit:
-            self.made -= 1
-            raise Over(f"${self.spent:,.4g} of ${self._limit:,.4g} are spent, and the next call could pass the limit")
-        self._held += most
-        return most
+    async def _reserve(self, model: ModelSpec, request: Request) -> Held:
+        """Wait where calls under way hold what this one may cost: most come to less."""
+        while True:
+            try:
+                return self.account.reserve(model, request)
+            except OverBudget as e:
+                if not e.for_now:
+                    raise
+            await self._ended.wait()
 
-    def _add(self, sitting: Sitting, paid: Paid) -> None:
+    def _settle(self, held: Held, cost: float | None) -> float:
+        ended, self._ended = self._ended, asyncio.Event()
+        ended.set()
+        return self.account.settle(held, cost)
+
+    def _add(self, sitting: Sitting, call: Paid, held: Held) -> None:
+        paid = replace(call, ended=sitting.seconds(), counted=self._settle(held, call.cost))
         self._file.write(paid)
         sitting.paid.append(paid)
-        self._count(paid)
+        self._keep(paid)
 
-    def _count(self, paid: Paid) -> None:
+    def _keep(self, paid: Paid) -> None:
         if paid.kind != ABANDONED:  # it is made anew
             self._kept[paid.key] = paid
-        self.spent += paid.cost or 0.0
         self.unpriced += paid.cost is None
 
     def _load(self) -> None:
         complaints = Complaints()
         for number, line in lines(self._path, complaints):
             try:
-                self._count(msgspec.json.decode(line, type=Paid))
+                paid = msgspec.json.decode(line, type=Paid)
+                self.account.spent += max(paid.counted, paid.cost or 0.0)
+                self._keep(paid)
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
                 complaints(BadLine(str(self._path), number, f"{e}; remove that line"))
         complaints.settle()
-
-
-def _paid(sitting: Sitting, model: ModelSpec, digest: str, turn: int, begun: float, **fields: object) -> Paid:
-    return msgspec.convert(
-        {
-            "method": sitting.method, "task": sitting.task, "id": sitting.id, "model": model.name,
-            "request": digest, "turn": turn, "begun": begun, "ended": sitting.seconds(),
-        } | fields, Paid, from_attributes=True,
-    )  # fmt: skip
 
 
 def _again(paid: Paid) -> Completion:
