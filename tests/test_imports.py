@@ -15,7 +15,7 @@ LEVELS = [
     ["events", "jsonl", "statements", "belief"],
     ["protocols"],
     ["pool", "budget", "prompts", "wire", "judges", "weights", "retry", "sessions", "lexical", "encoder"],
-    ["results", "replies", "client", "local", "trace", "records", "predictor", "timing"],
+    ["options", "results", "replies", "client", "local", "trace", "records", "predictor", "timing"],
     ["answers", "routes", "learning", "grading"],
     ["evidence", "ranking", "steps", "questions"],
     ["grown", "judging", "trained"],

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from routemoa.records import BadLine, Record, RecordsError, from_trace, read, write
+from routemoa.records import BadLine, Record, RecordsError, from_trace, parse, read, write
 from routemoa.types import Answer, Failure, Layer, Proposal, Query, Trace, Usage
 
 GOOD: dict[str, Any] = {"id": "1", "task": "t", "query": "2+2?", "scores": {"a": 1, "b": None}}
@@ -181,3 +181,16 @@ def test_a_trace_with_feedback_becomes_a_record() -> None:
             from_trace(Answer("4", trace), wrong, "chat", "7")
     with pytest.raises(RecordsError, match="scores is empty"):
         from_trace(Answer("4", Trace(Query.of("2+2?"), "routemoa")), {}, "chat", "7")
+
+
+def test_texts_that_were_all_recorded_as_printed_lists_are_read_as_what_was_said() -> None:
+    def responses(*texts: str | None) -> dict[str, str | None] | None:
+        names = {f"m{i}": t for i, t in enumerate(texts)}
+        line = {"id": "1", "task": "t", "query": "q", "scores": dict.fromkeys(names, 1.0), "responses": names}
+        found = parse(json.dumps(line))
+        assert isinstance(found, Record)
+        return found.responses
+
+    assert responses("['B\\n']", "['B']", None) == {"m0": "B\n", "m1": "B", "m2": None}
+    assert responses("['B\\n']", "It is ['B']") == {"m0": "['B\\n']", "m1": "It is ['B']"}
+    assert responses("['x']") == {"m0": "['x']"}

@@ -17,6 +17,7 @@ from routemoa.answers import Groups, group
 from routemoa.belief import FARTHEST, Belief, Vote, any_right, believe, gains, outlook
 from routemoa.evidence import Judging, Signals, log_odds, signals
 from routemoa.judges import filled
+from routemoa.options import among, options
 from routemoa.pool import Mixture
 from routemoa.ranking import rank, toll
 from routemoa.steps import Ask, Decision, best_different, failed, heard, informed, judgments
@@ -91,6 +92,10 @@ class Grown(Struct, frozen=True):
 
     def judged(self, trace: Trace, expected: Expected) -> Decision:
         """The posterior of every answer, and whether another one would pay."""
+        correlation = among(self.judging.correlation, options(trace.query.text))
+        return replace(self, judging=replace(self.judging, correlation=correlation))._judged(trace, expected)
+
+    def _judged(self, trace: Trace, expected: Expected) -> Decision:
         state, priors = self.state(trace), self._priors(trace.prior)
         before = [r.model for r in (trace.layers[-2].ranking if len(trace.layers) > 1 else trace.ranking)]
         scores = self._scores(trace.prior, state)

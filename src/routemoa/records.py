@@ -13,8 +13,10 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routemoa.jsonl import Appender, BadLine, Complaints, RecordsError, lines, not_json
+from routemoa.statements import unlisted
 from routemoa.types import Answer, Scores
 
 __all__ = ["BadLine", "Record", "RecordsError", "from_trace", "read", "write"]
@@ -81,7 +83,17 @@ def parse(line: bytes | str) -> Record | str:
             return _explain(line, e)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         return not_json(line, e)
-    return _fault(record) or record
+    return _fault(record) or _unlisted(record)
+
+
+def _unlisted(record: Record) -> Record:
+    """Responses that were all recorded as printed lists of one string are those strings: a habit of whoever wrote the
+    file. Where only some look so, they are what these models said."""
+    said = [text for text in (record.responses or {}).values() if text]
+    plain = [unlisted(text) for text in said]
+    if len(said) < 2 or any(a == b for a, b in zip(said, plain, strict=True)):
+        return record
+    return replace(record, responses={m: text and unlisted(text) for m, text in (record.responses or {}).items()})
 
 
 def _fault(record: Record) -> str | None:

@@ -18,6 +18,7 @@ from routemoa.answers import Groups, group
 from routemoa.belief import NODES, WEIGHTS, Correlation, Vote, believe, odds_of
 from routemoa.evidence import Coefficients, Judging, Reliability, credited, reliable, signals
 from routemoa.judges import filled
+from routemoa.options import among, options
 from routemoa.records import Record
 from routemoa.steps import heard, informed, judgments
 from routemoa.train.assess import calibration
@@ -46,6 +47,7 @@ class Graded(Struct, frozen=True):
     right: tuple[float | None, ...]
     assessments: tuple[Assessment, ...]
     copied: tuple[bool, ...]
+    options: int | None = None  # of a multiple-choice question
 
 
 def graded_trace(trace: Trace, right: Mapping[str, float | None]) -> Graded:
@@ -59,6 +61,7 @@ def graded_trace(trace: Trace, right: Mapping[str, float | None]) -> Graded:
         tuple(right.get(p.model) for p in proposals),
         judgments(trace),
         tuple(p.model in saw for p in proposals),
+        options(trace.query.text),
     )
 
 
@@ -74,7 +77,17 @@ def graded_records(records: Sequence[Record]) -> list[Graded]:
         said = {m: t for m, t in (record.responses or {}).items() if t and record.scores.get(m) is not None}
         if len(said) > 1:
             right = tuple(record.scores[m] for m in said)
-            out.append(Graded(prior, tuple(said), group(list(said.values())), right, (), (False,) * len(said)))
+            out.append(
+                Graded(
+                    prior,
+                    tuple(said),
+                    group(list(said.values())),
+                    right,
+                    (),
+                    (False,) * len(said),
+                    options(record.query),
+                )
+            )
     return out
 
 
@@ -183,7 +196,7 @@ def _query(one: Graded, judging: Judging, spoken: bool) -> _Query | None:
         Vote(m, p, g, copied if saw else 1.0)
         for m, p, g, saw in zip(one.models, _priors(one), one.groups.of, one.copied, strict=True)
     ]
-    belief = believe(votes, judging.correlation, closed=one.groups.closed)
+    belief = believe(votes, among(judging.correlation, one.options), closed=one.groups.closed)
     found = signals(one.models, one.groups, one.assessments, judging)
     x, base, y = np.zeros((count, 5)), np.zeros(count), np.zeros(count)
     for g in range(count):
@@ -238,6 +251,9 @@ def _logit(data: Sequence[Graded], judging: Judging, spoken: bool) -> tuple[floa
         if float(np.abs(step).max()) < 1e-6:
             break
     at[2:] = np.maximum(at[2:], 0.0)  # what speaks for an answer never counts against it
+    at[1] = np.clip(
+        at[1], 0.0, 1.0
+    )  # nor do votes claim too little: only tasks mixed up look so
     at = np.round(at, 4)
     own = {"spoken": float(at[2])} if spoken else {"logprob": float(at[2])}
     learned = replace(

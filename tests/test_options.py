@@ -1,0 +1,41 @@
+"""How many options a question has, and that wrong answers among few options coincide more often."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routemoa.belief import Correlation, Vote, believe
+from routemoa.options import among, options
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("What melts?\nA. ice\nB. fog\nC. iron", 3),
+        ("What melts?\nA) ice\nB) fog", 2),
+        ("What melts?\n  (A) ice\n  (B) fog\n  (C) air\n  (D) oil\nAnswer:", 4),
+        ("Example:\nA) x\nB) y\nAnswer: A\n\nWhich?\nA) u\nB) v\nC) w", 3),
+        ("What is 2 + 2?", None),
+        ("A. Smith wrote this.\nWho is he?", None),
+        ("B. this\nC. that", None),
+        ("Is it so?\nA.\nB.", None),
+    ],
+)
+def test_options_are_counted(text: str, count: int | None) -> None:
+    assert options(text) == count
+
+
+@given(st.integers(2, 10), st.floats(0.2, 50))
+def test_fewer_options_never_make_wrong_answers_rarer(count: int, scatter: float) -> None:
+    found = among(Correlation(scatter=scatter), count).scatter
+    assert 0 < found <= scatter
+    assert found <= among(Correlation(scatter=scatter), min(10, count + 1)).scatter
+    assert among(Correlation(scatter=scatter), None).scatter == scatter
+
+
+def test_three_weak_models_that_agree_outvote_a_strong_one_only_where_agreement_means_something() -> None:
+    votes = [Vote("strong", 0.86, 0), *(Vote(m, 0.6, 1) for m in "abc")]
+    assert believe(votes, Correlation()).leader == 1
+    assert believe(votes, among(Correlation(), 2)).leader == 0
