@@ -104,7 +104,7 @@ async def test_orders_are_seeded_and_in_the_trace(make_pool: MakePool) -> None:
 
     names = [f"m{i}" for i in range(8)]
     mixture: dict[str, object] = {"top_k": 4, "later": "refine", "layers": 2, "prefer": "quality"}
-    pool = make_pool(*names, prior=0.3, mixture=mixture)
+    pool = make_pool(*names, prior=0.4, mixture=mixture)
     script = {m: essay(i) for i, m in enumerate(names)}
     first = await RouteMoA(pool, ScriptedClient(script)).answer("What is good?")
     again = await RouteMoA(pool, ScriptedClient(script)).answer("What is good?")
@@ -181,7 +181,7 @@ def test_a_judgment_counts_for_the_answer_that_was_judged() -> None:
 
 
 async def test_what_the_gate_has_decided_stands_unless_the_answer_speaks_against_itself(make_pool: MakePool) -> None:
-    pool = make_pool("a", "b", "c", prior=0.4, mixture={"self_assessment": "spoken"})
+    pool = make_pool("a", "b", "c", prior=0.5, mixture={"self_assessment": "spoken"})
     specs = (replace(pool.models[0], prior=0.73), *pool.models[1:])
     client = ScriptedClient({m: essay(i) for i, m in enumerate("abc")})  # open: nothing tells that it is right
     trace = (await RouteMoA(Pool(specs, pool.mixture), client).answer("Why?")).trace

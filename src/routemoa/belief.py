@@ -45,7 +45,7 @@ class Correlation(Struct, frozen=True, omit_defaults=True):
     `kinship` of "a|b" (names in order) is in [0, 1]: how far an answer of b adds nothing to the same one of a.
     """
 
-    spread: Annotated[float, Meta(ge=0, le=10)] = 1.5
+    spread: Annotated[float, Meta(ge=0, le=10)] = 2.0
     scatter: Annotated[float, Meta(gt=0)] = 5.0
     kinship: dict[str, Annotated[float, Meta(ge=0, le=1)]] = {}
 
