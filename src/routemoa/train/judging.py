@@ -124,9 +124,10 @@ def correlation(data: Sequence[Graded]) -> Correlation:
 
 def _spread(data: Sequence[Graded]) -> float:
     nodes, weights = np.array(NODES), np.log(np.array(WEIGHTS))
-    best, chosen = -np.inf, Correlation().spread
+    usual = Correlation().spread
+    best, chosen = -np.inf, usual
     for spread in SPREADS:
-        total = -2.0 * (spread - Correlation().spread) ** 2 if len(data) < 200 else 0.0  # few queries: near what is usual
+        total = -2.0 * (spread - usual) ** 2 if len(data) < 200 else 0.0  # few queries: near what is usual
         for one in data:
             pairs = [(p, y) for p, y in zip(_priors(one), one.right, strict=True) if y is not None]
             if len(pairs) < 2:
