@@ -82,7 +82,6 @@ def bench(
       routemoa report mine --html mine.html
     """
     from routemoa.evaluate.live.estimating import estimate
-    from routemoa.evaluate.live.loading import drawn, questions
     from routemoa.evaluate.live.resume import digest, opened
     from routemoa.evaluate.live.runner import plan
     from routemoa.evaluate.outcomes import Run
@@ -92,10 +91,8 @@ def bench(
     names = _methods(methods, pool)
     if max_cost is not None and (bare := [m.name for m in pool if None in (m.input_price, m.output_price)]):
         raise ConfigError(f"--max-cost needs prices, and {', '.join(bare)} has none; add input_price and output_price")
-    asked = drawn(questions(task, data, lambda line: click.echo(line, err=True)), limit, seed)
+    asked = _asked(task, data, limit, seed)
     referee = _judge(judge, pool, asked)
-    for question in {q.grader: q for q in asked}.values():
-        question.grade("nothing")  # a sandbox or an extra that is missing is said before anything is spent
     name = Path(task).name.removesuffix(".gz").removesuffix(".jsonl")
     folder = Path(out or f"bench-{name}")
     settings = {"pool": digest(pool), "seed": seed, "judge": judge}
@@ -111,19 +108,27 @@ def bench(
     click.echo(_announcement(len(asked), names, len(asked) * len(names) - len(units), costs), err=True)
     if units and costs.cost != 0 and not yes and on_terminal():
         click.confirm("Go on?", abort=True, err=True)
-    stopped: BaseException | None = None
     try:
         if units:
             asyncio.run(_answer(pool, units, asked, folder, threads=threads, seed=seed, judge=referee, limit=max_cost))
-    except (KeyboardInterrupt, RouteMoAError) as e:
-        stopped = e
-    figures = _figures(folder, run, asked)
-    if json_file:
-        write_whole(json_file, (json.dumps(figures, indent=1, sort_keys=True) + "\n").encode())
-    if stopped is not None:
+    except (KeyboardInterrupt, RouteMoAError):
         click.echo(f"{folder} keeps what is there; the same command goes on from here", err=True)
-        raise stopped
+        raise
+    finally:
+        figures = _figures(folder, run, asked)
+        if json_file:
+            write_whole(json_file, (json.dumps(figures, indent=1, sort_keys=True) + "\n").encode())
     click.echo(f"the page: routemoa report {folder} --html {folder}/report.html", err=True)
+
+
+def _asked(task: str, data: str | None, limit: int | None, seed: int | None) -> list[Question]:
+    """The questions; a sandbox or an extra that their graders lack is said before anything is spent."""
+    from routemoa.evaluate.live.loading import drawn, questions
+
+    asked = drawn(questions(task, data, lambda line: click.echo(line, err=True)), limit, seed)
+    for question in {q.grader: q for q in asked}.values():
+        question.grade("nothing")
+    return asked
 
 
 async def _answer(

@@ -252,9 +252,7 @@ def _logit(data: Sequence[Graded], judging: Judging, spoken: bool) -> tuple[floa
         if float(np.abs(step).max()) < 1e-6:
             break
     at[2:] = np.maximum(at[2:], 0.0)  # what speaks for an answer never counts against it
-    at[1] = np.clip(
-        at[1], 0.0, 1.0
-    )  # nor do votes claim too little: only tasks mixed up look so
+    at[1] = np.clip(at[1], 0.0, 1.0)  # nor do votes claim too little: only tasks mixed up look so
     at = np.round(at, 4)
     own = {"spoken": float(at[2])} if spoken else {"logprob": float(at[2])}
     learned = replace(
