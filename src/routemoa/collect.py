@@ -18,7 +18,7 @@ from routemoa.protocols import Client
 from routemoa.questions import Question
 from routemoa.types import CHARACTERS, Completion, Message, ModelSpec, Request, Usage
 
-__all__ = ["Call", "Estimate", "Tally", "estimate", "plan", "run", "tally"]
+__all__ = ["Call", "Estimate", "Tally", "estimate", "finish", "plan", "run", "tally"]
 
 ANSWER = 300  # tokens of an answer where the pool file sets no limit
 
@@ -138,6 +138,11 @@ async def run(
     for mine in endpoints.values():
         left = iter(mine)  # shared: whoever is free takes the next one
         tasks += [asyncio.create_task(work(left)) for _ in range(min(concurrency, len(mine)))]
+    await finish(tasks)
+
+
+async def finish(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for all. Where one fails, or the waiting is interrupted, the others are cancelled and none is left."""
     try:
         await asyncio.gather(*tasks)
     finally:

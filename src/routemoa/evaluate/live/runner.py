@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from routemoa.collect import finish
 from routemoa.errors import NoModelLeft, OverBudget
 from routemoa.evaluate.live.pairwise import preference
 from routemoa.evaluate.live.till import SITTING, Sitting, Till
@@ -99,12 +100,7 @@ async def run(
                 say(outcome)
 
         tasks = [asyncio.create_task(work(left)) for _ in range(min(concurrency, len(units)))]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await finish(tasks)
         if over:
             raise over[0]
 
