@@ -8,7 +8,7 @@ import pytest
 
 from routemoa.engine import RouteMoA
 from routemoa.errors import ConfigError
-from routemoa.evaluate.replay.ablations import ABLATIONS, ablate
+from routemoa.evaluate.ablations import ABLATIONS, ablate
 from routemoa.evidence import Judging
 from routemoa.pool import Mixture, Pool
 from routemoa.testing import RecordedClient, SimulatedJudge

@@ -7,13 +7,13 @@ from msgspec.structs import replace
 
 from routemoa.errors import ConfigError, OverBudget
 from routemoa.types import ModelSpec, Request, Usage
+from routemoa.wire import CAPS
 
 __all__ = ["LONGEST", "Account", "Held", "worst"]
 
 LONGEST = 4096
 """Tokens of an answer at most, under a budget, where neither the request nor the pool file sets a limit."""
 FRAME = 16  # tokens that a chat template puts around a message, generously
-CAPS = ("max_completion_tokens", "max_tokens")
 
 
 class Held(Struct, frozen=True):

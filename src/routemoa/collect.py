@@ -18,7 +18,7 @@ from routemoa.protocols import Client
 from routemoa.questions import Question
 from routemoa.types import CHARACTERS, Completion, Message, ModelSpec, Request, Usage
 
-__all__ = ["Call", "Estimate", "Tally", "estimate", "finish", "plan", "run", "tally"]
+__all__ = ["Call", "Estimate", "Tally", "answer_length", "estimate", "finish", "plan", "run", "tally"]
 
 ANSWER = 300  # tokens of an answer where the pool file sets no limit
 
@@ -70,8 +70,7 @@ def estimate(calls: Iterable[Call]) -> Estimate:
     for count, call in enumerate(calls, 1):  # noqa: B007  (the last count is the result)
         model = call.model
         asked = -(-len((model.system or "") + call.question.text) // CHARACTERS)
-        limit = model.parameters.get("max_tokens", model.parameters.get("max_completion_tokens"))
-        answered = limit if isinstance(limit, int) and limit > 0 else ANSWER
+        answered = answer_length(model)
         prompt += asked
         completion += answered
         cost = model.cost(Usage(asked, answered))
@@ -79,6 +78,12 @@ def estimate(calls: Iterable[Call]) -> Estimate:
         if cost is None:
             unpriced[model.name] = None
     return Estimate(count, prompt, completion, None if unpriced else known, known, tuple(unpriced))
+
+
+def answer_length(model: ModelSpec) -> int:
+    """Tokens that an answer is taken to have: as many as the pool file lets it have, else ANSWER."""
+    limit = model.parameters.get("max_tokens", model.parameters.get("max_completion_tokens"))
+    return limit if isinstance(limit, int) and limit > 0 else ANSWER
 
 
 def tally(questions: Iterable[Question], models: Sequence[ModelSpec], ledger: Ledger) -> list[Tally]:

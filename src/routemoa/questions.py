@@ -14,7 +14,7 @@ from msgspec import Struct
 from routemoa.grading import Kind, grade, suggest
 from routemoa.jsonl import BadLine, Complaints, lines, not_json
 
-__all__ = ["Question", "asked", "read"]
+__all__ = ["Question", "asked", "question_of", "read"]
 
 
 class Question(Struct, frozen=True):
@@ -78,6 +78,11 @@ def parse(line: bytes | str, task: str, number: int) -> Question | str:
         plain = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         return not_json(line, e)
+    return question_of(plain, task, number)
+
+
+def question_of(plain: object, task: str, number: int) -> Question | str:
+    """The question in a line's value: ours, or a row of GSM8K or ARC; or in words why there is none."""
     if not isinstance(plain, dict):
         return "not a JSON object"
     if "query" not in plain and "question" in plain:

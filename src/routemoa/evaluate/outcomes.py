@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from routemoa.errors import ConfigError
 from routemoa.jsonl import BadLine, Complaints, lines
+from routemoa.types import plus
 
 __all__ = ["OUTCOMES", "RUN", "Outcome", "Run", "load", "outcomes", "save"]
 
@@ -61,6 +62,11 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     stop: str | None = None
     prior: dict[str, float | None] = {}
     each: dict[str, float | None] = {}
+
+    @property
+    def tokens(self) -> float | None:
+        """Read and written; None when either is unknown."""
+        return plus(self.prompt_tokens, self.completion_tokens)
 
     @property
     def key(self) -> tuple[str, str, str, int]:

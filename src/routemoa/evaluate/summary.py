@@ -125,9 +125,6 @@ def _tallies(outcomes: Iterable[Outcome]) -> Mapping[str, Tally]:
 
 
 def _figure(o: Outcome, name: str) -> float | None:
-    if name == "tokens":
-        parts = (o.prompt_tokens, o.completion_tokens)
-        return None if parts[0] is None or parts[1] is None else parts[0] + parts[1]
     value: float | None = getattr(o, "seconds" if name == "latency" else name)
     return value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from routemoa.baselines.best import best
-from routemoa.collect import ANSWER, Estimate
+from routemoa.collect import Estimate, answer_length
 from routemoa.evaluate.live.runner import Unit
 from routemoa.pool import Pool
 from routemoa.routes import FRAME, VERDICT
@@ -28,7 +28,7 @@ def estimate(units: Iterable[Unit], pool: Pool, judge: ModelSpec | None = None) 
         asked = len(unit.question.text) / CHARACTERS
         calls = _calls(unit.method.partition("-no-")[0], pool, asked)
         if judge is not None and unit.question.grader == "judge":
-            calls += [(judge, asked + 2 * _length(judge) + FRAME, VERDICT)] * 2
+            calls += [(judge, asked + 2 * answer_length(judge) + FRAME, VERDICT)] * 2
         count += len(calls)
         for spec, prompt, answer in calls:
             read, written = read + prompt, written + answer
@@ -44,7 +44,7 @@ def _calls(  # noqa: PLR0911  (one for each method)
 ) -> list[Call]:
     mixture, writer, everybody = pool.mixture, best(pool).spec, pool.models
     panel = min(mixture.dense_panel, len(pool))
-    dear = sorted(everybody, key=lambda m: -((m.output_price or 0.0) * _length(m)))
+    dear = sorted(everybody, key=lambda m: -((m.output_price or 0.0) * answer_length(m)))
     if method == "best-single":
         return _layer([writer], asked)
     if method.startswith("single:"):
@@ -56,31 +56,25 @@ def _calls(  # noqa: PLR0911  (one for each method)
     if method == "cascade":
         return _layer(everybody, asked)
     if method == "moa":
-        later = asked + FRAME + sum(map(_length, everybody))
+        later = asked + FRAME + sum(map(answer_length, everybody))
         rest = _layer(everybody, later) * (mixture.dense_layers - 1)
         return [*_layer(everybody, asked), *rest, _write(writer, everybody, asked)]
     if method == "smoa":
-        later = asked + FRAME + sum(map(_length, dear[:panel]))
+        later = asked + FRAME + sum(map(answer_length, dear[:panel]))
         rest = _layer(everybody, later) * (mixture.dense_layers - 1)
-        verdicts = [(writer, asked + FRAME + sum(map(_length, everybody)), VERDICT)] * mixture.dense_layers
+        verdicts = [(writer, asked + FRAME + sum(map(answer_length, everybody)), VERDICT)] * mixture.dense_layers
         return [*_layer(everybody, asked), *rest, *verdicts, _write(writer, dear[:panel], asked)]
     if mixture.published:
         few = dear[: min(mixture.most_models, len(pool))]
-        later = asked + FRAME + sum(map(_length, few))
+        later = asked + FRAME + sum(map(answer_length, few))
         return [*_layer(few, asked), *_layer(few, later) * (mixture.most_layers - 1), _write(writer, few, asked)]
     few = dear[: min(mixture.calls, len(pool))]
     return [*_layer(few, asked + FRAME + mixture.reference_tokens), _write(writer, few, asked)]
 
 
 def _layer(models: Sequence[ModelSpec], read: float) -> list[Call]:
-    return [(m, read, _length(m)) for m in models]
+    return [(m, read, answer_length(m)) for m in models]
 
 
 def _write(writer: ModelSpec, shown: Sequence[ModelSpec], asked: float) -> Call:
-    return writer, asked + FRAME + sum(map(_length, shown)), _length(writer)
-
-
-def _length(spec: ModelSpec) -> float:
-    """Tokens of an answer."""
-    limit = spec.parameters.get("max_tokens", spec.parameters.get("max_completion_tokens"))
-    return float(limit) if isinstance(limit, int) and limit > 0 else float(ANSWER)
+    return writer, asked + FRAME + sum(map(answer_length, shown)), answer_length(writer)

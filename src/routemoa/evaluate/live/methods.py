@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from routemoa.config import build, method_names
 from routemoa.engine import RouteMoA
-from routemoa.evaluate.replay.ablations import ABLATIONS, ablate
+from routemoa.evaluate.ablations import ABLATIONS, ablate
 from routemoa.pool import Pool
 from routemoa.protocols import Client, Method
 from routemoa.questions import Question

@@ -11,6 +11,7 @@ import msgspec
 
 from routemoa.errors import ConfigError
 from routemoa.evaluate.live.runner import TRACES
+from routemoa.evaluate.live.till import CALLS
 from routemoa.evaluate.outcomes import OUTCOMES, RUN, Run, load, outcomes, save
 from routemoa.pool import Pool
 from routemoa.questions import Question
@@ -62,8 +63,6 @@ def digest(pool: Pool) -> str:
 
 def _forget_failures(folder: Path) -> None:
     """Take out what had no answer, with its calls: they are made anew."""
-    from routemoa.evaluate.live.till import CALLS
-
     gone = {(o.method, o.task, o.id) for o in outcomes(folder) if o.failure}
     for name in (OUTCOMES, TRACES, CALLS):
         path = folder / name

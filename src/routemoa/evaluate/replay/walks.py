@@ -13,9 +13,9 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
+from routemoa.evaluate.ablations import ABLATIONS, ablate
 from routemoa.evaluate.outcomes import Outcome
 from routemoa.evaluate.replay import rivals
-from routemoa.evaluate.replay.ablations import ABLATIONS, ablate
 from routemoa.evaluate.replay.rivals import Found
 from routemoa.evaluate.replay.tokens import Page, Spent, together
 from routemoa.evidence import Judging

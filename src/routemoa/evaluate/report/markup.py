@@ -78,10 +78,6 @@ def table(caption: str, heads: Sequence[str], bodies: Iterable[tuple[str, Iterab
     return across(tag("table", *parts), caption)
 
 
-def _cell(content: str, look: str) -> Html:
-    return tag("td", content, _class=look)
-
-
 def across(content: str, label: str) -> Html:
     """What is wider than a narrow window scrolls by itself, by keyboard too."""
     return tag("div", content, _class="across", role="region", aria_label=label, tabindex="0")

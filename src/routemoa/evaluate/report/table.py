@@ -153,11 +153,8 @@ def _group(name: str) -> Group:
 
 
 def _of(outcome: Outcome, measure: str) -> float | None:
-    if measure != "tokens":
-        value: float | None = getattr(outcome, measure)
-        return value
-    parts = outcome.prompt_tokens, outcome.completion_tokens
-    return None if parts[0] is None or parts[1] is None else parts[0] + parts[1]
+    value: float | None = getattr(outcome, measure)
+    return value
 
 
 def mean(case: Case, measure: str) -> float | None:

@@ -12,9 +12,9 @@ from typing import Any, Protocol, cast
 from msgspec import Struct
 
 from routemoa.errors import ConfigError
-from routemoa.questions import Question
+from routemoa.questions import Question, question_of
 
-__all__ = ["NAMES", "Hub", "Task", "option_letters", "task"]
+__all__ = ["NAMES", "Hub", "Task", "option_letters", "raw", "task"]
 
 NAMES = ("arc-challenge", "gsm8k", "humaneval", "math500", "mbpp", "mmlu-pro", "race")
 
@@ -45,6 +45,14 @@ def task(name: str) -> Task:
     if name not in NAMES:
         raise ConfigError(f"task '{name}' is unknown; known: {', '.join(NAMES)}, or a JSONL file of your own")
     return cast(Task, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+
+
+def raw(row: dict[str, Any], name: str, number: int) -> Question:
+    """The question in a row that routemoa.questions reads as it is. Raises ValueError."""
+    found = question_of(row, name, number)
+    if isinstance(found, str):
+        raise ValueError(found)
+    return found
 
 
 def option_letters(question: str, options: list[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from routemoa.evaluate.live.tasks import Hub, option_letters
+from routemoa.evaluate.live.tasks import Hub, raw
 from routemoa.questions import Question
 
 ABOUT = "ARC-Challenge: grade-school science, multiple choice (CC-BY-SA-4.0)"
@@ -14,8 +14,4 @@ HUB = Hub("allenai/ai2_arc", "ARC-Challenge", "test")
 
 def question(row: dict[str, Any], number: int) -> Question:
     """Options are lettered anew: some are numbered in the data."""
-    labels, texts = list(row["choices"]["label"]), list(row["choices"]["text"])
-    query = option_letters(row["question"], texts)
-    letter = chr(65 + labels.index(row["answerKey"]))
-    ask = f"{query}\n\nEnd with one line: The answer is <letter>."
-    return Question(str(row.get("id") or f"arc-{number}"), "arc-challenge", query, ask, letter, "choice")
+    return raw(row, "arc-challenge", number)

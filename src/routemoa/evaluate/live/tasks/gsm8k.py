@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from routemoa.evaluate.live.tasks import Hub
+from routemoa.evaluate.live.tasks import Hub, raw
 from routemoa.questions import Question
 
 ABOUT = "GSM8K, test: 1,319 grade-school word problems (MIT)"
@@ -14,6 +14,4 @@ HUB = Hub("openai/gsm8k", "main", "test")
 
 def question(row: dict[str, Any], number: int) -> Question:
     """The worked solution ends in "#### 18"."""
-    final = row["answer"].rpartition("####")[2].strip()
-    ask = f"{row['question']}\n\nWork it out, then end with one line: The answer is <number>."
-    return Question(f"gsm8k-{number}", "gsm8k", row["question"], ask, final, "numeric")
+    return raw(row, "gsm8k", number)
