@@ -15,7 +15,7 @@ from routemoa.evidence import Judging
 from routemoa.judging import judging_of
 from routemoa.policy import policy_of
 from routemoa.pool import Pool
-from routemoa.protocols import Client, Scorer
+from routemoa.protocols import Client, Scorer, Tab
 from routemoa.routes import routes_not_taken
 from routemoa.scorer import scorer_of
 from routemoa.steps import Decision, failed, heard, latest
@@ -68,7 +68,7 @@ class RouteMoA:
         """The final text and its trace. Raises NoModelLeft."""
         return await collect(self.stream(query))
 
-    async def stream(self, query: str | Query) -> AsyncGenerator[Event, None]:
+    async def stream(self, query: str | Query, tab: Tab | None = None) -> AsyncGenerator[Event, None]:
         """Yield what happens, from Started to Done. Raises NoModelLeft."""
         so_far = Fold()
         async with aclosing(self._walk(_query(query), so_far)) as events:

@@ -6,13 +6,15 @@ RouteMoAError
 ├── MissingExtra           an optional dependency is absent: names the extra to install
 ├── FetchError             a weight could not be fetched (in weights.fetch)
 ├── NoSandbox              code of a model cannot be run safely here: says what to install or allow
-├── OverBudget             the next call could cost more than what is left of a budget: it was not made
+├── OverBudget             not even one call fits into what is left of a contract or a budget: none was made
 ├── NoModelLeft            every model that could answer failed: says why each did
 └── ModelError             one call to one model failed (recorded in the trace, fatal only when nobody is left)
     ├── Unreachable        no connection, or it was lost before anything came
     ├── TimedOut           no answer within the attempt's or the call's time
     ├── Refused            the endpoint said no: an HTTP status of 400 or above
-    └── Garbled            the endpoint answered, but not in the protocol: cut stream, invalid JSON
+    ├── Garbled            the endpoint answered, but not in the protocol: cut stream, invalid JSON
+    ├── Cut                we ended the call: others had answered, or its layer's time was over
+    └── Unaffordable       the call did not fit into what is left: it was not made
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "Cut",
     "Garbled",
     "MissingExtra",
     "ModelError",
@@ -36,6 +39,7 @@ __all__ = [
     "Refused",
     "RouteMoAError",
     "TimedOut",
+    "Unaffordable",
     "Unreachable",
 ]
 
@@ -72,11 +76,13 @@ class OverBudget(RouteMoAError):
     """The next call could cost more than what is left; it was not made.
 
     `for_now`: it may fit once calls under way have ended and cost less than the most that they can.
+    `reset`: seconds since the epoch at which a tenant's budget begins anew; None for one request's contract.
     """
 
-    def __init__(self, message: str, *, for_now: bool = False) -> None:
+    def __init__(self, message: str, *, for_now: bool = False, reset: float | None = None) -> None:
         super().__init__(message)
         self.for_now = for_now
+        self.reset = reset
 
 
 class ModelError(RouteMoAError):
@@ -117,6 +123,18 @@ class Refused(ModelError):
 
 class Garbled(ModelError):
     """The endpoint broke the protocol: a stream cut short, a body that is no JSON, a reply without choices."""
+
+
+class Cut(ModelError):
+    """We ended the call ourselves: the answers heard suffice, another was faster, or its layer's time was over."""
+
+
+class Unaffordable(ModelError):
+    """The call did not fit into what is left of a contract or a budget and was not made. `why` is the OverBudget."""
+
+    def __init__(self, model: str, why: OverBudget | ConfigError) -> None:
+        super().__init__(model, str(why))
+        self.why = why
 
 
 class NoModelLeft(RouteMoAError):

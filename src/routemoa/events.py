@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from routemoa.types import Assessment, Failure, Proposal, Query, Ranking, Route, Scores, Usage
+from routemoa.types import Assessment, Failure, GivenUp, Proposal, Purpose, Query, Ranking, Route, Scores, Usage
 
 __all__ = [
     "AggregatorFailed",
@@ -15,8 +15,10 @@ __all__ = [
     "AnyEvent",
     "CallFinished",
     "CallStarted",
+    "Continued",
     "Done",
     "Event",
+    "GaveUp",
     "Judged",
     "ProposalDelta",
     "ProposalFailed",
@@ -44,6 +46,7 @@ class Started(Event, frozen=True):
     query: Query
     method: str
     seed: int | None = None  # of the orders in which judges are shown answers
+    prices: dict[str, str] = {}  # where each model's price comes from, and of what day it is
 
 
 class Scored(Event, frozen=True):
@@ -67,6 +70,7 @@ class ProposalStarted(Event, frozen=True):
     layer: int
     model: str
     quoted: tuple[str, ...] = ()
+    purpose: Purpose = "proposal"
 
 
 class ProposalDelta(Event, frozen=True):
@@ -150,6 +154,23 @@ class AnswerDelta(Event, frozen=True):
     text: str
 
 
+class Continued(Event, frozen=True):
+    """The leader's answer, streamed so far, does not stand (`why`): what follows takes its place.
+
+    `marker` is the text that a reader who has seen the first answer is shown in between; the final answer is without it.
+    """
+
+    why: str
+    leader: str
+    marker: str
+
+
+class GaveUp(Event, frozen=True):
+    """The contract left no room for something."""
+
+    given_up: GivenUp
+
+
 class Done(Event, frozen=True):
     """The answer is complete, `latency` seconds after the start; with the aggregator's share, if one was called."""
 
@@ -157,6 +178,7 @@ class Done(Event, frozen=True):
     usage: Usage | None = None  # of the aggregator's call
     cost: float | None = None
     finish_reason: str | None = None
+    charged: float | None = None  # dollars of the whole query that count against its contract
 
 
 AnyEvent = (
@@ -175,6 +197,8 @@ AnyEvent = (
     | AggregatorStarted
     | AggregatorFailed
     | AnswerDelta
+    | Continued
+    | GaveUp
     | Done
 )
 """The union to decode into: `from_json(line, AnyEvent)`."""

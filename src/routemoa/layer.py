@@ -144,7 +144,7 @@ def failure(spec: ModelSpec, error: ModelError, latency: float, usage: Usage | N
     """A failed call for the trace. Refused or unreachable before a token came: nothing was used; else unknown."""
     if usage is None:
         nothing = isinstance(error, Refused | Unreachable) and not error.produced
-        usage = Usage(0, 0) if nothing else Usage()
+        usage = Usage(0, 0, 0) if nothing else Usage()
         cost = 0.0 if nothing else None
     else:
         cost = spec.cost(usage)

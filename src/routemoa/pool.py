@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from routemoa.errors import ConfigError
-from routemoa.types import ModelSpec
+from routemoa.types import Contract, ModelSpec
 
-__all__ = ["METHODS", "PREFERENCES", "Mixture", "Pool", "Preference", "mixture_of"]
+__all__ = ["METHODS", "PREFERENCES", "Mixture", "Pool", "Preference", "contract_of", "mixture_of"]
 
 S = TypeVar("S", bound=msgspec.Struct)
-TABLES = ("model", "mixture", "scorer")
+TABLES = ("model", "mixture", "contract", "scorer")
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
 """What a whole pool answers as (routemoa.config builds them); no member may be called so."""
 Fusion = Literal["learned", "published-small", "published-large"]
@@ -140,6 +140,7 @@ class Pool:
     directory: Path = field(default_factory=Path.cwd)  # relative paths in the file start here
     scorer: Path | None = None  # the folder of a trained scorer
     judge: Path | None = None  # the file of a fitted judge
+    contract: Contract = Contract()  # what a request may take that says nothing itself
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self.models)
@@ -202,12 +203,24 @@ def parse(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Po
         models.append(spec)
     mixture = _convert(table.get("mixture", {}), Mixture, f"{source}: [mixture]")
     _check_mixture(mixture, models, f"{source}: [mixture]")
+    contract = contract_of(table.get("contract", {}), f"{source}: [contract]")
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
     scorer = _convert(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
     folder = directory / Path(scorer.path).expanduser() if scorer else None
     if folder and not (folder / "manifest.json").is_file():
         raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
-    return Pool(tuple(models), mixture, source, directory, folder, judge)
+    return Pool(tuple(models), mixture, source, directory, folder, judge, contract)
+
+
+def contract_of(table: Any, where: str) -> Contract:
+    """A `[contract]` table, or the limits of one request. Raises ConfigError."""
+    contract = _convert(table, Contract, where)
+    _check_range(f"{where}: max_cost", contract.max_cost, 0, None, "dollars")
+    _check_range(f"{where}: max_calls", contract.max_calls, 1, None, "a number of calls")
+    _check_range(f"{where}: max_output_tokens", contract.max_output_tokens, 1, None, "a number of tokens")
+    if contract.max_seconds is not None and not 0 < contract.max_seconds < float("inf"):
+        raise ConfigError(f"{where}: max_seconds = {contract.max_seconds} is out of range; it is more than 0")
+    return contract
 
 
 def mixture_of(text: str, source: str) -> Mixture:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from routemoa.events import Event
-from routemoa.types import Address, Answer, Completion, ModelSpec, Query, Request, Scores
+from msgspec import Struct
 
-__all__ = ["Client", "Method", "Runtime", "Scorer"]
+from routemoa.events import Event
+from routemoa.types import Address, Answer, Completion, ModelSpec, Purpose, Query, Request, Scores, Usage
+
+__all__ = ["Client", "Closing", "Method", "Opening", "Runtime", "Scorer", "Tab"]
 
 
 class Client(Protocol):
@@ -23,6 +25,45 @@ class Client(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and processes."""
+        ...
+
+
+class Opening(Struct, frozen=True):
+    """A call that is about to be made; `most` is what it can cost, in dollars, None where nobody knows."""
+
+    model: str
+    purpose: Purpose
+    most: float | None
+
+
+class Closing(Struct, frozen=True):
+    """What became of a call.
+
+    `usage` and `cost` (dollars) are the provider's own figures, None where it gave none; `charged` is what is counted
+    against budgets: the cost, for a stream that was cut what it produced, else the most that it can have been.
+    """
+
+    usage: Usage
+    cost: float | None
+    charged: float | None
+    seconds: float
+    outcome: str  # "ok", "cut" where we ended it, or the name of the error
+
+
+class Tab(Protocol):
+    """Whom a request's calls are put down to: a tenant's budgets and the ledger."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a budget, so that no call may be open-ended or without a price."""
+        ...
+
+    async def open(self, opening: Opening) -> int:
+        """Write down that a call is about to be made, and set its most aside; raise OverBudget."""
+        ...
+
+    def close(self, number: int, closing: Closing) -> None:
+        """Settle the call that `open` gave this number; never waits."""
         ...
 
 
@@ -58,8 +99,8 @@ class Method(Protocol):
         """What traces, tables and the API call it."""
         ...
 
-    def stream(self, query: Query) -> AsyncGenerator[Event, None]:
-        """Yield what happens, from Started to Done; raise RouteMoAError."""
+    def stream(self, query: Query, tab: Tab | None = None) -> AsyncGenerator[Event, None]:
+        """Yield what happens, from Started to Done; raise RouteMoAError. Calls are put down to `tab`, if there is one."""
         ...
 
     async def answer(self, query: Query) -> Answer:

@@ -35,7 +35,7 @@ class Fold:
         """Fold one event in."""
         match event:
             case t.Started():
-                self._set(query=event.query, method=event.method, seed=event.seed)
+                self._set(query=event.query, method=event.method, seed=event.seed, prices=event.prices)
             case t.Scored():
                 self._set(prior=event.prior, ranking=event.ranking)
             case t.Selected():
@@ -67,8 +67,12 @@ class Fold:
                 self._beside(event)
             case t.AnswerDelta():
                 self._pieces.append(event.text)
+            case t.Continued():
+                self._pieces.clear()
+            case t.GaveUp():
+                self._set(given_up=(*self.trace.given_up, event.given_up))
             case t.Done():
-                self._set(latency=event.latency)
+                self._set(latency=event.latency, charged=event.charged)
                 if event.usage is not None:
                     self._set(usage=self.trace.usage + event.usage, cost=plus(self.trace.cost, event.cost))
             case _:  # a ProposalDelta is part of the proposal that follows

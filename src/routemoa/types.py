@@ -17,17 +17,21 @@ __all__ = [
     "Answer",
     "Assessment",
     "Completion",
+    "Contract",
     "Failure",
+    "GivenUp",
     "Layer",
     "Message",
     "ModelSpec",
     "Proposal",
+    "Purpose",
     "Query",
     "RankedModel",
     "Ranking",
     "Request",
     "Route",
     "Scores",
+    "StreamMode",
     "Token",
     "Trace",
     "Usage",
@@ -87,11 +91,41 @@ class Message(Struct, frozen=True):
     content: str
 
 
-class Query(Struct, frozen=True):
-    """What is asked: a conversation and the sampling parameters the caller set."""
+StreamMode = Literal["final", "leader", "events"]
+"""What a stream shows: the final answer, the leading answer at once, or everything that happens."""
+
+Purpose = Literal["proposal", "judge", "aggregator", "hedge", "retry", "direct"]
+"""What a call is for; "direct" is a member of the pool that a caller asked for by its name."""
+
+
+class Contract(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What one request may take, all its calls together; None is no limit. Keys of `[contract]` and of a request.
+
+    `max_cost` in dollars, `max_seconds` from the question to the answer's end, `max_output_tokens` written by all models
+    together. `stream_mode` says what a stream shows.
+    """
+
+    max_cost: float | None = None
+    max_seconds: float | None = None
+    max_calls: int | None = None
+    max_output_tokens: int | None = None
+    stream_mode: StreamMode | None = None
+
+    def over(self, default: Contract) -> Contract:
+        """This one, with `default` where it says nothing."""
+        return Contract(*(b if a is None else a for a, b in zip(_fields(self), _fields(default), strict=True)))
+
+
+def _fields(contract: Contract) -> tuple[Any, ...]:
+    return msgspec.structs.astuple(contract)
+
+
+class Query(Struct, frozen=True, omit_defaults=True):
+    """What is asked: a conversation, the sampling parameters the caller set, and what answering may take."""
 
     messages: tuple[Message, ...]
     parameters: dict[str, Any] = {}
+    contract: Contract = Contract()
 
     @classmethod
     def of(cls, text: str, system: str | None = None) -> Query:
@@ -113,10 +147,13 @@ class Usage(Struct, frozen=True):
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None  # of the prompt's, those read from the provider's cache
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
-            plus(self.prompt_tokens, other.prompt_tokens), plus(self.completion_tokens, other.completion_tokens)
+            plus(self.prompt_tokens, other.prompt_tokens),
+            plus(self.completion_tokens, other.completion_tokens),
+            plus(self.cached_tokens, other.cached_tokens),
         )
 
 
@@ -142,6 +179,7 @@ class Request(Struct, frozen=True):
     parameters: dict[str, Any] = {}
     logprobs: bool = False
     schema: dict[str, Any] | None = None  # ask for one JSON object of this schema; only where spec.structured
+    purpose: Purpose = "proposal"
 
 
 class Completion(Struct, frozen=True):
@@ -163,6 +201,7 @@ class Proposal(Struct, frozen=True):
     usage: Usage
     latency: float | None
     cost: float | None
+    first_token: float | None = None  # seconds until it came
 
 
 class Failure(Struct, frozen=True):
@@ -175,6 +214,7 @@ class Failure(Struct, frozen=True):
     latency: float | None
     cost: float | None
     status: int | None = None  # the HTTP status, where the endpoint refused
+    partial: str = ""  # what of the answer had come by then
 
 
 class Assessment(Struct, frozen=True):
@@ -225,6 +265,14 @@ class Route(Struct, frozen=True):
     estimate: bool = True
 
 
+class GivenUp(Struct, frozen=True):
+    """What a contract left no room for: models of a panel, a dear model for a cheaper one, the aggregator, ..."""
+
+    what: Literal["models", "model", "aggregator", "layer", "hedge", "retry", "ending"]
+    why: str
+    models: tuple[str, ...] = ()
+
+
 class Trace(Struct, frozen=True):
     """Everything that led to an answer: the fold of a method's events. `cost` in dollars, `latency` in seconds."""
 
@@ -237,12 +285,15 @@ class Trace(Struct, frozen=True):
     choice: str | None = None  # whose answer stands, or leads those that the aggregator was given
     aggregator: str | None = None
     failures: tuple[Failure, ...] = ()  # of aggregators; a layer keeps its own
-    usage: Usage = Usage(0, 0)
+    usage: Usage = Usage(0, 0, 0)
     calls: int = 0
     cost: float | None = 0.0
+    charged: float | None = None  # dollars counted against the contract: never less than what the calls can have cost
     latency: float | None = None
     seed: int | None = None  # of the orders in which answers were shown to their judges
     routes_not_taken: tuple[Route, ...] = ()
+    given_up: tuple[GivenUp, ...] = ()
+    prices: dict[str, str] = {}  # where each model's price comes from, and of what day it is
 
 
 class Answer(Struct, frozen=True):

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from time import perf_counter
 
 from routemoa.events import Event, Started
-from routemoa.protocols import Client
+from routemoa.protocols import Client, Tab
 from routemoa.trace import Fold, collect
 from routemoa.types import Answer, Query
 
@@ -26,7 +26,7 @@ class Baseline(ABC):
         """The final text and its trace. Raises NoModelLeft."""
         return await collect(self.stream(query))
 
-    async def stream(self, query: Query) -> AsyncGenerator[Event, None]:
+    async def stream(self, query: Query, tab: Tab | None = None) -> AsyncGenerator[Event, None]:
         """Yield what happens, from Started to Done. Raises NoModelLeft."""
         so_far, started = Fold(), perf_counter()
         begin = Started(query, self.name)
