@@ -88,19 +88,19 @@ class HttpClient:
             ModelError: there is no answer, or its rest is lost (`produced` is set then).
             QueryError: the request holds something that JSON cannot.
         """
-        deadline = monotonic() + self._timeouts.total
+        deadline = self.deadline()
         failures = 0
         while True:
             begun = False
             try:
-                async with aclosing(self._attempt(model, request, deadline)) as pieces:
+                async with aclosing(self.attempt(model, request, deadline)) as pieces:
                     async for piece in pieces:
                         begun = True
                         yield piece
                 return
             except ModelError as e:
                 failures += 1
-                await self._pause(model, e, failures, deadline, give_up=begun)
+                await self.pause(model, e, failures, deadline, give_up=begun)
 
     @asynccontextmanager
     async def forward(self, model: ModelSpec, body: Mapping[str, Any]) -> AsyncGenerator[Forwarded, None]:
@@ -110,23 +110,35 @@ class HttpClient:
             ModelError: no response, or an HTTP error (Refused, with the endpoint's own body).
             QueryError: the body holds something that JSON cannot.
         """
-        deadline = monotonic() + self._timeouts.total
+        deadline = self.deadline()
         failures = 0
         begun = False
         while True:
             try:
-                address = await self.address(model)
-                async with self._post(model, address, wire.overlay(model, body, address.model), deadline) as response:
+                async with self.attempt_forward(model, body, deadline) as forwarded:
                     begun = True
-                    chunks = self._chunks(model, response, deadline)
-                    async with aclosing(chunks):
-                        yield Forwarded(response.status, response.content_type, chunks)
+                    yield forwarded
                 return
             except ModelError as e:
                 failures += 1
-                await self._pause(model, e, failures, deadline, give_up=begun)
+                await self.pause(model, e, failures, deadline, give_up=begun)
 
-    async def _pause(
+    @asynccontextmanager
+    async def attempt_forward(
+        self, model: ModelSpec, body: Mapping[str, Any], deadline: float
+    ) -> AsyncGenerator[Forwarded, None]:
+        """`forward`, tried once."""
+        address = await self.address(model)
+        async with self._post(model, address, wire.overlay(model, body, address.model), deadline) as response:
+            chunks = self._chunks(model, response, deadline)
+            async with aclosing(chunks):
+                yield Forwarded(response.status, response.content_type, chunks)
+
+    def deadline(self) -> float:
+        """On the clock of `monotonic()`, when a call that begins now has to be over, all attempts together."""
+        return monotonic() + self._timeouts.total
+
+    async def pause(
         self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
     ) -> None:
         """Wait before the next attempt, or raise `error` when there is to be none."""
@@ -147,9 +159,10 @@ class HttpClient:
         key = self._env.get(model.api_key_env, "").strip() if model.api_key_env else ""  # a file's last line end
         return Address(model.endpoint, model.model, key or None)
 
-    async def _attempt(
+    async def attempt(
         self, model: ModelSpec, request: Request, deadline: float
     ) -> AsyncGenerator[str | Completion, None]:
+        """`stream`, tried once."""
         started = monotonic()
         address = await self.address(model)
         body = wire.request_body(model, request, address.model, stream=True)

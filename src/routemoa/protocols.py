@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from routemoa.errors import ModelError
 from routemoa.events import Event
 from routemoa.types import Address, Answer, Completion, ModelSpec, Purpose, Query, Request, Scores, Usage
 
-__all__ = ["Client", "Closing", "Method", "Opening", "Runtime", "Scorer", "Tab"]
+__all__ = ["Client", "Closing", "Method", "Opening", "Persistent", "Runtime", "Scorer", "Tab"]
 
 
 class Client(Protocol):
@@ -25,6 +26,25 @@ class Client(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and processes."""
+        ...
+
+
+@runtime_checkable
+class Persistent(Protocol):
+    """A client whose calls can be made one attempt at a time, so that each can be paid for."""
+
+    def attempt(self, model: ModelSpec, request: Request, deadline: float) -> AsyncGenerator[str | Completion, None]:
+        """`Client.stream`, tried once, until `deadline` on the clock of `monotonic()`."""
+        ...
+
+    def deadline(self) -> float:
+        """When a call that begins now has to be over, all attempts together."""
+        ...
+
+    async def pause(
+        self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
+    ) -> None:
+        """Wait before the next attempt, or raise `error` when there is to be none."""
         ...
 
 
