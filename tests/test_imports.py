@@ -12,14 +12,14 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "routemoa"
 LEVELS = [
     ["errors", "types"],
-    ["events", "jsonl", "statements", "belief"],
-    ["protocols"],
+    ["events", "jsonl", "statements", "belief", "tables"],
+    ["protocols", "tenants"],
     ["pool", "prompts", "wire", "judges", "weights", "retry", "sessions", "lexical", "encoder"],
     ["budget", "options", "results", "replies", "client", "local", "trace", "records", "predictor", "timing"],
-    ["answers", "routes", "learning", "grading"],
+    ["answers", "routes", "learning", "grading", "store"],
     ["evidence", "ranking", "steps", "questions"],
     ["grown", "judging", "trained"],
-    ["policy", "connect", "layer", "ledger", "scorer"],
+    ["policy", "connect", "desk", "layer", "ledger", "scorer"],
     ["aggregator", "collect", "replay"],
     ["engine", "baselines"],
     ["config", "testing"],

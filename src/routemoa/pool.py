@@ -6,21 +6,21 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from routemoa.errors import ConfigError
+from routemoa.tables import check_range, convert, suggest
+from routemoa.tenants import Tenants, tenants_of
 from routemoa.types import Contract, ModelSpec
 
 __all__ = ["METHODS", "PREFERENCES", "Mixture", "Pool", "Preference", "contract_of", "mixture_of"]
 
-S = TypeVar("S", bound=msgspec.Struct)
-TABLES = ("model", "mixture", "contract", "scorer")
+TABLES = ("model", "mixture", "contract", "scorer", "tenant", "totals")
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
 """What a whole pool answers as (routemoa.config builds them); no member may be called so."""
 Fusion = Literal["learned", "published-small", "published-large"]
@@ -140,7 +140,8 @@ class Pool:
     directory: Path = field(default_factory=Path.cwd)  # relative paths in the file start here
     scorer: Path | None = None  # the folder of a trained scorer
     judge: Path | None = None  # the file of a fitted judge
-    contract: Contract = Contract()  # what a request may take that says nothing itself
+    contract: Contract = field(default_factory=Contract)  # what a request may take that says nothing itself
+    tenants: Tenants = field(default_factory=Tenants)  # who may call the server, and what each and all may spend
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self.models)
@@ -191,7 +192,7 @@ def parse(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Po
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
     if unknown := [k for k in table if k not in TABLES]:
-        raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {_suggest(unknown[0], TABLES)}")
+        raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {suggest(unknown[0], TABLES)}")
     entries = table.get("model")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f'{source}: no model; add one with [[model]], name = "...", endpoint = "..."')
@@ -201,23 +202,24 @@ def parse(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Po
         if any(m.name == spec.name for m in models):
             raise ConfigError(f"{source}: [[model]] {number}: name '{spec.name}' is taken already; names are unique")
         models.append(spec)
-    mixture = _convert(table.get("mixture", {}), Mixture, f"{source}: [mixture]")
+    mixture = convert(table.get("mixture", {}), Mixture, f"{source}: [mixture]")
     _check_mixture(mixture, models, f"{source}: [mixture]")
     contract = contract_of(table.get("contract", {}), f"{source}: [contract]")
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
-    scorer = _convert(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
+    scorer = convert(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
     folder = directory / Path(scorer.path).expanduser() if scorer else None
     if folder and not (folder / "manifest.json").is_file():
         raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
-    return Pool(tuple(models), mixture, source, directory, folder, judge, contract)
+    tenants = tenants_of(table, source, env)
+    return Pool(tuple(models), mixture, source, directory, folder, judge, contract, tenants)
 
 
 def contract_of(table: Any, where: str) -> Contract:
     """A `[contract]` table, or the limits of one request. Raises ConfigError."""
-    contract = _convert(table, Contract, where)
-    _check_range(f"{where}: max_cost", contract.max_cost, 0, None, "dollars")
-    _check_range(f"{where}: max_calls", contract.max_calls, 1, None, "a number of calls")
-    _check_range(f"{where}: max_output_tokens", contract.max_output_tokens, 1, None, "a number of tokens")
+    contract = convert(table, Contract, where)
+    check_range(f"{where}: max_cost", contract.max_cost, 0, None, "dollars")
+    check_range(f"{where}: max_calls", contract.max_calls, 1, None, "a number of calls")
+    check_range(f"{where}: max_output_tokens", contract.max_output_tokens, 1, None, "a number of tokens")
     if contract.max_seconds is not None and not 0 < contract.max_seconds < float("inf"):
         raise ConfigError(f"{where}: max_seconds = {contract.max_seconds} is out of range; it is more than 0")
     return contract
@@ -229,7 +231,7 @@ def mixture_of(text: str, source: str) -> Mixture:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
-    mixture = _convert(table.get("mixture", table), Mixture, f"{source}: [mixture]")
+    mixture = convert(table.get("mixture", table), Mixture, f"{source}: [mixture]")
     _check_mixture(mixture, [], f"{source}: [mixture]")
     return mixture
 
@@ -237,7 +239,7 @@ def mixture_of(text: str, source: str) -> Mixture:
 def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
     if isinstance(entry, dict) and isinstance(entry.get("name"), str):
         where = f"{where} '{entry['name']}'"
-    spec = _convert(entry, ModelSpec, where)
+    spec = convert(entry, ModelSpec, where)
     if not spec.name.strip():
         raise ConfigError(f"{where}: name is empty; give the model a name")
     if spec.name in METHODS:
@@ -253,7 +255,7 @@ def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
         ("latency", 0, None, "seconds"),
         ("prior", 0, 1, "a probability"),
     ):
-        _check_range(f"{where}: {key}", getattr(spec, key), low, high, unit)
+        check_range(f"{where}: {key}", getattr(spec, key), low, high, unit)
     if spec.api_key_env is not None and not env.get(spec.api_key_env):
         raise ConfigError(
             f"{where}: api_key_env: environment variable {spec.api_key_env} is not set; export it, or remove the key"
@@ -262,43 +264,17 @@ def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
 
 
 def _check_mixture(m: Mixture, models: list[ModelSpec], where: str) -> None:
-    _check_range(f"{where}: layers", m.layers, 1, None, "a number of layers")
-    _check_range(f"{where}: top_k", m.top_k, 1, None, "a number of models")
-    _check_range(f"{where}: margin", m.margin, 0, 1, "a difference of probabilities")
-    _check_range(f"{where}: tie", m.tie, 0, 1, "a difference of probabilities")
-    _check_range(f"{where}: stop_above", m.stop_above, 0, 1, "a probability")
-    _check_range(f"{where}: target", m.target, 0, 1, "a probability")
-    _check_range(f"{where}: calls", m.calls, 1, None, "a number of models")
-    _check_range(f"{where}: reference_tokens", m.reference_tokens, 1, None, "a number of tokens")
+    check_range(f"{where}: layers", m.layers, 1, None, "a number of layers")
+    check_range(f"{where}: top_k", m.top_k, 1, None, "a number of models")
+    check_range(f"{where}: margin", m.margin, 0, 1, "a difference of probabilities")
+    check_range(f"{where}: tie", m.tie, 0, 1, "a difference of probabilities")
+    check_range(f"{where}: stop_above", m.stop_above, 0, 1, "a probability")
+    check_range(f"{where}: target", m.target, 0, 1, "a probability")
+    check_range(f"{where}: calls", m.calls, 1, None, "a number of models")
+    check_range(f"{where}: reference_tokens", m.reference_tokens, 1, None, "a number of tokens")
     for key in ("dollars_per_point", "seconds_per_point"):
         if (rate := getattr(m, key)) is not None and not 0 < rate < float("inf"):
             raise ConfigError(f"{where}: {key} = {rate} is out of range; it is more than 0, or left out")
     names = ["best", *(s.name for s in models)] if models else [m.aggregator]
     if m.aggregator not in names:
-        raise ConfigError(f"{where}: aggregator '{m.aggregator}' is no model here; {_suggest(m.aggregator, names)}")
-
-
-def _check_range(where: str, value: float | None, low: float, high: float | None, unit: str) -> None:
-    if value is not None and not (low <= value <= (float("inf") if high is None else high)):
-        bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ConfigError(f"{where} = {value} is out of range; it is {unit}, {bounds}, or left out")
-
-
-def _convert(value: Any, type_: type[S], where: str) -> S:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{where}: must be a table of key = value lines")
-    known = type_.__struct_fields__
-    if unknown := [k for k in value if k not in known]:
-        raise ConfigError(f"{where}: unknown key '{unknown[0]}'; {_suggest(unknown[0], known)}")
-    try:
-        return msgspec.convert(value, type_)
-    except msgspec.ValidationError as e:
-        message = str(e).replace("Object missing required field", "missing key").replace("`", "'")
-        key = message.rpartition(" - at '$.")[2].rstrip("'") if " - at '$." in message else ""
-        hint = message.partition(" - at ")[0]
-        raise ConfigError(f"{where}: {key + ': ' if key else ''}{hint}; see docs/configuration.md") from e
-
-
-def _suggest(wrong: str, known: Any) -> str:
-    close = get_close_matches(wrong, list(known), 1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+        raise ConfigError(f"{where}: aggregator '{m.aggregator}' is no model here; {suggest(m.aggregator, names)}")
