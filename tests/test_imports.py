@@ -11,8 +11,9 @@ import pytest
 
 SRC = Path(__file__).parent.parent / "src" / "routemoa"
 LEVELS = [
-    ["errors", "types"],
-    ["events", "jsonl", "statements", "belief", "tables"],
+    ["errors", "rates"],
+    ["types"],
+    ["events", "jsonl", "statements", "belief", "tables", "prices"],
     ["protocols", "tenants"],
     ["pool", "prompts", "wire", "judges", "weights", "retry", "sessions", "lexical", "encoder"],
     ["budget", "options", "results", "replies", "client", "local", "trace", "records", "predictor", "timing"],
@@ -40,7 +41,7 @@ ONLY_IN = {
     "transformers": {"train"},
     "matplotlib": {"train", "evaluate"},
     "math_verify": {"grading"},
-    "genai_prices": {"evaluate"},
+    "genai_prices": {"prices"},
     "rich": {"cli"},
     "click": {"cli"},
 }

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from routemoa.errors import ConfigError
+from routemoa.prices import priced
 from routemoa.tables import check_range, convert, suggest
 from routemoa.tenants import Tenants, tenants_of
 from routemoa.types import Contract, ModelSpec
@@ -75,6 +76,7 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     later: Literal["auto", "fresh", "refine"] = "auto"
     references: Literal["best", "all"] = "best"
     reference_tokens: int = 3000
+    hedge: bool = True  # ask the next model as well where a remote one's first token is later than 95 % of its own
 
     @property
     def published(self) -> bool:
@@ -211,7 +213,7 @@ def parse(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Po
     if folder and not (folder / "manifest.json").is_file():
         raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
     tenants = tenants_of(table, source, env)
-    return Pool(tuple(models), mixture, source, directory, folder, judge, contract, tenants)
+    return Pool(priced(models), mixture, source, directory, folder, judge, contract, tenants)
 
 
 def contract_of(table: Any, where: str) -> Contract:
@@ -251,6 +253,9 @@ def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
     for key, low, high, unit in (
         ("input_price", 0, None, "dollars per million tokens"),
         ("output_price", 0, None, "dollars per million tokens"),
+        ("cached_price", 0, None, "dollars per million tokens"),
+        ("written_price", 0, None, "dollars per million tokens"),
+        ("request_price", 0, None, "dollars per request"),
         ("context", 1, None, "tokens"),
         ("latency", 0, None, "seconds"),
         ("prior", 0, 1, "a probability"),
@@ -260,6 +265,9 @@ def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
         raise ConfigError(
             f"{where}: api_key_env: environment variable {spec.api_key_env} is not set; export it, or remove the key"
         )
+    for key in ("cached_price", "written_price", "request_price"):
+        if getattr(spec, key) is not None and None in (spec.input_price, spec.output_price):
+            raise ConfigError(f"{where}: {key} is part of a price; give input_price and output_price, too")
     return msgspec.structs.replace(spec, model=spec.model or spec.name)
 
 

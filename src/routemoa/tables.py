@@ -25,7 +25,8 @@ def convert(value: Any, type_: type[S], where: str) -> S:
     """A table as a `type_`. Raises ConfigError."""
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: must be a table of key = value lines")
-    known = type_.__struct_fields__
+    # A field whose name in a file is another one is filled in by us: no key of the table.
+    known = [f.name for f in msgspec.structs.fields(type_) if f.encode_name == f.name]
     if unknown := [k for k in value if k not in known]:
         raise ConfigError(f"{where}: unknown key '{unknown[0]}'; {suggest(unknown[0], known)}")
     try:

@@ -12,15 +12,19 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
+from routemoa.rates import Price, Rate
+
 __all__ = [
     "Address",
     "Answer",
     "Assessment",
+    "CacheControl",
     "Completion",
     "Contract",
     "Failure",
     "GivenUp",
     "Layer",
+    "Mark",
     "Message",
     "ModelSpec",
     "Proposal",
@@ -52,7 +56,8 @@ Scores = dict[str, float | None]
 class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One member of the pool, as its `[[model]]` table describes it (names are public, docs/configuration.md).
 
-    Prices are dollars per million tokens, `context` is in tokens, `latency` in seconds; None is unknown.
+    Prices are dollars per million tokens (`request_price`: dollars a call), `context` is in tokens, `latency` in
+    seconds; None is unknown.
     """
 
     name: str
@@ -61,34 +66,66 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     api_key_env: str | None = None
     input_price: float | None = None
     output_price: float | None = None
+    cached_price: float | None = None  # of prompt tokens read from the provider's cache; default: input_price
+    written_price: float | None = None  # ... and of those put there
+    request_price: float | None = None
     context: int | None = None
     latency: float | None = None
     prior: float | None = None
     system: str | None = None
     parameters: dict[str, Any] = {}
     structured: bool = False  # the endpoint honours `response_format` with a JSON schema
+    cache_control: bool | None = None  # it wants marks in the prompt that say what to cache; None: as its host is known
+    listed: Price | None = msgspec.field(name="-listed", default=None)  # by routemoa.prices; no key of the table
 
     @property
     def local(self) -> bool:
         """Whether the embedded runtime serves it."""
         return self.endpoint == "local"
 
+    @property
+    def price(self) -> Price | None:
+        """The pool file's price, else the one listed by the price library, else unknown."""
+        if self.listed is not None:
+            return self.listed
+        if self.input_price is None or self.output_price is None:
+            return None
+        cached = None if self.cached_price is None else Rate(self.cached_price)
+        written = None if self.written_price is None else Rate(self.written_price)
+        return Price(Rate(self.input_price), Rate(self.output_price), cached, written, request=self.request_price or 0.0)
+
     def cost(self, usage: Usage) -> float | None:
         """Dollars for `usage`, or None when a price or a token count that matters is unknown."""
-        parts = ((usage.prompt_tokens, self.input_price), (usage.completion_tokens, self.output_price))
-        total = 0.0
-        for tokens, price in parts:
-            if tokens is None or price is None:
-                return None
-            total += tokens * price / 1e6
-        return total
+        price, prompt, completion = self.price, usage.prompt_tokens, usage.completion_tokens
+        if price is None or prompt is None or completion is None:
+            return None
+        return price.of(prompt, completion, usage.cached_tokens or 0, usage.written_tokens or 0)
+
+    def worst_cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """Dollars at most of one call with at most so many tokens, whatever the provider's cache did; None: unknown."""
+        return None if self.price is None else self.price.worst(prompt_tokens, completion_tokens)
 
 
-class Message(Struct, frozen=True):
-    """One turn of a conversation; `role` is system, user or assistant."""
+class CacheControl(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a mark asks of the provider's prompt cache; `ttl` is how long to keep it (default: the provider's)."""
+
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] | None = None
+
+
+class Mark(Struct, frozen=True):
+    """A caller's wish to cache the prompt up to here: the first `end` characters of a message, and all before it."""
+
+    end: int
+    control: CacheControl
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
+    """One turn of a conversation; `role` is system, user or assistant, `marks` stand in the order of their ends."""
 
     role: str
     content: str
+    marks: tuple[Mark, ...] = ()
 
 
 StreamMode = Literal["final", "leader", "events"]
@@ -101,8 +138,8 @@ Purpose = Literal["proposal", "judge", "aggregator", "hedge", "retry", "direct"]
 class Contract(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What one request may take, all its calls together; None is no limit. Keys of `[contract]` and of a request.
 
-    `max_cost` in dollars, `max_seconds` from the question to the answer's end, `max_output_tokens` written by all models
-    together. `stream_mode` says what a stream shows.
+    `max_cost` in dollars, `max_seconds` from the question to the answer's end, `max_output_tokens` written by all
+    models together. `stream_mode` says what a stream shows.
     """
 
     max_cost: float | None = None
@@ -148,12 +185,14 @@ class Usage(Struct, frozen=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None  # of the prompt's, those read from the provider's cache
+    written_tokens: int | None = None  # ... and those put there, which some charge more for
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             plus(self.prompt_tokens, other.prompt_tokens),
             plus(self.completion_tokens, other.completion_tokens),
             plus(self.cached_tokens, other.cached_tokens),
+            plus(self.written_tokens, other.written_tokens),
         )
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from routemoa.cli.pool_join import join
+from routemoa.cli.pool_prices import prices
+from routemoa.cli.table import print_table
 
 if TYPE_CHECKING:
     from routemoa.pool import Pool
@@ -33,6 +35,7 @@ def pool() -> None:
 
 
 pool.add_command(join)
+pool.add_command(prices)
 
 
 @pool.command()
@@ -49,7 +52,7 @@ def show(pool_file: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_described(chosen), indent=2))
         return
-    _print_table(
+    print_table(
         chosen.source,
         ["name", "endpoint", "model", "$/M in / out", "context", "latency", "prior", "key", "weights"],
         [_row(m, chosen) for m in chosen],
@@ -74,7 +77,7 @@ def check(pool_file: str | None, as_json: bool) -> None:
         click.echo(json.dumps({"source": chosen.source, "models": [p.plain() for p in found]}, indent=2))
     else:
         rows = [[p.name, "ok" if p.ok else "failed", _seconds(p.latency), _seconds(p.loading)] for p in found]
-        _print_table(chosen.source, ["name", "", "one token", "loading"], rows)
+        print_table(chosen.source, ["name", "", "one token", "loading"], rows)
         for probe in found:
             if probe.problem:
                 click.echo(probe.problem, err=True)
@@ -195,7 +198,10 @@ def _weights(model: ModelSpec, pool: Pool) -> str | None:
 
 
 def _described(pool: Pool) -> dict[str, Any]:
-    models = [{name: getattr(m, name) for name in m.__struct_fields__} | {"weights": _weights(m, pool)} for m in pool]
+    from msgspec.structs import fields
+
+    keys = [f.name for f in fields(pool.models[0]) if f.encode_name == f.name]
+    models = [{key: getattr(m, key) for key in keys} | {"weights": _weights(m, pool)} for m in pool]
     m = pool.mixture
     mixture = {name: getattr(m, name) for name in m.__struct_fields__} | {
         "layers": m.most_layers,
@@ -233,22 +239,6 @@ def _mixture_line(pool: Pool) -> str:
         f"mixture: at most {m.most_layers} layers of {m.most_models} models, {how}, stop above {m.threshold:g}, "
         f"self-assessment {m.self_assessment}, aggregator {m.aggregator}, fusion {m.fusion}"
     )
-
-
-def _print_table(title: str, heads: list[str], rows: list[list[str]]) -> None:
-    """A table as wide as the terminal; in a pipe as wide as it needs, so that nothing is cut."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(width=None if sys.stdout.isatty() else 400)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # names are data, not markup
-    click.echo(title)  # a table's own title would be folded to its width
-    console.print(table)
 
 
 def _price(price: float | None) -> str:

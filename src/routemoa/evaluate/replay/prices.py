@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib.util import find_spec
 
 from msgspec import Struct
 
-from routemoa.errors import ConfigError
+from routemoa.errors import MissingExtra
+from routemoa.prices import by_name, installed
 
 __all__ = ["DAY", "Price", "library"]
 
 DAY = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """The day whose prices are taken."""
 MILLION = 1_000_000
-UNIT = 1000  # tokens whose price is asked: so few that no surcharge for long prompts applies
 
 
 class Price(Struct, frozen=True):
-    """Dollars per million tokens."""
+    """Dollars per million tokens, without the surcharges for long prompts."""
 
     input: float
     output: float
@@ -34,20 +33,8 @@ class Price(Struct, frozen=True):
 
 
 def library(models: Iterable[str]) -> dict[str, Price]:
-    """The prices of those models that the library knows by name. Raises ConfigError: it is not installed."""
-    if find_spec("genai_prices") is None:
-        raise ConfigError("list prices need an extra: pip install 'routemoa[eval]'")
-    found = {m: _price(m) for m in models}
-    return {m: price for m, price in found.items() if price is not None}
-
-
-def _price(model: str) -> Price | None:
-    from genai_prices import Usage, calc_price
-
-    usage = Usage(input_tokens=UNIT, output_tokens=UNIT)
-    try:
-        found = calc_price(usage, model, genai_request_timestamp=DAY)
-    except LookupError:
-        return None
-    each = MILLION / UNIT
-    return Price(float(found.input_price) * each, float(found.output_price) * each)
+    """The prices of those models that the library knows by name. Raises MissingExtra: it is not installed."""
+    if not installed():
+        raise MissingExtra("genai-prices", "prices")
+    found = {m: by_name(m, DAY) for m in models}
+    return {m: Price(price.input.base, price.output.base) for m, price in found.items() if price is not None}
