@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from routemoa.types import Message
 
@@ -182,7 +183,7 @@ def _append(conversation: Sequence[Message], tail: str) -> tuple[Message, ...]:
         return tuple(conversation)
     *head, last = conversation
     if last.role == "user":
-        return (*head, Message("user", last.content + "\n" + tail))
+        return (*head, replace(last, content=last.content + "\n" + tail))  # marks stay where they are: text goes behind
     return (*conversation, Message("user", tail.lstrip()))
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
+from urllib.parse import urlsplit
 
 import msgspec
 
 from routemoa.errors import Garbled, Refused
-from routemoa.types import Completion, ModelSpec, Request, Token, Usage
+from routemoa.types import CacheControl, Completion, Message, ModelSpec, Request, Token, Usage
 
 __all__ = [
     "EventParser",
@@ -28,9 +29,15 @@ __all__ = [
     "read_object",
     "refusal",
     "request_body",
+    "wants_marks",
 ]
 
 CAPS = ("max_tokens", "max_completion_tokens")
+# What part of the prompt came from the provider's cache: OpenAI, vLLM, llama.cpp and others; DeepSeek; Anthropic.
+CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+WRITTEN = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")  # ... and was put there
+MARKED = {"openrouter.ai", "api.openrouter.ai", "api.anthropic.com"}
+"""Hosts that want `cache_control` on parts of a prompt: where they cache what it says, and no more."""
 HINTS = {
     401: "check the key in {key}",
     403: "check the key in {key} and what it may use",
@@ -41,7 +48,9 @@ LONGEST = 300  # characters of what an endpoint said, in an error
 
 def request_body(spec: ModelSpec, request: Request, model: str, *, stream: bool) -> dict[str, Any]:
     """The JSON of one call, with the member's own settings laid over the caller's."""
-    messages = [{"role": m.role, "content": m.content} for m in request.messages]
+    marked = wants_marks(spec)
+    hour = spec.price is None or spec.price.hour
+    messages = [{"role": m.role, "content": _content(m, hour) if marked else m.content} for m in request.messages]
     body: dict[str, Any] = {**request.parameters, "messages": messages, "stream": stream}
     if request.logprobs:
         body["logprobs"] = True
@@ -51,6 +60,35 @@ def request_body(spec: ModelSpec, request: Request, model: str, *, stream: bool)
     if stream:
         body["stream_options"] = {"include_usage": True}
     return overlay(spec, body, model)
+
+
+def wants_marks(spec: ModelSpec) -> bool:
+    """Whether a member's endpoint is told what to cache: as its `cache_control` says, else as its host is known.
+
+    Writing a cache often costs more than reading the prompt: where there is a price, it must say how much.
+    """
+    if spec.cache_control is not None:
+        return spec.cache_control
+    known = spec.price is None or spec.price.written is not None
+    return known and urlsplit(spec.endpoint).hostname in MARKED
+
+
+def _content(message: Message, hour: bool) -> str | list[dict[str, Any]]:
+    """A message's text; in parts, each mark at the end of its own, where there are marks.
+
+    `hour`: a cache may be kept for an hour; else it is kept for as long as the provider does by itself.
+    """
+    if not message.marks:
+        return message.content
+    parts: list[dict[str, Any]] = []
+    start = 0
+    for mark in message.marks:
+        text = message.content[start : mark.end]
+        control = mark.control if hour or mark.control.ttl != "1h" else CacheControl("ephemeral")
+        parts.append({"type": "text", "text": text, "cache_control": msgspec.to_builtins(control)})
+        start = mark.end
+    rest = message.content[start:]
+    return [*parts, {"type": "text", "text": rest}] if rest else parts
 
 
 def overlay(spec: ModelSpec, body: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -175,9 +213,20 @@ def read_text(content: Any) -> str:
 
 
 def read_usage(usage: Any) -> Usage:
-    """Token counts; what is absent, negative or no whole number is None."""
+    """Token counts; what is absent, negative, no whole number or more than the whole prompt is None."""
     given = usage if isinstance(usage, dict) else {}
-    return Usage(_count(given.get("prompt_tokens")), _count(given.get("completion_tokens")))
+    details = given.get("prompt_tokens_details")
+    told = {**given, **details} if isinstance(details, dict) else given
+    prompt = _count(given.get("prompt_tokens"))
+    cached = _part(prompt, (told.get(name) for name in CACHED))
+    left = None if prompt is None else prompt - (cached or 0)
+    return Usage(prompt, _count(given.get("completion_tokens")), cached, _part(left, (told.get(n) for n in WRITTEN)))
+
+
+def _part(whole: int | None, values: Iterable[Any]) -> int | None:
+    """The first figure there is, if it can be a part of the whole."""
+    found = next((v for v in values if v is not None), None)
+    return found if _is_count(found) and whole is not None and found <= whole else None
 
 
 def _count(value: Any) -> int | None:

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+import msgspec
 from msgspec import Struct
 
 from routemoa.errors import QueryError
-from routemoa.types import Message, Query
+from routemoa.types import CacheControl, Mark, Message, Query
 
 __all__ = ["ChatRequest", "parse"]
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 INSTEAD = "a mixture cannot do this yet; name one model of the pool as `model` instead (GET /v1/models)"
 INT64 = 2**63
+MARKS = 4  # that a prompt may carry at most, by the providers that read them
 
 
 class ChatRequest(Struct, frozen=True):
@@ -58,6 +60,8 @@ def _messages(given: Any) -> tuple[Message, ...]:
     read = tuple(_message(f"messages[{i}]", m) for i, m in enumerate(given))
     if not any(m.content.strip() for m in read):
         raise QueryError("'messages' holds no text; there is nothing to answer", "messages")
+    if sum(len(m.marks) for m in read) > MARKS:
+        raise QueryError(f"'messages' carries more than {MARKS} cache_control marks; leave some out", "messages")
     return read
 
 
@@ -69,15 +73,37 @@ def _message(where: str, given: Any) -> Message:
         raise QueryError(f"'{where}' belongs to a tool call or carries audio: {INSTEAD}", where)
     if not isinstance(role, str) or role not in ROLES:
         raise QueryError(f"'{where}.role' must be one of {', '.join(ROLES)}", f"{where}.role")
-    return Message(ROLES[role], _content(f"{where}.content", given.get("content")))
+    return _content(ROLES[role], f"{where}.content", given.get("content"))
 
 
-def _content(where: str, given: Any) -> str:
+def _content(role: str, where: str, given: Any) -> Message:
     if isinstance(given, str):
-        return given
+        return Message(role, given)
     if not isinstance(given, list):
         _wrong(where, "a string or an array of text parts", given)
-    return "".join(_part(f"{where}[{i}]", part) for i, part in enumerate(given))
+    text, marks = "", []
+    for i, part in enumerate(given):
+        piece = _part(f"{where}[{i}]", part)
+        text += piece
+        if (control := _cache_control(f"{where}[{i}].cache_control", part.get("cache_control"), piece)) is not None:
+            marks.append(Mark(len(text), control))
+    return Message(role, text, tuple(marks))
+
+
+def _cache_control(where: str, given: Any, text: str) -> CacheControl | None:
+    """What a part asks of a provider's cache; members whose endpoint does not know such marks get the text alone."""
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        _wrong(where, "an object with type", given)
+    try:
+        control = msgspec.convert(given, CacheControl)
+    except msgspec.ValidationError as e:
+        wanted = '{"type": "ephemeral"}, with "ttl": "5m" or "1h" where the cache shall keep it for so long'
+        raise QueryError(f"'{where}' must be {wanted}", where) from e
+    if not text:
+        raise QueryError(f"'{where}' marks an empty text; put it on a part that has one", where)
+    return control
 
 
 def _part(where: str, part: Any) -> str:

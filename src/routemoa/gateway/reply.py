@@ -10,15 +10,22 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+from msgspec.structs import replace
 
-from routemoa.events import AnswerDelta, Done, Event
+from routemoa.events import AggregatorFailed, AnswerDelta, CallFinished, Continued, Done, Event, ProposalFailed
+from routemoa.gateway.refusal import public
 from routemoa.trace import Fold
+from routemoa.types import StreamMode
 
-__all__ = ["DONE", "KEEP_ALIVE", "Reply", "sse"]
+__all__ = ["DONE", "KEEP_ALIVE", "Reply", "sse", "typed"]
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 FINISHES = {"stop", "length", "content_filter"}  # what the SDK knows and a mixture can mean
+
+
+LATE = "\n\n---\n\nThe answer above could not be finished. This is the best one that is whole:\n\n"
+"""What stands, for readers of plain text, between an answer that broke off and the one that takes its place."""
 
 
 def sse(data: Any) -> bytes:
@@ -26,13 +33,24 @@ def sse(data: Any) -> bytes:
     return b"data: " + msgspec.json.encode(data) + b"\n\n"
 
 
+def typed(event: Event) -> bytes:
+    """One of a method's events as a server-sent event of its name; what endpoints said to us is not in it."""
+    if isinstance(event, ProposalFailed | AggregatorFailed):
+        event = replace(event, failure=public(event.failure))
+    elif isinstance(event, CallFinished) and event.failure is not None:
+        event = replace(event, failure=public(event.failure))
+    return b"event: " + str(event.__struct_config__.tag).encode() + b"\n" + sse(event)
+
+
 class Reply:
     """Takes a method's events; gives the completion, or the chunks of a stream."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, mode: StreamMode = "final") -> None:
         self._base = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time()), "model": model}
         self._fold = Fold()
+        self._mode = mode
         self._finish: str | None = None
+        self._sent = 0  # characters of content in the chunks so far
         self.complete = False
 
     def add(self, event: Event) -> str:
@@ -42,6 +60,11 @@ class Reply:
             self.complete = True
             self._finish = event.finish_reason
         return event.text if isinstance(event, AnswerDelta) else ""
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of the answer is there that stands so far."""
+        return bool(self._fold.text)
 
     def whole(self) -> dict[str, Any]:
         """The chat.completion object."""
@@ -56,7 +79,14 @@ class Reply:
 
     def piece(self, text: str, usage_later: bool) -> bytes:
         """A chunk of text."""
+        self._sent += len(text)
         return self._chunk({"content": text}, usage_later)
+
+    def continued(self, event: Continued, usage_later: bool) -> bytes:
+        """A chunk that says that another answer follows: in its text for everybody, beside it for those who know."""
+        more = {"event": "continuation", "why": event.why, "leader": event.leader, "replaces": self._sent}
+        self._sent += len(event.marker)
+        return self._chunk({"content": event.marker}, usage_later, more={"routemoa": more})
 
     def tail(self, usage_later: bool) -> bytes:
         """How it ended, the token counts where they were asked for, and [DONE]."""
@@ -76,13 +106,15 @@ class Reply:
     def _reason(self) -> str:
         return self._finish if self._finish in FINISHES else "stop"
 
-    def _usage(self) -> dict[str, int] | None:
+    def _usage(self) -> dict[str, Any] | None:
         """Tokens of all calls together; null when one call's are unknown, since a sum would claim too little."""
         usage = self._fold.trace.usage
         if usage.prompt_tokens is None or usage.completion_tokens is None:
             return None
         counts = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
-        return {**counts, "total_tokens": usage.prompt_tokens + usage.completion_tokens}
+        cached = None if usage.cached_tokens is None else {"cached_tokens": usage.cached_tokens}
+        details = {"prompt_tokens_details": cached} if cached else {}
+        return {**counts, "total_tokens": usage.prompt_tokens + usage.completion_tokens, **details}
 
     def _account(self) -> dict[str, Any]:
         trace = self._fold.trace
@@ -94,5 +126,9 @@ class Reply:
             "choice": trace.choice,
             "aggregator": trace.aggregator,
             "proposers": list(dict.fromkeys(p.model for layer in trace.layers for p in layer.proposals)),
+            "given_up": [msgspec.to_builtins(g) for g in trace.given_up],
+            "charged": trace.charged,
+            "prices": trace.prices,
+            "stream_mode": self._mode,
             "routes_not_taken": [msgspec.to_builtins(route) for route in trace.routes_not_taken],
         }
