@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from routemoa.budget import LONGEST, Account, worst
 from routemoa.errors import ConfigError, OverBudget
-from routemoa.types import Message, ModelSpec, Request, Usage
+from routemoa.types import Contract, Message, ModelSpec, Request, Usage
 
 
 def model(read: float | None = 1.0, written: float | None = 10.0, **parameters: int) -> ModelSpec:
@@ -29,7 +29,7 @@ def test_no_order_of_calls_and_ends_passes_the_limit(
     steps: list[tuple[str, int, float | None, bool]], limit: float, read: float, written: float
 ) -> None:
     """`share` of the worst case is what a call comes to (None: nobody knows); a flag says who ends first."""
-    account, spec = Account(limit), model(read, written)
+    account, spec = Account(Contract(max_cost=limit)), model(read, written)
     under_way = []
     paid = 0.0
     for text, cap, share, oldest in steps:
@@ -64,9 +64,9 @@ def test_the_worst_case_bounds_every_tokenizer_that_has_a_token_for_each_byte(te
 
 
 def test_an_answer_without_an_end_gets_one() -> None:
-    held = Account(1.0).reserve(model(), asked("hello"))
+    held = Account(Contract(max_cost=1.0)).reserve(model(), asked("hello"))
     assert held.request.parameters == {"max_tokens": LONGEST}
-    own = Account(1.0).reserve(model(max_completion_tokens=9), asked("hello"))
+    own = Account(Contract(max_cost=1.0)).reserve(model(max_completion_tokens=9), asked("hello"))
     assert own.request.parameters == {}
     assert own.most == worst(model(), asked("hello", max_tokens=9))
 
@@ -74,13 +74,13 @@ def test_an_answer_without_an_end_gets_one() -> None:
 def test_without_a_limit_nothing_is_set_aside_or_changed() -> None:
     account, request = Account(), asked("hello")
     held = account.reserve(model(None, None), request)
-    assert (held.most, held.request) == (0.0, request)
+    assert (held.most, held.request) == (None, request)
     account.settle(held, 0.5)
     assert account.spent == 0.5
 
 
 def test_without_a_price_nobody_is_called_on_a_budget() -> None:
     with pytest.raises(ConfigError, match=r"m has no price.*add input_price"):
-        Account(1.0).reserve(model(None), asked("hello"))
+        Account(Contract(max_cost=1.0)).reserve(model(None), asked("hello"))
     with pytest.raises(OverBudget, match="could pass the limit"):
-        Account(1e-6).reserve(model(), asked("hello"))
+        Account(Contract(max_cost=1e-6)).reserve(model(), asked("hello"))

@@ -211,7 +211,11 @@ class HttpClient:
                 raise
         if not done and folded.finish_reason is None:
             cut = "the stream was cut off before its end"
-            raise Garbled(model.name, cut, produced=True) if first is not None else Unreachable(model.name, cut)
+            raise (
+                Garbled(model.name, cut, produced=True)
+                if first is not None
+                else Unreachable(model.name, cut, sent=True)
+            )
         completion = folded.completion(monotonic() - started, first)
         if done:
             with suppress(ModelError):  # read to the end of the response, so that its connection can serve again
@@ -267,7 +271,7 @@ class HttpClient:
         except (aiohttp.ClientError, OSError, ValueError) as e:
             fix = "its process ended" if model.local else "start it, or correct `endpoint` in the pool file"
             why = wire.clean(f"{address.url} cannot be reached: {_why(e)}", address.key)
-            return Unreachable(model.name, f"{why}; {fix}")
+            return Unreachable(model.name, f"{why}; {fix}", sent=not isinstance(e, aiohttp.ClientConnectorError))
 
     def _patience(self, limit: float, late: str, deadline: float) -> tuple[float, str]:
         """How many seconds to wait now, and what to say when they are over."""
@@ -286,7 +290,7 @@ class HttpClient:
         except TimeoutError as e:
             raise TimedOut(model.name, late) from e
         except (aiohttp.ClientError, OSError) as e:
-            raise Unreachable(model.name, f"the connection was lost: {_why(e)}") from e
+            raise Unreachable(model.name, f"the connection was lost: {_why(e)}", sent=True) from e
 
     async def _chunks(
         self, model: ModelSpec, response: aiohttp.ClientResponse, deadline: float

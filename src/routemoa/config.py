@@ -38,7 +38,7 @@ def build(pool: Pool, method: str, client: Client) -> Method:
     if method in METHODS:
         return _BUILD[method](pool, client)
     if method.startswith("single:") and method[7:] in pool:
-        return Single(pool[method[7:]], client)
+        return Single(pool[method[7:]], client, contract=pool.contract)
     names = method_names(pool)
     hint = get_close_matches(method, names, 1)
     raise ConfigError(

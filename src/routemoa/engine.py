@@ -5,23 +5,27 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from time import perf_counter
+from typing import Any
+
+from msgspec.structs import replace
 
 from routemoa import aggregator, layer
 from routemoa.connect import connect, run_sync
-from routemoa.errors import NoModelLeft
-from routemoa.events import Event, ProposalFinished, Reranked, Scored, Selected, Started, Stopped
+from routemoa.desk import Desk
+from routemoa.events import AnswerDelta, Event, GaveUp, Reranked, Scored, Selected, Started, Stopped
 from routemoa.evidence import Judging
 from routemoa.judging import judging_of
+from routemoa.leading import Leading
 from routemoa.policy import policy_of
-from routemoa.pool import Pool
+from routemoa.pool import Pool, contract_of
 from routemoa.protocols import Client, Scorer, Tab
 from routemoa.routes import routes_not_taken
 from routemoa.scorer import scorer_of
 from routemoa.steps import Decision, failed, heard, latest
+from routemoa.terms import Terms
 from routemoa.timing import Pace
 from routemoa.trace import Fold, collect
-from routemoa.types import Answer, ModelSpec, Query, Trace
+from routemoa.types import Answer, GivenUp, ModelSpec, Query, Trace
 
 __all__ = ["RouteMoA"]
 
@@ -52,61 +56,93 @@ class RouteMoA:
         self.policy = policy_of(pool.models, pool.mixture, judging or judging_of(pool), strangers)
         self._pace = Pace()
 
-    def ask(self, question: str | Query) -> Answer:
-        """Answer a question and wait for it. Raises NoModelLeft."""
-        return run_sync(self.answer(_query(question)))
+    def ask(self, question: str | Query, **limits: Any) -> Answer:
+        """Answer a question and wait for it; limits such as `max_cost=0.01` are its contract. Raises RouteMoAError."""
+        return run_sync(self.answer(_query(question, **limits)))
 
-    async def aask(self, question: str | Query) -> Answer:
-        """The asynchronous twin of `ask`. Raises NoModelLeft."""
-        return await self.answer(_query(question))
+    async def aask(self, question: str | Query, **limits: Any) -> Answer:
+        """The asynchronous twin of `ask`. Raises RouteMoAError."""
+        return await self.answer(_query(question, **limits))
 
     def close(self) -> None:
         """End the embedded models, if there are any. Inside a coroutine: `await mixture.client.close()`."""
         run_sync(self.client.close())
 
     async def answer(self, query: str | Query) -> Answer:
-        """The final text and its trace. Raises NoModelLeft."""
+        """The final text and its trace. Raises NoModelLeft, OverBudget."""
         return await collect(self.stream(query))
 
     async def stream(self, query: str | Query, tab: Tab | None = None) -> AsyncGenerator[Event, None]:
-        """Yield what happens, from Started to Done. Raises NoModelLeft."""
-        so_far = Fold()
-        async with aclosing(self._walk(_query(query), so_far)) as events:
+        """Yield what happens, from Started to Done. Raises NoModelLeft, OverBudget; calls are put down to `tab`."""
+        asked = _query(query)
+        desk, so_far = Desk(self.client, asked.contract.over(self.pool.contract), tab), Fold()
+        async with aclosing(self._walk(asked, so_far, desk)) as events:
             async for event in events:
                 so_far.add(event)
-                if isinstance(event, ProposalFinished):
-                    self._pace.learn(event.proposal)
+                self._pace.hear(event)
                 yield event
 
-    async def _walk(self, query: Query, so_far: Fold) -> AsyncGenerator[Event, None]:
+    async def _walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
         """The method's steps; `so_far` is the trace of all that has been yielded."""
-        started = perf_counter()
         seed = _seed(query)
         yield Started(query, self.name, seed)
         predicted = await self.scorer.score(query, self.pool.models)
         next_ = self.policy.opening(predicted, self._pace.expected())
         yield Scored(predicted, next_.ranking)
+        terms = Terms(self.pool, self.policy, desk, so_far, lambda: self._pace.expected(heard(so_far.trace)))
+        leading = Leading(desk.contract.stream_mode)
 
         while next_.stop is None:
             number = len(so_far.trace.layers) + 1
-            yield Selected(number, next_.call, next_.why)
-            out = {*next_.call, *failed(so_far.trace), *self._spared(so_far.trace)}
-            reserve = [r.model for r in next_.ranking if r.model not in out]
             plan = self._plan(number, query, so_far.trace, next_, seed)
-            calls = layer.run(plan, self._specs(next_.call), self._specs(reserve), self.client)
-            async with aclosing(calls) as events:
+            fitting = terms.fit(next_, plan)
+            for given_up in fitting.given_up:
+                yield GaveUp(given_up)
+            if not fitting.call:
+                next_ = self.policy.judged(so_far.trace, terms.expected(), over=fitting.why)
+                break
+            names = tuple(m.name for m in fitting.call)
+            yield Selected(number, names, next_.why)
+            plan = replace(plan, cap=fitting.cap, leader=leading.follow(number, names))
+            reserve, waiting = terms.reserve(next_, fitting.call), terms.waiting(fitting.call, next_)
+            async with aclosing(layer.run(plan, fitting.call, reserve, desk, waiting)) as events:
                 async for event in events:
                     yield event
-            next_ = self.policy.judged(so_far.trace, self._pace.expected(heard(so_far.trace)))
+                    for shown in leading.hear(event):
+                        yield shown
+            next_ = self.policy.judged(so_far.trace, terms.expected(), over=terms.over())
             yield Reranked(number, next_.scores, next_.ranking)
-        routes = routes_not_taken(so_far.trace, self.pool, self._pace.expected(heard(so_far.trace)))
-        yield Stopped(next_.stop, next_.choice, routes)
 
-        if not next_.final:
-            raise NoModelLeft([f for done in so_far.trace.layers for f in done.failures])
-        writers = self._writers(so_far.trace) if next_.write else []
-        final = aggregator.write(query, next_.final, writers, self.client, started)
-        async with aclosing(final) as events:
+        stands = leading.stands(next_.final)
+        routes = routes_not_taken(so_far.trace, self.pool, terms.expected())
+        yield Stopped(next_.stop or "", leading.leader if stands else next_.choice, routes)
+        if stands:
+            yield desk.done("stop")
+            return
+        async with aclosing(self._end(query, next_, so_far.trace, terms, leading, desk)) as events:
+            async for event in events:
+                yield event
+
+    async def _end(
+        self, query: Query, decided: Decision, trace: Trace, terms: Terms, leading: Leading, desk: Desk
+    ) -> AsyncGenerator[Event, None]:
+        """The final answer: the best, or one written from the best; or what there is of one when the time is over."""
+        if not decided.final:
+            text = leading.shown or terms.beginning()
+            if not text:
+                raise desk.nobody([f for done in trace.layers for f in done.failures])
+            yield GaveUp(GivenUp("ending", "the contract's time was over: the answer breaks off"))
+            if not leading.shown:
+                yield AnswerDelta(text)
+            yield desk.done("length")
+            return
+        for said in leading.continued(decided.final):
+            yield said
+        writers = self._writers(trace) if decided.write else []
+        able, given_up = terms.writers(writers, aggregator.request(query, decided.final))
+        for each in given_up:
+            yield GaveUp(each)
+        async with aclosing(aggregator.write(query, decided.final, able, desk)) as events:
             async for event in events:
                 yield event
 
@@ -125,10 +161,6 @@ class RouteMoA:
             seed=seed,
         )
 
-    def _spared(self, trace: Trace) -> set[str]:
-        """Who does not take a failed model's place: in a panel that grows, those who have answered already."""
-        return set() if self.pool.mixture.published else {p.model for p in heard(trace)}
-
     def _writers(self, trace: Trace) -> list[ModelSpec]:
         """Who may aggregate: the pool file's choice, then the others as they are ranked, without those that failed."""
         chosen = self.pool.mixture.aggregator
@@ -146,5 +178,6 @@ def _seed(query: Query) -> int:
     return given if isinstance(given, int) else zlib.crc32(query.text.encode())
 
 
-def _query(question: str | Query) -> Query:
-    return Query.of(question) if isinstance(question, str) else question
+def _query(question: str | Query, **limits: Any) -> Query:
+    asked = Query.of(question) if isinstance(question, str) else question
+    return replace(asked, contract=contract_of(limits, "limits").over(asked.contract)) if limits else asked

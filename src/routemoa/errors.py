@@ -99,7 +99,14 @@ class ModelError(RouteMoAError):
 
 
 class Unreachable(ModelError):
-    """No connection to the endpoint, or it was lost before anything came."""
+    """No connection to the endpoint, or it was lost before anything came.
+
+    `sent` is true when the request had gone out by then, so that it may have been worked on, and billed.
+    """
+
+    def __init__(self, model: str, reason: str, *, produced: bool = False, sent: bool = False) -> None:
+        super().__init__(model, reason, produced=produced)
+        self.sent = sent
 
 
 class TimedOut(ModelError):

@@ -157,7 +157,7 @@ class AnswerDelta(Event, frozen=True):
 class Continued(Event, frozen=True):
     """The leader's answer, streamed so far, does not stand (`why`): what follows takes its place.
 
-    `marker` is the text that a reader who has seen the first answer is shown in between; the final answer is without it.
+    `marker` is the text that a reader who has seen the first answer is shown in between; the final answer lacks it.
     """
 
     why: str

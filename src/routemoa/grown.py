@@ -90,12 +90,31 @@ class Grown(Struct, frozen=True):
         alone = believe([Vote(first.model, first.performance, 0)], self.judging.correlation)
         return not self._further(alone, rest, {r.model: r.performance for r in ranking}, expected).pays
 
-    def judged(self, trace: Trace, expected: Expected) -> Decision:
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
         """The posterior of every answer, and whether another one would pay."""
-        correlation = among(self.judging.correlation, options(trace.query.text))
-        return replace(self, judging=replace(self.judging, correlation=correlation))._judged(trace, expected)
+        return self._about(trace)._judged(trace, expected, over)
 
-    def _judged(self, trace: Trace, expected: Expected) -> Decision:
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """Whether somebody is sure, or no further answer is expected to pay: not even of those under way."""
+        return self._about(trace)._suffices(trace, expected)
+
+    def _about(self, trace: Trace) -> Grown:
+        """The policy for this very query: of a multiple choice, wrong answers are as many as it has options."""
+        correlation = among(self.judging.correlation, options(trace.query.text))
+        return replace(self, judging=replace(self.judging, correlation=correlation))
+
+    def _suffices(self, trace: Trace, expected: Expected) -> bool:
+        state = self.state(trace)
+        if state.leader is None:
+            return False
+        if state.belief.right[state.leader] > self.mixture.threshold:
+            return True
+        spoken = {p.model for p in state.proposals}
+        ranking = self._rank(self._scores(trace.prior, state), expected, failed(trace))
+        rest = self._by_promise(ranking, spoken, failed(trace), expected)
+        return not self._further(state.belief, rest, self._priors(trace.prior), expected).pays
+
+    def _judged(self, trace: Trace, expected: Expected, over: str | None) -> Decision:
         state, priors = self.state(trace), self._priors(trace.prior)
         before = [r.model for r in (trace.layers[-2].ranking if len(trace.layers) > 1 else trace.ranking)]
         scores = self._scores(trace.prior, state)
@@ -108,7 +127,7 @@ class Grown(Struct, frozen=True):
         further = self._further(state.belief, rest, priors, expected)
         if self._stands(trace, state, expected):
             further = replace(further, pays=False)  # nothing was heard that the gate did not know
-        reason = self._reason(trace, state, rest, further)
+        reason = over or self._reason(trace, state, rest, further)
         if reason is not None:
             return Decision(scores, ranking, stop=reason, choice=choice, final=final, write=self._write(state, final))
         call = self._next(trace, state, rest, further)

@@ -1,12 +1,13 @@
 """One layer: the selected models answer at the same time, and judge in the same replies.
 
-A model that fails is recorded, and the next one of the reserve takes its place at once; it is never fatal here.
+A model that fails is recorded, and the next one of the reserve takes its place at once; it is never fatal here. The
+layer ends when all have answered, when the answers heard suffice, or when its time is over: who is late is cut.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from random import Random
 from time import perf_counter
@@ -14,13 +15,15 @@ from time import perf_counter
 from msgspec import Struct
 
 from routemoa import prompts, replies
-from routemoa.errors import Garbled, ModelError, Refused, Unreachable
-from routemoa.events import Event, Judged, ProposalDelta, ProposalFailed, ProposalFinished, ProposalStarted
+from routemoa.budget import capped
+from routemoa.errors import Cut, Garbled, ModelError, Refused, Unaffordable, Unreachable
+from routemoa.events import Event, GaveUp, Judged, ProposalDelta, ProposalFailed, ProposalFinished, ProposalStarted
 from routemoa.judges import confidence
 from routemoa.prompts import Asked
 from routemoa.protocols import Client
 from routemoa.replies import Reply
-from routemoa.types import Assessment, Completion, Failure, ModelSpec, Proposal, Query, Request, Usage
+from routemoa.round import PATIENT, Call, Round, Waiting
+from routemoa.types import Assessment, Completion, Failure, GivenUp, ModelSpec, Proposal, Purpose, Query, Request, Usage
 
 __all__ = ["Plan", "failure", "run"]
 
@@ -39,9 +42,13 @@ class Plan(Struct, frozen=True):
     logprob: bool = False
     cross: bool = False
     seed: int = 0  # of the order in which each model is shown the candidates
+    cap: int | None = None  # output tokens of each answer at most; None: as the query says
+    leader: str | None = None  # whose answer is shown as it comes: it is asked for nothing else
 
     def asked(self, spec: ModelSpec) -> Asked:
         """What `spec` is asked for besides its answer."""
+        if spec.name == self.leader:
+            return Asked()
         return Asked(self.spoken, prompts.labels(len(self.candidates)) if self.cross else (), spec.structured)
 
     def shown(self, spec: ModelSpec) -> tuple[Proposal, ...]:
@@ -50,80 +57,92 @@ class Plan(Struct, frozen=True):
         Random(f"{self.seed}:{self.number}:{spec.name}").shuffle(shuffled)  # noqa: S311  (an order, no secret)
         return tuple(shuffled)
 
-    def request(self, spec: ModelSpec) -> Request:
+    def request(self, spec: ModelSpec, purpose: Purpose = "proposal") -> Request:
         """The call that asks `spec`."""
         asked = self.asked(spec)
-        return Request(
+        request = Request(
             prompts.proposal(self.query.messages, [c.text for c in self.shown(spec)], asked),
             self.query.parameters,
             logprobs=self.logprob,
             schema=prompts.schema(asked) if asked and asked.structured else None,
+            purpose=purpose,
         )
+        return request if self.cap is None else capped(spec, request, self.cap)
 
 
 async def run(
-    plan: Plan, selected: Sequence[ModelSpec], reserve: Sequence[ModelSpec], client: Client
+    plan: Plan,
+    selected: Sequence[ModelSpec],
+    reserve: Sequence[ModelSpec],
+    client: Client,
+    waiting: Waiting = PATIENT,
 ) -> AsyncGenerator[Event, None]:
     """Yield what happens, as it happens; closing the iterator cancels every call under way.
 
     Args:
         selected: who is called at once.
-        reserve: who takes the place of a model that fails, best first.
+        reserve: who takes the place of a model that fails, or is asked as well where one is late; best first.
+        waiting: how long for.
     """
-    waiting = list(reserve)
-    events: asyncio.Queue[Event | None] = asyncio.Queue()  # None: one call has ended
-    tasks = [asyncio.create_task(_propose(plan, spec, client, events.put_nowait)) for spec in selected]
-    running = len(tasks)
+
+    async def propose(call: Call) -> None:
+        await _propose(plan, call, client)
+
+    calls = Round(propose, reserve, waiting)
+    leads = [m for m in selected if m.name == plan.leader and m.local]
     try:
-        while running:
-            event = await events.get()
-            if event is None:
-                running -= 1
-                continue
-            yield event
-            if isinstance(event, ProposalFailed) and waiting:
-                tasks.append(asyncio.create_task(_propose(plan, waiting.pop(0), client, events.put_nowait)))
-                running += 1
+        # On one machine the leader's first token goes before all else: who shares its processors begins after it.
+        calls.begin(selected, after=leads[0] if leads else None)
+        while calls.running:
+            if (event := await calls.heard()) is not None:
+                yield event
     finally:
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:  # an error that is no ModelError is a defect of ours: not to be swallowed
-        if isinstance(result, BaseException):
-            raise result
+        await calls.end()
+    calls.check()
 
 
-async def _propose(plan: Plan, spec: ModelSpec, client: Client, say: Callable[[Event | None], None]) -> None:
+async def _propose(plan: Plan, call: Call, client: Client) -> None:
     """Call one proposer and say what comes of it."""
-    say(ProposalStarted(plan.number, spec.name, tuple(c.model for c in plan.shown(spec))))
+    spec, shown = call.spec, replies.AnswerStream(plan.asked(call.spec))
     started = perf_counter()
+    texts: list[str] = []
+
+    def fail(error: ModelError, usage: Usage | None = None) -> None:
+        found = failure(spec, error, perf_counter() - started, usage, "".join(texts))
+        if isinstance(error, Unaffordable) and call.hedge:
+            call.say(GaveUp(GivenUp("hedge", error.reason, (spec.name,))))
+        call.say(ProposalFailed(plan.number, found))
+
+    call.say(ProposalStarted(plan.number, spec.name, tuple(c.model for c in plan.shown(spec)), call.purpose))
     try:
-        completion = await _call(plan, spec, client, say)
+        completion: Completion | None = None
+        async with aclosing(client.stream(spec, plan.request(spec, call.purpose))) as pieces:
+            async for piece in pieces:
+                call.begun()
+                if isinstance(piece, Completion):
+                    completion = piece
+                    break
+                if text := shown.feed(piece):
+                    texts.append(text)
+                    call.say(ProposalDelta(plan.number, spec.name, text))
+        if completion is None:
+            raise Garbled(spec.name, "the stream ended without a completion", produced=True)
         reply = replies.read(completion.text, plan.asked(spec))
-        seconds = perf_counter() - started
-        if reply.answer:
-            cost = spec.cost(completion.usage)
-            say(ProposalFinished(plan.number, Proposal(spec.name, reply.answer, completion.usage, seconds, cost)))
-            if judged := _assessments(plan, spec, reply, completion):
-                say(Judged(plan.number, judged))
-        else:
+        if not reply.answer:
             empty = Garbled(spec.name, f"empty answer (finish_reason {completion.finish_reason})", produced=True)
-            say(ProposalFailed(plan.number, failure(spec, empty, seconds, completion.usage)))
+            fail(empty, completion.usage)
+            return
+        seconds, used = perf_counter() - started, completion.usage
+        proposal = Proposal(spec.name, reply.answer, used, seconds, spec.cost(used), completion.first_token)
+        call.say(ProposalFinished(plan.number, proposal))
+        if judged := _assessments(plan, spec, reply, completion):
+            call.say(Judged(plan.number, judged))
     except ModelError as e:
-        say(ProposalFailed(plan.number, failure(spec, e, perf_counter() - started)))
-    finally:
-        say(None)
-
-
-async def _call(plan: Plan, spec: ModelSpec, client: Client, say: Callable[[Event | None], None]) -> Completion:
-    shown = replies.AnswerStream(plan.asked(spec))
-    async with aclosing(client.stream(spec, plan.request(spec))) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, Completion):
-                return piece
-            if text := shown.feed(piece):
-                say(ProposalDelta(plan.number, spec.name, text))
-    raise Garbled(spec.name, "the stream ended without a completion", produced=True)
+        fail(e)
+    except asyncio.CancelledError:
+        if call.cut is None:
+            raise
+        fail(Cut(spec.name, call.cut, produced=bool(texts)))
 
 
 def _assessments(plan: Plan, spec: ModelSpec, reply: Reply, completion: Completion) -> tuple[Assessment, ...]:
@@ -140,13 +159,15 @@ def _assessments(plan: Plan, spec: ModelSpec, reply: Reply, completion: Completi
     return tuple(given)
 
 
-def failure(spec: ModelSpec, error: ModelError, latency: float, usage: Usage | None = None) -> Failure:
+def failure(
+    spec: ModelSpec, error: ModelError, latency: float, usage: Usage | None = None, partial: str = ""
+) -> Failure:
     """A failed call for the trace. Refused or unreachable before a token came: nothing was used; else unknown."""
     if usage is None:
-        nothing = isinstance(error, Refused | Unreachable) and not error.produced
+        nothing = isinstance(error, Refused | Unreachable | Unaffordable) and not error.produced
         usage = Usage(0, 0, 0) if nothing else Usage()
         cost = 0.0 if nothing else None
     else:
         cost = spec.cost(usage)
     status = error.status if isinstance(error, Refused) else None
-    return Failure(spec.name, error.reason, type(error).__name__, usage, latency, cost, status)
+    return Failure(spec.name, error.reason, type(error).__name__, usage, latency, cost, status, partial)

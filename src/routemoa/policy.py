@@ -31,8 +31,15 @@ class Policy(Protocol):
         """Whom to call first, from the scorer's prediction alone."""
         ...
 
-    def judged(self, trace: Trace, expected: Expected) -> Decision:
-        """What the last layer of `trace` changes: posterior, ranking, whom to call next or why to stop."""
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
+        """What the last layer of `trace` changes: posterior, ranking, whom to call next or why to stop.
+
+        `over` says why no further layer can run, whatever the answers are.
+        """
+        ...
+
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """Whether the answers heard so far are enough, though others of their layer are still under way."""
         ...
 
 
@@ -56,7 +63,11 @@ class Published(Struct, frozen=True):
         ranking = self._rank(scores, expected)
         return self._go_on(scores, ranking, 1, ())
 
-    def judged(self, trace: Trace, expected: Expected) -> Decision:
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """Never: a layer of the published loop waits for all."""
+        return False
+
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
         """Fuse, rank anew, and stop when sure, agreed, at the last layer or without anybody left."""
         scores = prior = stretch(trace.prior)
         for number in range(1, len(trace.layers) + 1):
@@ -65,7 +76,7 @@ class Published(Struct, frozen=True):
         ranking = self._rank(scores, expected, out)
         upcoming = select(ranking, self.mixture.most_models, self.mixture.width, out)
         m = self.mixture
-        reason = stop_reason(trace.layers, scores, upcoming, threshold=m.threshold, limit=m.most_layers)
+        reason = over or stop_reason(trace.layers, scores, upcoming, threshold=m.threshold, limit=m.most_layers)
         if reason is None:
             return self._go_on(scores, ranking, len(trace.layers) + 1, out)
         given = latest(trace, ranking)

@@ -120,7 +120,7 @@ class Method(Protocol):
         ...
 
     def stream(self, query: Query, tab: Tab | None = None) -> AsyncGenerator[Event, None]:
-        """Yield what happens, from Started to Done; raise RouteMoAError. Calls are put down to `tab`, if there is one."""
+        """Yield what happens, from Started to Done; raise RouteMoAError. Calls are put down to `tab`, if any."""
         ...
 
     async def answer(self, query: Query) -> Answer:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 
+from routemoa.errors import Cut
+from routemoa.events import Event, ProposalFailed, ProposalFinished
 from routemoa.types import CHARACTERS, Proposal
 
 __all__ = ["Expected", "Pace"]
 
 KEPT = 64  # calls of a model that are remembered
+LATE = 0.95  # quantile of its own first tokens from which on one is late
+FEWEST = 20  # first tokens of a model before anybody can say what is late
+SOONEST = 0.05  # seconds: nothing is late before
 STRETCH = 2.0  # a measured call tells of answers from half to twice its length; longer ones are taken as that
 
 
@@ -20,6 +25,7 @@ class Expected(Struct, frozen=True):
 
     tokens: Mapping[str, float] = {}
     seconds: Mapping[str, float] = {}
+    late: Mapping[str, float] = {}  # seconds after which a model's first token is later than 95 % of its own
 
 
 class Pace:
@@ -28,6 +34,14 @@ class Pace:
     def __init__(self, quantile: float = 0.5) -> None:
         self._quantile = quantile
         self._calls: dict[str, deque[tuple[int, float]]] = {}
+        self._first: dict[str, deque[float]] = {}
+
+    def hear(self, event: Event) -> None:
+        """Take in what a method says."""
+        if isinstance(event, ProposalFinished):
+            self.learn(event.proposal)
+        elif isinstance(event, ProposalFailed) and event.failure.kind == Cut.__name__ and not event.failure.partial:
+            self.began(event.failure.model, event.failure.latency or 0.0)
 
     def learn(self, proposal: Proposal) -> None:
         """Take in one answer whose latency (seconds) is known; tokens that nobody counted follow from its text."""
@@ -36,6 +50,12 @@ class Pace:
             tokens = len(proposal.text) // CHARACTERS
         if seconds is not None:
             self._calls.setdefault(proposal.model, deque(maxlen=KEPT)).append((max(tokens, 1), seconds))
+        if proposal.first_token is not None:
+            self.began(proposal.model, proposal.first_token)
+
+    def began(self, model: str, seconds: float) -> None:
+        """A model's first token came after so many seconds, or had not come by then where the call was given up."""
+        self._first.setdefault(model, deque(maxlen=KEPT)).append(seconds)
 
     def expected(self, heard: Iterable[Proposal] = ()) -> Expected:
         """Tokens and seconds of a call of each model that was ever measured, for a query of which `heard` is known.
@@ -46,7 +66,8 @@ class Pace:
         ratios = [n / usual[p.model] for p in heard if (n := p.usage.completion_tokens) and p.model in usual]
         longer = sum(ratios) / len(ratios) if ratios else 1.0
         tokens = {model: longer * mean for model, mean in usual.items()}
-        return Expected(tokens, {model: self._seconds(model, length) for model, length in tokens.items()})
+        seconds = {model: self._seconds(model, length) for model, length in tokens.items()}
+        return Expected(tokens, seconds, {m: late for m, waits in self._first.items() if (late := _late(waits))})
 
     def _seconds(self, model: str, tokens: float) -> float:
         """The quantile over the half of the calls whose answers were closest in length, each stretched to `tokens`."""
@@ -54,3 +75,10 @@ class Pace:
         some = nearest[: max(1, (len(nearest) + 1) // 2)]
         stretched = sorted(s * min(max(tokens / t, 1 / STRETCH), STRETCH) for t, s in some)
         return stretched[min(len(stretched) - 1, int(self._quantile * len(stretched)))]
+
+
+def _late(waits: Collection[float]) -> float | None:
+    """Seconds after which a first token is late; None while too few were seen."""
+    if len(waits) < FEWEST:
+        return None
+    return max(SOONEST, sorted(waits)[int(LATE * len(waits))])

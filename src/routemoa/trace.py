@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from msgspec.structs import replace
 
 from routemoa import events as t
+from routemoa.errors import Unaffordable
 from routemoa.events import Event
 from routemoa.types import Answer, Failure, Layer, Proposal, Query, Trace, plus
 
@@ -65,12 +66,18 @@ class Fold:
                 self._set(stop_reason=event.reason, choice=event.choice, routes_not_taken=event.routes_not_taken)
             case t.CallFinished() | t.AggregatorFailed():
                 self._beside(event)
+            case t.GaveUp():
+                self._set(given_up=(*self.trace.given_up, event.given_up))
+            case _:
+                self._final(event)
+
+    def _final(self, event: Event) -> None:
+        """What belongs to the final answer."""
+        match event:
             case t.AnswerDelta():
                 self._pieces.append(event.text)
             case t.Continued():
                 self._pieces.clear()
-            case t.GaveUp():
-                self._set(given_up=(*self.trace.given_up, event.given_up))
             case t.Done():
                 self._set(latency=event.latency, charged=event.charged)
                 if event.usage is not None:
@@ -97,6 +104,8 @@ class Fold:
             self._spend(event.failure)
 
     def _spend(self, call: Proposal | Failure) -> None:
+        if isinstance(call, Failure) and call.kind == Unaffordable.__name__:
+            self._set(calls=self.trace.calls - 1)  # it was not made
         self._set(usage=self.trace.usage + call.usage, cost=plus(self.trace.cost, call.cost))
 
 

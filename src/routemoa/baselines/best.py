@@ -43,7 +43,7 @@ def best(pool: Pool) -> Best:
 def best_single(pool: Pool, client: Client) -> Single:
     """The best model alone: what any mixture has to beat. Raises ConfigError."""
     chosen = best(pool)
-    return Single(chosen.spec, client, "best-single", f"{chosen.spec.name} alone: {chosen.why}")
+    return Single(chosen.spec, client, "best-single", f"{chosen.spec.name} alone: {chosen.why}", pool.contract)
 
 
 def writers(pool: Pool, first: ModelSpec, without: Collection[str] = ()) -> list[ModelSpec]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from time import perf_counter
 
 from msgspec import Struct
 
 from routemoa import layer
 from routemoa.baselines.method import Baseline
 from routemoa.baselines.parts import nobody, propose
-from routemoa.events import AnswerDelta, Done, Event, Stopped
+from routemoa.desk import Desk
+from routemoa.events import AnswerDelta, Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
 from routemoa.trace import Fold
@@ -34,16 +34,16 @@ class Cascade(Baseline):
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("cascade", client)
+        super().__init__("cascade", client, pool.contract)
         self.order = sorted(pool, key=_dearness)
         self.spoken = pool.mixture.self_assessment == "spoken"
         self.threshold = SPOKEN if self.spoken else LOGPROB
 
-    async def walk(self, query: Query, so_far: Fold, started: float) -> AsyncGenerator[Event, None]:
+    async def walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
         """A layer for each model asked. An unreadable confidence counts as low, a failed model is passed over."""
         for number, spec in enumerate(self.order, 1):
             plan = layer.Plan(number, query, spoken=self.spoken, logprob=not self.spoken)
-            async with aclosing(propose(plan, [spec], self.client)) as events:
+            async with aclosing(propose(plan, [spec], desk)) as events:
                 async for event in events:
                     yield event
             found = _answer(so_far.trace.layers[-1])
@@ -51,12 +51,12 @@ class Cascade(Baseline):
                 break
         given = [a for done in so_far.trace.layers if (a := _answer(done))]
         if not given:
-            raise nobody(so_far.trace)
+            raise nobody(so_far.trace, desk)
         # Among equally confident answers, the dearer model's: it comes later.
         chosen = max(enumerate(given), key=lambda i: (i[1].confidence is not None, i[1].confidence or 0.0, i[0]))[1]
         yield Stopped(self._reason(chosen, len(so_far.trace.layers)))
         yield AnswerDelta(chosen.text)
-        yield Done(perf_counter() - started, finish_reason="stop")
+        yield desk.done("stop")
 
     def _reason(self, chosen: _Answer, asked: int) -> str:
         kind = "spoken" if self.spoken else "log-probability"

@@ -11,6 +11,7 @@ from routemoa.answers import agree
 from routemoa.baselines.best import best, writers
 from routemoa.baselines.method import Baseline
 from routemoa.baselines.parts import answers, failed, nobody, propose
+from routemoa.desk import Desk
 from routemoa.events import Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
@@ -24,26 +25,26 @@ class Drawn(Baseline):
     """One layer of `top_k` models drawn at random; the next one drawn takes the place of one that fails."""
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("random", client)
+        super().__init__("random", client, pool.contract)
         self.pool = pool
         self.best = best(pool).spec
 
-    async def walk(self, query: Query, so_far: Fold, started: float) -> AsyncGenerator[Event, None]:
+    async def walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
         """One layer, then RouteMoA's aggregator: none where one answer is left or all agree."""
         order, seed = self._draw(query)
         size = self.pool.mixture.dense_panel
         panel, reserve = order[:size], order[size:]
-        async with aclosing(propose(layer.Plan(1, query), panel, self.client, reserve)) as events:
+        async with aclosing(propose(layer.Plan(1, query), panel, desk, reserve)) as events:
             async for event in events:
                 yield event
         given = answers(so_far.trace, order)
         if not given:
-            raise nobody(so_far.trace)
+            raise nobody(so_far.trace, desk)
         yield Stopped(f"one layer: {len(panel)} of {len(order)} models drawn by {seed}")
 
         agreed = len(given) == 1 or agree([p.text for p in given])
         able = [] if agreed else writers(self.pool, self.best, failed(so_far.trace))
-        async with aclosing(aggregator.write(query, given, able, self.client, started)) as events:
+        async with aclosing(aggregator.write(query, given, able, desk)) as events:
             async for event in events:
                 yield event
 

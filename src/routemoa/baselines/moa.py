@@ -9,6 +9,7 @@ from routemoa import aggregator, layer
 from routemoa.baselines.best import best, writers
 from routemoa.baselines.method import Baseline
 from routemoa.baselines.parts import answers, failed, nobody, propose, standing
+from routemoa.desk import Desk
 from routemoa.events import Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
@@ -26,11 +27,11 @@ class MoA(Baseline):
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("moa", client)
+        super().__init__("moa", client, pool.contract)
         self.pool = pool
         self.best = best(pool).spec
 
-    async def walk(self, query: Query, so_far: Fold, started: float) -> AsyncGenerator[Event, None]:
+    async def walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
         """Layers of everybody, then the aggregator."""
         limit = self.pool.mixture.dense_layers
         reason = f"last layer: {limit} of {limit}"
@@ -40,14 +41,14 @@ class MoA(Baseline):
                 reason = "no model left to call"
                 break
             plan = layer.Plan(number, query, answers(so_far.trace, self.pool.models))
-            async with aclosing(propose(plan, models, self.client)) as events:
+            async with aclosing(propose(plan, models, desk)) as events:
                 async for event in events:
                     yield event
         last = answers(so_far.trace, self.pool.models)
         if not last:
-            raise nobody(so_far.trace)
+            raise nobody(so_far.trace, desk)
         yield Stopped(reason)
         able = writers(self.pool, self.best, failed(so_far.trace))
-        async with aclosing(aggregator.write(query, last, able, self.client, started)) as events:
+        async with aclosing(aggregator.write(query, last, able, desk)) as events:
             async for event in events:
                 yield event

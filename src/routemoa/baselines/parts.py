@@ -11,7 +11,8 @@ from contextlib import aclosing
 from time import perf_counter
 
 from routemoa import layer
-from routemoa.errors import Garbled, ModelError, NoModelLeft
+from routemoa.desk import Desk
+from routemoa.errors import Garbled, ModelError, RouteMoAError
 from routemoa.events import (
     CallFinished,
     CallStarted,
@@ -46,9 +47,9 @@ def answers(trace: Trace, models: Sequence[ModelSpec]) -> tuple[Proposal, ...]:
     return tuple(sorted(given, key=lambda p: (place[p.model], p.text)))
 
 
-def nobody(trace: Trace) -> NoModelLeft:
+def nobody(trace: Trace, desk: Desk) -> RouteMoAError:
     """The error that says why nobody answered."""
-    return NoModelLeft([f for done in trace.layers for f in done.failures])
+    return desk.nobody([f for done in trace.layers for f in done.failures])
 
 
 async def propose(
@@ -71,7 +72,7 @@ async def call(
     yield CallStarted(purpose, spec.name)
     begun = perf_counter()
     try:
-        said = await _whole(spec, Request(messages), client)
+        said = await _whole(spec, Request(messages, purpose="judge"), client)
     except ModelError as e:
         yield CallFinished(purpose, failure=layer.failure(spec, e, perf_counter() - begun))
     else:

@@ -11,6 +11,7 @@ from routemoa import aggregator, layer
 from routemoa.baselines.best import best
 from routemoa.baselines.method import Baseline
 from routemoa.baselines.parts import answers, nobody, propose
+from routemoa.desk import Desk
 from routemoa.events import Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
@@ -30,23 +31,23 @@ class SelfMoA(Baseline):
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("self-moa", client)
+        super().__init__("self-moa", client, pool.contract)
         self.best = best(pool)
         self.count = max(2, pool.mixture.dense_panel)
 
-    async def walk(self, query: Query, so_far: Fold, started: float) -> AsyncGenerator[Event, None]:
+    async def walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
         """One layer of samples, then the aggregator."""
         spec = self.best.spec
         samples = [self._sample(query, i) for i in range(self.count)]
-        async with aclosing(propose(layer.Plan(1, query), samples, self.client)) as events:
+        async with aclosing(propose(layer.Plan(1, query), samples, desk)) as events:
             async for event in events:
                 yield event
         given = answers(so_far.trace, [spec])
         if not given:
-            raise nobody(so_far.trace)
+            raise nobody(so_far.trace, desk)
         yield Stopped(f"{len(given)} of {self.count} samples of {spec.name}: {self.best.why}")
 
-        async with aclosing(aggregator.write(query, given, [spec], self.client, started)) as events:
+        async with aclosing(aggregator.write(query, given, [spec], desk)) as events:
             async for event in events:
                 yield event
 

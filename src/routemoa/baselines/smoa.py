@@ -12,6 +12,7 @@ from routemoa import aggregator, layer, prompts, replies
 from routemoa.baselines.best import best, writers
 from routemoa.baselines.method import Baseline
 from routemoa.baselines.parts import answers, call, failed, nobody, propose, standing
+from routemoa.desk import Desk
 from routemoa.events import CallFinished, Event, Stopped
 from routemoa.pool import Pool
 from routemoa.protocols import Client
@@ -29,15 +30,15 @@ class SMoA(Baseline):
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("smoa", client)
+        super().__init__("smoa", client, pool.contract)
         self.pool = pool
         self.best = best(pool).spec
         self._roles: tuple[str, ...] | None = None  # written with the first query
         self._writing = asyncio.Lock()
 
-    async def walk(self, query: Query, so_far: Fold, started: float) -> AsyncGenerator[Event, None]:
+    async def walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
         """Roles (once), layers with a moderator after each, then the aggregator."""
-        async with aclosing(self._write_roles()) as events:
+        async with aclosing(self._write_roles(desk)) as events:
             async for event in events:
                 yield event
         cast, limit, keep = self._cast(), self.pool.mixture.dense_layers, self.pool.mixture.dense_panel
@@ -48,7 +49,7 @@ class SMoA(Baseline):
             if not models:
                 reason = "no model left to call"
                 break
-            async with aclosing(propose(layer.Plan(number, query, kept), models, self.client)) as events:
+            async with aclosing(propose(layer.Plan(number, query, kept), models, desk)) as events:
                 async for event in events:
                     yield event
             if not so_far.trace.layers[-1].proposals:
@@ -58,7 +59,7 @@ class SMoA(Baseline):
             if not able or (number == limit and len(kept) <= keep):
                 continue  # there is nothing left to decide
             ends = False
-            async with aclosing(self._moderate(query, kept, keep, able[0])) as events:
+            async with aclosing(self._moderate(query, kept, keep, able[0], desk)) as events:
                 async for event in events:
                     yield event
                     if isinstance(event, CallFinished) and event.reply:
@@ -67,20 +68,20 @@ class SMoA(Baseline):
                 reason = f"ended by the moderator, {able[0].name}, after layer {number} of {limit}"
                 break
         if not kept:
-            raise nobody(so_far.trace)
+            raise nobody(so_far.trace, desk)
         yield Stopped(reason)
 
         able = writers(self.pool, self.best, failed(so_far.trace))
-        async with aclosing(aggregator.write(query, kept, able, self.client, started)) as events:
+        async with aclosing(aggregator.write(query, kept, able, desk)) as events:
             async for event in events:
                 yield event
 
     def _moderate(
-        self, query: Query, given: Sequence[Proposal], keep: int, by: ModelSpec
+        self, query: Query, given: Sequence[Proposal], keep: int, by: ModelSpec, desk: Desk
     ) -> AsyncGenerator[Event, None]:
         """Response selection and early stopping, in one call."""
         messages = prompts.moderation(query.messages, [p.text for p in given], min(keep, len(given)))
-        return call("moderator", by, messages, self.client)
+        return call("moderator", by, messages, desk)
 
     def _verdict(self, given: tuple[Proposal, ...], keep: int, said: str) -> tuple[tuple[Proposal, ...], bool]:
         """The answers to keep, best first, and whether the debate ends; all of them and no, where it is unreadable."""
@@ -90,13 +91,18 @@ class SMoA(Baseline):
         kept = tuple(by_label[label] for label in verdict.best[:keep])
         return kept or given, verdict.done
 
-    async def _write_roles(self) -> AsyncGenerator[Event, None]:
-        """Role playing: one call by the best model, by the first query that comes; the others wait for it."""
+    async def _write_roles(self, desk: Desk) -> AsyncGenerator[Event, None]:
+        """Role playing: one call by the best model, by the first query that comes; the others wait for it.
+
+        One whose time is limited does not wait, and takes the built-in roles.
+        """
+        if self._writing.locked() and desk.seconds_left is not None:
+            return
         async with self._writing:
             if self._roles is None:
                 written: tuple[str, ...] = ()
                 messages = prompts.role_writing(len(self.pool))
-                async with aclosing(call("roles", self.best, messages, self.client)) as events:
+                async with aclosing(call("roles", self.best, messages, desk)) as events:
                     async for event in events:
                         yield event
                         if isinstance(event, CallFinished) and event.reply:

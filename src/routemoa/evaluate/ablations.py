@@ -67,9 +67,16 @@ class NoScorer(Struct, frozen=True):
         """Who is called first, whatever the query."""
         return self.policy.opening({m: self.means.get(m) for m in predicted}, expected)
 
-    def judged(self, trace: Trace, expected: Expected) -> Decision:
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
         """The inner policy's, on a prior that says nothing of the query."""
-        return self.policy.judged(replace(trace, prior={m: self.means.get(m) for m in trace.prior}), expected)
+        return self.policy.judged(self._blind(trace), expected, over)
+
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """The inner policy's, likewise."""
+        return self.policy.suffices(self._blind(trace), expected)
+
+    def _blind(self, trace: Trace) -> Trace:
+        return replace(trace, prior={m: self.means.get(m) for m in trace.prior})
 
 
 class Unasked(Struct, frozen=True):
@@ -82,13 +89,20 @@ class Unasked(Struct, frozen=True):
         """The inner policy's, with less to ask."""
         return self._less(self.policy.opening(predicted, expected))
 
-    def judged(self, trace: Trace, expected: Expected) -> Decision:
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
         """The inner policy's, from the other kind alone, with less to ask."""
+        return self._less(self.policy.judged(self._deaf(trace), expected, over))
+
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """The inner policy's, likewise."""
+        return self.policy.suffices(self._deaf(trace), expected)
+
+    def _deaf(self, trace: Trace) -> Trace:
         layers = tuple(
             replace(done, assessments=tuple(a for a in done.assessments if a.kind != self.kind))
             for done in trace.layers
         )
-        return self._less(self.policy.judged(replace(trace, layers=layers), expected))
+        return replace(trace, layers=layers)
 
     def _less(self, decision: Decision) -> Decision:
         ask = replace(decision.ask, judging=False) if self.kind == "self" else replace(decision.ask, cross=False)
@@ -108,12 +122,16 @@ class NoReranking(Struct, frozen=True):
         """The inner policy's: this is the order that is kept."""
         return self.policy.opening(predicted, expected)
 
-    def judged(self, trace: Trace, expected: Expected) -> Decision:
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
         """The inner policy's, with others to call."""
-        decision = self.policy.judged(trace, expected)
+        decision = self.policy.judged(trace, expected, over)
         out = failed(trace) | (set() if self.again else {p.model for p in heard(trace)})
         call = tuple(r.model for r in trace.ranking if r.model not in out)[: len(decision.call)]
         return replace(decision, call=call) if decision.stop is None else decision
+
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """The inner policy's."""
+        return self.policy.suffices(trace, expected)
 
 
 class NoAggregator(Struct, frozen=True):
@@ -125,9 +143,13 @@ class NoAggregator(Struct, frozen=True):
         """The inner policy's."""
         return self.policy.opening(predicted, expected)
 
-    def judged(self, trace: Trace, expected: Expected) -> Decision:
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
         """The inner policy's, with nothing to write."""
-        return replace(self.policy.judged(trace, expected), write=False)
+        return replace(self.policy.judged(trace, expected, over), write=False)
+
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """The inner policy's."""
+        return self.policy.suffices(trace, expected)
 
 
 class GrownToTheEnd(Grown, frozen=True):
@@ -146,15 +168,19 @@ class GrownToTheEnd(Grown, frozen=True):
             return f"the limit: {count} of at most {m.calls} models, {len(trace.layers)} of {m.most_layers} layers"
         return None
 
+    def suffices(self, trace: Trace, expected: Expected) -> bool:  # noqa: ARG002  (as the policy's)
+        """Never."""
+        return False
+
 
 class PublishedToTheEnd(Published, frozen=True):
     """Runs every layer."""
 
-    def judged(self, trace: Trace, expected: Expected) -> Decision:
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
         """On, while there is a layer left, somebody to call and somebody who answers."""
-        decision = Published.judged(self, trace, expected)
+        decision = Published.judged(self, trace, expected, over)
         m, out = self.mixture, failed(trace)
         left = len(trace.layers) < m.most_layers and trace.layers[-1].proposals
-        if decision.stop is None or not left or not select(decision.ranking, m.most_models, m.width, out):
+        if over or decision.stop is None or not left or not select(decision.ranking, m.most_models, m.width, out):
             return decision
         return self._go_on(decision.scores, decision.ranking, len(trace.layers) + 1, out)

@@ -22,11 +22,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.budget import Account, Held
+from routemoa.budget import LONGEST, Account, Held
 from routemoa.errors import Garbled, ModelError, OverBudget, Refused, TimedOut, Unreachable
 from routemoa.jsonl import Appender, BadLine, Complaints, lines
 from routemoa.protocols import Client
-from routemoa.types import Completion, ModelSpec, Request, Usage
+from routemoa.types import Completion, Contract, ModelSpec, Request, Usage
 
 __all__ = ["CALLS", "Paid", "Sitting", "Till"]
 
@@ -111,7 +111,7 @@ class Till:
 
     def __init__(self, client: Client, folder: str | os.PathLike[str], limit: float | None = None) -> None:
         self._client = client
-        self.account = Account(limit)
+        self.account = Account(Contract(max_cost=limit))
         self._ended = asyncio.Event()  # a call, so that what it held is free
         self._path = Path(folder) / CALLS
         self._file = Appender(self._path)
@@ -162,7 +162,7 @@ class Till:
             raise
         except (asyncio.CancelledError, GeneratorExit):
             if not done:  # nobody knows what it came to
-                if held.most:
+                if self.account.contract.max_cost is not None:
                     self._add(sitting, replace(call, failure="interrupted", kind=ABANDONED), held)
                 done = True
             raise
@@ -174,7 +174,7 @@ class Till:
         """Wait where calls under way hold what this one may cost: most come to less."""
         while True:
             try:
-                return self.account.reserve(model, request)
+                return self.account.reserve(model, request, least=LONGEST)  # no answer is cut short for the money
             except OverBudget as e:
                 if not e.for_now:
                     raise
@@ -220,5 +220,7 @@ def _again(paid: Paid) -> Completion:
 
 def _digest(model: ModelSpec, request: Request) -> str:
     """Of all that the endpoint is asked: the same request is the same call."""
-    whole = msgspec.json.encode([model.name, model.model, model.system, model.parameters, request], order="sorted")
+    asked = msgspec.to_builtins(request)
+    del asked["purpose"]  # what it is for changes nothing in what is asked
+    whole = msgspec.json.encode([model.name, model.model, model.system, model.parameters, asked], order="sorted")
     return hashlib.sha256(whole).hexdigest()[:16]

@@ -1,0 +1,188 @@
+"""What of a plan fits into what is left of a contract, and what is given up for it. Pure functions.
+
+In the order of regret: fewer models, a cheaper one, and last of all no aggregator, whose share is kept back until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from routemoa.budget import LEAST, Left, longest, reads, usual
+from routemoa.errors import ConfigError, OverBudget
+from routemoa.types import GivenUp, ModelSpec, Request, Usage
+
+__all__ = ["Fitting", "Means", "fit", "layer_seconds"]
+
+WRITING = 0.4  # of the time left: what is kept for the aggregator where nobody knows how long it writes
+PATIENCE = 0.75  # of the time left: how long a layer is waited for that needs no aggregator, while others could follow
+LATE = 0.5  # of the contract's time: with less of it left, no layer keeps time back for another one after it
+
+
+class Means(Struct, frozen=True):
+    """What there is to spend, and what calls usually take: `left`, seconds (None: no limit), tokens and seconds a model."""
+
+    left: Left = Left()
+    seconds: float | None = None
+    tokens: Mapping[str, float] = {}
+    latency: Mapping[str, float] = {}
+
+
+class Fitting(Struct, frozen=True):
+    """Who is called, with how many output tokens at most each (None: as asked), and what that gives up.
+
+    Nobody fits where `call` is empty; `why` says so then.
+    """
+
+    call: tuple[ModelSpec, ...] = ()
+    cap: int | None = None
+    given_up: tuple[GivenUp, ...] = ()
+    why: str = ""
+
+
+def fit(
+    wanted: Sequence[ModelSpec],
+    others: Sequence[ModelSpec],
+    means: Means,
+    request: Callable[[ModelSpec], Request],
+    writer: ModelSpec | None = None,
+    heard: int = 0,
+) -> Fitting:
+    """The largest part of `wanted` that fits, else the first of `others` that does.
+
+    Args:
+        wanted: whom the policy would call, best first.
+        others: who else may be called, as they are ranked.
+        request: what each would be asked.
+        writer: who would aggregate, for whom room is kept once there is more than one answer; None: nobody.
+        heard: answers that there are.
+
+    Raises:
+        ConfigError: there is a limit in dollars, and nobody has a price.
+        OverBudget: nothing was heard, and not even one call fits.
+    """
+    purse = _Purse(means, request)
+    if purse.unlimited:
+        return Fitting(tuple(wanted))
+    priced = [m for m in wanted if purse.priced(m)]
+    rest = [m for m in others if purse.priced(m)]
+    if not priced and not rest and not heard:
+        raise ConfigError(_unpriced(wanted[0]))
+    given_up = _dropped(wanted, priced, "models", "no price is known, and max_cost cannot be kept without")
+    quick = [m for m in priced if purse.quick(m)]
+    spare = [m for m in rest if purse.quick(m)]
+    if quick or spare:
+        given_up += _dropped(
+            priced, quick, "models", f"usually slower than the {means.seconds or 0.0:.1f} s that are left"
+        )
+    elif heard:
+        return Fitting((), None, given_up, f"contract: nobody is expected to answer in {means.seconds or 0.0:.1f} s")
+    else:
+        quick, spare = priced, rest  # slow as they are: somebody has to be asked
+    for least in (None, LEAST):  # room for whole answers, and if there is none for anybody, for what fits
+        for count in range(len(quick), 0, -1):
+            cap = purse.room(quick[:count], writer if count + heard > 1 else None, least)
+            if cap is not None:
+                return Fitting(
+                    tuple(quick[:count]), cap, given_up + _dropped(quick, quick[:count], "models", purse.short)
+                )
+        for model in [*quick[1:], *spare]:
+            if (cap := purse.room([model], writer if heard else None, least)) is not None:
+                cheaper = GivenUp(
+                    "model", f"{model.name} fits; {purse.short} for who would have been called", _names(quick)
+                )
+                return Fitting((model,), cap, (*given_up, cheaper))
+        if heard:
+            return Fitting((), None, given_up, f"contract: {purse.short} for another call")
+    raise OverBudget(f"not even one call fits into the contract: {purse.cheapest([*quick, *spare])}")
+
+
+class _Purse:
+    """The sums of `fit`."""
+
+    def __init__(self, means: Means, request: Callable[[ModelSpec], Request]) -> None:
+        self._means, self._left, self._request = means, means.left, request
+        self.short = "too little is left"
+
+    @property
+    def unlimited(self) -> bool:
+        return self._left == Left() and self._means.seconds is None
+
+    def priced(self, model: ModelSpec) -> bool:
+        return self._left.cost is None or model.cost(Usage(1, 1)) is not None
+
+    def quick(self, model: ModelSpec) -> bool:
+        usual = self._means.latency.get(model.name, model.latency)
+        return self._means.seconds is None or usual is None or usual <= self._means.seconds
+
+    def room(self, models: Sequence[ModelSpec], writer: ModelSpec | None, least: int | None) -> int | None:
+        """Output tokens that each of `models` can be given, `writer` being paid as well; None: too few."""
+        left = self._left
+        count = len(models) + (writer is not None)
+        if left.calls is not None and count > left.calls:
+            self.short = f"{left.calls} more calls are allowed"
+            return None
+        asked = [(m, reads(m, r := self._request(m)), longest(m, r)) for m in models]
+        wanted = max(limit for _, _, limit in asked)
+        need = min(wanted, max(least or usual(self._means.tokens.get(m.name)) for m in models))
+        high = wanted
+        if left.tokens is not None:
+            high, need = min(wanted, left.tokens // count), min(need, left.tokens)
+            self.short = f"{left.tokens} more output tokens are allowed"
+        low = 0
+        while low < high:  # costs grow with the cap: the largest that fits
+            cap = (low + high + 1) // 2
+            low, high = (cap, high) if self._affordable(asked, writer, cap) else (low, cap - 1)
+        if low >= max(1, need):
+            return low
+        if left.cost is not None and not self._affordable(asked, writer, need):
+            self.short = f"${left.cost:.4g} are left"
+        return None
+
+    def _affordable(self, asked: Sequence[tuple[ModelSpec, int, int]], writer: ModelSpec | None, cap: int) -> bool:
+        if self._left.cost is None:
+            return True
+        costs = [m.cost(Usage(read, min(cap, limit))) for m, read, limit in asked]
+        if writer is not None:  # who reads the question and every answer
+            costs.append(writer.cost(Usage(asked[0][1] + len(asked) * cap, cap)) or 0.0)
+        return sum(c or 0.0 for c in costs) <= self._left.cost
+
+    def cheapest(self, models: Sequence[ModelSpec]) -> str:
+        """In words, what would be needed."""
+        sums = [(c, m.name) for m in models if (c := m.cost(Usage(reads(m, self._request(m)), LEAST))) is not None]
+        if self._left.cost is None or not sums:
+            return self.short
+        cost, name = min(sums)
+        return f"{self.short}, and the cheapest, a call of {name}, can cost ${cost:.4g}; raise max_cost"
+
+
+def _unpriced(model: ModelSpec) -> str:
+    return (
+        f"max_cost cannot be kept without prices, and no model here has one: add input_price and output_price (dollars "
+        f"per million tokens) to '{model.name}' and the others in the pool file, or pip install 'routemoa[prices]'"
+    )
+
+
+def _names(models: Sequence[ModelSpec]) -> tuple[str, ...]:
+    return tuple(m.name for m in models)
+
+
+def _dropped(before: Sequence[ModelSpec], after: Sequence[ModelSpec], what: str, why: str) -> tuple[GivenUp, ...]:
+    gone = tuple(m.name for m in before if m not in after)
+    return (GivenUp("models", why, gone),) if gone else ()
+
+
+def layer_seconds(left: float, whole: float, writing: float | None, *, writer: bool, others: bool) -> float:
+    """The share of a layer in the time `left` of a contract of `whole` seconds.
+
+    Args:
+        writing: seconds that the aggregator usually takes; None is unknown.
+        writer: whether an aggregator may have to write afterwards.
+        others: whether another layer could follow.
+    """
+    if writer:
+        return left - min(WRITING * left if writing is None else 1.2 * writing, 0.5 * left)
+    if others and left > LATE * whole:
+        return PATIENCE * left
+    return left

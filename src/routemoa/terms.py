@@ -1,0 +1,106 @@
+"""A contract's terms applied to a query under way: who is called, how long for, and when it is over.
+
+Between the engine, which says what should happen, and `afford`, which says what fits: this looks up what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from routemoa.afford import Fitting, Means, fit, layer_seconds
+from routemoa.budget import usual
+from routemoa.desk import Desk
+from routemoa.errors import Cut, TimedOut
+from routemoa.layer import Plan
+from routemoa.policy import Policy
+from routemoa.pool import Pool
+from routemoa.round import Waiting
+from routemoa.steps import Decision, failed, heard
+from routemoa.timing import Expected
+from routemoa.trace import Fold
+from routemoa.types import GivenUp, ModelSpec, Request
+
+__all__ = ["Terms"]
+
+OVER = 0.05  # of the contract's time: with less of it left, no layer begins
+
+
+class Terms:
+    """What the contract of one query allows.
+
+    Args:
+        pool: whose models may be called.
+        policy: whose view of "enough" ends a layer early.
+        desk: where the calls are made.
+        so_far: the trace of all that has happened.
+        expected: what calls usually take, as it is known by now.
+    """
+
+    def __init__(self, pool: Pool, policy: Policy, desk: Desk, so_far: Fold, expected: Callable[[], Expected]) -> None:
+        self._pool, self._policy, self._desk, self._so_far = pool, policy, desk, so_far
+        self.expected = expected
+
+    def fit(self, decided: Decision, plan: Plan) -> Fitting:
+        """Whom of those that the policy wants, or else, the contract has room for. Raises OverBudget, ConfigError."""
+        desk, expected = self._desk, self.expected()
+        wanted = [self._pool[name] for name in decided.call]
+        means = Means(desk.account.left, desk.seconds_left, expected.tokens, expected.seconds)
+        others = self.reserve(decided, wanted)
+        return fit(wanted, others, means, plan.request, self._writer(decided), len(heard(self._so_far.trace)))
+
+    def reserve(self, decided: Decision, called: Sequence[ModelSpec]) -> list[ModelSpec]:
+        """Who takes the place of one that fails, best first: in a panel that grows, none that has answered already."""
+        trace = self._so_far.trace
+        spared = set() if self._pool.mixture.published else {p.model for p in heard(trace)}
+        out = {*(m.name for m in called), *failed(trace), *spared}
+        return [self._pool[r.model] for r in decided.ranking if r.model not in out]
+
+    def waiting(self, called: Sequence[ModelSpec], decided: Decision) -> Waiting:
+        """How long the layer is waited for."""
+        trace, expected = self._so_far.trace, self.expected()
+        left, whole = self._desk.seconds_left, self._desk.contract.max_seconds
+        seconds = None
+        if left is not None and whole is not None:
+            writer, answers = self._writer(decided), len(heard(trace))
+            seconds = layer_seconds(
+                left,
+                whole,
+                None if writer is None else expected.seconds.get(writer.name, writer.latency),
+                writer=writer is not None and len(called) + answers > 1,
+                others=len(called) + answers + len(failed(trace)) < len(self._pool),
+            )
+        return Waiting(seconds, expected.late if self._pool.mixture.hedge else {}, self._enough)
+
+    def _enough(self) -> bool:
+        return self._policy.suffices(self._so_far.trace, self.expected())
+
+    def over(self) -> str | None:
+        """Why no further layer may run, whatever the answers are."""
+        left, whole = self._desk.seconds_left, self._desk.contract.max_seconds
+        if left is not None and whole is not None and left < OVER * whole:
+            return f"contract: {whole - left:.1f} of {whole:g} s have passed"
+        return None
+
+    def writers(self, candidates: Sequence[ModelSpec], request: Request) -> tuple[list[ModelSpec], tuple[GivenUp, ...]]:
+        """Who of `candidates` can still write the answer; that none of them can is said."""
+        left, expected = self._desk.seconds_left, self.expected()
+        quick = [m for m in candidates if left is None or expected.seconds.get(m.name, m.latency or 0.0) <= left]
+        able = [m for m in quick if self._desk.account.fits(m, request, usual(expected.tokens.get(m.name)))]
+        if able or not candidates:
+            return able, ()
+        why = "too little of the contract is left for it" if quick else f"only {left or 0.0:.1f} s are left for it"
+        return able, (GivenUp("aggregator", why, (candidates[0].name,)),)
+
+    def beginning(self) -> str:
+        """The beginning of an answer that the contract's time cut off: the best-ranked model's, or nothing."""
+        if self._desk.contract.max_seconds is None:
+            return ""
+        trace, kinds = self._so_far.trace, (Cut.__name__, TimedOut.__name__)
+        found = {f.model: f.partial for done in trace.layers for f in done.failures if f.kind in kinds and f.partial}
+        order = [r.model for r in trace.ranking]
+        return found[min(found, key=order.index)] if found else ""
+
+    def _writer(self, decided: Decision) -> ModelSpec | None:
+        """Who would aggregate."""
+        chosen = self._pool.mixture.aggregator
+        return self._pool[decided.ranking[0].model if chosen == "best" else chosen] if decided.ranking else None
