@@ -113,6 +113,35 @@ def test_show_says_whether_a_file_of_ones_own_is_there(tmp_path: Path) -> None:
     assert [m["weights"] for m in models] == ["file", "file missing"]
 
 
+# --- prices
+
+
+def test_prices_show_where_each_is_from_and_how_old_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("genai_prices")
+    own = "input_price = 1\noutput_price = 2\ncached_price = 0.5\nrequest_price = 0.01"
+    file = pool_file(
+        tmp_path,
+        f'name = "own[/]"\nendpoint = "http://127.0.0.1:9/v1"\n{own}',
+        'name = "claude"\nendpoint = "https://openrouter.ai/api/v1"\nmodel = "anthropic/claude-sonnet-4.5"',
+        'name = "gpt-4o"\nendpoint = "http://127.0.0.1:9/v1"',
+    )
+    shown = run("prices", "--pool", file)
+    assert shown.exit_code == 0, shown.output
+    mine, claude, unknown = shown.stdout.splitlines()[2:5]
+    assert mine.split() == ["own[/]", "1", "2", "0.5", "-", "0.01", "-", "pool", "file", "-", "-"]
+    assert "over 200,000 tokens: input " in claude
+    assert "genai-prices" in claude
+    assert claude.rstrip().endswith("days")
+    assert unknown.split()[:2] == ["gpt-4o", "unknown"]
+    assert "gpt-4o: no price is known; add input_price and output_price to the pool file" in shown.stderr
+    first, second, third = json.loads(run("prices", "--pool", file, "--json").stdout)["models"]
+    assert (first["source"], first["date"], first["age_days"]) == ("pool file", None, None)
+    assert first["price"] == {"input": 1.0, "output": 2.0, "cached": 0.5, "written": None, "request": 0.01}
+    assert [set(tier) for tier in second["tiers"]] == [{"above", "input", "output", "cached", "written"}]
+    assert second["age_days"] > 0
+    assert third["price"] is None
+
+
 # --- check
 
 

@@ -23,7 +23,7 @@ from routemoa.gateway.reply import Reply
 from routemoa.pool import Pool
 from routemoa.testing import ScriptedClient
 from routemoa.trace import collect
-from routemoa.types import Answer, Failure, Message, ModelSpec, Query, Usage
+from routemoa.types import Answer, CacheControl, Failure, Mark, Message, ModelSpec, Query, Usage, to_json
 
 USER = {"role": "user", "content": "hi"}
 
@@ -47,6 +47,37 @@ def test_reads_a_conversation() -> None:
         Message("assistant", "c"),
         Message("user", "d"),
     )
+
+
+def part(text: str, control: object = None) -> dict[str, object]:
+    return {"type": "text", "text": text, **({"cache_control": control} if control is not None else {})}
+
+
+def test_keeps_the_marks_of_a_prompt_cache() -> None:
+    short, hour = {"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h"}
+    parts = [part("Rules."), part(" More.", short), part(" Now", hour), part(" go.")]
+    (message,) = parse(ask(messages=[{"role": "user", "content": parts}])).query.messages
+    assert message.content == "Rules. More. Now go."
+    assert message.marks == (Mark(12, CacheControl("ephemeral")), Mark(16, CacheControl("ephemeral", "1h")))
+    assert to_json(Message("user", "hi")) == b'{"role":"user","content":"hi"}'
+
+
+@pytest.mark.parametrize(
+    ("parts", "param"),
+    [
+        ([part("a", "ephemeral")], "messages[0].content[0].cache_control"),
+        ([part("a", {"type": "forever"})], "messages[0].content[0].cache_control"),
+        ([part("a", {"type": "ephemeral", "ttl": "2h"})], "messages[0].content[0].cache_control"),
+        ([part("a", {"type": "ephemeral", "scope": "all"})], "messages[0].content[0].cache_control"),
+        ([part("a", {})], "messages[0].content[0].cache_control"),
+        ([part("a"), part("", {"type": "ephemeral"})], "messages[0].content[1].cache_control"),
+        ([part("a", {"type": "ephemeral"})] * 5, "messages"),
+    ],
+)
+def test_refuses_marks_that_no_provider_would_take(parts: list[object], param: str) -> None:
+    with pytest.raises(QueryError, match="cache_control") as caught:
+        parse(ask(messages=[{"role": "user", "content": parts}]))
+    assert caught.value.param == param
 
 
 def test_sampling_parameters_go_along_and_nothing_else_does() -> None:
@@ -126,6 +157,14 @@ def test_unknown_usage_is_null_and_a_strange_finish_is_stop() -> None:
     assert whole["usage"] is None
     assert whole["choices"][0]["finish_reason"] == "stop"
     assert whole["routemoa"]["cost"] is None
+
+
+def test_cached_tokens_are_told_where_they_are_known() -> None:
+    for cached, wanted in ((40, {"prompt_tokens_details": {"cached_tokens": 40}}), (None, {})):
+        reply = Reply("routemoa")
+        for event in (Started(Query.of("hi"), "routemoa"), AnswerDelta("x"), Done(1.0, Usage(50, 3, cached), 0.0)):
+            reply.add(event)
+        assert reply.whole()["usage"] == {"prompt_tokens": 50, "completion_tokens": 3, "total_tokens": 53, **wanted}
 
 
 def failure(kind: str, reason: str, status: int | None = None) -> Failure:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.prompts import Asked, aggregation, labels, proposal, quoted, schema
-from routemoa.types import Message
+from routemoa.prompts import Asked, aggregation, labels, moderation, proposal, quoted, schema
+from routemoa.types import CacheControl, Mark, Message
 
 TALK = (Message("system", "Be brief."), Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "2+2?"))
 
@@ -21,6 +21,38 @@ def test_the_conversation_comes_first_and_whole_and_roles_still_alternate() -> N
         assert [m.role for m in messages] == ["system", "user", "assistant", "user"]
         assert messages[-1].content.startswith("2+2?")
         assert '<answer id="A">\n4\n</answer>' in messages[-1].content
+
+
+turns = st.builds(Message, st.sampled_from(["system", "user", "assistant"]), st.text())
+
+
+@given(st.lists(turns, min_size=1), st.lists(st.text(), min_size=1, max_size=4), st.booleans())
+def test_all_calls_of_a_query_share_the_whole_conversation_as_their_beginning(
+    talk: list[Message], answers: list[str], structured: bool
+) -> None:
+    asked = Asked(True, labels(len(answers)), structured)
+    calls = [
+        proposal(talk),
+        proposal(talk, (), Asked(True, (), structured)),
+        proposal(talk, answers),
+        proposal(talk, answers, asked),
+        aggregation(talk, answers),
+        moderation(talk, answers, 2),
+    ]
+    for messages in calls:
+        *head, last = talk
+        assert messages[: len(head)] == tuple(head)
+        assert messages[len(head)].role == last.role
+        assert messages[len(head)].content.startswith(last.content)
+        assert len(messages) <= len(talk) + 1
+
+
+def test_what_is_appended_leaves_the_marks_where_they_are() -> None:
+    marks = (Mark(2, CacheControl("ephemeral")),)
+    talk = (Message("system", "Be brief.", marks), Message("user", "2+2?", marks))
+    for messages in (proposal(talk, ["4"], Asked(True, ("A",))), aggregation(talk, ["4"])):
+        assert messages[0] == talk[0]
+        assert messages[1].marks == marks
 
 
 def test_a_conversation_that_ends_with_the_assistant_gets_a_turn_of_its_own() -> None:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from routemoa.errors import Garbled, Refused, TimedOut, Unreachable
 from routemoa.retry import Retries, retry_after, worth_retrying
-from routemoa.types import Message, ModelSpec, Request, Usage
+from routemoa.types import CacheControl, Mark, Message, ModelSpec, Request, Usage
 from routemoa.wire import (
     EventParser,
     StreamedCompletion,
@@ -68,6 +69,73 @@ def test_absurd_usage_is_unknown_and_the_last_one_counts() -> None:
     for absurd in (-1, 1.5, "12", True, 2**60):
         folded.add({"usage": {"prompt_tokens": absurd}})
         assert folded.usage == Usage(None, None)
+
+
+@pytest.mark.parametrize(
+    ("reported", "cached", "written"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 64}}, 64, None),  # OpenAI, vLLM, llama.cpp
+        ({"prompt_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 30}}, 64, 30),  # OpenRouter
+        ({"prompt_cache_hit_tokens": 64, "prompt_cache_miss_tokens": 36}, 64, None),  # DeepSeek
+        ({"cache_read_input_tokens": 64, "cache_creation_input_tokens": 36}, 64, 36),  # Anthropic
+        ({"prompt_tokens_details": {"cached_tokens": 0}, "prompt_cache_hit_tokens": 64}, 0, None),
+        ({"prompt_tokens_details": {"cached_tokens": None}, "prompt_cache_hit_tokens": 64}, 64, None),
+        ({"prompt_tokens_details": None}, None, None),
+        ({"prompt_tokens_details": {"cached_tokens": 101}}, None, None),
+        ({"prompt_tokens_details": {"cached_tokens": -1}}, None, None),
+        ({"prompt_tokens_details": {"cached_tokens": True}}, None, None),
+        ({"prompt_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 37}}, 64, None),
+    ],
+)
+def test_cached_tokens_are_part_of_the_prompt_whoever_reports_them(
+    reported: dict[str, object], cached: int | None, written: int | None
+) -> None:
+    folded = StreamedCompletion()
+    folded.add({"usage": {"prompt_tokens": 100, "completion_tokens": 9, **reported}})
+    assert folded.usage == Usage(100, 9, cached, written)
+    folded.add({"usage": {"completion_tokens": 9, **reported}})
+    assert folded.usage == Usage(None, 9)
+
+
+HOUR = CacheControl("ephemeral", "1h")
+MARKED = Message("user", "abcdef", (Mark(2, CacheControl("ephemeral")), Mark(4, HOUR)))
+ROUTER = ModelSpec("m", "https://openrouter.ai/api/v1", "m")
+
+
+def contents(spec: ModelSpec, *messages: Message) -> list[object]:
+    return [m["content"] for m in request_body(spec, Request(messages), "m", stream=False)["messages"]]
+
+
+def test_marks_reach_the_endpoints_that_want_them_and_no_other() -> None:
+    parts = [
+        {"type": "text", "text": "ab", "cache_control": {"type": "ephemeral"}},
+        {"type": "text", "text": "cd", "cache_control": {"type": "ephemeral", "ttl": "1h"}},
+        {"type": "text", "text": "ef"},
+    ]
+    assert contents(ROUTER, MARKED, Message("user", "x")) == [parts, "x"]
+    assert contents(ModelSpec("m", "https://api.anthropic.com/v1", "m"), MARKED) == [parts]
+    plain = ModelSpec("m", "http://127.0.0.1:9/v1", "m")
+    assert contents(plain, MARKED) == contents(replace(ROUTER, cache_control=False), MARKED) == ["abcdef"]
+    assert contents(replace(plain, cache_control=True), MARKED) == [parts]
+    whole = Message("user", "ab", MARKED.marks[:1])
+    assert contents(ROUTER, whole) == [parts[:1]]
+
+
+def test_what_writing_a_cache_costs_must_be_known_where_dollars_are_counted() -> None:
+    priced = replace(ROUTER, input_price=1.0, output_price=2.0)
+    assert contents(priced, MARKED) == ["abcdef"]
+    short = contents(replace(priced, written_price=1.25), MARKED)[0]
+    assert isinstance(short, list)
+    assert [p.get("cache_control") for p in short] == [{"type": "ephemeral"}, {"type": "ephemeral"}, None]
+
+
+def test_a_members_system_text_leaves_the_marks_where_they_are() -> None:
+    spec = replace(ROUTER, system="Be brief.")
+    marked = Message("system", "Rules", (Mark(5, CacheControl("ephemeral")),))
+    (content,) = contents(spec, marked)
+    ours = {"type": "text", "text": "Be brief.\n\n"}
+    assert content == [ours, {"type": "text", "text": "Rules", "cache_control": {"type": "ephemeral"}}]
+    assert contents(spec, MARKED)[0] == "Be brief."
 
 
 def test_content_in_parts_is_text() -> None:

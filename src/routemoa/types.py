@@ -92,7 +92,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
             return None
         cached = None if self.cached_price is None else Rate(self.cached_price)
         written = None if self.written_price is None else Rate(self.written_price)
-        return Price(Rate(self.input_price), Rate(self.output_price), cached, written, request=self.request_price or 0.0)
+        return Price(Rate(self.input_price), Rate(self.output_price), cached, written, self.request_price or 0.0)
 
     def cost(self, usage: Usage) -> float | None:
         """Dollars for `usage`, or None when a price or a token count that matters is unknown."""

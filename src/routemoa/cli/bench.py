@@ -85,12 +85,13 @@ def bench(
     from routemoa.evaluate.live.resume import digest, opened
     from routemoa.evaluate.live.runner import plan
     from routemoa.evaluate.outcomes import Run
+    from routemoa.prices import remedy
 
     check_writable(json_file)
     pool = Pool.default(pool_file)
     names = _methods(methods, pool)
     if max_cost is not None and (bare := [m.name for m in pool if None in (m.input_price, m.output_price)]):
-        raise ConfigError(f"--max-cost needs prices, and {', '.join(bare)} has none; add input_price and output_price")
+        raise ConfigError(f"--max-cost needs prices, and {', '.join(bare)} has none; {remedy(pool[bare[0]])}")
     asked = _asked(task, data, limit, seed)
     referee = _judge(judge, pool, asked)
     name = Path(task).name.removesuffix(".gz").removesuffix(".jsonl")
