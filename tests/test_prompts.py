@@ -5,8 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routemoa.baselines import MoA
+from routemoa.pool import Mixture, Pool
 from routemoa.prompts import Asked, aggregation, labels, moderation, proposal, quoted, schema
-from routemoa.types import CacheControl, Mark, Message
+from routemoa.testing import ScriptedClient
+from routemoa.types import CacheControl, Mark, Message, ModelSpec, Query
 
 TALK = (Message("system", "Be brief."), Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "2+2?"))
 
@@ -53,6 +56,17 @@ def test_what_is_appended_leaves_the_marks_where_they_are() -> None:
     for messages in (proposal(talk, ["4"], Asked(True, ("A",))), aggregation(talk, ["4"])):
         assert messages[0] == talk[0]
         assert messages[1].marks == marks
+
+
+async def test_marks_and_the_conversation_reach_every_call_of_a_mixture() -> None:
+    talk = (Message("system", "Be brief.", (Mark(9, CacheControl("ephemeral")),)), Message("user", "2+2?"))
+    models = tuple(ModelSpec(name, "http://x/v1", name, prior=0.5) for name in "ab")
+    client = ScriptedClient({"a": "It is 4.", "b": "It is 5."})
+    await MoA(Pool(models, Mixture(layers=2)), client).answer(Query(talk))
+    assert len(client.calls) == 5
+    for call in client.calls:
+        assert call.request.messages[0] == talk[0]
+        assert call.request.messages[1].content.startswith("2+2?")
 
 
 def test_a_conversation_that_ends_with_the_assistant_gets_a_turn_of_its_own() -> None:
