@@ -16,6 +16,12 @@ MakePool = Callable[..., Pool]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes into the user's ledger."""
+    monkeypatch.setenv("ROUTEMOA_STORE", str(tmp_path_factory.mktemp("store") / "store.db"))
+
+
 @pytest.fixture
 def make_pool() -> MakePool:
     """make_pool("a", "b", prior=0.6, mixture={"layers": 2}) -> a pool; a keyword sets that key for every model."""

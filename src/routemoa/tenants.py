@@ -10,6 +10,7 @@ import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -103,7 +104,12 @@ class Windows(Struct, frozen=True):
 
 def windows(now: float) -> Windows:
     """The windows of a moment in seconds since the epoch."""
-    day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return _day(int(now // 86_400))
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> Windows:
+    day = datetime.fromtimestamp(number * 86_400, UTC)
     month = (day.replace(day=1) + timedelta(days=32)).replace(day=1)  # 32 days on is always in the next
     tomorrow = day + timedelta(days=1)
     return Windows(f"{day:%Y-%m-%d}", f"{day:%Y-%m}", day.timestamp(), tomorrow.timestamp(), month.timestamp())

@@ -1,0 +1,84 @@
+"""Who is alive: each process that writes to a store holds a lock on a small file beside it.
+
+The kernel lets go of the lock however the process ends, so a file whose lock can be had belongs to a dead one.
+Everything here happens within a write transaction of the store's, which keeps two processes from meeting.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+__all__ = ["Owner"]
+
+
+class Owner:
+    """This process, as others see it, from `join` to `leave`."""
+
+    def __init__(self, store: Path) -> None:
+        self.id = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._folder = store.with_name(store.name + ".owners")
+        self._lock: int | None = None
+        self._dead: dict[Path, int] = {}  # files of dead processes, with the locks that were had
+
+    def join(self) -> None:
+        """Make the file and lock it. Raises OSError."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._lock = _locked(self._folder / self.id, create=True)
+
+    def living(self) -> set[str]:
+        """The ids of all processes that live, this one among them; the files of the others are kept for `bury`."""
+        alive = {self.id}
+        for path in self._folder.iterdir():
+            if path.name == self.id or path in self._dead:
+                continue
+            lock = _locked(path)
+            if lock is None:
+                alive.add(path.name)
+            else:
+                self._dead[path] = lock
+        return alive
+
+    def bury(self) -> None:
+        """Remove the files of dead processes; called when their calls are settled."""
+        for path, lock in self._dead.items():
+            path.unlink(missing_ok=True)
+            os.close(lock)
+        self._dead.clear()
+
+    def spare(self) -> None:
+        """Let go of the files of dead processes: their calls could not be settled now."""
+        for lock in self._dead.values():
+            os.close(lock)
+        self._dead.clear()
+
+    def leave(self) -> None:
+        """This process ends its work on the store."""
+        self.spare()
+        if self._lock is not None:
+            (self._folder / self.id).unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+
+def _locked(path: Path, *, create: bool = False) -> int | None:
+    """An open file whose lock is ours; None where somebody else has it. Not inherited by child processes."""
+    try:
+        file = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
+    except FileNotFoundError:  # its process has left in good order; nothing of it is open
+        return None
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return None
+    return file

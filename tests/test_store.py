@@ -1,0 +1,507 @@
+"""The store: calls are written before they are made, budgets hold whoever shares the file, no crash loses anything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routemoa.errors import ConfigError, OverBudget
+from routemoa.protocols import Closing, Opening, Tab
+from routemoa.store import Store, calls, default_path
+from routemoa.tenants import ALL, Limits, Tenant, Tenants
+from routemoa.types import Usage
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
+MIDNIGHT = datetime(2026, 11, 26, tzinfo=UTC).timestamp()
+
+
+def tenants(day: float | None = 1.0, month: float | None = None, totals: Limits | None = None) -> Tenants:
+    return Tenants((Tenant("acme", "K", day, month),), totals or Limits(), (b"",))
+
+
+@contextmanager
+def opened(folder: Path, who: Tenants | None = None, now: float = NOON) -> Iterator[Store]:
+    store = Store(folder / "store.db", who, clock=lambda: now)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def opening(most: float | None = 0.1, model: str = "m") -> Opening:
+    return Opening(model, "proposal", most)
+
+
+def ending(charged: float | None = 0.1, cost: float | None = None, usage: Usage | None = None) -> Closing:
+    return Closing(usage or Usage(10, 20, 0), charged if cost is None else cost, charged, 0.5, "ok")
+
+
+def totals(path: Path, key: str = "acme", window: str = "2026-11-25") -> tuple[float, float]:
+    """Dollars spent and held."""
+    with closing(sqlite3.connect(path)) as c:
+        row = c.execute("SELECT spent, held FROM windows WHERE key = ? AND window = ?", (key, window)).fetchone()
+    return (row[0] / 1e12, row[1] / 1e12) if row else (0.0, 0.0)
+
+
+def log_size(path: Path) -> int:
+    return Path(f"{path}-wal").stat().st_size
+
+
+def outcomes(path: Path) -> list[str]:
+    return [c.outcome for c in calls(path)]
+
+
+async def test_a_call_is_in_the_file_before_it_is_made_and_settled_after(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        tab: Tab = store.tab("acme", "routemoa")
+        number = await tab.open(Opening("m", "judge", 0.25))
+        (row,) = calls(store.path)
+        assert (row.id, row.key, row.method, row.model, row.purpose) == (number, "acme", "routemoa", "m", "judge")
+        assert (row.began, row.most, row.outcome) == (NOON, 0.25, "open")
+        assert (row.cost, row.charged, row.seconds, row.prompt_tokens) == (None,) * 4
+        assert totals(store.path) == totals(store.path, ALL) == totals(store.path, window="2026-11") == (0.0, 0.25)
+        tab.close(number, Closing(Usage(7, 9, 3), 0.1, 0.1, 1.5, "ok"))
+        await store.settled()
+        (row,) = calls(store.path)
+        assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens) == (7, 9, 3)
+        assert (row.cost, row.charged, row.seconds, row.outcome) == (0.1, 0.1, 1.5, "ok")
+        assert totals(store.path) == totals(store.path, ALL) == totals(store.path, window="2026-11") == (0.1, 0.0)
+
+
+async def test_what_nobody_said_is_null_and_not_zero(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        tab = store.tab(None, "single:m")
+        assert not tab.limited
+        tab.close(await tab.open(opening(None)), Closing(Usage(None, 2**70, None), None, None, 0.5, "Garbled"))
+    (row,) = calls(store.path)
+    assert row.key == "-"
+    assert (row.most, row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.cost, row.charged) == (None,) * 6
+
+
+async def test_the_calls_of_a_request_share_its_id(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        a, b = store.tab(None, "m"), store.tab(None, "m")
+        for tab in (a, b, a):
+            tab.close(await tab.open(opening()), ending())
+    assert [c.request for c in calls(store.path)] == [a.request, b.request, a.request]
+    assert a.request != b.request
+
+
+async def test_a_call_that_does_not_fit_is_refused_with_all_that_helps(tmp_path: Path) -> None:
+    with opened(tmp_path, tenants(day=1.0, month=50.0)) as store:
+        tab = store.tab("acme", "m")
+        assert tab.limited
+        first = await tab.open(opening(0.75))
+        with pytest.raises(OverBudget) as e:
+            await tab.open(opening(0.5))
+        assert e.value.for_now
+        assert "calls under way" in str(e.value)
+        tab.close(first, ending(0.75))
+        with pytest.raises(OverBudget) as e:
+            await tab.open(opening(0.5))
+        assert not e.value.for_now
+        assert e.value.reset == MIDNIGHT
+        for word in ("tenant 'acme'", "$0.25 of $1", "this day's", "can cost $0.5", "2026-11-26T00:00:00Z"):
+            assert word in str(e.value)
+        tab.close(await tab.open(opening(0.25)), ending(0.25))  # to the last cent
+        await store.settled()
+        assert totals(store.path, window="2026-11") == (1.0, 0.0)
+
+
+async def test_everybody_together_is_limited_too_and_the_later_reset_is_named(tmp_path: Path) -> None:
+    with opened(tmp_path, tenants(day=1.0, totals=Limits(5.0, 0.5))) as store:
+        stranger = store.tab(None, "m")
+        assert stranger.limited
+        stranger.close(await stranger.open(opening(0.5)), ending(0.5))
+        with pytest.raises(OverBudget, match=r"everybody together: \$0 of \$0.5 is left of this month's") as e:
+            await store.tab("acme", "m").open(opening(0.7))
+        assert e.value.reset == datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+
+
+async def test_without_a_price_nothing_runs_under_a_budget(tmp_path: Path) -> None:
+    with opened(tmp_path, tenants()) as store:
+        with pytest.raises(OverBudget, match=r"m has no price.*input_price and output_price"):
+            await store.tab("acme", "m").open(opening(None))
+        assert outcomes(store.path) == []
+
+
+async def test_a_new_day_begins_anew_and_a_call_counts_where_it_began(tmp_path: Path) -> None:
+    now = MIDNIGHT - 1
+    store = Store(tmp_path / "store.db", tenants(day=1.0), clock=lambda: now)
+    tab = store.tab("acme", "m")
+    number = await tab.open(opening(1.0))
+    now = MIDNIGHT + 1
+    assert (left := store.left("acme")) is not None
+    assert left.day == 1.0
+    other = await tab.open(opening(1.0))
+    tab.close(number, ending(0.75))
+    tab.close(other, ending(0.5))
+    await store.aclose()
+    assert totals(store.path, window="2026-11-25") == (0.75, 0.0)
+    assert totals(store.path, window="2026-11-26") == (0.5, 0.0)
+    assert totals(store.path, window="2026-11") == (1.25, 0.0)
+
+
+async def test_what_is_left_is_the_tighter_of_the_two_and_known_at_once_after_a_restart(tmp_path: Path) -> None:
+    who = tenants(day=1.0, totals=Limits(0.8, 9.0))
+    with opened(tmp_path, who) as store:
+        tab = store.tab("acme", "m")
+        number = await tab.open(opening(0.25))
+        assert (left := store.left("acme")) is not None
+        assert left.day == pytest.approx(0.55)
+        assert left.month == 8.75
+        assert (left.day_reset, left.month_reset) == (MIDNIGHT, datetime(2026, 12, 1, tzinfo=UTC).timestamp())
+        tab.close(number, ending(0.05))
+    with opened(tmp_path, who) as store:
+        assert (left := store.left("acme")) is not None
+        assert left.day == pytest.approx(0.75)
+        assert (left := store.left(None)) is not None
+        assert left.day == pytest.approx(0.75)
+    with opened(tmp_path) as store:
+        assert store.left("acme") is None
+
+
+async def test_whoever_gives_up_waiting_leaves_nothing_behind(tmp_path: Path) -> None:
+    with opened(tmp_path, tenants()) as store:
+        tab = store.tab("acme", "m")
+        waiting = [asyncio.create_task(tab.open(opening(0.1))) for _ in range(5)]
+        await asyncio.sleep(0)
+        for task in waiting[:4]:
+            task.cancel()
+        done = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [isinstance(d, asyncio.CancelledError) for d in done] == [True] * 4 + [False]
+        await store.settled()
+        assert totals(store.path) == (0.0, 0.1)
+        assert outcomes(store.path) == ["open"]
+
+
+async def test_a_call_is_closed_once_and_a_closed_store_says_so(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        tab = store.tab(None, "m")
+        number = await tab.open(opening())
+        tab.close(number, ending())
+        with pytest.raises(KeyError):
+            tab.close(number, ending())
+        with pytest.raises(ValueError, match="NaN"):
+            await tab.open(opening(float("nan")))
+    store.close()
+    with pytest.raises(ConfigError, match="closed"):
+        await tab.open(opening())
+    assert outcomes(store.path) == ["ok"]
+
+
+async def test_a_store_that_is_closed_settles_what_is_open(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        await store.tab("acme", "m").open(opening(0.25))
+    assert [(c.outcome, c.charged, c.cost) for c in calls(store.path)] == [("lost", 0.25, None)]
+    assert totals(store.path) == (0.25, 0.0)
+    assert list((tmp_path / "store.db.owners").iterdir()) == []
+
+
+STEP = st.one_of(
+    st.tuples(st.just("open"), st.sampled_from(["acme", "zeta", None]), st.floats(0, 0.6)),
+    st.tuples(st.just("close"), st.integers(0, 9), st.floats(0, 1)),
+    st.tuples(st.just("cancel"), st.sampled_from(["acme", "zeta", None]), st.floats(0, 0.6)),
+    st.tuples(st.just("reopen"), st.just(None), st.just(0.0)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(STEP, max_size=5), max_size=12))
+def test_laws_of_budgets_over_interleavings(rounds: list[list[tuple[str, object, float]]]) -> None:
+    """spent + held <= limit always; nothing is held after the end; reopening gives the same totals."""
+    who = Tenants((Tenant("acme", "A", 1.0), Tenant("zeta", "Z", None, 1.5)), Limits(2.0), (b"", b""))
+    limit = {"acme": 1.0, ALL: 2.0}
+
+    async def run(path: Path) -> None:
+        store = Store(path, who, clock=lambda: NOON)
+        under_way: list[tuple[str, Tab, int, float]] = []
+        spent = {"acme": 0.0, "zeta": 0.0, "-": 0.0}
+
+        async def step(what: str, who_or_which: object, amount: float) -> None:
+            if what == "close":
+                if under_way:
+                    key, tab, number, most = under_way.pop(int(str(who_or_which)) % len(under_way))
+                    tab.close(number, ending(most * amount))
+                    spent[key] += most * amount
+                return
+            tenant = None if who_or_which is None else str(who_or_which)
+            tab = store.tab(tenant, "m")
+            task = asyncio.create_task(tab.open(opening(amount)))
+            if what == "cancel":
+                await asyncio.sleep(0)
+                task.cancel()
+            with suppress(OverBudget, asyncio.CancelledError):
+                under_way.append((tenant or "-", tab, await task, amount))
+
+        for steps in rounds:
+            if any(s[0] == "reopen" for s in steps):
+                for key, _, _, most in under_way:
+                    spent[key] += most  # lost: at its most
+                under_way.clear()
+                await store.aclose()
+                store = Store(path, who, clock=lambda: NOON)
+            await asyncio.gather(*(step(*s) for s in steps if s[0] != "reopen"))
+            await store.settled()
+            for key, most in limit.items():
+                assert sum(totals(path, key)) <= most
+            for key, dollars in spent.items():
+                held = sum(most for k, _, _, most in under_way if k == key)
+                assert totals(path, key) == pytest.approx((dollars, held), abs=1e-9)
+        await store.aclose()
+        for key in (*spent, ALL):
+            for window in ("2026-11-25", "2026-11"):
+                assert totals(path, key, window)[1] == 0.0
+                mine = [c.charged or 0.0 for c in calls(path) if key in (ALL, c.key)]
+                assert totals(path, key, window)[0] == pytest.approx(sum(mine), abs=1e-9)
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder) / "store.db"))
+
+
+HAMMER = """
+import asyncio, random, sys
+from pathlib import Path
+from routemoa.errors import OverBudget
+from routemoa.protocols import Closing, Opening
+from routemoa.store import Store
+from routemoa.tenants import Limits, Tenant, Tenants
+from routemoa.types import Usage
+
+async def main(path, count, width, limit):
+    store = Store(Path(path), Tenants((Tenant("acme", "K", limit),), Limits(), (b"",)))
+    async def worker():
+        for _ in range(count):
+            tab = store.tab("acme", "m")
+            try:
+                number = await tab.open(Opening("m", "proposal", 0.01))
+            except OverBudget as e:
+                if not e.for_now:
+                    print("full", flush=True)
+                    return
+                await asyncio.sleep(0.001)
+                continue
+            print("made", flush=True)
+            await asyncio.sleep(random.uniform(0, 0.004))
+            cost = random.uniform(0.001, 0.01)
+            tab.close(number, Closing(Usage(1, 1, 0), cost, cost, 0.1, "ok"))
+            print("done", repr(cost), flush=True)
+    await asyncio.gather(*(worker() for _ in range(width)))
+    await store.aclose()
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))
+"""
+
+
+def hammer(path: Path, count: int, width: int, limit: float) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HAMMER, str(path), str(count), str(width), str(limit)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def today() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
+
+def test_two_processes_hammer_one_store_and_the_limit_holds(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    both = [hammer(path, 2000, 8, 1.0) for _ in range(2)]
+    made = sum(p.communicate(timeout=60)[0].count("made") for p in both)
+    assert [p.returncode for p in both] == [0, 0]
+    spent, held = totals(path, window=today())
+    assert held == 0.0
+    assert 0.98 < spent <= 1.0  # what is left is less than one more call can cost
+    assert len(list(calls(path))) == made
+    assert sum(c.charged or 0.0 for c in calls(path)) == pytest.approx(spent)
+
+
+def test_a_killed_process_leaves_no_total_too_low_and_nothing_held(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    survivor = Store(path, tenants(day=1000.0))
+    counted = 0.0
+    for _ in range(3):
+        p = hammer(path, 100_000, 16, 1000.0)
+        assert p.stdout is not None
+        counted += sum(float(p.stdout.readline().partition("done")[2] or 0) for _ in range(300))
+        p.send_signal(signal.SIGKILL)
+        counted += sum(
+            float(line.partition("done")[2] or 0) for line in p.communicate()[0].splitlines(True) if line[-1:] == "\n"
+        )
+    assert "open" in outcomes(path)
+    with closing(Store(path, tenants(day=1000.0))):  # found dead by whoever opens the file
+        spent, held = totals(path, window=today())
+        assert held == 0.0
+        assert spent >= counted - 1e-9
+        assert "open" not in outcomes(path)
+        assert outcomes(path).count("lost") <= 3 * 16 * 2
+    survivor.close()
+
+
+async def test_whoever_shares_a_dead_processs_file_does_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routemoa.store.book.OFTEN", 0.0)
+    path = tmp_path / "store.db"
+    p = hammer(path, 1, 1, 1.0)
+    assert p.communicate(timeout=30)[0].startswith("made")
+    store = Store(path, tenants(day=0.05))
+    with closing(sqlite3.connect(path)) as c:  # as if it had been killed in the middle of a call
+        c.execute("UPDATE calls SET outcome = 'open', charged = NULL, owner = 'dead'")
+        c.execute("UPDATE windows SET spent = 0, held = 10000000000")
+        c.commit()
+    tab = store.tab("acme", "m")
+    with pytest.raises(OverBudget) as e:
+        await tab.open(opening(0.045))
+    assert not e.value.for_now
+    assert outcomes(path) == ["lost"]
+    await store.aclose()
+
+
+async def test_another_processs_lock_is_waited_for_without_the_loop_standing_still(tmp_path: Path) -> None:
+    with opened(tmp_path) as store, closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        task = asyncio.create_task(store.tab(None, "m").open(opening()))
+        began = time.perf_counter()
+        for _ in range(20):
+            await asyncio.sleep(0.002)
+        assert time.perf_counter() - began < 0.5
+        assert not task.done()
+        other.execute("COMMIT")
+        assert await asyncio.wait_for(task, 5) > 0
+
+
+async def test_a_lock_that_is_never_let_go_is_an_error_and_what_ended_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routemoa.store.writer.BUSY", 0.05)
+    with opened(tmp_path) as store, closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        tab = store.tab("acme", "m")
+        number = await tab.open(opening())
+        other.execute("BEGIN IMMEDIATE")
+        tab.close(number, ending(0.05))
+        with pytest.raises(ConfigError, match="another process"):
+            await tab.open(opening())
+        other.execute("COMMIT")
+    assert outcomes(store.path) == ["ok"]
+    assert totals(store.path) == (0.05, 0.0)
+
+
+async def test_the_write_ahead_log_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = []
+    for steps in (10**9, 50):
+        monkeypatch.setattr("routemoa.store.writer.STEPS", steps)
+        with opened(tmp_path / str(steps)) as store:
+            tab = store.tab(None, "m")
+            for _ in range(100):
+                for _ in range(10):
+                    tab.close(await tab.open(opening()), ending())
+                await asyncio.sleep(0.002)
+            size.append(log_size(store.path))
+        assert len(outcomes(store.path)) == 1000
+    assert size[1] < size[0] / 4, size
+
+
+def test_the_file_is_for_its_owners_eyes_only(tmp_path: Path) -> None:
+    with opened(tmp_path / "new") as store:
+        assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+        for file in (store.path, Path(f"{store.path}-wal")):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_where_it_is(tmp_path: Path) -> None:
+    assert default_path({"ROUTEMOA_STORE": "~/s.db"}) == Path.home() / "s.db"
+    assert default_path({}).name == "store.db"
+    assert default_path().is_relative_to(Path(os.environ["ROUTEMOA_STORE"]).parent)
+
+
+def test_a_file_that_cannot_be_used_says_why_and_what_to_do(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"no database at all" * 100)
+    foreign = tmp_path / "foreign.db"
+    with closing(sqlite3.connect(foreign)) as c:
+        c.execute("CREATE TABLE t (x)")
+    newer = tmp_path / "newer.db"
+    with closing(sqlite3.connect(newer)) as c:
+        c.execute("PRAGMA user_version = 99")
+    for path, words in (
+        (broken, "damaged one"),
+        (foreign, "another program's"),
+        (newer, "newer routemoa (schema 99"),
+        (tmp_path, "directory"),
+        (broken / "below.db", "cannot be opened"),
+    ):
+        with pytest.raises(ConfigError) as e:
+            Store(path)
+        said = str(e.value)
+        assert said.startswith(f"{path}: ")
+        assert words in said
+        assert "ROUTEMOA_STORE" in said
+        assert "\n" not in said
+    for path in (broken, foreign, newer):
+        with pytest.raises(ConfigError):
+            list(calls(path))
+
+
+def test_where_nothing_was_written_there_are_no_calls(tmp_path: Path) -> None:
+    assert list(calls(tmp_path / "store.db")) == []
+    assert not (tmp_path / "store.db").exists()
+
+
+async def test_the_last_calls_and_those_since(tmp_path: Path) -> None:
+    now = NOON
+    store = Store(tmp_path / "store.db", clock=lambda: now)
+    tab = store.tab(None, "m")
+    for i in range(5):
+        now = NOON + i
+        tab.close(await tab.open(opening(model=f"m{i}")), ending())
+    await store.aclose()
+    assert [c.model for c in calls(store.path, since=NOON + 3)] == ["m3", "m4"]
+    assert [c.model for c in calls(store.path, last=2)] == ["m3", "m4"]
+    assert [c.model for c in calls(store.path, since=NOON + 1, last=9)] == ["m1", "m2", "m3", "m4"]
+
+
+def test_loops_that_come_and_go_share_a_store(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+
+        async def one() -> None:
+            tab = store.tab(None, "m")
+            tab.close(await tab.open(opening()), ending())  # the loop ends before this is written
+
+        for _ in range(3):
+            asyncio.run(one())
+    assert outcomes(store.path) == ["ok"] * 3
+
+
+@pytest.mark.parametrize("width", [64, 1])
+async def test_bookkeeping_is_cheap(tmp_path: Path, width: int) -> None:
+    """Measured: 0.02 ms a call at 64 at once, 0.06 ms one after another; the promise is 0.2 ms."""
+    store = Store(tmp_path / "store.db", tenants(1e6, 1e6, Limits(1e6, 1e6)))
+
+    async def worker() -> None:
+        for _ in range(2000 // width):
+            tab = store.tab("acme", "m")
+            tab.close(await tab.open(opening(0.002)), ending(0.001))
+
+    best = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        await asyncio.gather(*(worker() for _ in range(width)))
+        await store.settled()
+        best = min(best, (time.perf_counter() - began) / 2000)
+    await store.aclose()
+    assert best < 0.0004, f"{best * 1e3:.3f} ms a call"
