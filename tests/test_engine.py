@@ -141,7 +141,7 @@ async def test_the_next_in_the_ranking_takes_a_failed_models_place(make_pool: Ma
     client = ScriptedClient({n: down if n == "b" else unsure(n) for n in "abcde"})
     trace = (await RouteMoA(make_pool(*"abcde", prior=0.6), client).answer("x")).trace
     assert {p.model for p in trace.layers[0].proposals} == {"a", "c", "d"}
-    assert [(f.model, f.kind, f.usage) for f in trace.layers[0].failures] == [("b", "Refused", Usage(0, 0, 0))]
+    assert [(f.model, f.kind, f.usage) for f in trace.layers[0].failures] == [("b", "Refused", Usage(0, 0, 0, 0))]
     assert calls(client).count("b") == 1  # not asked again in this query
     assert trace.layers[0].ranking[-1].why == "failed in this query"
     assert all("b" not in layer.selected for layer in trace.layers[1:])

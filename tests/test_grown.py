@@ -69,7 +69,7 @@ def walk(policy: Grown, priors: Scores, texts: Mapping[str, str | None]) -> tupl
             if (text := texts[name]) is not None:
                 proposals.append(said(name, text))
                 continue
-            failures.append(Failure(name, "down", "Refused", Usage(0, 0, 0), 1.0, 0.0))
+            failures.append(Failure(name, "down", "Refused", Usage(0, 0, 0, 0), 1.0, 0.0))
             queue += [reserve.pop(0)] if reserve else []
         shown = tuple(p.model for p in now.quoted or ()) if now.ask.quote else ()
         quoted = {p.model: shown for p in proposals} if shown else {}
@@ -240,7 +240,7 @@ def test_few_layers_call_several_at_once() -> None:
 def test_a_failed_layer_a_full_panel_and_the_last_layer_stop() -> None:
     priors: Scores = dict.fromkeys("abcd", 0.6)
     apart = layer(a="4", b="5")
-    down = Layer(("c",), (), (Failure("c", "down", "Refused", Usage(0, 0, 0), 1.0, 0.0),))
+    down = Layer(("c",), (), (Failure("c", "down", "Refused", Usage(0, 0, 0, 0), 1.0, 0.0),))
 
     def why(*layers: Layer, **mixture: Any) -> str | None:
         return grown(priors, **mixture).judged(trace(priors, *layers), Expected()).stop

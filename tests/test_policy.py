@@ -111,4 +111,4 @@ def test_measured_seconds_break_ties() -> None:
 
 
 def _down(model: str) -> tuple[Failure, ...]:
-    return (Failure(model, "down", "Refused", Usage(0, 0, 0), 1.0, 0.0),)
+    return (Failure(model, "down", "Refused", Usage(0, 0, 0, 0), 1.0, 0.0),)

@@ -163,7 +163,7 @@ def test_a_trace_with_feedback_becomes_a_record() -> None:
     def said(model: str, cost: float | None) -> Proposal:
         return Proposal(model, f"{model} says", Usage(1, 1), 0.5, cost)
 
-    failed = Failure("c", "HTTP 500", "Refused", Usage(0, 0, 0), 0.1, 0.0)
+    failed = Failure("c", "HTTP 500", "Refused", Usage(0, 0, 0, 0), 0.1, 0.0)
     first = Layer(("a", "b", "c"), (said("a", 0.1), said("b", None)), (failed,))
     trace = Trace(Query.of("2+2?", "Be brief."), "routemoa", layers=(first, Layer(("d",), (said("d", 1.0),))))
     record = from_trace(Answer("4", trace), {"a": 1.0, "c": None}, "chat", "7")

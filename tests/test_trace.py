@@ -79,7 +79,7 @@ def test_the_sums_are_those_of_the_parts(events: list[Event]) -> None:
         elif isinstance(e, t.Done) and e.usage is not None:
             parts.append(e)
     used = [p.usage for p in parts if p.usage is not None]
-    assert trace.usage == sum(used, Usage(0, 0, 0))
+    assert trace.usage == sum(used, Usage(0, 0, 0, 0))
     costs = [p.cost for p in parts]
     assert trace.cost == (None if None in costs else sum(c for c in costs if c is not None))
     assert trace.calls == sum(isinstance(e, t.ProposalStarted | t.AggregatorStarted) for e in events)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routemoa.budget import LEAST, Left, longest, reads, usual
-from routemoa.errors import ConfigError, OverBudget
-from routemoa.types import GivenUp, ModelSpec, Request, Usage
+from routemoa.prices import remedy
+from routemoa.types import GivenUp, ModelSpec, Request
 
 __all__ = ["Fitting", "Means", "fit", "layer_seconds"]
 
@@ -21,7 +22,7 @@ LATE = 0.5  # of the contract's time: with less of it left, no layer keeps time 
 
 
 class Means(Struct, frozen=True):
-    """What there is to spend, and what calls usually take: `left`, seconds (None: no limit), tokens and seconds a model."""
+    """What there is to spend, `seconds` of time among it (None: no limit); what a call of each model usually takes."""
 
     left: Left = Left()
     seconds: float | None = None
@@ -32,13 +33,14 @@ class Means(Struct, frozen=True):
 class Fitting(Struct, frozen=True):
     """Who is called, with how many output tokens at most each (None: as asked), and what that gives up.
 
-    Nobody fits where `call` is empty; `why` says so then.
+    Nobody fits where `call` is empty; `why` says so then, and `unpriced` whether it is for want of any price.
     """
 
     call: tuple[ModelSpec, ...] = ()
     cap: int | None = None
     given_up: tuple[GivenUp, ...] = ()
     why: str = ""
+    unpriced: bool = False
 
 
 def fit(
@@ -46,6 +48,7 @@ def fit(
     others: Sequence[ModelSpec],
     means: Means,
     request: Callable[[ModelSpec], Request],
+    *,
     writer: ModelSpec | None = None,
     heard: int = 0,
 ) -> Fitting:
@@ -57,45 +60,50 @@ def fit(
         request: what each would be asked.
         writer: who would aggregate, for whom room is kept once there is more than one answer; None: nobody.
         heard: answers that there are.
-
-    Raises:
-        ConfigError: there is a limit in dollars, and nobody has a price.
-        OverBudget: nothing was heard, and not even one call fits.
     """
     purse = _Purse(means, request)
     if purse.unlimited:
         return Fitting(tuple(wanted))
-    priced = [m for m in wanted if purse.priced(m)]
-    rest = [m for m in others if purse.priced(m)]
-    if not priced and not rest and not heard:
-        raise ConfigError(_unpriced(wanted[0]))
-    given_up = _dropped(wanted, priced, "models", "no price is known, and max_cost cannot be kept without")
-    quick = [m for m in priced if purse.quick(m)]
-    spare = [m for m in rest if purse.quick(m)]
+    priced, rest = [m for m in wanted if purse.priced(m)], [m for m in others if purse.priced(m)]
+    if not priced and not rest:
+        return Fitting(why=_unpriced(wanted[0]), unpriced=True)
+    given_up = _dropped(wanted, priced, "no price is known, and max_cost cannot be kept without")
+    quick, spare = [m for m in priced if purse.quick(m)], [m for m in rest if purse.quick(m)]
+    time = f"{means.seconds or 0.0:.1f} s"
     if quick or spare:
-        given_up += _dropped(
-            priced, quick, "models", f"usually slower than the {means.seconds or 0.0:.1f} s that are left"
-        )
+        given_up += _dropped(priced, quick, f"usually slower than the {time} that are left")
     elif heard:
-        return Fitting((), None, given_up, f"contract: nobody is expected to answer in {means.seconds or 0.0:.1f} s")
+        return Fitting(given_up=given_up, why=f"contract: nobody is expected to answer in {time}")
     else:
         quick, spare = priced, rest  # slow as they are: somebody has to be asked
-    for least in (None, LEAST):  # room for whole answers, and if there is none for anybody, for what fits
-        for count in range(len(quick), 0, -1):
-            cap = purse.room(quick[:count], writer if count + heard > 1 else None, least)
-            if cap is not None:
-                return Fitting(
-                    tuple(quick[:count]), cap, given_up + _dropped(quick, quick[:count], "models", purse.short)
-                )
-        for model in [*quick[1:], *spare]:
-            if (cap := purse.room([model], writer if heard else None, least)) is not None:
-                cheaper = GivenUp(
-                    "model", f"{model.name} fits; {purse.short} for who would have been called", _names(quick)
-                )
-                return Fitting((model,), cap, (*given_up, cheaper))
-        if heard:
-            return Fitting((), None, given_up, f"contract: {purse.short} for another call")
-    raise OverBudget(f"not even one call fits into the contract: {purse.cheapest([*quick, *spare])}")
+    for least in (None, LEAST) if not heard else (None,):  # room for whole answers, else for what fits
+        found = _largest(quick, spare, purse, least, writer=writer, heard=heard)
+        if found is not None:
+            return replace(found, given_up=given_up + found.given_up)
+    return Fitting(given_up=given_up, why=f"contract: {purse.needed([*quick, *spare])}")
+
+
+def _largest(
+    quick: Sequence[ModelSpec],
+    spare: Sequence[ModelSpec],
+    purse: _Purse,
+    least: int | None,
+    *,
+    writer: ModelSpec | None,
+    heard: int,
+) -> Fitting | None:
+    """As many of `quick` as fit, best first, else one that does, whoever it is."""
+    for count in range(len(quick), 0, -1):
+        called = quick[:count]
+        cap = purse.room(called, writer if count + heard > 1 else None, least)
+        if cap is not None:
+            return Fitting(tuple(called), purse.imposed(cap), _dropped(quick, called, purse.short))
+    for model in [*quick[1:], *spare]:
+        cap = purse.room([model], writer if heard else None, least)
+        if cap is not None:
+            why = f"{purse.short}: {model.name} is called in their place"
+            return Fitting((model,), purse.imposed(cap), (GivenUp("model", why, tuple(m.name for m in quick)),))
+    return None
 
 
 class _Purse:
@@ -110,18 +118,19 @@ class _Purse:
         return self._left == Left() and self._means.seconds is None
 
     def priced(self, model: ModelSpec) -> bool:
-        return self._left.cost is None or model.cost(Usage(1, 1)) is not None
+        return self._left.cost is None or model.price is not None
 
     def quick(self, model: ModelSpec) -> bool:
         usual = self._means.latency.get(model.name, model.latency)
         return self._means.seconds is None or usual is None or usual <= self._means.seconds
 
     def room(self, models: Sequence[ModelSpec], writer: ModelSpec | None, least: int | None) -> int | None:
-        """Output tokens that each of `models` can be given, `writer` being paid as well; None: too few."""
+        """Output tokens that each of `models` can be given, `writer` being paid as well; None: it is too little."""
         left = self._left
         count = len(models) + (writer is not None)
         if left.calls is not None and count > left.calls:
-            self.short = f"{left.calls} more calls are allowed"
+            self.short = f"only {left.calls} more call{'s are' if left.calls > 1 else ' is'} allowed"
+            self.short = self.short if left.calls else "no more calls are allowed"
             return None
         asked = [(m, reads(m, r := self._request(m)), longest(m, r)) for m in models]
         wanted = max(limit for _, _, limit in asked)
@@ -129,7 +138,7 @@ class _Purse:
         high = wanted
         if left.tokens is not None:
             high, need = min(wanted, left.tokens // count), min(need, left.tokens)
-            self.short = f"{left.tokens} more output tokens are allowed"
+            self.short = f"only {left.tokens} more output tokens are allowed"
         low = 0
         while low < high:  # costs grow with the cap: the largest that fits
             cap = (low + high + 1) // 2
@@ -137,38 +146,36 @@ class _Purse:
         if low >= max(1, need):
             return low
         if left.cost is not None and not self._affordable(asked, writer, need):
-            self.short = f"${left.cost:.4g} are left"
+            self.short = f"only ${left.cost:.4g} is left"
         return None
+
+    def imposed(self, cap: int) -> int | None:
+        """The cap that has to be set; None where neither dollars nor tokens are limited."""
+        return None if self._left.cost is None and self._left.tokens is None else cap
 
     def _affordable(self, asked: Sequence[tuple[ModelSpec, int, int]], writer: ModelSpec | None, cap: int) -> bool:
         if self._left.cost is None:
             return True
-        costs = [m.cost(Usage(read, min(cap, limit))) for m, read, limit in asked]
+        costs = [m.worst_cost(read, min(cap, limit)) for m, read, limit in asked]
         if writer is not None:  # who reads the question and every answer
-            costs.append(writer.cost(Usage(asked[0][1] + len(asked) * cap, cap)) or 0.0)
+            costs.append(writer.worst_cost(asked[0][1] + len(asked) * cap, cap) or 0.0)
         return sum(c or 0.0 for c in costs) <= self._left.cost
 
-    def cheapest(self, models: Sequence[ModelSpec]) -> str:
-        """In words, what would be needed."""
-        sums = [(c, m.name) for m in models if (c := m.cost(Usage(reads(m, self._request(m)), LEAST))) is not None]
+    def needed(self, models: Sequence[ModelSpec]) -> str:
+        """In words, what is left, and what would do."""
+        sums = [(c, m.name) for m in models if (c := m.worst_cost(reads(m, self._request(m)), LEAST)) is not None]
         if self._left.cost is None or not sums:
-            return self.short
+            return f"{self.short} for a call"
         cost, name = min(sums)
-        return f"{self.short}, and the cheapest, a call of {name}, can cost ${cost:.4g}; raise max_cost"
+        return f"{self.short}, and the cheapest call, of {name}, can cost ${cost:.4g} (max_cost)"
 
 
 def _unpriced(model: ModelSpec) -> str:
-    return (
-        f"max_cost cannot be kept without prices, and no model here has one: add input_price and output_price (dollars "
-        f"per million tokens) to '{model.name}' and the others in the pool file, or pip install 'routemoa[prices]'"
-    )
+    how = f"for {model.name} and the others, {remedy(model)}"
+    return f"max_cost cannot be kept without prices, and no model here has one: {how}"
 
 
-def _names(models: Sequence[ModelSpec]) -> tuple[str, ...]:
-    return tuple(m.name for m in models)
-
-
-def _dropped(before: Sequence[ModelSpec], after: Sequence[ModelSpec], what: str, why: str) -> tuple[GivenUp, ...]:
+def _dropped(before: Sequence[ModelSpec], after: Sequence[ModelSpec], why: str) -> tuple[GivenUp, ...]:
     gone = tuple(m.name for m in before if m not in after)
     return (GivenUp("models", why, gone),) if gone else ()
 

@@ -12,7 +12,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.errors import ConfigError, OverBudget
-from routemoa.types import Contract, ModelSpec, Request, Usage
+from routemoa.prices import remedy
+from routemoa.types import Contract, ModelSpec, Request
 from routemoa.wire import CAPS
 
 __all__ = ["LEAST", "LONGEST", "Account", "Held", "Left", "capped", "longest", "reads", "usual", "worst"]
@@ -98,12 +99,11 @@ class Account:
             raise OverBudget(f"all of the {self.calls} calls that the contract allows are made (max_calls)")
         prompt = reads(model, request) if read is None else read
         if limit is None and left.tokens is None and not self._bounded:
-            return self._hold(Held(model.cost(Usage(prompt, longest(model, request))), None, request), tokens=0)
+            return self._hold(Held(model.worst_cost(prompt, longest(model, request)), None, request), tokens=0)
         most, wanted = worst(model, request, prompt), longest(model, request)
         if most is None and (limit is not None or self._bounded):
             raise ConfigError(
-                f"{model.name} has no price, and a limit in dollars cannot be kept without; add input_price and "
-                "output_price to the pool file (routemoa pool prices shows what is known)"
+                f"{model.name} has no price, and a limit in dollars cannot be kept without; {remedy(model)}"
             )
         cap = min(wanted, wanted if left.tokens is None else left.tokens)
         if left.cost is not None and most is not None and most > left.cost:
@@ -111,7 +111,7 @@ class Account:
         if cap < max(1, min(wanted, LEAST if least is None else least, self.contract.max_output_tokens or wanted)):
             raise self._over(model, most, wanted)
         bounded = capped(model, request, cap)
-        return self._hold(Held(model.cost(Usage(prompt, cap)), cap, bounded), cap)
+        return self._hold(Held(model.worst_cost(prompt, cap), cap, bounded), cap)
 
     def fits(self, model: ModelSpec, request: Request, least: int) -> bool:
         """Whether `reserve` would set something aside."""
@@ -186,7 +186,7 @@ def longest(model: ModelSpec, request: Request) -> int:
 
 def worst(model: ModelSpec, request: Request, read: int | None = None) -> float | None:
     """Dollars of a call at most. None: no price."""
-    return model.cost(Usage(reads(model, request) if read is None else read, longest(model, request)))
+    return model.worst_cost(reads(model, request) if read is None else read, longest(model, request))
 
 
 def _affordable(model: ModelSpec, read: int, dollars: float, wanted: int) -> int:
@@ -194,7 +194,7 @@ def _affordable(model: ModelSpec, read: int, dollars: float, wanted: int) -> int
     low, high = 0, wanted
     while low < high:
         middle = (low + high + 1) // 2
-        cost = model.cost(Usage(read, middle))
+        cost = model.worst_cost(read, middle)
         low, high = (middle, high) if (inf if cost is None else cost) <= dollars else (low, middle - 1)
     return low
 

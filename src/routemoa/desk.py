@@ -30,7 +30,7 @@ from routemoa.types import CHARACTERS, Completion, Contract, Failure, ModelSpec,
 
 __all__ = ["Desk", "Metered", "produced"]
 
-NOTHING = Usage(0, 0, 0)
+NOTHING = Usage(0, 0, 0, 0)
 """What a call used that was never answered."""
 
 
@@ -96,9 +96,10 @@ class Desk:
                     yield piece
             return
         deadline = client.deadline() if self._deadline is None else min(client.deadline(), self._deadline)
-        failures, begun, purpose = 0, False, request.purpose
+        failed: ModelError | None = None
+        failures, begun = 0, False
         while True:
-            tried = replace(request, purpose=purpose)
+            tried = request if failed is None else replace(request, purpose="retry")
             try:
                 attempt = self._attempt(model, tried, lambda r: client.attempt(model, r, deadline))
                 async with aclosing(attempt) as pieces:
@@ -107,9 +108,11 @@ class Desk:
                         yield piece
                 return
             except Unaffordable:
-                raise
+                if failed is None:
+                    raise
+                raise failed from None  # the call was made, and failed; only another try did not fit
             except ModelError as e:
-                failures, purpose = failures + 1, "retry"
+                failures, failed = failures + 1, e
                 await client.pause(model, e, failures, deadline, give_up=begun)
 
     async def _attempt(

@@ -18,6 +18,7 @@ from routemoa.judging import judging_of
 from routemoa.leading import Leading
 from routemoa.policy import policy_of
 from routemoa.pool import Pool, contract_of
+from routemoa.prices import noted
 from routemoa.protocols import Client, Scorer, Tab
 from routemoa.routes import routes_not_taken
 from routemoa.scorer import scorer_of
@@ -54,6 +55,7 @@ class RouteMoA:
         self.scorer = scorer or scorer_of(pool)
         strangers = {m.name for m in pool if not self.scorer.knows(m)}
         self.policy = policy_of(pool.models, pool.mixture, judging or judging_of(pool), strangers)
+        self._prices = noted(pool)
         self._pace = Pace()
 
     def ask(self, question: str | Query, **limits: Any) -> Answer:
@@ -85,7 +87,7 @@ class RouteMoA:
     async def _walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
         """The method's steps; `so_far` is the trace of all that has been yielded."""
         seed = _seed(query)
-        yield Started(query, self.name, seed)
+        yield Started(query, self.name, seed, self._prices)
         predicted = await self.scorer.score(query, self.pool.models)
         next_ = self.policy.opening(predicted, self._pace.expected())
         yield Scored(predicted, next_.ranking)
@@ -119,30 +121,30 @@ class RouteMoA:
         if stands:
             yield desk.done("stop")
             return
-        async with aclosing(self._end(query, next_, so_far.trace, terms, leading, desk)) as events:
+        async with aclosing(self._end(so_far.trace, next_, terms, leading)) as events:
             async for event in events:
                 yield event
 
     async def _end(
-        self, query: Query, decided: Decision, trace: Trace, terms: Terms, leading: Leading, desk: Desk
+        self, trace: Trace, decided: Decision, terms: Terms, leading: Leading
     ) -> AsyncGenerator[Event, None]:
         """The final answer: the best, or one written from the best; or what there is of one when the time is over."""
         if not decided.final:
-            text = leading.shown or terms.beginning()
+            text = terms.beginning()
             if not text:
-                raise desk.nobody([f for done in trace.layers for f in done.failures])
+                raise terms.desk.nobody([f for done in trace.layers for f in done.failures])
             yield GaveUp(GivenUp("ending", "the contract's time was over: the answer breaks off"))
-            if not leading.shown:
+            if not leading.shown.strip():
                 yield AnswerDelta(text)
-            yield desk.done("length")
+            yield terms.desk.done("length")
             return
         for said in leading.continued(decided.final):
             yield said
         writers = self._writers(trace) if decided.write else []
-        able, given_up = terms.writers(writers, aggregator.request(query, decided.final))
+        able, given_up = terms.writers(writers, aggregator.request(trace.query, decided.final))
         for each in given_up:
             yield GaveUp(each)
-        async with aclosing(aggregator.write(query, decided.final, able, desk)) as events:
+        async with aclosing(aggregator.write(trace.query, decided.final, able, terms.desk)) as events:
             async for event in events:
                 yield event
 

@@ -165,7 +165,7 @@ def failure(
     """A failed call for the trace. Refused or unreachable before a token came: nothing was used; else unknown."""
     if usage is None:
         nothing = isinstance(error, Refused | Unreachable | Unaffordable) and not error.produced
-        usage = Usage(0, 0, 0) if nothing else Usage()
+        usage = Usage(0, 0, 0, 0) if nothing else Usage()
         cost = 0.0 if nothing else None
     else:
         cost = spec.cost(usage)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from routemoa.afford import Fitting, Means, fit, layer_seconds
 from routemoa.budget import usual
 from routemoa.desk import Desk
-from routemoa.errors import Cut, TimedOut
+from routemoa.errors import ConfigError, Cut, OverBudget, TimedOut
 from routemoa.layer import Plan
 from routemoa.policy import Policy
 from routemoa.pool import Pool
@@ -37,16 +37,20 @@ class Terms:
     """
 
     def __init__(self, pool: Pool, policy: Policy, desk: Desk, so_far: Fold, expected: Callable[[], Expected]) -> None:
-        self._pool, self._policy, self._desk, self._so_far = pool, policy, desk, so_far
+        self._pool, self._policy, self.desk, self._so_far = pool, policy, desk, so_far
         self.expected = expected
 
     def fit(self, decided: Decision, plan: Plan) -> Fitting:
         """Whom of those that the policy wants, or else, the contract has room for. Raises OverBudget, ConfigError."""
-        desk, expected = self._desk, self.expected()
+        desk, expected = self.desk, self.expected()
         wanted = [self._pool[name] for name in decided.call]
         means = Means(desk.account.left, desk.seconds_left, expected.tokens, expected.seconds)
         others = self.reserve(decided, wanted)
-        return fit(wanted, others, means, plan.request, self._writer(decided), len(heard(self._so_far.trace)))
+        answers = len(heard(self._so_far.trace))
+        found = fit(wanted, others, means, plan.request, writer=self._writer(decided), heard=answers)
+        if not found.call and not self._so_far.trace.layers:  # before anything is spent
+            raise ConfigError(found.why) if found.unpriced else OverBudget(f"not even one call fits: {found.why}")
+        return found
 
     def reserve(self, decided: Decision, called: Sequence[ModelSpec]) -> list[ModelSpec]:
         """Who takes the place of one that fails, best first: in a panel that grows, none that has answered already."""
@@ -58,7 +62,7 @@ class Terms:
     def waiting(self, called: Sequence[ModelSpec], decided: Decision) -> Waiting:
         """How long the layer is waited for."""
         trace, expected = self._so_far.trace, self.expected()
-        left, whole = self._desk.seconds_left, self._desk.contract.max_seconds
+        left, whole = self.desk.seconds_left, self.desk.contract.max_seconds
         seconds = None
         if left is not None and whole is not None:
             writer, answers = self._writer(decided), len(heard(trace))
@@ -76,31 +80,36 @@ class Terms:
 
     def over(self) -> str | None:
         """Why no further layer may run, whatever the answers are."""
-        left, whole = self._desk.seconds_left, self._desk.contract.max_seconds
+        left, whole = self.desk.seconds_left, self.desk.contract.max_seconds
         if left is not None and whole is not None and left < OVER * whole:
             return f"contract: {whole - left:.1f} of {whole:g} s have passed"
         return None
 
     def writers(self, candidates: Sequence[ModelSpec], request: Request) -> tuple[list[ModelSpec], tuple[GivenUp, ...]]:
-        """Who of `candidates` can still write the answer; that none of them can is said."""
-        left, expected = self._desk.seconds_left, self.expected()
+        """Who of `candidates` can still write the answer; that the first, or none of them can is said."""
+        left, expected = self.desk.seconds_left, self.expected()
         quick = [m for m in candidates if left is None or expected.seconds.get(m.name, m.latency or 0.0) <= left]
-        able = [m for m in quick if self._desk.account.fits(m, request, usual(expected.tokens.get(m.name)))]
-        if able or not candidates:
+        able = [m for m in quick if self.desk.account.fits(m, request, usual(expected.tokens.get(m.name)))]
+        if candidates[:1] == able[:1]:
             return able, ()
-        why = "too little of the contract is left for it" if quick else f"only {left or 0.0:.1f} s are left for it"
-        return able, (GivenUp("aggregator", why, (candidates[0].name,)),)
+        slow = candidates[0] not in quick
+        why = f"only {left or 0.0:.1f} s are left" if slow else "too little of the contract is left"
+        return able, (GivenUp("model" if able else "aggregator", f"{why} for it to write", (candidates[0].name,)),)
 
     def beginning(self) -> str:
         """The beginning of an answer that the contract's time cut off: the best-ranked model's, or nothing."""
-        if self._desk.contract.max_seconds is None:
+        if self.desk.contract.max_seconds is None:
             return ""
         trace, kinds = self._so_far.trace, (Cut.__name__, TimedOut.__name__)
-        found = {f.model: f.partial for done in trace.layers for f in done.failures if f.kind in kinds and f.partial}
+        found = {
+            f.model: f.partial for done in trace.layers for f in done.failures if f.kind in kinds and f.partial.strip()
+        }
         order = [r.model for r in trace.ranking]
         return found[min(found, key=order.index)] if found else ""
 
     def _writer(self, decided: Decision) -> ModelSpec | None:
-        """Who would aggregate."""
+        """Who would aggregate; nobody where a closed question's best answer is going to stand."""
+        if heard(self._so_far.trace) and not decided.ask.quote:
+            return None
         chosen = self._pool.mixture.aggregator
         return self._pool[decided.ranking[0].model if chosen == "best" else chosen] if decided.ranking else None

@@ -137,7 +137,7 @@ class Spent(Struct, frozen=True):
 
 def spent(sitting: Sitting) -> Spent:
     """What a sitting has come to so far."""
-    usage: Usage = Usage(0, 0, 0)
+    usage: Usage = Usage(0, 0, 0, 0)
     cost: float | None = 0.0
     for paid in sitting.paid:
         usage, cost = usage + paid.usage, plus(cost, paid.cost)

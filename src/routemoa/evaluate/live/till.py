@@ -59,7 +59,7 @@ class Paid(Struct, frozen=True, omit_defaults=True):
         """Tokens: none where the endpoint refused, unknown where the call was cut short."""
         if self.completion is not None:
             return self.completion.usage
-        return Usage(0, 0, 0) if self.cost == 0.0 else Usage()
+        return Usage(0, 0, 0, 0) if self.cost == 0.0 else Usage()
 
     @property
     def key(self) -> tuple[str, str, int]:
