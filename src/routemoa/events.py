@@ -82,10 +82,11 @@ class ProposalDelta(Event, frozen=True):
 
 
 class ProposalFinished(Event, frozen=True):
-    """A proposer has answered."""
+    """A proposer has answered; its first token came after so many seconds, None where nobody knows."""
 
     layer: int
     proposal: Proposal
+    first_token: float | None = None
 
 
 class ProposalFailed(Event, frozen=True):

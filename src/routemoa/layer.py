@@ -133,8 +133,8 @@ async def _propose(plan: Plan, call: Call, client: Client) -> None:
             fail(empty, completion.usage)
             return
         seconds, used = perf_counter() - started, completion.usage
-        proposal = Proposal(spec.name, reply.answer, used, seconds, spec.cost(used), completion.first_token)
-        call.say(ProposalFinished(plan.number, proposal))
+        proposal = Proposal(spec.name, reply.answer, used, seconds, spec.cost(used))
+        call.say(ProposalFinished(plan.number, proposal, completion.first_token))
         if judged := _assessments(plan, spec, reply, completion):
             call.say(Judged(plan.number, judged))
     except ModelError as e:

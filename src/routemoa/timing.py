@@ -40,6 +40,8 @@ class Pace:
         """Take in what a method says."""
         if isinstance(event, ProposalFinished):
             self.learn(event.proposal)
+            if event.first_token is not None:
+                self.began(event.proposal.model, event.first_token)
         elif isinstance(event, ProposalFailed) and event.failure.kind == Cut.__name__ and not event.failure.partial:
             self.began(event.failure.model, event.failure.latency or 0.0)
 
@@ -50,8 +52,6 @@ class Pace:
             tokens = len(proposal.text) // CHARACTERS
         if seconds is not None:
             self._calls.setdefault(proposal.model, deque(maxlen=KEPT)).append((max(tokens, 1), seconds))
-        if proposal.first_token is not None:
-            self.began(proposal.model, proposal.first_token)
 
     def began(self, model: str, seconds: float) -> None:
         """A model's first token came after so many seconds, or had not come by then where the call was given up."""

@@ -240,7 +240,6 @@ class Proposal(Struct, frozen=True):
     usage: Usage
     latency: float | None
     cost: float | None
-    first_token: float | None = None  # seconds until it came
 
 
 class Failure(Struct, frozen=True):
@@ -324,7 +323,7 @@ class Trace(Struct, frozen=True):
     choice: str | None = None  # whose answer stands, or leads those that the aggregator was given
     aggregator: str | None = None
     failures: tuple[Failure, ...] = ()  # of aggregators; a layer keeps its own
-    usage: Usage = Usage(0, 0, 0)
+    usage: Usage = Usage(0, 0, 0, 0)
     calls: int = 0
     cost: float | None = 0.0
     charged: float | None = None  # dollars counted against the contract: never less than what the calls can have cost

@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 import click
+from msgspec.structs import replace
 from rich.console import Console
 
 from routemoa.cli.session import Writer, check_writable, converse
@@ -13,8 +14,9 @@ from routemoa.cli.view import View, summary
 from routemoa.config import METHODS, build
 from routemoa.connect import connect
 from routemoa.errors import NoModelLeft, QueryError
-from routemoa.pool import Pool
-from routemoa.types import Query, to_json
+from routemoa.pool import Pool, contract_of
+from routemoa.store import Store, StoreError, default_path
+from routemoa.types import Contract, Query, StreamMode, to_json
 
 __all__ = ["ask"]
 
@@ -25,6 +27,17 @@ __all__ = ["ask"]
 @click.option(
     "--method", default="routemoa", show_default=True, metavar="NAME", help=f"{', '.join(METHODS)}, or single:MODEL."
 )
+@click.option("--max-cost", type=float, metavar="DOLLARS", help="What all calls together may cost; never more.")
+@click.option(
+    "--max-seconds", type=float, metavar="SECONDS", help="Answer within this time, with what is there by then."
+)
+@click.option("--max-calls", type=int, metavar="N", help="Calls at most, retries included.")
+@click.option("--max-output-tokens", type=int, metavar="N", help="Tokens that all models together may write.")
+@click.option(
+    "--stream-mode",
+    type=click.Choice(["final", "leader"]),
+    help="On a terminal: the final answer only, or the leading model's at once [default: leader].",
+)
 @click.option("--system", metavar="TEXT", help="System message that goes before the question.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: the text and its whole trace.")
 @click.option("--trace", "trace_file", metavar="FILE", help="Also write text and trace to FILE, as JSON.")
@@ -34,6 +47,11 @@ def ask(
     question: str | None,
     pool_file: str | None,
     method: str,
+    max_cost: float | None,
+    max_seconds: float | None,
+    max_calls: int | None,
+    max_output_tokens: int | None,
+    stream_mode: StreamMode | None,
     system: str | None,
     as_json: bool,
     trace_file: str | None,
@@ -41,35 +59,63 @@ def ask(
 ) -> None:
     """Ask a question; without QUESTION (or with -) it is read from standard input.
 
-    The answer goes to standard output as it is written; what happens on the way goes to standard error.
+    The answer goes to standard output as it is written; what happens on the way goes to standard error. On a terminal
+    the leading model's answer shows at once; where the others find a better one, that follows below it.
+
+    A limit is kept whatever the models do: calls that do not fit are not made, and the trace says what was given up for
+    it. `[contract]` in the pool file sets limits for all questions.
 
     \b
     Examples:
       routemoa ask "What is 17 * 23?"
+      routemoa ask --max-cost 0.01 --max-seconds 20 "Compare TCP and UDP."
       git diff | routemoa ask --quiet --system "Review this change." -
       routemoa ask --json --method single:coder-1.5b "Say hello" | jq .trace.usage
     """
-    query = Query.of(_read(question), system)
+    given = {"max_cost": max_cost, "max_seconds": max_seconds, "max_calls": max_calls, "stream_mode": stream_mode}
+    given["max_output_tokens"] = max_output_tokens
+    contract = contract_of({k: v for k, v in given.items() if v is not None}, "limits")
+    query = replace(Query.of(_read(question), system), contract=contract)
     check_writable(trace_file)
     pool = Pool.default(pool_file)
     console = Console(stderr=True)
+    writer = None if as_json else Writer()
+    query = replace(query, contract=contract.over(pool.contract).over(Contract(stream_mode=_mode(writer))))
 
     async def run() -> None:
-        client = connect(pool)
+        client, store = connect(pool), _store()
         try:
             view = None if quiet or as_json else View(pool, console)
-            done = await converse(build(pool, method, client), query, view, None if as_json else Writer(), trace_file)
+            chosen = build(pool, method, client)
+            tab = None if store is None else store.tab(None, chosen.name)
+            done = await converse(chosen, query, view, writer, trace_file=trace_file, tab=tab)
         except NoModelLeft as e:
             e.add_note(f"the models are those of {pool.source}; try each with  routemoa pool check")
             raise
         finally:
             await client.close()
+            if store is not None:
+                await store.aclose()
         if as_json:
             click.echo(to_json(done.answer))
         elif view:
             console.print(summary(done.trace, pool), style="dim", highlight=False)
 
     asyncio.run(run())
+
+
+def _store() -> Store | None:
+    """The ledger; where it cannot be written, the question is answered all the same."""
+    try:
+        return Store(default_path())
+    except StoreError as e:
+        click.echo(f"warning: no ledger is kept of this: {e}", err=True)
+        return None
+
+
+def _mode(writer: Writer | None) -> StreamMode:
+    """First token first where a person watches the answer come."""
+    return "leader" if writer is not None and writer.live else "final"
 
 
 def _read(question: str | None) -> str:

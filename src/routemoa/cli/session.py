@@ -10,8 +10,8 @@ from pathlib import Path
 
 from routemoa.cli.view import View
 from routemoa.errors import ConfigError
-from routemoa.events import AggregatorFailed, AnswerDelta
-from routemoa.protocols import Method
+from routemoa.events import AggregatorFailed, AnswerDelta, Continued
+from routemoa.protocols import Method, Tab
 from routemoa.trace import Fold
 from routemoa.types import Query, to_json
 
@@ -24,38 +24,46 @@ class Writer:
     """Puts the answer on standard output: as it comes on a terminal, whole into a pipe or a file."""
 
     def __init__(self) -> None:
-        self._live = sys.stdout.isatty()
+        self.live = sys.stdout.isatty()
 
     def piece(self, text: str) -> None:
         """A piece of the answer."""
-        if self._live:  # a terminal obeys control characters: a model's are left out
+        if self.live:  # a terminal obeys control characters: a model's are left out
             sys.stdout.write(_CONTROL.sub("", text))
             sys.stdout.flush()
 
     def restart(self) -> None:
         """What was written so far is void; another answer follows."""
-        if self._live:
+        if self.live:
             sys.stdout.write("\n\n")
 
     def end(self, text: str) -> None:
         """The answer is complete."""
-        sys.stdout.write("\n" if self._live else text + "\n")
+        sys.stdout.write("\n" if self.live else text + "\n")
         sys.stdout.flush()
 
 
 async def converse(
-    method: Method, query: Query, view: View | None = None, writer: Writer | None = None, trace_file: str | None = None
+    method: Method,
+    query: Query,
+    view: View | None = None,
+    writer: Writer | None = None,
+    *,
+    trace_file: str | None = None,
+    tab: Tab | None = None,
 ) -> Fold:
     """Run a method to its end; the trace so far is written to `trace_file` also when it fails or is interrupted."""
     so_far = Fold()
     try:
-        async with aclosing(method.stream(query)) as events:
+        async with aclosing(method.stream(query, tab)) as events:
             async for event in events:
                 so_far.add(event)
                 if view:
                     view.show(event)
                 if writer and isinstance(event, AnswerDelta):
                     writer.piece(event.text)
+                elif writer and isinstance(event, Continued):
+                    writer.piece(event.marker)
                 elif writer and isinstance(event, AggregatorFailed):
                     writer.restart()
     finally:

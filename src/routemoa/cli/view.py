@@ -12,7 +12,7 @@ from rich.text import Text
 from routemoa import events as t
 from routemoa.events import Event
 from routemoa.pool import Pool
-from routemoa.types import Failure, Proposal, Ranking, Scores, Trace
+from routemoa.types import Failure, GivenUp, Proposal, Ranking, Scores, Trace
 
 __all__ = ["View", "summary"]
 
@@ -62,6 +62,8 @@ class View:
             case t.CallStarted() | t.CallFinished() | t.AggregatorFailed():
                 self._live.stop()
                 self._beside(event)
+            case t.GaveUp():
+                self._out.print(f"  [yellow]given up[/]: {escape(_given_up(event.given_up))}", highlight=False)
             case t.AggregatorStarted():
                 self._out.print(f"[bold]aggregator[/]: {self._name(event.model)}", highlight=False)
                 if self._final:
@@ -148,6 +150,20 @@ class View:
                 r.why,
             )
         return table
+
+
+def _given_up(given: GivenUp) -> str:
+    """In words."""
+    what = {
+        "models": "{} not called",
+        "model": "{} not called",
+        "aggregator": "{} does not write the answer",
+        "layer": "another layer",
+        "hedge": "{} not asked as well",
+        "retry": "{} not asked again",
+        "ending": "the answer's end",
+    }[given.what]
+    return f"{what.format(', '.join(given.models))}: {given.why}"
 
 
 def summary(trace: Trace, pool: Pool) -> str:
