@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": ("routemoa.cli.evaluate:evaluate", "Replay whole methods on recorded answers, without a call."),
     "grade": ("routemoa.cli.grade:grade", "Grade recorded answers against their references."),
     "judge": ("routemoa.cli.judge:judge", "Fit the judging on graded traces; judge saved traces again."),
+    "ledger": ("routemoa.cli.ledger:ledger", "Every call that was made, what it cost, and sums of them."),
     "pool": ("routemoa.cli.pool:pool", "Show a pool file, probe its models, fetch weights."),
     "report": ("routemoa.cli.report:report", "A page, or a table, of what an evaluation found."),
     "scorer": ("routemoa.cli.scorer:scorer", "Train a scorer on records, evaluate it, explain a prediction."),
