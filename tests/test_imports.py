@@ -17,7 +17,7 @@ LEVELS = [
     ["protocols", "tenants"],
     ["pool", "prompts", "wire", "judges", "weights", "retry", "sessions", "lexical", "encoder"],
     ["budget", "options", "results", "replies", "client", "local", "trace", "records", "predictor", "timing"],
-    ["answers", "routes", "learning", "grading", "store", "round"],
+    ["answers", "routes", "learning", "grading", "store", "round", "hedge"],
     ["evidence", "ranking", "steps", "questions"],
     ["grown", "judging", "trained"],
     ["policy", "connect", "desk", "layer", "ledger", "scorer", "afford", "leading"],

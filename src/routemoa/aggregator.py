@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from time import perf_counter
+from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from routemoa import prompts
 from routemoa.desk import Desk
-from routemoa.errors import Garbled, ModelError
-from routemoa.events import AggregatorFailed, AggregatorStarted, AnswerDelta, Event
+from routemoa.errors import Cut, Garbled, ModelError
+from routemoa.events import AggregatorFailed, AggregatorStarted, AnswerDelta, CallFinished, CallStarted, Event
+from routemoa.hedge import Lost, Won, hedged
 from routemoa.layer import failure
 from routemoa.protocols import Client
 from routemoa.types import Completion, ModelSpec, Proposal, Query, Request
@@ -24,7 +29,11 @@ def request(query: Query, proposals: Sequence[Proposal]) -> Request:
 
 
 async def write(
-    query: Query, proposals: Sequence[Proposal], writers: Sequence[ModelSpec], desk: Desk
+    query: Query,
+    proposals: Sequence[Proposal],
+    writers: Sequence[ModelSpec],
+    desk: Desk,
+    late: Mapping[str, float] = MappingProxyType({}),
 ) -> AsyncGenerator[Event, None]:
     """Yield the final answer's events, up to Done.
 
@@ -32,19 +41,30 @@ async def write(
         proposals: the answers to write from, best first; the first stands when no writer is needed or left.
         writers: who is asked to aggregate, the next one when one fails; nobody where the first answer stands anyway.
         desk: where the calls are made.
+        late: for each model, seconds after which its first token is late: the next writer is then asked as well.
     """
     asked = request(query, proposals)
-    for spec in writers:
+    left = list(writers)
+    while left:
+        spec = left.pop(0)
         yield AggregatorStarted(spec.name)
         begun = perf_counter()
         written: Completion | None = None
+        spare = next((m for m in left if not m.local), None) if spec.name in late and not spec.local else None
+        other = None if spare is None else partial(_stream, spare, replace(asked, purpose="hedge"), desk)
         try:
-            async with aclosing(_stream(spec, asked, desk)) as pieces:
+            async with aclosing(hedged(_stream(spec, asked, desk), other, late.get(spec.name))) as pieces:
                 async for piece in pieces:
-                    if isinstance(piece, Completion):
+                    if isinstance(piece, Won | Lost) and spare is not None:
+                        left.remove(spare)
+                        for event in _resolved(piece, spec, spare, perf_counter() - begun):
+                            yield event
+                        spec = spare if isinstance(piece, Won) else spec
+                    elif isinstance(piece, Completion):
                         written = piece
                         break
-                    yield AnswerDelta(piece)
+                    elif isinstance(piece, str):
+                        yield AnswerDelta(piece)
         except ModelError as e:
             yield AggregatorFailed(failure(spec, e, perf_counter() - begun))
         if written is not None:
@@ -52,6 +72,15 @@ async def write(
             return
     yield AnswerDelta(proposals[0].text)
     yield desk.done("stop")
+
+
+def _resolved(how: Won | Lost, first: ModelSpec, second: ModelSpec, seconds: float) -> tuple[Event, Event]:
+    """What is said of a hedged pair: whoever is cut has made a call all the same."""
+    if isinstance(how, Won):
+        slow = Cut(first.name, f"no first token for {seconds:.2f} s: {second.name} was faster")
+        return AggregatorFailed(failure(first, slow, seconds)), AggregatorStarted(second.name)
+    why = how.error or Cut(second.name, f"{first.name}, for which it stood in, was faster after all")
+    return CallStarted("hedge", second.name), CallFinished("hedge", failure=failure(second, why, seconds))
 
 
 async def _stream(spec: ModelSpec, request: Request, client: Client) -> AsyncGenerator[str | Completion, None]:

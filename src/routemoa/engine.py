@@ -144,7 +144,7 @@ class RouteMoA:
         able, given_up = terms.writers(writers, aggregator.request(trace.query, decided.final))
         for each in given_up:
             yield GaveUp(each)
-        async with aclosing(aggregator.write(trace.query, decided.final, able, terms.desk)) as events:
+        async with aclosing(aggregator.write(trace.query, decided.final, able, terms.desk, terms.late)) as events:
             async for event in events:
                 yield event
 

@@ -5,7 +5,7 @@ Between the engine, which says what should happen, and `afford`, which says what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from routemoa.afford import Fitting, Means, fit, layer_seconds
 from routemoa.budget import usual
@@ -73,7 +73,12 @@ class Terms:
                 writer=writer is not None and len(called) + answers > 1,
                 others=len(called) + answers + len(failed(trace)) < len(self._pool),
             )
-        return Waiting(seconds, expected.late if self._pool.mixture.hedge else {}, self._enough)
+        return Waiting(seconds, self.late, self._enough)
+
+    @property
+    def late(self) -> Mapping[str, float]:
+        """For each model, seconds after which its first token is late; empty where nobody is hedged."""
+        return self.expected().late if self._pool.mixture.hedge else {}
 
     def _enough(self) -> bool:
         return self._policy.suffices(self._so_far.trace, self.expected())
