@@ -165,7 +165,7 @@ class _Purse:
         """In words, what is left, and what would do."""
         sums = [(c, m.name) for m in models if (c := m.worst_cost(reads(m, self._request(m)), LEAST)) is not None]
         if self._left.cost is None or not sums:
-            return f"{self.short} for a call"
+            return self.short
         cost, name = min(sums)
         return f"{self.short}, and the cheapest call, of {name}, can cost ${cost:.4g} (max_cost)"
 

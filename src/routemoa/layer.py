@@ -150,9 +150,9 @@ def _assessments(plan: Plan, spec: ModelSpec, reply: Reply, completion: Completi
     if plan.logprob:
         own = confidence(completion.tokens, None if spec.structured else len(reply.answer))
         given.append(Assessment(spec.name, spec.name, "self", own))
-    elif plan.spoken:
+    elif plan.asked(spec).self_score:
         given.append(Assessment(spec.name, spec.name, "self", reply.self_score))
-    if plan.cross:  # a view of one's own answer is no peer's view
+    if plan.asked(spec).peers:  # a view of one's own answer is no peer's view
         for label, candidate in zip(prompts.labels(len(plan.candidates)), plan.shown(spec), strict=True):
             if candidate.model != spec.name:
                 given.append(Assessment(spec.name, candidate.model, "cross", reply.scores.get(label)))

@@ -85,7 +85,8 @@ def ask(
     async def run() -> None:
         client, store = connect(pool), _store()
         try:
-            view = None if quiet or as_json else View(pool, console)
+            leading = query.contract.stream_mode == "leader"
+            view = None if quiet or as_json else View(pool, console, leading=leading)
             chosen = build(pool, method, client)
             tab = None if store is None else store.tab(None, chosen.name)
             done = await converse(chosen, query, view, writer, trace_file=trace_file, tab=tab)

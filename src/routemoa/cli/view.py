@@ -22,20 +22,38 @@ _HUES = ("cyan", "magenta", "yellow", "green", "blue", "red")
 class View:
     """Prints what a method does, while it does it; what a model writes is printed as data, never as markup.
 
-    On a terminal the ends of the answers are seen arriving; with `final`, that of the final answer too.
+    On a terminal the ends of the answers are seen arriving; with `final`, that of the final answer too. With `leading`
+    the first answer is written on the same terminal by somebody else as it comes: what happens meanwhile is told after.
     """
 
-    def __init__(self, pool: Pool, console: Console, *, final: bool = False) -> None:
+    def __init__(self, pool: Pool, console: Console, *, final: bool = False, leading: bool = False) -> None:
         self._pool = pool
         self._out = console
         self._hue = {m.name: _HUES[i % len(_HUES)] for i, m in enumerate(pool)}
         self._final = final
         self._arriving: dict[str, str] = {}
         self._several: set[str] = set()  # models that are asked more than once at the same time
+        self._leading = leading
+        self._kept: list[Event] = []  # what happened while the leading answer was written
         self._live = Live(console=console, transient=True, refresh_per_second=8)
 
     def show(self, event: Event) -> None:
         """Print one event."""
+        if not self._leading:
+            self._show(event)
+        elif isinstance(event, t.Reranked | t.Stopped | t.Continued):  # the first layer is over
+            self._leading = False
+            if self._kept:
+                self._out.print()
+            for kept in self._kept:
+                self._show(kept)
+            self._show(event)
+        elif self._kept or isinstance(event, t.AnswerDelta):
+            self._kept.append(event)
+        else:
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         match event:
             case t.Scored():
                 self._out.print(self._table("prior: who is likely to answer well", event.ranking, event.prior, "prior"))
@@ -82,7 +100,7 @@ class View:
     def _start(self, models: tuple[str, ...]) -> None:
         self._arriving = dict.fromkeys(models, "")
         self._several = {m for m in models if models.count(m) > 1}
-        if self._out.is_terminal:
+        if self._out.is_terminal and not self._leading:
             self._live.start()
 
     def _arrive(self, model: str, text: str) -> None:
