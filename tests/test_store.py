@@ -207,7 +207,9 @@ async def test_a_call_is_closed_once_and_a_closed_store_says_so(tmp_path: Path) 
 
 async def test_a_store_that_is_closed_settles_what_is_open(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        await store.tab("acme", "m").open(opening(0.25))
+        tab = store.tab("acme", "m")
+        number = await tab.open(opening(0.25))
+    tab.close(number, ending(0.1))  # too late
     assert [(c.outcome, c.charged, c.cost) for c in calls(store.path)] == [("lost", 0.25, None)]
     assert totals(store.path) == (0.25, 0.0)
     assert list((tmp_path / "store.db.owners").iterdir()) == []
@@ -330,6 +332,12 @@ def test_two_processes_hammer_one_store_and_the_limit_holds(tmp_path: Path) -> N
     assert sum(c.charged or 0.0 for c in calls(path)) == pytest.approx(spent)
 
 
+def test_many_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
+    made = [hammer(tmp_path / "store.db", 1, 1, 1.0) for _ in range(6)]
+    assert all(p.communicate(timeout=60)[0].startswith("made") for p in made)
+    assert outcomes(tmp_path / "store.db") == ["ok"] * 6
+
+
 def test_a_killed_process_leaves_no_total_too_low_and_nothing_held(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     survivor = Store(path, tenants(day=1000.0))
@@ -401,6 +409,43 @@ async def test_a_lock_that_is_never_let_go_is_an_error_and_what_ended_is_kept(
     assert totals(store.path) == (0.05, 0.0)
 
 
+async def test_a_full_disk_refuses_calls_and_keeps_what_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routemoa.store.writer.AGAIN", 0.01)
+    with opened(tmp_path) as store:
+        tab = store.tab("acme", "m")
+        number = await tab.open(opening())
+        store._book._connection.execute("PRAGMA max_page_count = 1")  # no more than there are now
+        tab.close(number, ending(0.05))
+        with pytest.raises(ConfigError, match="disk is full; make room"):
+            await asyncio.gather(*(tab.open(opening(model="m" * 4000)) for _ in range(9)))
+        store._book._connection.execute("PRAGMA max_page_count = 100000")
+        await asyncio.sleep(0.05)
+        assert outcomes(store.path) == ["ok"]
+    assert totals(store.path) == (0.05, 0.0)
+
+
+async def test_a_lost_folder_is_an_error_and_nobody_waits_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routemoa.store.book.SELDOM", 0.0)
+    store = Store(tmp_path / "store.db")
+    for file in (tmp_path / "store.db.owners").iterdir():
+        file.unlink()
+    (tmp_path / "store.db.owners").rmdir()
+    with pytest.raises(ConfigError, match="cannot be used"):
+        await asyncio.wait_for(store.tab(None, "m").open(opening()), 5)
+    await store.aclose()
+
+
+async def test_figures_beyond_all_reason_break_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path, tenants()) as store:
+        tab = store.tab(None, "m")
+        for _ in range(3):
+            tab.close(await tab.open(opening(1e300)), Closing(Usage(2**70, -1), 1e300, 1e300, 1.0, "ok"))
+        await store.settled()
+        assert outcomes(store.path) == ["ok"] * 3
+
+
 async def test_the_write_ahead_log_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = []
     for steps in (10**9, 50):
@@ -443,7 +488,7 @@ def test_a_file_that_cannot_be_used_says_why_and_what_to_do(tmp_path: Path) -> N
         (foreign, "another program's"),
         (newer, "newer routemoa (schema 99"),
         (tmp_path, "directory"),
-        (broken / "below.db", "cannot be opened"),
+        (broken / "below.db", "cannot be used"),
     ):
         with pytest.raises(ConfigError) as e:
             Store(path)
@@ -455,6 +500,8 @@ def test_a_file_that_cannot_be_used_says_why_and_what_to_do(tmp_path: Path) -> N
     for path in (broken, foreign, newer):
         with pytest.raises(ConfigError):
             list(calls(path))
+    with closing(sqlite3.connect(foreign)) as c:
+        assert c.execute("PRAGMA journal_mode").fetchone() == ("delete",)  # left as it was
 
 
 def test_where_nothing_was_written_there_are_no_calls(tmp_path: Path) -> None:

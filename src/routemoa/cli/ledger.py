@@ -34,7 +34,12 @@ UNITS = {"h": 3600.0, "d": 86_400.0}
 @click.command(context_settings={"max_content_width": 100})
 @click.option("--since", metavar="WHEN", help="Calls from then on: a UTC day (2026-11-25), or 24h, 7d, 30d ago.")
 @click.option("--by", type=click.Choice(BY), help="Sums for each, and of all.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help=f"The last N calls.  [default: {SHOWN}; files: all]")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"The last N calls.  [default: all; {SHOWN} in the table of calls]",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: all columns, exact numbers, empty where unknown.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: exact numbers, null where unknown.")
 @click.option("--plot", metavar="FILE", help="Also draw dollars a day by model, or by --by, to FILE.svg or .png.")

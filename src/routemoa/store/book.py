@@ -25,6 +25,7 @@ from routemoa.tenants import ALL, Limits, Tenants, windows
 __all__ = ["Begun", "Book", "Ended", "Undone", "whole"]
 
 UNIT = 1e12  # a dollar in the windows' whole numbers
+MOST = 2**61  # two million dollars: whoever counts more miscounts, and a column has an end
 SPANS: tuple[Literal["day", "month"], ...] = ("day", "month")
 OFTEN, SELDOM = 1.0, 10.0  # seconds between looks for dead processes: before a refusal, and else
 INSERT = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -75,7 +76,7 @@ class Window(Struct):
 
 def whole(dollars: float | None) -> int:
     """Dollars as a whole number, rounded up; what floats cannot tell apart from less is no more."""
-    return 0 if dollars is None else math.ceil(dollars * UNIT - 1e-3)
+    return 0 if dollars is None else max(0, math.ceil(min(dollars * UNIT - 1e-3, float(MOST))))
 
 
 class Book:
@@ -206,7 +207,7 @@ class Book:
     def _reserve(self, call: Begun) -> tuple[Any, ...]:
         most = whole(call.most)
         for window in self._falls_into(call.key, call.began):
-            window.held += most
+            window.held = min(MOST, window.held + most)
         call.number = self._next
         self._next += 1
         head = (call.number, call.request, call.began, call.key, call.method, call.model, call.purpose, call.most)
@@ -219,7 +220,7 @@ class Book:
         most = whole(call.most)
         for window in self._falls_into(call.key, call.began):
             window.held = max(0, window.held - most)
-            window.spent += charged
+            window.spent = min(MOST, window.spent + charged)
         return True
 
     def _fits(self, call: Begun) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -71,7 +72,8 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as e:
         raise trouble(path, e) from e
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _version(connection, path)  # nothing is changed in a file that is not ours
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # waits for the disk: see `checkpoint`
         connection.execute("BEGIN IMMEDIATE")
@@ -87,6 +89,19 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait for two processes that change this at once, on a new file."""
+    until = time.monotonic() + BUSY
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as e:
+            if not locked(e) or time.monotonic() > until:
+                raise
+            time.sleep(0.005)
 
 
 def connect_reading(path: Path) -> sqlite3.Connection | None:
@@ -122,7 +137,7 @@ def checkpoint(path: Path) -> None:
         LOG.info("%s", trouble(path, e))
 
 
-def locked(error: sqlite3.Error) -> bool:
+def locked(error: sqlite3.Error | OSError) -> bool:
     """Whether another process is writing."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -131,7 +146,7 @@ def trouble(path: Path, error: OSError | sqlite3.Error) -> StoreError:
     """What to say about an error of the system's or of SQLite's."""
     name = "name another file in ROUTEMOA_STORE"
     if isinstance(error, OSError):
-        return StoreError(f"{path}: the store cannot be opened: {error.strerror or error}; {name}")
+        return StoreError(f"{path}: the store cannot be used: {error.strerror or error}; {name}")
     said = str(error)
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if locked(error):

@@ -87,7 +87,7 @@ class Writer:
             time.sleep(_pause())
         try:
             self._book.close()
-        except sqlite3.Error as e:
+        except (sqlite3.Error, OSError) as e:
             LOG.warning("%s; calls under way are settled when it is opened again", trouble(self._path, e))
         if self._checkpoint is not None:
             self._checkpoint.join()
@@ -121,7 +121,7 @@ class Writer:
             if items:
                 self._book.write([s for i in items if (s := i.step if isinstance(i, Waiter) else i) is not None])
             self._stuck = None
-        except sqlite3.Error as e:
+        except (sqlite3.Error, OSError) as e:
             left = self._put_off(items, e)
             items = [i for i in items if isinstance(i, Waiter) and i.error is not None]
         finally:
@@ -130,7 +130,7 @@ class Writer:
         self._tell([i for i in items if isinstance(i, Waiter)])
         return not left
 
-    def _put_off(self, items: list[Item], e: sqlite3.Error) -> bool:
+    def _put_off(self, items: list[Item], e: sqlite3.Error | OSError) -> bool:
         """Whether something is left for later: all, while another process writes; else what has ended."""
         now = time.monotonic()
         if locked(e) and now - (self._stuck or now) < BUSY:
