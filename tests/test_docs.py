@@ -6,9 +6,11 @@ import asyncio
 import os
 import re
 import runpy
+import sqlite3
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ import pytest
 from msgspec.structs import fields
 
 from routemoa.pool import Mixture, Pool, parse
+from routemoa.store import Store
+from routemoa.tenants import Limits, Tenant
 from routemoa.types import ModelSpec
 from tests.test_cli_ask import endpoint
 
 ROOT = Path(__file__).parent.parent
-KEYS = {"OPENROUTER_API_KEY": "k"}
+KEYS = {"OPENROUTER_API_KEY": "k", "ACME_KEY": "a"}
 
 
 def blocks(file: str, language: str) -> list[str]:
@@ -39,6 +43,21 @@ def test_the_documented_pool_names_every_key() -> None:
     table = tomllib.loads(blocks("docs/configuration.md", "toml")[0])
     assert set().union(*table["model"]) == {f.name for f in fields(ModelSpec) if f.encode_name == f.name}
     assert set(table["mixture"]) == set(Mixture.__struct_fields__)
+    assert set(table["tenant"][0]) == set(Tenant.__struct_fields__)
+    assert set(table["totals"]) == set(Limits.__struct_fields__)
+
+
+def test_the_ledgers_page_holds_true(tmp_path: Path) -> None:
+    """Its tables of tenants are read, and its queries run."""
+    page = (ROOT / "docs" / "ledger.md").read_text()
+    tenants = page.split("```\n[[tenant]]")[1].split("```")[0]
+    model = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9/v1"\n'
+    assert parse(f"{model}[[tenant]]{tenants}", "ledger.md", Path("."), KEYS).tenants.totals
+    Store(tmp_path / "store.db").close()
+    with closing(sqlite3.connect(tmp_path / "store.db")) as c:
+        c.executescript(blocks("docs/ledger.md", "sql")[0])
+        columns = {row[1] for row in c.execute("PRAGMA table_info(calls)")} - {"owner"}
+    assert all(f"`{name}`" in page for name in columns)
 
 
 def test_the_readmes_python_runs(
