@@ -2,6 +2,7 @@
 
 RouteMoAError
 ├── ConfigError            a pool file or setting is wrong: names the file, the key and the fix
+│   └── StoreError         the ledger's file cannot be used: says why and what to do (in store)
 ├── QueryError             the request itself is wrong (empty, not supported by a mixture)
 ├── MissingExtra           an optional dependency is absent: names the extra to install
 ├── FetchError             a weight could not be fetched (in weights.fetch)
