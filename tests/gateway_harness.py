@@ -16,7 +16,7 @@ from routemoa.events import AnswerDelta, Done, Event, Started
 from routemoa.gateway import create_app
 from routemoa.gateway.server import Server, listen
 from routemoa.pool import Mixture, Pool
-from routemoa.protocols import Method
+from routemoa.protocols import Method, Tab
 from routemoa.retry import Retries
 from routemoa.trace import collect
 from routemoa.types import Answer, ModelSpec, Query, Usage
@@ -34,9 +34,11 @@ class Script:
         self.begun = 0
         self.finished = 0
         self.abandoned = 0
+        self.queries: list[Query] = []
 
-    async def stream(self, query: Query) -> AsyncGenerator[Event, None]:
+    async def stream(self, query: Query, tab: Tab | None = None) -> AsyncGenerator[Event, None]:
         self.begun += 1
+        self.queries.append(query)
         try:
             yield Started(query, self.name)
             for step in self.steps:

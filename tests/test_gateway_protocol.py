@@ -21,6 +21,7 @@ from routemoa.gateway.protocol import parse
 from routemoa.gateway.refusal import Interrupted, refusal
 from routemoa.gateway.reply import Reply
 from routemoa.pool import Pool
+from routemoa.protocols import Tab
 from routemoa.testing import ScriptedClient
 from routemoa.trace import collect
 from routemoa.types import Answer, CacheControl, Failure, Mark, Message, ModelSpec, Query, Usage, to_json
@@ -221,7 +222,7 @@ class Echo:
 
     name = "routemoa"
 
-    async def stream(self, query: Query) -> AsyncGenerator[Event, None]:
+    async def stream(self, query: Query, tab: Tab | None = None) -> AsyncGenerator[Event, None]:
         yield Started(query, self.name)
         yield AnswerDelta(query.text)
         yield Done(0.0, finish_reason="stop")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from routemoa.pool import Pool
 
 __all__ = ["serve"]
+
+PATIENCE = 1.0  # seconds for answers that were cancelled
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -26,13 +29,20 @@ __all__ = ["serve"]
     type=click.IntRange(0, 65535),
     help="0 takes any free port and says which.",
 )
+@click.option("--store", "store_file", metavar="FILE", help="The ledger; else $ROUTEMOA_STORE, else the user's own.")
+@click.option("--no-store", is_flag=True, help="Keep no ledger. Budgets of tenants need one.")
 @click.option("--verbose", "-v", is_flag=True, help="Log a line for each request (never its text).")
-def serve(*, pool_file: str | None, host: str, port: int, verbose: bool) -> None:
+def serve(
+    *, pool_file: str | None, host: str, port: int, store_file: str | None, no_store: bool, verbose: bool
+) -> None:
     """Serve the mixture, its rivals (moa, smoa, self-moa, best-single, random, cascade) and each model of the pool, by
     their names, as an OpenAI-compatible API.
 
-    Ctrl-C or SIGTERM lets running answers end; a second Ctrl-C ends at once. There is no authentication yet:
-    listen on other than this machine only behind something that has it.
+    Every call is written to the ledger (routemoa ledger shows it). With [[tenant]] tables in the pool file each
+    request needs a tenant's key, and budgets are kept. Without them there is no authentication: listen on other than
+    this machine only behind something that has it.
+
+    Ctrl-C or SIGTERM lets running answers end; a second Ctrl-C ends at once.
 
     \b
     Examples:
@@ -42,41 +52,56 @@ def serve(*, pool_file: str | None, host: str, port: int, verbose: bool) -> None
     """
     from routemoa.gateway.server import listen
     from routemoa.pool import Pool
+    from routemoa.store import default_path
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.access").setLevel(logging.INFO if verbose else logging.WARNING)
+    if store_file and no_store:
+        raise click.UsageError("--store and --no-store exclude each other.")
     pool = Pool.default(pool_file)
     listening = listen(host, port)
-    if not _loopback(host):
-        click.echo(f"warning: {host} may be reached from other machines, and there is no authentication yet", err=True)
-    if asyncio.run(_run(pool, listening, host, verbose)):
+    if not _loopback(host) and not len(pool.tenants):
+        warning = (
+            "may be reached from other machines, and there is no authentication without [[tenant]] in the pool file"
+        )
+        click.echo(f"warning: {host} {warning}", err=True)
+    path = None if no_store else Path(store_file).expanduser() if store_file else default_path()
+    if asyncio.run(_run(pool, listening, host, path, verbose)):
         raise click.Abort
 
 
-async def _run(pool: Pool, listening: socket.socket, host: str, verbose: bool) -> bool:
-    """Serve until told to stop; whether that was at once."""
+async def _run(pool: Pool, listening: socket.socket, host: str, path: Path | None, verbose: bool) -> bool:
+    """Serve until told to stop; whether that was at once. `path` is the store's; None keeps none."""
     from routemoa.config import METHODS, build
     from routemoa.connect import connect
     from routemoa.gateway import create_app
     from routemoa.gateway.server import Server
+    from routemoa.store import Store
 
+    store = None if path is None else Store(path, pool.tenants)
+    server: Server | None = None
     client = connect(pool)
-    methods = {name: build(pool, name, client) for name in METHODS}
-    url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
-    server = Server(create_app(methods, pool, client), lambda: _announce(url, pool), access_log=verbose)
     try:
+        methods = {name: build(pool, name, client) for name in METHODS}
+        url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
+        app = create_app(methods, pool, client, store)
+        server = Server(app, lambda: _announce(url, pool), access_log=verbose)
         await server.serve([listening])
-    finally:
-        if server.force_exit or not server.started:  # the application's own end, which closes it, was skipped
-            await client.close()
+    finally:  # the application's own end, which closes both, is skipped where the server did not start or ends at once
+        if server is not None and (cancelled := server.server_state.tasks):
+            await asyncio.wait(list(cancelled), timeout=PATIENCE)  # each settles its calls
+        await client.close()
+        if store is not None:
+            await store.aclose()
     return server.force_exit
 
 
 def _announce(url: str, pool: Pool) -> None:
+    key, shown = ("KEY", ' -H "Authorization: Bearer KEY"') if len(pool.tenants) else ("unused", "")
     click.echo(
         f"serving {len(pool)} models as routemoa at {url}\n"
-        f'  OpenAI(base_url="{url}", api_key="unused").chat.completions.create(model="routemoa", messages=[...])\n'
-        f"  curl {url}/models",
+        f'  OpenAI(base_url="{url}", api_key="{key}").chat.completions.create(model="routemoa", messages=[...])\n'
+        f"  curl {url}/models{shown}",
         err=True,
     )
 

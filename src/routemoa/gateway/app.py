@@ -10,14 +10,19 @@ from typing import Any
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from routemoa.gateway.chat import Chat, Forwarder
+from routemoa.errors import ConfigError
+from routemoa.gateway.chat import Chat
+from routemoa.gateway.direct import Forwarder
+from routemoa.gateway.keys import Door
 from routemoa.gateway.refusal import HttpError, UnknownModel, refusal
 from routemoa.pool import Pool
 from routemoa.protocols import Method
+from routemoa.store import Store
 
 __all__ = ["create_app"]
 
@@ -29,6 +34,7 @@ def create_app(
     methods: Mapping[str, Method],
     pool: Pool,
     client: Forwarder,
+    store: Store | None = None,
     *,
     body_limit: int = BODY_LIMIT,
     keep_alive: float = KEEP_ALIVE,
@@ -39,11 +45,19 @@ def create_app(
         methods: what is served under a name of its own, such as {"routemoa": RouteMoA(pool, client)}.
         pool: its members are passed through under their names; a method of the same name goes first.
         client: passes requests on; closed when the server ends.
+        store: where every call is written down and tenants' budgets are kept; closed when the server ends.
         body_limit: bytes a request may have.
         keep_alive: seconds between the comments that keep a quiet stream open.
+
+    Raises:
+        ConfigError: the pool file sets budgets, and there is no store to keep them.
     """
+    if store is None and (pool.tenants.totals or any(t.limits for t in pool.tenants)):
+        raise ConfigError(
+            f"{pool.source}: budgets of [[tenant]] and [totals] are kept in the store; do not leave it out"
+        )
     models = _Models([*methods, *(m.name for m in pool if m.name not in methods)])
-    chat = Chat(methods, pool, client, body_limit=body_limit, keep_alive=keep_alive)
+    chat = Chat(methods, pool, client, store, body_limit=body_limit, keep_alive=keep_alive)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None, None]:
@@ -51,6 +65,8 @@ def create_app(
             yield
         finally:
             await client.close()
+            if store is not None:
+                await store.aclose()
 
     app = Starlette(
         routes=[
@@ -62,6 +78,7 @@ def create_app(
         ],
         exception_handlers={HTTPException: _not_routed, HttpError: _told, Exception: _told},
         lifespan=lifespan,
+        middleware=[Middleware(Door, tenants=pool.tenants)],
     )
     app.router.redirect_slashes = False  # a redirected POST loses its body or its key in some clients
     return app

@@ -2,85 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
+from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from routemoa.client import Forwarded
-from routemoa.errors import Refused
-from routemoa.events import AggregatorFailed
+from routemoa.errors import OverBudget
 from routemoa.gateway.connection import Outgoing, read_object, while_connected
+from routemoa.gateway.direct import UNBUFFERED, Direct, Forwarder
+from routemoa.gateway.keys import Caller
+from routemoa.gateway.limits import FIELD, asked
 from routemoa.gateway.protocol import ChatRequest, parse
-from routemoa.gateway.refusal import HttpError, Interrupted, UnknownModel, refusal
-from routemoa.gateway.reply import KEEP_ALIVE, Reply, sse
+from routemoa.gateway.refusal import HttpError, UnknownModel, refusal
+from routemoa.gateway.reply import Reply
+from routemoa.gateway.streams import KEEP_ALIVE, Chunks, Shown, TypedEvents, sse
 from routemoa.pool import Pool
 from routemoa.protocols import Method
-from routemoa.types import ModelSpec, Query
+from routemoa.store import Store
+from routemoa.types import Contract, StreamMode
 
-__all__ = ["Chat", "Forwarder"]
+__all__ = ["Chat"]
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
-UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}  # proxies hold streams back otherwise
-KEPT_BACK = {401, 403}  # an endpoint refused our operator's key; that is not the caller's 401
-
-
-class Forwarder(Protocol):
-    """Passes requests on to the pool's members; the HTTP client is one."""
-
-    def forward(self, model: ModelSpec, body: Mapping[str, Any]) -> AbstractAsyncContextManager[Forwarded]:
-        """The response to a caller's body, to be passed on as it comes; raise ModelError."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections and processes."""
-        ...
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Chat:
     """The endpoint, an ASGI application of its own, since it must hear of the caller's leaving while it works."""
 
     def __init__(
-        self, methods: Mapping[str, Method], pool: Pool, client: Forwarder, *, body_limit: int, keep_alive: float
+        self,
+        methods: Mapping[str, Method],
+        pool: Pool,
+        client: Forwarder,
+        store: Store | None,
+        *,
+        body_limit: int,
+        keep_alive: float,
     ) -> None:
         self._methods = methods
         self._pool = pool
         self._client = client
+        self._store = store
         self._body_limit = body_limit
         self._keep_alive = keep_alive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        out = Outgoing(send)
-        exchange = _Exchange(out)
+        caller = Caller(scope, self._store)
+        exchange = _Exchange(Outgoing(send, caller.left))
         try:
+            caller.check()
             body = await read_object(scope, receive, self._body_limit)
-            work = self._answer(body, exchange)
+            work = self._answer(body, scope["headers"], caller, exchange)
         except ClientDisconnect:
             return
-        except HttpError as e:
+        except (HttpError, OverBudget) as e:
             await exchange.fail(e)
             return
         await while_connected(receive, work, exchange.beat, self._keep_alive)
 
-    async def _answer(self, body: dict[str, Any], exchange: _Exchange) -> None:
+    async def _answer(self, body: dict[str, Any], headers: Headers, caller: Caller, exchange: _Exchange) -> None:
         try:
             name = body.get("model")
             if not isinstance(name, str):
                 raise HttpError(400, "You must name a model (GET /v1/models lists them).", param="model")
+            contract = asked(body.pop(FIELD, None), headers)
             if name in self._methods:
-                request = parse(body)
+                request = self._under(contract, parse(body))
                 answer = exchange.stream if request.stream else exchange.whole
-                await answer(self._methods[name], request)
+                await answer(self._methods[name], request, caller)
             elif name in self._pool:
-                await exchange.forward(self._client, self._pool[name], body)
+                contract = contract.over(self._pool.contract)
+                await exchange.forward(Direct(self._client, self._pool[name], body, contract, caller.tab(name)))
             else:
                 raise UnknownModel(name, [*self._methods, *(m.name for m in self._pool)])
         except Exception as e:  # every error becomes HTTP here, the unforeseen ones logged as such
             await exchange.fail(e)
+
+    def _under(self, contract: Contract, request: ChatRequest) -> ChatRequest:
+        """A request with its contract; the methods lay the pool file's under it, but for how the answer is shown."""
+        mode: StreamMode = "final"
+        if request.stream:
+            mode = contract.over(self._pool.contract).stream_mode or "leader"
+        return replace(request, query=replace(request.query, contract=replace(contract, stream_mode=mode)))
 
 
 class _Exchange:
@@ -89,46 +97,40 @@ class _Exchange:
     def __init__(self, out: Outgoing) -> None:
         self._out = out
         self._ours = False  # we write an event stream of our own: comments and error events may go into it
+        self._typed = False  # ... in which every event has a name
 
     async def beat(self) -> None:
         """Show that the connection is alive."""
         if self._ours:
             await self._out.write(KEEP_ALIVE)
 
-    async def whole(self, method: Method, request: ChatRequest) -> None:
+    async def whole(self, method: Method, request: ChatRequest, caller: Caller) -> None:
         """The answer in one piece."""
         reply = Reply(method.name)
-        await _run(method, request.query, reply)
+        async with aclosing(method.stream(request.query, caller.tab(method.name))) as events:
+            async for event in events:
+                reply.add(event)
+        _check_complete(reply)
+        await caller.settled()
         await self._out.json(200, reply.whole())
 
-    async def stream(self, method: Method, request: ChatRequest) -> None:
+    async def stream(self, method: Method, request: ChatRequest, caller: Caller) -> None:
         """The answer as it is written. The head waits for the first piece, so that early failures have a status."""
-        reply = Reply(method.name)
-        later = request.include_usage
-        async with aclosing(method.stream(request.query)) as events:
+        reply = Reply(method.name, request.query.contract.stream_mode or "final")
+        self._typed = reply.mode == "events"
+        shown: Shown = TypedEvents(reply) if self._typed else Chunks(reply, usage_later=request.include_usage)
+        async with aclosing(method.stream(request.query, caller.tab(method.name))) as events:
             async for event in events:
-                if text := reply.add(event):
-                    await self._begin_stream(reply.head(later))
-                    await self._out.write(reply.piece(text, later))
-                elif isinstance(event, AggregatorFailed) and self._out.begun:
-                    raise Interrupted(event.failure)
+                if data := shown.take(event):
+                    await self._begin_stream()
+                    await self._out.write(data)
         _check_complete(reply)
-        await self._begin_stream(reply.head(later))
-        await self._out.write(reply.tail(later), last=True)
+        await self._begin_stream()
+        await self._out.write(shown.end(), last=True)
 
-    async def forward(self, client: Forwarder, model: ModelSpec, body: Mapping[str, Any]) -> None:
-        """A member's own response, byte for byte; what it refuses is passed on too, unless it speaks of our key."""
-        try:
-            async with client.forward(model, body) as response:
-                await self._out.begin(response.status, response.content_type, UNBUFFERED)
-                async for chunk in response.chunks:
-                    await self._out.write(chunk)
-        except Refused as e:
-            if self._out.begun or e.status < 400 or e.status in KEPT_BACK or not e.body:
-                raise
-            await self._pass_on(e)
-        else:
-            await self._out.write(b"", last=True)
+    async def forward(self, direct: Direct) -> None:
+        """A member's own response."""
+        await direct.send(self._out)
 
     async def fail(self, error: Exception) -> None:
         """Say that there is no answer, in the form that what was already sent still allows."""
@@ -136,37 +138,15 @@ class _Exchange:
         if not self._out.begun:
             await self._out.json(told.status, told.body, told.headers)
         elif self._ours:
-            await self._out.write(sse(told.body), last=True)
+            await self._out.write((b"event: error\n" if self._typed else b"") + sse(told.body), last=True)
         # Else a response passed on broke off: left unfinished here, the server cuts the connection, as theirs was cut.
 
-    async def _begin_stream(self, head: bytes) -> None:
+    async def _begin_stream(self) -> None:
         if not self._out.begun:
             await self._out.begin(200, EVENT_STREAM, UNBUFFERED)
             self._ours = True
-            await self._out.write(head)
-
-    async def _pass_on(self, refused: Refused) -> None:
-        wait = {} if refused.retry_after is None else {"retry-after": str(max(1, round(refused.retry_after)))}
-        await self._out.begin(refused.status, _kind(refused.body), wait)
-        await self._out.write(refused.body, last=True)
-
-
-async def _run(method: Method, query: Query, reply: Reply) -> None:
-    async with aclosing(method.stream(query)) as events:
-        async for event in events:
-            reply.add(event)
-    _check_complete(reply)
 
 
 def _check_complete(reply: Reply) -> None:
     if not reply.complete:
         raise RuntimeError("the method ended without Done")
-
-
-def _kind(body: bytes) -> str:
-    """The content type of an error body; an error's record keeps only its bytes."""
-    try:
-        msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        return "text/plain; charset=utf-8"
-    return "application/json"

@@ -18,17 +18,22 @@ PATIENCE = 8  # times the limit of a body that are read before a sender is cut o
 
 
 class Outgoing:
-    """A response in the making. Its pieces go out whole, one after the other, whoever writes them."""
+    """A response in the making. Its pieces go out whole, one after the other, whoever writes them.
 
-    def __init__(self, send: Send) -> None:
+    Args:
+        more: headers for every response, as they are when its head is sent.
+    """
+
+    def __init__(self, send: Send, more: Callable[[], Mapping[str, str]] = dict) -> None:
         self._send = send
+        self._more = more
         self._lock = asyncio.Lock()
         self._ended = False
         self.begun = False
 
     async def begin(self, status: int, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Send the head: from here on the status is decided."""
-        fields = {"content-type": content_type, **(headers or {})}
+        fields = {"content-type": content_type, **self._more(), **(headers or {})}
         raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields.items()]
         self.begun = True
         await self._send({"type": "http.response.start", "status": status, "headers": raw})

@@ -8,18 +8,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from time import time
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from routemoa.errors import ModelError, NoModelLeft, QueryError, Refused, TimedOut
+from routemoa.errors import (
+    ConfigError,
+    Cut,
+    ModelError,
+    NoModelLeft,
+    OverBudget,
+    QueryError,
+    Refused,
+    TimedOut,
+    Unaffordable,
+)
+from routemoa.store import StoreError
 from routemoa.types import Failure
 
-__all__ = ["BodyTooLarge", "HttpError", "Interrupted", "UnknownModel", "refusal"]
+__all__ = ["BodyTooLarge", "HttpError", "Interrupted", "NoKey", "UnknownModel", "iso", "public", "refusal"]
 
 logger = logging.getLogger("routemoa.gateway")
 
 OPERATORS = {401, 403}  # our key, not the caller's
+SOON = 2  # seconds after which calls under way may have left something of a budget
+OUR_END = {TimedOut.__name__, Cut.__name__, Unaffordable.__name__}  # kinds of failures that a limit brings about
 
 
 class Refusal(Struct, frozen=True):
@@ -30,18 +46,25 @@ class Refusal(Struct, frozen=True):
     param: str | None = None
     code: str | None = None
     retry_after: int | None = None
+    reset: str | None = None  # when a budget begins anew, ISO 8601 in UTC
 
     @property
     def body(self) -> dict[str, Any]:
         """The error as OpenAI shapes it."""
         kind = "rate_limit_error" if self.status == 429 else "invalid_request_error"
         kind = "server_error" if self.status >= 500 else kind
+        kind = "insufficient_quota" if self.code == "insufficient_quota" else kind
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
     @property
     def headers(self) -> dict[str, str]:
         """What goes with it into the response's head."""
-        return {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
+        wait = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
+        if self.reset is None:
+            return wait
+        # OpenAI's clients try a 429 again within seconds unless they are told not to.
+        stay = {} if (self.retry_after or 0) <= SOON else {"x-should-retry": "false"}
+        return {**wait, "x-routemoa-reset": self.reset, **stay}
 
 
 class HttpError(Exception):
@@ -67,6 +90,15 @@ class UnknownModel(HttpError):
         super().__init__(404, message, "model_not_found", "model")
 
 
+class NoKey(HttpError):
+    """The pool file names tenants, and the caller shows no key of theirs."""
+
+    def __init__(self, given: bool) -> None:
+        wrong = "Incorrect API key provided" if given else "You did not provide an API key"
+        fix = "This server's operator gives out keys; send yours as  Authorization: Bearer KEY."
+        super().__init__(401, f"{wrong}. {fix}", "invalid_api_key")
+
+
 class Interrupted(Exception):
     """The model that was writing the answer failed after part of it had been sent, which cannot be taken back."""
 
@@ -82,6 +114,10 @@ def refusal(error: Exception) -> Refusal:
             return error.told
         case QueryError():
             return Refusal(400, str(error), error.param)
+        case Unaffordable():
+            return _limited(error.why)
+        case OverBudget() | ConfigError():
+            return _limited(error)
         case NoModelLeft():
             _log(error.failures)
             return _nobody(error.failures)
@@ -97,6 +133,32 @@ def refusal(error: Exception) -> Refusal:
         case _:
             logger.error("unexpected error while answering", exc_info=error)
             return Refusal(500, "The server had an error while processing your request.", code="internal_error")
+
+
+def iso(moment: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _limited(error: OverBudget | ConfigError) -> Refusal:
+    """A contract too small for any call, a budget that is used up, or a price without which neither is kept."""
+    said = str(error).rstrip(".")
+    if isinstance(error, StoreError):
+        logger.error("%s", error)
+        return Refusal(503, "The server's ledger cannot be written now, so no call is made.", code="no_ledger")
+    if isinstance(error, ConfigError):  # of all settings only a missing price is found out by a request
+        return Refusal(400, f"A price is missing: {said}.", "routemoa.max_cost", "price_unknown")
+    if error.reset is None:
+        return Refusal(400, f"The contract is too small: {said}.", "routemoa", "contract_too_small")
+    when = iso(error.reset)
+    message = f"The budget is used up: {said}" + ("" if when in said else f"; it begins anew at {when}") + "."
+    wait = SOON if error.for_now else max(1, round(error.reset - time()))
+    return Refusal(429, message, code="insufficient_quota", retry_after=wait, reset=when)
+
+
+def public(failure: Failure) -> Failure:
+    """A failure as callers may see it, without what its endpoint said to us."""
+    return replace(failure, reason=_public(failure).removeprefix(f"{failure.model}: "))
 
 
 class _Failed(Struct, frozen=True):
@@ -120,7 +182,10 @@ def _nobody(failures: Iterable[Failure]) -> Refusal:
     failures = list(failures)
     statuses = {f.status for f in failures}
     message = "No model could answer. " + "; ".join(_public(f) for f in failures) + "."
-    if failures and all(f.kind == TimedOut.__name__ for f in failures):
+    kinds = {f.kind for f in failures}
+    if kinds == {Unaffordable.__name__}:
+        return Refusal(400, message, "routemoa", "contract_too_small")
+    if kinds and kinds <= OUR_END:
         return Refusal(504, message, code="no_model_left")
     if failures and statuses <= {429, 503}:
         status = 429 if statuses == {429} else 503
@@ -152,5 +217,5 @@ def _public(failure: Failure | _Failed) -> str:
 def _log(failures: Iterable[Failure | _Failed]) -> None:
     """For the operator: the reason where it is about our own set-up, else only its kind, since it may quote a query."""
     for f in failures:
-        detail = f.reason if _ours(f) or f.kind == TimedOut.__name__ else f"HTTP {f.status}" if f.status else f.kind
+        detail = f.reason if _ours(f) or f.kind in OUR_END else f"HTTP {f.status}" if f.status else f.kind
         logger.warning("model %s failed: %s", f.model, detail)

@@ -1,0 +1,192 @@
+"""A member of the pool asked for by its name: its own response passed on, the call paid for as any other is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from time import monotonic
+from typing import Any, Protocol
+
+import msgspec
+
+from routemoa import wire
+from routemoa.client import Forwarded
+from routemoa.desk import Desk, Metered
+from routemoa.errors import ModelError, QueryError, Refused, TimedOut, Unaffordable
+from routemoa.gateway.bounds import check_bounded
+from routemoa.gateway.connection import Outgoing
+from routemoa.gateway.refusal import refusal
+from routemoa.gateway.streams import sse
+from routemoa.gateway.watching import Events, Watch, watch
+from routemoa.protocols import Client, Tab
+from routemoa.types import Contract, Message, ModelSpec, Purpose, Request, Usage
+
+__all__ = ["UNBUFFERED", "Direct", "Forwarder"]
+
+UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}  # proxies hold streams back otherwise
+KEPT_BACK = {401, 403}  # an endpoint refused our operator's key; that is not the caller's 401
+FRAME = 64  # tokens that a chat template may add to what the body's own braces and quotes stand for
+MILLION = Usage(1_000_000, 1_000_000)
+
+
+class Forwarder(Client, Protocol):
+    """Passes requests on to the pool's members, an attempt at a time; the HTTP client is one."""
+
+    def attempt_forward(
+        self, model: ModelSpec, body: Mapping[str, Any], deadline: float
+    ) -> AbstractAsyncContextManager[Forwarded]:
+        """The response to a caller's body, to be passed on as it comes; raise ModelError."""
+        ...
+
+    def deadline(self) -> float:
+        """When a call that begins now has to be over, on the clock of `monotonic()`."""
+        ...
+
+    async def pause(
+        self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
+    ) -> None:
+        """Wait before the next attempt, or raise `error` when there is to be none."""
+        ...
+
+
+class Direct:
+    """One such request.
+
+    Args:
+        contract: what it may take, the pool file's defaults included.
+        tab: whom its calls are put down to, if anybody.
+
+    Raises:
+        QueryError: what it asks for cannot be bounded, and there is a limit.
+    """
+
+    def __init__(
+        self, client: Forwarder, model: ModelSpec, body: Mapping[str, Any], contract: Contract, tab: Tab | None
+    ) -> None:
+        self._client, self._model, self._body = client, model, body
+        self._desk = Desk(client, contract, tab)
+        self._watched = tab is not None or any(v is not None for v in msgspec.structs.astuple(contract)[:-1])
+        in_dollars = contract.max_cost is not None or (tab is not None and tab.limited)
+        self._limited = contract.max_output_tokens is not None or (in_dollars and model.cost(MILLION) != 0.0)
+        sent = wire.overlay(model, body, model.model)
+        if self._limited:
+            check_bounded({k: v for k, v in sent.items() if k not in model.parameters or k in ("n", "messages")})
+        try:
+            self._prompt = msgspec.json.encode(sent).decode()
+        except (ValueError, TypeError) as e:
+            raise QueryError(f"the request cannot be written as JSON: {wire.clean(str(e))}") from e
+        self._between_events = False  # the contract's time was over, and what went on by then is whole events
+        options = sent.get("stream_options")
+        asked = isinstance(options, dict) and bool(options.get("include_usage"))
+        self._adds_usage = self._watched and sent.get("stream") is True and not asked
+        self._adds_usage = self._adds_usage and (options is None or isinstance(options, dict))
+
+    async def send(self, out: Outgoing) -> None:
+        """Pass the response on byte for byte; what the member refuses is passed on too, unless it speaks of our key.
+
+        Raises:
+            ModelError: there is no response, or its rest is lost.
+            Unaffordable: the call does not fit into what is left.
+        """
+        try:
+            await self._try_again_and_again(out)
+        except Refused as e:
+            if out.begun or e.status < 400 or e.status in KEPT_BACK or not e.body:
+                raise
+            wait = {} if e.retry_after is None else {"retry-after": str(max(1, round(e.retry_after)))}
+            await out.begin(e.status, _kind(e.body), wait)
+            await out.write(e.body, last=True)
+        except TimedOut as e:
+            if not (out.begun and self._between_events):
+                raise
+            await out.write(sse(refusal(e).body), last=True)
+        else:
+            await out.write(b"", last=True)
+
+    async def _try_again_and_again(self, out: Outgoing) -> None:
+        left = self._desk.seconds_left
+        total = self._client.deadline()
+        deadline = total if left is None else min(total, monotonic() + left)
+        failed: ModelError | None = None
+        failures = 0
+        while True:
+            try:
+                await self._attempt(out, "retry" if failed else "direct", total)
+                return
+            except Unaffordable as e:
+                if failed is None:
+                    raise
+                raise failed from e  # what went wrong with the model says more than that nothing is left for a retry
+            except ModelError as e:
+                failed, failures = e, failures + 1
+                await self._client.pause(self._model, e, failures, deadline, give_up=out.begun)
+
+    async def _attempt(self, out: Outgoing, purpose: Purpose, total: float) -> None:
+        """One attempt, reserved before, settled after, ended in time."""
+        caps = {cap: self._body[cap] for cap in wire.CAPS if cap in self._body}
+        request = Request((Message("user", self._prompt),), caps, purpose=purpose)
+        metered = await Metered.open(self._desk, self._model, request, read=len(self._prompt.encode()) + FRAME)
+        watched: Watch | None = None
+        try:
+            async with (
+                asyncio.timeout(self._desk.seconds_left),
+                self._client.attempt_forward(self._model, self._sent(metered.request), total) as response,
+            ):
+                if self._watched:
+                    watched = watch(response.content_type, metered.take, drop_usage=self._adds_usage)
+                await out.begin(response.status, response.content_type, UNBUFFERED)
+                await _pass(response, watched, out)
+            metered.count((watched and watched.usage) or Usage())
+        except ModelError as e:
+            metered.fail(e)
+            raise
+        except TimeoutError as e:
+            late = TimedOut(self._model.name, f"the contract's {self._desk.contract.max_seconds:g} s were over")
+            metered.fail(late)
+            self._between_events = isinstance(watched, Events)
+            raise late from e
+        finally:
+            if watched is not None and watched.usage is not None and watched.whole:
+                metered.count(watched.usage)
+            metered.close()
+
+    def _sent(self, request: Request) -> Mapping[str, Any]:
+        """The body for the endpoint: as it came, but for the limit of its answer and the wish to have it counted."""
+        body = self._body
+        if self._limited:
+            caps = {k: v for k, v in request.parameters.items() if k in wire.CAPS and _is_cap(v)}
+            name = min(caps, key=lambda k: caps[k], default=None)
+            body = {k: v for k, v in body.items() if k not in wire.CAPS} | ({} if name is None else {name: caps[name]})
+        if self._adds_usage:
+            body = {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
+        return body
+
+
+async def _pass(response: Forwarded, watched: Watch | None, out: Outgoing) -> None:
+    if watched is None:
+        async for chunk in response.chunks:
+            await out.write(chunk)
+        return
+    try:
+        async for chunk in response.chunks:
+            if ready := watched.feed(chunk):
+                await out.write(ready)
+    except ModelError:
+        await out.write(watched.end())  # cut here just where it was cut there
+        raise
+    if rest := watched.end():
+        await out.write(rest)
+
+
+def _is_cap(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _kind(body: bytes) -> str:
+    """The content type of an error body; an error's record keeps only its bytes."""
+    try:
+        msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return "text/plain; charset=utf-8"
+    return "application/json"

@@ -1,0 +1,91 @@
+"""Who asks: a tenant by the key it shows, or anybody where the pool file names none; and what it has left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from routemoa.errors import OverBudget
+from routemoa.gateway.connection import Outgoing
+from routemoa.gateway.refusal import NoKey, iso, refusal
+from routemoa.protocols import Tab
+from routemoa.store import Store, StoreError
+from routemoa.tenants import Tenants
+
+__all__ = ["Caller", "Door"]
+
+TENANT = "routemoa.tenant"  # in the scope of a request that was let in
+OPEN = "/healthz"  # to everybody
+
+
+class Door:
+    """An ASGI application that lets only tenants through to another, or everybody where there are none."""
+
+    def __init__(self, app: ASGIApp, tenants: Tenants) -> None:
+        self._app = app
+        self._tenants = tenants
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http" or not self._tenants.members or scope["path"] == OPEN:
+            await self._app(scope, receive, send)
+            return
+        bearer = _bearer(scope)
+        tenant = None if bearer is None else self._tenants.find(bearer)
+        if tenant is None:
+            told = refusal(NoKey(given=bearer is not None))
+            await Outgoing(send).json(told.status, told.body, {"www-authenticate": "Bearer"})
+            return
+        await self._app({**scope, TENANT: tenant.name}, receive, send)
+
+
+class Caller:
+    """Whoever sent one request, and what the store says of it; `store` None: no calls are written down."""
+
+    def __init__(self, scope: Scope, store: Store | None) -> None:
+        self.name: str | None = scope.get(TENANT)
+        self._store = store
+
+    def tab(self, method: str) -> Tab | None:
+        """Whom the request's calls are put down to."""
+        return None if self._store is None else self._store.tab(self.name, method)
+
+    def check(self) -> None:
+        """Raise OverBudget where nothing at all is left."""
+        left = None if self._store is None else self._store.left(self.name)
+        if left is None:
+            return
+        spans = (("day", left.day, left.day_reset), ("month", left.month, left.month_reset))
+        if used_up := [(reset, span) for span, dollars, reset in spans if dollars is not None and dollars <= 0.0]:
+            reset, span = max(used_up)
+            raise OverBudget(f"nothing is left of this {span}'s", reset=reset)
+
+    def left(self) -> Mapping[str, str]:
+        """The response headers that say what is left at this moment; none where there is no budget."""
+        left = None if self._store is None else self._store.left(self.name)
+        if left is None:
+            return {}
+        found: dict[str, str] = {}
+        for span, dollars, reset in (("day", left.day, left.day_reset), ("month", left.month, left.month_reset)):
+            if dollars is not None:
+                found[f"x-routemoa-remaining-{span}"] = f"{dollars:.9f}".rstrip("0").rstrip(".")
+                found[f"x-routemoa-reset-{span}"] = iso(reset)
+        return found
+
+    async def settled(self) -> None:
+        """Wait until the calls that have ended are counted in what is left."""
+        if self._store is not None and self._store.left(self.name) is not None:
+            with suppress(StoreError):  # the answer is there all the same
+                await self._store.settled()
+
+
+def _bearer(scope: Scope) -> str | None:
+    """The token of the Authorization header."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, token = value.decode("latin-1").partition(" ")
+            if scheme.lower() == "bearer" and token.strip():
+                return str(token.strip())
+    return None

@@ -1,0 +1,74 @@
+"""What one request may take, as its caller says it: the field `routemoa` and headers, the stricter of the two. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from routemoa.errors import ConfigError, QueryError
+from routemoa.pool import contract_of
+from routemoa.types import Contract
+
+__all__ = ["FIELD", "HEADERS", "asked", "stricter"]
+
+FIELD = "routemoa"
+HEADERS = {key: "X-RouteMoA-" + "-".join(map(str.capitalize, key.split("_"))) for key in Contract.__struct_fields__}
+"""The header that says the same as each key of the field."""
+
+MODE = "stream_mode"
+SHOWN = 300  # characters of a complaint, which may repeat what was sent
+
+
+def asked(given: Any, headers: Iterable[tuple[bytes, bytes]]) -> Contract:
+    """The contract of a request: `given` is the body's field, `headers` are all that came, their names in lower case.
+
+    Raises:
+        QueryError: something in it is unknown, of the wrong type or out of range; `param` names the field or header.
+    """
+    contract = _field(given)
+    known = {name.lower().encode(): key for key, name in HEADERS.items()}
+    for raw, value in headers:
+        if (key := known.get(raw)) is not None:
+            contract = stricter(contract, _checked(key, _value(key, value.decode("latin-1")), HEADERS[key]))
+    return contract
+
+
+def stricter(first: Contract, second: Contract) -> Contract:
+    """The smaller of each limit that either sets; the stream's mode is the first's, where it has one."""
+    limits: dict[str, Any] = {}
+    for key in Contract.__struct_fields__:
+        given = [v for v in (getattr(first, key), getattr(second, key)) if v is not None]
+        limits[key] = (given[0] if key == MODE else min(given)) if given else None
+    return Contract(**limits)
+
+
+def _field(given: Any) -> Contract:
+    if given is None:
+        return Contract()
+    if not isinstance(given, dict):
+        raise QueryError(f"'{FIELD}' must be an object of {', '.join(HEADERS)}", FIELD)
+    contract = Contract()
+    for key, value in given.items():
+        contract = stricter(contract, _checked(key, value, f"{FIELD}.{key[:100]}"))
+    return contract
+
+
+def _value(key: str, text: str) -> Any:
+    """A header's value: a number as JSON writes it, or the name of a mode."""
+    if key == MODE:
+        return text.strip()
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError) as e:
+        raise QueryError(f"The header {HEADERS[key]} must be a number, such as 2 or 0.05", HEADERS[key]) from e
+
+
+def _checked(key: str, value: Any, param: str) -> Contract:
+    """One limit; in range as the pool file's are."""
+    try:
+        return contract_of({key: value}, FIELD)
+    except ConfigError as e:
+        said = str(e).removesuffix("; see docs/configuration.md")[:SHOWN]
+        raise QueryError(f"{said} ({param}; see docs/server.md)", param) from e
