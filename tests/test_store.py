@@ -191,8 +191,8 @@ async def test_whoever_gives_up_waiting_leaves_nothing_behind(tmp_path: Path) ->
 
 
 async def test_a_call_is_closed_once_and_a_closed_store_says_so(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        tab = store.tab(None, "m")
+    with opened(tmp_path, tenants()) as store:
+        tab = store.tab("acme", "m")
         number = await tab.open(opening())
         tab.close(number, ending())
         with pytest.raises(KeyError):
@@ -202,6 +202,8 @@ async def test_a_call_is_closed_once_and_a_closed_store_says_so(tmp_path: Path) 
     store.close()
     with pytest.raises(ConfigError, match="closed"):
         await tab.open(opening())
+    free = store.tab(None, "m")  # without a budget to keep, a call is made although it cannot be written down
+    free.close(await free.open(opening()), ending())
     assert outcomes(store.path) == ["ok"]
 
 
@@ -381,7 +383,7 @@ async def test_whoever_shares_a_dead_processs_file_does_not_wait_for_it(
 
 
 async def test_another_processs_lock_is_waited_for_without_the_loop_standing_still(tmp_path: Path) -> None:
-    with opened(tmp_path) as store, closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+    with opened(tmp_path, tenants()) as store, closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         task = asyncio.create_task(store.tab(None, "m").open(opening()))
         began = time.perf_counter()
@@ -397,7 +399,7 @@ async def test_a_lock_that_is_never_let_go_is_an_error_and_what_ended_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("routemoa.store.writer.BUSY", 0.05)
-    with opened(tmp_path) as store, closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+    with opened(tmp_path, tenants()) as store, closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         tab = store.tab("acme", "m")
         number = await tab.open(opening())
         other.execute("BEGIN IMMEDIATE")
@@ -411,7 +413,7 @@ async def test_a_lock_that_is_never_let_go_is_an_error_and_what_ended_is_kept(
 
 async def test_a_full_disk_refuses_calls_and_keeps_what_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("routemoa.store.writer.AGAIN", 0.01)
-    with opened(tmp_path) as store:
+    with opened(tmp_path, tenants(9.0)) as store:
         tab = store.tab("acme", "m")
         number = await tab.open(opening())
         store._book._connection.execute("PRAGMA max_page_count = 1")  # no more than there are now
@@ -428,12 +430,12 @@ async def test_a_lost_folder_is_an_error_and_nobody_waits_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("routemoa.store.book.SELDOM", 0.0)
-    store = Store(tmp_path / "store.db")
+    store = Store(tmp_path / "store.db", tenants())
     for file in (tmp_path / "store.db.owners").iterdir():
         file.unlink()
     (tmp_path / "store.db.owners").rmdir()
     with pytest.raises(ConfigError, match="cannot be used"):
-        await asyncio.wait_for(store.tab(None, "m").open(opening()), 5)
+        await asyncio.wait_for(store.tab("acme", "m").open(opening()), 5)
     await store.aclose()
 
 

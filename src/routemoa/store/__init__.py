@@ -25,6 +25,9 @@ from routemoa.tenants import NOBODY, Tenants, windows
 
 __all__ = ["Call", "Left", "Store", "StoreError", "StoreTab", "calls", "default_path"]
 
+UNWRITTEN = -1
+"""The number of a call that could not be written down."""
+
 
 class Left(Struct, frozen=True):
     """Dollars that can still be spent, None where there is no limit; and when the windows begin anew (epoch)."""
@@ -104,9 +107,11 @@ class StoreTab:
     async def open(self, opening: Opening) -> int:
         """Write down that a call is about to be made, and set its most aside; committed when this returns.
 
+        Where it cannot be written down (the log says so) and there is no budget to keep, the call is made all the same.
+
         Raises:
             OverBudget: it does not fit, or has no price under a budget; nothing is set aside.
-            StoreError: it cannot be written down.
+            StoreError: it cannot be written down, and there is a budget to keep.
         """
         if self._limited and opening.most is None:
             raise OverBudget(
@@ -115,13 +120,20 @@ class StoreTab:
             )
         whole(opening.most)  # what is no number of dollars is found out here, and not in the writer
         call = Begun(self.request, self._clock(), self._key, self._method, opening.model, opening.purpose, opening.most)
-        await self._writer.done(call)
+        try:
+            await self._writer.done(call)
+        except StoreError:
+            if self._limited:
+                raise
+            return UNWRITTEN
         self._open[call.number] = call
         return call.number
 
     def close(self, number: int, closing: Closing) -> None:
         """Settle the call that `open` gave this number; never waits. Raises KeyError for a call that is not open."""
         whole(closing.charged)
+        if number == UNWRITTEN:
+            return
         call = self._open.pop(number)
         with suppress(StoreError):  # a closed store has settled it already, at its most
             self._writer.put(Ended(call, closing))
