@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from openai import AsyncOpenAI
 
 from routemoa.client import HttpClient, Timeouts
@@ -20,6 +21,7 @@ from routemoa.protocols import Method, Tab
 from routemoa.retry import Retries
 from routemoa.trace import collect
 from routemoa.types import Answer, ModelSpec, Query, Usage
+from routemoa.wire import EventParser
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 ANSWER = (AnswerDelta("Hel"), AnswerDelta("lo."), Done(0.1, Usage(3, 4), 0.5, "length"))
@@ -66,7 +68,9 @@ class Serving:
         self.server = server
         self.sdk = AsyncOpenAI(base_url=url, api_key="unused", max_retries=0)
 
-    async def raw(self, body: Mapping[str, Any], path: str = "/chat/completions") -> Raw:
+    async def raw(
+        self, body: Mapping[str, Any], path: str = "/chat/completions", headers: Mapping[str, str] | None = None
+    ) -> Raw:
         """Send a request by hand; the response is still to be read."""
         host, port = self.url.split("/")[2].split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -74,6 +78,7 @@ class Serving:
         head = (
             f"POST /v1{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
         )
+        head += "".join(f"{k}: {v}\r\n" for k, v in (headers or {}).items())
         writer.write(head.encode() + b"Connection: close\r\n\r\n" + data)
         return Raw(reader, writer)
 
@@ -84,6 +89,14 @@ class Raw:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+
+    async def whole(self) -> Response:
+        """The response, taken apart."""
+        head, _, rest = (await self.all()).partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines)
+        chunked = headers.get("transfer-encoding") == "chunked"
+        return Response(int(first.split()[1]), headers, dechunked(rest) if chunked else rest)
 
     async def all(self) -> bytes:
         """The response to its end."""
@@ -99,14 +112,54 @@ class Raw:
             await self.writer.wait_closed()
 
 
+class Response(Struct, frozen=True):
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        error: dict[str, Any] = self.json["error"]
+        return error
+
+    @property
+    def events(self) -> list[Any]:
+        """The data of each event of a stream."""
+        return [d if d == "[DONE]" else msgspec.json.decode(d) for d in EventParser().feed(self.body)]
+
+
+def dechunked(data: bytes) -> bytes:
+    """The body out of chunked transfer coding."""
+    out = b""
+    while data:
+        size, _, rest = data.partition(b"\r\n")
+        count = int(size, 16)
+        out, data = out + rest[:count], rest[count + 2 :]
+        if not count:
+            break
+    return out
+
+
 @asynccontextmanager
 async def serving(
-    *methods: Method, endpoint: str = "http://127.0.0.1:9/v1", members: Sequence[str] = ("a", "b/c"), **options: Any
+    *methods: Method,
+    endpoint: str = "http://127.0.0.1:9/v1",
+    members: Sequence[str] = ("a", "b/c"),
+    pool: Pool | None = None,
+    attempts: int = 1,
+    **options: Any,
 ) -> AsyncIterator[Serving]:
     """A server in this event loop, and at the end: nothing left running."""
     before = asyncio.all_tasks()
-    pool = Pool(tuple(ModelSpec(m, endpoint, f"upstream-{m}", prior=0.6) for m in members), Mixture(layers=2))
-    client = HttpClient(timeouts=Timeouts(first_byte=5.0), retries=Retries(attempts=1))
+    if pool is None:
+        pool = Pool(tuple(ModelSpec(m, endpoint, f"upstream-{m}", prior=0.6) for m in members), Mixture(layers=2))
+    client = HttpClient(timeouts=Timeouts(first_byte=5.0), retries=Retries(attempts=attempts, base=0.01))
     chosen = methods or (RouteMoA(pool, client),)
     listening = listen("127.0.0.1", 0)
     ready = asyncio.Event()
