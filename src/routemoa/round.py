@@ -51,6 +51,7 @@ class Call:
         self.cut: str | None = None
         self.started = perf_counter()
         self.first = False  # a first token has come
+        self.failed = False
         self.rival: Call | None = None  # the other one of a hedged pair
         self.task: asyncio.Task[None] | None = None
         self._said = said
@@ -65,14 +66,17 @@ class Call:
         self._said.put_nowait((self, event))
 
     def begun(self) -> None:
-        """A first token has come."""
+        """A first token has come. Of a hedged pair, whoever begins first goes on, whenever that is heard of."""
         if not self.first:
             self.first = True
+            if self.rival is not None and not self.rival.first:
+                waited = perf_counter() - self.rival.started
+                self.rival.end(f"no first token for {waited:.2f} s: {self.spec.name} was faster")
             self._said.put_nowait((self, "begun"))
 
     def end(self, why: str) -> None:
         """Cut it."""
-        if self.cut is None and self.task is not None:
+        if self.cut is None and self.task is not None and not self.task.done():
             self.cut = why
             self.task.cancel()
 
@@ -97,6 +101,7 @@ class Round:
         self._leader: ModelSpec | None = None
         self._held: list[ModelSpec] = []  # who begins once the leader has
         self._ends = None if waiting.seconds is None else perf_counter() + waiting.seconds
+        self._ended = False  # all that were under way have been cut
         self._results: list[BaseException | None] = []
 
     @property
@@ -115,14 +120,18 @@ class Round:
     async def heard(self) -> Event | None:
         """What comes next; None where it is of no interest to others."""
         due = self._due()
+        wait = None if due is None else due - perf_counter()
+        if wait is not None and wait <= 0.0:  # whatever else there is to hear: it may never end
+            self._on_time()
+            return None
         try:
-            async with asyncio.timeout(None if due is None else max(0.0, due - perf_counter())):
+            async with asyncio.timeout(wait):
                 call, said = await self._said.get()
         except TimeoutError:
             self._on_time()
             return None
         if said == "begun":
-            self._on_first(call)
+            self._release(call)
         elif said == "ended":
             self._on_end(call)
         else:
@@ -140,8 +149,9 @@ class Round:
 
     def check(self) -> None:
         """Raise what no call may raise: a defect of ours, which is not to be swallowed."""
-        for result in self._results:
-            if isinstance(result, BaseException):
+        for call, result in zip(self._calls, self._results, strict=True):
+            unheard = call.cut is not None and isinstance(result, asyncio.CancelledError)  # cut before it ever ran
+            if isinstance(result, BaseException) and not unheard:
                 raise result
 
     def _call(self, spec: ModelSpec, purpose: Purpose, rival: Call | None = None) -> None:
@@ -162,6 +172,8 @@ class Round:
 
     def _due(self) -> float | None:
         """When something has to be done, whatever is said until then."""
+        if self._ended:
+            return None
         times = [at for call in self._running if (at := self._late_at(call)) is not None]
         return min(times if self._ends is None else [*times, self._ends], default=None)
 
@@ -179,13 +191,6 @@ class Round:
                 self._reserve.remove(spec)
                 self._call(spec, "hedge", call)
 
-    def _on_first(self, call: Call) -> None:
-        """Of a hedged pair, whoever begins first goes on."""
-        rival = call.rival
-        if rival is not None and rival in self._running and not rival.first:
-            rival.end(f"no first token for {perf_counter() - rival.started:.2f} s: {call.spec.name} was faster")
-        self._release(call)
-
     def _on_end(self, call: Call) -> None:
         self._running.discard(call)
         self._release(call)
@@ -195,15 +200,18 @@ class Round:
 
     def _on_failure(self, call: Call, failed: ProposalFailed) -> None:
         """The next of the reserve takes its place, unless another already has or nobody is to."""
-        paired = call.rival is not None and call.rival in self._running and call.rival.cut is None
+        call.failed, rival = True, call.rival
+        paired = rival is not None and rival in self._running and rival.cut is None and not rival.failed
         if self._reserve and call.cut is None and not paired and not self._over:
             self._call(self._reserve.pop(0), "proposal")
 
     @property
     def _over(self) -> bool:
-        return self._ends is not None and perf_counter() >= self._ends
+        """Whether nobody is called any more."""
+        return self._ended or (self._ends is not None and perf_counter() >= self._ends)
 
     def _cut_all(self, why: str) -> None:
+        self._ended = True
         self._held.clear()
         for call in self._running:
             call.end(why)

@@ -1,0 +1,444 @@
+"""A layer's calls with real concurrency: quorum, time, hedges, replacements, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from time import perf_counter
+
+import pytest
+from msgspec import Struct
+
+from routemoa import layer
+from routemoa.client import HttpClient
+from routemoa.desk import Desk
+from routemoa.errors import ModelError, Refused
+from routemoa.events import Event, GaveUp, ProposalDelta, ProposalFailed, ProposalFinished, ProposalStarted
+from routemoa.protocols import Client
+from routemoa.round import PATIENT, Call, Round, Waiting
+from routemoa.testing import FakeEndpoint, Fault
+from routemoa.types import Completion, Contract, ModelSpec, Query, Request, Usage
+
+BROKEN = RuntimeError("a defect")
+
+
+class Says(Struct, frozen=True):
+    """How one model behaves: seconds to its first token, seconds from there to its end, and how it ends."""
+
+    first: float = 0.0
+    rest: float = 0.0
+    error: ModelError | RuntimeError | None = None
+    late_error: bool = False  # after the first token
+    farewell: float = 0.0  # seconds that closing its connection takes
+
+
+class Models:
+    """A client of such models that counts what is open."""
+
+    def __init__(self, **says: Says) -> None:
+        self.called: list[str] = []
+        self.at: dict[str, float] = {}  # when each was called, since the start
+        self.open = 0
+        self._says = says
+        self._begun = perf_counter()
+
+    async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
+        self.called.append(model.name)
+        self.at[model.name] = perf_counter() - self._begun
+        self.open += 1
+        says = self._says[model.name]
+        try:
+            await asyncio.sleep(says.first)
+            if says.error is not None and not says.late_error:
+                raise says.error
+            yield f"I am {model.name}"
+            await asyncio.sleep(says.rest)
+            if says.error is not None:
+                raise says.error
+            yield Completion(f"I am {model.name}.", Usage(5, 3), "stop", 0.0, says.first)
+        finally:
+            if says.farewell:
+                await asyncio.sleep(says.farewell)
+            self.open -= 1
+
+    async def close(self) -> None:
+        pass
+
+
+def spec(name: str, *, local: bool = False, price: float | None = 1.0) -> ModelSpec:
+    return ModelSpec(name, "local" if local else "http://x", name, input_price=price, output_price=price)
+
+
+def specs(names: str, local: str = "") -> list[ModelSpec]:
+    return [spec(n, local=n in local) for n in names]
+
+
+def run(
+    client: Client,
+    selected: Sequence[ModelSpec],
+    reserve: Sequence[ModelSpec] = (),
+    waiting: Waiting = PATIENT,
+    leader: str | None = None,
+) -> AsyncGenerator[Event, None]:
+    plan = layer.Plan(1, Query.of("Why?"), leader=leader)
+    return layer.run(plan, selected, reserve, client, waiting)
+
+
+async def heard(events: AsyncGenerator[Event, None]) -> list[Event]:
+    before = asyncio.all_tasks()
+    async with aclosing(events):
+        out = [e async for e in events]
+    assert asyncio.all_tasks() == before
+    return out
+
+
+def answered(events: Sequence[Event]) -> list[str]:
+    return [e.proposal.model for e in events if isinstance(e, ProposalFinished)]
+
+
+def failed(events: Sequence[Event]) -> dict[str, str]:
+    return {e.failure.model: e.failure.kind for e in events if isinstance(e, ProposalFailed)}
+
+
+def started(events: Sequence[Event]) -> dict[str, str]:
+    return {e.model: e.purpose for e in events if isinstance(e, ProposalStarted)}
+
+
+async def test_all_are_waited_for_where_nothing_else_is_said() -> None:
+    client = Models(a=Says(0.02), b=Says(0.0, 0.03), c=Says(0.01, error=Refused("c", "no", status=500)))
+    events = await heard(run(client, specs("abc")))
+    assert set(answered(events)) == {"a", "b"}
+    assert failed(events) == {"c": "Refused"}
+    assert client.open == 0
+
+
+async def test_a_quorum_ends_the_layer_and_stragglers_are_cut_and_settled() -> None:
+    client = Models(a=Says(0.01), b=Says(0.0, 5.0), c=Says(5.0))
+    desk = Desk(client, Contract(max_cost=1.0, max_calls=9))
+    got: list[Event] = []
+    asked: list[int] = []
+
+    def enough() -> bool:
+        asked.append(len(answered(got)))
+        return True
+
+    begun = perf_counter()
+    async for event in run(desk, specs("abc"), specs("de"), Waiting(None, {}, enough)):
+        got.append(event)
+    assert perf_counter() - begun < 0.5
+    assert asked == [1]  # once one had come in, while others were under way; not of the ends that followed
+    assert answered(got) == ["a"]
+    assert failed(got) == {"b": "Cut", "c": "Cut"}
+    assert {e.failure.model: e.failure.partial for e in got if isinstance(e, ProposalFailed)} == {
+        "b": "I am b",
+        "c": "",
+    }
+    assert all("suffice" in e.failure.reason for e in got if isinstance(e, ProposalFailed))
+    assert set(client.called) == {"a", "b", "c"}  # nobody takes the place of one that we cut
+    assert client.open == 0
+    account = desk.account
+    assert (account.held, account.writing, account.calls) == (0.0, 0, 3)
+    assert account.spent > 0.0
+
+
+async def test_a_quorum_that_is_not_enough_goes_on() -> None:
+    client = Models(a=Says(0.0), b=Says(0.02), c=Says(5.0))
+    got: list[Event] = []
+    async for event in run(client, specs("abc"), (), Waiting(None, {}, lambda: len(answered(got)) > 1)):
+        got.append(event)
+    assert answered(got) == ["a", "b"]
+    assert failed(got) == {"c": "Cut"}
+
+
+async def test_a_cut_call_closes_its_connection() -> None:
+    async with (
+        FakeEndpoint("The answer is 4.") as quick,
+        FakeEndpoint("One word after the other", Fault(between=0.2)) as slow,
+    ):
+        client = HttpClient()
+        members = [ModelSpec("q", quick.url, "q"), ModelSpec("s", slow.url, "s")]
+        got = [e async for e in run(client, members, (), Waiting(None, {}, lambda: True))]
+        assert answered(got) == ["q"]
+        assert failed(got) == {"s": "Cut"}
+        for _ in range(50):
+            if not slow.open_requests:
+                break
+            await asyncio.sleep(0.01)
+        assert (slow.open_requests, slow.gone) == (0, 1)
+        await client.close()
+
+
+async def test_a_layer_ends_at_its_time_with_what_is_there() -> None:
+    client = Models(a=Says(0.01), b=Says(0.0, 5.0), c=Says(5.0))
+    begun = perf_counter()
+    events = await heard(run(client, specs("abc"), specs("d"), Waiting(0.1)))
+    assert 0.09 <= perf_counter() - begun < 0.2
+    assert answered(events) == ["a"]
+    assert failed(events) == {"b": "Cut", "c": "Cut"}
+    assert "d" not in client.called
+
+
+async def test_a_layer_ends_at_its_time_though_somebody_talks_all_the_time() -> None:
+    class Talker(Models):
+        async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
+            for _ in range(100_000):
+                yield "word "
+                await asyncio.sleep(0)
+            yield Completion("words", Usage(1, 1), "stop")
+
+    begun = perf_counter()
+    events = []
+    async with aclosing(run(Talker(), specs("ab"), (), Waiting(0.1))) as stream:
+        async for event in stream:
+            events.append(event)
+            await asyncio.sleep(0)  # a reader slower than they are: there is always something more to hear
+    assert perf_counter() - begun < 0.5
+    assert failed(events) == {"a": "Cut", "b": "Cut"}
+
+
+async def test_whoever_takes_long_to_leave_is_waited_for_in_peace() -> None:
+    """Waiting for the ends of cut calls takes no processor time."""
+    turns = 0
+
+    async def propose(call: Call) -> None:
+        try:
+            await asyncio.sleep(5)
+        finally:
+            await asyncio.sleep(0.1)
+
+    calls = Round(propose, [], Waiting(0.02))
+    calls.begin(specs("a"))
+    while calls.running:
+        await calls.heard()
+        turns += 1
+    await calls.end()
+    assert turns < 10
+
+
+async def test_a_failed_models_place_is_taken_by_the_next_of_the_reserve() -> None:
+    no = Refused("a", "no", status=400)
+    client = Models(a=Says(error=no), b=Says(0.02), c=Says(error=no), d=Says(0.01), e=Says())
+    events = await heard(run(client, specs("ab"), specs("cde")))
+    assert client.called == ["a", "b", "c", "d"]
+    assert set(answered(events)) == {"b", "d"}
+    assert started(events)["d"] == "proposal"
+
+
+LATE = {"a": 0.02}
+
+
+async def test_who_is_late_is_hedged_and_cut_when_the_other_begins_first() -> None:
+    client = Models(a=Says(5.0), c=Says(0.01, 0.02))
+    events = await heard(run(client, specs("a"), specs("cd"), Waiting(None, LATE)))
+    assert client.called == ["a", "c"]
+    assert 0.02 <= client.at["c"] < 0.2
+    assert started(events) == {"a": "proposal", "c": "hedge"}
+    assert answered(events) == ["c"]
+    assert failed(events) == {"a": "Cut"}
+    assert client.open == 0
+
+
+async def test_who_is_late_but_first_goes_on_and_the_hedge_is_cut() -> None:
+    client = Models(a=Says(0.05, 0.02), c=Says(5.0))
+    events = await heard(run(client, specs("a"), specs("cd"), Waiting(None, LATE)))
+    assert answered(events) == ["a"]
+    assert failed(events) == {"c": "Cut"}
+    assert client.called == ["a", "c"]
+
+
+async def test_who_is_in_time_is_not_hedged() -> None:
+    client = Models(a=Says(0.0, 0.06))  # its first token is in time, its end is not
+    events = await heard(run(client, specs("a"), specs("c"), Waiting(None, LATE)))
+    assert client.called == ["a"]
+    assert answered(events) == ["a"]
+
+
+async def test_nobody_is_hedged_twice_nor_is_a_hedge() -> None:
+    client = Models(a=Says(0.1), c=Says(0.2), d=Says())
+    await heard(run(client, specs("a"), specs("cd"), Waiting(None, {"a": 0.01, "c": 0.01})))
+    assert client.called == ["a", "c"]
+
+
+@pytest.mark.parametrize("local", ["a", "c"])
+async def test_no_hedge_to_or_from_a_local_model(local: str) -> None:
+    client = Models(a=Says(0.06), c=Says())
+    events = await heard(run(client, specs("a", local), specs("c", local), Waiting(None, LATE)))
+    assert client.called == ["a"]
+    assert answered(events) == ["a"]
+
+
+async def test_a_hedge_passes_over_local_models() -> None:
+    client = Models(a=Says(5.0), c=Says(), d=Says())
+    await heard(run(client, specs("a"), specs("cd", "c"), Waiting(None, LATE)))
+    assert client.called == ["a", "d"]
+
+
+async def test_a_hedge_that_does_not_fit_is_no_failure_of_the_pair() -> None:
+    client = Models(a=Says(0.06), c=Says(), d=Says())
+    desk = Desk(client, Contract(max_calls=1))
+    events = await heard(run(desk, specs("a"), specs("cd"), Waiting(None, LATE)))
+    assert answered(events) == ["a"]
+    assert client.called == ["a"]
+    assert failed(events) == {"c": "Unaffordable"}
+    assert [(e.given_up.what, e.given_up.models) for e in events if isinstance(e, GaveUp)] == [("hedge", ("c",))]
+
+
+@pytest.mark.parametrize("first", ["a", "c"])
+async def test_where_one_of_a_pair_fails_the_other_goes_on_and_nobody_takes_its_place(first: str) -> None:
+    no = Refused(first, "no", status=400)
+    says = {"a": Says(0.08), "c": Says(0.08), "d": Says()} | {first: Says(0.04, error=no)}
+    client = Models(**says)
+    events = await heard(run(client, specs("a"), specs("cd"), Waiting(None, LATE)))
+    assert failed(events) == {first: "Refused"}
+    assert answered(events) == ["c" if first == "a" else "a"]
+    assert client.called == ["a", "c"]
+
+
+async def test_where_both_of_a_pair_fail_one_takes_their_place() -> None:
+    no = Refused("x", "no", status=400)
+    client = Models(a=Says(0.05, error=no), c=Says(0.01, error=no), d=Says(), e=Says())
+    events = await heard(run(client, specs("a"), specs("cde"), Waiting(None, LATE)))
+    assert answered(events) == ["d"]
+    assert client.called == ["a", "c", "d"]
+
+
+async def test_where_both_of_a_pair_fail_at_once_one_takes_their_place() -> None:
+    gate = asyncio.Event()
+
+    class Both(Models):
+        async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
+            self.called.append(model.name)
+            if model.name in "ac":
+                if model.name == "c":
+                    asyncio.get_running_loop().call_later(0.01, gate.set)
+                await gate.wait()
+                raise Refused(model.name, "no", status=400)
+            yield Completion("Here.", Usage(1, 1), "stop")
+
+    client = Both()
+    events = await heard(run(client, specs("a"), specs("cde"), Waiting(None, LATE)))
+    assert failed(events) == {"a": "Refused", "c": "Refused"}
+    assert answered(events) == ["d"]
+    assert client.called == ["a", "c", "d"]
+
+
+async def test_of_a_pair_only_one_goes_on_though_nobody_listens() -> None:
+    """The reader is busy elsewhere while both begin."""
+    client = Models(a=Says(0.05, 0.2), c=Says(0.02, 0.2))
+    events: list[Event] = []
+    async with aclosing(run(client, specs("a"), specs("c"), Waiting(None, LATE))) as stream:
+        async for event in stream:
+            events.append(event)
+            if isinstance(event, ProposalStarted) and event.model == "c":
+                await asyncio.sleep(0.1)
+    assert answered(events) == ["c"]
+    assert failed(events) == {"a": "Cut"}
+
+
+async def test_who_was_cut_before_it_ever_ran_says_nothing() -> None:
+    """The quorum is reached in the very turn in which another one was to begin."""
+    ran: list[str] = []
+
+    async def propose(call: Call) -> None:
+        ran.append(call.spec.name)
+        call.begun()
+
+    calls = Round(propose, [], Waiting(None, {}, lambda: True))
+    members = specs("ab", "ab")
+    calls.begin(members, after=members[0])
+    await asyncio.sleep(0)  # the leader begins and ends at once
+    await asyncio.sleep(0)
+    while calls.running:
+        assert await calls.heard() is None
+    await calls.end()
+    calls.check()
+    assert ran == ["a"]
+
+
+async def test_closing_early_cancels_all() -> None:
+    client = Models(a=Says(0.0, 5.0), b=Says(5.0), c=Says(5.0))
+    before = asyncio.all_tasks()
+    events = run(client, specs("ab"), specs("c"), Waiting(9.0, {"b": 0.01}))
+    async for event in events:
+        if isinstance(event, ProposalStarted) and event.purpose == "hedge":
+            break
+    await asyncio.sleep(0)
+    assert client.open == 3
+    await events.aclose()
+    assert client.open == 0
+    assert asyncio.all_tasks() == before
+
+
+async def test_cancelling_the_reader_cancels_all() -> None:
+    client = Models(a=Says(0.0, 5.0), b=Says(5.0))
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(heard(run(client, specs("ab"))))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert client.open == 0
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_defect_is_raised(late: bool) -> None:
+    client = Models(a=Says(0.0, 0.01, BROKEN, late), b=Says(0.02))
+    with pytest.raises(RuntimeError, match="a defect"):
+        await heard(run(client, specs("ab"), specs("c")))
+    assert client.open == 0
+
+
+async def test_a_defect_of_one_that_was_cut_is_raised() -> None:
+    class Rude(Models):
+        async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
+            if model.name == "a":
+                yield Completion("Here.", Usage(1, 1), "stop")
+            try:
+                await asyncio.sleep(5)
+            finally:
+                raise BROKEN
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        await heard(run(Rude(), specs("ba"), (), Waiting(None, {}, lambda: True)))
+
+
+async def test_local_members_wait_for_the_local_leaders_first_token() -> None:
+    client = Models(a=Says(0.05, 0.1), b=Says(), c=Says())
+    events = await heard(run(client, specs("abc", "ab"), leader="a"))
+    assert client.called == ["a", "c", "b"]
+    assert client.at["c"] < 0.03
+    assert 0.05 <= client.at["b"] < 0.13
+    assert set(answered(events)) == {"a", "b", "c"}
+    first = next(i for i, e in enumerate(events) if isinstance(e, ProposalDelta) and e.model == "a")
+    assert first < next(i for i, e in enumerate(events) if isinstance(e, ProposalStarted) and e.model == "b")
+
+
+async def test_local_members_begin_also_when_the_local_leader_fails() -> None:
+    client = Models(a=Says(0.02, error=Refused("a", "no", status=400)), b=Says())
+    events = await heard(run(client, specs("ab", "ab"), leader="a"))
+    assert answered(events) == ["b"]
+    assert failed(events) == {"a": "Refused"}
+
+
+async def test_local_members_do_not_begin_when_the_time_is_over() -> None:
+    client = Models(a=Says(5.0), b=Says())
+    events = await heard(run(client, specs("ab", "ab"), (), Waiting(0.03), leader="a"))
+    assert client.called == ["a"]
+    assert failed(events) == {"a": "Cut"}
+
+
+@pytest.mark.parametrize(("local", "leader"), [("b", "a"), ("", "a"), ("ab", None)])
+async def test_nobody_waits_for_a_remote_leader_or_for_none(local: str, leader: str | None) -> None:
+    client = Models(a=Says(0.05), b=Says())
+    await heard(run(client, specs("ab", local), leader=leader))
+    assert client.at["b"] < 0.03
+
+
+async def test_a_slow_farewell_of_one_that_lost_is_waited_for() -> None:
+    client = Models(a=Says(5.0, farewell=0.05), c=Says())
+    events = await heard(run(client, specs("a"), specs("c"), Waiting(None, LATE)))
+    assert answered(events) == ["c"]
+    assert failed(events) == {"a": "Cut"}
+    assert client.open == 0
