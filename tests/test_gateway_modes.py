@@ -10,7 +10,7 @@ import msgspec
 import openai
 import pytest
 
-from routemoa.errors import NoModelLeft
+from routemoa.errors import NoModelLeft, OverBudget
 from routemoa.events import (
     AggregatorFailed,
     AggregatorStarted,
@@ -23,6 +23,7 @@ from routemoa.events import (
     ProposalDelta,
     ProposalFailed,
     ProposalStarted,
+    Scored,
     Selected,
     Started,
 )
@@ -182,7 +183,7 @@ async def test_everything_as_typed_events() -> None:
         assert response.headers["content-type"].startswith("text/event-stream")
         blocks = response.body.decode().strip().split("\n\n")
         assert blocks.pop() == "data: [DONE]"
-        seen = []
+        seen: list[Event] = []
         for block in blocks:
             first, second = block.split("\n")
             data = second.removeprefix("data: ")
@@ -190,6 +191,12 @@ async def test_everything_as_typed_events() -> None:
             seen.append(from_json(data, AnyEvent))  # type: ignore[arg-type]
         assert isinstance(seen[0], Started)
         assert tuple(seen[1:]) == steps
+
+
+async def test_a_contract_too_small_has_its_status_among_typed_events_too() -> None:
+    async with serving(Script(Scored({"a": 0.5}, ()), OverBudget("$0.1 are left"))) as s:
+        response = await (await s.raw({**BODY, "routemoa": {"stream_mode": "events"}})).whole()
+        assert (response.status, response.error["code"]) == (400, "contract_too_small")
 
 
 async def test_an_error_among_typed_events_is_typed_too() -> None:

@@ -16,11 +16,12 @@ from typing import Any
 import psutil
 import pytest
 from click.testing import CliRunner
-from openai import APIConnectionError, AsyncOpenAI
+from openai import APIConnectionError, AsyncOpenAI, AuthenticationError
 
 from routemoa.cli import cli
 from routemoa.errors import ConfigError
 from routemoa.gateway.server import listen
+from routemoa.store import calls
 from routemoa.testing import FakeEndpoint, Fault
 
 ROUTEMOA = [sys.executable, "-c", "from routemoa.cli import main; main()"]
@@ -48,13 +49,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serve(pool: Path, *options: str) -> AsyncIterator[Served]:
+async def serve(pool: Path, *options: str, url: str = r"http://127\.0\.0\.1:(\d+)/v1") -> AsyncIterator[Served]:
     command = [*ROUTEMOA, "serve", "--pool", str(pool), "--port", "0", *options]
     process = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
     assert process.stderr is not None
     try:
         lines = [(await process.stderr.readline()).decode() for _ in range(3)]
-        found = re.search(r"http://127\.0\.0\.1:(\d+)/v1", lines[0])
+        found = re.search(url, lines[0])
         assert found, lines
         served = Served(process, found[0])
         assert f'base_url="{served.url}"' in lines[1]
@@ -164,3 +165,74 @@ async def test_it_warns_when_others_can_reach_it(tmp_path: Path) -> None:
     finally:
         process.kill()
         await process.communicate()
+
+
+TENANT = '[[tenant]]\nname = "acme"\nkey_env = "ACME_KEY"\nmax_cost_per_day = 1.0\n'
+PRICED = "input_price = 1.0\noutput_price = 1.0\n"
+
+
+def write_tenant(folder: Path, url: str) -> Path:
+    file = write_pool(folder, url)
+    file.write_text(file.read_text().replace("prior", PRICED + "prior") + TENANT)
+    return file
+
+
+async def test_with_tenants_it_asks_for_keys_keeps_their_bill_and_warns_of_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_KEY", "sk-acme")
+    store = tmp_path / "bill.db"
+    async with FakeEndpoint("four") as e:
+        file = write_tenant(tmp_path, e.url)
+        async with serve(file, "--host", "0.0.0.0", "--store", str(store), url=r"http://0\.0\.0\.0:(\d+)/v1") as s:
+            with pytest.raises(AuthenticationError):
+                await s.sdk.chat.completions.create(model="routemoa", messages=HI)
+            done = await s.sdk.with_options(api_key="sk-acme").chat.completions.create(model="routemoa", messages=HI)
+            assert done.choices[0].message.content == "four"
+            s.process.terminate()
+            assert await s.end() == (0, "")
+        rows = list(calls(store))
+        assert len(rows) == len(e.requests)
+        assert {(r.key, r.outcome) for r in rows} == {("acme", "ok")}
+
+
+@pytest.mark.parametrize("model", ["routemoa", "a"])
+async def test_a_second_ctrl_c_leaves_no_call_open_in_the_ledger(tmp_path: Path, model: str) -> None:
+    store = tmp_path / "bill.db"
+    async with (
+        FakeEndpoint(faults=Fault(first_byte=30.0)) as e,
+        serve(write_pool(tmp_path, e.url), "--store", str(store)) as s,
+    ):
+        asking = asyncio.create_task(whole_stream(s.sdk, model))
+        while not e.open_requests:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        s.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.2)
+        s.process.send_signal(signal.SIGINT)
+        assert (await s.end())[0] == 130
+        with pytest.raises(Exception):  # noqa: B017, PT011
+            await asking
+    assert {r.outcome for r in calls(store)} == {"cut"}
+
+
+async def test_no_store_keeps_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROUTEMOA_STORE", str(tmp_path / "none.db"))
+    async with FakeEndpoint("four") as e, serve(write_pool(tmp_path, e.url), "--no-store") as s:
+        assert await whole_stream(s.sdk, "a") == "four"
+        s.process.terminate()
+        assert await s.end() == (0, "")
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_broken_store_or_budgets_without_one_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_KEY", "sk-acme")
+    pool = str(write_tenant(tmp_path, "http://127.0.0.1:9/v1"))
+    broken = tmp_path / "broken.db"
+    broken.write_text("no database at all, but long enough to be looked at" * 20)
+    common = ["serve", "--port", "0", "--pool", pool]
+    for options, said in ((["--store", str(broken)], "broken.db"), (["--no-store"], "kept in the store")):
+        result = CliRunner().invoke(cli, [*common, *options])
+        assert isinstance(result.exception, ConfigError)
+        assert said in str(result.exception)
+        assert "\n" not in str(result.exception)
+    assert CliRunner().invoke(cli, [*common, "--no-store", "--store", "x"]).exit_code == 2

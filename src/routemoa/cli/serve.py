@@ -59,15 +59,15 @@ def serve(
     if store_file and no_store:
         raise click.UsageError("--store and --no-store exclude each other.")
     pool = Pool.default(pool_file)
-    listening = listen(host, port)
-    if not _loopback(host) and not len(pool.tenants):
-        warning = (
-            "may be reached from other machines, and there is no authentication without [[tenant]] in the pool file"
-        )
-        click.echo(f"warning: {host} {warning}", err=True)
     path = None if no_store else Path(store_file).expanduser() if store_file else default_path()
-    if asyncio.run(_run(pool, listening, host, path, verbose)):
-        raise click.Abort
+    with listen(host, port) as listening:
+        if not _loopback(host) and not len(pool.tenants):
+            warning = (
+                "may be reached from other machines; there is no authentication without [[tenant]] in the pool file"
+            )
+            click.echo(f"warning: {host} {warning}", err=True)
+        if asyncio.run(_run(pool, listening, host, path, verbose)):
+            raise click.Abort
 
 
 async def _run(pool: Pool, listening: socket.socket, host: str, path: Path | None, verbose: bool) -> bool:

@@ -78,7 +78,7 @@ def create_app(
         ],
         exception_handlers={HTTPException: _not_routed, HttpError: _told, Exception: _told},
         lifespan=lifespan,
-        middleware=[Middleware(Door, tenants=pool.tenants)],
+        middleware=[Middleware(Door, tenants=pool.tenants, body_limit=body_limit)],
     )
     app.router.redirect_slashes = False  # a redirected POST loses its body or its key in some clients
     return app

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from routemoa.errors import OverBudget
-from routemoa.gateway.connection import Outgoing, read_object, while_connected
+from routemoa.gateway.connection import Outgoing, drain, read_object, while_connected
 from routemoa.gateway.direct import UNBUFFERED, Direct, Forwarder
 from routemoa.gateway.keys import Caller
 from routemoa.gateway.limits import FIELD, asked
@@ -55,7 +55,9 @@ class Chat:
         caller = Caller(scope, self._store)
         exchange = _Exchange(Outgoing(send, caller.left))
         try:
-            caller.check()
+            if (used_up := caller.used_up()) is not None:
+                await drain(receive, self._body_limit)
+                raise used_up
             body = await read_object(scope, receive, self._body_limit)
             work = self._answer(body, scope["headers"], caller, exchange)
         except ClientDisconnect:

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from routemoa.gateway.refusal import BodyTooLarge, HttpError
 
-__all__ = ["Outgoing", "read_object", "while_connected"]
+__all__ = ["Outgoing", "drain", "read_object", "while_connected"]
 
 PATIENCE = 8  # times the limit of a body that are read before a sender is cut off
 
@@ -94,6 +94,22 @@ async def _read(receive: Receive, limit: int) -> bytes:
             data.clear()
         if not message.get("more_body", False):
             return bytes(data)
+
+
+async def drain(receive: Receive, limit: int) -> None:
+    """Read a body that nobody looks at and drop it, so that its sender hears the answer.
+
+    Raises:
+        ClientDisconnect: the caller went away.
+    """
+    size = 0
+    while size <= limit:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        size += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
 
 
 async def while_connected(

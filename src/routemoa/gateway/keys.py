@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from routemoa.errors import OverBudget
-from routemoa.gateway.connection import Outgoing
+from routemoa.gateway.connection import Outgoing, drain
 from routemoa.gateway.refusal import NoKey, iso, refusal
 from routemoa.protocols import Tab
 from routemoa.store import Store, StoreError
@@ -23,9 +24,10 @@ OPEN = "/healthz"  # to everybody
 class Door:
     """An ASGI application that lets only tenants through to another, or everybody where there are none."""
 
-    def __init__(self, app: ASGIApp, tenants: Tenants) -> None:
+    def __init__(self, app: ASGIApp, tenants: Tenants, body_limit: int) -> None:
         self._app = app
         self._tenants = tenants
+        self._body_limit = body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -35,6 +37,10 @@ class Door:
         bearer = _bearer(scope)
         tenant = None if bearer is None else self._tenants.find(bearer)
         if tenant is None:
+            try:
+                await drain(receive, self._body_limit)
+            except ClientDisconnect:
+                return
             told = refusal(NoKey(given=bearer is not None))
             await Outgoing(send).json(told.status, told.body, {"www-authenticate": "Bearer"})
             return
@@ -52,15 +58,16 @@ class Caller:
         """Whom the request's calls are put down to."""
         return None if self._store is None else self._store.tab(self.name, method)
 
-    def check(self) -> None:
-        """Raise OverBudget where nothing at all is left."""
+    def used_up(self) -> OverBudget | None:
+        """What there is to say where nothing at all is left."""
         left = None if self._store is None else self._store.left(self.name)
         if left is None:
-            return
+            return None
         spans = (("day", left.day, left.day_reset), ("month", left.month, left.month_reset))
-        if used_up := [(reset, span) for span, dollars, reset in spans if dollars is not None and dollars <= 0.0]:
-            reset, span = max(used_up)
-            raise OverBudget(f"nothing is left of this {span}'s", reset=reset)
+        if ended := [(reset, span) for span, dollars, reset in spans if dollars is not None and dollars <= 0.0]:
+            reset, span = max(ended)
+            return OverBudget(f"nothing is left of this {span}'s", reset=reset)
+        return None
 
     def left(self) -> Mapping[str, str]:
         """The response headers that say what is left at this moment; none where there is no budget."""

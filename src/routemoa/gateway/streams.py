@@ -7,7 +7,17 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from routemoa.events import AggregatorFailed, AnswerDelta, CallFinished, Continued, Event, GaveUp, ProposalFailed
+from routemoa.events import (
+    AggregatorFailed,
+    AnswerDelta,
+    CallFinished,
+    Continued,
+    Event,
+    GaveUp,
+    ProposalFailed,
+    Scored,
+    Started,
+)
 from routemoa.gateway.refusal import OUR_END, Interrupted, public
 from routemoa.gateway.reply import Reply
 
@@ -90,10 +100,15 @@ class Chunks:
 
 
 class TypedEvents:
-    """Every event, under its own name; what endpoints said to us is not in it."""
+    """Every event, under its own name; what endpoints said to us is not in it.
+
+    What comes before a model is chosen goes out together with the choice: a contract too small for any still has its
+    status then.
+    """
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
+        self._early = b""
 
     def take(self, event: Event) -> bytes:
         """One of the method's events."""
@@ -104,8 +119,10 @@ class TypedEvents:
             event = replace(event, why=self._reply.told(event.why))
         elif isinstance(event, GaveUp):
             event = replace(event, given_up=replace(event.given_up, why=self._reply.told(event.given_up.why)))
-        return b"event: " + str(event.__struct_config__.tag).encode() + b"\n" + sse(event)
+        early, data = self._early, b"event: " + str(event.__struct_config__.tag).encode() + b"\n" + sse(event)
+        self._early = early + data if isinstance(event, Started | Scored) else b""
+        return b"" if self._early else early + data
 
     def end(self) -> bytes:
         """Nothing more follows."""
-        return DONE
+        return self._early + DONE
