@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from routemoa import prompts
 from routemoa.desk import Desk
-from routemoa.errors import Cut, Garbled, ModelError
-from routemoa.events import AggregatorFailed, AggregatorStarted, AnswerDelta, CallFinished, CallStarted, Event
+from routemoa.errors import Cut, Garbled, ModelError, Unaffordable
+from routemoa.events import AggregatorFailed, AggregatorStarted, AnswerDelta, CallFinished, CallStarted, Event, GaveUp
 from routemoa.hedge import Lost, Won, hedged
 from routemoa.layer import failure
 from routemoa.protocols import Client
-from routemoa.types import Completion, ModelSpec, Proposal, Query, Request
+from routemoa.types import Completion, GivenUp, ModelSpec, Proposal, Query, Request
 
 __all__ = ["request", "write"]
 
@@ -56,7 +56,12 @@ async def write(
             async with aclosing(hedged(_stream(spec, asked, desk), other, late.get(spec.name))) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Won | Lost) and spare is not None:
-                        left.remove(spare)
+                        if isinstance(piece, Lost) and isinstance(
+                            piece.error, Unaffordable
+                        ):  # beside another: it may be asked in its place
+                            yield GaveUp(GivenUp("hedge", piece.error.reason, (spare.name,)))
+                        else:
+                            left.remove(spare)
                         for event in _resolved(piece, spec, spare, perf_counter() - begun):
                             yield event
                         spec = spare if isinstance(piece, Won) else spec
@@ -77,7 +82,7 @@ async def write(
 def _resolved(how: Won | Lost, first: ModelSpec, second: ModelSpec, seconds: float) -> tuple[Event, Event]:
     """What is said of a hedged pair: whoever is cut has made a call all the same."""
     if isinstance(how, Won):
-        slow = Cut(first.name, f"no first token for {seconds:.2f} s: {second.name} was faster")
+        slow = how.error or Cut(first.name, f"no first token for {seconds:.2f} s: {second.name} was faster")
         return AggregatorFailed(failure(first, slow, seconds)), AggregatorStarted(second.name)
     why = how.error or Cut(second.name, f"{first.name}, for which it stood in, was faster after all")
     return CallStarted("hedge", second.name), CallFinished("hedge", failure=failure(second, why, seconds))
@@ -90,3 +95,6 @@ async def _stream(spec: ModelSpec, request: Request, client: Client) -> AsyncGen
             if isinstance(piece, Completion) and not piece.text.strip():
                 raise Garbled(spec.name, f"empty answer (finish_reason {piece.finish_reason})", produced=True)
             yield piece
+            if isinstance(piece, Completion):
+                return
+    raise Garbled(spec.name, "the stream ended without a completion", produced=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from msgspec import Struct
 
@@ -17,7 +17,9 @@ Pieces = AsyncGenerator[str | Completion, None]
 
 
 class Won(Struct, frozen=True):
-    """The second call goes on in the first one's place."""
+    """The second call goes on in the first one's place; `error` is why that failed, None where we cut it."""
+
+    error: ModelError | None = None
 
 
 class Lost(Struct, frozen=True):
@@ -47,18 +49,17 @@ async def hedged(
             await _one_begins(going)
             if going[0].ready or not going[1].ready:
                 yield Lost(going[1].error)
-                await going.pop(1).end()
+                await _end(going.pop(1))
             else:
-                yield Won()
-                await going.pop(0).end()
+                yield Won(going[0].error)
+                await _end(going.pop(0))
         yield await going[0].begins
         async for piece in going[0].pieces:
             yield piece
     except StopAsyncIteration:
         return
     finally:
-        for call in going:
-            await call.end()
+        await _end(*going)
 
 
 async def _one_begins(going: list[_Begun]) -> None:
@@ -87,12 +88,19 @@ class _Begun:
         found = self.begins.exception() if self.begins.done() and not self.begins.cancelled() else None
         return found if isinstance(found, ModelError) else None
 
-    async def end(self) -> None:
-        """Cancel it, and close its connection."""
-        self.begins.cancel()
-        with suppress(asyncio.CancelledError, ModelError, StopAsyncIteration):
-            await self.begins
-        await self.pieces.aclose()
+
+async def _end(*calls: _Begun) -> None:
+    """Cancel them, and close their connections; who is cancelled meanwhile stays cancelled. A defect is raised."""
+    for call in calls:
+        call.begins.cancel()
+    try:
+        ended = await asyncio.gather(*(call.begins for call in calls), return_exceptions=True)
+    finally:
+        for call in calls:
+            await call.pieces.aclose()
+    for found in ended:
+        if isinstance(found, Exception) and not isinstance(found, ModelError | StopAsyncIteration):
+            raise found
 
 
 async def _first(pieces: Pieces) -> str | Completion:
