@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -225,3 +227,12 @@ async def test_nothing_within_max_seconds_is_a_504(model: str, stream: bool) -> 
 def test_what_is_no_number_never_passes() -> None:
     with pytest.raises(QueryError):
         asked({"max_cost": float("nan")}, ())
+
+
+def test_the_servers_page_names_every_key_header_and_code() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "server.md").read_text()
+    codes = re.findall(r'"([a-z]+(?:_[a-z]+)+)"', Path(refusal.__code__.co_filename).read_text())
+    ours = {"contract_too_small", "price_unknown", "no_ledger", "insufficient_quota", "no_model_left", "model_failed"}
+    assert ours <= set(codes)
+    for name in (*HEADERS, *HEADERS.values(), *ours, "invalid_api_key"):
+        assert f"`{name}`" in page, name
