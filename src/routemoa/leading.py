@@ -25,9 +25,9 @@ class Leading:
         self._active = mode == "leader"
         self.leader = ""
         self.shown = ""
-        self.whole = False  # the leader's answer is complete
         self._broke: str | None = None
         self._texts: dict[str, str] = {}
+        self._whole: set[str] = set()  # whose answers are complete
         self._failed: set[str] = set()
 
     def follow(self, layer: int, called: Sequence[str]) -> str | None:
@@ -44,16 +44,21 @@ class Leading:
         match event:
             case ProposalDelta(layer=1):
                 self._texts[event.model] = self._texts.get(event.model, "") + event.text
-                if not self.shown and self.leader in self._failed:
-                    self.leader = event.model
+                self._offer(event.model)
             case ProposalFinished(layer=1):
                 self._texts[event.proposal.model] = event.proposal.text
-                self.whole = self.whole or event.proposal.model == self.leader
+                self._whole.add(event.proposal.model)
+                self._offer(event.proposal.model)
             case ProposalFailed(layer=1):
                 self._fail(event)
             case _:
                 return []
         return self._more()
+
+    def _offer(self, model: str) -> None:
+        """Somebody has begun: the leader, where there is none any more."""
+        if not self.shown and self.leader in self._failed:
+            self.leader = model
 
     def _fail(self, event: ProposalFailed) -> None:
         name = event.failure.model
@@ -66,14 +71,16 @@ class Leading:
 
     def _more(self) -> list[Event]:
         text = self._texts.get(self.leader, "")
-        if len(text) <= len(self.shown) or not text.startswith(self.shown) or self._broke:
+        seen = self.shown if text.startswith(self.shown) else self.shown.lstrip()  # a whole answer comes stripped
+        if len(text) <= len(seen) or not text.startswith(seen) or self._broke:
             return []
-        piece, self.shown = text[len(self.shown) :], text
+        piece = text[len(seen) :]
+        self.shown += piece
         return [AnswerDelta(piece)]
 
     def stands(self, final: Sequence[Proposal]) -> bool:
         """Whether what was shown is the answer: the judges put it first, or one that says the same."""
-        if not self.whole or self._broke or not self.shown.strip() or not final:
+        if self.leader not in self._whole or self._broke or not self.shown.strip() or not final:
             return False
         best = final[0]
         return best.text.strip() == self.shown.strip() or agree([best.text, self.shown])
