@@ -49,7 +49,11 @@ class Terms:
         answers = len(heard(self._so_far.trace))
         found = fit(wanted, others, means, plan.request, writer=self._writer(decided), heard=answers)
         if not found.call and not self._so_far.trace.layers:  # before anything is spent
-            raise ConfigError(found.why) if found.unpriced else OverBudget(f"not even one call fits: {found.why}")
+            raise (
+                ConfigError(found.why)
+                if found.unpriced
+                else OverBudget(f"not even one call fits: {found.why.removeprefix('contract: ')}")
+            )
         return found
 
     def reserve(self, decided: Decision, called: Sequence[ModelSpec]) -> list[ModelSpec]:
