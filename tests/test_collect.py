@@ -19,7 +19,7 @@ from routemoa import questions
 from routemoa.cli import cli
 from routemoa.collect import Call, estimate, plan, run, tally
 from routemoa.errors import Refused
-from routemoa.ledger import Ledger
+from routemoa.gathered import Gathered
 from routemoa.pool import Pool
 from routemoa.questions import Question
 from routemoa.records import Record, RecordsError, read
@@ -32,8 +32,8 @@ ASKED = [Question(str(i), "t", f"{i} + 1 = ?", reference=str(i + 1), grader="num
 
 
 def collect(path: Path, asked: list[Question], members: Pool, client: Any, **options: Any) -> list[Record]:
-    with Ledger(path, asked, [m.name for m in members], retry=options.pop("retry", False)) as ledger:
-        asyncio.run(run(plan(asked, members.models, ledger), client, ledger, **options))
+    with Gathered(path, asked, [m.name for m in members], retry=options.pop("retry", False)) as gathered:
+        asyncio.run(run(plan(asked, members.models, gathered), client, gathered, **options))
     return sorted(read(path), key=lambda r: r.id)
 
 
@@ -131,8 +131,8 @@ def test_answers_scores_costs_and_failures_become_records(tmp_path: Path, make_p
     assert "down" not in first.costs
     assert set(first.seconds or {}) == {"right", "wrong"}
     assert not Path(f"{out}.part").exists()
-    with Ledger(out, asked, [m.name for m in members]) as ledger:
-        found = {t.model: t for t in tally(asked, members.models, ledger)}
+    with Gathered(out, asked, [m.name for m in members]) as gathered:
+        found = {t.model: t for t in tally(asked, members.models, gathered)}
     assert (found["right"].accuracy, found["wrong"].accuracy, found["down"].accuracy) == (1.0, 0.0, None)
     assert (found["right"].graded, found["right"].answered, found["down"].failed) == (2, 3, 3)
 
@@ -189,17 +189,17 @@ def test_another_question_under_the_same_id_is_refused(tmp_path: Path, make_pool
     collect(out, ASKED, make_pool("a"), ScriptedClient({"a": "1"}))
     before = out.read_bytes()
     with pytest.raises(RecordsError, match="holds another question as task 't', id '0'"):
-        Ledger(out, [Question("0", "t", "something else")], ["a"])
+        Gathered(out, [Question("0", "t", "something else")], ["a"])
     assert out.read_bytes() == before
 
 
 def test_an_outcome_that_cannot_be_written_ends_it(tmp_path: Path, make_pool: MakePool) -> None:
     members = make_pool("a", "b")
     client = ScriptedClient({"a": "1", "b": "2"}, delay=0.01)
-    with Ledger(tmp_path / "r", ASKED, ["a", "b"]) as ledger:
-        ledger._pending.close()
+    with Gathered(tmp_path / "r", ASKED, ["a", "b"]) as gathered:
+        gathered._pending.close()
         with pytest.raises(ValueError, match="closed"):
-            asyncio.run(run(plan(ASKED, members.models, ledger), client, ledger))
+            asyncio.run(run(plan(ASKED, members.models, gathered), client, gathered))
     assert client.running == 0
 
 

@@ -20,7 +20,7 @@ LEVELS = [
     ["answers", "routes", "learning", "grading", "store", "round", "hedge"],
     ["evidence", "ranking", "steps", "questions"],
     ["grown", "judging", "trained"],
-    ["policy", "connect", "desk", "layer", "ledger", "scorer", "afford", "leading"],
+    ["policy", "connect", "desk", "layer", "gathered", "scorer", "afford", "leading"],
     ["aggregator", "collect", "replay", "terms"],
     ["engine", "baselines"],
     ["config", "testing"],

@@ -13,7 +13,7 @@ from time import perf_counter
 from msgspec import Struct
 
 from routemoa.errors import ModelError
-from routemoa.ledger import Ledger, Outcome
+from routemoa.gathered import Gathered, Outcome
 from routemoa.protocols import Client
 from routemoa.questions import Question
 from routemoa.types import CHARACTERS, Completion, Message, ModelSpec, Request, Usage
@@ -57,9 +57,9 @@ class Tally(Struct, frozen=True):
     seconds: float | None
 
 
-def plan(questions: Iterable[Question], models: Sequence[ModelSpec], ledger: Ledger) -> list[Call]:
+def plan(questions: Iterable[Question], models: Sequence[ModelSpec], gathered: Gathered) -> list[Call]:
     """The calls that are left, question by question."""
-    return [Call(q, m) for q in questions for m in models if not ledger.has(q, m.name)]
+    return [Call(q, m) for q in questions for m in models if not gathered.has(q, m.name)]
 
 
 def estimate(calls: Iterable[Call]) -> Estimate:
@@ -86,9 +86,9 @@ def answer_length(model: ModelSpec) -> int:
     return limit if isinstance(limit, int) and limit > 0 else ANSWER
 
 
-def tally(questions: Iterable[Question], models: Sequence[ModelSpec], ledger: Ledger) -> list[Tally]:
+def tally(questions: Iterable[Question], models: Sequence[ModelSpec], gathered: Gathered) -> list[Tally]:
     """How each model did on `questions` so far, earlier runs included."""
-    rows = [ledger.outcomes.get(q.key, {}) for q in questions]
+    rows = [gathered.outcomes.get(q.key, {}) for q in questions]
     return [_tally(m.name, [row[m.name] for row in rows if m.name in row]) for m in models]
 
 
@@ -112,7 +112,7 @@ def _tally(model: str, outcomes: Sequence[Outcome]) -> Tally:
 async def run(
     calls: Sequence[Call],
     client: Client,
-    ledger: Ledger,
+    gathered: Gathered,
     *,
     concurrency: int = 4,
     say: Callable[[Outcome], None] = lambda _: None,
@@ -122,7 +122,7 @@ async def run(
     Args:
         calls: as planned.
         client: calls the models.
-        ledger: where outcomes go.
+        gathered: where outcomes go.
         concurrency: how many calls may be under way at one endpoint.
         say: told of every outcome once it is written down.
 
@@ -136,7 +136,7 @@ async def run(
     async def work(mine: Iterator[Call]) -> None:
         for call in mine:
             outcome = await ask(call, client)
-            ledger.add(outcome)
+            gathered.add(outcome)
             say(outcome)
 
     tasks: list[asyncio.Task[None]] = []

@@ -20,7 +20,7 @@ from routemoa.cli.session import check_writable
 from routemoa.collect import Call, Estimate, Tally, estimate, plan, run, tally
 from routemoa.connect import connect
 from routemoa.errors import QueryError
-from routemoa.ledger import Ledger, Outcome
+from routemoa.gathered import Gathered, Outcome
 from routemoa.pool import Pool
 from routemoa.types import to_plain
 
@@ -72,16 +72,16 @@ def collect(
     asked = list(task_file.read(task))[:limit]
     if not asked:
         raise QueryError(f"{task}: no question in it; see  routemoa collect --help")
-    with Ledger(out, asked, [m.name for m in pool], retry=retry) as ledger:
-        calls = plan(asked, pool.models, ledger)
+    with Gathered(out, asked, [m.name for m in pool], retry=retry) as gathered:
+        calls = plan(asked, pool.models, gathered)
         costs = estimate(calls)
-        click.echo(announcement(len(asked), len(pool), ledger.finished, costs), err=True)
+        click.echo(announcement(len(asked), len(pool), gathered.finished, costs), err=True)
         if calls and costs.cost != 0 and not yes and on_terminal():
             click.confirm("Go on?", abort=True, err=True)
         with Watch(calls) as watch:
-            run_calls(pool, calls, ledger, concurrency, watch)
-        results = tally(asked, pool.models, ledger)
-        finished = ledger.finished
+            run_calls(pool, calls, gathered, concurrency, watch)
+        results = tally(asked, pool.models, gathered)
+        finished = gathered.finished
     if as_json:
         found: dict[str, object] = {"records": out, "questions": len(asked), "finished": finished, "calls": len(calls)}
         found["failures"] = watch.reasons
@@ -100,13 +100,13 @@ def on_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def run_calls(pool: Pool, calls: Sequence[Call], ledger: Ledger, concurrency: int, watch: Watch) -> None:
+def run_calls(pool: Pool, calls: Sequence[Call], gathered: Gathered, concurrency: int, watch: Watch) -> None:
     """Make the calls; what was answered is kept also when it is interrupted."""
 
     async def work() -> None:
         client = connect(pool)
         try:
-            await run(calls, client, ledger, concurrency=concurrency, say=watch)
+            await run(calls, client, gathered, concurrency=concurrency, say=watch)
         finally:
             await client.close()
 

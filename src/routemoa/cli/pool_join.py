@@ -32,7 +32,7 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
     from routemoa.cli.session import check_writable
     from routemoa.collect import estimate, plan
     from routemoa.errors import ConfigError, ModelError
-    from routemoa.ledger import Ledger
+    from routemoa.gathered import Gathered
     from routemoa.pool import Pool
     from routemoa.questions import asked
     from routemoa.records import read
@@ -50,14 +50,14 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
     check_writable(target)
     questions = [asked(s.id, s.task, s.query, s.prompt, s.reference) for s in pick(source, count, graded=True)]
     answers = f"{target.rstrip('/')}.{name.replace('/', '_')}.jsonl"
-    with Ledger(answers, questions, [name], retry=True) as ledger:
-        calls = plan(questions, [pool[name]], ledger)
+    with Gathered(answers, questions, [name], retry=True) as gathered:
+        calls = plan(questions, [pool[name]], gathered)
         costs = estimate(calls)
-        click.echo(announcement(len(questions), 1, ledger.finished, costs), err=True)
+        click.echo(announcement(len(questions), 1, gathered.finished, costs), err=True)
         if calls and costs.cost != 0 and not yes and on_terminal():
             click.confirm("Go on?", abort=True, err=True)
         with Watch(calls) as watch:
-            run_calls(pool, calls, ledger, 4, watch)
+            run_calls(pool, calls, gathered, 4, watch)
     try:
         records = list(read(answers))
         scores = [s for r in records if (s := r.scores.get(name)) is not None]

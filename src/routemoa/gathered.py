@@ -21,7 +21,7 @@ from routemoa.jsonl import Appender, BadLine, Complaints, RecordsError, lines
 from routemoa.questions import Question
 from routemoa.records import Record
 
-__all__ = ["Ledger", "Outcome"]
+__all__ = ["Gathered", "Outcome"]
 
 Key = tuple[str, str]
 
@@ -44,7 +44,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     failure: str | None = None
 
 
-class Ledger:
+class Gathered:
     """Takes outcomes one by one; use it in a `with` block.
 
     A record that lacks a model of the pool is taken up again for that model, and for those whose calls had failed.
