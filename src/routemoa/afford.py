@@ -102,7 +102,7 @@ def _largest(
         cap = purse.room([model], writer if heard else None, least)
         if cap is not None:
             why = f"{purse.short}: {model.name} is called in their place"
-            return Fitting((model,), purse.imposed(cap), (GivenUp("model", why, tuple(m.name for m in quick)),))
+            return Fitting((model,), purse.imposed(cap), _instead(quick, model, why))
     return None
 
 
@@ -138,7 +138,6 @@ class _Purse:
         high = wanted
         if left.tokens is not None:
             high, need = min(wanted, left.tokens // count), min(need, left.tokens)
-            self.short = f"only {left.tokens} more output tokens are allowed"
         low = 0
         while low < high:  # costs grow with the cap: the largest that fits
             cap = (low + high + 1) // 2
@@ -147,6 +146,8 @@ class _Purse:
             return low
         if left.cost is not None and not self._affordable(asked, writer, need):
             self.short = f"only ${left.cost:.4g} is left"
+        elif left.tokens is not None:
+            self.short = f"only {left.tokens} more output tokens are allowed"
         return None
 
     def imposed(self, cap: int) -> int | None:
@@ -178,6 +179,10 @@ def _unpriced(model: ModelSpec) -> str:
 def _dropped(before: Sequence[ModelSpec], after: Sequence[ModelSpec], why: str) -> tuple[GivenUp, ...]:
     gone = tuple(m.name for m in before if m not in after)
     return (GivenUp("models", why, gone),) if gone else ()
+
+
+def _instead(before: Sequence[ModelSpec], called: ModelSpec, why: str) -> tuple[GivenUp, ...]:
+    return (GivenUp("model", why, tuple(m.name for m in before if m is not called)),)
 
 
 def layer_seconds(left: float, whole: float, writing: float | None, *, writer: bool, others: bool) -> float:
