@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.budget import LONGEST, Account, worst
+from routemoa.budget import LONGEST, Account, Held, Left, capped, longest, worst
 from routemoa.errors import ConfigError, OverBudget
+from routemoa.rates import Price, Rate, Tier
 from routemoa.types import Contract, Message, ModelSpec, Request, Usage
+from routemoa.wire import CAPS, overlay
 
 
 def model(read: float | None = 1.0, written: float | None = 10.0, **parameters: int) -> ModelSpec:
@@ -30,7 +32,7 @@ def test_no_order_of_calls_and_ends_passes_the_limit(
 ) -> None:
     """`share` of the worst case is what a call comes to (None: nobody knows); a flag says who ends first."""
     account, spec = Account(Contract(max_cost=limit)), model(read, written)
-    under_way = []
+    under_way: list[tuple[Held, float | None]] = []
     paid = 0.0
     for text, cap, share, oldest in steps:
         try:
@@ -39,15 +41,16 @@ def test_no_order_of_calls_and_ends_passes_the_limit(
             assert account.spent + account.held <= limit * (1 + 1e-12)
         if under_way and oldest:
             held, part = under_way.pop(0)
-            real = None if part is None else part * held.most
+            most = held.most or 0.0
+            real = None if part is None else part * most
             counted = account.settle(held, real)
-            assert counted == (held.most if real is None else real) <= held.most
+            assert counted == (most if real is None else real) <= most
             paid += counted
         assert account.spent <= limit * (1 + 1e-12)
         assert account.spent + account.held <= limit * (1 + 1e-9)
         assert account.held >= 0.0
     for held, part in under_way:
-        paid += account.settle(held, None if part is None else part * held.most)
+        paid += account.settle(held, None if part is None else part * (held.most or 0.0))
     assert account.held == pytest.approx(0.0, abs=1e-12)
     assert account.spent == pytest.approx(paid)
     assert account.spent <= limit * (1 + 1e-9)
@@ -84,3 +87,172 @@ def test_without_a_price_nobody_is_called_on_a_budget() -> None:
         Account(Contract(max_cost=1.0)).reserve(model(None), asked("hello"))
     with pytest.raises(OverBudget, match="could pass the limit"):
         Account(Contract(max_cost=1e-6)).reserve(model(), asked("hello"))
+
+
+def test_calls_are_counted_and_end() -> None:
+    account = Account(Contract(max_calls=2))
+    first = account.reserve(model(None), asked("hello"))
+    assert (first.request, first.tokens, account.left) == (asked("hello"), None, Left(calls=1))
+    account.release(first)  # it was not made
+    assert account.calls == 0
+    for _ in range(2):
+        account.settle(account.reserve(model(None), asked("hello")), None)
+    with pytest.raises(OverBudget, match=r"all of the 2 calls .* are made \(max_calls\)") as caught:
+        account.reserve(model(None), asked("hello"))
+    assert not caught.value.for_now  # a call that ended has been made
+    assert account.left.calls == 0
+
+
+def test_output_tokens_are_set_aside_and_given_back() -> None:
+    account = Account(Contract(max_output_tokens=1000))
+    first = account.reserve(model(None), asked("hello", max_tokens=700))
+    assert (first.tokens, account.writing, account.left.tokens) == (700, 700, 300)
+    second = account.reserve(model(None), asked("hello", max_tokens=700))
+    assert (second.tokens, second.request.parameters) == (300, {"max_tokens": 300})
+    with pytest.raises(OverBudget, match="0 of 1000 output tokens are left") as caught:
+        account.reserve(model(None), asked("hello"))
+    assert caught.value.for_now
+    account.settle(first, None, 10)
+    account.settle(second, None, None)  # nobody counted: the most
+    assert (account.written, account.writing, account.left.tokens) == (310, 0, 690)
+
+
+def test_no_answer_is_asked_for_that_is_too_short_to_be_one() -> None:
+    account = Account(Contract(max_output_tokens=100))
+    account.settle(account.reserve(model(), asked("hello", max_tokens=60)), 0.0, 60)
+    with pytest.raises(OverBudget, match="too few for an answer"):
+        account.reserve(model(), asked("hello"))
+    assert account.reserve(model(), asked("hello", max_tokens=5)).tokens == 5  # unless its own limit is lower
+    assert (
+        Account(Contract(max_output_tokens=9)).reserve(model(), asked("hello")).tokens == 9
+    )  # or the whole contract's
+    account = Account(Contract(max_output_tokens=400))
+    held = account.reserve(model(), asked("hello", max_tokens=100), least=100)
+    with pytest.raises(OverBudget):
+        account.reserve(model(), asked("hello"), least=301)
+    assert account.reserve(model(), asked("hello"), least=300).tokens == 300
+    assert held.tokens == 100
+
+
+@pytest.mark.parametrize(
+    ("caller", "member", "sent"),
+    [
+        ({}, {}, {"max_tokens": 50}),
+        ({"max_tokens": 90}, {}, {"max_tokens": 50}),
+        ({"max_completion_tokens": 90}, {}, {"max_completion_tokens": 50}),
+        ({}, {"max_completion_tokens": 90}, {"max_completion_tokens": 50}),
+        ({"max_tokens": 90}, {"max_completion_tokens": 80}, {"max_completion_tokens": 50}),
+        ({"max_tokens": 90, "max_completion_tokens": 80}, {}, {"max_tokens": 50}),
+        ({"max_tokens": 20}, {}, {"max_tokens": 20}),
+        ({}, {"max_completion_tokens": 20}, {"max_completion_tokens": 20}),
+        ({"max_tokens": 20}, {"max_completion_tokens": 80}, {"max_completion_tokens": 20}),
+    ],
+)
+def test_an_answer_is_capped_under_the_name_that_its_endpoint_knows(
+    caller: dict[str, int], member: dict[str, int], sent: dict[str, int]
+) -> None:
+    spec = model(**member)
+    request = capped(spec, asked("hello", **caller, seed=4), 50)
+    body = overlay(spec, {"seed": 4} | request.parameters, "m")
+    assert {k: v for k, v in body.items() if k in CAPS} == sent
+    assert body["seed"] == 4
+    held = Account(Contract(max_output_tokens=50)).reserve(spec, asked("hello", **caller))
+    assert held.tokens == min(sent.values())
+    assert longest(spec, held.request) == held.tokens
+
+
+def test_a_cap_that_is_none_names_nothing() -> None:
+    request = Request((Message("user", "hello"),), {"max_tokens": None, "max_completion_tokens": 90})
+    assert capped(model(), request, 50).parameters == {"max_completion_tokens": 50}
+
+
+def test_bounded_by_somebody_else() -> None:
+    account = Account(bounded=True)
+    held = account.reserve(model(), asked("hello"))
+    assert held.request.parameters == {"max_tokens": LONGEST}
+    assert held.most is not None
+    with pytest.raises(ConfigError, match="no price"):
+        account.reserve(model(None), asked("hello"))
+    account.release(held)
+    assert (account.held, account.writing, account.calls, account.spent) == (0.0, 0, 0, 0.0)
+
+
+def test_fits_changes_nothing() -> None:
+    account = Account(Contract(max_cost=0.01, max_calls=1, max_output_tokens=500))
+    assert account.fits(model(), asked("hello"), 400)
+    assert not account.fits(model(None), asked("hello"), 1)
+    assert not Account(Contract(max_cost=1e-9)).fits(model(), asked("hello"), 1)
+    assert (account.held, account.writing, account.calls, account.spent, account.written) == (0.0, 0, 0, 0.0, 0)
+    held = account.reserve(model(), asked("hello"))
+    assert not account.fits(model(), asked("hello"), 1)
+    account.release(held)
+    assert account.fits(model(), asked("hello"), 400)
+
+
+def test_a_price_for_a_longer_prompt_is_known_beforehand() -> None:
+    spec = ModelSpec("m", "http://x", listed=Price(Rate(1.0, (Tier(10, 100.0),)), Rate(1.0), request=0.5))
+    held = Account(Contract(max_cost=1.0)).reserve(spec, asked("x" * 50, max_tokens=10))
+    assert held.most is not None
+    assert held.most > 0.5 + 50 * 100 / 1e6
+
+
+Moves = st.lists(
+    st.tuples(
+        st.integers(0, 2),  # who
+        st.integers(1, 900),  # asks for so many tokens
+        st.none() | st.floats(0, 1),  # comes to this part of the most, and of the tokens
+        st.sampled_from(("hold", "settle", "release")),
+    ),
+    max_size=40,
+)
+
+
+@given(
+    Moves,
+    st.none() | st.floats(0, 0.05),
+    st.none() | st.integers(1, 4000),
+    st.none() | st.integers(1, 12),
+    st.booleans(),
+)
+def test_no_limit_is_passed_whatever_is_asked_and_however_it_ends(
+    moves: list[tuple[int, int, float | None, str]],
+    cost: float | None,
+    tokens: int | None,
+    calls: int | None,
+    bounded: bool,
+) -> None:
+    account = Account(Contract(cost, None, calls, tokens), bounded=bounded)
+    tiers = Price(Rate(1.0, (Tier(40, 9.0),)), Rate(4.0, (Tier(40, 2.0),)), cached=Rate(3.0), request=0.0001)
+    specs = [model(), ModelSpec("t", "http://x", listed=tiers), model(0.0, 0.0)]
+    under_way: list[tuple[Held, float | None]] = []
+    reserved = 0.0
+
+    def holds() -> None:
+        assert cost is None or account.spent + account.held <= cost
+        assert tokens is None or account.written + account.writing <= tokens
+        assert calls is None or account.calls <= calls
+        assert account.spent <= reserved * (1 + 1e-9)
+
+    def settle(held: Held, part: float | None) -> None:
+        said = None if part is None else int(part * (held.tokens or 0))
+        account.settle(held, None if part is None else part * (held.most or 0.0), said)
+
+    for who, wanted, part, end in moves:
+        try:
+            held = account.reserve(specs[who], asked("x" * wanted, max_tokens=wanted))
+        except OverBudget:
+            pass
+        else:
+            assert held.tokens is None or held.tokens <= longest(specs[who], held.request) <= wanted
+            reserved += held.most or 0.0
+            under_way.append((held, part))
+        holds()
+        if under_way and end == "settle":
+            settle(*under_way.pop(0))
+        elif under_way and end == "release":
+            account.release(under_way.pop()[0])
+        holds()
+    for held, part in under_way:
+        settle(held, part)
+    holds()
+    assert (account.held, account.writing) == (0.0, 0)

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.timing import KEPT, Expected, Pace
-from routemoa.types import Proposal, Usage
+from routemoa.errors import Cut, ModelError, TimedOut
+from routemoa.events import ProposalFailed, ProposalFinished
+from routemoa.layer import failure
+from routemoa.timing import FEWEST, KEPT, SOONEST, Expected, Pace
+from routemoa.types import ModelSpec, Proposal, Usage
 
 
 def call(model: str, tokens: int | None, seconds: float | None) -> Proposal:
@@ -91,3 +94,52 @@ def test_what_is_expected_lies_among_what_was_measured(
     seconds = learned.expected([call("a", heard, 1.0)]).seconds["a"]
     assert min(kept) / 2 <= seconds <= max(kept) * 2
     assert learned.expected([call("a", heard, 1.0)]).seconds["a"] == seconds
+
+
+def began(*seconds: float) -> Pace:
+    learned = Pace()
+    for wait in seconds:
+        learned.began("a", wait)
+    return learned
+
+
+def failed(kind: type[ModelError], latency: float, partial: str = "") -> ProposalFailed:
+    return ProposalFailed(1, failure(ModelSpec("a", "http://x"), kind("a", "why"), latency, None, partial))
+
+
+def test_with_fewer_first_tokens_nobody_says_what_is_late() -> None:
+    assert began(*[1.0] * (FEWEST - 1)).expected().late == {}
+    assert began(*[1.0] * FEWEST).expected().late == {"a": 1.0}
+
+
+def test_late_is_later_than_nineteen_of_twenty() -> None:
+    waits = [s / 100 for s in range(1, 61)]
+    assert began(*waits).expected().late == {"a": 0.58}
+    assert sum(w > 0.58 for w in waits) <= 0.05 * len(waits)
+
+
+def test_nothing_is_late_very_soon() -> None:
+    assert began(*[0.001] * 30).expected().late == {"a": SOONEST}
+
+
+def test_first_tokens_are_those_of_the_last_calls() -> None:
+    assert began(*[9.0] * KEPT, *[1.0] * KEPT).expected().late == {"a": 1.0}
+
+
+def test_first_tokens_come_from_events() -> None:
+    learned = Pace()
+    for _ in range(FEWEST):
+        learned.hear(ProposalFinished(1, call("a", 10, 2.0), 0.5))
+        learned.hear(ProposalFinished(1, call("b", 10, 2.0)))  # nobody knows when it began
+    assert learned.expected().late == {"a": 0.5}
+    assert learned.expected().seconds == {"a": 2.0, "b": 2.0}
+
+
+def test_a_call_that_was_cut_before_its_first_token_had_waited_so_long() -> None:
+    learned = began(*[0.1] * (FEWEST - 1))
+    learned.hear(failed(Cut, 3.0, "It had begun"))
+    learned.hear(failed(TimedOut, 3.0))
+    assert learned.expected().late == {}
+    learned.hear(failed(Cut, 3.0))
+    assert learned.expected().late == {"a": 3.0}
+    assert learned.expected().seconds == {}
