@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from routemoa.belief import Correlation, any_right
 from routemoa.evidence import Judging
-from routemoa.grown import NOISE, Grown
+from routemoa.grown import Grown
 from routemoa.pool import Mixture
+from routemoa.standing import NOISE
 from routemoa.steps import Decision, failed, heard
 from routemoa.timing import Expected
 from routemoa.types import Assessment, Failure, Layer, ModelSpec, Proposal, Query, Ranking, Scores, Trace, Usage

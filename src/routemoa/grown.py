@@ -13,36 +13,20 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.answers import Groups, group
-from routemoa.belief import FARTHEST, Belief, Vote, any_right, believe, gains, outlook
-from routemoa.evidence import Judging, Signals, log_odds, signals
-from routemoa.judges import filled
+from routemoa.belief import FARTHEST, Belief, Vote, any_right, believe, gains
+from routemoa.evidence import Judging
 from routemoa.options import among, options
 from routemoa.pool import Mixture
 from routemoa.ranking import rank, toll
-from routemoa.steps import Ask, Decision, best_different, failed, heard, informed, judgments
+from routemoa.standing import NOISE, Reading, State
+from routemoa.steps import Ask, Decision, best_different, failed
 from routemoa.timing import Expected
 from routemoa.types import ModelSpec, Proposal, Ranking, Scores, Trace
 
-__all__ = ["Grown", "State"]
+__all__ = ["Grown"]
 
-NOISE = 0.02  # of probability: an answer that leads is displaced only by one that is better by more
 TINY = 1e-9  # of probability: less is no gain, whatever it costs
 TOKENS = 300.0  # of an answer, where nothing was measured and the pool file sets no limit
-
-
-class State(Struct, frozen=True):
-    """What is believed after some answers; `groups` and `proposals` go together."""
-
-    proposals: tuple[Proposal, ...]
-    groups: Groups
-    found: tuple[Signals, ...]
-    belief: Belief
-    leader: int | None  # a group
-
-    def backing(self, number: int) -> tuple[str, ...]:
-        """The models that gave the answer of a group, in the order of their answers."""
-        return tuple(self.proposals[i].model for i in self.groups.members(number))
 
 
 class Further(Struct, frozen=True):
@@ -110,14 +94,14 @@ class Grown(Struct, frozen=True):
         if state.belief.right[state.leader] > self.mixture.threshold:
             return True
         spoken = {p.model for p in state.proposals}
-        ranking = self._rank(self._scores(trace.prior, state), expected, failed(trace))
+        ranking = self._rank(self._reading.scores(trace.prior, state), expected, failed(trace))
         rest = self._by_promise(ranking, spoken, failed(trace), expected)
-        return not self._further(state.belief, rest, self._priors(trace.prior), expected).pays
+        return not self._further(state.belief, rest, self._reading.priors(trace.prior), expected).pays
 
     def _judged(self, trace: Trace, expected: Expected, over: str | None) -> Decision:
-        state, priors = self.state(trace), self._priors(trace.prior)
+        state, priors = self.state(trace), self._reading.priors(trace.prior)
         before = [r.model for r in (trace.layers[-2].ranking if len(trace.layers) > 1 else trace.ranking)]
-        scores = self._scores(trace.prior, state)
+        scores = self._reading.scores(trace.prior, state)
         out = failed(trace)
         ranking = self._rank(scores, expected, out, before)
         final = self._final(state, ranking)
@@ -149,51 +133,12 @@ class Grown(Struct, frozen=True):
 
     def state(self, trace: Trace) -> State:
         """What the answers and judgments of a trace amount to."""
-        proposals = heard(trace)
-        groups = group([p.text for p in proposals])
-        assessments = judgments(trace)
-        models = [p.model for p in proposals]
-        found = signals(models, groups, assessments, self.judging)
+        return self._reading.state(trace)
+
+    @property
+    def _reading(self) -> Reading:
         spoken = self.mixture.self_assessment == "spoken"
-        priors = self._priors(trace.prior)
-        saw = informed(trace)
-        copied = self.judging.coefficients.copied
-        votes = [Vote(m, priors[m], g, copied if m in saw else 1.0) for m, g in zip(models, groups.of, strict=True)]
-        belief = believe(
-            votes,
-            self.judging.correlation,
-            [log_odds(f, self.judging, spoken=spoken) for f in found],
-            trust=self.judging.coefficients.votes,
-            closed=groups.closed,
-        )
-        return State(proposals, groups, found, belief, self._leader(trace, belief, proposals, groups))
-
-    def _leader(self, trace: Trace, belief: Belief, proposals: Sequence[Proposal], groups: Groups) -> int | None:
-        """The group that leads; the one that led before the last layer keeps the lead against noise (hysteresis)."""
-        best = belief.leader
-        if best is None or len(trace.layers) < 2:
-            return best
-        before = self.state(replace(trace, layers=trace.layers[:-1]))
-        if before.leader is None:
-            return best
-        names = before.backing(before.leader)
-        led = next((g for p, g in zip(proposals, groups.of, strict=True) if p.model in names), None)
-        return best if led is None or belief.right[best] - belief.right[led] > NOISE else led
-
-    def _priors(self, predicted: Scores) -> dict[str, float]:
-        """The calibrated prior of every model, also of one that the scorer does not know."""
-        return filled(predicted, [m.name for m in self.models])
-
-    def _scores(self, predicted: Scores, state: State) -> Scores:
-        """Each answer's probability; a model not heard is as likely right as this query's difficulty leaves it."""
-        priors = self._priors(predicted)
-        later = outlook(state.belief, list(priors.values()), self.judging.correlation)
-        scores: Scores = dict(zip(priors, later, strict=True))
-        for proposal, number in zip(state.proposals, state.groups.of, strict=True):
-            # An answer that states no result cannot be told right: as likely as that nobody else is.
-            nobody = (1.0 - sum(state.belief.right)) / len(state.proposals)
-            scores[proposal.model] = max(0.0, nobody) if number is None else state.belief.right[number]
-        return scores
+        return Reading(tuple(m.name for m in self.models), self.judging, spoken)
 
     def _rank(
         self, scores: Scores, expected: Expected, out: Collection[str] = (), before: Sequence[str] = ()

@@ -18,9 +18,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.errors import ConfigError
-from routemoa.grown import Further, Grown, State
+from routemoa.grown import Further, Grown
 from routemoa.policy import Policy, Published
 from routemoa.ranking import select
+from routemoa.standing import State
 from routemoa.steps import Decision, failed, heard
 from routemoa.timing import Expected
 from routemoa.types import Ranking, Scores, Trace
@@ -168,7 +169,7 @@ class GrownToTheEnd(Grown, frozen=True):
             return f"the limit: {count} of at most {m.calls} models, {len(trace.layers)} of {m.most_layers} layers"
         return None
 
-    def suffices(self, trace: Trace, expected: Expected) -> bool:  # noqa: ARG002  (as the policy's)
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
         """Never."""
         return False
 
