@@ -138,6 +138,13 @@ async def whole_stream(sdk: AsyncOpenAI, model: str) -> str:
     return "".join([c.choices[0].delta.content or "" async for c in stream])
 
 
+def test_a_piece_of_a_stream_waits_for_no_acknowledgement_of_the_one_before() -> None:
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()[:2]):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_taken_port_is_one_line_with_the_fix() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

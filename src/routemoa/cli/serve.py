@@ -85,6 +85,7 @@ async def _run(pool: Pool, listening: socket.socket, host: str, path: Path | Non
         methods = {name: build(pool, name, client) for name in METHODS}
         url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
         app = create_app(methods, pool, client, store)
+        await client.ready()
         server = Server(app, lambda: _announce(url, pool), access_log=verbose)
         await server.serve([listening])
     finally:  # the application's own end, which closes both, is skipped where the server did not start or ends at once
