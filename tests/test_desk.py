@@ -249,6 +249,8 @@ async def test_outcomes(error: ModelError | None, outcome: str, known: bool) -> 
     assert tab.outcomes == [outcome]
     closing = tab.closed[1]
     assert (closing.cost is not None) == known
+    if error is not None:  # the trace says what the desk says
+        assert failure(PRICED, error, 0.1).cost == closing.cost
     if not known:
         most = tab.opened[1].most
         assert most is not None

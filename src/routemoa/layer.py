@@ -162,9 +162,10 @@ def _assessments(plan: Plan, spec: ModelSpec, reply: Reply, completion: Completi
 def failure(
     spec: ModelSpec, error: ModelError, latency: float, usage: Usage | None = None, partial: str = ""
 ) -> Failure:
-    """A failed call for the trace. Refused or unreachable before a token came: nothing was used; else unknown."""
+    """A failed call for the trace. Refused, or never sent: nothing was used; else unknown."""
     if usage is None:
-        nothing = isinstance(error, Refused | Unreachable | Unaffordable) and not error.produced
+        lost = error.produced or (isinstance(error, Unreachable) and error.sent)
+        nothing = isinstance(error, Refused | Unreachable | Unaffordable) and not lost
         usage = Usage(0, 0, 0, 0) if nothing else Usage()
         cost = 0.0 if nothing else None
     else:
