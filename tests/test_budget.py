@@ -256,3 +256,9 @@ def test_no_limit_is_passed_whatever_is_asked_and_however_it_ends(
         settle(held, part)
     holds()
     assert (account.held, account.writing) == (0.0, 0)
+
+
+def test_a_cap_makes_no_answer_longer() -> None:
+    spec = ModelSpec("m", "http://x", "m", input_price=1.0, output_price=1.0, context=100)
+    assert longest(spec, asked("hello")) < 100
+    assert longest(spec, capped(spec, asked("hello"), 512)) == longest(spec, asked("hello"))

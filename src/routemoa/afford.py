@@ -135,13 +135,13 @@ class _Purse:
         asked = [(m, reads(m, r := self._request(m)), longest(m, r)) for m in models]
         wanted = max(limit for _, _, limit in asked)
         need = min(wanted, max(least or usual(self._means.tokens.get(m.name)) for m in models))
-        high = wanted
         if left.tokens is not None:
-            high, need = min(wanted, left.tokens // count), min(need, left.tokens)
-        low = 0
+            need = min(need, left.tokens)
+        low, high = 0, wanted
         while low < high:  # costs grow with the cap: the largest that fits
             cap = (low + high + 1) // 2
-            low, high = (cap, high) if self._affordable(asked, writer, cap) else (low, cap - 1)
+            fits = self._allowed(asked, writer, cap) and self._affordable(asked, writer, cap)
+            low, high = (cap, high) if fits else (low, cap - 1)
         if low >= max(1, need):
             return low
         if left.cost is not None and not self._affordable(asked, writer, need):
@@ -153,6 +153,11 @@ class _Purse:
     def imposed(self, cap: int) -> int | None:
         """The cap that has to be set; None where neither dollars nor tokens are limited."""
         return None if self._left.cost is None and self._left.tokens is None else cap
+
+    def _allowed(self, asked: Sequence[tuple[ModelSpec, int, int]], writer: ModelSpec | None, cap: int) -> bool:
+        if self._left.tokens is None:
+            return True
+        return sum(min(cap, limit) for _, _, limit in asked) + (cap if writer else 0) <= self._left.tokens
 
     def _affordable(self, asked: Sequence[tuple[ModelSpec, int, int]], writer: ModelSpec | None, cap: int) -> bool:
         if self._left.cost is None:

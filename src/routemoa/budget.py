@@ -208,6 +208,7 @@ def capped(model: ModelSpec, request: Request, cap: int) -> Request:
     """A request whose answer is at most `cap` tokens long; under the name by which it, or the pool file, calls it."""
     if min(_limits(model, request), default=cap + 1) <= cap:
         return request
+    cap = min(cap, longest(model, request))  # no longer than it would be without a cap: its context may be short
     named = [key for part in (request.parameters, model.parameters) for key in CAPS if part.get(key) is not None]
     rest = {k: v for k, v in request.parameters.items() if k not in CAPS}
     return replace(request, parameters={**rest, named[0] if named else CAPS[0]: cap})
