@@ -21,7 +21,7 @@ from routemoa.pool import Pool
 from routemoa.store import Call, Store, calls
 from routemoa.testing import FakeEndpoint, Fault
 from routemoa.types import Contract, ModelSpec
-from tests.gateway_harness import HI, Serving, serving, until
+from tests.gateway_harness import ANSWER, HI, Script, Serving, serving, until
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 BODY: dict[str, Any] = {"model": "a", "messages": HI}
@@ -271,16 +271,66 @@ async def read_all(s: Serving) -> None:
     assert not seen
 
 
-async def test_a_stream_that_is_cut_there_is_cut_here_and_settled(ledger: Ledger) -> None:
+@pytest.mark.parametrize("sliced", [False, True])
+async def test_a_stream_that_breaks_off_there_ends_here_with_a_reason(ledger: Ledger, sliced: bool) -> None:
     async with (
-        FakeEndpoint("one two three", Fault(cut_after=2)) as e,
+        FakeEndpoint("one two three", Fault(cut_after=2, sliced=sliced)) as e,
         serving(pool=pool(e.url), store=ledger.store) as s,
     ):
-        raw = await (await s.raw({**BODY, "stream": True})).all()
-        assert b"one" in raw
-        assert not raw.endswith(b"0\r\n\r\n")
+        response = await ask(s, stream=True)
+        assert b"one" in response.body
+        assert response.events[-1]["error"]["code"] == "answer_interrupted"
+        assert e.url not in response.body.decode()
         await settled(ledger)
         assert [r.outcome for r in ledger.rows] == ["Unreachable"]
+
+
+class Halting:
+    """An endpoint that closes its first connection in the middle of a whole answer, and gives the second all of it."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked = 0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.asked += 1
+        data = msgspec.json.encode({"choices": [{"message": {"content": "It is 4."}}], "usage": USAGE})
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n" % len(data) + (data[:9] if self.asked == 1 else data))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+
+
+@pytest.mark.parametrize(("attempts", "status"), [(1, 502), (2, 200)])
+async def test_a_whole_answer_that_breaks_off_has_a_status_or_another_try(
+    ledger: Ledger, attempts: int, status: int
+) -> None:
+    halting = Halting()
+    async with await asyncio.start_server(halting.handle, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        async with serving(pool=pool(url), store=ledger.store, attempts=attempts) as s:
+            assert (await ask(s)).status == status
+            await settled(ledger)
+            assert [r.outcome for r in ledger.rows] == ["Unreachable", "ok"][:attempts]
+
+
+async def test_the_time_begins_when_the_request_comes() -> None:
+    method = Script(*ANSWER)
+    async with serving(method) as s:
+        data = msgspec.json.encode({"model": "routemoa", "messages": HI, "routemoa": {"max_seconds": 2}})
+        host, port = s.url.split("/")[2].split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
+        )
+        writer.write(head.encode() + data[:5])
+        await asyncio.sleep(0.3)
+        writer.write(data[5:])
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+        assert 1.5 < (method.queries[0].contract.max_seconds or 0) < 1.75
 
 
 async def test_figures_that_a_provider_leaves_out_are_unknown_and_cost_the_most(ledger: Ledger) -> None:

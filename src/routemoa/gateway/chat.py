@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
+from time import monotonic
 from typing import Any
 
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ from routemoa.types import Contract, StreamMode
 __all__ = ["Chat"]
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
+WORTH_COUNTING = 0.01  # of a request's time: what it waited before anybody worked on it
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -52,6 +54,7 @@ class Chat:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        arrived = monotonic()
         caller = Caller(scope, self._store)
         exchange = _Exchange(Outgoing(send, caller.left))
         try:
@@ -59,7 +62,7 @@ class Chat:
                 await drain(receive, self._body_limit)
                 raise used_up
             body = await read_object(scope, receive, self._body_limit)
-            work = self._answer(body, scope["headers"], caller, exchange)
+            work = self._answer(body, scope["headers"], arrived, caller, exchange)
         except ClientDisconnect:
             return
         except (HttpError, OverBudget) as e:
@@ -67,12 +70,14 @@ class Chat:
             return
         await while_connected(receive, work, exchange.beat, self._keep_alive)
 
-    async def _answer(self, body: dict[str, Any], headers: Headers, caller: Caller, exchange: _Exchange) -> None:
+    async def _answer(
+        self, body: dict[str, Any], headers: Headers, arrived: float, caller: Caller, exchange: _Exchange
+    ) -> None:
         try:
             name = body.get("model")
             if not isinstance(name, str):
                 raise HttpError(400, "You must name a model (GET /v1/models lists them).", param="model")
-            contract = asked(body.pop(FIELD, None), headers)
+            contract = self._in_time(asked(body.pop(FIELD, None), headers), arrived)
             if name in self._methods:
                 request = self._under(contract, parse(body))
                 answer = exchange.stream if request.stream else exchange.whole
@@ -84,6 +89,13 @@ class Chat:
                 raise UnknownModel(name, [*self._methods, *(m.name for m in self._pool)])
         except Exception as e:  # every error becomes HTTP here, the unforeseen ones logged as such
             await exchange.fail(e)
+
+    def _in_time(self, contract: Contract, arrived: float) -> Contract:
+        """A contract whose time has begun when the request came, should it have had to wait since then."""
+        limit, waited = contract.over(self._pool.contract).max_seconds, monotonic() - arrived
+        if limit is None or waited < WORTH_COUNTING * limit:
+            return contract
+        return replace(contract, max_seconds=max(0.001, round(limit - waited, 3)))
 
     def _under(self, contract: Contract, request: ChatRequest) -> ChatRequest:
         """A request with its contract; the methods lay the pool file's under it, but for how the answer is shown."""

@@ -16,11 +16,11 @@ from routemoa.desk import Desk, Metered
 from routemoa.errors import ModelError, QueryError, Refused, TimedOut, Unaffordable
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import Outgoing
-from routemoa.gateway.refusal import refusal
+from routemoa.gateway.refusal import Interrupted, refusal
 from routemoa.gateway.streams import sse
-from routemoa.gateway.watching import Events, Watch, watch
+from routemoa.gateway.watching import Events, Watch, Whole, watch
 from routemoa.protocols import Client, Tab
-from routemoa.types import Contract, Message, ModelSpec, Purpose, Request, Usage
+from routemoa.types import Contract, Failure, Message, ModelSpec, Purpose, Request, Usage
 
 __all__ = ["UNBUFFERED", "Direct", "Forwarder"]
 
@@ -76,7 +76,7 @@ class Direct:
             self._prompt = msgspec.json.encode(sent).decode()
         except (ValueError, TypeError) as e:
             raise QueryError(f"the request cannot be written as JSON: {wire.clean(str(e))}") from e
-        self._between_events = False  # the contract's time was over, and what went on by then is whole events
+        self._between_events = False  # it broke off, and what went on by then is whole events
         options = sent.get("stream_options")
         asked = isinstance(options, dict) and bool(options.get("include_usage"))
         self._adds_usage = self._watched and sent.get("stream") is True and not asked
@@ -97,10 +97,11 @@ class Direct:
             wait = {} if e.retry_after is None else {"retry-after": str(max(1, round(e.retry_after)))}
             await out.begin(e.status, _kind(e.body), wait)
             await out.write(e.body, last=True)
-        except TimedOut as e:
+        except ModelError as e:
             if not (out.begun and self._between_events):
                 raise
-            await out.write(sse(refusal(e).body), last=True)
+            told = refusal(e if isinstance(e, TimedOut) else Interrupted(_failure(e)))
+            await out.write(sse(told.body), last=True)
         else:
             await out.write(b"", last=True)
 
@@ -135,11 +136,11 @@ class Direct:
             ):
                 if self._watched:
                     watched = watch(response.content_type, metered.take, drop_usage=self._adds_usage)
-                await out.begin(response.status, response.content_type, UNBUFFERED)
                 await _pass(response, watched, out)
             metered.count((watched and watched.usage) or Usage())
         except ModelError as e:
             metered.fail(e)
+            self._between_events = isinstance(watched, Events)
             raise
         except TimeoutError as e:
             late = TimedOut(self._model.name, f"the contract's {self._desk.contract.max_seconds:g} s were over")
@@ -164,19 +165,25 @@ class Direct:
 
 
 async def _pass(response: Forwarded, watched: Watch | None, out: Outgoing) -> None:
-    if watched is None:
-        async for chunk in response.chunks:
-            await out.write(chunk)
-        return
-    try:
-        async for chunk in response.chunks:
-            if ready := watched.feed(chunk):
-                await out.write(ready)
-    except ModelError:
-        await out.write(watched.end())  # cut here just where it was cut there
-        raise
-    if rest := watched.end():
-        await out.write(rest)
+    """Pass a response on: the head at once, but of one in one piece, whose body may still break off."""
+    if not isinstance(watched, Whole):
+        await out.begin(response.status, response.content_type, UNBUFFERED)
+    async for chunk in response.chunks:
+        if ready := chunk if watched is None else watched.feed(chunk):
+            await _write(ready, response, out)
+    rest = b"" if watched is None else watched.end()
+    await _write(rest, response, out)
+
+
+async def _write(data: bytes, response: Forwarded, out: Outgoing) -> None:
+    if not out.begun:
+        await out.begin(response.status, response.content_type, UNBUFFERED)
+    if data:
+        await out.write(data)
+
+
+def _failure(error: ModelError) -> Failure:
+    return Failure(error.model, error.reason, type(error).__name__, Usage(), None, None)
 
 
 def _is_cap(value: Any) -> bool:

@@ -42,25 +42,35 @@ def watch(content_type: str, say: Callable[[str], None], *, drop_usage: bool) ->
 
 
 class Whole:
-    """A response in one piece."""
+    """A response in one piece: it goes on when it is all there, since nobody can use a part of it.
+
+    So one that breaks off can still be tried again, or become an error with a status. One that is very large goes on
+    as it comes, and nobody looks for its usage.
+    """
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.whole = False
-        self._data = bytearray()
+        self._data: bytearray | None = bytearray()
 
     def feed(self, chunk: bytes) -> bytes:
-        """All of it goes on."""
-        if len(self._data) <= REMEMBERED:
-            self._data += chunk
-        return chunk
+        """Nothing goes on yet, but of what is very large."""
+        if self._data is None:
+            return chunk
+        self._data += chunk
+        return self._give_up() if len(self._data) > REMEMBERED else b""
 
     def end(self) -> bytes:
-        """Nothing more; the usage is read."""
-        found = wire.decode(bytes(self._data)) if len(self._data) <= REMEMBERED else None
+        """All of it; the usage is read."""
+        data = self._give_up()
+        found = wire.decode(data) if len(data) <= REMEMBERED else None
         if isinstance(found, dict) and isinstance(found.get("usage"), dict):
             self.usage, self.whole = wire.read_usage(found["usage"]), True
-        return b""
+        return data
+
+    def _give_up(self) -> bytes:
+        data, self._data = bytes(self._data or b""), None
+        return data
 
 
 class Events:
