@@ -14,10 +14,20 @@ from routemoa import layer
 from routemoa.client import HttpClient
 from routemoa.desk import Desk
 from routemoa.errors import ModelError, Refused
-from routemoa.events import Event, GaveUp, ProposalDelta, ProposalFailed, ProposalFinished, ProposalStarted
+from routemoa.events import (
+    Event,
+    GaveUp,
+    ProposalDelta,
+    ProposalFailed,
+    ProposalFinished,
+    ProposalStarted,
+    Selected,
+    Started,
+)
 from routemoa.protocols import Client
 from routemoa.round import PATIENT, Call, Round, Waiting
 from routemoa.testing import FakeEndpoint, Fault
+from routemoa.trace import fold
 from routemoa.types import Completion, Contract, ModelSpec, Query, Request, Usage
 
 BROKEN = RuntimeError("a defect")
@@ -280,7 +290,8 @@ async def test_a_hedge_that_does_not_fit_is_no_failure_of_the_pair() -> None:
     events = await heard(run(desk, specs("a"), specs("cd"), Waiting(None, LATE)))
     assert answered(events) == ["a"]
     assert client.called == ["a"]
-    assert failed(events) == {"c": "Unaffordable"}
+    assert failed(events) == {}
+    assert fold([Started(Query(()), ""), Selected(1, ("a",)), *events]).trace.calls == 1
     assert [(e.given_up.what, e.given_up.models) for e in events if isinstance(e, GaveUp)] == [("hedge", ("c",))]
 
 

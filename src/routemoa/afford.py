@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from routemoa.budget import LEAST, Left, longest, reads, usual
 from routemoa.prices import remedy
-from routemoa.types import GivenUp, ModelSpec, Request
+from routemoa.types import CHARACTERS, GivenUp, ModelSpec, Request
 
 __all__ = ["Fitting", "Means", "fit", "layer_seconds"]
 
@@ -28,6 +28,7 @@ class Means(Struct, frozen=True):
     seconds: float | None = None
     tokens: Mapping[str, float] = {}
     latency: Mapping[str, float] = {}
+    quoted: int = 0  # bytes of the answers that there are, which an aggregator has to read
 
 
 class Fitting(Struct, frozen=True):
@@ -163,8 +164,12 @@ class _Purse:
         if self._left.cost is None:
             return True
         costs = [m.worst_cost(read, min(cap, limit)) for m, read, limit in asked]
-        if writer is not None:  # who reads the question and every answer
-            costs.append(writer.worst_cost(asked[0][1] + len(asked) * cap, cap) or 0.0)
+        if writer is not None:  # who reads the question and every answer, as long as answers usually are
+            longest_of = {
+                m.name: min(cap, usual(self._means.tokens.get(m.name))) for m in (*(a[0] for a in asked), writer)
+            }
+            quoted = self._means.quoted + sum(CHARACTERS * longest_of[m.name] for m, _, _ in asked)
+            costs.append(writer.worst_cost(asked[0][1] + quoted, longest_of[writer.name]) or 0.0)
         return sum(c or 0.0 for c in costs) <= self._left.cost
 
     def needed(self, models: Sequence[ModelSpec]) -> str:

@@ -56,11 +56,7 @@ async def write(
             async with aclosing(hedged(_stream(spec, asked, desk), other, late.get(spec.name))) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Won | Lost) and spare is not None:
-                        if isinstance(piece, Lost) and isinstance(
-                            piece.error, Unaffordable
-                        ):  # beside another: it may be asked in its place
-                            yield GaveUp(GivenUp("hedge", piece.error.reason, (spare.name,)))
-                        else:
+                        if not isinstance(piece.error, Unaffordable):  # else it may still be asked in its place
                             left.remove(spare)
                         for event in _resolved(piece, spec, spare, perf_counter() - begun):
                             yield event
@@ -81,6 +77,8 @@ async def write(
 
 def _resolved(how: Won | Lost, first: ModelSpec, second: ModelSpec, seconds: float) -> tuple[Event, Event]:
     """What is said of a hedged pair: whoever is cut has made a call all the same."""
+    if isinstance(how, Lost) and isinstance(how.error, Unaffordable):
+        return CallStarted("hedge", second.name), GaveUp(GivenUp("hedge", how.error.reason, (second.name,)))
     if isinstance(how, Won):
         slow = how.error or Cut(first.name, f"no first token for {seconds:.2f} s: {second.name} was faster")
         return AggregatorFailed(failure(first, slow, seconds)), AggregatorStarted(second.name)

@@ -170,7 +170,8 @@ def usual(tokens: float | None) -> int:
 
 def reads(model: ModelSpec, request: Request) -> int:
     """Tokens of a prompt at most: a token is a byte at least, and every message has its frame."""
-    shape = 0 if request.schema is None else len(str(request.schema).encode())
+    settings = (request.schema, *request.parameters.values(), *model.parameters.values())
+    shape = sum(len(str(v).encode()) for v in settings if isinstance(v, dict | list))  # such as a schema, or tools
     text = sum(len(m.content.encode()) + len(m.role) for m in request.messages) + len((model.system or "").encode())
     return text + shape + FRAME * (len(request.messages) + 1)
 

@@ -119,6 +119,8 @@ class Desk:
         self, model: ModelSpec, request: Request, call: Callable[[Request], AsyncGenerator[str | Completion, None]]
     ) -> AsyncGenerator[str | Completion, None]:
         """One attempt, reserved, settled and ended in time."""
+        if self.seconds_left == 0.0:
+            raise TimedOut(model.name, f"the contract's {self.contract.max_seconds:g} s were over")
         metered = await Metered.open(self, model, request)
         try:
             async with aclosing(call(metered.request)) as pieces:

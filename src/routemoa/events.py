@@ -167,7 +167,7 @@ class Continued(Event, frozen=True):
 
 
 class GaveUp(Event, frozen=True):
-    """The contract left no room for something."""
+    """The contract left no room for something; where that is a hedge, a call that was announced is not made."""
 
     given_up: GivenUp
 

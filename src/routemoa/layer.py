@@ -108,10 +108,10 @@ async def _propose(plan: Plan, call: Call, client: Client) -> None:
     texts: list[str] = []
 
     def fail(error: ModelError, usage: Usage | None = None) -> None:
-        found = failure(spec, error, perf_counter() - started, usage, "".join(texts))
-        if isinstance(error, Unaffordable) and call.hedge:
+        if isinstance(error, Unaffordable) and call.hedge:  # nobody's place was to be taken: it may be asked later
             call.say(GaveUp(GivenUp("hedge", error.reason, (spec.name,))))
-        call.say(ProposalFailed(plan.number, found))
+            return
+        call.say(ProposalFailed(plan.number, failure(spec, error, perf_counter() - started, usage, "".join(texts))))
 
     call.say(ProposalStarted(plan.number, spec.name, tuple(c.model for c in plan.shown(spec)), call.purpose))
     try:

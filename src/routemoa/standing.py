@@ -1,4 +1,4 @@
-"""Where a query stands: what its answers and judgments amount to, which answer leads, how likely each model is right. Pure."""
+"""Where a query stands: what its answers and judgments amount to, and how likely each model is right. Pure."""
 
 from __future__ import annotations
 

@@ -44,10 +44,11 @@ class Terms:
         """Whom of those that the policy wants, or else, the contract has room for. Raises OverBudget, ConfigError."""
         desk, expected = self.desk, self.expected()
         wanted = [self._pool[name] for name in decided.call]
-        means = Means(desk.account.left, desk.seconds_left, expected.tokens, expected.seconds)
+        answers = heard(self._so_far.trace)
+        quoted = sum(len(p.text.encode()) for p in answers)
+        means = Means(desk.account.left, desk.seconds_left, expected.tokens, expected.seconds, quoted)
         others = self.reserve(decided, wanted)
-        answers = len(heard(self._so_far.trace))
-        found = fit(wanted, others, means, plan.request, writer=self._writer(decided), heard=answers)
+        found = fit(wanted, others, means, plan.request, writer=self._writer(decided), heard=len(answers))
         if not found.call and not self._so_far.trace.layers:  # before anything is spent
             raise (
                 ConfigError(found.why)

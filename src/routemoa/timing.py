@@ -43,7 +43,7 @@ class Pace:
             if event.first_token is not None:
                 self.began(event.proposal.model, event.first_token)
         elif isinstance(event, ProposalFailed) and event.failure.kind == Cut.__name__ and not event.failure.partial:
-            self.began(event.failure.model, event.failure.latency or 0.0)
+            self._waited(event.failure.model, event.failure.latency or 0.0)
 
     def learn(self, proposal: Proposal) -> None:
         """Take in one answer whose latency (seconds) is known; tokens that nobody counted follow from its text."""
@@ -52,6 +52,12 @@ class Pace:
             tokens = len(proposal.text) // CHARACTERS
         if seconds is not None:
             self._calls.setdefault(proposal.model, deque(maxlen=KEPT)).append((max(tokens, 1), seconds))
+
+    def _waited(self, model: str, seconds: float) -> None:
+        """No first token had come by then: that tells something only where it was late already."""
+        late = _late(self._first.get(model, ()))
+        if late is not None and seconds >= late:
+            self.began(model, seconds)
 
     def began(self, model: str, seconds: float) -> None:
         """A model's first token came after so many seconds, or had not come by then where the call was given up."""

@@ -67,7 +67,8 @@ class Fold:
             case t.CallFinished() | t.AggregatorFailed():
                 self._beside(event)
             case t.GaveUp():
-                self._set(given_up=(*self.trace.given_up, event.given_up))
+                not_made = event.given_up.what == "hedge"  # it had been announced
+                self._set(given_up=(*self.trace.given_up, event.given_up), calls=self.trace.calls - not_made)
             case _:
                 self._final(event)
 

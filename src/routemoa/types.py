@@ -306,7 +306,7 @@ class Route(Struct, frozen=True):
 class GivenUp(Struct, frozen=True):
     """What a contract left no room for: models of a panel, a dear model for a cheaper one, the aggregator, ..."""
 
-    what: Literal["models", "model", "aggregator", "layer", "hedge", "retry", "ending"]
+    what: Literal["models", "model", "aggregator", "hedge", "ending"]
     why: str
     models: tuple[str, ...] = ()
 

@@ -176,9 +176,7 @@ def _given_up(given: GivenUp) -> str:
         "models": "{} not called",
         "model": "{} not called",
         "aggregator": "{} does not write the answer",
-        "layer": "another layer",
         "hedge": "{} not asked as well",
-        "retry": "{} not asked again",
         "ending": "the answer's end",
     }[given.what]
     return f"{what.format(', '.join(given.models))}: {given.why}"
