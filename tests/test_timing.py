@@ -144,6 +144,7 @@ def test_a_call_that_was_cut_before_its_first_token_had_waited_so_long() -> None
     learned.hear(ProposalFinished(1, call("a", 10, 2.0), 0.1))
     learned.hear(failed(Cut, 0.05))  # others sufficed before it could be late
     assert learned.expected().late == {"a": 0.1}
-    learned.hear(failed(Cut, 3.0))
+    for _ in range(2):  # of 22
+        learned.hear(failed(Cut, 3.0))
     assert learned.expected().late == {"a": 3.0}
     assert learned.expected().seconds == {"a": 2.0}
