@@ -37,7 +37,7 @@ import psutil
 from faulty import Bill, Faults, Member, Spec
 from msgspec import Struct
 from msgspec.structs import replace
-from served import Read, Reply, Running, Serving, cuts, endpoints, get, post, read, serving
+from served import EMPTY, Read, Reply, Running, Serving, cuts, endpoints, get, post, read, serving
 
 from routemoa.store import calls
 from routemoa.types import Contract
@@ -184,7 +184,10 @@ async def ask(asked: Asked, ports: Sequence[int]) -> Came:
     with suppress(TimeoutError, OSError):
         async with asyncio.timeout(limit):
             reply = await post(ports[asked.pool], asked.body, asked.headers)
-    return Came(asked, reply, read(reply, stream=asked.stream))
+    found = read(reply, stream=asked.stream)
+    if found.wrong == EMPTY and asked.model in {m.name for m in MEMBERS}:
+        found = Read("(no word)")  # a member by its name: what it says is passed on, nothing too
+    return Came(asked, reply, found)
 
 
 async def watch(lags: Lags, port: int) -> None:
@@ -233,9 +236,11 @@ def ledger(stores: Sequence[Path], came: Sequence[Came]) -> dict[str, int]:
     """The server's own list of calls beside the endpoints': rows are matched by model and both token counts."""
     rows = [row for store in stores for row in calls(store)]
     bills = [b for c in came for b in c.bills]
-    counted = Counter((r.model, r.prompt_tokens, r.completion_tokens) for r in rows if r.prompt_tokens is not None)
+    counted: Counter[tuple[str, int | None, int | None]] = Counter()
+    counted.update((r.model, r.prompt_tokens, r.completion_tokens) for r in rows if r.prompt_tokens is not None)
     nothing = sum(n for (_, *tokens), n in counted.items() if tokens == [0, 0])  # refused: nobody gave figures
-    told = Counter((b.member, b.prompt, b.completion) for b in bills if b.reported)
+    told: Counter[tuple[str, int | None, int | None]] = Counter()
+    told.update((b.member, b.prompt, b.completion) for b in bills if b.reported)
     return {
         "rows": len(rows),
         "missing": max(0, len(bills) - len(rows)),
@@ -249,11 +254,11 @@ def ledger(stores: Sequence[Path], came: Sequence[Came]) -> dict[str, int]:
 
 def over(c: Came) -> list[str]:
     """Limits that the endpoints' bills exceed."""
-    limits, calls = c.asked.contract, len(c.bills)
+    limits, made = c.asked.contract, len(c.bills)
     tokens = sum(b.completion for b in c.bills)
     broken = [
         ("dollars", limits.max_cost is not None and c.dollars > limits.max_cost * (1 + 1e-9)),
-        ("calls", limits.max_calls is not None and calls > limits.max_calls),
+        ("calls", limits.max_calls is not None and made > limits.max_calls),
         ("tokens", limits.max_output_tokens is not None and tokens > limits.max_output_tokens),
         ("priceless", c.asked.pool == 1 and limits.max_cost is not None and any(b.member in UNPRICED for b in c.bills)),
         ("charged", limits.max_cost is not None and (c.read.about.get("charged") or inf) < c.dollars * (1 - 1e-9)),
@@ -348,7 +353,9 @@ async def measure(count: int, control: int, seed: int, at_once: int, folder: Pat
             limited = await run(asked, (one, two), behind, at_once)
             limited["about"]["ledger"] = ledger([p.with_suffix(".db") for p in pools], limited["came"])
             free = await run([unlimited(a) for a in asked[:control]], (one, two), behind, at_once) if control else None
-        said = [line for log in logs for line in log.read_text().splitlines() if "rror" in line or "Traceback" in line]
+        said = [
+            line for log in logs for line in log.read_text().splitlines() if " ERROR " in line or "Traceback" in line
+        ]
     return {"limited": limited, "free": free, "said": said}
 
 

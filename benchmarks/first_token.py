@@ -107,7 +107,7 @@ def write_pool(file: Path, behind: Running, fusion: str) -> None:
 async def scripted(prompts: int, folder: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for first_token in (0.03, 0.2):
-        members = tuple(Member(name, 1.0, 4.0, first_token=first_token, between=0.01) for name in PANEL)
+        members = tuple(Member(name, 1.0, 4.0, first_token=first_token, between=0.003, right=0.9) for name in PANEL)
         for fusion in ("learned", "published-small"):
             async with endpoints(Spec(members, jitter=0.0, tokens=40), folder) as behind:
                 write_pool(file := folder / f"{fusion}.toml", behind, fusion)
@@ -179,7 +179,7 @@ async def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=60, help="for each seed; a quarter of them on the embedded pool")
+    parser.add_argument("--prompts", type=int, default=40, help="for each seed; a quarter of them on the embedded pool")
     parser.add_argument("--only", choices=("scripted", "embedded"))
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -29,6 +29,7 @@ ROUTEMOA = [sys.executable, "-c", "from routemoa.cli import main; main()"]
 FAULTY = str(Path(__file__).parent / "faulty.py")
 FIRST = re.compile(rb'"content":\s?"[^"]')  # the first piece of text in a stream
 CHAT = "/v1/chat/completions"
+EMPTY = "an answer without a word"
 
 
 class Reply(Struct, frozen=True):
@@ -80,7 +81,7 @@ def read(reply: Reply | None, *, stream: bool) -> Read:
             text = whole["choices"][0]["message"]["content"] or ""
         except (KeyError, TypeError, IndexError):
             return Read(wrong="the response is no completion")
-        return Read(text, about=whole.get("routemoa") or {}, wrong=None if text.strip() else "an answer without a word")
+        return Read(text, about=whole.get("routemoa") or {}, wrong=None if text.strip() else EMPTY)
     return _stream(reply)
 
 
@@ -102,7 +103,7 @@ def _stream(reply: Reply) -> Read:
         return Read(text, wrong="a stream with events that are no JSON")
     if "[DONE]" not in events or finish is None:
         return Read(text, wrong="the stream ended without its end")
-    return Read(text, about=about, wrong=None if text.strip() else "an answer without a word")
+    return Read(text, about=about, wrong=None if text.strip() else EMPTY)
 
 
 def _error(body: Any, status: int) -> Read:

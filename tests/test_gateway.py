@@ -16,7 +16,7 @@ from routemoa.testing import FakeEndpoint, Fault
 from routemoa.types import Failure, ModelSpec, Usage
 from tests.gateway_harness import ANSWER, HI, Script, serving
 
-LIMITED = Failure("a", "HTTP 429: slow down", "Refused", Usage(0, 0, 0), 0.1, 0.0, 429)
+LIMITED = Failure("a", "HTTP 429: slow down", "Refused", Usage(0, 0, 0, 0), 0.1, 0.0, 429)
 
 
 async def test_lists_the_mixture_and_the_pool() -> None:
