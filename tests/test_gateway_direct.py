@@ -37,7 +37,7 @@ chunks = st.one_of(
     st.builds(lambda t: {"choices": [{"delta": {"content": t}}], "usage": USAGE}, st.text(max_size=5)),
     st.just({"choices": [], "prompt_filter_results": []}),
     st.just({"choices": [], "usage": {}}),
-    st.sampled_from(["no JSON", "[1]", "[DONE]", ""]),
+    st.sampled_from(["[DONE]", "[1]", ""]),
 )
 eols = st.sampled_from(["\n", "\r\n", "\r"])
 blocks = st.lists(st.builds(block, chunks, eols, st.booleans()), max_size=5)
@@ -283,6 +283,15 @@ async def test_a_stream_that_breaks_off_there_ends_here_with_a_reason(ledger: Le
         assert e.url not in response.body.decode()
         await settled(ledger)
         assert [r.outcome for r in ledger.rows] == ["Unreachable"]
+
+
+async def test_an_event_that_nobody_can_read_ends_the_stream_with_a_reason(ledger: Ledger) -> None:
+    async with FakeEndpoint("one two", Fault(garbage=True)) as e, serving(pool=pool(e.url), store=ledger.store) as s:
+        response = await ask(s, stream=True)
+        assert response.events[-1]["error"]["code"] == "answer_interrupted"
+        assert b'{"del\n' not in response.body
+        await settled(ledger)
+        assert [r.outcome for r in ledger.rows] == ["Garbled"]
 
 
 class Halting:

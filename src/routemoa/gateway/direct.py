@@ -13,7 +13,7 @@ import msgspec
 from routemoa import wire
 from routemoa.client import Forwarded
 from routemoa.desk import Desk, Metered
-from routemoa.errors import ModelError, QueryError, Refused, TimedOut, Unaffordable
+from routemoa.errors import Garbled, ModelError, QueryError, Refused, TimedOut, Unaffordable
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import Outgoing
 from routemoa.gateway.refusal import Interrupted, refusal
@@ -136,7 +136,7 @@ class Direct:
             ):
                 if self._watched:
                     watched = watch(response.content_type, metered.take, drop_usage=self._adds_usage)
-                await _pass(response, watched, out)
+                await self._pass(response, watched, out)
             metered.count((watched and watched.usage) or Usage())
         except ModelError as e:
             metered.fail(e)
@@ -152,6 +152,18 @@ class Direct:
                 metered.count(watched.usage)
             metered.close()
 
+    async def _pass(self, response: Forwarded, watched: Watch | None, out: Outgoing) -> None:
+        """Pass a response on: the head at once, but of one in one piece, whose body may still break off."""
+        if not isinstance(watched, Whole):
+            await out.begin(response.status, response.content_type, UNBUFFERED)
+        async for chunk in response.chunks:
+            if ready := chunk if watched is None else watched.feed(chunk):
+                await _write(ready, response, out)
+            if watched is not None and watched.broken:
+                raise Garbled(self._model.name, "an event of the stream is no JSON", produced=True)
+        rest = b"" if watched is None else watched.end()
+        await _write(rest, response, out)
+
     def _sent(self, request: Request) -> Mapping[str, Any]:
         """The body for the endpoint: as it came, but for the limit of its answer and the wish to have it counted."""
         body = self._body
@@ -162,17 +174,6 @@ class Direct:
         if self._adds_usage:
             body = {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
         return body
-
-
-async def _pass(response: Forwarded, watched: Watch | None, out: Outgoing) -> None:
-    """Pass a response on: the head at once, but of one in one piece, whose body may still break off."""
-    if not isinstance(watched, Whole):
-        await out.begin(response.status, response.content_type, UNBUFFERED)
-    async for chunk in response.chunks:
-        if ready := chunk if watched is None else watched.feed(chunk):
-            await _write(ready, response, out)
-    rest = b"" if watched is None else watched.end()
-    await _write(rest, response, out)
 
 
 async def _write(data: bytes, response: Forwarded, out: Outgoing) -> None:

@@ -21,10 +21,14 @@ REMEMBERED = 16 * 2**20  # bytes of a whole response, beyond which nobody looks 
 
 
 class Watch(Protocol):
-    """What is seen of a response. `usage` is the provider's, once it is there; `whole`: it counts the whole answer."""
+    """What is seen of a response. `usage` is the provider's, once it is there; `whole`: it counts the whole answer.
+
+    `broken`: an event of it is no JSON, so that nobody could read on; nothing more goes on.
+    """
 
     usage: Usage | None
     whole: bool
+    broken: bool
 
     def feed(self, chunk: bytes) -> bytes:
         """Take bytes; those that go on now."""
@@ -51,6 +55,7 @@ class Whole:
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.whole = False
+        self.broken = False
         self._data: bytearray | None = bytearray()
 
     def feed(self, chunk: bytes) -> bytes:
@@ -84,6 +89,7 @@ class Events:
     def __init__(self, say: Callable[[str], None], *, drop_usage: bool) -> None:
         self.usage: Usage | None = None
         self.whole = False
+        self.broken = False
         self._say = say
         self._drop = drop_usage
         self._pending = b""
@@ -101,7 +107,7 @@ class Events:
         start = 0
         while (found := BLANK.match(data, start) or EVENT_END.search(data, max(start, seen))) is not None:
             event, start = data[start : found.end()], found.end()
-            keep = self._keeps(event)
+            keep = not self.broken and self._keeps(event)
             out += event if keep else b""
             self._half = keep if event.endswith(b"\r") and start == len(data) else None
         self._pending = data[start:]
@@ -110,15 +116,18 @@ class Events:
     def end(self) -> bytes:
         """What came of an event that was never completed."""
         rest, self._pending = self._pending, b""
-        return rest if rest and self._keeps(rest) else b""
+        return rest if rest and not self.broken and self._keeps(rest, cut=True) else b""
 
-    def _keeps(self, event: bytes) -> bool:
-        """Read an event; whether it goes on."""
+    def _keeps(self, event: bytes, *, cut: bool = False) -> bool:
+        """Read an event; whether it goes on. One that was cut in its middle is what it is."""
         parser = wire.EventParser()
         for data in (*parser.feed(event), *parser.end()):
             chunk = wire.decode(data)
             if isinstance(chunk, dict) and self._is_usage(chunk):
                 return not self._drop
+            if not cut and isinstance(chunk, str) and chunk.strip() not in ("", "[DONE]"):
+                self.broken = True
+                return False
         return True
 
     def _is_usage(self, chunk: dict[str, Any]) -> bool:
