@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from routemoa.cli.session import Writer, check_writable, converse
+from routemoa.cli.threads import one_thread
 from routemoa.cli.view import View, summary
 from routemoa.config import METHODS, build
 from routemoa.connect import connect
@@ -72,6 +73,7 @@ def ask(
       git diff | routemoa ask --quiet --system "Review this change." -
       routemoa ask --json --method single:coder-1.5b "Say hello" | jq .trace.usage
     """
+    one_thread()
     given = {"max_cost": max_cost, "max_seconds": max_seconds, "max_calls": max_calls, "stream_mode": stream_mode}
     given["max_output_tokens"] = max_output_tokens
     contract = contract_of({k: v for k, v in given.items() if v is not None}, "limits")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from routemoa.cli.threads import one_thread
+
 if TYPE_CHECKING:
     from routemoa.pool import Pool
 
@@ -54,6 +56,7 @@ def serve(
     from routemoa.pool import Pool
     from routemoa.store import default_path
 
+    one_thread()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.access").setLevel(logging.INFO if verbose else logging.WARNING)
     if store_file and no_store:
