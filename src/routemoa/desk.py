@@ -50,6 +50,7 @@ class Desk:
 
     def __init__(self, client: Client, contract: Contract = Contract(), tab: Tab | None = None) -> None:  # noqa: B008
         self._client = client
+        self._persistent = client if isinstance(client, Persistent) else None  # a slow question: asked once
         self.contract = contract
         self.account = Account(contract, bounded=tab is not None and tab.limited)
         self.tab = tab
@@ -89,9 +90,9 @@ class Desk:
             Unaffordable: the call does not fit into what is left; it was not made.
             ModelError: as the client does; TimedOut also where the contract's time is over.
         """
-        client = self._client
-        if not isinstance(client, Persistent):
-            async with aclosing(self._attempt(model, request, lambda r: client.stream(model, r))) as pieces:
+        client = self._persistent
+        if client is None:
+            async with aclosing(self._attempt(model, request, lambda r: self._client.stream(model, r))) as pieces:
                 async for piece in pieces:
                     yield piece
             return

@@ -78,7 +78,8 @@ class Terms:
                 writer=writer is not None and len(called) + answers > 1,
                 others=len(called) + answers + len(failed(trace)) < len(self._pool),
             )
-        return Waiting(seconds, self.late, self._enough)
+        # A layer of the published loops waits for all.
+        return Waiting(seconds, self.late, None if self._pool.mixture.published else self._enough)
 
     @property
     def late(self) -> Mapping[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -35,6 +35,7 @@ class Pace:
         self._quantile = quantile
         self._calls: dict[str, deque[tuple[int, float]]] = {}
         self._first: dict[str, deque[float]] = {}
+        self._last: tuple[object, Expected] | None = None  # asked for several times between two things learned
 
     def hear(self, event: Event) -> None:
         """Take in what a method says."""
@@ -51,6 +52,7 @@ class Pace:
         if tokens is None:
             tokens = len(proposal.text) // CHARACTERS
         if seconds is not None:
+            self._last = None
             self._calls.setdefault(proposal.model, deque(maxlen=KEPT)).append((max(tokens, 1), seconds))
 
     def _waited(self, model: str, seconds: float) -> None:
@@ -61,6 +63,7 @@ class Pace:
 
     def began(self, model: str, seconds: float) -> None:
         """A model's first token came after so many seconds, or had not come by then where the call was given up."""
+        self._last = None
         self._first.setdefault(model, deque(maxlen=KEPT)).append(seconds)
 
     def expected(self, heard: Iterable[Proposal] = ()) -> Expected:
@@ -68,8 +71,14 @@ class Pace:
 
         Answers that were heard tell how much longer than usual this query's answers are.
         """
+        known = [(p.model, n) for p in heard if (n := p.usage.completion_tokens)]
+        if self._last is None or self._last[0] != known:
+            self._last = (known, self._expected(known))
+        return self._last[1]
+
+    def _expected(self, heard: Sequence[tuple[str, int]]) -> Expected:
         usual = {model: sum(t for t, _ in calls) / len(calls) for model, calls in self._calls.items()}
-        ratios = [n / usual[p.model] for p in heard if (n := p.usage.completion_tokens) and p.model in usual]
+        ratios = [n / usual[model] for model, n in heard if model in usual]
         longer = sum(ratios) / len(ratios) if ratios else 1.0
         tokens = {model: longer * mean for model, mean in usual.items()}
         seconds = {model: self._seconds(model, length) for model, length in tokens.items()}
