@@ -10,15 +10,15 @@ import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Any, Literal
+from functools import cached_property, lru_cache
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
 from routemoa.errors import ConfigError
 from routemoa.tables import check_range, convert
 
-__all__ = ["ALL", "NOBODY", "Limits", "Tenant", "Tenants", "Windows", "tenants_of", "windows"]
+__all__ = ["ALL", "NOBODY", "SPANS", "Limits", "Span", "Tenant", "Tenants", "Windows", "iso", "tenants_of", "windows"]
 
 ALL = "*"
 """Whose windows hold what everybody spends; no tenant is called so."""
@@ -26,6 +26,7 @@ NOBODY = "-"
 """Whom calls without a key are put down to; no tenant is called so."""
 
 Span = Literal["day", "month"]
+SPANS: tuple[Span, ...] = get_args(Span)
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +82,11 @@ class Tenants:
 
     def limits(self, name: str | None) -> Limits:
         """What the tenant of this name may spend; nobody else has limits of their own."""
-        return next((t.limits for t in self.members if t.name == name), Limits())
+        return self._limits.get(name, Limits())
+
+    @cached_property
+    def _limits(self) -> Mapping[str | None, Limits]:
+        return {t.name: t.limits for t in self.members}
 
 
 class Windows(Struct, frozen=True):
@@ -105,6 +110,11 @@ class Windows(Struct, frozen=True):
 def windows(now: float) -> Windows:
     """The windows of a moment in seconds since the epoch."""
     return _day(int(now // 86_400))
+
+
+def iso(moment: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @lru_cache(maxsize=64)

@@ -10,10 +10,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from routemoa.errors import OverBudget
 from routemoa.gateway.connection import Outgoing, drain
-from routemoa.gateway.refusal import NoKey, iso, refusal
+from routemoa.gateway.refusal import NoKey, refusal
 from routemoa.protocols import Tab
 from routemoa.store import Store, StoreError
-from routemoa.tenants import Tenants
+from routemoa.tenants import Tenants, iso
 
 __all__ = ["Caller", "Door"]
 
@@ -63,8 +63,7 @@ class Caller:
         left = None if self._store is None else self._store.left(self.name)
         if left is None:
             return None
-        spans = (("day", left.day, left.day_reset), ("month", left.month, left.month_reset))
-        if ended := [(reset, span) for span, dollars, reset in spans if dollars is not None and dollars <= 0.0]:
+        if ended := [(reset, span) for span, dollars, reset in left.spans if dollars is not None and dollars <= 0.0]:
             reset, span = max(ended)
             return OverBudget(f"nothing is left of this {span}'s", reset=reset)
         return None
@@ -75,7 +74,7 @@ class Caller:
         if left is None:
             return {}
         found: dict[str, str] = {}
-        for span, dollars, reset in (("day", left.day, left.day_reset), ("month", left.month, left.month_reset)):
+        for span, dollars, reset in left.spans:
             if dollars is not None:
                 found[f"x-routemoa-remaining-{span}"] = f"{dollars:.9f}".rstrip("0").rstrip(".")
                 found[f"x-routemoa-reset-{span}"] = iso(reset)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from time import time
 from typing import Any
 
@@ -27,9 +26,10 @@ from routemoa.errors import (
     Unaffordable,
 )
 from routemoa.store import StoreError
+from routemoa.tenants import iso
 from routemoa.types import Failure
 
-__all__ = ["BodyTooLarge", "HttpError", "Interrupted", "NoKey", "UnknownModel", "iso", "public", "refusal"]
+__all__ = ["BodyTooLarge", "HttpError", "Interrupted", "NoKey", "UnknownModel", "public", "refusal"]
 
 logger = logging.getLogger("routemoa.gateway")
 
@@ -133,11 +133,6 @@ def refusal(error: Exception) -> Refusal:
         case _:
             logger.error("unexpected error while answering", exc_info=error)
             return Refusal(500, "The server had an error while processing your request.", code="internal_error")
-
-
-def iso(moment: float) -> str:
-    """Seconds since the epoch as ISO 8601 in UTC."""
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _limited(error: OverBudget | ConfigError) -> Refusal:

@@ -21,7 +21,7 @@ from routemoa.store.book import UNIT, Begun, Book, Ended, whole
 from routemoa.store.file import StoreError, default_path
 from routemoa.store.reading import Call, calls
 from routemoa.store.writer import Writer
-from routemoa.tenants import NOBODY, Tenants, windows
+from routemoa.tenants import NOBODY, SPANS, Span, Tenants, windows
 
 __all__ = ["Call", "Left", "Store", "StoreError", "StoreTab", "calls", "default_path"]
 
@@ -36,6 +36,11 @@ class Left(Struct, frozen=True):
     month: float | None
     day_reset: float
     month_reset: float
+
+    @property
+    def spans(self) -> tuple[tuple[Span, float | None, float], ...]:
+        """Of the day and the month: the name, the dollars, and when it begins anew."""
+        return ("day", self.day, self.day_reset), ("month", self.month, self.month_reset)
 
 
 class Store:
@@ -64,12 +69,11 @@ class Store:
     def left(self, key: str | None) -> Left | None:
         """What the tenant can still spend, the tighter of its own limits and everybody's; None where none are set."""
         now, used = windows(self._clock()), self._book.used
-        found: dict[str, list[float]] = {"day": [], "month": []}
+        found: dict[Span, list[float]] = {span: [] for span in SPANS}
         for name, limits in self._book.limits(NOBODY if key is None else key):
-            for span, limit in (("day", limits.max_cost_per_day), ("month", limits.max_cost_per_month)):
-                if limit is not None:
-                    window = now.day if span == "day" else now.month
-                    found[span].append(max(0, round(limit * UNIT) - used.get((name, window), 0)) / UNIT)
+            for span in SPANS:
+                if (limit := limits.of(span)) is not None:
+                    found[span].append(max(0, round(limit * UNIT) - used.get((name, now.id(span)), 0)) / UNIT)
         if not any(found.values()):
             return None
         day, month = (min(f, default=None) for f in found.values())

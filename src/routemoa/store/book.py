@@ -10,9 +10,8 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
@@ -20,13 +19,12 @@ from routemoa.errors import OverBudget
 from routemoa.protocols import Closing
 from routemoa.store.file import BUSY, connect, trouble
 from routemoa.store.owners import Owner
-from routemoa.tenants import ALL, Limits, Tenants, windows
+from routemoa.tenants import ALL, SPANS, Limits, Tenants, iso, windows
 
 __all__ = ["Begun", "Book", "Ended", "Undone", "whole"]
 
 UNIT = 1e12  # a dollar in the windows' whole numbers
 MOST = 2**61  # two million dollars: whoever counts more miscounts, and a column has an end
-SPANS: tuple[Literal["day", "month"], ...] = ("day", "month")
 OFTEN, SELDOM = 1.0, 10.0  # seconds between looks for dead processes: before a refusal, and else
 INSERT = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 UPDATE = (
@@ -90,8 +88,7 @@ class Book:
         self.used: dict[Key, int] = {}
         self._clock = clock
         self._day = ""
-        self._limits = {t.name: t.limits for t in tenants}
-        self._totals = tenants.totals
+        self._tenants = tenants
         self._connection = connect(path)
         self._version: int | None = None  # of the data that is remembered
         self._windows: dict[Key, Window] = {}
@@ -103,7 +100,7 @@ class Book:
             self._begin()
             self._owner.join()
             self._settle_dead()
-            for name in (*self._limits, ALL):
+            for name in (*(t.name for t in tenants), ALL):
                 self._falls_into(name, clock())
             self._commit()
             self._connection.execute("PRAGMA busy_timeout = 0")  # from now on nobody waits here
@@ -114,7 +111,7 @@ class Book:
 
     def limits(self, key: str) -> tuple[tuple[str, Limits], ...]:
         """Whose limits a call of `key` must keep, and which."""
-        return tuple((name, of) for name, of in ((key, self._limits.get(key)), (ALL, self._totals)) if of)
+        return tuple((name, of) for name, of in ((key, self._tenants.limits(key)), (ALL, self._tenants.totals)) if of)
 
     def write(self, steps: Sequence[Begun | Ended | Undone]) -> None:
         """Write all steps down, or none of them. A call that does not fit is `refused`. Raises sqlite3.Error."""
@@ -249,9 +246,8 @@ class Book:
         if not found:
             return None
         spent, reset, said = max(found)
-        when = datetime.fromtimestamp(reset, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         until = "it" if spent else "calls under way may free some of it; it"
-        said = f"{said}, and the next call can cost ${call.most or 0:,.4g}; {until} begins anew at {when}"
+        said = f"{said}, and the next call can cost ${call.most or 0:,.4g}; {until} begins anew at {iso(reset)}"
         return OverBudget(said, for_now=not spent, reset=reset)
 
     def _settle_dead(self) -> None:

@@ -6,9 +6,10 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_data_path
 
@@ -67,11 +68,8 @@ def connect(path: Path) -> sqlite3.Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # what SQLite puts beside it gets the same mode
     except OSError as e:
         raise trouble(path, e) from e
-    try:
-        connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as e:
-        raise trouble(path, e) from e
-    try:
+    connection = _opened(path, path, isolation_level=None, check_same_thread=False)
+    with _closed_on_trouble(connection, path):
         _version(connection, path)  # nothing is changed in a file that is not ours
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -82,13 +80,28 @@ def connect(path: Path) -> sqlite3.Connection:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
         connection.execute("COMMIT")
+    return connection
+
+
+def _opened(path: Path, database: Path | str, **settings: Any) -> sqlite3.Connection:
+    try:
+        connection: sqlite3.Connection = sqlite3.connect(database, timeout=BUSY, **settings)
+    except sqlite3.Error as e:
+        raise trouble(path, e) from e
+    return connection
+
+
+@contextmanager
+def _closed_on_trouble(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """What goes wrong while a connection is made ready closes it. Raises StoreError."""
+    try:
+        yield
     except sqlite3.Error as e:
         connection.close()
         raise trouble(path, e) from e
     except StoreError:
         connection.close()
         raise
-    return connection
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -108,19 +121,10 @@ def connect_reading(path: Path) -> sqlite3.Connection | None:
     """Open the store without writing; None where there is no file yet, or nothing in it. Raises StoreError."""
     if not path.exists():
         return None
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY)
-    except sqlite3.Error as e:
-        raise trouble(path, e) from e
-    try:
+    connection = _opened(path, f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    with _closed_on_trouble(connection, path):
         if _version(connection, path):
             return connection
-    except sqlite3.Error as e:
-        connection.close()
-        raise trouble(path, e) from e
-    except StoreError:
-        connection.close()
-        raise
     connection.close()
     return None
 
