@@ -269,7 +269,10 @@ async def test_hints_say_what_to_do() -> None:
 async def test_forwarding_gives_bytes_as_they_are() -> None:
     async with serving(Fault(status=503)) as (endpoint, client, _):
         body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "tools": [{"a": 1}], "unknown": None}
-        async with client.forward(spec(endpoint), body) as forwarded:
+        with pytest.raises(Refused, match="503"):
+            async with client.attempt_forward(spec(endpoint), body, client.deadline()):
+                pass
+        async with client.attempt_forward(spec(endpoint), body, client.deadline()) as forwarded:
             data = b"".join([c async for c in forwarded.chunks])
     assert forwarded.status == 200
     assert forwarded.content_type == "application/json"
@@ -281,7 +284,7 @@ async def test_forwarding_gives_bytes_as_they_are() -> None:
 async def test_forwarding_a_refusal_keeps_the_endpoints_own_words() -> None:
     async with serving(Fault(status=400, message="too long")) as (endpoint, client, _):
         with pytest.raises(Refused) as caught:
-            async with client.forward(spec(endpoint), {"messages": []}):
+            async with client.attempt_forward(spec(endpoint), {"messages": []}, client.deadline()):
                 pass
     assert b"too long" in caught.value.body
 

@@ -14,7 +14,7 @@ from routemoa.errors import NoModelLeft
 from routemoa.events import AggregatorFailed, AnswerDelta, Done, ProposalStarted
 from routemoa.testing import FakeEndpoint, Fault
 from routemoa.types import Failure, ModelSpec, Usage
-from tests.gateway_harness import ANSWER, HI, Script, serving
+from tests.gateway_harness import ANSWER, HI, Script, dechunked, serving
 
 LIMITED = Failure("a", "HTTP 429: slow down", "Refused", Usage(0, 0, 0, 0), 0.1, 0.0, 429)
 
@@ -165,8 +165,9 @@ async def test_a_member_is_passed_through_untouched() -> None:
         for stream in (False, True):
             raw = await (await s.raw({**body, "stream": stream})).all()
             head, _, rest = raw.partition(b"\r\n\r\n")
-            got = _dechunk(rest)
-            async with s.client.forward(ModelSpec("b/c", e.url, "upstream-b/c"), {**body, "stream": stream}) as direct:
+            got = dechunked(rest)
+            asked = ModelSpec("b/c", e.url, "upstream-b/c"), {**body, "stream": stream}, s.client.deadline()
+            async with s.client.attempt_forward(*asked) as direct:
                 expected = b"".join([c async for c in direct.chunks])
                 assert direct.content_type.encode() in head
             assert _undated(got) == _undated(expected)
@@ -211,18 +212,6 @@ async def test_a_members_stream_cut_short_is_cut_short_here_too() -> None:
         raw = await (await s.raw({"model": "a", "messages": HI, "stream": True})).all()
         assert b"one" in raw
         assert not raw.endswith(b"0\r\n\r\n")
-
-
-def _dechunk(data: bytes) -> bytes:
-    """The body out of chunked transfer coding."""
-    out = b""
-    while data:
-        size, _, rest = data.partition(b"\r\n")
-        count = int(size, 16)
-        out, data = out + rest[:count], rest[count + 2 :]
-        if not count:
-            break
-    return out
 
 
 def _undated(data: bytes) -> bytes:

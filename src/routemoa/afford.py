@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.budget import LEAST, Left, longest, reads, usual
+from routemoa.budget import LEAST, Left, largest, longest, reads, usual
 from routemoa.prices import remedy
 from routemoa.types import CHARACTERS, GivenUp, ModelSpec, Request
 
@@ -122,8 +122,8 @@ class _Purse:
         return self._left.cost is None or model.price is not None
 
     def quick(self, model: ModelSpec) -> bool:
-        usual = self._means.latency.get(model.name, model.latency)
-        return self._means.seconds is None or usual is None or usual <= self._means.seconds
+        takes = self._means.latency.get(model.name, model.latency)
+        return self._means.seconds is None or takes is None or takes <= self._means.seconds
 
     def room(self, models: Sequence[ModelSpec], writer: ModelSpec | None, least: int | None) -> int | None:
         """Output tokens that each of `models` can be given, `writer` being paid as well; None: it is too little."""
@@ -138,13 +138,9 @@ class _Purse:
         need = min(wanted, max(least or usual(self._means.tokens.get(m.name)) for m in models))
         if left.tokens is not None:
             need = min(need, left.tokens)
-        low, high = 0, wanted
-        while low < high:  # costs grow with the cap: the largest that fits
-            cap = (low + high + 1) // 2
-            fits = self._allowed(asked, writer, cap) and self._affordable(asked, writer, cap)
-            low, high = (cap, high) if fits else (low, cap - 1)
-        if low >= max(1, need):
-            return low
+        cap = largest(wanted, lambda cap: self._allowed(asked, writer, cap) and self._affordable(asked, writer, cap))
+        if cap >= max(1, need):
+            return cap
         if left.cost is not None and not self._affordable(asked, writer, need):
             self.short = f"only ${left.cost:.4g} is left"
         elif left.tokens is not None:

@@ -6,7 +6,7 @@ the answers, in whatever order they end, and nothing is held once all have ended
 
 from __future__ import annotations
 
-from math import inf
+from collections.abc import Callable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from routemoa.errors import ConfigError, OverBudget
 from routemoa.prices import remedy
 from routemoa.types import Contract, ModelSpec, Request
-from routemoa.wire import CAPS
+from routemoa.wire import CAPS, is_cap
 
-__all__ = ["LEAST", "LONGEST", "Account", "Held", "Left", "capped", "longest", "reads", "usual", "worst"]
+__all__ = ["LEAST", "LONGEST", "Account", "Held", "Left", "capped", "largest", "longest", "reads", "usual", "worst"]
 
 LONGEST = 4096
 """Tokens of an answer at most, under a budget, where neither the request nor the pool file sets a limit: what every
@@ -107,7 +107,8 @@ class Account:
             )
         cap = min(wanted, wanted if left.tokens is None else left.tokens)
         if left.cost is not None and most is not None and most > left.cost:
-            cap = min(cap, _affordable(model, prompt, left.cost, wanted))
+            dollars = left.cost
+            cap = min(cap, largest(wanted, lambda tokens: (model.worst_cost(prompt, tokens) or 0.0) <= dollars))
         if cap < max(1, min(wanted, LEAST if least is None else least, self.contract.max_output_tokens or wanted)):
             raise self._over(model, most, wanted)
         bounded = capped(model, request, cap)
@@ -190,19 +191,17 @@ def worst(model: ModelSpec, request: Request, read: int | None = None) -> float 
     return model.worst_cost(reads(model, request) if read is None else read, longest(model, request))
 
 
-def _affordable(model: ModelSpec, read: int, dollars: float, wanted: int) -> int:
-    """The longest answer, in tokens up to `wanted`, whose call can cost no more than `dollars`; 0: none."""
-    low, high = 0, wanted
+def largest(most: int, fits: Callable[[int], bool]) -> int:
+    """The largest number of tokens up to `most` that fits, where all smaller ones do as well; 0: none does."""
+    low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        cost = model.worst_cost(read, middle)
-        low, high = (middle, high) if (inf if cost is None else cost) <= dollars else (low, middle - 1)
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
 
 
 def _limits(model: ModelSpec, request: Request) -> list[int]:
-    given = [part.get(key) for key in CAPS for part in (request.parameters, model.parameters)]
-    return [v for v in given if isinstance(v, int) and not isinstance(v, bool) and v > 0]
+    return [v for key in CAPS for part in (request.parameters, model.parameters) if is_cap(v := part.get(key))]
 
 
 def capped(model: ModelSpec, request: Request, cap: int) -> Request:

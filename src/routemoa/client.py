@@ -107,31 +107,15 @@ class HttpClient:
                 await self.pause(model, e, failures, deadline, give_up=begun)
 
     @asynccontextmanager
-    async def forward(self, model: ModelSpec, body: Mapping[str, Any]) -> AsyncGenerator[Forwarded, None]:
-        """Send a caller's `body` as it is, but for the member's name and settings; retried until the response's head.
+    async def attempt_forward(
+        self, model: ModelSpec, body: Mapping[str, Any], deadline: float
+    ) -> AsyncGenerator[Forwarded, None]:
+        """Send a caller's `body` as it is, but for the member's name and settings; tried once.
 
         Raises:
             ModelError: no response, or an HTTP error (Refused, with the endpoint's own body).
             QueryError: the body holds something that JSON cannot.
         """
-        deadline = self.deadline()
-        failures = 0
-        begun = False
-        while True:
-            try:
-                async with self.attempt_forward(model, body, deadline) as forwarded:
-                    begun = True
-                    yield forwarded
-                return
-            except ModelError as e:
-                failures += 1
-                await self.pause(model, e, failures, deadline, give_up=begun)
-
-    @asynccontextmanager
-    async def attempt_forward(
-        self, model: ModelSpec, body: Mapping[str, Any], deadline: float
-    ) -> AsyncGenerator[Forwarded, None]:
-        """`forward`, tried once."""
         address = await self.address(model)
         async with self._post(model, address, wire.overlay(model, body, address.model), deadline) as response:
             chunks = self._chunks(model, response, deadline)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from math import inf
 from time import monotonic, perf_counter
 
 from msgspec.structs import replace
@@ -25,10 +26,10 @@ from routemoa.errors import (
     Unreachable,
 )
 from routemoa.events import Done
-from routemoa.protocols import Client, Closing, Opening, Persistent, Tab
-from routemoa.types import CHARACTERS, Completion, Contract, Failure, ModelSpec, Request, Usage
+from routemoa.protocols import Client, Closing, Opening, Patient, Persistent, Tab
+from routemoa.types import CHARACTERS, Completion, Contract, Failure, ModelSpec, Purpose, Request, Usage
 
-__all__ = ["Desk", "Metered", "produced"]
+__all__ = ["Desk", "Metered", "Tries", "produced"]
 
 NOTHING = Usage(0, 0, 0, 0)
 """What a call used that was never answered."""
@@ -44,6 +45,7 @@ class Desk:
 
     Attributes:
         started: `perf_counter()` at the request's start.
+        deadline: on the clock of `monotonic()`, when the contract's time is over; None is no limit.
         refused: why the last call that did not fit was not made.
         unpriced: whether a call was made of which nobody knows what it costs.
     """
@@ -58,17 +60,21 @@ class Desk:
         self.refused: OverBudget | ConfigError | None = None
         self.unpriced = False
         limit = contract.max_seconds
-        self._deadline = None if limit is None else monotonic() + limit
+        self.deadline = None if limit is None else monotonic() + limit
 
     @property
     def seconds_left(self) -> float | None:
         """Until the contract's time is over; None is no limit, and it is never below 0."""
-        return None if self._deadline is None else max(0.0, self._deadline - monotonic())
+        return None if self.deadline is None else max(0.0, self.deadline - monotonic())
 
     @property
     def charged(self) -> float | None:
         """Dollars that count against the contract; None where a call without a price was made."""
         return None if self.unpriced else self.account.spent
+
+    def late(self, model: ModelSpec) -> TimedOut:
+        """What there is to say of a call for which the contract's time was over."""
+        return TimedOut(model.name, f"the contract's {self.contract.max_seconds:g} s were over")
 
     def done(self, finish: str | None, usage: Usage | None = None, cost: float | None = None) -> Done:
         """The query's end, now; `usage` and `cost` (dollars) are the aggregator's, if one was called."""
@@ -96,32 +102,25 @@ class Desk:
                 async for piece in pieces:
                     yield piece
             return
-        deadline = client.deadline() if self._deadline is None else min(client.deadline(), self._deadline)
-        failed: ModelError | None = None
-        failures, begun = 0, False
+        tries, begun = Tries(self, client, model), False
         while True:
-            tried = request if failed is None else replace(request, purpose="retry")
+            tried = replace(request, purpose=tries.purpose(request.purpose))
             try:
-                attempt = self._attempt(model, tried, lambda r: client.attempt(model, r, deadline))
+                attempt = self._attempt(model, tried, lambda r: client.attempt(model, r, tries.total))
                 async with aclosing(attempt) as pieces:
                     async for piece in pieces:
                         begun = True
                         yield piece
                 return
-            except Unaffordable:
-                if failed is None:
-                    raise
-                raise failed from None  # the call was made, and failed; only another try did not fit
             except ModelError as e:
-                failures, failed = failures + 1, e
-                await client.pause(model, e, failures, deadline, give_up=begun)
+                await tries.failed(e, give_up=begun)
 
     async def _attempt(
         self, model: ModelSpec, request: Request, call: Callable[[Request], AsyncGenerator[str | Completion, None]]
     ) -> AsyncGenerator[str | Completion, None]:
         """One attempt, reserved, settled and ended in time."""
         if self.seconds_left == 0.0:
-            raise TimedOut(model.name, f"the contract's {self.contract.max_seconds:g} s were over")
+            raise self.late(model)
         metered = await Metered.open(self, model, request)
         try:
             async with aclosing(call(metered.request)) as pieces:
@@ -136,13 +135,40 @@ class Desk:
 
     async def _next(self, model: ModelSpec, pieces: AsyncGenerator[str | Completion, None]) -> str | Completion | None:
         """The next piece, in time; None at the end."""
-        if self._deadline is None:
+        if self.deadline is None:
             return await anext(pieces, None)
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(self.deadline):
                 return await anext(pieces, None)
         except TimeoutError as e:
-            raise TimedOut(model.name, f"the contract's {self.contract.max_seconds:g} s were over") from e
+            raise self.late(model) from e
+
+
+class Tries:
+    """The attempts of one call, each paid for by itself.
+
+    Attributes:
+        total: on the clock of `monotonic()`, when the client gives up on all of them. The contract's time, which may
+            be over before, is the desk's to keep.
+    """
+
+    def __init__(self, desk: Desk, client: Patient, model: ModelSpec) -> None:
+        self.total = client.deadline()
+        self._deadline = min(self.total, inf if desk.deadline is None else desk.deadline)
+        self._client, self._model = client, model
+        self._failures = 0
+        self._last: ModelError | None = None
+
+    def purpose(self, first: Purpose) -> Purpose:
+        """What the next attempt is for."""
+        return first if self._last is None else "retry"
+
+    async def failed(self, error: ModelError, *, give_up: bool) -> None:
+        """Wait before the next attempt; raises where there is to be none, what went wrong with the model."""
+        if isinstance(error, Unaffordable):
+            raise self._last or error  # that nothing is left for another try says less than why one is wanted
+        self._failures, self._last = self._failures + 1, error
+        await self._client.pause(self._model, error, self._failures, self._deadline, give_up=give_up)
 
 
 class Metered:

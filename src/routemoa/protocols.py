@@ -11,7 +11,7 @@ from routemoa.errors import ModelError
 from routemoa.events import Event
 from routemoa.types import Address, Answer, Completion, ModelSpec, Purpose, Query, Request, Scores, Usage
 
-__all__ = ["Client", "Closing", "Method", "Opening", "Persistent", "Runtime", "Scorer", "Tab"]
+__all__ = ["Client", "Closing", "Method", "Opening", "Patient", "Persistent", "Runtime", "Scorer", "Tab"]
 
 
 class Client(Protocol):
@@ -29,22 +29,26 @@ class Client(Protocol):
         ...
 
 
-@runtime_checkable
-class Persistent(Protocol):
-    """A client whose calls can be made one attempt at a time, so that each can be paid for."""
-
-    def attempt(self, model: ModelSpec, request: Request, deadline: float) -> AsyncGenerator[str | Completion, None]:
-        """`Client.stream`, tried once, until `deadline` on the clock of `monotonic()`."""
-        ...
+class Patient(Protocol):
+    """A client that says how long its calls may take, and when to try one again."""
 
     def deadline(self) -> float:
-        """When a call that begins now has to be over, all attempts together."""
+        """On the clock of `monotonic()`, when a call that begins now has to be over, all attempts together."""
         ...
 
     async def pause(
         self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
     ) -> None:
         """Wait before the next attempt, or raise `error` when there is to be none."""
+        ...
+
+
+@runtime_checkable
+class Persistent(Patient, Protocol):
+    """A client whose calls can be made one attempt at a time, so that each can be paid for."""
+
+    def attempt(self, model: ModelSpec, request: Request, deadline: float) -> AsyncGenerator[str | Completion, None]:
+        """`Client.stream`, tried once, until `deadline` on the clock of `monotonic()`."""
         ...
 
 

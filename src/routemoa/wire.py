@@ -24,6 +24,7 @@ __all__ = [
     "clean",
     "decode",
     "error_text",
+    "is_cap",
     "overlay",
     "read_completion",
     "read_object",
@@ -227,6 +228,11 @@ def _part(whole: int | None, values: Iterable[Any]) -> int | None:
     """The first figure there is, if it can be a part of the whole."""
     found = next((v for v in values if v is not None), None)
     return found if _is_count(found) and whole is not None and found <= whole else None
+
+
+def is_cap(value: Any) -> TypeGuard[int]:
+    """Whether a value found under one of CAPS limits anything."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _count(value: Any) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 import click
 from msgspec.structs import replace
@@ -48,15 +49,11 @@ def ask(
     question: str | None,
     pool_file: str | None,
     method: str,
-    max_cost: float | None,
-    max_seconds: float | None,
-    max_calls: int | None,
-    max_output_tokens: int | None,
-    stream_mode: StreamMode | None,
     system: str | None,
     as_json: bool,
     trace_file: str | None,
     quiet: bool,
+    **limits: Any,
 ) -> None:
     """Ask a question; without QUESTION (or with -) it is read from standard input.
 
@@ -74,10 +71,8 @@ def ask(
       routemoa ask --json --method single:coder-1.5b "Say hello" | jq .trace.usage
     """
     one_thread()
-    given = {"max_cost": max_cost, "max_seconds": max_seconds, "max_calls": max_calls, "stream_mode": stream_mode}
-    given["max_output_tokens"] = max_output_tokens
-    contract = contract_of({k: v for k, v in given.items() if v is not None}, "limits")
-    query = replace(Query.of(_read(question), system), contract=contract)
+    contract = contract_of({k: v for k, v in limits.items() if v is not None}, "limits")
+    query = Query.of(_read(question), system)
     check_writable(trace_file)
     pool = Pool.default(pool_file)
     console = Console(stderr=True)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from time import monotonic
 from typing import Any, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from routemoa import wire
 from routemoa.client import Forwarded
-from routemoa.desk import Desk, Metered
-from routemoa.errors import Garbled, ModelError, QueryError, Refused, TimedOut, Unaffordable
+from routemoa.desk import Desk, Metered, Tries
+from routemoa.errors import Garbled, ModelError, QueryError, Refused, TimedOut
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import Outgoing
 from routemoa.gateway.refusal import Interrupted, refusal
 from routemoa.gateway.streams import sse
 from routemoa.gateway.watching import Events, Watch, Whole, watch
-from routemoa.protocols import Client, Tab
+from routemoa.protocols import Client, Patient, Tab
 from routemoa.types import Contract, Failure, Message, ModelSpec, Purpose, Request, Usage
 
 __all__ = ["UNBUFFERED", "Direct", "Forwarder"]
@@ -30,23 +30,13 @@ FRAME = 64  # tokens that a chat template may add to what the body's own braces 
 MILLION = Usage(1_000_000, 1_000_000)
 
 
-class Forwarder(Client, Protocol):
+class Forwarder(Client, Patient, Protocol):
     """Passes requests on to the pool's members, an attempt at a time; the HTTP client is one."""
 
     def attempt_forward(
         self, model: ModelSpec, body: Mapping[str, Any], deadline: float
     ) -> AbstractAsyncContextManager[Forwarded]:
         """The response to a caller's body, to be passed on as it comes; raise ModelError."""
-        ...
-
-    def deadline(self) -> float:
-        """When a call that begins now has to be over, on the clock of `monotonic()`."""
-        ...
-
-    async def pause(
-        self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
-    ) -> None:
-        """Wait before the next attempt, or raise `error` when there is to be none."""
         ...
 
 
@@ -66,7 +56,7 @@ class Direct:
     ) -> None:
         self._client, self._model, self._body = client, model, body
         self._desk = Desk(client, contract, tab)
-        self._watched = tab is not None or any(v is not None for v in msgspec.structs.astuple(contract)[:-1])
+        self._watched = tab is not None or replace(contract, stream_mode=None) != Contract()
         in_dollars = contract.max_cost is not None or (tab is not None and tab.limited)
         self._limited = contract.max_output_tokens is not None or (in_dollars and model.cost(MILLION) != 0.0)
         sent = wire.overlay(model, body, model.model)
@@ -106,22 +96,13 @@ class Direct:
             await out.write(b"", last=True)
 
     async def _try_again_and_again(self, out: Outgoing) -> None:
-        left = self._desk.seconds_left
-        total = self._client.deadline()
-        deadline = total if left is None else min(total, monotonic() + left)
-        failed: ModelError | None = None
-        failures = 0
+        tries = Tries(self._desk, self._client, self._model)
         while True:
             try:
-                await self._attempt(out, "retry" if failed else "direct", total)
+                await self._attempt(out, tries.purpose("direct"), tries.total)
                 return
-            except Unaffordable as e:
-                if failed is None:
-                    raise
-                raise failed from e  # what went wrong with the model says more than that nothing is left for a retry
             except ModelError as e:
-                failed, failures = e, failures + 1
-                await self._client.pause(self._model, e, failures, deadline, give_up=out.begun)
+                await tries.failed(e, give_up=out.begun)
 
     async def _attempt(self, out: Outgoing, purpose: Purpose, total: float) -> None:
         """One attempt, reserved before, settled after, ended in time."""
@@ -143,7 +124,7 @@ class Direct:
             self._between_events = isinstance(watched, Events)
             raise
         except TimeoutError as e:
-            late = TimedOut(self._model.name, f"the contract's {self._desk.contract.max_seconds:g} s were over")
+            late = self._desk.late(self._model)
             metered.fail(late)
             self._between_events = isinstance(watched, Events)
             raise late from e
@@ -168,7 +149,7 @@ class Direct:
         """The body for the endpoint: as it came, but for the limit of its answer and the wish to have it counted."""
         body = self._body
         if self._limited:
-            caps = {k: v for k, v in request.parameters.items() if k in wire.CAPS and _is_cap(v)}
+            caps = {k: v for k, v in request.parameters.items() if k in wire.CAPS and wire.is_cap(v)}
             name = min(caps, key=lambda k: caps[k], default=None)
             body = {k: v for k, v in body.items() if k not in wire.CAPS} | ({} if name is None else {name: caps[name]})
         if self._adds_usage:
@@ -185,10 +166,6 @@ async def _write(data: bytes, response: Forwarded, out: Outgoing) -> None:
 
 def _failure(error: ModelError) -> Failure:
     return Failure(error.model, error.reason, type(error).__name__, Usage(), None, None)
-
-
-def _is_cap(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _kind(body: bytes) -> str:
