@@ -20,8 +20,8 @@ from random import Random
 
 from msgspec.structs import replace
 
-from routemoa.evaluate.outcomes import load
-from routemoa.records import Record, read, write
+from routemoa.datasets.records import Record, read, write
+from routemoa.evaluation.outcomes import load
 
 RECORDS = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval" / "math_l5.jsonl.gz"
 PARTS = ("no-scorer", "no-self", "no-cross", "no-reranking", "no-early-stop")

@@ -39,8 +39,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 from served import EMPTY, Read, Reply, Running, Serving, cuts, endpoints, get, post, read, serving
 
-from routemoa.store import calls
-from routemoa.types import Contract
+from routemoa.core.types import Contract
+from routemoa.ledger import calls
 
 AT_ONCE = 64
 PATIENCE = 30.0  # seconds beyond max_seconds, or in all, after which a request counts as hung

@@ -28,15 +28,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from routemoa.budget import Account
-from routemoa.desk import Desk
-from routemoa.engine import RouteMoA
-from routemoa.pool import Mixture, Pool
-from routemoa.protocols import Client, Closing, Opening, Tab
-from routemoa.store import Store
-from routemoa.tenants import Limits, Tenants
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.protocols import Client, Closing, Opening, Tab
+from routemoa.core.tenants import Limits, Tenants
+from routemoa.core.types import Completion, Contract, Message, ModelSpec, Query, Request, Usage
+from routemoa.ledger import Store
+from routemoa.mixture.budget.account import Account
+from routemoa.mixture.budget.metering import Desk
+from routemoa.mixture.engine import RouteMoA
 from routemoa.testing import ScriptedClient
-from routemoa.types import Completion, Contract, Message, ModelSpec, Query, Request, Usage
 
 BAR = 0.2  # milliseconds
 AT_ONCE = 64

@@ -2,7 +2,7 @@
 
     python benchmarks/short_questions.py --each 40 --seed 0 > short.jsonl
     routemoa collect short.jsonl --out benchmarks/results/short_questions.records.jsonl.gz --concurrency 1
-    python benchmarks/embedded_scorer.py --out src/routemoa/scorers/embedded
+    python benchmarks/embedded_scorer.py --out src/routemoa/scoring/embedded
 
 A third of the questions of every kind is held out, five times. The first choice is that of the engine's own ranking
 with the embedded pool's settings; seconds are those that the recorded calls took. "by the second": the same where a
@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from routemoa.cli.scorer_train import train
-from routemoa.pool import Pool
-from routemoa.ranking import rank
-from routemoa.records import read
-from routemoa.train.assess import Said
-from routemoa.train.fast import fit
-from routemoa.train.table import table
-from routemoa.train.tradeoff import choice
+from routemoa.cli.scorer.train import train
+from routemoa.core.pool import Pool
+from routemoa.datasets.records import read
+from routemoa.routing.ranking import rank
+from routemoa.training.cost_tradeoff import choice
+from routemoa.training.fast import fit
+from routemoa.training.metrics import Said
+from routemoa.training.table import table
 
 HERE = Path(__file__).parent / "results"
 RECORDS = HERE / "short_questions.records.jsonl.gz"

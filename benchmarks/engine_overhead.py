@@ -22,16 +22,16 @@ from time import perf_counter
 
 from msgspec.structs import replace
 
-from routemoa.belief import Correlation
-from routemoa.engine import RouteMoA
-from routemoa.evidence import Judging
-from routemoa.grown import Grown
-from routemoa.judges import posterior, stretch
-from routemoa.pool import Mixture, Pool
-from routemoa.ranking import rank, select, stop_reason
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.types import Assessment, Layer, ModelSpec, Proposal, Query, Trace, Usage
+from routemoa.judging.evidence import Judging
+from routemoa.judging.fusion import posterior, stretch
+from routemoa.judging.posterior import Correlation
+from routemoa.mixture.engine import RouteMoA
+from routemoa.routing.adaptive import Grown
+from routemoa.routing.latency import Expected
+from routemoa.routing.ranking import rank, select, stop_reason
 from routemoa.testing import ScriptedClient
-from routemoa.timing import Expected
-from routemoa.types import Assessment, Layer, ModelSpec, Proposal, Query, Trace, Usage
 
 WORDS = "The journey takes about forty minutes, give or take, by way of " * 12
 

@@ -46,18 +46,18 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa import layer, prompts
-from routemoa.answers import final_answer
-from routemoa.engine import RouteMoA
-from routemoa.events import Judged
-from routemoa.evidence import Judging
-from routemoa.policy import Policy, policy_of
-from routemoa.pool import Fusion, Mixture, Pool
-from routemoa.records import Record, read
-from routemoa.testing import RecordedClient, SimulatedJudge, Verdict
-from routemoa.timing import Expected
-from routemoa.train.judging import Graded, fit, graded_trace
-from routemoa.types import Assessment, Completion, Layer, ModelSpec, Proposal, Query, Request, Trace, Usage
+from routemoa.core.events import Judged
+from routemoa.core.pool import Fusion, Mixture, Pool
+from routemoa.core.types import Assessment, Completion, Layer, ModelSpec, Proposal, Query, Request, Trace, Usage
+from routemoa.datasets.records import Record, read
+from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge, Verdict
+from routemoa.judging.answers.grouping import final_answer
+from routemoa.judging.evidence import Judging
+from routemoa.mixture import layer, prompts
+from routemoa.mixture.engine import RouteMoA
+from routemoa.routing.latency import Expected
+from routemoa.routing.published import Policy, policy_of
+from routemoa.training.judge import Graded, fit, graded_trace
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"
 FORMS = ("votes", "copied", "open")

@@ -26,14 +26,15 @@ from unittest import mock
 
 from msgspec.structs import replace
 
-from routemoa import prompts, replies
-from routemoa.connect import connect
-from routemoa.errors import ModelError
-from routemoa.pool import Pool
-from routemoa.prompts import Asked
-from routemoa.protocols import Client
-from routemoa.records import read
-from routemoa.types import Completion, Message, ModelSpec, Request
+from routemoa.clients.connect import connect
+from routemoa.core.errors import ModelError
+from routemoa.core.pool import Pool
+from routemoa.core.protocols import Client
+from routemoa.core.types import Completion, Message, ModelSpec, Request
+from routemoa.datasets.records import read
+from routemoa.mixture import prompts
+from routemoa.mixture import reply_parser as replies
+from routemoa.mixture.prompts import Asked
 
 RECORDS = Path(__file__).parent / "results" / "short_questions.records.jsonl.gz"
 JUDGES = ("coder-0.5b", "coder-1.5b")

@@ -4,7 +4,7 @@
 
 FILE is ../shared/data/paper450/moa.json.gz unless given; others of its shape name their method in metadata.model_name.
 The published verdicts and parsed answers are only compared with, never used in grading. How each data set is scored:
-routemoa.evaluate.published. Needs  pip install "routemoa[eval]"  (mathematical equivalence).
+benchmarks/paper450/data_sets.py. Needs  pip install "routemoa[eval]"  (mathematical equivalence).
 
 Written while reading the first eight answers of each data set of moa. The first run agreed with the published verdicts
 on 184 of 184 of these and 157 of the 161 others; two rules (cmrc, word_manipulation_v2) were then put right, so that
@@ -17,12 +17,15 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from routemoa.evaluate.published import DATA_SETS, Item, failed
+sys.path.insert(0, str(Path(__file__).with_suffix("")))  # the folder beside this script
+
+from data_sets import DATA_SETS, Item, failed
 
 FOLDER = Path("../shared/data/paper450")
 LOOKED_AT = 8  # the items of each data set that were read while the graders were written; the others are a check

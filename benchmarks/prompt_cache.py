@@ -22,12 +22,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from routemoa.baselines import MoA
-from routemoa.client import HttpClient
-from routemoa.local import LocalRuntime
-from routemoa.pool import Mixture, Pool
-from routemoa.prompts import AGGREGATE, IMPROVE
-from routemoa.types import Completion, Message, ModelSpec, Query, Request
+from routemoa.clients.http import HttpClient
+from routemoa.clients.local import LocalRuntime
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.types import Completion, Message, ModelSpec, Query, Request
+from routemoa.mixture.baselines import MoA
+from routemoa.mixture.prompts import AGGREGATE, IMPROVE
 
 RULES = "\n".join(
     f"Rule {i}: when a customer asks about order {i * 37}, look it up in ledger {i % 7}, answer in two sentences, and "

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.encoder import Encoder
-from routemoa.records import read
-from routemoa.train.fast import fit
-from routemoa.train.published import train_published
-from routemoa.train.table import Table, table
+from routemoa.datasets.records import read
+from routemoa.scoring.encoder import Encoder
+from routemoa.training.fast import fit
+from routemoa.training.published.finetune import train_published
+from routemoa.training.table import Table, table
 
 Floats = NDArray[np.float32]
 

@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/replay.py [RECORDS ...] [--prefer balanced] [--splits 5] [--judges 0.7]
         [--json FILE] [--plot FILE.svg] [--savings FILE.json]
 
-Proposals are the recorded texts (routemoa.evaluate replays the policy; tests hold its walk against the engine's). In
+Proposals are the recorded texts (routemoa.evaluation replays the policy; tests hold its walk against the engine's). In
 each split the models' priors, the correlation of their errors and the worth of the signals are learned on one half
 of the questions; everything shown is measured on the other half. Without --judges the only evidence is agreement; with
 it, judges of that AUC score each other's answers in later layers (self-scores: an AUC of 0.6, inflated). RECORDS
@@ -34,18 +34,18 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from routemoa.answers import Groups
-from routemoa.evaluate.outcomes import Outcome
-from routemoa.evaluate.replay.prices import library
-from routemoa.evaluate.replay.rivals import vote
-from routemoa.evaluate.replay.tokens import Page
-from routemoa.evaluate.replay.walks import Replay, Walked
-from routemoa.evaluate.summary import savings, summarise
-from routemoa.evidence import Coefficients, Judging
-from routemoa.pool import Mixture
-from routemoa.records import Record, read
-from routemoa.train.judging import Graded, correlation, fit, graded_trace, measure, told
-from routemoa.types import Scores
+from routemoa.core.pool import Mixture
+from routemoa.core.types import Scores
+from routemoa.datasets.records import Record, read
+from routemoa.evaluation.outcomes import Outcome
+from routemoa.evaluation.replay.baselines import vote
+from routemoa.evaluation.replay.list_prices import library
+from routemoa.evaluation.replay.simulator import Replay, Walked
+from routemoa.evaluation.replay.token_counts import Page
+from routemoa.evaluation.statistics import savings, summarise
+from routemoa.judging.answers.grouping import Groups
+from routemoa.judging.evidence import Coefficients, Judging
+from routemoa.training.judge import Graded, correlation, fit, graded_trace, measure, told
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"
 REPLAYED = {

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from routemoa.evaluate.outcomes import Outcome
-from routemoa.evaluate.replay.scale import points, subpool
-from routemoa.evaluate.replay.tokens import Page
-from routemoa.evaluate.replay.walks import Replay
-from routemoa.records import read
-from routemoa.types import Scores
+from routemoa.core.types import Scores
+from routemoa.datasets.records import read
+from routemoa.evaluation.outcomes import Outcome
+from routemoa.evaluation.replay.pool_sizes import points, subpool
+from routemoa.evaluation.replay.simulator import Replay
+from routemoa.evaluation.replay.token_counts import Page
 
 HERE = Path(__file__).parent
 LEARN = runpy.run_path(str(HERE / "replay.py"))["learn"]

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from routemoa.records import read
-from routemoa.train.assess import Said, assess, calibration, known
-from routemoa.train.fast import Fitted, fit
-from routemoa.train.joining import join, telling
-from routemoa.train.table import Table, table
+from routemoa.datasets.records import read
+from routemoa.training.fast import Fitted, fit
+from routemoa.training.metrics import Said, assess, calibration, known
+from routemoa.training.new_model import join, telling
+from routemoa.training.table import Table, table
 
 SUITES = ("routerdc", "mmlu_pro", "routerbench", "ulab")
 JOINING, PROBES = 5, 48

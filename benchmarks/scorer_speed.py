@@ -17,17 +17,17 @@ from time import perf_counter
 
 import numpy as np
 
-from routemoa.trained import load
+from routemoa.scoring.trained import load
 
 WORDS = (Path(__file__).parent.parent / "docs" / "how-it-works.md").read_text().split()
 FRESH = """
 import sys, time
-import routemoa.types
+import routemoa.core.types
 def resident(key="VmHWM"):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(key)) / 1024
 before = resident()
 begun = time.perf_counter()
-from routemoa.trained import load
+from routemoa.scoring.trained import load
 load(sys.argv[1]).predictor.predict(["a question"])
 print(time.perf_counter() - begun, resident() - before)
 """

@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from routemoa import Pool, RouteMoA
-from routemoa.events import AnswerDelta, Judged, Selected, Stopped
+from routemoa.core.events import AnswerDelta, Judged, Selected, Stopped
 
 
 async def main(pool_file: str, question: str) -> None:

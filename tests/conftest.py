@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from routemoa.pool import Pool, parse
+from routemoa.core.pool import Pool, parse
 
 MakePool = Callable[..., Pool]
 

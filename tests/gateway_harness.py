@@ -11,17 +11,17 @@ import msgspec
 from msgspec import Struct
 from openai import AsyncOpenAI
 
-from routemoa.client import HttpClient, Timeouts
-from routemoa.engine import RouteMoA
-from routemoa.events import AnswerDelta, Done, Event, Started
+from routemoa.clients.http import HttpClient, Timeouts
+from routemoa.clients.retry import Retries
+from routemoa.clients.wire import EventParser
+from routemoa.core.events import AnswerDelta, Done, Event, Started
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.protocols import Method, Tab
+from routemoa.core.trace import collect
+from routemoa.core.types import Answer, ModelSpec, Query, Usage
 from routemoa.gateway import create_app
 from routemoa.gateway.server import Server, listen
-from routemoa.pool import Mixture, Pool
-from routemoa.protocols import Method, Tab
-from routemoa.retry import Retries
-from routemoa.trace import collect
-from routemoa.types import Answer, ModelSpec, Query, Usage
-from routemoa.wire import EventParser
+from routemoa.mixture.engine import RouteMoA
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 ANSWER = (AnswerDelta("Hel"), AnswerDelta("lo."), Done(0.1, Usage(3, 4), 0.5, "length"))

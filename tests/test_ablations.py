@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from routemoa.engine import RouteMoA
-from routemoa.errors import ConfigError
-from routemoa.evaluate.ablations import ABLATIONS, ablate
-from routemoa.evidence import Judging
-from routemoa.pool import Mixture, Pool
-from routemoa.testing import RecordedClient, SimulatedJudge
-from routemoa.types import ModelSpec, Trace
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.types import ModelSpec, Trace
+from routemoa.evaluation.ablations import ABLATIONS, ablate
+from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
+from routemoa.judging.evidence import Judging
+from routemoa.mixture.engine import RouteMoA
 from tests.test_evaluate import MODELS, RATES, made
 
 PRIOR: dict[str, float | None] = dict(zip(MODELS, RATES, strict=True))

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routemoa.afford import Fitting, Means, fit, layer_seconds
-from routemoa.budget import LEAST, Account, Left, capped, worst
-from routemoa.errors import ConfigError, OverBudget
-from routemoa.rates import Price, Rate, Tier
-from routemoa.types import Contract, Message, ModelSpec, Request
+from routemoa.core.errors import ConfigError, OverBudget
+from routemoa.core.pricing import Price, Rate, Tier
+from routemoa.core.types import Contract, Message, ModelSpec, Request
+from routemoa.mixture.budget.account import LEAST, Account, Left, capped, worst
+from routemoa.mixture.budget.planner import Fitting, Means, fit, layer_seconds
 
 
 def spec(name: str, price: float | None = 1.0, latency: float | None = None, **parameters: int) -> ModelSpec:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
-from routemoa import aggregator
-from routemoa import events as t
-from routemoa.desk import Desk
-from routemoa.errors import ModelError, Refused
-from routemoa.events import Event
-from routemoa.trace import fold
-from routemoa.types import Completion, Contract, ModelSpec, Proposal, Query, Request, Usage
+from routemoa.core import events as t
+from routemoa.core.errors import ModelError, Refused
+from routemoa.core.events import Event
+from routemoa.core.trace import fold
+from routemoa.core.types import Completion, Contract, ModelSpec, Proposal, Query, Request, Usage
+from routemoa.mixture import aggregator
+from routemoa.mixture.budget.metering import Desk
 
 GIVEN = tuple(Proposal(name, f"Answer of {name}.", Usage(1, 1), 0.1, 0.0) for name in "xy")
 

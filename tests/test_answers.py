@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.answers import Groups, agree, final_answer, group, likeness
+from routemoa.judging.answers.grouping import Groups, agree, final_answer, group, likeness
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from routemoa import events as t
-from routemoa import pool as pools
-from routemoa.baselines.best import best, writers
-from routemoa.baselines.cascade import LOGPROB, SPOKEN
-from routemoa.config import METHODS, build, method_names
-from routemoa.errors import ConfigError, Garbled, NoModelLeft, Refused, TimedOut
-from routemoa.pool import Mixture, Pool
+from routemoa.core import events as t
+from routemoa.core import pool as pools
+from routemoa.core.errors import ConfigError, Garbled, NoModelLeft, Refused, TimedOut
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.trace import fold
+from routemoa.core.types import Answer, Completion, ModelSpec, Query, Request, Token, Usage, from_json, to_json
+from routemoa.mixture.baselines.best_single import best, writers
+from routemoa.mixture.baselines.cascade import LOGPROB, SPOKEN
+from routemoa.mixture.methods import METHODS, build, method_names
 from routemoa.testing import ScriptedClient
-from routemoa.trace import fold
-from routemoa.types import Answer, Completion, ModelSpec, Query, Request, Token, Usage, from_json, to_json
 
 LONG = "This takes more words than a short answer, so that {} is no plain statement of a result, and it goes on and on."
 WHY = Query.of("why?")

@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from routemoa import events as t
-from routemoa.baselines import SMoA
-from routemoa.errors import NoModelLeft, TimedOut
-from routemoa.pool import Pool
-from routemoa.prompts import ROLES
-from routemoa.replies import ROLE_LENGTH, Verdict, roles, verdict
+from routemoa.core import events as t
+from routemoa.core.errors import NoModelLeft, TimedOut
+from routemoa.core.pool import Pool
+from routemoa.core.trace import fold
+from routemoa.core.types import ModelSpec, Query, Request, Usage
+from routemoa.mixture.baselines import SMoA
+from routemoa.mixture.prompts import ROLES
+from routemoa.mixture.reply_parser import ROLE_LENGTH, Verdict, roles, verdict
 from routemoa.testing import ScriptedClient
-from routemoa.trace import fold
-from routemoa.types import ModelSpec, Query, Request, Usage
 from tests.test_baselines import WHY, pool_of, speaks, spent, turn
 
 WRITTEN = '[{"occupation": "baker", "personality": "merry", "stance": "local"}, {"occupation": "judge"}, "A pilot"]'
@@ -199,7 +199,7 @@ async def test_every_reason_is_told_when_nobody_answers() -> None:
 
 
 def test_the_trace_counts_a_call_beside_the_layers_and_what_it_cost() -> None:
-    from routemoa.types import Failure, Proposal
+    from routemoa.core.types import Failure, Proposal
 
     said = t.CallFinished("moderator", Proposal("a", "{}", Usage(3, 4), 0.1, 0.5))
     lost = t.CallFinished("moderator", failure=Failure("b", "slow", "TimedOut", Usage(), 1.0, None))

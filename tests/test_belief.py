@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.belief import NODES, WEIGHTS, Belief, Correlation, Vote, any_right, believe, gains, outlook
+from routemoa.judging.posterior import NODES, WEIGHTS, Belief, Correlation, Vote, any_right, believe, gains, outlook
 
 probability = st.floats(0, 1)
 unclear = st.floats(0.1, 0.9)

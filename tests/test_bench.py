@@ -17,17 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routemoa.cli import cli
-from routemoa.config import build
-from routemoa.errors import ConfigError, NoSandbox, OverBudget, Refused
-from routemoa.evaluate.live.estimating import estimate
-from routemoa.evaluate.live.methods import live_methods, live_names
-from routemoa.evaluate.live.resume import opened
-from routemoa.evaluate.live.runner import Live, Unit, plan, run
-from routemoa.evaluate.live.till import CALLS, SITTING, Paid, Sitting, Till
-from routemoa.evaluate.outcomes import Outcome, Run, load, outcomes
-from routemoa.questions import Question
+from routemoa.core.errors import ConfigError, NoSandbox, OverBudget, Refused
+from routemoa.core.types import Completion, Message, ModelSpec, Request, Usage
+from routemoa.datasets.questions import Question
+from routemoa.evaluation.live.call_cache import CALLS, SITTING, Paid, Sitting, Till
+from routemoa.evaluation.live.cost_estimate import estimate
+from routemoa.evaluation.live.methods import live_methods, live_names
+from routemoa.evaluation.live.resume import opened
+from routemoa.evaluation.live.runner import Live, Unit, plan, run
+from routemoa.evaluation.outcomes import Outcome, Run, load, outcomes
+from routemoa.mixture.methods import build
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
-from routemoa.types import Completion, Message, ModelSpec, Request, Usage
 from tests.conftest import MakePool
 
 ASKED = [Question(f"q{i}", "sums", f"What is {i} + {i}?", None, str(2 * i), "numeric") for i in range(1, 13)]
@@ -273,8 +273,8 @@ async def test_time_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
 
 async def test_the_estimate_bounds_what_every_method_takes(tmp_path: Path) -> None:
     async with FakeEndpoint(reply) as endpoint:
-        from routemoa.connect import connect
-        from routemoa.pool import Pool
+        from routemoa.clients.connect import connect
+        from routemoa.core.pool import Pool
 
         pool = Pool.from_toml(pool_file(tmp_path, endpoint.url))
         for name in live_names(pool):
@@ -360,7 +360,7 @@ def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path, arguments
 
 
 def test_without_a_sandbox_nobody_is_asked_for_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from routemoa.grading import sandbox
+    from routemoa.datasets.grading import sandbox
 
     sandbox._walls.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.budget import LONGEST, Account, Held, Left, capped, longest, worst
-from routemoa.errors import ConfigError, OverBudget
-from routemoa.rates import Price, Rate, Tier
-from routemoa.types import Contract, Message, ModelSpec, Request, Usage
-from routemoa.wire import CAPS, overlay
+from routemoa.clients.wire import CAPS, overlay
+from routemoa.core.errors import ConfigError, OverBudget
+from routemoa.core.pricing import Price, Rate, Tier
+from routemoa.core.types import Contract, Message, ModelSpec, Request, Usage
+from routemoa.mixture.budget.account import LONGEST, Account, Held, Left, capped, longest, worst
 
 
 def model(read: float | None = 1.0, written: float | None = 10.0, **parameters: int) -> ModelSpec:

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from routemoa.core.types import Answer, from_json
 from routemoa.testing import FakeEndpoint, Fault
-from routemoa.types import Answer, from_json
 
 ROUTEMOA = [sys.executable, "-c", "from routemoa.cli import main; main()"]
 Ask = Callable[..., subprocess.CompletedProcess[str]]

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.cli.progress import Steps
-from routemoa.errors import ConfigError, QueryError, RouteMoAError
-from routemoa.evaluate.regrade import known
-from routemoa.records import RecordsError
+from routemoa.cli.terminal.progress import Steps
+from routemoa.core.errors import ConfigError, QueryError, RouteMoAError
+from routemoa.datasets.records import RecordsError
+from routemoa.evaluation.regrading import known
 
 
 def record(id: str, task: str, reference: str | None, responses: dict[str, str | None] | None, **more: Any) -> str:
@@ -181,8 +181,8 @@ def test_the_recorded_verdicts_of_gsm8k() -> None:
     path = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval" / "gsm.jsonl.gz"
     if not path.exists():
         pytest.skip(f"the recorded outputs are not here: {path}")
-    from routemoa.evaluate.regrade import regrade
-    from routemoa.records import parse
+    from routemoa.datasets.records import parse
+    from routemoa.evaluation.regrading import regrade
 
     with gzip.open(path) as file:
         lines = [line for n, line in enumerate(file) if n % 13 == 0]

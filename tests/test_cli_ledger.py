@@ -16,11 +16,11 @@ from rich.console import Console
 
 from routemoa.cli import cli
 from routemoa.cli.ledger import _calls, _sums
-from routemoa.errors import ConfigError, MissingExtra, RouteMoAError
-from routemoa.protocols import Closing, Opening
-from routemoa.store import Store, calls, default_path
-from routemoa.store.sums import added, grouped
-from routemoa.types import Purpose, Usage
+from routemoa.core.errors import ConfigError, MissingExtra, RouteMoAError
+from routemoa.core.protocols import Closing, Opening
+from routemoa.core.types import Purpose, Usage
+from routemoa.ledger import Store, calls, default_path
+from routemoa.ledger.aggregates import added, grouped
 
 DAY = 86_400
 NOON = 1_795_608_000.0  # 2026-11-25 12:00 UTC

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
 from routemoa.cli.pool import fetch_missing
-from routemoa.pool import Pool
-from routemoa.weights import manifest
-from routemoa.weights.fetch import Fetcher, FetchError
+from routemoa.clients.weights import manifest
+from routemoa.clients.weights.download import Fetcher, FetchError
+from routemoa.core.pool import Pool
 
 
 def run(*arguments: str) -> Result:

@@ -9,9 +9,9 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.pool import Pool
+from routemoa.core.pool import Pool
+from routemoa.scoring.trained import load
 from routemoa.testing import FakeEndpoint
-from routemoa.trained import load
 
 EMBEDDED = Pool.embedded().scorer
 

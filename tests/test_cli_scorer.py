@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.records import Record
-from routemoa.trained import load
+from routemoa.datasets.records import Record
+from routemoa.scoring.trained import load
 from tests.test_trained import made
 
 

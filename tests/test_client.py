@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from routemoa.client import HttpClient, Timeouts
-from routemoa.errors import Garbled, ModelError, Refused, TimedOut, Unreachable
-from routemoa.retry import Retries
+from routemoa.clients.http import HttpClient, Timeouts
+from routemoa.clients.retry import Retries
+from routemoa.core.errors import Garbled, ModelError, Refused, TimedOut, Unreachable
+from routemoa.core.types import Completion, Message, ModelSpec, Request, Usage
 from routemoa.testing import FakeEndpoint, Fault
-from routemoa.types import Completion, Message, ModelSpec, Request, Usage
 
 TEXT = "Grüße aus Zürich — naïve façade, 日本語 and 👍 too."
 ASK = Request((Message("user", "hi there"),))

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from routemoa import questions
 from routemoa.cli import cli
-from routemoa.collect import Call, estimate, plan, run, tally
-from routemoa.errors import Refused
-from routemoa.gathered import Gathered
-from routemoa.pool import Pool
-from routemoa.questions import Question
-from routemoa.records import Record, RecordsError, read
+from routemoa.core.errors import Refused
+from routemoa.core.pool import Pool
+from routemoa.core.types import Completion, Usage
+from routemoa.datasets import questions
+from routemoa.datasets.collection import Gathered
+from routemoa.datasets.collector import Call, estimate, plan, run, tally
+from routemoa.datasets.questions import Question
+from routemoa.datasets.records import Record, RecordsError, read
 from routemoa.testing import Fault, ScriptedClient
-from routemoa.types import Completion, Usage
 from tests.conftest import MakePool
 from tests.test_cli_ask import ROUTEMOA, endpoint, pool
 

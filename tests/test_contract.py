@@ -15,14 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from routemoa.config import build
-from routemoa.desk import Desk
-from routemoa.engine import RouteMoA
-from routemoa.errors import ConfigError, Garbled, ModelError, NoModelLeft, OverBudget, Refused, Unreachable
-from routemoa.pool import Pool, parse
-from routemoa.retry import worth_retrying
+from routemoa.clients.retry import worth_retrying
+from routemoa.core.errors import ConfigError, Garbled, ModelError, NoModelLeft, OverBudget, Refused, Unreachable
+from routemoa.core.pool import Pool, parse
+from routemoa.core.types import Answer, Completion, Contract, Message, ModelSpec, Query, Request, Usage
+from routemoa.mixture.budget.metering import Desk
+from routemoa.mixture.engine import RouteMoA
+from routemoa.mixture.methods import build
 from routemoa.testing import ScriptedClient
-from routemoa.types import Answer, Completion, Contract, Message, ModelSpec, Query, Request, Usage
 
 FAULTS = ("none", "none", "none", "no usage", "refused", "reset", "never sent", "cut", "slow", "empty")
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from routemoa.client import HttpClient
-from routemoa.desk import Desk, produced
-from routemoa.errors import (
+from routemoa.clients.http import HttpClient
+from routemoa.clients.retry import Retries, worth_retrying
+from routemoa.core.errors import (
     ConfigError,
     Garbled,
     ModelError,
@@ -23,11 +23,11 @@ from routemoa.errors import (
     Unaffordable,
     Unreachable,
 )
-from routemoa.layer import failure
-from routemoa.protocols import Closing, Opening
-from routemoa.retry import Retries, worth_retrying
+from routemoa.core.protocols import Closing, Opening
+from routemoa.core.types import Completion, Contract, Message, ModelSpec, Request, Usage
+from routemoa.mixture.budget.metering import Desk, produced
+from routemoa.mixture.layer import failure
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
-from routemoa.types import Completion, Contract, Message, ModelSpec, Request, Usage
 
 PRICED = ModelSpec("a", "http://x", "a", input_price=1.0, output_price=10.0)
 UNPRICED = ModelSpec("u", "http://x", "u")

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from msgspec.structs import fields
 
-from routemoa.pool import Mixture, Pool, parse
-from routemoa.store import Store
-from routemoa.tenants import Limits, Tenant
-from routemoa.types import ModelSpec
+from routemoa.core.pool import Mixture, Pool, parse
+from routemoa.core.tenants import Limits, Tenant
+from routemoa.core.types import ModelSpec
+from routemoa.ledger import Store
 from tests.test_cli_ask import endpoint
 
 ROOT = Path(__file__).parent.parent

@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from routemoa.cli import cli
-from routemoa.encoder import Encoder
-from routemoa.errors import ConfigError
-from routemoa.trained import load
+from routemoa.core.errors import ConfigError
+from routemoa.scoring.encoder import Encoder
+from routemoa.scoring.trained import load
 from tests.test_trained import made
 
 WORDS = ["[PAD]", "[CLS]", "[UNK]", "sum", "plus", "add", "translate", "french", "word", "the", "numbers"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import openai
 import pytest
 
-from routemoa.types import Answer, from_json
-from routemoa.weights import manifest
+from routemoa.clients.weights import manifest
+from routemoa.core.types import Answer, from_json
 from tests.test_cli_ask import ROUTEMOA, run
 
 pytestmark = [

@@ -8,13 +8,13 @@ from contextlib import aclosing
 
 import pytest
 
-from routemoa import events as t
-from routemoa.engine import RouteMoA
-from routemoa.errors import Garbled, ModelError, NoModelLeft, Refused, TimedOut
-from routemoa.pool import Pool
+from routemoa.core import events as t
+from routemoa.core.errors import Garbled, ModelError, NoModelLeft, Refused, TimedOut
+from routemoa.core.pool import Pool
+from routemoa.core.trace import fold
+from routemoa.core.types import Answer, Completion, Message, ModelSpec, Query, Request, Token, Usage, from_json, to_json
+from routemoa.mixture.engine import RouteMoA
 from routemoa.testing import ScriptedClient
-from routemoa.trace import fold
-from routemoa.types import Answer, Completion, Message, ModelSpec, Query, Request, Token, Usage, from_json, to_json
 from tests.conftest import MakePool
 
 LONG = "This takes more words than a short answer, so that {} is no plain statement of a result, and it goes on and on."

@@ -7,16 +7,11 @@ import re
 import pytest
 from msgspec.structs import replace
 
-from routemoa import events as t
-from routemoa.engine import RouteMoA
-from routemoa.errors import NoModelLeft, Refused
-from routemoa.evidence import Coefficients, Judging, Reliability
-from routemoa.layer import Plan
-from routemoa.pool import Pool
-from routemoa.steps import judgments
-from routemoa.testing import ScriptedClient
-from routemoa.trace import fold
-from routemoa.types import (
+from routemoa.core import events as t
+from routemoa.core.errors import NoModelLeft, Refused
+from routemoa.core.pool import Pool
+from routemoa.core.trace import fold
+from routemoa.core.types import (
     Answer,
     Assessment,
     Layer,
@@ -28,6 +23,11 @@ from routemoa.types import (
     from_json,
     to_json,
 )
+from routemoa.judging.evidence import Coefficients, Judging, Reliability
+from routemoa.mixture.engine import RouteMoA
+from routemoa.mixture.layer import Plan
+from routemoa.routing.decision import judgments
+from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool
 
 THINGS = ("rivers", "letters", "machines", "gardens", "music", "taxes", "winters", "journeys")

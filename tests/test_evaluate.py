@@ -14,21 +14,21 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
-from routemoa import prompts
 from routemoa.cli import cli
-from routemoa.engine import RouteMoA
-from routemoa.errors import ConfigError
-from routemoa.evaluate.outcomes import Outcome, load, outcomes
-from routemoa.evaluate.replay.scale import scaled, subpool
-from routemoa.evaluate.replay.tokens import Page
-from routemoa.evaluate.replay.walks import METHODS, Replay, walk
-from routemoa.evaluate.summary import savings, summarise
-from routemoa.evidence import Judging
-from routemoa.policy import policy_of
-from routemoa.pool import Mixture, Pool
-from routemoa.records import Record
-from routemoa.testing import RecordedClient, SimulatedJudge
-from routemoa.types import Message, ModelSpec, Query, Scores, to_json
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.types import Message, ModelSpec, Query, Scores, to_json
+from routemoa.datasets.records import Record
+from routemoa.evaluation.outcomes import Outcome, load, outcomes
+from routemoa.evaluation.replay.pool_sizes import scaled, subpool
+from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
+from routemoa.evaluation.replay.simulator import METHODS, Replay, walk
+from routemoa.evaluation.replay.token_counts import Page
+from routemoa.evaluation.statistics import savings, summarise
+from routemoa.judging.evidence import Judging
+from routemoa.mixture import prompts
+from routemoa.mixture.engine import RouteMoA
+from routemoa.routing.published import policy_of
 
 MODELS = ("a", "b", "c", "d", "e", "f")
 RATES = (0.7, 0.65, 0.6, 0.55, 0.5, 0.45)
@@ -301,7 +301,7 @@ def test_a_folder_holds_all_that_a_report_needs(scorer: Path, tmp_path: Path) ->
 
 
 def test_dollars_come_from_list_prices_where_the_name_is_known(tmp_path: Path) -> None:
-    priced = pytest.importorskip("routemoa.evaluate.replay.prices")
+    priced = pytest.importorskip("routemoa.evaluation.replay.list_prices")
     pytest.importorskip("genai_prices")
     assert priced.library(["gpt-4o-mini-2024-07-18", "somebody's-7b"]) == {
         "gpt-4o-mini-2024-07-18": priced.Price(0.15, 0.6)

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from routemoa.evaluate.outcomes import Outcome
-from routemoa.evaluate.replay.tokens import Page
-from routemoa.evaluate.replay.walks import METHODS, Replay
-from routemoa.evaluate.summary import summarise
-from routemoa.records import Record, read
-from routemoa.types import Scores
+from routemoa.core.types import Scores
+from routemoa.datasets.records import Record, read
+from routemoa.evaluation.outcomes import Outcome
+from routemoa.evaluation.replay.simulator import METHODS, Replay
+from routemoa.evaluation.replay.token_counts import Page
+from routemoa.evaluation.statistics import summarise
 from tests.test_evaluate import MODELS, made
 
 FILE = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval" / "math_l5.jsonl.gz"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.answers import Groups
-from routemoa.evidence import Judging, Reliability, Signals, credited, log_odds, reliable, signals
-from routemoa.types import Assessment
+from routemoa.core.types import Assessment
+from routemoa.judging.answers.grouping import Groups
+from routemoa.judging.evidence import Judging, Reliability, Signals, credited, log_odds, reliable, signals
 
 MODELS = "abcde"
 UNKNOWN = Judging()

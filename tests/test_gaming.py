@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa import prompts
-from routemoa.engine import RouteMoA
-from routemoa.evidence import Judging
-from routemoa.policy import policy_of
-from routemoa.pool import Fusion, Mixture, Pool
-from routemoa.prompts import harmless
+from routemoa.core.pool import Fusion, Mixture, Pool
+from routemoa.core.types import Assessment, Layer, ModelSpec, Proposal, Query, Request, Trace, Usage
+from routemoa.judging.evidence import Judging
+from routemoa.mixture import prompts
+from routemoa.mixture.engine import RouteMoA
+from routemoa.mixture.prompts import harmless
+from routemoa.routing.latency import Expected
+from routemoa.routing.published import policy_of
 from routemoa.testing import ScriptedClient
-from routemoa.timing import Expected
-from routemoa.types import Assessment, Layer, ModelSpec, Proposal, Query, Request, Trace, Usage
 
 MODELS = "abcde"
 SPECS = tuple(ModelSpec(m, "local", m, prior=0.5) for m in MODELS)

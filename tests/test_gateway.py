@@ -10,10 +10,10 @@ import openai
 import pytest
 from openai import OpenAI
 
-from routemoa.errors import NoModelLeft
-from routemoa.events import AggregatorFailed, AnswerDelta, Done, ProposalStarted
+from routemoa.core.errors import NoModelLeft
+from routemoa.core.events import AggregatorFailed, AnswerDelta, Done, ProposalStarted
+from routemoa.core.types import Failure, ModelSpec, Usage
 from routemoa.testing import FakeEndpoint, Fault
-from routemoa.types import Failure, ModelSpec, Usage
 from tests.gateway_harness import ANSWER, HI, Script, dechunked, serving
 
 LIMITED = Failure("a", "HTTP 429: slow down", "Refused", Usage(0, 0, 0, 0), 0.1, 0.0, 429)

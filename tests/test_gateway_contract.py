@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.errors import ConfigError, Cut, NoModelLeft, OverBudget, QueryError, TimedOut, Unaffordable
+from routemoa.core.errors import ConfigError, Cut, NoModelLeft, OverBudget, QueryError, TimedOut, Unaffordable
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.types import Contract, Failure, ModelSpec, Usage
+from routemoa.gateway.errors import refusal
 from routemoa.gateway.limits import HEADERS, asked, stricter
-from routemoa.gateway.refusal import refusal
-from routemoa.pool import Mixture, Pool
-from routemoa.store import StoreError
+from routemoa.ledger import StoreError
 from routemoa.testing import FakeEndpoint, Fault
-from routemoa.types import Contract, Failure, ModelSpec, Usage
 from tests.gateway_harness import ANSWER, HI, Script, serving
 
 BODY = {"model": "routemoa", "messages": HI}
@@ -185,9 +185,9 @@ def priced(url: str, price: float | None, *names: str, **more: Any) -> Pool:
 
 @pytest.mark.parametrize("model", ["routemoa", "moa", "a"])
 async def test_a_contract_too_small_for_any_call_is_refused_before_anything_is_spent(model: str) -> None:
-    from routemoa.baselines import MoA
-    from routemoa.client import HttpClient
-    from routemoa.engine import RouteMoA
+    from routemoa.clients.http import HttpClient
+    from routemoa.mixture.baselines import MoA
+    from routemoa.mixture.engine import RouteMoA
 
     async with FakeEndpoint("It is 4.") as e:
         pool = priced(e.url, 10.0, "a", "b")

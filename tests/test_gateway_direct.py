@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.errors import QueryError
+from routemoa.core.errors import QueryError
+from routemoa.core.pool import Pool
+from routemoa.core.types import Contract, ModelSpec
 from routemoa.gateway.bounds import check_bounded
-from routemoa.gateway.watching import Events, Whole
-from routemoa.pool import Pool
-from routemoa.store import Call, Store, calls
+from routemoa.gateway.usage_tap import Events, Whole
+from routemoa.ledger import Call, Store, calls
 from routemoa.testing import FakeEndpoint, Fault
-from routemoa.types import Contract, ModelSpec
 from tests.gateway_harness import ANSWER, HI, Script, Serving, serving, until
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}

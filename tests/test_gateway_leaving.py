@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from routemoa.client import HttpClient
-from routemoa.events import AnswerDelta, Event
+from routemoa.clients.http import HttpClient
+from routemoa.core.events import AnswerDelta, Event
+from routemoa.core.pool import Pool
 from routemoa.gateway import create_app
-from routemoa.pool import Pool
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway_harness import ANSWER, HI, Script, serving, until
 

@@ -10,8 +10,8 @@ import msgspec
 import openai
 import pytest
 
-from routemoa.errors import NoModelLeft, OverBudget
-from routemoa.events import (
+from routemoa.core.errors import NoModelLeft, OverBudget
+from routemoa.core.events import (
     AggregatorFailed,
     AggregatorStarted,
     AnswerDelta,
@@ -27,9 +27,9 @@ from routemoa.events import (
     Selected,
     Started,
 )
-from routemoa.pool import Mixture, Pool
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.types import Failure, GivenUp, ModelSpec, Usage, from_json
 from routemoa.testing import FakeEndpoint, Fault
-from routemoa.types import Failure, GivenUp, ModelSpec, Usage, from_json
 from tests.gateway_harness import ANSWER, HI, Response, Script, serving
 
 MARKER = "\n\n---\n\nBetter:\n\n"

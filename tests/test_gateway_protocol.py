@@ -12,19 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from routemoa.client import HttpClient
-from routemoa.engine import RouteMoA
-from routemoa.errors import NoModelLeft, QueryError, Refused, TimedOut, Unreachable
-from routemoa.events import AnswerDelta, Done, Event, Started
+from routemoa.clients.http import HttpClient
+from routemoa.core.errors import NoModelLeft, QueryError, Refused, TimedOut, Unreachable
+from routemoa.core.events import AnswerDelta, Done, Event, Started
+from routemoa.core.pool import Pool
+from routemoa.core.protocols import Tab
+from routemoa.core.trace import collect
+from routemoa.core.types import Answer, CacheControl, Failure, Mark, Message, ModelSpec, Query, Usage, to_json
 from routemoa.gateway import create_app
-from routemoa.gateway.protocol import parse
-from routemoa.gateway.refusal import Interrupted, refusal
-from routemoa.gateway.reply import Reply
-from routemoa.pool import Pool
-from routemoa.protocols import Tab
+from routemoa.gateway.errors import Interrupted, refusal
+from routemoa.gateway.requests import parse
+from routemoa.gateway.responses import Reply
+from routemoa.mixture.engine import RouteMoA
 from routemoa.testing import ScriptedClient
-from routemoa.trace import collect
-from routemoa.types import Answer, CacheControl, Failure, Mark, Message, ModelSpec, Query, Usage, to_json
 
 USER = {"role": "user", "content": "hi"}
 

@@ -14,10 +14,10 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from routemoa.errors import ConfigError
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool import Pool, parse
 from routemoa.gateway import create_app
-from routemoa.pool import Pool, parse
-from routemoa.store import Store, calls
+from routemoa.ledger import Store, calls
 from routemoa.testing import FakeEndpoint, Fault
 from routemoa.testing.scripted import ScriptedClient
 from tests.gateway_harness import HI, Serving, serving

@@ -7,9 +7,9 @@ from time import process_time
 
 import pytest
 
-from routemoa.grading import Kind, grade, suggest
-from routemoa.grading.words import rouge_l
-from routemoa.questions import Question, parse
+from routemoa.datasets.grading import Kind, grade, suggest
+from routemoa.datasets.grading.text_overlap import rouge_l
+from routemoa.datasets.questions import Question, parse
 
 NUMERIC = [
     # answer, reference, right

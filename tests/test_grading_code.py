@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from routemoa.errors import NoSandbox
-from routemoa.grading.code import candidates, passes, verdict
-from routemoa.grading.sandbox import run
+from routemoa.core.errors import NoSandbox
+from routemoa.datasets.grading.code import candidates, passes, verdict
+from routemoa.datasets.grading.sandbox import run
 
 try:
     run("pass")

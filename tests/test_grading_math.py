@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from routemoa import grading
-from routemoa.errors import MissingExtra
-from routemoa.grading import math as mathematics
-from routemoa.grading.apart import Apart
-from routemoa.grading.math import equivalent, final
+from routemoa.core.errors import MissingExtra
+from routemoa.datasets import grading
+from routemoa.datasets.grading import math as mathematics
+from routemoa.datasets.grading.math import equivalent, final
+from routemoa.datasets.grading.worker_pool import Apart
 
 pytest.importorskip("math_verify", reason="the extra [eval] is not installed")
 
@@ -128,7 +128,7 @@ def test_threads_share_the_workers() -> None:
 
 
 def test_a_worker_that_is_killed_is_replaced() -> None:
-    apart = Apart("routemoa.grading.verifier", workers=1)
+    apart = Apart("routemoa.datasets.grading.math_worker", workers=1)
     assert apart.ask(["1", "1"]) is True
     first = apart._idle[0]
     os.kill(first.pid, signal.SIGKILL)
@@ -140,13 +140,13 @@ def test_a_worker_that_is_killed_is_replaced() -> None:
 
 
 def test_one_that_waits_is_not_waited_for() -> None:
-    apart = Apart("routemoa.grading.verifier", patience=0.01)  # less than it takes to start
+    apart = Apart("routemoa.datasets.grading.math_worker", patience=0.01)  # less than it takes to start
     assert apart.ask(["1", "1"]) is None
     apart.close()
 
 
 def test_closing_ends_the_workers() -> None:
-    apart = Apart("routemoa.grading.verifier")
+    apart = Apart("routemoa.datasets.grading.math_worker")
     apart.ask(["1", "1"])
     (worker,) = apart._idle
     apart.close()
@@ -164,7 +164,7 @@ def _in_child(apart: Apart, back: multiprocessing.SimpleQueue[object]) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_leaves_the_parents_workers_alone() -> None:
-    apart = Apart("routemoa.grading.verifier")
+    apart = Apart("routemoa.datasets.grading.math_worker")
     assert apart.ask(["1", "1"]) is True
     worker = apart._idle[0]
     fork = multiprocessing.get_context("fork")
@@ -182,7 +182,7 @@ def test_a_forked_child_leaves_the_parents_workers_alone() -> None:
 
 def test_the_interpreter_ends_cleanly_and_takes_the_workers_along() -> None:
     code = (
-        "from routemoa.grading import math as m\n"
+        "from routemoa.datasets.grading import math as m\n"
         "assert m.equivalent('x + 1', '1 + x') == 1.0\n"
         "print(m._verifier()._idle[0].pid)"
     )
@@ -196,7 +196,7 @@ def test_the_interpreter_ends_cleanly_and_takes_the_workers_along() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_worker_has_limits_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    apart = Apart("routemoa.grading.verifier")
+    apart = Apart("routemoa.datasets.grading.math_worker")
     apart.ask(["1", "1"])
     process = f"/proc/{apart._idle[0].pid}"
     with open(f"{process}/limits") as limits, open(f"{process}/environ") as environment:

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from routemoa.belief import Correlation, any_right
-from routemoa.evidence import Judging
-from routemoa.grown import Grown
-from routemoa.pool import Mixture
-from routemoa.standing import NOISE
-from routemoa.steps import Decision, failed, heard
-from routemoa.timing import Expected
-from routemoa.types import Assessment, Failure, Layer, ModelSpec, Proposal, Query, Ranking, Scores, Trace, Usage
+from routemoa.core.pool import Mixture
+from routemoa.core.types import Assessment, Failure, Layer, ModelSpec, Proposal, Query, Ranking, Scores, Trace, Usage
+from routemoa.judging.evidence import Judging
+from routemoa.judging.posterior import Correlation, any_right
+from routemoa.routing.adaptive import Grown
+from routemoa.routing.decision import Decision, failed, heard
+from routemoa.routing.latency import Expected
+from routemoa.routing.state import NOISE
 
 ESSAY = "Those who plant {0} in spring and water {0} well, with patience and care, will harvest {0} in the autumn."
 DERIVED = "We add the two numbers, carry the one, look at it from every side, and in the end there is nothing to state."

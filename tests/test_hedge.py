@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from routemoa.errors import Refused
-from routemoa.hedge import Lost, Won, hedged
-from routemoa.types import Completion
+from routemoa.core.errors import Refused
+from routemoa.core.types import Completion
+from routemoa.mixture.hedging import Lost, Won, hedged
 
 NO = Refused("x", "no", status=500)
 BROKEN = RuntimeError("a defect")

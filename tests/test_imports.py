@@ -1,4 +1,4 @@
-"""Imports go down only: every module may use the levels below its own, and heavy libraries stay where they belong."""
+"""Imports go down only: a package may use the levels below its own; heavy libraries stay where they belong."""
 
 from __future__ import annotations
 
@@ -11,38 +11,28 @@ import pytest
 
 SRC = Path(__file__).parent.parent / "src" / "routemoa"
 LEVELS = [
-    ["errors", "rates"],
-    ["types"],
-    ["events", "jsonl", "statements", "belief", "tables", "prices"],
-    ["protocols", "tenants"],
-    ["pool", "prompts", "wire", "judges", "weights", "retry", "sessions", "lexical", "encoder"],
-    ["budget", "options", "results", "replies", "client", "local", "trace", "records", "predictor", "timing"],
-    ["answers", "routes", "learning", "grading", "store", "round", "hedge"],
-    ["evidence", "ranking", "steps", "questions"],
-    ["standing", "judging", "trained"],
-    ["grown"],
-    ["policy", "connect", "desk", "layer", "gathered", "scorer", "afford", "leading"],
-    ["aggregator", "collect", "replay", "terms"],
-    ["engine", "baselines"],
-    ["config", "testing"],
-    ["gateway", "train", "evaluate"],
+    ["core"],
+    ["clients", "scoring", "judging", "ledger", "testing"],
+    ["routing"],
+    ["mixture", "datasets"],
+    ["gateway", "training", "evaluation"],
     ["cli"],
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
 ONLY_IN = {
-    "aiohttp": {"client", "sessions", "testing"},
-    "xllamacpp": {"local"},
+    "aiohttp": {"clients", "testing"},
+    "xllamacpp": {"clients"},
     "starlette": {"gateway"},
     "uvicorn": {"gateway", "cli"},
-    "json_repair": {"replies"},
-    "numpy": {"lexical", "predictor", "learning", "encoder", "trained", "train", "evaluate", "cli"},
-    "onnxruntime": {"encoder", "train"},
-    "tokenizers": {"encoder", "train"},
-    "torch": {"train"},
-    "transformers": {"train"},
-    "matplotlib": {"train", "evaluate"},
-    "math_verify": {"grading"},
-    "genai_prices": {"prices"},
+    "json_repair": {"mixture"},
+    "numpy": {"scoring", "training", "evaluation", "cli"},
+    "onnxruntime": {"scoring", "training"},
+    "tokenizers": {"scoring", "training"},
+    "torch": {"training"},
+    "transformers": {"training"},
+    "matplotlib": {"evaluation", "cli"},
+    "math_verify": {"datasets"},
+    "genai_prices": {"core"},
     "rich": {"cli"},
     "click": {"cli"},
 }
@@ -68,16 +58,16 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def room(path: Path) -> str:
-    return path.relative_to(SRC).parts[0].removesuffix(".py")
+def package(path: Path) -> str:
+    return path.relative_to(SRC).parts[0]
 
 
-FILES = sorted(p for p in SRC.rglob("*.py") if room(p) != "__init__")
+FILES = sorted(p for p in SRC.rglob("*.py") if p.parent != SRC)
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(SRC)) for p in FILES])
 def test_imports_go_down_only(path: Path) -> None:
-    mine = room(path)
+    mine = package(path)
     assert mine in LEVEL, f"{mine} has no level: give it one in LEVELS"
     for name in imports(path):
         if name.startswith("routemoa.") and not name.endswith("__version__"):
@@ -85,6 +75,17 @@ def test_imports_go_down_only(path: Path) -> None:
             assert other == mine or LEVEL[other] < LEVEL[mine], f"{mine} must not import {other}"
         library = name.split(".")[0]
         assert mine in ONLY_IN.get(library, {mine}), f"{library} belongs in {ONLY_IN[library]}, not in {mine}"
+
+
+def test_the_source_folder_holds_the_packages_and_nothing_else() -> None:
+    entries = {p.name for p in SRC.iterdir() if p.name != "__pycache__"}
+    assert entries == {*LEVEL, "__init__.py", "py.typed"}
+    assert len(entries) <= 15
+
+
+def test_every_package_says_what_it_is_for() -> None:
+    for init in SRC.rglob("__init__.py"):
+        assert ast.get_docstring(ast.parse(init.read_text())), init
 
 
 def test_importing_the_package_pulls_in_nothing_heavy() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.judges import confidence, cross_score, fuse, posterior, stretch
-from routemoa.types import Assessment, Layer, Proposal, Token, Usage
+from routemoa.core.types import Assessment, Layer, Proposal, Token, Usage
+from routemoa.judging.fusion import confidence, cross_score, fuse, posterior, stretch
 
 probability = st.floats(0, 1)
 maybe = st.none() | probability

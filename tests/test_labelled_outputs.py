@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from routemoa.grading import grade
+from routemoa.datasets.grading import grade
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

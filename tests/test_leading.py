@@ -7,15 +7,15 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
-from routemoa.baselines.single import Single
-from routemoa.engine import RouteMoA
-from routemoa.errors import Garbled, Refused
-from routemoa.events import AnswerDelta, Continued, Event, ProposalDelta, ProposalFailed, ProposalFinished, Scored
-from routemoa.layer import failure
-from routemoa.leading import MARKER, Leading
+from routemoa.core.errors import Garbled, Refused
+from routemoa.core.events import AnswerDelta, Continued, Event, ProposalDelta, ProposalFailed, ProposalFinished, Scored
+from routemoa.core.trace import fold
+from routemoa.core.types import Completion, Contract, Message, ModelSpec, Proposal, Query, Request, Usage
+from routemoa.mixture.baselines.single import Single
+from routemoa.mixture.engine import RouteMoA
+from routemoa.mixture.layer import failure
+from routemoa.mixture.leader_stream import MARKER, Leading
 from routemoa.testing import ScriptedClient
-from routemoa.trace import fold
-from routemoa.types import Completion, Contract, Message, ModelSpec, Proposal, Query, Request, Usage
 from tests.conftest import MakePool
 
 

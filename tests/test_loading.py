@@ -12,11 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from routemoa.errors import ConfigError, NoSandbox
-from routemoa.evaluate.live.loading import HubError, drawn, questions
-from routemoa.evaluate.live.tasks import NAMES, task
-from routemoa.jsonl import RecordsError
-from routemoa.questions import Question
+from routemoa.core.errors import ConfigError, NoSandbox
+from routemoa.datasets.jsonl import RecordsError
+from routemoa.datasets.questions import Question
+from routemoa.evaluation.tasks import NAMES, task
+from routemoa.evaluation.tasks.loading import HubError, drawn, questions
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "tasks"
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data/tasks is not here")
@@ -65,7 +65,7 @@ def test_a_row_becomes_a_question_that_tells_right_from_wrong(name: str, tmp_pat
     assert asked.task.partition("/")[0] == name
     assert asked.query in asked.text or name in ("humaneval",)
     if asked.grader == "code":
-        from routemoa.grading import sandbox
+        from routemoa.datasets.grading import sandbox
 
         try:
             sandbox.run("")

@@ -18,12 +18,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from routemoa import local
-from routemoa.client import HttpClient
-from routemoa.errors import MissingExtra, ModelError
-from routemoa.local import LocalRuntime
-from routemoa.types import Completion, Message, ModelSpec, Request
-from routemoa.weights import manifest
+from routemoa.clients import local
+from routemoa.clients.http import HttpClient
+from routemoa.clients.local import LocalRuntime
+from routemoa.clients.weights import manifest
+from routemoa.core.errors import MissingExtra, ModelError
+from routemoa.core.types import Completion, Message, ModelSpec, Request
 
 SMOL = manifest()["smollm2-135m"]
 SPEC = ModelSpec("smol", "local", SMOL.name, parameters={"temperature": 0.0})
@@ -256,8 +256,8 @@ async def test_closing_while_loading_does_not_wait(own: LocalRuntime) -> None:
 
 PARENT = """
 import asyncio, pathlib, sys
-from routemoa.local import LocalRuntime
-from routemoa.types import ModelSpec
+from routemoa.clients.local import LocalRuntime
+from routemoa.core.types import ModelSpec
 runtime = LocalRuntime(pathlib.Path())
 asyncio.run(runtime.address(ModelSpec("smol", "local", "smollm2-135m")))
 print(*(c._process.pid for c in runtime._children.values()), flush=True)

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from routemoa.train.losses import sample_llm_loss, sample_sample_loss  # noqa: E402  torch must be there
+from routemoa.training.published.losses import sample_llm_loss, sample_sample_loss  # noqa: E402  torch must be there
 
 NAN = float("nan")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.belief import Correlation, Vote, believe
-from routemoa.options import among, options
+from routemoa.judging.multiple_choice import among, options
+from routemoa.judging.posterior import Correlation, Vote, believe
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-from routemoa.evaluate.labels import label, option, options, spoken
-from routemoa.evaluate.published import DATA_SETS, YES_NO, Item, failed
+from data_sets import DATA_SETS, YES_NO, Item, failed
+from labels import label, option, options, spoken
 
 ROOT = Path(__file__).parent.parent
 PAPER = ROOT.parent / "shared" / "data" / "paper450"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from routemoa.engine import RouteMoA
-from routemoa.evidence import Judging
-from routemoa.grown import Grown
-from routemoa.judges import posterior, stretch
-from routemoa.policy import Published, policy_of
-from routemoa.pool import Fusion, Mixture, Pool
-from routemoa.ranking import rank, select, stop_reason
-from routemoa.steps import Ask
+from routemoa.core.pool import Fusion, Mixture, Pool
+from routemoa.core.types import Failure, Layer, ModelSpec, Proposal, Query, Scores, Trace, Usage, from_json, to_json
+from routemoa.judging.evidence import Judging
+from routemoa.judging.fusion import posterior, stretch
+from routemoa.mixture.engine import RouteMoA
+from routemoa.routing.adaptive import Grown
+from routemoa.routing.decision import Ask
+from routemoa.routing.latency import Expected
+from routemoa.routing.published import Published, policy_of
+from routemoa.routing.ranking import rank, select, stop_reason
 from routemoa.testing import ScriptedClient
-from routemoa.timing import Expected
-from routemoa.types import Failure, Layer, ModelSpec, Proposal, Query, Scores, Trace, Usage, from_json, to_json
 from tests.conftest import MakePool
 
 LONG = "This takes more words than a short answer, so that {} is no plain statement of a result, and it goes on and on."

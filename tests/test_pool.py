@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from routemoa.errors import ConfigError
-from routemoa.pool import PREFERENCES, Mixture, Pool, mixture_of
-from routemoa.types import Usage
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool import PREFERENCES, Mixture, Pool, mixture_of
+from routemoa.core.types import Usage
 
 ONE = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa import prices
-from routemoa.errors import ConfigError
-from routemoa.pool import parse
-from routemoa.prices import noted, priced, remedy
-from routemoa.rates import Price, Rate, Tier
-from routemoa.types import ModelSpec, Usage
+from routemoa.core import price_list as prices
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool import parse
+from routemoa.core.price_list import noted, priced, remedy
+from routemoa.core.pricing import Price, Rate, Tier
+from routemoa.core.types import ModelSpec, Usage
 
 genai = pytest.importorskip("genai_prices.types")
 
@@ -243,7 +243,7 @@ def test_a_wrong_key_is_one_line(keys: str, said: str) -> None:
 
 
 def test_the_library_is_imported_only_where_it_can_help() -> None:
-    code = "import sys; from pathlib import Path; from routemoa.pool import parse\n"
+    code = "import sys; from pathlib import Path; from routemoa.core.pool import parse\n"
     code += "parse(sys.argv[1], 'pool.toml', Path('.'), {}); print('genai_prices' in sys.modules)"
     head = '[[model]]\nname = "m"\nendpoint = '
     for text, wanted in (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.baselines import MoA
-from routemoa.pool import Mixture, Pool
-from routemoa.prompts import Asked, aggregation, labels, moderation, proposal, quoted, schema
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.types import CacheControl, Mark, Message, ModelSpec, Query
+from routemoa.mixture.baselines import MoA
+from routemoa.mixture.prompts import Asked, aggregation, labels, moderation, proposal, quoted, schema
 from routemoa.testing import ScriptedClient
-from routemoa.types import CacheControl, Mark, Message, ModelSpec, Query
 
 TALK = (Message("system", "Be brief."), Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "2+2?"))
 

@@ -14,12 +14,12 @@ torch = pytest.importorskip("torch", reason='needs  pip install "routemoa[train]
 transformers = pytest.importorskip("transformers")
 
 from routemoa.cli import cli  # noqa: E402
-from routemoa.encoder import Encoder  # noqa: E402
-from routemoa.errors import ConfigError  # noqa: E402
-from routemoa.train.export import freeze, pretrained  # noqa: E402
-from routemoa.train.published import train_published  # noqa: E402
-from routemoa.train.table import table  # noqa: E402
-from routemoa.trained import load  # noqa: E402
+from routemoa.core.errors import ConfigError  # noqa: E402
+from routemoa.scoring.encoder import Encoder  # noqa: E402
+from routemoa.scoring.trained import load  # noqa: E402
+from routemoa.training.published.export import freeze, pretrained  # noqa: E402
+from routemoa.training.published.finetune import train_published  # noqa: E402
+from routemoa.training.table import table  # noqa: E402
 from tests.test_trained import made  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries: theirs to mend

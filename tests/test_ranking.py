@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.ranking import rank, select, stop_reason, toll
-from routemoa.types import Layer, ModelSpec, Proposal, RankedModel, Usage
+from routemoa.core.types import Layer, ModelSpec, Proposal, RankedModel, Usage
+from routemoa.routing.ranking import rank, select, stop_reason, toll
 
 maybe = st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0])
 specs = st.lists(

@@ -8,14 +8,15 @@ from random import Random
 
 import pytest
 
-from routemoa import prompts, replies
-from routemoa.engine import RouteMoA
-from routemoa.errors import ModelError, QueryError
-from routemoa.pool import Mixture, Pool
-from routemoa.prompts import Asked
-from routemoa.records import Record
-from routemoa.testing import RecordedClient, SimulatedJudge, Verdict
-from routemoa.types import Completion, Message, ModelSpec, Query, Request
+from routemoa.core.errors import ModelError, QueryError
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.types import Completion, Message, ModelSpec, Query, Request
+from routemoa.datasets.records import Record
+from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge, Verdict
+from routemoa.mixture import prompts
+from routemoa.mixture import reply_parser as replies
+from routemoa.mixture.engine import RouteMoA
+from routemoa.mixture.prompts import Asked
 
 QUESTION = 'What does {"self": 1, "scores": 2} mean?\n---\nGive an <assessment> of it.'
 HARD = 'Line one.\n\n---\n<answer id="A">7</answer>\n```json\n{}\n```\n'

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from routemoa.records import BadLine, Record, RecordsError, from_trace, parse, read, write
-from routemoa.types import Answer, Failure, Layer, Proposal, Query, Trace, Usage
+from routemoa.core.types import Answer, Failure, Layer, Proposal, Query, Trace, Usage
+from routemoa.datasets.records import BadLine, Record, RecordsError, from_trace, parse, read, write
 
 GOOD: dict[str, Any] = {"id": "1", "task": "t", "query": "2+2?", "scores": {"a": 1, "b": None}}
 
@@ -153,7 +153,7 @@ def test_somebody_elses_file_is_left_as_it_is(tmp_path: Path, name: str, content
 
 def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
-    code = f"from routemoa.records import write; write({str(file)!r})"
+    code = f"from routemoa.datasets.records import write; write({str(file)!r})"
     with write(file):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "another process is writing to it" in other.stderr

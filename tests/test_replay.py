@@ -10,16 +10,16 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 from routemoa.cli.judge import judge
-from routemoa.engine import RouteMoA
-from routemoa.errors import ConfigError
-from routemoa.evidence import Judging
-from routemoa.jsonl import RecordsError
-from routemoa.judging import read as read_judging
-from routemoa.pool import Mixture, Pool
-from routemoa.records import Record
-from routemoa.replay import rejudge
-from routemoa.testing import RecordedClient, SimulatedJudge
-from routemoa.types import Answer, ModelSpec, Query, Trace, to_json
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.types import Answer, ModelSpec, Query, Trace, to_json
+from routemoa.datasets.jsonl import RecordsError
+from routemoa.datasets.records import Record
+from routemoa.evaluation.rejudging import rejudge
+from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
+from routemoa.judging.evidence import Judging
+from routemoa.judging.judge_model import read as read_judging
+from routemoa.mixture.engine import RouteMoA
 
 MODELS = "abcdef"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.prompts import Asked
-from routemoa.replies import AnswerStream, Reply, read
+from routemoa.mixture.prompts import Asked
+from routemoa.mixture.reply_parser import AnswerStream, Reply, read
 
 SELF = Asked(self_score=True)
 BOTH = Asked(self_score=True, peers=("A", "B"))

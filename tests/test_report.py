@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from routemoa.cli import cli
-from routemoa.errors import ConfigError
-from routemoa.evaluate.outcomes import OUTCOMES, Outcome, Run, save
-from routemoa.evaluate.report.figures import Page, page
-from routemoa.evaluate.report.svg import money, signed
-from routemoa.evaluate.report.table import cases, front
-from routemoa.evaluate.summary import summarise
+from routemoa.core.errors import ConfigError
+from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save
+from routemoa.evaluation.report.figures import Page, page
+from routemoa.evaluation.report.svg import money, signed
+from routemoa.evaluation.report.table import cases, front
+from routemoa.evaluation.statistics import summarise
 
 HOSTILE = (
     "</script><script>window.taken=1</script>",

@@ -17,9 +17,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from routemoa.evaluate.report.figures import page
-from routemoa.evaluate.report.page import render
-from routemoa.evaluate.summary import summarise
+from routemoa.evaluation.report.figures import page
+from routemoa.evaluation.report.page import render
+from routemoa.evaluation.statistics import summarise
 from tests.test_report import HOSTILE, partial, replayed
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -9,14 +9,14 @@ from html.parser import HTMLParser
 import pytest
 from msgspec.structs import replace
 
-from routemoa.evaluate.outcomes import Outcome, Run
+from routemoa.evaluation.outcomes import Outcome, Run
 from tests.test_report import RUN, built, partial, replayed, told
 
 pytest.importorskip("matplotlib", reason="the charts need the extra eval")
 
 
 def rendered(run: Run, outcomes: list[Outcome]) -> str:
-    from routemoa.evaluate.report.page import render
+    from routemoa.evaluation.report.page import render
 
     return render(built(run, outcomes))
 

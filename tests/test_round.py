@@ -10,11 +10,9 @@ from time import perf_counter
 import pytest
 from msgspec import Struct
 
-from routemoa import layer
-from routemoa.client import HttpClient
-from routemoa.desk import Desk
-from routemoa.errors import ModelError, Refused
-from routemoa.events import (
+from routemoa.clients.http import HttpClient
+from routemoa.core.errors import ModelError, Refused
+from routemoa.core.events import (
     Event,
     GaveUp,
     ProposalDelta,
@@ -24,11 +22,13 @@ from routemoa.events import (
     Selected,
     Started,
 )
-from routemoa.protocols import Client
-from routemoa.round import PATIENT, Call, Round, Waiting
+from routemoa.core.protocols import Client
+from routemoa.core.trace import fold
+from routemoa.core.types import Completion, Contract, ModelSpec, Query, Request, Usage
+from routemoa.mixture import layer
+from routemoa.mixture.budget.metering import Desk
+from routemoa.mixture.calls import PATIENT, Call, Round, Waiting
 from routemoa.testing import FakeEndpoint, Fault
-from routemoa.trace import fold
-from routemoa.types import Completion, Contract, ModelSpec, Query, Request, Usage
 
 BROKEN = RuntimeError("a defect")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from routemoa.pool import Mixture, Pool
-from routemoa.routes import FRAME, routes_not_taken
-from routemoa.timing import Expected
-from routemoa.types import Layer, ModelSpec, Proposal, Query, Route, Trace, Usage
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.types import Layer, ModelSpec, Proposal, Query, Route, Trace, Usage
+from routemoa.mixture.alternatives import FRAME, routes_not_taken
+from routemoa.routing.latency import Expected
 
 QUERY = Query.of("x" * 400)  # a hundred tokens
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from routemoa.errors import NoSandbox
-from routemoa.grading import sandbox
-from routemoa.grading.sandbox import run
+from routemoa.core.errors import NoSandbox
+from routemoa.datasets.grading import sandbox
+from routemoa.datasets.grading.sandbox import run
 
 try:
     run("pass")

@@ -19,9 +19,9 @@ from click.testing import CliRunner
 from openai import APIConnectionError, AsyncOpenAI, AuthenticationError
 
 from routemoa.cli import cli
-from routemoa.errors import ConfigError
+from routemoa.core.errors import ConfigError
 from routemoa.gateway.server import listen
-from routemoa.store import calls
+from routemoa.ledger import calls
 from routemoa.testing import FakeEndpoint, Fault
 
 ROUTEMOA = [sys.executable, "-c", "from routemoa.cli import main; main()"]

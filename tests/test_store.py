@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routemoa.errors import ConfigError, OverBudget
-from routemoa.protocols import Closing, Opening, Tab
-from routemoa.store import Store, calls, default_path
-from routemoa.tenants import ALL, Limits, Tenant, Tenants
-from routemoa.types import Usage
+from routemoa.core.errors import ConfigError, OverBudget
+from routemoa.core.protocols import Closing, Opening, Tab
+from routemoa.core.tenants import ALL, Limits, Tenant, Tenants
+from routemoa.core.types import Usage
+from routemoa.ledger import Store, calls, default_path
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 MIDNIGHT = datetime(2026, 11, 26, tzinfo=UTC).timestamp()
@@ -281,11 +281,11 @@ def test_laws_of_budgets_over_interleavings(rounds: list[list[tuple[str, object,
 HAMMER = """
 import asyncio, random, sys
 from pathlib import Path
-from routemoa.errors import OverBudget
-from routemoa.protocols import Closing, Opening
-from routemoa.store import Store
-from routemoa.tenants import Limits, Tenant, Tenants
-from routemoa.types import Usage
+from routemoa.core.errors import OverBudget
+from routemoa.core.protocols import Closing, Opening
+from routemoa.ledger import Store
+from routemoa.core.tenants import Limits, Tenant, Tenants
+from routemoa.core.types import Usage
 
 async def main(path, count, width, limit):
     store = Store(Path(path), Tenants((Tenant("acme", "K", limit),), Limits(), (b"",)))
@@ -365,7 +365,7 @@ def test_a_killed_process_leaves_no_total_too_low_and_nothing_held(tmp_path: Pat
 async def test_whoever_shares_a_dead_processs_file_does_not_wait_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routemoa.store.book.OFTEN", 0.0)
+    monkeypatch.setattr("routemoa.ledger.transactions.OFTEN", 0.0)
     path = tmp_path / "store.db"
     p = hammer(path, 1, 1, 1.0)
     assert p.communicate(timeout=30)[0].startswith("made")
@@ -398,7 +398,7 @@ async def test_another_processs_lock_is_waited_for_without_the_loop_standing_sti
 async def test_a_lock_that_is_never_let_go_is_an_error_and_what_ended_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routemoa.store.writer.BUSY", 0.05)
+    monkeypatch.setattr("routemoa.ledger.writer.BUSY", 0.05)
     with opened(tmp_path, tenants()) as store, closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         tab = store.tab("acme", "m")
         number = await tab.open(opening())
@@ -412,7 +412,7 @@ async def test_a_lock_that_is_never_let_go_is_an_error_and_what_ended_is_kept(
 
 
 async def test_a_full_disk_refuses_calls_and_keeps_what_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("routemoa.store.writer.AGAIN", 0.01)
+    monkeypatch.setattr("routemoa.ledger.writer.AGAIN", 0.01)
     with opened(tmp_path, tenants(9.0)) as store:
         tab = store.tab("acme", "m")
         number = await tab.open(opening())
@@ -429,7 +429,7 @@ async def test_a_full_disk_refuses_calls_and_keeps_what_ended(tmp_path: Path, mo
 async def test_a_lost_folder_is_an_error_and_nobody_waits_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routemoa.store.book.SELDOM", 0.0)
+    monkeypatch.setattr("routemoa.ledger.transactions.SELDOM", 0.0)
     store = Store(tmp_path / "store.db", tenants())
     for file in (tmp_path / "store.db.owners").iterdir():
         file.unlink()
@@ -451,7 +451,7 @@ async def test_figures_beyond_all_reason_break_nothing(tmp_path: Path) -> None:
 async def test_the_write_ahead_log_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = []
     for steps in (10**9, 50):
-        monkeypatch.setattr("routemoa.store.writer.STEPS", steps)
+        monkeypatch.setattr("routemoa.ledger.writer.STEPS", steps)
         with opened(tmp_path / str(steps)) as store:
             tab = store.tab(None, "m")
             for _ in range(100):

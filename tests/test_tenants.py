@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.errors import ConfigError
-from routemoa.pool import Pool, parse
-from routemoa.tenants import Limits, windows
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool import Pool, parse
+from routemoa.core.tenants import Limits, windows
 
 MODEL = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
 ACME = '[[tenant]]\nname = "acme"\nkey_env = "ACME_KEY"\n'

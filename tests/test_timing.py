@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.errors import Cut, ModelError, TimedOut
-from routemoa.events import ProposalFailed, ProposalFinished
-from routemoa.layer import failure
-from routemoa.timing import FEWEST, KEPT, SOONEST, Expected, Pace
-from routemoa.types import ModelSpec, Proposal, Usage
+from routemoa.core.errors import Cut, ModelError, TimedOut
+from routemoa.core.events import ProposalFailed, ProposalFinished
+from routemoa.core.types import ModelSpec, Proposal, Usage
+from routemoa.mixture.layer import failure
+from routemoa.routing.latency import FEWEST, KEPT, SOONEST, Expected, Pace
 
 
 def call(model: str, tokens: int | None, seconds: float | None) -> Proposal:

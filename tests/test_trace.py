@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa import events as t
-from routemoa.events import AnyEvent, Event
-from routemoa.trace import Fold, fold
-from routemoa.types import (
+from routemoa.core import events as t
+from routemoa.core.events import AnyEvent, Event
+from routemoa.core.trace import Fold, fold
+from routemoa.core.types import (
     Answer,
     Assessment,
     Failure,

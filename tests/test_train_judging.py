@@ -9,17 +9,17 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from routemoa.answers import Groups
-from routemoa.belief import Correlation, Vote, believe
-from routemoa.errors import ConfigError
-from routemoa.evidence import Coefficients, Judging, Reliability, log_odds, signals
-from routemoa.grown import Grown
-from routemoa.judging import judging_of, read, written
-from routemoa.pool import Mixture, Pool
-from routemoa.records import Record
-from routemoa.testing import SimulatedJudge, Verdict
-from routemoa.train.judging import Graded, correlation, fit, graded_records, graded_trace, measure, readable, told
-from routemoa.types import Assessment, Layer, ModelSpec, Proposal, Query, Trace, Usage
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool import Mixture, Pool
+from routemoa.core.types import Assessment, Layer, ModelSpec, Proposal, Query, Trace, Usage
+from routemoa.datasets.records import Record
+from routemoa.evaluation.replay.recorded import SimulatedJudge, Verdict
+from routemoa.judging.answers.grouping import Groups
+from routemoa.judging.evidence import Coefficients, Judging, Reliability, log_odds, signals
+from routemoa.judging.judge_model import judging_of, read, written
+from routemoa.judging.posterior import Correlation, Vote, believe
+from routemoa.routing.adaptive import Grown
+from routemoa.training.judge import Graded, correlation, fit, graded_records, graded_trace, measure, readable, told
 
 MODELS = tuple("abcdefgh")
 PRIORS = dict(zip(MODELS, (0.8, 0.7, 0.65, 0.6, 0.5, 0.45, 0.4, 0.3), strict=True))
@@ -37,7 +37,7 @@ def wrong_answers(rng: Random, count: int, scatter: float) -> list[int]:
 def query(
     rng: Random, spread: float, scatter: float, members: tuple[str, ...] = MODELS, twins: tuple[str, str] | None = None
 ) -> Graded:
-    """One query of the model in routemoa.belief; the first of `twins` answers as the second does."""
+    """One query of the model in routemoa.judging.posterior; the first of `twins` answers as the second does."""
     easy = rng.gauss(0, spread)
     right = []
     for m in members:
@@ -178,7 +178,7 @@ def test_judges_who_tell_nothing_get_no_weight() -> None:
 
 
 def test_what_is_measured_is_what_the_policy_believes() -> None:
-    """The regression's probabilities are those of routemoa.belief with the learned coefficients."""
+    """The regression's probabilities are those of routemoa.judging.posterior with the learned coefficients."""
     priors = {"a": 0.7, "b": 0.6, "c": 0.5}
     given = (
         Assessment("a", "a", "self", 0.9),

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routemoa.errors import ConfigError
-from routemoa.lexical import DIMENSIONS, RARITIES, embed, question, rarity
-from routemoa.pool import Pool
-from routemoa.ranking import rank
-from routemoa.records import Record
-from routemoa.scorer import scorer_of
-from routemoa.train.assess import Said, assess, calibration, known
-from routemoa.train.fast import Fitted, fit
-from routemoa.train.folder import save
-from routemoa.train.table import table
-from routemoa.trained import Seen, TrainedScorer, load
-from routemoa.types import ModelSpec, Query
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool import Pool
+from routemoa.core.types import ModelSpec, Query
+from routemoa.datasets.records import Record
+from routemoa.routing.ranking import rank
+from routemoa.scoring.constant import scorer_of
+from routemoa.scoring.lexical import DIMENSIONS, RARITIES, embed, question, rarity
+from routemoa.scoring.trained import Seen, TrainedScorer, load
+from routemoa.training.artifact import save
+from routemoa.training.fast import Fitted, fit
+from routemoa.training.metrics import Said, assess, calibration, known
+from routemoa.training.table import table
 
 NOUNS = ["river", "stone", "cloud", "horse", "candle", "bridge", "garden", "violin", "letter", "anchor"]
 

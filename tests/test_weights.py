@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from routemoa.errors import ConfigError
-from routemoa.weights import Hub, Registry, Weight, folder, manifest, named
-from routemoa.weights import fetch as fetching
-from routemoa.weights.fetch import Fetcher, FetchError
+from routemoa.clients.weights import Hub, Registry, Weight, folder, manifest, named
+from routemoa.clients.weights import download as fetching
+from routemoa.clients.weights.download import Fetcher, FetchError
+from routemoa.core.errors import ConfigError
 
 DATA = os.urandom(3_000_000)
 
@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_written_is_named(
 def test_two_processes_at_once_fetch_once(hub: FakeHub, cache: Path) -> None:
     w = weight(Hub(hub.url))
     code = (
-        "import sys, routemoa.weights as w, routemoa.weights.fetch as f;"
+        "import sys, routemoa.clients.weights as w, routemoa.clients.weights.download as f;"
         f"f.Fetcher().fetch(w.Weight('w', 'W', 'w.gguf', {w.sha256!r}, {w.bytes}, '', (w.Hub({hub.url!r}),), 1))"
     )
     both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]

@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from routemoa.errors import Garbled, Refused, TimedOut, Unreachable
-from routemoa.retry import Retries, retry_after, worth_retrying
-from routemoa.types import CacheControl, Mark, Message, ModelSpec, Request, Usage
-from routemoa.wire import (
+from routemoa.clients.retry import Retries, retry_after, worth_retrying
+from routemoa.clients.wire import (
     EventParser,
     StreamedCompletion,
     chat_url,
@@ -24,6 +22,8 @@ from routemoa.wire import (
     read_object,
     request_body,
 )
+from routemoa.core.errors import Garbled, Refused, TimedOut, Unreachable
+from routemoa.core.types import CacheControl, Mark, Message, ModelSpec, Request, Usage
 
 STREAM = ': hi\r\n\r\ndata: {"a": "ü👍"}\n\ndata:two\rdata: lines\r\revent: x\nid: 1\n\ndata: last'.encode()
 EVENTS = ['{"a": "ü👍"}', "two\nlines", "last"]

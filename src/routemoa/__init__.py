@@ -13,10 +13,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from routemoa.engine import RouteMoA
-    from routemoa.errors import ConfigError, MissingExtra, ModelError, NoModelLeft, QueryError, RouteMoAError
-    from routemoa.pool import Pool
-    from routemoa.types import Answer, Message, ModelSpec, Query, Trace, Usage
+    from routemoa.core.errors import ConfigError, MissingExtra, ModelError, NoModelLeft, QueryError, RouteMoAError
+    from routemoa.core.pool import Pool
+    from routemoa.core.types import Answer, Message, ModelSpec, Query, Trace, Usage
+    from routemoa.mixture.engine import RouteMoA
 
 __version__ = "0.1.0"
 
@@ -37,15 +37,15 @@ __all__ = [
     "Usage",
 ]
 
-_HOME = {"RouteMoA": "engine", "Pool": "pool"} | dict.fromkeys(
-    ("ConfigError", "MissingExtra", "ModelError", "NoModelLeft", "QueryError", "RouteMoAError"), "errors"
+_HOME = {"RouteMoA": "mixture.engine", "Pool": "core.pool"} | dict.fromkeys(
+    ("ConfigError", "MissingExtra", "ModelError", "NoModelLeft", "QueryError", "RouteMoAError"), "core.errors"
 )
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'routemoa' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"routemoa.{_HOME.get(name, 'types')}"), name)
+    return getattr(importlib.import_module(f"routemoa.{_HOME.get(name, 'core.types')}"), name)
 
 
 def __dir__() -> list[str]:

@@ -9,21 +9,24 @@ import sys
 import click
 
 from routemoa import __version__
-from routemoa.errors import ConfigError, QueryError, RouteMoAError
+from routemoa.core.errors import ConfigError, QueryError, RouteMoAError
 
 __all__ = ["cli", "main"]
 
 COMMANDS = {
     "ask": ("routemoa.cli.ask:ask", "Ask the mixture (or one model) a question."),
-    "bench": ("routemoa.cli.bench:bench", "Let methods answer a task's questions live, side by side."),
+    "bench": ("routemoa.cli.evaluation.bench:bench", "Let methods answer a task's questions live, side by side."),
     "collect": ("routemoa.cli.collect:collect", "Ask every model of a pool every question of a file; keep records."),
     "demo": ("routemoa.cli.demo:demo", "Three queries to the embedded pool, with everything shown."),
-    "evaluate": ("routemoa.cli.evaluate:evaluate", "Replay whole methods on recorded answers, without a call."),
-    "grade": ("routemoa.cli.grade:grade", "Grade recorded answers against their references."),
+    "evaluate": (
+        "routemoa.cli.evaluation.evaluate:evaluate",
+        "Replay methods on recorded answers, without a call.",
+    ),
+    "grade": ("routemoa.cli.evaluation.grade:grade", "Grade recorded answers against their references."),
     "judge": ("routemoa.cli.judge:judge", "Fit the judging on graded traces; judge saved traces again."),
     "ledger": ("routemoa.cli.ledger:ledger", "Every call that was made, what it cost, and sums of them."),
     "pool": ("routemoa.cli.pool:pool", "Show a pool file, probe its models, fetch weights."),
-    "report": ("routemoa.cli.report:report", "A page, or a table, of what an evaluation found."),
+    "report": ("routemoa.cli.evaluation.report:report", "A page, or a table, of what an evaluation found."),
     "scorer": ("routemoa.cli.scorer:scorer", "Train a scorer on records, evaluate it, explain a prediction."),
     "serve": ("routemoa.cli.serve:serve", "Serve the mixture as an OpenAI-compatible API."),
 }

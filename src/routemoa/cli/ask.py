@@ -10,15 +10,15 @@ import click
 from msgspec.structs import replace
 from rich.console import Console
 
-from routemoa.cli.session import Writer, check_writable, converse
-from routemoa.cli.threads import one_thread
-from routemoa.cli.view import View, summary
-from routemoa.config import METHODS, build
-from routemoa.connect import connect
-from routemoa.errors import NoModelLeft, QueryError
-from routemoa.pool import Pool, contract_of
-from routemoa.store import Store, StoreError, default_path
-from routemoa.types import Contract, Query, StreamMode, to_json
+from routemoa.cli.terminal.session import Writer, check_writable, converse
+from routemoa.cli.terminal.threads import one_thread
+from routemoa.cli.terminal.view import View, summary
+from routemoa.clients.connect import connect
+from routemoa.core.errors import NoModelLeft, QueryError
+from routemoa.core.pool import Pool, contract_of
+from routemoa.core.types import Contract, Query, StreamMode, to_json
+from routemoa.ledger import Store, StoreError, default_path
+from routemoa.mixture.methods import METHODS, build
 
 __all__ = ["ask"]
 

@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from routemoa import questions as task_file
-from routemoa.cli.progress import Steps
-from routemoa.cli.session import check_writable
-from routemoa.collect import Call, Estimate, Tally, estimate, plan, run, tally
-from routemoa.connect import connect
-from routemoa.errors import QueryError
-from routemoa.gathered import Gathered, Outcome
-from routemoa.pool import Pool
-from routemoa.types import to_plain
+from routemoa.cli.terminal.progress import Steps
+from routemoa.cli.terminal.session import check_writable
+from routemoa.clients.connect import connect
+from routemoa.core.errors import QueryError
+from routemoa.core.pool import Pool
+from routemoa.core.types import to_plain
+from routemoa.datasets import questions as task_file
+from routemoa.datasets.collection import Gathered, Outcome
+from routemoa.datasets.collector import Call, Estimate, Tally, estimate, plan, run, tally
 
 __all__ = ["Watch", "announcement", "collect", "cost_in_words", "on_terminal", "run_calls"]
 

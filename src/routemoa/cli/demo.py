@@ -12,12 +12,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from routemoa.cli.pool import fetch_missing
-from routemoa.cli.session import check_writable, converse, write_whole
-from routemoa.cli.view import View, summary
-from routemoa.connect import connect
-from routemoa.engine import RouteMoA
-from routemoa.pool import Pool
-from routemoa.types import Query
+from routemoa.cli.terminal.session import check_writable, converse, write_whole
+from routemoa.cli.terminal.view import View, summary
+from routemoa.clients.connect import connect
+from routemoa.core.pool import Pool
+from routemoa.core.types import Query
+from routemoa.mixture.engine import RouteMoA
 
 __all__ = ["demo"]
 

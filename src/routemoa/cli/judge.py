@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from routemoa.cli.session import check_writable, write_whole
-from routemoa.errors import ConfigError
-from routemoa.evidence import Judging
-from routemoa.jsonl import BadLine, Complaints, lines
-from routemoa.judging import policy_file, written
-from routemoa.records import Record
-from routemoa.records import parse as parse_record
-from routemoa.replay import Rejudged, Saved, grades, read, rejudge
-from routemoa.replay import parse as parse_trace
+from routemoa.cli.terminal.session import check_writable, write_whole
+from routemoa.core.errors import ConfigError
+from routemoa.datasets.jsonl import BadLine, Complaints, lines
+from routemoa.datasets.records import Record
+from routemoa.datasets.records import parse as parse_record
+from routemoa.evaluation.rejudging import Rejudged, Saved, grades, read, rejudge
+from routemoa.evaluation.rejudging import parse as parse_trace
+from routemoa.judging.evidence import Judging
+from routemoa.judging.judge_model import policy_file, written
 
 if TYPE_CHECKING:
-    from routemoa.train.judging import Graded
+    from routemoa.training.judge import Graded
 
 __all__ = ["judge"]
 
@@ -53,8 +53,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     Example:
       routemoa judge fit graded.jsonl --out judge.json        # then in pool.toml:  [mixture]  judge = "judge.json"
     """
-    from routemoa.train.judging import fit as learn
-    from routemoa.train.judging import measure, readable, told
+    from routemoa.training.judge import fit as learn
+    from routemoa.training.judge import measure, readable, told
 
     check_writable(out)
     complaints = Complaints()
@@ -85,7 +85,7 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
 
 def _graded(paths: tuple[str, ...], complaints: Complaints) -> tuple[list[Graded], int]:
     """Every graded line, of traces or of records, and how many lines had no grade."""
-    from routemoa.train.judging import graded_records, graded_trace
+    from routemoa.training.judge import graded_records, graded_trace
 
     data: list[Graded] = []
     kept: list[Record] = []

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from routemoa.cli.threads import one_thread
+from routemoa.cli.terminal.threads import one_thread
 
 if TYPE_CHECKING:
-    from routemoa.pool import Pool
+    from routemoa.core.pool import Pool
 
 __all__ = ["serve"]
 
@@ -52,9 +52,9 @@ def serve(
       curl http://127.0.0.1:8080/v1/chat/completions -H "Content-Type: application/json" \\
         -d '{"model": "routemoa", "messages": [{"role": "user", "content": "Hello"}]}'
     """
+    from routemoa.core.pool import Pool
     from routemoa.gateway.server import listen
-    from routemoa.pool import Pool
-    from routemoa.store import default_path
+    from routemoa.ledger import default_path
 
     one_thread()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -75,11 +75,11 @@ def serve(
 
 async def _run(pool: Pool, listening: socket.socket, host: str, path: Path | None, verbose: bool) -> bool:
     """Serve until told to stop; whether that was at once. `path` is the store's; None keeps none."""
-    from routemoa.config import METHODS, build
-    from routemoa.connect import connect
+    from routemoa.clients.connect import connect
     from routemoa.gateway import create_app
     from routemoa.gateway.server import Server
-    from routemoa.store import Store
+    from routemoa.ledger import Store
+    from routemoa.mixture.methods import METHODS, build
 
     store = None if path is None else Store(path, pool.tenants)
     server: Server | None = None

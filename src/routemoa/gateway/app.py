@@ -15,14 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from routemoa.errors import ConfigError
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool import Pool
+from routemoa.core.protocols import Method
+from routemoa.gateway.auth import Door
 from routemoa.gateway.chat import Chat
-from routemoa.gateway.direct import Forwarder
-from routemoa.gateway.keys import Door
-from routemoa.gateway.refusal import HttpError, UnknownModel, refusal
-from routemoa.pool import Pool
-from routemoa.protocols import Method
-from routemoa.store import Store
+from routemoa.gateway.errors import HttpError, UnknownModel, refusal
+from routemoa.gateway.passthrough import Forwarder
+from routemoa.ledger import Store
 
 __all__ = ["create_app"]
 

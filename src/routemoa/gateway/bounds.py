@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from routemoa.errors import QueryError
-from routemoa.gateway.protocol import SAMPLING
+from routemoa.core.errors import QueryError
+from routemoa.gateway.requests import SAMPLING
 
 __all__ = ["check_bounded"]
 

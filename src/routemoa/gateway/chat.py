@@ -11,19 +11,19 @@ from msgspec.structs import replace
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from routemoa.errors import OverBudget
+from routemoa.core.errors import OverBudget
+from routemoa.core.pool import Pool
+from routemoa.core.protocols import Method
+from routemoa.core.types import Contract, StreamMode
+from routemoa.gateway.auth import Caller
 from routemoa.gateway.connection import Outgoing, drain, read_object, while_connected
-from routemoa.gateway.direct import UNBUFFERED, Direct, Forwarder
-from routemoa.gateway.keys import Caller
+from routemoa.gateway.errors import HttpError, UnknownModel, refusal
 from routemoa.gateway.limits import FIELD, asked
-from routemoa.gateway.protocol import ChatRequest, parse
-from routemoa.gateway.refusal import HttpError, UnknownModel, refusal
-from routemoa.gateway.reply import Reply
-from routemoa.gateway.streams import KEEP_ALIVE, Chunks, Shown, TypedEvents, sse
-from routemoa.pool import Pool
-from routemoa.protocols import Method
-from routemoa.store import Store
-from routemoa.types import Contract, StreamMode
+from routemoa.gateway.passthrough import UNBUFFERED, Direct, Forwarder
+from routemoa.gateway.requests import ChatRequest, parse
+from routemoa.gateway.responses import Reply
+from routemoa.gateway.sse import KEEP_ALIVE, Chunks, Shown, TypedEvents, sse
+from routemoa.ledger import Store
 
 __all__ = ["Chat"]
 

@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from routemoa.gateway.refusal import BodyTooLarge, HttpError
+from routemoa.gateway.errors import BodyTooLarge, HttpError
 
 __all__ = ["Outgoing", "drain", "read_object", "while_connected"]
 

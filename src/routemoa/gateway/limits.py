@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from routemoa.errors import ConfigError, QueryError
-from routemoa.pool import contract_of
-from routemoa.types import Contract
+from routemoa.core.errors import ConfigError, QueryError
+from routemoa.core.pool import contract_of
+from routemoa.core.types import Contract
 
 __all__ = ["FIELD", "HEADERS", "asked", "stricter"]
 

@@ -13,7 +13,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
-from routemoa.errors import ConfigError
+from routemoa.core.errors import ConfigError
 
 __all__ = ["Server", "listen"]
 

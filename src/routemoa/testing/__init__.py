@@ -3,8 +3,6 @@
 client = ScriptedClient({"a": "The answer is 4.", "b": Refused("b", "HTTP 500", status=500)})
 answer = await RouteMoA(pool, client).answer("2+2?")
 
-RecordedClient(read("records.jsonl"))   # answers that models once gave, with judges of stated reliability if wanted
-
 async with FakeEndpoint("The answer is 4.") as endpoint:   # endpoint.url goes into the pool file
     ...
 """
@@ -13,13 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from routemoa.testing.recorded import RecordedClient, SimulatedJudge, Verdict
 from routemoa.testing.scripted import Call, ScriptedClient
 
 if TYPE_CHECKING:
     from routemoa.testing.endpoint import FakeEndpoint, Fault
 
-__all__ = ["Call", "FakeEndpoint", "Fault", "RecordedClient", "ScriptedClient", "SimulatedJudge", "Verdict"]
+__all__ = ["Call", "FakeEndpoint", "Fault", "ScriptedClient"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,8 +9,8 @@ from time import perf_counter
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.errors import ModelError
-from routemoa.types import Completion, ModelSpec, Request, Usage
+from routemoa.core.errors import ModelError
+from routemoa.core.types import Completion, ModelSpec, Request, Usage
 
 __all__ = ["Call", "Reply", "ScriptedClient"]
 

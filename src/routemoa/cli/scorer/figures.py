@@ -1,0 +1,43 @@
+"""What the scorer's commands share: records as a table, and figures on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+import numpy as np
+
+from routemoa.core.errors import ConfigError
+from routemoa.datasets.records import read
+from routemoa.training.table import Table, table
+
+__all__ = ["print_figures", "read_table", "summary"]
+
+
+def read_table(records: Sequence[str]) -> Table:
+    """All records of these files, without models that were never measured. Raises ConfigError, RecordsError."""
+    data = table(list(read(records)))
+    if not data.texts:
+        raise ConfigError(f"{', '.join(records)}: no record; see docs/scorer.md for the format")
+    measured = [data.models[j] for j in np.flatnonzero((~np.isnan(data.scores)).any(axis=0))]
+    if not measured:
+        raise ConfigError(f"{', '.join(records)}: every score is null: nothing was measured")
+    if left_out := [m for m in data.models if m not in measured]:
+        click.echo(f"never measured, left out: {', '.join(left_out)}", err=True)
+    return data.of(measured)
+
+
+def summary(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown and kept in the card."""
+    costs = {f"cost_{k}": v for k, v in figures.get("cost", {}).items() if k != "curve"}
+    plain = {k: v for k, v in figures.items() if isinstance(v, float | int | str)}
+    return {**plain, **figures["calibration"], "macro_accuracy": figures["macro"]["accuracy"], **costs}
+
+
+def print_figures(figures: Mapping[str, Any], intervals: Mapping[str, Any] | None = None) -> None:
+    """A figure a line, with its 95 % interval where there is one."""
+    for name, value in figures.items():
+        between = (intervals or {}).get(name)
+        tail = f"   {between[0]:.4f} to {between[1]:.4f}" if between else ""
+        click.echo(f"{name:26} {value:.4f}{tail}" if isinstance(value, float) else f"{name:26} {value}")

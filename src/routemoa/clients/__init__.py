@@ -1,0 +1,1 @@
+"""Calls to models: HTTP, the wire format, the embedded runtime."""

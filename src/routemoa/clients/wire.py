@@ -1,0 +1,314 @@
+"""What we say to OpenAI-compatible endpoints, and what they say to us. Pure functions over JSON and bytes.
+
+Server-sent events: WHATWG HTML, section 9.2. Chat completions: the OpenAI API reference; endpoints differ, so reading
+is tolerant, and a figure that is absent or absurd is None.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeGuard
+from urllib.parse import urlsplit
+
+import msgspec
+
+from routemoa.core.errors import Garbled, Refused
+from routemoa.core.types import CacheControl, Completion, Message, ModelSpec, Request, Token, Usage
+
+__all__ = [
+    "EventParser",
+    "StreamedCompletion",
+    "chat_url",
+    "clean",
+    "decode",
+    "error_text",
+    "is_cap",
+    "overlay",
+    "read_completion",
+    "read_object",
+    "refusal",
+    "request_body",
+    "wants_marks",
+]
+
+CAPS = ("max_tokens", "max_completion_tokens")
+# What part of the prompt came from the provider's cache: OpenAI, vLLM, llama.cpp and others; DeepSeek; Anthropic.
+CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+WRITTEN = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")  # ... and was put there
+MARKED = {"openrouter.ai", "api.openrouter.ai", "api.anthropic.com"}
+"""Hosts that want `cache_control` on parts of a prompt: where they cache what it says, and no more."""
+HINTS = {
+    401: "check the key in {key}",
+    403: "check the key in {key} and what it may use",
+    404: "check `endpoint` and `model` in the pool file",
+}
+LONGEST = 300  # characters of what an endpoint said, in an error
+
+
+def request_body(spec: ModelSpec, request: Request, model: str, *, stream: bool) -> dict[str, Any]:
+    """The JSON of one call, with the member's own settings laid over the caller's."""
+    marked = wants_marks(spec)
+    hour = spec.price is None or spec.price.hour
+    messages = [{"role": m.role, "content": _content(m, hour) if marked else m.content} for m in request.messages]
+    body: dict[str, Any] = {**request.parameters, "messages": messages, "stream": stream}
+    if request.logprobs:
+        body["logprobs"] = True
+    if request.schema is not None:
+        shape = {"name": "reply", "schema": request.schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": shape}
+    if stream:
+        body["stream_options"] = {"include_usage": True}
+    return overlay(spec, body, model)
+
+
+def wants_marks(spec: ModelSpec) -> bool:
+    """Whether a member's endpoint is told what to cache: as its `cache_control` says, else as its host is known.
+
+    Writing a cache often costs more than reading the prompt: where there is a price, it must say how much.
+    """
+    if spec.cache_control is not None:
+        return spec.cache_control
+    known = spec.price is None or spec.price.written is not None
+    return known and urlsplit(spec.endpoint).hostname in MARKED
+
+
+def _content(message: Message, hour: bool) -> str | list[dict[str, Any]]:
+    """A message's text; in parts, each mark at the end of its own, where there are marks.
+
+    `hour`: a cache may be kept for an hour; else it is kept for as long as the provider does by itself.
+    """
+    if not message.marks:
+        return message.content
+    parts: list[dict[str, Any]] = []
+    start = 0
+    for mark in message.marks:
+        text = message.content[start : mark.end]
+        control = mark.control if hour or mark.control.ttl != "1h" else CacheControl("ephemeral")
+        parts.append({"type": "text", "text": text, "cache_control": msgspec.to_builtins(control)})
+        start = mark.end
+    rest = message.content[start:]
+    return [*parts, {"type": "text", "text": rest}] if rest else parts
+
+
+def overlay(spec: ModelSpec, body: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """A body with the member's name, system text and parameters laid over it.
+
+    The member's settings win, since the pool's owner wrote them; of two caps on the output the smaller one does.
+    """
+    out = {**body, **spec.parameters, "model": model}
+    # The two caps are one setting under its old and its new name, and endpoints refuse a call that has both.
+    if own := [cap for cap in CAPS if _is_count(spec.parameters.get(cap))]:
+        values = [v for part in (body, spec.parameters) for cap in CAPS if _is_count(v := part.get(cap))]
+        out = {k: v for k, v in out.items() if k not in CAPS} | {own[0]: min(values)}
+    if spec.system:
+        out["messages"] = _with_system(spec.system, body.get("messages"))
+    return out
+
+
+def _with_system(system: str, messages: Any) -> Any:
+    """One system message: the member's text first, then the caller's."""
+    if not isinstance(messages, list):
+        return messages
+    first = messages[0] if messages else None
+    if isinstance(first, dict) and first.get("role") == "system":
+        content = first.get("content")
+        if isinstance(content, str):
+            return [{**first, "content": f"{system}\n\n{content}"}, *messages[1:]]
+        if isinstance(content, list):
+            return [{**first, "content": [{"type": "text", "text": f"{system}\n\n"}, *content]}, *messages[1:]]
+    return [{"role": "system", "content": system}, *messages]
+
+
+class EventParser:
+    """Bytes in, the data of whole server-sent events out, wherever the bytes were cut."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")  # a leading BOM is no text
+        self._pending = ""
+        self._data: list[str] = []
+
+    def feed(self, chunk: bytes) -> list[str]:
+        """The events that `chunk` completes."""
+        self._pending += self._decoder.decode(chunk)
+        # A lone CR at the very end may be half of a CRLF: wait for what follows.
+        whole = self._pending[:-1] if self._pending.endswith("\r") else self._pending
+        *lines, rest = re.split(r"\r\n|\n|\r", whole)
+        self._pending = rest + self._pending[len(whole) :]
+        return [event for line in lines if (event := self._line(line)) is not None]
+
+    def end(self) -> list[str]:
+        """The last event of a stream whose final blank line never came."""
+        return [*self.feed(b"\n"), *self.feed(b"\n")]
+
+    def _line(self, line: str) -> str | None:
+        if line:
+            field, _, value = line.partition(":")
+            if field == "data":
+                self._data.append(value.removeprefix(" "))
+            return None  # comments (no field name) and other fields carry nothing for us
+        if not self._data:
+            return None
+        event = "\n".join(self._data)
+        self._data.clear()
+        return event
+
+
+class StreamedCompletion:
+    """Folds the chunks of a streamed completion."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.finish_reason: str | None = None
+        self._pieces: list[str] = []
+        self._tokens: list[Token] | None = None
+
+    def add(self, chunk: Mapping[str, Any]) -> str:
+        """The text that one chunk adds."""
+        if isinstance(usage := chunk.get("usage"), dict) and usage:
+            self.usage = read_usage(usage)
+        choices = chunk.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        if isinstance(choice.get("finish_reason"), str):
+            self.finish_reason = choice["finish_reason"]
+        if (tokens := read_tokens(choice.get("logprobs"))) is not None:
+            self._tokens = (self._tokens or []) + tokens
+        delta = choice.get("delta")
+        text = read_text(delta.get("content")) if isinstance(delta, dict) else ""
+        self._pieces.append(text)
+        return text
+
+    def completion(self, latency: float, first_token: float | None) -> Completion:
+        """The whole, `latency` seconds after the call began."""
+        tokens = None if self._tokens is None else tuple(self._tokens)
+        return Completion("".join(self._pieces), self.usage, self.finish_reason, latency, first_token, tokens)
+
+
+def read_completion(body: Mapping[str, Any], latency: float) -> Completion | None:
+    """A completion that came in one piece; None when the body is none."""
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return None
+    choice = choices[0]
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return None
+    tokens = read_tokens(choice.get("logprobs"))
+    reason = choice.get("finish_reason")
+    return Completion(
+        read_text(message.get("content")),
+        read_usage(body.get("usage")),
+        reason if isinstance(reason, str) else None,
+        latency,
+        latency,
+        None if tokens is None else tuple(tokens),
+    )
+
+
+def read_text(content: Any) -> str:
+    """A message's content as text: a string, or the text parts of a list."""
+    if isinstance(content, list):
+        return "".join(str(p.get("text") or "") for p in content if isinstance(p, dict))
+    return content if isinstance(content, str) else ""
+
+
+def read_usage(usage: Any) -> Usage:
+    """Token counts; what is absent, negative, no whole number or more than the whole prompt is None."""
+    given = usage if isinstance(usage, dict) else {}
+    details = given.get("prompt_tokens_details")
+    told = {**given, **details} if isinstance(details, dict) else given
+    prompt = _count(given.get("prompt_tokens"))
+    cached = _part(prompt, (told.get(name) for name in CACHED))
+    left = None if prompt is None else prompt - (cached or 0)
+    return Usage(prompt, _count(given.get("completion_tokens")), cached, _part(left, (told.get(n) for n in WRITTEN)))
+
+
+def _part(whole: int | None, values: Iterable[Any]) -> int | None:
+    """The first figure there is, if it can be a part of the whole."""
+    found = next((v for v in values if v is not None), None)
+    return found if _is_count(found) and whole is not None and found <= whole else None
+
+
+def is_cap(value: Any) -> TypeGuard[int]:
+    """Whether a value found under one of CAPS limits anything."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _count(value: Any) -> int | None:
+    return value if _is_count(value) else None
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def read_tokens(logprobs: Any) -> list[Token] | None:
+    """Token log-probabilities of a choice, or None when there are none."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(content, list):
+        return None
+    return [
+        Token(str(t.get("token") or ""), float(t["logprob"]))
+        for t in content
+        if isinstance(t, dict) and isinstance(t.get("logprob"), int | float) and abs(t["logprob"]) < 2**53
+    ]
+
+
+def chat_url(base: str) -> str:
+    """Where chat completions are, under an endpoint's base URL; its query stays behind the path."""
+    path, mark, query = base.partition("?")
+    return f"{path.rstrip('/')}/chat/completions{mark}{query}"
+
+
+def decode(data: bytes | str) -> Any:
+    """JSON as plain Python; what is no JSON comes back as text."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+
+
+def error_text(body: Any, key: str | None = None) -> str:
+    """The message of an OpenAI-shaped error body, or what comes closest to it, cleaned."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    message = error.get("message") or error.get("detail") if isinstance(error, dict) else error
+    return clean(str(message if message is not None else error), key)
+
+
+def read_object(model: str, data: bytes | str, key: str | None = None) -> dict[str, Any]:
+    """A JSON object of a reply whose status was 200.
+
+    Raises:
+        Garbled: it is none, or holds an error.
+        Refused: it holds an error with an HTTP status.
+    """
+    found = decode(data)
+    if not isinstance(found, dict):
+        raise Garbled(model, f"not a JSON object: {error_text(found, key)}")
+    if error := found.get("error"):  # some endpoints send "error": null along with every chunk
+        code = error.get("code") if isinstance(error, dict) else None
+        said = error_text(found, key)
+        if isinstance(code, int) and 400 <= code < 600:
+            raise Refused(model, f"HTTP {code} in the reply: {said}", status=code)
+        raise Garbled(model, f"error in the reply: {said}")
+    return found
+
+
+def refusal(spec: ModelSpec, status: int, body: bytes, key: str | None, after: float | None) -> Refused:
+    """The error for an HTTP `status` that is no success; `after` is in seconds, and the key is nowhere in it."""
+    for form in {key, key.replace("/", "\\/")} if key else ():  # as it is, and as some write it in JSON
+        body = body.replace(form.encode(), b"[key]")
+    said = error_text(decode(body), key)
+    hint = HINTS.get(status, "").format(key=spec.api_key_env or "api_key_env")
+    if status < 400:
+        hint = "it redirects elsewhere; put the final URL into `endpoint`"
+    reason = f"HTTP {status}" + (f": {said}" if said else "") + (f"; {hint}" if hint else "")
+    return Refused(spec.name, reason, status=status, retry_after=after, body=body)
+
+
+def clean(text: str, key: str | None = None) -> str:
+    """One line of bounded length, and without the key; blotted out first, so that no part of it survives the cut."""
+    text = text.replace(key, "[key]") if key else text
+    flat = " ".join(text[: 10 * LONGEST].split())
+    return flat[: LONGEST - 3] + "..." if len(flat) > LONGEST else flat

@@ -1,0 +1,1 @@
+"""The vocabulary: types, errors, events, protocols, the pool file."""

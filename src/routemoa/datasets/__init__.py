@@ -1,0 +1,1 @@
+"""Questions, records and graders."""

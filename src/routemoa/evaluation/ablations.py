@@ -1,0 +1,187 @@
+"""RouteMoA with one part taken away: what is lost is what the part was worth. Each is a policy around a policy.
+
+    no-scorer       every query is met with each model's mean prior: nothing depends on the query
+    no-self         nobody is asked how sure it is of its own answer
+    no-cross        nobody is asked what it makes of the others' answers
+    no-reranking    whom to call next follows the order of the prior, whatever the answers say
+    no-early-stop   layers go on to the limit of calls and layers
+    no-aggregator   the leading answer stands: nobody writes a new one
+
+Live: `method = RouteMoA(...); method.policy = ablate(name, method.policy, means)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from routemoa.core.errors import ConfigError
+from routemoa.core.types import Ranking, Scores, Trace
+from routemoa.routing.adaptive import Further, Grown
+from routemoa.routing.decision import Decision, failed, heard
+from routemoa.routing.latency import Expected
+from routemoa.routing.published import Policy, Published
+from routemoa.routing.ranking import select
+from routemoa.routing.state import State
+
+__all__ = ["ABLATIONS", "ablate"]
+
+ABLATIONS = ("no-scorer", "no-self", "no-cross", "no-reranking", "no-early-stop", "no-aggregator")
+
+
+def ablate(name: str, policy: Policy, means: Scores | None = None) -> Policy:
+    """The policy without one part.
+
+    Args:
+        name: one of ABLATIONS.
+        policy: of `policy_of`.
+        means: each model's prior when nothing is known of the query; only no-scorer needs it.
+
+    Raises:
+        ConfigError: there is no such ablation, or it cannot be made of this policy.
+    """
+    match name:
+        case "no-scorer" if means:
+            return NoScorer(policy, means)
+        case "no-self" | "no-cross":
+            return Unasked(policy, name.removeprefix("no-"))
+        case "no-reranking":
+            return NoReranking(policy, isinstance(policy, Published))
+        case "no-early-stop" if isinstance(policy, Grown):
+            return GrownToTheEnd(policy.models, policy.mixture, policy.judging, policy.strangers)
+        case "no-early-stop" if isinstance(policy, Published):
+            return PublishedToTheEnd(policy.models, policy.mixture, policy.judging, policy.strangers)
+        case "no-aggregator":
+            return NoAggregator(policy)
+    raise ConfigError(f"'{name}' cannot be taken from this policy; known: {', '.join(ABLATIONS)}")
+
+
+class NoScorer(Struct, frozen=True):
+    """The means of the prior take its place."""
+
+    policy: Policy
+    means: Mapping[str, float | None]
+
+    def opening(self, predicted: Scores, expected: Expected) -> Decision:
+        """Who is called first, whatever the query."""
+        return self.policy.opening({m: self.means.get(m) for m in predicted}, expected)
+
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
+        """The inner policy's, on a prior that says nothing of the query."""
+        return self.policy.judged(self._blind(trace), expected, over)
+
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """The inner policy's, likewise."""
+        return self.policy.suffices(self._blind(trace), expected)
+
+    def _blind(self, trace: Trace) -> Trace:
+        return replace(trace, prior={m: self.means.get(m) for m in trace.prior})
+
+
+class Unasked(Struct, frozen=True):
+    """One kind of assessment, "self" or "cross", is never asked for, and not heard where it comes all the same."""
+
+    policy: Policy
+    kind: str
+
+    def opening(self, predicted: Scores, expected: Expected) -> Decision:
+        """The inner policy's, with less to ask."""
+        return self._less(self.policy.opening(predicted, expected))
+
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
+        """The inner policy's, from the other kind alone, with less to ask."""
+        return self._less(self.policy.judged(self._deaf(trace), expected, over))
+
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """The inner policy's, likewise."""
+        return self.policy.suffices(self._deaf(trace), expected)
+
+    def _deaf(self, trace: Trace) -> Trace:
+        layers = tuple(
+            replace(done, assessments=tuple(a for a in done.assessments if a.kind != self.kind))
+            for done in trace.layers
+        )
+        return replace(trace, layers=layers)
+
+    def _less(self, decision: Decision) -> Decision:
+        ask = replace(decision.ask, judging=False) if self.kind == "self" else replace(decision.ask, cross=False)
+        return replace(decision, ask=ask)
+
+
+class NoReranking(Struct, frozen=True):
+    """As many models as the inner policy calls, in the order of the prior; the choice among answers is its own.
+
+    `again`: whether models that have answered are called again, as in the published loop.
+    """
+
+    policy: Policy
+    again: bool
+
+    def opening(self, predicted: Scores, expected: Expected) -> Decision:
+        """The inner policy's: this is the order that is kept."""
+        return self.policy.opening(predicted, expected)
+
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
+        """The inner policy's, with others to call."""
+        decision = self.policy.judged(trace, expected, over)
+        out = failed(trace) | (set() if self.again else {p.model for p in heard(trace)})
+        call = tuple(r.model for r in trace.ranking if r.model not in out)[: len(decision.call)]
+        return replace(decision, call=call) if decision.stop is None else decision
+
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """The inner policy's."""
+        return self.policy.suffices(trace, expected)
+
+
+class NoAggregator(Struct, frozen=True):
+    """The leading answer is the final one."""
+
+    policy: Policy
+
+    def opening(self, predicted: Scores, expected: Expected) -> Decision:
+        """The inner policy's."""
+        return self.policy.opening(predicted, expected)
+
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
+        """The inner policy's, with nothing to write."""
+        return replace(self.policy.judged(trace, expected, over), write=False)
+
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """The inner policy's."""
+        return self.policy.suffices(trace, expected)
+
+
+class GrownToTheEnd(Grown, frozen=True):
+    """Grows to the limit, never one model alone."""
+
+    def _gate(self, ranking: Ranking, rest: object, expected: Expected) -> bool:
+        return False
+
+    def _reason(self, trace: Trace, state: State, rest: object, further: Further) -> str | None:
+        m, count = self.mixture, len(state.proposals)
+        if count and not trace.layers[-1].proposals:
+            return "no new answer: every model of the layer failed"
+        if not rest:
+            return "no model left to call"
+        if count >= m.calls or len(trace.layers) >= m.most_layers:
+            return f"the limit: {count} of at most {m.calls} models, {len(trace.layers)} of {m.most_layers} layers"
+        return None
+
+    def suffices(self, trace: Trace, expected: Expected) -> bool:
+        """Never."""
+        return False
+
+
+class PublishedToTheEnd(Published, frozen=True):
+    """Runs every layer."""
+
+    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
+        """On, while there is a layer left, somebody to call and somebody who answers."""
+        decision = Published.judged(self, trace, expected, over)
+        m, out = self.mixture, failed(trace)
+        left = len(trace.layers) < m.most_layers and trace.layers[-1].proposals
+        if over or decision.stop is None or not left or not select(decision.ranking, m.most_models, m.width, out):
+            return decision
+        return self._go_on(decision.scores, decision.ranking, len(trace.layers) + 1, out)

@@ -1,0 +1,48 @@
+"""The methods of a live run: all that `routemoa.mixture.methods.build` knows, and RouteMoA without one of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from routemoa.core.pool import Pool
+from routemoa.core.protocols import Client, Method
+from routemoa.core.types import Query, Scores
+from routemoa.datasets.questions import Question
+from routemoa.evaluation.ablations import ABLATIONS, ablate
+from routemoa.mixture.engine import RouteMoA
+from routemoa.mixture.methods import build, method_names
+from routemoa.scoring.constant import scorer_of
+
+__all__ = ["PREFIX", "live_methods", "live_names"]
+
+PREFIX = "routemoa-"
+
+
+def live_names(pool: Pool) -> tuple[str, ...]:
+    """What can be run on this pool."""
+    return (*method_names(pool), *(PREFIX + name for name in ABLATIONS))
+
+
+async def live_methods(
+    names: Iterable[str], pool: Pool, client: Client, asked: Sequence[Question]
+) -> dict[str, Method]:
+    """The methods called `names`. Raises ConfigError."""
+    methods: dict[str, Method] = {}
+    for name in names:
+        part = name.removeprefix(PREFIX)
+        if part not in ABLATIONS:
+            methods[name] = build(pool, name, client)
+            continue
+        mixture = RouteMoA(pool, client)
+        means = await _means(pool, asked) if part == "no-scorer" else None
+        mixture.policy, mixture.name = ablate(part, mixture.policy, means), name
+        methods[name] = mixture
+    return methods
+
+
+async def _means(pool: Pool, asked: Sequence[Question]) -> Scores:
+    """What the scorer expects of each model over all questions; it does not see their answers."""
+    scorer = scorer_of(pool)
+    said = [await scorer.score(Query.of(q.text), pool.models) for q in asked]
+    known = {m.name: [s for row in said if (s := row.get(m.name)) is not None] for m in pool}
+    return {name: sum(s) / len(s) if s else None for name, s in known.items()}

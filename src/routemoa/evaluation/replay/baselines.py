@@ -1,0 +1,139 @@
+"""The other methods on one record: fixed panels and votes, the dense mixtures, the cascade, the oracle. Pure.
+
+Nobody writes in a replay: where an aggregator would, the answer that most gave stands in. It is what an aggregator
+has to go by, and every mixture here is treated so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from routemoa.evaluation.replay.recorded import SimulatedJudge, Verdict
+from routemoa.evaluation.replay.token_counts import Page, Spent, together
+from routemoa.mixture import prompts
+from routemoa.mixture.baselines.cascade import SPOKEN
+from routemoa.mixture.prompts import Asked
+
+__all__ = ["Found", "cascade", "dense", "oracle", "panel", "sparse", "vote"]
+
+
+class Found(Struct, frozen=True):
+    """Whose answer stands, what it took, and how it came about."""
+
+    choice: str | None
+    spent: Spent
+    layers: tuple[tuple[str, ...], ...]
+    stop: str
+    aggregator: str | None = None
+    confidence: float | None = None
+
+
+def vote(page: Page, members: Sequence[str]) -> str | None:
+    """Whose answer the most members gave, ties to the one named first; None where nobody answered.
+
+    An answer that states no result has no vote; where none has, the first answer stands.
+    """
+    counts = Counter(g for m in members if (g := page.says.get(m)) is not None)
+    top = max(counts.values(), default=0)
+    leading = {g for g, n in counts.items() if n == top}
+    if leading:
+        return next(m for m in members if page.says.get(m) in leading)
+    told = [m for m in members if m in page.texts] or [m for m in members if page.record.scores.get(m) is not None]
+    return told[0] if told else None
+
+
+def panel(page: Page, members: Sequence[str]) -> Found:
+    """One layer, asked for answers alone, and the majority of them."""
+    spent = together(page.asked(m) for m in members)
+    return Found(vote(page, members), spent, (tuple(members),), f"one layer: the vote of {len(members)}")
+
+
+def dense(page: Page, members: Sequence[str], layers: int) -> Found:
+    """Mixture-of-Agents: everybody in every layer, shown all answers of the layer before, and one aggregator.
+
+    A model writes the same in each layer: only one answer of each is recorded. `members` are best first.
+    """
+    able = [m for m in members if m in page.texts]
+    if not able:
+        return panel(page, members)
+    later = together(page.asked(m, able) for m in able)
+    spent = together(page.asked(m) for m in members)
+    for _ in range(layers - 1):
+        spent += later
+    spent += page.written(able[0], able, able[0])
+    stages = (tuple(members), *[tuple(able)] * (layers - 1))
+    return Found(vote(page, members), spent, stages, f"last layer: {layers} of {layers}", able[0])
+
+
+def sparse(page: Page, members: Sequence[str], layers: int, keep: int) -> Found:
+    """Sparse Mixture-of-Agents: everybody in a role, a moderator keeps the best and ends the debate, an aggregator.
+
+    The moderator goes by what a replay knows: it keeps answers that most gave, of the best models first, and ends the
+    debate when more than half of all say the same. `members` are best first.
+    """
+    able = [m for m in members if m in page.texts]
+    if not able:
+        return panel(page, members)
+    counts = Counter(g for m in able if (g := page.says[m]) is not None)
+    backing = {m: 0 if (g := page.says[m]) is None else counts[g] for m in able}
+    kept = sorted(able, key=lambda m: -backing[m])[:keep]
+    agreed = max(counts.values(), default=0) > len(able) / 2
+    spent, stages, shown = Spent(), [], list[str]()
+    for number in range(1, layers + 1):
+        cast = members if number == 1 else able
+        spent += together(page.asked(m, shown, system=_role(members.index(m))) for m in cast)
+        stages.append(tuple(cast))
+        shown = kept
+        if number < layers or len(able) > keep:
+            spent += page.moderated(able[0], able, min(keep, len(able)))
+        if agreed:
+            break
+    spent += page.written(able[0], kept, kept[0])
+    stop = f"ended by the moderator after layer {len(stages)}" if agreed else f"last layer: {layers} of {layers}"
+    return Found(vote(page, members), spent, tuple(stages), stop, able[0])
+
+
+def cascade(page: Page, members: Sequence[str], judge: SimulatedJudge | None) -> Found:
+    """One after the other, the cheapest first; `members` come in that order.
+
+    With a judge a model's own score decides, as live (`mixture.baselines.Cascade`). Records hold none: without a judge
+    an answer stands once a second model gives it too.
+    """
+    asked = Asked(self_score=True)
+    spent, heard, stop = Spent(), list[str](), "last model: none was sure"
+    sure: dict[str, float] = {}
+    for m in members:
+        spent += page.asked(m, asked=asked)
+        if m not in page.texts:
+            continue
+        heard.append(m)
+        if judge is not None:
+            own = judge.score(m, page.record.id, Verdict(m, page.texts[m], page.record.scores.get(m)))
+            sure[m] = -1.0 if own is None else own
+            if sure[m] >= SPOKEN:
+                stop = f"confident: {m} at {sure[m]:.3f}"
+                break
+        elif (says := page.says[m]) is not None and any(page.says[o] == says for o in heard[:-1]):
+            stop = f"agreed: {m} gave an answer that was given before"
+            break
+    done = tuple((m,) for m in members[: spent.calls])
+    if not heard:
+        return Found(vote(page, members), spent, done, "no model answered")
+    choice = max(heard, key=lambda m: (sure.get(m, 0.0), heard.index(m)))
+    return Found(choice, spent, done, stop)
+
+
+def oracle(page: Page, members: Sequence[str]) -> Found:
+    """The model that is known to be right, the best of `members` first: what no method can beat."""
+    known = [m for m in members if page.record.scores.get(m) is not None] or [m for m in members if m in page.texts]
+    best = max(known, key=lambda m: page.record.scores.get(m) or 0.0, default=None)
+    called = members[:1] if best is None else (best,)
+    return Found(best, together(page.asked(m) for m in called), (tuple(called),), "the scores were looked at")
+
+
+def _role(number: int) -> int:
+    """Characters of the system text that gives a model its role."""
+    return len(prompts.role(prompts.ROLES[number % len(prompts.ROLES)]))

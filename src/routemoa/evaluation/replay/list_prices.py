@@ -1,0 +1,40 @@
+"""List prices of models that are known by name, from the data that the library `genai-prices` brings: never fetched.
+
+A price belongs to the maker's own endpoint on one fixed day, so that the same records always cost the same. A model
+whose maker sells no endpoint, or whose name the library does not know, has no price: unknown, never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from routemoa.core.errors import MissingExtra
+from routemoa.core.price_list import by_name, installed
+
+__all__ = ["DAY", "Price", "library"]
+
+DAY = datetime(2026, 1, 1, 12, tzinfo=UTC)
+"""The day whose prices are taken."""
+MILLION = 1_000_000
+
+
+class Price(Struct, frozen=True):
+    """Dollars per million tokens, without the surcharges for long prompts."""
+
+    input: float
+    output: float
+
+    def of(self, prompt: float, completion: float) -> float:
+        """Dollars of a call."""
+        return (prompt * self.input + completion * self.output) / MILLION
+
+
+def library(models: Iterable[str]) -> dict[str, Price]:
+    """The prices of those models that the library knows by name. Raises MissingExtra: it is not installed."""
+    if not installed():
+        raise MissingExtra("genai-prices", "prices")
+    found = {m: by_name(m, DAY) for m in models}
+    return {m: Price(price.input.base, price.output.base) for m, price in found.items() if price is not None}

@@ -1,0 +1,274 @@
+"""Methods on recorded answers, without any call: each gives a choice and what it would have taken. Pure.
+
+A replay has real answers but nobody who writes: where an aggregator would, the leading answer stands in, and a model
+answers in every layer what it once wrote. Judgments are not recorded either; a `SimulatedJudge` may make them.
+Tokens are told as `token_counts` says; dollars and seconds where the records hold them, else unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from routemoa.core.pool import Mixture
+from routemoa.core.types import Assessment, Failure, Layer, ModelSpec, Proposal, Query, Scores, Trace, Usage
+from routemoa.evaluation.ablations import ABLATIONS, ablate
+from routemoa.evaluation.outcomes import Outcome
+from routemoa.evaluation.rejudging import step
+from routemoa.evaluation.replay import baselines as rivals
+from routemoa.evaluation.replay.baselines import Found
+from routemoa.evaluation.replay.recorded import SimulatedJudge, Verdict
+from routemoa.evaluation.replay.token_counts import Page, Spent, together
+from routemoa.judging.evidence import Judging
+from routemoa.mixture.prompts import Asked, harmless, labels
+from routemoa.routing.decision import Decision, failed, heard, latest
+from routemoa.routing.latency import Expected
+from routemoa.routing.published import Policy, policy_of
+
+__all__ = ["ALWAYS", "METHODS", "Replay", "Walked", "walk"]
+
+OURS = ("routemoa", *(f"routemoa-{name}" for name in ABLATIONS if name != "no-aggregator"))
+METHODS = (*OURS, "moa", "smoa", "cascade", "vote-all", "best-single", "fixed-best-3", "random", "shuffled", "oracle")
+"""What can be replayed, beside single:NAME. Without an aggregator RouteMoA's replay would be the same."""
+ALWAYS = ("best-single", "fixed-best-3", "random", "shuffled", "oracle")
+DRAWN = ("random", "shuffled")
+KEPT = 3  # answers that SMoA's moderator keeps (arXiv 2601.18130)
+NOBODY = "no answer is recorded of any model that was called"
+
+
+class Walked(Struct, frozen=True):
+    """What a policy did on one record, with its last decision and what that took."""
+
+    trace: Trace
+    decision: Decision
+    spent: Spent
+    aggregator: str | None = None
+
+    @property
+    def panel(self) -> tuple[str, ...]:
+        """Who answered."""
+        return tuple(p.model for p in heard(self.trace))
+
+
+class Replay(Struct, frozen=True):
+    """Questions with the priors of a scorer that was trained on others, and what was chosen on those others.
+
+    Attributes:
+        members: the models that both scorer and records know.
+        priors: a row for each page.
+        order: all members, best first on other questions: the best single model leads it, votes break ties by it.
+        three: the fixed panel that was chosen there; by default the first three of `order`.
+        auc: judges of this reliability score their peers' answers, and their own at the judge's default.
+    """
+
+    pages: Sequence[Page]
+    members: tuple[str, ...]
+    priors: Sequence[Scores]
+    order: tuple[str, ...]
+    mixture: Mixture = Mixture()
+    judging: Judging = Judging()
+    three: tuple[str, ...] = ()
+    auc: float | None = None
+    dense_layers: int = 3  # of MoA and SMoA, as MoA's authors ran it, whatever limit the mixture sets itself
+    texts: bool = False  # outcomes hold the question and the chosen answer
+
+    def among(self, members: Iterable[str]) -> Replay:
+        """The same questions put to fewer models; the fixed panel is then the first three of the order."""
+        kept = set(members)
+        names = tuple(m for m in self.members if m in kept)
+        priors = [{m: p[m] for m in names} for p in self.priors]
+        order = tuple(m for m in self.order if m in kept)
+        return replace(self, members=names, priors=priors, order=order, three=())
+
+    def run(
+        self, methods: Iterable[str], seed: int, seeds: int = 1, walks: Sequence[Walked] | None = None
+    ) -> list[Outcome]:
+        """Every method on every question. A method that no seed changes has outcomes for the first one alone.
+
+        `walks`, where RouteMoA has been on its way with the first seed already, are not gone again.
+        """
+        wanted = list(methods)
+        out: list[Outcome] = []
+        for number in range(seed, seed + seeds):
+            first = number == seed
+            if walks is None or (self.auc is not None and not first):
+                walks = self.walks("routemoa", number)
+            for name in wanted:
+                if first or name in DRAWN or (self.auc is not None and (name in OURS or name == "cascade")):
+                    out += self._method(name, number, walks, first)
+        return out
+
+    def walks(self, method: str, seed: int) -> list[Walked]:
+        """RouteMoA, or it without a part, on every question."""
+        policy: Policy = policy_of([ModelSpec(m, "local", m) for m in self.members], self.mixture, self.judging, ())
+        if method != "routemoa":
+            policy = ablate(method.removeprefix("routemoa-"), policy, self._means())
+        judge = self._judge(seed)
+        return [walk(policy, p, page, self.mixture, judge) for p, page in zip(self.priors, self.pages, strict=True)]
+
+    def _method(self, name: str, seed: int, walks: Sequence[Walked], first: bool) -> list[Outcome]:
+        if name in OURS:
+            walks = walks if name == "routemoa" else self.walks(name, seed)
+            found = [_found(page, done) for page, done in zip(self.pages, walks, strict=True)]
+        else:
+            rule = self._rule(name, seed, [done.panel for done in walks])
+            found = [rule(i, page) for i, page in enumerate(self.pages)]
+        return [self._outcome(name, seed, i, f, first) for i, f in enumerate(found)]
+
+    def _rule(self, name: str, seed: int, panels: Sequence[tuple[str, ...]]) -> Callable[[int, Page], Found]:
+        """How a method other than ours goes about a question."""
+        lots = Random(f"{seed}:{name}")  # noqa: S311  (a control, no secret)
+        order = self.order
+        if name == "random":  # as many calls as RouteMoA's, none for the difficult questions
+            drawn = [tuple(lots.sample(self.members, len(p))) for p in lots.sample(panels, len(panels))]
+            return lambda i, page: rivals.panel(page, drawn[i])
+        if name == "shuffled":
+            others = lots.sample(panels, len(panels))
+            return lambda i, page: rivals.panel(page, others[i])
+        if name == "cascade":
+            dear, judge = self._cheapest_first(), self._judge(seed)
+            return lambda i, page: rivals.cascade(page, dear, judge)
+        same: dict[str, Callable[[Page], Found]] = {
+            "moa": lambda page: rivals.dense(page, order, self.dense_layers),
+            "smoa": lambda page: rivals.sparse(page, order, self.dense_layers, KEPT),
+            "vote-all": lambda page: rivals.panel(page, order),
+            "best-single": lambda page: rivals.panel(page, order[:1]),
+            "fixed-best-3": lambda page: rivals.panel(page, self.three or order[:3]),
+            "oracle": lambda page: rivals.oracle(page, order),
+        }
+        rule = same.get(name) or (lambda page: rivals.panel(page, (name.removeprefix("single:"),)))
+        return lambda i, page: rule(page)
+
+    def _outcome(self, method: str, seed: int, i: int, found: Found, first: bool) -> Outcome:
+        page, choice, spent = self.pages[i], found.choice, found.spent
+        record = page.record
+        score = record.scores.get(choice) if choice is not None else None
+        silent = score is None and (choice is None or choice not in page.texts)
+        return Outcome(
+            method,
+            record.task,
+            record.id,
+            0.0 if silent else score,
+            NOBODY if silent else None,
+            spent.calls,
+            spent.prompt,
+            spent.written,
+            spent.cost,
+            spent.seconds,
+            spent.path,
+            seed,
+            query=record.query if self.texts else "",
+            reference=record.reference if self.texts else None,
+            text=page.texts.get(choice) if self.texts and choice is not None else None,
+            layers=found.layers,
+            choice=choice,
+            aggregator=found.aggregator,
+            confidence=found.confidence,
+            stop=found.stop,
+            prior=self.priors[i] if method in OURS else {},
+            each={m: record.scores.get(m) for m in self.members} if first and self.texts else {},
+        )
+
+    def _judge(self, seed: int) -> SimulatedJudge | None:
+        return None if self.auc is None else SimulatedJudge(self.auc, seed=seed)
+
+    def _means(self) -> Scores:
+        """Each model's mean prior: all that the scorer knows without the query."""
+        out: Scores = {}
+        for m in self.members:
+            known = [p for row in self.priors if (p := row.get(m)) is not None]
+            out[m] = sum(known) / len(known) if known else None
+        return out
+
+    def _cheapest_first(self) -> tuple[str, ...]:
+        """By the mean dollars of a call, where they are known of every model, else by the mean tokens it writes."""
+        calls = {m: [page.asked(m) for page in self.pages if m in page.texts] for m in self.members}
+        costs = {m: [s.cost for s in found if s.cost is not None] for m, found in calls.items()}
+        if not all(costs.values()):
+            costs = {m: [s.written for s in found] for m, found in calls.items()}
+        mean = {m: sum(c) / len(c) if c else float("inf") for m, c in costs.items()}
+        return tuple(sorted(self.members, key=mean.__getitem__))
+
+
+def walk(
+    policy: Policy, prior: Scores, page: Page, mixture: Mixture | None = None, judge: SimulatedJudge | None = None
+) -> Walked:
+    """A policy on one record, as the engine would go: who is called answers with what it once wrote, or fails."""
+    mixture = mixture or Mixture()
+    decision = policy.opening(prior, Expected())
+    trace = Trace(Query.of(page.record.prompt or page.record.query), "routemoa", prior, decision.ranking)
+    spent = Spent()
+    while decision.stop is None:
+        layer, took = _layer(page, trace, decision, mixture, judge)
+        done = step(policy, trace, layer)
+        trace, decision, spent = done.trace, done.decision, spent + took
+    trace = replace(trace, stop_reason=decision.stop, choice=decision.choice)
+    if not decision.write or decision.choice is None:
+        return Walked(trace, decision, spent)
+    out = failed(trace)
+    ranked = [r.model for r in decision.ranking if r.model not in out]
+    writer = mixture.aggregator if mixture.aggregator in ranked else ranked[0]
+    spent += page.written(writer, [p.model for p in decision.final], decision.choice)
+    return Walked(trace, decision, spent, writer)
+
+
+def _layer(
+    page: Page, trace: Trace, decision: Decision, mixture: Mixture, judge: SimulatedJudge | None
+) -> tuple[Layer, Spent]:
+    """What happens in a layer, and what it takes. The next as ranked takes the place of one without an answer."""
+    out = {*decision.call, *failed(trace), *(() if mixture.published else (p.model for p in heard(trace)))}
+    reserve = [r.model for r in decision.ranking if r.model not in out]
+    called = list(decision.call)
+    for m in called:  # grows on the way
+        if m not in page.texts and reserve:
+            called.append(reserve.pop(0))
+    answered = [m for m in called if m in page.texts]
+    ask = decision.ask
+    given = latest(trace, decision.ranking) if decision.quoted is None else decision.quoted
+    shown = [p.model for p in given] if ask.quote else []
+    spoken = ask.judging and mixture.self_assessment == "spoken"
+    asked = Asked(spoken, labels(len(shown)) if ask.cross else ())
+    judged = [a for m in answered for a in _judgments(page, m, shown, asked, judge)] if judge else []
+    layer = Layer(
+        decision.call,
+        tuple(_said(page, m) for m in answered),
+        tuple(
+            Failure(m, "no answer is recorded", "ModelError", Usage(), None, None) for m in called if m not in answered
+        ),
+        tuple(judged),
+        why=decision.why,
+        quoted={m: tuple(shown) for m in called} if shown else {},
+    )
+    return layer, together(page.asked(m, shown, asked) for m in called)
+
+
+def _said(page: Page, model: str) -> Proposal:
+    one = page.asked(model)
+    return Proposal(model, page.texts[model], Usage(None, int(one.written)), one.seconds, one.cost)
+
+
+def _judgments(page: Page, by: str, shown: Sequence[str], asked: Asked, judge: SimulatedJudge) -> Iterable[Assessment]:
+    """The judgments in a reply, as routemoa.testing.RecordedClient would put them there."""
+    record = page.record
+    if asked.self_score:
+        own = judge.score(by, record.id, Verdict(by, page.texts[by], record.scores.get(by)))
+        yield Assessment(by, by, "self", own)
+    for m in shown if asked.peers else ():
+        if m != by:
+            verdict = Verdict(m, harmless(page.texts[m].strip()), record.scores.get(m))
+            yield Assessment(by, m, "cross", judge.score(by, record.id, verdict))
+
+
+def _found(page: Page, done: Walked) -> Found:
+    trace, choice = done.trace, done.decision.choice
+    return Found(
+        choice,
+        done.spent,
+        tuple((*(p.model for p in layer.proposals), *(f.model for f in layer.failures)) for layer in trace.layers),
+        trace.stop_reason or "",
+        done.aggregator,
+        done.decision.scores.get(choice) if choice is not None else None,
+    )

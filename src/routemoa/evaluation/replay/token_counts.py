@@ -1,0 +1,143 @@
+"""What the calls of a replay take: tokens of rendered prompts and of the recorded replies.
+
+Four characters are a token (types.CHARACTERS), in prompts and replies alike: records seldom hold counts, and counts of
+different tokenizers do not add up. A prompt's length follows from the lengths of its parts, each measured once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
+
+from msgspec import Struct
+
+from routemoa.core.types import CHARACTERS, Message, plus
+from routemoa.datasets.records import Record
+from routemoa.evaluation.replay.list_prices import Price
+from routemoa.judging.answers.grouping import Groups, group
+from routemoa.mixture import prompts
+from routemoa.mixture.prompts import ASSESSMENT, Asked
+
+__all__ = ["Page", "Spent", "together"]
+
+EMPTY = (Message("user", ""),)
+
+
+class Spent(Struct, frozen=True):
+    """Calls, tokens, dollars and seconds; None is unknown. `path` is written on the critical path. One after the other
+    adds with `+`, at the same time with `together`."""
+
+    calls: int = 0
+    prompt: float = 0.0
+    written: float = 0.0
+    path: float = 0.0
+    cost: float | None = 0.0
+    seconds: float | None = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            self.calls + other.calls,
+            self.prompt + other.prompt,
+            self.written + other.written,
+            self.path + other.path,
+            plus(self.cost, other.cost),
+            plus(self.seconds, other.seconds),
+        )
+
+
+def together(calls: Iterable[Spent]) -> Spent:
+    """A layer: the slowest of its calls is waited for, all are paid."""
+    done = list(calls)
+    total = sum(done, Spent())
+    seconds = [s.seconds for s in done]
+    return Spent(
+        total.calls,
+        total.prompt,
+        total.written,
+        max((s.path for s in done), default=0.0),
+        total.cost,
+        None if None in seconds else max((s for s in seconds if s is not None), default=0.0),
+    )
+
+
+class Page:
+    """A record as a replay reads it: who wrote what, which of it says the same, and how long it is."""
+
+    def __init__(self, record: Record, members: Iterable[str], prices: Mapping[str, Price] | None = None) -> None:
+        self.record = record
+        responses = record.responses or {}
+        self.texts = {m: text for m in members if (text := responses.get(m) or "").strip()}
+        self._prices = prices or {}
+        self._base = len(record.prompt or record.query)
+        self._quoted: dict[str, int] = {}
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Which of all recorded answers say the same, in the order of `texts`."""
+        return group(list(self.texts.values()))
+
+    @cached_property
+    def says(self) -> dict[str, int | None]:
+        """The group of answers that each model's belongs to, of all that are recorded; None: it states nothing."""
+        return dict(zip(self.texts, self.groups.of, strict=True))
+
+    def asked(self, model: str, candidates: Sequence[str] = (), asked: Asked | None = None, system: int = 0) -> Spent:
+        """A proposer's call, shown the answers of `candidates`; `system` characters stand before its prompt."""
+        reply = len(self.texts.get(model, ""))
+        said = _judgment(asked) if asked and reply else 0
+        return self._call(model, system + self._size("proposal", candidates, asked), reply + said)
+
+    def written(self, model: str, candidates: Sequence[str], text_of: str) -> Spent:
+        """An aggregator's call: nobody wrote its answer, so that of `text_of` stands in for its length."""
+        return self._call(model, self._size("aggregation", candidates), len(self.texts.get(text_of, "")))
+
+    def moderated(self, model: str, candidates: Sequence[str], keep: int) -> Spent:
+        """A moderator's call (SMoA), which replies with labels."""
+        labels = list(prompts.labels(len(candidates))[:keep])
+        reply = json.dumps({"best": labels, "done": False})
+        return self._call(model, self._size("moderation", candidates, keep=keep), len(reply))
+
+    def _call(self, model: str, prompt: float, reply: float) -> Spent:
+        """What is recorded of the model's own call stands for dollars and seconds; else its list price."""
+        sent, back = prompt / CHARACTERS, reply / CHARACTERS
+        costs, price = self.record.costs, self._prices.get(model)
+        cost = costs.get(model) if costs is not None else None if price is None else price.of(sent, back)
+        return Spent(1, sent, back, back, cost, (self.record.seconds or {}).get(model))
+
+    def _size(self, kind: str, candidates: Sequence[str], asked: Asked | None = None, keep: int = 0) -> int:
+        """Characters of a prompt: the question, what frames the quoted answers, and these."""
+        frame = _frame(kind, bool(candidates), asked, keep)
+        if not candidates:
+            return self._base + frame
+        labels = prompts.labels(len(candidates))
+        quotes = sum(self._quote(m) + len(label) for m, label in zip(candidates, labels, strict=True))
+        return self._base + frame + quotes + len("\n\n") * (len(candidates) - 1)
+
+    def _quote(self, model: str) -> int:
+        """Characters of an answer when quoted, without its label."""
+        if model not in self._quoted:
+            self._quoted[model] = len(prompts.quoted([self.texts[model]])) - len("A")
+        return self._quoted[model]
+
+
+@lru_cache(maxsize=1024)
+def _frame(kind: str, quoting: bool, asked: Asked | None, keep: int) -> int:
+    """Characters of a prompt to an empty question, without the quoted answers."""
+    candidates = ("",) if quoting else ()
+    if kind == "proposal":
+        messages = prompts.proposal(EMPTY, candidates, asked)
+    elif kind == "aggregation":
+        messages = prompts.aggregation(EMPTY, candidates)
+    else:
+        messages = prompts.moderation(EMPTY, candidates, keep)
+    return sum(len(m.content) for m in messages) - len(prompts.quoted(candidates))
+
+
+@lru_cache(maxsize=1024)
+def _judgment(asked: Asked) -> int:
+    """Characters of the judgments in a reply."""
+    said: dict[str, object] = {"self": 0.85} if asked.self_score else {}
+    if asked.peers:
+        said["scores"] = dict.fromkeys(asked.peers, 0.85)
+    return len(f"\n<{ASSESSMENT}>{json.dumps(said)}</{ASSESSMENT}>") if said else 0

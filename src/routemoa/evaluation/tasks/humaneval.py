@@ -1,0 +1,20 @@
+"""HumanEval: Python functions from their docstrings, graded by running unit tests (Chen et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from routemoa.datasets.questions import Question
+from routemoa.evaluation.tasks import Hub
+
+ABOUT = "HumanEval: 164 Python functions (MIT)"
+FILES = ("HumanEval", "humaneval")
+HUB = Hub("openai/openai_humaneval", "openai_humaneval", "test")
+
+
+def question(row: dict[str, Any], number: int) -> Question:
+    """What stands before the function in the prompt, its helpers too, stays before the answer."""
+    begin = "Complete this function. Reply with the whole function in one ```python block."
+    ask = f"{begin}\n\n```python\n{row['prompt']}```"
+    checks = f"{row['prompt']}\n# --- answer ---\n{row['test']}\ncheck({row['entry_point']})\n"
+    return Question(row["task_id"], "humaneval", row["prompt"], ask, checks, "code")

@@ -1,0 +1,20 @@
+"""MBPP, sanitized: short Python functions, graded by running their unit tests (Austin et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from routemoa.datasets.questions import Question
+from routemoa.evaluation.tasks import Hub
+
+ABOUT = "MBPP sanitized, test: 257 short Python functions (CC-BY-4.0); the local file holds all 427"
+FILES = ("mbpp_sanitized", "mbpp")
+HUB = Hub("google-research-datasets/mbpp", "sanitized", "test")
+
+
+def question(row: dict[str, Any], number: int) -> Question:
+    """The first test goes into the prompt: without it nobody could know the function's name."""
+    tests = list(row["test_list"])
+    ask = f"{row['prompt']}\n\nIt must pass this test:\n{tests[0]}\n\nReply with the function in one ```python block."
+    checks = "\n".join([*row.get("test_imports", ()), "# --- answer ---", *tests])
+    return Question(f"mbpp-{row['task_id']}", "mbpp", row["prompt"], ask, checks, "code")

@@ -1,0 +1,1 @@
+"""The posterior: what answers state, which agree, what judges add. Pure."""

@@ -1,0 +1,1 @@
+"""What an answer states, in one form, and which answers agree. Pure."""

@@ -1,0 +1,143 @@
+"""What calls cost, kept: every call is written down before it is made and settled after it, under tenants' budgets.
+
+A process that is killed leaves its calls open; whoever opens the file next, or shares it, settles them at the most
+that they can have cost. So no total is ever below what was spent, and nothing stays set aside for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from routemoa.core.errors import OverBudget
+from routemoa.core.protocols import Closing, Opening
+from routemoa.core.tenants import NOBODY, SPANS, Span, Tenants, windows
+from routemoa.ledger.queries import Call, calls
+from routemoa.ledger.schema import StoreError, default_path
+from routemoa.ledger.transactions import UNIT, Begun, Book, Ended, whole
+from routemoa.ledger.writer import Writer
+
+__all__ = ["Call", "Left", "Store", "StoreError", "StoreTab", "calls", "default_path"]
+
+UNWRITTEN = -1
+"""The number of a call that could not be written down."""
+
+
+class Left(Struct, frozen=True):
+    """Dollars that can still be spent, None where there is no limit; and when the windows begin anew (epoch)."""
+
+    day: float | None
+    month: float | None
+    day_reset: float
+    month_reset: float
+
+    @property
+    def spans(self) -> tuple[tuple[Span, float | None, float], ...]:
+        """Of the day and the month: the name, the dollars, and when it begins anew."""
+        return ("day", self.day, self.day_reset), ("month", self.month, self.month_reset)
+
+
+class Store:
+    """A file that several processes may share. Nothing here waits for the disk but opening and closing it.
+
+    Args:
+        path: the file; it is made where there is none.
+        tenants: whose budgets are kept.
+        clock: seconds since the epoch.
+
+    Raises:
+        StoreError: the file cannot be used; one line that says why and what to do.
+    """
+
+    def __init__(self, path: Path, tenants: Tenants | None = None, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._clock = clock
+        self._book = Book(path, tenants or Tenants(), clock)
+        self._writer = Writer(self._book, path)
+
+    def tab(self, key: str | None, method: str) -> StoreTab:
+        """Whom one request's calls are put down to."""
+        name = NOBODY if key is None else key
+        return StoreTab(name, method, bool(self._book.limits(name)), self._writer, self._clock)
+
+    def left(self, key: str | None) -> Left | None:
+        """What the tenant can still spend, the tighter of its own limits and everybody's; None where none are set."""
+        now, used = windows(self._clock()), self._book.used
+        found: dict[Span, list[float]] = {span: [] for span in SPANS}
+        for name, limits in self._book.limits(NOBODY if key is None else key):
+            for span in SPANS:
+                if (limit := limits.of(span)) is not None:
+                    found[span].append(max(0, round(limit * UNIT) - used.get((name, now.id(span)), 0)) / UNIT)
+        if not any(found.values()):
+            return None
+        day, month = (min(f, default=None) for f in found.values())
+        return Left(day, month, now.day_reset, now.month_reset)
+
+    async def settled(self) -> None:
+        """Wait until all that was closed so far is written down. Raises StoreError."""
+        await self._writer.done(None)
+
+    async def aclose(self) -> None:
+        """Write what waits and let go of the file."""
+        with suppress(StoreError):
+            await self.settled()
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """The same, for those who may wait."""
+        self._writer.close()
+
+
+class StoreTab:
+    """One request's `Tab`; `request` groups its calls in the ledger."""
+
+    def __init__(self, key: str, method: str, limited: bool, writer: Writer, clock: Callable[[], float]) -> None:
+        self.request = secrets.token_hex(8)
+        self._key, self._method, self._limited = key, method, limited
+        self._writer, self._clock = writer, clock
+        self._open: dict[int, Begun] = {}
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a budget, so that no call may be open-ended or without a price."""
+        return self._limited
+
+    async def open(self, opening: Opening) -> int:
+        """Write down that a call is about to be made, and set its most aside; committed when this returns.
+
+        Where it cannot be written down (the log says so) and there is no budget to keep, the call is made all the same.
+
+        Raises:
+            OverBudget: it does not fit, or has no price under a budget; nothing is set aside.
+            StoreError: it cannot be written down, and there is a budget to keep.
+        """
+        if self._limited and opening.most is None:
+            raise OverBudget(
+                f"{opening.model} has no price, and a budget in dollars cannot be kept without; add input_price and "
+                "output_price to the pool file"
+            )
+        whole(opening.most)  # what is no number of dollars is found out here, and not in the writer
+        call = Begun(self.request, self._clock(), self._key, self._method, opening.model, opening.purpose, opening.most)
+        try:
+            await self._writer.done(call)
+        except StoreError:
+            if self._limited:
+                raise
+            return UNWRITTEN
+        self._open[call.number] = call
+        return call.number
+
+    def close(self, number: int, closing: Closing) -> None:
+        """Settle the call that `open` gave this number; never waits. Raises KeyError for a call that is not open."""
+        whole(closing.charged)
+        if number == UNWRITTEN:
+            return
+        call = self._open.pop(number)
+        with suppress(StoreError):  # a closed store has settled it already, at its most
+            self._writer.put(Ended(call, closing))

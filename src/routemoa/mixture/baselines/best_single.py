@@ -1,0 +1,65 @@
+"""The one best model of a pool, chosen on records before any query: alone, and as the rivals' writer and moderator."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from msgspec import Struct
+
+from routemoa.core.pool import Pool
+from routemoa.core.protocols import Client
+from routemoa.core.types import ModelSpec
+from routemoa.mixture.baselines.single import Single
+
+__all__ = ["Best", "best", "best_single", "writers"]
+
+
+class Best(Struct, frozen=True):
+    """A model, and why it counts as the best."""
+
+    spec: ModelSpec
+    why: str
+
+
+def best(pool: Pool) -> Best:
+    """The model that did best on the trained scorer's records, else the one with the highest `prior`.
+
+    A model without a prior cannot be chosen, unless none has one: then it is the first. Raises ConfigError: the
+    scorer's folder cannot be read.
+    """
+    chosen = _on_records(pool)
+    for m in sorted(pool, key=lambda m: m.name != chosen):  # by name before by the endpoint's name, as scores are
+        if chosen is not None and chosen in (m.name, m.model):
+            return Best(m, "best on the scorer's training records")
+    note = "" if chosen is None else f" (the scorer's best, {chosen}, is not in the pool)"
+    known = [(m.prior, m) for m in pool if m.prior is not None]
+    if not known:
+        return Best(pool.models[0], f"no model has a prior, so the first of the pool{note}")
+    prior, spec = max(known, key=lambda k: k[0])
+    return Best(spec, f"the highest prior, {prior:g}{note}")
+
+
+def best_single(pool: Pool, client: Client) -> Single:
+    """The best model alone: what any mixture has to beat. Raises ConfigError."""
+    chosen = best(pool)
+    return Single(chosen.spec, client, "best-single", f"{chosen.spec.name} alone: {chosen.why}", pool.contract)
+
+
+def writers(pool: Pool, first: ModelSpec, without: Collection[str] = ()) -> list[ModelSpec]:
+    """Who may write for a whole mixture: the pool file's aggregator, else `first`, then the others by prior."""
+    named = [pool[pool.mixture.aggregator]] if pool.mixture.aggregator in pool else []
+    others = sorted(pool, key=lambda m: (m.prior is None, -(m.prior or 0.0)))
+    order = {m.name: m for m in (*named, first, *others)}
+    return [m for name, m in order.items() if name not in without]
+
+
+def _on_records(pool: Pool) -> str | None:
+    """The scorer's name for the model that was right most often on its training records."""
+    if pool.scorer is None:
+        return None
+    from routemoa.scoring.trained import manifest  # brings numpy
+
+    chosen: Any = manifest(pool.scorer).get("chosen")
+    name = chosen.get("best_single") if isinstance(chosen, dict) else None
+    return name if isinstance(name, str) else None

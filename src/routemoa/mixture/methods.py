@@ -1,0 +1,46 @@
+"""From a pool and a method's name to the Method itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool import METHODS, Pool
+from routemoa.core.protocols import Client, Method
+from routemoa.mixture.baselines import Cascade, Drawn, MoA, SelfMoA, Single, SMoA, best_single
+from routemoa.mixture.engine import RouteMoA
+
+__all__ = ["METHODS", "build", "method_names"]
+
+_BUILD: Mapping[str, Callable[[Pool, Client], Method]] = {
+    "routemoa": RouteMoA,
+    "moa": MoA,
+    "smoa": SMoA,
+    "self-moa": SelfMoA,
+    "best-single": best_single,
+    "random": Drawn,
+    "cascade": Cascade,
+}
+
+
+def method_names(pool: Pool) -> tuple[str, ...]:
+    """What `build` accepts for this pool."""
+    return (*METHODS, *(f"single:{m.name}" for m in pool))
+
+
+def build(pool: Pool, method: str, client: Client) -> Method:
+    """The method called `method`.
+
+    Raises:
+        ConfigError: there is none of that name, or the pool's scorer cannot be read.
+    """
+    if method in METHODS:
+        return _BUILD[method](pool, client)
+    if method.startswith("single:") and method[7:] in pool:
+        return Single(pool[method[7:]], client, contract=pool.contract)
+    names = method_names(pool)
+    hint = get_close_matches(method, names, 1)
+    raise ConfigError(
+        f"method '{method}' is unknown; " + (f"did you mean '{hint[0]}'?" if hint else f"known: {', '.join(names)}")
+    )

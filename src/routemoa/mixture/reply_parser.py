@@ -1,0 +1,188 @@
+"""Reading a reply that holds an answer and judgments: the answer for people and peers, the judgments for the ranking.
+
+Models write nearly-JSON, so a library repairs it; what cannot be read is None, never a number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+
+from routemoa.mixture.prompts import ASSESSMENT, SCALE, Asked
+
+__all__ = ["AnswerStream", "Reply", "Verdict", "read", "roles", "verdict"]
+
+_TAG = re.compile(rf"<\s*{ASSESSMENT}\s*>", re.IGNORECASE)
+_END = re.compile(rf"<\s*/\s*{ASSESSMENT}\s*>", re.IGNORECASE)
+_TAGGED = re.compile(rf"{_TAG.pattern}.*?(?:{_END.pattern}|$)", re.DOTALL | re.IGNORECASE)
+_BARE = re.compile(r"(?:```(?:json)?\s*)?\{\s*[\"']?(?:self|scores)[\"']?\s*:", re.IGNORECASE)
+_PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
+_FRACTION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+)\s*")
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A reply taken apart. `self_score` and each of `scores` (by label) are in [0, 1], or None where unreadable."""
+
+    answer: str
+    self_score: float | None = None
+    scores: dict[str, float | None] = {}
+
+
+def read(text: str, asked: Asked) -> Reply:
+    """Take a reply apart; what was not asked for is not looked for."""
+    if not asked:
+        return Reply(text.strip())
+    answer, judgment = _whole(text) if asked.structured or text.lstrip().startswith("{") else (None, None)
+    if answer is None:
+        answer, judgment = _split(text)
+    judgment = judgment or {}
+    top = SCALE if asked.structured else 1
+    return Reply(
+        answer.strip(),
+        _score(judgment.get("self"), top) if asked.self_score else None,
+        _scores(judgment.get("scores"), asked.peers, top),
+    )
+
+
+def _whole(text: str) -> tuple[str | None, dict[str, Any] | None]:
+    """The reply as one JSON object with an answer in it."""
+    found = _repair(text)
+    if isinstance(found, dict) and isinstance(found.get("answer"), str | int | float):
+        return str(found["answer"]), found
+    return None, None
+
+
+def _split(text: str) -> tuple[str, dict[str, Any] | None]:
+    """Answer and judgment of a reply in prose: the tagged part, or JSON at the very end."""
+    if tag := _TAG.search(text):
+        end = _END.search(text, tag.end())
+        inside = text[tag.end() : end.start() if end else len(text)]
+        after = text[end.end() :] if end else ""
+        found = _repair(inside)
+        # The tag may be repeated; only the first is read, none is shown.
+        rest = re.sub(
+            rf"<\s*{ASSESSMENT}\s*>.*?(<\s*/\s*{ASSESSMENT}\s*>|$)", "", after, flags=re.DOTALL | re.IGNORECASE
+        )
+        return text[: tag.start()] + rest, found if isinstance(found, dict) else None
+    for bare in _BARE.finditer(text):
+        rest = text[bare.start() :].strip().removeprefix("```json").strip("` \n")
+        if rest.endswith("}") and isinstance(found := _repair(rest), dict) and set(found) <= {"self", "scores"}:
+            return text[: bare.start()], found
+    return text, None
+
+
+def _repair(text: str) -> Any:
+    import json_repair
+
+    try:
+        return json_repair.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _scores(value: Any, peers: tuple[str, ...], top: float) -> dict[str, float | None]:
+    if isinstance(value, list) and len(value) == len(peers):
+        value = dict(zip(peers, value, strict=True))
+    given = (
+        {str(k).upper().removeprefix("ANSWER").strip(): v for k, v in value.items()} if isinstance(value, dict) else {}
+    )
+    return {label: _score(given.get(label), top) for label in peers}
+
+
+def _score(value: Any, top: float) -> float | None:
+    """A judgment as a number in [0, 1]; anything out of its scale is unreadable."""
+    if isinstance(value, str):
+        if m := _PERCENT.fullmatch(value):
+            value, top = float(m[1]), 100
+        elif m := _FRACTION.fullmatch(value):
+            value, top = float(m[1]), float(m[2])
+        else:
+            try:
+                value = float(value)
+            except ValueError:
+                return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not top:
+        return None
+    share = value / top
+    return share if math.isfinite(share) and 0 <= share <= 1 else None
+
+
+class AnswerStream:
+    """Lets the pieces of an answer through as they come, and holds back what is or may become a judgment."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._text = ""
+        self._shown = 0
+
+    def feed(self, piece: str) -> str:
+        """The part of the answer that is safe to show after `piece`."""
+        if not self._asked:
+            return piece
+        self._text += piece
+        if self._asked.structured or self._text.lstrip().startswith(("{", "`")):
+            return ""  # one JSON object: it can only be read when it is whole
+        safe = self._safe()
+        out = self._text[self._shown : safe]
+        self._shown = max(self._shown, safe)
+        return out
+
+    def _safe(self) -> int:
+        for pattern in (_TAG, _BARE):
+            if m := pattern.search(self._text, max(0, self._shown - 24)):
+                return m.start()
+        # A judgment may just be beginning: hold the tail from the last "<", "{" or fence while it is short.
+        tail = max(self._text.rfind(c, max(0, len(self._text) - 24)) for c in ("<", "{"))
+        fence = self._text.rfind("```", max(0, len(self._text) - 24))
+        held = [i for i in (tail, fence) if i >= 0]
+        return min(held, default=len(self._text)) if held else len(self._text.rstrip("`"))
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a moderator says: labels of the answers to keep, best first (none: unreadable), and whether to end."""
+
+    best: tuple[str, ...] = ()
+    done: bool = False
+
+
+def verdict(text: str, labels: Collection[str]) -> Verdict:
+    """A moderator's reply, each part by itself; labels that nobody has are left out."""
+    found = _inside(text, "{", "}")
+    if not isinstance(found, dict):
+        return Verdict()
+    best = found.get("best")
+    if isinstance(best, str):
+        best = re.split(r"[\s,;]+", best)
+    given = [str(b).upper().removeprefix("ANSWER").strip() for b in best] if isinstance(best, list) else []
+    done = found.get("done")
+    return Verdict(
+        tuple(dict.fromkeys(b for b in given if b in labels)),
+        done is True or (isinstance(done, str) and done.strip().casefold() in {"true", "yes"}),
+    )
+
+
+ROLE_LENGTH = 300  # characters: a role goes into every prompt
+
+
+def roles(text: str) -> tuple[str, ...]:
+    """Role descriptions out of a model's reply, a line each; none where it is no JSON array of them."""
+    found = _inside(text, "[", "]")
+    out: list[str] = []
+    for item in found if isinstance(found, list) else []:
+        parts = list(item.values()) if isinstance(item, dict) else [item]
+        said = [" ".join(p.split()) for p in parts if isinstance(p, str) and p.strip(" .")]
+        out.append("; ".join(said)[:ROLE_LENGTH])
+    return tuple(dict.fromkeys(r for r in out if r))
+
+
+def _inside(text: str, first: str, last: str) -> Any:
+    """The JSON from the first to the last bracket, after whatever the model thought aloud."""
+    text = text.rpartition("</think>")[2]
+    start, end = text.find(first), text.rfind(last)
+    if start < 0:
+        return None
+    return _repair(text[start : end + 1] if end > start else text[start:])  # a reply may be cut short

@@ -1,0 +1,1 @@
+"""Whom to call next, in what order, and when to stop. Pure."""

@@ -1,0 +1,59 @@
+"""What the published recipe found, as the same predictor as the fast one's: one task, and the query's own vector.
+
+    phi(q) = [1, x],  raw = x . k_m = cos(E(q), k_m),  score = sigmoid(slope x raw + shift_m)
+
+Far from the training questions the cosine is drawn towards the model's mean cosine, as everywhere.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from routemoa.scoring.encoder import Encoder
+from routemoa.scoring.predictor import Floats, Predictor
+from routemoa.training.linear import span
+from routemoa.training.panels import panels
+from routemoa.training.published.finetune import Published
+from routemoa.training.table import Table, means
+
+__all__ = ["predictor_of"]
+
+PENALTY = 10.0  # of the ridge by which the training questions are known or not
+
+
+def predictor_of(published: Published, data: Table) -> Predictor:
+    """The scorer; `data` is what it was trained on."""
+    encoder = Encoder.load(published.folder)
+    x = encoder.encode(data.texts)
+    count, width = len(data.models), x.shape[1]
+    spanned = span(x, PENALTY)
+    found = panels(data.scores, np.ones((len(x), 1), np.float32), means(data.scores)[None, :])
+    return Predictor(
+        models=data.models,
+        tasks=("all",),
+        idf=np.zeros(0, np.float32),
+        task_weights=np.zeros((width, 1), np.float32),
+        task_bias=np.zeros(1, np.float32),
+        space=np.eye(width, dtype=np.float32),
+        embeddings=np.vstack([np.zeros((1, count), np.float32), published.embeddings.T]),
+        common=np.zeros(width, np.float32),
+        center=np.concatenate([np.ones(1, np.float32), x.mean(0)]),
+        spread=_spread(data),
+        directions=spanned.directions,
+        strengths=spanned.strengths,
+        familiar=spanned.familiar,
+        slope=published.slope,
+        shift=published.shift,
+        panels=found.members.astype(np.float32),
+        panel_values=found.values,
+        task_costs=np.full((1, count), np.nan, np.float32),
+        logits=1.0,
+        encoder=encoder,
+    )
+
+
+def _spread(data: Table) -> Floats:
+    """How far a model's means on the records' tasks lie apart, M."""
+    tasks = np.array(data.tasks)
+    spread: Floats = np.std([means(data.scores[tasks == t]) for t in dict.fromkeys(data.tasks)], axis=0)
+    return spread
