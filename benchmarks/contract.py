@@ -4,7 +4,7 @@
 
 `routemoa serve` is a process of its own, so are the endpoints (faulty.py); this process only asks, over real HTTP, 64
 at a time: four methods and members by name, streamed and not, limits in the body or in headers. Two pools share the
-requests: one with a price for everybody, and one with a [contract] of its own in which two members have no price, as
+requests: one with a price for everybody, and one with a [limits] of its own in which two members have no price, as
 far as the pool knows. Each request's token is in its text; by it the endpoints count calls, output tokens and dollars.
 
 Laws: no overshoot of dollars, calls or output tokens as billed (1e-9 relative); at most 1 % of requests later than
@@ -39,7 +39,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from served import EMPTY, Read, Reply, Running, Serving, cuts, endpoints, get, post, read, serving
 
-from routemoa.core.types import Contract
+from routemoa.core.types import Limits
 from routemoa.ledger import calls
 
 AT_ONCE = 64
@@ -66,7 +66,7 @@ FAULTS = Faults(
     silent=0.06,
     harsh=0.3,
 )
-SECOND = Contract(max_calls=6, max_seconds=8.0)  # the second pool's [contract]
+SECOND = Limits(max_calls=6, max_seconds=8.0)  # the second pool's [limits]
 FIELDS = {"max_cost": "Max-Cost", "max_seconds": "Max-Seconds", "max_calls": "Max-Calls"} | {
     "max_output_tokens": "Max-Output-Tokens",
     "stream_mode": "Stream-Mode",
@@ -80,7 +80,7 @@ class Asked(Struct, frozen=True):
     model: str
     pool: int
     stream: bool
-    contract: Contract
+    contract: Limits
     body: dict[str, Any]
     headers: dict[str, str]
 
@@ -115,7 +115,7 @@ def load(count: int, seed: int) -> list[Asked]:
 def one(lots: Random, number: int) -> Asked:
     """A random request: limits from too little for anything to plenty, some absent."""
     identity, pool = f"req-{number:06d}", int(lots.random() < 0.25)
-    contract = Contract(
+    contract = Limits(
         None if lots.random() < 0.2 else round(10 ** lots.uniform(-6, 0), 9),
         None if lots.random() < 0.15 else round(lots.uniform(0.3, 5.0), 3),
         None if lots.random() < 0.3 else lots.randint(1, 8),
@@ -133,7 +133,7 @@ def one(lots: Random, number: int) -> Asked:
     in_headers = lots.random() < 0.2
     headers = {f"X-RouteMoA-{FIELDS[k]}": str(v) for k, v in given.items()} if in_headers else {}
     body |= {} if in_headers or not given else {"routemoa": given}
-    return Asked(identity, model, pool, stream, contract.over(SECOND) if pool else contract, body, headers)
+    return Asked(identity, model, pool, stream, contract.with_defaults(SECOND) if pool else contract, body, headers)
 
 
 def conversation(lots: Random, identity: str) -> list[dict[str, str]]:
@@ -154,16 +154,16 @@ def unlimited(asked: Asked) -> Asked:
     body = {k: v for k, v in asked.body.items() if k != "routemoa"} | (
         {"routemoa": {"stream_mode": mode}} if mode else {}
     )
-    return replace(asked, pool=0, contract=Contract(), body=body, headers={})
+    return replace(asked, pool=0, contract=Limits(), body=body, headers={})
 
 
 def write_pool(file: Path, run: Running, number: int) -> None:
-    out = ["[contract]", *(f"{k} = {v}" for k, v in msgspec.to_builtins(SECOND).items() if v)] if number else []
+    out = ["[limits]", *(f"{k} = {v}" for k, v in msgspec.to_builtins(SECOND).items() if v)] if number else []
     for place, m in enumerate(MEMBERS):
         out += ["[[model]]", f'name = "{m.name}"', f'endpoint = "{run.url(m.name)}"', f"prior = {0.5 + place * 0.05}"]
         if not (number and m.name in UNPRICED):
             out += [f"input_price = {m.input_price}", f"output_price = {m.output_price}"]
-        out += ["structured = true"] if m.name == "coder" else []
+        out += ["json_schema = true"] if m.name == "coder" else []
     file.write_text("\n".join(out) + "\n")
 
 

@@ -29,20 +29,20 @@ from time import perf_counter
 from typing import Any
 
 from routemoa.core.pool import Mixture, Pool
-from routemoa.core.protocols import Client, Closing, Opening, Tab
-from routemoa.core.tenants import Limits, Tenants
-from routemoa.core.types import Completion, Contract, Message, ModelSpec, Query, Request, Usage
+from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
+from routemoa.core.tenants import SpendingLimits, Tenants
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
 from routemoa.ledger import Store
 from routemoa.mixture.budget.account import Account
-from routemoa.mixture.budget.metering import Desk
+from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.engine import RouteMoA
 from routemoa.testing import ScriptedClient
 
 BAR = 0.2  # milliseconds
 AT_ONCE = 64
 SPEC = ModelSpec("m0", "http://x/v1", "m0", prior=0.6, input_price=1.0, output_price=4.0)
-LIMITS = Contract(max_cost=1e3, max_seconds=600.0, max_calls=10**9, max_output_tokens=10**12)
-TENANTS = Tenants(totals=Limits(max_cost_per_day=1e9, max_cost_per_month=1e9))
+LIMITS = Limits(max_cost=1e3, max_seconds=600.0, max_calls=10**9, max_output_tokens=10**12)
+TENANTS = Tenants(totals=SpendingLimits(max_cost_per_day=1e9, max_cost_per_month=1e9))
 ANSWER = "The journey takes about forty minutes, by way of the old bridge."
 
 
@@ -56,7 +56,7 @@ def row(times: list[float], **more: float) -> dict[str, float]:
     return {k: round(v, 4) for k, v in found.items()}
 
 
-def account(calls: int, characters: int, contract: Contract) -> dict[str, float]:
+def account(calls: int, characters: int, contract: Limits) -> dict[str, float]:
     asked, times = request(characters), []
     for _ in range(calls):
         book = Account(contract)
@@ -76,13 +76,13 @@ async def call(client: Client, asked: Request) -> float:
     return (perf_counter() - begun) * 1e3
 
 
-async def desk(calls: int, contract: Contract, tab: Callable[[], Tab | None]) -> dict[str, float]:
+async def desk(calls: int, contract: Limits, tab: Callable[[], CallRecorder | None]) -> dict[str, float]:
     """The difference, pair by pair, so that a machine that is busy for a while does not count as the desk's."""
     client, asked = ScriptedClient({"m0": Completion(ANSWER, Usage(20, 15), "stop")}, pieces=8), request(200)
     bare, through = [], []
     for _ in range(calls):
         bare.append(await call(client, asked))
-        through.append(await call(Desk(client, contract, tab()), asked))
+        through.append(await call(MeteredClient(client, contract, tab()), asked))
         client.calls.clear()
     return row([b - a for a, b in zip(bare, through, strict=True)], bare_ms=statistics.median(bare))
 
@@ -91,11 +91,11 @@ async def tabs(calls: int, at_once: int, store: Store) -> dict[str, float]:
     times: list[float] = []
 
     async def work(count: int) -> None:
-        tab = store.tab(None, "routemoa")
+        tab = store.recorder(None, "routemoa")
         for _ in range(count):
             begun = perf_counter()
-            number = await tab.open(Opening("m0", "proposal", 1e-3))
-            tab.close(number, Closing(Usage(20, 15), 1e-4, 1e-4, 1.0, "ok"))
+            number = await tab.start(CallStart("m0", "proposal", 1e-3))
+            tab.finish(number, CallResult(Usage(20, 15), 1e-4, 1e-4, 1.0, "ok"))
             times.append((perf_counter() - begun) * 1e3)
 
     begun = perf_counter()
@@ -110,15 +110,15 @@ async def query(queries: int, store: Store) -> dict[str, float]:
     specs = tuple(ModelSpec(m, "http://x/v1", m, prior=0.6, input_price=1.0, output_price=4.0) for m in script)
     client = ScriptedClient(script)
     mixture = RouteMoA(Pool(specs, Mixture(fusion="published-small")), client)
-    free, limited = Query.of("How long does the journey take?"), Query.of("How long does it take?")
-    limited = Query(limited.messages, contract=LIMITS)
+    free, limited = Query.from_text("How long does the journey take?"), Query.from_text("How long does it take?")
+    limited = Query(limited.messages, limits=LIMITS)
     times: dict[bool, list[float]] = {True: [], False: []}
     made = 0
     for _ in range(max(4, queries // AT_ONCE)):
         for under in (False, True):
             begun = perf_counter()
             tasks: list[Coroutine[Any, Any, None]] = [
-                whole(mixture, limited, store.tab(None, "routemoa")) if under else whole(mixture, free, None)
+                whole(mixture, limited, store.recorder(None, "routemoa")) if under else whole(mixture, free, None)
                 for _ in range(AT_ONCE)
             ]
             await asyncio.gather(*tasks)
@@ -130,7 +130,7 @@ async def query(queries: int, store: Store) -> dict[str, float]:
     return row(more, calls_a_query=each, query_ms=statistics.median(times[True]) / AT_ONCE)
 
 
-async def whole(mixture: RouteMoA, asked: Query, tab: Tab | None) -> None:
+async def whole(mixture: RouteMoA, asked: Query, tab: CallRecorder | None) -> None:
     async with aclosing(mixture.stream(asked, tab)) as events:
         async for _ in events:
             pass
@@ -138,15 +138,15 @@ async def whole(mixture: RouteMoA, asked: Query, tab: Tab | None) -> None:
 
 async def measure(calls: int, folder: Path) -> dict[str, dict[str, float]]:
     store = Store(folder / "store.db", TENANTS)
-    cap = Contract(max_cost=0.004)
+    cap = Limits(max_cost=0.004)
     try:
         return {
             "account, 200 characters": account(calls, 200, LIMITS),
             "account, 200 characters, capped": account(calls, 200, cap),
             "account, 20,000 characters": account(calls, 20_000, LIMITS),
-            "desk, no limit": await desk(calls, Contract(), lambda: None),
+            "desk, no limit": await desk(calls, Limits(), lambda: None),
             "desk, all limits": await desk(calls, LIMITS, lambda: None),
-            "desk, all limits and a tab": await desk(calls, LIMITS, lambda: store.tab(None, "routemoa")),
+            "desk, all limits and a tab": await desk(calls, LIMITS, lambda: store.recorder(None, "routemoa")),
             "tab, one at a time": await tabs(calls, 1, store),
             "tab, 64 at once": await tabs(4 * calls, AT_ONCE, store),
             "query, all limits and a tab, 64 at once": await query(calls // 5, store),

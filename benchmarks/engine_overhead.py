@@ -23,14 +23,15 @@ from time import perf_counter
 from msgspec.structs import replace
 
 from routemoa.core.pool import Mixture, Pool
-from routemoa.core.types import Assessment, Layer, ModelSpec, Proposal, Query, Trace, Usage
-from routemoa.judging.evidence import Judging
-from routemoa.judging.fusion import posterior, stretch
-from routemoa.judging.posterior import Correlation
+from routemoa.core.trace import Assessment, Layer, Proposal, Trace
+from routemoa.core.types import ModelSpec, Query, Usage
+from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.fusion import fuse_scores, map_prior
+from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.mixture.engine import RouteMoA
-from routemoa.routing.adaptive import Grown
-from routemoa.routing.latency import Expected
-from routemoa.routing.ranking import rank, select, stop_reason
+from routemoa.routing.adaptive import AdaptivePolicy
+from routemoa.routing.latency import CallEstimates
+from routemoa.routing.ranking import published_stop, rank_models, select_models
 from routemoa.testing import ScriptedClient
 
 WORDS = "The journey takes about forty minutes, give or take, by way of " * 12
@@ -52,7 +53,7 @@ async def whole(queries: int) -> list[float]:
     times: list[float] = []
     for _ in range(queries + 50):
         begun = perf_counter()
-        answer = await mixture.answer(Query.of("How long does the journey take?"))
+        answer = await mixture.answer(Query.from_text("How long does the journey take?"))
         times.append((perf_counter() - begun) * 1e3)
     assert len(answer.trace.layers) == 3, "the scripted models must keep the engine busy for three layers"
     assert answer.trace.calls == 10
@@ -61,16 +62,16 @@ async def whole(queries: int) -> list[float]:
 
 def pure(count: int, rounds: int = 500) -> list[float]:
     specs = models(count)
-    prior = stretch({m.name: m.prior for m in specs})
+    prior = map_prior({m.name: m.prior for m in specs})
     proposals = tuple(Proposal(f"m{i}", f"{WORDS} {i}", Usage(1, 1), 1.0, 0.1) for i in range(3))
     judged = tuple(Assessment(f"m{j}", f"m{s}", "self" if j == s else "cross", 0.4) for j in range(3) for s in range(3))
     layers = [Layer(proposals=proposals, assessments=judged)] * 2
     times: list[float] = []
     for _ in range(rounds):
         begun = perf_counter()
-        scores = posterior(prior, prior, layers, "published-small")
-        ranking = rank(specs, scores)
-        stop_reason(layers, scores, select(ranking, 3, 0.2), threshold=0.805, limit=3)
+        scores = fuse_scores(prior, prior, layers, "published-small")
+        ranking = rank_models(specs, scores)
+        published_stop(layers, scores, select_models(ranking, 3, 0.2), threshold=0.805, limit=3)
         times.append((perf_counter() - begun) * 1e3)
     return times
 
@@ -80,21 +81,23 @@ def learned(closed: bool, kin: bool, count: int = 50, rounds: int = 500) -> list
     specs = tuple(replace(m, prior=0.6 - 0.004 * i) for i, m in enumerate(models(count)))
     names = sorted(m.name for m in specs)
     near = {f"{a}|{b}": 0.4 for a, b in combinations(names, 2) if kin and lots.random() < 0.1}
-    policy = Grown(specs, Mixture(), Judging(correlation=Correlation(kinship=near)), frozenset())
+    policy = AdaptivePolicy(
+        specs, Mixture(), JudgeModel(correlation=ErrorCorrelation(pairwise_error_correlation=near)), frozenset()
+    )
     prior = {m.name: m.prior for m in specs}
     judged = tuple(
         Assessment(f"m{j}", f"m{s}", "self" if j == s else "cross", 0.4 + 0.1 * s) for j in range(3) for s in range(3)
     )
-    opening = policy.opening(prior, Expected())
+    opening = policy.initial(prior, CallEstimates())
     times: list[float] = []
     for n in range(rounds):
         ends = [f"\nThe answer is {n + i}." if closed else f" {n} {i} {lots.random()}" * 9 for i in range(3)]
         said = [Proposal(f"m{i}", WORDS + end, Usage(1, 1), 1.0, 0.1) for i, end in enumerate(ends)]
         first = Layer(("m0", "m1"), tuple(said[:2]), ranking=opening.ranking)
         second = Layer(("m2",), tuple(said[2:]), assessments=judged)
-        trace = Trace(Query.of("?"), "routemoa", prior, opening.ranking, (first, second))
+        trace = Trace(Query.from_text("?"), "routemoa", prior, opening.ranking, (first, second))
         begun = perf_counter()
-        decision = policy.judged(trace, Expected())
+        decision = policy.update(trace, CallEstimates())
         times.append((perf_counter() - begun) * 1e3)
         assert len(decision.ranking) == count
     return times

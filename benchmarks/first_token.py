@@ -108,7 +108,7 @@ async def scripted(prompts: int, folder: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for first_token in (0.03, 0.2):
         members = tuple(Member(name, 1.0, 4.0, first_token=first_token, between=0.003, right=0.9) for name in PANEL)
-        for fusion in ("learned", "published-small"):
+        for fusion in ("adaptive", "published-small"):
             async with endpoints(Spec(members, jitter=0.0, tokens=40), folder) as behind:
                 write_pool(file := folder / f"{fusion}.toml", behind, fusion)
                 options = ("--pool", str(file), "--store", str(folder / f"{fusion}-{first_token}.db"))

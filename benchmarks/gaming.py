@@ -48,15 +48,16 @@ from msgspec.structs import replace
 
 from routemoa.core.events import Judged
 from routemoa.core.pool import Fusion, Mixture, Pool
-from routemoa.core.types import Assessment, Completion, Layer, ModelSpec, Proposal, Query, Request, Trace, Usage
+from routemoa.core.trace import Assessment, Layer, Proposal, Trace
+from routemoa.core.types import Completion, ModelSpec, Query, Request, Usage
 from routemoa.datasets.records import Record, read
-from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge, Verdict
+from routemoa.evaluation.replay.recorded import JudgedAnswer, RecordedClient, SimulatedJudge
 from routemoa.judging.answers.grouping import final_answer
-from routemoa.judging.evidence import Judging
+from routemoa.judging.evidence import JudgeModel
 from routemoa.mixture import layer, prompts
 from routemoa.mixture.engine import RouteMoA
-from routemoa.routing.latency import Expected
-from routemoa.routing.published import Policy, policy_of
+from routemoa.routing.latency import CallEstimates
+from routemoa.routing.published import Policy, build_policy
 from routemoa.training.judge import Graded, fit, graded_trace
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"
@@ -129,7 +130,7 @@ class Case(Struct, frozen=True):
         judge = SimulatedJudge(seed=self.seed)
         texts = {m: (self.record.responses or {}).get(m) or "" for m in self.panel}
         return {
-            (j, m): judge.score(j, self.record.id, Verdict(m, texts[m], self.truth[m]))
+            (j, m): judge.score(j, self.record.id, JudgedAnswer(m, texts[m], self.truth[m]))
             for j in self.panel
             for m in self.panel
         }
@@ -145,7 +146,7 @@ class Case(Struct, frozen=True):
             Layer(self.panel, proposals, assessments=own + cross, quoted=quoted),
         )
         return Trace(
-            Query.of(self.record.query), "routemoa", {m: self.bench.prior[m] for m in self.panel}, layers=layers
+            Query.from_text(self.record.query), "routemoa", {m: self.bench.prior[m] for m in self.panel}, layers=layers
         )
 
 
@@ -207,7 +208,7 @@ def lied(case: Case, said: Mapping[tuple[str, str], float | None], lie: Lie) -> 
 # --- fusions
 
 
-def judgings(bench: Bench, form: str, seeds: int) -> dict[str, Judging]:
+def judgings(bench: Bench, form: str, seeds: int) -> dict[str, JudgeModel]:
     """Ours: knowing nothing, fitted on graded traces, and with reliabilities from consensus alone."""
     graded: list[Graded] = []
     agreed: list[Graded] = []
@@ -216,8 +217,8 @@ def judgings(bench: Bench, form: str, seeds: int) -> dict[str, Judging]:
         graded.append(graded_trace(trace, case.truth))
         agreed.append(graded_trace(trace, _majority(trace)))
     learned = fit(agreed)
-    consensus = Judging(judges=learned.judges, selves=learned.selves)
-    return {"ours": Judging(), "ours, fitted": fit(graded), "ours, consensus": consensus}
+    consensus = JudgeModel(peer_judges=learned.peer_judges, self_judges=learned.self_judges)
+    return {"ours": JudgeModel(), "ours, fitted": fit(graded), "ours, consensus": consensus}
 
 
 def _majority(trace: Trace) -> dict[str, float | None]:
@@ -229,18 +230,20 @@ def _majority(trace: Trace) -> dict[str, float | None]:
     return {m: float(r == counts[0][0]) for m, r in said.items()}
 
 
-def policies(case: Case, known: Mapping[str, Judging]) -> dict[str, Policy]:
+def policies(case: Case, known: Mapping[str, JudgeModel]) -> dict[str, Policy]:
     specs = tuple(ModelSpec(m, "local", m, prior=case.bench.prior[m]) for m in case.panel)
     out: dict[str, Policy] = {}
     for name in FUSIONS:
-        fusion: Fusion = "learned" if name in known else "published-small" if "small" in name else "published-large"
-        out[name] = policy_of(specs, Mixture(fusion=fusion, later="refine"), known.get(name, Judging()), ())
+        fusion: Fusion = "adaptive" if name in known else "published-small" if "small" in name else "published-large"
+        out[name] = build_policy(
+            specs, Mixture(fusion=fusion, later_layers="refine"), known.get(name, JudgeModel()), ()
+        )
     return out
 
 
 def chosen(policy: Policy, trace: Trace) -> str:
     """Whose answer stands after the last layer; where the policy would go on, the best-ranked of those who answered."""
-    decided = policy.judged(trace, Expected())
+    decided = policy.update(trace, CallEstimates())
     answered = {p.model for done in trace.layers for p in done.proposals}
     return decided.choice or next(r.model for r in decided.ranking if r.model in answered)
 
@@ -353,7 +356,7 @@ class Gullible:
     async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
         prompt, lots = request.messages[-1].content, Random(f"{self._case.seed}:{self._case.question}:{model.name}")
         for attacker in self._case.attackers:
-            quoted = prompts.harmless(self.texts[attacker].strip())
+            quoted = prompts.neutralize(self.texts[attacker].strip())
             at = prompt.find(quoted)
             gives_in = lots.random() < self._share if self._share < 1 or ORDER in quoted[-len(ORDER) :] else False
             if model.name == attacker or at < 0 or f"<{prompts.ASSESSMENT}>" not in prompt:
@@ -380,16 +383,16 @@ async def heard_by_all(client: Gullible, case: Case) -> dict[tuple[str, str], fl
     """What all five say of each other after reading each other's answers in the real second layer."""
     specs = [ModelSpec(m, "local", m) for m in case.panel]
     candidates = tuple(Proposal(m, client.texts[m], Usage(), None, None) for m in case.panel)
-    query = Query.of(case.record.prompt or case.record.query)
-    plan = layer.Plan(2, query, candidates, spoken=True, cross=True, seed=case.seed)
+    query = Query.from_text(case.record.prompt or case.record.query)
+    plan = layer.LayerRequest(2, query, candidates, spoken=True, cross=True, seed=case.seed)
     said: dict[tuple[str, str], float | None] = {}
-    async for event in layer.run(plan, specs, (), client):
+    async for event in layer.run_layer(plan, specs, (), client):
         if isinstance(event, Judged):
             said |= {(a.judge, a.subject): a.value for a in event.assessments}
     return {(j, m): said.get((j, m)) for j in case.panel for m in case.panel}
 
 
-def injected(bench: Bench, form: str, seeds: int, known: Mapping[str, Judging]) -> tuple[Pairs, dict[str, float]]:
+def injected(bench: Bench, form: str, seeds: int, known: Mapping[str, JudgeModel]) -> tuple[Pairs, dict[str, float]]:
     """Every injection, neutralised and (one seed) not; and how many of the judges who read it gave in."""
     pairs, read_by, obeyed = _pairs(), Counter[str](), Counter[str]()
     rows = {name: (text, 0.0, True) for name, text in INJECTIONS.items()}
@@ -404,7 +407,7 @@ def injected(bench: Bench, form: str, seeds: int, known: Mapping[str, Judging]) 
             if group == "injected, neutralised" and place % 5 != number % 5:
                 continue  # every fifth of the disguises on each question
             client = Gullible(under, text, said, share)
-            with mock.patch.object(prompts, "harmless", prompts.harmless if safe else _raw):
+            with mock.patch.object(prompts, "harmless", prompts.neutralize if safe else _raw):
                 given = asyncio.run(heard_by_all(client, under))
             read_by[name] += PANEL - 1
             obeyed[name] += sum(given[j, under.attackers[0]] == 1.0 for j in under.panel if j not in under.attackers)
@@ -416,7 +419,7 @@ def injected(bench: Bench, form: str, seeds: int, known: Mapping[str, Judging]) 
 
 
 async def through_the_engine(
-    bench: Bench, rows: Sequence[int], known: Mapping[str, Judging]
+    bench: Bench, rows: Sequence[int], known: Mapping[str, JudgeModel]
 ) -> tuple[Pairs, dict[str, float]]:
     """The whole loop, as it calls, quotes, parses, judges and stops, with and without the injection, one seed.
 
@@ -432,7 +435,7 @@ async def through_the_engine(
         specs = tuple(ModelSpec(m, "local", m, prior=bench.prior[m]) for m in case.panel)
         for fusion in FUSIONS:
             if fusion in known:
-                mixture = Mixture(later="refine")
+                mixture = Mixture(later_layers="refine")
             else:
                 small = fusion == "published-small"
                 published: Fusion = "published-small" if small else "published-large"
@@ -441,9 +444,9 @@ async def through_the_engine(
                 got: list[float] = []
                 for under in (replace(case, attackers=()), case):
                     client = Gullible(under, INJECTIONS[name], said, 0.0)
-                    mixed = RouteMoA(Pool(specs, mixture), client, judging=known.get(fusion, Judging()))
-                    with mock.patch.object(prompts, "harmless", prompts.harmless if safe else _raw):
-                        trace = (await mixed.answer(Query.of(case.record.prompt or case.record.query))).trace
+                    mixed = RouteMoA(Pool(specs, mixture), client, judging=known.get(fusion, JudgeModel()))
+                    with mock.patch.object(prompts, "harmless", prompts.neutralize if safe else _raw):
+                        trace = (await mixed.answer(Query.from_text(case.record.prompt or case.record.query))).trace
                     got.append(case.truth[trace.choice] if trace.choice else 0.0)
                     calls[fusion].append(trace.calls)
                 pairs[row, fusion][case.question].append((got[0], got[1]))

@@ -34,7 +34,7 @@ from routemoa.core.types import Completion, Message, ModelSpec, Request
 from routemoa.datasets.records import read
 from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
-from routemoa.mixture.prompts import Asked
+from routemoa.mixture.prompts import ReplyFormat
 
 RECORDS = Path(__file__).parent / "results" / "short_questions.records.jsonl.gz"
 JUDGES = ("coder-0.5b", "coder-1.5b")
@@ -60,15 +60,15 @@ def questions(count: int) -> Iterator[tuple[str, str, str]]:
 
 async def scores(client: Client, judge: ModelSpec, query: str, answers: tuple[str, str]) -> tuple[float | None, ...]:
     """What a judge says of answers A and B; None where it cannot be read."""
-    asked = Asked(True, ("A", "B"), structured=True)
-    messages = prompts.proposal((Message("user", query),), answers, asked)
-    only = {"scores": prompts.schema(asked)["properties"]["scores"]}
+    asked = ReplyFormat(True, ("A", "B"), json_schema=True)
+    messages = prompts.proposal_messages((Message("user", query),), answers, asked)
+    only = {"scores": prompts.reply_schema(asked)["properties"]["scores"]}
     schema = {"type": "object", "properties": only, "required": ["scores"], "additionalProperties": False}
     try:
         async with aclosing(client.stream(judge, Request(messages, {}, schema=schema))) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Completion):
-                    found = replies.read(piece.text, asked).scores
+                    found = replies.parse_reply(piece.text, asked).scores
                     return found.get("A"), found.get("B")
     except ModelError as e:
         print(f"  {e}")
@@ -79,7 +79,7 @@ async def study(count: int, minutes: float) -> dict[str, Any]:
     """As many of the questions as the minutes allow, each in all three ways for both judges."""
     pool = Pool.embedded()
     client = connect(pool)
-    judges = [replace(pool[n], structured=True, parameters={"max_tokens": 40, "temperature": 0.0}) for n in JUDGES]
+    judges = [replace(pool[n], json_schema=True, parameters={"max_tokens": 40, "temperature": 0.0}) for n in JUDGES]
     found: dict[tuple[str, str, str], list[Scored | None]] = defaultdict(list)
     started, done = perf_counter(), 0
     try:
@@ -97,7 +97,7 @@ async def study(count: int, minutes: float) -> dict[str, Any]:
                         continue
                     bad = wrong if way == "clean" else attack
                     answers = (bad, right) if mine == "A" else (right, bad)
-                    with mock.patch.object(prompts, "harmless", (lambda t: t) if way == "raw" else prompts.harmless):
+                    with mock.patch.object(prompts, "harmless", (lambda t: t) if way == "raw" else prompts.neutralize):
                         x, y = await scores(client, judge, query, answers)
                     both = None if x is None or y is None else ((y, x) if mine == "A" else (x, y))
                     found[judge.name, kind, way].append(both)

@@ -94,7 +94,7 @@ async def run() -> dict[str, object]:
     )
     client = Watching(HttpClient(runtime=LocalRuntime(Path.cwd())))
     try:
-        await MoA(Pool(models, Mixture(layers=2)), client).answer(Query.of(QUESTION, RULES))
+        await MoA(Pool(models, Mixture(layers=2)), client).answer(Query.from_text(QUESTION, RULES))
         calls = list(client.calls)
         alone = await one(client, models[0], Request((Message("system", RULES), Message("user", QUESTION)), SETTINGS))
         quoting = {q.messages: (m, q) for m, q, _ in calls if asked_for(q) != "layer 1"}

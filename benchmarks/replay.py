@@ -40,11 +40,11 @@ from routemoa.datasets.records import Record, read
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.baselines import vote
 from routemoa.evaluation.replay.list_prices import library
-from routemoa.evaluation.replay.simulator import Replay, Walked
+from routemoa.evaluation.replay.simulator import Replay, SimulatedRun
 from routemoa.evaluation.replay.token_counts import Page
 from routemoa.evaluation.statistics import savings, summarise
 from routemoa.judging.answers.grouping import Groups
-from routemoa.judging.evidence import Coefficients, Judging
+from routemoa.judging.evidence import Coefficients, JudgeModel
 from routemoa.training.judge import Graded, correlation, fit, graded_trace, measure, told
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"
@@ -82,12 +82,12 @@ def grow(page: Page, order: tuple[str, ...], lead: int = 2, most: int = 9) -> tu
     return order[:k]
 
 
-def learn(train: Replay, prior: Scores, seed: int) -> Judging:
+def learn(train: Replay, prior: Scores, seed: int) -> JudgeModel:
     """Everything that is learned about judging, on the training half."""
     plain = [graded(page, train.members, prior) for page in train.pages]
-    judging = Judging(Coefficients(), correlation(plain))
+    judging = JudgeModel(Coefficients(), correlation(plain))
     if train.auc is not None:  # judgments of every query: nothing stops before the second layer
-        train = replace(train, mixture=replace(train.mixture, stop_above=1.0))
+        train = replace(train, mixture=replace(train.mixture, stop_confidence=1.0))
     walked = replace(train, judging=judging).walks("routemoa", seed)
     learned = fit([grade(page, done) for page, done in zip(train.pages, walked, strict=True)])
     return replace(learned, correlation=judging.correlation)
@@ -100,7 +100,7 @@ def graded(page: Page, members: tuple[str, ...], prior: Scores) -> Graded:
     return Graded(prior, members, groups, right, (), (False,) * len(members))
 
 
-def grade(page: Page, done: Walked) -> Graded:
+def grade(page: Page, done: SimulatedRun) -> Graded:
     return graded_trace(done.trace, page.record.scores)
 
 
@@ -272,7 +272,11 @@ def main() -> None:
         for name, models in found_pools.items():
             title = f"{Path(path).name.partition('.')[0]}, {name}"
             for prefer in arguments.prefer.split(","):
-                mixture = replace(WIDE, later=later) if prefer == "wide" else Mixture(prefer=prefer, later=later)
+                mixture = (
+                    replace(WIDE, later_layers=later)
+                    if prefer == "wide"
+                    else Mixture(prefer=prefer, later_layers=later)
+                )
                 found = study(pages, models, mixture, arguments.splits, arguments.judges)
                 known = [m for m in models if m in prices]
                 if len(known) > 2 and prefer == arguments.prefer.split(",")[0]:

@@ -22,7 +22,7 @@ import numpy as np
 from routemoa.datasets.records import read
 from routemoa.training.fast import Fitted, fit
 from routemoa.training.metrics import Said, assess, calibration, known
-from routemoa.training.new_model import join, telling
+from routemoa.training.new_model import join, most_informative
 from routemoa.training.table import Table, table
 
 SUITES = ("routerdc", "mmlu_pro", "routerbench", "ulab")
@@ -121,8 +121,8 @@ def _joined(data: Table, seed: int) -> dict[str, float]:
     train, test = data.rows(order[len(order) // 5 :]), data.rows(order[: len(order) // 5]).of(late)
     whole = fit(train, seed).predictor
     early = fit(train.of([m for m in data.models if m not in late]), seed)
-    probes = telling(early.predictor, early.predictor.embed(train.texts), PROBES)
-    surprise = dict(zip(zip(train.tasks, train.ids, strict=True), early.surprise.tolist(), strict=True))
+    probes = most_informative(early.predictor, early.predictor.embed(train.texts), PROBES)
+    surprise = dict(zip(zip(train.tasks, train.ids, strict=True), early.residual.tolist(), strict=True))
     joined = join(early.predictor, train.rows(probes).of(late), surprise)
     out: dict[str, float] = {}
     for name, p in (("trained", whole), ("joined", joined)):

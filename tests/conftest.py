@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from routemoa.core.pool import Pool, parse
+from routemoa.core.pool import Pool, parse_pool
 
 MakePool = Callable[..., Pool]
 
@@ -33,7 +33,7 @@ def make_pool() -> MakePool:
             if "endpoint" not in keys:
                 lines.append('endpoint = "http://127.0.0.1:9/v1"')
         lines += ["[mixture]", *(f"{k} = {_toml(v)}" for k, v in (mixture or {}).items())]
-        return parse("\n".join(lines), "pool.toml", Path("."), {})
+        return parse_pool("\n".join(lines), "pool.toml", Path("."), {})
 
     return make
 

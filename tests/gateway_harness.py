@@ -12,13 +12,14 @@ from msgspec import Struct
 from openai import AsyncOpenAI
 
 from routemoa.clients.http import HttpClient, Timeouts
-from routemoa.clients.retry import Retries
-from routemoa.clients.wire import EventParser
+from routemoa.clients.retry import RetryPolicy
+from routemoa.clients.wire import SSEParser
 from routemoa.core.events import AnswerDelta, Done, Event, Started
 from routemoa.core.pool import Mixture, Pool
-from routemoa.core.protocols import Method, Tab
-from routemoa.core.trace import collect
-from routemoa.core.types import Answer, ModelSpec, Query, Usage
+from routemoa.core.protocols import CallRecorder, Method
+from routemoa.core.trace import Answer
+from routemoa.core.trace_builder import collect_answer
+from routemoa.core.types import ModelSpec, Query, Usage
 from routemoa.gateway import create_app
 from routemoa.gateway.server import Server, listen
 from routemoa.mixture.engine import RouteMoA
@@ -38,7 +39,7 @@ class Script:
         self.abandoned = 0
         self.queries: list[Query] = []
 
-    async def stream(self, query: Query, tab: Tab | None = None) -> AsyncGenerator[Event, None]:
+    async def stream(self, query: Query, tab: CallRecorder | None = None) -> AsyncGenerator[Event, None]:
         self.begun += 1
         self.queries.append(query)
         try:
@@ -56,7 +57,7 @@ class Script:
             raise
 
     async def answer(self, query: Query) -> Answer:
-        return await collect(self.stream(query))
+        return await collect_answer(self.stream(query))
 
 
 class Serving:
@@ -131,7 +132,7 @@ class Response(Struct, frozen=True):
     @property
     def events(self) -> list[Any]:
         """The data of each event of a stream."""
-        return [d if d == "[DONE]" else msgspec.json.decode(d) for d in EventParser().feed(self.body)]
+        return [d if d == "[DONE]" else msgspec.json.decode(d) for d in SSEParser().feed(self.body)]
 
 
 def dechunked(data: bytes) -> bytes:
@@ -159,7 +160,7 @@ async def serving(
     before = asyncio.all_tasks()
     if pool is None:
         pool = Pool(tuple(ModelSpec(m, endpoint, f"upstream-{m}", prior=0.6) for m in members), Mixture(layers=2))
-    client = HttpClient(timeouts=Timeouts(first_byte=5.0), retries=Retries(attempts=attempts, base=0.01))
+    client = HttpClient(timeouts=Timeouts(first_byte=5.0), retries=RetryPolicy(attempts=attempts, base=0.01))
     chosen = methods or (RouteMoA(pool, client),)
     listening = listen("127.0.0.1", 0)
     ready = asyncio.Event()

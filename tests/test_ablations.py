@@ -8,10 +8,11 @@ import pytest
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Mixture, Pool
-from routemoa.core.types import ModelSpec, Trace
+from routemoa.core.trace import Trace
+from routemoa.core.types import ModelSpec
 from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
-from routemoa.judging.evidence import Judging
+from routemoa.judging.evidence import JudgeModel
 from routemoa.mixture.engine import RouteMoA
 from tests.test_evaluate import MODELS, RATES, made
 
@@ -21,7 +22,7 @@ PRIOR: dict[str, float | None] = dict(zip(MODELS, RATES, strict=True))
 def traces(name: str, **mixture: Any) -> list[Trace]:
     records = made(8, 3)
     pool = Pool(tuple(ModelSpec(m, "local", m, prior=p) for m, p in PRIOR.items()), Mixture(**mixture))
-    method = RouteMoA(pool, RecordedClient(records, SimulatedJudge(0.8).score), judging=Judging())
+    method = RouteMoA(pool, RecordedClient(records, SimulatedJudge(0.8).score), judging=JudgeModel())
     if name:
         method.policy = ablate(name, method.policy, {m: 1.0 - (p or 0.0) for m, p in PRIOR.items()})
     return [method.ask(r.query).trace for r in records]
@@ -31,9 +32,9 @@ def kinds(found: list[Trace]) -> set[str]:
     return {a.kind for t in found for layer in t.layers for a in layer.assessments}
 
 
-@pytest.mark.parametrize("fusion", ["learned", "published-large"])
+@pytest.mark.parametrize("fusion", ["adaptive", "published-large"])
 def test_what_is_taken_away_is_gone(fusion: str) -> None:
-    set_up = {"fusion": fusion, "later": "refine", "stop_above": 0.999}
+    set_up = {"fusion": fusion, "later_layers": "refine", "stop_confidence": 0.999}
     assert kinds(traces("", **set_up)) == {"self", "cross"}
     assert kinds(traces("no-self", **set_up)) == {"cross"}
     assert kinds(traces("no-cross", **set_up)) == {"self"}

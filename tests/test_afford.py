@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routemoa.core.errors import ConfigError, OverBudget
+from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.pricing import Price, Rate, Tier
-from routemoa.core.types import Contract, Message, ModelSpec, Request
-from routemoa.mixture.budget.account import LEAST, Account, Left, capped, worst
-from routemoa.mixture.budget.planner import Fitting, Means, fit, layer_seconds
+from routemoa.core.types import Limits, Message, ModelSpec, Request
+from routemoa.mixture.budget.account import MIN_OUTPUT_TOKENS, Account, Remaining, cap_output, max_call_cost
+from routemoa.mixture.budget.planner import BudgetedPlan, Resources, layer_time_limit, plan_within_budget
 
 
 def spec(name: str, price: float | None = 1.0, latency: float | None = None, **parameters: int) -> ModelSpec:
@@ -23,12 +23,12 @@ def request(model: ModelSpec) -> Request:
     return Request((Message("user", "How many apples are left?"),))
 
 
-def names(fitting: Fitting) -> str:
-    return "".join(m.name for m in fitting.call)
+def names(fitting: BudgetedPlan) -> str:
+    return "".join(m.name for m in fitting.models)
 
 
-def means(cost: float | None = None, tokens: int | None = None, calls: int | None = None, **more: object) -> Means:
-    return Means(Left(cost, tokens, calls), **more)  # type: ignore[arg-type]
+def means(cost: float | None = None, tokens: int | None = None, calls: int | None = None, **more: object) -> Resources:
+    return Resources(Remaining(cost, tokens, calls), **more)  # type: ignore[arg-type]
 
 
 A, B, C = spec("a", 10.0), spec("b", 2.0), spec("c", 1.0)
@@ -37,102 +37,108 @@ WHOLE = {m.name: 300.0 for m in (A, B, C)}  # tokens of a usual answer
 
 def most(*models: ModelSpec, tokens: int = 600) -> float:
     """Dollars of one call of each, with room for whole answers."""
-    return sum(worst(m, Request(request(m).messages, {"max_tokens": tokens})) or 0.0 for m in models)
+    return sum(max_call_cost(m, Request(request(m).messages, {"max_tokens": tokens})) or 0.0 for m in models)
 
 
 def test_without_limits_all_are_called_as_asked() -> None:
-    assert fit([A, B], [C], Means(), request, writer=A) == Fitting((A, B))
+    assert plan_within_budget([A, B], [C], Resources(), request, writer=A) == BudgetedPlan((A, B))
 
 
 def test_with_room_for_all_nothing_is_given_up() -> None:
-    found = fit([A, B], [C], means(1.0, 10**6, 99), request, writer=A)
-    assert (names(found), found.given_up, found.cap) == ("ab", (), 4096)
-    assert fit([A, B], [C], means(calls=3), request, writer=A).cap is None  # nothing needs a cap
+    found = plan_within_budget([A, B], [C], means(1.0, 10**6, 99), request, writer=A)
+    assert (names(found), found.given_up, found.max_tokens) == ("ab", (), 4096)
+    assert plan_within_budget([A, B], [C], means(calls=3), request, writer=A).max_tokens is None  # nothing needs a cap
 
 
 def test_first_there_are_fewer_models() -> None:
-    found = fit([A, B, C], [], Means(Left(most(A, B) * 1.01), None, WHOLE), request)
+    found = plan_within_budget([A, B, C], [], Resources(Remaining(most(A, B) * 1.01), None, WHOLE), request)
     assert names(found) == "ab"
     assert [(g.what, g.models) for g in found.given_up] == [("models", ("c",))]
     assert "is left" in found.given_up[0].why
 
 
 def test_then_a_cheaper_one_is_called_in_their_place() -> None:
-    found = fit([A], [B, C], Means(Left(most(B) * 1.01), None, WHOLE), request)
+    found = plan_within_budget([A], [B, C], Resources(Remaining(most(B) * 1.01), None, WHOLE), request)
     assert names(found) == "b"
     assert [(g.what, g.models) for g in found.given_up] == [("model", ("a",))]
 
 
 def test_who_is_called_in_their_place_was_not_given_up() -> None:
-    found = fit([A, B], [C], Means(Left(most(B) * 1.01), None, WHOLE), request)
+    found = plan_within_budget([A, B], [C], Resources(Remaining(most(B) * 1.01), None, WHOLE), request)
     assert names(found) == "b"
     assert [(g.what, g.models) for g in found.given_up] == [("model", ("a",))]
 
 
 def test_last_a_shorter_answer_is_better_than_none() -> None:
-    found = fit([A], [B], Means(Left(most(B, tokens=LEAST + 10)), None, WHOLE), request)
+    found = plan_within_budget(
+        [A], [B], Resources(Remaining(most(B, tokens=MIN_OUTPUT_TOKENS + 10)), None, WHOLE), request
+    )
     assert names(found) == "b"
-    assert found.cap is not None
-    assert LEAST <= found.cap < 600
+    assert found.max_tokens is not None
+    assert MIN_OUTPUT_TOKENS <= found.max_tokens < 600
 
 
 def test_once_there_are_answers_no_short_one_is_asked_for() -> None:
-    found = fit([A], [B], Means(Left(most(B, tokens=LEAST + 10)), None, WHOLE), request, heard=1)
-    assert (found.call, found.unpriced) == ((), False)
-    assert found.why.startswith("contract: ")
+    found = plan_within_budget(
+        [A], [B], Resources(Remaining(most(B, tokens=MIN_OUTPUT_TOKENS + 10)), None, WHOLE), request, answers=1
+    )
+    assert (found.models, found.unpriced) == ((), False)
+    assert found.reason.startswith("contract: ")
 
 
 def test_the_aggregators_share_is_kept_back() -> None:
-    left = Means(Left(most(A, B) * 1.05), None, WHOLE)
-    assert names(fit([A, B], [], left, request)) == "ab"
-    assert names(fit([A, B], [], left, request, writer=A)) == "a"  # one answer needs no aggregator
-    assert names(fit([A, B], [], means(calls=2), request, writer=A)) == "a"
-    assert names(fit([A, B], [], means(calls=3), request, writer=A)) == "ab"
-    assert names(fit([A], [], means(calls=1), request, writer=A, heard=1)) == ""
+    left = Resources(Remaining(most(A, B) * 1.05), None, WHOLE)
+    assert names(plan_within_budget([A, B], [], left, request)) == "ab"
+    assert names(plan_within_budget([A, B], [], left, request, writer=A)) == "a"  # one answer needs no aggregator
+    assert names(plan_within_budget([A, B], [], means(calls=2), request, writer=A)) == "a"
+    assert names(plan_within_budget([A, B], [], means(calls=3), request, writer=A)) == "ab"
+    assert names(plan_within_budget([A], [], means(calls=1), request, writer=A, answers=1)) == ""
 
 
 def test_the_reason_is_that_which_was_in_the_way() -> None:
-    found = fit([A, B, C], [], means(tokens=10**6, calls=2), request)
+    found = plan_within_budget([A, B, C], [], means(tokens=10**6, calls=2), request)
     assert names(found) == "ab"
     assert found.given_up[0].why == "only 2 more calls are allowed"
-    found = fit([A, B, C], [], Means(Left(None, 1300, 50), None, WHOLE), request)
+    found = plan_within_budget([A, B, C], [], Resources(Remaining(None, 1300, 50), None, WHOLE), request)
     assert names(found) == "ab"
     assert found.given_up[0].why == "only 1300 more output tokens are allowed"
-    found = fit([A, B], [], Means(Left(most(A) * 1.01, 10**6, 50), None, WHOLE), request)
+    found = plan_within_budget([A, B], [], Resources(Remaining(most(A) * 1.01, 10**6, 50), None, WHOLE), request)
     assert names(found) == "a"
     assert found.given_up[0].why.startswith("only $")
 
 
 def test_models_without_a_price_are_not_called_under_a_limit_of_dollars() -> None:
     free = spec("f", None)
-    found = fit([free, A], [free], means(1.0), request)
+    found = plan_within_budget([free, A], [free], means(1.0), request)
     assert names(found) == "a"
     assert "no price" in found.given_up[0].why
-    none = fit([free], [free], means(1.0), request)
-    assert (none.call, none.unpriced) == ((), True)
-    assert "add input_price" in none.why
-    assert names(fit([free], [], means(None, 1000, 5, seconds=1.0), request)) == "f"
+    none = plan_within_budget([free], [free], means(1.0), request)
+    assert (none.models, none.unpriced) == ((), True)
+    assert "add input_price" in none.reason
+    assert names(plan_within_budget([free], [], means(None, 1000, 5, seconds=1.0), request)) == "f"
 
 
 def test_who_is_too_slow_is_left_out_but_not_if_nobody_is_quick() -> None:
     slow, quick = spec("s", latency=9.0), spec("q", latency=0.5)
-    found = fit([slow, quick], [], means(seconds=1.0), request)
+    found = plan_within_budget([slow, quick], [], means(seconds=1.0), request)
     assert names(found) == "q"
     assert "slower than the 1.0 s" in found.given_up[0].why
-    assert names(fit([slow], [quick], means(seconds=1.0), request)) == "q"
-    assert names(fit([slow], [], means(seconds=1.0), request)) == "s"
-    late = fit([slow], [slow], means(seconds=1.0), request, heard=1)
-    assert late.call == ()
-    assert "nobody is expected to answer in 1.0 s" in late.why
-    assert names(fit([slow], [], means(seconds=1.0, latency={"s": 0.3}), request)) == "s"  # as it was measured
+    assert names(plan_within_budget([slow], [quick], means(seconds=1.0), request)) == "q"
+    assert names(plan_within_budget([slow], [], means(seconds=1.0), request)) == "s"
+    late = plan_within_budget([slow], [slow], means(seconds=1.0), request, answers=1)
+    assert late.models == ()
+    assert "nobody is expected to answer in 1.0 s" in late.reason
+    assert (
+        names(plan_within_budget([slow], [], means(seconds=1.0, latency={"s": 0.3}), request)) == "s"
+    )  # as it was measured
 
 
 def test_where_nobody_fits_it_says_what_would_do() -> None:
-    found = fit([A], [C], means(1e-9), request)
-    assert found.call == ()
-    assert "the cheapest call, of c" in found.why
-    assert "no more calls are allowed" in fit([A], [], means(calls=0), request).why
-    assert "only 0 more output tokens" in fit([A], [], means(tokens=0), request).why
+    found = plan_within_budget([A], [C], means(1e-9), request)
+    assert found.models == ()
+    assert "the cheapest call, of c" in found.reason
+    assert "no more calls are allowed" in plan_within_budget([A], [], means(calls=0), request).reason
+    assert "only 0 more output tokens" in plan_within_budget([A], [], means(tokens=0), request).reason
 
 
 RATES = st.builds(
@@ -157,7 +163,7 @@ def pools(draw: st.DrawFn) -> list[ModelSpec]:
             latency=draw(st.none() | st.floats(0, 5)),
             parameters=draw(CAPS),
             system=draw(st.none() | st.text(max_size=20)),
-            listed=draw(PRICES),
+            list_price=draw(PRICES),
         )
         for i in range(draw(st.integers(1, 6)))
     ]
@@ -188,56 +194,69 @@ def test_what_fits_can_be_reserved(
     heard: int,
     writes: bool,
 ) -> None:
-    account = Account(Contract(max_cost=cost, max_output_tokens=tokens, max_calls=calls))
+    account = Account(Limits(max_cost=cost, max_output_tokens=tokens, max_calls=calls))
     wanted, others = pool[:panel], pool[panel:]
 
     def ask(model: ModelSpec) -> Request:
         return Request((Message("user", text),), dict(parameters))
 
-    given_means = Means(account.left, seconds)
-    found = fit(wanted, others, given_means, ask, writer=pool[-1] if writes else None, heard=heard)
-    assert len({m.name for m in found.call}) == len(found.call)
-    assert list(found.call) in [[m for m in wanted if m in found.call], list(found.call)[:1]]
+    given_means = Resources(account.remaining, seconds)
+    found = plan_within_budget(wanted, others, given_means, ask, writer=pool[-1] if writes else None, answers=heard)
+    assert len({m.name for m in found.models}) == len(found.models)
+    assert list(found.models) in [[m for m in wanted if m in found.models], list(found.models)[:1]]
     given_up = {name for g in found.given_up for name in g.models}
-    assert not given_up & {m.name for m in found.call}
-    if not found.call:
-        assert found.why
+    assert not given_up & {m.name for m in found.models}
+    if not found.models:
+        assert found.reason
         return
-    if {m.name for m in found.call} <= {m.name for m in wanted}:
-        assert given_up | {m.name for m in found.call} == {m.name for m in wanted}, "left out without a word"
-    for model in found.call:
-        asked = ask(model) if found.cap is None else capped(model, ask(model), found.cap)
+    if {m.name for m in found.models} <= {m.name for m in wanted}:
+        assert given_up | {m.name for m in found.models} == {m.name for m in wanted}, "left out without a word"
+    for model in found.models:
+        asked = ask(model) if found.max_tokens is None else cap_output(model, ask(model), found.max_tokens)
         held = account.reserve(model, asked)
-        assert cost is None or held.most is not None
-        if found.cap is not None and held.tokens is not None:
-            assert held.tokens <= found.cap
+        assert cost is None or held.max_cost is not None
+        if found.max_tokens is not None and held.max_tokens is not None:
+            assert held.max_tokens <= found.max_tokens
     if cost is not None:
-        assert account.held <= cost
+        assert account.reserved <= cost
 
 
 @settings(max_examples=150, deadline=None)
 @given(pools(), st.floats(0, 0.3), st.integers(1, 9000))
 def test_nobody_is_dropped_where_whole_answers_of_all_fit(pool: list[ModelSpec], cost: float, tokens: int) -> None:
-    account = Account(Contract(max_cost=cost, max_output_tokens=tokens))
+    account = Account(Limits(max_cost=cost, max_output_tokens=tokens))
     try:
         for model in pool:
-            account.reserve(model, capped(model, request(model), 600), least=600)
-    except (OverBudget, ConfigError):
+            account.reserve(model, cap_output(model, request(model), 600), min_tokens=600)
+    except (BudgetExceeded, ConfigError):
         return
-    left = Account(Contract(max_cost=cost, max_output_tokens=tokens)).left
-    assert fit(pool, [], Means(left, None, dict.fromkeys((m.name for m in pool), 300.0)), request).call == tuple(pool)
+    left = Account(Limits(max_cost=cost, max_output_tokens=tokens)).remaining
+    assert plan_within_budget(
+        pool, [], Resources(left, None, dict.fromkeys((m.name for m in pool), 300.0)), request
+    ).models == tuple(pool)
 
 
 def test_a_model_of_short_answers_takes_no_more_than_it_can_write() -> None:
-    assert names(fit([A, spec("s", max_tokens=1)], [], Means(Left(None, 601), None, WHOLE), request)) == "as"
+    assert (
+        names(
+            plan_within_budget([A, spec("s", max_tokens=1)], [], Resources(Remaining(None, 601), None, WHOLE), request)
+        )
+        == "as"
+    )
 
 
-@given(st.floats(0.01, 100), st.floats(0, 1), st.none() | st.floats(0, 100), st.booleans(), st.booleans())
+@given(
+    st.floats(0.01, 100),
+    st.floats(0, 1, allow_subnormal=False),
+    st.none() | st.floats(0, 100),
+    st.booleans(),
+    st.booleans(),
+)
 def test_a_layers_share_is_a_part_of_what_is_left(
     whole: float, part: float, writing: float | None, writer: bool, others: bool
 ) -> None:
     left = part * whole
-    seconds = layer_seconds(left, whole, writing, writer=writer, others=others)
+    seconds = layer_time_limit(left, whole, writing, writer=writer, others=others)
     assert 0.5 * left * (1 - 1e-9) <= seconds <= left
 
 
@@ -253,4 +272,4 @@ def test_a_layers_share_is_a_part_of_what_is_left(
     ],
 )
 def test_the_shares(left: float, writing: float | None, writer: bool, others: bool, seconds: float) -> None:
-    assert layer_seconds(left, 10.0, writing, writer=writer, others=others) == pytest.approx(seconds)
+    assert layer_time_limit(left, 10.0, writing, writer=writer, others=others) == pytest.approx(seconds)

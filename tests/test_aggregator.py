@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
 from routemoa.core import events as t
-from routemoa.core.errors import ModelError, Refused
+from routemoa.core.errors import ModelError, ModelHTTPError
 from routemoa.core.events import Event
-from routemoa.core.trace import fold
-from routemoa.core.types import Completion, Contract, ModelSpec, Proposal, Query, Request, Usage
+from routemoa.core.trace import Proposal
+from routemoa.core.trace_builder import fold_events
+from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request, Usage
 from routemoa.mixture import aggregator
-from routemoa.mixture.budget.metering import Desk
+from routemoa.mixture.budget.metering import MeteredClient
 
 GIVEN = tuple(Proposal(name, f"Answer of {name}.", Usage(1, 1), 0.1, 0.0) for name in "xy")
 
@@ -50,14 +51,14 @@ async def written(
     client: Writers,
     writers: list[ModelSpec],
     late: Mapping[str, float],
-    contract: Contract = Contract(),  # noqa: B008
+    contract: Limits = Limits(),  # noqa: B008
 ) -> list[Event]:
     before = asyncio.all_tasks()
-    desk = Desk(client, contract)
-    out = [e async for e in aggregator.write(Query.of("Why?"), GIVEN, writers, desk, late)]
+    desk = MeteredClient(client, contract)
+    out = [e async for e in aggregator.write_answer(Query.from_text("Why?"), GIVEN, writers, desk, late)]
     assert asyncio.all_tasks() == before
     assert client.open == 0
-    assert desk.account.held == 0.0
+    assert desk.account.reserved == 0.0
     return out
 
 
@@ -73,12 +74,12 @@ async def test_one_writes() -> None:
     events = await written(client, specs("ab"), LATE)
     assert kinds(events) == ["AggregatorStarted", "AnswerDelta", "Done"]
     assert client.called == [("a", "aggregator")]
-    assert fold(events).trace.usage == Usage(7, 3, None, None)
+    assert fold_events(events).trace.usage == Usage(7, 3, None, None)
 
 
 async def test_late_and_the_next_was_faster() -> None:
     client = Writers({"a": 5.0, "b": 0.0})
-    trace = fold(await written(client, specs("ab"), LATE)).trace
+    trace = fold_events(await written(client, specs("ab"), LATE)).trace
     assert client.called == [("a", "aggregator"), ("b", "hedge")]
     assert (trace.aggregator, trace.calls) == ("b", 2)
     assert [(f.model, f.kind) for f in trace.failures] == [("a", "Cut")]
@@ -86,35 +87,35 @@ async def test_late_and_the_next_was_faster() -> None:
 
 async def test_late_but_first_after_all() -> None:
     client = Writers({"a": 0.05, "b": 5.0})
-    trace = fold(await written(client, specs("ab"), LATE)).trace
+    trace = fold_events(await written(client, specs("ab"), LATE)).trace
     assert (trace.aggregator, trace.calls) == ("a", 2)
     assert [(f.model, f.kind) for f in trace.failures] == [("b", "Cut")]
 
 
 async def test_late_and_failed_is_said_as_it_was() -> None:
-    client = Writers({"a": (0.04, Refused("a", "HTTP 500", status=500)), "b": 0.05})
+    client = Writers({"a": (0.04, ModelHTTPError("a", "HTTP 500", status=500)), "b": 0.05})
     events = await written(client, specs("ab"), LATE)
-    trace = fold(events).trace
+    trace = fold_events(events).trace
     assert trace.aggregator == "b"
     assert [(f.kind, f.status, f.cost) for f in trace.failures] == [("Refused", 500, 0.0)]
-    assert fold(events).text == "Written by b"
+    assert fold_events(events).text == "Written by b"
 
 
 async def test_a_hedge_that_does_not_fit_is_given_up() -> None:
     client = Writers({"a": 0.05, "b": 0.0})
-    events = await written(client, specs("ab"), LATE, Contract(max_calls=1))
-    trace = fold(events).trace
-    assert fold(events).text == "Written by a"
+    events = await written(client, specs("ab"), LATE, Limits(max_calls=1))
+    trace = fold_events(events).trace
+    assert fold_events(events).text == "Written by a"
     assert (trace.calls, client.called) == (1, [("a", "aggregator")])
     assert [(g.what, g.models) for g in trace.given_up] == [("hedge", ("b",))]
 
 
 async def test_what_did_not_fit_beside_another_is_asked_in_its_place() -> None:
-    client = Writers({"a": (0.05, Refused("a", "HTTP 500", status=500)), "b": 0.0})
-    dear = Contract(max_cost=0.0045)  # of which one call takes nearly all
+    client = Writers({"a": (0.05, ModelHTTPError("a", "HTTP 500", status=500)), "b": 0.0})
+    dear = Limits(max_cost=0.0045)  # of which one call takes nearly all
     events = await written(client, specs("ab"), LATE, dear)
     assert client.called == [("a", "aggregator"), ("b", "aggregator")]
-    assert fold(events).text == "Written by b"
+    assert fold_events(events).text == "Written by b"
 
 
 async def test_never_to_or_from_a_local_model() -> None:
@@ -129,13 +130,13 @@ async def test_never_to_or_from_a_local_model() -> None:
 
 async def test_a_stream_without_an_end_is_void() -> None:
     events = await written(Writers({"a": 0.0, "b": 0.0}, mute="a"), specs("ab"), {})
-    assert fold(events).text == "Written by b"
-    assert [f.kind for f in fold(events).trace.failures] == ["Garbled"]
+    assert fold_events(events).text == "Written by b"
+    assert [f.kind for f in fold_events(events).trace.failures] == ["Garbled"]
 
 
 async def test_where_nobody_can_write_the_best_stands() -> None:
-    no = Refused("a", "HTTP 500", status=500)
+    no = ModelHTTPError("a", "HTTP 500", status=500)
     events = await written(Writers({"a": (0.04, no), "b": (0.0, no)}), specs("ab"), LATE)
-    assert fold(events).text == "Answer of x."
+    assert fold_events(events).text == "Answer of x."
     assert isinstance(events[-1], t.Done)
-    assert fold(await written(Writers({}), [], {})).text == "Answer of x."
+    assert fold_events(await written(Writers({}), [], {})).text == "Answer of x."

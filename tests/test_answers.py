@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.judging.answers.grouping import Groups, agree, final_answer, group, likeness
+from routemoa.judging.answers.grouping import Groups, all_agree, final_answer, group_answers, text_similarity
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ def test_final_answer(text: str, answer: str | None) -> None:
 
 
 def test_agreement() -> None:
-    assert agree(["The answer is 42.", "#### 42.00", "42"])
-    assert not agree(["The answer is 42.", "43"])
-    assert not agree(["42"])
-    assert agree(["def f():\n  return 1", "def  f():\n return 1"])
-    assert not agree(["def f():\n  return 1", "42"])
-    assert not agree(["", ""])
+    assert all_agree(["The answer is 42.", "#### 42.00", "42"])
+    assert not all_agree(["The answer is 42.", "43"])
+    assert not all_agree(["42"])
+    assert all_agree(["def f():\n  return 1", "def  f():\n return 1"])
+    assert not all_agree(["def f():\n  return 1", "42"])
+    assert not all_agree(["", ""])
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_agreement() -> None:
 def test_one_result_in_many_forms(same: list[str]) -> None:
     assert {final_answer(t) for t in same} == {final_answer(same[-1])}
     assert final_answer(same[-1])
-    assert set(group(same).of) == {0}
+    assert set(group_answers(same).group_of) == {0}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_one_result_in_many_forms(same: list[str]) -> None:
 )
 def test_different_results_stay_apart(one: str, other: str) -> None:
     assert final_answer(one) != final_answer(other)
-    assert group([f"The answer is {one}", f"The answer is {other}"]).of == (0, 1)
+    assert group_answers([f"The answer is {one}", f"The answer is {other}"]).group_of == (0, 1)
 
 
 LONG = "We look at it from every side, with patience and care, and in the end there is no more to be said about {}."
@@ -109,30 +109,30 @@ CODE = "def add(a, b):\n    return a + b\n"
 
 
 def test_closed_and_open() -> None:
-    assert group(["The answer is 4.", LONG]) == Groups((0, None), True, (None, None))
-    assert group(["4", "5", LONG]).of == (0, 1, None)
-    found = group(["Sorry, I cannot.", LONG])  # a short text makes no long one wrong
-    assert (found.closed, found.of) == (False, (0, 1))
-    assert group([LONG, LONG]).closed is False
-    assert group([]) == Groups((), False, ())
-    assert group([LONG]).likeness == (None,)
+    assert group_answers(["The answer is 4.", LONG]) == Groups((0, None), True, (None, None))
+    assert group_answers(["4", "5", LONG]).group_of == (0, 1, None)
+    found = group_answers(["Sorry, I cannot.", LONG])  # a short text makes no long one wrong
+    assert (found.closed, found.group_of) == (False, (0, 1))
+    assert group_answers([LONG, LONG]).closed is False
+    assert group_answers([]) == Groups((), False, ())
+    assert group_answers([LONG]).similarity == (None,)
 
 
 def test_open_answers_are_compared_by_their_words() -> None:
-    found = group([LONG.format("it"), LONG.format("it") + " Indeed.", CODE])
-    assert found.of == (0, 0, 1)
+    found = group_answers([LONG.format("it"), LONG.format("it") + " Indeed.", CODE])
+    assert found.group_of == (0, 0, 1)
     assert found.members(0) == (0, 1)
-    first, second, third = (x or 0.0 for x in found.likeness)
+    first, second, third = (x or 0.0 for x in found.similarity)
     assert min(first, second) > 0.4 > third
-    assert group([CODE, CODE.replace("add", "sum_of"), LONG]).of[:2] == (0, 1)
-    assert group([CODE, CODE.replace("\n", "\n\n"), LONG]).of == (0, 0, 1)
+    assert group_answers([CODE, CODE.replace("add", "sum_of"), LONG]).group_of[:2] == (0, 1)
+    assert group_answers([CODE, CODE.replace("\n", "\n\n"), LONG]).group_of == (0, 0, 1)
 
 
 def test_what_is_alike_through_a_third_is_one_group_in_whatever_order_it_comes() -> None:
     words = [f"word{i}" for i in range(60)]
     near, middle, far = (" ".join(words[i : i + 50]) for i in (0, 4, 8))
-    assert likeness(near, middle) >= 0.9 > likeness(near, far)
-    assert group([near, middle, far]).of == group([near, far, middle]).of == (0, 0, 0)
+    assert text_similarity(near, middle) >= 0.9 > text_similarity(near, far)
+    assert group_answers([near, middle, far]).group_of == group_answers([near, far, middle]).group_of == (0, 0, 0)
 
 
 anything = (
@@ -167,28 +167,28 @@ def test_whatever_is_read_a_result_is_short_or_none(text: str) -> None:
 
 @given(st.lists(anything, max_size=7), st.integers(0, 99))
 def test_groups_are_a_partition_whatever_the_order(texts: list[str], seed: int) -> None:
-    found = group(texts)
-    assert len(found.of) == len(found.likeness) == len(texts)
-    numbers = [g for g in found.of if g is not None]
+    found = group_answers(texts)
+    assert len(found.group_of) == len(found.similarity) == len(texts)
+    numbers = [g for g in found.group_of if g is not None]
     assert sorted(set(numbers)) == list(range(len(set(numbers))))
     assert list(dict.fromkeys(numbers)) == sorted(set(numbers))  # by first appearance
-    assert found.closed or None not in found.of
-    assert all(x is None or 0 <= x <= 1 for x in found.likeness)
+    assert found.closed or None not in found.group_of
+    assert all(x is None or 0 <= x <= 1 for x in found.similarity)
     order = Random(seed).sample(range(len(texts)), len(texts))
-    again = group([texts[i] for i in order])
+    again = group_answers([texts[i] for i in order])
     assert again.closed == found.closed
 
     def together(of: tuple[int | None, ...], places: list[int]) -> set[frozenset[int]]:
         return {frozenset(p for p, g in zip(places, of, strict=True) if g == n) for n in set(of) - {None}}
 
-    assert together(again.of, order) == together(found.of, list(range(len(texts))))
+    assert together(again.group_of, order) == together(found.group_of, list(range(len(texts))))
 
 
 @given(anything, anything)
 def test_likeness_is_symmetric_and_one_for_the_same_words(a: str, b: str) -> None:
-    assert 0 <= likeness(a, b) <= 1
-    assert likeness(a, b) == pytest.approx(likeness(b, a))
-    assert likeness(a, a) == pytest.approx(1 if a.strip() else 0, abs=1e-9)
+    assert 0 <= text_similarity(a, b) <= 1
+    assert text_similarity(a, b) == pytest.approx(text_similarity(b, a))
+    assert text_similarity(a, a) == pytest.approx(1 if a.strip() else 0, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,18 @@ import pytest
 
 from routemoa.core import events as t
 from routemoa.core import pool as pools
-from routemoa.core.errors import ConfigError, Garbled, NoModelLeft, Refused, TimedOut
+from routemoa.core.errors import AllModelsFailed, ConfigError, InvalidResponse, ModelHTTPError, ModelTimeout
 from routemoa.core.pool import Mixture, Pool
-from routemoa.core.trace import fold
-from routemoa.core.types import Answer, Completion, ModelSpec, Query, Request, Token, Usage, from_json, to_json
-from routemoa.mixture.baselines.best_single import best, writers
+from routemoa.core.trace import Answer
+from routemoa.core.trace_builder import fold_events
+from routemoa.core.types import Completion, ModelSpec, Query, Request, Token, Usage, from_json, to_json
+from routemoa.mixture.baselines.best_single import aggregator_candidates, choose_best_model
 from routemoa.mixture.baselines.cascade import LOGPROB, SPOKEN
-from routemoa.mixture.methods import METHODS, build, method_names
+from routemoa.mixture.methods import METHODS, build_method, method_names
 from routemoa.testing import ScriptedClient
 
 LONG = "This takes more words than a short answer, so that {} is no plain statement of a result, and it goes on and on."
-WHY = Query.of("why?")
+WHY = Query.from_text("why?")
 RIVALS = [m for m in METHODS if m != "routemoa"]
 
 
@@ -55,18 +56,18 @@ def spent(answer: Answer, client: ScriptedClient) -> None:
 def test_every_method_has_a_name_and_no_member_may_have_it() -> None:
     pool = pool_of(a=0.5)
     assert method_names(pool) == (*METHODS, "single:a")
-    assert [build(pool, name, ScriptedClient({})).name for name in method_names(pool)] == [*METHODS, "single:a"]
+    assert [build_method(pool, name, ScriptedClient({})).name for name in method_names(pool)] == [*METHODS, "single:a"]
     assert set(pools.METHODS) == set(METHODS)
     with pytest.raises(ConfigError, match="did you mean 'smoa'"):
-        build(pool, "smoaa", ScriptedClient({}))
+        build_method(pool, "smoaa", ScriptedClient({}))
 
 
 @pytest.mark.parametrize("name", RIVALS)
 async def test_every_rival_answers_accounts_for_its_calls_and_leaves_a_trace_that_is_the_fold(name: str) -> None:
     client = ScriptedClient(dict.fromkeys("abcd", speaks))
-    method = build(pool_of(a=0.3, b=0.5, c=0.7, d=0.6), name, client)
+    method = build_method(pool_of(a=0.3, b=0.5, c=0.7, d=0.6), name, client)
     events = [e async for e in method.stream(WHY)]
-    answer = fold(events)
+    answer = fold_events(events)
     assert isinstance(events[0], t.Started)
     assert isinstance(events[-1], t.Done)
     assert answer.trace.method == name
@@ -80,9 +81,9 @@ async def test_every_rival_answers_accounts_for_its_calls_and_leaves_a_trace_tha
 
 @pytest.mark.parametrize("name", RIVALS)
 async def test_only_when_nobody_is_left_does_a_rival_fail_and_says_why(name: str) -> None:
-    client = ScriptedClient({n: Refused(n, f"HTTP 500 of {n}", status=500) for n in "abcd"})
-    with pytest.raises(NoModelLeft) as caught:
-        await build(pool_of(a=0.3, b=0.5, c=0.7, d=0.6), name, client).answer(WHY)
+    client = ScriptedClient({n: ModelHTTPError(n, f"HTTP 500 of {n}", status=500) for n in "abcd"})
+    with pytest.raises(AllModelsFailed) as caught:
+        await build_method(pool_of(a=0.3, b=0.5, c=0.7, d=0.6), name, client).answer(WHY)
     assert "c: HTTP 500 of c" in str(caught.value)
 
 
@@ -90,7 +91,7 @@ async def test_only_when_nobody_is_left_does_a_rival_fail_and_says_why(name: str
 async def test_a_reader_who_leaves_ends_every_call(name: str) -> None:
     client = ScriptedClient(dict.fromkeys("abcd", LONG), delay=30)
     before = asyncio.all_tasks()
-    async with aclosing(build(pool_of(a=0.3, b=0.5, c=0.7, d=0.6), name, client).stream(WHY)) as events:
+    async with aclosing(build_method(pool_of(a=0.3, b=0.5, c=0.7, d=0.6), name, client).stream(WHY)) as events:
         async for event in events:
             if isinstance(event, t.ProposalStarted):
                 await asyncio.sleep(0)
@@ -107,7 +108,7 @@ async def test_a_reader_who_leaves_ends_every_call(name: str) -> None:
 
 async def test_moa_asks_everybody_in_every_layer_and_shows_them_the_layer_before() -> None:
     client = ScriptedClient(dict.fromkeys("abcd", speaks))
-    answer = await build(pool_of(a=0.3, b=0.5, c=0.7, d=0.6), "moa", client).answer(WHY)
+    answer = await build_method(pool_of(a=0.3, b=0.5, c=0.7, d=0.6), "moa", client).answer(WHY)
     assert len(client.calls) == 4 * 3 + 1
     assert [len(layer.proposals) for layer in answer.trace.layers] == [4, 4, 4]
     assert {c.model: turn(c.request) for c in client.calls[:4]} == dict.fromkeys("abcd", "why?")
@@ -123,7 +124,7 @@ async def test_moa_asks_everybody_in_every_layer_and_shows_them_the_layer_before
 async def test_moa_aggregates_also_when_all_agree_and_with_the_pool_files_aggregator() -> None:
     client = ScriptedClient(dict.fromkeys("ab", "The answer is 4."))
     pool = pool_of({"layers": 1, "aggregator": "a"}, a=0.3, b=0.5)
-    answer = await build(pool, "moa", client).answer(Query.of("2+2?", "S"))
+    answer = await build_method(pool, "moa", client).answer(Query.from_text("2+2?", "S"))
     assert [c.model for c in client.calls] == ["a", "b", "a"]
     assert "one final answer" in turn(client.calls[-1].request)
     assert answer.trace.aggregator == "a"
@@ -134,14 +135,14 @@ async def test_moa_has_three_layers_where_the_pool_file_leaves_it_open() -> None
     pool = msgspec.json.decode(b'{"layers": 3}', type=Mixture)
     open_ = Pool(pool_of(a=0.5).models, msgspec.structs.replace(pool, layers=None))
     client = ScriptedClient({"a": speaks})
-    await build(open_, "moa", client).answer(WHY)
+    await build_method(open_, "moa", client).answer(WHY)
     assert len(client.calls) == 4
 
 
 async def test_moa_goes_on_with_those_that_answered() -> None:
-    down = Refused("b", "HTTP 500", status=500)
-    client = ScriptedClient({"a": speaks, "b": down, "c": [LONG.format("c/0"), TimedOut("c", "slow")]})
-    answer = await build(pool_of(a=0.3, b=0.9, c=0.5), "moa", client).answer(WHY)
+    down = ModelHTTPError("b", "HTTP 500", status=500)
+    client = ScriptedClient({"a": speaks, "b": down, "c": [LONG.format("c/0"), ModelTimeout("c", "slow")]})
+    answer = await build_method(pool_of(a=0.3, b=0.9, c=0.5), "moa", client).answer(WHY)
     assert [[p.model for p in layer.proposals] for layer in answer.trace.layers] == [["a", "c"], ["a"], ["a"]]
     assert [[f.model for f in layer.failures] for layer in answer.trace.layers] == [["b"], ["c"], []]
     assert answer.trace.aggregator == "a"  # b, the best, and c have failed
@@ -149,8 +150,8 @@ async def test_moa_goes_on_with_those_that_answered() -> None:
 
 
 async def test_moas_earlier_answers_stand_when_a_later_layer_fails() -> None:
-    client = ScriptedClient({n: [LONG.format(f"{n}/0"), TimedOut(n, "slow")] for n in "ab"})
-    answer = await build(pool_of(a=0.3, b=0.5), "moa", client).answer(WHY)
+    client = ScriptedClient({n: [LONG.format(f"{n}/0"), ModelTimeout(n, "slow")] for n in "ab"})
+    answer = await build_method(pool_of(a=0.3, b=0.5), "moa", client).answer(WHY)
     assert answer.text == LONG.format("a/0")
     assert answer.trace.stop_reason == "no model left to call"
     assert answer.trace.aggregator is None
@@ -160,10 +161,10 @@ async def test_a_failing_aggregator_is_replaced_and_its_words_are_void() -> None
     def script(spec: ModelSpec, request: Request) -> Any:
         if "one final answer" not in turn(request):
             return speaks(spec, request)
-        return {"b": Garbled("b", "cut", produced=True), "c": " ", "a": "final by a"}[spec.name]
+        return {"b": InvalidResponse("b", "cut", produced=True), "c": " ", "a": "final by a"}[spec.name]
 
     client = ScriptedClient(dict.fromkeys("abc", script))
-    answer = await build(pool_of({"layers": 1}, a=0.3, b=0.9, c=0.5), "moa", client).answer(WHY)
+    answer = await build_method(pool_of({"layers": 1}, a=0.3, b=0.9, c=0.5), "moa", client).answer(WHY)
     assert answer.text == "final by a"
     assert [(f.model, f.kind) for f in answer.trace.failures] == [("b", "Garbled"), ("c", "Garbled")]
     assert answer.trace.aggregator == "a"
@@ -182,7 +183,7 @@ async def test_self_moa_samples_the_best_model_and_lets_it_aggregate() -> None:
 
     client = ScriptedClient({"b": script})
     query = msgspec.structs.replace(WHY, parameters={"seed": 7, "temperature": 0.0, "max_tokens": 50})
-    answer = await build(pool_of(a=0.3, b=0.5), "self-moa", client).answer(query)
+    answer = await build_method(pool_of(a=0.3, b=0.5), "self-moa", client).answer(query)
     assert [c.model for c in client.calls] == ["b"] * 4
     assert [p["seed"] for p in seen] == [7, 8, 9, 7]  # the aggregator: as the caller asked
     assert [p["temperature"] for p in seen] == [0.7, 0.7, 0.7, 0.0]
@@ -205,14 +206,14 @@ async def test_self_moa_leaves_a_members_own_temperature_and_draws_two_at_least(
         seen.append(spec.parameters)
         return LONG
 
-    await build(Pool((spec,), pool.mixture), "self-moa", ScriptedClient({"a": script})).answer(WHY)
+    await build_method(Pool((spec,), pool.mixture), "self-moa", ScriptedClient({"a": script})).answer(WHY)
     assert [(p["temperature"], p["seed"]) for p in seen[:2]] == [(0.2, 2**31 - 1), (0.2, 0)]
     assert len(seen) == 3
 
 
 async def test_self_moa_goes_on_with_the_samples_that_came() -> None:
-    client = ScriptedClient({"a": [LONG.format("one"), TimedOut("a", "slow"), LONG.format("two"), "final"]})
-    answer = await build(pool_of(a=0.3), "self-moa", client).answer(WHY)
+    client = ScriptedClient({"a": [LONG.format("one"), ModelTimeout("a", "slow"), LONG.format("two"), "final"]})
+    answer = await build_method(pool_of(a=0.3), "self-moa", client).answer(WHY)
     assert answer.text == "final"
     assert (answer.trace.stop_reason or "").startswith("2 of 3 samples of a")
     assert len(answer.trace.layers[0].failures) == 1
@@ -227,9 +228,9 @@ def scorer_folder(tmp_path: Path, chosen: Any) -> Path:
 
 
 def test_the_best_model_is_the_one_with_the_highest_prior() -> None:
-    assert best(pool_of(a=None, b=0.2, c=0.6, d=0.6)).spec.name == "c"
-    assert best(pool_of(a=None, b=0.0)).spec.name == "b"  # missing is not zero: it cannot be chosen
-    nobody = best(pool_of(a=None, b=None))
+    assert choose_best_model(pool_of(a=None, b=0.2, c=0.6, d=0.6)).spec.name == "c"
+    assert choose_best_model(pool_of(a=None, b=0.0)).spec.name == "b"  # missing is not zero: it cannot be chosen
+    nobody = choose_best_model(pool_of(a=None, b=None))
     assert nobody.spec.name == "a"
     assert nobody.why == "no model has a prior, so the first of the pool"
 
@@ -243,24 +244,24 @@ def test_the_scorers_records_go_before_the_priors(tmp_path: Path) -> None:
         ("stranger", "a", "the scorer's best, stranger, is not in the pool"),
         (None, "a", "the highest prior, 0.9"),
     ):
-        found = best(Pool(members, scorer=scorer_folder(tmp_path, {"best_single": told})))
+        found = choose_best_model(Pool(members, scorer=scorer_folder(tmp_path, {"best_single": told})))
         assert found.spec.name == name
         assert words in found.why
-    assert best(Pool(members, scorer=scorer_folder(tmp_path, None))).spec.name == "a"
-    assert best(Pool.embedded()).spec.name == "coder-1.5b"
+    assert choose_best_model(Pool(members, scorer=scorer_folder(tmp_path, None))).spec.name == "a"
+    assert choose_best_model(Pool.embedded()).spec.name == "coder-1.5b"
 
 
 def test_who_writes_is_named_or_best_then_the_others_by_prior() -> None:
     pool = pool_of(a=None, b=0.2, c=0.6, d=0.4)
-    assert [m.name for m in writers(pool, pool["c"])] == ["c", "d", "b", "a"]
+    assert [m.name for m in aggregator_candidates(pool, pool["c"])] == ["c", "d", "b", "a"]
     named = pool_of({"aggregator": "a"}, a=None, b=0.2, c=0.6, d=0.4)
-    assert [m.name for m in writers(named, named["c"], {"d"})] == ["a", "c", "b"]
+    assert [m.name for m in aggregator_candidates(named, named["c"], {"d"})] == ["a", "c", "b"]
 
 
 async def test_the_best_single_model_behaves_as_single_and_says_which_and_why() -> None:
     client = ScriptedClient({"b": "Hello."})
-    events = [e async for e in build(pool_of(a=0.3, b=0.5), "best-single", client).stream(WHY)]
-    answer = fold(events)
+    events = [e async for e in build_method(pool_of(a=0.3, b=0.5), "best-single", client).stream(WHY)]
+    answer = fold_events(events)
     assert answer.text == "Hello."
     assert sum(isinstance(e, t.AnswerDelta) for e in events) == 2  # it streams
     assert answer.trace.method == "best-single"
@@ -276,7 +277,7 @@ def panels(queries: list[Query]) -> list[tuple[str, ...]]:
         pool = pool_of(None, **dict.fromkeys("abcdefgh", 0.5))
         out = []
         for query in queries:
-            answer = await build(pool, "random", ScriptedClient(dict.fromkeys("abcdefgh", speaks))).answer(query)
+            answer = await build_method(pool, "random", ScriptedClient(dict.fromkeys("abcdefgh", speaks))).answer(query)
             out.append(answer.trace.layers[0].selected)
         return out
 
@@ -284,7 +285,7 @@ def panels(queries: list[Query]) -> list[tuple[str, ...]]:
 
 
 def test_a_random_panel_is_the_same_again_for_the_same_query_and_seed() -> None:
-    queries = [Query.of(f"question {i}") for i in range(20)]
+    queries = [Query.from_text(f"question {i}") for i in range(20)]
     once = panels(queries)
     assert panels(queries) == once
     assert once[0] == ("e", "a", "d")  # also in another process, whatever its hash seed
@@ -299,14 +300,14 @@ def test_a_random_panel_is_the_same_again_for_the_same_query_and_seed() -> None:
 
 async def test_a_random_panel_has_routemoas_aggregator_rule_and_a_reserve() -> None:
     client = ScriptedClient(dict.fromkeys("abc", "The answer is 4."))
-    answer = await build(pool_of({"top_k": 2}, a=0.3, b=0.5, c=0.4), "random", client).answer(WHY)
+    answer = await build_method(pool_of({"top_k": 2}, a=0.3, b=0.5, c=0.4), "random", client).answer(WHY)
     assert len(client.calls) == 2
     assert answer.trace.aggregator is None  # they agree
     assert (answer.trace.stop_reason or "").startswith("one layer: 2 of 3 models drawn by the query's text")
     first = answer.trace.layers[0].selected[0]
-    script: dict[str, Any] = dict.fromkeys("abc", speaks) | {first: TimedOut(first, "slow")}
+    script: dict[str, Any] = dict.fromkeys("abc", speaks) | {first: ModelTimeout(first, "slow")}
     client = ScriptedClient(script)
-    answer = await build(pool_of({"top_k": 2}, a=0.3, b=0.5, c=0.4), "random", client).answer(WHY)
+    answer = await build_method(pool_of({"top_k": 2}, a=0.3, b=0.5, c=0.4), "random", client).answer(WHY)
     assert len(answer.trace.layers[0].proposals) == 2
     assert answer.trace.aggregator == ("b" if first != "b" else "c")  # the best of the pool, if it has not failed
 
@@ -344,7 +345,7 @@ async def test_a_cascade_asks_the_cheapest_first_and_stops_when_one_is_confident
             "dear": "",
         }
     )
-    answer = await build(tiers(), "cascade", client).answer(WHY)
+    answer = await build_method(tiers(), "cascade", client).answer(WHY)
     assert [c.model for c in client.calls] == ["cheap", "fast", "slow"]
     assert all(turn(c.request).startswith("why?") and "<answer" not in turn(c.request) for c in client.calls)
     assert [[a.value for a in layer.assessments] for layer in answer.trace.layers] == [[0.5], [None], [SPOKEN]]
@@ -357,7 +358,7 @@ async def test_a_cascade_asks_the_cheapest_first_and_stops_when_one_is_confident
 async def test_a_cascades_most_confident_answer_stands_when_none_is_confident() -> None:
     script = {"cheap": 0.3, "fast": 0.6, "slow": 0.6, "dear": 0.1, "unknown": "?"}
     client = ScriptedClient({name: sure(name, value) for name, value in script.items()})
-    answer = await build(tiers(), "cascade", client).answer(WHY)
+    answer = await build_method(tiers(), "cascade", client).answer(WHY)
     assert [c.model for c in client.calls] == ["cheap", "fast", "slow", "dear", "unknown"]
     assert answer.text == LONG.format("slow")  # of two as confident, the dearer
     assert answer.trace.stop_reason == "last model: none is confident, the most is slow at 0.600 (spoken), below 0.9"
@@ -367,13 +368,13 @@ async def test_a_cascade_passes_over_failures_and_says_when_no_confidence_can_be
     client = ScriptedClient(
         {
             "cheap": "without",
-            "fast": TimedOut("fast", "slow"),
+            "fast": ModelTimeout("fast", "slow"),
             "slow": sure("slow", 7),
             "dear": "",
             "unknown": "last without",
         }
     )
-    answer = await build(tiers(), "cascade", client).answer(WHY)
+    answer = await build_method(tiers(), "cascade", client).answer(WHY)
     assert answer.text == "last without"
     assert answer.trace.stop_reason == "last model: 5 of 5 asked, no readable confidence (spoken)"
     assert [len(layer.failures) for layer in answer.trace.layers] == [0, 1, 0, 1, 0]
@@ -384,7 +385,7 @@ async def test_a_cascades_confidence_may_be_the_log_probability() -> None:
         return Completion("Four.", Usage(1, 1), "stop", tokens=(Token("Four.", logprob),))
 
     client = ScriptedClient({"cheap": said(-0.3), "fast": said(-0.1)})
-    answer = await build(tiers({"self_assessment": "logprob"}), "cascade", client).answer(WHY)
+    answer = await build_method(tiers({"self_assessment": "logprob"}), "cascade", client).answer(WHY)
     assert [c.model for c in client.calls] == ["cheap", "fast"]
     assert all(c.request.logprobs and turn(c.request) == "why?" for c in client.calls)
     assert (answer.trace.stop_reason or "").startswith("confident: fast at 0.905 (log-probability)")

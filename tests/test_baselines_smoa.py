@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from routemoa.core import events as t
-from routemoa.core.errors import NoModelLeft, TimedOut
+from routemoa.core.errors import AllModelsFailed, FailureKind, ModelTimeout
 from routemoa.core.pool import Pool
-from routemoa.core.trace import fold
+from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import ModelSpec, Query, Request, Usage
 from routemoa.mixture.baselines import SMoA
 from routemoa.mixture.prompts import ROLES
-from routemoa.mixture.reply_parser import ROLE_LENGTH, Verdict, roles, verdict
+from routemoa.mixture.reply_parser import ROLE_LENGTH, ModerationVerdict, parse_moderation, parse_roles
 from routemoa.testing import ScriptedClient
 from tests.test_baselines import WHY, pool_of, speaks, spent, turn
 
@@ -93,10 +93,10 @@ async def test_a_verdict_nobody_can_read_keeps_all_and_goes_on(said: str) -> Non
 
 
 async def test_a_failing_moderator_keeps_all_is_recorded_and_replaced() -> None:
-    panel = Panel([TimedOut("c", "slow"), '{"best": ["A", "B"]}'])
+    panel = Panel([ModelTimeout("c", "slow"), '{"best": ["A", "B"]}'])
     method, client = panel.method(four())
     events = [e async for e in method.stream(WHY)]
-    answer = fold(events)
+    answer = fold_events(events)
     assert [m for m, _ in panel.moderated] == ["c", "d", "d"]
     assert [(f.model, f.kind) for f in answer.trace.failures] == [("c", "TimedOut")]
     assert answer.trace.calls == len(client.calls) == 17
@@ -147,7 +147,7 @@ async def test_a_members_own_system_text_follows_its_role() -> None:
     assert dict(panel.roles)["a"].endswith("Role: baker; merry; local\n\nSpeak French.")
 
 
-@pytest.mark.parametrize("written", ["No roles today.", "", TimedOut("c", "slow")])
+@pytest.mark.parametrize("written", ["No roles today.", "", ModelTimeout("c", "slow")])
 async def test_without_written_roles_the_built_in_ones_are_played(written: Any) -> None:
     panel = Panel('{"best": ["A"], "done": true}', written)
     method, _ = panel.method(four())
@@ -155,7 +155,7 @@ async def test_without_written_roles_the_built_in_ones_are_played(written: Any) 
     await method.answer(WHY)
     assert panel.asked_for_roles == ["c"]
     assert [role.rpartition("Role: ")[2] for _, role in panel.roles[:4]] == list(ROLES[:4])
-    assert len(answer.trace.failures) == isinstance(written, TimedOut)
+    assert len(answer.trace.failures) == isinstance(written, ModelTimeout)
     assert answer.trace.calls == 7
     assert len(answer.trace.layers[0].proposals) == 4  # who could not write roles may still answer
 
@@ -164,7 +164,7 @@ async def test_queries_that_come_at_once_wait_for_the_same_roles() -> None:
     panel = Panel('{"best": ["A"], "done": true}')
     client = ScriptedClient(dict.fromkeys("abcd", panel), delay=0.01)
     method = SMoA(four(), client)
-    answers = await asyncio.gather(*(method.answer(Query.of(f"{i}?")) for i in range(4)))
+    answers = await asyncio.gather(*(method.answer(Query.from_text(f"{i}?")) for i in range(4)))
     assert panel.asked_for_roles == ["c"]
     assert sorted(a.trace.calls for a in answers) == [6, 6, 6, 7]
 
@@ -183,7 +183,7 @@ async def test_whoever_leaves_while_roles_are_written_leaves_the_writing_to_the_
 
 async def test_it_goes_on_with_those_that_answered() -> None:
     panel = Panel('{"best": ["A", "B"]}')
-    script: dict[str, Any] = dict.fromkeys("abcd", panel) | {"a": TimedOut("a", "slow")}
+    script: dict[str, Any] = dict.fromkeys("abcd", panel) | {"a": ModelTimeout("a", "slow")}
     client = ScriptedClient(script)
     answer = await SMoA(four(), client).answer(WHY)
     assert [len(layer.proposals) for layer in answer.trace.layers] == [3, 3, 3]
@@ -192,20 +192,20 @@ async def test_it_goes_on_with_those_that_answered() -> None:
 
 
 async def test_every_reason_is_told_when_nobody_answers() -> None:
-    client = ScriptedClient({n: TimedOut(n, f"{n} is slow") for n in "abcd"})
-    with pytest.raises(NoModelLeft, match=r"a: a is slow.*d: d is slow"):
+    client = ScriptedClient({n: ModelTimeout(n, f"{n} is slow") for n in "abcd"})
+    with pytest.raises(AllModelsFailed, match=r"a: a is slow.*d: d is slow"):
         await SMoA(four(), client).answer(WHY)
     assert len(client.calls) == 5
 
 
 def test_the_trace_counts_a_call_beside_the_layers_and_what_it_cost() -> None:
-    from routemoa.core.types import Failure, Proposal
+    from routemoa.core.trace import Failure, Proposal
 
     said = t.CallFinished("moderator", Proposal("a", "{}", Usage(3, 4), 0.1, 0.5))
-    lost = t.CallFinished("moderator", failure=Failure("b", "slow", "TimedOut", Usage(), 1.0, None))
-    trace = fold([t.CallStarted("moderator", "a"), said]).trace
+    lost = t.CallFinished("moderator", failure=Failure("b", "slow", FailureKind.TIMEOUT, Usage(), 1.0, None))
+    trace = fold_events([t.CallStarted("moderator", "a"), said]).trace
     assert (trace.calls, trace.usage, trace.cost, trace.failures) == (1, Usage(3, 4), 0.5, ())
-    trace = fold([t.CallStarted("moderator", "a"), said, t.CallStarted("moderator", "b"), lost]).trace
+    trace = fold_events([t.CallStarted("moderator", "a"), said, t.CallStarted("moderator", "b"), lost]).trace
     assert (trace.calls, trace.usage, trace.cost) == (2, Usage(), None)
     assert [f.model for f in trace.failures] == ["b"]
 
@@ -213,25 +213,28 @@ def test_the_trace_counts_a_call_beside_the_layers_and_what_it_cost() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{"best": ["B", "A", "B"], "done": true}', Verdict(("B", "A"), True)),
-        ('<think>{"best": ["C"]}</think>Well:\n```json\n{"best": ["b"], "done": "Yes"}\n```', Verdict(("B",), True)),
-        ("{best: [Answer A, 'C'], done: false", Verdict(("A", "C"), False)),
-        ('{"best": "A, C", "done": 1}', Verdict(("A", "C"), False)),
-        ('{"best": {"A": 1}, "done": true}', Verdict((), True)),
-        ('{"best": ["D"]}', Verdict()),
-        ('["A"]', Verdict()),
-        ("A and B", Verdict()),
-        ("", Verdict()),
+        ('{"best": ["B", "A", "B"], "done": true}', ModerationVerdict(("B", "A"), True)),
+        (
+            '<think>{"best": ["C"]}</think>Well:\n```json\n{"best": ["b"], "done": "Yes"}\n```',
+            ModerationVerdict(("B",), True),
+        ),
+        ("{best: [Answer A, 'C'], done: false", ModerationVerdict(("A", "C"), False)),
+        ('{"best": "A, C", "done": 1}', ModerationVerdict(("A", "C"), False)),
+        ('{"best": {"A": 1}, "done": true}', ModerationVerdict((), True)),
+        ('{"best": ["D"]}', ModerationVerdict()),
+        ('["A"]', ModerationVerdict()),
+        ("A and B", ModerationVerdict()),
+        ("", ModerationVerdict()),
     ],
 )
-def test_verdicts_are_read_defensively(text: str, expected: Verdict) -> None:
-    assert verdict(text, ("A", "B", "C")) == expected
+def test_verdicts_are_read_defensively(text: str, expected: ModerationVerdict) -> None:
+    assert parse_moderation(text, ("A", "B", "C")) == expected
 
 
 def test_roles_are_read_defensively() -> None:
-    assert roles(f"Here you are: {WRITTEN} Enjoy!") == ("baker; merry; local", "judge", "A pilot")
-    assert roles('{"roles": ["x", "x", 3, " ", {"occupation": "..."}]}') == ("x",)
-    assert roles('["a\\n\\nb"]') == ("a b",)
-    assert len(roles(f'["{"x" * 999}"]')[0]) == ROLE_LENGTH
+    assert parse_roles(f"Here you are: {WRITTEN} Enjoy!") == ("baker; merry; local", "judge", "A pilot")
+    assert parse_roles('{"roles": ["x", "x", 3, " ", {"occupation": "..."}]}') == ("x",)
+    assert parse_roles('["a\\n\\nb"]') == ("a b",)
+    assert len(parse_roles(f'["{"x" * 999}"]')[0]) == ROLE_LENGTH
     for text in ("", "none", "[", "{}", '{"a": "b"}', "[[[[[["):
-        assert roles(text) == ()
+        assert parse_roles(text) == ()

@@ -17,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routemoa.cli import cli
-from routemoa.core.errors import ConfigError, NoSandbox, OverBudget, Refused
+from routemoa.core.errors import BudgetExceeded, ConfigError, ModelHTTPError, NoSandbox
 from routemoa.core.types import Completion, Message, ModelSpec, Request, Usage
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.live.call_cache import CALLS, SITTING, Paid, Sitting, Till
+from routemoa.evaluation.live.call_cache import CALLS, SITTING, CachedCall, CallCache, QuestionRun
 from routemoa.evaluation.live.cost_estimate import estimate
 from routemoa.evaluation.live.methods import live_methods, live_names
 from routemoa.evaluation.live.resume import opened
 from routemoa.evaluation.live.runner import Live, Unit, plan, run
 from routemoa.evaluation.outcomes import Outcome, Run, load, outcomes
-from routemoa.mixture.methods import build
+from routemoa.mixture.methods import build_method
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
 from tests.conftest import MakePool
 
@@ -72,8 +72,8 @@ async def start(*arguments: object, **env: str) -> asyncio.subprocess.Process:
     )
 
 
-def paid(folder: Path) -> list[Paid]:
-    return [msgspec.json.decode(line, type=Paid) for line in (folder / CALLS).read_bytes().splitlines()]
+def paid(folder: Path) -> list[CachedCall]:
+    return [msgspec.json.decode(line, type=CachedCall) for line in (folder / CALLS).read_bytes().splitlines()]
 
 
 TABLE = ("accuracy", "ci95", "calls", "prompt_tokens", "completion_tokens", "cost", "failed", "n")
@@ -204,19 +204,19 @@ def test_whatever_the_answers_the_limit_is_never_passed(
     spec = ModelSpec("m", "http://x", "m", input_price=read, output_price=written, parameters={"max_tokens": 100})
     folder = tmp_path_factory.mktemp("till")
 
-    async def call(till: Till, text: str) -> None:
-        SITTING.set(Sitting("m", "t", text))
+    async def call(till: CallCache, text: str) -> None:
+        SITTING.set(QuestionRun("m", "t", text))
         try:
             async for _ in till.stream(spec, Request((Message("user", text),))):
                 pass
-        except OverBudget:
+        except BudgetExceeded:
             pass
 
     async def all_calls() -> None:
-        with Till(Priced(list(lengths)), folder, limit) as till:
+        with CallCache(Priced(list(lengths)), folder, limit) as till:
             await asyncio.gather(*(call(till, f"question {i}") for i in range(len(lengths))))
             assert till.account.spent <= limit * (1 + 1e-9)
-            assert till.account.held == pytest.approx(0.0, abs=1e-12)
+            assert till.account.reserved == pytest.approx(0.0, abs=1e-12)
         assert sum(p.counted for p in paid(folder)) <= limit * (1 + 1e-9)
 
     asyncio.run(all_calls())
@@ -225,10 +225,10 @@ def test_whatever_the_answers_the_limit_is_never_passed(
 async def test_what_failed_fails_again_from_the_file_and_an_abandoned_call_is_counted(tmp_path: Path) -> None:
     spec = ModelSpec("m", "http://x", "m", input_price=1.0, output_price=1.0)
     request = Request((Message("user", "hello"),))
-    client = ScriptedClient({"m": [Refused("m", "HTTP 429", status=429), "late"]}, delay=0.05)
-    with Till(client, tmp_path, 1.0) as till:
-        SITTING.set(Sitting("x", "t", "1"))
-        with pytest.raises(Refused):
+    client = ScriptedClient({"m": [ModelHTTPError("m", "HTTP 429", status=429), "late"]}, delay=0.05)
+    with CallCache(client, tmp_path, 1.0) as till:
+        SITTING.set(QuestionRun("x", "t", "1"))
+        with pytest.raises(ModelHTTPError):
             await anext(till.stream(spec, request))
         task = asyncio.create_task(_all(till, spec, request))
         await asyncio.sleep(0.01)
@@ -238,9 +238,9 @@ async def test_what_failed_fails_again_from_the_file_and_an_abandoned_call_is_co
         # Nobody knows what it came to: five bytes and what a template adds, and the longest answer there is.
         assert till.account.spent == pytest.approx((5 + 4 + 32 + 4096) / 1e6)
         assert client.calls[-1].request.parameters == {"max_tokens": 4096}
-    with Till(client, tmp_path, 1.0) as till:
-        SITTING.set(Sitting("x", "t", "1"))
-        with pytest.raises(Refused) as error:
+    with CallCache(client, tmp_path, 1.0) as till:
+        SITTING.set(QuestionRun("x", "t", "1"))
+        with pytest.raises(ModelHTTPError) as error:
             await anext(till.stream(spec, request))
         assert error.value.status == 429
         assert len(client.calls) == 2
@@ -248,7 +248,7 @@ async def test_what_failed_fails_again_from_the_file_and_an_abandoned_call_is_co
         assert len(client.calls) == 3
 
 
-async def _all(till: Till, spec: ModelSpec, request: Request) -> list[str]:
+async def _all(till: CallCache, spec: ModelSpec, request: Request) -> list[str]:
     return [p.text async for p in till.stream(spec, request) if isinstance(p, Completion)]
 
 
@@ -256,16 +256,16 @@ async def test_time_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     spec = ModelSpec("m", "http://x", "m")
     client = ScriptedClient({"m": "hello"}, delay=0.2)
     first, second = Request((Message("user", "one"),)), Request((Message("user", "two"),))
-    with Till(client, tmp_path) as till:
-        SITTING.set(Sitting("x", "t", "1"))
+    with CallCache(client, tmp_path) as till:
+        SITTING.set(QuestionRun("x", "t", "1"))
         await _all(till, spec, first)
-    with Till(client, tmp_path) as till:
-        sitting = Sitting("x", "t", "1")
+    with CallCache(client, tmp_path) as till:
+        sitting = QuestionRun("x", "t", "1")
         SITTING.set(sitting)
         await _all(till, spec, first)
         await _all(till, spec, second)
         assert 0.4 <= sitting.seconds() < 0.8
-        SITTING.set(other := Sitting("x", "t", "2"))
+        SITTING.set(other := QuestionRun("x", "t", "2"))
         await _all(till, spec, first)  # asked once for all questions: not this one's time
         assert other.seconds() < 0.1
     assert len(client.calls) == 2
@@ -282,7 +282,7 @@ async def test_the_estimate_bounds_what_every_method_takes(tmp_path: Path) -> No
             most = estimate(units, pool)
             folder = tmp_path / name.replace(":", "_")
             folder.mkdir()
-            with Till(connect(pool), folder) as till:
+            with CallCache(connect(pool), folder) as till:
                 await run(units, Live({name: (await live_methods([name], pool, till, ASKED))[name]}, till), folder)
                 await till.close()
             roles = name == "smoa"  # written once for all questions
@@ -300,7 +300,7 @@ async def test_a_part_that_is_taken_away_is_not_used(tmp_path: Path, make_pool: 
         client = ScriptedClient({m: f"The answer is {i}." for i, m in enumerate("abc")})  # nobody agrees
         folder = tmp_path / name
         folder.mkdir()
-        with Till(client, folder) as till:
+        with CallCache(client, folder) as till:
             await run([Unit(name, ASKED[0])], Live(await live_methods([name], pool, till, ASKED), till), folder)
         said[name] = "\n".join(m.content for c in client.calls for m in c.request.messages)
         outcome = next(outcomes(folder))
@@ -391,8 +391,8 @@ async def test_a_judge_compares_with_the_reference_both_ways_round(tmp_path: Pat
         folder = tmp_path / kind
         folder.mkdir()
         asked = Question("1", "poems", kind, None, "Violets.", "judge")  # the judge of this test does as it is asked
-        with Till(client, folder) as till:
-            method = build(pool, "single:writer", till)
+        with CallCache(client, folder) as till:
+            method = build_method(pool, "single:writer", till)
             await run([Unit("m", asked)], Live({"m": method}, till, judge=pool["judge"]), folder)
         assert next(outcomes(folder)).right == right
         assert len([p for p in paid(folder) if p.model == "judge"]) == 2

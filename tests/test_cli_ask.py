@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.types import Answer, from_json
+from routemoa.core.trace import Answer
+from routemoa.core.types import from_json
 from routemoa.testing import FakeEndpoint, Fault
 
 ROUTEMOA = [sys.executable, "-c", "from routemoa.cli import main; main()"]

@@ -17,18 +17,18 @@ from rich.console import Console
 from routemoa.cli import cli
 from routemoa.cli.ledger import _calls, _sums
 from routemoa.core.errors import ConfigError, MissingExtra, RouteMoAError
-from routemoa.core.protocols import Closing, Opening
+from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.types import Purpose, Usage
 from routemoa.ledger import Store, calls, default_path
 from routemoa.ledger.aggregates import added, grouped
 
 DAY = 86_400
 NOON = 1_795_608_000.0  # 2026-11-25 12:00 UTC
-CALLS: list[tuple[float, str | None, str, Purpose, Closing]] = [
-    (NOON - DAY, "acme", "fast", "proposal", Closing(Usage(100, 10, 0), 0.1, 0.1, 1.0, "ok")),
-    (NOON, "acme", "strong", "aggregator", Closing(Usage(1000, 7, 300), 0.2, 0.2, 3.0, "ok")),
-    (NOON, None, "strong", "hedge", Closing(Usage(), None, 0.25, 0.5, "cut")),
-    (NOON + 1, None, "fast", "retry", Closing(Usage(None, None), None, None, 0.25, "Refused")),
+CALLS: list[tuple[float, str | None, str, Purpose, CallResult]] = [
+    (NOON - DAY, "acme", "fast", "proposal", CallResult(Usage(100, 10, 0), 0.1, 0.1, 1.0, "ok")),
+    (NOON, "acme", "strong", "aggregator", CallResult(Usage(1000, 7, 300), 0.2, 0.2, 3.0, "ok")),
+    (NOON, None, "strong", "hedge", CallResult(Usage(), None, 0.25, 0.5, "cut")),
+    (NOON + 1, None, "fast", "retry", CallResult(Usage(None, None), None, None, 0.25, "Refused")),
 ]
 
 
@@ -46,8 +46,8 @@ def fill(path: Path) -> None:
     async def run() -> None:
         nonlocal now
         for now, key, model, purpose, closing in CALLS:  # noqa: B007
-            tab = store.tab(key, "routemoa")
-            tab.close(await tab.open(Opening(model, purpose, 0.3)), closing)
+            tab = store.recorder(key, "routemoa")
+            tab.finish(await tab.start(CallStart(model, purpose, 0.3)), closing)
         await store.aclose()
 
     asyncio.run(run())
@@ -156,8 +156,8 @@ def test_names_are_data_and_not_markup(tmp_path: Path) -> None:
     store = Store(tmp_path / "s.db")
 
     async def one() -> None:
-        tab = store.tab("[red]x[/red]", "m")
-        await tab.open(Opening("[bold]m", "direct", 0.1))
+        tab = store.recorder("[red]x[/red]", "m")
+        await tab.start(CallStart("[bold]m", "direct", 0.1))
         await store.aclose()
 
     asyncio.run(one())
@@ -184,10 +184,10 @@ def test_a_plot_without_dollars_shows_tokens_and_many_models_share_a_colour(tmp_
     store = Store(tmp_path / "s.db")
 
     async def fill() -> None:
-        tab = store.tab(None, "m")
+        tab = store.recorder(None, "m")
         for i in range(9):
-            number = await tab.open(Opening(f"model-{i} $x$ <b>", "direct", None))
-            tab.close(number, Closing(Usage(10, 5 * i), None, None, 1.0, "ok"))
+            number = await tab.start(CallStart(f"model-{i} $x$ <b>", "direct", None))
+            tab.finish(number, CallResult(Usage(10, 5 * i), None, None, 1.0, "ok"))
         await store.aclose()
 
     asyncio.run(fill())

@@ -102,7 +102,7 @@ def test_an_unknown_price_is_unknown_and_never_nothing(tmp_path: Path, monkeypat
     assert "sk-very-secret" not in shown.output
     plain = json.loads(run("show", "--pool", file, "--json").stdout)
     assert [m["input_price"] for m in plain["models"]] == [None, 0.1, 0.0]
-    assert plain["mixture"]["stop_above"] == 0.99
+    assert plain["mixture"]["stop_confidence"] == 0.99
     assert "sk-very-secret" not in json.dumps(plain)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from routemoa.clients.http import HttpClient, Timeouts
-from routemoa.clients.retry import Retries
-from routemoa.core.errors import Garbled, ModelError, Refused, TimedOut, Unreachable
+from routemoa.clients.retry import RetryPolicy
+from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.types import Completion, Message, ModelSpec, Request, Usage
 from routemoa.testing import FakeEndpoint, Fault
 
@@ -115,7 +115,7 @@ async def test_passing_troubles_are_tried_again(status: int) -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
 async def test_lasting_troubles_are_not(status: int) -> None:
     async with serving(always=Fault(status=status)) as (endpoint, client, naps):
-        with pytest.raises(Refused, match=f"HTTP {status}: injected") as caught:
+        with pytest.raises(ModelHTTPError, match=f"HTTP {status}: injected") as caught:
             await gather(client, spec(endpoint))
     assert caught.value.status == status
     assert len(endpoint.requests) == 1
@@ -134,7 +134,7 @@ async def test_retry_after_is_honoured(value: str, low: float, high: float) -> N
 
 async def test_a_retry_after_beyond_the_deadline_is_not_waited_for() -> None:
     async with serving(Fault(status=429, retry_after="3600")) as (endpoint, client, naps):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(ModelHTTPError) as caught:
             await gather(client, spec(endpoint))
     assert caught.value.retry_after == 3600
     assert naps == []
@@ -152,7 +152,7 @@ async def test_a_lost_connection_is_tried_again_and_then_told() -> None:
 
 
 async def test_nobody_listens() -> None:
-    client = HttpClient(retries=Retries(attempts=1))
+    client = HttpClient(retries=RetryPolicy(attempts=1))
     with pytest.raises(Unreachable, match=r"http://127.0.0.1:9/v1 cannot be reached: .*[Rr]efused"):
         await gather(client, ModelSpec("m", "http://127.0.0.1:9/v1", "m"))
     await client.close()
@@ -189,7 +189,7 @@ async def test_nothing_is_tried_again_after_the_first_token(fault: Fault) -> Non
 @pytest.mark.parametrize("fault", [Fault(garbage=True), Fault(garbage=True, whole=True)])
 async def test_garbage_is_garbled(fault: Fault) -> None:
     async with serving(always=fault) as (endpoint, client, _):
-        with pytest.raises(Garbled):
+        with pytest.raises(InvalidResponse):
             await gather(client, spec(endpoint))
     assert len(endpoint.requests) == 1
 
@@ -204,7 +204,7 @@ async def test_garbage_is_garbled(fault: Fault) -> None:
 )
 async def test_timeouts(fault: Fault, timeouts: Timeouts, words: str) -> None:
     async with serving(always=fault, timeouts=timeouts) as (endpoint, client, _):
-        with pytest.raises(TimedOut, match=words):
+        with pytest.raises(ModelTimeout, match=words):
             await gather(client, spec(endpoint))
         await _soon(lambda: endpoint.open_requests == 0)
 
@@ -248,7 +248,7 @@ async def test_the_environments_proxy_is_used_but_never_for_this_machine(monkeyp
 
 
 async def test_the_key_is_not_in_what_led_to_an_error_either() -> None:
-    client = HttpClient(retries=Retries(attempts=1), env={"KEY": "sk-secret"})
+    client = HttpClient(retries=RetryPolicy(attempts=1), env={"KEY": "sk-secret"})
     with pytest.raises(Unreachable) as caught:
         await gather(client, ModelSpec("m", "http://127.0.0.1:9/v1", "m", api_key_env="KEY"))
     await client.close()
@@ -260,19 +260,19 @@ async def test_the_key_is_not_in_what_led_to_an_error_either() -> None:
 
 async def test_hints_say_what_to_do() -> None:
     async with serving(Fault(status=401), Fault(status=404), env={"KEY": "k"}) as (endpoint, client, _):
-        with pytest.raises(Refused, match="check the key in KEY"):
+        with pytest.raises(ModelHTTPError, match="check the key in KEY"):
             await gather(client, spec(endpoint, api_key_env="KEY"))
-        with pytest.raises(Refused, match="check `endpoint` and `model`"):
+        with pytest.raises(ModelHTTPError, match="check `endpoint` and `model`"):
             await gather(client, spec(endpoint))
 
 
 async def test_forwarding_gives_bytes_as_they_are() -> None:
     async with serving(Fault(status=503)) as (endpoint, client, _):
         body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "tools": [{"a": 1}], "unknown": None}
-        with pytest.raises(Refused, match="503"):
-            async with client.attempt_forward(spec(endpoint), body, client.deadline()):
+        with pytest.raises(ModelHTTPError, match="503"):
+            async with client.forward(spec(endpoint), body, client.deadline()):
                 pass
-        async with client.attempt_forward(spec(endpoint), body, client.deadline()) as forwarded:
+        async with client.forward(spec(endpoint), body, client.deadline()) as forwarded:
             data = b"".join([c async for c in forwarded.chunks])
     assert forwarded.status == 200
     assert forwarded.content_type == "application/json"
@@ -283,8 +283,8 @@ async def test_forwarding_gives_bytes_as_they_are() -> None:
 
 async def test_forwarding_a_refusal_keeps_the_endpoints_own_words() -> None:
     async with serving(Fault(status=400, message="too long")) as (endpoint, client, _):
-        with pytest.raises(Refused) as caught:
-            async with client.attempt_forward(spec(endpoint), {"messages": []}, client.deadline()):
+        with pytest.raises(ModelHTTPError) as caught:
+            async with client.forward(spec(endpoint), {"messages": []}, client.deadline()):
                 pass
     assert b"too long" in caught.value.body
 

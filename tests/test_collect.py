@@ -16,12 +16,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.core.errors import Refused
+from routemoa.core.errors import ModelHTTPError
 from routemoa.core.pool import Pool
 from routemoa.core.types import Completion, Usage
 from routemoa.datasets import questions
-from routemoa.datasets.collection import Gathered
-from routemoa.datasets.collector import Call, estimate, plan, run, tally
+from routemoa.datasets.collection import AnswerCollection
+from routemoa.datasets.collector import CollectCall, estimate, plan, run, tally
 from routemoa.datasets.questions import Question
 from routemoa.datasets.records import Record, RecordsError, read
 from routemoa.testing import Fault, ScriptedClient
@@ -32,7 +32,7 @@ ASKED = [Question(str(i), "t", f"{i} + 1 = ?", reference=str(i + 1), grader="num
 
 
 def collect(path: Path, asked: list[Question], members: Pool, client: Any, **options: Any) -> list[Record]:
-    with Gathered(path, asked, [m.name for m in members], retry=options.pop("retry", False)) as gathered:
+    with AnswerCollection(path, asked, [m.name for m in members], retry=options.pop("retry", False)) as gathered:
         asyncio.run(run(plan(asked, members.models, gathered), client, gathered, **options))
     return sorted(read(path), key=lambda r: r.id)
 
@@ -98,10 +98,10 @@ def test_the_estimate_takes_prices_and_limits_and_says_what_it_does_not_know(mak
     priced = make_pool("a", input_price=1.0, output_price=2.0, system="1234").models[0]
     unpriced = make_pool("b").models[0]
     question = Question("1", "t", "12345678")
-    one = estimate([Call(question, priced)])
+    one = estimate([CollectCall(question, priced)])
     assert (one.calls, one.prompt_tokens, one.completion_tokens) == (1, 3, 300)
     assert one.cost == pytest.approx((3 * 1.0 + 300 * 2.0) / 1e6)
-    both = estimate([Call(question, priced), Call(question, unpriced)])
+    both = estimate([CollectCall(question, priced), CollectCall(question, unpriced)])
     assert both.cost is None
     assert both.unpriced == ("b",)
     assert both.known == pytest.approx(one.known)
@@ -116,7 +116,7 @@ def test_answers_scores_costs_and_failures_become_records(tmp_path: Path, make_p
     script: dict[str, Any] = {
         "right": lambda _, r: "4" if "poem" in r.messages[-1].content else str(int(r.messages[-1].content[0]) + 1),
         "wrong": Completion("It is 99.", Usage(10, 20), "stop"),
-        "down": Refused("down", "HTTP 500", status=500),
+        "down": ModelHTTPError("down", "HTTP 500", status=500),
         "mute": Completion(" ", Usage(10, 0), "length"),
     }
     asked = [*ASKED[:2], Question("free", "t", "A poem?")]
@@ -131,7 +131,7 @@ def test_answers_scores_costs_and_failures_become_records(tmp_path: Path, make_p
     assert "down" not in first.costs
     assert set(first.seconds or {}) == {"right", "wrong"}
     assert not Path(f"{out}.part").exists()
-    with Gathered(out, asked, [m.name for m in members]) as gathered:
+    with AnswerCollection(out, asked, [m.name for m in members]) as gathered:
         found = {t.model: t for t in tally(asked, members.models, gathered)}
     assert (found["right"].accuracy, found["wrong"].accuracy, found["down"].accuracy) == (1.0, 0.0, None)
     assert (found["right"].graded, found["right"].answered, found["down"].failed) == (2, 3, 3)
@@ -170,7 +170,7 @@ def test_a_grown_pool_asks_only_the_new_model(tmp_path: Path, make_pool: MakePoo
 
 def test_failures_stay_null_until_they_are_asked_for_again(tmp_path: Path, make_pool: MakePool) -> None:
     out, members = tmp_path / "r.jsonl", make_pool("a", "b")
-    down = ScriptedClient({"a": "1", "b": Refused("b", "HTTP 500", status=500)})
+    down = ScriptedClient({"a": "1", "b": ModelHTTPError("b", "HTTP 500", status=500)})
     collect(out, ASKED, members, down)
     nobody = ScriptedClient({})
     collect(out, ASKED, members, nobody)
@@ -189,14 +189,14 @@ def test_another_question_under_the_same_id_is_refused(tmp_path: Path, make_pool
     collect(out, ASKED, make_pool("a"), ScriptedClient({"a": "1"}))
     before = out.read_bytes()
     with pytest.raises(RecordsError, match="holds another question as task 't', id '0'"):
-        Gathered(out, [Question("0", "t", "something else")], ["a"])
+        AnswerCollection(out, [Question("0", "t", "something else")], ["a"])
     assert out.read_bytes() == before
 
 
 def test_an_outcome_that_cannot_be_written_ends_it(tmp_path: Path, make_pool: MakePool) -> None:
     members = make_pool("a", "b")
     client = ScriptedClient({"a": "1", "b": "2"}, delay=0.01)
-    with Gathered(tmp_path / "r", ASKED, ["a", "b"]) as gathered:
+    with AnswerCollection(tmp_path / "r", ASKED, ["a", "b"]) as gathered:
         gathered._pending.close()
         with pytest.raises(ValueError, match="closed"):
             asyncio.run(run(plan(ASKED, members.models, gathered), client, gathered))

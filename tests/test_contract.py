@@ -15,13 +15,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from routemoa.clients.retry import worth_retrying
-from routemoa.core.errors import ConfigError, Garbled, ModelError, NoModelLeft, OverBudget, Refused, Unreachable
-from routemoa.core.pool import Pool, parse
-from routemoa.core.types import Answer, Completion, Contract, Message, ModelSpec, Query, Request, Usage
-from routemoa.mixture.budget.metering import Desk
+from routemoa.clients.retry import is_retryable
+from routemoa.core.errors import (
+    AllModelsFailed,
+    BudgetExceeded,
+    ConfigError,
+    InvalidResponse,
+    ModelError,
+    ModelHTTPError,
+    Unreachable,
+)
+from routemoa.core.pool import Pool, parse_pool
+from routemoa.core.trace import Answer
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
+from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.engine import RouteMoA
-from routemoa.mixture.methods import build
+from routemoa.mixture.methods import build_method
 from routemoa.testing import ScriptedClient
 
 FAULTS = ("none", "none", "none", "no usage", "refused", "reset", "never sent", "cut", "slow", "empty")
@@ -54,7 +63,7 @@ class Endpoints:
         cost = model.cost(used) or 0.0
         await asyncio.sleep(draw.choice((0.0, 0.0, 0.001, 0.003)))
         if fault == "refused":
-            raise Refused(model.name, "HTTP 503", status=503)
+            raise ModelHTTPError(model.name, "HTTP 503", status=503)
         if fault == "never sent":
             raise Unreachable(model.name, "refused")
         self.dollars += cost  # whatever happens from here on, the provider may bill it
@@ -68,16 +77,16 @@ class Endpoints:
             yield piece + " "
             await asyncio.sleep(0)
             if fault == "cut":
-                raise Garbled(model.name, "cut", produced=True)
+                raise InvalidResponse(model.name, "cut", produced=True)
         yield Completion(text, Usage() if fault == "no usage" else used, "stop", 0.01, 0.005)
 
     def deadline(self) -> float:
         return monotonic() + 10.0
 
-    async def pause(
+    async def wait_before_retry(
         self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
     ) -> None:
-        if give_up or failures >= 3 or not worth_retrying(error, local=False) or monotonic() >= deadline:
+        if give_up or failures >= 3 or not is_retryable(error, local=False) or monotonic() >= deadline:
             raise error
         await asyncio.sleep(0)
 
@@ -92,12 +101,12 @@ def pool(prices: list[tuple[float, float] | None], mixture: str = "") -> Pool:
         lines.append(f"prior = {0.9 - 0.08 * number:.2f}")
         if price is not None:
             lines += [f"input_price = {price[0]}", f"output_price = {price[1]}"]
-    return parse("\n".join([*lines, mixture]), "pool.toml", Path("."), {})
+    return parse_pool("\n".join([*lines, mixture]), "pool.toml", Path("."), {})
 
 
-def limits() -> st.SearchStrategy[Contract]:
+def limits() -> st.SearchStrategy[Limits]:
     return st.builds(
-        Contract,
+        Limits,
         max_cost=st.none() | st.floats(0.0, 0.05),
         max_seconds=st.none() | st.floats(0.005, 0.2),
         max_calls=st.none() | st.integers(1, 9),
@@ -106,7 +115,7 @@ def limits() -> st.SearchStrategy[Contract]:
     )
 
 
-MIXTURES = ("", '[mixture]\nfusion = "published-small"', '[mixture]\nlater = "refine"\nprefer = "quality"')
+MIXTURES = ("", '[mixture]\nfusion = "published-small"', '[mixture]\nlater_layers = "refine"\nprefer = "quality"')
 PRICES = st.lists(st.none() | st.tuples(st.floats(0, 10), st.floats(0, 40)), min_size=1, max_size=6)
 
 
@@ -115,7 +124,7 @@ async def ask(method: Any, query: Query) -> Answer | Exception:
         answer = await method.answer(query)
         assert isinstance(answer, Answer)
         return answer
-    except (NoModelLeft, OverBudget, ConfigError) as e:
+    except (AllModelsFailed, BudgetExceeded, ConfigError) as e:
         return e
 
 
@@ -124,11 +133,11 @@ async def ask(method: Any, query: Query) -> Answer | Exception:
     PRICES, limits(), st.integers(0, 10**6), st.sampled_from(MIXTURES), st.sampled_from(("routemoa", "moa", "cascade"))
 )
 def test_no_contract_is_overshot_whatever_the_endpoints_do(
-    prices: list[tuple[float, float] | None], contract: Contract, seed: int, mixture: str, method: str
+    prices: list[tuple[float, float] | None], contract: Limits, seed: int, mixture: str, method: str
 ) -> None:
     endpoints, chosen = Endpoints(seed), pool(prices, mixture)
-    asked = Query((Message("user", "How many? Ünïcode too."),), contract=contract)
-    done = asyncio.run(ask(build(chosen, method, endpoints), asked))
+    asked = Query((Message("user", "How many? Ünïcode too."),), limits=contract)
+    done = asyncio.run(ask(build_method(chosen, method, endpoints), asked))
     if contract.max_cost is not None:
         assert endpoints.dollars <= contract.max_cost * (1 + 1e-9)
     if contract.max_calls is not None:
@@ -140,7 +149,7 @@ def test_no_contract_is_overshot_whatever_the_endpoints_do(
         if contract.max_cost is not None:
             assert done.trace.charged is not None
             assert endpoints.dollars * (1 - 1e-9) <= done.trace.charged <= contract.max_cost
-    elif isinstance(done, OverBudget | ConfigError):
+    elif isinstance(done, BudgetExceeded | ConfigError):
         assert endpoints.calls == 0, "refused for want of means, but only after some were spent"
 
 
@@ -149,12 +158,12 @@ Steps = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 12), st.booleans())
 
 @settings(max_examples=100, deadline=None)
 @given(Steps, limits(), st.integers(0, 10**6))
-def test_nothing_is_reserved_after_the_end(steps: list[tuple[int, int, bool]], contract: Contract, seed: int) -> None:
+def test_nothing_is_reserved_after_the_end(steps: list[tuple[int, int, bool]], contract: Limits, seed: int) -> None:
     """Streams of one request at the same time, each read for a while, then left or cancelled."""
     members = list(pool([(1.0, 5.0)] * 6))
     endpoints = Endpoints(seed)
 
-    async def read(desk: Desk, spec: ModelSpec, pieces: int) -> None:
+    async def read(desk: MeteredClient, spec: ModelSpec, pieces: int) -> None:
         stream = desk.stream(spec, Request((Message("user", "hello"),)))
         try:
             for _ in range(pieces):
@@ -164,11 +173,11 @@ def test_nothing_is_reserved_after_the_end(steps: list[tuple[int, int, bool]], c
         finally:
             account = desk.account
             if contract.max_cost is not None:
-                assert account.spent + account.held <= contract.max_cost
+                assert account.spent + account.reserved <= contract.max_cost
             await stream.aclose()
 
-    async def run() -> Desk:
-        desk = Desk(endpoints, contract)
+    async def run() -> MeteredClient:
+        desk = MeteredClient(endpoints, contract)
         tasks = [asyncio.create_task(read(desk, members[m], pieces)) for m, pieces, _ in steps]
         await asyncio.sleep(0.001)
         for task, (_, _, cancelled) in zip(tasks, steps, strict=True):
@@ -178,8 +187,8 @@ def test_nothing_is_reserved_after_the_end(steps: list[tuple[int, int, bool]], c
         return desk
 
     account = asyncio.run(run()).account
-    assert account.held == 0.0
-    assert account.writing == 0
+    assert account.reserved == 0.0
+    assert account.reserved_tokens == 0
     if contract.max_cost is not None:
         assert endpoints.dollars * (1 - 1e-9) <= account.spent <= contract.max_cost
     if contract.max_calls is not None:
@@ -209,7 +218,7 @@ def test_fewer_models_then_a_cheaper_one_then_no_aggregator() -> None:
 
 
 def test_the_aggregator_is_given_up_where_its_time_has_gone() -> None:
-    slow = pool(PRICED, '[mixture]\ntop_k = 2\ncalls = 2\ntarget = 1.0\naggregator = "m2"')
+    slow = pool(PRICED, '[mixture]\ntop_k = 2\nmax_models = 2\ntarget = 1.0\naggregator = "m2"')
     slow = replace(slow, models=(*slow.models[:2], msgspec.structs.replace(slow.models[2], latency=30.0)))
     answer = RouteMoA(slow, ScriptedClient(answers(3, closed=False))).ask("Write an essay.", max_seconds=2)
     assert [(g.what, g.models) for g in answer.trace.given_up] == [("model", ("m2",))]
@@ -226,7 +235,7 @@ def test_the_aggregator_is_given_up_where_its_time_has_gone() -> None:
 
 def test_where_not_even_one_call_fits_nothing_is_spent() -> None:
     client = ScriptedClient(answers(3))
-    with pytest.raises(OverBudget, match=r"not even one call fits.*the cheapest call, of m0.*max_cost"):
+    with pytest.raises(BudgetExceeded, match=r"not even one call fits.*the cheapest call, of m0.*max_cost"):
         RouteMoA(pool(PRICED), client).ask("How many?", max_cost=1e-6)
     assert client.calls == []
 
@@ -242,11 +251,11 @@ def test_without_any_price_the_error_says_how_to_give_one() -> None:
 
 
 def test_the_pool_files_contract_is_the_default_and_a_request_may_say_otherwise() -> None:
-    chosen, client = pool(PRICED, "[contract]\nmax_calls = 1"), ScriptedClient(answers(3))
+    chosen, client = pool(PRICED, "[limits]\nmax_calls = 1"), ScriptedClient(answers(3))
     mixture = RouteMoA(chosen, client)
     assert mixture.ask("How many?").trace.calls == 1
     assert mixture.ask("How many?", max_calls=3).trace.calls > 1
-    assert build(chosen, "moa", client).contract.max_calls == 1  # type: ignore[attr-defined]
+    assert build_method(chosen, "moa", client).contract.max_calls == 1  # type: ignore[attr-defined]
 
 
 def test_the_time_is_kept_with_what_is_there() -> None:

@@ -11,54 +11,54 @@ from typing import Any
 import pytest
 
 from routemoa.clients.http import HttpClient
-from routemoa.clients.retry import Retries, worth_retrying
+from routemoa.clients.retry import RetryPolicy, is_retryable
 from routemoa.core.errors import (
+    AllModelsFailed,
+    BudgetExceeded,
     ConfigError,
-    Garbled,
+    InvalidResponse,
     ModelError,
-    NoModelLeft,
-    OverBudget,
-    Refused,
-    TimedOut,
+    ModelHTTPError,
+    ModelTimeout,
     Unaffordable,
     Unreachable,
 )
-from routemoa.core.protocols import Closing, Opening
-from routemoa.core.types import Completion, Contract, Message, ModelSpec, Request, Usage
-from routemoa.mixture.budget.metering import Desk, produced
-from routemoa.mixture.layer import failure
+from routemoa.core.protocols import CallResult, CallStart
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Request, Usage
+from routemoa.mixture.budget.metering import MeteredClient, estimate_usage
+from routemoa.mixture.layer import make_failure
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
 
 PRICED = ModelSpec("a", "http://x", "a", input_price=1.0, output_price=10.0)
 UNPRICED = ModelSpec("u", "http://x", "u")
 ASKED = Request((Message("user", "How many apples are left?"),), {"max_tokens": 100})
-BUSY = Refused("a", "HTTP 503", status=503)
+BUSY = ModelHTTPError("a", "HTTP 503", status=503)
 RESET = Unreachable("a", "reset", sent=True)
 UNSENT = Unreachable("a", "no connection")
 
 
-class Tab:
+class Recorder:
     """Checks that each call that was opened is closed, once, and no other."""
 
     def __init__(self, *, limited: bool = False, allows: int = 10**6, slow: float = 0.0) -> None:
-        self.limited = limited
-        self.opened: dict[int, Opening] = {}
-        self.closed: dict[int, Closing] = {}
+        self.has_budget = limited
+        self.opened: dict[int, CallStart] = {}
+        self.closed: dict[int, CallResult] = {}
         self._allows, self._slow = allows, slow
 
-    async def open(self, opening: Opening) -> int:
+    async def start(self, opening: CallStart) -> int:
         await asyncio.sleep(self._slow)
         if len(self.opened) >= self._allows:
-            raise OverBudget("the tenant's budget is used up", reset=1.0)
+            raise BudgetExceeded("the tenant's budget is used up", reset=1.0)
         number = len(self.opened) + 1
         self.opened[number] = opening
         return number
 
-    def close(self, number: int, closing: Closing) -> None:
+    def finish(self, number: int, closing: CallResult) -> None:
         assert number in self.opened
         assert number not in self.closed, "closed twice"
         self.closed[number] = closing
-        most = self.opened[number].most
+        most = self.opened[number].max_cost
         if most is not None and closing.cost is None:
             assert closing.charged is not None
             assert 0.0 <= closing.charged <= most
@@ -106,10 +106,10 @@ class Attempts:
     def deadline(self) -> float:
         return monotonic() + 10.0
 
-    async def pause(
+    async def wait_before_retry(
         self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
     ) -> None:
-        if give_up or failures >= self._patience or not worth_retrying(error, local=False):
+        if give_up or failures >= self._patience or not is_retryable(error, local=False):
             raise error
         await asyncio.sleep(0)
 
@@ -117,20 +117,20 @@ class Attempts:
         pass
 
 
-async def read(desk: Desk, model: ModelSpec = PRICED, request: Request = ASKED) -> list[str | Completion]:
+async def read(desk: MeteredClient, model: ModelSpec = PRICED, request: Request = ASKED) -> list[str | Completion]:
     async with aclosing(desk.stream(model, request)) as pieces:
         return [piece async for piece in pieces]
 
 
-def settled(desk: Desk) -> None:
+def settled(desk: MeteredClient) -> None:
     account = desk.account
-    assert (account.held, account.writing) == (0.0, 0)
-    assert desk.tab is None or desk.tab.even  # type: ignore[attr-defined]
+    assert (account.reserved, account.reserved_tokens) == (0.0, 0)
+    assert desk.recorder is None or desk.recorder.even  # type: ignore[attr-defined]
 
 
 async def test_a_call_is_reserved_settled_and_put_down() -> None:
-    tab = Tab()
-    desk = Desk(Attempts(), Contract(max_cost=1.0), tab)
+    tab = Recorder()
+    desk = MeteredClient(Attempts(), Limits(max_cost=1.0), tab)
     pieces = await read(desk)
     assert [p if isinstance(p, str) else p.text for p in pieces] == ["It is ", "It is so."]
     settled(desk)
@@ -139,18 +139,18 @@ async def test_a_call_is_reserved_settled_and_put_down() -> None:
     closing = tab.closed[1]
     assert (closing.cost, closing.charged, closing.outcome, closing.usage) == (cost, cost, "ok", Usage(11, 7))
     assert tab.opened[1].purpose == "proposal"
-    assert (tab.opened[1].most or 0.0) >= (cost or 0.0)
+    assert (tab.opened[1].max_cost or 0.0) >= (cost or 0.0)
 
 
 async def test_what_a_call_may_write_is_capped_at_what_is_affordable() -> None:
     client = Attempts()
-    await read(Desk(client, Contract(max_output_tokens=80)))
+    await read(MeteredClient(client, Limits(max_output_tokens=80)))
     assert client.made[0].parameters == {"max_tokens": 80}
 
 
 async def test_retries_are_reserved_one_by_one_and_called_so() -> None:
-    tab, client = Tab(), Attempts(BUSY, UNSENT, RESET)
-    desk = Desk(client, Contract(max_calls=9, max_cost=1.0), tab)
+    tab, client = Recorder(), Attempts(BUSY, UNSENT, RESET)
+    desk = MeteredClient(client, Limits(max_calls=9, max_cost=1.0), tab)
     await read(desk)
     settled(desk)
     assert [o.purpose for o in tab.opened.values()] == ["proposal", "retry", "retry", "retry"]
@@ -164,10 +164,10 @@ async def test_retries_are_reserved_one_by_one_and_called_so() -> None:
 
 @pytest.mark.parametrize("calls", [1, 2, 3])
 async def test_retries_stop_at_the_calls_that_are_allowed(calls: int) -> None:
-    first = Refused("a", "the first", status=503)
-    client = Attempts(first, *[Refused("a", f"number {n}", status=503) for n in range(2, 9)])
-    desk = Desk(client, Contract(max_calls=calls), Tab())
-    with pytest.raises(Refused) as caught:
+    first = ModelHTTPError("a", "the first", status=503)
+    client = Attempts(first, *[ModelHTTPError("a", f"number {n}", status=503) for n in range(2, 9)])
+    desk = MeteredClient(client, Limits(max_calls=calls), Recorder())
+    with pytest.raises(ModelHTTPError) as caught:
         await read(desk)
     assert len(client.made) == desk.account.calls == calls
     assert caught.value.reason == (
@@ -177,43 +177,43 @@ async def test_retries_stop_at_the_calls_that_are_allowed(calls: int) -> None:
 
 
 async def test_a_retry_that_costs_too_much_leaves_the_failure_as_it_was() -> None:
-    desk = Desk(Attempts(RESET), Contract(max_cost=0.0015), Tab())  # the most of one call is counted
+    desk = MeteredClient(Attempts(RESET), Limits(max_cost=0.0015), Recorder())  # the most of one call is counted
     with pytest.raises(Unreachable, match="reset"):
         await read(desk)
-    assert isinstance(desk.refused, OverBudget)
+    assert isinstance(desk.refusal, BudgetExceeded)
     settled(desk)
 
 
 async def test_after_a_word_nothing_is_tried_again() -> None:
-    client = Attempts(Garbled("a", "cut", produced=True), None)
-    with pytest.raises(Garbled):
-        await read(Desk(client))
+    client = Attempts(InvalidResponse("a", "cut", produced=True), None)
+    with pytest.raises(InvalidResponse):
+        await read(MeteredClient(client))
     assert len(client.made) == 1
 
 
 async def test_a_call_that_does_not_fit_is_not_made() -> None:
-    client, tab = Attempts(), Tab()
-    desk = Desk(client, Contract(max_cost=1e-6), tab)
+    client, tab = Attempts(), Recorder()
+    desk = MeteredClient(client, Limits(max_cost=1e-6), tab)
     with pytest.raises(Unaffordable) as caught:
         await read(desk)
-    assert caught.value.why is desk.refused
-    assert isinstance(desk.refused, OverBudget)
+    assert caught.value.why is desk.refusal
+    assert isinstance(desk.refusal, BudgetExceeded)
     assert client.made == []
     assert tab.opened == {}
-    desk = Desk(client, Contract(max_cost=1.0), tab)
+    desk = MeteredClient(client, Limits(max_cost=1.0), tab)
     with pytest.raises(Unaffordable):
         await read(desk, UNPRICED)
-    assert isinstance(desk.refused, ConfigError)
+    assert isinstance(desk.refusal, ConfigError)
 
 
 async def test_a_tenant_whose_budget_is_used_up_takes_nothing_of_the_contract() -> None:
-    client, tab = Attempts(BUSY), Tab(limited=True, allows=1)
-    desk = Desk(client, Contract(max_cost=1.0, max_calls=5), tab)
-    with pytest.raises(Refused):  # the call was made; only its retry did not fit
+    client, tab = Attempts(BUSY), Recorder(limited=True, allows=1)
+    desk = MeteredClient(client, Limits(max_cost=1.0, max_calls=5), tab)
+    with pytest.raises(ModelHTTPError):  # the call was made; only its retry did not fit
         await read(desk)
     with pytest.raises(Unaffordable) as caught:
         await read(desk)
-    assert isinstance(caught.value.why, OverBudget)
+    assert isinstance(caught.value.why, BudgetExceeded)
     assert caught.value.why.reset == 1.0
     assert (desk.account.calls, len(client.made)) == (1, 1)
     settled(desk)
@@ -221,28 +221,28 @@ async def test_a_tenant_whose_budget_is_used_up_takes_nothing_of_the_contract() 
 
 async def test_a_limited_tab_bounds_calls_without_any_contract() -> None:
     client = Attempts()
-    tab = Tab(limited=True)
-    await read(Desk(client, Contract(), tab), request=Request(ASKED.messages))
+    tab = Recorder(limited=True)
+    await read(MeteredClient(client, Limits(), tab), request=Request(ASKED.messages))
     assert client.made[0].parameters == {"max_tokens": 4096}
-    assert tab.opened[1].most is not None
+    assert tab.opened[1].max_cost is not None
     with pytest.raises(Unaffordable, match="no price"):
-        await read(Desk(client, Contract(), tab), UNPRICED)
+        await read(MeteredClient(client, Limits(), tab), UNPRICED)
 
 
 @pytest.mark.parametrize(
     ("error", "outcome", "known"),
     [
         (None, "ok", True),
-        (Refused("a", "HTTP 400", status=400), "Refused", True),
+        (ModelHTTPError("a", "HTTP 400", status=400), "Refused", True),
         (UNSENT, "Unreachable", True),
         (RESET, "Unreachable", False),
-        (Garbled("a", "cut", produced=True), "Garbled", False),
-        (TimedOut("a", "slow", produced=True), "TimedOut", False),
+        (InvalidResponse("a", "cut", produced=True), "Garbled", False),
+        (ModelTimeout("a", "slow", produced=True), "TimedOut", False),
     ],
 )
 async def test_outcomes(error: ModelError | None, outcome: str, known: bool) -> None:
-    tab = Tab()
-    desk = Desk(Attempts(error, patience=1), Contract(max_cost=1.0), tab)
+    tab = Recorder()
+    desk = MeteredClient(Attempts(error, patience=1), Limits(max_cost=1.0), tab)
     [done] = await asyncio.gather(read(desk), return_exceptions=True)
     assert done is error or (error is None and isinstance(done, list))
     settled(desk)
@@ -250,9 +250,9 @@ async def test_outcomes(error: ModelError | None, outcome: str, known: bool) -> 
     closing = tab.closed[1]
     assert (closing.cost is not None) == known
     if error is not None:  # the trace says what the desk says
-        assert failure(PRICED, error, 0.1).cost == closing.cost
+        assert make_failure(PRICED, error, 0.1).cost == closing.cost
     if not known:
-        most = tab.opened[1].most
+        most = tab.opened[1].max_cost
         assert most is not None
         assert desk.account.spent == most  # the contract counts the most
         assert closing.charged is not None
@@ -261,30 +261,30 @@ async def test_outcomes(error: ModelError | None, outcome: str, known: bool) -> 
 
 
 async def test_a_stream_that_is_left_is_settled_at_what_it_produced() -> None:
-    tab, client = Tab(), Attempts(word="word " * 20)
-    desk = Desk(client, Contract(max_cost=1.0), tab)
+    tab, client = Recorder(), Attempts(word="word " * 20)
+    desk = MeteredClient(client, Limits(max_cost=1.0), tab)
     async with aclosing(desk.stream(PRICED, ASKED)) as pieces:
         assert await anext(pieces) == "word " * 20
     settled(desk)
     assert client.open == 0
-    estimate = PRICED.cost(produced(ASKED, "word " * 20))
+    estimate = PRICED.cost(estimate_usage(ASKED, "word " * 20))
     closing = tab.closed[1]
     assert (closing.outcome, closing.cost, closing.charged) == ("cut", None, estimate)
     assert closing.usage == Usage()
-    assert desk.account.spent == tab.opened[1].most
+    assert desk.account.spent == tab.opened[1].max_cost
 
 
 async def test_what_a_cut_stream_is_charged_is_never_more_than_the_most() -> None:
-    tab = Tab()
-    desk = Desk(Attempts(word="many words " * 2000), Contract(max_cost=1.0), tab)
+    tab = Recorder()
+    desk = MeteredClient(Attempts(word="many words " * 2000), Limits(max_cost=1.0), tab)
     async with aclosing(desk.stream(PRICED, ASKED)) as pieces:
         await anext(pieces)
-    assert tab.closed[1].charged == tab.opened[1].most
+    assert tab.closed[1].charged == tab.opened[1].max_cost
 
 
 async def test_leaving_after_the_completion_is_no_cut() -> None:
-    tab = Tab()
-    async with aclosing(Desk(Attempts(), Contract(), tab).stream(PRICED, ASKED)) as pieces:
+    tab = Recorder()
+    async with aclosing(MeteredClient(Attempts(), Limits(), tab).stream(PRICED, ASKED)) as pieces:
         async for piece in pieces:
             if isinstance(piece, Completion):
                 break
@@ -292,11 +292,11 @@ async def test_leaving_after_the_completion_is_no_cut() -> None:
 
 
 async def test_without_a_price_or_a_count_nobody_knows() -> None:
-    tab = Tab()
-    desk = Desk(ScriptedClient({"u": "Words.", "a": Completion("Words.")}), Contract(), tab)
+    tab = Recorder()
+    desk = MeteredClient(ScriptedClient({"u": "Words.", "a": Completion("Words.")}), Limits(), tab)
     await read(desk)
-    assert (desk.unpriced, desk.charged) == (False, tab.opened[1].most)  # the most that it can have cost
-    assert (tab.closed[1].cost, tab.closed[1].charged) == (None, tab.opened[1].most)
+    assert (desk.unpriced, desk.charged) == (False, tab.opened[1].max_cost)  # the most that it can have cost
+    assert (tab.closed[1].cost, tab.closed[1].charged) == (None, tab.opened[1].max_cost)
     await read(desk, UNPRICED)
     assert (desk.unpriced, desk.charged) == (True, None)
     assert tab.closed[2].charged is None
@@ -305,10 +305,10 @@ async def test_without_a_price_or_a_count_nobody_knows() -> None:
 
 @pytest.mark.parametrize("persistent", [False, True])
 async def test_the_contracts_time_ends_a_stream_that_hangs(persistent: bool) -> None:
-    tab = Tab()
+    tab = Recorder()
     client: Any = Attempts(hang=5.0) if persistent else ScriptedClient({"a": "x"}, delay=5.0)
-    desk = Desk(client, Contract(max_seconds=0.1), tab)
-    with pytest.raises(TimedOut, match=r"a: the contract's 0.1 s were over"):
+    desk = MeteredClient(client, Limits(max_seconds=0.1), tab)
+    with pytest.raises(ModelTimeout, match=r"a: the contract's 0.1 s were over"):
         await read(desk)
     assert 0.09 <= perf_counter() - desk.started < 0.16
     assert desk.seconds_left == 0.0
@@ -318,9 +318,9 @@ async def test_the_contracts_time_ends_a_stream_that_hangs(persistent: bool) -> 
 
 async def test_the_contracts_time_ends_a_stream_of_a_real_endpoint() -> None:
     async with FakeEndpoint("One word after the other, slowly", Fault(between=0.05)) as endpoint:
-        client = HttpClient(retries=Retries(1))
-        desk = Desk(client, Contract(max_seconds=0.15), Tab())
-        with pytest.raises(TimedOut):
+        client = HttpClient(retries=RetryPolicy(1))
+        desk = MeteredClient(client, Limits(max_seconds=0.15), Recorder())
+        with pytest.raises(ModelTimeout):
             await read(desk, ModelSpec("s", endpoint.url, "s"), ASKED)
         assert 0.14 <= perf_counter() - desk.started < 0.25
         settled(desk)
@@ -330,8 +330,8 @@ async def test_the_contracts_time_ends_a_stream_of_a_real_endpoint() -> None:
 async def test_no_retry_begins_after_the_contracts_time() -> None:
     async with FakeEndpoint("x", Fault(status=503, retry_after="5")) as endpoint:
         client = HttpClient()
-        desk = Desk(client, Contract(max_seconds=0.2), Tab())
-        with pytest.raises(Refused):
+        desk = MeteredClient(client, Limits(max_seconds=0.2), Recorder())
+        with pytest.raises(ModelHTTPError):
             await read(desk, ModelSpec("s", endpoint.url, "s"), ASKED)
         assert perf_counter() - desk.started < 0.2
         assert len(endpoint.requests) == 1
@@ -340,8 +340,8 @@ async def test_no_retry_begins_after_the_contracts_time() -> None:
 
 async def cancelled_after(turns: int, errors: Sequence[ModelError], slow: float) -> bool:
     """Whether reading was still under way after so many turns of the loop; it is cancelled then."""
-    tab, client, before = Tab(slow=slow), Attempts(*errors), asyncio.all_tasks()
-    desk = Desk(client, Contract(max_cost=1.0, max_calls=9), tab)
+    tab, client, before = Recorder(slow=slow), Attempts(*errors), asyncio.all_tasks()
+    desk = MeteredClient(client, Limits(max_cost=1.0, max_calls=9), tab)
     task = asyncio.create_task(read(desk))
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -366,11 +366,11 @@ async def test_cancelled_at_every_turn_all_is_closed(errors: tuple[ModelError, .
 
 
 async def test_cancelled_while_the_tab_is_opened_nothing_is_held() -> None:
-    tab = Tab(slow=5.0)
-    desk = Desk(Attempts(), Contract(max_cost=1.0), tab)
+    tab = Recorder(slow=5.0)
+    desk = MeteredClient(Attempts(), Limits(max_cost=1.0), tab)
     task = asyncio.create_task(read(desk))
     await asyncio.sleep(0.01)
-    assert desk.account.held > 0.0
+    assert desk.account.reserved > 0.0
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -379,8 +379,8 @@ async def test_cancelled_while_the_tab_is_opened_nothing_is_held() -> None:
 
 
 async def test_many_at_once_share_one_ledger() -> None:
-    tab, client = Tab(), Attempts(hang=0.01)
-    desk = Desk(client, Contract(max_calls=5, max_cost=1.0), tab)
+    tab, client = Recorder(), Attempts(hang=0.01)
+    desk = MeteredClient(client, Limits(max_calls=5, max_cost=1.0), tab)
     done = await asyncio.gather(*(read(desk) for _ in range(12)), return_exceptions=True)
     assert sum(isinstance(d, Unaffordable) for d in done) == 7
     assert len(client.made) == desk.account.calls == len(tab.opened) == 5
@@ -388,26 +388,26 @@ async def test_many_at_once_share_one_ledger() -> None:
 
 
 async def test_why_nobody_answered() -> None:
-    desk = Desk(Attempts(BUSY, patience=1), Contract(max_calls=1))
+    desk = MeteredClient(Attempts(BUSY, patience=1), Limits(max_calls=1))
     failures = []
     for _ in range(2):
         try:
             await read(desk)
         except ModelError as e:
-            failures.append(failure(PRICED, e, 0.0))
+            failures.append(make_failure(PRICED, e, 0.0))
     assert [f.kind for f in failures] == ["Refused", "Unaffordable"]
-    assert isinstance(desk.nobody(failures), NoModelLeft)
-    assert desk.nobody(failures[1:]) is desk.refused
-    assert isinstance(Desk(Attempts()).nobody([]), NoModelLeft)
+    assert isinstance(desk.nobody(failures), AllModelsFailed)
+    assert desk.nobody(failures[1:]) is desk.refusal
+    assert isinstance(MeteredClient(Attempts()).nobody([]), AllModelsFailed)
 
 
 async def test_a_defect_is_settled_too() -> None:
     def broken(model: ModelSpec, request: Request) -> str:
         raise ZeroDivisionError("a bug")
 
-    tab = Tab()
-    desk = Desk(ScriptedClient({"a": broken}), Contract(max_cost=1.0), tab)
+    tab = Recorder()
+    desk = MeteredClient(ScriptedClient({"a": broken}), Limits(max_cost=1.0), tab)
     with pytest.raises(ZeroDivisionError):
         await read(desk)
     settled(desk)
-    assert desk.account.spent == tab.opened[1].most
+    assert desk.account.spent == tab.opened[1].max_cost

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from msgspec.structs import fields
 
-from routemoa.core.pool import Mixture, Pool, parse
-from routemoa.core.tenants import Limits, Tenant
+from routemoa.core.pool import Mixture, Pool, parse_pool
+from routemoa.core.tenants import SpendingLimits, Tenant
 from routemoa.core.types import ModelSpec
 from routemoa.ledger import Store
 from tests.test_cli_ask import endpoint
@@ -36,7 +36,7 @@ def test_every_pool_in_the_documents_is_valid(file: str) -> None:
     found = blocks(file, "toml")
     assert found
     for text in found:
-        parse(text, file, Path("."), KEYS)
+        parse_pool(text, file, Path("."), KEYS)
 
 
 def test_the_documented_pool_names_every_key() -> None:
@@ -44,7 +44,7 @@ def test_the_documented_pool_names_every_key() -> None:
     assert set().union(*table["model"]) == {f.name for f in fields(ModelSpec) if f.encode_name == f.name}
     assert set(table["mixture"]) == set(Mixture.__struct_fields__)
     assert set(table["tenant"][0]) == set(Tenant.__struct_fields__)
-    assert set(table["totals"]) == set(Limits.__struct_fields__)
+    assert set(table["totals"]) == set(SpendingLimits.__struct_fields__)
 
 
 def test_the_ledgers_page_holds_true(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_ledgers_page_holds_true(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "ledger.md").read_text()
     tenants = page.split("```\n[[tenant]]")[1].split("```")[0]
     model = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9/v1"\n'
-    assert parse(f"{model}[[tenant]]{tenants}", "ledger.md", Path("."), KEYS).tenants.totals
+    assert parse_pool(f"{model}[[tenant]]{tenants}", "ledger.md", Path("."), KEYS).tenants.totals
     Store(tmp_path / "store.db").close()
     with closing(sqlite3.connect(tmp_path / "store.db")) as c:
         c.executescript(blocks("docs/ledger.md", "sql")[0])

@@ -12,7 +12,8 @@ import openai
 import pytest
 
 from routemoa.clients.weights import manifest
-from routemoa.core.types import Answer, from_json
+from routemoa.core.trace import Answer
+from routemoa.core.types import from_json
 from tests.test_cli_ask import ROUTEMOA, run
 
 pytestmark = [
@@ -45,7 +46,7 @@ parameters = { max_tokens = 40, temperature = 0.0, seed = 7 }
 
 [mixture]
 self_assessment = "logprob"
-stop_above = 1.0
+stop_confidence = 1.0
 """
 
 

@@ -9,10 +9,11 @@ from contextlib import aclosing
 import pytest
 
 from routemoa.core import events as t
-from routemoa.core.errors import Garbled, ModelError, NoModelLeft, Refused, TimedOut
+from routemoa.core.errors import AllModelsFailed, InvalidResponse, ModelError, ModelHTTPError, ModelTimeout
 from routemoa.core.pool import Pool
-from routemoa.core.trace import fold
-from routemoa.core.types import Answer, Completion, Message, ModelSpec, Query, Request, Token, Usage, from_json, to_json
+from routemoa.core.trace import Answer
+from routemoa.core.trace_builder import fold_events
+from routemoa.core.types import Completion, Message, ModelSpec, Query, Request, Token, Usage, from_json, to_json
 from routemoa.mixture.engine import RouteMoA
 from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool
@@ -103,13 +104,13 @@ async def test_judgments_never_reach_peers_aggregator_or_user(make_pool: MakePoo
     shown = "".join(e.text for e in events if isinstance(e, t.ProposalDelta))
     assert "assess" not in shown
     assert all("assess" not in e.proposal.text for e in events if isinstance(e, t.ProposalFinished))
-    assert "assess" not in fold(events).text
+    assert "assess" not in fold_events(events).text
 
 
 async def test_the_trace_is_the_fold_of_the_events(make_pool: MakePool) -> None:
     method = RouteMoA(make_pool(*"abc", prior=0.6), ScriptedClient({n: unsure(n) for n in "abc"}))
     events = [e async for e in method.stream("why?")]
-    answer = fold(events)
+    answer = fold_events(events)
     assert isinstance(events[0], t.Started)
     assert isinstance(events[-1], t.Done)
     assert from_json(to_json(answer), Answer) == answer
@@ -137,7 +138,7 @@ async def test_margin_and_price_choose_whom_to_call(make_pool: MakePool) -> None
 
 
 async def test_the_next_in_the_ranking_takes_a_failed_models_place(make_pool: MakePool) -> None:
-    down = Refused("b", "HTTP 500", status=500)
+    down = ModelHTTPError("b", "HTTP 500", status=500)
     client = ScriptedClient({n: down if n == "b" else unsure(n) for n in "abcde"})
     trace = (await RouteMoA(make_pool(*"abcde", prior=0.6), client).answer("x")).trace
     assert {p.model for p in trace.layers[0].proposals} == {"a", "c", "d"}
@@ -148,7 +149,7 @@ async def test_the_next_in_the_ranking_takes_a_failed_models_place(make_pool: Ma
 
 
 async def test_a_cut_answer_was_perhaps_billed_so_the_cost_is_unknown(make_pool: MakePool) -> None:
-    cut = Garbled("a", "cut", produced=True)
+    cut = InvalidResponse("a", "cut", produced=True)
     client = ScriptedClient({"a": cut, "b": "The answer is 4."})
     trace = (await RouteMoA(make_pool("a", "b", prior=0.6, input_price=1, output_price=1), client).answer("x")).trace
     assert trace.cost is None
@@ -158,11 +159,11 @@ async def test_a_cut_answer_was_perhaps_billed_so_the_cost_is_unknown(make_pool:
 
 async def test_only_when_nobody_is_left_does_the_query_fail(make_pool: MakePool) -> None:
     script: dict[str, str | ModelError] = {
-        "a": TimedOut("a", "no first byte within 5 s"),
-        "b": Refused("b", "HTTP 401", status=401),
+        "a": ModelTimeout("a", "no first byte within 5 s"),
+        "b": ModelHTTPError("b", "HTTP 401", status=401),
         "c": "",
     }
-    with pytest.raises(NoModelLeft) as caught:
+    with pytest.raises(AllModelsFailed) as caught:
         await RouteMoA(make_pool(*"abc", prior=0.6), ScriptedClient(script)).answer("x")
     message = str(caught.value)
     for words in ("a: no first byte within 5 s", "b: HTTP 401", "c: empty answer"):
@@ -170,7 +171,7 @@ async def test_only_when_nobody_is_left_does_the_query_fail(make_pool: MakePool)
 
 
 async def test_when_a_later_layer_fails_the_earlier_answers_stand(make_pool: MakePool) -> None:
-    down = TimedOut("a", "slow")
+    down = ModelTimeout("a", "slow")
     client = ScriptedClient({"a": [unsure("a"), down], "b": [unsure("b"), down]})
     answer = await RouteMoA(make_pool("a", "b", prior=0.6), client).answer("x")
     assert answer.trace.stop_reason == "no model left to call"
@@ -181,7 +182,7 @@ async def test_when_a_later_layer_fails_the_earlier_answers_stand(make_pool: Mak
 async def test_a_failing_aggregator_is_replaced_and_its_words_are_void(make_pool: MakePool) -> None:
     def second(spec: ModelSpec, request: Request) -> str | Exception:
         if "one final answer" in request.messages[-1].content:
-            return Garbled("a", "cut", produced=True) if spec.name == "a" else "final by b"
+            return InvalidResponse("a", "cut", produced=True) if spec.name == "a" else "final by b"
         return LONG.format(spec.name) + judging(0.95)
 
     client = ScriptedClient({"a": second, "b": second})  # type: ignore[dict-item]
@@ -233,7 +234,7 @@ async def test_conversations_are_answered_as_conversations(make_pool: MakePool) 
 
 async def test_structured_models_reply_with_one_object(make_pool: MakePool) -> None:
     client = ScriptedClient({"a": '{"answer": "The answer is 4", "self": 10}', "b": '{"answer": "5", "self": 3}'})
-    trace = (await RouteMoA(make_pool("a", "b", prior=0.6, structured=True), client).answer("x")).trace
+    trace = (await RouteMoA(make_pool("a", "b", prior=0.6, json_schema=True), client).answer("x")).trace
     assert {p.model: p.text for p in trace.layers[0].proposals} == {"a": "The answer is 4", "b": "5"}
     assert {a.judge: a.value for a in trace.layers[0].assessments} == {"a": 1.0, "b": 0.3}
     assert client.calls[0].request.schema is not None

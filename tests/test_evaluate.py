@@ -22,13 +22,13 @@ from routemoa.datasets.records import Record
 from routemoa.evaluation.outcomes import Outcome, load, outcomes
 from routemoa.evaluation.replay.pool_sizes import scaled, subpool
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
-from routemoa.evaluation.replay.simulator import METHODS, Replay, walk
+from routemoa.evaluation.replay.simulator import METHODS, Replay, simulate
 from routemoa.evaluation.replay.token_counts import Page
 from routemoa.evaluation.statistics import savings, summarise
-from routemoa.judging.evidence import Judging
+from routemoa.judging.evidence import JudgeModel
 from routemoa.mixture import prompts
 from routemoa.mixture.engine import RouteMoA
-from routemoa.routing.published import policy_of
+from routemoa.routing.published import build_policy
 
 MODELS = ("a", "b", "c", "d", "e", "f")
 RATES = (0.7, 0.65, 0.6, 0.55, 0.5, 0.45)
@@ -107,13 +107,13 @@ def test_the_walk_is_the_engines() -> None:
     """With judges and without, in fresh layers and in refining ones: whom the real engine calls and believes."""
     records = made(12, 4, priced=False)
     for later, auc in (("fresh", None), ("refine", 0.8)):
-        mixture = Mixture(later=later)  # type: ignore[arg-type]
+        mixture = Mixture(later_layers=later)  # type: ignore[arg-type]
         specs = tuple(ModelSpec(m, "local", m, prior=p) for m, p in zip(MODELS, RATES, strict=True))
         judge = None if auc is None else SimulatedJudge(auc)
         engine = RouteMoA(
-            Pool(specs, mixture), RecordedClient(records, judge.score if judge else None), judging=Judging()
+            Pool(specs, mixture), RecordedClient(records, judge.score if judge else None), judging=JudgeModel()
         )
-        replay = replayed(records, auc=auc, later=later)
+        replay = replayed(records, auc=auc, later_layers=later)
         for record, mine in zip(records, replay.walks("routemoa", 0), strict=True):
             theirs = engine.ask(record.query).trace
             assert [layer.selected for layer in mine.trace.layers] == [layer.selected for layer in theirs.layers]
@@ -124,18 +124,18 @@ def test_the_walk_is_the_engines() -> None:
 def test_prompts_are_as_long_as_when_they_are_rendered() -> None:
     record = replace(made(1)[0], prompt='Look:\n<answer id="A">')
     record = replace(record, responses={**(record.responses or {}), "b": " ---\nI obey.\n---\n"})
-    page, conversation = Page(record, MODELS), Query.of(record.prompt or "").messages
+    page, conversation = Page(record, MODELS), Query.from_text(record.prompt or "").messages
     said = [page.texts[m] for m in MODELS]
 
     def rendered(messages: Sequence[Message]) -> float:
         return sum(len(m.content) for m in messages) / 4
 
-    asked = prompts.Asked(True, prompts.labels(6))
-    assert page.asked("a").prompt == rendered(prompts.proposal(conversation))
-    assert page.asked("a", MODELS, asked).prompt == rendered(prompts.proposal(conversation, said, asked))
-    assert page.written("a", MODELS, "a").prompt == rendered(prompts.aggregation(conversation, said))
-    assert page.moderated("a", MODELS, 3).prompt == rendered(prompts.moderation(conversation, said, 3))
-    assert page.asked("a", asked=prompts.Asked(True)).written > page.asked("a").written == len(said[0]) / 4
+    asked = prompts.ReplyFormat(True, prompts.candidate_labels(6))
+    assert page.asked("a").prompt == rendered(prompts.proposal_messages(conversation))
+    assert page.asked("a", MODELS, asked).prompt == rendered(prompts.proposal_messages(conversation, said, asked))
+    assert page.written("a", MODELS, "a").prompt == rendered(prompts.aggregation_messages(conversation, said))
+    assert page.moderated("a", MODELS, 3).prompt == rendered(prompts.moderation_messages(conversation, said, 3))
+    assert page.asked("a", asked=prompts.ReplyFormat(True)).written > page.asked("a").written == len(said[0]) / 4
 
 
 def test_dense_mixtures_are_counted_with_all_answers_quoted_in_every_later_layer() -> None:
@@ -162,8 +162,8 @@ def test_a_model_without_an_answer_is_replaced_and_nobody_left_is_a_failure() ->
     record = made(1)[0]
     silent = replace(record, responses={**(record.responses or {}), "a": ""}, scores={**record.scores, "a": None})
     prior: Scores = dict(zip(MODELS, RATES, strict=True))
-    policy = policy_of([ModelSpec(m, "local", m) for m in MODELS], Mixture(), Judging(), ())
-    trace = walk(policy, prior, Page(silent, MODELS)).trace
+    policy = build_policy([ModelSpec(m, "local", m) for m in MODELS], Mixture(), JudgeModel(), ())
+    trace = simulate(policy, prior, Page(silent, MODELS)).trace
     assert "a" not in {p.model for layer in trace.layers for p in layer.proposals}
     assert [f.model for f in trace.layers[0].failures] == ["a"]
     assert len(trace.layers[0].proposals) == 2
@@ -221,7 +221,7 @@ def test_a_cascade_goes_by_cost_and_stops_when_sure() -> None:
 
 
 def test_simulated_judges_help_and_what_is_not_asked_for_does_not() -> None:
-    replay = replayed(made(150, 6), auc=0.95, later="refine", stop_above=1.0)
+    replay = replayed(made(150, 6), auc=0.95, later_layers="refine", stop_confidence=1.0)
     found = by_method(replay.run(("routemoa", "routemoa-no-cross", "routemoa-no-self"), 0))
     assert mean(found["routemoa"]) > mean(found["routemoa-no-cross"])
     walked = replay.walks("routemoa-no-self", 0)

@@ -9,13 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.core.types import Assessment
+from routemoa.core.trace import Assessment
 from routemoa.judging.answers.grouping import Groups
-from routemoa.judging.evidence import Judging, Reliability, Signals, credited, log_odds, reliable, signals
+from routemoa.judging.evidence import (
+    JudgeModel,
+    Reliability,
+    Signals,
+    collect_signals,
+    credit_self_assessment,
+    estimate_reliability,
+    signal_log_odds,
+)
 
 MODELS = "abcde"
-UNKNOWN = Judging()
-KNOWN = Judging(judges={m: Reliability(0.6, 0.5) for m in "abcd"}, selves={m: Reliability(0.8, 0.4) for m in "abcd"})
+UNKNOWN = JudgeModel()
+KNOWN = JudgeModel(
+    peer_judges={m: Reliability(0.6, 0.5) for m in "abcd"}, self_judges={m: Reliability(0.8, 0.4) for m in "abcd"}
+)
 
 
 def numbered(of: list[int | None]) -> Groups:
@@ -38,9 +48,9 @@ def said(table: Mapping[tuple[str, str], float | None]) -> list[Assessment]:
 
 
 def cross(
-    table: Mapping[tuple[str, str], float | None], known: Judging = UNKNOWN, of: Groups = ALONE
+    table: Mapping[tuple[str, str], float | None], known: JudgeModel = UNKNOWN, of: Groups = ALONE
 ) -> list[float | None]:
-    return [s.cross for s in signals(MODELS, of, said(table), known)]
+    return [s.cross_assessment for s in collect_signals(MODELS, of, said(table), known)]
 
 
 def full(**rows: str) -> dict[tuple[str, str], float | None]:
@@ -53,7 +63,7 @@ HONEST = full(a="-2316", b="8-228", c="91-27", d="823-6", e="7312-")  # all thin
 
 @given(tables, groupings, judging, st.dictionaries(st.sampled_from(MODELS), maybe))
 def test_a_view_of_ones_own_answer_never_changes_a_peers_view(
-    table: dict[tuple[str, str], float | None], of: Groups, known: Judging, own: dict[str, float | None]
+    table: dict[tuple[str, str], float | None], of: Groups, known: JudgeModel, own: dict[str, float | None]
 ) -> None:
     before = cross({k: v for k, v in table.items() if k[0] != k[1]}, known, of)
     assert cross({**table, **{(m, m): v for m, v in own.items()}}, known, of) == before
@@ -69,26 +79,26 @@ def test_an_unknown_judge_with_one_score_for_all_changes_nothing(
 
 
 @given(tables, groupings, judging)
-def test_evidence_is_bounded(table: dict[tuple[str, str], float | None], of: Groups, known: Judging) -> None:
+def test_evidence_is_bounded(table: dict[tuple[str, str], float | None], of: Groups, known: JudgeModel) -> None:
     c = known.coefficients
-    for found in signals(MODELS, of, said(table), known):
-        assert found.own is None or -1 <= found.own <= 1
-        assert found.cross is None or -1 <= found.cross <= 1
+    for found in collect_signals(MODELS, of, said(table), known):
+        assert found.self_assessment is None or -1 <= found.self_assessment <= 1
+        assert found.cross_assessment is None or -1 <= found.cross_assessment <= 1
         for spoken in (True, False):
-            most = abs(c.constant) + c.cross + c.likeness + max(c.spoken, c.logprob)
-            assert abs(log_odds(found, known, spoken=spoken)) <= most + 1e-9
+            most = abs(c.constant) + c.cross + c.similarity + max(c.verbalized, c.logprob)
+            assert abs(signal_log_odds(found, known, spoken=spoken)) <= most + 1e-9
 
 
 @given(st.dictionaries(st.tuples(st.sampled_from(MODELS), st.sampled_from(MODELS)), st.none()), groupings, judging)
-def test_what_could_not_be_read_is_absent(table: dict[tuple[str, str], None], of: Groups, known: Judging) -> None:
-    for found in signals(MODELS, of, said(table), known):
+def test_what_could_not_be_read_is_absent(table: dict[tuple[str, str], None], of: Groups, known: JudgeModel) -> None:
+    for found in collect_signals(MODELS, of, said(table), known):
         assert found == Signals()
-        assert log_odds(found, known, spoken=True) == known.coefficients.constant
+        assert signal_log_odds(found, known, spoken=True) == known.coefficients.constant
 
 
 @given(tables, groupings, judging)
 def test_the_order_of_the_judgments_does_not_matter(
-    table: dict[tuple[str, str], float | None], of: Groups, known: Judging
+    table: dict[tuple[str, str], float | None], of: Groups, known: JudgeModel
 ) -> None:
     for x, y in zip(cross(table, known, of), cross(dict(reversed(table.items())), known, of), strict=True):
         assert x == y or (x is not None and y is not None and math.isclose(x, y, abs_tol=1e-12))
@@ -101,8 +111,8 @@ def test_peers_are_heard() -> None:
 
 def test_the_later_judgment_counts() -> None:
     again = said({("b", "a"): 0.0, ("b", "c"): 1.0}) + said({("b", "a"): 1.0, ("b", "c"): 0.0})
-    found = signals(MODELS, ALONE, again, UNKNOWN)
-    assert found[0].cross == -(found[2].cross or 0.0) > 0
+    found = collect_signals(MODELS, ALONE, again, UNKNOWN)
+    assert found[0].cross_assessment == -(found[2].cross_assessment or 0.0) > 0
 
 
 def test_a_single_score_needs_a_judge_that_is_known() -> None:
@@ -111,16 +121,16 @@ def test_a_single_score_needs_a_judge_that_is_known() -> None:
 
 
 def test_spoken_praise_of_oneself_counts_for_nothing_and_doubt_does() -> None:
-    assert credited(0.4, spoken=True) == 0.0
-    assert credited(-0.4, spoken=True) == -0.4
-    assert credited(0.4, spoken=False) == 0.4  # a log-probability is not said
-    assert credited(None, spoken=True) is None
+    assert credit_self_assessment(0.4, spoken=True) == 0.0
+    assert credit_self_assessment(-0.4, spoken=True) == -0.4
+    assert credit_self_assessment(0.4, spoken=False) == 0.4  # a log-probability is not said
+    assert credit_self_assessment(None, spoken=True) is None
 
 
 @pytest.mark.parametrize("known", [UNKNOWN, KNOWN])
-def test_talking_all_others_down_moves_nobody_past_another(known: Judging) -> None:
-    of = signals(MODELS, ALONE, said({**HONEST, **full(b="0-000")}), known)
-    values = [x.cross or 0.0 for x in of]
+def test_talking_all_others_down_moves_nobody_past_another(known: JudgeModel) -> None:
+    of = collect_signals(MODELS, ALONE, said({**HONEST, **full(b="0-000")}), known)
+    values = [x.cross_assessment or 0.0 for x in of]
     assert values[0] == max(values)
     assert values[1] < values[4]
 
@@ -150,9 +160,11 @@ def test_one_who_contradicts_all_others_counts_less() -> None:
 
 
 def test_reliability_from_graded_judgments() -> None:
-    assert reliable([]) == Reliability()
-    assert reliable([(0.75, 1.0), (0.25, 1.0)]) == Reliability(0.5, 0.0)  # never saw a wrong one
-    good = reliable([(0.9, 1.0), (0.1, 0.0)] * 50)
+    assert estimate_reliability([]) == Reliability()
+    assert estimate_reliability([(0.75, 1.0), (0.25, 1.0)]) == Reliability(0.5, 0.0)  # never saw a wrong one
+    good = estimate_reliability([(0.9, 1.0), (0.1, 0.0)] * 50)
     assert good.bias == pytest.approx(0.5)
     assert good.weight == pytest.approx(100 / 120)
-    assert reliable([(0.1, 1.0), (0.9, 0.0)] * 50).weight == 0.0  # upside down is not believed, nor turned round
+    assert (
+        estimate_reliability([(0.1, 1.0), (0.9, 0.0)] * 50).weight == 0.0
+    )  # upside down is not believed, nor turned round

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routemoa.core.pool import Fusion, Mixture, Pool
-from routemoa.core.types import Assessment, Layer, ModelSpec, Proposal, Query, Request, Trace, Usage
-from routemoa.judging.evidence import Judging
+from routemoa.core.trace import Assessment, Layer, Proposal, Trace
+from routemoa.core.types import ModelSpec, Query, Request, Usage
+from routemoa.judging.evidence import JudgeModel
 from routemoa.mixture import prompts
 from routemoa.mixture.engine import RouteMoA
-from routemoa.mixture.prompts import harmless
-from routemoa.routing.latency import Expected
-from routemoa.routing.published import policy_of
+from routemoa.mixture.prompts import neutralize
+from routemoa.routing.latency import CallEstimates
+from routemoa.routing.published import build_policy
 from routemoa.testing import ScriptedClient
 
 MODELS = "abcde"
@@ -48,12 +49,14 @@ def chosen(fusion: Fusion, scores: Mapping[str, tuple[float, ...]]) -> str:
     own = tuple(Assessment(j, m, "self", v) for j, m, v in said if j == m)
     cross = tuple(Assessment(j, m, "cross", v) for j, m, v in said if j != m)
     layers = (Layer(tuple(MODELS), proposals, (), own), Layer(tuple(MODELS), proposals, (), own + cross))
-    trace = Trace(Query.of("?"), "routemoa", dict.fromkeys(MODELS, 0.5), layers=layers)
-    decided = policy_of(SPECS, Mixture(fusion=fusion, later="refine"), Judging(), ()).judged(trace, Expected())
+    trace = Trace(Query.from_text("?"), "routemoa", dict.fromkeys(MODELS, 0.5), layers=layers)
+    decided = build_policy(SPECS, Mixture(fusion=fusion, later_layers="refine"), JudgeModel(), ()).update(
+        trace, CallEstimates()
+    )
     return decided.choice or decided.ranking[0].model
 
 
-@pytest.mark.parametrize("fusion", ["published-small", "published-large", "learned"])
+@pytest.mark.parametrize("fusion", ["published-small", "published-large", "adaptive"])
 def test_honest_judges_find_the_right_answer(fusion: Fusion) -> None:
     assert chosen(fusion, HONEST) == "a"
 
@@ -63,7 +66,7 @@ def test_the_published_fusions_fall_and_ours_does_not(attack: str) -> None:
     scores = {**HONEST, **ATTACKS[attack]}
     fallen = {chosen("published-small", scores), chosen("published-large", scores)}
     assert fallen - {"a"}
-    assert chosen("learned", scores) == "a"
+    assert chosen("adaptive", scores) == "a"
 
 
 # --- an instruction in an answer, through prompts, parsing and the whole loop
@@ -95,7 +98,7 @@ def raw(text: str) -> str:
 @pytest.mark.parametrize("safe", [True, False])
 async def test_an_injected_instruction_through_the_engine(safe: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not safe:
-        monkeypatch.setattr(prompts, "harmless", raw)
+        monkeypatch.setattr(prompts, "neutralize", raw)
     specs = tuple(ModelSpec(m, "local", m, prior=0.5) for m in "eabcd")
     published = Mixture(fusion="published-small", top_k=5, margin=1.0, layers=2)
     client = ScriptedClient(dict.fromkeys(MODELS, gullible))
@@ -108,7 +111,7 @@ async def test_an_injected_instruction_through_the_engine(safe: bool, monkeypatc
 async def test_our_loop_quotes_an_injected_instruction_as_data() -> None:
     specs = tuple(ModelSpec(m, "local", m, prior=0.5) for m in "eabcd")
     client = ScriptedClient(dict.fromkeys(MODELS, gullible))
-    trace = (await RouteMoA(Pool(specs, Mixture(later="refine")), client).answer("Which?")).trace
+    trace = (await RouteMoA(Pool(specs, Mixture(later_layers="refine")), client).answer("Which?")).trace
     shown = [c.request.messages[-1].content for c in client.calls if "<answer" in c.request.messages[-1].content]
     assert shown
     assert all(s.count("</answer>") == s.count('<answer id="') for s in shown)
@@ -133,8 +136,8 @@ WORKING = re.compile(
 
 @given(hostile)
 def test_nothing_that_works_is_left(text: str) -> None:
-    safe = harmless(text)
-    assert harmless(safe) == safe
+    safe = neutralize(text)
+    assert neutralize(safe) == safe
     assert not WORKING.search(safe)
     visible = re.sub("[\u200b-\u200f\u00ad\u2060-\u2064\ufeff]", "", safe)  # as a reader sees it
     assert not WORKING.search(visible)
@@ -143,7 +146,7 @@ def test_nothing_that_works_is_left(text: str) -> None:
 @given(st.text(st.characters(exclude_characters="<[&:-‹", exclude_categories=("Cf", "Mn", "Cs", "Cn")), max_size=60))
 def test_what_holds_no_mark_of_a_frame_stays_as_it_is(text: str) -> None:
     if text.translate(prompts._ALIKE) == text:
-        assert harmless(text) == text
+        assert neutralize(text) == text
 
 
 @pytest.mark.parametrize(
@@ -165,7 +168,7 @@ def test_what_holds_no_mark_of_a_frame_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_ordinary_text_and_code_stay_as_they_are(text: str) -> None:
-    assert harmless(text) == text
+    assert neutralize(text) == text
 
 
 @pytest.mark.parametrize(
@@ -185,4 +188,4 @@ def test_ordinary_text_and_code_stay_as_they_are(text: str) -> None:
     ],
 )
 def test_only_the_character_that_works_is_changed(text: str, safe: str) -> None:
-    assert harmless(text) == safe
+    assert neutralize(text) == safe

@@ -10,13 +10,14 @@ import openai
 import pytest
 from openai import OpenAI
 
-from routemoa.core.errors import NoModelLeft
+from routemoa.core.errors import AllModelsFailed, FailureKind
 from routemoa.core.events import AggregatorFailed, AnswerDelta, Done, ProposalStarted
-from routemoa.core.types import Failure, ModelSpec, Usage
+from routemoa.core.trace import Failure
+from routemoa.core.types import ModelSpec, Usage
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway_harness import ANSWER, HI, Script, dechunked, serving
 
-LIMITED = Failure("a", "HTTP 429: slow down", "Refused", Usage(0, 0, 0, 0), 0.1, 0.0, 429)
+LIMITED = Failure("a", "HTTP 429: slow down", FailureKind.HTTP_ERROR, Usage(0, 0, 0, 0), 0.1, 0.0, 429)
 
 
 async def test_lists_the_mixture_and_the_pool() -> None:
@@ -91,8 +92,8 @@ async def test_the_real_mixture_whole_and_streamed() -> None:
 @pytest.mark.parametrize(
     ("steps", "error", "code"),
     [
-        ([0.01, NoModelLeft([LIMITED])], openai.RateLimitError, "no_model_left"),
-        ([NoModelLeft([])], openai.InternalServerError, "no_model_left"),
+        ([0.01, AllModelsFailed([LIMITED])], openai.RateLimitError, "no_model_left"),
+        ([AllModelsFailed([])], openai.InternalServerError, "no_model_left"),
         ([KeyError("inside")], openai.InternalServerError, "internal_error"),
         ([], openai.InternalServerError, "internal_error"),  # never said Done
     ],
@@ -167,7 +168,7 @@ async def test_a_member_is_passed_through_untouched() -> None:
             head, _, rest = raw.partition(b"\r\n\r\n")
             got = dechunked(rest)
             asked = ModelSpec("b/c", e.url, "upstream-b/c"), {**body, "stream": stream}, s.client.deadline()
-            async with s.client.attempt_forward(*asked) as direct:
+            async with s.client.forward(*asked) as direct:
                 expected = b"".join([c async for c in direct.chunks])
                 assert direct.content_type.encode() in head
             assert _undated(got) == _undated(expected)

@@ -12,11 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.core.errors import ConfigError, Cut, NoModelLeft, OverBudget, QueryError, TimedOut, Unaffordable
+from routemoa.core.errors import (
+    AllModelsFailed,
+    BudgetExceeded,
+    CallCancelled,
+    ConfigError,
+    FailureKind,
+    ModelTimeout,
+    QueryError,
+    Unaffordable,
+)
 from routemoa.core.pool import Mixture, Pool
-from routemoa.core.types import Contract, Failure, ModelSpec, Usage
-from routemoa.gateway.errors import refusal
-from routemoa.gateway.limits import HEADERS, asked, stricter
+from routemoa.core.trace import Failure
+from routemoa.core.types import Limits, ModelSpec, Usage
+from routemoa.gateway.errors import error_response
+from routemoa.gateway.limits import HEADERS, parse_request_limits, stricter
 from routemoa.ledger import StoreError
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway_harness import ANSWER, HI, Script, serving
@@ -37,21 +47,23 @@ def test_the_field_and_the_headers_have_public_names() -> None:
         "X-RouteMoA-Max-Output-Tokens",
         "X-RouteMoA-Stream-Mode",
     ]
-    assert asked(ALL, ()) == Contract(0.5, 20, 3, 900, "events")
-    assert asked(None, raw({HEADERS[k]: str(v) for k, v in ALL.items()})) == asked(ALL, ())
-    assert asked(dict.fromkeys(ALL), raw({"X-Other": "1"})) == Contract()
+    assert parse_request_limits(ALL, ()) == Limits(0.5, 20, 3, 900, "events")
+    assert parse_request_limits(None, raw({HEADERS[k]: str(v) for k, v in ALL.items()})) == parse_request_limits(
+        ALL, ()
+    )
+    assert parse_request_limits(dict.fromkeys(ALL), raw({"X-Other": "1"})) == Limits()
 
 
 numbers = st.none() | st.floats(0, 1e6, exclude_min=True)
 counts = st.none() | st.integers(1, 10**9)
-contracts = st.builds(Contract, numbers, numbers, counts, counts, st.sampled_from([None, "final", "leader", "events"]))
+contracts = st.builds(Limits, numbers, numbers, counts, counts, st.sampled_from([None, "final", "leader", "events"]))
 
 
 @given(contracts, contracts)
-def test_of_body_and_header_the_stricter_holds(body: Contract, header: Contract) -> None:
+def test_of_body_and_header_the_stricter_holds(body: Limits, header: Limits) -> None:
     sent = {k: getattr(body, k) for k in ALL}
     lines = raw({HEADERS[k]: str(v) for k in ALL if (v := getattr(header, k)) is not None})
-    both = asked(sent, lines)
+    both = parse_request_limits(sent, lines)
     for key in ALL:
         given_ = [v for v in (getattr(body, key), getattr(header, key)) if v is not None]
         got = getattr(both, key)
@@ -113,7 +125,7 @@ async def test_a_wrong_header_is_refused_by_name(key: str, value: str) -> None:
 
 async def test_the_method_hears_of_it_and_how_the_answer_is_shown() -> None:
     method = Script(*ANSWER)
-    modes = Pool((), contract=Contract(max_cost=9.0, stream_mode="final"))
+    modes = Pool((), limits=Limits(max_cost=9.0, stream_mode="final"))
     async with serving(method) as s:
         await (await s.raw({**BODY, "routemoa": {"max_calls": 4}}, headers={"x-routemoa-max-calls": "3"})).whole()
         await (await s.raw({**BODY, "stream": True})).whole()
@@ -121,12 +133,12 @@ async def test_the_method_hears_of_it_and_how_the_answer_is_shown() -> None:
     async with serving(method, pool=modes) as s:
         await (await s.raw({**BODY, "stream": True})).whole()
         await (await s.raw({**BODY, "stream": True}, headers={"X-RouteMoA-Stream-Mode": "leader"})).whole()
-    assert [q.contract for q in method.queries] == [
-        Contract(max_calls=3, stream_mode="final"),
-        Contract(stream_mode="leader"),
-        Contract(stream_mode="final"),
-        Contract(stream_mode="final"),  # the methods lay the pool's limits under it
-        Contract(stream_mode="leader"),
+    assert [q.limits for q in method.queries] == [
+        Limits(max_calls=3, stream_mode="final"),
+        Limits(stream_mode="leader"),
+        Limits(stream_mode="final"),
+        Limits(stream_mode="final"),  # the methods lay the pool's limits under it
+        Limits(stream_mode="leader"),
     ]
 
 
@@ -140,40 +152,44 @@ async def test_no_endpoint_hears_of_it() -> None:
 
 
 def failure(kind: str, reason: str) -> Failure:
-    return Failure("m", reason, kind, Usage(0, 0, 0), 0.1, 0.0)
+    return Failure("m", reason, FailureKind(kind), Usage(0, 0, 0), 0.1, 0.0)
 
 
 def test_limits_that_end_a_request_have_their_own_errors() -> None:
-    small = refusal(OverBudget("$0.001 of $0.001 are left, and a call of m ($0.02 at most) could pass the limit"))
+    small = error_response(
+        BudgetExceeded("$0.001 of $0.001 are left, and a call of m ($0.02 at most) could pass the limit")
+    )
     assert (small.status, small.code, small.param) == (400, "contract_too_small", "routemoa")
     assert small.body["error"]["type"] == "invalid_request_error"
     assert "$0.02" in small.message
-    assert refusal(Unaffordable("m", OverBudget("x"))).code == "contract_too_small"
-    priceless = refusal(Unaffordable("m", ConfigError("m has no price; add input_price and output_price")))
+    assert error_response(Unaffordable("m", BudgetExceeded("x"))).code == "contract_too_small"
+    priceless = error_response(Unaffordable("m", ConfigError("m has no price; add input_price and output_price")))
     assert (priceless.status, priceless.code) == (400, "price_unknown")
     assert "add input_price" in priceless.message
-    broken = refusal(StoreError("/secret/place/store.db: the disk is full"))
+    broken = error_response(StoreError("/secret/place/store.db: the disk is full"))
     assert (broken.status, broken.code) == (503, "no_ledger")
     assert "secret" not in broken.message
-    late = refusal(NoModelLeft([failure("TimedOut", "the contract's 1 s were over"), failure("Cut", "time was over")]))
+    late = error_response(
+        AllModelsFailed([failure("TimedOut", "the contract's 1 s were over"), failure("Cut", "time was over")])
+    )
     assert (late.status, late.code) == (504, "no_model_left")
     assert "m: the contract's 1 s were over; m: time was over" in late.message
-    assert refusal(NoModelLeft([failure("Unaffordable", "x")])).code == "contract_too_small"
-    assert refusal(NoModelLeft([failure("TimedOut", "x"), failure("Garbled", "x")])).status == 502
-    assert refusal(TimedOut("m", "the contract's 1 s were over")).status == 504
-    assert refusal(Cut("m", "others had answered")).status == 502
+    assert error_response(AllModelsFailed([failure("Unaffordable", "x")])).code == "contract_too_small"
+    assert error_response(AllModelsFailed([failure("TimedOut", "x"), failure("Garbled", "x")])).status == 502
+    assert error_response(ModelTimeout("m", "the contract's 1 s were over")).status == 504
+    assert error_response(CallCancelled("m", "others had answered")).status == 502
 
 
 def test_a_budget_that_is_used_up_says_until_when() -> None:
     reset = float(int(time.time()) + 3600)
-    told = refusal(OverBudget("nothing is left of this day's", reset=reset))
+    told = error_response(BudgetExceeded("nothing is left of this day's", reset=reset))
     assert (told.status, told.code) == (429, "insufficient_quota")
     assert told.body["error"]["type"] == "insufficient_quota"
     assert 3590 < int(told.headers["retry-after"]) <= 3600
     assert told.headers["x-routemoa-reset"].endswith("Z")
     assert told.headers["x-routemoa-reset"] in told.message
     assert told.headers["x-should-retry"] == "false"
-    soon = refusal(OverBudget("calls under way hold the rest", for_now=True, reset=reset))
+    soon = error_response(BudgetExceeded("calls under way hold the rest", temporary=True, reset=reset))
     assert "x-should-retry" not in soon.headers
     assert int(soon.headers["retry-after"]) < 5
 
@@ -226,12 +242,12 @@ async def test_nothing_within_max_seconds_is_a_504(model: str, stream: bool) -> 
 
 def test_what_is_no_number_never_passes() -> None:
     with pytest.raises(QueryError):
-        asked({"max_cost": float("nan")}, ())
+        parse_request_limits({"max_cost": float("nan")}, ())
 
 
 def test_the_servers_page_names_every_key_header_and_code() -> None:
     page = (Path(__file__).parent.parent / "docs" / "server.md").read_text()
-    codes = re.findall(r'"([a-z]+(?:_[a-z]+)+)"', Path(refusal.__code__.co_filename).read_text())
+    codes = re.findall(r'"([a-z]+(?:_[a-z]+)+)"', Path(error_response.__code__.co_filename).read_text())
     ours = {"contract_too_small", "price_unknown", "no_ledger", "insufficient_quota", "no_model_left", "model_failed"}
     assert ours <= set(codes)
     for name in (*HEADERS, *HEADERS.values(), *ours, "invalid_api_key"):

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
-from routemoa.core.types import Contract, ModelSpec
+from routemoa.core.types import Limits, ModelSpec
 from routemoa.gateway.bounds import check_bounded
-from routemoa.gateway.usage_tap import Events, Whole
-from routemoa.ledger import Call, Store, calls
+from routemoa.gateway.usage_tap import BodyTap, EventTap
+from routemoa.ledger import LedgerEntry, Store, calls
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway_harness import ANSWER, HI, Script, Serving, serving, until
 
@@ -51,7 +51,7 @@ def test_the_filter_is_the_identity_on_everything_but_the_usage_chunk(
     whole = b"".join([*before, usage, *after])
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
     said: list[str] = []
-    watched = Events(said.append, drop_usage=drop)
+    watched = EventTap(said.append, drop_usage=drop)
     out, fed = b"", 0
     ends = [sum(map(len, before[:i])) for i in range(len(before) + 1)]
     for cut in [*cuts, len(whole)]:
@@ -69,18 +69,18 @@ def test_what_was_said_is_counted_whatever_part_of_the_answer_it_is() -> None:
     said: list[str] = []
     call = {"index": 0, "id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     delta = {"role": "assistant", "content": "a", "reasoning_content": "b", "tool_calls": [call]}
-    Events(said.append, drop_usage=False).feed(block({"choices": [{"delta": delta}]}, "\n"))
+    EventTap(said.append, drop_usage=False).feed(block({"choices": [{"delta": delta}]}, "\n"))
     assert "".join(said) == "abf{}"
 
 
 def test_a_whole_response_tells_its_usage_and_a_broken_one_none() -> None:
-    whole = Whole()
+    whole = BodyTap()
     data = msgspec.json.encode({"choices": [], "usage": USAGE})
     assert whole.feed(data[:9]) + whole.feed(data[9:]) + whole.end() == data
     assert whole.usage is not None
     assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (7, 3)
     for broken in (b"<html>", b"[]", b'{"usage": 3}', b""):
-        other = Whole()
+        other = BodyTap()
         other.feed(broken)
         other.end()
         assert other.usage is None
@@ -112,10 +112,10 @@ def test_text_and_functions_can_be_bounded() -> None:
     check_bounded({**BODY, "messages": [{"role": "user", "content": parts}], "tools": tools, "n": 1, "top_k": 5})
 
 
-def pool(url: str, *, contract: Contract | None = None, **more: Any) -> Pool:
+def pool(url: str, *, contract: Limits | None = None, **more: Any) -> Pool:
     """One member whose tokens are a dollar each, near enough: a million dollars a million."""
     spec = ModelSpec("a", url, "upstream", **({"input_price": 1.0, "output_price": 1.0} | more))
-    return Pool((spec,), contract=contract or Contract())
+    return Pool((spec,), limits=contract or Limits())
 
 
 class Ledger:
@@ -126,7 +126,7 @@ class Ledger:
         self.store = Store(self.path)
 
     @property
-    def rows(self) -> list[Call]:
+    def rows(self) -> list[LedgerEntry]:
         return [c for c in calls(self.path) if c.outcome != "open"]
 
 
@@ -192,7 +192,7 @@ async def test_the_answer_is_capped_at_what_is_affordable() -> None:
 
 
 async def test_the_pools_contract_holds_for_members_too() -> None:
-    async with FakeEndpoint("x") as e, serving(pool=pool(e.url, contract=Contract(max_output_tokens=77))) as s:
+    async with FakeEndpoint("x") as e, serving(pool=pool(e.url, contract=Limits(max_output_tokens=77))) as s:
         assert (await ask(s)).status == 200
         assert e.requests[0]["max_tokens"] == 77
         assert (await ask(s, routemoa={"max_output_tokens": 90})).status == 200
@@ -339,7 +339,7 @@ async def test_the_time_begins_when_the_request_comes() -> None:
         writer.write(data[5:])
         assert (await reader.read()).startswith(b"HTTP/1.1 200")
         writer.close()
-        assert 1.5 < (method.queries[0].contract.max_seconds or 0) < 1.75
+        assert 1.5 < (method.queries[0].limits.max_seconds or 0) < 1.75
 
 
 async def test_figures_that_a_provider_leaves_out_are_unknown_and_cost_the_most(ledger: Ledger) -> None:

@@ -10,16 +10,16 @@ import msgspec
 import openai
 import pytest
 
-from routemoa.core.errors import NoModelLeft, OverBudget
+from routemoa.core.errors import AllModelsFailed, BudgetExceeded, FailureKind
 from routemoa.core.events import (
     AggregatorFailed,
     AggregatorStarted,
     AnswerDelta,
+    AnswerReplaced,
     AnyEvent,
-    Continued,
+    Degraded,
     Done,
     Event,
-    GaveUp,
     ProposalDelta,
     ProposalFailed,
     ProposalStarted,
@@ -28,7 +28,8 @@ from routemoa.core.events import (
     Started,
 )
 from routemoa.core.pool import Mixture, Pool
-from routemoa.core.types import Failure, GivenUp, ModelSpec, Usage, from_json
+from routemoa.core.trace import Degradation, Failure
+from routemoa.core.types import ModelSpec, Usage, from_json
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway_harness import ANSWER, HI, Response, Script, serving
 
@@ -37,8 +38,8 @@ DONE = Done(0.1, Usage(3, 4), 0.5, "stop", 0.25)
 REPLACED: tuple[Event, ...] = (
     AnswerDelta("It "),
     AnswerDelta("is 5."),
-    Continued("the judges prefer the answer of b", "a", MARKER),
-    GaveUp(GivenUp("hedge", "too little is left")),
+    AnswerReplaced("the judges prefer the answer of b", "a", MARKER),
+    Degraded(Degradation("hedge", "too little is left")),
     AnswerDelta("It is "),
     AnswerDelta("4."),
     DONE,
@@ -48,7 +49,7 @@ SECRET = "HTTP 401: key sk-secret at http://10.0.0.1 is wrong"
 
 
 def failed(kind: str, reason: str = "the contract's 2 s were over") -> Failure:
-    return Failure("b", reason, kind, Usage(), 2.0, None, 401 if kind == "Refused" else None)
+    return Failure("b", reason, FailureKind(kind), Usage(), 2.0, None, 401 if kind == "Refused" else None)
 
 
 def content(response: Response) -> str:
@@ -117,7 +118,7 @@ async def test_the_first_piece_goes_out_as_it_comes() -> None:
 
 
 async def test_a_continuation_of_nothing_is_none() -> None:
-    async with serving(Script(Continued("it is not whole", "a", MARKER), AnswerDelta("4."), DONE)) as s:
+    async with serving(Script(AnswerReplaced("it is not whole", "a", MARKER), AnswerDelta("4."), DONE)) as s:
         assert content(await (await s.raw(BODY)).whole()) == "4."
 
 
@@ -164,8 +165,8 @@ async def test_what_endpoints_say_to_us_is_shown_in_no_mode(mode: str) -> None:
         ProposalStarted(1, "b"),
         AnswerDelta("It"),
         ProposalFailed(1, failure),
-        GaveUp(GivenUp("model", f"b failed: {SECRET}")),
-        Continued(f"b failed: {SECRET}", "b", MARKER),
+        Degraded(Degradation("model", f"b failed: {SECRET}")),
+        AnswerReplaced(f"b failed: {SECRET}", "b", MARKER),
         AnswerDelta("4."),
         DONE,
     )
@@ -194,13 +195,13 @@ async def test_everything_as_typed_events() -> None:
 
 
 async def test_a_contract_too_small_has_its_status_among_typed_events_too() -> None:
-    async with serving(Script(Scored({"a": 0.5}, ()), OverBudget("$0.1 are left"))) as s:
+    async with serving(Script(Scored({"a": 0.5}, ()), BudgetExceeded("$0.1 are left"))) as s:
         response = await (await s.raw({**BODY, "routemoa": {"stream_mode": "events"}})).whole()
         assert (response.status, response.error["code"]) == (400, "contract_too_small")
 
 
 async def test_an_error_among_typed_events_is_typed_too() -> None:
-    async with serving(Script(Selected(1, ("a",)), NoModelLeft([failed("TimedOut")]))) as s:
+    async with serving(Script(Selected(1, ("a",)), AllModelsFailed([failed("TimedOut")]))) as s:
         raw = (await (await s.raw({**BODY, "routemoa": {"stream_mode": "events"}})).whole()).body.decode()
         last = raw.strip().split("\n\n")[-1]
         assert last.startswith('event: error\ndata: {"error":')
@@ -239,7 +240,7 @@ async def test_the_real_engine_in_every_mode(answers: dict[str, str], mode: str)
 
 
 async def test_the_sdk_sees_an_early_failure_in_leader_mode_as_one() -> None:
-    async with serving(Script(0.01, NoModelLeft([failed("TimedOut")]))) as s:
+    async with serving(Script(0.01, AllModelsFailed([failed("TimedOut")]))) as s:
         with pytest.raises(openai.InternalServerError) as caught:
             await s.sdk.chat.completions.create(model="routemoa", messages=HI, stream=True)
         assert caught.value.status_code == 504

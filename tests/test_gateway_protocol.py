@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from routemoa.clients.http import HttpClient
-from routemoa.core.errors import NoModelLeft, QueryError, Refused, TimedOut, Unreachable
+from routemoa.core.errors import AllModelsFailed, FailureKind, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.events import AnswerDelta, Done, Event, Started
 from routemoa.core.pool import Pool
-from routemoa.core.protocols import Tab
-from routemoa.core.trace import collect
-from routemoa.core.types import Answer, CacheControl, Failure, Mark, Message, ModelSpec, Query, Usage, to_json
+from routemoa.core.protocols import CallRecorder
+from routemoa.core.trace import Answer, Failure
+from routemoa.core.trace_builder import collect_answer
+from routemoa.core.types import CacheControl, CacheMark, Message, ModelSpec, Query, Usage, to_json
 from routemoa.gateway import create_app
-from routemoa.gateway.errors import Interrupted, refusal
-from routemoa.gateway.requests import parse
-from routemoa.gateway.responses import Reply
+from routemoa.gateway.errors import Interrupted, error_response
+from routemoa.gateway.requests import parse_chat_request
+from routemoa.gateway.responses import ChatCompletion
 from routemoa.mixture.engine import RouteMoA
 from routemoa.testing import ScriptedClient
 
@@ -42,7 +43,7 @@ def test_reads_a_conversation() -> None:
         {"role": "assistant", "content": "c", "refusal": None, "tool_calls": None, "audio": None, "annotations": None},
         {"role": "user", "content": "d", "name": "eve"},
     ]
-    assert parse(ask(messages=messages)).query.messages == (
+    assert parse_chat_request(ask(messages=messages)).query.messages == (
         Message("system", "Be brief."),
         Message("user", "ab"),
         Message("assistant", "c"),
@@ -57,9 +58,9 @@ def part(text: str, control: object = None) -> dict[str, object]:
 def test_keeps_the_marks_of_a_prompt_cache() -> None:
     short, hour = {"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h"}
     parts = [part("Rules."), part(" More.", short), part(" Now", hour), part(" go.")]
-    (message,) = parse(ask(messages=[{"role": "user", "content": parts}])).query.messages
+    (message,) = parse_chat_request(ask(messages=[{"role": "user", "content": parts}])).query.messages
     assert message.content == "Rules. More. Now go."
-    assert message.marks == (Mark(12, CacheControl("ephemeral")), Mark(16, CacheControl("ephemeral", "1h")))
+    assert message.marks == (CacheMark(12, CacheControl("ephemeral")), CacheMark(16, CacheControl("ephemeral", "1h")))
     assert to_json(Message("user", "hi")) == b'{"role":"user","content":"hi"}'
 
 
@@ -77,7 +78,7 @@ def test_keeps_the_marks_of_a_prompt_cache() -> None:
 )
 def test_refuses_marks_that_no_provider_would_take(parts: list[object], param: str) -> None:
     with pytest.raises(QueryError, match="cache_control") as caught:
-        parse(ask(messages=[{"role": "user", "content": parts}]))
+        parse_chat_request(ask(messages=[{"role": "user", "content": parts}]))
     assert caught.value.param == param
 
 
@@ -86,11 +87,13 @@ def test_sampling_parameters_go_along_and_nothing_else_does() -> None:
     penalties = {"presence_penalty": -2, "frequency_penalty": 2.0}
     harmless: dict[str, Any] = {"n": 1, "tools": None, "logprobs": False, "response_format": {"type": "text"}}
     harmless |= {"user": "u", "metadata": {"a": "b"}, "store": False, "modalities": ["text"], "functions": []}
-    request = parse(ask(**sampling, **penalties, **harmless, stream=True, stream_options={"include_usage": True}))
+    request = parse_chat_request(
+        ask(**sampling, **penalties, **harmless, stream=True, stream_options={"include_usage": True})
+    )
     assert request.query.parameters == sampling | penalties
     assert request.stream
     assert request.include_usage
-    assert parse(ask(temperature=None, stop=None, stream=None)).query.parameters == {}
+    assert parse_chat_request(ask(temperature=None, stop=None, stream=None)).query.parameters == {}
 
 
 @pytest.mark.parametrize(
@@ -140,19 +143,23 @@ def test_sampling_parameters_go_along_and_nothing_else_does() -> None:
 )
 def test_refuses_what_it_cannot_honour_and_names_it(more: dict[str, Any], param: str) -> None:
     with pytest.raises(QueryError) as caught:
-        parse(ask(**more))
+        parse_chat_request(ask(**more))
     assert caught.value.param == param
     assert param.partition("[")[0].partition(".")[0] in str(caught.value)
 
 
 def test_what_another_model_could_do_says_so() -> None:
     with pytest.raises(QueryError, match="name one model of the pool"):
-        parse(ask(tools=[{"type": "function"}]))
+        parse_chat_request(ask(tools=[{"type": "function"}]))
 
 
 def test_unknown_usage_is_null_and_a_strange_finish_is_stop() -> None:
-    reply = Reply("routemoa")
-    for event in (Started(Query.of("hi"), "routemoa"), AnswerDelta("x"), Done(1.0, Usage(3, None), None, "tool_calls")):
+    reply = ChatCompletion("routemoa")
+    for event in (
+        Started(Query.from_text("hi"), "routemoa"),
+        AnswerDelta("x"),
+        Done(1.0, Usage(3, None), None, "tool_calls"),
+    ):
         reply.add(event)
     whole = reply.whole()
     assert whole["usage"] is None
@@ -162,14 +169,18 @@ def test_unknown_usage_is_null_and_a_strange_finish_is_stop() -> None:
 
 def test_cached_tokens_are_told_where_they_are_known() -> None:
     for cached, wanted in ((40, {"prompt_tokens_details": {"cached_tokens": 40}}), (None, {})):
-        reply = Reply("routemoa")
-        for event in (Started(Query.of("hi"), "routemoa"), AnswerDelta("x"), Done(1.0, Usage(50, 3, cached), 0.0)):
+        reply = ChatCompletion("routemoa")
+        for event in (
+            Started(Query.from_text("hi"), "routemoa"),
+            AnswerDelta("x"),
+            Done(1.0, Usage(50, 3, cached), 0.0),
+        ):
             reply.add(event)
         assert reply.whole()["usage"] == {"prompt_tokens": 50, "completion_tokens": 3, "total_tokens": 53, **wanted}
 
 
 def failure(kind: str, reason: str, status: int | None = None) -> Failure:
-    return Failure("m", reason, kind, Usage(), 1.0, None, status)
+    return Failure("m", reason, FailureKind(kind), Usage(), 1.0, None, status)
 
 
 SECRETIVE = "http://10.0.0.7:9/v1 cannot be reached: Connection refused"
@@ -187,31 +198,31 @@ SECRETIVE = "http://10.0.0.7:9/v1 cannot be reached: Connection refused"
     ],
 )
 def test_when_nobody_answers_the_status_says_why(failures: list[Failure], status: int) -> None:
-    told = refusal(NoModelLeft(failures))
+    told = error_response(AllModelsFailed(failures))
     assert told.status == status
     for secret in ("10.0.0.7", "OUR_KEY", "sk-1"):
         assert secret not in told.message
 
 
 def test_one_model_passed_through_that_fails(caplog: pytest.LogCaptureFixture) -> None:
-    assert refusal(TimedOut("m", "nothing came for 5 s")).status == 504
-    told = refusal(Unreachable("m", SECRETIVE))
+    assert error_response(ModelTimeout("m", "nothing came for 5 s")).status == 504
+    told = error_response(Unreachable("m", SECRETIVE))
     assert (told.status, "10.0.0.7" in told.message) == (502, False)
     assert "10.0.0.7" in caplog.text, "the operator must know"
-    limited = refusal(Refused("m", "HTTP 429", status=429, retry_after=6.6))
+    limited = error_response(ModelHTTPError("m", "HTTP 429", status=429, retry_after=6.6))
     assert (limited.status, limited.headers) == (429, {"retry-after": "7"})
-    assert refusal(Refused("m", "HTTP 401: no; check the key in K", status=401)).status == 502
-    assert refusal(Interrupted(failure("Garbled", "cut"))).code == "answer_interrupted"
+    assert error_response(ModelHTTPError("m", "HTTP 401: no; check the key in K", status=401)).status == 502
+    assert error_response(Interrupted(failure("Garbled", "cut"))).code == "answer_interrupted"
 
 
 def test_the_log_quotes_no_query(caplog: pytest.LogCaptureFixture) -> None:
-    refusal(NoModelLeft([failure("Refused", "HTTP 400: the prompt 'my secret' is too long", 400)]))
+    error_response(AllModelsFailed([failure("Refused", "HTTP 400: the prompt 'my secret' is too long", 400)]))
     assert "HTTP 400" in caplog.text
     assert "my secret" not in caplog.text
 
 
 def test_an_unexpected_error_shows_nothing_and_logs_everything(caplog: pytest.LogCaptureFixture) -> None:
-    told = refusal(KeyError("internal"))
+    told = error_response(KeyError("internal"))
     assert told.status == 500
     assert "internal" not in told.message
     assert "KeyError" in caplog.text
@@ -222,13 +233,13 @@ class Echo:
 
     name = "routemoa"
 
-    async def stream(self, query: Query, tab: Tab | None = None) -> AsyncGenerator[Event, None]:
+    async def stream(self, query: Query, tab: CallRecorder | None = None) -> AsyncGenerator[Event, None]:
         yield Started(query, self.name)
         yield AnswerDelta(query.text)
         yield Done(0.0, finish_reason="stop")
 
     async def answer(self, query: Query) -> Answer:
-        return await collect(self.stream(query))
+        return await collect_answer(self.stream(query))
 
 
 async def post(
@@ -324,5 +335,5 @@ async def test_a_body_may_be_so_large_and_no_larger() -> None:
 async def test_a_conversation_without_a_user_turn_is_answered() -> None:
     spec = ModelSpec("a", "http://x/v1", "a", prior=0.9)
     mixture = RouteMoA(Pool((spec,)), ScriptedClient({"a": "Well."}))
-    query = parse(ask(messages=[{"role": "system", "content": "Say well."}])).query
+    query = parse_chat_request(ask(messages=[{"role": "system", "content": "Say well."}])).query
     assert (await mixture.answer(query)).text == "Well."

@@ -15,7 +15,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool, parse
+from routemoa.core.pool import Pool, parse_pool
 from routemoa.gateway import create_app
 from routemoa.ledger import Store, calls
 from routemoa.testing import FakeEndpoint, Fault
@@ -45,7 +45,7 @@ MEMBER = '[[model]]\nname = "{}"\nendpoint = "{}"\ninput_price = {}\noutput_pric
 
 def pool(url: str, tenants: str = TENANTS, price: float = 10.0) -> Pool:
     models = "".join(MEMBER.format(name, url, price, price) for name in ("a", "b"))
-    return parse(models + tenants, "pool.toml", Path("."), KEYS)
+    return parse_pool(models + tenants, "pool.toml", Path("."), KEYS)
 
 
 @asynccontextmanager
@@ -196,6 +196,6 @@ def test_budgets_need_a_store() -> None:
 class Silent(ScriptedClient):
     """A client that is never called."""
 
-    attempt_forward: Any = None
+    forward: Any = None
     deadline: Any = None
-    pause: Any = None
+    wait_before_retry: Any = None

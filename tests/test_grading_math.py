@@ -16,7 +16,7 @@ from routemoa.core.errors import MissingExtra
 from routemoa.datasets import grading
 from routemoa.datasets.grading import math as mathematics
 from routemoa.datasets.grading.math import equivalent, final
-from routemoa.datasets.grading.worker_pool import Apart
+from routemoa.datasets.grading.worker_pool import WorkerPool
 
 pytest.importorskip("math_verify", reason="the extra [eval] is not installed")
 
@@ -128,7 +128,7 @@ def test_threads_share_the_workers() -> None:
 
 
 def test_a_worker_that_is_killed_is_replaced() -> None:
-    apart = Apart("routemoa.datasets.grading.math_worker", workers=1)
+    apart = WorkerPool("routemoa.datasets.grading.math_worker", workers=1)
     assert apart.ask(["1", "1"]) is True
     first = apart._idle[0]
     os.kill(first.pid, signal.SIGKILL)
@@ -140,13 +140,13 @@ def test_a_worker_that_is_killed_is_replaced() -> None:
 
 
 def test_one_that_waits_is_not_waited_for() -> None:
-    apart = Apart("routemoa.datasets.grading.math_worker", patience=0.01)  # less than it takes to start
+    apart = WorkerPool("routemoa.datasets.grading.math_worker", patience=0.01)  # less than it takes to start
     assert apart.ask(["1", "1"]) is None
     apart.close()
 
 
 def test_closing_ends_the_workers() -> None:
-    apart = Apart("routemoa.datasets.grading.math_worker")
+    apart = WorkerPool("routemoa.datasets.grading.math_worker")
     apart.ask(["1", "1"])
     (worker,) = apart._idle
     apart.close()
@@ -155,7 +155,7 @@ def test_closing_ends_the_workers() -> None:
     apart.close()
 
 
-def _in_child(apart: Apart, back: multiprocessing.SimpleQueue[object]) -> None:
+def _in_child(apart: WorkerPool, back: multiprocessing.SimpleQueue[object]) -> None:
     inherited = len(apart._idle)
     back.put((inherited, apart.ask(["\\frac12", "0.5"])))
     apart.close()
@@ -164,7 +164,7 @@ def _in_child(apart: Apart, back: multiprocessing.SimpleQueue[object]) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_leaves_the_parents_workers_alone() -> None:
-    apart = Apart("routemoa.datasets.grading.math_worker")
+    apart = WorkerPool("routemoa.datasets.grading.math_worker")
     assert apart.ask(["1", "1"]) is True
     worker = apart._idle[0]
     fork = multiprocessing.get_context("fork")
@@ -196,7 +196,7 @@ def test_the_interpreter_ends_cleanly_and_takes_the_workers_along() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_worker_has_limits_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    apart = Apart("routemoa.datasets.grading.math_worker")
+    apart = WorkerPool("routemoa.datasets.grading.math_worker")
     apart.ask(["1", "1"])
     process = f"/proc/{apart._idle[0].pid}"
     with open(f"{process}/limits") as limits, open(f"{process}/environ") as environment:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.errors import Refused
+from routemoa.core.errors import ModelHTTPError
 from routemoa.core.types import Completion
 from routemoa.mixture.hedging import Lost, Won, hedged
 
-NO = Refused("x", "no", status=500)
+NO = ModelHTTPError("x", "no", status=500)
 BROKEN = RuntimeError("a defect")
 
 
@@ -133,18 +133,18 @@ async def test_the_first_fails_late_and_the_second_goes_on() -> None:
 async def test_the_first_fails_in_time_and_nobody_is_asked() -> None:
     a, b = Side("a", 0.0, NO), Side("b")
     async with tidy(a, b, opened=1):
-        with pytest.raises(Refused):
+        with pytest.raises(ModelHTTPError):
             await pieces(a, b)
 
 
 @pytest.mark.parametrize(("one", "other"), [(0.03, 0.05), (0.08, 0.0), (0.03, 0.01)])
 async def test_both_fail(one: float, other: float) -> None:
-    mine, theirs = Refused("a", "mine", status=500), Refused("b", "theirs", status=500)
+    mine, theirs = ModelHTTPError("a", "mine", status=500), ModelHTTPError("b", "theirs", status=500)
     a, b = Side("a", one, mine), Side("b", other, theirs)
     said: list[Any] = []
     async with tidy(a, b, opened=2), aclosing(hedged(a.stream(), b.stream, 0.02)) as stream:
         said.append(await anext(stream))
-        with pytest.raises(Refused, match="mine"):
+        with pytest.raises(ModelHTTPError, match="mine"):
             await anext(stream)
     assert said == [Lost(theirs)]
 
@@ -197,7 +197,7 @@ async def cancelled_after(turns: int, make: Callable[[], tuple[Side, Side]]) -> 
         for _ in range(turns):
             await asyncio.sleep(0)
         if task.done():
-            assert task.exception() is None or isinstance(task.exception(), Refused)
+            assert task.exception() is None or isinstance(task.exception(), ModelHTTPError)
             return False
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

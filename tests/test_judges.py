@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.core.types import Assessment, Layer, Proposal, Token, Usage
-from routemoa.judging.fusion import confidence, cross_score, fuse, posterior, stretch
+from routemoa.core.trace import Assessment, Layer, Proposal
+from routemoa.core.types import Token, Usage
+from routemoa.judging.fusion import cross_score, fuse_scores, map_prior, mean_token_probability, weighted_mean
 
 probability = st.floats(0, 1)
 maybe = st.none() | probability
@@ -24,13 +25,13 @@ def layer(models: str, *assessments: Assessment) -> Layer:
 
 
 def test_stretch_by_hand() -> None:
-    got = stretch({"a": 0.25, "b": 0.5, "c": 0.75, "d": 0.0, "e": 1.0, "f": None})
+    got = map_prior({"a": 0.25, "b": 0.5, "c": 0.75, "d": 0.0, "e": 1.0, "f": None})
     assert got == pytest.approx({"a": 0.1, "b": 1 - 0.8 * 0.5**1.5, "c": 0.9, "d": 0.0, "e": 1.0, "f": None})
 
 
 @given(probability, probability)
 def test_stretch_keeps_order_and_bounds(x: float, y: float) -> None:
-    got = stretch({"x": x, "y": y})
+    got = map_prior({"x": x, "y": y})
     assert got["x"] is not None
     assert got["y"] is not None
     assert 0 <= got["x"] <= 1
@@ -39,16 +40,16 @@ def test_stretch_keeps_order_and_bounds(x: float, y: float) -> None:
 
 def test_confidence_is_the_geometric_mean_probability_of_the_answers_tokens() -> None:
     tokens = [Token("ab", math.log(0.5)), Token("cd", math.log(0.125)), Token("<", math.log(1e-9))]
-    assert confidence(tokens, 4) == pytest.approx(0.25)
-    assert confidence(tokens[:2]) == pytest.approx(0.25)
-    assert confidence([]) is None
-    assert confidence(None) is None
+    assert mean_token_probability(tokens, 4) == pytest.approx(0.25)
+    assert mean_token_probability(tokens[:2]) == pytest.approx(0.25)
+    assert mean_token_probability([]) is None
+    assert mean_token_probability(None) is None
 
 
 def test_absent_evidence_is_left_out_not_replaced() -> None:
-    assert fuse([(2, 0.8), (1, 0.5), (1, None)]) == pytest.approx((2 * 0.8 + 0.5) / 3)
-    assert fuse([(2, None), (1, 0.0)]) == 0.0
-    assert fuse([(1, None)]) is None
+    assert weighted_mean([(2, 0.8), (1, 0.5), (1, None)]) == pytest.approx((2 * 0.8 + 0.5) / 3)
+    assert weighted_mean([(2, None), (1, 0.0)]) == 0.0
+    assert weighted_mean([(1, None)]) is None
 
 
 def test_the_surest_judge_is_believed_and_never_about_itself() -> None:
@@ -63,14 +64,14 @@ def test_the_surest_judge_is_believed_and_never_about_itself() -> None:
 def test_published_small_fusion() -> None:
     prior = {"a": 0.8, "b": 0.6, "c": 0.5}
     first = layer("ab", said("a", "a", 0.5), said("b", "b", None))
-    one = posterior(prior, dict(prior), [first], "published-small")
+    one = fuse_scores(prior, dict(prior), [first], "published-small")
     assert one == pytest.approx({"a": (2 * 0.8 + 0.5) / 3, "b": 0.6, "c": 0.5})
     second = layer("ac", said("a", "a", 0.9), said("a", "b", 0.2), said("c", "c", 0.1), said("c", "a", 0.4))
-    two = posterior(prior, one, [first, second], "published-small")
+    two = fuse_scores(prior, one, [first, second], "published-small")
     assert two["a"] == pytest.approx((2 * 0.8 + 0.9 + 0.4) / 4)
     assert two["b"] == pytest.approx((2 * 0.6 + 0.2) / 3)  # left, its self-score was unreadable
     assert two["c"] == pytest.approx((2 * 0.5 + 0.1) / 3)  # joined
-    assert posterior(prior, two, [first, second, layer("abc")], "published-small") == two  # answers only
+    assert fuse_scores(prior, two, [first, second, layer("abc")], "published-small") == two  # answers only
 
 
 def test_published_large_fusion() -> None:
@@ -79,7 +80,7 @@ def test_published_large_fusion() -> None:
         proposals=layer("").proposals + tuple(Proposal(m, "x", Usage(), None, None) for m in ("both", "left")),
         assessments=(said("both", "both", 0.5), said("left", "left", 0.3)),
     )
-    one = posterior(prior, dict(prior), [first], "published-large")
+    one = fuse_scores(prior, dict(prior), [first], "published-large")
     assert one == pytest.approx({"both": 0.9 * 0.8 + 0.05, "left": 0.9 * 0.5 + 0.03, "joined": 0.6, "idle": 0.4})
     second = Layer(
         proposals=tuple(Proposal(m, "x", Usage(), None, None) for m in ("both", "joined")),
@@ -90,7 +91,7 @@ def test_published_large_fusion() -> None:
             said("joined", "both", 0.6),
         ),
     )
-    two = posterior(prior, one, [first, second], "published-large")
+    two = fuse_scores(prior, one, [first, second], "published-large")
     assert two["both"] == pytest.approx(0.25 * 0.8 + 0.15 * 0.5 + 0.15 * 0.9 + 0.45 * 0.6)
     assert two["joined"] == pytest.approx(0.9 * 0.6 + 0.1 * 0.7)
     assert two["left"] == pytest.approx(0.7 * 0.5 + 0.1 * 0.3 + 0.2 * 0.2)
@@ -108,6 +109,6 @@ def test_scores_stay_in_bounds(
     layers = [layer("".join({j for j, _, _ in h}), *(said(*a) for a in h)) for h in heard]
     scores = dict(prior)
     for i in range(len(layers)):
-        scores = posterior(prior, scores, layers[: i + 1], fusion)
+        scores = fuse_scores(prior, scores, layers[: i + 1], fusion)
         assert scores.keys() == prior.keys()
         assert all(s is None or 0 <= s <= 1 for s in scores.values())

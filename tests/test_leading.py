@@ -7,14 +7,23 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
-from routemoa.core.errors import Garbled, Refused
-from routemoa.core.events import AnswerDelta, Continued, Event, ProposalDelta, ProposalFailed, ProposalFinished, Scored
-from routemoa.core.trace import fold
-from routemoa.core.types import Completion, Contract, Message, ModelSpec, Proposal, Query, Request, Usage
+from routemoa.core.errors import InvalidResponse, ModelHTTPError
+from routemoa.core.events import (
+    AnswerDelta,
+    AnswerReplaced,
+    Event,
+    ProposalDelta,
+    ProposalFailed,
+    ProposalFinished,
+    Scored,
+)
+from routemoa.core.trace import Proposal
+from routemoa.core.trace_builder import fold_events
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
 from routemoa.mixture.baselines.single import Single
 from routemoa.mixture.engine import RouteMoA
-from routemoa.mixture.layer import failure
-from routemoa.mixture.leader_stream import MARKER, Leading
+from routemoa.mixture.layer import make_failure
+from routemoa.mixture.leader_stream import MARKER, LeaderStream
 from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool
 
@@ -28,10 +37,12 @@ def done(model: str, text: str, layer: int = 1) -> Event:
 
 
 def fails(model: str) -> Event:
-    return ProposalFailed(1, failure(ModelSpec(model, "http://x"), Garbled(model, "cut", produced=True), 0.1))
+    return ProposalFailed(
+        1, make_failure(ModelSpec(model, "http://x"), InvalidResponse(model, "cut", produced=True), 0.1)
+    )
 
 
-def shown(leading: Leading, events: Sequence[Event]) -> list[str]:
+def shown(leading: LeaderStream, events: Sequence[Event]) -> list[str]:
     before = leading.shown
     said = [e for event in events for e in leading.hear(event)]
     texts = [e.text for e in said if isinstance(e, AnswerDelta)]
@@ -44,8 +55,8 @@ def final(model: str, text: str) -> tuple[Proposal, ...]:
     return (Proposal(model, text, Usage(), 0.1, None),)
 
 
-def leading(*called: str) -> Leading:
-    it = Leading("leader")
+def leading(*called: str) -> LeaderStream:
+    it = LeaderStream("leader")
     assert it.follow(1, called) == called[0]
     return it
 
@@ -86,7 +97,7 @@ def test_another_that_says_the_same_lets_it_stand() -> None:
     shown(it, [says("a", "The answer is 4."), done("a", "The answer is 4."), done("b", "So it is 4. The answer is 4.")])
     assert it.stands(final("b", "So it is 4. The answer is 4."))
     assert not it.stands(final("b", "The answer is 5."))
-    assert it.continued(final("b", "x")) == [Continued("the judges prefer the answer of b", "a", MARKER)]
+    assert it.continued(final("b", "x")) == [AnswerReplaced("the judges prefer the answer of b", "a", MARKER)]
 
 
 def test_a_leader_that_fails_before_its_first_word_is_followed() -> None:
@@ -124,7 +135,7 @@ def test_a_leader_that_fails_after_a_word_was_shown_does_not_stand() -> None:
     it = leading("a", "b")
     assert shown(it, [says("a", "The ans"), fails("a"), says("b", "It is 4."), done("b", "It is 4.")]) == ["The ans"]
     assert not it.stands(final("b", "It is 4."))
-    assert it.continued(final("b", "It is 4.")) == [Continued("a failed: cut", "a", MARKER)]
+    assert it.continued(final("b", "It is 4.")) == [AnswerReplaced("a failed: cut", "a", MARKER)]
 
 
 def test_nothing_shown_is_nothing_to_continue() -> None:
@@ -143,7 +154,7 @@ def test_a_hedge_takes_the_lead_of_one_that_was_cut() -> None:
 
 @pytest.mark.parametrize("mode", [None, "final", "events"])
 def test_in_no_other_mode(mode: str | None) -> None:
-    it = Leading(mode)  # type: ignore[arg-type]
+    it = LeaderStream(mode)  # type: ignore[arg-type]
     assert it.follow(1, ["a"]) is None
     assert it.hear(says("a", "x")) == it.hear(done("a", "x")) == []
     assert not it.stands(final("a", "x"))
@@ -161,16 +172,16 @@ def test_only_the_first_layer_is_led() -> None:
 
 # Through the engine.
 
-LEADER = Contract(stream_mode="leader")
-TWO = {"top_k": 2, "calls": 2, "target": 1.0}
+LEADER = Limits(stream_mode="leader")
+TWO = {"top_k": 2, "max_models": 2, "target": 1.0}
 ESSAYS = {
     "a": "Rain falls down from clouds when droplets merge.",
     "b": "Quite another view of seasons and of wind, this.",
 }
 
 
-async def walked(method: RouteMoA, question: str, contract: Contract = LEADER) -> list[Event]:
-    return [e async for e in method.stream(Query((Message("user", question),), contract=contract))]
+async def walked(method: RouteMoA, question: str, contract: Limits = LEADER) -> list[Event]:
+    return [e async for e in method.stream(Query((Message("user", question),), limits=contract))]
 
 
 def visible(events: Sequence[Event]) -> list[str]:
@@ -179,7 +190,7 @@ def visible(events: Sequence[Event]) -> list[str]:
     for event in events:
         if isinstance(event, AnswerDelta):
             texts[-1] += event.text
-        elif isinstance(event, Continued):
+        elif isinstance(event, AnswerReplaced):
             texts.append("")
     return texts
 
@@ -187,10 +198,10 @@ def visible(events: Sequence[Event]) -> list[str]:
 async def test_where_the_panel_agrees_the_leaders_answer_is_the_answer(make_pool: MakePool) -> None:
     client = ScriptedClient({"a": "So the answer is 4.", "b": "The answer is 4."}, pieces=5)
     events = await walked(RouteMoA(make_pool("a", "b", prior=0.6, mixture=TWO), client), "2+2?")
-    assert not [e for e in events if isinstance(e, Continued)]
+    assert not [e for e in events if isinstance(e, AnswerReplaced)]
     deltas = [e.text for e in events if isinstance(e, ProposalDelta) and e.model == "a"]
     assert [e.text for e in events if isinstance(e, AnswerDelta)] == deltas
-    answer = fold(events)
+    answer = fold_events(events)
     assert answer.text == "So the answer is 4."
     assert answer.trace.choice == "a"
     assert answer.trace.aggregator is None
@@ -206,7 +217,7 @@ async def test_where_another_is_better_a_continuation_follows(make_pool: MakePoo
     mixture = TWO | {"fusion": "published-small"}
     pool = make_pool("a", "b", prior=0.6, mixture=mixture)
     events = await walked(RouteMoA(pool, ScriptedClient({"a": judge, "b": judge})), "Why?")
-    answer, seen = fold(events), visible(events)
+    answer, seen = fold_events(events), visible(events)
     assert len(seen) == 2
     assert seen[0] == ESSAYS["a"]
     assert answer.text == seen[1] == "Both together, in one text."
@@ -235,26 +246,26 @@ async def test_a_leader_that_fails(make_pool: MakePool, words: int) -> None:
                 for word in ["The ", "answer ", "is "][:words]:
                     yield word
                 await asyncio.sleep(0.01)
-                raise Refused("a", "HTTP 500", status=500)
+                raise ModelHTTPError("a", "HTTP 500", status=500)
             async for piece in super().stream(model, request):
                 yield piece
 
     client = Breaking({"b": "The answer is 4.", "c": "The answer is 4."}, delay=0.02)
     events = await walked(RouteMoA(make_pool(*"abc", prior=0.6, mixture=TWO), client), "2+2?")
-    answer, seen = fold(events), visible(events)
+    answer, seen = fold_events(events), visible(events)
     assert answer.text == seen[-1] == "The answer is 4."
     assert seen[:-1] == (["The answer is "] if words else [])
-    assert [e.why for e in events if isinstance(e, Continued)] == (["a failed: HTTP 500"] if words else [])
+    assert [e.why for e in events if isinstance(e, AnswerReplaced)] == (["a failed: HTTP 500"] if words else [])
 
 
 @pytest.mark.parametrize("mode", ["final", "events", None])
 async def test_other_modes_show_no_leader(make_pool: MakePool, mode: str | None) -> None:
     client = ScriptedClient({"a": "So the answer is 4.", "b": "The answer is 4."})
     pool = make_pool("a", "b", prior=0.6, mixture=TWO)
-    events = await walked(RouteMoA(pool, client), "2+2?", Contract(stream_mode=mode))  # type: ignore[arg-type]
+    events = await walked(RouteMoA(pool, client), "2+2?", Limits(stream_mode=mode))  # type: ignore[arg-type]
     finished = [i for i, e in enumerate(events) if isinstance(e, ProposalFinished)]
     assert next(i for i, e in enumerate(events) if isinstance(e, AnswerDelta)) > max(finished)
-    assert not [e for e in events if isinstance(e, Continued)]
+    assert not [e for e in events if isinstance(e, AnswerReplaced)]
     assert all("assessment" in c.request.messages[-1].content for c in client.calls)
 
 
@@ -265,6 +276,6 @@ async def test_what_is_shown_folds_to_the_final_text(make_pool: MakePool, seed: 
         {n: [texts[(seed + i) % 6], texts[(seed * i) % 6], "Final."] for i, n in enumerate("abc")}, pieces=3
     )
     events = await walked(RouteMoA(make_pool(*"abc", prior=0.6, mixture={"top_k": 2}), client), "How many?")
-    answer = fold(events)
+    answer = fold_events(events)
     assert visible(events)[-1] == answer.text
     assert answer.text.strip()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.judging.multiple_choice import among, options
-from routemoa.judging.posterior import Correlation, Vote, believe
+from routemoa.judging.multiple_choice import count_options, limit_to_options
+from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
 
 
 @pytest.mark.parametrize(
@@ -24,18 +24,20 @@ from routemoa.judging.posterior import Correlation, Vote, believe
     ],
 )
 def test_options_are_counted(text: str, count: int | None) -> None:
-    assert options(text) == count
+    assert count_options(text) == count
 
 
 @given(st.integers(2, 10), st.floats(0.2, 50))
 def test_fewer_options_never_make_wrong_answers_rarer(count: int, scatter: float) -> None:
-    found = among(Correlation(scatter=scatter), count).scatter
+    found = limit_to_options(ErrorCorrelation(error_concentration=scatter), count).error_concentration
     assert 0 < found <= scatter
-    assert found <= among(Correlation(scatter=scatter), min(10, count + 1)).scatter
-    assert among(Correlation(scatter=scatter), None).scatter == scatter
+    assert (
+        found <= limit_to_options(ErrorCorrelation(error_concentration=scatter), min(10, count + 1)).error_concentration
+    )
+    assert limit_to_options(ErrorCorrelation(error_concentration=scatter), None).error_concentration == scatter
 
 
 def test_three_weak_models_that_agree_outvote_a_strong_one_only_where_agreement_means_something() -> None:
     votes = [Vote("strong", 0.86, 0), *(Vote(m, 0.6, 1) for m in "abc")]
-    assert believe(votes, Correlation()).leader == 1
-    assert believe(votes, among(Correlation(), 2)).leader == 0
+    assert infer(votes, ErrorCorrelation()).leader == 1
+    assert infer(votes, limit_to_options(ErrorCorrelation(), 2)).leader == 0

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from routemoa.core.errors import FailureKind
 from routemoa.core.pool import Fusion, Mixture, Pool
-from routemoa.core.types import Failure, Layer, ModelSpec, Proposal, Query, Scores, Trace, Usage, from_json, to_json
-from routemoa.judging.evidence import Judging
-from routemoa.judging.fusion import posterior, stretch
+from routemoa.core.trace import Failure, Layer, Proposal, Trace
+from routemoa.core.types import ModelSpec, Query, Scores, Usage, from_json, to_json
+from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.fusion import fuse_scores, map_prior
 from routemoa.mixture.engine import RouteMoA
-from routemoa.routing.adaptive import Grown
-from routemoa.routing.decision import Ask
-from routemoa.routing.latency import Expected
-from routemoa.routing.published import Published, policy_of
-from routemoa.routing.ranking import rank, select, stop_reason
+from routemoa.routing.adaptive import AdaptivePolicy
+from routemoa.routing.decision import LayerOptions
+from routemoa.routing.latency import CallEstimates
+from routemoa.routing.published import PublishedPolicy, build_policy
+from routemoa.routing.ranking import published_stop, rank_models, select_models
 from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool
 
@@ -24,8 +26,8 @@ FUSIONS: tuple[Fusion, ...] = ("published-small", "published-large")
 def test_the_fusion_names_the_policy() -> None:
     specs = [ModelSpec("a", "local")]
     for fusion in FUSIONS:
-        assert isinstance(policy_of(specs, Mixture(fusion=fusion), Judging(), ()), Published)
-    assert isinstance(policy_of(specs, Mixture(), Judging(), ["a"]), Grown)
+        assert isinstance(build_policy(specs, Mixture(fusion=fusion), JudgeModel(), ()), PublishedPolicy)
+    assert isinstance(build_policy(specs, Mixture(), JudgeModel(), ["a"]), AdaptivePolicy)
 
 
 def published(fusion: Fusion, priors: Scores) -> tuple[Pool, Trace]:
@@ -47,49 +49,51 @@ def test_the_published_policy_is_the_published_loop_on_a_recorded_trace(fusion: 
     pool, trace = published(fusion, priors)
     trace = from_json(to_json(trace), Trace)
     m = pool.mixture
-    policy = policy_of(pool.models, m, Judging(), ())
-    scores = prior = stretch(priors)
-    ranking = rank(pool.models, scores)
-    upcoming = select(ranking, m.most_models, m.width)
-    opening = policy.opening(trace.prior, Expected())
-    assert (opening.scores, opening.ranking, opening.call) == (prior, ranking, upcoming)
-    assert opening.ask == Ask(judging=True, cross=False, quote=False)
+    policy = build_policy(pool.models, m, JudgeModel(), ())
+    scores = prior = map_prior(priors)
+    ranking = rank_models(pool.models, scores)
+    upcoming = select_models(ranking, m.max_layer_models, m.selection_margin)
+    opening = policy.initial(trace.prior, CallEstimates())
+    assert (opening.scores, opening.ranking, opening.models) == (prior, ranking, upcoming)
+    assert opening.options == LayerOptions(self_assessment=True, cross_assessment=False, quote_answers=False)
     assert len(trace.layers) == 3
     for number, layer in enumerate(trace.layers, 1):
         assert layer.selected == upcoming
-        scores = posterior(prior, scores, trace.layers[:number], fusion)
-        ranking = rank(pool.models, scores)
-        upcoming = select(ranking, m.most_models, m.width)
-        reason = stop_reason(trace.layers[:number], scores, upcoming, threshold=m.threshold, limit=3)
+        scores = fuse_scores(prior, scores, trace.layers[:number], fusion)
+        ranking = rank_models(pool.models, scores)
+        upcoming = select_models(ranking, m.max_layer_models, m.selection_margin)
+        reason = published_stop(trace.layers[:number], scores, upcoming, threshold=m.confidence_threshold, limit=3)
         so_far = Trace(trace.query, "routemoa", trace.prior, trace.ranking, trace.layers[:number])
-        decision = policy.judged(so_far, Expected())
+        decision = policy.update(so_far, CallEstimates())
         assert decision.scores == pytest.approx(scores)
         assert decision.scores == layer.scores
         assert decision.ranking == ranking
         assert [r.model for r in layer.ranking] == [r.model for r in ranking]  # it also knows what it measured
         assert decision.stop == reason
         if reason is None:
-            assert decision.call == upcoming
-            assert decision.ask == Ask(judging=number == 1, cross=number == 1, quote=True)
-            assert decision.quoted is None  # all answers of the last layer
+            assert decision.models == upcoming
+            assert decision.options == LayerOptions(
+                self_assessment=number == 1, cross_assessment=number == 1, quote_answers=True
+            )
+            assert decision.references is None  # all answers of the last layer
     assert decision.stop == trace.stop_reason == "last layer: 3 of 3"
-    assert decision.write
+    assert decision.aggregate
     order = {r.model: i for i, r in enumerate(ranking)}
-    assert [p.model for p in decision.final] == sorted(
+    assert [p.model for p in decision.final_answers] == sorted(
         (p.model for p in trace.layers[2].proposals), key=order.__getitem__
     )
-    assert decision.choice == decision.final[0].model == trace.choice
+    assert decision.choice == decision.final_answers[0].model == trace.choice
 
 
 def test_a_failed_model_is_not_called_again(make_pool: MakePool) -> None:
     pool, trace = published("published-small", {"a": 0.6, "b": 0.6, "c": 0.6, "d": 0.6})
     first = trace.layers[0]
     failed = Layer(first.selected, first.proposals[:1], failures=_down("b"), assessments=first.assessments[:1])
-    decision = policy_of(pool.models, pool.mixture, Judging(), ()).judged(
-        Trace(trace.query, "routemoa", trace.prior, trace.ranking, (failed,)), Expected()
+    decision = build_policy(pool.models, pool.mixture, JudgeModel(), ()).update(
+        Trace(trace.query, "routemoa", trace.prior, trace.ranking, (failed,)), CallEstimates()
     )
     assert decision.stop is None
-    assert "b" not in decision.call
+    assert "b" not in decision.models
     assert decision.ranking[-1].model == "b"
 
 
@@ -97,18 +101,18 @@ def test_when_the_last_layer_gave_nothing_the_answers_before_it_stand() -> None:
     specs = tuple(ModelSpec(n, "local", n) for n in "ab")
     said = Layer(("a", "b"), tuple(Proposal(n, LONG.format(n), Usage(), None, None) for n in "ab"))
     nothing = Layer(("a", "b"), (), _down("a") + _down("b"))
-    trace = Trace(Query.of("?"), "routemoa", {"a": 0.4, "b": 0.5}, (), (said, nothing))
-    decision = policy_of(specs, Mixture(fusion="published-small"), Judging(), ()).judged(trace, Expected())
+    trace = Trace(Query.from_text("?"), "routemoa", {"a": 0.4, "b": 0.5}, (), (said, nothing))
+    decision = build_policy(specs, Mixture(fusion="published-small"), JudgeModel(), ()).update(trace, CallEstimates())
     assert decision.stop == "no model left to call"
-    assert {p.model for p in decision.final} == {"a", "b"}
+    assert {p.model for p in decision.final_answers} == {"a", "b"}
 
 
 def test_measured_seconds_break_ties() -> None:
     specs = tuple(ModelSpec(n, "local", n, latency=1.0) for n in "ab")
-    policy = policy_of(specs, Mixture(fusion="published-small", top_k=1), Judging(), ())
-    assert policy.opening({"a": 0.5, "b": 0.5}, Expected()).call == ("a",)
-    assert policy.opening({"a": 0.5, "b": 0.5}, Expected(seconds={"a": 2.0})).call == ("b",)
+    policy = build_policy(specs, Mixture(fusion="published-small", top_k=1), JudgeModel(), ())
+    assert policy.initial({"a": 0.5, "b": 0.5}, CallEstimates()).models == ("a",)
+    assert policy.initial({"a": 0.5, "b": 0.5}, CallEstimates(seconds={"a": 2.0})).models == ("b",)
 
 
 def _down(model: str) -> tuple[Failure, ...]:
-    return (Failure(model, "down", "Refused", Usage(0, 0, 0, 0), 1.0, 0.0),)
+    return (Failure(model, "down", FailureKind.HTTP_ERROR, Usage(0, 0, 0, 0), 1.0, 0.0),)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import PREFERENCES, Mixture, Pool, mixture_of
+from routemoa.core.pool import PREFERENCES, Mixture, Pool, parse_mixture
 from routemoa.core.types import Usage
 
 ONE = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
@@ -30,7 +30,7 @@ parameters = { temperature = 0.7 }
 layers = 3
 top_k = 3
 margin = 0.2
-stop_above = 0.805
+stop_confidence = 0.805
 self_assessment = "spoken"
 aggregator = "best"
 fusion = "published-small"
@@ -54,8 +54,8 @@ def test_every_public_key_is_read(tmp_path: Path) -> None:
     )
     assert spec.parameters == {"temperature": 0.7}
     assert spec.cost(Usage(1_000_000, 2_000_000)) == pytest.approx(0.70)
-    assert pool.mixture.width == 0.2
-    assert pool.mixture.threshold == 0.805
+    assert pool.mixture.selection_margin == 0.2
+    assert pool.mixture.confidence_threshold == 0.805
 
 
 def test_what_is_left_out_is_unknown_not_zero(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_what_is_left_out_is_unknown_not_zero(tmp_path: Path) -> None:
 
 def test_the_large_pool_has_its_own_published_constants(tmp_path: Path) -> None:
     mixture = read(tmp_path, ONE + '[mixture]\nfusion = "published-large"').mixture
-    assert (mixture.width, mixture.threshold) == (1.0, 0.76)
+    assert (mixture.selection_margin, mixture.confidence_threshold) == (1.0, 0.76)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_large_pool_has_its_own_published_constants(tmp_path: Path) -> None:
         ("", ["no model", "[[model]]"]),
         ("model = 3", ["no model"]),
         (ONE + "[mixture]\ntop_k = 0", ["top_k = 0", "at least 1"]),
-        (ONE + "[mixture]\nstop_above = 2", ["stop_above = 2"]),
+        (ONE + "[mixture]\nstop_confidence = 2", ["stop_confidence = 2"]),
         (ONE + '[mixture]\naggregator = "b"', ["aggregator 'b'"]),
         (ONE + '[mixture]\nfusion = "mine"', ["fusion", "mine"]),
         (ONE + '[mixture]\nprefer = "best"', ["prefer", "best"]),
@@ -101,12 +101,12 @@ def test_the_large_pool_has_its_own_published_constants(tmp_path: Path) -> None:
         (ONE + "[mixture]\ndollars_per_point = nan", ["dollars_per_point = nan", "more than 0"]),
         (ONE + "[mixture]\ntarget = 1.1", ["target = 1.1", "from 0 to 1"]),
         (ONE + "[mixture]\ntie = -0.1", ["tie = -0.1", "from 0 to 1"]),
-        (ONE + "[mixture]\ncalls = 0", ["calls = 0", "at least 1"]),
+        (ONE + "[mixture]\nmax_models = 0", ["max_models = 0", "at least 1"]),
         (ONE + "[mixture]\nlayers = 0", ["layers = 0", "at least 1"]),
         (ONE + "[mixture]\nreference_tokens = 0", ["reference_tokens = 0", "at least 1"]),
-        (ONE + '[mixture]\nlater = "never"', ["later", "never"]),
+        (ONE + '[mixture]\nlater_layers = "never"', ["later_layers", "never"]),
         (ONE + '[mixture]\nreferences = "none"', ["references", "none"]),
-        (ONE + "[mixture]\ncalls = 2.5", ["calls", "Expected"]),
+        (ONE + "[mixture]\nmax_models = 2.5", ["max_models", "Expected"]),
         ("a = \nb = 1", ["not valid TOML", "line 1"]),
     ],
 )
@@ -145,8 +145,8 @@ prefer = "fast"
 dollars_per_point = 0.001
 seconds_per_point = 2
 target = 0.95
-calls = 5
-later = "refine"
+max_models = 5
+later_layers = "refine"
 references = "all"
 reference_tokens = 1000
 tie = 0.03
@@ -154,45 +154,55 @@ judge = "judge.json"
 """
     pool = read(tmp_path, ONE + keys)
     m = pool.mixture
-    assert (m.prefer, m.dollars_per_point, m.seconds_per_point, m.calls) == ("fast", 0.001, 2.0, 5)
-    assert (m.later, m.references, m.reference_tokens) == ("refine", "all", 1000)
-    assert (m.preference.target, m.preference.tie, m.preference.fast) == (0.95, 0.03, True)
+    assert (m.prefer, m.dollars_per_point, m.seconds_per_point, m.max_models) == ("fast", 0.001, 2.0, 5)
+    assert (m.later_layers, m.references, m.reference_tokens) == ("refine", "all", 1000)
+    assert (m.preference.target, m.preference.tie, m.preference.latency_first) == (0.95, 0.03, True)
     assert pool.judge == tmp_path / "judge.json"
 
 
 def test_what_is_left_out_follows_from_fusion_and_preference() -> None:
     learned, small = Mixture(), Mixture(fusion="published-small")
-    assert (learned.published, learned.most_layers, learned.most_models, learned.threshold) == (False, 9, 2, 0.99)
-    assert (small.published, small.most_layers, small.most_models, small.threshold) == (True, 3, 3, 0.805)
+    assert (learned.published, learned.max_layers, learned.max_layer_models, learned.confidence_threshold) == (
+        False,
+        9,
+        2,
+        0.99,
+    )
+    assert (small.published, small.max_layers, small.max_layer_models, small.confidence_threshold) == (
+        True,
+        3,
+        3,
+        0.805,
+    )
     assert learned.preference == PREFERENCES["balanced"]
     assert small.preference.tie == 0.0
     assert Mixture(fusion="published-small", tie=0.1).preference.tie == 0.1
-    worth = [PREFERENCES[p].worth for p in ("quality", "balanced", "cheap")]
+    worth = [PREFERENCES[p].min_risk_reduction for p in ("quality", "balanced", "cheap")]
     assert worth == sorted(worth)
 
 
 def test_a_policy_file_is_a_mixture_table_a_pool_or_bare_keys() -> None:
     for text in ('fusion = "published-large"', '[mixture]\nfusion = "published-large"',
                  ONE + '[mixture]\nfusion = "published-large"'):  # fmt: skip
-        assert mixture_of(text, "policy.toml") == Mixture(fusion="published-large")
-    assert mixture_of("", "policy.toml") == Mixture()
-    assert mixture_of('aggregator = "whoever"', "policy.toml").aggregator == "whoever"  # its pool is not known here
+        assert parse_mixture(text, "policy.toml") == Mixture(fusion="published-large")
+    assert parse_mixture("", "policy.toml") == Mixture()
+    assert parse_mixture('aggregator = "whoever"', "policy.toml").aggregator == "whoever"  # its pool is not known here
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("fusion = \nlayers = 2", ["not valid TOML", "line 1"]),
-        ('fusoin = "learned"', ["unknown key 'fusoin'", "did you mean 'fusion'"]),
-        ("[mixture]\ncals = 3", ["unknown key 'cals'", "did you mean 'calls'"]),
+        ('fusoin = "adaptive"', ["unknown key 'fusoin'", "did you mean 'fusion'"]),
+        ("[mixture]\nmax_modls = 3", ["unknown key 'max_modls'", "did you mean 'max_models'"]),
         ("mixture = 3", ["must be a table"]),
-        ("calls = 0", ["calls = 0", "at least 1"]),
+        ("max_models = 0", ["max_models = 0", "at least 1"]),
         ("dollars_per_point = 0.0", ["dollars_per_point", "more than 0"]),
     ],
 )
 def test_errors_in_a_policy_file(text: str, words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        mixture_of(text, "policy.toml")
+        parse_mixture(text, "policy.toml")
     for word in ["policy.toml", *words]:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from routemoa.core import price_list as prices
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import parse
-from routemoa.core.price_list import noted, priced, remedy
+from routemoa.core.pool import parse_pool
+from routemoa.core.price_list import price_hint, price_sources, with_list_prices
 from routemoa.core.pricing import Price, Rate, Tier
 from routemoa.core.types import ModelSpec, Usage
 
@@ -50,7 +50,7 @@ def usual(draw: st.DrawFn) -> Price:
 
 
 def spec(price: Price) -> ModelSpec:
-    return ModelSpec("m", "http://x/v1", "m", listed=price)
+    return ModelSpec("m", "http://x/v1", "m", list_price=price)
 
 
 @given(anything, tokens, tokens, st.data())
@@ -80,13 +80,13 @@ def test_usual_prices_only_grow_with_tokens_and_the_cache_never_makes_dearer(
 
 def test_cached_and_written_tokens_tiers_and_requests_are_priced_as_such() -> None:
     price = Price(Rate(2.0, (Tier(1000, 4.0),)), Rate(10.0), Rate(0.2), Rate(2.5), 0.01)
-    assert price.of(1000, 0) == pytest.approx(0.012)
-    assert price.of(1001, 0) == pytest.approx(0.01 + 1001 * 4e-6)
-    assert price.of(1000, 100, 600, 300) == pytest.approx(0.01 + (100 * 2 + 600 * 0.2 + 300 * 2.5 + 100 * 10) / 1e6)
-    assert price.of(0, 0) == 0  # refused
-    assert price.of(10, 0, 50, 50) == pytest.approx(0.01 + 2e-6)  # absurd counts are no more than the prompt
+    assert price.cost(1000, 0) == pytest.approx(0.012)
+    assert price.cost(1001, 0) == pytest.approx(0.01 + 1001 * 4e-6)
+    assert price.cost(1000, 100, 600, 300) == pytest.approx(0.01 + (100 * 2 + 600 * 0.2 + 300 * 2.5 + 100 * 10) / 1e6)
+    assert price.cost(0, 0) == 0  # refused
+    assert price.cost(10, 0, 50, 50) == pytest.approx(0.01 + 2e-6)  # absurd counts are no more than the prompt
     without = Price(Rate(2.0), Rate(10.0))
-    assert without.of(1000, 0, 600, 300) == without.of(1000, 0)
+    assert without.cost(1000, 0, 600, 300) == without.cost(1000, 0)
 
 
 def test_missing_is_none() -> None:
@@ -102,7 +102,7 @@ def test_missing_is_none() -> None:
 
 
 def test_the_endpoint_decides_and_not_the_name() -> None:
-    known = priced([ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o")], NOW)[0]
+    known = with_list_prices([ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o")], NOW)[0]
     assert known.price is not None
     assert (known.input_price, known.output_price) == (known.price.input.base, known.price.output.base)
     assert known.price.cached is not None
@@ -117,25 +117,25 @@ def test_the_endpoint_decides_and_not_the_name() -> None:
         "https://proxy.example.org/x.googleapis.com/v1",
     ):
         for name in ("gpt-4o", "gemini-2.5-pro"):
-            assert priced([ModelSpec("own", endpoint, name)], NOW)[0].price is None, endpoint
-    assert priced([ModelSpec("x", "https://api.openai.com/v1", "gpt-4o-lookalike")], NOW)[0].price is None
-    assert priced([ModelSpec("gpt-4o", "local", "gpt-4o")], NOW)[0].price is None
+            assert with_list_prices([ModelSpec("own", endpoint, name)], NOW)[0].price is None, endpoint
+    assert with_list_prices([ModelSpec("x", "https://api.openai.com/v1", "gpt-4o-lookalike")], NOW)[0].price is None
+    assert with_list_prices([ModelSpec("gpt-4o", "local", "gpt-4o")], NOW)[0].price is None
 
 
 def test_a_price_of_ones_own_goes_before_the_listed_one() -> None:
     own = ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o", input_price=0.5, output_price=1.0)
     half = ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o", input_price=0.5)
-    assert priced([own, half], NOW) == (own, half)
-    listed = priced([ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o")], NOW)[0]
-    said = noted([own, half, listed])
+    assert with_list_prices([own, half], NOW) == (own, half)
+    listed = with_list_prices([ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o")], NOW)[0]
+    said = price_sources([own, half, listed])
     assert said["gpt"] == str(listed.price)
-    assert noted([own, half]) == {"gpt": "pool file"}
+    assert price_sources([own, half]) == {"gpt": "pool file"}
 
 
 def test_the_date_is_that_of_the_data_and_never_today() -> None:
     import genai_prices
 
-    found = priced([ModelSpec("c", OPENROUTER, "anthropic/claude-sonnet-4.5")], NOW)[0].price
+    found = with_list_prices([ModelSpec("c", OPENROUTER, "anthropic/claude-sonnet-4.5")], NOW)[0].price
     assert found is not None
     assert found.source == f"genai-prices {genai_prices.__version__}"
     assert found.date == prices.DAYS[genai_prices.__version__], "a new release: put its day into prices.DAYS"
@@ -164,7 +164,7 @@ def test_what_an_endpoint_does_not_report_counts_as_the_dearest() -> None:
     assert thinking.output == Rate(3.0)
     writing = listed(model_price(input_mtok=1, output_mtok=2, cache_write_mtok=1.25, cache_write_1h_mtok=2))
     assert writing is not None
-    assert (writing.written, writing.hour) == (Rate(2.0), True)
+    assert (writing.cache_write, writing.one_hour_cache) == (Rate(2.0), True)
 
 
 def test_a_price_begins_on_its_day() -> None:
@@ -204,7 +204,7 @@ def test_our_dollars_are_the_librarys_for_every_model_it_lists() -> None:
                 theirs = info.prices.calc_price(
                     Theirs(input_tokens=prompt, output_tokens=500, cache_read_tokens=cached or None)
                 )
-                assert found.of(prompt, 500, cached) == pytest.approx(float(theirs["total_price"])), info.id
+                assert found.cost(prompt, 500, cached) == pytest.approx(float(theirs["total_price"])), info.id
             compared += 1
     assert compared > 1000
 
@@ -213,17 +213,17 @@ def test_our_dollars_are_the_librarys_for_every_model_it_lists() -> None:
 
 
 def pool_of(keys: str, endpoint: str = OPENROUTER) -> ModelSpec:
-    (model,) = parse(f'[[model]]\nname = "m"\nendpoint = "{endpoint}"\n{keys}', "pool.toml", Path("."), {})
+    (model,) = parse_pool(f'[[model]]\nname = "m"\nendpoint = "{endpoint}"\n{keys}', "pool.toml", Path("."), {})
     return model
 
 
 def test_a_pool_file_sets_cached_written_and_request_prices() -> None:
     model = pool_of(
-        "input_price = 1.0\noutput_price = 2.0\ncached_price = 0.1\nwritten_price = 1.5\nrequest_price = 0.01"
+        "input_price = 1.0\noutput_price = 2.0\ncached_price = 0.1\ncache_write_price = 1.5\nrequest_price = 0.01"
     )
     assert model.cost(Usage(1000, 0, 600, 100)) == pytest.approx(0.01 + (300 + 60 + 150) / 1e6)
     assert model.worst_cost(1000, 0) == pytest.approx(0.01 + 1500 / 1e6)
-    assert noted([model]) == {"m": "pool file"}
+    assert price_sources([model]) == {"m": "pool file"}
 
 
 @pytest.mark.parametrize(
@@ -243,8 +243,8 @@ def test_a_wrong_key_is_one_line(keys: str, said: str) -> None:
 
 
 def test_the_library_is_imported_only_where_it_can_help() -> None:
-    code = "import sys; from pathlib import Path; from routemoa.core.pool import parse\n"
-    code += "parse(sys.argv[1], 'pool.toml', Path('.'), {}); print('genai_prices' in sys.modules)"
+    code = "import sys; from pathlib import Path; from routemoa.core.pool import parse_pool\n"
+    code += "parse_pool(sys.argv[1], 'pool.toml', Path('.'), {}); print('genai_prices' in sys.modules)"
     head = '[[model]]\nname = "m"\nendpoint = '
     for text, wanted in (
         (f'{head}"http://127.0.0.1:9/v1"', "False"),
@@ -257,8 +257,8 @@ def test_the_library_is_imported_only_where_it_can_help() -> None:
 
 
 def test_without_the_library_a_price_is_unknown_and_its_remedy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prices, "installed", lambda: False)
+    monkeypatch.setattr(prices, "is_installed", lambda: False)
     bare = ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o")
-    assert priced([bare]) == (bare,)
-    assert "pip install 'routemoa[prices]'" in remedy(bare)
-    assert "pip" not in remedy(ModelSpec("own", "http://127.0.0.1:9/v1", "gpt-4o"))
+    assert with_list_prices([bare]) == (bare,)
+    assert "pip install 'routemoa[prices]'" in price_hint(bare)
+    assert "pip" not in price_hint(ModelSpec("own", "http://127.0.0.1:9/v1", "gpt-4o"))

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.types import Answer, Failure, Layer, Proposal, Query, Trace, Usage
+from routemoa.core.errors import FailureKind
+from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
+from routemoa.core.types import Query, Usage
 from routemoa.datasets.records import BadLine, Record, RecordsError, from_trace, parse, read, write
 
 GOOD: dict[str, Any] = {"id": "1", "task": "t", "query": "2+2?", "scores": {"a": 1, "b": None}}
@@ -163,9 +165,9 @@ def test_a_trace_with_feedback_becomes_a_record() -> None:
     def said(model: str, cost: float | None) -> Proposal:
         return Proposal(model, f"{model} says", Usage(1, 1), 0.5, cost)
 
-    failed = Failure("c", "HTTP 500", "Refused", Usage(0, 0, 0, 0), 0.1, 0.0)
+    failed = Failure("c", "HTTP 500", FailureKind.HTTP_ERROR, Usage(0, 0, 0, 0), 0.1, 0.0)
     first = Layer(("a", "b", "c"), (said("a", 0.1), said("b", None)), (failed,))
-    trace = Trace(Query.of("2+2?", "Be brief."), "routemoa", layers=(first, Layer(("d",), (said("d", 1.0),))))
+    trace = Trace(Query.from_text("2+2?", "Be brief."), "routemoa", layers=(first, Layer(("d",), (said("d", 1.0),))))
     record = from_trace(Answer("4", trace), {"a": 1.0, "c": None}, "chat", "7")
     assert record == Record(
         "7",
@@ -180,7 +182,7 @@ def test_a_trace_with_feedback_becomes_a_record() -> None:
         with pytest.raises(RecordsError):
             from_trace(Answer("4", trace), wrong, "chat", "7")
     with pytest.raises(RecordsError, match="scores is empty"):
-        from_trace(Answer("4", Trace(Query.of("2+2?"), "routemoa")), {}, "chat", "7")
+        from_trace(Answer("4", Trace(Query.from_text("2+2?"), "routemoa")), {}, "chat", "7")
 
 
 def test_texts_that_were_all_recorded_as_printed_lists_are_read_as_what_was_said() -> None:

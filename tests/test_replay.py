@@ -12,13 +12,14 @@ from msgspec.structs import replace
 from routemoa.cli.judge import judge
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Mixture, Pool
-from routemoa.core.types import Answer, ModelSpec, Query, Trace, to_json
+from routemoa.core.trace import Answer, Trace
+from routemoa.core.types import ModelSpec, Query, to_json
 from routemoa.datasets.jsonl import RecordsError
 from routemoa.datasets.records import Record
 from routemoa.evaluation.rejudging import rejudge
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
-from routemoa.judging.evidence import Judging
-from routemoa.judging.judge_model import read as read_judging
+from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import read_judge_model as read_judging
 from routemoa.mixture.engine import RouteMoA
 
 MODELS = "abcdef"
@@ -44,7 +45,7 @@ def pool(**mixture: object) -> Pool:
 async def answered(**mixture: object) -> list[Answer]:
     client = RecordedClient(records(), SimulatedJudge(0.8).score)
     mixed = RouteMoA(pool(**mixture), client)
-    return [await mixed.answer(Query.of(r.query)) for r in records()]
+    return [await mixed.answer(Query.from_text(r.query)) for r in records()]
 
 
 def saved(path: Path, answers: list[Answer], *, graded: bool = True) -> str:
@@ -60,10 +61,12 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(judge, arguments)
 
 
-@pytest.mark.parametrize("mixture", [{}, {"fusion": "published-small"}, {"prefer": "quality", "later": "refine"}])
+@pytest.mark.parametrize(
+    "mixture", [{}, {"fusion": "published-small"}, {"prefer": "quality", "later_layers": "refine"}]
+)
 async def test_the_policy_of_the_record_changes_nothing(mixture: dict[str, object]) -> None:
     for answer in await answered(**mixture):
-        again = rejudge(answer.trace, Mixture(**mixture), Judging())  # type: ignore[arg-type]
+        again = rejudge(answer.trace, Mixture(**mixture), JudgeModel())  # type: ignore[arg-type]
         assert not again.changed
         assert again.stop_reason == answer.trace.stop_reason
         assert again.scores == pytest.approx(answer.trace.layers[-1].scores)
@@ -72,17 +75,17 @@ async def test_the_policy_of_the_record_changes_nothing(mixture: dict[str, objec
 
 async def test_another_policy_stops_sooner_and_a_longer_one_says_that_the_record_ends() -> None:
     answers = await answered(prefer="quality")
-    cheap = [rejudge(a.trace, Mixture(prefer="cheap"), Judging()) for a in answers]
+    cheap = [rejudge(a.trace, Mixture(prefer="cheap"), JudgeModel()) for a in answers]
     assert sum(c.calls for c in cheap) < sum(a.trace.calls for a in answers)
     assert any(c.changed for c in cheap)
     short = [
-        rejudge(replace(a.trace, layers=a.trace.layers[:1]), Mixture(prefer="quality"), Judging()) for a in answers
+        rejudge(replace(a.trace, layers=a.trace.layers[:1]), Mixture(prefer="quality"), JudgeModel()) for a in answers
     ]
     assert any("the record ends here" in s.stop_reason for s in short)
 
 
 def test_a_trace_without_layers_is_no_choice() -> None:
-    again = rejudge(Trace(Query.of("x"), "routemoa"), Mixture(), Judging())
+    again = rejudge(Trace(Query.from_text("x"), "routemoa"), Mixture(), JudgeModel())
     assert (again.choice, again.text, again.changed) == (None, None, False)
 
 
@@ -121,19 +124,19 @@ def test_a_policy_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
 
 
 async def test_fit_writes_a_judge_that_a_pool_can_name(tmp_path: Path) -> None:
-    file = saved(tmp_path / "traces.jsonl", await answered(later="refine"))
+    file = saved(tmp_path / "traces.jsonl", await answered(later_layers="refine"))
     out = tmp_path / "judge.json"
     done = run("fit", file, "--out", str(out))
     assert done.exit_code == 0, done.output
     assert "60 graded queries" in done.stdout
     assert "each half judged by what the other half taught" in done.stdout
     found = read_judging(out)
-    assert found.judges
-    assert all(0 <= r.weight <= 1 for r in (*found.judges.values(), *found.selves.values()))
+    assert found.peer_judges
+    assert all(0 <= r.weight <= 1 for r in (*found.peer_judges.values(), *found.self_judges.values()))
     toml = tmp_path / "pool.toml"
     toml.write_text('[[model]]\nname = "a"\nendpoint = "local"\n[mixture]\njudge = "judge.json"\n')
     mixture = RouteMoA(Pool.from_toml(toml), RecordedClient(records()))
-    assert mixture.policy.judging == found  # type: ignore[attr-defined]
+    assert mixture.policy.judge_model == found  # type: ignore[attr-defined]
 
 
 async def test_fit_grades_by_reference_and_takes_records(tmp_path: Path) -> None:
@@ -148,7 +151,7 @@ async def test_fit_grades_by_reference_and_takes_records(tmp_path: Path) -> None
     done = run("fit", str(kept), "--json", "--out", str(tmp_path / "j.json"))
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
-    assert told["judging"]["correlation"]["spread"] >= 0
+    assert told["judging"]["correlation"]["difficulty_sd"] >= 0
     assert told["held_out"]["self"]["auc"] is None  # records hold no judgment
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.mixture.prompts import Asked
-from routemoa.mixture.reply_parser import AnswerStream, Reply, read
+from routemoa.mixture.prompts import ReplyFormat
+from routemoa.mixture.reply_parser import AnswerStream, Reply, parse_reply
 
-SELF = Asked(self_score=True)
-BOTH = Asked(self_score=True, peers=("A", "B"))
+SELF = ReplyFormat(self_score=True)
+BOTH = ReplyFormat(self_score=True, peers=("A", "B"))
 
 
 @pytest.mark.parametrize(
@@ -39,19 +39,19 @@ BOTH = Asked(self_score=True, peers=("A", "B"))
         ('x <assessment>{"scores": {"answer A": 1}}</assessment>', BOTH, Reply("x", None, {"A": 1.0, "B": None})),
         ('x <assessment>{"self": 1, "scores": [0.2, 0.4]}</assessment>', BOTH, Reply("x", 1.0, {"A": 0.2, "B": 0.4})),
         ("x", BOTH, Reply("x", None, {"A": None, "B": None})),
-        ('def f():\n    return {"self": 1}\n', Asked(), Reply('def f():\n    return {"self": 1}')),
+        ('def f():\n    return {"self": 1}\n', ReplyFormat(), Reply('def f():\n    return {"self": 1}')),
         ('def f():\n    return {"self": 1}\nf()', SELF, Reply('def f():\n    return {"self": 1}\nf()', None)),
     ],
 )
-def test_reading(text: str, asked: Asked, reply: Reply) -> None:
-    assert read(text, asked) == reply
+def test_reading(text: str, asked: ReplyFormat, reply: Reply) -> None:
+    assert parse_reply(text, asked) == reply
 
 
 def test_structured_scores_are_whole_numbers_to_ten() -> None:
-    asked = Asked(self_score=True, peers=("A",), structured=True)
-    assert read('{"answer": "4", "self": 7, "scores": {"A": 10}}', asked) == Reply("4", 0.7, {"A": 1.0})
-    assert read('{"answer": "4 and "quotes"", "self": 7', asked).self_score == 0.7
-    assert read("just text", asked) == Reply("just text", None, {"A": None})
+    asked = ReplyFormat(self_score=True, peers=("A",), json_schema=True)
+    assert parse_reply('{"answer": "4", "self": 7, "scores": {"A": 10}}', asked) == Reply("4", 0.7, {"A": 1.0})
+    assert parse_reply('{"answer": "4 and "quotes"", "self": 7', asked).self_score == 0.7
+    assert parse_reply("just text", asked) == Reply("just text", None, {"A": None})
 
 
 REPLIES = [
@@ -69,19 +69,19 @@ def test_nothing_of_a_judgment_is_ever_streamed(text: str, cuts: list[int]) -> N
     for cut in cuts + [1] * len(text):
         piece, rest = rest[:cut], rest[cut:]
         shown += stream.feed(piece)
-    assert read(text, SELF).answer.startswith(shown.strip())
+    assert parse_reply(text, SELF).answer.startswith(shown.strip())
     assert "self" not in shown
     assert "assess" not in shown
 
 
 def test_what_is_surely_answer_is_streamed_at_once() -> None:
     assert AnswerStream(SELF).feed("The answer is ") == "The answer is "
-    assert AnswerStream(Asked()).feed('{"self": 1}') == '{"self": 1}'
+    assert AnswerStream(ReplyFormat()).feed('{"self": 1}') == '{"self": 1}'
 
 
-@given(st.text(), st.sampled_from([SELF, BOTH, Asked(structured=True, self_score=True)]))
-def test_any_text_is_read_without_a_crash(text: str, asked: Asked) -> None:
-    reply = read(text, asked)
+@given(st.text(), st.sampled_from([SELF, BOTH, ReplyFormat(json_schema=True, self_score=True)]))
+def test_any_text_is_read_without_a_crash(text: str, asked: ReplyFormat) -> None:
+    reply = parse_reply(text, asked)
     values = [reply.self_score, *reply.scores.values()]
     assert all(v is None or 0 <= v <= 1 for v in values)
 
@@ -95,5 +95,5 @@ def test_any_judgment_is_read_without_a_crash(value: object) -> None:
     import msgspec
 
     inside = msgspec.json.encode({"self": value, "scores": value}).decode()
-    reply = read(f"4 <assessment>{inside}</assessment>", BOTH)
+    reply = parse_reply(f"4 <assessment>{inside}</assessment>", BOTH)
     assert reply.answer == "4"

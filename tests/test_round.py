@@ -11,10 +11,10 @@ import pytest
 from msgspec import Struct
 
 from routemoa.clients.http import HttpClient
-from routemoa.core.errors import ModelError, Refused
+from routemoa.core.errors import ModelError, ModelHTTPError
 from routemoa.core.events import (
+    Degraded,
     Event,
-    GaveUp,
     ProposalDelta,
     ProposalFailed,
     ProposalFinished,
@@ -23,11 +23,11 @@ from routemoa.core.events import (
     Started,
 )
 from routemoa.core.protocols import Client
-from routemoa.core.trace import fold
-from routemoa.core.types import Completion, Contract, ModelSpec, Query, Request, Usage
+from routemoa.core.trace_builder import fold_events
+from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request, Usage
 from routemoa.mixture import layer
-from routemoa.mixture.budget.metering import Desk
-from routemoa.mixture.calls import PATIENT, Call, Round, Waiting
+from routemoa.mixture.budget.metering import MeteredClient
+from routemoa.mixture.calls import WAIT_FOR_ALL, CallGroup, LayerCall, WaitPolicy
 from routemoa.testing import FakeEndpoint, Fault
 
 BROKEN = RuntimeError("a defect")
@@ -88,11 +88,11 @@ def run(
     client: Client,
     selected: Sequence[ModelSpec],
     reserve: Sequence[ModelSpec] = (),
-    waiting: Waiting = PATIENT,
+    waiting: WaitPolicy = WAIT_FOR_ALL,
     leader: str | None = None,
 ) -> AsyncGenerator[Event, None]:
-    plan = layer.Plan(1, Query.of("Why?"), leader=leader)
-    return layer.run(plan, selected, reserve, client, waiting)
+    plan = layer.LayerRequest(1, Query.from_text("Why?"), leader=leader)
+    return layer.run_layer(plan, selected, reserve, client, waiting)
 
 
 async def heard(events: AsyncGenerator[Event, None]) -> list[Event]:
@@ -116,7 +116,7 @@ def started(events: Sequence[Event]) -> dict[str, str]:
 
 
 async def test_all_are_waited_for_where_nothing_else_is_said() -> None:
-    client = Models(a=Says(0.02), b=Says(0.0, 0.03), c=Says(0.01, error=Refused("c", "no", status=500)))
+    client = Models(a=Says(0.02), b=Says(0.0, 0.03), c=Says(0.01, error=ModelHTTPError("c", "no", status=500)))
     events = await heard(run(client, specs("abc")))
     assert set(answered(events)) == {"a", "b"}
     assert failed(events) == {"c": "Refused"}
@@ -125,7 +125,7 @@ async def test_all_are_waited_for_where_nothing_else_is_said() -> None:
 
 async def test_a_quorum_ends_the_layer_and_stragglers_are_cut_and_settled() -> None:
     client = Models(a=Says(0.01), b=Says(0.0, 5.0), c=Says(5.0))
-    desk = Desk(client, Contract(max_cost=1.0, max_calls=9))
+    desk = MeteredClient(client, Limits(max_cost=1.0, max_calls=9))
     got: list[Event] = []
     asked: list[int] = []
 
@@ -134,7 +134,7 @@ async def test_a_quorum_ends_the_layer_and_stragglers_are_cut_and_settled() -> N
         return True
 
     begun = perf_counter()
-    async for event in run(desk, specs("abc"), specs("de"), Waiting(None, {}, enough)):
+    async for event in run(desk, specs("abc"), specs("de"), WaitPolicy(None, {}, enough)):
         got.append(event)
     assert perf_counter() - begun < 0.5
     assert asked == [1]  # once one had come in, while others were under way; not of the ends that followed
@@ -148,14 +148,14 @@ async def test_a_quorum_ends_the_layer_and_stragglers_are_cut_and_settled() -> N
     assert set(client.called) == {"a", "b", "c"}  # nobody takes the place of one that we cut
     assert client.open == 0
     account = desk.account
-    assert (account.held, account.writing, account.calls) == (0.0, 0, 3)
+    assert (account.reserved, account.reserved_tokens, account.calls) == (0.0, 0, 3)
     assert account.spent > 0.0
 
 
 async def test_a_quorum_that_is_not_enough_goes_on() -> None:
     client = Models(a=Says(0.0), b=Says(0.02), c=Says(5.0))
     got: list[Event] = []
-    async for event in run(client, specs("abc"), (), Waiting(None, {}, lambda: len(answered(got)) > 1)):
+    async for event in run(client, specs("abc"), (), WaitPolicy(None, {}, lambda: len(answered(got)) > 1)):
         got.append(event)
     assert answered(got) == ["a", "b"]
     assert failed(got) == {"c": "Cut"}
@@ -168,7 +168,7 @@ async def test_a_cut_call_closes_its_connection() -> None:
     ):
         client = HttpClient()
         members = [ModelSpec("q", quick.url, "q"), ModelSpec("s", slow.url, "s")]
-        got = [e async for e in run(client, members, (), Waiting(None, {}, lambda: True))]
+        got = [e async for e in run(client, members, (), WaitPolicy(None, {}, lambda: True))]
         assert answered(got) == ["q"]
         assert failed(got) == {"s": "Cut"}
         for _ in range(50):
@@ -182,7 +182,7 @@ async def test_a_cut_call_closes_its_connection() -> None:
 async def test_a_layer_ends_at_its_time_with_what_is_there() -> None:
     client = Models(a=Says(0.01), b=Says(0.0, 5.0), c=Says(5.0))
     begun = perf_counter()
-    events = await heard(run(client, specs("abc"), specs("d"), Waiting(0.1)))
+    events = await heard(run(client, specs("abc"), specs("d"), WaitPolicy(0.1)))
     assert 0.09 <= perf_counter() - begun < 0.2
     assert answered(events) == ["a"]
     assert failed(events) == {"b": "Cut", "c": "Cut"}
@@ -199,7 +199,7 @@ async def test_a_layer_ends_at_its_time_though_somebody_talks_all_the_time() -> 
 
     begun = perf_counter()
     events = []
-    async with aclosing(run(Talker(), specs("ab"), (), Waiting(0.1))) as stream:
+    async with aclosing(run(Talker(), specs("ab"), (), WaitPolicy(0.1))) as stream:
         async for event in stream:
             events.append(event)
             await asyncio.sleep(0)  # a reader slower than they are: there is always something more to hear
@@ -211,13 +211,13 @@ async def test_whoever_takes_long_to_leave_is_waited_for_in_peace() -> None:
     """Waiting for the ends of cut calls takes no processor time."""
     turns = 0
 
-    async def propose(call: Call) -> None:
+    async def propose(call: LayerCall) -> None:
         try:
             await asyncio.sleep(5)
         finally:
             await asyncio.sleep(0.1)
 
-    calls = Round(propose, [], Waiting(0.02))
+    calls = CallGroup(propose, [], WaitPolicy(0.02))
     calls.begin(specs("a"))
     while calls.running:
         await calls.heard()
@@ -227,7 +227,7 @@ async def test_whoever_takes_long_to_leave_is_waited_for_in_peace() -> None:
 
 
 async def test_a_failed_models_place_is_taken_by_the_next_of_the_reserve() -> None:
-    no = Refused("a", "no", status=400)
+    no = ModelHTTPError("a", "no", status=400)
     client = Models(a=Says(error=no), b=Says(0.02), c=Says(error=no), d=Says(0.01), e=Says())
     events = await heard(run(client, specs("ab"), specs("cde")))
     assert client.called == ["a", "b", "c", "d"]
@@ -240,7 +240,7 @@ LATE = {"a": 0.02}
 
 async def test_who_is_late_is_hedged_and_cut_when_the_other_begins_first() -> None:
     client = Models(a=Says(5.0), c=Says(0.01, 0.02))
-    events = await heard(run(client, specs("a"), specs("cd"), Waiting(None, LATE)))
+    events = await heard(run(client, specs("a"), specs("cd"), WaitPolicy(None, LATE)))
     assert client.called == ["a", "c"]
     assert 0.02 <= client.at["c"] < 0.2
     assert started(events) == {"a": "proposal", "c": "hedge"}
@@ -251,7 +251,7 @@ async def test_who_is_late_is_hedged_and_cut_when_the_other_begins_first() -> No
 
 async def test_who_is_late_but_first_goes_on_and_the_hedge_is_cut() -> None:
     client = Models(a=Says(0.05, 0.02), c=Says(5.0))
-    events = await heard(run(client, specs("a"), specs("cd"), Waiting(None, LATE)))
+    events = await heard(run(client, specs("a"), specs("cd"), WaitPolicy(None, LATE)))
     assert answered(events) == ["a"]
     assert failed(events) == {"c": "Cut"}
     assert client.called == ["a", "c"]
@@ -259,57 +259,57 @@ async def test_who_is_late_but_first_goes_on_and_the_hedge_is_cut() -> None:
 
 async def test_who_is_in_time_is_not_hedged() -> None:
     client = Models(a=Says(0.0, 0.06))  # its first token is in time, its end is not
-    events = await heard(run(client, specs("a"), specs("c"), Waiting(None, LATE)))
+    events = await heard(run(client, specs("a"), specs("c"), WaitPolicy(None, LATE)))
     assert client.called == ["a"]
     assert answered(events) == ["a"]
 
 
 async def test_nobody_is_hedged_twice_nor_is_a_hedge() -> None:
     client = Models(a=Says(0.1), c=Says(0.2), d=Says())
-    await heard(run(client, specs("a"), specs("cd"), Waiting(None, {"a": 0.01, "c": 0.01})))
+    await heard(run(client, specs("a"), specs("cd"), WaitPolicy(None, {"a": 0.01, "c": 0.01})))
     assert client.called == ["a", "c"]
 
 
 @pytest.mark.parametrize("local", ["a", "c"])
 async def test_no_hedge_to_or_from_a_local_model(local: str) -> None:
     client = Models(a=Says(0.06), c=Says())
-    events = await heard(run(client, specs("a", local), specs("c", local), Waiting(None, LATE)))
+    events = await heard(run(client, specs("a", local), specs("c", local), WaitPolicy(None, LATE)))
     assert client.called == ["a"]
     assert answered(events) == ["a"]
 
 
 async def test_a_hedge_passes_over_local_models() -> None:
     client = Models(a=Says(5.0), c=Says(), d=Says())
-    await heard(run(client, specs("a"), specs("cd", "c"), Waiting(None, LATE)))
+    await heard(run(client, specs("a"), specs("cd", "c"), WaitPolicy(None, LATE)))
     assert client.called == ["a", "d"]
 
 
 async def test_a_hedge_that_does_not_fit_is_no_failure_of_the_pair() -> None:
     client = Models(a=Says(0.06), c=Says(), d=Says())
-    desk = Desk(client, Contract(max_calls=1))
-    events = await heard(run(desk, specs("a"), specs("cd"), Waiting(None, LATE)))
+    desk = MeteredClient(client, Limits(max_calls=1))
+    events = await heard(run(desk, specs("a"), specs("cd"), WaitPolicy(None, LATE)))
     assert answered(events) == ["a"]
     assert client.called == ["a"]
     assert failed(events) == {}
-    assert fold([Started(Query(()), ""), Selected(1, ("a",)), *events]).trace.calls == 1
-    assert [(e.given_up.what, e.given_up.models) for e in events if isinstance(e, GaveUp)] == [("hedge", ("c",))]
+    assert fold_events([Started(Query(()), ""), Selected(1, ("a",)), *events]).trace.calls == 1
+    assert [(e.given_up.what, e.given_up.models) for e in events if isinstance(e, Degraded)] == [("hedge", ("c",))]
 
 
 @pytest.mark.parametrize("first", ["a", "c"])
 async def test_where_one_of_a_pair_fails_the_other_goes_on_and_nobody_takes_its_place(first: str) -> None:
-    no = Refused(first, "no", status=400)
+    no = ModelHTTPError(first, "no", status=400)
     says = {"a": Says(0.08), "c": Says(0.08), "d": Says()} | {first: Says(0.04, error=no)}
     client = Models(**says)
-    events = await heard(run(client, specs("a"), specs("cd"), Waiting(None, LATE)))
+    events = await heard(run(client, specs("a"), specs("cd"), WaitPolicy(None, LATE)))
     assert failed(events) == {first: "Refused"}
     assert answered(events) == ["c" if first == "a" else "a"]
     assert client.called == ["a", "c"]
 
 
 async def test_where_both_of_a_pair_fail_one_takes_their_place() -> None:
-    no = Refused("x", "no", status=400)
+    no = ModelHTTPError("x", "no", status=400)
     client = Models(a=Says(0.05, error=no), c=Says(0.01, error=no), d=Says(), e=Says())
-    events = await heard(run(client, specs("a"), specs("cde"), Waiting(None, LATE)))
+    events = await heard(run(client, specs("a"), specs("cde"), WaitPolicy(None, LATE)))
     assert answered(events) == ["d"]
     assert client.called == ["a", "c", "d"]
 
@@ -324,11 +324,11 @@ async def test_where_both_of_a_pair_fail_at_once_one_takes_their_place() -> None
                 if model.name == "c":
                     asyncio.get_running_loop().call_later(0.01, gate.set)
                 await gate.wait()
-                raise Refused(model.name, "no", status=400)
+                raise ModelHTTPError(model.name, "no", status=400)
             yield Completion("Here.", Usage(1, 1), "stop")
 
     client = Both()
-    events = await heard(run(client, specs("a"), specs("cde"), Waiting(None, LATE)))
+    events = await heard(run(client, specs("a"), specs("cde"), WaitPolicy(None, LATE)))
     assert failed(events) == {"a": "Refused", "c": "Refused"}
     assert answered(events) == ["d"]
     assert client.called == ["a", "c", "d"]
@@ -338,7 +338,7 @@ async def test_of_a_pair_only_one_goes_on_though_nobody_listens() -> None:
     """The reader is busy elsewhere while both begin."""
     client = Models(a=Says(0.05, 0.2), c=Says(0.02, 0.2))
     events: list[Event] = []
-    async with aclosing(run(client, specs("a"), specs("c"), Waiting(None, LATE))) as stream:
+    async with aclosing(run(client, specs("a"), specs("c"), WaitPolicy(None, LATE))) as stream:
         async for event in stream:
             events.append(event)
             if isinstance(event, ProposalStarted) and event.model == "c":
@@ -351,11 +351,11 @@ async def test_who_was_cut_before_it_ever_ran_says_nothing() -> None:
     """The quorum is reached in the very turn in which another one was to begin."""
     ran: list[str] = []
 
-    async def propose(call: Call) -> None:
+    async def propose(call: LayerCall) -> None:
         ran.append(call.spec.name)
         call.begun()
 
-    calls = Round(propose, [], Waiting(None, {}, lambda: True))
+    calls = CallGroup(propose, [], WaitPolicy(None, {}, lambda: True))
     members = specs("ab", "ab")
     calls.begin(members, after=members[0])
     await asyncio.sleep(0)  # the leader begins and ends at once
@@ -370,7 +370,7 @@ async def test_who_was_cut_before_it_ever_ran_says_nothing() -> None:
 async def test_closing_early_cancels_all() -> None:
     client = Models(a=Says(0.0, 5.0), b=Says(5.0), c=Says(5.0))
     before = asyncio.all_tasks()
-    events = run(client, specs("ab"), specs("c"), Waiting(9.0, {"b": 0.01}))
+    events = run(client, specs("ab"), specs("c"), WaitPolicy(9.0, {"b": 0.01}))
     async for event in events:
         if isinstance(event, ProposalStarted) and event.purpose == "hedge":
             break
@@ -412,7 +412,7 @@ async def test_a_defect_of_one_that_was_cut_is_raised() -> None:
                 raise BROKEN
 
     with pytest.raises(RuntimeError, match="a defect"):
-        await heard(run(Rude(), specs("ba"), (), Waiting(None, {}, lambda: True)))
+        await heard(run(Rude(), specs("ba"), (), WaitPolicy(None, {}, lambda: True)))
 
 
 async def test_local_members_wait_for_the_local_leaders_first_token() -> None:
@@ -427,7 +427,7 @@ async def test_local_members_wait_for_the_local_leaders_first_token() -> None:
 
 
 async def test_local_members_begin_also_when_the_local_leader_fails() -> None:
-    client = Models(a=Says(0.02, error=Refused("a", "no", status=400)), b=Says())
+    client = Models(a=Says(0.02, error=ModelHTTPError("a", "no", status=400)), b=Says())
     events = await heard(run(client, specs("ab", "ab"), leader="a"))
     assert answered(events) == ["b"]
     assert failed(events) == {"a": "Refused"}
@@ -435,7 +435,7 @@ async def test_local_members_begin_also_when_the_local_leader_fails() -> None:
 
 async def test_local_members_do_not_begin_when_the_time_is_over() -> None:
     client = Models(a=Says(5.0), b=Says())
-    events = await heard(run(client, specs("ab", "ab"), (), Waiting(0.03), leader="a"))
+    events = await heard(run(client, specs("ab", "ab"), (), WaitPolicy(0.03), leader="a"))
     assert client.called == ["a"]
     assert failed(events) == {"a": "Cut"}
 
@@ -449,7 +449,7 @@ async def test_nobody_waits_for_a_remote_leader_or_for_none(local: str, leader: 
 
 async def test_a_slow_farewell_of_one_that_lost_is_waited_for() -> None:
     client = Models(a=Says(5.0, farewell=0.05), c=Says())
-    events = await heard(run(client, specs("a"), specs("c"), Waiting(None, LATE)))
+    events = await heard(run(client, specs("a"), specs("c"), WaitPolicy(None, LATE)))
     assert answered(events) == ["c"]
     assert failed(events) == {"a": "Cut"}
     assert client.open == 0

@@ -20,9 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routemoa.core.errors import ConfigError, OverBudget
-from routemoa.core.protocols import Closing, Opening, Tab
-from routemoa.core.tenants import ALL, Limits, Tenant, Tenants
+from routemoa.core.errors import BudgetExceeded, ConfigError
+from routemoa.core.protocols import CallRecorder, CallResult, CallStart
+from routemoa.core.tenants import ALL, SpendingLimits, Tenant, Tenants
 from routemoa.core.types import Usage
 from routemoa.ledger import Store, calls, default_path
 
@@ -30,8 +30,8 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 MIDNIGHT = datetime(2026, 11, 26, tzinfo=UTC).timestamp()
 
 
-def tenants(day: float | None = 1.0, month: float | None = None, totals: Limits | None = None) -> Tenants:
-    return Tenants((Tenant("acme", "K", day, month),), totals or Limits(), (b"",))
+def tenants(day: float | None = 1.0, month: float | None = None, totals: SpendingLimits | None = None) -> Tenants:
+    return Tenants((Tenant("acme", "K", day, month),), totals or SpendingLimits(), (b"",))
 
 
 @contextmanager
@@ -43,12 +43,12 @@ def opened(folder: Path, who: Tenants | None = None, now: float = NOON) -> Itera
         store.close()
 
 
-def opening(most: float | None = 0.1, model: str = "m") -> Opening:
-    return Opening(model, "proposal", most)
+def opening(most: float | None = 0.1, model: str = "m") -> CallStart:
+    return CallStart(model, "proposal", most)
 
 
-def ending(charged: float | None = 0.1, cost: float | None = None, usage: Usage | None = None) -> Closing:
-    return Closing(usage or Usage(10, 20, 0), charged if cost is None else cost, charged, 0.5, "ok")
+def ending(charged: float | None = 0.1, cost: float | None = None, usage: Usage | None = None) -> CallResult:
+    return CallResult(usage or Usage(10, 20, 0), charged if cost is None else cost, charged, 0.5, "ok")
 
 
 def totals(path: Path, key: str = "acme", window: str = "2026-11-25") -> tuple[float, float]:
@@ -68,14 +68,14 @@ def outcomes(path: Path) -> list[str]:
 
 async def test_a_call_is_in_the_file_before_it_is_made_and_settled_after(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        tab: Tab = store.tab("acme", "routemoa")
-        number = await tab.open(Opening("m", "judge", 0.25))
+        tab: CallRecorder = store.recorder("acme", "routemoa")
+        number = await tab.start(CallStart("m", "judge", 0.25))
         (row,) = calls(store.path)
         assert (row.id, row.key, row.method, row.model, row.purpose) == (number, "acme", "routemoa", "m", "judge")
         assert (row.began, row.most, row.outcome) == (NOON, 0.25, "open")
         assert (row.cost, row.charged, row.seconds, row.prompt_tokens) == (None,) * 4
         assert totals(store.path) == totals(store.path, ALL) == totals(store.path, window="2026-11") == (0.0, 0.25)
-        tab.close(number, Closing(Usage(7, 9, 3), 0.1, 0.1, 1.5, "ok"))
+        tab.finish(number, CallResult(Usage(7, 9, 3), 0.1, 0.1, 1.5, "ok"))
         await store.settled()
         (row,) = calls(store.path)
         assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens) == (7, 9, 3)
@@ -85,9 +85,9 @@ async def test_a_call_is_in_the_file_before_it_is_made_and_settled_after(tmp_pat
 
 async def test_what_nobody_said_is_null_and_not_zero(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        tab = store.tab(None, "single:m")
-        assert not tab.limited
-        tab.close(await tab.open(opening(None)), Closing(Usage(None, 2**70, None), None, None, 0.5, "Garbled"))
+        tab = store.recorder(None, "single:m")
+        assert not tab.has_budget
+        tab.finish(await tab.start(opening(None)), CallResult(Usage(None, 2**70, None), None, None, 0.5, "Garbled"))
     (row,) = calls(store.path)
     assert row.key == "-"
     assert (row.most, row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.cost, row.charged) == (None,) * 6
@@ -95,62 +95,62 @@ async def test_what_nobody_said_is_null_and_not_zero(tmp_path: Path) -> None:
 
 async def test_the_calls_of_a_request_share_its_id(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        a, b = store.tab(None, "m"), store.tab(None, "m")
+        a, b = store.recorder(None, "m"), store.recorder(None, "m")
         for tab in (a, b, a):
-            tab.close(await tab.open(opening()), ending())
+            tab.finish(await tab.start(opening()), ending())
     assert [c.request for c in calls(store.path)] == [a.request, b.request, a.request]
     assert a.request != b.request
 
 
 async def test_a_call_that_does_not_fit_is_refused_with_all_that_helps(tmp_path: Path) -> None:
     with opened(tmp_path, tenants(day=1.0, month=50.0)) as store:
-        tab = store.tab("acme", "m")
-        assert tab.limited
-        first = await tab.open(opening(0.75))
-        with pytest.raises(OverBudget) as e:
-            await tab.open(opening(0.5))
-        assert e.value.for_now
+        tab = store.recorder("acme", "m")
+        assert tab.has_budget
+        first = await tab.start(opening(0.75))
+        with pytest.raises(BudgetExceeded) as e:
+            await tab.start(opening(0.5))
+        assert e.value.temporary
         assert "calls under way" in str(e.value)
-        tab.close(first, ending(0.75))
-        with pytest.raises(OverBudget) as e:
-            await tab.open(opening(0.5))
-        assert not e.value.for_now
+        tab.finish(first, ending(0.75))
+        with pytest.raises(BudgetExceeded) as e:
+            await tab.start(opening(0.5))
+        assert not e.value.temporary
         assert e.value.reset == MIDNIGHT
         for word in ("tenant 'acme'", "$0.25 of $1", "this day's", "can cost $0.5", "2026-11-26T00:00:00Z"):
             assert word in str(e.value)
-        tab.close(await tab.open(opening(0.25)), ending(0.25))  # to the last cent
+        tab.finish(await tab.start(opening(0.25)), ending(0.25))  # to the last cent
         await store.settled()
         assert totals(store.path, window="2026-11") == (1.0, 0.0)
 
 
 async def test_everybody_together_is_limited_too_and_the_later_reset_is_named(tmp_path: Path) -> None:
-    with opened(tmp_path, tenants(day=1.0, totals=Limits(5.0, 0.5))) as store:
-        stranger = store.tab(None, "m")
-        assert stranger.limited
-        stranger.close(await stranger.open(opening(0.5)), ending(0.5))
-        with pytest.raises(OverBudget, match=r"everybody together: \$0 of \$0.5 is left of this month's") as e:
-            await store.tab("acme", "m").open(opening(0.7))
+    with opened(tmp_path, tenants(day=1.0, totals=SpendingLimits(5.0, 0.5))) as store:
+        stranger = store.recorder(None, "m")
+        assert stranger.has_budget
+        stranger.finish(await stranger.start(opening(0.5)), ending(0.5))
+        with pytest.raises(BudgetExceeded, match=r"everybody together: \$0 of \$0.5 is left of this month's") as e:
+            await store.recorder("acme", "m").start(opening(0.7))
         assert e.value.reset == datetime(2026, 12, 1, tzinfo=UTC).timestamp()
 
 
 async def test_without_a_price_nothing_runs_under_a_budget(tmp_path: Path) -> None:
     with opened(tmp_path, tenants()) as store:
-        with pytest.raises(OverBudget, match=r"m has no price.*input_price and output_price"):
-            await store.tab("acme", "m").open(opening(None))
+        with pytest.raises(BudgetExceeded, match=r"m has no price.*input_price and output_price"):
+            await store.recorder("acme", "m").start(opening(None))
         assert outcomes(store.path) == []
 
 
 async def test_a_new_day_begins_anew_and_a_call_counts_where_it_began(tmp_path: Path) -> None:
     now = MIDNIGHT - 1
     store = Store(tmp_path / "store.db", tenants(day=1.0), clock=lambda: now)
-    tab = store.tab("acme", "m")
-    number = await tab.open(opening(1.0))
+    tab = store.recorder("acme", "m")
+    number = await tab.start(opening(1.0))
     now = MIDNIGHT + 1
     assert (left := store.left("acme")) is not None
     assert left.day == 1.0
-    other = await tab.open(opening(1.0))
-    tab.close(number, ending(0.75))
-    tab.close(other, ending(0.5))
+    other = await tab.start(opening(1.0))
+    tab.finish(number, ending(0.75))
+    tab.finish(other, ending(0.5))
     await store.aclose()
     assert totals(store.path, window="2026-11-25") == (0.75, 0.0)
     assert totals(store.path, window="2026-11-26") == (0.5, 0.0)
@@ -158,15 +158,15 @@ async def test_a_new_day_begins_anew_and_a_call_counts_where_it_began(tmp_path: 
 
 
 async def test_what_is_left_is_the_tighter_of_the_two_and_known_at_once_after_a_restart(tmp_path: Path) -> None:
-    who = tenants(day=1.0, totals=Limits(0.8, 9.0))
+    who = tenants(day=1.0, totals=SpendingLimits(0.8, 9.0))
     with opened(tmp_path, who) as store:
-        tab = store.tab("acme", "m")
-        number = await tab.open(opening(0.25))
+        tab = store.recorder("acme", "m")
+        number = await tab.start(opening(0.25))
         assert (left := store.left("acme")) is not None
         assert left.day == pytest.approx(0.55)
         assert left.month == 8.75
         assert (left.day_reset, left.month_reset) == (MIDNIGHT, datetime(2026, 12, 1, tzinfo=UTC).timestamp())
-        tab.close(number, ending(0.05))
+        tab.finish(number, ending(0.05))
     with opened(tmp_path, who) as store:
         assert (left := store.left("acme")) is not None
         assert left.day == pytest.approx(0.75)
@@ -178,8 +178,8 @@ async def test_what_is_left_is_the_tighter_of_the_two_and_known_at_once_after_a_
 
 async def test_whoever_gives_up_waiting_leaves_nothing_behind(tmp_path: Path) -> None:
     with opened(tmp_path, tenants()) as store:
-        tab = store.tab("acme", "m")
-        waiting = [asyncio.create_task(tab.open(opening(0.1))) for _ in range(5)]
+        tab = store.recorder("acme", "m")
+        waiting = [asyncio.create_task(tab.start(opening(0.1))) for _ in range(5)]
         await asyncio.sleep(0)
         for task in waiting[:4]:
             task.cancel()
@@ -192,26 +192,26 @@ async def test_whoever_gives_up_waiting_leaves_nothing_behind(tmp_path: Path) ->
 
 async def test_a_call_is_closed_once_and_a_closed_store_says_so(tmp_path: Path) -> None:
     with opened(tmp_path, tenants()) as store:
-        tab = store.tab("acme", "m")
-        number = await tab.open(opening())
-        tab.close(number, ending())
+        tab = store.recorder("acme", "m")
+        number = await tab.start(opening())
+        tab.finish(number, ending())
         with pytest.raises(KeyError):
-            tab.close(number, ending())
+            tab.finish(number, ending())
         with pytest.raises(ValueError, match="NaN"):
-            await tab.open(opening(float("nan")))
+            await tab.start(opening(float("nan")))
     store.close()
     with pytest.raises(ConfigError, match="closed"):
-        await tab.open(opening())
-    free = store.tab(None, "m")  # without a budget to keep, a call is made although it cannot be written down
-    free.close(await free.open(opening()), ending())
+        await tab.start(opening())
+    free = store.recorder(None, "m")  # without a budget to keep, a call is made although it cannot be written down
+    free.finish(await free.start(opening()), ending())
     assert outcomes(store.path) == ["ok"]
 
 
 async def test_a_store_that_is_closed_settles_what_is_open(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        tab = store.tab("acme", "m")
-        number = await tab.open(opening(0.25))
-    tab.close(number, ending(0.1))  # too late
+        tab = store.recorder("acme", "m")
+        number = await tab.start(opening(0.25))
+    tab.finish(number, ending(0.1))  # too late
     assert [(c.outcome, c.charged, c.cost) for c in calls(store.path)] == [("lost", 0.25, None)]
     assert totals(store.path) == (0.25, 0.0)
     assert list((tmp_path / "store.db.owners").iterdir()) == []
@@ -229,28 +229,28 @@ STEP = st.one_of(
 @given(st.lists(st.lists(STEP, max_size=5), max_size=12))
 def test_laws_of_budgets_over_interleavings(rounds: list[list[tuple[str, object, float]]]) -> None:
     """spent + held <= limit always; nothing is held after the end; reopening gives the same totals."""
-    who = Tenants((Tenant("acme", "A", 1.0), Tenant("zeta", "Z", None, 1.5)), Limits(2.0), (b"", b""))
+    who = Tenants((Tenant("acme", "A", 1.0), Tenant("zeta", "Z", None, 1.5)), SpendingLimits(2.0), (b"", b""))
     limit = {"acme": 1.0, ALL: 2.0}
 
     async def run(path: Path) -> None:
         store = Store(path, who, clock=lambda: NOON)
-        under_way: list[tuple[str, Tab, int, float]] = []
+        under_way: list[tuple[str, CallRecorder, int, float]] = []
         spent = {"acme": 0.0, "zeta": 0.0, "-": 0.0}
 
         async def step(what: str, who_or_which: object, amount: float) -> None:
             if what == "close":
                 if under_way:
                     key, tab, number, most = under_way.pop(int(str(who_or_which)) % len(under_way))
-                    tab.close(number, ending(most * amount))
+                    tab.finish(number, ending(most * amount))
                     spent[key] += most * amount
                 return
             tenant = None if who_or_which is None else str(who_or_which)
-            tab = store.tab(tenant, "m")
-            task = asyncio.create_task(tab.open(opening(amount)))
+            tab = store.recorder(tenant, "m")
+            task = asyncio.create_task(tab.start(opening(amount)))
             if what == "cancel":
                 await asyncio.sleep(0)
                 task.cancel()
-            with suppress(OverBudget, asyncio.CancelledError):
+            with suppress(BudgetExceeded, asyncio.CancelledError):
                 under_way.append((tenant or "-", tab, await task, amount))
 
         for steps in rounds:
@@ -281,21 +281,21 @@ def test_laws_of_budgets_over_interleavings(rounds: list[list[tuple[str, object,
 HAMMER = """
 import asyncio, random, sys
 from pathlib import Path
-from routemoa.core.errors import OverBudget
-from routemoa.core.protocols import Closing, Opening
+from routemoa.core.errors import BudgetExceeded
+from routemoa.core.protocols import CallResult, CallStart
 from routemoa.ledger import Store
-from routemoa.core.tenants import Limits, Tenant, Tenants
+from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.types import Usage
 
 async def main(path, count, width, limit):
-    store = Store(Path(path), Tenants((Tenant("acme", "K", limit),), Limits(), (b"",)))
+    store = Store(Path(path), Tenants((Tenant("acme", "K", limit),), SpendingLimits(), (b"",)))
     async def worker():
         for _ in range(count):
-            tab = store.tab("acme", "m")
+            tab = store.recorder("acme", "m")
             try:
-                number = await tab.open(Opening("m", "proposal", 0.01))
-            except OverBudget as e:
-                if not e.for_now:
+                number = await tab.start(CallStart("m", "proposal", 0.01))
+            except BudgetExceeded as e:
+                if not e.temporary:
                     print("full", flush=True)
                     return
                 await asyncio.sleep(0.001)
@@ -303,7 +303,7 @@ async def main(path, count, width, limit):
             print("made", flush=True)
             await asyncio.sleep(random.uniform(0, 0.004))
             cost = random.uniform(0.001, 0.01)
-            tab.close(number, Closing(Usage(1, 1, 0), cost, cost, 0.1, "ok"))
+            tab.finish(number, CallResult(Usage(1, 1, 0), cost, cost, 0.1, "ok"))
             print("done", repr(cost), flush=True)
     await asyncio.gather(*(worker() for _ in range(width)))
     await store.aclose()
@@ -374,10 +374,10 @@ async def test_whoever_shares_a_dead_processs_file_does_not_wait_for_it(
         c.execute("UPDATE calls SET outcome = 'open', charged = NULL, owner = 'dead'")
         c.execute("UPDATE windows SET spent = 0, held = 10000000000")
         c.commit()
-    tab = store.tab("acme", "m")
-    with pytest.raises(OverBudget) as e:
-        await tab.open(opening(0.045))
-    assert not e.value.for_now
+    tab = store.recorder("acme", "m")
+    with pytest.raises(BudgetExceeded) as e:
+        await tab.start(opening(0.045))
+    assert not e.value.temporary
     assert outcomes(path) == ["lost"]
     await store.aclose()
 
@@ -385,7 +385,7 @@ async def test_whoever_shares_a_dead_processs_file_does_not_wait_for_it(
 async def test_another_processs_lock_is_waited_for_without_the_loop_standing_still(tmp_path: Path) -> None:
     with opened(tmp_path, tenants()) as store, closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        task = asyncio.create_task(store.tab(None, "m").open(opening()))
+        task = asyncio.create_task(store.recorder(None, "m").start(opening()))
         began = time.perf_counter()
         for _ in range(20):
             await asyncio.sleep(0.002)
@@ -400,12 +400,12 @@ async def test_a_lock_that_is_never_let_go_is_an_error_and_what_ended_is_kept(
 ) -> None:
     monkeypatch.setattr("routemoa.ledger.writer.BUSY", 0.05)
     with opened(tmp_path, tenants()) as store, closing(sqlite3.connect(store.path, isolation_level=None)) as other:
-        tab = store.tab("acme", "m")
-        number = await tab.open(opening())
+        tab = store.recorder("acme", "m")
+        number = await tab.start(opening())
         other.execute("BEGIN IMMEDIATE")
-        tab.close(number, ending(0.05))
+        tab.finish(number, ending(0.05))
         with pytest.raises(ConfigError, match="another process"):
-            await tab.open(opening())
+            await tab.start(opening())
         other.execute("COMMIT")
     assert outcomes(store.path) == ["ok"]
     assert totals(store.path) == (0.05, 0.0)
@@ -414,12 +414,12 @@ async def test_a_lock_that_is_never_let_go_is_an_error_and_what_ended_is_kept(
 async def test_a_full_disk_refuses_calls_and_keeps_what_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("routemoa.ledger.writer.AGAIN", 0.01)
     with opened(tmp_path, tenants(9.0)) as store:
-        tab = store.tab("acme", "m")
-        number = await tab.open(opening())
+        tab = store.recorder("acme", "m")
+        number = await tab.start(opening())
         store._book._connection.execute("PRAGMA max_page_count = 1")  # no more than there are now
-        tab.close(number, ending(0.05))
+        tab.finish(number, ending(0.05))
         with pytest.raises(ConfigError, match="disk is full; make room"):
-            await asyncio.gather(*(tab.open(opening(model="m" * 4000)) for _ in range(9)))
+            await asyncio.gather(*(tab.start(opening(model="m" * 4000)) for _ in range(9)))
         store._book._connection.execute("PRAGMA max_page_count = 100000")
         await asyncio.sleep(0.05)
         assert outcomes(store.path) == ["ok"]
@@ -435,15 +435,15 @@ async def test_a_lost_folder_is_an_error_and_nobody_waits_for_ever(
         file.unlink()
     (tmp_path / "store.db.owners").rmdir()
     with pytest.raises(ConfigError, match="cannot be used"):
-        await asyncio.wait_for(store.tab("acme", "m").open(opening()), 5)
+        await asyncio.wait_for(store.recorder("acme", "m").start(opening()), 5)
     await store.aclose()
 
 
 async def test_figures_beyond_all_reason_break_nothing(tmp_path: Path) -> None:
     with opened(tmp_path, tenants()) as store:
-        tab = store.tab(None, "m")
+        tab = store.recorder(None, "m")
         for _ in range(3):
-            tab.close(await tab.open(opening(1e300)), Closing(Usage(2**70, -1), 1e300, 1e300, 1.0, "ok"))
+            tab.finish(await tab.start(opening(1e300)), CallResult(Usage(2**70, -1), 1e300, 1e300, 1.0, "ok"))
         await store.settled()
         assert outcomes(store.path) == ["ok"] * 3
 
@@ -453,10 +453,10 @@ async def test_the_write_ahead_log_stays_short(tmp_path: Path, monkeypatch: pyte
     for steps in (10**9, 50):
         monkeypatch.setattr("routemoa.ledger.writer.STEPS", steps)
         with opened(tmp_path / str(steps)) as store:
-            tab = store.tab(None, "m")
+            tab = store.recorder(None, "m")
             for _ in range(100):
                 for _ in range(10):
-                    tab.close(await tab.open(opening()), ending())
+                    tab.finish(await tab.start(opening()), ending())
                 await asyncio.sleep(0.002)
             size.append(log_size(store.path))
         assert len(outcomes(store.path)) == 1000
@@ -514,10 +514,10 @@ def test_where_nothing_was_written_there_are_no_calls(tmp_path: Path) -> None:
 async def test_the_last_calls_and_those_since(tmp_path: Path) -> None:
     now = NOON
     store = Store(tmp_path / "store.db", clock=lambda: now)
-    tab = store.tab(None, "m")
+    tab = store.recorder(None, "m")
     for i in range(5):
         now = NOON + i
-        tab.close(await tab.open(opening(model=f"m{i}")), ending())
+        tab.finish(await tab.start(opening(model=f"m{i}")), ending())
     await store.aclose()
     assert [c.model for c in calls(store.path, since=NOON + 3)] == ["m3", "m4"]
     assert [c.model for c in calls(store.path, last=2)] == ["m3", "m4"]
@@ -528,8 +528,8 @@ def test_loops_that_come_and_go_share_a_store(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
 
         async def one() -> None:
-            tab = store.tab(None, "m")
-            tab.close(await tab.open(opening()), ending())  # the loop ends before this is written
+            tab = store.recorder(None, "m")
+            tab.finish(await tab.start(opening()), ending())  # the loop ends before this is written
 
         for _ in range(3):
             asyncio.run(one())
@@ -539,12 +539,12 @@ def test_loops_that_come_and_go_share_a_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [64, 1])
 async def test_bookkeeping_is_cheap(tmp_path: Path, width: int) -> None:
     """Measured: 0.02 ms a call at 64 at once, 0.06 ms one after another; the promise is 0.2 ms."""
-    store = Store(tmp_path / "store.db", tenants(1e6, 1e6, Limits(1e6, 1e6)))
+    store = Store(tmp_path / "store.db", tenants(1e6, 1e6, SpendingLimits(1e6, 1e6)))
 
     async def worker() -> None:
         for _ in range(2000 // width):
-            tab = store.tab("acme", "m")
-            tab.close(await tab.open(opening(0.002)), ending(0.001))
+            tab = store.recorder("acme", "m")
+            tab.finish(await tab.start(opening(0.002)), ending(0.001))
 
     best = float("inf")
     for _ in range(3):

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool, parse
-from routemoa.core.tenants import Limits, windows
+from routemoa.core.pool import Pool, parse_pool
+from routemoa.core.tenants import SpendingLimits, windows
 
 MODEL = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
 ACME = '[[tenant]]\nname = "acme"\nkey_env = "ACME_KEY"\n'
@@ -21,7 +21,7 @@ ENV = {"ACME_KEY": "sk-acme-secret", "ZETA_KEY": "sk-zeta-secret"}
 
 
 def read(text: str, env: dict[str, str] | None = None) -> Pool:
-    return parse(MODEL + text, "pool.toml", Path("."), ENV if env is None else env)
+    return parse_pool(MODEL + text, "pool.toml", Path("."), ENV if env is None else env)
 
 
 def test_tenants_and_totals_are_read_in_order() -> None:
@@ -29,8 +29,8 @@ def test_tenants_and_totals_are_read_in_order() -> None:
         ACME + "max_cost_per_day = 5.0\nmax_cost_per_month = 100\n" + ZETA + "[totals]\nmax_cost_per_day = 50"
     ).tenants
     assert [t.name for t in tenants] == ["acme", "zeta"]
-    assert tenants.limits("acme") == Limits(5.0, 100.0)
-    assert tenants.totals == Limits(50.0, None)
+    assert tenants.limits("acme") == SpendingLimits(5.0, 100.0)
+    assert tenants.totals == SpendingLimits(50.0, None)
     assert not tenants.limits("zeta")
     assert not tenants.limits(None)
 

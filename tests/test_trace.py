@@ -7,22 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routemoa.core import events as t
+from routemoa.core.errors import FailureKind
 from routemoa.core.events import AnyEvent, Event
-from routemoa.core.trace import Fold, fold
-from routemoa.core.types import (
-    Answer,
-    Assessment,
-    Failure,
-    Message,
-    Proposal,
-    Query,
-    RankedModel,
-    Trace,
-    Usage,
-    from_json,
-    plus,
-    to_json,
-)
+from routemoa.core.trace import Answer, Assessment, Failure, Proposal, RankedModel, Trace
+from routemoa.core.trace_builder import TraceBuilder, fold_events
+from routemoa.core.types import Message, Query, Usage, add_optional, from_json, to_json
 
 maybe_int = st.none() | st.integers(0, 10**6)
 maybe = st.none() | st.floats(0, 1e6)
@@ -30,7 +19,7 @@ score = st.none() | st.floats(0, 1)
 name = st.sampled_from("abc")
 usage = st.builds(Usage, maybe_int, maybe_int)
 proposal = st.builds(Proposal, name, st.text(), usage, maybe, maybe)
-failure = st.builds(Failure, name, st.text(), st.just("Refused"), usage, maybe, maybe)
+failure = st.builds(Failure, name, st.text(), st.just(FailureKind.HTTP_ERROR), usage, maybe, maybe)
 ranking = st.lists(st.builds(RankedModel, name, st.floats(0, 1), maybe, maybe, st.text()), max_size=3).map(tuple)
 scores = st.dictionaries(name, score)
 assessment = st.builds(Assessment, name, name, st.sampled_from(["self", "cross"]), score)
@@ -61,7 +50,7 @@ def runs(draw: st.DrawFn) -> list[Event]:
 @given(runs())
 def test_events_and_trace_survive_json(events: list[Event]) -> None:
     assert [from_json(to_json(e), AnyEvent) for e in events] == events  # type: ignore[arg-type]
-    answer = fold(events)
+    answer = fold_events(events)
     again = from_json(to_json(answer), Answer)
     assert again == answer
     assert to_json(again) == to_json(answer)
@@ -69,7 +58,7 @@ def test_events_and_trace_survive_json(events: list[Event]) -> None:
 
 @given(runs())
 def test_the_sums_are_those_of_the_parts(events: list[Event]) -> None:
-    trace = fold(events).trace
+    trace = fold_events(events).trace
     parts: list[Proposal | Failure | t.Done] = []
     for e in events:
         if isinstance(e, t.ProposalFinished):
@@ -87,15 +76,17 @@ def test_the_sums_are_those_of_the_parts(events: list[Event]) -> None:
 
 @given(runs())
 def test_folding_step_by_step_is_folding_at_once(events: list[Event]) -> None:
-    so_far = Fold()
+    so_far = TraceBuilder()
     for e in events:
         so_far.add(e)
-    assert so_far.answer == fold(events)
+    assert so_far.answer == fold_events(events)
 
 
 def test_a_failed_aggregators_words_are_void() -> None:
-    lost = Failure("a", "cut", "Garbled", Usage(), 1.0, None)
-    answer = fold([t.AggregatorStarted("a"), t.AnswerDelta("lo"), t.AggregatorFailed(lost), t.AnswerDelta("kept")])
+    lost = Failure("a", "cut", FailureKind.INVALID_RESPONSE, Usage(), 1.0, None)
+    answer = fold_events(
+        [t.AggregatorStarted("a"), t.AnswerDelta("lo"), t.AggregatorFailed(lost), t.AnswerDelta("kept")]
+    )
     assert answer.text == "kept"
     assert answer.trace.aggregator is None
     assert answer.trace.failures == (lost,)
@@ -105,15 +96,15 @@ def test_a_failed_aggregators_words_are_void() -> None:
 
 def test_missing_stays_missing_in_sums() -> None:
     assert Usage(1, 2) + Usage(3, None) == Usage(4, None)
-    assert plus(0.0, None) is None
-    assert plus(None, 1) is None
+    assert add_optional(0.0, None) is None
+    assert add_optional(None, 1) is None
 
 
 def test_the_text_a_scorer_reads() -> None:
     m = Message
     talk = Query((m("system", "S"), m("user", "first"), m("assistant", "A"), m("user", "last")))
     assert talk.text == "last\n\nS\n\nfirst\n\nA"
-    assert Query.of("just this").text == "just this"
+    assert Query.from_text("just this").text == "just this"
     assert Query(()).text == ""
 
 

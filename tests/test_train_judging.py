@@ -11,14 +11,15 @@ from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Mixture, Pool
-from routemoa.core.types import Assessment, Layer, ModelSpec, Proposal, Query, Trace, Usage
+from routemoa.core.trace import Assessment, Layer, Proposal, Trace
+from routemoa.core.types import ModelSpec, Query, Usage
 from routemoa.datasets.records import Record
-from routemoa.evaluation.replay.recorded import SimulatedJudge, Verdict
+from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.judging.answers.grouping import Groups
-from routemoa.judging.evidence import Coefficients, Judging, Reliability, log_odds, signals
-from routemoa.judging.judge_model import judging_of, read, written
-from routemoa.judging.posterior import Correlation, Vote, believe
-from routemoa.routing.adaptive import Grown
+from routemoa.judging.evidence import Coefficients, JudgeModel, Reliability, collect_signals, signal_log_odds
+from routemoa.judging.judge_model import encode_judge_model, load_pool_judge, read_judge_model
+from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
+from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.training.judge import Graded, correlation, fit, graded_records, graded_trace, measure, readable, told
 
 MODELS = tuple("abcdefgh")
@@ -63,69 +64,69 @@ def judged(data: list[Graded], judges: dict[str, SimulatedJudge], own: float | N
     out: list[Graded] = []
     for i, one in enumerate(data):
         given: list[Assessment] = []
-        for m, g, y in zip(one.models, one.groups.of, one.right, strict=True):
+        for m, g, y in zip(one.models, one.groups.group_of, one.right, strict=True):
             text = f"{m}{g}"
             for name, judge in judges.items():
                 if name != m:
-                    given.append(Assessment(name, m, "cross", judge.score(name, f"q{i}", Verdict(m, text, y))))
+                    given.append(Assessment(name, m, "cross", judge.score(name, f"q{i}", JudgedAnswer(m, text, y))))
             if own is not None:
                 itself = SimulatedJudge(own=own)
-                given.append(Assessment(m, m, "self", itself.score(m, f"q{i}", Verdict(m, text, y))))
+                given.append(Assessment(m, m, "self", itself.score(m, f"q{i}", JudgedAnswer(m, text, y))))
         out.append(replace(one, assessments=tuple(given)))
     return out
 
 
 @pytest.mark.parametrize("spread", [0.0, 1.5, 2.5])
 def test_the_spread_of_difficulty_is_found_again(spread: float) -> None:
-    assert correlation(queries(500, spread)).spread == pytest.approx(spread, abs=0.3)
+    assert correlation(queries(500, spread)).difficulty_sd == pytest.approx(spread, abs=0.3)
 
 
 @pytest.mark.parametrize("scatter", [2.0, 6.0, 20.0])
 def test_how_wrong_answers_scatter_is_found_again(scatter: float) -> None:
-    assert correlation(queries(500, scatter=scatter)).scatter == pytest.approx(scatter, rel=0.25)
+    assert correlation(queries(500, scatter=scatter)).error_concentration == pytest.approx(scatter, rel=0.25)
 
 
 def test_kin_are_found_and_nobody_else_is() -> None:
-    assert correlation(queries(500)).kinship == {}
+    assert correlation(queries(500)).pairwise_error_correlation == {}
     rng = Random(1)
-    found = correlation([query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(500)]).kinship
+    found = correlation([query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(500)]).pairwise_error_correlation
     assert list(found) == ["b|g"]
     assert 0.6 < found["b|g"] <= 1
-    few = correlation([query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(20)]).kinship
+    few = correlation([query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(20)]).pairwise_error_correlation
     assert few == {}  # too few to say
 
 
 def test_without_data_all_is_as_it_was_believed_beforehand() -> None:
     learned = fit([])
-    assert learned == Judging()
-    assert fit(queries(3)).correlation.spread == pytest.approx(1.5, abs=0.5)
+    assert learned == JudgeModel()
+    assert fit(queries(3)).correlation.difficulty_sd == pytest.approx(1.5, abs=0.5)
     assert measure(told([], learned))["posterior"] == {"ece": None, "brier": None, "auc": None}
 
 
 def test_who_judges_well_is_found_again() -> None:
     judges = {"a": SimulatedJudge(0.9), "b": SimulatedJudge(0.5), "c": SimulatedJudge(0.7), "d": SimulatedJudge(0.2)}
     learned = fit(judged(queries(200), judges))
-    weights = {m: r.weight for m, r in learned.judges.items()}
+    weights = {m: r.weight for m, r in learned.peer_judges.items()}
     assert weights == pytest.approx({"a": 0.8, "b": 0.0, "c": 0.4, "d": 0.0}, abs=0.08)
-    assert learned.selves == {}
-    assert learned.judges["a"].bias == pytest.approx(0.5, abs=0.1)
+    assert learned.self_judges == {}
+    assert learned.peer_judges["a"].bias == pytest.approx(0.5, abs=0.1)
     vain = fit(judged(queries(200), {}, own=0.8))
-    assert vain.judges == {}
-    assert set(vain.selves) == set(MODELS)
-    assert all((r.bias or 0) > 0.6 for r in vain.selves.values())  # inflated, as simulated
-    assert vain.selves["a"].weight == pytest.approx(0.6, abs=0.15)
+    assert vain.peer_judges == {}
+    assert set(vain.self_judges) == set(MODELS)
+    assert all((r.bias or 0) > 0.6 for r in vain.self_judges.values())  # inflated, as simulated
+    assert vain.self_judges["a"].weight == pytest.approx(0.6, abs=0.15)
 
 
 def test_what_nobody_said_teaches_nothing() -> None:
     data, start = queries(150, size=4), Coefficients()
     learned = fit(data)
-    assert (learned.judges, learned.selves) == ({}, {})
+    assert (learned.peer_judges, learned.self_judges) == ({}, {})
     got = learned.coefficients
-    assert (got.spoken, got.cross, got.likeness, got.copied) == (
-        start.spoken,
+    assert (got.verbalized, got.cross, got.similarity, got.informed_vote) == (
+        start.verbalized,
         start.cross,
-        start.likeness,
-        start.copied,
+        start.similarity,
+        start.informed_vote,
     )
     unread = [
         replace(one, assessments=(Assessment("a", "b", "cross", None), Assessment("a", "a", "self", None)))
@@ -142,7 +143,7 @@ def test_answers_that_nobody_graded_are_not_taken_for_wrong() -> None:
     assert part.constant == pytest.approx(full.constant, abs=0.3)
     assert part.votes == pytest.approx(full.votes, abs=0.25)
     nothing = [replace(one, right=(None,) * 4) for one in data]
-    assert fit(nothing) == Judging(correlation=correlation(nothing))
+    assert fit(nothing) == JudgeModel(correlation=correlation(nothing))
 
 
 def test_ungraded_answers_to_open_questions_count_neither_way() -> None:
@@ -173,8 +174,8 @@ def test_judges_who_tell_nothing_get_no_weight() -> None:
     data = queries(400, size=4)
     good = fit(judged(data, dict.fromkeys("abcd", SimulatedJudge(0.8))))
     useless = fit(judged(data, dict.fromkeys("abcd", SimulatedJudge(0.5))))
-    assert all(r.weight < 0.1 for r in useless.judges.values())
-    assert all(r.weight > 0.4 for r in good.judges.values())
+    assert all(r.weight < 0.1 for r in useless.peer_judges.values())
+    assert all(r.weight > 0.4 for r in good.peer_judges.values())
 
 
 def test_what_is_measured_is_what_the_policy_believes() -> None:
@@ -190,32 +191,32 @@ def test_what_is_measured_is_what_the_policy_believes() -> None:
     )
     said = tuple(Proposal(m, t, Usage(), None, None) for m, t in (("a", "4"), ("b", "5"), ("c", "The answer is 4.")))
     layers = (Layer(proposals=said[:2]), Layer(proposals=said[2:], assessments=given, quoted={"c": ("a", "b")}))
-    trace = Trace(Query.of("?"), "routemoa", dict(priors), layers=layers)
-    judging = Judging(
-        Coefficients(constant=0.2, votes=0.6, spoken=1.5, logprob=1.0, cross=2.0, copied=0.25),
-        Correlation(1.0, 4.0),
-        selves={"a": Reliability(0.6, 0.5)},
+    trace = Trace(Query.from_text("?"), "routemoa", dict(priors), layers=layers)
+    judging = JudgeModel(
+        Coefficients(constant=0.2, votes=0.6, verbalized=1.5, logprob=1.0, cross=2.0, informed_vote=0.25),
+        ErrorCorrelation(1.0, 4.0),
+        self_judges={"a": Reliability(0.6, 0.5)},
     )
     specs = tuple(ModelSpec(m, "local", m) for m in priors)
     for name in ("spoken", "logprob"):
-        state = Grown(specs, Mixture(self_assessment=name), judging, frozenset()).state(trace)
+        state = AdaptivePolicy(specs, Mixture(self_assessment=name), judging, frozenset()).state(trace)
         graded = graded_trace(trace, {"a": 1.0, "b": 0.0, "c": 1.0})
         assert graded.copied == (False, False, True)
         found = measure(told([graded], judging, spoken=name == "spoken"))["posterior"]
-        p, q = state.belief.right
+        p, q = state.posterior.probabilities
         assert found["brier"] == pytest.approx((2 * (1 - p) ** 2 + q**2) / 3, abs=1e-5)
 
 
 def test_signals_by_themselves_move_the_belief_as_they_are_worth() -> None:
     groups = Groups((0, 1), True, (None, None))
     told = (Assessment("c", "a", "cross", 0.9), Assessment("c", "b", "cross", 0.1))
-    judging = Judging()
-    found = signals(("a", "b"), groups, told, judging)
-    odds = [log_odds(f, judging, spoken=True) for f in found]
+    judging = JudgeModel()
+    found = collect_signals(("a", "b"), groups, told, judging)
+    odds = [signal_log_odds(f, judging, spoken=True) for f in found]
     assert odds[0] > 0 > odds[1]
     votes = [Vote("a", 0.6, 0), Vote("b", 0.6, 1)]
-    plain, moved = believe(votes, Correlation()), believe(votes, Correlation(), odds)
-    assert moved.right[0] > plain.right[0] > moved.right[1]
+    plain, moved = infer(votes, ErrorCorrelation()), infer(votes, ErrorCorrelation(), odds)
+    assert moved.probabilities[0] > plain.probabilities[0] > moved.probabilities[1]
 
 
 def test_records_become_queries_whose_prior_is_the_mean() -> None:
@@ -232,12 +233,14 @@ def test_records_become_queries_whose_prior_is_the_mean() -> None:
 
 def test_a_fitted_judge_survives_its_file(tmp_path: Path) -> None:
     learned = fit(judged(queries(60), {"a": SimulatedJudge(0.8), "b": SimulatedJudge(0.6)}, own=0.6))
-    learned = replace(learned, correlation=Correlation(1.25, 4.5, {"a|b": 0.5}), fitted={"traces": 60, "ece": 0.03})
+    learned = replace(
+        learned, correlation=ErrorCorrelation(1.25, 4.5, {"a|b": 0.5}), fitted={"traces": 60, "ece": 0.03}
+    )
     file = tmp_path / "judge.json"
-    file.write_bytes(written(learned))
-    assert read(file) == learned
-    assert read(file) == judging_of(Pool((), judge=file))
-    assert judging_of(Pool(())) == Judging()
+    file.write_bytes(encode_judge_model(learned))
+    assert read_judge_model(file) == learned
+    assert read_judge_model(file) == load_pool_judge(Pool((), judge=file))
+    assert load_pool_judge(Pool(())) == JudgeModel()
     lines = readable(learned)
     assert any("votes" in line for line in lines)
     assert "kinship a and b: 0.50" in lines
@@ -245,8 +248,8 @@ def test_a_fitted_judge_survives_its_file(tmp_path: Path) -> None:
 
 def test_a_judge_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone.json: cannot be read: .*routemoa judge fit"):
-        read(tmp_path / "gone.json")
+        read_judge_model(tmp_path / "gone.json")
     for bad in (b"", b"[]", b'{"judges": 3}', b"\xff"):
         (tmp_path / "bad.json").write_bytes(bad)
         with pytest.raises(ConfigError, match=r"bad.json: not a judge"):
-            read(tmp_path / "bad.json")
+            read_judge_model(tmp_path / "bad.json")

@@ -16,8 +16,8 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
 from routemoa.core.types import ModelSpec, Query
 from routemoa.datasets.records import Record
-from routemoa.routing.ranking import rank
-from routemoa.scoring.constant import scorer_of
+from routemoa.routing.ranking import rank_models
+from routemoa.scoring.constant import load_scorer
 from routemoa.scoring.lexical import DIMENSIONS, RARITIES, embed, question, rarity
 from routemoa.scoring.trained import Seen, TrainedScorer, load
 from routemoa.training.artifact import save
@@ -83,7 +83,7 @@ def test_far_from_the_training_questions_it_falls_back_to_the_means(fitted: Fitt
     near = ["How much is 12 plus 30, please add the numbers?"]
     far = ["Ὀξυρρύγχου πάπυρος ξφψ ζωή", "qzx vbn 🦜🦜 wpt"]
     p = fitted.predictor
-    unknown = p.unknown(p.embed(near + far))
+    unknown = p.novelty(p.embed(near + far))
     assert unknown[0] < unknown[1:].min()
     spread = np.ptp(p.predict(near + far), axis=1)
     assert spread[1:].max() < spread[0]
@@ -114,14 +114,14 @@ async def test_known_models_are_scored_and_others_keep_their_prior(fitted: Fitte
         ModelSpec("stranger", "local", "s"),
     ]
     scorer = TrainedScorer(fitted.predictor)
-    scores = await scorer.score(Query.of("How much is 5 plus 7, please add the numbers?"), pool)
+    scores = await scorer.score(Query.from_text("How much is 5 plus 7, please add the numbers?"), pool)
     assert scores["adder"] is not None
     assert scores["mine"] is not None
     assert scores["adder"] > 0.7 > 0.4 > scores["mine"]
     assert scores["new"] == 0.4
     assert scores["stranger"] is None
     assert [m.name for m in pool if not scorer.knows(m)] == ["new", "stranger"]
-    ranking = rank(pool, scores, strangers={"new", "stranger"})
+    ranking = rank_models(pool, scores, unscored_models={"new", "stranger"})
     marked = {r.model: "unknown to the scorer: the pool file's prior" in r.why for r in ranking}
     assert marked == {"adder": False, "mine": False, "new": True, "stranger": False}
 
@@ -157,7 +157,7 @@ def test_the_pool_file_names_it(fitted: Fitted, tmp_path: Path) -> None:
     save(tmp_path / "s", fitted.predictor, {}, [], MADE)
     file = tmp_path / "pool.toml"
     file.write_text('[[model]]\nname = "adder"\nendpoint = "local"\n[scorer]\npath = "s"\n')
-    assert isinstance(scorer_of(Pool.from_toml(file)), TrainedScorer)
+    assert isinstance(load_scorer(Pool.from_toml(file)), TrainedScorer)
     file.write_text('[[model]]\nname = "adder"\nendpoint = "local"\n[scorer]\npath = "elsewhere"\n')
     with pytest.raises(ConfigError, match=r"pool.toml: \[scorer\]: path: .*elsewhere holds no scorer"):
         Pool.from_toml(file)
@@ -239,13 +239,15 @@ async def test_queries_that_come_together_share_a_batch(fitted: Fitted) -> None:
     scorer = TrainedScorer(fitted.predictor)
     scorer.predictor = Counting()  # type: ignore[assignment]
     pool = [ModelSpec("adder", "local", "x")]
-    found = await asyncio.gather(*(scorer.score(Query.of(f"How much is {i % 40} plus 7?"), pool) for i in range(80)))
+    found = await asyncio.gather(
+        *(scorer.score(Query.from_text(f"How much is {i % 40} plus 7?"), pool) for i in range(80))
+    )
     assert sum(calls) == 40  # the same text is scored once
     assert len(calls) <= 3
-    alone = await TrainedScorer(fitted.predictor).score(Query.of("How much is 3 plus 7?"), pool)
+    alone = await TrainedScorer(fitted.predictor).score(Query.from_text("How much is 3 plus 7?"), pool)
     assert found[3]["adder"] == pytest.approx(alone["adder"], abs=1e-5)
-    late = asyncio.create_task(scorer.score(Query.of("one"), pool))
-    other = asyncio.create_task(scorer.score(Query.of("one"), pool))
+    late = asyncio.create_task(scorer.score(Query.from_text("one"), pool))
+    other = asyncio.create_task(scorer.score(Query.from_text("one"), pool))
     await asyncio.sleep(0)
     late.cancel()
     assert (await other)["adder"] is not None
@@ -272,7 +274,7 @@ async def test_a_batch_that_fails_does_not_keep_the_others_waiting(fitted: Fitte
     scorer = TrainedScorer(fitted.predictor)
     scorer.predictor = Failing()  # type: ignore[assignment]
     pool = [ModelSpec("adder", "local", "x")]
-    waiting = [scorer.score(Query.of(f"question {i}"), pool) for i in range(100)]  # more than a batch
+    waiting = [scorer.score(Query.from_text(f"question {i}"), pool) for i in range(100)]  # more than a batch
     found = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
     assert 0 < sum(isinstance(f, MemoryError) for f in found) < 100
     assert sum(isinstance(f, dict) for f in found) > 0

@@ -9,21 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from routemoa.clients.retry import Retries, retry_after, worth_retrying
+from routemoa.clients.retry import RetryPolicy, is_retryable, parse_retry_after
 from routemoa.clients.wire import (
-    EventParser,
-    StreamedCompletion,
+    CompletionBuilder,
+    SSEParser,
+    apply_member_settings,
+    build_body,
     chat_url,
-    clean,
-    decode,
+    decode_json,
     error_text,
-    overlay,
-    read_completion,
-    read_object,
-    request_body,
+    one_line,
+    parse_completion,
+    parse_object,
 )
-from routemoa.core.errors import Garbled, Refused, TimedOut, Unreachable
-from routemoa.core.types import CacheControl, Mark, Message, ModelSpec, Request, Usage
+from routemoa.core.errors import InvalidResponse, ModelHTTPError, ModelTimeout, Unreachable
+from routemoa.core.types import CacheControl, CacheMark, Message, ModelSpec, Request, Usage
 
 STREAM = ': hi\r\n\r\ndata: {"a": "ü👍"}\n\ndata:two\rdata: lines\r\revent: x\nid: 1\n\ndata: last'.encode()
 EVENTS = ['{"a": "ü👍"}', "two\nlines", "last"]
@@ -31,7 +31,7 @@ EVENTS = ['{"a": "ü👍"}', "two\nlines", "last"]
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12).map(sorted))
 def test_wherever_the_bytes_are_cut_the_events_are_the_same(cuts: list[int]) -> None:
-    parser, events = EventParser(), []
+    parser, events = SSEParser(), []
     for start, end in zip([0, *cuts], [*cuts, len(STREAM)], strict=True):
         events += parser.feed(STREAM[start:end])
     assert events + parser.end() == EVENTS
@@ -39,7 +39,7 @@ def test_wherever_the_bytes_are_cut_the_events_are_the_same(cuts: list[int]) -> 
 
 @given(st.lists(st.binary()))
 def test_no_bytes_break_the_parser(chunks: list[bytes]) -> None:
-    parser = EventParser()
+    parser = SSEParser()
     for chunk in chunks:
         parser.feed(chunk)
     parser.end()
@@ -53,15 +53,15 @@ json_like = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["choices", "usage", "error", "id"]), json_like))
 def test_no_json_breaks_the_reader(body: dict[str, object]) -> None:
-    folded = StreamedCompletion()
+    folded = CompletionBuilder()
     folded.add(body)
     folded.completion(1.0, None)
-    read_completion(body, 1.0)
+    parse_completion(body, 1.0)
     assert "\n" not in error_text(body)
 
 
 def test_absurd_usage_is_unknown_and_the_last_one_counts() -> None:
-    folded = StreamedCompletion()
+    folded = CompletionBuilder()
     folded.add({"usage": {"prompt_tokens": 3, "completion_tokens": 1}, "choices": []})
     folded.add({"usage": {"prompt_tokens": 3, "completion_tokens": 9}})
     folded.add({"usage": None, "choices": [{"delta": {"content": None}, "finish_reason": "length"}]})
@@ -90,7 +90,7 @@ def test_absurd_usage_is_unknown_and_the_last_one_counts() -> None:
 def test_cached_tokens_are_part_of_the_prompt_whoever_reports_them(
     reported: dict[str, object], cached: int | None, written: int | None
 ) -> None:
-    folded = StreamedCompletion()
+    folded = CompletionBuilder()
     folded.add({"usage": {"prompt_tokens": 100, "completion_tokens": 9, **reported}})
     assert folded.usage == Usage(100, 9, cached, written)
     folded.add({"usage": {"completion_tokens": 9, **reported}})
@@ -98,12 +98,12 @@ def test_cached_tokens_are_part_of_the_prompt_whoever_reports_them(
 
 
 HOUR = CacheControl("ephemeral", "1h")
-MARKED = Message("user", "abcdef", (Mark(2, CacheControl("ephemeral")), Mark(4, HOUR)))
+MARKED = Message("user", "abcdef", (CacheMark(2, CacheControl("ephemeral")), CacheMark(4, HOUR)))
 ROUTER = ModelSpec("m", "https://openrouter.ai/api/v1", "m")
 
 
 def contents(spec: ModelSpec, *messages: Message) -> list[object]:
-    return [m["content"] for m in request_body(spec, Request(messages), "m", stream=False)["messages"]]
+    return [m["content"] for m in build_body(spec, Request(messages), "m", stream=False)["messages"]]
 
 
 def test_marks_reach_the_endpoints_that_want_them_and_no_other() -> None:
@@ -124,14 +124,14 @@ def test_marks_reach_the_endpoints_that_want_them_and_no_other() -> None:
 def test_what_writing_a_cache_costs_must_be_known_where_dollars_are_counted() -> None:
     priced = replace(ROUTER, input_price=1.0, output_price=2.0)
     assert contents(priced, MARKED) == ["abcdef"]
-    short = contents(replace(priced, written_price=1.25), MARKED)[0]
+    short = contents(replace(priced, cache_write_price=1.25), MARKED)[0]
     assert isinstance(short, list)
     assert [p.get("cache_control") for p in short] == [{"type": "ephemeral"}, {"type": "ephemeral"}, None]
 
 
 def test_a_members_system_text_leaves_the_marks_where_they_are() -> None:
     spec = replace(ROUTER, system="Be brief.")
-    marked = Message("system", "Rules", (Mark(5, CacheControl("ephemeral")),))
+    marked = Message("system", "Rules", (CacheMark(5, CacheControl("ephemeral")),))
     (content,) = contents(spec, marked)
     ours = {"type": "text", "text": "Be brief.\n\n"}
     assert content == [ours, {"type": "text", "text": "Rules", "cache_control": {"type": "ephemeral"}}]
@@ -140,10 +140,10 @@ def test_a_members_system_text_leaves_the_marks_where_they_are() -> None:
 
 def test_content_in_parts_is_text() -> None:
     message = {"content": [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}]}
-    completion = read_completion({"choices": [{"message": message}]}, 1.0)
+    completion = parse_completion({"choices": [{"message": message}]}, 1.0)
     assert completion is not None
     assert completion.text == "ab"
-    assert read_completion({"choices": []}, 1.0) is None
+    assert parse_completion({"choices": []}, 1.0) is None
 
 
 SPEC = ModelSpec("m", "http://x/v1", "m", system="S", parameters={"temperature": 0.5, "max_tokens": 10})
@@ -151,48 +151,50 @@ SPEC = ModelSpec("m", "http://x/v1", "m", system="S", parameters={"temperature":
 
 def test_one_system_message_the_members_first() -> None:
     request = Request((Message("system", "mine"), Message("user", "q")))
-    messages = request_body(SPEC, request, "m", stream=False)["messages"]
+    messages = build_body(SPEC, request, "m", stream=False)["messages"]
     assert messages == [{"role": "system", "content": "S\n\nmine"}, {"role": "user", "content": "q"}]
 
 
 @given(st.integers(1, 100) | st.none(), st.floats(0, 2))
 def test_the_members_settings_win_but_the_smaller_cap_does(cap: int | None, temperature: float) -> None:
-    body = overlay(SPEC, {"messages": [], "temperature": temperature} | ({"max_tokens": cap} if cap else {}), "real")
+    body = apply_member_settings(
+        SPEC, {"messages": [], "temperature": temperature} | ({"max_tokens": cap} if cap else {}), "real"
+    )
     assert body["temperature"] == 0.5
     assert body["max_tokens"] == min(cap or 10, 10)
     assert body["model"] == "real"
 
 
 def test_the_two_names_of_the_cap_are_one_setting() -> None:
-    body = overlay(SPEC, {"messages": [], "max_completion_tokens": 4}, "real")
+    body = apply_member_settings(SPEC, {"messages": [], "max_completion_tokens": 4}, "real")
     assert body["max_tokens"] == 4
     assert "max_completion_tokens" not in body
 
 
 def test_an_error_in_a_reply_is_one_and_a_null_is_none() -> None:
-    assert read_object("m", '{"error": null, "id": "x"}')["id"] == "x"
-    with pytest.raises(Refused, match="HTTP 503 in the reply: busy"):
-        read_object("m", '{"error": {"code": 503, "message": "busy"}}')
-    with pytest.raises(Garbled, match=r"error in the reply: no \[key\] here"):
-        read_object("m", '{"error": "no sk-1 here"}', "sk-1")
+    assert parse_object("m", '{"error": null, "id": "x"}')["id"] == "x"
+    with pytest.raises(ModelHTTPError, match="HTTP 503 in the reply: busy"):
+        parse_object("m", '{"error": {"code": 503, "message": "busy"}}')
+    with pytest.raises(InvalidResponse, match=r"error in the reply: no \[key\] here"):
+        parse_object("m", '{"error": "no sk-1 here"}', "sk-1")
 
 
 def test_a_text_is_cut_only_after_the_key_is_blotted_out() -> None:
-    assert "sk" not in clean("x" * 295 + "sk-secret", "sk-secret")
+    assert "sk" not in one_line("x" * 295 + "sk-secret", "sk-secret")
 
 
 def test_when_to_try_again() -> None:
-    assert worth_retrying(Refused("m", "x", status=429), local=False)
-    assert worth_retrying(Unreachable("m", "x"), local=False)
-    assert not worth_retrying(Unreachable("m", "x"), local=True)  # it crashed
-    assert not worth_retrying(Unreachable("m", "x", produced=True), local=False)
-    assert not worth_retrying(Refused("m", "x", status=400), local=False)
-    assert not worth_retrying(TimedOut("m", "x"), local=False)
+    assert is_retryable(ModelHTTPError("m", "x", status=429), local=False)
+    assert is_retryable(Unreachable("m", "x"), local=False)
+    assert not is_retryable(Unreachable("m", "x"), local=True)  # it crashed
+    assert not is_retryable(Unreachable("m", "x", produced=True), local=False)
+    assert not is_retryable(ModelHTTPError("m", "x", status=400), local=False)
+    assert not is_retryable(ModelTimeout("m", "x"), local=False)
 
 
 @given(st.integers(1, 30), st.floats(0, 1), st.none() | st.floats(0, 1e6))
 def test_back_off_is_bounded_and_never_shorter_than_asked(failures: int, share: float, asked: float | None) -> None:
-    delay = Retries(base=0.5, cap=20).delay(failures, share, asked)
+    delay = RetryPolicy(base=0.5, cap=20).delay(failures, share, asked)
     assert (asked or 0) <= delay <= (20 if asked is None else asked * 1.1 + 1e-9)
 
 
@@ -211,11 +213,11 @@ def test_back_off_is_bounded_and_never_shorter_than_asked(failures: int, share: 
     ],
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:
-    assert retry_after(value, datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)) == seconds
+    assert parse_retry_after(value, datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)) == seconds
 
 
 def test_urls_and_bodies_that_are_no_json() -> None:
     assert chat_url("http://x/v1/") == chat_url("http://x/v1") == "http://x/v1/chat/completions"
     assert chat_url("http://x/openai?api-version=1") == "http://x/openai/chat/completions?api-version=1"
-    assert decode(b"<html>\xff") == "<html>\ufffd"
-    assert decode(b"[" * 100_000) == "[" * 100_000
+    assert decode_json(b"<html>\xff") == "<html>\ufffd"
+    assert decode_json(b"[" * 100_000) == "[" * 100_000

@@ -13,21 +13,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from routemoa.core.errors import ConfigError, MissingExtra, ModelError, NoModelLeft, QueryError, RouteMoAError
+    from routemoa.core.errors import AllModelsFailed, ConfigError, MissingExtra, ModelError, QueryError, RouteMoAError
     from routemoa.core.pool import Pool
-    from routemoa.core.types import Answer, Message, ModelSpec, Query, Trace, Usage
+    from routemoa.core.trace import Answer, Trace
+    from routemoa.core.types import Message, ModelSpec, Query, Usage
     from routemoa.mixture.engine import RouteMoA
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AllModelsFailed",
     "Answer",
     "ConfigError",
     "Message",
     "MissingExtra",
     "ModelError",
     "ModelSpec",
-    "NoModelLeft",
     "Pool",
     "Query",
     "QueryError",
@@ -37,8 +38,13 @@ __all__ = [
     "Usage",
 ]
 
-_HOME = {"RouteMoA": "mixture.engine", "Pool": "core.pool"} | dict.fromkeys(
-    ("ConfigError", "MissingExtra", "ModelError", "NoModelLeft", "QueryError", "RouteMoAError"), "core.errors"
+_HOME = {
+    "RouteMoA": "mixture.engine",
+    "Pool": "core.pool",
+    "Answer": "core.trace",
+    "Trace": "core.trace",
+} | dict.fromkeys(
+    ("ConfigError", "MissingExtra", "ModelError", "AllModelsFailed", "QueryError", "RouteMoAError"), "core.errors"
 )
 
 

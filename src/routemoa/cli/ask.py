@@ -14,11 +14,11 @@ from routemoa.cli.terminal.session import Writer, check_writable, converse
 from routemoa.cli.terminal.threads import one_thread
 from routemoa.cli.terminal.view import View, summary
 from routemoa.clients.connect import connect
-from routemoa.core.errors import NoModelLeft, QueryError
-from routemoa.core.pool import Pool, contract_of
-from routemoa.core.types import Contract, Query, StreamMode, to_json
+from routemoa.core.errors import AllModelsFailed, QueryError
+from routemoa.core.pool import Pool, parse_limits
+from routemoa.core.types import Limits, Query, StreamMode, to_json
 from routemoa.ledger import Store, StoreError, default_path
-from routemoa.mixture.methods import METHODS, build
+from routemoa.mixture.methods import METHODS, build_method
 
 __all__ = ["ask"]
 
@@ -61,7 +61,7 @@ def ask(
     the leading model's answer shows at once; where the others find a better one, that follows below it.
 
     A limit is kept whatever the models do: calls that do not fit are not made, and the trace says what was given up for
-    it. `[contract]` in the pool file sets limits for all questions.
+    it. `[limits]` in the pool file sets limits for all questions.
 
     \b
     Examples:
@@ -71,23 +71,23 @@ def ask(
       routemoa ask --json --method single:coder-1.5b "Say hello" | jq .trace.usage
     """
     one_thread()
-    contract = contract_of({k: v for k, v in limits.items() if v is not None}, "limits")
-    query = Query.of(_read(question), system)
+    contract = parse_limits({k: v for k, v in limits.items() if v is not None}, "limits")
+    query = Query.from_text(_read(question), system)
     check_writable(trace_file)
     pool = Pool.default(pool_file)
     console = Console(stderr=True)
     writer = None if as_json else Writer()
-    query = replace(query, contract=contract.over(pool.contract).over(Contract(stream_mode=_mode(writer))))
+    query = replace(query, limits=contract.with_defaults(pool.limits).with_defaults(Limits(stream_mode=_mode(writer))))
 
     async def run() -> None:
         client, store = connect(pool), _store()
         try:
-            leading = query.contract.stream_mode == "leader"
+            leading = query.limits.stream_mode == "leader"
             view = None if quiet or as_json else View(pool, console, leading=leading)
-            chosen = build(pool, method, client)
-            tab = None if store is None else store.tab(None, chosen.name)
+            chosen = build_method(pool, method, client)
+            tab = None if store is None else store.recorder(None, chosen.name)
             done = await converse(chosen, query, view, writer, trace_file=trace_file, tab=tab)
-        except NoModelLeft as e:
+        except AllModelsFailed as e:
             e.add_note(f"the models are those of {pool.source}; try each with  routemoa pool check")
             raise
         finally:

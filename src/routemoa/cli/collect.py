@@ -21,8 +21,8 @@ from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.types import to_plain
 from routemoa.datasets import questions as task_file
-from routemoa.datasets.collection import Gathered, Outcome
-from routemoa.datasets.collector import Call, Estimate, Tally, estimate, plan, run, tally
+from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
+from routemoa.datasets.collector import CollectCall, Estimate, Tally, estimate, plan, run, tally
 
 __all__ = ["Watch", "announcement", "collect", "cost_in_words", "on_terminal", "run_calls"]
 
@@ -72,7 +72,7 @@ def collect(
     asked = list(task_file.read(task))[:limit]
     if not asked:
         raise QueryError(f"{task}: no question in it; see  routemoa collect --help")
-    with Gathered(out, asked, [m.name for m in pool], retry=retry) as gathered:
+    with AnswerCollection(out, asked, [m.name for m in pool], retry=retry) as gathered:
         calls = plan(asked, pool.models, gathered)
         costs = estimate(calls)
         click.echo(announcement(len(asked), len(pool), gathered.finished, costs), err=True)
@@ -100,7 +100,9 @@ def on_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def run_calls(pool: Pool, calls: Sequence[Call], gathered: Gathered, concurrency: int, watch: Watch) -> None:
+def run_calls(
+    pool: Pool, calls: Sequence[CollectCall], gathered: AnswerCollection, concurrency: int, watch: Watch
+) -> None:
     """Make the calls; what was answered is kept also when it is interrupted."""
 
     async def work() -> None:
@@ -138,13 +140,13 @@ def cost_in_words(costs: Estimate) -> str:
 class Watch(Steps):
     """Shows how far a collection is, and says when a model fails again and again."""
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    def __init__(self, calls: Sequence[CollectCall]) -> None:
         super().__init__(len(calls), "asking", "calls")
         self._row: dict[str, int] = {}
         self.reasons: dict[str, Counter[str]] = {}
         self.failed = 0
 
-    def __call__(self, outcome: Outcome) -> None:
+    def __call__(self, outcome: CollectedAnswer) -> None:
         """One call has ended."""
         self.failed += bool(outcome.failure)
         if outcome.failure:

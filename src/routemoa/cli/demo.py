@@ -54,7 +54,7 @@ async def _demo(pool: Pool, console: Console, svg: str | None) -> None:
         for number, question in enumerate(QUESTIONS, 1):
             console.rule(f"question {number} of {len(QUESTIONS)}", align="left")
             console.print(Text(question, style="bold"))
-            done = await converse(method, Query.of(question), View(pool, console, final=True))
+            done = await converse(method, Query.from_text(question), View(pool, console, final=True))
             console.print("[bold]answer[/]")
             console.print(Padding(Text(done.text), (0, 2)))
             console.print(summary(done.trace, pool), style="dim", highlight=False)

@@ -12,13 +12,13 @@ import msgspec
 
 from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.jsonl import BadLine, Complaints, lines
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
 from routemoa.datasets.records import Record
 from routemoa.datasets.records import parse as parse_record
 from routemoa.evaluation.rejudging import Rejudged, Saved, grades, read, rejudge
 from routemoa.evaluation.rejudging import parse as parse_trace
-from routemoa.judging.evidence import Judging
-from routemoa.judging.judge_model import policy_file, written
+from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import encode_judge_model, read_policy
 
 if TYPE_CHECKING:
     from routemoa.training.judge import Graded
@@ -57,7 +57,7 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     from routemoa.training.judge import measure, readable, told
 
     check_writable(out)
-    complaints = Complaints()
+    complaints = ErrorCollector()
     data, passed = _graded(traces, complaints)
     if len(data) < FEWEST:
         complaints.settle()
@@ -74,7 +74,7 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     facts: dict[str, float | int | str] = {"queries": len(data), "files": ", ".join(Path(t).name for t in traces)}
     facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
     found = msgspec.structs.replace(found, fitted=facts)
-    write_whole(out, written(found))
+    write_whole(out, encode_judge_model(found))
     if as_json:
         click.echo(msgspec.json.encode({"judging": found, "held_out": figures, "passed_over": passed}))
     else:
@@ -83,7 +83,7 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     complaints.settle()
 
 
-def _graded(paths: tuple[str, ...], complaints: Complaints) -> tuple[list[Graded], int]:
+def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[Graded], int]:
     """Every graded line, of traces or of records, and how many lines had no grade."""
     from routemoa.training.judge import graded_records, graded_trace
 
@@ -109,12 +109,12 @@ def _known(truth: Mapping[str, float | None], saved: Saved) -> bool:
 
 
 def _tell(
-    found: Judging, figures: Mapping[str, Mapping[str, float | None]], learned: list[str], passed: int, count: int
+    found: JudgeModel, figures: Mapping[str, Mapping[str, float | None]], learned: list[str], passed: int, count: int
 ) -> None:
     click.echo(f"{count} graded queries" + (f", {passed} lines without a grade passed over" if passed else ""))
     for line in learned:
         click.echo(line)
-    for kind, judges in (("of others", found.judges), ("of itself", found.selves)):
+    for kind, judges in (("of others", found.peer_judges), ("of itself", found.self_judges)):
         for name, r in judges.items():
             bias = "unknown" if r.bias is None else f"{r.bias:.2f}"
             click.echo(f"{name} as judge {kind}: mean score {bias}, weight {r.weight:.2f}")
@@ -140,8 +140,8 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
       routemoa judge replay traces.jsonl                      # the default policy
       routemoa judge replay traces.jsonl --policy cheap.toml --json | jq .choice
     """
-    mixture, judging = policy_file(policy)
-    complaints = Complaints()
+    mixture, judging = read_policy(policy)
+    complaints = ErrorCollector()
     found: list[tuple[Saved, Rejudged]] = []
     for number, saved in read(traces, complaints):
         again = rejudge(saved.trace, mixture, judging)

@@ -79,13 +79,13 @@ async def _run(pool: Pool, listening: socket.socket, host: str, path: Path | Non
     from routemoa.gateway import create_app
     from routemoa.gateway.server import Server
     from routemoa.ledger import Store
-    from routemoa.mixture.methods import METHODS, build
+    from routemoa.mixture.methods import METHODS, build_method
 
     store = None if path is None else Store(path, pool.tenants)
     server: Server | None = None
     client = connect(pool)
     try:
-        methods = {name: build(pool, name, client) for name in METHODS}
+        methods = {name: build_method(pool, name, client) for name in METHODS}
         url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
         app = create_app(methods, pool, client, store)
         await client.ready()

@@ -14,16 +14,16 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.clients import wire
-from routemoa.clients.retry import Retries, retry_after, worth_retrying
-from routemoa.clients.sessions import Sessions, proxy
-from routemoa.core.errors import Garbled, ModelError, QueryError, Refused, TimedOut, Unreachable
+from routemoa.clients.retry import RetryPolicy, is_retryable, parse_retry_after
+from routemoa.clients.sessions import SessionPool, find_proxy
+from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
 from routemoa.core.types import Address, Completion, ModelSpec, Request
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Forwarded", "HttpClient", "Timeouts"]
+__all__ = ["HttpClient", "Timeouts", "UpstreamResponse"]
 
 # Seconds that an endpoint has, after the last word of its answer, to send the usage and to end the response.
 TAIL = 5.0
@@ -39,7 +39,7 @@ class Timeouts(Struct, frozen=True):
     total: float = 600.0
 
 
-class Forwarded(Struct, frozen=True):
+class UpstreamResponse(Struct, frozen=True):
     """An endpoint's response as it is: pass `chunks` on byte for byte."""
 
     status: int
@@ -62,7 +62,7 @@ class HttpClient:
         runtime: Runtime | None = None,
         *,
         timeouts: Timeouts = Timeouts(),  # noqa: B008  (frozen)
-        retries: Retries = Retries(),  # noqa: B008
+        retries: RetryPolicy = RetryPolicy(),  # noqa: B008
         env: Mapping[str, str] = os.environ,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -73,7 +73,7 @@ class HttpClient:
         self._env = env
         self._sleep = sleep
         self._jitter = jitter
-        self._sessions = Sessions(timeouts.connect)
+        self._sessions = SessionPool(timeouts.connect)
 
     async def ready(self) -> None:
         """Load what the first call would otherwise wait for, some 80 ms, and with it every other of its event loop."""
@@ -104,12 +104,12 @@ class HttpClient:
                 return
             except ModelError as e:
                 failures += 1
-                await self.pause(model, e, failures, deadline, give_up=begun)
+                await self.wait_before_retry(model, e, failures, deadline, give_up=begun)
 
     @asynccontextmanager
-    async def attempt_forward(
+    async def forward(
         self, model: ModelSpec, body: Mapping[str, Any], deadline: float
-    ) -> AsyncGenerator[Forwarded, None]:
+    ) -> AsyncGenerator[UpstreamResponse, None]:
         """Send a caller's `body` as it is, but for the member's name and settings; tried once.
 
         Raises:
@@ -117,22 +117,24 @@ class HttpClient:
             QueryError: the body holds something that JSON cannot.
         """
         address = await self.address(model)
-        async with self._post(model, address, wire.overlay(model, body, address.model), deadline) as response:
+        async with self._post(
+            model, address, wire.apply_member_settings(model, body, address.model), deadline
+        ) as response:
             chunks = self._chunks(model, response, deadline)
             async with aclosing(chunks):
-                yield Forwarded(response.status, response.content_type, chunks)
+                yield UpstreamResponse(response.status, response.content_type, chunks)
 
     def deadline(self) -> float:
         """On the clock of `monotonic()`, when a call that begins now has to be over, all attempts together."""
         return monotonic() + self._timeouts.total
 
-    async def pause(
+    async def wait_before_retry(
         self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
     ) -> None:
         """Wait before the next attempt, or raise `error` when there is to be none."""
-        if give_up or failures >= self._retries.attempts or not worth_retrying(error, local=model.local):
+        if give_up or failures >= self._retries.attempts or not is_retryable(error, local=model.local):
             raise error
-        asked = error.retry_after if isinstance(error, Refused) else None
+        asked = error.retry_after if isinstance(error, ModelHTTPError) else None
         delay = self._retries.delay(failures, self._jitter(), asked)
         if monotonic() + delay >= deadline:
             raise error
@@ -155,7 +157,7 @@ class HttpClient:
         """`stream`, tried once."""
         started = monotonic()
         address = await self.address(model)
-        body = wire.request_body(model, request, address.model, stream=True)
+        body = wire.build_body(model, request, address.model, stream=True)
         async with self._post(model, address, body, deadline) as response:
             if response.content_type == "text/event-stream":
                 async with aclosing(self._read_events(model, address, response, started, deadline)) as pieces:
@@ -164,11 +166,11 @@ class HttpClient:
                 return
             # An endpoint that does not stream answers in one piece.
             whole = b"".join([c async for c in self._chunks(model, response, deadline)])
-        found = wire.read_object(model.name, whole, address.key)
-        completion = wire.read_completion(found, monotonic() - started)
+        found = wire.parse_object(model.name, whole, address.key)
+        completion = wire.parse_completion(found, monotonic() - started)
         if completion is None:
             said = wire.error_text(found, address.key)
-            raise Garbled(model.name, f"no completion in the reply: {said}")
+            raise InvalidResponse(model.name, f"no completion in the reply: {said}")
         if completion.text:
             yield completion.text
         yield completion
@@ -176,7 +178,7 @@ class HttpClient:
     async def _read_events(
         self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse, started: float, deadline: float
     ) -> AsyncGenerator[str | Completion, None]:
-        parser, folded = wire.EventParser(), wire.StreamedCompletion()
+        parser, folded = wire.SSEParser(), wire.CompletionBuilder()
         first: float | None = None
         done = ended = False
         try:
@@ -187,22 +189,22 @@ class HttpClient:
                 for data in parser.feed(chunk) if chunk else parser.end():
                     if done := data.strip() == "[DONE]":
                         break
-                    if not data.strip() or (ended and not isinstance(wire.decode(data), dict)):
+                    if not data.strip() or (ended and not isinstance(wire.decode_json(data), dict)):
                         continue  # a sign of life; an event cut in half, of which the end below tells
-                    if text := folded.add(wire.read_object(model.name, data, address.key)):
+                    if text := folded.add(wire.parse_object(model.name, data, address.key)):
                         first = first if first is not None else monotonic() - started
                         yield text
         except ModelError as e:
             # Once the model has said that it is done, how its connection ends takes nothing from the answer.
-            if not (folded.finish_reason and isinstance(e, TimedOut | Unreachable)):
+            if not (folded.finish_reason and isinstance(e, ModelTimeout | Unreachable)):
                 if first is not None and isinstance(e, Unreachable):
-                    raise Garbled(model.name, e.reason, produced=True) from e
+                    raise InvalidResponse(model.name, e.reason, produced=True) from e
                 e.produced = e.produced or first is not None
                 raise
         if not done and folded.finish_reason is None:
             cut = "the stream was cut off before its end"
             raise (
-                Garbled(model.name, cut, produced=True)
+                InvalidResponse(model.name, cut, produced=True)
                 if first is not None
                 else Unreachable(model.name, cut, sent=True)
             )
@@ -220,7 +222,7 @@ class HttpClient:
         try:
             data = msgspec.json.encode(body)
         except (ValueError, TypeError) as e:
-            raise QueryError(f"the request cannot be written as JSON: {wire.clean(str(e))}") from e
+            raise QueryError(f"the request cannot be written as JSON: {wire.one_line(str(e))}") from e
         response = await self._send(model, address, data, deadline)
         if isinstance(response, ModelError):
             raise response
@@ -251,16 +253,18 @@ class HttpClient:
         try:
             async with asyncio.timeout(wait):
                 session = await self._sessions.open()
-                return await session.post(url, data=data, headers=headers, allow_redirects=False, proxy=proxy(url))
+                return await session.post(url, data=data, headers=headers, allow_redirects=False, proxy=find_proxy(url))
         except aiohttp.ConnectionTimeoutError:
-            return TimedOut(model.name, f"no connection within {self._timeouts.connect:g} s")
+            return ModelTimeout(model.name, f"no connection within {self._timeouts.connect:g} s")
         except TimeoutError:
-            return TimedOut(model.name, late)
+            return ModelTimeout(model.name, late)
         except aiohttp.ClientResponseError as e:
-            return Garbled(model.name, wire.clean(f"{address.url} does not answer in HTTP: {e.message}", address.key))
+            return InvalidResponse(
+                model.name, wire.one_line(f"{address.url} does not answer in HTTP: {e.message}", address.key)
+            )
         except (aiohttp.ClientError, OSError, ValueError) as e:
             fix = "its process ended" if model.local else "start it, or correct `endpoint` in the pool file"
-            why = wire.clean(f"{address.url} cannot be reached: {_why(e)}", address.key)
+            why = wire.one_line(f"{address.url} cannot be reached: {_why(e)}", address.key)
             return Unreachable(model.name, f"{why}; {fix}", sent=not isinstance(e, aiohttp.ClientConnectorError))
 
     def _patience(self, limit: float, late: str, deadline: float) -> tuple[float, str]:
@@ -278,7 +282,7 @@ class HttpClient:
             async with asyncio.timeout(wait):
                 return await response.content.readany()
         except TimeoutError as e:
-            raise TimedOut(model.name, late) from e
+            raise ModelTimeout(model.name, late) from e
         except (aiohttp.ClientError, OSError) as e:
             raise Unreachable(model.name, f"the connection was lost: {_why(e)}", sent=True) from e
 
@@ -288,13 +292,13 @@ class HttpClient:
         while chunk := await self._chunk(model, response, self._timeouts.idle, deadline):
             yield chunk
 
-    async def _refused(self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse) -> Refused:
+    async def _refused(self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse) -> ModelHTTPError:
         body = b""
         with suppress(Exception):  # the status says enough when the body cannot be read
             async with asyncio.timeout(self._timeouts.connect):
                 body = await response.content.read(64 * 1024)
-        after = retry_after(response.headers.get("Retry-After"))
-        return wire.refusal(model, response.status, body, address.key, after)
+        after = parse_retry_after(response.headers.get("Retry-After"))
+        return wire.make_http_error(model, response.status, body, address.key, after)
 
 
 def _why(error: BaseException) -> str:

@@ -7,12 +7,12 @@ from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
-from routemoa.core.errors import ModelError, Refused, Unreachable
+from routemoa.core.errors import ModelError, ModelHTTPError, Unreachable
 
-__all__ = ["Retries", "retry_after", "worth_retrying"]
+__all__ = ["RetryPolicy", "is_retryable", "parse_retry_after"]
 
 
-class Retries(Struct, frozen=True):
+class RetryPolicy(Struct, frozen=True):
     """How often a call is tried, and the back-off between: full jitter up to `base` * 2^n seconds, at most `cap`."""
 
     attempts: int = 4
@@ -29,19 +29,19 @@ class Retries(Struct, frozen=True):
         return float(share * min(self.cap, self.base * 2 ** (failures - 1)))
 
 
-def worth_retrying(error: ModelError, *, local: bool) -> bool:
+def is_retryable(error: ModelError, *, local: bool) -> bool:
     """Connection errors and 408, 409, 429 and 5xx, as long as nothing had been produced.
 
     A local model that cannot be reached has crashed: its caller is told.
     """
     if error.produced:
         return False
-    if isinstance(error, Refused):
+    if isinstance(error, ModelHTTPError):
         return error.status in {408, 409, 429} or error.status >= 500
     return isinstance(error, Unreachable) and not local
 
 
-def retry_after(value: str | None, now: datetime | None = None) -> float | None:
+def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
     """Seconds from a Retry-After header: a number or an HTTP date; None when it is absent or unreadable."""
     if value is None:
         return None

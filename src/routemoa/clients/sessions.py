@@ -11,13 +11,13 @@ from urllib.request import getproxies, proxy_bypass
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Sessions", "proxy"]
+__all__ = ["SessionPool", "find_proxy"]
 
 # Shorter than the 5 s after which common servers (uvicorn, llama.cpp) close a connection that is idle.
 KEEP_ALIVE = 4.0  # seconds
 
 
-class Sessions:
+class SessionPool:
     """The HTTP session of the running event loop; one that belongs to another loop closes with that loop."""
 
     def __init__(self, connect: float) -> None:
@@ -51,7 +51,7 @@ class Sessions:
             yield session
 
 
-def proxy(url: str) -> str | None:
+def find_proxy(url: str) -> str | None:
     """The proxy of the environment for `url`; none for this machine, whatever the environment says."""
     target = urlsplit(url)
     host = target.hostname or ""

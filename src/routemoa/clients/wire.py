@@ -14,43 +14,47 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from routemoa.core.errors import Garbled, Refused
+from routemoa.core.errors import InvalidResponse, ModelHTTPError
 from routemoa.core.types import CacheControl, Completion, Message, ModelSpec, Request, Token, Usage
 
 __all__ = [
-    "EventParser",
-    "StreamedCompletion",
+    "CompletionBuilder",
+    "SSEParser",
+    "apply_member_settings",
+    "build_body",
     "chat_url",
-    "clean",
-    "decode",
+    "decode_json",
     "error_text",
-    "is_cap",
-    "overlay",
-    "read_completion",
-    "read_object",
-    "refusal",
-    "request_body",
-    "wants_marks",
+    "is_token_limit",
+    "make_http_error",
+    "one_line",
+    "parse_completion",
+    "parse_object",
+    "supports_cache_control",
 ]
 
-CAPS = ("max_tokens", "max_completion_tokens")
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 # What part of the prompt came from the provider's cache: OpenAI, vLLM, llama.cpp and others; DeepSeek; Anthropic.
-CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
-WRITTEN = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")  # ... and was put there
-MARKED = {"openrouter.ai", "api.openrouter.ai", "api.anthropic.com"}
+CACHE_READ_FIELDS = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+CACHE_WRITE_FIELDS = (
+    "cache_write_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation_tokens",
+)  # ... and was put there
+CACHE_CONTROL_HOSTS = {"openrouter.ai", "api.openrouter.ai", "api.anthropic.com"}
 """Hosts that want `cache_control` on parts of a prompt: where they cache what it says, and no more."""
 HINTS = {
     401: "check the key in {key}",
     403: "check the key in {key} and what it may use",
     404: "check `endpoint` and `model` in the pool file",
 }
-LONGEST = 300  # characters of what an endpoint said, in an error
+MAX_ERROR_TEXT = 300  # characters of what an endpoint said, in an error
 
 
-def request_body(spec: ModelSpec, request: Request, model: str, *, stream: bool) -> dict[str, Any]:
+def build_body(spec: ModelSpec, request: Request, model: str, *, stream: bool) -> dict[str, Any]:
     """The JSON of one call, with the member's own settings laid over the caller's."""
-    marked = wants_marks(spec)
-    hour = spec.price is None or spec.price.hour
+    marked = supports_cache_control(spec)
+    hour = spec.price is None or spec.price.one_hour_cache
     messages = [{"role": m.role, "content": _content(m, hour) if marked else m.content} for m in request.messages]
     body: dict[str, Any] = {**request.parameters, "messages": messages, "stream": stream}
     if request.logprobs:
@@ -60,18 +64,18 @@ def request_body(spec: ModelSpec, request: Request, model: str, *, stream: bool)
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
     if stream:
         body["stream_options"] = {"include_usage": True}
-    return overlay(spec, body, model)
+    return apply_member_settings(spec, body, model)
 
 
-def wants_marks(spec: ModelSpec) -> bool:
+def supports_cache_control(spec: ModelSpec) -> bool:
     """Whether a member's endpoint is told what to cache: as its `cache_control` says, else as its host is known.
 
     Writing a cache often costs more than reading the prompt: where there is a price, it must say how much.
     """
     if spec.cache_control is not None:
         return spec.cache_control
-    known = spec.price is None or spec.price.written is not None
-    return known and urlsplit(spec.endpoint).hostname in MARKED
+    known = spec.price is None or spec.price.cache_write is not None
+    return known and urlsplit(spec.endpoint).hostname in CACHE_CONTROL_HOSTS
 
 
 def _content(message: Message, hour: bool) -> str | list[dict[str, Any]]:
@@ -92,16 +96,16 @@ def _content(message: Message, hour: bool) -> str | list[dict[str, Any]]:
     return [*parts, {"type": "text", "text": rest}] if rest else parts
 
 
-def overlay(spec: ModelSpec, body: Mapping[str, Any], model: str) -> dict[str, Any]:
+def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) -> dict[str, Any]:
     """A body with the member's name, system text and parameters laid over it.
 
     The member's settings win, since the pool's owner wrote them; of two caps on the output the smaller one does.
     """
     out = {**body, **spec.parameters, "model": model}
     # The two caps are one setting under its old and its new name, and endpoints refuse a call that has both.
-    if own := [cap for cap in CAPS if _is_count(spec.parameters.get(cap))]:
-        values = [v for part in (body, spec.parameters) for cap in CAPS if _is_count(v := part.get(cap))]
-        out = {k: v for k, v in out.items() if k not in CAPS} | {own[0]: min(values)}
+    if own := [cap for cap in TOKEN_LIMITS if _is_count(spec.parameters.get(cap))]:
+        values = [v for part in (body, spec.parameters) for cap in TOKEN_LIMITS if _is_count(v := part.get(cap))]
+        out = {k: v for k, v in out.items() if k not in TOKEN_LIMITS} | {own[0]: min(values)}
     if spec.system:
         out["messages"] = _with_system(spec.system, body.get("messages"))
     return out
@@ -121,7 +125,7 @@ def _with_system(system: str, messages: Any) -> Any:
     return [{"role": "system", "content": system}, *messages]
 
 
-class EventParser:
+class SSEParser:
     """Bytes in, the data of whole server-sent events out, wherever the bytes were cut."""
 
     def __init__(self) -> None:
@@ -155,7 +159,7 @@ class EventParser:
         return event
 
 
-class StreamedCompletion:
+class CompletionBuilder:
     """Folds the chunks of a streamed completion."""
 
     def __init__(self) -> None:
@@ -167,15 +171,15 @@ class StreamedCompletion:
     def add(self, chunk: Mapping[str, Any]) -> str:
         """The text that one chunk adds."""
         if isinstance(usage := chunk.get("usage"), dict) and usage:
-            self.usage = read_usage(usage)
+            self.usage = parse_usage(usage)
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
         if isinstance(choice.get("finish_reason"), str):
             self.finish_reason = choice["finish_reason"]
-        if (tokens := read_tokens(choice.get("logprobs"))) is not None:
+        if (tokens := parse_logprobs(choice.get("logprobs"))) is not None:
             self._tokens = (self._tokens or []) + tokens
         delta = choice.get("delta")
-        text = read_text(delta.get("content")) if isinstance(delta, dict) else ""
+        text = content_text(delta.get("content")) if isinstance(delta, dict) else ""
         self._pieces.append(text)
         return text
 
@@ -185,7 +189,7 @@ class StreamedCompletion:
         return Completion("".join(self._pieces), self.usage, self.finish_reason, latency, first_token, tokens)
 
 
-def read_completion(body: Mapping[str, Any], latency: float) -> Completion | None:
+def parse_completion(body: Mapping[str, Any], latency: float) -> Completion | None:
     """A completion that came in one piece; None when the body is none."""
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -194,11 +198,11 @@ def read_completion(body: Mapping[str, Any], latency: float) -> Completion | Non
     message = choice.get("message")
     if not isinstance(message, dict):
         return None
-    tokens = read_tokens(choice.get("logprobs"))
+    tokens = parse_logprobs(choice.get("logprobs"))
     reason = choice.get("finish_reason")
     return Completion(
-        read_text(message.get("content")),
-        read_usage(body.get("usage")),
+        content_text(message.get("content")),
+        parse_usage(body.get("usage")),
         reason if isinstance(reason, str) else None,
         latency,
         latency,
@@ -206,22 +210,24 @@ def read_completion(body: Mapping[str, Any], latency: float) -> Completion | Non
     )
 
 
-def read_text(content: Any) -> str:
+def content_text(content: Any) -> str:
     """A message's content as text: a string, or the text parts of a list."""
     if isinstance(content, list):
         return "".join(str(p.get("text") or "") for p in content if isinstance(p, dict))
     return content if isinstance(content, str) else ""
 
 
-def read_usage(usage: Any) -> Usage:
+def parse_usage(usage: Any) -> Usage:
     """Token counts; what is absent, negative, no whole number or more than the whole prompt is None."""
     given = usage if isinstance(usage, dict) else {}
     details = given.get("prompt_tokens_details")
     told = {**given, **details} if isinstance(details, dict) else given
     prompt = _count(given.get("prompt_tokens"))
-    cached = _part(prompt, (told.get(name) for name in CACHED))
+    cached = _part(prompt, (told.get(name) for name in CACHE_READ_FIELDS))
     left = None if prompt is None else prompt - (cached or 0)
-    return Usage(prompt, _count(given.get("completion_tokens")), cached, _part(left, (told.get(n) for n in WRITTEN)))
+    return Usage(
+        prompt, _count(given.get("completion_tokens")), cached, _part(left, (told.get(n) for n in CACHE_WRITE_FIELDS))
+    )
 
 
 def _part(whole: int | None, values: Iterable[Any]) -> int | None:
@@ -230,7 +236,7 @@ def _part(whole: int | None, values: Iterable[Any]) -> int | None:
     return found if _is_count(found) and whole is not None and found <= whole else None
 
 
-def is_cap(value: Any) -> TypeGuard[int]:
+def is_token_limit(value: Any) -> TypeGuard[int]:
     """Whether a value found under one of CAPS limits anything."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
@@ -243,7 +249,7 @@ def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
-def read_tokens(logprobs: Any) -> list[Token] | None:
+def parse_logprobs(logprobs: Any) -> list[Token] | None:
     """Token log-probabilities of a choice, or None when there are none."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(content, list):
@@ -261,7 +267,7 @@ def chat_url(base: str) -> str:
     return f"{path.rstrip('/')}/chat/completions{mark}{query}"
 
 
-def decode(data: bytes | str) -> Any:
+def decode_json(data: bytes | str) -> Any:
     """JSON as plain Python; what is no JSON comes back as text."""
     try:
         return msgspec.json.decode(data)
@@ -273,42 +279,42 @@ def error_text(body: Any, key: str | None = None) -> str:
     """The message of an OpenAI-shaped error body, or what comes closest to it, cleaned."""
     error = body.get("error", body) if isinstance(body, dict) else body
     message = error.get("message") or error.get("detail") if isinstance(error, dict) else error
-    return clean(str(message if message is not None else error), key)
+    return one_line(str(message if message is not None else error), key)
 
 
-def read_object(model: str, data: bytes | str, key: str | None = None) -> dict[str, Any]:
+def parse_object(model: str, data: bytes | str, key: str | None = None) -> dict[str, Any]:
     """A JSON object of a reply whose status was 200.
 
     Raises:
         Garbled: it is none, or holds an error.
         Refused: it holds an error with an HTTP status.
     """
-    found = decode(data)
+    found = decode_json(data)
     if not isinstance(found, dict):
-        raise Garbled(model, f"not a JSON object: {error_text(found, key)}")
+        raise InvalidResponse(model, f"not a JSON object: {error_text(found, key)}")
     if error := found.get("error"):  # some endpoints send "error": null along with every chunk
         code = error.get("code") if isinstance(error, dict) else None
         said = error_text(found, key)
         if isinstance(code, int) and 400 <= code < 600:
-            raise Refused(model, f"HTTP {code} in the reply: {said}", status=code)
-        raise Garbled(model, f"error in the reply: {said}")
+            raise ModelHTTPError(model, f"HTTP {code} in the reply: {said}", status=code)
+        raise InvalidResponse(model, f"error in the reply: {said}")
     return found
 
 
-def refusal(spec: ModelSpec, status: int, body: bytes, key: str | None, after: float | None) -> Refused:
+def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, after: float | None) -> ModelHTTPError:
     """The error for an HTTP `status` that is no success; `after` is in seconds, and the key is nowhere in it."""
     for form in {key, key.replace("/", "\\/")} if key else ():  # as it is, and as some write it in JSON
         body = body.replace(form.encode(), b"[key]")
-    said = error_text(decode(body), key)
+    said = error_text(decode_json(body), key)
     hint = HINTS.get(status, "").format(key=spec.api_key_env or "api_key_env")
     if status < 400:
         hint = "it redirects elsewhere; put the final URL into `endpoint`"
     reason = f"HTTP {status}" + (f": {said}" if said else "") + (f"; {hint}" if hint else "")
-    return Refused(spec.name, reason, status=status, retry_after=after, body=body)
+    return ModelHTTPError(spec.name, reason, status=status, retry_after=after, body=body)
 
 
-def clean(text: str, key: str | None = None) -> str:
+def one_line(text: str, key: str | None = None) -> str:
     """One line of bounded length, and without the key; blotted out first, so that no part of it survives the cut."""
     text = text.replace(key, "[key]") if key else text
-    flat = " ".join(text[: 10 * LONGEST].split())
-    return flat[: LONGEST - 3] + "..." if len(flat) > LONGEST else flat
+    flat = " ".join(text[: 10 * MAX_ERROR_TEXT].split())
+    return flat[: MAX_ERROR_TEXT - 3] + "..." if len(flat) > MAX_ERROR_TEXT else flat

@@ -1,56 +1,70 @@
-"""Everything that can go wrong, as one small tree.
+"""Everything that can go wrong, as one tree.
 
 RouteMoAError
 ├── ConfigError            a pool file or setting is wrong: names the file, the key and the fix
-│   └── StoreError         the ledger's file cannot be used: says why and what to do (in store)
-├── QueryError             the request itself is wrong (empty, not supported by a mixture)
+│   └── StoreError         the ledger's file cannot be used: says why and what to do (in ledger.schema)
+├── QueryError             the request itself is wrong (empty, or not supported by a mixture)
 ├── MissingExtra           an optional dependency is absent: names the extra to install
-├── FetchError             a weight could not be fetched (in weights.fetch)
-├── NoSandbox              code of a model cannot be run safely here: says what to install or allow
-├── OverBudget             not even one call fits into what is left of a contract or a budget: none was made
-├── NoModelLeft            every model that could answer failed: says why each did
-└── ModelError             one call to one model failed (recorded in the trace, fatal only when nobody is left)
+├── FetchError             a weight could not be downloaded (in clients.weights.download)
+├── NoSandbox              a model's code cannot be run safely here: says what to install or allow
+├── BudgetExceeded         not even one call fits into what is left of the limits or a budget; none was made
+├── AllModelsFailed        every model that could answer failed: says why each did
+└── ModelError             one call to one model failed (recorded in the trace; fatal only when no model is left)
     ├── Unreachable        no connection, or it was lost before anything came
-    ├── TimedOut           no answer within the attempt's or the call's time
-    ├── Refused            the endpoint said no: an HTTP status of 400 or above
-    ├── Garbled            the endpoint answered, but not in the protocol: cut stream, invalid JSON
-    ├── Cut                we ended the call: others had answered, or its layer's time was over
-    └── Unaffordable       the call did not fit into what is left: it was not made
+    ├── ModelTimeout       no answer within the attempt's or the call's time
+    ├── ModelHTTPError     the endpoint answered with an HTTP status of 400 or above
+    ├── InvalidResponse    the endpoint broke the protocol: cut stream, invalid JSON, no choices
+    ├── CallCancelled      we cancelled the call: others had answered, or its layer's time was over
+    └── Unaffordable       the call did not fit into what is left; it was not made
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from routemoa.core.types import Failure
+    from routemoa.core.trace import Failure
 
 __all__ = [
+    "AllModelsFailed",
+    "BudgetExceeded",
+    "CallCancelled",
     "ConfigError",
-    "Cut",
-    "Garbled",
+    "FailureKind",
+    "InvalidResponse",
     "MissingExtra",
     "ModelError",
-    "NoModelLeft",
+    "ModelHTTPError",
+    "ModelTimeout",
     "NoSandbox",
-    "OverBudget",
     "QueryError",
-    "Refused",
     "RouteMoAError",
-    "TimedOut",
     "Unaffordable",
     "Unreachable",
 ]
 
 
+class FailureKind(StrEnum):
+    """The kinds of failed calls; the values stand in traces and ledgers."""
+
+    OTHER = "ModelError"
+    UNREACHABLE = "Unreachable"
+    TIMEOUT = "TimedOut"
+    HTTP_ERROR = "Refused"
+    INVALID_RESPONSE = "Garbled"
+    CANCELLED = "Cut"
+    UNAFFORDABLE = "Unaffordable"
+
+
 class RouteMoAError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error that this package raises on purpose."""
 
 
 class ConfigError(RouteMoAError):
-    """A setting is wrong. The message is one line: where, what, and how to mend it."""
+    """A setting is wrong. The message is one line: where, what, and how to fix it."""
 
 
 class QueryError(RouteMoAError):
@@ -70,19 +84,19 @@ class MissingExtra(RouteMoAError):
 
 
 class NoSandbox(RouteMoAError):
-    """Code written by a model cannot be run safely on this machine, so it is not run at all."""
+    """A model's code cannot be run safely on this machine, so it is not run at all."""
 
 
-class OverBudget(RouteMoAError):
-    """The next call could cost more than what is left; it was not made.
+class BudgetExceeded(RouteMoAError):
+    """The next call could cost more than is left; it was not made.
 
-    `for_now`: it may fit once calls under way have ended and cost less than the most that they can.
-    `reset`: seconds since the epoch at which a tenant's budget begins anew; None for one request's contract.
+    `temporary`: the call may fit once calls under way have ended for less than their worst case.
+    `reset`: seconds since the epoch at which a tenant's budget starts again; None for the limits of one request.
     """
 
-    def __init__(self, message: str, *, for_now: bool = False, reset: float | None = None) -> None:
+    def __init__(self, message: str, *, temporary: bool = False, reset: float | None = None) -> None:
         super().__init__(message)
-        self.for_now = for_now
+        self.temporary = temporary
         self.reset = reset
 
 
@@ -91,6 +105,8 @@ class ModelError(RouteMoAError):
 
     `produced` is true when the model had begun to answer, so that tokens may have been billed.
     """
+
+    kind: ClassVar[FailureKind] = FailureKind.OTHER
 
     def __init__(self, model: str, reason: str, *, produced: bool = False) -> None:
         super().__init__(f"{model}: {reason}")
@@ -105,20 +121,26 @@ class Unreachable(ModelError):
     `sent` is true when the request had gone out by then, so that it may have been worked on, and billed.
     """
 
+    kind = FailureKind.UNREACHABLE
+
     def __init__(self, model: str, reason: str, *, produced: bool = False, sent: bool = False) -> None:
         super().__init__(model, reason, produced=produced)
         self.sent = sent
 
 
-class TimedOut(ModelError):
+class ModelTimeout(ModelError):
     """No answer within the time given to it."""
 
+    kind = FailureKind.TIMEOUT
 
-class Refused(ModelError):
+
+class ModelHTTPError(ModelError):
     """The endpoint answered with an HTTP error `status`; `retry_after` is in seconds where it was given.
 
-    `body` is what it said, as it said it, for whoever passes it through.
+    `body` is the endpoint's own, for a caller to whom it is passed through.
     """
+
+    kind = FailureKind.HTTP_ERROR
 
     def __init__(
         self, model: str, reason: str, *, status: int, retry_after: float | None = None, body: bytes = b""
@@ -129,24 +151,30 @@ class Refused(ModelError):
         self.body = body
 
 
-class Garbled(ModelError):
+class InvalidResponse(ModelError):
     """The endpoint broke the protocol: a stream cut short, a body that is no JSON, a reply without choices."""
 
+    kind = FailureKind.INVALID_RESPONSE
 
-class Cut(ModelError):
-    """We ended the call ourselves: the answers heard suffice, another was faster, or its layer's time was over."""
+
+class CallCancelled(ModelError):
+    """We cancelled the call: the answers so far suffice, another was faster, or its layer's time was over."""
+
+    kind = FailureKind.CANCELLED
 
 
 class Unaffordable(ModelError):
-    """The call did not fit into what is left of a contract or a budget and was not made. `why` is the OverBudget."""
+    """The call did not fit into what is left of the limits or a budget and was not made. `why` says what was short."""
 
-    def __init__(self, model: str, why: OverBudget | ConfigError) -> None:
+    kind = FailureKind.UNAFFORDABLE
+
+    def __init__(self, model: str, why: BudgetExceeded | ConfigError) -> None:
         super().__init__(model, str(why))
         self.why = why
 
 
-class NoModelLeft(RouteMoAError):
-    """Every model that could answer has failed; `failures` holds each with its reason."""
+class AllModelsFailed(RouteMoAError):
+    """Every model that could answer failed; `failures` holds each with its reason."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
         super().__init__("no model could answer: " + "; ".join(f"{f.model}: {f.reason}" for f in failures))

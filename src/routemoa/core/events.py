@@ -6,19 +6,20 @@ import re
 
 from msgspec import Struct
 
-from routemoa.core.types import Assessment, Failure, GivenUp, Proposal, Purpose, Query, Ranking, Route, Scores, Usage
+from routemoa.core.trace import Alternative, Assessment, Degradation, Failure, Proposal, Ranking
+from routemoa.core.types import Purpose, Query, Scores, Usage
 
 __all__ = [
     "AggregatorFailed",
     "AggregatorStarted",
     "AnswerDelta",
+    "AnswerReplaced",
     "AnyEvent",
     "CallFinished",
     "CallStarted",
-    "Continued",
+    "Degraded",
     "Done",
     "Event",
-    "GaveUp",
     "Judged",
     "ProposalDelta",
     "ProposalFailed",
@@ -119,7 +120,7 @@ class Stopped(Event, frozen=True):
 
     reason: str
     choice: str | None = None
-    routes_not_taken: tuple[Route, ...] = ()
+    routes_not_taken: tuple[Alternative, ...] = ()
 
 
 class CallStarted(Event, frozen=True):
@@ -155,7 +156,7 @@ class AnswerDelta(Event, frozen=True):
     text: str
 
 
-class Continued(Event, frozen=True):
+class AnswerReplaced(Event, frozen=True, tag="continued"):
     """The leader's answer, streamed so far, does not stand (`why`): what follows takes its place.
 
     `marker` is the text that a reader who has seen the first answer is shown in between; the final answer lacks it.
@@ -166,10 +167,10 @@ class Continued(Event, frozen=True):
     marker: str
 
 
-class GaveUp(Event, frozen=True):
+class Degraded(Event, frozen=True, tag="gave_up"):
     """The contract left no room for something; where that is a hedge, a call that was announced is not made."""
 
-    given_up: GivenUp
+    given_up: Degradation
 
 
 class Done(Event, frozen=True):
@@ -198,8 +199,8 @@ AnyEvent = (
     | AggregatorStarted
     | AggregatorFailed
     | AnswerDelta
-    | Continued
-    | GaveUp
+    | AnswerReplaced
+    | Degraded
     | Done
 )
 """The union to decode into: `from_json(line, AnyEvent)`."""

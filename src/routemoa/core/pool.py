@@ -14,17 +14,17 @@ from urllib.parse import urlsplit
 import msgspec
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.price_list import priced
-from routemoa.core.tenants import Tenants, tenants_of
-from routemoa.core.toml import check_range, convert, suggest
-from routemoa.core.types import Contract, ModelSpec
+from routemoa.core.price_list import with_list_prices
+from routemoa.core.tenants import Tenants, parse_tenants
+from routemoa.core.toml import check_range, parse_table, suggest_name
+from routemoa.core.types import Limits, ModelSpec
 
-__all__ = ["METHODS", "PREFERENCES", "Mixture", "Pool", "Preference", "contract_of", "mixture_of"]
+__all__ = ["METHODS", "PREFERENCES", "Mixture", "Pool", "Preference", "parse_limits", "parse_mixture"]
 
-TABLES = ("model", "mixture", "contract", "scorer", "tenant", "totals")
+TABLES = ("model", "mixture", "limits", "scorer", "tenant", "totals")
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
 """What a whole pool answers as (routemoa.mixture.methods builds them); no member may be called so."""
-Fusion = Literal["learned", "published-small", "published-large"]
+Fusion = Literal["adaptive", "published-small", "published-large"]
 
 
 class Preference(msgspec.Struct, frozen=True):
@@ -36,10 +36,10 @@ class Preference(msgspec.Struct, frozen=True):
     then the cheaper where `fast`).
     """
 
-    worth: float
+    min_risk_reduction: float
     target: float
     tie: float
-    fast: bool = False
+    latency_first: bool = False
 
 
 PREFERENCES = {
@@ -53,9 +53,9 @@ PREFERENCES = {
 class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the models are mixed: the `[mixture]` table.
 
-    What is left out follows from the fusion: "learned" grows a panel while it is worth it; the published ones are the
+    What is left out follows from the fusion: "adaptive" grows a panel while it is worth it; the published ones are the
     constants of arXiv 2601.18130, small and large pool (3 layers, 3 models, margin 0.2 and stop at 0.805; large: no
-    margin and 0.76). `prefer`, `target` and the rates belong to "learned": dollars and seconds that one point (0.01) of
+    margin and 0.76). `prefer`, `target` and the rates belong to "adaptive": dollars and seconds that one point (0.01) of
     the probability of a right answer is worth.
     """
 
@@ -63,17 +63,17 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     top_k: int | None = None
     margin: float | None = None
     tie: float | None = None
-    stop_above: float | None = None
+    stop_confidence: float | None = None
     self_assessment: Literal["spoken", "logprob"] = "spoken"
     aggregator: str = "best"
-    fusion: Fusion = "learned"
+    fusion: Fusion = "adaptive"
     judge: str | None = None  # a file that `routemoa judge fit` wrote
     prefer: Literal["quality", "balanced", "cheap", "fast"] = "balanced"
     dollars_per_point: float | None = None
     seconds_per_point: float | None = None
     target: float | None = None
-    calls: int = 9
-    later: Literal["auto", "fresh", "refine"] = "auto"
+    max_models: int = 9
+    later_layers: Literal["auto", "fresh", "refine"] = "auto"
     references: Literal["best", "all"] = "best"
     reference_tokens: int = 3000
     hedge: bool = True  # ask the next model as well where a remote one's first token is later than 95 % of its own
@@ -81,15 +81,15 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def published(self) -> bool:
         """Whether the loop is one of the published ones."""
-        return self.fusion != "learned"
+        return self.fusion != "adaptive"
 
     @property
-    def most_layers(self) -> int:
+    def max_layers(self) -> int:
         """Layers at most."""
         return self.layers or (3 if self.published else 9)
 
     @property
-    def most_models(self) -> int:
+    def max_layer_models(self) -> int:
         """Models called in a layer at most."""
         return self.top_k or (3 if self.published else 2)
 
@@ -104,18 +104,18 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.top_k or 3
 
     @property
-    def width(self) -> float:
+    def selection_margin(self) -> float:
         """How far behind the best a model may be and still be called, in [0, 1]."""
         if self.margin is not None:
             return self.margin
         return 0.2 if self.fusion == "published-small" else 1.0
 
     @property
-    def threshold(self) -> float:
+    def confidence_threshold(self) -> float:
         """The posterior above which no further layer runs."""
-        if self.stop_above is not None:
-            return self.stop_above
-        return {"published-small": 0.805, "published-large": 0.76, "learned": 0.99}[self.fusion]
+        if self.stop_confidence is not None:
+            return self.stop_confidence
+        return {"published-small": 0.805, "published-large": 0.76, "adaptive": 0.99}[self.fusion]
 
     @property
     def preference(self) -> Preference:
@@ -142,7 +142,7 @@ class Pool:
     directory: Path = field(default_factory=Path.cwd)  # relative paths in the file start here
     scorer: Path | None = None  # the folder of a trained scorer
     judge: Path | None = None  # the file of a fitted judge
-    contract: Contract = field(default_factory=Contract)  # what a request may take that says nothing itself
+    limits: Limits = field(default_factory=Limits)  # what a request may take that says nothing itself
     tenants: Tenants = field(default_factory=Tenants)  # who may call the server, and what each and all may spend
 
     def __iter__(self) -> Iterator[ModelSpec]:
@@ -172,13 +172,13 @@ class Pool:
         except (OSError, UnicodeDecodeError) as e:
             why = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
             raise ConfigError(f"{path}: cannot be read: {why}; name a pool file with --pool or ROUTEMOA_POOL") from e
-        return parse(text, str(path), Path(path).absolute().parent, env)
+        return parse_pool(text, str(path), Path(path).absolute().parent, env)
 
     @classmethod
     def embedded(cls) -> Pool:
         """The pool that needs no key and no server: three small models in the embedded runtime."""
         folder = Path(str(resources.files("routemoa.core")))
-        return parse((folder / "embedded.toml").read_text("utf-8"), "the embedded pool", folder, {})
+        return parse_pool((folder / "embedded.toml").read_text("utf-8"), "the embedded pool", folder, {})
 
     @classmethod
     def default(cls, path: str | None = None, env: Mapping[str, str] = os.environ) -> Pool:
@@ -187,14 +187,14 @@ class Pool:
         return cls.from_toml(chosen, env) if chosen else cls.embedded()
 
 
-def parse(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Pool:
+def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Pool:
     """A pool from the text of its file. Raises ConfigError."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
     if unknown := [k for k in table if k not in TABLES]:
-        raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {suggest(unknown[0], TABLES)}")
+        raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {suggest_name(unknown[0], TABLES)}")
     entries = table.get("model")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f'{source}: no model; add one with [[model]], name = "...", endpoint = "..."')
@@ -204,36 +204,36 @@ def parse(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Po
         if any(m.name == spec.name for m in models):
             raise ConfigError(f"{source}: [[model]] {number}: name '{spec.name}' is taken already; names are unique")
         models.append(spec)
-    mixture = convert(table.get("mixture", {}), Mixture, f"{source}: [mixture]")
+    mixture = parse_table(table.get("mixture", {}), Mixture, f"{source}: [mixture]")
     _check_mixture(mixture, models, f"{source}: [mixture]")
-    contract = contract_of(table.get("contract", {}), f"{source}: [contract]")
+    limits = parse_limits(table.get("limits", {}), f"{source}: [limits]")
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
-    scorer = convert(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
-    folder = directory / Path(scorer.path).expanduser() if scorer else None
+    scorer = parse_table(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
+    folder = Path(os.path.normpath(directory / Path(scorer.path).expanduser())) if scorer else None
     if folder and not (folder / "manifest.json").is_file():
         raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
-    tenants = tenants_of(table, source, env)
-    return Pool(priced(models), mixture, source, directory, folder, judge, contract, tenants)
+    tenants = parse_tenants(table, source, env)
+    return Pool(with_list_prices(models), mixture, source, directory, folder, judge, limits, tenants)
 
 
-def contract_of(table: Any, where: str) -> Contract:
-    """A `[contract]` table, or the limits of one request. Raises ConfigError."""
-    contract = convert(table, Contract, where)
-    check_range(f"{where}: max_cost", contract.max_cost, 0, None, "dollars")
-    check_range(f"{where}: max_calls", contract.max_calls, 1, None, "a number of calls")
-    check_range(f"{where}: max_output_tokens", contract.max_output_tokens, 1, None, "a number of tokens")
-    if contract.max_seconds is not None and not 0 < contract.max_seconds < float("inf"):
-        raise ConfigError(f"{where}: max_seconds = {contract.max_seconds} is out of range; it is more than 0")
-    return contract
+def parse_limits(table: Any, where: str) -> Limits:
+    """Read a `[limits]` table, or the limits of one request. Raises ConfigError."""
+    limits = parse_table(table, Limits, where)
+    check_range(f"{where}: max_cost", limits.max_cost, 0, None, "dollars")
+    check_range(f"{where}: max_calls", limits.max_calls, 1, None, "a number of calls")
+    check_range(f"{where}: max_output_tokens", limits.max_output_tokens, 1, None, "a number of tokens")
+    if limits.max_seconds is not None and not 0 < limits.max_seconds < float("inf"):
+        raise ConfigError(f"{where}: max_seconds = {limits.max_seconds} is out of range; it is more than 0")
+    return limits
 
 
-def mixture_of(text: str, source: str) -> Mixture:
+def parse_mixture(text: str, source: str) -> Mixture:
     """The `[mixture]` table of a policy or pool file, or a file that holds its keys alone. Raises ConfigError."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
-    mixture = convert(table.get("mixture", table), Mixture, f"{source}: [mixture]")
+    mixture = parse_table(table.get("mixture", table), Mixture, f"{source}: [mixture]")
     _check_mixture(mixture, [], f"{source}: [mixture]")
     return mixture
 
@@ -241,7 +241,7 @@ def mixture_of(text: str, source: str) -> Mixture:
 def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
     if isinstance(entry, dict) and isinstance(entry.get("name"), str):
         where = f"{where} '{entry['name']}'"
-    spec = convert(entry, ModelSpec, where)
+    spec = parse_table(entry, ModelSpec, where)
     if not spec.name.strip():
         raise ConfigError(f"{where}: name is empty; give the model a name")
     if spec.name in METHODS:
@@ -254,7 +254,7 @@ def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
         ("input_price", 0, None, "dollars per million tokens"),
         ("output_price", 0, None, "dollars per million tokens"),
         ("cached_price", 0, None, "dollars per million tokens"),
-        ("written_price", 0, None, "dollars per million tokens"),
+        ("cache_write_price", 0, None, "dollars per million tokens"),
         ("request_price", 0, None, "dollars per request"),
         ("context", 1, None, "tokens"),
         ("latency", 0, None, "seconds"),
@@ -265,7 +265,7 @@ def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
         raise ConfigError(
             f"{where}: api_key_env: environment variable {spec.api_key_env} is not set; export it, or remove the key"
         )
-    for key in ("cached_price", "written_price", "request_price"):
+    for key in ("cached_price", "cache_write_price", "request_price"):
         if getattr(spec, key) is not None and None in (spec.input_price, spec.output_price):
             raise ConfigError(f"{where}: {key} is part of a price; give input_price and output_price, too")
     return msgspec.structs.replace(spec, model=spec.model or spec.name)
@@ -276,13 +276,13 @@ def _check_mixture(m: Mixture, models: list[ModelSpec], where: str) -> None:
     check_range(f"{where}: top_k", m.top_k, 1, None, "a number of models")
     check_range(f"{where}: margin", m.margin, 0, 1, "a difference of probabilities")
     check_range(f"{where}: tie", m.tie, 0, 1, "a difference of probabilities")
-    check_range(f"{where}: stop_above", m.stop_above, 0, 1, "a probability")
+    check_range(f"{where}: stop_confidence", m.stop_confidence, 0, 1, "a probability")
     check_range(f"{where}: target", m.target, 0, 1, "a probability")
-    check_range(f"{where}: calls", m.calls, 1, None, "a number of models")
+    check_range(f"{where}: max_models", m.max_models, 1, None, "a number of models")
     check_range(f"{where}: reference_tokens", m.reference_tokens, 1, None, "a number of tokens")
     for key in ("dollars_per_point", "seconds_per_point"):
         if (rate := getattr(m, key)) is not None and not 0 < rate < float("inf"):
             raise ConfigError(f"{where}: {key} = {rate} is out of range; it is more than 0, or left out")
     names = ["best", *(s.name for s in models)] if models else [m.aggregator]
     if m.aggregator not in names:
-        raise ConfigError(f"{where}: aggregator '{m.aggregator}' is no model here; {suggest(m.aggregator, names)}")
+        raise ConfigError(f"{where}: aggregator '{m.aggregator}' is no model here; {suggest_name(m.aggregator, names)}")

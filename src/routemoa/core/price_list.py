@@ -21,7 +21,7 @@ from routemoa.core.types import ModelSpec
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
-__all__ = ["by_name", "installed", "noted", "priced", "remedy"]
+__all__ = ["find_price", "is_installed", "price_hint", "price_sources", "with_list_prices"]
 
 DAYS = {"0.2.3": "2026-11-10"}
 """When a release of the library came out, according to the package index: its data say of themselves no day."""
@@ -30,28 +30,28 @@ ANSWERS = ("output_mtok", "output_reasoning_mtok")
 BESIDES = ("output_citation_mtok",)  # charged without being asked for, and by what no usage figure shows
 
 
-def priced(models: Iterable[ModelSpec], now: datetime | None = None) -> tuple[ModelSpec, ...]:
+def with_list_prices(models: Iterable[ModelSpec], now: datetime | None = None) -> tuple[ModelSpec, ...]:
     """The models, with the library's price where the pool file gives none and the library knows the endpoint."""
-    return tuple(_priced(m, now or datetime.now(UTC)) if _may_be_listed(m) and installed() else m for m in models)
+    return tuple(_priced(m, now or datetime.now(UTC)) if _may_be_listed(m) and is_installed() else m for m in models)
 
 
-def noted(models: Iterable[ModelSpec]) -> dict[str, str]:
+def price_sources(models: Iterable[ModelSpec]) -> dict[str, str]:
     """Model name -> where its price comes from and of what day it is; models without a price are not there."""
     return {m.name: str(m.price) for m in models if m.price is not None}
 
 
-def remedy(model: ModelSpec) -> str:
+def price_hint(model: ModelSpec) -> str:
     """How to give a price to a model that has none."""
     write = "add input_price and output_price to the pool file"
-    return f"{write}, or  pip install 'routemoa[prices]'" if _may_be_listed(model) and not installed() else write
+    return f"{write}, or  pip install 'routemoa[prices]'" if _may_be_listed(model) and not is_installed() else write
 
 
-def installed() -> bool:
+def is_installed() -> bool:
     """Whether the library is there."""
     return find_spec("genai_prices") is not None
 
 
-def by_name(model: str, at: datetime) -> Price | None:
+def find_price(model: str, at: datetime) -> Price | None:
     """The price at the endpoint of a model's maker, in one moment; None for a name that the library does not know."""
     from genai_prices.data_snapshot import get_snapshot
 
@@ -79,7 +79,7 @@ def _priced(model: ModelSpec, now: datetime) -> ModelSpec:
     price = _read(_of_the_day(info, now), f"genai-prices {__version__}", _day(info, __version__))
     if price is None:
         return model
-    return replace(model, listed=price, input_price=price.input.base, output_price=price.output.base)
+    return replace(model, list_price=price, input_price=price.input.base, output_price=price.output.base)
 
 
 def _find(endpoint: str, model: str) -> ModelInfo | None:
@@ -138,7 +138,7 @@ def _read(prices: list[ModelPrice], source: str, day: str | None = None) -> Pric
         max(float(t.get("requests_kcount", 0)) / 1000 for t in tables),
         source,
         day,
-        hour=any("cache_write_1h_mtok" in table for table in tables),
+        one_hour_cache=any("cache_write_1h_mtok" in table for table in tables),
     )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-__all__ = ["FILE", "Price", "Rate", "Tier"]
+__all__ = ["POOL_FILE", "Price", "Rate", "Tier"]
 
-FILE = "pool file"
+POOL_FILE = "pool file"
 MILLION = 1e6
 
 
@@ -32,7 +32,7 @@ class Rate(Struct, frozen=True, omit_defaults=True):
         reached = [t.rate for t in self.tiers if prompt > t.start]
         return reached[-1] if reached else self.base
 
-    def most(self, prompt: int) -> float:
+    def highest(self, prompt: int) -> float:
         """The dearest rate for a call whose prompt has at most so many tokens."""
         return max([self.base, *(t.rate for t in self.tiers if prompt > t.start)])
 
@@ -48,33 +48,33 @@ class Price(Struct, frozen=True, omit_defaults=True):
     input: Rate
     output: Rate
     cached: Rate | None = None
-    written: Rate | None = None
+    cache_write: Rate | None = None
     request: float = 0.0
-    source: str = FILE
+    source: str = POOL_FILE
     date: str | None = None
-    hour: bool = False
+    one_hour_cache: bool = False
 
     def __str__(self) -> str:
         return f"{self.source}, {self.date}" if self.date else self.source
 
-    def of(self, prompt: int, completion: int, cached: int = 0, written: int = 0) -> float:
+    def cost(self, prompt: int, completion: int, cached: int = 0, written: int = 0) -> float:
         """Dollars of one call; `cached` and `written` are among the prompt's tokens."""
         cached = min(cached, prompt) if self.cached else 0
-        written = min(written, prompt - cached) if self.written else 0
+        written = min(written, prompt - cached) if self.cache_write else 0
         dollars = (prompt - cached - written) * self.input.at(prompt) / MILLION
         if self.cached and cached:
             dollars += cached * self.cached.at(prompt) / MILLION
-        if self.written and written:
-            dollars += written * self.written.at(prompt) / MILLION
+        if self.cache_write and written:
+            dollars += written * self.cache_write.at(prompt) / MILLION
         dollars += completion * self.output.at(prompt) / MILLION + self._asked(prompt, completion)
         # Sums of more parts are rounded more often: never above the bound for that.
-        return min(dollars, self.worst(prompt, completion))
+        return min(dollars, self.worst_cost(prompt, completion))
 
-    def worst(self, prompt: int, completion: int) -> float:
+    def worst_cost(self, prompt: int, completion: int) -> float:
         """Dollars at most of a call with at most so many tokens, whatever the cache did."""
-        kinds = [self.input, *(rate for rate in (self.cached, self.written) if rate)]
-        read = prompt * max(rate.most(prompt) for rate in kinds) / MILLION
-        return read + (completion * self.output.most(prompt) / MILLION + self._asked(prompt, completion))
+        kinds = [self.input, *(rate for rate in (self.cached, self.cache_write) if rate)]
+        read = prompt * max(rate.highest(prompt) for rate in kinds) / MILLION
+        return read + (completion * self.output.highest(prompt) / MILLION + self._asked(prompt, completion))
 
     def _asked(self, prompt: int, completion: int) -> float:
         """A call that read nothing was refused, and nobody charges that."""

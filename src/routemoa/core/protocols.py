@@ -9,9 +9,10 @@ from msgspec import Struct
 
 from routemoa.core.errors import ModelError
 from routemoa.core.events import Event
-from routemoa.core.types import Address, Answer, Completion, ModelSpec, Purpose, Query, Request, Scores, Usage
+from routemoa.core.trace import Answer
+from routemoa.core.types import Address, Completion, ModelSpec, Purpose, Query, Request, Scores, Usage
 
-__all__ = ["Client", "Closing", "Method", "Opening", "Patient", "Persistent", "Runtime", "Scorer", "Tab"]
+__all__ = ["CallRecorder", "CallResult", "CallStart", "Client", "Method", "Patient", "Persistent", "Runtime", "Scorer"]
 
 
 class Client(Protocol):
@@ -36,7 +37,7 @@ class Patient(Protocol):
         """On the clock of `monotonic()`, when a call that begins now has to be over, all attempts together."""
         ...
 
-    async def pause(
+    async def wait_before_retry(
         self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
     ) -> None:
         """Wait before the next attempt, or raise `error` when there is to be none."""
@@ -52,15 +53,15 @@ class Persistent(Patient, Protocol):
         ...
 
 
-class Opening(Struct, frozen=True):
+class CallStart(Struct, frozen=True):
     """A call that is about to be made; `most` is what it can cost, in dollars, None where nobody knows."""
 
     model: str
     purpose: Purpose
-    most: float | None
+    max_cost: float | None
 
 
-class Closing(Struct, frozen=True):
+class CallResult(Struct, frozen=True):
     """What became of a call.
 
     `usage` and `cost` (dollars) are the provider's own figures, None where it gave none; `charged` is what is counted
@@ -74,19 +75,19 @@ class Closing(Struct, frozen=True):
     outcome: str  # "ok", "cut" where we ended it, or the name of the error
 
 
-class Tab(Protocol):
+class CallRecorder(Protocol):
     """Whom a request's calls are put down to: a tenant's budgets and the ledger."""
 
     @property
-    def limited(self) -> bool:
+    def has_budget(self) -> bool:
         """Whether there is a budget, so that no call may be open-ended or without a price."""
         ...
 
-    async def open(self, opening: Opening) -> int:
+    async def start(self, opening: CallStart) -> int:
         """Write down that a call is about to be made, and set its most aside; raise OverBudget."""
         ...
 
-    def close(self, number: int, closing: Closing) -> None:
+    def finish(self, number: int, closing: CallResult) -> None:
         """Settle the call that `open` gave this number; never waits."""
         ...
 
@@ -123,7 +124,7 @@ class Method(Protocol):
         """What traces, tables and the API call it."""
         ...
 
-    def stream(self, query: Query, tab: Tab | None = None) -> AsyncGenerator[Event, None]:
+    def stream(self, query: Query, tab: CallRecorder | None = None) -> AsyncGenerator[Event, None]:
         """Yield what happens, from Started to Done; raise RouteMoAError. Calls are put down to `tab`, if any."""
         ...
 

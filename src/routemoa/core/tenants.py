@@ -16,20 +16,32 @@ from typing import Any, Literal, get_args
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.toml import check_range, convert
+from routemoa.core.toml import check_range, parse_table
 
-__all__ = ["ALL", "NOBODY", "SPANS", "Limits", "Span", "Tenant", "Tenants", "Windows", "iso", "tenants_of", "windows"]
+__all__ = [
+    "ALL",
+    "NO_KEY",
+    "SPANS",
+    "Span",
+    "SpendingLimits",
+    "Tenant",
+    "Tenants",
+    "Windows",
+    "format_time",
+    "parse_tenants",
+    "windows",
+]
 
 ALL = "*"
 """Whose windows hold what everybody spends; no tenant is called so."""
-NOBODY = "-"
+NO_KEY = "-"
 """Whom calls without a key are put down to; no tenant is called so."""
 
 Span = Literal["day", "month"]
 SPANS: tuple[Span, ...] = get_args(Span)
 
 
-class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+class SpendingLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """Dollars of a UTC calendar day and month, the table `[totals]`; None is no limit."""
 
     max_cost_per_day: float | None = None
@@ -52,9 +64,9 @@ class Tenant(Struct, frozen=True, forbid_unknown_fields=True):
     max_cost_per_month: float | None = None
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> SpendingLimits:
         """What it may spend."""
-        return Limits(self.max_cost_per_day, self.max_cost_per_month)
+        return SpendingLimits(self.max_cost_per_day, self.max_cost_per_month)
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ class Tenants:
     """All tenants in the file's order, and the limits of everybody together. Iterating gives the tenants."""
 
     members: tuple[Tenant, ...] = ()
-    totals: Limits = field(default_factory=Limits)
+    totals: SpendingLimits = field(default_factory=SpendingLimits)
     digests: tuple[bytes, ...] = field(default=(), repr=False)  # of the members' secrets, in their order
 
     def __iter__(self) -> Iterator[Tenant]:
@@ -80,12 +92,12 @@ class Tenants:
                 found = tenant
         return found
 
-    def limits(self, name: str | None) -> Limits:
+    def limits(self, name: str | None) -> SpendingLimits:
         """What the tenant of this name may spend; nobody else has limits of their own."""
-        return self._limits.get(name, Limits())
+        return self._limits.get(name, SpendingLimits())
 
     @cached_property
-    def _limits(self) -> Mapping[str | None, Limits]:
+    def _limits(self) -> Mapping[str | None, SpendingLimits]:
         return {t.name: t.limits for t in self.members}
 
 
@@ -112,7 +124,7 @@ def windows(now: float) -> Windows:
     return _day(int(now // 86_400))
 
 
-def iso(moment: float) -> str:
+def format_time(moment: float) -> str:
     """Seconds since the epoch as ISO 8601 in UTC."""
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
@@ -125,9 +137,9 @@ def _day(number: int) -> Windows:
     return Windows(f"{day:%Y-%m-%d}", f"{day:%Y-%m}", day.timestamp(), tomorrow.timestamp(), month.timestamp())
 
 
-def tenants_of(table: Mapping[str, Any], source: str, env: Mapping[str, str]) -> Tenants:
+def parse_tenants(table: Mapping[str, Any], source: str, env: Mapping[str, str]) -> Tenants:
     """The tables `[[tenant]]` and `[totals]` of a pool file; the secrets must be set in `env`. Raises ConfigError."""
-    totals = convert(table.get("totals", {}), Limits, f"{source}: [totals]")
+    totals = parse_table(table.get("totals", {}), SpendingLimits, f"{source}: [totals]")
     _check(totals, f"{source}: [totals]")
     entries = table.get("tenant", [])
     if not isinstance(entries, list):
@@ -148,8 +160,8 @@ def tenants_of(table: Mapping[str, Any], source: str, env: Mapping[str, str]) ->
 def _tenant(entry: Any, where: str, others: Iterable[Tenant]) -> tuple[Tenant, str]:
     if isinstance(entry, dict) and isinstance(entry.get("name"), str):
         where = f"{where} {entry['name']!r}"
-    tenant = convert(entry, Tenant, where)
-    if not tenant.name.strip() or tenant.name in (ALL, NOBODY) or not tenant.name.isprintable():
+    tenant = parse_table(entry, Tenant, where)
+    if not tenant.name.strip() or tenant.name in (ALL, NO_KEY) or not tenant.name.isprintable():
         raise ConfigError(f"{where}: name {tenant.name!r} cannot be a tenant's; give it letters and digits")
     for other in others:
         if other.name == tenant.name:
@@ -160,7 +172,7 @@ def _tenant(entry: Any, where: str, others: Iterable[Tenant]) -> tuple[Tenant, s
     return tenant, where
 
 
-def _check(limits: Limits, where: str) -> None:
+def _check(limits: SpendingLimits, where: str) -> None:
     for key in limits.__struct_fields__:
         value = getattr(limits, key)
         check_range(f"{where}: {key}", value, 0, None, "dollars")

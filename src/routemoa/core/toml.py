@@ -1,4 +1,4 @@
-"""Tables of a TOML file become structs, or one line that says where, what is wrong and how to mend it."""
+"""Read tables of a TOML file as structs; an error is one line with the place, the fault and the fix."""
 
 from __future__ import annotations
 
@@ -9,26 +9,37 @@ import msgspec
 
 from routemoa.core.errors import ConfigError
 
-__all__ = ["check_range", "convert", "suggest"]
+__all__ = ["check_range", "parse_table", "suggest_name"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 
 def check_range(where: str, value: float | None, low: float, high: float | None, unit: str) -> None:
-    """Raise ConfigError where a value is there and out of its range; `where` ends in the key."""
+    """Raise ConfigError for a value out of its range; None passes. `where` ends in the key."""
     if value is not None and not (low <= value <= (float("inf") if high is None else high)):
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ConfigError(f"{where} = {value} is out of range; it is {unit}, {bounds}, or left out")
 
 
-def convert(value: Any, type_: type[S], where: str) -> S:
-    """A table as a `type_`. Raises ConfigError."""
+RENAMED = {
+    "contract": "limits",
+    "calls": "max_models",
+    "stop_above": "stop_confidence",
+    "later": "later_layers",
+    "written_price": "cache_write_price",
+    "structured": "json_schema",
+}
+"""Keys of earlier pool files -> their names now."""
+
+
+def parse_table(value: Any, type_: type[S], where: str) -> S:
+    """Read a table as a `type_`. Raises ConfigError."""
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: must be a table of key = value lines")
     # A field whose name in a file is another one is filled in by us: no key of the table.
     known = [f.name for f in msgspec.structs.fields(type_) if f.encode_name == f.name]
     if unknown := [k for k in value if k not in known]:
-        raise ConfigError(f"{where}: unknown key '{unknown[0]}'; {suggest(unknown[0], known)}")
+        raise ConfigError(f"{where}: unknown key '{unknown[0]}'; {suggest_name(unknown[0], known)}")
     try:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as e:
@@ -38,7 +49,9 @@ def convert(value: Any, type_: type[S], where: str) -> S:
         raise ConfigError(f"{where}: {key + ': ' if key else ''}{hint}; see docs/configuration.md") from e
 
 
-def suggest(wrong: str, known: Any) -> str:
-    """What may have been meant, else what there is."""
+def suggest_name(wrong: str, known: Any) -> str:
+    """Name what may have been meant, else list what there is."""
+    if RENAMED.get(wrong) in known:
+        return f"it is called '{RENAMED[wrong]}' now"
     close = get_close_matches(wrong, list(known), 1)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"

@@ -1,126 +1,219 @@
-"""The trace of an answer is the fold of the events that led to it."""
+"""What a query led to: proposals, judgments, rankings and the reason to stop, as one `Trace`.
+
+Pure data. `trace_builder` folds the events of a method into a trace.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from enum import StrEnum
+from typing import Any, Literal
 
-from msgspec.structs import replace
+from msgspec import Struct
 
-from routemoa.core import events as t
-from routemoa.core.errors import Unaffordable
-from routemoa.core.events import Event
-from routemoa.core.types import Answer, Failure, Layer, Proposal, Query, Trace, plus
+from routemoa.core.errors import FailureKind
+from routemoa.core.types import Query, Scores, Usage
 
-__all__ = ["Fold", "collect", "fold"]
+__all__ = [
+    "Alternative",
+    "Answer",
+    "Assessment",
+    "Degradation",
+    "Failure",
+    "Layer",
+    "Proposal",
+    "RankedModel",
+    "Ranking",
+    "StopKind",
+    "StopReason",
+    "Trace",
+    "upgrade_trace",
+]
 
 
-class Fold:
-    """Takes events one by one; `trace` and `text` hold what they amount to so far."""
+class Proposal(Struct, frozen=True):
+    """A model's candidate answer, without its judgments."""
 
-    def __init__(self) -> None:
-        self.trace = Trace(Query(()), "")
-        self._pieces: list[str] = []
-        self._layers: list[Layer] = []
+    model: str
+    text: str
+    usage: Usage
+    latency: float | None
+    """Seconds."""
+    cost: float | None
+    """Dollars."""
+
+
+class Failure(Struct, frozen=True):
+    """A call that gave nothing usable."""
+
+    model: str
+    reason: str
+    kind: FailureKind
+    usage: Usage
+    """Zero where the endpoint refused the call, unknown where it was cut short."""
+    latency: float | None
+    """Seconds."""
+    cost: float | None
+    """Dollars."""
+    status: int | None = None
+    """The HTTP status, where the endpoint refused the call."""
+    partial: str = ""
+    """The part of the answer that had arrived."""
+
+
+class Assessment(Struct, frozen=True):
+    """A judgment of an answer."""
+
+    judge: str
+    subject: str
+    kind: Literal["self", "cross"]
+    value: float | None
+    """In [0, 1]; None where the judge's reply could not be parsed."""
+
+
+class RankedModel(Struct, frozen=True):
+    """A model's place in a ranking."""
+
+    model: str
+    performance: float
+    """In [0, 1]."""
+    cost: float | None
+    """Dollars per million output tokens."""
+    latency: float | None
+    """Seconds."""
+    why: str
+    """Why it ranks behind the model above it."""
+
+
+Ranking = tuple[RankedModel, ...]
+
+
+class Layer(Struct, frozen=True):
+    """What happened in a layer."""
+
+    selected: tuple[str, ...] = ()
+    """The models that were called first."""
+    proposals: tuple[Proposal, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
+    scores: Scores = {}
+    """The posterior after the layer's judgments."""
+    ranking: Ranking = ()
+    """The ranking after the layer's judgments."""
+    why: str = ""
+    """Why these models were called."""
+    quoted: dict[str, tuple[str, ...]] = {}
+    """Proposer -> the models whose answers it was shown, in the order of the labels A, B, C."""
+
+
+class Alternative(Struct, frozen=True):
+    """An estimate of what another method would have taken for this query."""
+
+    method: str
+    calls: int
+    cost: float | None
+    """Dollars."""
+    latency: float | None
+    """Seconds."""
+    estimate: bool = True
+
+
+class Degradation(Struct, frozen=True):
+    """Something that the limits left no room for."""
+
+    what: Literal["models", "model", "aggregator", "hedge", "ending"]
+    """Models of a panel, an expensive model for a cheaper one, the aggregator, a hedge, the end of the answer."""
+    why: str
+    models: tuple[str, ...] = ()
+
+
+class StopKind(StrEnum):
+    """The kinds of reasons to stop, as they begin the texts of `Trace.stop_reason`."""
+
+    SURE = "sure"
+    AGREED = "agreed"
+    LAST_LAYER = "last layer"
+    PANEL_COMPLETE = "panel complete"
+    ONE_MODEL = "one model alone"
+    NO_EVIDENCE = "no further evidence expected"
+    NO_ANSWER = "no new answer"
+    NO_MODEL = "no model left to call"
+    LIMITS = "contract"
+    CONFIDENT = "confident"
+    OTHER = ""
+
+
+class StopReason(Struct, frozen=True):
+    """Why no further layer runs. Its text, "kind: detail", is what a trace holds."""
+
+    kind: StopKind
+    detail: str = ""
+
+    def __str__(self) -> str:
+        if self.kind is StopKind.OTHER:
+            return self.detail
+        return f"{self.kind}: {self.detail}" if self.detail else self.kind.value
+
+    @classmethod
+    def parse(cls, text: str) -> StopReason:
+        """Read the text of a trace; text that begins with no known kind is of kind OTHER."""
+        kind, _, detail = text.partition(": ")
+        try:
+            return cls(StopKind(kind), detail)
+        except ValueError:
+            return cls(StopKind.OTHER, text)
+
+
+class Trace(Struct, frozen=True):
+    """Everything that led to an answer."""
+
+    query: Query
+    method: str
+    prior: Scores = {}
+    ranking: Ranking = ()
+    """The ranking by the prior."""
+    layers: tuple[Layer, ...] = ()
+    stop_reason: str | None = None
+    """The text of a `StopReason`."""
+    choice: str | None = None
+    """The model whose answer was chosen, or leads those that the aggregator was given."""
+    aggregator: str | None = None
+    failures: tuple[Failure, ...] = ()
+    """Of aggregators and moderators; a layer keeps its own."""
+    usage: Usage = Usage(0, 0, 0, 0)
+    calls: int = 0
+    cost: float | None = 0.0
+    """Dollars."""
+    charged: float | None = None
+    """Dollars counted against the limits: never less than the calls can have cost."""
+    latency: float | None = None
+    """Seconds."""
+    seed: int | None = None
+    """Of the orders in which answers were shown to their judges."""
+    routes_not_taken: tuple[Alternative, ...] = ()
+    given_up: tuple[Degradation, ...] = ()
+    prices: dict[str, str] = {}
+    """Model -> where its price comes from, and its date."""
 
     @property
-    def text(self) -> str:
-        """The final answer so far."""
-        return "".join(self._pieces)
-
-    @property
-    def answer(self) -> Answer:
-        """Text and trace."""
-        return Answer(self.text, self.trace)
-
-    def add(self, event: Event) -> None:
-        """Fold one event in."""
-        match event:
-            case t.Started():
-                self._set(query=event.query, method=event.method, seed=event.seed, prices=event.prices)
-            case t.Scored():
-                self._set(prior=event.prior, ranking=event.ranking)
-            case t.Selected():
-                self._layers.append(Layer(selected=event.models, why=event.why))
-                self._set(layers=tuple(self._layers))
-            case t.ProposalStarted() | t.AggregatorStarted() | t.CallStarted():
-                self._set(calls=self.trace.calls + 1)
-                if isinstance(event, t.AggregatorStarted):
-                    self._set(aggregator=event.model)
-                elif isinstance(event, t.ProposalStarted) and event.quoted:
-                    quoted = self._layers[event.layer - 1].quoted | {event.model: event.quoted}
-                    self._layer(event.layer, quoted=quoted)
-            case t.ProposalFinished():
-                layer = self._layers[event.layer - 1]
-                self._layer(event.layer, proposals=(*layer.proposals, event.proposal))
-                self._spend(event.proposal)
-            case t.ProposalFailed():
-                layer = self._layers[event.layer - 1]
-                self._layer(event.layer, failures=(*layer.failures, event.failure))
-                self._spend(event.failure)
-            case t.Judged():
-                layer = self._layers[event.layer - 1]
-                self._layer(event.layer, assessments=(*layer.assessments, *event.assessments))
-            case t.Reranked():
-                self._layer(event.layer, scores=event.scores, ranking=event.ranking)
-            case t.Stopped():
-                self._set(stop_reason=event.reason, choice=event.choice, routes_not_taken=event.routes_not_taken)
-            case t.CallFinished() | t.AggregatorFailed():
-                self._beside(event)
-            case t.GaveUp():
-                not_made = event.given_up.what == "hedge"  # it had been announced
-                self._set(given_up=(*self.trace.given_up, event.given_up), calls=self.trace.calls - not_made)
-            case _:
-                self._final(event)
-
-    def _final(self, event: Event) -> None:
-        """What belongs to the final answer."""
-        match event:
-            case t.AnswerDelta():
-                self._pieces.append(event.text)
-            case t.Continued():
-                self._pieces.clear()
-            case t.Done():
-                self._set(latency=event.latency, charged=event.charged)
-                if event.usage is not None:
-                    self._set(usage=self.trace.usage + event.usage, cost=plus(self.trace.cost, event.cost))
-            case _:  # a ProposalDelta is part of the proposal that follows
-                pass
-
-    def _set(self, **changes: object) -> None:
-        self.trace = replace(self.trace, **changes)
-
-    def _layer(self, number: int, **changes: object) -> None:
-        self._layers[number - 1] = replace(self._layers[number - 1], **changes)
-        self._set(layers=tuple(self._layers))
-
-    def _beside(self, event: t.CallFinished | t.AggregatorFailed) -> None:
-        """The end of a call that belongs to no layer."""
-        if isinstance(event, t.AggregatorFailed):
-            self._pieces.clear()
-            self._set(aggregator=None)
-        elif event.reply:
-            self._spend(event.reply)
-        if event.failure:
-            self._set(failures=(*self.trace.failures, event.failure))
-            self._spend(event.failure)
-
-    def _spend(self, call: Proposal | Failure) -> None:
-        if isinstance(call, Failure) and call.kind == Unaffordable.__name__:
-            self._set(calls=self.trace.calls - 1)  # it was not made
-        self._set(usage=self.trace.usage + call.usage, cost=plus(self.trace.cost, call.cost))
+    def stop(self) -> StopReason | None:
+        """The reason to stop, parsed."""
+        return None if self.stop_reason is None else StopReason.parse(self.stop_reason)
 
 
-def fold(events: Iterable[Event]) -> Answer:
-    """The answer that `events` amount to."""
-    folded = Fold()
-    for event in events:
-        folded.add(event)
-    return folded.answer
+class Answer(Struct, frozen=True):
+    """A text and how it came about."""
+
+    text: str
+    trace: Trace
+
+    def __str__(self) -> str:
+        return self.text
 
 
-async def collect(events: AsyncIterator[Event]) -> Answer:
-    """Run a method's events to their end and fold them."""
-    folded = Fold()
-    async for event in events:
-        folded.add(event)
-    return folded.answer
+def upgrade_trace(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return a trace's JSON object with the names of today; traces before November 26, 2026 said `contract`."""
+    query = plain.get("query")
+    if not isinstance(query, dict) or "contract" not in query:
+        return plain
+    renamed = {"limits" if key == "contract" else key: value for key, value in query.items()}
+    return {**plain, "query": renamed}

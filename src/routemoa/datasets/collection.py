@@ -17,16 +17,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.datasets import records
-from routemoa.datasets.jsonl import Appender, BadLine, Complaints, RecordsError, lines
+from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, RecordsError, lines
 from routemoa.datasets.questions import Question
 from routemoa.datasets.records import Record
 
-__all__ = ["Gathered", "Outcome"]
+__all__ = ["AnswerCollection", "CollectedAnswer"]
 
 Key = tuple[str, str]
 
 
-class Outcome(Struct, frozen=True, omit_defaults=True):
+class CollectedAnswer(Struct, frozen=True, omit_defaults=True):
     """What came of asking one model one question: a text, or the reason of a failure.
 
     `score` is in [0, 1], None where the call failed or nothing could be graded; `cost` in dollars, `seconds` from
@@ -44,7 +44,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     failure: str | None = None
 
 
-class Gathered:
+class AnswerCollection:
     """Takes outcomes one by one; use it in a `with` block.
 
     A record that lacks a model of the pool is taken up again for that model, and for those whose calls had failed.
@@ -64,7 +64,7 @@ class Gathered:
     ) -> None:
         self.path = Path(path)
         self.part = self.path.with_name(self.path.name + ".part")
-        self.outcomes: dict[Key, dict[str, Outcome]] = {}  # without the texts of finished questions
+        self.outcomes: dict[Key, dict[str, CollectedAnswer]] = {}  # without the texts of finished questions
         self._questions = {q.key: q for q in questions}
         self._models = tuple(models)
         self._finished: set[Key] = set()
@@ -103,7 +103,7 @@ class Gathered:
         outcome = self.outcomes.get(question.key, {}).get(model)
         return outcome is not None and (not outcome.failure or question.key in self._finished)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: CollectedAnswer) -> None:
         """Write one outcome down, and the question's record when it was the last. Raises RecordsError."""
         key = (outcome.task, outcome.id)
         self._pending.write(outcome)
@@ -133,9 +133,9 @@ class Gathered:
         for key in [k for k in left if k in self._questions]:
             self._finish(key)
 
-    def _read_records(self, retry: bool) -> dict[Key, list[Outcome]]:
+    def _read_records(self, retry: bool) -> dict[Key, list[CollectedAnswer]]:
         """Take in what is finished; return the outcomes of the records that must be taken up again."""
-        reopened: dict[Key, list[Outcome]] = {}
+        reopened: dict[Key, list[CollectedAnswer]] = {}
         for record in records.read(self.path):
             key = (record.task, record.id)
             asked = self._questions.get(key)
@@ -153,13 +153,13 @@ class Gathered:
                 self.outcomes[key] = {o.model: replace(o, text=None) for o in outcomes}
         return reopened
 
-    def _read_part(self) -> dict[Key, dict[str, Outcome]]:
+    def _read_part(self) -> dict[Key, dict[str, CollectedAnswer]]:
         """The answers of unfinished questions. Calls that failed are asked again: there was nothing to pay for."""
-        left: dict[Key, dict[str, Outcome]] = {}
-        complaints = Complaints()
+        left: dict[Key, dict[str, CollectedAnswer]] = {}
+        complaints = ErrorCollector()
         for number, line in lines(self.part, complaints):
             try:
-                outcome = msgspec.json.decode(line, type=Outcome)
+                outcome = msgspec.json.decode(line, type=CollectedAnswer)
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
                 complaints(BadLine(str(self.part), number, f"{e}; remove that line"))
                 continue
@@ -182,7 +182,7 @@ class Gathered:
         self._out = records.write(self.path)
 
 
-def _record(question: Question, given: Mapping[str, Outcome]) -> Record:
+def _record(question: Question, given: Mapping[str, CollectedAnswer]) -> Record:
     costs: dict[str, float | None] = {m: o.cost for m, o in given.items() if o.cost is not None}
     confidence: dict[str, float | None] = {m: o.confidence for m, o in given.items() if o.confidence is not None}
     return Record(
@@ -199,14 +199,14 @@ def _record(question: Question, given: Mapping[str, Outcome]) -> Record:
     )
 
 
-def _outcomes(record: Record) -> list[Outcome]:
+def _outcomes(record: Record) -> list[CollectedAnswer]:
     """A record taken apart. A null without a text, where others have theirs, is a call that had failed."""
 
     def of(values: Mapping[str, float | None] | None, model: str) -> float | None:
         return None if values is None else values.get(model)
 
     return [
-        Outcome(
+        CollectedAnswer(
             record.task,
             record.id,
             model,

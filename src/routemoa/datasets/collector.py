@@ -14,16 +14,16 @@ from msgspec import Struct
 
 from routemoa.core.errors import ModelError
 from routemoa.core.protocols import Client
-from routemoa.core.types import CHARACTERS, Completion, Message, ModelSpec, Request, Usage
-from routemoa.datasets.collection import Gathered, Outcome
+from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Message, ModelSpec, Request, Usage
+from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
 from routemoa.datasets.questions import Question
 
-__all__ = ["Call", "Estimate", "Tally", "answer_length", "estimate", "finish", "plan", "run", "tally"]
+__all__ = ["CollectCall", "Estimate", "Tally", "answer_length", "estimate", "finish", "plan", "run", "tally"]
 
 ANSWER = 300  # tokens of an answer where the pool file sets no limit
 
 
-class Call(Struct, frozen=True):
+class CollectCall(Struct, frozen=True):
     """One question to one model."""
 
     question: Question
@@ -57,19 +57,19 @@ class Tally(Struct, frozen=True):
     seconds: float | None
 
 
-def plan(questions: Iterable[Question], models: Sequence[ModelSpec], gathered: Gathered) -> list[Call]:
+def plan(questions: Iterable[Question], models: Sequence[ModelSpec], gathered: AnswerCollection) -> list[CollectCall]:
     """The calls that are left, question by question."""
-    return [Call(q, m) for q in questions for m in models if not gathered.has(q, m.name)]
+    return [CollectCall(q, m) for q in questions for m in models if not gathered.has(q, m.name)]
 
 
-def estimate(calls: Iterable[Call]) -> Estimate:
+def estimate(calls: Iterable[CollectCall]) -> Estimate:
     """What `calls` will take, before any is made."""
     count = prompt = completion = 0
     known = 0.0
     unpriced: dict[str, None] = {}
     for count, call in enumerate(calls, 1):  # noqa: B007  (the last count is the result)
         model = call.model
-        asked = -(-len((model.system or "") + call.question.text) // CHARACTERS)
+        asked = -(-len((model.system or "") + call.question.text) // CHARACTERS_PER_TOKEN)
         answered = answer_length(model)
         prompt += asked
         completion += answered
@@ -86,13 +86,13 @@ def answer_length(model: ModelSpec) -> int:
     return limit if isinstance(limit, int) and limit > 0 else ANSWER
 
 
-def tally(questions: Iterable[Question], models: Sequence[ModelSpec], gathered: Gathered) -> list[Tally]:
+def tally(questions: Iterable[Question], models: Sequence[ModelSpec], gathered: AnswerCollection) -> list[Tally]:
     """How each model did on `questions` so far, earlier runs included."""
     rows = [gathered.outcomes.get(q.key, {}) for q in questions]
     return [_tally(m.name, [row[m.name] for row in rows if m.name in row]) for m in models]
 
 
-def _tally(model: str, outcomes: Sequence[Outcome]) -> Tally:
+def _tally(model: str, outcomes: Sequence[CollectedAnswer]) -> Tally:
     answers = [o for o in outcomes if not o.failure]
     scores = [o.score for o in answers if o.score is not None]
     costs = [o.cost for o in outcomes if not o.failure or o.cost is not None]
@@ -110,12 +110,12 @@ def _tally(model: str, outcomes: Sequence[Outcome]) -> Tally:
 
 
 async def run(
-    calls: Sequence[Call],
+    calls: Sequence[CollectCall],
     client: Client,
-    gathered: Gathered,
+    gathered: AnswerCollection,
     *,
     concurrency: int = 4,
-    say: Callable[[Outcome], None] = lambda _: None,
+    say: Callable[[CollectedAnswer], None] = lambda _: None,
 ) -> None:
     """Make the calls, each outcome written down as it comes; a call that fails is an outcome without a score.
 
@@ -129,11 +129,11 @@ async def run(
     Raises:
         RecordsError: an outcome could not be written; the calls under way are cancelled.
     """
-    endpoints: dict[str, list[Call]] = {}
+    endpoints: dict[str, list[CollectCall]] = {}
     for call in calls:
         endpoints.setdefault(call.model.endpoint, []).append(call)
 
-    async def work(mine: Iterator[Call]) -> None:
+    async def work(mine: Iterator[CollectCall]) -> None:
         for call in mine:
             outcome = await ask(call, client)
             gathered.add(outcome)
@@ -156,7 +156,7 @@ async def finish(tasks: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def ask(call: Call, client: Client) -> Outcome:
+async def ask(call: CollectCall, client: Client) -> CollectedAnswer:
     """Ask one model one question and grade what it says."""
     question, model = call.question, call.model
     started = perf_counter()
@@ -167,8 +167,8 @@ async def ask(call: Call, client: Client) -> Outcome:
         if not completion.text.strip():
             failure = f"empty answer (finish_reason {completion.finish_reason})"
     except ModelError as e:
-        failure = f"{type(e).__name__}: {e.reason}"
-    return Outcome(
+        failure = f"{e.kind}: {e.reason}"
+    return CollectedAnswer(
         question.task,
         question.id,
         model.name,

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from routemoa.core.errors import RouteMoAError
 
-__all__ = ["Appender", "BadLine", "Complaints", "RecordsError", "lines", "not_json"]
+__all__ = ["Appender", "BadLine", "ErrorCollector", "RecordsError", "lines", "not_json"]
 
 SHOWN = 20  # bad lines that an error lists; their number is given whatever it is
 GZIP = b"\x1f\x8b"
@@ -48,7 +48,7 @@ class RecordsError(RouteMoAError):
         super().__init__(f"{self.count:,} lines cannot be used; mend or remove them:{listed}")
 
 
-class Complaints:
+class ErrorCollector:
     """Collects bad lines: the first of them for the message, the others as a number."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.datasets.grading import Kind, grade, suggest
-from routemoa.datasets.jsonl import BadLine, Complaints, lines, not_json
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines, not_json
 
 __all__ = ["Question", "asked", "question_of", "read"]
 
@@ -53,7 +53,7 @@ def read(path: str | os.PathLike[str]) -> Iterator[Question]:
         RecordsError: after the last question, when any line cannot be used; it lists the first 20.
     """
     name = Path(path).name.removesuffix(".gz").removesuffix(".jsonl")
-    complaints = Complaints()
+    complaints = ErrorCollector()
     seen: dict[tuple[str, str], int] = {}
     for number, line in lines(path, complaints):
         found = parse(line, name, number)

@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.types import Answer, Scores
-from routemoa.datasets.jsonl import Appender, BadLine, Complaints, RecordsError, lines, not_json
+from routemoa.core.trace import Answer
+from routemoa.core.types import Scores
+from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, RecordsError, lines, not_json
 from routemoa.judging.answers.extraction import unlisted
 
 __all__ = ["BadLine", "Record", "RecordsError", "from_trace", "read", "write"]
@@ -54,7 +55,7 @@ def read(paths: Paths, on_bad: Callable[[BadLine], None] | None = None) -> Itera
     Raises:
         RecordsError: after the last record, when any line was bad and there is no `on_bad`; it lists the first 20.
     """
-    complaints = Complaints()
+    complaints = ErrorCollector()
     complain = on_bad or complaints
     seen: dict[tuple[str, str], tuple[str, int]] = {}
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:

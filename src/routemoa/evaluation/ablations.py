@@ -18,13 +18,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.types import Ranking, Scores, Trace
-from routemoa.routing.adaptive import Further, Grown
-from routemoa.routing.decision import Decision, failed, heard
-from routemoa.routing.latency import Expected
-from routemoa.routing.published import Policy, Published
-from routemoa.routing.ranking import select
-from routemoa.routing.state import State
+from routemoa.core.trace import Ranking, Trace
+from routemoa.core.types import Scores
+from routemoa.routing.adaptive import AdaptivePolicy, ExpectedGain
+from routemoa.routing.decision import Decision, failed_models, latest_answers
+from routemoa.routing.latency import CallEstimates
+from routemoa.routing.published import Policy, PublishedPolicy
+from routemoa.routing.ranking import select_models
+from routemoa.routing.state import PanelState
 
 __all__ = ["ABLATIONS", "ablate"]
 
@@ -48,11 +49,11 @@ def ablate(name: str, policy: Policy, means: Scores | None = None) -> Policy:
         case "no-self" | "no-cross":
             return Unasked(policy, name.removeprefix("no-"))
         case "no-reranking":
-            return NoReranking(policy, isinstance(policy, Published))
-        case "no-early-stop" if isinstance(policy, Grown):
-            return GrownToTheEnd(policy.models, policy.mixture, policy.judging, policy.strangers)
-        case "no-early-stop" if isinstance(policy, Published):
-            return PublishedToTheEnd(policy.models, policy.mixture, policy.judging, policy.strangers)
+            return NoReranking(policy, isinstance(policy, PublishedPolicy))
+        case "no-early-stop" if isinstance(policy, AdaptivePolicy):
+            return AdaptiveToTheEnd(policy.models, policy.mixture, policy.judge_model, policy.unscored_models)
+        case "no-early-stop" if isinstance(policy, PublishedPolicy):
+            return PublishedToTheEnd(policy.models, policy.mixture, policy.judge_model, policy.unscored_models)
         case "no-aggregator":
             return NoAggregator(policy)
     raise ConfigError(f"'{name}' cannot be taken from this policy; known: {', '.join(ABLATIONS)}")
@@ -64,17 +65,17 @@ class NoScorer(Struct, frozen=True):
     policy: Policy
     means: Mapping[str, float | None]
 
-    def opening(self, predicted: Scores, expected: Expected) -> Decision:
+    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
         """Who is called first, whatever the query."""
-        return self.policy.opening({m: self.means.get(m) for m in predicted}, expected)
+        return self.policy.initial({m: self.means.get(m) for m in predicted}, expected)
 
-    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
         """The inner policy's, on a prior that says nothing of the query."""
-        return self.policy.judged(self._blind(trace), expected, over)
+        return self.policy.update(self._blind(trace), expected, over)
 
-    def suffices(self, trace: Trace, expected: Expected) -> bool:
+    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
         """The inner policy's, likewise."""
-        return self.policy.suffices(self._blind(trace), expected)
+        return self.policy.is_sufficient(self._blind(trace), expected)
 
     def _blind(self, trace: Trace) -> Trace:
         return replace(trace, prior={m: self.means.get(m) for m in trace.prior})
@@ -86,17 +87,17 @@ class Unasked(Struct, frozen=True):
     policy: Policy
     kind: str
 
-    def opening(self, predicted: Scores, expected: Expected) -> Decision:
+    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
         """The inner policy's, with less to ask."""
-        return self._less(self.policy.opening(predicted, expected))
+        return self._less(self.policy.initial(predicted, expected))
 
-    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
         """The inner policy's, from the other kind alone, with less to ask."""
-        return self._less(self.policy.judged(self._deaf(trace), expected, over))
+        return self._less(self.policy.update(self._deaf(trace), expected, over))
 
-    def suffices(self, trace: Trace, expected: Expected) -> bool:
+    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
         """The inner policy's, likewise."""
-        return self.policy.suffices(self._deaf(trace), expected)
+        return self.policy.is_sufficient(self._deaf(trace), expected)
 
     def _deaf(self, trace: Trace) -> Trace:
         layers = tuple(
@@ -106,8 +107,12 @@ class Unasked(Struct, frozen=True):
         return replace(trace, layers=layers)
 
     def _less(self, decision: Decision) -> Decision:
-        ask = replace(decision.ask, judging=False) if self.kind == "self" else replace(decision.ask, cross=False)
-        return replace(decision, ask=ask)
+        ask = (
+            replace(decision.options, self_assessment=False)
+            if self.kind == "self"
+            else replace(decision.options, cross_assessment=False)
+        )
+        return replace(decision, options=ask)
 
 
 class NoReranking(Struct, frozen=True):
@@ -119,20 +124,20 @@ class NoReranking(Struct, frozen=True):
     policy: Policy
     again: bool
 
-    def opening(self, predicted: Scores, expected: Expected) -> Decision:
+    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
         """The inner policy's: this is the order that is kept."""
-        return self.policy.opening(predicted, expected)
+        return self.policy.initial(predicted, expected)
 
-    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
         """The inner policy's, with others to call."""
-        decision = self.policy.judged(trace, expected, over)
-        out = failed(trace) | (set() if self.again else {p.model for p in heard(trace)})
-        call = tuple(r.model for r in trace.ranking if r.model not in out)[: len(decision.call)]
-        return replace(decision, call=call) if decision.stop is None else decision
+        decision = self.policy.update(trace, expected, over)
+        out = failed_models(trace) | (set() if self.again else {p.model for p in latest_answers(trace)})
+        call = tuple(r.model for r in trace.ranking if r.model not in out)[: len(decision.models)]
+        return replace(decision, models=call) if decision.stop is None else decision
 
-    def suffices(self, trace: Trace, expected: Expected) -> bool:
+    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
         """The inner policy's."""
-        return self.policy.suffices(trace, expected)
+        return self.policy.is_sufficient(trace, expected)
 
 
 class NoAggregator(Struct, frozen=True):
@@ -140,48 +145,53 @@ class NoAggregator(Struct, frozen=True):
 
     policy: Policy
 
-    def opening(self, predicted: Scores, expected: Expected) -> Decision:
+    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
         """The inner policy's."""
-        return self.policy.opening(predicted, expected)
+        return self.policy.initial(predicted, expected)
 
-    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
         """The inner policy's, with nothing to write."""
-        return replace(self.policy.judged(trace, expected, over), write=False)
+        return replace(self.policy.update(trace, expected, over), aggregate=False)
 
-    def suffices(self, trace: Trace, expected: Expected) -> bool:
+    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
         """The inner policy's."""
-        return self.policy.suffices(trace, expected)
+        return self.policy.is_sufficient(trace, expected)
 
 
-class GrownToTheEnd(Grown, frozen=True):
+class AdaptiveToTheEnd(AdaptivePolicy, frozen=True):
     """Grows to the limit, never one model alone."""
 
-    def _gate(self, ranking: Ranking, rest: object, expected: Expected) -> bool:
+    def _gate(self, ranking: Ranking, rest: object, expected: CallEstimates) -> bool:
         return False
 
-    def _reason(self, trace: Trace, state: State, rest: object, further: Further) -> str | None:
+    def _reason(self, trace: Trace, state: PanelState, rest: object, further: ExpectedGain) -> str | None:
         m, count = self.mixture, len(state.proposals)
         if count and not trace.layers[-1].proposals:
             return "no new answer: every model of the layer failed"
         if not rest:
             return "no model left to call"
-        if count >= m.calls or len(trace.layers) >= m.most_layers:
-            return f"the limit: {count} of at most {m.calls} models, {len(trace.layers)} of {m.most_layers} layers"
+        if count >= m.max_models or len(trace.layers) >= m.max_layers:
+            return f"the limit: {count} of at most {m.max_models} models, {len(trace.layers)} of {m.max_layers} layers"
         return None
 
-    def suffices(self, trace: Trace, expected: Expected) -> bool:
+    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
         """Never."""
         return False
 
 
-class PublishedToTheEnd(Published, frozen=True):
+class PublishedToTheEnd(PublishedPolicy, frozen=True):
     """Runs every layer."""
 
-    def judged(self, trace: Trace, expected: Expected, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
         """On, while there is a layer left, somebody to call and somebody who answers."""
-        decision = Published.judged(self, trace, expected, over)
-        m, out = self.mixture, failed(trace)
-        left = len(trace.layers) < m.most_layers and trace.layers[-1].proposals
-        if over or decision.stop is None or not left or not select(decision.ranking, m.most_models, m.width, out):
+        decision = PublishedPolicy.update(self, trace, expected, over)
+        m, out = self.mixture, failed_models(trace)
+        left = len(trace.layers) < m.max_layers and trace.layers[-1].proposals
+        if (
+            over
+            or decision.stop is None
+            or not left
+            or not select_models(decision.ranking, m.max_layer_models, m.selection_margin, out)
+        ):
             return decision
         return self._go_on(decision.scores, decision.ranking, len(trace.layers) + 1, out)

@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.types import plus
-from routemoa.datasets.jsonl import BadLine, Complaints, lines
+from routemoa.core.types import add_optional
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
 
 __all__ = ["OUTCOMES", "RUN", "Outcome", "Run", "load", "outcomes", "save"]
 
@@ -66,7 +66,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     @property
     def tokens(self) -> float | None:
         """Read and written; None when either is unknown."""
-        return plus(self.prompt_tokens, self.completion_tokens)
+        return add_optional(self.prompt_tokens, self.completion_tokens)
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -121,7 +121,7 @@ def outcomes(folder: str | os.PathLike[str]) -> Iterator[Outcome]:
     path = Path(folder) / OUTCOMES
     if not path.exists():
         return
-    complaints = Complaints()
+    complaints = ErrorCollector()
     for number, line in lines(path, complaints):
         try:
             yield msgspec.json.decode(line, type=Outcome)

@@ -15,13 +15,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.pool import Mixture
-from routemoa.core.types import Layer, ModelSpec, Scores, Trace
+from routemoa.core.trace import Layer, Trace
+from routemoa.core.types import ModelSpec, Scores
 from routemoa.datasets.grading import Kind, grade, suggest
 from routemoa.datasets.jsonl import BadLine, lines, not_json
-from routemoa.judging.evidence import Judging
-from routemoa.routing.decision import Decision, heard, latest
-from routemoa.routing.latency import Expected
-from routemoa.routing.published import Policy, policy_of
+from routemoa.judging.evidence import JudgeModel
+from routemoa.routing.decision import Decision, last_layer_answers, latest_answers
+from routemoa.routing.latency import CallEstimates
+from routemoa.routing.published import Policy, build_policy
 
 __all__ = ["Rejudged", "Saved", "grades", "parse", "read", "rejudge", "step"]
 
@@ -90,7 +91,7 @@ def grades(saved: Saved) -> Mapping[str, float | None] | None:
     if saved.reference is None:
         return None
     kind = saved.grader or suggest(saved.reference)
-    return {p.model: grade(p.text, saved.reference, kind) for p in heard(saved.trace)}
+    return {p.model: grade(p.text, saved.reference, kind) for p in latest_answers(saved.trace)}
 
 
 class Step(Struct, frozen=True):
@@ -103,17 +104,17 @@ class Step(Struct, frozen=True):
 def step(policy: Policy, trace: Trace, layer: Layer) -> Step:
     """What a policy makes of one more layer, whatever another one had made of it."""
     bare = replace(layer, scores={}, ranking=())
-    decision = policy.judged(replace(trace, layers=(*trace.layers, bare)), Expected())
+    decision = policy.update(replace(trace, layers=(*trace.layers, bare)), CallEstimates())
     judged = replace(bare, scores=decision.scores, ranking=decision.ranking)
     return Step(replace(trace, layers=(*trace.layers, judged)), decision)
 
 
-def rejudge(trace: Trace, mixture: Mixture, judging: Judging) -> Rejudged:
+def rejudge(trace: Trace, mixture: Mixture, judging: JudgeModel) -> Rejudged:
     """What a policy would have decided on the recorded answers and judgments, layer by layer.
 
     A policy that would have gone on beyond what was recorded chooses from what there is, and its reason says so.
     """
-    policy = policy_of(_models(trace), mixture, judging, ())
+    policy = build_policy(_models(trace), mixture, judging, ())
     decision: Decision | None = None
     so_far = replace(trace, layers=())
     for layer in trace.layers:
@@ -124,9 +125,9 @@ def rejudge(trace: Trace, mixture: Mixture, judging: Judging) -> Rejudged:
     if decision is None:
         return Rejudged(None, None, {}, "the trace holds no layer", False, 0, 0, None)
     choice = decision.choice
-    if choice is None and (given := latest(so_far, decision.ranking)):
+    if choice is None and (given := last_layer_answers(so_far, decision.ranking)):
         choice = given[0].model
-    text = next((p.text for p in heard(so_far) if p.model == choice), None)
+    text = next((p.text for p in latest_answers(so_far) if p.model == choice), None)
     reason = decision.stop or "the record ends here: this policy would have asked further models"
     before = _recorded(trace)
     changed = choice != before or len(so_far.layers) != len(trace.layers)
@@ -138,7 +139,7 @@ def _recorded(trace: Trace) -> str | None:
     """Whose answer stood or led when the trace was saved."""
     if trace.choice is not None:
         return trace.choice
-    given = latest(trace, trace.layers[-1].ranking) if trace.layers else ()
+    given = last_layer_answers(trace, trace.layers[-1].ranking) if trace.layers else ()
     return given[0].model if given else None
 
 

@@ -18,9 +18,9 @@ from starlette.routing import Route
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Method
-from routemoa.gateway.auth import Door
+from routemoa.gateway.auth import AuthMiddleware
 from routemoa.gateway.chat import Chat
-from routemoa.gateway.errors import HttpError, UnknownModel, refusal
+from routemoa.gateway.errors import HttpError, UnknownModel, error_response
 from routemoa.gateway.passthrough import Forwarder
 from routemoa.ledger import Store
 
@@ -78,7 +78,7 @@ def create_app(
         ],
         exception_handlers={HTTPException: _not_routed, HttpError: _told, Exception: _told},
         lifespan=lifespan,
-        middleware=[Middleware(Door, tenants=pool.tenants, body_limit=body_limit)],
+        middleware=[Middleware(AuthMiddleware, tenants=pool.tenants, body_limit=body_limit)],
     )
     app.router.redirect_slashes = False  # a redirected POST loses its body or its key in some clients
     return app
@@ -119,12 +119,14 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     message = (
         f"{what}: {request.method} {request.url.path[:200]}. There is GET /v1/models and POST /v1/chat/completions."
     )
-    told = refusal(HttpError(error.status_code, message, "method_not_allowed" if error.status_code == 405 else None))
+    told = error_response(
+        HttpError(error.status_code, message, "method_not_allowed" if error.status_code == 405 else None)
+    )
     return _json(told.body, told.status, error.headers)
 
 
 async def _told(_: Request, error: Exception) -> Response:
-    told = refusal(error)
+    told = error_response(error)
     return _json(told.body, told.status, told.headers)
 
 

@@ -8,20 +8,20 @@ from contextlib import suppress
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from routemoa.core.errors import OverBudget
-from routemoa.core.protocols import Tab
-from routemoa.core.tenants import Tenants, iso
-from routemoa.gateway.connection import Outgoing, drain
-from routemoa.gateway.errors import NoKey, refusal
+from routemoa.core.errors import BudgetExceeded
+from routemoa.core.protocols import CallRecorder
+from routemoa.core.tenants import Tenants, format_time
+from routemoa.gateway.connection import ResponseWriter, discard_body
+from routemoa.gateway.errors import MissingKey, error_response
 from routemoa.ledger import Store, StoreError
 
-__all__ = ["Caller", "Door"]
+__all__ = ["AuthMiddleware", "Caller"]
 
 TENANT = "routemoa.tenant"  # in the scope of a request that was let in
 OPEN = "/healthz"  # to everybody
 
 
-class Door:
+class AuthMiddleware:
     """An ASGI application that lets only tenants through to another, or everybody where there are none."""
 
     def __init__(self, app: ASGIApp, tenants: Tenants, body_limit: int) -> None:
@@ -38,11 +38,11 @@ class Door:
         tenant = None if bearer is None else self._tenants.find(bearer)
         if tenant is None:
             try:
-                await drain(receive, self._body_limit)
+                await discard_body(receive, self._body_limit)
             except ClientDisconnect:
                 return
-            told = refusal(NoKey(given=bearer is not None))
-            await Outgoing(send).json(told.status, told.body, {"www-authenticate": "Bearer"})
+            told = error_response(MissingKey(given=bearer is not None))
+            await ResponseWriter(send).json(told.status, told.body, {"www-authenticate": "Bearer"})
             return
         await self._app({**scope, TENANT: tenant.name}, receive, send)
 
@@ -54,18 +54,18 @@ class Caller:
         self.name: str | None = scope.get(TENANT)
         self._store = store
 
-    def tab(self, method: str) -> Tab | None:
+    def recorder(self, method: str) -> CallRecorder | None:
         """Whom the request's calls are put down to."""
-        return None if self._store is None else self._store.tab(self.name, method)
+        return None if self._store is None else self._store.recorder(self.name, method)
 
-    def used_up(self) -> OverBudget | None:
+    def used_up(self) -> BudgetExceeded | None:
         """What there is to say where nothing at all is left."""
         left = None if self._store is None else self._store.left(self.name)
         if left is None:
             return None
         if ended := [(reset, span) for span, dollars, reset in left.spans if dollars is not None and dollars <= 0.0]:
             reset, span = max(ended)
-            return OverBudget(f"nothing is left of this {span}'s", reset=reset)
+            return BudgetExceeded(f"nothing is left of this {span}'s", reset=reset)
         return None
 
     def left(self) -> Mapping[str, str]:
@@ -77,7 +77,7 @@ class Caller:
         for span, dollars, reset in left.spans:
             if dollars is not None:
                 found[f"x-routemoa-remaining-{span}"] = f"{dollars:.9f}".rstrip("0").rstrip(".")
-                found[f"x-routemoa-reset-{span}"] = iso(reset)
+                found[f"x-routemoa-reset-{span}"] = format_time(reset)
         return found
 
     async def settled(self) -> None:

@@ -11,18 +11,18 @@ from msgspec.structs import replace
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from routemoa.core.errors import OverBudget
+from routemoa.core.errors import BudgetExceeded
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Method
-from routemoa.core.types import Contract, StreamMode
+from routemoa.core.types import Limits, StreamMode
 from routemoa.gateway.auth import Caller
-from routemoa.gateway.connection import Outgoing, drain, read_object, while_connected
-from routemoa.gateway.errors import HttpError, UnknownModel, refusal
-from routemoa.gateway.limits import FIELD, asked
-from routemoa.gateway.passthrough import UNBUFFERED, Direct, Forwarder
-from routemoa.gateway.requests import ChatRequest, parse
-from routemoa.gateway.responses import Reply
-from routemoa.gateway.sse import KEEP_ALIVE, Chunks, Shown, TypedEvents, sse
+from routemoa.gateway.connection import ResponseWriter, discard_body, read_object, while_connected
+from routemoa.gateway.errors import HttpError, UnknownModel, error_response
+from routemoa.gateway.limits import FIELD, parse_request_limits
+from routemoa.gateway.passthrough import UNBUFFERED, Forwarder, PassThrough
+from routemoa.gateway.requests import ChatRequest, parse_chat_request
+from routemoa.gateway.responses import ChatCompletion
+from routemoa.gateway.sse import KEEP_ALIVE, ChunkEncoder, EventEncoder, StreamEncoder, sse
 from routemoa.ledger import Store
 
 __all__ = ["Chat"]
@@ -56,16 +56,16 @@ class Chat:
         """Answer one request."""
         arrived = monotonic()
         caller = Caller(scope, self._store)
-        exchange = _Exchange(Outgoing(send, caller.left))
+        exchange = _Exchange(ResponseWriter(send, caller.left))
         try:
             if (used_up := caller.used_up()) is not None:
-                await drain(receive, self._body_limit)
+                await discard_body(receive, self._body_limit)
                 raise used_up
             body = await read_object(scope, receive, self._body_limit)
             work = self._answer(body, scope["headers"], arrived, caller, exchange)
         except ClientDisconnect:
             return
-        except (HttpError, OverBudget) as e:
+        except (HttpError, BudgetExceeded) as e:
             await exchange.fail(e)
             return
         await while_connected(receive, work, exchange.beat, self._keep_alive)
@@ -77,38 +77,40 @@ class Chat:
             name = body.get("model")
             if not isinstance(name, str):
                 raise HttpError(400, "You must name a model (GET /v1/models lists them).", param="model")
-            contract = self._in_time(asked(body.pop(FIELD, None), headers), arrived)
+            contract = self._in_time(parse_request_limits(body.pop(FIELD, None), headers), arrived)
             if name in self._methods:
-                request = self._under(contract, parse(body))
+                request = self._under(contract, parse_chat_request(body))
                 answer = exchange.stream if request.stream else exchange.whole
                 await answer(self._methods[name], request, caller)
             elif name in self._pool:
-                contract = contract.over(self._pool.contract)
-                await exchange.forward(Direct(self._client, self._pool[name], body, contract, caller.tab(name)))
+                contract = contract.with_defaults(self._pool.limits)
+                await exchange.forward(
+                    PassThrough(self._client, self._pool[name], body, contract, caller.recorder(name))
+                )
             else:
                 raise UnknownModel(name, [*self._methods, *(m.name for m in self._pool)])
         except Exception as e:  # every error becomes HTTP here, the unforeseen ones logged as such
             await exchange.fail(e)
 
-    def _in_time(self, contract: Contract, arrived: float) -> Contract:
+    def _in_time(self, contract: Limits, arrived: float) -> Limits:
         """A contract whose time has begun when the request came, should it have had to wait since then."""
-        limit, waited = contract.over(self._pool.contract).max_seconds, monotonic() - arrived
+        limit, waited = contract.with_defaults(self._pool.limits).max_seconds, monotonic() - arrived
         if limit is None or waited < WORTH_COUNTING * limit:
             return contract
         return replace(contract, max_seconds=max(0.001, round(limit - waited, 3)))
 
-    def _under(self, contract: Contract, request: ChatRequest) -> ChatRequest:
+    def _under(self, contract: Limits, request: ChatRequest) -> ChatRequest:
         """A request with its contract; the methods lay the pool file's under it, but for how the answer is shown."""
         mode: StreamMode = "final"
         if request.stream:
-            mode = contract.over(self._pool.contract).stream_mode or "leader"
-        return replace(request, query=replace(request.query, contract=replace(contract, stream_mode=mode)))
+            mode = contract.with_defaults(self._pool.limits).stream_mode or "leader"
+        return replace(request, query=replace(request.query, limits=replace(contract, stream_mode=mode)))
 
 
 class _Exchange:
     """One response, in whichever of the three ways it is given."""
 
-    def __init__(self, out: Outgoing) -> None:
+    def __init__(self, out: ResponseWriter) -> None:
         self._out = out
         self._ours = False  # we write an event stream of our own: comments and error events may go into it
         self._typed = False  # ... in which every event has a name
@@ -120,8 +122,8 @@ class _Exchange:
 
     async def whole(self, method: Method, request: ChatRequest, caller: Caller) -> None:
         """The answer in one piece."""
-        reply = Reply(method.name)
-        async with aclosing(method.stream(request.query, caller.tab(method.name))) as events:
+        reply = ChatCompletion(method.name)
+        async with aclosing(method.stream(request.query, caller.recorder(method.name))) as events:
             async for event in events:
                 reply.add(event)
         _check_complete(reply)
@@ -130,10 +132,12 @@ class _Exchange:
 
     async def stream(self, method: Method, request: ChatRequest, caller: Caller) -> None:
         """The answer as it is written. The head waits for the first piece, so that early failures have a status."""
-        reply = Reply(method.name, request.query.contract.stream_mode or "final")
+        reply = ChatCompletion(method.name, request.query.limits.stream_mode or "final")
         self._typed = reply.mode == "events"
-        shown: Shown = TypedEvents(reply) if self._typed else Chunks(reply, usage_later=request.include_usage)
-        async with aclosing(method.stream(request.query, caller.tab(method.name))) as events:
+        shown: StreamEncoder = (
+            EventEncoder(reply) if self._typed else ChunkEncoder(reply, usage_later=request.include_usage)
+        )
+        async with aclosing(method.stream(request.query, caller.recorder(method.name))) as events:
             async for event in events:
                 if data := shown.take(event):
                     await self._begin_stream()
@@ -142,25 +146,25 @@ class _Exchange:
         await self._begin_stream()
         await self._out.write(shown.end(), last=True)
 
-    async def forward(self, direct: Direct) -> None:
+    async def forward(self, direct: PassThrough) -> None:
         """A member's own response."""
         await direct.send(self._out)
 
     async def fail(self, error: Exception) -> None:
         """Say that there is no answer, in the form that what was already sent still allows."""
-        told = refusal(error)
-        if not self._out.begun:
+        told = error_response(error)
+        if not self._out.started:
             await self._out.json(told.status, told.body, told.headers)
         elif self._ours:
             await self._out.write((b"event: error\n" if self._typed else b"") + sse(told.body), last=True)
         # Else a response passed on broke off: left unfinished here, the server cuts the connection, as theirs was cut.
 
     async def _begin_stream(self) -> None:
-        if not self._out.begun:
-            await self._out.begin(200, EVENT_STREAM, UNBUFFERED)
+        if not self._out.started:
+            await self._out.start(200, EVENT_STREAM, UNBUFFERED)
             self._ours = True
 
 
-def _check_complete(reply: Reply) -> None:
+def _check_complete(reply: ChatCompletion) -> None:
     if not reply.complete:
         raise RuntimeError("the method ended without Done")

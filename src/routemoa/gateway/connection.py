@@ -12,12 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from routemoa.gateway.errors import BodyTooLarge, HttpError
 
-__all__ = ["Outgoing", "drain", "read_object", "while_connected"]
+__all__ = ["ResponseWriter", "discard_body", "read_object", "while_connected"]
 
 PATIENCE = 8  # times the limit of a body that are read before a sender is cut off
 
 
-class Outgoing:
+class ResponseWriter:
     """A response in the making. Its pieces go out whole, one after the other, whoever writes them.
 
     Args:
@@ -29,13 +29,13 @@ class Outgoing:
         self._more = more
         self._lock = asyncio.Lock()
         self._ended = False
-        self.begun = False
+        self.started = False
 
-    async def begin(self, status: int, content_type: str, headers: Mapping[str, str] | None = None) -> None:
+    async def start(self, status: int, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Send the head: from here on the status is decided."""
         fields = {"content-type": content_type, **self._more(), **(headers or {})}
         raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields.items()]
-        self.begun = True
+        self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
@@ -48,7 +48,7 @@ class Outgoing:
     async def json(self, status: int, value: Any, headers: Mapping[str, str] | None = None) -> None:
         """Send a whole JSON response."""
         data = msgspec.json.encode(value)
-        await self.begin(status, "application/json", {"content-length": str(len(data)), **(headers or {})})
+        await self.start(status, "application/json", {"content-length": str(len(data)), **(headers or {})})
         await self.write(data, last=True)
 
 
@@ -96,7 +96,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
             return bytes(data)
 
 
-async def drain(receive: Receive, limit: int) -> None:
+async def discard_body(receive: Receive, limit: int) -> None:
     """Read a body that nobody looks at and drop it, so that its sender hears the answer.
 
     Raises:

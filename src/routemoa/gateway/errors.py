@@ -15,30 +15,33 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.errors import (
+    AllModelsFailed,
+    BudgetExceeded,
     ConfigError,
-    Cut,
+    FailureKind,
     ModelError,
-    NoModelLeft,
-    OverBudget,
+    ModelHTTPError,
     QueryError,
-    Refused,
-    TimedOut,
     Unaffordable,
 )
-from routemoa.core.tenants import iso
-from routemoa.core.types import Failure
+from routemoa.core.tenants import format_time
+from routemoa.core.trace import Failure
 from routemoa.ledger import StoreError
 
-__all__ = ["BodyTooLarge", "HttpError", "Interrupted", "NoKey", "UnknownModel", "public", "refusal"]
+__all__ = ["BodyTooLarge", "HttpError", "Interrupted", "MissingKey", "UnknownModel", "error_response", "public"]
 
 logger = logging.getLogger("routemoa.gateway")
 
 OPERATORS = {401, 403}  # our key, not the caller's
 SOON = 2  # seconds after which calls under way may have left something of a budget
-OUR_END = {TimedOut.__name__, Cut.__name__, Unaffordable.__name__}  # kinds of failures that a limit brings about
+OUR_END = {
+    FailureKind.TIMEOUT,
+    FailureKind.CANCELLED,
+    FailureKind.UNAFFORDABLE,
+}  # kinds of failures that a limit brings about
 
 
-class Refusal(Struct, frozen=True):
+class ErrorResponse(Struct, frozen=True):
     """What a caller is told when there is no answer."""
 
     status: int
@@ -72,7 +75,7 @@ class HttpError(Exception):
 
     def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
-        self.told = Refusal(status, message, param, code)
+        self.told = ErrorResponse(status, message, param, code)
 
 
 class BodyTooLarge(HttpError):
@@ -90,7 +93,7 @@ class UnknownModel(HttpError):
         super().__init__(404, message, "model_not_found", "model")
 
 
-class NoKey(HttpError):
+class MissingKey(HttpError):
     """The pool file names tenants, and the caller shows no key of theirs."""
 
     def __init__(self, given: bool) -> None:
@@ -107,48 +110,48 @@ class Interrupted(Exception):
         self.failure = failure
 
 
-def refusal(error: Exception) -> Refusal:
+def error_response(error: Exception) -> ErrorResponse:
     """What a caller is told about `error`; the rest is logged."""
     match error:
         case HttpError():
             return error.told
         case QueryError():
-            return Refusal(400, str(error), error.param)
+            return ErrorResponse(400, str(error), error.param)
         case Unaffordable():
             return _limited(error.why)
-        case OverBudget() | ConfigError():
+        case BudgetExceeded() | ConfigError():
             return _limited(error)
-        case NoModelLeft():
+        case AllModelsFailed():
             _log(error.failures)
             return _nobody(error.failures)
         case ModelError():
-            status = error.status if isinstance(error, Refused) else None
-            failure = _Failed(error.model, error.reason, type(error).__name__, status)
+            status = error.status if isinstance(error, ModelHTTPError) else None
+            failure = _Failed(error.model, error.reason, error.kind, status)
             _log([failure])
-            return _failed(failure, error.retry_after if isinstance(error, Refused) else None)
+            return _failed(failure, error.retry_after if isinstance(error, ModelHTTPError) else None)
         case Interrupted():
             _log([error.failure])
             message = f"The answer broke off: {_public(error.failure)}. What was sent of it is void; ask again."
-            return Refusal(502, message, code="answer_interrupted")
+            return ErrorResponse(502, message, code="answer_interrupted")
         case _:
             logger.error("unexpected error while answering", exc_info=error)
-            return Refusal(500, "The server had an error while processing your request.", code="internal_error")
+            return ErrorResponse(500, "The server had an error while processing your request.", code="internal_error")
 
 
-def _limited(error: OverBudget | ConfigError) -> Refusal:
+def _limited(error: BudgetExceeded | ConfigError) -> ErrorResponse:
     """A contract too small for any call, a budget that is used up, or a price without which neither is kept."""
     said = str(error).rstrip(".")
     if isinstance(error, StoreError):
         logger.error("%s", error)
-        return Refusal(503, "The server's ledger cannot be written now, so no call is made.", code="no_ledger")
+        return ErrorResponse(503, "The server's ledger cannot be written now, so no call is made.", code="no_ledger")
     if isinstance(error, ConfigError):  # of all settings only a missing price is found out by a request
-        return Refusal(400, f"A price is missing: {said}.", "routemoa.max_cost", "price_unknown")
+        return ErrorResponse(400, f"A price is missing: {said}.", "routemoa.max_cost", "price_unknown")
     if error.reset is None:
-        return Refusal(400, f"The contract is too small: {said}.", "routemoa", "contract_too_small")
-    when = iso(error.reset)
+        return ErrorResponse(400, f"The contract is too small: {said}.", "routemoa", "contract_too_small")
+    when = format_time(error.reset)
     message = f"The budget is used up: {said}" + ("" if when in said else f"; it begins anew at {when}") + "."
-    wait = SOON if error.for_now else max(1, round(error.reset - time()))
-    return Refusal(429, message, code="insufficient_quota", retry_after=wait, reset=when)
+    wait = SOON if error.temporary else max(1, round(error.reset - time()))
+    return ErrorResponse(429, message, code="insufficient_quota", retry_after=wait, reset=when)
 
 
 def public(failure: Failure) -> Failure:
@@ -161,39 +164,39 @@ class _Failed(Struct, frozen=True):
 
     model: str
     reason: str
-    kind: str
+    kind: FailureKind
     status: int | None = None
 
 
-def _failed(failure: _Failed, retry_after: float | None) -> Refusal:
+def _failed(failure: _Failed, retry_after: float | None) -> ErrorResponse:
     """One model, passed through, that gave no response to pass on."""
-    timed_out = failure.kind == TimedOut.__name__
+    timed_out = failure.kind is FailureKind.TIMEOUT
     status = 504 if timed_out else failure.status if failure.status in (429, 503) else 502
     wait = None if retry_after is None else max(1, round(retry_after))
-    return Refusal(status, f"{_public(failure)}.", code="model_failed", retry_after=wait)
+    return ErrorResponse(status, f"{_public(failure)}.", code="model_failed", retry_after=wait)
 
 
-def _nobody(failures: Iterable[Failure]) -> Refusal:
+def _nobody(failures: Iterable[Failure]) -> ErrorResponse:
     failures = list(failures)
     statuses = {f.status for f in failures}
     message = "No model could answer. " + "; ".join(_public(f) for f in failures) + "."
     kinds = {f.kind for f in failures}
-    if kinds == {Unaffordable.__name__}:
-        return Refusal(400, message, "routemoa", "contract_too_small")
+    if kinds == {FailureKind.UNAFFORDABLE}:
+        return ErrorResponse(400, message, "routemoa", "contract_too_small")
     if kinds and kinds <= OUR_END:
-        return Refusal(504, message, code="no_model_left")
+        return ErrorResponse(504, message, code="no_model_left")
     if failures and statuses <= {429, 503}:
         status = 429 if statuses == {429} else 503
-        return Refusal(status, message, code="no_model_left")
-    return Refusal(502, message, code="no_model_left")
+        return ErrorResponse(status, message, code="no_model_left")
+    return ErrorResponse(502, message, code="no_model_left")
 
 
 def _ours(failure: Failure | _Failed) -> bool:
     """Whether the reason speaks of endpoints and keys rather than of the request."""
     status = failure.status
-    if failure.kind == Refused.__name__:
+    if failure.kind is FailureKind.HTTP_ERROR:
         return status is None or status < 400 or status == 404 or status in OPERATORS
-    return failure.kind in ("Unreachable", "ModelError")
+    return failure.kind in (FailureKind.UNREACHABLE, FailureKind.OTHER)
 
 
 def _public(failure: Failure | _Failed) -> str:
@@ -201,7 +204,7 @@ def _public(failure: Failure | _Failed) -> str:
     if _ours(failure):
         refused = f"its endpoint refused this server (HTTP {failure.status})"
         how = refused if failure.status else "its endpoint cannot be reached"
-    elif failure.kind == "Garbled":
+    elif failure.kind is FailureKind.INVALID_RESPONSE:
         empty = failure.reason.startswith("empty answer")
         how = failure.reason if empty else "its reply could not be read"
     else:

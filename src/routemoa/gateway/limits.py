@@ -8,20 +8,20 @@ from typing import Any
 import msgspec
 
 from routemoa.core.errors import ConfigError, QueryError
-from routemoa.core.pool import contract_of
-from routemoa.core.types import Contract
+from routemoa.core.pool import parse_limits
+from routemoa.core.types import Limits
 
-__all__ = ["FIELD", "HEADERS", "asked", "stricter"]
+__all__ = ["FIELD", "HEADERS", "parse_request_limits", "stricter"]
 
 FIELD = "routemoa"
-HEADERS = {key: "X-RouteMoA-" + "-".join(map(str.capitalize, key.split("_"))) for key in Contract.__struct_fields__}
+HEADERS = {key: "X-RouteMoA-" + "-".join(map(str.capitalize, key.split("_"))) for key in Limits.__struct_fields__}
 """The header that says the same as each key of the field."""
 
 MODE = "stream_mode"
 SHOWN = 300  # characters of a complaint, which may repeat what was sent
 
 
-def asked(given: Any, headers: Iterable[tuple[bytes, bytes]]) -> Contract:
+def parse_request_limits(given: Any, headers: Iterable[tuple[bytes, bytes]]) -> Limits:
     """The contract of a request: `given` is the body's field, `headers` are all that came, their names in lower case.
 
     Raises:
@@ -35,21 +35,21 @@ def asked(given: Any, headers: Iterable[tuple[bytes, bytes]]) -> Contract:
     return contract
 
 
-def stricter(first: Contract, second: Contract) -> Contract:
+def stricter(first: Limits, second: Limits) -> Limits:
     """The smaller of each limit that either sets; the stream's mode is the first's, where it has one."""
     limits: dict[str, Any] = {}
-    for key in Contract.__struct_fields__:
+    for key in Limits.__struct_fields__:
         given = [v for v in (getattr(first, key), getattr(second, key)) if v is not None]
         limits[key] = (given[0] if key == MODE else min(given)) if given else None
-    return Contract(**limits)
+    return Limits(**limits)
 
 
-def _field(given: Any) -> Contract:
+def _field(given: Any) -> Limits:
     if given is None:
-        return Contract()
+        return Limits()
     if not isinstance(given, dict):
         raise QueryError(f"'{FIELD}' must be an object of {', '.join(HEADERS)}", FIELD)
-    contract = Contract()
+    contract = Limits()
     for key, value in given.items():
         contract = stricter(contract, _checked(key, value, f"{FIELD}.{key[:100]}"))
     return contract
@@ -65,10 +65,10 @@ def _value(key: str, text: str) -> Any:
         raise QueryError(f"The header {HEADERS[key]} must be a number, such as 2 or 0.05", HEADERS[key]) from e
 
 
-def _checked(key: str, value: Any, param: str) -> Contract:
+def _checked(key: str, value: Any, param: str) -> Limits:
     """One limit; in range as the pool file's are."""
     try:
-        return contract_of({key: value}, FIELD)
+        return parse_limits({key: value}, FIELD)
     except ConfigError as e:
         said = str(e).removesuffix("; see docs/configuration.md")[:SHOWN]
         raise QueryError(f"{said} ({param}; see docs/server.md)", param) from e

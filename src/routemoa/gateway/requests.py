@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.core.errors import QueryError
-from routemoa.core.types import CacheControl, Mark, Message, Query
+from routemoa.core.types import CacheControl, CacheMark, Message, Query
 
-__all__ = ["ChatRequest", "parse"]
+__all__ = ["ChatRequest", "parse_chat_request"]
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 INSTEAD = "a mixture cannot do this yet; name one model of the pool as `model` instead (GET /v1/models)"
@@ -31,7 +31,7 @@ class ChatRequest(Struct, frozen=True):
     include_usage: bool = False  # a stream ends with a chunk of token counts
 
 
-def parse(body: Mapping[str, Any]) -> ChatRequest:
+def parse_chat_request(body: Mapping[str, Any]) -> ChatRequest:
     """Read a request for a mixture.
 
     Raises:
@@ -86,7 +86,7 @@ def _content(role: str, where: str, given: Any) -> Message:
         piece = _part(f"{where}[{i}]", part)
         text += piece
         if (control := _cache_control(f"{where}[{i}].cache_control", part.get("cache_control"), piece)) is not None:
-            marks.append(Mark(len(text), control))
+            marks.append(CacheMark(len(text), control))
     return Message(role, text, tuple(marks))
 
 

@@ -13,16 +13,17 @@ import msgspec
 from msgspec.structs import replace
 
 from routemoa.core.events import Done, Event
-from routemoa.core.trace import Fold
-from routemoa.core.types import Failure, StreamMode
+from routemoa.core.trace import Failure
+from routemoa.core.trace_builder import TraceBuilder
+from routemoa.core.types import StreamMode
 from routemoa.gateway.errors import public
 
-__all__ = ["Reply"]
+__all__ = ["ChatCompletion"]
 
 FINISHES = {"stop", "length", "content_filter"}  # what the SDK knows and a mixture can mean
 
 
-class Reply:
+class ChatCompletion:
     """Takes a method's events; gives the completion.
 
     Attributes:
@@ -35,7 +36,7 @@ class Reply:
         self.base = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time()), "model": model}
         self.mode = mode
         self.complete = False
-        self._fold = Fold()
+        self._fold = TraceBuilder()
         self._finish: str | None = None
 
     def add(self, event: Event) -> None:
@@ -68,7 +69,7 @@ class Reply:
         head = {**self.base, "object": "chat.completion"}
         return {**head, "choices": [choice], "usage": self.usage(), "routemoa": self.account()}
 
-    def told(self, why: str) -> str:
+    def redact(self, why: str) -> str:
         """A reason without what endpoints said to us, should it quote a failure."""
         for failure in self.failures:
             why = why.replace(failure.reason, public(failure).reason) if failure.reason else why
@@ -95,7 +96,7 @@ class Reply:
             "choice": trace.choice,
             "aggregator": trace.aggregator,
             "proposers": list(dict.fromkeys(p.model for layer in trace.layers for p in layer.proposals)),
-            "given_up": [msgspec.to_builtins(replace(g, why=self.told(g.why))) for g in trace.given_up],
+            "given_up": [msgspec.to_builtins(replace(g, why=self.redact(g.why))) for g in trace.given_up],
             "charged": trace.charged,
             "prices": trace.prices,
             "stream_mode": self.mode,

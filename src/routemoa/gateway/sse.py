@@ -10,18 +10,18 @@ from msgspec.structs import replace
 from routemoa.core.events import (
     AggregatorFailed,
     AnswerDelta,
+    AnswerReplaced,
     CallFinished,
-    Continued,
+    Degraded,
     Event,
-    GaveUp,
     ProposalFailed,
     Scored,
     Started,
 )
 from routemoa.gateway.errors import OUR_END, Interrupted, public
-from routemoa.gateway.responses import Reply
+from routemoa.gateway.responses import ChatCompletion
 
-__all__ = ["KEEP_ALIVE", "Chunks", "Shown", "TypedEvents", "sse"]
+__all__ = ["KEEP_ALIVE", "ChunkEncoder", "EventEncoder", "StreamEncoder", "sse"]
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -34,7 +34,7 @@ def sse(data: Any) -> bytes:
     return b"data: " + msgspec.json.encode(data) + b"\n\n"
 
 
-class Shown(Protocol):
+class StreamEncoder(Protocol):
     """A stream in the making: both give the bytes to be sent now, often none."""
 
     def take(self, event: Event) -> bytes:
@@ -46,10 +46,10 @@ class Shown(Protocol):
         ...
 
 
-class Chunks:
+class ChunkEncoder:
     """Chunks of a chat completion. The text of a `leader` stream may be replaced further on; it says so then."""
 
-    def __init__(self, reply: Reply, *, usage_later: bool) -> None:
+    def __init__(self, reply: ChatCompletion, *, usage_later: bool) -> None:
         self._reply = reply
         self._usage_later = usage_later  # the token counts were asked for; null until the end, as OpenAI has it
         self._begun = False
@@ -62,7 +62,7 @@ class Chunks:
         match event:
             case AnswerDelta() if event.text:
                 return self._text(event.text)
-            case Continued() if self._sent:
+            case AnswerReplaced() if self._sent:
                 return self._continued(event.why, event.leader, event.marker)
             case AggregatorFailed() if void and self._sent:
                 if event.failure.kind not in OUR_END:
@@ -90,7 +90,7 @@ class Chunks:
 
     def _continued(self, why: str, leader: str, marker: str) -> bytes:
         """Another answer follows: said in the text for everybody, beside it for those who know."""
-        about = {"event": "continuation", "why": self._reply.told(why), "leader": leader, "replaces": self._sent}
+        about = {"event": "continuation", "why": self._reply.redact(why), "leader": leader, "replaces": self._sent}
         return self._text(marker, {"routemoa": about})
 
     def _chunk(self, delta: dict[str, str], finish: str | None = None, more: dict[str, Any] | None = None) -> bytes:
@@ -99,14 +99,14 @@ class Chunks:
         return sse({**head, "usage": None} if self._usage_later else head)
 
 
-class TypedEvents:
+class EventEncoder:
     """Every event, under its own name; what endpoints said to us is not in it.
 
     What comes before a model is chosen goes out together with the choice: a contract too small for any still has its
     status then.
     """
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: ChatCompletion) -> None:
         self._reply = reply
         self._early = b""
 
@@ -115,10 +115,10 @@ class TypedEvents:
         self._reply.add(event)
         if isinstance(event, ProposalFailed | AggregatorFailed | CallFinished) and event.failure is not None:
             event = replace(event, failure=public(event.failure))
-        elif isinstance(event, Continued):
-            event = replace(event, why=self._reply.told(event.why))
-        elif isinstance(event, GaveUp):
-            event = replace(event, given_up=replace(event.given_up, why=self._reply.told(event.given_up.why)))
+        elif isinstance(event, AnswerReplaced):
+            event = replace(event, why=self._reply.redact(event.why))
+        elif isinstance(event, Degraded):
+            event = replace(event, given_up=replace(event.given_up, why=self._reply.redact(event.given_up.why)))
         early, data = self._early, b"event: " + str(event.__struct_config__.tag).encode() + b"\n" + sse(event)
         self._early = early + data if isinstance(event, Started | Scored) else b""
         return b"" if self._early else early + data

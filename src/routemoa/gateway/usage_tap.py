@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from routemoa.clients import wire
 from routemoa.core.types import Usage
 
-__all__ = ["Events", "Watch", "Whole", "watch"]
+__all__ = ["BodyTap", "EventTap", "ResponseTap", "tap_response"]
 
 LINE_END = rb"(?>\r\n|\n|\r)"
 BLANK = re.compile(LINE_END)
@@ -20,7 +20,7 @@ EVENT_END = re.compile(LINE_END + LINE_END)
 REMEMBERED = 16 * 2**20  # bytes of a whole response, beyond which nobody looks for its usage
 
 
-class Watch(Protocol):
+class ResponseTap(Protocol):
     """What is seen of a response. `usage` is the provider's, once it is there; `whole`: it counts the whole answer.
 
     `broken`: an event of it is no JSON, so that nobody could read on; nothing more goes on.
@@ -39,13 +39,13 @@ class Watch(Protocol):
         ...
 
 
-def watch(content_type: str, say: Callable[[str], None], *, drop_usage: bool) -> Watch:
+def tap_response(content_type: str, say: Callable[[str], None], *, drop_usage: bool) -> ResponseTap:
     """What suits a response of this type; `say` is told the text of a stream."""
     stream = content_type.partition(";")[0].strip().lower() == "text/event-stream"
-    return Events(say, drop_usage=drop_usage) if stream else Whole()
+    return EventTap(say, drop_usage=drop_usage) if stream else BodyTap()
 
 
-class Whole:
+class BodyTap:
     """A response in one piece: it goes on when it is all there, since nobody can use a part of it.
 
     So one that breaks off can still be tried again, or become an error with a status. One that is very large goes on
@@ -68,9 +68,9 @@ class Whole:
     def end(self) -> bytes:
         """All of it; the usage is read."""
         data = self._give_up()
-        found = wire.decode(data) if len(data) <= REMEMBERED else None
+        found = wire.decode_json(data) if len(data) <= REMEMBERED else None
         if isinstance(found, dict) and isinstance(found.get("usage"), dict):
-            self.usage, self.whole = wire.read_usage(found["usage"]), True
+            self.usage, self.whole = wire.parse_usage(found["usage"]), True
         return data
 
     def _give_up(self) -> bytes:
@@ -78,7 +78,7 @@ class Whole:
         return data
 
 
-class Events:
+class EventTap:
     """A stream of events. Each goes on when it is complete, so that what went on ends between two events.
 
     Args:
@@ -120,9 +120,9 @@ class Events:
 
     def _keeps(self, event: bytes, *, cut: bool = False) -> bool:
         """Read an event; whether it goes on. One that was cut in its middle is what it is."""
-        parser = wire.EventParser()
+        parser = wire.SSEParser()
         for data in (*parser.feed(event), *parser.end()):
-            chunk = wire.decode(data)
+            chunk = wire.decode_json(data)
             if isinstance(chunk, dict) and self._is_usage(chunk):
                 return not self._drop
             if not cut and isinstance(chunk, str) and chunk.strip() not in ("", "[DONE]"):
@@ -135,7 +135,7 @@ class Events:
         usage, choices = chunk.get("usage"), chunk.get("choices")
         counted = isinstance(usage, dict) and bool(usage)
         if counted:
-            self.usage = wire.read_usage(usage)
+            self.usage = wire.parse_usage(usage)
         if isinstance(choices, list):
             for choice in choices:
                 for text in _strings(choice.get("delta") if isinstance(choice, dict) else None):

@@ -17,11 +17,20 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from routemoa.core.types import Assessment
+from routemoa.core.trace import Assessment
 from routemoa.judging.answers.grouping import Groups
-from routemoa.judging.posterior import Correlation
+from routemoa.judging.posterior import ErrorCorrelation
 
-__all__ = ["Coefficients", "Judging", "Reliability", "Signals", "credited", "log_odds", "reliable", "signals"]
+__all__ = [
+    "Coefficients",
+    "JudgeModel",
+    "Reliability",
+    "Signals",
+    "collect_signals",
+    "credit_self_assessment",
+    "estimate_reliability",
+    "signal_log_odds",
+]
 
 PEERS = 1.0  # a score's worth of doubt: one peer counts half of what many count
 CONTRARY = 0.15  # mean distance from the other judges (of scores less their means) that halves a judge's weight
@@ -39,11 +48,11 @@ class Coefficients(Struct, frozen=True):
 
     constant: float = 0.0
     votes: float = 0.85
-    spoken: float = 0.5
+    verbalized: float = 0.5
     logprob: float = 2.0
     cross: float = 2.5
-    likeness: float = 1.0
-    copied: float = 0.5  # what the vote of a model counts that had the other answers in view
+    similarity: float = 1.0
+    informed_vote: float = 0.5  # what the vote of a model counts that had the other answers in view
 
 
 class Reliability(Struct, frozen=True):
@@ -53,29 +62,29 @@ class Reliability(Struct, frozen=True):
     weight: float = 1.0
 
 
-class Judging(Struct, frozen=True):
+class JudgeModel(Struct, frozen=True):
     """All that is learned about judging; the defaults are for a pool of which nothing is known yet.
 
     `judges` are models as judges of others, `selves` as judges of themselves.
     """
 
     coefficients: Coefficients = Coefficients()
-    correlation: Correlation = Correlation()
-    judges: dict[str, Reliability] = {}
-    selves: dict[str, Reliability] = {}
+    correlation: ErrorCorrelation = ErrorCorrelation()
+    peer_judges: dict[str, Reliability] = {}
+    self_judges: dict[str, Reliability] = {}
     fitted: dict[str, float | int | str] = {}  # on what, and what it is worth: for people
 
 
 class Signals(Struct, frozen=True):
     """The evidence for one group of answers; None is absent. `own` is the self-assessment above what is usual."""
 
-    own: float | None = None
-    cross: float | None = None
-    likeness: float | None = None
+    self_assessment: float | None = None
+    cross_assessment: float | None = None
+    similarity: float | None = None
 
 
-def signals(
-    models: Sequence[str], groups: Groups, assessments: Sequence[Assessment], judging: Judging
+def collect_signals(
+    models: Sequence[str], groups: Groups, assessments: Sequence[Assessment], judging: JudgeModel
 ) -> tuple[Signals, ...]:
     """The evidence for each group of answers.
 
@@ -85,36 +94,39 @@ def signals(
         assessments: all of the query so far; for a model judged twice, the later judgment counts.
         judging: what is known of the judges.
     """
-    count = 1 + max((g for g in groups.of if g is not None), default=-1)
-    own, cross = _own(assessments, judging), _cross(assessments, judging, dict(zip(models, groups.of, strict=True)))
-    usual = [x for x in groups.likeness if x is not None]
+    count = 1 + max((g for g in groups.group_of if g is not None), default=-1)
+    own, cross = (
+        _own(assessments, judging),
+        _cross(assessments, judging, dict(zip(models, groups.group_of, strict=True))),
+    )
+    usual = [x for x in groups.similarity if x is not None]
     middle = sum(usual) / len(usual) if len(usual) > 2 else None  # of two answers each is as like as the other
     out: list[Signals] = []
     for g in range(count):
         places = groups.members(g)
         names = [models[i] for i in places]
-        alike = [x - middle for i in places if middle is not None and (x := groups.likeness[i]) is not None]
+        alike = [x - middle for i in places if middle is not None and (x := groups.similarity[i]) is not None]
         out.append(Signals(_mean(own, names), _mean(cross, names), max(alike, default=None)))
     return tuple(out)
 
 
-def log_odds(found: Signals, judging: Judging, *, spoken: bool) -> float:
+def signal_log_odds(found: Signals, judging: JudgeModel, *, spoken: bool) -> float:
     """What the signals add to an answer's log-odds."""
     c = judging.coefficients
     parts = (
-        (c.spoken if spoken else c.logprob, credited(found.own, spoken=spoken)),
-        (c.cross, found.cross),
-        (c.likeness, found.likeness),
+        (c.verbalized if spoken else c.logprob, credit_self_assessment(found.self_assessment, spoken=spoken)),
+        (c.cross, found.cross_assessment),
+        (c.similarity, found.similarity),
     )
     return c.constant + sum(w * x for w, x in parts if x is not None)
 
 
-def credited(own: float | None, *, spoken: bool) -> float | None:
+def credit_self_assessment(own: float | None, *, spoken: bool) -> float | None:
     """What of a self-assessment counts: of a spoken one only doubt, since praise costs nothing to say."""
     return min(own, 0.0) if spoken and own is not None else own
 
 
-def reliable(scored: Sequence[tuple[float, float]]) -> Reliability:
+def estimate_reliability(scored: Sequence[tuple[float, float]]) -> Reliability:
     """What graded judgments say of a judge: pairs of its score and how right the answer was, both in [0, 1].
 
     The weight is Somers' D (2 AUC - 1), drawn to 0 by twenty judgments' worth of doubt; None of a judge is its mean.
@@ -129,20 +141,20 @@ def reliable(scored: Sequence[tuple[float, float]]) -> Reliability:
     return Reliability(bias, max(0.0, wins) * len(scored) / (len(scored) + 20))
 
 
-def _own(assessments: Sequence[Assessment], judging: Judging) -> dict[str, float]:
+def _own(assessments: Sequence[Assessment], judging: JudgeModel) -> dict[str, float]:
     """Each model's latest self-assessment, less its bias; where that is unknown, less the mean of this query's."""
     said = {a.judge: a.value for a in assessments if a.kind == "self" and a.value is not None}
     usual = sum(said.values()) / len(said) if len(said) > 1 else None
     out: dict[str, float] = {}
     for model, value in said.items():
-        known = judging.selves.get(model)
+        known = judging.self_judges.get(model)
         middle = usual if known is None or known.bias is None else known.bias
         if middle is not None:
             out[model] = (value - middle) * (known.weight if known else 1.0)
     return out
 
 
-def _cross(assessments: Sequence[Assessment], judging: Judging, said: Mapping[str, int | None]) -> dict[str, float]:
+def _cross(assessments: Sequence[Assessment], judging: JudgeModel, said: Mapping[str, int | None]) -> dict[str, float]:
     """Peers' view of each model's answer, in [-1, 1]: how it compares, and the level of all where that is known.
 
     Both are weighted medians drawn to 0. The level is the same for all, so no judge can move an answer past another by
@@ -155,13 +167,13 @@ def _cross(assessments: Sequence[Assessment], judging: Judging, said: Mapping[st
     fair = {judge: scores for judge, scores in _without_favours(given).items() if len(scores) > 1 and _spread(scores)}
     centred = {judge: _less(scores, _mean_of(scores)) for judge, scores in fair.items()}
     weights = {
-        judge: _spread(scores) * _loyalty(judge, scores, said) * _weight(judge, centred, judging.judges.get(judge))
+        judge: _spread(scores) * _loyalty(judge, scores, said) * _weight(judge, centred, judging.peer_judges.get(judge))
         for judge, scores in fair.items()
     }
     level = _drawn([
         (_mean_of(scores) - known.bias, known.weight)
         for judge, scores in given.items()
-        if (known := judging.judges.get(judge)) and known.bias is not None
+        if (known := judging.peer_judges.get(judge)) and known.bias is not None
     ])  # fmt: skip
     out: dict[str, float] = {}
     for subject in dict.fromkeys(s for scores in given.values() for s in scores):

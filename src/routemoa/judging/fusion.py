@@ -10,15 +10,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from routemoa.core.types import Assessment, Layer, Scores, Token
+from routemoa.core.trace import Assessment, Layer
+from routemoa.core.types import Scores, Token
 
-__all__ = ["confidence", "cross_score", "filled", "fuse", "posterior", "stretch"]
+__all__ = ["cross_score", "fuse_scores", "impute_missing", "map_prior", "mean_token_probability", "weighted_mean"]
 
 
 Presence = Literal["both", "joined", "left"]
 
 
-def stretch(prior: Mapping[str, float | None]) -> Scores:
+def map_prior(prior: Mapping[str, float | None]) -> Scores:
     """The published mapping of the prior: 0.8 x^1.5 below 0.5, 1 - 0.8 (1 - x)^1.5 from 0.5 up."""
     return {m: None if x is None else _stretch(x) for m, x in prior.items()}
 
@@ -28,7 +29,7 @@ def _stretch(x: float) -> float:
     return 0.8 * math.pow(x, 1.5) if x < 0.5 else 1.0 - 0.8 * math.pow(1.0 - x, 1.5)
 
 
-def confidence(tokens: Sequence[Token] | None, length: int | None = None) -> float | None:
+def mean_token_probability(tokens: Sequence[Token] | None, length: int | None = None) -> float | None:
     """exp(mean log-probability) of the first `length` characters' tokens, in [0, 1]; None without log-probabilities."""
     total, count, seen = 0.0, 0, 0
     for token in tokens or ():
@@ -40,7 +41,7 @@ def confidence(tokens: Sequence[Token] | None, length: int | None = None) -> flo
     return math.exp(total / count) if count else None
 
 
-def filled(scores: Mapping[str, float | None], names: Iterable[str]) -> dict[str, float]:
+def impute_missing(scores: Mapping[str, float | None], names: Iterable[str]) -> dict[str, float]:
     """The scores of `names`, an unknown one at the mean of the known among them; 0.5 where none is known."""
     given = {name: scores.get(name) for name in names}
     known = [s for s in given.values() if s is not None]
@@ -48,7 +49,7 @@ def filled(scores: Mapping[str, float | None], names: Iterable[str]) -> dict[str
     return {name: mean if s is None else s for name, s in given.items()}
 
 
-def fuse(parts: Iterable[tuple[float, float | None]]) -> float | None:
+def weighted_mean(parts: Iterable[tuple[float, float | None]]) -> float | None:
     """Mean of the values that are there, by their weights; None when none is."""
     known = [(w, v) for w, v in parts if v is not None]
     weight = sum(w for w, _ in known)
@@ -72,7 +73,7 @@ def cross_score(subject: str, assessments: Sequence[Assessment]) -> float | None
     return sum(given.values()) / len(given) if given else None
 
 
-def posterior(
+def fuse_scores(
     prior: Mapping[str, float | None], scores: Mapping[str, float | None], layers: Sequence[Layer], fusion: str
 ) -> Scores:
     """The scores after the last of `layers`: the mapped `prior` fused with all judgments so far.
@@ -93,9 +94,9 @@ def posterior(
         if now is None and cross is None:
             new[model] = before
         elif fusion == "published-large":
-            new[model] = fuse(_large(prior.get(model), earlier, now, cross, _presence(model, layers)))
+            new[model] = weighted_mean(_large(prior.get(model), earlier, now, cross, _presence(model, layers)))
         else:  # router : self : cross = 2 : 1 : 1, with the latest self-score
-            new[model] = fuse([(2, prior.get(model)), (1, earlier if now is None else now), (1, cross)])
+            new[model] = weighted_mean([(2, prior.get(model)), (1, earlier if now is None else now), (1, cross)])
     return new
 
 

@@ -23,10 +23,19 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-__all__ = ["Belief", "Correlation", "Vote", "any_right", "believe", "gains", "odds_of", "outlook"]
+__all__ = [
+    "ErrorCorrelation",
+    "Posterior",
+    "Vote",
+    "expected_gains",
+    "infer",
+    "prior_log_odds",
+    "probability_any_right",
+    "updated_priors",
+]
 
 # Nodes and weights of a standard normal variable (probabilists' Hermite polynomials).
-NODES = (
+DIFFICULTIES = (
     -4.512745863399783, -3.20542900285647, -2.07684797867783, -1.0232556637891326, 0.0,
     1.0232556637891326, 2.07684797867783, 3.20542900285647, 4.512745863399783,
 )  # fmt: skip
@@ -34,29 +43,33 @@ WEIGHTS = (
     2.2345844007746607e-05, 0.0027891413212317692, 0.04991640676521782, 0.24409750289493953, 0.40634920634920635,
     0.24409750289493953, 0.04991640676521782, 0.0027891413212317692, 2.2345844007746607e-05,
 )  # fmt: skip
-CERTAIN = 0.98  # no prior is believed beyond this, or below its complement
-FARTHEST = 6  # further answers that are looked ahead
+MAX_PRIOR = 0.98  # no prior is believed beyond this, or below its complement
+MAX_LOOKAHEAD = 6  # further answers that are looked ahead
 TINY = 1e-12  # less probable than this is impossible
 
 
-class Correlation(Struct, frozen=True, omit_defaults=True):
+class ErrorCorrelation(Struct, frozen=True, omit_defaults=True):
     """How errors of models come together: the two numbers above, and pairs beyond them.
 
     `kinship` of "a|b" (names in order) is in [0, 1]: how far an answer of b adds nothing to the same one of a.
     """
 
-    spread: Annotated[float, Meta(ge=0, le=10)] = 2.0
-    scatter: Annotated[float, Meta(gt=0)] = 5.0
-    kinship: dict[str, Annotated[float, Meta(ge=0, le=1)]] = {}
+    difficulty_sd: Annotated[float, Meta(ge=0, le=10)] = 2.0
+    error_concentration: Annotated[float, Meta(gt=0)] = 5.0
+    pairwise_error_correlation: dict[str, Annotated[float, Meta(ge=0, le=1)]] = {}
 
-    def kin(self, a: str, b: str) -> float:
+    def between(self, a: str, b: str) -> float:
         """Kinship of two models, 0 where none is known."""
-        return self.kinship.get(f"{a}|{b}" if a < b else f"{b}|{a}", 0.0) if self.kinship else 0.0
+        return (
+            self.pairwise_error_correlation.get(f"{a}|{b}" if a < b else f"{b}|{a}", 0.0)
+            if self.pairwise_error_correlation
+            else 0.0
+        )
 
-    def relatives(self) -> dict[str, list[tuple[str, float]]]:
+    def related_models(self) -> dict[str, list[tuple[str, float]]]:
         """Every model with its kin and how near each is."""
         found: dict[str, list[tuple[str, float]]] = {}
-        for pair, near in self.kinship.items():
+        for pair, near in self.pairwise_error_correlation.items():
             a, _, b = pair.partition("|")
             found.setdefault(a, []).append((b, near))
             found.setdefault(b, []).append((a, near))
@@ -75,7 +88,7 @@ class Vote(Struct, frozen=True):
     weight: float = 1.0
 
 
-class Belief(Struct, frozen=True):
+class Posterior(Struct, frozen=True):
     """P(hypothesis and difficulty): row 0 is that no answer so far is right, row g + 1 that group g is.
 
     Of an open question more than one answer may be right: then `right` holds each group's own probability, and `joint`
@@ -83,28 +96,28 @@ class Belief(Struct, frozen=True):
     """
 
     joint: tuple[tuple[float, ...], ...]
-    right: tuple[float, ...]
+    probabilities: tuple[float, ...]
     exclusive: bool = True
 
     @property
     def leader(self) -> int | None:
         """The group most likely to be right, the earlier one among equals."""
-        return max(range(len(self.right)), key=lambda g: (self.right[g], -g), default=None)
+        return max(range(len(self.probabilities)), key=lambda g: (self.probabilities[g], -g), default=None)
 
     @property
-    def sure(self) -> float:
+    def leader_probability(self) -> float:
         """P(the leader is right)."""
-        return max(self.right, default=0.0)
+        return max(self.probabilities, default=0.0)
 
 
-def believe(
+def infer(
     votes: Sequence[Vote],
-    correlation: Correlation,
+    correlation: ErrorCorrelation,
     evidence: Sequence[float] = (),
     *,
     trust: float = 1.0,
     closed: bool = True,
-) -> Belief:
+) -> Posterior:
     """The probability that each group of answers is right.
 
     Args:
@@ -119,25 +132,25 @@ def believe(
     said = [*evidence, *[0.0] * (count - len(evidence))]
     if not closed:
         return _open(votes, correlation, said, count)
-    right, wrong = _likelihoods([v.prior for v in votes], correlation.spread)
+    right, wrong = _likelihoods([v.prior for v in votes], correlation.difficulty_sd)
     members: list[list[int]] = [[i for i, v in enumerate(votes) if v.group == g] for g in range(count)]
     counts = _counts(votes, correlation)
     sizes = [sum(counts[i] for i in group) for group in members]
     nobody = [
         math.log(w) + sum(c * each[k] for c, each in zip(counts, wrong, strict=True)) for k, w in enumerate(WEIGHTS)
     ]
-    logs = [[x + _coincide(sizes, correlation.scatter) for x in nobody]]
+    logs = [[x + _coincide(sizes, correlation.error_concentration) for x in nobody]]
     for g, group in enumerate(members):
-        rest = _coincide([s for h, s in enumerate(sizes) if h != g], correlation.scatter)
+        rest = _coincide([s for h, s in enumerate(sizes) if h != g], correlation.error_concentration)
         logs.append([
             x + rest + sum(counts[i] * (right[i][k] - wrong[i][k]) for i in group)
             for k, x in enumerate(nobody)
         ])  # fmt: skip
-    own = [odds_of(max(votes[i].prior for i in group)) for group in members]
+    own = [prior_log_odds(max(votes[i].prior for i in group)) for group in members]
     return _weighed(logs, own, said, trust)
 
 
-def gains(belief: Belief, priors: Sequence[float], correlation: Correlation) -> list[float]:
+def expected_gains(belief: Posterior, priors: Sequence[float], correlation: ErrorCorrelation) -> list[float]:
     """By how much P(the answer that is chosen is right) is expected to rise with the next 1, 2, ... of `priors`.
 
     The truth, where it is not the leader, wins once as many of the further answers name it as its odds are behind; how
@@ -150,9 +163,9 @@ def gains(belief: Belief, priors: Sequence[float], correlation: Correlation) -> 
     totals = [sum(row) for row in rows]
     leader = 1 + (belief.leader or 0)
     out: list[float] = []
-    for r in range(1, min(len(priors), FARTHEST) + 1):
-        chance = _mean_chance(tuple(priors[:r]), correlation.spread)
-        votes = [_vote(p, correlation.scatter) for p in chance]
+    for r in range(1, min(len(priors), MAX_LOOKAHEAD) + 1):
+        chance = _mean_chance(tuple(priors[:r]), correlation.difficulty_sd)
+        votes = [_vote(p, correlation.error_concentration) for p in chance]
         gain = 0.0
         for h, row in enumerate(rows):
             if h == leader or totals[h] < TINY:
@@ -166,24 +179,26 @@ def gains(belief: Belief, priors: Sequence[float], correlation: Correlation) -> 
     return out
 
 
-def outlook(belief: Belief, priors: Sequence[float], correlation: Correlation) -> list[float]:
+def updated_priors(belief: Posterior, priors: Sequence[float], correlation: ErrorCorrelation) -> list[float]:
     """P(right) of models not heard yet: their priors, given how difficult the answers so far make the query look."""
-    difficulty = [sum(row[k] for row in belief.joint) for k in range(len(NODES))]
-    return [sum(w * c for w, c in zip(difficulty, _curve(_kept(p), correlation.spread), strict=True)) for p in priors]
+    difficulty = [sum(row[k] for row in belief.joint) for k in range(len(DIFFICULTIES))]
+    return [
+        sum(w * c for w, c in zip(difficulty, _curve(_kept(p), correlation.difficulty_sd), strict=True)) for p in priors
+    ]
 
 
-def any_right(priors: Sequence[float], correlation: Correlation) -> float:
+def probability_any_right(priors: Sequence[float], correlation: ErrorCorrelation) -> float:
     """P(at least one of these models answers well), their errors correlated by difficulty."""
     total = 0.0
     for k, w in enumerate(WEIGHTS):
         nobody = 1.0
         for p in priors:
-            nobody *= 1.0 - _curve(_kept(p), correlation.spread)[k]
+            nobody *= 1.0 - _curve(_kept(p), correlation.difficulty_sd)[k]
         total += w * (1.0 - nobody)
     return min(total, 1.0)
 
 
-def _weighed(logs: list[list[float]], own: Sequence[float], said: Sequence[float], trust: float) -> Belief:
+def _weighed(logs: list[list[float]], own: Sequence[float], said: Sequence[float], trust: float) -> Posterior:
     """Joint probabilities of rows of logarithms: their odds against row 0, tempered beyond `own`, and the evidence."""
     tops = [max(row) for row in logs]
     totals = [t + math.log(sum(math.exp(x - t) for x in row)) for t, row in zip(tops, logs, strict=True)]
@@ -194,46 +209,46 @@ def _weighed(logs: list[list[float]], own: Sequence[float], said: Sequence[float
     joint = tuple(
         tuple(w / scale * math.exp(x - t) for x in row) for row, w, t in zip(logs, weights, totals, strict=True)
     )
-    return Belief(joint, tuple(w / scale for w in weights[1:]))
+    return Posterior(joint, tuple(w / scale for w in weights[1:]))
 
 
-def _open(votes: Sequence[Vote], correlation: Correlation, said: Sequence[float], count: int) -> Belief:
+def _open(votes: Sequence[Vote], correlation: ErrorCorrelation, said: Sequence[float], count: int) -> Posterior:
     """Each group by its best member's prior and the evidence; who agrees with whom says nothing by itself."""
     right: list[float] = []
     for g in range(count):
-        right.append(_sigmoid(odds_of(max(v.prior for v in votes if v.group == g)) + said[g]))
+        right.append(_sigmoid(prior_log_odds(max(v.prior for v in votes if v.group == g)) + said[g]))
     if not right:
-        return Belief((WEIGHTS,), (), False)
+        return Posterior((WEIGHTS,), (), False)
     sure = max(right)
     best = max((v.prior for v in votes), default=0.5)
-    curve = _curve(_kept(best), correlation.spread)
+    curve = _curve(_kept(best), correlation.difficulty_sd)
     yes, no = (
         [w * p for w, p in zip(WEIGHTS, curve, strict=True)],
         [w * (1 - p) for w, p in zip(WEIGHTS, curve, strict=True)],
     )
-    return Belief(
+    return Posterior(
         (tuple(x * (1 - sure) / sum(no) for x in no), tuple(x * sure / sum(yes) for x in yes)), tuple(right), False
     )
 
 
-def _open_gains(belief: Belief, priors: Sequence[float], correlation: Correlation) -> list[float]:
+def _open_gains(belief: Posterior, priors: Sequence[float], correlation: ErrorCorrelation) -> list[float]:
     """The first of the further answers that is right where the leader is not, if it is recognised."""
     lost = belief.joint[0]
     out: list[float] = []
     nobody = [1.0] * len(WEIGHTS)
-    seen = 1.0 / (1 + len(belief.right))  # that the one right answer among so many is recognised
-    for p in priors[:FARTHEST]:
-        nobody = [x * (1.0 - c) for x, c in zip(nobody, _curve(_kept(p), correlation.spread), strict=True)]
+    seen = 1.0 / (1 + len(belief.probabilities))  # that the one right answer among so many is recognised
+    for p in priors[:MAX_LOOKAHEAD]:
+        nobody = [x * (1.0 - c) for x, c in zip(nobody, _curve(_kept(p), correlation.difficulty_sd), strict=True)]
         out.append(seen * sum(x * (1.0 - n) for x, n in zip(lost, nobody, strict=True)))
     return out
 
 
-def _counts(votes: Sequence[Vote], correlation: Correlation) -> list[float]:
+def _counts(votes: Sequence[Vote], correlation: ErrorCorrelation) -> list[float]:
     """What each vote counts: less for kin of one that came before in its group, and for answers not independent."""
     out: list[float] = []
     for i, vote in enumerate(votes):
         before = [v.model for v in votes[:i] if v.group == vote.group and v.group is not None]
-        nearest = max((correlation.kin(vote.model, name) for name in before), default=0.0)
+        nearest = max((correlation.between(vote.model, name) for name in before), default=0.0)
         first = vote.group is not None and not before  # it copied nobody
         out.append((1.0 if first else vote.weight) * (1.0 - nearest))
     return out
@@ -272,21 +287,21 @@ def _likelihoods(priors: Sequence[float], spread: float) -> tuple[list[tuple[flo
 
 def _mean_chance(priors: tuple[float, ...], spread: float) -> list[float]:
     curves = [_curve(_kept(p), spread) for p in priors]
-    return [sum(c[k] for c in curves) / len(curves) for k in range(len(NODES))]
+    return [sum(c[k] for c in curves) / len(curves) for k in range(len(DIFFICULTIES))]
 
 
 def _kept(prior: float) -> float:
-    return round(min(max(prior, 1 - CERTAIN), CERTAIN), 4)
+    return round(min(max(prior, 1 - MAX_PRIOR), MAX_PRIOR), 4)
 
 
 @lru_cache(maxsize=4096)
 def _curve(prior: float, spread: float) -> tuple[float, ...]:
     """P(right) at each difficulty, whose mean is about the prior (the logistic-normal approximation)."""
     ability = math.log(prior / (1 - prior)) * math.sqrt(1 + 0.346 * spread * spread)
-    return tuple(_sigmoid(ability + spread * x) for x in NODES)
+    return tuple(_sigmoid(ability + spread * x) for x in DIFFICULTIES)
 
 
-def odds_of(prior: float) -> float:
+def prior_log_odds(prior: float) -> float:
     """Log-odds of a prior, which is not believed beyond certainty."""
     p = _kept(prior)
     return math.log(p / (1 - p))

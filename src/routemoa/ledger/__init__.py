@@ -15,21 +15,21 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from routemoa.core.errors import OverBudget
-from routemoa.core.protocols import Closing, Opening
-from routemoa.core.tenants import NOBODY, SPANS, Span, Tenants, windows
-from routemoa.ledger.queries import Call, calls
+from routemoa.core.errors import BudgetExceeded
+from routemoa.core.protocols import CallResult, CallStart
+from routemoa.core.tenants import NO_KEY, SPANS, Span, Tenants, windows
+from routemoa.ledger.queries import LedgerEntry, calls
 from routemoa.ledger.schema import StoreError, default_path
-from routemoa.ledger.transactions import UNIT, Begun, Book, Ended, whole
+from routemoa.ledger.transactions import UNIT, Begun, Ended, LedgerDatabase, to_picodollars
 from routemoa.ledger.writer import Writer
 
-__all__ = ["Call", "Left", "Store", "StoreError", "StoreTab", "calls", "default_path"]
+__all__ = ["LedgerEntry", "RemainingBudget", "Store", "StoreError", "StoreRecorder", "calls", "default_path"]
 
 UNWRITTEN = -1
 """The number of a call that could not be written down."""
 
 
-class Left(Struct, frozen=True):
+class RemainingBudget(Struct, frozen=True):
     """Dollars that can still be spent, None where there is no limit; and when the windows begin anew (epoch)."""
 
     day: float | None
@@ -58,26 +58,26 @@ class Store:
     def __init__(self, path: Path, tenants: Tenants | None = None, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        self._book = Book(path, tenants or Tenants(), clock)
+        self._book = LedgerDatabase(path, tenants or Tenants(), clock)
         self._writer = Writer(self._book, path)
 
-    def tab(self, key: str | None, method: str) -> StoreTab:
+    def recorder(self, key: str | None, method: str) -> StoreRecorder:
         """Whom one request's calls are put down to."""
-        name = NOBODY if key is None else key
-        return StoreTab(name, method, bool(self._book.limits(name)), self._writer, self._clock)
+        name = NO_KEY if key is None else key
+        return StoreRecorder(name, method, bool(self._book.limits(name)), self._writer, self._clock)
 
-    def left(self, key: str | None) -> Left | None:
+    def left(self, key: str | None) -> RemainingBudget | None:
         """What the tenant can still spend, the tighter of its own limits and everybody's; None where none are set."""
         now, used = windows(self._clock()), self._book.used
         found: dict[Span, list[float]] = {span: [] for span in SPANS}
-        for name, limits in self._book.limits(NOBODY if key is None else key):
+        for name, limits in self._book.limits(NO_KEY if key is None else key):
             for span in SPANS:
                 if (limit := limits.of(span)) is not None:
                     found[span].append(max(0, round(limit * UNIT) - used.get((name, now.id(span)), 0)) / UNIT)
         if not any(found.values()):
             return None
         day, month = (min(f, default=None) for f in found.values())
-        return Left(day, month, now.day_reset, now.month_reset)
+        return RemainingBudget(day, month, now.day_reset, now.month_reset)
 
     async def settled(self) -> None:
         """Wait until all that was closed so far is written down. Raises StoreError."""
@@ -94,7 +94,7 @@ class Store:
         self._writer.close()
 
 
-class StoreTab:
+class StoreRecorder:
     """One request's `Tab`; `request` groups its calls in the ledger."""
 
     def __init__(self, key: str, method: str, limited: bool, writer: Writer, clock: Callable[[], float]) -> None:
@@ -104,11 +104,11 @@ class StoreTab:
         self._open: dict[int, Begun] = {}
 
     @property
-    def limited(self) -> bool:
+    def has_budget(self) -> bool:
         """Whether there is a budget, so that no call may be open-ended or without a price."""
         return self._limited
 
-    async def open(self, opening: Opening) -> int:
+    async def start(self, opening: CallStart) -> int:
         """Write down that a call is about to be made, and set its most aside; committed when this returns.
 
         Where it cannot be written down (the log says so) and there is no budget to keep, the call is made all the same.
@@ -117,13 +117,15 @@ class StoreTab:
             OverBudget: it does not fit, or has no price under a budget; nothing is set aside.
             StoreError: it cannot be written down, and there is a budget to keep.
         """
-        if self._limited and opening.most is None:
-            raise OverBudget(
+        if self._limited and opening.max_cost is None:
+            raise BudgetExceeded(
                 f"{opening.model} has no price, and a budget in dollars cannot be kept without; add input_price and "
                 "output_price to the pool file"
             )
-        whole(opening.most)  # what is no number of dollars is found out here, and not in the writer
-        call = Begun(self.request, self._clock(), self._key, self._method, opening.model, opening.purpose, opening.most)
+        to_picodollars(opening.max_cost)  # what is no number of dollars is found out here, and not in the writer
+        call = Begun(
+            self.request, self._clock(), self._key, self._method, opening.model, opening.purpose, opening.max_cost
+        )
         try:
             await self._writer.done(call)
         except StoreError:
@@ -133,9 +135,9 @@ class StoreTab:
         self._open[call.number] = call
         return call.number
 
-    def close(self, number: int, closing: Closing) -> None:
+    def finish(self, number: int, closing: CallResult) -> None:
         """Settle the call that `open` gave this number; never waits. Raises KeyError for a call that is not open."""
-        whole(closing.charged)
+        to_picodollars(closing.charged)
         if number == UNWRITTEN:
             return
         call = self._open.pop(number)

@@ -10,15 +10,15 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from routemoa.ledger.queries import Call
+from routemoa.ledger.queries import LedgerEntry
 
-__all__ = ["BY", "By", "Sum", "added", "group_of", "grouped", "known", "tokens"]
+__all__ = ["BY", "By", "CallSummary", "added", "group_of", "grouped", "known", "tokens"]
 
 By = Literal["model", "day", "key", "purpose", "method"]
 BY: tuple[By, ...] = get_args(By)
 
 
-class Sum(Struct, frozen=True):
+class CallSummary(Struct, frozen=True):
     """Calls of one group together. A sum is of what is known, and None where nothing is; the counts say of how many.
 
     `failed` are those that ended in an error or with their process, `cut` those that we ended, `open` those under way.
@@ -39,7 +39,7 @@ class Sum(Struct, frozen=True):
     seconds: float | None  # the median call's
 
 
-def group_of(call: Call, by: By) -> str:
+def group_of(call: LedgerEntry, by: By) -> str:
     """The group that a call falls into; a day is UTC's."""
     if by == "day":
         return datetime.fromtimestamp(call.began, UTC).strftime("%Y-%m-%d")
@@ -47,9 +47,9 @@ def group_of(call: Call, by: By) -> str:
     return name
 
 
-def grouped(calls: Iterable[Call], by: By) -> list[Sum]:
+def grouped(calls: Iterable[LedgerEntry], by: By) -> list[CallSummary]:
     """A sum for each group: days in their order, all else by what it cost."""
-    groups: dict[str, list[Call]] = {}
+    groups: dict[str, list[LedgerEntry]] = {}
     for call in calls:
         groups.setdefault(group_of(call, by), []).append(call)
     sums = [added(name, members) for name, members in groups.items()]
@@ -58,12 +58,12 @@ def grouped(calls: Iterable[Call], by: By) -> list[Sum]:
     return sorted(sums, key=lambda s: (-(s.charged or 0.0), -(s.cost or 0.0), -(tokens(s) or 0), s.group))
 
 
-def added(name: str, calls: Sequence[Call]) -> Sum:
+def added(name: str, calls: Sequence[LedgerEntry]) -> CallSummary:
     """These calls together."""
     outcomes = [c.outcome for c in calls]
     seconds = [c.seconds for c in calls if c.seconds is not None]
     ended = [c for c in calls if c.outcome != "open"]
-    return Sum(
+    return CallSummary(
         name,
         len(calls),
         sum(o not in ("ok", "cut", "open") for o in outcomes),
@@ -80,7 +80,7 @@ def added(name: str, calls: Sequence[Call]) -> Sum:
     )
 
 
-def tokens(of: Sum | Call) -> int | None:
+def tokens(of: CallSummary | LedgerEntry) -> int | None:
     """Read and written together, as far as they are known."""
     return _count((of.prompt_tokens, of.completion_tokens))
 

@@ -11,10 +11,10 @@ import secrets
 import sys
 from pathlib import Path
 
-__all__ = ["Owner"]
+__all__ = ["ProcessLock"]
 
 
-class Owner:
+class ProcessLock:
     """This process, as others see it, from `join` to `leave`."""
 
     def __init__(self, store: Path) -> None:
@@ -28,7 +28,7 @@ class Owner:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = _locked(self._folder / self.id, create=True)
 
-    def living(self) -> set[str]:
+    def live_owners(self) -> set[str]:
         """The ids of all processes that live, this one among them; the files of the others are kept for `bury`."""
         alive = {self.id}
         for path in self._folder.iterdir():
@@ -41,7 +41,7 @@ class Owner:
                 self._dead[path] = lock
         return alive
 
-    def bury(self) -> None:
+    def remove_stale(self) -> None:
         """Remove the files of dead processes; called when their calls are settled."""
         for path, lock in self._dead.items():
             path.unlink(missing_ok=True)

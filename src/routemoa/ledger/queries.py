@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from routemoa.ledger.schema import connect_reading, trouble
 
-__all__ = ["Call", "calls"]
+__all__ = ["LedgerEntry", "calls"]
 
 
-class Call(Struct, frozen=True):
+class LedgerEntry(Struct, frozen=True):
     """One call's row. Dollars, seconds and tokens are None where nobody said; `began` counts from the epoch."""
 
     id: int
@@ -33,17 +33,17 @@ class Call(Struct, frozen=True):
     outcome: str
 
 
-def calls(path: Path, since: float | None = None, last: int | None = None) -> Iterator[Call]:
+def calls(path: Path, since: float | None = None, last: int | None = None) -> Iterator[LedgerEntry]:
     """The calls that began at `since` or later, oldest first; with `last` the newest so many. Raises StoreError."""
     connection = connect_reading(path)
     if connection is None:
         return
     try:
-        chosen = f"SELECT {', '.join(Call.__struct_fields__)} FROM calls WHERE began >= ?"  # noqa: S608
+        chosen = f"SELECT {', '.join(LedgerEntry.__struct_fields__)} FROM calls WHERE began >= ?"  # noqa: S608
         if last is not None:
             chosen = f"SELECT * FROM ({chosen} ORDER BY id DESC LIMIT {last})"  # noqa: S608
         for row in connection.execute(f"{chosen} ORDER BY id", (-1e18 if since is None else since,)):
-            yield Call(*row)
+            yield LedgerEntry(*row)
     except sqlite3.Error as e:
         raise trouble(path, e) from e
     finally:

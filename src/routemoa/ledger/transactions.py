@@ -15,13 +15,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from routemoa.core.errors import OverBudget
-from routemoa.core.protocols import Closing
-from routemoa.core.tenants import ALL, SPANS, Limits, Tenants, iso, windows
-from routemoa.ledger.process_locks import Owner
+from routemoa.core.errors import BudgetExceeded
+from routemoa.core.protocols import CallResult
+from routemoa.core.tenants import ALL, SPANS, SpendingLimits, Tenants, format_time, windows
+from routemoa.ledger.process_locks import ProcessLock
 from routemoa.ledger.schema import BUSY, connect, trouble
 
-__all__ = ["Begun", "Book", "Ended", "Undone", "whole"]
+__all__ = ["Begun", "Ended", "LedgerDatabase", "Undone", "to_picodollars"]
 
 UNIT = 1e12  # a dollar in the windows' whole numbers
 MOST = 2**61  # two million dollars: whoever counts more miscounts, and a column has an end
@@ -49,14 +49,14 @@ class Begun(Struct):
     purpose: str
     most: float | None
     number: int = 0
-    refused: OverBudget | None = None
+    refused: BudgetExceeded | None = None
 
 
 class Ended(Struct):
     """What became of a call."""
 
     call: Begun
-    closing: Closing
+    closing: CallResult
 
 
 class Undone(Struct):
@@ -72,12 +72,12 @@ class Window(Struct):
     held: int
 
 
-def whole(dollars: float | None) -> int:
+def to_picodollars(dollars: float | None) -> int:
     """Dollars as a whole number, rounded up; what floats cannot tell apart from less is no more."""
     return 0 if dollars is None else max(0, math.ceil(min(dollars * UNIT - 1e-3, float(MOST))))
 
 
-class Book:
+class LedgerDatabase:
     """The store's one connection that writes; used by one thread at a time. Raises StoreError on opening.
 
     Attributes:
@@ -95,7 +95,7 @@ class Book:
         self._touched: set[Key] = set()
         self._next = 0  # number of the next call
         self._looked = 0.0
-        self._owner = Owner(path)
+        self._owner = ProcessLock(path)
         try:
             self._begin()
             self._owner.join()
@@ -109,7 +109,7 @@ class Book:
             self.leave()
             raise trouble(path, e) from e
 
-    def limits(self, key: str) -> tuple[tuple[str, Limits], ...]:
+    def limits(self, key: str) -> tuple[tuple[str, SpendingLimits], ...]:
         """Whose limits a call of `key` must keep, and which."""
         return tuple((name, of) for name, of in ((key, self._tenants.limits(key)), (ALL, self._tenants.totals)) if of)
 
@@ -128,7 +128,7 @@ class Book:
                         rows.append(self._reserve(step))
                 elif isinstance(step, Undone):
                     undone += [(step.call.number,)] if self._release(step.call, 0) else []
-                elif self._release(step.call, whole(step.closing.charged)):
+                elif self._release(step.call, to_picodollars(step.closing.charged)):
                     ended.append(_ending(step))
             self._many(INSERT, rows)
             self._many(UPDATE, ended)
@@ -143,7 +143,7 @@ class Book:
         try:
             self._connection.execute(f"PRAGMA busy_timeout = {BUSY * 1000:.0f}")
             self._begin()
-            self._settle(self._owner.living() - {self._owner.id})
+            self._settle(self._owner.live_owners() - {self._owner.id})
             self._commit()
         except BaseException:
             self._rollback()
@@ -175,7 +175,7 @@ class Book:
         for key in self._touched:
             self.used[key] = self._windows[key].spent + self._windows[key].held
         self._touched.clear()
-        self._owner.bury()
+        self._owner.remove_stale()
 
     def _rollback(self) -> None:
         self._version = None  # what is remembered was not written
@@ -202,7 +202,7 @@ class Book:
         return [self._window((name, now.id(span))) for name in (key, ALL) for span in SPANS]
 
     def _reserve(self, call: Begun) -> tuple[Any, ...]:
-        most = whole(call.most)
+        most = to_picodollars(call.most)
         for window in self._falls_into(call.key, call.began):
             window.held = min(MOST, window.held + most)
         call.number = self._next
@@ -214,7 +214,7 @@ class Book:
         """Whether there was something to release: a call that was not written down has nothing."""
         if call.refused is not None or not call.number:
             return False
-        most = whole(call.most)
+        most = to_picodollars(call.most)
         for window in self._falls_into(call.key, call.began):
             window.held = max(0, window.held - most)
             window.spent = min(MOST, window.spent + charged)
@@ -222,14 +222,14 @@ class Book:
 
     def _fits(self, call: Begun) -> bool:
         call.refused = self._refusal(call)
-        if call.refused is not None and call.refused.for_now and time.monotonic() - self._looked > OFTEN:
+        if call.refused is not None and call.refused.temporary and time.monotonic() - self._looked > OFTEN:
             self._settle_dead()  # nobody shall wait for the calls of a dead process
             call.refused = self._refusal(call)
         return call.refused is None
 
-    def _refusal(self, call: Begun) -> OverBudget | None:
+    def _refusal(self, call: Begun) -> BudgetExceeded | None:
         """What there is to say against a call; the budget that stands longest in its way has the word."""
-        most, now = whole(call.most), windows(call.began)
+        most, now = to_picodollars(call.most), windows(call.began)
         found: list[tuple[bool, float, str]] = []
         for name, limits in self.limits(call.key):
             for span in SPANS:
@@ -247,12 +247,12 @@ class Book:
             return None
         spent, reset, said = max(found)
         until = "it" if spent else "calls under way may free some of it; it"
-        said = f"{said}, and the next call can cost ${call.most or 0:,.4g}; {until} begins anew at {iso(reset)}"
-        return OverBudget(said, for_now=not spent, reset=reset)
+        said = f"{said}, and the next call can cost ${call.most or 0:,.4g}; {until} begins anew at {format_time(reset)}"
+        return BudgetExceeded(said, temporary=not spent, reset=reset)
 
     def _settle_dead(self) -> None:
         self._looked = time.monotonic()
-        self._settle(self._owner.living())
+        self._settle(self._owner.live_owners())
 
     def _settle(self, living: set[str]) -> None:
         """Open calls of all processes but these have ended, nobody knows how: they count as the most they can be."""
@@ -260,7 +260,7 @@ class Book:
         chosen = f"SELECT id, began, key, most FROM calls WHERE outcome = 'open' AND owner NOT IN ({marks})"  # noqa: S608
         dead = self._connection.execute(chosen, tuple(living)).fetchall()
         for number, began, key, most in dead:
-            self._release(Begun("", began, key, "", "", "", most, number), whole(most))
+            self._release(Begun("", began, key, "", "", "", most, number), to_picodollars(most))
         self._many("UPDATE calls SET charged = most, outcome = 'lost' WHERE id = ?", [(row[0],) for row in dead])
 
 

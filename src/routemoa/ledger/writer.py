@@ -22,7 +22,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from routemoa.ledger.schema import BUSY, StoreError, checkpoint, locked, trouble
-from routemoa.ledger.transactions import Begun, Book, Ended, Undone
+from routemoa.ledger.transactions import Begun, Ended, LedgerDatabase, Undone
 
 __all__ = ["Writer"]
 
@@ -46,7 +46,7 @@ Item = Waiter | Ended | Undone
 class Writer:
     """Writes to a book until `close`."""
 
-    def __init__(self, book: Book, path: Path) -> None:
+    def __init__(self, book: LedgerDatabase, path: Path) -> None:
         self._book = book
         self._path = path
         self._items: deque[Item] = deque()

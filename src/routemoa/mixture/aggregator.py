@@ -10,37 +10,38 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
-from routemoa.core.errors import Cut, Garbled, ModelError, Unaffordable
+from routemoa.core.errors import CallCancelled, InvalidResponse, ModelError, Unaffordable
 from routemoa.core.events import (
     AggregatorFailed,
     AggregatorStarted,
     AnswerDelta,
     CallFinished,
     CallStarted,
+    Degraded,
     Event,
-    GaveUp,
 )
 from routemoa.core.protocols import Client
-from routemoa.core.types import Completion, GivenUp, ModelSpec, Proposal, Query, Request
+from routemoa.core.trace import Degradation, Proposal
+from routemoa.core.types import Completion, ModelSpec, Query, Request
 from routemoa.mixture import prompts
-from routemoa.mixture.budget.metering import Desk
+from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.hedging import Lost, Won, hedged
-from routemoa.mixture.layer import failure
+from routemoa.mixture.layer import make_failure
 
-__all__ = ["request", "write"]
+__all__ = ["request", "write_answer"]
 
 
 def request(query: Query, proposals: Sequence[Proposal]) -> Request:
     """The call that asks for the final answer out of `proposals`."""
     texts = [p.text for p in proposals]
-    return Request(prompts.aggregation(query.messages, texts), query.parameters, purpose="aggregator")
+    return Request(prompts.aggregation_messages(query.messages, texts), query.parameters, purpose="aggregator")
 
 
-async def write(
+async def write_answer(
     query: Query,
     proposals: Sequence[Proposal],
     writers: Sequence[ModelSpec],
-    desk: Desk,
+    desk: MeteredClient,
     late: Mapping[str, float] = MappingProxyType({}),
 ) -> AsyncGenerator[Event, None]:
     """Yield the final answer's events, up to Done.
@@ -75,7 +76,7 @@ async def write(
                     elif isinstance(piece, str):
                         yield AnswerDelta(piece)
         except ModelError as e:
-            yield AggregatorFailed(failure(spec, e, perf_counter() - begun))
+            yield AggregatorFailed(make_failure(spec, e, perf_counter() - begun))
         if written is not None:
             yield desk.done(written.finish_reason, written.usage, spec.cost(written.usage))
             return
@@ -86,12 +87,12 @@ async def write(
 def _resolved(how: Won | Lost, first: ModelSpec, second: ModelSpec, seconds: float) -> tuple[Event, Event]:
     """What is said of a hedged pair: whoever is cut has made a call all the same."""
     if isinstance(how, Lost) and isinstance(how.error, Unaffordable):
-        return CallStarted("hedge", second.name), GaveUp(GivenUp("hedge", how.error.reason, (second.name,)))
+        return CallStarted("hedge", second.name), Degraded(Degradation("hedge", how.error.reason, (second.name,)))
     if isinstance(how, Won):
-        slow = how.error or Cut(first.name, f"no first token for {seconds:.2f} s: {second.name} was faster")
-        return AggregatorFailed(failure(first, slow, seconds)), AggregatorStarted(second.name)
-    why = how.error or Cut(second.name, f"{first.name}, for which it stood in, was faster after all")
-    return CallStarted("hedge", second.name), CallFinished("hedge", failure=failure(second, why, seconds))
+        slow = how.error or CallCancelled(first.name, f"no first token for {seconds:.2f} s: {second.name} was faster")
+        return AggregatorFailed(make_failure(first, slow, seconds)), AggregatorStarted(second.name)
+    why = how.error or CallCancelled(second.name, f"{first.name}, for which it stood in, was faster after all")
+    return CallStarted("hedge", second.name), CallFinished("hedge", failure=make_failure(second, why, seconds))
 
 
 async def _stream(spec: ModelSpec, request: Request, client: Client) -> AsyncGenerator[str | Completion, None]:
@@ -99,8 +100,8 @@ async def _stream(spec: ModelSpec, request: Request, client: Client) -> AsyncGen
     async with aclosing(client.stream(spec, request)) as pieces:
         async for piece in pieces:
             if isinstance(piece, Completion) and not piece.text.strip():
-                raise Garbled(spec.name, f"empty answer (finish_reason {piece.finish_reason})", produced=True)
+                raise InvalidResponse(spec.name, f"empty answer (finish_reason {piece.finish_reason})", produced=True)
             yield piece
             if isinstance(piece, Completion):
                 return
-    raise Garbled(spec.name, "the stream ended without a completion", produced=True)
+    raise InvalidResponse(spec.name, "the stream ended without a completion", produced=True)

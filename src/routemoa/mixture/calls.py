@@ -15,12 +15,12 @@ from msgspec import Struct
 from routemoa.core.events import Event, ProposalFailed
 from routemoa.core.types import ModelSpec, Purpose
 
-__all__ = ["PATIENT", "Call", "Round", "Waiting"]
+__all__ = ["WAIT_FOR_ALL", "CallGroup", "LayerCall", "WaitPolicy"]
 
 Said = Event | Literal["begun", "ended"]
 
 
-class Waiting(Struct, frozen=True):
+class WaitPolicy(Struct, frozen=True):
     """How long a layer is waited for.
 
     Attributes:
@@ -30,15 +30,15 @@ class Waiting(Struct, frozen=True):
     """
 
     seconds: float | None = None
-    late: Mapping[str, float] = {}
+    hedge_after: Mapping[str, float] = {}
     enough: Callable[[], bool] | None = None
 
 
-PATIENT = Waiting()
+WAIT_FOR_ALL = WaitPolicy()
 """All are waited for."""
 
 
-class Call:
+class LayerCall:
     """One call under way.
 
     Attributes:
@@ -46,13 +46,13 @@ class Call:
         cut: why we ended it; None where we did not.
     """
 
-    def __init__(self, spec: ModelSpec, purpose: Purpose, said: asyncio.Queue[tuple[Call, Said]]) -> None:
+    def __init__(self, spec: ModelSpec, purpose: Purpose, said: asyncio.Queue[tuple[LayerCall, Said]]) -> None:
         self.spec, self.purpose = spec, purpose
         self.cut: str | None = None
         self.started = perf_counter()
         self.first = False  # a first token has come
         self.failed = False
-        self.rival: Call | None = None  # the other one of a hedged pair
+        self.rival: LayerCall | None = None  # the other one of a hedged pair
         self.task: asyncio.Task[None] | None = None
         self._said = said
 
@@ -81,7 +81,7 @@ class Call:
             self.task.cancel()
 
 
-class Round:
+class CallGroup:
     """All calls of a layer.
 
     Args:
@@ -90,14 +90,17 @@ class Round:
     """
 
     def __init__(
-        self, propose: Callable[[Call], Coroutine[Any, Any, None]], reserve: Sequence[ModelSpec], waiting: Waiting
+        self,
+        propose: Callable[[LayerCall], Coroutine[Any, Any, None]],
+        reserve: Sequence[ModelSpec],
+        waiting: WaitPolicy,
     ) -> None:
         self._propose = propose
         self._reserve = list(reserve)
         self._waiting = waiting
-        self._said: asyncio.Queue[tuple[Call, Said]] = asyncio.Queue()
-        self._calls: list[Call] = []
-        self._running: set[Call] = set()
+        self._said: asyncio.Queue[tuple[LayerCall, Said]] = asyncio.Queue()
+        self._calls: list[LayerCall] = []
+        self._running: set[LayerCall] = set()
         self._leader: ModelSpec | None = None
         self._held: list[ModelSpec] = []  # who begins once the leader has
         self._ends = None if waiting.seconds is None else perf_counter() + waiting.seconds
@@ -154,8 +157,8 @@ class Round:
             if isinstance(result, BaseException) and not unheard:
                 raise result
 
-    def _call(self, spec: ModelSpec, purpose: Purpose, rival: Call | None = None) -> None:
-        call = Call(spec, purpose, self._said)
+    def _call(self, spec: ModelSpec, purpose: Purpose, rival: LayerCall | None = None) -> None:
+        call = LayerCall(spec, purpose, self._said)
         if rival is not None:
             call.rival, rival.rival = rival, call
         self._calls.append(call)
@@ -163,9 +166,9 @@ class Round:
         call.task = asyncio.create_task(self._propose(call))
         call.task.add_done_callback(lambda _: self._said.put_nowait((call, "ended")))
 
-    def _late_at(self, call: Call) -> float | None:
+    def _late_at(self, call: LayerCall) -> float | None:
         """When a call's first token is late; None where that changes nothing."""
-        usual = self._waiting.late.get(call.spec.name)
+        usual = self._waiting.hedge_after.get(call.spec.name)
         if usual is None or call.first or call.rival is not None or call.spec.local or not self._reserve:
             return None
         return call.started + usual
@@ -186,19 +189,19 @@ class Round:
             if (at := self._late_at(call)) is not None and at <= now:
                 spec = next((m for m in self._reserve if not m.local), None)
                 if spec is None:
-                    self._waiting = Waiting(self._waiting.seconds, {}, self._waiting.enough)
+                    self._waiting = WaitPolicy(self._waiting.seconds, {}, self._waiting.enough)
                     return
                 self._reserve.remove(spec)
                 self._call(spec, "hedge", call)
 
-    def _on_end(self, call: Call) -> None:
+    def _on_end(self, call: LayerCall) -> None:
         self._running.discard(call)
         self._release(call)
         enough = self._waiting.enough
         if self._running and call.cut is None and enough is not None and enough():
             self._cut_all("not waited for: the answers heard suffice")
 
-    def _on_failure(self, call: Call, failed: ProposalFailed) -> None:
+    def _on_failure(self, call: LayerCall, failed: ProposalFailed) -> None:
         """The next of the reserve takes its place, unless another already has or nobody is to."""
         call.failed, rival = True, call.rival
         paired = rival is not None and rival in self._running and rival.cut is None and not rival.failed
@@ -216,7 +219,7 @@ class Round:
         for call in self._running:
             call.end(why)
 
-    def _release(self, call: Call) -> None:
+    def _release(self, call: LayerCall) -> None:
         """Those who waited for the leader begin."""
         if call.spec is not self._leader:
             return

@@ -14,33 +14,31 @@ from time import perf_counter
 
 from msgspec import Struct
 
-from routemoa.core.errors import Cut, Garbled, ModelError, Refused, Unaffordable, Unreachable
-from routemoa.core.events import Event, GaveUp, Judged, ProposalDelta, ProposalFailed, ProposalFinished, ProposalStarted
-from routemoa.core.protocols import Client
-from routemoa.core.types import (
-    Assessment,
-    Completion,
-    Failure,
-    GivenUp,
-    ModelSpec,
-    Proposal,
-    Purpose,
-    Query,
-    Request,
-    Usage,
+from routemoa.core.errors import CallCancelled, InvalidResponse, ModelError, ModelHTTPError, Unaffordable, Unreachable
+from routemoa.core.events import (
+    Degraded,
+    Event,
+    Judged,
+    ProposalDelta,
+    ProposalFailed,
+    ProposalFinished,
+    ProposalStarted,
 )
-from routemoa.judging.fusion import confidence
+from routemoa.core.protocols import Client
+from routemoa.core.trace import Assessment, Degradation, Failure, Proposal
+from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Usage
+from routemoa.judging.fusion import mean_token_probability
 from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
-from routemoa.mixture.budget.account import capped
-from routemoa.mixture.calls import PATIENT, Call, Round, Waiting
-from routemoa.mixture.prompts import Asked
+from routemoa.mixture.budget.account import cap_output
+from routemoa.mixture.calls import WAIT_FOR_ALL, CallGroup, LayerCall, WaitPolicy
+from routemoa.mixture.prompts import ReplyFormat
 from routemoa.mixture.reply_parser import Reply
 
-__all__ = ["Plan", "failure", "run"]
+__all__ = ["LayerRequest", "make_failure", "run_layer"]
 
 
-class Plan(Struct, frozen=True):
+class LayerRequest(Struct, frozen=True):
     """What a layer's proposers are asked for.
 
     `candidates` are earlier answers, quoted to every proposer in an order of its own and scored by it when `cross`;
@@ -57,11 +55,13 @@ class Plan(Struct, frozen=True):
     cap: int | None = None  # output tokens of each answer at most; None: as the query says
     leader: str | None = None  # whose answer is shown as it comes: it is asked for nothing else
 
-    def asked(self, spec: ModelSpec) -> Asked:
+    def asked(self, spec: ModelSpec) -> ReplyFormat:
         """What `spec` is asked for besides its answer."""
         if spec.name == self.leader:
-            return Asked()
-        return Asked(self.spoken, prompts.labels(len(self.candidates)) if self.cross else (), spec.structured)
+            return ReplyFormat()
+        return ReplyFormat(
+            self.spoken, prompts.candidate_labels(len(self.candidates)) if self.cross else (), spec.json_schema
+        )
 
     def shown(self, spec: ModelSpec) -> tuple[Proposal, ...]:
         """The candidates in the order that `spec` sees: its own shuffle, so that no place is favoured by all judges."""
@@ -73,21 +73,21 @@ class Plan(Struct, frozen=True):
         """The call that asks `spec`."""
         asked = self.asked(spec)
         request = Request(
-            prompts.proposal(self.query.messages, [c.text for c in self.shown(spec)], asked),
+            prompts.proposal_messages(self.query.messages, [c.text for c in self.shown(spec)], asked),
             self.query.parameters,
             logprobs=self.logprob,
-            schema=prompts.schema(asked) if asked and asked.structured else None,
+            schema=prompts.reply_schema(asked) if asked and asked.json_schema else None,
             purpose=purpose,
         )
-        return request if self.cap is None else capped(spec, request, self.cap)
+        return request if self.cap is None else cap_output(spec, request, self.cap)
 
 
-async def run(
-    plan: Plan,
+async def run_layer(
+    plan: LayerRequest,
     selected: Sequence[ModelSpec],
     reserve: Sequence[ModelSpec],
     client: Client,
-    waiting: Waiting = PATIENT,
+    waiting: WaitPolicy = WAIT_FOR_ALL,
 ) -> AsyncGenerator[Event, None]:
     """Yield what happens, as it happens; closing the iterator cancels every call under way.
 
@@ -97,10 +97,10 @@ async def run(
         waiting: how long for.
     """
 
-    async def propose(call: Call) -> None:
+    async def propose(call: LayerCall) -> None:
         await _propose(plan, call, client)
 
-    calls = Round(propose, reserve, waiting)
+    calls = CallGroup(propose, reserve, waiting)
     leads = [m for m in selected if m.name == plan.leader and m.local]
     try:
         # On one machine the leader's first token goes before all else: who shares its processors begins after it.
@@ -113,7 +113,7 @@ async def run(
     calls.check()
 
 
-async def _propose(plan: Plan, call: Call, client: Client) -> None:
+async def _propose(plan: LayerRequest, call: LayerCall, client: Client) -> None:
     """Call one proposer and say what comes of it."""
     spec, shown = call.spec, replies.AnswerStream(plan.asked(call.spec))
     started = perf_counter()
@@ -121,9 +121,11 @@ async def _propose(plan: Plan, call: Call, client: Client) -> None:
 
     def fail(error: ModelError, usage: Usage | None = None) -> None:
         if isinstance(error, Unaffordable) and call.hedge:  # nobody's place was to be taken: it may be asked later
-            call.say(GaveUp(GivenUp("hedge", error.reason, (spec.name,))))
+            call.say(Degraded(Degradation("hedge", error.reason, (spec.name,))))
             return
-        call.say(ProposalFailed(plan.number, failure(spec, error, perf_counter() - started, usage, "".join(texts))))
+        call.say(
+            ProposalFailed(plan.number, make_failure(spec, error, perf_counter() - started, usage, "".join(texts)))
+        )
 
     call.say(ProposalStarted(plan.number, spec.name, tuple(c.model for c in plan.shown(spec)), call.purpose))
     try:
@@ -138,10 +140,12 @@ async def _propose(plan: Plan, call: Call, client: Client) -> None:
                     texts.append(text)
                     call.say(ProposalDelta(plan.number, spec.name, text))
         if completion is None:
-            raise Garbled(spec.name, "the stream ended without a completion", produced=True)
-        reply = replies.read(completion.text, plan.asked(spec))
+            raise InvalidResponse(spec.name, "the stream ended without a completion", produced=True)
+        reply = replies.parse_reply(completion.text, plan.asked(spec))
         if not reply.answer:
-            empty = Garbled(spec.name, f"empty answer (finish_reason {completion.finish_reason})", produced=True)
+            empty = InvalidResponse(
+                spec.name, f"empty answer (finish_reason {completion.finish_reason})", produced=True
+            )
             fail(empty, completion.usage)
             return
         seconds, used = perf_counter() - started, completion.usage
@@ -154,33 +158,33 @@ async def _propose(plan: Plan, call: Call, client: Client) -> None:
     except asyncio.CancelledError:
         if call.cut is None:
             raise
-        fail(Cut(spec.name, call.cut, produced=bool(texts)))
+        fail(CallCancelled(spec.name, call.cut, produced=bool(texts)))
 
 
-def _assessments(plan: Plan, spec: ModelSpec, reply: Reply, completion: Completion) -> tuple[Assessment, ...]:
+def _assessments(plan: LayerRequest, spec: ModelSpec, reply: Reply, completion: Completion) -> tuple[Assessment, ...]:
     given: list[Assessment] = []
     if plan.logprob:
-        own = confidence(completion.tokens, None if spec.structured else len(reply.answer))
+        own = mean_token_probability(completion.tokens, None if spec.json_schema else len(reply.answer))
         given.append(Assessment(spec.name, spec.name, "self", own))
     elif plan.asked(spec).self_score:
         given.append(Assessment(spec.name, spec.name, "self", reply.self_score))
     if plan.asked(spec).peers:  # a view of one's own answer is no peer's view
-        for label, candidate in zip(prompts.labels(len(plan.candidates)), plan.shown(spec), strict=True):
+        for label, candidate in zip(prompts.candidate_labels(len(plan.candidates)), plan.shown(spec), strict=True):
             if candidate.model != spec.name:
                 given.append(Assessment(spec.name, candidate.model, "cross", reply.scores.get(label)))
     return tuple(given)
 
 
-def failure(
+def make_failure(
     spec: ModelSpec, error: ModelError, latency: float, usage: Usage | None = None, partial: str = ""
 ) -> Failure:
     """A failed call for the trace. Refused, or never sent: nothing was used; else unknown."""
     if usage is None:
         lost = error.produced or (isinstance(error, Unreachable) and error.sent)
-        nothing = isinstance(error, Refused | Unreachable | Unaffordable) and not lost
+        nothing = isinstance(error, ModelHTTPError | Unreachable | Unaffordable) and not lost
         usage = Usage(0, 0, 0, 0) if nothing else Usage()
         cost = 0.0 if nothing else None
     else:
         cost = spec.cost(usage)
-    status = error.status if isinstance(error, Refused) else None
-    return Failure(spec.name, error.reason, type(error).__name__, usage, latency, cost, status, partial)
+    status = error.status if isinstance(error, ModelHTTPError) else None
+    return Failure(spec.name, error.reason, error.kind, usage, latency, cost, status, partial)

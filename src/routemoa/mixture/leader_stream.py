@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routemoa.core.events import AnswerDelta, Continued, Event, ProposalDelta, ProposalFailed, ProposalFinished
-from routemoa.core.types import Proposal, StreamMode
-from routemoa.judging.answers.grouping import agree
+from routemoa.core.events import AnswerDelta, AnswerReplaced, Event, ProposalDelta, ProposalFailed, ProposalFinished
+from routemoa.core.trace import Proposal
+from routemoa.core.types import StreamMode
+from routemoa.judging.answers.grouping import all_agree
 
-__all__ = ["MARKER", "Leading"]
+__all__ = ["MARKER", "LeaderStream"]
 
 MARKER = "\n\n---\n\nOther models were asked as well, and on their word this is the better answer:\n\n"
 """What stands between an answer that was shown and the one that takes its place, for readers of plain text."""
 
 
-class Leading:
+class LeaderStream:
     """Whose answer is shown, and how much of it. Pure: events in, events out.
 
     The first model of the first layer leads. Where it fails before a word of it was shown, the next that has begun
@@ -83,11 +84,11 @@ class Leading:
         if self.leader not in self._whole or self._broke or not self.shown.strip() or not final:
             return False
         best = final[0]
-        return best.text.strip() == self.shown.strip() or agree([best.text, self.shown])
+        return best.text.strip() == self.shown.strip() or all_agree([best.text, self.shown])
 
     def continued(self, final: Sequence[Proposal]) -> list[Event]:
         """What says that another answer follows; nothing where none was shown."""
         if not self.shown:
             return []
         better = f"the judges prefer the answer of {final[0].model}" if final else "it is not whole"
-        return [Continued(self._broke or better, self.leader, MARKER)]
+        return [AnswerReplaced(self._broke or better, self.leader, MARKER)]

@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import METHODS, Pool
 from routemoa.core.protocols import Client, Method
-from routemoa.mixture.baselines import Cascade, Drawn, MoA, SelfMoA, Single, SMoA, best_single
+from routemoa.mixture.baselines import Cascade, MoA, RandomPanel, SelfMoA, Single, SMoA, best_single
 from routemoa.mixture.engine import RouteMoA
 
-__all__ = ["METHODS", "build", "method_names"]
+__all__ = ["METHODS", "build_method", "method_names"]
 
 _BUILD: Mapping[str, Callable[[Pool, Client], Method]] = {
     "routemoa": RouteMoA,
@@ -19,7 +19,7 @@ _BUILD: Mapping[str, Callable[[Pool, Client], Method]] = {
     "smoa": SMoA,
     "self-moa": SelfMoA,
     "best-single": best_single,
-    "random": Drawn,
+    "random": RandomPanel,
     "cascade": Cascade,
 }
 
@@ -29,7 +29,7 @@ def method_names(pool: Pool) -> tuple[str, ...]:
     return (*METHODS, *(f"single:{m.name}" for m in pool))
 
 
-def build(pool: Pool, method: str, client: Client) -> Method:
+def build_method(pool: Pool, method: str, client: Client) -> Method:
     """The method called `method`.
 
     Raises:
@@ -38,7 +38,7 @@ def build(pool: Pool, method: str, client: Client) -> Method:
     if method in METHODS:
         return _BUILD[method](pool, client)
     if method.startswith("single:") and method[7:] in pool:
-        return Single(pool[method[7:]], client, contract=pool.contract)
+        return Single(pool[method[7:]], client, contract=pool.limits)
     names = method_names(pool)
     hint = get_close_matches(method, names, 1)
     raise ConfigError(

@@ -18,7 +18,16 @@ from msgspec.structs import replace
 
 from routemoa.core.types import Message
 
-__all__ = ["ASSESSMENT", "SCALE", "Asked", "aggregation", "labels", "proposal", "quoted", "schema"]
+__all__ = [
+    "ASSESSMENT",
+    "SCALE",
+    "ReplyFormat",
+    "aggregation_messages",
+    "candidate_labels",
+    "proposal_messages",
+    "quote_answers",
+    "reply_schema",
+]
 
 ASSESSMENT = "assessment"
 """The tag that separates an answer from the judgments in the same reply."""
@@ -27,12 +36,12 @@ SCALE = 10
 """Structured judgments are whole numbers from 0 to SCALE: grammars enforce an enumeration, but no bounds."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ReplyFormat(msgspec.Struct, frozen=True):
     """What a proposer is asked for besides its answer."""
 
     self_score: bool = False
     peers: tuple[str, ...] = ()  # labels of the quoted answers to score
-    structured: bool = False  # reply as one JSON object
+    json_schema: bool = False  # reply as one JSON object
 
     def __bool__(self) -> bool:
         return self.self_score or bool(self.peers)
@@ -87,20 +96,20 @@ _HIDDEN = re.compile("[\U000e0000-\U000e007f\u202a-\u202e\u2066-\u2069]")  # tex
 _ALIKE = str.maketrans("❮‹〈⟨˂ᐸ–—−─“”‘’аеорсѕіуԁһոⅼӏαοιν", "<<<<<<----\"\"''aeopcsiydhnllaoiv")
 
 
-def labels(count: int) -> tuple[str, ...]:
+def candidate_labels(count: int) -> tuple[str, ...]:
     """Names for quoted answers that tell nothing about who wrote them: A, B, ... Z, A1, B1, ..."""
     return tuple(chr(65 + i % 26) + (str(i // 26) if i >= 26 else "") for i in range(count))
 
 
-def quoted(texts: Sequence[str]) -> str:
+def quote_answers(texts: Sequence[str]) -> str:
     """Candidate answers as labelled data; what imitates the quoting or the judging format is made harmless."""
     return "\n\n".join(
-        f'<answer id="{label}">\n{harmless(text.strip())}\n</answer>'
-        for label, text in zip(labels(len(texts)), texts, strict=True)
+        f'<answer id="{label}">\n{neutralize(text.strip())}\n</answer>'
+        for label, text in zip(candidate_labels(len(texts)), texts, strict=True)
     )
 
 
-def harmless(text: str) -> str:
+def neutralize(text: str) -> str:
     """A quoted text in which nothing can be taken for our own frame, for a chat template's, or for a judgment.
 
     What imitates them is found through look-alikes and invisible characters, and loses what makes it work: "<" becomes
@@ -137,20 +146,20 @@ def _plain(character: str) -> str:
     return unicodedata.normalize("NFKC", character.translate(_ALIKE)).casefold().translate(_ALIKE)
 
 
-def proposal(
-    conversation: Sequence[Message], candidates: Sequence[str] = (), asked: Asked | None = None
+def proposal_messages(
+    conversation: Sequence[Message], candidates: Sequence[str] = (), asked: ReplyFormat | None = None
 ) -> tuple[Message, ...]:
     """The messages that ask one model for an answer, improving on `candidates` and judging as `asked`."""
-    tail = CANDIDATES.format(answers=quoted(candidates)) + IMPROVE if candidates else ""
+    tail = CANDIDATES.format(answers=quote_answers(candidates)) + IMPROVE if candidates else ""
     return _append(conversation, tail + (_judging(asked) if asked else ""))
 
 
-def aggregation(conversation: Sequence[Message], candidates: Sequence[str]) -> tuple[Message, ...]:
+def aggregation_messages(conversation: Sequence[Message], candidates: Sequence[str]) -> tuple[Message, ...]:
     """The messages that ask for the final answer out of `candidates`."""
-    return _append(conversation, CANDIDATES.format(answers=quoted(candidates)) + AGGREGATE)
+    return _append(conversation, CANDIDATES.format(answers=quote_answers(candidates)) + AGGREGATE)
 
 
-def schema(asked: Asked) -> dict[str, Any]:
+def reply_schema(asked: ReplyFormat) -> dict[str, Any]:
     """JSON schema of a structured reply; the answer comes before the judgment of it."""
     grade = {"type": "integer", "enum": list(range(SCALE + 1))}
     fields: dict[str, Any] = {"answer": {"type": "string"}}
@@ -165,8 +174,8 @@ def _object(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": dict(fields), "required": list(fields), "additionalProperties": False}
 
 
-def _judging(asked: Asked) -> str:
-    parts = ['"answer": "your answer in full, with its reasoning"'] if asked.structured else []
+def _judging(asked: ReplyFormat) -> str:
+    parts = ['"answer": "your answer in full, with its reasoning"'] if asked.json_schema else []
     meaning = []
     if asked.self_score:
         parts.append('"self": P')
@@ -174,7 +183,7 @@ def _judging(asked: Asked) -> str:
     if asked.peers:
         parts.append('"scores": {' + ", ".join(f'"{label}": P' for label in asked.peers) + "}")
         meaning.append("scores are for the quoted answers")
-    template = STRUCTURED if asked.structured else SPOKEN
+    template = STRUCTURED if asked.json_schema else SPOKEN
     return template.format(tag=ASSESSMENT, form="{" + ", ".join(parts) + "}", meaning=" (" + "; ".join(meaning) + ")")
 
 
@@ -218,19 +227,19 @@ Reply with one JSON object of this form and nothing else: {{"best": [labels of t
 "done": true or false}}"""
 
 
-def role(description: str) -> str:
+def role_prompt(description: str) -> str:
     """The system text that gives a model its role."""
     return ROLE.format(role=description)
 
 
-def role_writing(count: int) -> tuple[Message, ...]:
+def role_writing_messages(count: int) -> tuple[Message, ...]:
     """The messages that ask for `count` roles."""
     return (Message("user", WRITE_ROLES.format(count=count)),)
 
 
-def moderation(conversation: Sequence[Message], candidates: Sequence[str], count: int) -> tuple[Message, ...]:
+def moderation_messages(conversation: Sequence[Message], candidates: Sequence[str], count: int) -> tuple[Message, ...]:
     """The messages that ask which `count` of `candidates` go on, and whether the debate may end."""
-    return _append(conversation, CANDIDATES.format(answers=quoted(candidates)) + MODERATE.format(count=count))
+    return _append(conversation, CANDIDATES.format(answers=quote_answers(candidates)) + MODERATE.format(count=count))
 
 
 # --- what an evaluation asks a judge (after arXiv 2306.05685, appendix A)
@@ -241,6 +250,6 @@ to the person who asked? Their order and their length must not matter to you. Sa
 with one line: [[A]] if answer A is better, [[B]] if answer B is better, [[C]] if they are equally good."""
 
 
-def comparison(question: str, a: str, b: str) -> tuple[Message, ...]:
+def comparison_messages(question: str, a: str, b: str) -> tuple[Message, ...]:
     """The messages that ask which of two answers is better."""
-    return _append((Message("user", question),), CANDIDATES.format(answers=quoted((a, b))) + COMPARE)
+    return _append((Message("user", question),), CANDIDATES.format(answers=quote_answers((a, b))) + COMPARE)

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from routemoa.mixture.prompts import ASSESSMENT, SCALE, Asked
+from routemoa.mixture.prompts import ASSESSMENT, SCALE, ReplyFormat
 
-__all__ = ["AnswerStream", "Reply", "Verdict", "read", "roles", "verdict"]
+__all__ = ["AnswerStream", "ModerationVerdict", "Reply", "parse_moderation", "parse_reply", "parse_roles"]
 
 _TAG = re.compile(rf"<\s*{ASSESSMENT}\s*>", re.IGNORECASE)
 _END = re.compile(rf"<\s*/\s*{ASSESSMENT}\s*>", re.IGNORECASE)
@@ -32,15 +32,15 @@ class Reply(msgspec.Struct, frozen=True):
     scores: dict[str, float | None] = {}
 
 
-def read(text: str, asked: Asked) -> Reply:
+def parse_reply(text: str, asked: ReplyFormat) -> Reply:
     """Take a reply apart; what was not asked for is not looked for."""
     if not asked:
         return Reply(text.strip())
-    answer, judgment = _whole(text) if asked.structured or text.lstrip().startswith("{") else (None, None)
+    answer, judgment = _whole(text) if asked.json_schema or text.lstrip().startswith("{") else (None, None)
     if answer is None:
         answer, judgment = _split(text)
     judgment = judgment or {}
-    top = SCALE if asked.structured else 1
+    top = SCALE if asked.json_schema else 1
     return Reply(
         answer.strip(),
         _score(judgment.get("self"), top) if asked.self_score else None,
@@ -114,7 +114,7 @@ def _score(value: Any, top: float) -> float | None:
 class AnswerStream:
     """Lets the pieces of an answer through as they come, and holds back what is or may become a judgment."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: ReplyFormat) -> None:
         self._asked = asked
         self._text = ""
         self._shown = 0
@@ -124,7 +124,7 @@ class AnswerStream:
         if not self._asked:
             return piece
         self._text += piece
-        if self._asked.structured or self._text.lstrip().startswith(("{", "`")):
+        if self._asked.json_schema or self._text.lstrip().startswith(("{", "`")):
             return ""  # one JSON object: it can only be read when it is whole
         safe = self._safe()
         out = self._text[self._shown : safe]
@@ -142,24 +142,24 @@ class AnswerStream:
         return min(held, default=len(self._text)) if held else len(self._text.rstrip("`"))
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class ModerationVerdict(msgspec.Struct, frozen=True):
     """What a moderator says: labels of the answers to keep, best first (none: unreadable), and whether to end."""
 
     best: tuple[str, ...] = ()
     done: bool = False
 
 
-def verdict(text: str, labels: Collection[str]) -> Verdict:
+def parse_moderation(text: str, labels: Collection[str]) -> ModerationVerdict:
     """A moderator's reply, each part by itself; labels that nobody has are left out."""
     found = _inside(text, "{", "}")
     if not isinstance(found, dict):
-        return Verdict()
+        return ModerationVerdict()
     best = found.get("best")
     if isinstance(best, str):
         best = re.split(r"[\s,;]+", best)
     given = [str(b).upper().removeprefix("ANSWER").strip() for b in best] if isinstance(best, list) else []
     done = found.get("done")
-    return Verdict(
+    return ModerationVerdict(
         tuple(dict.fromkeys(b for b in given if b in labels)),
         done is True or (isinstance(done, str) and done.strip().casefold() in {"true", "yes"}),
     )
@@ -168,7 +168,7 @@ def verdict(text: str, labels: Collection[str]) -> Verdict:
 ROLE_LENGTH = 300  # characters: a role goes into every prompt
 
 
-def roles(text: str) -> tuple[str, ...]:
+def parse_roles(text: str) -> tuple[str, ...]:
     """Role descriptions out of a model's reply, a line each; none where it is no JSON array of them."""
     found = _inside(text, "[", "]")
     out: list[str] = []

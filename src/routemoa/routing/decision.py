@@ -6,18 +6,28 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from routemoa.core.types import CHARACTERS, Assessment, Proposal, Ranking, Scores, Trace
-from routemoa.judging.answers.grouping import group
+from routemoa.core.trace import Assessment, Proposal, Ranking, Trace
+from routemoa.core.types import CHARACTERS_PER_TOKEN, Scores
+from routemoa.judging.answers.grouping import group_answers
 
-__all__ = ["Ask", "Decision", "best_different", "failed", "heard", "informed", "judgments", "latest"]
+__all__ = [
+    "Decision",
+    "LayerOptions",
+    "best_distinct_answers",
+    "current_assessments",
+    "failed_models",
+    "last_layer_answers",
+    "latest_answers",
+    "models_with_context",
+]
 
 
-class Ask(Struct, frozen=True):
+class LayerOptions(Struct, frozen=True):
     """What a layer's models are asked for: `judging` their own answer, `cross` the quoted ones, if they `quote`."""
 
-    judging: bool = True
-    cross: bool = False
-    quote: bool = False
+    self_assessment: bool = True
+    cross_assessment: bool = False
+    quote_answers: bool = False
 
 
 class Decision(Struct, frozen=True):
@@ -29,22 +39,22 @@ class Decision(Struct, frozen=True):
 
     scores: Scores
     ranking: Ranking
-    call: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     why: str = ""
-    ask: Ask = Ask()
+    options: LayerOptions = LayerOptions()
     stop: str | None = None
     choice: str | None = None
-    final: tuple[Proposal, ...] = ()
-    write: bool = False
-    quoted: tuple[Proposal, ...] | None = None  # the references of the next layer; None: all of the last one
+    final_answers: tuple[Proposal, ...] = ()
+    aggregate: bool = False
+    references: tuple[Proposal, ...] | None = None  # the references of the next layer; None: all of the last one
 
 
-def failed(trace: Trace) -> set[str]:
+def failed_models(trace: Trace) -> set[str]:
     """Models that failed in this query: they are not asked again."""
     return {f.model for done in trace.layers for f in done.failures}
 
 
-def heard(trace: Trace) -> tuple[Proposal, ...]:
+def latest_answers(trace: Trace) -> tuple[Proposal, ...]:
     """Every model's latest answer, in the order in which models were first heard."""
     found: dict[str, Proposal] = {}
     for done in trace.layers:
@@ -53,12 +63,12 @@ def heard(trace: Trace) -> tuple[Proposal, ...]:
     return tuple(found.values())
 
 
-def informed(trace: Trace) -> set[str]:
+def models_with_context(trace: Trace) -> set[str]:
     """Models that answered with answers of others in view."""
     return {model for done in trace.layers for model, shown in done.quoted.items() if shown}
 
 
-def judgments(trace: Trace) -> tuple[Assessment, ...]:
+def current_assessments(trace: Trace) -> tuple[Assessment, ...]:
     """All assessments that are about what `heard` gives: not those of an earlier answer that said something else."""
     said: dict[str, str] = {}
     kept: list[tuple[Assessment, str | None]] = []
@@ -72,10 +82,10 @@ def judgments(trace: Trace) -> tuple[Assessment, ...]:
 
 
 def _same(text: str, other: str) -> bool:
-    return text == other or len(set(group((text, other)).of)) == 1
+    return text == other or len(set(group_answers((text, other)).group_of)) == 1
 
 
-def latest(trace: Trace, ranking: Ranking) -> tuple[Proposal, ...]:
+def last_layer_answers(trace: Trace, ranking: Ranking) -> tuple[Proposal, ...]:
     """The answers of the last layer that gave any, best first as `ranking` has it."""
     order = {r.model: i for i, r in enumerate(ranking)}
     for done in reversed(trace.layers):
@@ -84,7 +94,7 @@ def latest(trace: Trace, ranking: Ranking) -> tuple[Proposal, ...]:
     return ()
 
 
-def best_different(
+def best_distinct_answers(
     proposals: Sequence[Proposal], groups: Sequence[int | None], order: Sequence[str], tokens: int
 ) -> tuple[Proposal, ...]:
     """The best answer of each group, best first, as many as fit in `tokens` (four characters to one); at least one."""
@@ -92,7 +102,7 @@ def best_different(
     ranked = sorted(zip(proposals, groups, strict=True), key=lambda pair: place.get(pair[0].model, len(place)))
     seen: set[int | None] = set()
     out: list[Proposal] = []
-    left = CHARACTERS * tokens
+    left = CHARACTERS_PER_TOKEN * tokens
     for proposal, number in ranked:
         if number is not None and number in seen:
             continue

@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from routemoa.core.types import Layer, ModelSpec, RankedModel, Ranking
-from routemoa.judging.answers.grouping import agree
+from routemoa.core.trace import Layer, RankedModel, Ranking
+from routemoa.core.types import ModelSpec
+from routemoa.judging.answers.grouping import all_agree
 
-__all__ = ["rank", "select", "stop_reason", "toll"]
+__all__ = ["call_penalty", "published_stop", "rank_models", "select_models"]
 
 POINT = 0.01  # of probability
 
 
-def toll(
+def call_penalty(
     dollars: float | None, seconds: float | None, dollars_per_point: float | None, seconds_per_point: float | None
 ) -> float:
     """What a call is worth in probability at the user's rates; what is unknown, or has no rate, weighs nothing."""
@@ -26,15 +27,15 @@ def toll(
     return POINT * (paid + waited)
 
 
-def rank(
+def rank_models(
     models: Iterable[ModelSpec],
     scores: Mapping[str, float | None],
     latency: Mapping[str, float] | None = None,
     failed: Collection[str] = (),
     *,
     tie: float = 0.0,
-    strangers: Collection[str] = (),
-    tolls: Mapping[str, float] | None = None,
+    unscored_models: Collection[str] = (),
+    penalties: Mapping[str, float] | None = None,
     faster_first: bool = False,
     before: Sequence[str] = (),
 ) -> Ranking:
@@ -61,7 +62,7 @@ def rank(
         score = scores.get(m.name)
         return substitute if score is None else score
 
-    level = _levels({m.name: performance(m) - (tolls or {}).get(m.name, 0.0) for m in specs}, tie)
+    level = _levels({m.name: performance(m) - (penalties or {}).get(m.name, 0.0) for m in specs}, tie)
 
     def key(m: ModelSpec) -> tuple[float, ...]:
         waiting = seconds[m.name]
@@ -85,7 +86,7 @@ def rank(
             why = "failed in this query"
         elif scores.get(m.name) is None:
             why += "; not scored: ranked at the mean of the others" if known else "; no model is scored: ranked at 0.5"
-        elif m.name in strangers:
+        elif m.name in unscored_models:
             why += "; unknown to the scorer: the pool file's prior"
         ranking.append(RankedModel(m.name, performance(m), m.output_price, seconds[m.name], why))
     return tuple(ranking)
@@ -118,13 +119,13 @@ def _why(mine: tuple[float, ...], above: tuple[float, ...], name: str, best: flo
     return f"equal to {name}, later in the pool file"
 
 
-def select(ranking: Ranking, top_k: int, margin: float, without: Collection[str] = ()) -> tuple[str, ...]:
+def select_models(ranking: Ranking, top_k: int, margin: float, without: Collection[str] = ()) -> tuple[str, ...]:
     """The first `top_k` models within `margin` of the best one left, never one of `without` (models that failed)."""
     left = [r for r in ranking if r.model not in without]
     return tuple(r.model for r in left[:top_k] if left[0].performance - r.performance <= margin + 1e-12)
 
 
-def stop_reason(
+def published_stop(
     layers: Sequence[Layer],
     scores: Mapping[str, float | None],
     upcoming: Sequence[str],
@@ -142,7 +143,7 @@ def stop_reason(
     proposers = [p.model for p in last.proposals]
     if best and best[0] > threshold:
         return f"sure: {best[1]} at {best[0]:.3f} is above {threshold:g}"
-    if agree([p.text for p in last.proposals]):
+    if all_agree([p.text for p in last.proposals]):
         return f"agreed: {', '.join(proposers)} gave the same answer"
     if len(layers) >= limit:
         return f"last layer: {limit} of {limit}"

@@ -7,60 +7,63 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.types import Proposal, Scores, Trace
-from routemoa.judging.answers.grouping import Groups, group
-from routemoa.judging.evidence import Judging, Signals, log_odds, signals
-from routemoa.judging.fusion import filled
-from routemoa.judging.posterior import Belief, Vote, believe, outlook
-from routemoa.routing.decision import heard, informed, judgments
+from routemoa.core.trace import Proposal, Trace
+from routemoa.core.types import Scores
+from routemoa.judging.answers.grouping import Groups, group_answers
+from routemoa.judging.evidence import JudgeModel, Signals, collect_signals, signal_log_odds
+from routemoa.judging.fusion import impute_missing
+from routemoa.judging.posterior import Posterior, Vote, infer, updated_priors
+from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
 
-__all__ = ["NOISE", "Reading", "State"]
+__all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader"]
 
-NOISE = 0.02  # of probability: an answer that leads is displaced only by one that is better by more
+HYSTERESIS_MARGIN = 0.02  # of probability: an answer that leads is displaced only by one that is better by more
 
 
-class State(Struct, frozen=True):
+class PanelState(Struct, frozen=True):
     """What is believed after some answers; `groups` and `proposals` go together."""
 
     proposals: tuple[Proposal, ...]
     groups: Groups
-    found: tuple[Signals, ...]
-    belief: Belief
+    signals: tuple[Signals, ...]
+    posterior: Posterior
     leader: int | None  # a group
 
-    def backing(self, number: int) -> tuple[str, ...]:
+    def supporters(self, number: int) -> tuple[str, ...]:
         """The models that gave the answer of a group, in the order of their answers."""
         return tuple(self.proposals[i].model for i in self.groups.members(number))
 
 
-class Reading(Struct, frozen=True):
+class TraceReader(Struct, frozen=True):
     """Reads traces: `models` are the pool's names, `spoken` whether self-assessments are words or log-probabilities."""
 
     models: tuple[str, ...]
-    judging: Judging
-    spoken: bool
+    judge_model: JudgeModel
+    verbalized: bool
 
-    def state(self, trace: Trace) -> State:
+    def state(self, trace: Trace) -> PanelState:
         """What the answers and judgments of a trace amount to."""
-        proposals = heard(trace)
-        groups = group([p.text for p in proposals])
-        assessments = judgments(trace)
+        proposals = latest_answers(trace)
+        groups = group_answers([p.text for p in proposals])
+        assessments = current_assessments(trace)
         models = [p.model for p in proposals]
-        found = signals(models, groups, assessments, self.judging)
+        found = collect_signals(models, groups, assessments, self.judge_model)
         priors = self.priors(trace.prior)
-        saw = informed(trace)
-        copied = self.judging.coefficients.copied
-        votes = [Vote(m, priors[m], g, copied if m in saw else 1.0) for m, g in zip(models, groups.of, strict=True)]
-        belief = believe(
+        saw = models_with_context(trace)
+        copied = self.judge_model.coefficients.informed_vote
+        votes = [
+            Vote(m, priors[m], g, copied if m in saw else 1.0) for m, g in zip(models, groups.group_of, strict=True)
+        ]
+        belief = infer(
             votes,
-            self.judging.correlation,
-            [log_odds(f, self.judging, spoken=self.spoken) for f in found],
-            trust=self.judging.coefficients.votes,
+            self.judge_model.correlation,
+            [signal_log_odds(f, self.judge_model, spoken=self.verbalized) for f in found],
+            trust=self.judge_model.coefficients.votes,
             closed=groups.closed,
         )
-        return State(proposals, groups, found, belief, self._leader(trace, belief, proposals, groups))
+        return PanelState(proposals, groups, found, belief, self._leader(trace, belief, proposals, groups))
 
-    def _leader(self, trace: Trace, belief: Belief, proposals: Sequence[Proposal], groups: Groups) -> int | None:
+    def _leader(self, trace: Trace, belief: Posterior, proposals: Sequence[Proposal], groups: Groups) -> int | None:
         """The group that leads; the one that led before the last layer keeps the lead against noise (hysteresis)."""
         best = belief.leader
         if best is None or len(trace.layers) < 2:
@@ -68,21 +71,23 @@ class Reading(Struct, frozen=True):
         before = self.state(replace(trace, layers=trace.layers[:-1]))
         if before.leader is None:
             return best
-        names = before.backing(before.leader)
-        led = next((g for p, g in zip(proposals, groups.of, strict=True) if p.model in names), None)
-        return best if led is None or belief.right[best] - belief.right[led] > NOISE else led
+        names = before.supporters(before.leader)
+        led = next((g for p, g in zip(proposals, groups.group_of, strict=True) if p.model in names), None)
+        return (
+            best if led is None or belief.probabilities[best] - belief.probabilities[led] > HYSTERESIS_MARGIN else led
+        )
 
     def priors(self, predicted: Scores) -> dict[str, float]:
         """The calibrated prior of every model, also of one that the scorer does not know."""
-        return filled(predicted, self.models)
+        return impute_missing(predicted, self.models)
 
-    def scores(self, predicted: Scores, state: State) -> Scores:
+    def scores(self, predicted: Scores, state: PanelState) -> Scores:
         """Each answer's probability; a model not heard is as likely right as this query's difficulty leaves it."""
         priors = self.priors(predicted)
-        later = outlook(state.belief, list(priors.values()), self.judging.correlation)
+        later = updated_priors(state.posterior, list(priors.values()), self.judge_model.correlation)
         scores: Scores = dict(zip(priors, later, strict=True))
-        for proposal, number in zip(state.proposals, state.groups.of, strict=True):
+        for proposal, number in zip(state.proposals, state.groups.group_of, strict=True):
             # An answer that states no result cannot be told right: as likely as that nobody else is.
-            nobody = (1.0 - sum(state.belief.right)) / len(state.proposals)
-            scores[proposal.model] = max(0.0, nobody) if number is None else state.belief.right[number]
+            nobody = (1.0 - sum(state.posterior.probabilities)) / len(state.proposals)
+            scores[proposal.model] = max(0.0, nobody) if number is None else state.posterior.probabilities[number]
         return scores

@@ -8,7 +8,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.protocols import Scorer
 from routemoa.core.types import ModelSpec, Query, Scores
 
-__all__ = ["ConstantScorer", "scorer_of"]
+__all__ = ["ConstantScorer", "load_scorer"]
 
 
 class ConstantScorer:
@@ -23,7 +23,7 @@ class ConstantScorer:
         return True
 
 
-def scorer_of(pool: Pool) -> Scorer:
+def load_scorer(pool: Pool) -> Scorer:
     """The trained scorer that the pool file names, else the constant one. Raises ConfigError."""
     if pool.scorer is None:
         return ConstantScorer()

@@ -22,7 +22,7 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.types import Scores
 from routemoa.scoring.predictor import Predictor
 
-__all__ = ["OUTCOMES", "Drift", "Learned", "Outcome", "learned", "recall", "regress"]
+__all__ = ["OUTCOMES", "Drift", "GradedQuery", "Learned", "apply_outcomes", "read_outcomes", "regress"]
 
 OUTCOMES = "outcomes.jsonl"
 WINDOW = 400  # outcomes of a model that count
@@ -34,7 +34,7 @@ RECENT, FEWEST, BAND = 50, 20, 3.0  # drift: the last outcomes, at least so many
 Doubles = NDArray[np.float64]
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class GradedQuery(msgspec.Struct, frozen=True):
     """How models really did on a query, in [0, 1]; None is not known."""
 
     query: str
@@ -66,7 +66,7 @@ class Learned:
     moved: dict[str, float]
 
 
-def learned(predictor: Predictor, outcomes: Sequence[Outcome]) -> Learned:
+def apply_outcomes(predictor: Predictor, outcomes: Sequence[GradedQuery]) -> Learned:
     """What `predictor` becomes by `outcomes`, the oldest first; models that it does not know are passed over."""
     embeddings = predictor.embeddings.copy()
     drifts: list[Drift] = []
@@ -93,12 +93,12 @@ def learned(predictor: Predictor, outcomes: Sequence[Outcome]) -> Learned:
     return Learned(replace(predictor, embeddings=embeddings), tuple(drifts), moved)
 
 
-def recall(path: Path) -> list[Outcome]:
+def read_outcomes(path: Path) -> list[GradedQuery]:
     """The outcomes in a file, oldest first; none where there is no file. Raises ConfigError."""
     if not path.is_file():
         return []
     try:
-        return [msgspec.json.decode(line, type=Outcome) for line in path.read_bytes().splitlines() if line.strip()]
+        return [msgspec.json.decode(line, type=GradedQuery) for line in path.read_bytes().splitlines() if line.strip()]
     except (OSError, msgspec.DecodeError) as e:
         raise ConfigError(f"{path}: cannot be read: {e}; take it away to go back to what was trained") from e
 

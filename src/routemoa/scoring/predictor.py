@@ -86,7 +86,7 @@ class Predictor:
         out: Floats = self.center @ self.embeddings
         return out
 
-    def unknown(self, vectors: Floats) -> Floats:
+    def novelty(self, vectors: Floats) -> Floats:
         """How much of each query the training questions say nothing about, in [0, 1], N.
 
         The predictive variance of a ridge regression over its prior's: 1 for what lies outside all directions.
@@ -97,7 +97,7 @@ class Predictor:
 
     def trust(self, vectors: Floats) -> Floats:
         """How far to believe what is said of each query rather than of the mean, in [0, 1], N x 1."""
-        out: Floats = np.clip((1.0 - self.unknown(vectors)) / max(1.0 - self.familiar, 1e-6), 0.0, 1.0)[:, None]
+        out: Floats = np.clip((1.0 - self.novelty(vectors)) / max(1.0 - self.familiar, 1e-6), 0.0, 1.0)[:, None]
         return out
 
     def raw(self, vectors: Floats) -> Floats:
@@ -120,7 +120,7 @@ class Predictor:
 
     def uncertainty(self, vectors: Floats) -> Floats:
         """Standard deviation of each probability, N x M: what is not known of the query's kind, up to `spread`."""
-        strange = 1.0 - self.trust(vectors) * (1.0 - self.unknown(vectors))[:, None]
+        strange = 1.0 - self.trust(vectors) * (1.0 - self.novelty(vectors))[:, None]
         out: Floats = self.spread * np.sqrt(strange).astype(np.float32)
         return out
 

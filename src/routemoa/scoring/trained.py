@@ -23,7 +23,7 @@ import numpy as np
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.scoring.encoder import Encoder
-from routemoa.scoring.online import OUTCOMES, Outcome, learned, recall
+from routemoa.scoring.online import OUTCOMES, GradedQuery, apply_outcomes, read_outcomes
 from routemoa.scoring.predictor import Floats, Predictor
 
 __all__ = ["FORMAT", "Seen", "TrainedScorer", "load", "manifest", "questions"]
@@ -36,13 +36,14 @@ BATCH = 64  # texts that are scored in one go
 _log = logging.getLogger("routemoa.scoring.constant")
 
 
-class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A training question: `surprise` is how much better the models did on it than predicted, on average."""
+class Seen(msgspec.Struct, frozen=True, omit_defaults=True, rename={"residual": "surprise"}):
+    """A training question."""
 
     id: str
     task: str
     query: str
-    surprise: float
+    residual: float
+    """How much better the models did on it than predicted, on average; "surprise" in the file."""
     prompt: str | None = None
     reference: str | None = None
 
@@ -50,9 +51,9 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
 class TrainedScorer:
     """Scores the models it knows; the others keep their `prior` from the pool file. Texts are cached."""
 
-    def __init__(self, predictor: Predictor, outcomes: Sequence[Outcome] = ()) -> None:
+    def __init__(self, predictor: Predictor, outcomes: Sequence[GradedQuery] = ()) -> None:
         self.trained = self.predictor = predictor
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[GradedQuery] = []
         self._column = {m: i for i, m in enumerate(predictor.models)}
         self._cache: OrderedDict[str, Floats] = OrderedDict()
         self._waiting: dict[str, asyncio.Future[Floats]] = {}
@@ -60,10 +61,10 @@ class TrainedScorer:
         if outcomes:
             self.learn(outcomes)
 
-    def learn(self, outcomes: Sequence[Outcome]) -> None:
+    def learn(self, outcomes: Sequence[GradedQuery]) -> None:
         """Take outcomes into account, after the earlier ones; a model that drifts is said in the log."""
         self._outcomes += outcomes
-        found = learned(self.trained, self._outcomes)
+        found = apply_outcomes(self.trained, self._outcomes)
         self.predictor = found.predictor
         self._cache.clear()
         for drift in found.drifts:
@@ -157,7 +158,9 @@ def load(folder: str | Path) -> TrainedScorer:
         a: dict[str, Any] = {name: arrays[name].astype(np.float32) for name in arrays.files}
     a |= {name: float(a[name]) for name in ("familiar", "slope", "logits")}
     a["encoder"] = Encoder.load(folder) if "encoder.onnx" in about["files"] else None
-    return TrainedScorer(Predictor(tuple(about["models"]), tuple(about["tasks"]), **a), recall(folder / OUTCOMES))
+    return TrainedScorer(
+        Predictor(tuple(about["models"]), tuple(about["tasks"]), **a), read_outcomes(folder / OUTCOMES)
+    )
 
 
 def questions(folder: str | Path) -> list[Seen]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from routemoa.testing.scripted import Call, ScriptedClient
+from routemoa.testing.scripted import ScriptedCall, ScriptedClient
 
 if TYPE_CHECKING:
     from routemoa.testing.endpoint import FakeEndpoint, Fault
 
-__all__ = ["Call", "FakeEndpoint", "Fault", "ScriptedClient"]
+__all__ = ["FakeEndpoint", "Fault", "ScriptedCall", "ScriptedClient"]
 
 
 def __getattr__(name: str) -> Any:

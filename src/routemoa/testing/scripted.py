@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from routemoa.core.errors import ModelError
 from routemoa.core.types import Completion, ModelSpec, Request, Usage
 
-__all__ = ["Call", "Reply", "ScriptedClient"]
+__all__ = ["Reply", "ScriptedCall", "ScriptedClient"]
 
 Reply = str | Completion | ModelError
 Script = Reply | Sequence[Reply] | Callable[[ModelSpec, Request], Reply]
 
 
-class Call(Struct, frozen=True):
+class ScriptedCall(Struct, frozen=True):
     """One call that was made."""
 
     model: str
@@ -37,7 +37,7 @@ class ScriptedClient:
     """
 
     def __init__(self, script: Mapping[str, Script], *, delay: float = 0.0, pieces: int = 2) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[ScriptedCall] = []
         self.running = 0
         self.closed = False
         self._script = script
@@ -47,7 +47,7 @@ class ScriptedClient:
 
     async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
         """The next reply of `model`, piece by piece."""
-        self.calls.append(Call(model.name, request))
+        self.calls.append(ScriptedCall(model.name, request))
         self.running += 1
         started = perf_counter()
         try:

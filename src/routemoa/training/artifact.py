@@ -19,7 +19,7 @@ import numpy as np
 from routemoa import __version__
 from routemoa.scoring.predictor import Floats, Predictor
 from routemoa.scoring.trained import FORMAT, Seen
-from routemoa.training.new_model import telling
+from routemoa.training.new_model import most_informative
 from routemoa.training.table import Table
 
 __all__ = ["save", "seen"]
@@ -81,13 +81,13 @@ def save(  # noqa: PLR0917
         shutil.move(new, folder)
 
 
-def seen(data: Table, predictor: Predictor, surprise: Floats) -> list[Seen]:
+def seen(data: Table, predictor: Predictor, residual: Floats) -> list[Seen]:
     """The training questions, those first that tell most about a new model."""
-    first = telling(predictor, predictor.embed(data.texts), FIRST)
+    first = most_informative(predictor, predictor.embed(data.texts), FIRST)
     rest = sorted(set(range(len(data.texts))) - set(first))
     return [
         Seen(
-            data.ids[i], data.tasks[i], data.texts[i][:LONGEST], round(float(np.nan_to_num(surprise[i])), 3),
+            data.ids[i], data.tasks[i], data.texts[i][:LONGEST], round(float(np.nan_to_num(residual[i])), 3),
             data.prompts[i], data.references[i],
         )
         for i in [*first, *rest]

@@ -56,7 +56,7 @@ class Fitted:
     crossed: Floats
     panels: NDArray[np.intp]
     costs: Floats
-    surprise: Floats
+    residual: Floats
     choices: dict[str, Any]
 
 

@@ -14,14 +14,22 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
-from routemoa.core.types import Assessment, Scores, Trace
+from routemoa.core.trace import Assessment, Trace
+from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
-from routemoa.judging.answers.grouping import Groups, group
-from routemoa.judging.evidence import Coefficients, Judging, Reliability, credited, reliable, signals
-from routemoa.judging.fusion import filled
-from routemoa.judging.multiple_choice import among, options
-from routemoa.judging.posterior import NODES, WEIGHTS, Correlation, Vote, believe, odds_of
-from routemoa.routing.decision import heard, informed, judgments
+from routemoa.judging.answers.grouping import Groups, group_answers
+from routemoa.judging.evidence import (
+    Coefficients,
+    JudgeModel,
+    Reliability,
+    collect_signals,
+    credit_self_assessment,
+    estimate_reliability,
+)
+from routemoa.judging.fusion import impute_missing
+from routemoa.judging.multiple_choice import count_options, limit_to_options
+from routemoa.judging.posterior import DIFFICULTIES, WEIGHTS, ErrorCorrelation, Vote, infer, prior_log_odds
+from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
 from routemoa.training.metrics import calibration
 
 __all__ = ["Graded", "correlation", "fit", "graded_records", "graded_trace", "measure", "readable", "told"]
@@ -52,16 +60,16 @@ class Graded(Struct, frozen=True):
 
 def graded_trace(trace: Trace, right: Mapping[str, float | None]) -> Graded:
     """What is learned from one trace; `right` is for each model's latest answer."""
-    proposals = heard(trace)
-    saw = informed(trace)
+    proposals = latest_answers(trace)
+    saw = models_with_context(trace)
     return Graded(
         trace.prior,
         tuple(p.model for p in proposals),
-        group([p.text for p in proposals]),
+        group_answers([p.text for p in proposals]),
         tuple(right.get(p.model) for p in proposals),
-        judgments(trace),
+        current_assessments(trace),
         tuple(p.model in saw for p in proposals),
-        options(trace.query.text),
+        count_options(trace.query.text),
     )
 
 
@@ -81,23 +89,25 @@ def graded_records(records: Sequence[Record]) -> list[Graded]:
                 Graded(
                     prior,
                     tuple(said),
-                    group(list(said.values())),
+                    group_answers(list(said.values())),
                     right,
                     (),
                     (False,) * len(said),
-                    options(record.query),
+                    count_options(record.query),
                 )
             )
     return out
 
 
-def fit(data: Sequence[Graded], *, spoken: bool = True) -> Judging:
+def fit(data: Sequence[Graded], *, spoken: bool = True) -> JudgeModel:
     """Everything that is learned about judging, from graded queries."""
-    found = Judging(correlation=correlation(data), judges=_judges(data, "cross"), selves=_judges(data, "self"))
+    found = JudgeModel(
+        correlation=correlation(data), peer_judges=_judges(data, "cross"), self_judges=_judges(data, "self")
+    )
     return replace(found, coefficients=_coefficients(data, found, spoken))
 
 
-def correlation(data: Sequence[Graded]) -> Correlation:
+def correlation(data: Sequence[Graded]) -> ErrorCorrelation:
     """Spread by maximum likelihood of who was right together; scatter by how often wrong answers coincide; kinship."""
     spread = _spread(data)
     same = total = 0
@@ -106,7 +116,9 @@ def correlation(data: Sequence[Graded]) -> Correlation:
         if not one.groups.closed:
             continue
         wrong = [
-            (m, g) for m, g, y in zip(one.models, one.groups.of, one.right, strict=True) if g is not None and y == 0.0
+            (m, g)
+            for m, g, y in zip(one.models, one.groups.group_of, one.right, strict=True)
+            if g is not None and y == 0.0
         ]
         for (a, g), (b, h) in combinations(wrong, 2):
             same, total = same + (g == h), total + 1
@@ -119,12 +131,12 @@ def correlation(data: Sequence[Graded]) -> Correlation:
         error = np.sqrt(rate * (1 - rate) * len(together)) / (len(together) + TWINS) / (1 - rate)
         if len(together) >= TWINS and excess > max(0.1, 3 * error):
             kinship[f"{a}|{b}"] = round(float(min(excess, 1.0)), 3)
-    return Correlation(round(spread, 3), round(scatter, 3), kinship)
+    return ErrorCorrelation(round(spread, 3), round(scatter, 3), kinship)
 
 
 def _spread(data: Sequence[Graded]) -> float:
-    nodes, weights = np.array(NODES), np.log(np.array(WEIGHTS))
-    usual = Correlation().spread
+    nodes, weights = np.array(DIFFICULTIES), np.log(np.array(WEIGHTS))
+    usual = ErrorCorrelation().difficulty_sd
     best, chosen = -np.inf, usual
     for spread in SPREADS:
         total = -2.0 * (spread - usual) ** 2 if len(data) < 200 else 0.0  # few queries: near what is usual
@@ -144,7 +156,7 @@ def _spread(data: Sequence[Graded]) -> float:
 
 
 def _priors(one: Graded) -> list[float]:
-    known = filled(one.prior, dict.fromkeys([*one.prior, *one.models]))
+    known = impute_missing(one.prior, dict.fromkeys([*one.prior, *one.models]))
     return [known[m] for m in one.models]
 
 
@@ -157,7 +169,7 @@ def _judges(data: Iterable[Graded], kind: str) -> dict[str, Reliability]:
             y = truth.get(a.subject)
             if a.kind == kind and a.value is not None and y is not None and (kind == "self" or a.judge != a.subject):
                 scored.setdefault(a.judge, []).append((a.value, y))
-    found = {m: reliable(pairs) for m, pairs in sorted(scored.items())}
+    found = {m: estimate_reliability(pairs) for m, pairs in sorted(scored.items())}
     return {m: Reliability(None if r.bias is None else round(r.bias, 4), round(r.weight, 4)) for m, r in found.items()}
 
 
@@ -187,25 +199,25 @@ class _Query(Struct, frozen=True):
         return found
 
 
-def _query(one: Graded, judging: Judging, spoken: bool) -> _Query | None:
+def _query(one: Graded, judging: JudgeModel, spoken: bool) -> _Query | None:
     """What the regression sees of a query; None where nothing is graded or nobody states a result."""
-    count = 1 + max((g for g in one.groups.of if g is not None), default=-1)
+    count = 1 + max((g for g in one.groups.group_of if g is not None), default=-1)
     if not count or all(y is None for y in one.right):
         return None
-    copied = judging.coefficients.copied
+    copied = judging.coefficients.informed_vote
     votes = [
         Vote(m, p, g, copied if saw else 1.0)
-        for m, p, g, saw in zip(one.models, _priors(one), one.groups.of, one.copied, strict=True)
+        for m, p, g, saw in zip(one.models, _priors(one), one.groups.group_of, one.copied, strict=True)
     ]
-    belief = believe(votes, among(judging.correlation, one.options), closed=one.groups.closed)
-    found = signals(one.models, one.groups, one.assessments, judging)
+    belief = infer(votes, limit_to_options(judging.correlation, one.options), closed=one.groups.closed)
+    found = collect_signals(one.models, one.groups, one.assessments, judging)
     x, base, y = np.zeros((count, 5)), np.zeros(count), np.zeros(count)
     for g in range(count):
-        nobody = sum(belief.joint[0]) if one.groups.closed else 1 - belief.right[g]
-        base[g] = odds_of(max(v.prior for v in votes if v.group == g))
-        beyond = np.log(max(belief.right[g], 1e-9) / max(nobody, 1e-9)) - base[g]
-        own = credited(found[g].own, spoken=spoken) or 0.0
-        x[g] = (1.0, beyond, own, found[g].cross or 0.0, found[g].likeness or 0.0)
+        nobody = sum(belief.joint[0]) if one.groups.closed else 1 - belief.probabilities[g]
+        base[g] = prior_log_odds(max(v.prior for v in votes if v.group == g))
+        beyond = np.log(max(belief.probabilities[g], 1e-9) / max(nobody, 1e-9)) - base[g]
+        own = credit_self_assessment(found[g].self_assessment, spoken=spoken) or 0.0
+        x[g] = (1.0, beyond, own, found[g].cross_assessment or 0.0, found[g].similarity or 0.0)
         known = [k for i in one.groups.members(g) if (k := one.right[i]) is not None]
         y[g] = sum(known) / len(known) if known else np.nan
     if one.groups.closed:
@@ -213,24 +225,24 @@ def _query(one: Graded, judging: Judging, spoken: bool) -> _Query | None:
     return _Query(x, base, y, one.groups.closed)
 
 
-def _coefficients(data: Sequence[Graded], judging: Judging, spoken: bool) -> Coefficients:
+def _coefficients(data: Sequence[Graded], judging: JudgeModel, spoken: bool) -> Coefficients:
     """The conditional logit for each worth of a vote that was not independent; the likeliest is kept."""
-    worths = COPIED if any(any(one.copied) for one in data) else (judging.coefficients.copied,)
+    worths = COPIED if any(any(one.copied) for one in data) else (judging.coefficients.informed_vote,)
     found: list[tuple[float, Coefficients]] = []
     for worth in worths:
-        start = replace(judging.coefficients, copied=worth)
+        start = replace(judging.coefficients, informed_vote=worth)
         found.append(_logit(data, replace(judging, coefficients=start), spoken))
     return min(found, key=lambda pair: pair[0])[1]
 
 
-def _logit(data: Sequence[Graded], judging: Judging, spoken: bool) -> tuple[float, Coefficients]:
+def _logit(data: Sequence[Graded], judging: JudgeModel, spoken: bool) -> tuple[float, Coefficients]:
     """The loss, and the coefficients by Newton's method; a ridge draws each to its default.
 
     Of a closed question one answer is right at most; of an open one each answer stands alone against being wrong.
     """
     start = judging.coefficients
     default = np.array(
-        [start.constant, start.votes, start.spoken if spoken else start.logprob, start.cross, start.likeness]
+        [start.constant, start.votes, start.verbalized if spoken else start.logprob, start.cross, start.similarity]
     )
     queries = [q for one in data if (q := _query(one, judging, spoken)) is not None]
     at = default.copy()
@@ -254,30 +266,30 @@ def _logit(data: Sequence[Graded], judging: Judging, spoken: bool) -> tuple[floa
     at[2:] = np.maximum(at[2:], 0.0)  # what speaks for an answer never counts against it
     at[1] = np.clip(at[1], 0.0, 1.0)  # nor do votes claim too little: only tasks mixed up look so
     at = np.round(at, 4)
-    own = {"spoken": float(at[2])} if spoken else {"logprob": float(at[2])}
+    own = {"verbalized": float(at[2])} if spoken else {"logprob": float(at[2])}
     learned = replace(
-        start, constant=float(at[0]), votes=float(at[1]), cross=float(at[3]), likeness=float(at[4]), **own
+        start, constant=float(at[0]), votes=float(at[1]), cross=float(at[3]), similarity=float(at[4]), **own
     )
     return loss, learned
 
 
-def told(data: Sequence[Graded], judging: Judging, *, spoken: bool = True) -> Told:
+def told(data: Sequence[Graded], judging: JudgeModel, *, spoken: bool = True) -> Told:
     """What the posterior and each signal alone say of every answer, and how right it was."""
     said: Told = {k: [] for k in ("posterior", "prior", "votes", "self", "cross")}
     c = judging.coefficients
-    weights = np.array([c.constant, c.votes, c.spoken if spoken else c.logprob, c.cross, c.likeness])
+    weights = np.array([c.constant, c.votes, c.verbalized if spoken else c.logprob, c.cross, c.similarity])
     for one in data:
         if (query := _query(one, judging, spoken)) is None:
             continue
         p = query.probabilities(weights)
-        evidence = signals(one.models, one.groups, one.assessments, judging)
-        for prior, g, y in zip(_priors(one), one.groups.of, one.right, strict=True):
+        evidence = collect_signals(one.models, one.groups, one.assessments, judging)
+        for prior, g, y in zip(_priors(one), one.groups.group_of, one.right, strict=True):
             if y is None or g is None:
                 continue
             said["posterior"].append((float(p[g]), y))
             said["prior"].append((prior, y))
-            said["votes"].append((sum(h == g for h in one.groups.of) / len(one.models), y))
-            for name, value in (("self", evidence[g].own), ("cross", evidence[g].cross)):
+            said["votes"].append((sum(h == g for h in one.groups.group_of) / len(one.models), y))
+            for name, value in (("self", evidence[g].self_assessment), ("cross", evidence[g].cross_assessment)):
                 if value is not None:
                     said[name].append((0.5 + value / 2, y))
     return said
@@ -292,11 +304,13 @@ def measure(*parts: Told) -> dict[str, dict[str, float | None]]:
     return out
 
 
-def readable(judging: Judging) -> list[str]:
+def readable(judging: JudgeModel) -> list[str]:
     """The learned numbers in lines for a person."""
     c = asdict(judging.coefficients)
     lines = ["log-odds per unit: " + ", ".join(f"{k} {v:g}" for k, v in c.items())]
     cor = judging.correlation
-    lines.append(f"difficulty spread {cor.spread:g} logits; two wrong answers coincide {1 / (1 + cor.scatter):.0%}")
-    lines += [f"kinship {pair.replace('|', ' and ')}: {k:.2f}" for pair, k in cor.kinship.items()]
+    lines.append(
+        f"difficulty spread {cor.difficulty_sd:g} logits; two wrong answers coincide {1 / (1 + cor.error_concentration):.0%}"
+    )
+    lines += [f"kinship {pair.replace('|', ' and ')}: {k:.2f}" for pair, k in cor.pairwise_error_correlation.items()]
     return lines

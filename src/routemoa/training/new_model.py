@@ -20,13 +20,13 @@ from routemoa.scoring.online import NOISE, regress
 from routemoa.scoring.predictor import Floats, Predictor
 from routemoa.training.table import Table
 
-__all__ = ["FEWEST", "join", "telling"]
+__all__ = ["FEWEST", "join", "most_informative"]
 
 FEWEST = 10  # answers of a new model
 OWN_TASK = 0.05  # standard deviation of a new model's mean on one task that no known model suggests
 
 
-def join(predictor: Predictor, data: Table, surprise: Mapping[tuple[str, str], float]) -> Predictor:
+def join(predictor: Predictor, data: Table, residual: Mapping[tuple[str, str], float]) -> Predictor:
     """With the models of `data` that the scorer does not know added.
 
     Args:
@@ -44,7 +44,7 @@ def join(predictor: Predictor, data: Table, surprise: Mapping[tuple[str, str], f
         raise ConfigError("the records have no model that the scorer does not know; nothing to join")
     vectors = predictor.embed(data.texts)
     phi = predictor.phi(vectors).astype(np.float64)
-    luck = np.array([surprise.get(key, 0.0) for key in zip(data.tasks, data.ids, strict=True)])
+    luck = np.array([residual.get(key, 0.0) for key in zip(data.tasks, data.ids, strict=True)])
     known = vectors @ predictor.common + luck
     mean, covariance = prior(predictor)
     found: list[NDArray[np.float64]] = []
@@ -88,7 +88,7 @@ def prior(predictor: Predictor) -> tuple[NDArray[np.float64], NDArray[np.float64
     return mean, (1 - weight) * sample + weight * np.diag(np.diag(sample)) + own + able
 
 
-def telling(predictor: Predictor, vectors: Floats, count: int) -> list[int]:
+def most_informative(predictor: Predictor, vectors: Floats, count: int) -> list[int]:
     """Places of the questions whose answers tell most about a new model, best first.
 
     Greedily, the one that leaves least variance of what would be predicted for all questions (I-optimal design).

@@ -22,7 +22,7 @@ from routemoa.datasets.questions import Question
 
 if TYPE_CHECKING:
     from routemoa.datasets.collector import Estimate
-    from routemoa.evaluation.live.call_cache import Till
+    from routemoa.evaluation.live.call_cache import CallCache
     from routemoa.evaluation.live.runner import Unit
     from routemoa.evaluation.outcomes import Outcome, Run
 
@@ -81,7 +81,7 @@ def bench(
       routemoa bench mine.jsonl --pool pool.toml --max-cost 2 --out mine
       routemoa report mine --html mine.html
     """
-    from routemoa.core.price_list import remedy
+    from routemoa.core.price_list import price_hint
     from routemoa.evaluation.live.cost_estimate import estimate
     from routemoa.evaluation.live.resume import digest, opened
     from routemoa.evaluation.live.runner import plan
@@ -91,7 +91,7 @@ def bench(
     pool = Pool.default(pool_file)
     names = _methods(methods, pool)
     if max_cost is not None and (bare := [m.name for m in pool if None in (m.input_price, m.output_price)]):
-        raise ConfigError(f"--max-cost needs prices, and {', '.join(bare)} has none; {remedy(pool[bare[0]])}")
+        raise ConfigError(f"--max-cost needs prices, and {', '.join(bare)} has none; {price_hint(pool[bare[0]])}")
     asked = _asked(task, data, limit, seed)
     referee = _judge(judge, pool, asked)
     name = Path(task).name.removesuffix(".gz").removesuffix(".jsonl")
@@ -143,12 +143,12 @@ async def _answer(
     judge: ModelSpec | None,
     limit: float | None,
 ) -> None:
-    from routemoa.evaluation.live.call_cache import Till
+    from routemoa.evaluation.live.call_cache import CallCache
     from routemoa.evaluation.live.methods import live_methods
     from routemoa.evaluation.live.runner import Live, run
 
     client = connect(pool)
-    with Till(client, folder, limit) as till, Watch(len(units), till) as watch:
+    with CallCache(client, folder, limit) as till, Watch(len(units), till) as watch:
         try:
             for spec in (m for m in pool if m.local):  # loaded outside the clock
                 try:
@@ -164,7 +164,7 @@ async def _answer(
 class Watch(Steps):
     """Shows how the methods stand: right answers of this session, and dollars of the whole run."""
 
-    def __init__(self, total: int, till: Till) -> None:
+    def __init__(self, total: int, till: CallCache) -> None:
         super().__init__(total, "answering", "answers")
         self._till = till
         self._right: dict[str, list[float]] = {}

@@ -20,8 +20,8 @@ from rich.text import Text
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_plain
 from routemoa.evaluation.report.svg import money
-from routemoa.ledger.aggregates import BY, By, Sum, added, grouped, tokens
-from routemoa.ledger.queries import Call, calls
+from routemoa.ledger.aggregates import BY, By, CallSummary, added, grouped, tokens
+from routemoa.ledger.queries import LedgerEntry, calls
 from routemoa.ledger.schema import default_path
 
 __all__ = ["ledger"]
@@ -114,7 +114,7 @@ def _empty(path: Path, since: str | None) -> None:
         click.echo(f'{said}; make one with  routemoa ask "..."  or name another file with --store', err=True)
 
 
-def _json(found: Sequence[Call], by: By | None) -> None:
+def _json(found: Sequence[LedgerEntry], by: By | None) -> None:
     if by is None:
         shown: dict[str, object] = {"calls": [to_plain(c) for c in found]}
     else:
@@ -126,15 +126,15 @@ def _json(found: Sequence[Call], by: By | None) -> None:
     click.echo(json.dumps(shown, indent=1))
 
 
-def _csv(found: Sequence[Call], by: By | None) -> None:
-    rows: Sequence[Call | Sum] = found if by is None else grouped(found, by)
-    columns = Call.__struct_fields__ if by is None else Sum.__struct_fields__
+def _csv(found: Sequence[LedgerEntry], by: By | None) -> None:
+    rows: Sequence[LedgerEntry | CallSummary] = found if by is None else grouped(found, by)
+    columns = LedgerEntry.__struct_fields__ if by is None else CallSummary.__struct_fields__
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(columns if by is None else (by, *columns[1:]))
     out.writerows([getattr(row, c) for c in columns] for row in rows)
 
 
-def _show(found: Sequence[Call], by: By | None) -> None:
+def _show(found: Sequence[LedgerEntry], by: By | None) -> None:
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else 400)
     wide = console.width >= WIDE
@@ -144,7 +144,7 @@ def _show(found: Sequence[Call], by: By | None) -> None:
         click.echo("all columns: in a wider terminal, or with --csv", err=True)
 
 
-def _calls(found: Sequence[Call], wide: bool) -> Table:
+def _calls(found: Sequence[LedgerEntry], wide: bool) -> Table:
     columns = [(name, cell) for name, cell in CALL if wide or name not in WIDE_ONLY]
     table = _table([name for name, _ in columns])
     for c in found:
@@ -154,7 +154,7 @@ def _calls(found: Sequence[Call], wide: bool) -> Table:
     return table
 
 
-def _sums(found: Sequence[Call], by: By, wide: bool, bar: int) -> Table:
+def _sums(found: Sequence[LedgerEntry], by: By, wide: bool, bar: int) -> Table:
     sums, total = grouped(found, by), added("total", found)
     columns = [(name, cell) for name, cell in SUM if wide or name not in WIDE_ONLY]
     table = _table([by, *(name for name, _ in columns)])
@@ -195,7 +195,7 @@ def _seconds(value: float | None) -> str:
 
 NAMES = set(BY) - {"day", "purpose"}  # as long as they like
 WIDE_ONLY = {"key", "method", "cached", "cut", "uncounted", "cost", "unpriced", "seconds"}  # where there is room
-CALL: tuple[tuple[str, Callable[[Call], str]], ...] = (
+CALL: tuple[tuple[str, Callable[[LedgerEntry], str]], ...] = (
     ("time (UTC)", lambda c: _time(c.began)),
     ("key", lambda c: c.key),
     ("method", lambda c: c.method),
@@ -209,7 +209,7 @@ CALL: tuple[tuple[str, Callable[[Call], str]], ...] = (
     ("seconds", lambda c: _seconds(c.seconds)),
     ("outcome", lambda c: c.outcome),
 )
-SUM: tuple[tuple[str, Callable[[Sum], str]], ...] = (
+SUM: tuple[tuple[str, Callable[[CallSummary], str]], ...] = (
     ("calls", lambda s: _count(s.calls)),
     ("failed", lambda s: _count(s.failed)),
     ("cut", lambda s: _count(s.cut)),

@@ -13,7 +13,7 @@ from routemoa.cli.terminal.session import check_writable
 from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.evaluation.report.svg import COLOURS, drawing, money, short
 from routemoa.ledger.aggregates import By, group_of, tokens
-from routemoa.ledger.queries import Call
+from routemoa.ledger.queries import LedgerEntry
 
 __all__ = ["check", "draw"]
 
@@ -30,7 +30,7 @@ def check(path: str) -> None:
         raise MissingExtra("matplotlib, which draws the plot,", "plot")
 
 
-def draw(path: str, calls: Sequence[Call], by: By | None) -> None:
+def draw(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
     """Write the picture. Where no dollars are known, it shows tokens and says so."""
     dollars = any(c.cost for c in calls)
     amounts = [(c, float((c.cost if dollars else tokens(c)) or 0.0)) for c in calls]
@@ -51,17 +51,17 @@ def draw(path: str, calls: Sequence[Call], by: By | None) -> None:
         _finish(figure, path, f"{what} by {by}{rest}")
 
 
-def _days(calls: Sequence[Call]) -> list[str]:
+def _days(calls: Sequence[LedgerEntry]) -> list[str]:
     """Every day from the first to the last: one without calls is a gap, not left out."""
     found = [date.fromisoformat(group_of(c, "day")) for c in (min(calls, key=_began), max(calls, key=_began))]
     return [(found[0] + timedelta(n)).isoformat() for n in range((found[1] - found[0]).days + 1)]
 
 
-def _began(call: Call) -> float:
+def _began(call: LedgerEntry) -> float:
     return call.began
 
 
-def _stacked(axis: Any, amounts: Sequence[tuple[Call, float]], days: Sequence[str], dollars: bool) -> None:
+def _stacked(axis: Any, amounts: Sequence[tuple[LedgerEntry, float]], days: Sequence[str], dollars: bool) -> None:
     totals: dict[str, float] = {}
     cells: dict[tuple[str, str], float] = {}
     for call, amount in amounts:

@@ -204,12 +204,12 @@ def _described(pool: Pool) -> dict[str, Any]:
     models = [{key: getattr(m, key) for key in keys} | {"weights": _weights(m, pool)} for m in pool]
     m = pool.mixture
     mixture = {name: getattr(m, name) for name in m.__struct_fields__} | {
-        "layers": m.most_layers,
-        "top_k": m.most_models,
-        "margin": m.width,
+        "layers": m.max_layers,
+        "top_k": m.max_layer_models,
+        "margin": m.selection_margin,
         "tie": m.preference.tie,
         "target": m.preference.target,
-        "stop_above": m.threshold,
+        "stop_confidence": m.confidence_threshold,
     }
     return {"source": pool.source, "models": models, "mixture": mixture}
 
@@ -229,15 +229,15 @@ def _row(m: ModelSpec, pool: Pool) -> list[str]:
 def _mixture_line(pool: Pool) -> str:
     m = pool.mixture
     if m.published:
-        how = f"margin {m.width:g}"
+        how = f"margin {m.selection_margin:g}"
     elif m.dollars_per_point or m.seconds_per_point:
         rates = ((m.dollars_per_point, "$"), (m.seconds_per_point, " s"))
         how = "a point of probability is worth " + " and ".join(f"{rate:g}{unit}" for rate, unit in rates if rate)
     else:
-        how = f"prefer {m.prefer}, {m.calls} models in all"
+        how = f"prefer {m.prefer}, {m.max_models} models in all"
     return (
-        f"mixture: at most {m.most_layers} layers of {m.most_models} models, {how}, stop above {m.threshold:g}, "
-        f"self-assessment {m.self_assessment}, aggregator {m.aggregator}, fusion {m.fusion}"
+        f"mixture: at most {m.max_layers} layers of {m.max_layer_models} models, {how}, "
+        f"stop above {m.confidence_threshold:g}, self-assessment {m.self_assessment}, aggregator {m.aggregator}, fusion {m.fusion}"
     )
 
 

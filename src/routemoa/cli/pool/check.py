@@ -12,8 +12,16 @@ import msgspec
 
 from routemoa.clients.http import HttpClient, Timeouts
 from routemoa.clients.local import LocalRuntime
-from routemoa.clients.retry import Retries
-from routemoa.core.errors import Garbled, MissingExtra, ModelError, Refused, RouteMoAError, TimedOut, Unreachable
+from routemoa.clients.retry import RetryPolicy
+from routemoa.core.errors import (
+    InvalidResponse,
+    MissingExtra,
+    ModelError,
+    ModelHTTPError,
+    ModelTimeout,
+    RouteMoAError,
+    Unreachable,
+)
 from routemoa.core.pool import Pool
 from routemoa.core.types import Message, ModelSpec, Request
 
@@ -44,7 +52,7 @@ class Probe:
 async def probe_all(pool: Pool) -> list[Probe]:
     """Every model at the same time, once (nothing is retried), in the pool's order."""
     runtime = LocalRuntime(pool.directory)
-    client = HttpClient(runtime, timeouts=Timeouts(first_byte=60, total=60), retries=Retries(attempts=1))
+    client = HttpClient(runtime, timeouts=Timeouts(first_byte=60, total=60), retries=RetryPolicy(attempts=1))
     try:
         return await asyncio.gather(*[_probe(m, pool, client, runtime) for m in pool])
     finally:
@@ -78,13 +86,13 @@ def _short(model: ModelSpec) -> ModelSpec:
 def _key(model: ModelSpec, error: RouteMoAError) -> str:
     """The key of the pool file to look at."""
     match error:
-        case Refused(status=401 | 403):
+        case ModelHTTPError(status=401 | 403):
             return "api_key_env"
-        case Refused(status=404) if "model" not in error.reason.lower().replace("`model`", ""):
+        case ModelHTTPError(status=404) if "model" not in error.reason.lower().replace("`model`", ""):
             return "endpoint"
-        case Refused(status=429) | Unreachable() | TimedOut() | Garbled() | MissingExtra():
+        case ModelHTTPError(status=429) | Unreachable() | ModelTimeout() | InvalidResponse() | MissingExtra():
             return "endpoint"
-        case Refused(status=status) if status >= 500:
+        case ModelHTTPError(status=status) if status >= 500:
             return "endpoint"
     return "model"
 
@@ -93,14 +101,14 @@ def _reason(error: RouteMoAError) -> str:
     """What happened, and what to do where the error itself does not say."""
     reason = error.reason if isinstance(error, ModelError) else str(error)
     match error:
-        case Refused(status=429):
+        case ModelHTTPError(status=429):
             return f"{reason}; wait, or look at the provider's quota"
-        case Refused(status=status) if status >= 500:
+        case ModelHTTPError(status=status) if status >= 500:
             return f"{reason}; the server has a fault of its own: look at its log, or try later"
-        case Refused(status=400 | 422):
+        case ModelHTTPError(status=400 | 422):
             return f"{reason}; correct `model` or `parameters`"
-        case TimedOut():
+        case ModelTimeout():
             return f"{reason}; see that the server is up and `endpoint` is right"
-        case Garbled():
+        case InvalidResponse():
             return f"{reason}; `endpoint` must be the base URL of an OpenAI-compatible API, often ending in /v1"
     return reason

@@ -32,7 +32,7 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
     from routemoa.cli.terminal.session import check_writable
     from routemoa.core.errors import ConfigError, ModelError
     from routemoa.core.pool import Pool
-    from routemoa.datasets.collection import Gathered
+    from routemoa.datasets.collection import AnswerCollection
     from routemoa.datasets.collector import estimate, plan
     from routemoa.datasets.questions import asked
     from routemoa.datasets.records import read
@@ -50,7 +50,7 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
     check_writable(target)
     questions = [asked(s.id, s.task, s.query, s.prompt, s.reference) for s in pick(source, count, graded=True)]
     answers = f"{target.rstrip('/')}.{name.replace('/', '_')}.jsonl"
-    with Gathered(answers, questions, [name], retry=True) as gathered:
+    with AnswerCollection(answers, questions, [name], retry=True) as gathered:
         calls = plan(questions, [pool[name]], gathered)
         costs = estimate(calls)
         click.echo(announcement(len(questions), 1, gathered.finished, costs), err=True)

@@ -30,7 +30,7 @@ def prices(*, pool_file: str | None, as_json: bool) -> None:
     as any other.
     """
     from routemoa.core.pool import Pool
-    from routemoa.core.price_list import remedy
+    from routemoa.core.price_list import price_hint
 
     pool = Pool.default(pool_file)
     today = datetime.now(UTC).date()
@@ -41,17 +41,17 @@ def prices(*, pool_file: str | None, as_json: bool) -> None:
     print_table(pool.source, HEADS, [_row(m, today) for m in pool])
     for model in pool:
         if model.price is None:
-            click.echo(f"{model.name}: no price is known; {remedy(model)}", err=True)
+            click.echo(f"{model.name}: no price is known; {price_hint(model)}", err=True)
 
 
 def _plain(model: ModelSpec, today: date) -> dict[str, Any]:
     """A model's line as JSON; rates without tiers are numbers, unknown ones null."""
-    from routemoa.core.price_list import remedy
+    from routemoa.core.price_list import price_hint
 
     price = model.price
     if price is None:
-        return {"name": model.name, "price": None, "remedy": remedy(model)}
-    rates = {"input": price.input, "output": price.output, "cached": price.cached, "written": price.written}
+        return {"name": model.name, "price": None, "remedy": price_hint(model)}
+    rates = {"input": price.input, "output": price.output, "cached": price.cached, "written": price.cache_write}
     return {
         "name": model.name,
         "price": {key: None if rate is None else rate.base for key, rate in rates.items()} | {"request": price.request},
@@ -66,7 +66,7 @@ def _row(model: ModelSpec, today: date) -> list[str]:
     price = model.price
     if price is None:
         return [model.name, "unknown", *["-"] * (len(HEADS) - 2)]
-    rates = [price.input, price.output, price.cached, price.written]
+    rates = [price.input, price.output, price.cached, price.cache_write]
     age = _age(price, today)
     return [
         model.name,
@@ -84,13 +84,13 @@ def _words(start: int, rates: dict[str, float]) -> str:
 
 
 def _starts(price: Price) -> list[int]:
-    rates = [price.input, price.output, price.cached, price.written]
+    rates = [price.input, price.output, price.cached, price.cache_write]
     return sorted({tier.start for rate in rates if rate for tier in rate.tiers})
 
 
 def _above(price: Price, start: int) -> dict[str, float]:
     """The rates of a prompt just longer than `start`, where they are others than those of a short one."""
-    rates = {"input": price.input, "output": price.output, "cached": price.cached, "written": price.written}
+    rates = {"input": price.input, "output": price.output, "cached": price.cached, "written": price.cache_write}
     return {key: rate.at(start + 1) for key, rate in rates.items() if rate and rate.at(start + 1) != rate.base}
 
 

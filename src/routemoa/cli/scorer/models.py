@@ -13,7 +13,7 @@ from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.jsonl import Appender
 from routemoa.datasets.records import Record, read
-from routemoa.scoring.online import OUTCOMES, Outcome, learned, recall
+from routemoa.scoring.online import OUTCOMES, GradedQuery, apply_outcomes, read_outcomes
 from routemoa.scoring.trained import Seen, load, manifest, questions
 from routemoa.training.artifact import save
 from routemoa.training.new_model import join as join_models
@@ -42,7 +42,7 @@ def join_records(folder: str | Path, records: Sequence[Record], out: str, source
     before = load(folder).predictor
     about = dict(manifest(folder))
     seen = questions(folder)
-    after = join_models(before, table(records), {(s.task, s.id): s.surprise for s in seen})
+    after = join_models(before, table(records), {(s.task, s.id): s.residual for s in seen})
     new = list(after.models[len(before.models) :])
     for key in ("files", "format", "created", "routemoa", "models", "tasks"):
         about.pop(key, None)
@@ -107,11 +107,11 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
         raise ConfigError(
             f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"
         )
-    new = [Outcome(r.query, r.scores) for r in read(records)]
+    new = [GradedQuery(r.query, r.scores) for r in read(records)]
     if not any(m in trained.models for o in new for m in o.scores):
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(trained.models)}")
     path = Path(folder) / OUTCOMES
-    found = learned(trained, recall(path) + new)
+    found = apply_outcomes(trained, read_outcomes(path) + new)
     with closing(Appender(path)) as file:
         for outcome in new:
             file.write(outcome)

@@ -36,7 +36,7 @@ def _explain(predictor: Predictor, folder: str, query: str) -> None:
     tasks = predictor.tasks_of(vector)[0]
     likely = ", ".join(f"{predictor.tasks[i]} {tasks[i]:.2f}" for i in np.argsort(-tasks)[:3])
     click.echo(f"looks like: {likely}")
-    strange = float(predictor.unknown(vector)[0])
+    strange = float(predictor.novelty(vector)[0])
     note = " (unlike the training questions: drawn towards the means)" if strange > predictor.familiar else ""
     click.echo(f"unknown: {strange:.2f}; {predictor.familiar:.2f} covers 95 % of the training questions{note}")
     scores, doubt = predictor.scores(vector)[0], predictor.uncertainty(vector)[0]

@@ -90,7 +90,7 @@ def _fast(data: Table, records: tuple[str, ...], out: str, facts: dict[str, Any]
             "cross_validated": summary(assess(said, data, chosen, seed)),
             "features": f"lexical and {encoder}" if encoder else "lexical only: no encoder",
         }
-        save(Path(out), fitted.predictor, facts, records, seen(data, fitted.predictor, fitted.surprise), folder)
+        save(Path(out), fitted.predictor, facts, records, seen(data, fitted.predictor, fitted.residual), folder)
 
 
 def _published(data: Table, records: tuple[str, ...], out: str, facts: dict[str, Any], options: dict[str, Any]) -> None:

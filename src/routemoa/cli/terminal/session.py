@@ -10,9 +10,9 @@ from pathlib import Path
 
 from routemoa.cli.terminal.view import View
 from routemoa.core.errors import ConfigError
-from routemoa.core.events import AggregatorFailed, AnswerDelta, Continued
-from routemoa.core.protocols import Method, Tab
-from routemoa.core.trace import Fold
+from routemoa.core.events import AggregatorFailed, AnswerDelta, AnswerReplaced
+from routemoa.core.protocols import CallRecorder, Method
+from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import Query, to_json
 
 __all__ = ["Writer", "check_writable", "converse", "write_whole"]
@@ -50,10 +50,10 @@ async def converse(
     writer: Writer | None = None,
     *,
     trace_file: str | None = None,
-    tab: Tab | None = None,
-) -> Fold:
+    tab: CallRecorder | None = None,
+) -> TraceBuilder:
     """Run a method to its end; the trace so far is written to `trace_file` also when it fails or is interrupted."""
-    so_far = Fold()
+    so_far = TraceBuilder()
     try:
         async with aclosing(method.stream(query, tab)) as events:
             async for event in events:
@@ -62,7 +62,7 @@ async def converse(
                     view.show(event)
                 if writer and isinstance(event, AnswerDelta):
                     writer.piece(event.text)
-                elif writer and isinstance(event, Continued):
+                elif writer and isinstance(event, AnswerReplaced):
                     writer.piece(event.marker)
                 elif writer and isinstance(event, AggregatorFailed):
                     writer.restart()

@@ -12,7 +12,8 @@ from rich.text import Text
 from routemoa.core import events as t
 from routemoa.core.events import Event
 from routemoa.core.pool import Pool
-from routemoa.core.types import Failure, GivenUp, Proposal, Ranking, Scores, Trace
+from routemoa.core.trace import Degradation, Failure, Proposal, Ranking, Trace
+from routemoa.core.types import Scores
 
 __all__ = ["View", "summary"]
 
@@ -41,7 +42,7 @@ class View:
         """Print one event."""
         if not self._leading:
             self._show(event)
-        elif isinstance(event, t.Reranked | t.Stopped | t.Continued):  # the first layer is over
+        elif isinstance(event, t.Reranked | t.Stopped | t.AnswerReplaced):  # the first layer is over
             self._leading = False
             if self._kept:
                 self._out.print()
@@ -80,7 +81,7 @@ class View:
             case t.CallStarted() | t.CallFinished() | t.AggregatorFailed():
                 self._live.stop()
                 self._beside(event)
-            case t.GaveUp():
+            case t.Degraded():
                 self._out.print(f"  [yellow]given up[/]: {escape(_given_up(event.given_up))}", highlight=False)
             case t.AggregatorStarted():
                 self._out.print(f"[bold]aggregator[/]: {self._name(event.model)}", highlight=False)
@@ -170,7 +171,7 @@ class View:
         return table
 
 
-def _given_up(given: GivenUp) -> str:
+def _given_up(given: Degradation) -> str:
     """In words."""
     what = {
         "models": "{} not called",

@@ -27,7 +27,7 @@ import msgspec
 from routemoa.datasets.grading.sandbox import run
 from routemoa.judging.answers.extraction import THOUGHT
 
-__all__ = ["Verdict", "passes", "program", "verdict"]
+__all__ = ["CodeResult", "passes", "program", "verdict"]
 
 MARK = re.compile(r"(?m)^# --- answer(?:: *(?P<name>\w+))? ---[ \t]*$")
 FENCE = re.compile(
@@ -42,7 +42,7 @@ PYTHON = re.compile(r"(?i)(?:python|py)[\d.]*|ipython|pycon|")
 FIELDS = ("code", "answer", "solution", "completion", "program")
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class CodeResult(msgspec.Struct, frozen=True):
     """The verdict on an answer's code; `why` is the last line of the traceback, or what it was stopped for."""
 
     passed: bool
@@ -58,14 +58,16 @@ def passes(answer: str, reference: str) -> float:
     return float(verdict(answer, reference).passed)
 
 
-def verdict(answer: str, reference: str, *, seconds: float = 10.0) -> Verdict:
+def verdict(answer: str, reference: str, *, seconds: float = 10.0) -> CodeResult:
     """`passes` with the reason; `seconds` is for loading the answer and all its tests together."""
     seal = secrets.token_hex(16)
     done = run(program(answer, reference, seal=seal), seconds=seconds)
     if seal in done.output:
-        return Verdict(True, "all tests passed")
+        return CodeResult(True, "all tests passed")
     last = done.output.strip().rpartition("\n")[2]
-    return Verdict(False, f"stopped: {done.reason}" if done.reason != "ended" else last or "ended before the tests did")
+    return CodeResult(
+        False, f"stopped: {done.reason}" if done.reason != "ended" else last or "ended before the tests did"
+    )
 
 
 def program(answer: str, reference: str, *, seal: str = "passed") -> str:

@@ -15,9 +15,9 @@ from importlib.util import find_spec
 
 from routemoa.core.errors import MissingExtra
 from routemoa.datasets.grading.numbers import NUMBER
-from routemoa.datasets.grading.worker_pool import Apart
+from routemoa.datasets.grading.worker_pool import WorkerPool
 from routemoa.judging.answers.extraction import REACH, boxes, field, own, stated, unnumbered
-from routemoa.judging.answers.normalization import result
+from routemoa.judging.answers.normalization import extract_result
 
 __all__ = ["close", "equivalent", "final"]
 
@@ -85,8 +85,8 @@ def _present() -> None:
 
 
 @cache
-def _verifier() -> Apart:
-    return Apart("routemoa.datasets.grading.math_worker")
+def _verifier() -> WorkerPool:
+    return WorkerPool("routemoa.datasets.grading.math_worker")
 
 
 def _upright(text: str) -> str:
@@ -151,7 +151,7 @@ def _equal(said: str, wanted: str) -> bool:
     a, b = _plain_number(said), _plain_number(wanted)
     if a is not None and b is not None:
         return a == b
-    form, other = result(said)[0], result(wanted)[0]
+    form, other = extract_result(said)[0], extract_result(wanted)[0]
     # A form keeps ten digits of a number, and of "(a) because" only the letter.
     if form is not None and form == other and "e+" not in form and (len(form) > 1 or len(said) <= 3):
         return True

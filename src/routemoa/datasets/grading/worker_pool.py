@@ -17,7 +17,7 @@ import sys
 import threading
 from typing import Any, Final
 
-__all__ = ["Apart", "begin", "limit"]
+__all__ = ["WorkerPool", "begin", "limit"]
 
 MEMORY = 2 << 30  # bytes of address space
 SECONDS = 4  # processor time for one question
@@ -25,7 +25,7 @@ PATIENCE = 60.0  # seconds by the clock, for a worker that waits instead of work
 KEPT_ENVIRONMENT = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TMPDIR")  # no keys of model endpoints
 
 
-class Apart:
+class WorkerPool:
     """Answers questions in at most `workers` processes that run a module; threads may ask at the same time."""
 
     def __init__(self, module: str, *, workers: int = 2, patience: float = PATIENCE) -> None:

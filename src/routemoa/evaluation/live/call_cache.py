@@ -22,21 +22,29 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.errors import Garbled, ModelError, OverBudget, Refused, TimedOut, Unreachable
+from routemoa.core.errors import (
+    BudgetExceeded,
+    FailureKind,
+    InvalidResponse,
+    ModelError,
+    ModelHTTPError,
+    ModelTimeout,
+    Unreachable,
+)
 from routemoa.core.protocols import Client
-from routemoa.core.types import Completion, Contract, ModelSpec, Request, Usage
-from routemoa.datasets.jsonl import Appender, BadLine, Complaints, lines
-from routemoa.mixture.budget.account import LONGEST, Account, Held
+from routemoa.core.types import Completion, Limits, ModelSpec, Request, Usage
+from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, lines
+from routemoa.mixture.budget.account import DEFAULT_OUTPUT_TOKENS, Account, Reservation
 
-__all__ = ["CALLS", "Paid", "Sitting", "Till"]
+__all__ = ["CALLS", "CachedCall", "CallCache", "QuestionRun"]
 
 CALLS = "calls.jsonl"
-KINDS: dict[str, type[ModelError]] = {c.__name__: c for c in (Unreachable, TimedOut, Garbled, ModelError)}
+KINDS: dict[str, type[ModelError]] = {c.kind: c for c in (Unreachable, ModelTimeout, InvalidResponse, ModelError)}
 
 ABANDONED = "Abandoned"  # a call that was interrupted, under a spending limit
 
 
-class Paid(Struct, frozen=True, omit_defaults=True):
+class CachedCall(Struct, frozen=True, omit_defaults=True):
     """One call that ended. `begun` and `ended` are seconds since its question was asked; `cost` is in dollars."""
 
     method: str
@@ -67,7 +75,7 @@ class Paid(Struct, frozen=True, omit_defaults=True):
         return self.method, self.request, self.turn
 
 
-class Sitting:
+class QuestionRun:
     """One method at one question: counts its requests, and keeps its time through interruptions."""
 
     def __init__(self, method: str, task: str, id: str) -> None:
@@ -75,13 +83,13 @@ class Sitting:
         self._turns: Counter[str] = Counter()
         self._started = perf_counter()
         self._before = 0.0  # seconds that earlier runs spent on this question
-        self.paid: list[Paid] = []  # this question's calls, of earlier runs too
+        self.paid: list[CachedCall] = []  # this question's calls, of earlier runs too
 
     def seconds(self) -> float:
         """Since the question was asked, without the pause between two runs."""
         return self._before + perf_counter() - self._started
 
-    def earlier(self, paid: Paid) -> None:
+    def earlier(self, paid: CachedCall) -> None:
         """An answer of an earlier run was given again: it counts, if it was this question's."""
         if (paid.task, paid.id) == (self.task, self.id):
             self._before = max(self._before, paid.ended)
@@ -93,11 +101,11 @@ class Sitting:
         return self._turns[digest] - 1
 
 
-SITTING: ContextVar[Sitting] = ContextVar("sitting")
+SITTING: ContextVar[QuestionRun] = ContextVar("sitting")
 """Whose call it is: set by the runner, inherited by every task of a method."""
 
 
-class Till:
+class CallCache:
     """A Client that remembers; use it in a `with` block.
 
     Args:
@@ -111,11 +119,11 @@ class Till:
 
     def __init__(self, client: Client, folder: str | os.PathLike[str], limit: float | None = None) -> None:
         self._client = client
-        self.account = Account(Contract(max_cost=limit))
+        self.account = Account(Limits(max_cost=limit))
         self._ended = asyncio.Event()  # a call, so that what it held is free
         self._path = Path(folder) / CALLS
         self._file = Appender(self._path)
-        self._kept: dict[tuple[str, str, int], Paid] = {}
+        self._kept: dict[tuple[str, str, int], CachedCall] = {}
         self.unpriced = 0  # calls whose cost is unknown
         try:
             self._load()
@@ -145,7 +153,7 @@ class Till:
             yield _again(kept)
             return
         held = await self._reserve(model, request)
-        call = Paid(sitting.method, sitting.task, sitting.id, model.name, digest, turn, sitting.seconds(), 0.0)
+        call = CachedCall(sitting.method, sitting.task, sitting.id, model.name, digest, turn, sitting.seconds(), 0.0)
         done = False
         try:
             async with aclosing(self._client.stream(model, held.request)) as pieces:
@@ -155,14 +163,14 @@ class Till:
                         self._add(sitting, replace(call, completion=piece, cost=model.cost(piece.usage)), held)
                     yield piece
         except ModelError as e:
-            status = e.status if isinstance(e, Refused) else None
-            failed = replace(call, cost=None if e.produced else 0.0, failure=e.reason, kind=type(e).__name__)
+            status = e.status if isinstance(e, ModelHTTPError) else None
+            failed = replace(call, cost=None if e.produced else 0.0, failure=e.reason, kind=e.kind.value)
             done = True
             self._add(sitting, replace(failed, status=status), held)
             raise
         except (asyncio.CancelledError, GeneratorExit):
             if not done:  # nobody knows what it came to
-                if self.account.contract.max_cost is not None:
+                if self.account.limits.max_cost is not None:
                     self._add(sitting, replace(call, failure="interrupted", kind=ABANDONED), held)
                 done = True
             raise
@@ -170,37 +178,39 @@ class Till:
             if not done:  # a defect of ours: nothing is kept back
                 self._settle(held, 0.0)
 
-    async def _reserve(self, model: ModelSpec, request: Request) -> Held:
+    async def _reserve(self, model: ModelSpec, request: Request) -> Reservation:
         """Wait where calls under way hold what this one may cost: most come to less."""
         while True:
             try:
-                return self.account.reserve(model, request, least=LONGEST)  # no answer is cut short for the money
-            except OverBudget as e:
-                if not e.for_now:
+                return self.account.reserve(
+                    model, request, min_tokens=DEFAULT_OUTPUT_TOKENS
+                )  # no answer is cut short for the money
+            except BudgetExceeded as e:
+                if not e.temporary:
                     raise
             await self._ended.wait()
 
-    def _settle(self, held: Held, cost: float | None) -> float:
+    def _settle(self, held: Reservation, cost: float | None) -> float:
         ended, self._ended = self._ended, asyncio.Event()
         ended.set()
         return self.account.settle(held, cost)
 
-    def _add(self, sitting: Sitting, call: Paid, held: Held) -> None:
+    def _add(self, sitting: QuestionRun, call: CachedCall, held: Reservation) -> None:
         paid = replace(call, ended=sitting.seconds(), counted=self._settle(held, call.cost))
         self._file.write(paid)
         sitting.paid.append(paid)
         self._keep(paid)
 
-    def _keep(self, paid: Paid) -> None:
+    def _keep(self, paid: CachedCall) -> None:
         if paid.kind != ABANDONED:  # it is made anew
             self._kept[paid.key] = paid
         self.unpriced += paid.cost is None
 
     def _load(self) -> None:
-        complaints = Complaints()
+        complaints = ErrorCollector()
         for number, line in lines(self._path, complaints):
             try:
-                paid = msgspec.json.decode(line, type=Paid)
+                paid = msgspec.json.decode(line, type=CachedCall)
                 self.account.spent += max(paid.counted, paid.cost or 0.0)
                 self._keep(paid)
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
@@ -208,13 +218,13 @@ class Till:
         complaints.settle()
 
 
-def _again(paid: Paid) -> Completion:
+def _again(paid: CachedCall) -> Completion:
     """What the call gave, or its failure once more."""
     if paid.completion is not None:
         return paid.completion
     reason = paid.failure or "failed before"
-    if paid.kind == "Refused":
-        raise Refused(paid.model, reason, status=paid.status or 0)
+    if paid.kind == FailureKind.HTTP_ERROR:
+        raise ModelHTTPError(paid.model, reason, status=paid.status or 0)
     raise KINDS.get(paid.kind or "", ModelError)(paid.model, reason, produced=paid.cost is None)
 
 

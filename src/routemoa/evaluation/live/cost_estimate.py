@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from routemoa.core.pool import Pool
-from routemoa.core.types import CHARACTERS, ModelSpec, Usage
+from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Usage
 from routemoa.datasets.collector import Estimate, answer_length
 from routemoa.evaluation.live.runner import Unit
 from routemoa.mixture.alternatives import FRAME, VERDICT
-from routemoa.mixture.baselines.best_single import best
+from routemoa.mixture.baselines.best_single import choose_best_model
 
 __all__ = ["estimate"]
 
@@ -25,7 +25,7 @@ def estimate(units: Iterable[Unit], pool: Pool, judge: ModelSpec | None = None) 
     count, read, written, known = 0, 0.0, 0.0, 0.0
     unpriced: dict[str, None] = {}
     for unit in units:
-        asked = len(unit.question.text) / CHARACTERS
+        asked = len(unit.question.text) / CHARACTERS_PER_TOKEN
         calls = _calls(unit.method.partition("-no-")[0], pool, asked)
         if judge is not None and unit.question.grader == "judge":
             calls += [(judge, asked + 2 * answer_length(judge) + FRAME, VERDICT)] * 2
@@ -42,7 +42,7 @@ def estimate(units: Iterable[Unit], pool: Pool, judge: ModelSpec | None = None) 
 def _calls(  # noqa: PLR0911  (one for each method)
     method: str, pool: Pool, asked: float
 ) -> list[Call]:
-    mixture, writer, everybody = pool.mixture, best(pool).spec, pool.models
+    mixture, writer, everybody = pool.mixture, choose_best_model(pool).spec, pool.models
     panel = min(mixture.dense_panel, len(pool))
     dear = sorted(everybody, key=lambda m: -((m.output_price or 0.0) * answer_length(m)))
     if method == "best-single":
@@ -65,10 +65,10 @@ def _calls(  # noqa: PLR0911  (one for each method)
         verdicts = [(writer, asked + FRAME + sum(map(answer_length, everybody)), VERDICT)] * mixture.dense_layers
         return [*_layer(everybody, asked), *rest, *verdicts, _write(writer, dear[:panel], asked)]
     if mixture.published:
-        few = dear[: min(mixture.most_models, len(pool))]
+        few = dear[: min(mixture.max_layer_models, len(pool))]
         later = asked + FRAME + sum(map(answer_length, few))
-        return [*_layer(few, asked), *_layer(few, later) * (mixture.most_layers - 1), _write(writer, few, asked)]
-    few = dear[: min(mixture.calls, len(pool))]
+        return [*_layer(few, asked), *_layer(few, later) * (mixture.max_layers - 1), _write(writer, few, asked)]
+    few = dear[: min(mixture.max_models, len(pool))]
     return [*_layer(few, asked + FRAME + mixture.reference_tokens), _write(writer, few, asked)]
 
 

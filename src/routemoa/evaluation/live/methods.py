@@ -10,8 +10,8 @@ from routemoa.core.types import Query, Scores
 from routemoa.datasets.questions import Question
 from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.mixture.engine import RouteMoA
-from routemoa.mixture.methods import build, method_names
-from routemoa.scoring.constant import scorer_of
+from routemoa.mixture.methods import build_method, method_names
+from routemoa.scoring.constant import load_scorer
 
 __all__ = ["PREFIX", "live_methods", "live_names"]
 
@@ -31,7 +31,7 @@ async def live_methods(
     for name in names:
         part = name.removeprefix(PREFIX)
         if part not in ABLATIONS:
-            methods[name] = build(pool, name, client)
+            methods[name] = build_method(pool, name, client)
             continue
         mixture = RouteMoA(pool, client)
         means = await _means(pool, asked) if part == "no-scorer" else None
@@ -42,7 +42,7 @@ async def live_methods(
 
 async def _means(pool: Pool, asked: Sequence[Question]) -> Scores:
     """What the scorer expects of each model over all questions; it does not see their answers."""
-    scorer = scorer_of(pool)
-    said = [await scorer.score(Query.of(q.text), pool.models) for q in asked]
+    scorer = load_scorer(pool)
+    said = [await scorer.score(Query.from_text(q.text), pool.models) for q in asked]
     known = {m.name: [s for row in said if (s := row.get(m.name)) is not None] for m in pool}
     return {name: sum(s) / len(s) if s else None for name, s in known.items()}

@@ -29,7 +29,7 @@ async def preference(question: str, answer: str, other: str, judge: ModelSpec, c
 
 
 async def _ask(question: str, a: str, b: str, judge: ModelSpec, client: Client) -> float | None:
-    request = Request(prompts.comparison(question, a, b))
+    request = Request(prompts.comparison_messages(question, a, b))
     try:
         async with aclosing(client.stream(judge, request)) as pieces:
             async for piece in pieces:

@@ -15,16 +15,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from routemoa.core.errors import NoModelLeft, OverBudget
+from routemoa.core.errors import AllModelsFailed, BudgetExceeded
 from routemoa.core.protocols import Method
-from routemoa.core.types import Answer, ModelSpec, Query, Trace, Usage, plus
+from routemoa.core.trace import Answer, Trace
+from routemoa.core.types import ModelSpec, Query, Usage, add_optional
 from routemoa.datasets.collector import finish
 from routemoa.datasets.jsonl import Appender, lines
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.live.call_cache import SITTING, Sitting, Till
+from routemoa.evaluation.live.call_cache import SITTING, CallCache, QuestionRun
 from routemoa.evaluation.live.pairwise import preference
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome
-from routemoa.routing.decision import heard
+from routemoa.routing.decision import latest_answers
 
 __all__ = ["TRACES", "Kept", "Unit", "plan", "run"]
 
@@ -60,7 +61,7 @@ class Live(Struct, frozen=True):
     """What a run needs besides its units: built methods, the till they call through, and who judges."""
 
     methods: Mapping[str, Method]
-    till: Till
+    till: CallCache
     seed: int | None = None
     judge: ModelSpec | None = None
 
@@ -82,7 +83,7 @@ async def run(
     left = iter(units)  # shared: whoever is free takes the next one
     with Appender(Path(folder) / OUTCOMES) as out, Appender(Path(folder) / TRACES) as traces:
         written = _written(Path(folder) / TRACES)
-        over: list[OverBudget] = []
+        over: list[BudgetExceeded] = []
 
         async def work(mine: Iterator[Unit]) -> None:
             for unit in mine:
@@ -90,7 +91,7 @@ async def run(
                     return
                 try:
                     outcome, answer = await sit(unit, live)
-                except OverBudget as e:  # what the others have under way goes on to its end: it is paid for
+                except BudgetExceeded as e:  # what the others have under way goes on to its end: it is paid for
                     over.append(e)
                     return
                 q = unit.question
@@ -108,20 +109,20 @@ async def run(
 async def sit(unit: Unit, live: Live) -> tuple[Outcome, Answer | None]:
     """One method at one question, graded."""
     question = unit.question
-    sitting = Sitting(unit.method, question.task, question.id)
+    sitting = QuestionRun(unit.method, question.task, question.id)
     SITTING.set(sitting)
     parameters: dict[str, Any] = {}
     if live.seed is not None:  # of its own for each question: one for all would show answers in one order everywhere
         parameters["seed"] = zlib.crc32(f"{live.seed}:{question.task}:{question.id}".encode()) & 0x7FFFFFFF
-    query = msgspec.structs.replace(Query.of(question.text), parameters=parameters)
+    query = msgspec.structs.replace(Query.from_text(question.text), parameters=parameters)
     try:
         answer = await live.methods[unit.method].answer(query)
-    except NoModelLeft as e:
+    except AllModelsFailed as e:
         return _failed(unit, e, spent(sitting)), None
     took = spent(sitting)
     right = await _grade(question, answer.text, live)
     # A judge costs calls: it reads the answer alone. Other graders tell for each proposal, too.
-    each = () if question.grader == "judge" else heard(answer.trace)
+    each = () if question.grader == "judge" else latest_answers(answer.trace)
     known = {p.model: right if p.text == answer.text else await _grade(question, p.text, live) for p in each}
     return _outcome(unit, answer, right, known, took), answer
 
@@ -135,12 +136,12 @@ class Spent(Struct, frozen=True):
     seconds: float
 
 
-def spent(sitting: Sitting) -> Spent:
+def spent(sitting: QuestionRun) -> Spent:
     """What a sitting has come to so far."""
     usage: Usage = Usage(0, 0, 0, 0)
     cost: float | None = 0.0
     for paid in sitting.paid:
-        usage, cost = usage + paid.usage, plus(cost, paid.cost)
+        usage, cost = usage + paid.usage, add_optional(cost, paid.cost)
     return Spent(len(sitting.paid), usage, cost, sitting.seconds())
 
 
@@ -180,7 +181,7 @@ def _outcome(unit: Unit, answer: Answer, right: float | None, each: dict[str, fl
     )
 
 
-def _failed(unit: Unit, error: NoModelLeft, took: Spent) -> Outcome:
+def _failed(unit: Unit, error: AllModelsFailed, took: Spent) -> Outcome:
     """Nobody answered: wrong for whoever asked, and in a column of its own."""
     q = unit.question
     return Outcome(

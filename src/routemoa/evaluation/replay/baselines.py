@@ -11,16 +11,16 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from routemoa.evaluation.replay.recorded import SimulatedJudge, Verdict
+from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.evaluation.replay.token_counts import Page, Spent, together
 from routemoa.mixture import prompts
 from routemoa.mixture.baselines.cascade import SPOKEN
-from routemoa.mixture.prompts import Asked
+from routemoa.mixture.prompts import ReplyFormat
 
-__all__ = ["Found", "cascade", "dense", "oracle", "panel", "sparse", "vote"]
+__all__ = ["MethodResult", "cascade", "dense", "oracle", "panel", "sparse", "vote"]
 
 
-class Found(Struct, frozen=True):
+class MethodResult(Struct, frozen=True):
     """Whose answer stands, what it took, and how it came about."""
 
     choice: str | None
@@ -45,13 +45,13 @@ def vote(page: Page, members: Sequence[str]) -> str | None:
     return told[0] if told else None
 
 
-def panel(page: Page, members: Sequence[str]) -> Found:
+def panel(page: Page, members: Sequence[str]) -> MethodResult:
     """One layer, asked for answers alone, and the majority of them."""
     spent = together(page.asked(m) for m in members)
-    return Found(vote(page, members), spent, (tuple(members),), f"one layer: the vote of {len(members)}")
+    return MethodResult(vote(page, members), spent, (tuple(members),), f"one layer: the vote of {len(members)}")
 
 
-def dense(page: Page, members: Sequence[str], layers: int) -> Found:
+def dense(page: Page, members: Sequence[str], layers: int) -> MethodResult:
     """Mixture-of-Agents: everybody in every layer, shown all answers of the layer before, and one aggregator.
 
     A model writes the same in each layer: only one answer of each is recorded. `members` are best first.
@@ -65,10 +65,10 @@ def dense(page: Page, members: Sequence[str], layers: int) -> Found:
         spent += later
     spent += page.written(able[0], able, able[0])
     stages = (tuple(members), *[tuple(able)] * (layers - 1))
-    return Found(vote(page, members), spent, stages, f"last layer: {layers} of {layers}", able[0])
+    return MethodResult(vote(page, members), spent, stages, f"last layer: {layers} of {layers}", able[0])
 
 
-def sparse(page: Page, members: Sequence[str], layers: int, keep: int) -> Found:
+def sparse(page: Page, members: Sequence[str], layers: int, keep: int) -> MethodResult:
     """Sparse Mixture-of-Agents: everybody in a role, a moderator keeps the best and ends the debate, an aggregator.
 
     The moderator goes by what a replay knows: it keeps answers that most gave, of the best models first, and ends the
@@ -93,16 +93,16 @@ def sparse(page: Page, members: Sequence[str], layers: int, keep: int) -> Found:
             break
     spent += page.written(able[0], kept, kept[0])
     stop = f"ended by the moderator after layer {len(stages)}" if agreed else f"last layer: {layers} of {layers}"
-    return Found(vote(page, members), spent, tuple(stages), stop, able[0])
+    return MethodResult(vote(page, members), spent, tuple(stages), stop, able[0])
 
 
-def cascade(page: Page, members: Sequence[str], judge: SimulatedJudge | None) -> Found:
+def cascade(page: Page, members: Sequence[str], judge: SimulatedJudge | None) -> MethodResult:
     """One after the other, the cheapest first; `members` come in that order.
 
     With a judge a model's own score decides, as live (`mixture.baselines.Cascade`). Records hold none: without a judge
     an answer stands once a second model gives it too.
     """
-    asked = Asked(self_score=True)
+    asked = ReplyFormat(self_score=True)
     spent, heard, stop = Spent(), list[str](), "last model: none was sure"
     sure: dict[str, float] = {}
     for m in members:
@@ -111,7 +111,7 @@ def cascade(page: Page, members: Sequence[str], judge: SimulatedJudge | None) ->
             continue
         heard.append(m)
         if judge is not None:
-            own = judge.score(m, page.record.id, Verdict(m, page.texts[m], page.record.scores.get(m)))
+            own = judge.score(m, page.record.id, JudgedAnswer(m, page.texts[m], page.record.scores.get(m)))
             sure[m] = -1.0 if own is None else own
             if sure[m] >= SPOKEN:
                 stop = f"confident: {m} at {sure[m]:.3f}"
@@ -121,19 +121,19 @@ def cascade(page: Page, members: Sequence[str], judge: SimulatedJudge | None) ->
             break
     done = tuple((m,) for m in members[: spent.calls])
     if not heard:
-        return Found(vote(page, members), spent, done, "no model answered")
+        return MethodResult(vote(page, members), spent, done, "no model answered")
     choice = max(heard, key=lambda m: (sure.get(m, 0.0), heard.index(m)))
-    return Found(choice, spent, done, stop)
+    return MethodResult(choice, spent, done, stop)
 
 
-def oracle(page: Page, members: Sequence[str]) -> Found:
+def oracle(page: Page, members: Sequence[str]) -> MethodResult:
     """The model that is known to be right, the best of `members` first: what no method can beat."""
     known = [m for m in members if page.record.scores.get(m) is not None] or [m for m in members if m in page.texts]
     best = max(known, key=lambda m: page.record.scores.get(m) or 0.0, default=None)
     called = members[:1] if best is None else (best,)
-    return Found(best, together(page.asked(m) for m in called), (tuple(called),), "the scores were looked at")
+    return MethodResult(best, together(page.asked(m) for m in called), (tuple(called),), "the scores were looked at")
 
 
 def _role(number: int) -> int:
     """Characters of the system text that gives a model its role."""
-    return len(prompts.role(prompts.ROLES[number % len(prompts.ROLES)]))
+    return len(prompts.role_prompt(prompts.ROLES[number % len(prompts.ROLES)]))

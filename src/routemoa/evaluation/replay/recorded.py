@@ -18,15 +18,15 @@ from msgspec import Struct
 from routemoa.core.errors import ModelError, QueryError
 from routemoa.core.types import Completion, ModelSpec, Request
 from routemoa.datasets.records import Record
-from routemoa.mixture.prompts import ASSESSMENT, harmless
+from routemoa.mixture.prompts import ASSESSMENT, neutralize
 
-__all__ = ["RecordedClient", "SimulatedJudge", "Verdict"]
+__all__ = ["JudgedAnswer", "RecordedClient", "SimulatedJudge"]
 
 _QUOTED = re.compile(r'<answer id="(\w+)">\n(.*?)\n</answer>', re.DOTALL)
 _NORMAL = NormalDist()
 
 
-class Verdict(Struct, frozen=True):
+class JudgedAnswer(Struct, frozen=True):
     """What a judge could see of one quoted answer: who wrote it (judges are not told), its text, and its true score."""
 
     subject: str | None
@@ -46,7 +46,7 @@ class SimulatedJudge(Struct, frozen=True):
     inflation: float = 1.0
     seed: int = 0
 
-    def score(self, judge: str, question: str, verdict: Verdict) -> float | None:
+    def score(self, judge: str, question: str, verdict: JudgedAnswer) -> float | None:
         """The score that `judge` gives, the same each time it is asked; None where the truth was not recorded."""
         if verdict.truth is None:
             return None
@@ -57,7 +57,7 @@ class SimulatedJudge(Struct, frozen=True):
         return round(_NORMAL.cdf(value), 3)
 
 
-Judge = Callable[[str, str, Verdict], float | None]
+Judge = Callable[[str, str, JudgedAnswer], float | None]
 
 
 class RecordedClient:
@@ -102,16 +102,16 @@ class RecordedClient:
         assert self._judge is not None  # noqa: S101  (asked only then)
         out: dict[str, object] = {}
         if '"self"' in asked:
-            out["self"] = self._judge(judge, record.id, Verdict(judge, text, record.scores.get(judge)))
+            out["self"] = self._judge(judge, record.id, JudgedAnswer(judge, text, record.scores.get(judge)))
         if '"scores"' in asked:
             given = sorted((record.responses or {}).items(), key=lambda pair: pair[0] != judge)
             wrote = {
-                harmless(t.strip()): m for m, t in given if t
+                neutralize(t.strip()): m for m, t in given if t
             }  # what others wrote in the same words is not its own
             scores: dict[str, float | None] = {}
             for label, quoted in _QUOTED.findall(asked):
                 subject = wrote.get(quoted)
                 truth = record.scores.get(subject) if subject else None
-                scores[label] = self._judge(judge, record.id, Verdict(subject, quoted, truth))
+                scores[label] = self._judge(judge, record.id, JudgedAnswer(subject, quoted, truth))
             out["scores"] = scores
         return out

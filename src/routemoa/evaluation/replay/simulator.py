@@ -13,22 +13,24 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
+from routemoa.core.errors import FailureKind
 from routemoa.core.pool import Mixture
-from routemoa.core.types import Assessment, Failure, Layer, ModelSpec, Proposal, Query, Scores, Trace, Usage
+from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Trace
+from routemoa.core.types import ModelSpec, Query, Scores, Usage
 from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.rejudging import step
 from routemoa.evaluation.replay import baselines as rivals
-from routemoa.evaluation.replay.baselines import Found
-from routemoa.evaluation.replay.recorded import SimulatedJudge, Verdict
+from routemoa.evaluation.replay.baselines import MethodResult
+from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.evaluation.replay.token_counts import Page, Spent, together
-from routemoa.judging.evidence import Judging
-from routemoa.mixture.prompts import Asked, harmless, labels
-from routemoa.routing.decision import Decision, failed, heard, latest
-from routemoa.routing.latency import Expected
-from routemoa.routing.published import Policy, policy_of
+from routemoa.judging.evidence import JudgeModel
+from routemoa.mixture.prompts import ReplyFormat, candidate_labels, neutralize
+from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
+from routemoa.routing.latency import CallEstimates
+from routemoa.routing.published import Policy, build_policy
 
-__all__ = ["ALWAYS", "METHODS", "Replay", "Walked", "walk"]
+__all__ = ["ALWAYS", "METHODS", "Replay", "SimulatedRun", "simulate"]
 
 OURS = ("routemoa", *(f"routemoa-{name}" for name in ABLATIONS if name != "no-aggregator"))
 METHODS = (*OURS, "moa", "smoa", "cascade", "vote-all", "best-single", "fixed-best-3", "random", "shuffled", "oracle")
@@ -39,7 +41,7 @@ KEPT = 3  # answers that SMoA's moderator keeps (arXiv 2601.18130)
 NOBODY = "no answer is recorded of any model that was called"
 
 
-class Walked(Struct, frozen=True):
+class SimulatedRun(Struct, frozen=True):
     """What a policy did on one record, with its last decision and what that took."""
 
     trace: Trace
@@ -50,7 +52,7 @@ class Walked(Struct, frozen=True):
     @property
     def panel(self) -> tuple[str, ...]:
         """Who answered."""
-        return tuple(p.model for p in heard(self.trace))
+        return tuple(p.model for p in latest_answers(self.trace))
 
 
 class Replay(Struct, frozen=True):
@@ -69,7 +71,7 @@ class Replay(Struct, frozen=True):
     priors: Sequence[Scores]
     order: tuple[str, ...]
     mixture: Mixture = Mixture()
-    judging: Judging = Judging()
+    judging: JudgeModel = JudgeModel()
     three: tuple[str, ...] = ()
     auc: float | None = None
     dense_layers: int = 3  # of MoA and SMoA, as MoA's authors ran it, whatever limit the mixture sets itself
@@ -84,7 +86,7 @@ class Replay(Struct, frozen=True):
         return replace(self, members=names, priors=priors, order=order, three=())
 
     def run(
-        self, methods: Iterable[str], seed: int, seeds: int = 1, walks: Sequence[Walked] | None = None
+        self, methods: Iterable[str], seed: int, seeds: int = 1, walks: Sequence[SimulatedRun] | None = None
     ) -> list[Outcome]:
         """Every method on every question. A method that no seed changes has outcomes for the first one alone.
 
@@ -101,15 +103,15 @@ class Replay(Struct, frozen=True):
                     out += self._method(name, number, walks, first)
         return out
 
-    def walks(self, method: str, seed: int) -> list[Walked]:
+    def walks(self, method: str, seed: int) -> list[SimulatedRun]:
         """RouteMoA, or it without a part, on every question."""
-        policy: Policy = policy_of([ModelSpec(m, "local", m) for m in self.members], self.mixture, self.judging, ())
+        policy: Policy = build_policy([ModelSpec(m, "local", m) for m in self.members], self.mixture, self.judging, ())
         if method != "routemoa":
             policy = ablate(method.removeprefix("routemoa-"), policy, self._means())
         judge = self._judge(seed)
-        return [walk(policy, p, page, self.mixture, judge) for p, page in zip(self.priors, self.pages, strict=True)]
+        return [simulate(policy, p, page, self.mixture, judge) for p, page in zip(self.priors, self.pages, strict=True)]
 
-    def _method(self, name: str, seed: int, walks: Sequence[Walked], first: bool) -> list[Outcome]:
+    def _method(self, name: str, seed: int, walks: Sequence[SimulatedRun], first: bool) -> list[Outcome]:
         if name in OURS:
             walks = walks if name == "routemoa" else self.walks(name, seed)
             found = [_found(page, done) for page, done in zip(self.pages, walks, strict=True)]
@@ -118,7 +120,7 @@ class Replay(Struct, frozen=True):
             found = [rule(i, page) for i, page in enumerate(self.pages)]
         return [self._outcome(name, seed, i, f, first) for i, f in enumerate(found)]
 
-    def _rule(self, name: str, seed: int, panels: Sequence[tuple[str, ...]]) -> Callable[[int, Page], Found]:
+    def _rule(self, name: str, seed: int, panels: Sequence[tuple[str, ...]]) -> Callable[[int, Page], MethodResult]:
         """How a method other than ours goes about a question."""
         lots = Random(f"{seed}:{name}")  # noqa: S311  (a control, no secret)
         order = self.order
@@ -131,7 +133,7 @@ class Replay(Struct, frozen=True):
         if name == "cascade":
             dear, judge = self._cheapest_first(), self._judge(seed)
             return lambda i, page: rivals.cascade(page, dear, judge)
-        same: dict[str, Callable[[Page], Found]] = {
+        same: dict[str, Callable[[Page], MethodResult]] = {
             "moa": lambda page: rivals.dense(page, order, self.dense_layers),
             "smoa": lambda page: rivals.sparse(page, order, self.dense_layers, KEPT),
             "vote-all": lambda page: rivals.panel(page, order),
@@ -142,7 +144,7 @@ class Replay(Struct, frozen=True):
         rule = same.get(name) or (lambda page: rivals.panel(page, (name.removeprefix("single:"),)))
         return lambda i, page: rule(page)
 
-    def _outcome(self, method: str, seed: int, i: int, found: Found, first: bool) -> Outcome:
+    def _outcome(self, method: str, seed: int, i: int, found: MethodResult, first: bool) -> Outcome:
         page, choice, spent = self.pages[i], found.choice, found.spent
         record = page.record
         score = record.scores.get(choice) if choice is not None else None
@@ -193,50 +195,56 @@ class Replay(Struct, frozen=True):
         return tuple(sorted(self.members, key=mean.__getitem__))
 
 
-def walk(
+def simulate(
     policy: Policy, prior: Scores, page: Page, mixture: Mixture | None = None, judge: SimulatedJudge | None = None
-) -> Walked:
+) -> SimulatedRun:
     """A policy on one record, as the engine would go: who is called answers with what it once wrote, or fails."""
     mixture = mixture or Mixture()
-    decision = policy.opening(prior, Expected())
-    trace = Trace(Query.of(page.record.prompt or page.record.query), "routemoa", prior, decision.ranking)
+    decision = policy.initial(prior, CallEstimates())
+    trace = Trace(Query.from_text(page.record.prompt or page.record.query), "routemoa", prior, decision.ranking)
     spent = Spent()
     while decision.stop is None:
         layer, took = _layer(page, trace, decision, mixture, judge)
         done = step(policy, trace, layer)
         trace, decision, spent = done.trace, done.decision, spent + took
     trace = replace(trace, stop_reason=decision.stop, choice=decision.choice)
-    if not decision.write or decision.choice is None:
-        return Walked(trace, decision, spent)
-    out = failed(trace)
+    if not decision.aggregate or decision.choice is None:
+        return SimulatedRun(trace, decision, spent)
+    out = failed_models(trace)
     ranked = [r.model for r in decision.ranking if r.model not in out]
     writer = mixture.aggregator if mixture.aggregator in ranked else ranked[0]
-    spent += page.written(writer, [p.model for p in decision.final], decision.choice)
-    return Walked(trace, decision, spent, writer)
+    spent += page.written(writer, [p.model for p in decision.final_answers], decision.choice)
+    return SimulatedRun(trace, decision, spent, writer)
 
 
 def _layer(
     page: Page, trace: Trace, decision: Decision, mixture: Mixture, judge: SimulatedJudge | None
 ) -> tuple[Layer, Spent]:
     """What happens in a layer, and what it takes. The next as ranked takes the place of one without an answer."""
-    out = {*decision.call, *failed(trace), *(() if mixture.published else (p.model for p in heard(trace)))}
+    out = {
+        *decision.models,
+        *failed_models(trace),
+        *(() if mixture.published else (p.model for p in latest_answers(trace))),
+    }
     reserve = [r.model for r in decision.ranking if r.model not in out]
-    called = list(decision.call)
+    called = list(decision.models)
     for m in called:  # grows on the way
         if m not in page.texts and reserve:
             called.append(reserve.pop(0))
     answered = [m for m in called if m in page.texts]
-    ask = decision.ask
-    given = latest(trace, decision.ranking) if decision.quoted is None else decision.quoted
-    shown = [p.model for p in given] if ask.quote else []
-    spoken = ask.judging and mixture.self_assessment == "spoken"
-    asked = Asked(spoken, labels(len(shown)) if ask.cross else ())
+    ask = decision.options
+    given = last_layer_answers(trace, decision.ranking) if decision.references is None else decision.references
+    shown = [p.model for p in given] if ask.quote_answers else []
+    spoken = ask.self_assessment and mixture.self_assessment == "spoken"
+    asked = ReplyFormat(spoken, candidate_labels(len(shown)) if ask.cross_assessment else ())
     judged = [a for m in answered for a in _judgments(page, m, shown, asked, judge)] if judge else []
     layer = Layer(
-        decision.call,
+        decision.models,
         tuple(_said(page, m) for m in answered),
         tuple(
-            Failure(m, "no answer is recorded", "ModelError", Usage(), None, None) for m in called if m not in answered
+            Failure(m, "no answer is recorded", FailureKind.OTHER, Usage(), None, None)
+            for m in called
+            if m not in answered
         ),
         tuple(judged),
         why=decision.why,
@@ -250,21 +258,23 @@ def _said(page: Page, model: str) -> Proposal:
     return Proposal(model, page.texts[model], Usage(None, int(one.written)), one.seconds, one.cost)
 
 
-def _judgments(page: Page, by: str, shown: Sequence[str], asked: Asked, judge: SimulatedJudge) -> Iterable[Assessment]:
+def _judgments(
+    page: Page, by: str, shown: Sequence[str], asked: ReplyFormat, judge: SimulatedJudge
+) -> Iterable[Assessment]:
     """The judgments in a reply, as routemoa.testing.RecordedClient would put them there."""
     record = page.record
     if asked.self_score:
-        own = judge.score(by, record.id, Verdict(by, page.texts[by], record.scores.get(by)))
+        own = judge.score(by, record.id, JudgedAnswer(by, page.texts[by], record.scores.get(by)))
         yield Assessment(by, by, "self", own)
     for m in shown if asked.peers else ():
         if m != by:
-            verdict = Verdict(m, harmless(page.texts[m].strip()), record.scores.get(m))
+            verdict = JudgedAnswer(m, neutralize(page.texts[m].strip()), record.scores.get(m))
             yield Assessment(by, m, "cross", judge.score(by, record.id, verdict))
 
 
-def _found(page: Page, done: Walked) -> Found:
+def _found(page: Page, done: SimulatedRun) -> MethodResult:
     trace, choice = done.trace, done.decision.choice
-    return Found(
+    return MethodResult(
         choice,
         done.spent,
         tuple((*(p.model for p in layer.proposals), *(f.model for f in layer.failures)) for layer in trace.layers),

@@ -17,7 +17,7 @@ from routemoa.evaluation.replay.pool_sizes import scaled
 from routemoa.evaluation.replay.simulator import ALWAYS, METHODS, Replay
 from routemoa.evaluation.replay.token_counts import Page
 from routemoa.evaluation.statistics import savings, summarise
-from routemoa.judging.judge_model import policy_file
+from routemoa.judging.judge_model import read_policy
 from routemoa.scoring.trained import load, manifest
 
 __all__ = ["Prepared", "chosen_methods", "figures", "prepare"]
@@ -85,7 +85,7 @@ def prepare(
     prices = library(members) if priced else {}
     unpriced = tuple(m for m in members if m not in prices and not _costed(usable, m)) if priced else None
     pages = [Page(r, members, prices) for r in usable]
-    mixture, judging = policy_file(policy)
+    mixture, judging = read_policy(policy)
     replay = Replay(pages, members, priors, order, mixture, judging, three if len(three) == 3 else (), auc, texts=texts)
     return Prepared(replay, len(records) - len(usable), unpriced)
 

@@ -12,12 +12,12 @@ from functools import cached_property, lru_cache
 
 from msgspec import Struct
 
-from routemoa.core.types import CHARACTERS, Message, plus
+from routemoa.core.types import CHARACTERS_PER_TOKEN, Message, add_optional
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.list_prices import Price
-from routemoa.judging.answers.grouping import Groups, group
+from routemoa.judging.answers.grouping import Groups, group_answers
 from routemoa.mixture import prompts
-from routemoa.mixture.prompts import ASSESSMENT, Asked
+from routemoa.mixture.prompts import ASSESSMENT, ReplyFormat
 
 __all__ = ["Page", "Spent", "together"]
 
@@ -41,8 +41,8 @@ class Spent(Struct, frozen=True):
             self.prompt + other.prompt,
             self.written + other.written,
             self.path + other.path,
-            plus(self.cost, other.cost),
-            plus(self.seconds, other.seconds),
+            add_optional(self.cost, other.cost),
+            add_optional(self.seconds, other.seconds),
         )
 
 
@@ -75,14 +75,16 @@ class Page:
     @cached_property
     def groups(self) -> Groups:
         """Which of all recorded answers say the same, in the order of `texts`."""
-        return group(list(self.texts.values()))
+        return group_answers(list(self.texts.values()))
 
     @cached_property
     def says(self) -> dict[str, int | None]:
         """The group of answers that each model's belongs to, of all that are recorded; None: it states nothing."""
-        return dict(zip(self.texts, self.groups.of, strict=True))
+        return dict(zip(self.texts, self.groups.group_of, strict=True))
 
-    def asked(self, model: str, candidates: Sequence[str] = (), asked: Asked | None = None, system: int = 0) -> Spent:
+    def asked(
+        self, model: str, candidates: Sequence[str] = (), asked: ReplyFormat | None = None, system: int = 0
+    ) -> Spent:
         """A proposer's call, shown the answers of `candidates`; `system` characters stand before its prompt."""
         reply = len(self.texts.get(model, ""))
         said = _judgment(asked) if asked and reply else 0
@@ -94,48 +96,48 @@ class Page:
 
     def moderated(self, model: str, candidates: Sequence[str], keep: int) -> Spent:
         """A moderator's call (SMoA), which replies with labels."""
-        labels = list(prompts.labels(len(candidates))[:keep])
+        labels = list(prompts.candidate_labels(len(candidates))[:keep])
         reply = json.dumps({"best": labels, "done": False})
         return self._call(model, self._size("moderation", candidates, keep=keep), len(reply))
 
     def _call(self, model: str, prompt: float, reply: float) -> Spent:
         """What is recorded of the model's own call stands for dollars and seconds; else its list price."""
-        sent, back = prompt / CHARACTERS, reply / CHARACTERS
+        sent, back = prompt / CHARACTERS_PER_TOKEN, reply / CHARACTERS_PER_TOKEN
         costs, price = self.record.costs, self._prices.get(model)
         cost = costs.get(model) if costs is not None else None if price is None else price.of(sent, back)
         return Spent(1, sent, back, back, cost, (self.record.seconds or {}).get(model))
 
-    def _size(self, kind: str, candidates: Sequence[str], asked: Asked | None = None, keep: int = 0) -> int:
+    def _size(self, kind: str, candidates: Sequence[str], asked: ReplyFormat | None = None, keep: int = 0) -> int:
         """Characters of a prompt: the question, what frames the quoted answers, and these."""
         frame = _frame(kind, bool(candidates), asked, keep)
         if not candidates:
             return self._base + frame
-        labels = prompts.labels(len(candidates))
+        labels = prompts.candidate_labels(len(candidates))
         quotes = sum(self._quote(m) + len(label) for m, label in zip(candidates, labels, strict=True))
         return self._base + frame + quotes + len("\n\n") * (len(candidates) - 1)
 
     def _quote(self, model: str) -> int:
         """Characters of an answer when quoted, without its label."""
         if model not in self._quoted:
-            self._quoted[model] = len(prompts.quoted([self.texts[model]])) - len("A")
+            self._quoted[model] = len(prompts.quote_answers([self.texts[model]])) - len("A")
         return self._quoted[model]
 
 
 @lru_cache(maxsize=1024)
-def _frame(kind: str, quoting: bool, asked: Asked | None, keep: int) -> int:
+def _frame(kind: str, quoting: bool, asked: ReplyFormat | None, keep: int) -> int:
     """Characters of a prompt to an empty question, without the quoted answers."""
     candidates = ("",) if quoting else ()
     if kind == "proposal":
-        messages = prompts.proposal(EMPTY, candidates, asked)
+        messages = prompts.proposal_messages(EMPTY, candidates, asked)
     elif kind == "aggregation":
-        messages = prompts.aggregation(EMPTY, candidates)
+        messages = prompts.aggregation_messages(EMPTY, candidates)
     else:
-        messages = prompts.moderation(EMPTY, candidates, keep)
-    return sum(len(m.content) for m in messages) - len(prompts.quoted(candidates))
+        messages = prompts.moderation_messages(EMPTY, candidates, keep)
+    return sum(len(m.content) for m in messages) - len(prompts.quote_answers(candidates))
 
 
 @lru_cache(maxsize=1024)
-def _judgment(asked: Asked) -> int:
+def _judgment(asked: ReplyFormat) -> int:
     """Characters of the judgments in a reply."""
     said: dict[str, object] = {"self": 0.85} if asked.self_score else {}
     if asked.peers:

@@ -21,7 +21,7 @@ import msgspec
 
 from routemoa.clients import weights
 from routemoa.core.errors import ConfigError, RouteMoAError
-from routemoa.datasets.jsonl import BadLine, Complaints, lines
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
 from routemoa.datasets.questions import Question, read
 from routemoa.evaluation.tasks import NAMES, Hub, Task, task
 
@@ -94,7 +94,7 @@ def _cached(name: str) -> Path:
 
 
 def _rows(chosen: Task, path: Path) -> Iterator[Question]:
-    complaints = Complaints()
+    complaints = ErrorCollector()
     for number, line in lines(path, complaints):
         try:
             yield chosen.question(msgspec.json.decode(line), number)

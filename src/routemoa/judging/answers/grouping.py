@@ -16,13 +16,13 @@ from itertools import combinations, pairwise
 
 from msgspec import Struct
 
-from routemoa.judging.answers.normalization import result
+from routemoa.judging.answers.normalization import extract_result
 
-__all__ = ["Groups", "agree", "final_answer", "group", "likeness"]
+__all__ = ["Groups", "all_agree", "final_answer", "group_answers", "text_similarity"]
 
-SAME = 0.9  # likeness from which two open answers say the same
-READ = 6000  # characters of an open answer that are compared
-MEMORY = 256  # texts that need not be read again: each layer looks at all answers of its query
+SAME_TEXT = 0.9  # likeness from which two open answers say the same
+MAX_COMPARED = 6000  # characters of an open answer that are compared
+CACHED_TEXTS = 256  # texts that need not be read again: each layer looks at all answers of its query
 
 
 class Groups(Struct, frozen=True):
@@ -34,16 +34,16 @@ class Groups(Struct, frozen=True):
         question, each answer's mean likeness with the others, in [0, 1]; None where it is alone.
     """
 
-    of: tuple[int | None, ...]
+    group_of: tuple[int | None, ...]
     closed: bool
-    likeness: tuple[float | None, ...]
+    similarity: tuple[float | None, ...]
 
     def members(self, number: int) -> tuple[int, ...]:
         """Places of the answers in a group."""
-        return tuple(i for i, g in enumerate(self.of) if g == number)
+        return tuple(i for i, g in enumerate(self.group_of) if g == number)
 
 
-def group(texts: Sequence[str]) -> Groups:
+def group_answers(texts: Sequence[str]) -> Groups:
     """Which answers say the same; the order in which they came changes no group.
 
     A question is closed where half of the answers state a result, or more than half do or are short: that one is short
@@ -60,7 +60,7 @@ def group(texts: Sequence[str]) -> Groups:
     alike = {(i, j): _cosine(bags[i], bags[j]) for i, j in combinations(range(len(texts)), 2)}
     first = list(range(len(texts)))  # of the chain of alike answers that each belongs to
     for (i, j), how in alike.items():
-        if how >= SAME and first[i] != first[j]:
+        if how >= SAME_TEXT and first[i] != first[j]:
             low, high = sorted((first[i], first[j]))
             first = [low if f == high else f for f in first]
     place = {f: n for n, f in enumerate(dict.fromkeys(first))}
@@ -74,7 +74,7 @@ def group(texts: Sequence[str]) -> Groups:
     return Groups(of, False, tuple(mean))
 
 
-def agree(texts: Sequence[str]) -> bool:
+def all_agree(texts: Sequence[str]) -> bool:
     """Whether all of at least two answers say the same: equal final answers, or equal texts where none is stated."""
     if len(texts) < 2:
         return False
@@ -84,7 +84,7 @@ def agree(texts: Sequence[str]) -> bool:
     return len(set(results)) == 1 and bool(results[0])
 
 
-def likeness(a: str, b: str) -> float:
+def text_similarity(a: str, b: str) -> float:
     """How far two texts use the same words and pairs of words, in [0, 1]: cosine of their damped counts."""
     return _cosine(_bag(a), _bag(b))
 
@@ -94,12 +94,12 @@ def final_answer(text: str) -> str | None:
     return _read(text)[0]
 
 
-_read = lru_cache(maxsize=MEMORY)(result)
+_read = lru_cache(maxsize=CACHED_TEXTS)(extract_result)
 
 
-@lru_cache(maxsize=MEMORY)
+@lru_cache(maxsize=CACHED_TEXTS)
 def _bag(text: str) -> dict[str, float]:
-    words = re.findall(r"\w+|[^\w\s]", text[:READ].casefold())
+    words = re.findall(r"\w+|[^\w\s]", text[:MAX_COMPARED].casefold())
     counts = Counter(words) + Counter(f"{a} {b}" for a, b in pairwise(words))
     return {w: 1 + math.log(n) for w, n in counts.items()}
 

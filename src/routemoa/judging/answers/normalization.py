@@ -15,16 +15,16 @@ import warnings
 
 from routemoa.judging.answers.extraction import field, plain, stated
 
-__all__ = ["SHORT", "result"]
+__all__ = ["SHORT", "extract_result"]
 
 SHORT = 60  # characters: an answer this short is its own result, and no result in prose is longer
-LONGEST = 600  # characters of a result in a field of its own
+MAX_RESULT = 600  # characters of a result in a field of its own
 
 
-def result(text: str) -> tuple[str | None, bool]:
+def extract_result(text: str) -> tuple[str | None, bool]:
     """The result of a text in one form, or None; and whether the text states it, or is merely short."""
     if (value := field(text)) is not None:
-        return (_literal(value) or _form(value), True) if len(value) <= LONGEST else (None, False)
+        return (_literal(value) or _form(value), True) if len(value) <= MAX_RESULT else (None, False)
     text = plain(text)
     if found := [s for s in stated(text) if re.search(r"[^\W_]", s)]:  # a template's blank is no result
         value = _NEXT_FIELD.split(found[-1])[0]
@@ -40,7 +40,7 @@ def result(text: str) -> tuple[str | None, bool]:
 def _literal(value: str) -> str | None:
     """A list, string or the like as Python would write it; None for what is none, and for plain numbers and words."""
     bare = value.strip().strip("`").removesuffix(".")
-    if bare[:1] not in ("[", "(", "{", "'", '"') or len(bare) > LONGEST:
+    if bare[:1] not in ("[", "(", "{", "'", '"') or len(bare) > MAX_RESULT:
         return None
     try:
         with warnings.catch_warnings(action="ignore"):  # LaTeX in quotes is full of escapes that Python does not know

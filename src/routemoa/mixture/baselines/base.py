@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from routemoa.core.events import Event, Started
-from routemoa.core.protocols import Client, Tab
-from routemoa.core.trace import Fold, collect
-from routemoa.core.types import Answer, Contract, Query
-from routemoa.mixture.budget.metering import Desk
+from routemoa.core.protocols import CallRecorder, Client
+from routemoa.core.trace import Answer
+from routemoa.core.trace_builder import TraceBuilder, collect_answer
+from routemoa.core.types import Limits, Query
+from routemoa.mixture.budget.metering import MeteredClient
 
 __all__ = ["Baseline"]
 
@@ -18,18 +19,18 @@ __all__ = ["Baseline"]
 class Baseline(ABC):
     """A method that is its walk; whoever writes one says only what happens between Started and Done."""
 
-    def __init__(self, name: str, client: Client, contract: Contract = Contract()) -> None:  # noqa: B008  (frozen)
+    def __init__(self, name: str, client: Client, contract: Limits = Limits()) -> None:  # noqa: B008  (frozen)
         self.name = name
         self.client = client
         self.contract = contract  # of a query that says nothing itself
 
     async def answer(self, query: Query) -> Answer:
         """The final text and its trace. Raises NoModelLeft, OverBudget."""
-        return await collect(self.stream(query))
+        return await collect_answer(self.stream(query))
 
-    async def stream(self, query: Query, tab: Tab | None = None) -> AsyncGenerator[Event, None]:
+    async def stream(self, query: Query, tab: CallRecorder | None = None) -> AsyncGenerator[Event, None]:
         """Yield what happens, from Started to Done. Raises NoModelLeft, OverBudget."""
-        so_far, desk = Fold(), Desk(self.client, query.contract.over(self.contract), tab)
+        so_far, desk = TraceBuilder(), MeteredClient(self.client, query.limits.with_defaults(self.contract), tab)
         begin = Started(query, self.name)
         so_far.add(begin)
         yield begin
@@ -39,7 +40,7 @@ class Baseline(ABC):
                 yield event
 
     @abstractmethod
-    def walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
+    def walk(self, query: Query, so_far: TraceBuilder, desk: MeteredClient) -> AsyncGenerator[Event, None]:
         """The method's steps.
 
         Args:

@@ -12,17 +12,17 @@ from routemoa.core.protocols import Client
 from routemoa.core.types import ModelSpec
 from routemoa.mixture.baselines.single import Single
 
-__all__ = ["Best", "best", "best_single", "writers"]
+__all__ = ["BestModel", "aggregator_candidates", "best_single", "choose_best_model"]
 
 
-class Best(Struct, frozen=True):
+class BestModel(Struct, frozen=True):
     """A model, and why it counts as the best."""
 
     spec: ModelSpec
     why: str
 
 
-def best(pool: Pool) -> Best:
+def choose_best_model(pool: Pool) -> BestModel:
     """The model that did best on the trained scorer's records, else the one with the highest `prior`.
 
     A model without a prior cannot be chosen, unless none has one: then it is the first. Raises ConfigError: the
@@ -31,22 +31,22 @@ def best(pool: Pool) -> Best:
     chosen = _on_records(pool)
     for m in sorted(pool, key=lambda m: m.name != chosen):  # by name before by the endpoint's name, as scores are
         if chosen is not None and chosen in (m.name, m.model):
-            return Best(m, "best on the scorer's training records")
+            return BestModel(m, "best on the scorer's training records")
     note = "" if chosen is None else f" (the scorer's best, {chosen}, is not in the pool)"
     known = [(m.prior, m) for m in pool if m.prior is not None]
     if not known:
-        return Best(pool.models[0], f"no model has a prior, so the first of the pool{note}")
+        return BestModel(pool.models[0], f"no model has a prior, so the first of the pool{note}")
     prior, spec = max(known, key=lambda k: k[0])
-    return Best(spec, f"the highest prior, {prior:g}{note}")
+    return BestModel(spec, f"the highest prior, {prior:g}{note}")
 
 
 def best_single(pool: Pool, client: Client) -> Single:
     """The best model alone: what any mixture has to beat. Raises ConfigError."""
-    chosen = best(pool)
-    return Single(chosen.spec, client, "best-single", f"{chosen.spec.name} alone: {chosen.why}", pool.contract)
+    chosen = choose_best_model(pool)
+    return Single(chosen.spec, client, "best-single", f"{chosen.spec.name} alone: {chosen.why}", pool.limits)
 
 
-def writers(pool: Pool, first: ModelSpec, without: Collection[str] = ()) -> list[ModelSpec]:
+def aggregator_candidates(pool: Pool, first: ModelSpec, without: Collection[str] = ()) -> list[ModelSpec]:
     """Who may write for a whole mixture: the pool file's aggregator, else `first`, then the others by prior."""
     named = [pool[pool.mixture.aggregator]] if pool.mixture.aggregator in pool else []
     others = sorted(pool, key=lambda m: (m.prior is None, -(m.prior or 0.0)))

@@ -11,12 +11,13 @@ from msgspec import Struct
 from routemoa.core.events import AnswerDelta, Event, Stopped
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Client
-from routemoa.core.trace import Fold
-from routemoa.core.types import Layer, ModelSpec, Query
+from routemoa.core.trace import Layer
+from routemoa.core.trace_builder import TraceBuilder
+from routemoa.core.types import ModelSpec, Query
 from routemoa.mixture import layer
 from routemoa.mixture.baselines.base import Baseline
-from routemoa.mixture.baselines.steps import nobody, propose
-from routemoa.mixture.budget.metering import Desk
+from routemoa.mixture.baselines.steps import no_answer_error, run_proposers
+from routemoa.mixture.budget.metering import MeteredClient
 
 __all__ = ["LOGPROB", "SPOKEN", "Cascade"]
 
@@ -34,16 +35,16 @@ class Cascade(Baseline):
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("cascade", client, pool.contract)
+        super().__init__("cascade", client, pool.limits)
         self.order = sorted(pool, key=_dearness)
         self.spoken = pool.mixture.self_assessment == "spoken"
         self.threshold = SPOKEN if self.spoken else LOGPROB
 
-    async def walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
+    async def walk(self, query: Query, so_far: TraceBuilder, desk: MeteredClient) -> AsyncGenerator[Event, None]:
         """A layer for each model asked. An unreadable confidence counts as low, a failed model is passed over."""
         for number, spec in enumerate(self.order, 1):
-            plan = layer.Plan(number, query, spoken=self.spoken, logprob=not self.spoken)
-            async with aclosing(propose(plan, [spec], desk)) as events:
+            plan = layer.LayerRequest(number, query, spoken=self.spoken, logprob=not self.spoken)
+            async with aclosing(run_proposers(plan, [spec], desk)) as events:
                 async for event in events:
                     yield event
             found = _answer(so_far.trace.layers[-1])
@@ -51,7 +52,7 @@ class Cascade(Baseline):
                 break
         given = [a for done in so_far.trace.layers if (a := _answer(done))]
         if not given:
-            raise nobody(so_far.trace, desk)
+            raise no_answer_error(so_far.trace, desk)
         # Among equally confident answers, the dearer model's: it comes later.
         chosen = max(enumerate(given), key=lambda i: (i[1].confidence is not None, i[1].confidence or 0.0, i[0]))[1]
         yield Stopped(self._reason(chosen, len(so_far.trace.layers)))

@@ -8,13 +8,19 @@ from contextlib import aclosing
 from routemoa.core.events import Event, Stopped
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Client
-from routemoa.core.trace import Fold
+from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import Query
 from routemoa.mixture import aggregator, layer
 from routemoa.mixture.baselines.base import Baseline
-from routemoa.mixture.baselines.best_single import best, writers
-from routemoa.mixture.baselines.steps import answers, failed, nobody, propose, standing
-from routemoa.mixture.budget.metering import Desk
+from routemoa.mixture.baselines.best_single import aggregator_candidates, choose_best_model
+from routemoa.mixture.baselines.steps import (
+    all_failed_models,
+    last_answers,
+    no_answer_error,
+    remaining_models,
+    run_proposers,
+)
+from routemoa.mixture.budget.metering import MeteredClient
 
 __all__ = ["MoA"]
 
@@ -27,28 +33,28 @@ class MoA(Baseline):
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("moa", client, pool.contract)
+        super().__init__("moa", client, pool.limits)
         self.pool = pool
-        self.best = best(pool).spec
+        self.best = choose_best_model(pool).spec
 
-    async def walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
+    async def walk(self, query: Query, so_far: TraceBuilder, desk: MeteredClient) -> AsyncGenerator[Event, None]:
         """Layers of everybody, then the aggregator."""
         limit = self.pool.mixture.dense_layers
         reason = f"last layer: {limit} of {limit}"
         for number in range(1, limit + 1):
-            models = standing(self.pool.models, so_far.trace)
+            models = remaining_models(self.pool.models, so_far.trace)
             if not models:
                 reason = "no model left to call"
                 break
-            plan = layer.Plan(number, query, answers(so_far.trace, self.pool.models))
-            async with aclosing(propose(plan, models, desk)) as events:
+            plan = layer.LayerRequest(number, query, last_answers(so_far.trace, self.pool.models))
+            async with aclosing(run_proposers(plan, models, desk)) as events:
                 async for event in events:
                     yield event
-        last = answers(so_far.trace, self.pool.models)
+        last = last_answers(so_far.trace, self.pool.models)
         if not last:
-            raise nobody(so_far.trace, desk)
+            raise no_answer_error(so_far.trace, desk)
         yield Stopped(reason)
-        able = writers(self.pool, self.best, failed(so_far.trace))
-        async with aclosing(aggregator.write(query, last, able, desk)) as events:
+        able = aggregator_candidates(self.pool, self.best, all_failed_models(so_far.trace))
+        async with aclosing(aggregator.write_answer(query, last, able, desk)) as events:
             async for event in events:
                 yield event

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from routemoa.core.events import Event, Stopped
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Client
-from routemoa.core.trace import Fold
+from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import ModelSpec, Query
 from routemoa.mixture import aggregator, layer
 from routemoa.mixture.baselines.base import Baseline
-from routemoa.mixture.baselines.best_single import best
-from routemoa.mixture.baselines.steps import answers, nobody, propose
-from routemoa.mixture.budget.metering import Desk
+from routemoa.mixture.baselines.best_single import choose_best_model
+from routemoa.mixture.baselines.steps import last_answers, no_answer_error, run_proposers
+from routemoa.mixture.budget.metering import MeteredClient
 
 __all__ = ["SelfMoA"]
 
@@ -31,23 +31,23 @@ class SelfMoA(Baseline):
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("self-moa", client, pool.contract)
-        self.best = best(pool)
+        super().__init__("self-moa", client, pool.limits)
+        self.best = choose_best_model(pool)
         self.count = max(2, pool.mixture.dense_panel)
 
-    async def walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
+    async def walk(self, query: Query, so_far: TraceBuilder, desk: MeteredClient) -> AsyncGenerator[Event, None]:
         """One layer of samples, then the aggregator."""
         spec = self.best.spec
         samples = [self._sample(query, i) for i in range(self.count)]
-        async with aclosing(propose(layer.Plan(1, query), samples, desk)) as events:
+        async with aclosing(run_proposers(layer.LayerRequest(1, query), samples, desk)) as events:
             async for event in events:
                 yield event
-        given = answers(so_far.trace, [spec])
+        given = last_answers(so_far.trace, [spec])
         if not given:
-            raise nobody(so_far.trace, desk)
+            raise no_answer_error(so_far.trace, desk)
         yield Stopped(f"{len(given)} of {self.count} samples of {spec.name}: {self.best.why}")
 
-        async with aclosing(aggregator.write(query, given, [spec], desk)) as events:
+        async with aclosing(aggregator.write_answer(query, given, [spec], desk)) as events:
             async for event in events:
                 yield event
 

@@ -7,12 +7,12 @@ from contextlib import aclosing
 
 from routemoa.core.events import AnswerDelta, Event, ProposalDelta, ProposalFailed, ProposalFinished, Stopped
 from routemoa.core.protocols import Client
-from routemoa.core.trace import Fold
-from routemoa.core.types import Contract, ModelSpec, Query
+from routemoa.core.trace_builder import TraceBuilder
+from routemoa.core.types import Limits, ModelSpec, Query
 from routemoa.mixture import layer
 from routemoa.mixture.baselines.base import Baseline
-from routemoa.mixture.baselines.steps import propose
-from routemoa.mixture.budget.metering import Desk
+from routemoa.mixture.baselines.steps import run_proposers
+from routemoa.mixture.budget.metering import MeteredClient
 
 __all__ = ["Single"]
 
@@ -26,16 +26,16 @@ class Single(Baseline):
         client: Client,
         name: str | None = None,
         why: str = "one model was asked for",
-        contract: Contract = Contract(),  # noqa: B008  (frozen)
+        contract: Limits = Limits(),  # noqa: B008  (frozen)
     ) -> None:
         super().__init__(name or f"single:{spec.name}", client, contract)
         self.spec = spec
         self.why = why
 
-    async def walk(self, query: Query, so_far: Fold, desk: Desk) -> AsyncGenerator[Event, None]:
+    async def walk(self, query: Query, so_far: TraceBuilder, desk: MeteredClient) -> AsyncGenerator[Event, None]:
         """The answer streams as it is written."""
         streamed = ""
-        async with aclosing(propose(layer.Plan(1, query), [self.spec], desk)) as events:
+        async with aclosing(run_proposers(layer.LayerRequest(1, query), [self.spec], desk)) as events:
             async for event in events:
                 yield event
                 if isinstance(event, ProposalFailed):

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from time import perf_counter
 
-from routemoa.core.errors import Garbled, ModelError, RouteMoAError
+from routemoa.core.errors import InvalidResponse, ModelError, RouteMoAError
 from routemoa.core.events import (
     CallFinished,
     CallStarted,
@@ -18,25 +18,26 @@ from routemoa.core.events import (
     Selected,
 )
 from routemoa.core.protocols import Client
-from routemoa.core.types import Completion, Message, ModelSpec, Proposal, Request, Trace
+from routemoa.core.trace import Proposal, Trace
+from routemoa.core.types import Completion, Message, ModelSpec, Request
 from routemoa.mixture import layer
-from routemoa.mixture.budget.metering import Desk
+from routemoa.mixture.budget.metering import MeteredClient
 
-__all__ = ["answers", "call", "failed", "nobody", "propose", "standing"]
+__all__ = ["all_failed_models", "call_model", "last_answers", "no_answer_error", "remaining_models", "run_proposers"]
 
 
-def failed(trace: Trace) -> set[str]:
+def all_failed_models(trace: Trace) -> set[str]:
     """Models that failed in this query, in whichever part: none of them is asked to write or to moderate."""
     return {f.model for done in trace.layers for f in done.failures} | {f.model for f in trace.failures}
 
 
-def standing(models: Sequence[ModelSpec], trace: Trace) -> list[ModelSpec]:
+def remaining_models(models: Sequence[ModelSpec], trace: Trace) -> list[ModelSpec]:
     """Those of `models` that have not failed to answer in this query."""
     out = {f.model for done in trace.layers for f in done.failures}
     return [m for m in models if m.name not in out]
 
 
-def answers(trace: Trace, models: Sequence[ModelSpec]) -> tuple[Proposal, ...]:
+def last_answers(trace: Trace, models: Sequence[ModelSpec]) -> tuple[Proposal, ...]:
     """The answers of the last layer that gave any, or none.
 
     In the order of `models`, and several of one model by their texts: not as they came in, so that the same answers
@@ -47,22 +48,22 @@ def answers(trace: Trace, models: Sequence[ModelSpec]) -> tuple[Proposal, ...]:
     return tuple(sorted(given, key=lambda p: (place[p.model], p.text)))
 
 
-def nobody(trace: Trace, desk: Desk) -> RouteMoAError:
+def no_answer_error(trace: Trace, desk: MeteredClient) -> RouteMoAError:
     """The error that says why nobody answered."""
     return desk.nobody([f for done in trace.layers for f in done.failures])
 
 
-async def propose(
-    plan: layer.Plan, models: Sequence[ModelSpec], client: Client, reserve: Sequence[ModelSpec] = ()
+async def run_proposers(
+    plan: layer.LayerRequest, models: Sequence[ModelSpec], client: Client, reserve: Sequence[ModelSpec] = ()
 ) -> AsyncGenerator[Event, None]:
     """One layer: `models` answer at the same time; one of `reserve`, if any, takes the place of each that fails."""
     yield Selected(plan.number, tuple(m.name for m in models))
-    async with aclosing(layer.run(plan, models, reserve, client)) as events:
+    async with aclosing(layer.run_layer(plan, models, reserve, client)) as events:
         async for event in events:
             yield event
 
 
-async def call(
+async def call_model(
     purpose: str, spec: ModelSpec, messages: tuple[Message, ...], client: Client
 ) -> AsyncGenerator[Event, None]:
     """Ask one model for something else than an answer; the last event, CallFinished, holds its reply or its failure.
@@ -74,7 +75,7 @@ async def call(
     try:
         said = await _whole(spec, Request(messages, purpose="judge"), client)
     except ModelError as e:
-        yield CallFinished(purpose, failure=layer.failure(spec, e, perf_counter() - begun))
+        yield CallFinished(purpose, failure=layer.make_failure(spec, e, perf_counter() - begun))
     else:
         cost = spec.cost(said.usage)
         yield CallFinished(purpose, Proposal(spec.name, said.text, said.usage, perf_counter() - begun, cost))
@@ -85,4 +86,4 @@ async def _whole(spec: ModelSpec, request: Request, client: Client) -> Completio
         async for piece in pieces:
             if isinstance(piece, Completion):
                 return piece
-    raise Garbled(spec.name, "the stream ended without a completion", produced=True)
+    raise InvalidResponse(spec.name, "the stream ended without a completion", produced=True)

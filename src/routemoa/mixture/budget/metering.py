@@ -14,28 +14,30 @@ from time import monotonic, perf_counter
 from msgspec.structs import replace
 
 from routemoa.core.errors import (
+    AllModelsFailed,
+    BudgetExceeded,
     ConfigError,
+    FailureKind,
     ModelError,
-    NoModelLeft,
-    OverBudget,
-    Refused,
+    ModelHTTPError,
+    ModelTimeout,
     RouteMoAError,
-    TimedOut,
     Unaffordable,
     Unreachable,
 )
 from routemoa.core.events import Done
-from routemoa.core.protocols import Client, Closing, Opening, Patient, Persistent, Tab
-from routemoa.core.types import CHARACTERS, Completion, Contract, Failure, ModelSpec, Purpose, Request, Usage
-from routemoa.mixture.budget.account import Account, Held
+from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client, Patient, Persistent
+from routemoa.core.trace import Failure
+from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Limits, ModelSpec, Purpose, Request, Usage
+from routemoa.mixture.budget.account import Account, Reservation
 
-__all__ = ["Desk", "Metered", "Tries", "produced"]
+__all__ = ["MeteredCall", "MeteredClient", "Tries", "estimate_usage"]
 
 NOTHING = Usage(0, 0, 0, 0)
 """What a call used that was never answered."""
 
 
-class Desk:
+class MeteredClient:
     """The client of one request.
 
     Args:
@@ -50,14 +52,14 @@ class Desk:
         unpriced: whether a call was made of which nobody knows what it costs.
     """
 
-    def __init__(self, client: Client, contract: Contract = Contract(), tab: Tab | None = None) -> None:  # noqa: B008
+    def __init__(self, client: Client, contract: Limits = Limits(), tab: CallRecorder | None = None) -> None:  # noqa: B008
         self._client = client
         self._persistent = client if isinstance(client, Persistent) else None  # a slow question: asked once
-        self.contract = contract
-        self.account = Account(contract, bounded=tab is not None and tab.limited)
-        self.tab = tab
+        self.limits = contract
+        self.account = Account(contract, bounded=tab is not None and tab.has_budget)
+        self.recorder = tab
         self.started = perf_counter()
-        self.refused: OverBudget | ConfigError | None = None
+        self.refusal: BudgetExceeded | ConfigError | None = None
         self.unpriced = False
         limit = contract.max_seconds
         self.deadline = None if limit is None else monotonic() + limit
@@ -72,9 +74,9 @@ class Desk:
         """Dollars that count against the contract; None where a call without a price was made."""
         return None if self.unpriced else self.account.spent
 
-    def late(self, model: ModelSpec) -> TimedOut:
+    def late(self, model: ModelSpec) -> ModelTimeout:
         """What there is to say of a call for which the contract's time was over."""
-        return TimedOut(model.name, f"the contract's {self.contract.max_seconds:g} s were over")
+        return ModelTimeout(model.name, f"the contract's {self.limits.max_seconds:g} s were over")
 
     def done(self, finish: str | None, usage: Usage | None = None, cost: float | None = None) -> Done:
         """The query's end, now; `usage` and `cost` (dollars) are the aggregator's, if one was called."""
@@ -82,9 +84,9 @@ class Desk:
 
     def nobody(self, failures: Sequence[Failure]) -> RouteMoAError:
         """Why nobody answered: nothing fitted into the contract or the tenant's budget, or else, all failed."""
-        if self.refused is not None and all(f.kind == Unaffordable.__name__ for f in failures):
-            return self.refused
-        return NoModelLeft(failures)
+        if self.refusal is not None and all(f.kind is FailureKind.UNAFFORDABLE for f in failures):
+            return self.refusal
+        return AllModelsFailed(failures)
 
     async def close(self) -> None:
         """The client is not this request's own: it stays open."""
@@ -121,7 +123,7 @@ class Desk:
         """One attempt, reserved, settled and ended in time."""
         if self.seconds_left == 0.0:
             raise self.late(model)
-        metered = await Metered.open(self, model, request)
+        metered = await MeteredCall.open(self, model, request)
         try:
             async with aclosing(call(metered.request)) as pieces:
                 while (piece := await self._next(model, pieces)) is not None:
@@ -152,7 +154,7 @@ class Tries:
             be over before, is the desk's to keep.
     """
 
-    def __init__(self, desk: Desk, client: Patient, model: ModelSpec) -> None:
+    def __init__(self, desk: MeteredClient, client: Patient, model: ModelSpec) -> None:
         self.total = client.deadline()
         self._deadline = min(self.total, inf if desk.deadline is None else desk.deadline)
         self._client, self._model = client, model
@@ -168,16 +170,16 @@ class Tries:
         if isinstance(error, Unaffordable):
             raise self._last or error  # that nothing is left for another try says less than why one is wanted
         self._failures, self._last = self._failures + 1, error
-        await self._client.pause(self._model, error, self._failures, self._deadline, give_up=give_up)
+        await self._client.wait_before_retry(self._model, error, self._failures, self._deadline, give_up=give_up)
 
 
-class Metered:
+class MeteredCall:
     """One call under way: what is set aside for it, and what has come of it so far. `open` it, and `close` it always.
 
     A call that is closed with neither a completion nor a failure was cut by us.
     """
 
-    def __init__(self, desk: Desk, model: ModelSpec, held: Held, number: int | None) -> None:
+    def __init__(self, desk: MeteredClient, model: ModelSpec, held: Reservation, number: int | None) -> None:
         self.request = held.request
         self._desk, self._model, self._held, self._number = desk, model, held, number
         self._begun = perf_counter()
@@ -186,20 +188,22 @@ class Metered:
         self._outcome = "cut"
 
     @classmethod
-    async def open(cls, desk: Desk, model: ModelSpec, request: Request, *, read: int | None = None) -> Metered:
+    async def open(
+        cls, desk: MeteredClient, model: ModelSpec, request: Request, *, read: int | None = None
+    ) -> MeteredCall:
         """Reserve a call. Raises Unaffordable: it does not fit."""
         try:
-            held = desk.account.reserve(model, request, read=read)
-        except (OverBudget, ConfigError) as e:
-            desk.refused = e
+            held = desk.account.reserve(model, request, prompt_tokens=read)
+        except (BudgetExceeded, ConfigError) as e:
+            desk.refusal = e
             raise Unaffordable(model.name, e) from e
         number = None
-        if desk.tab is not None:
+        if desk.recorder is not None:
             try:
-                number = await desk.tab.open(Opening(model.name, request.purpose, held.most))
-            except OverBudget as e:
+                number = await desk.recorder.start(CallStart(model.name, request.purpose, held.max_cost))
+            except BudgetExceeded as e:
                 desk.account.release(held)
-                desk.refused = e
+                desk.refusal = e
                 raise Unaffordable(model.name, e) from e
             except BaseException:
                 desk.account.release(held)
@@ -219,8 +223,8 @@ class Metered:
 
     def fail(self, error: ModelError) -> None:
         """The call failed. Refused, or never sent: nothing was used; else nobody knows."""
-        self._outcome = type(error).__name__
-        if isinstance(error, Refused) or (isinstance(error, Unreachable) and not error.sent):
+        self._outcome = error.kind.value
+        if isinstance(error, ModelHTTPError) or (isinstance(error, Unreachable) and not error.sent):
             self._usage = None if error.produced else NOTHING
 
     def close(self) -> None:
@@ -229,21 +233,21 @@ class Metered:
         usage = self._usage or Usage()
         cost = 0.0 if usage is NOTHING else self._model.cost(usage)
         self._desk.account.settle(self._held, cost, usage.completion_tokens)
-        self._desk.unpriced |= cost is None and self._held.most is None
-        if self._desk.tab is None or self._number is None:
+        self._desk.unpriced |= cost is None and self._held.max_cost is None
+        if self._desk.recorder is None or self._number is None:
             return
         charged = cost
         if cost is None and self._outcome != "ok":
-            charged = self._model.cost(produced(self._held.request, "".join(self._text)))
+            charged = self._model.cost(estimate_usage(self._held.request, "".join(self._text)))
         if charged is None:
-            charged = self._held.most
-        elif cost is None and self._held.most is not None:
-            charged = min(charged, self._held.most)
+            charged = self._held.max_cost
+        elif cost is None and self._held.max_cost is not None:
+            charged = min(charged, self._held.max_cost)
         seconds = perf_counter() - self._begun
-        self._desk.tab.close(self._number, Closing(usage, cost, charged, seconds, self._outcome))
+        self._desk.recorder.finish(self._number, CallResult(usage, cost, charged, seconds, self._outcome))
 
 
-def produced(request: Request, text: str) -> Usage:
+def estimate_usage(request: Request, text: str) -> Usage:
     """Tokens of a call that was cut, by what was sent and had come: about four characters to a token, an estimate."""
-    read = sum(len(m.content) for m in request.messages) // CHARACTERS
-    return Usage(max(1, read), len(text) // CHARACTERS)
+    read = sum(len(m.content) for m in request.messages) // CHARACTERS_PER_TOKEN
+    return Usage(max(1, read), len(text) // CHARACTERS_PER_TOKEN)

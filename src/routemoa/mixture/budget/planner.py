@@ -10,49 +10,57 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.price_list import remedy
-from routemoa.core.types import CHARACTERS, GivenUp, ModelSpec, Request
-from routemoa.mixture.budget.account import LEAST, Left, largest, longest, reads, usual
+from routemoa.core.price_list import price_hint
+from routemoa.core.trace import Degradation
+from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Request
+from routemoa.mixture.budget.account import (
+    MIN_OUTPUT_TOKENS,
+    Remaining,
+    comfortable_tokens,
+    largest_fitting,
+    max_output_tokens,
+    max_prompt_tokens,
+)
 
-__all__ = ["Fitting", "Means", "fit", "layer_seconds"]
+__all__ = ["BudgetedPlan", "Resources", "layer_time_limit", "plan_within_budget"]
 
 WRITING = 0.4  # of the time left: what is kept for the aggregator where nobody knows how long it writes
 PATIENCE = 0.75  # of the time left: how long a layer is waited for that needs no aggregator, while others could follow
 LATE = 0.5  # of the contract's time: with less of it left, no layer keeps time back for another one after it
 
 
-class Means(Struct, frozen=True):
+class Resources(Struct, frozen=True):
     """What there is to spend, `seconds` of time among it (None: no limit); what a call of each model usually takes."""
 
-    left: Left = Left()
+    left: Remaining = Remaining()
     seconds: float | None = None
     tokens: Mapping[str, float] = {}
     latency: Mapping[str, float] = {}
     quoted: int = 0  # bytes of the answers that there are, which an aggregator has to read
 
 
-class Fitting(Struct, frozen=True):
+class BudgetedPlan(Struct, frozen=True):
     """Who is called, with how many output tokens at most each (None: as asked), and what that gives up.
 
     Nobody fits where `call` is empty; `why` says so then, and `unpriced` whether it is for want of any price.
     """
 
-    call: tuple[ModelSpec, ...] = ()
-    cap: int | None = None
-    given_up: tuple[GivenUp, ...] = ()
-    why: str = ""
+    models: tuple[ModelSpec, ...] = ()
+    max_tokens: int | None = None
+    given_up: tuple[Degradation, ...] = ()
+    reason: str = ""
     unpriced: bool = False
 
 
-def fit(
+def plan_within_budget(
     wanted: Sequence[ModelSpec],
     others: Sequence[ModelSpec],
-    means: Means,
+    means: Resources,
     request: Callable[[ModelSpec], Request],
     *,
     writer: ModelSpec | None = None,
-    heard: int = 0,
-) -> Fitting:
+    answers: int = 0,
+) -> BudgetedPlan:
     """The largest part of `wanted` that fits, else the first of `others` that does.
 
     Args:
@@ -62,61 +70,61 @@ def fit(
         writer: who would aggregate, for whom room is kept once there is more than one answer; None: nobody.
         heard: answers that there are.
     """
-    purse = _Purse(means, request)
+    purse = _BudgetCheck(means, request)
     if purse.unlimited:
-        return Fitting(tuple(wanted))
+        return BudgetedPlan(tuple(wanted))
     priced, rest = [m for m in wanted if purse.priced(m)], [m for m in others if purse.priced(m)]
     if not priced and not rest:
-        return Fitting(why=_unpriced(wanted[0]), unpriced=True)
+        return BudgetedPlan(reason=_unpriced(wanted[0]), unpriced=True)
     given_up = _dropped(wanted, priced, "no price is known, and max_cost cannot be kept without")
     quick, spare = [m for m in priced if purse.quick(m)], [m for m in rest if purse.quick(m)]
     time = f"{means.seconds or 0.0:.1f} s"
     if quick or spare:
         given_up += _dropped(priced, quick, f"usually slower than the {time} that are left")
-    elif heard:
-        return Fitting(given_up=given_up, why=f"contract: nobody is expected to answer in {time}")
+    elif answers:
+        return BudgetedPlan(given_up=given_up, reason=f"contract: nobody is expected to answer in {time}")
     else:
         quick, spare = priced, rest  # slow as they are: somebody has to be asked
-    for least in (None, LEAST) if not heard else (None,):  # room for whole answers, else for what fits
-        found = _largest(quick, spare, purse, least, writer=writer, heard=heard)
+    for least in (None, MIN_OUTPUT_TOKENS) if not answers else (None,):  # room for whole answers, else for what fits
+        found = _largest(quick, spare, purse, least, writer=writer, heard=answers)
         if found is not None:
             return replace(found, given_up=given_up + found.given_up)
-    return Fitting(given_up=given_up, why=f"contract: {purse.needed([*quick, *spare])}")
+    return BudgetedPlan(given_up=given_up, reason=f"contract: {purse.needed([*quick, *spare])}")
 
 
 def _largest(
     quick: Sequence[ModelSpec],
     spare: Sequence[ModelSpec],
-    purse: _Purse,
+    purse: _BudgetCheck,
     least: int | None,
     *,
     writer: ModelSpec | None,
     heard: int,
-) -> Fitting | None:
+) -> BudgetedPlan | None:
     """As many of `quick` as fit, best first, else one that does, whoever it is."""
     for count in range(len(quick), 0, -1):
         called = quick[:count]
         cap = purse.room(called, writer if count + heard > 1 else None, least)
         if cap is not None:
-            return Fitting(tuple(called), purse.imposed(cap), _dropped(quick, called, purse.short))
+            return BudgetedPlan(tuple(called), purse.imposed(cap), _dropped(quick, called, purse.short))
     for model in [*quick[1:], *spare]:
         cap = purse.room([model], writer if heard else None, least)
         if cap is not None:
             why = f"{purse.short}: {model.name} is called in their place"
-            return Fitting((model,), purse.imposed(cap), _instead(quick, model, why))
+            return BudgetedPlan((model,), purse.imposed(cap), _instead(quick, model, why))
     return None
 
 
-class _Purse:
+class _BudgetCheck:
     """The sums of `fit`."""
 
-    def __init__(self, means: Means, request: Callable[[ModelSpec], Request]) -> None:
+    def __init__(self, means: Resources, request: Callable[[ModelSpec], Request]) -> None:
         self._means, self._left, self._request = means, means.left, request
         self.short = "too little is left"
 
     @property
     def unlimited(self) -> bool:
-        return self._left == Left() and self._means.seconds is None
+        return self._left == Remaining() and self._means.seconds is None
 
     def priced(self, model: ModelSpec) -> bool:
         return self._left.cost is None or model.price is not None
@@ -133,12 +141,14 @@ class _Purse:
             self.short = f"only {left.calls} more call{'s are' if left.calls > 1 else ' is'} allowed"
             self.short = self.short if left.calls else "no more calls are allowed"
             return None
-        asked = [(m, reads(m, r := self._request(m)), longest(m, r)) for m in models]
+        asked = [(m, max_prompt_tokens(m, r := self._request(m)), max_output_tokens(m, r)) for m in models]
         wanted = max(limit for _, _, limit in asked)
-        need = min(wanted, max(least or usual(self._means.tokens.get(m.name)) for m in models))
+        need = min(wanted, max(least or comfortable_tokens(self._means.tokens.get(m.name)) for m in models))
         if left.tokens is not None:
             need = min(need, left.tokens)
-        cap = largest(wanted, lambda cap: self._allowed(asked, writer, cap) and self._affordable(asked, writer, cap))
+        cap = largest_fitting(
+            wanted, lambda cap: self._allowed(asked, writer, cap) and self._affordable(asked, writer, cap)
+        )
         if cap >= max(1, need):
             return cap
         if left.cost is not None and not self._affordable(asked, writer, need):
@@ -162,15 +172,20 @@ class _Purse:
         costs = [m.worst_cost(read, min(cap, limit)) for m, read, limit in asked]
         if writer is not None:  # who reads the question and every answer, as long as answers usually are
             longest_of = {
-                m.name: min(cap, usual(self._means.tokens.get(m.name))) for m in (*(a[0] for a in asked), writer)
+                m.name: min(cap, comfortable_tokens(self._means.tokens.get(m.name)))
+                for m in (*(a[0] for a in asked), writer)
             }
-            quoted = self._means.quoted + sum(CHARACTERS * longest_of[m.name] for m, _, _ in asked)
+            quoted = self._means.quoted + sum(CHARACTERS_PER_TOKEN * longest_of[m.name] for m, _, _ in asked)
             costs.append(writer.worst_cost(asked[0][1] + quoted, longest_of[writer.name]) or 0.0)
         return sum(c or 0.0 for c in costs) <= self._left.cost
 
     def needed(self, models: Sequence[ModelSpec]) -> str:
         """In words, what is left, and what would do."""
-        sums = [(c, m.name) for m in models if (c := m.worst_cost(reads(m, self._request(m)), LEAST)) is not None]
+        sums = [
+            (c, m.name)
+            for m in models
+            if (c := m.worst_cost(max_prompt_tokens(m, self._request(m)), MIN_OUTPUT_TOKENS)) is not None
+        ]
         if self._left.cost is None or not sums:
             return self.short
         cost, name = min(sums)
@@ -178,20 +193,20 @@ class _Purse:
 
 
 def _unpriced(model: ModelSpec) -> str:
-    how = f"for {model.name} and the others, {remedy(model)}"
+    how = f"for {model.name} and the others, {price_hint(model)}"
     return f"max_cost cannot be kept without prices, and no model here has one: {how}"
 
 
-def _dropped(before: Sequence[ModelSpec], after: Sequence[ModelSpec], why: str) -> tuple[GivenUp, ...]:
+def _dropped(before: Sequence[ModelSpec], after: Sequence[ModelSpec], why: str) -> tuple[Degradation, ...]:
     gone = tuple(m.name for m in before if m not in after)
-    return (GivenUp("models", why, gone),) if gone else ()
+    return (Degradation("models", why, gone),) if gone else ()
 
 
-def _instead(before: Sequence[ModelSpec], called: ModelSpec, why: str) -> tuple[GivenUp, ...]:
-    return (GivenUp("model", why, tuple(m.name for m in before if m is not called)),)
+def _instead(before: Sequence[ModelSpec], called: ModelSpec, why: str) -> tuple[Degradation, ...]:
+    return (Degradation("model", why, tuple(m.name for m in before if m is not called)),)
 
 
-def layer_seconds(left: float, whole: float, writing: float | None, *, writer: bool, others: bool) -> float:
+def layer_time_limit(left: float, whole: float, writing: float | None, *, writer: bool, others: bool) -> float:
     """The share of a layer in the time `left` of a contract of `whole` seconds.
 
     Args:
