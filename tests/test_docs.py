@@ -21,7 +21,7 @@ from routemoa.core.pool import Mixture, Pool, parse_pool
 from routemoa.core.tenants import SpendingLimits, Tenant
 from routemoa.core.types import ModelSpec
 from routemoa.ledger import Store
-from tests.test_cli_ask import endpoint
+from tests.cli.test_ask import endpoint
 
 ROOT = Path(__file__).parent.parent
 KEYS = {"OPENROUTER_API_KEY": "k", "ACME_KEY": "a"}

@@ -83,6 +83,14 @@ def test_the_source_folder_holds_the_packages_and_nothing_else() -> None:
     assert len(entries) <= 15
 
 
+def test_tests_are_laid_out_like_the_source() -> None:
+    tests = Path(__file__).parent
+    beside = {"integration", "benchmarks"}
+    for file in tests.rglob("test_*.py"):
+        folder = file.parent.relative_to(tests)
+        assert folder == Path() or folder.parts[0] in beside or (SRC / folder).is_dir(), file
+
+
 def test_every_package_says_what_it_is_for() -> None:
     for init in SRC.rglob("__init__.py"):
         assert ast.get_docstring(ast.parse(init.read_text())), init

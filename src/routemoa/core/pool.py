@@ -53,10 +53,10 @@ PREFERENCES = {
 class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the models are mixed: the `[mixture]` table.
 
-    What is left out follows from the fusion: "adaptive" grows a panel while it is worth it; the published ones are the
+    Defaults follow from the fusion: "adaptive" grows a panel while that is worth it; the published ones are the
     constants of arXiv 2601.18130, small and large pool (3 layers, 3 models, margin 0.2 and stop at 0.805; large: no
-    margin and 0.76). `prefer`, `target` and the rates belong to "adaptive": dollars and seconds that one point (0.01) of
-    the probability of a right answer is worth.
+    margin and 0.76). `prefer`, `target` and the rates belong to "adaptive". A rate is the dollars or seconds that one
+    point (0.01) of the probability of a right answer is worth.
     """
 
     layers: int | None = None

@@ -246,7 +246,8 @@ class AdaptivePolicy(Struct, frozen=True):
         """In words, that nobody is left to call, or that another call is not expected to pay."""
         if len(state.proposals) == 1:
             return self._alone(state) if rest else "no model left to call"
-        points = f"further calls would add {100 * further.max_gain:.1f} points to a probability of {state.posterior.leader_probability:.2f}"
+        sure = state.posterior.leader_probability
+        points = f"further calls would add {100 * further.max_gain:.1f} points to a probability of {sure:.2f}"
         if state.leader is not None and len(state.supporters(state.leader)) == len(state.proposals):
             return f"agreed: {self._who(state)} gave the same answer; {points}"
         if not rest:

@@ -309,8 +309,7 @@ def readable(judging: JudgeModel) -> list[str]:
     c = asdict(judging.coefficients)
     lines = ["log-odds per unit: " + ", ".join(f"{k} {v:g}" for k, v in c.items())]
     cor = judging.correlation
-    lines.append(
-        f"difficulty spread {cor.difficulty_sd:g} logits; two wrong answers coincide {1 / (1 + cor.error_concentration):.0%}"
-    )
+    coincide = 1 / (1 + cor.error_concentration)
+    lines.append(f"difficulty spread {cor.difficulty_sd:g} logits; two wrong answers coincide {coincide:.0%}")
     lines += [f"kinship {pair.replace('|', ' and ')}: {k:.2f}" for pair, k in cor.pairwise_error_correlation.items()]
     return lines

@@ -237,7 +237,8 @@ def _mixture_line(pool: Pool) -> str:
         how = f"prefer {m.prefer}, {m.max_models} models in all"
     return (
         f"mixture: at most {m.max_layers} layers of {m.max_layer_models} models, {how}, "
-        f"stop above {m.confidence_threshold:g}, self-assessment {m.self_assessment}, aggregator {m.aggregator}, fusion {m.fusion}"
+        f"stop above {m.confidence_threshold:g}, self-assessment {m.self_assessment}, "
+        f"aggregator {m.aggregator}, fusion {m.fusion}"
     )
 
 

@@ -1,0 +1,219 @@
+"""The report in a real browser: nothing logged, nothing fetched, nothing cut off, in light, in dark and on paper."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from routemoa.evaluation.report.figures import page
+from routemoa.evaluation.report.page import render
+from routemoa.evaluation.statistics import summarise
+from tests.evaluation.report.test_figures import HOSTILE, partial, replayed
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
+pytest.importorskip("matplotlib", reason="the charts need the extra eval")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"no browser here: none of {', '.join(NAMES)}")
+
+
+class Tab:
+    """One page of a browser, over the DevTools protocol; `heard` are the events so far."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._last = 0
+        self.heard: list[dict[str, Any]] = []
+
+    async def do(self, method: str, **params: Any) -> dict[str, Any]:
+        """What a command returns."""
+        self._last += 1
+        await self._socket.send_json({"id": self._last, "method": method, "params": params})
+        while True:
+            message = await self._socket.receive_json(timeout=60)
+            if message.get("id") == self._last:
+                assert "error" not in message, message
+                found: dict[str, Any] = message["result"]
+                return found
+            self.heard.append(message)
+
+    async def until(self, event: str) -> None:
+        """Wait for an event."""
+        while not any(m.get("method") == event for m in self.heard):
+            self.heard.append(await self._socket.receive_json(timeout=60))
+
+    async def open(self, file: Path) -> None:
+        """Load a file, whole."""
+        for domain in ("Page", "Log", "Runtime", "Network"):
+            await self.do(f"{domain}.enable")
+        await self.do("Page.navigate", url=file.as_uri())
+        await self.until("Page.loadEventFired")
+
+    async def js(self, expression: str) -> Any:
+        """The value of an expression; the page itself may run no script, the protocol may."""
+        found = await self.do("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    async def size(self, width: int, height: int = 900) -> None:
+        """The window's size."""
+        await self.do(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+
+    async def scheme(self, scheme: str, media: str = "") -> None:
+        """Light or dark, on screen or on paper."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        await self.do("Emulation.setEmulatedMedia", media=media, features=features)
+
+    async def shot(self, file: Path) -> None:
+        """A picture of the whole page."""
+        found = await self.do("Page.captureScreenshot", captureBeyondViewport=True)
+        file.write_bytes(base64.b64decode(found["data"]))  # noqa: ASYNC240
+
+    async def paper(self) -> bytes:
+        """The page as PDF."""
+        found = await self.do("Page.printToPDF", printBackground=False, preferCSSPageSize=True)
+        return base64.b64decode(found["data"])
+
+    def complaints(self) -> list[Mapping[str, Any]]:
+        """Whatever the browser had to say, and whatever it asked for beside the file itself."""
+        said = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+        found = [m for m in self.heard if m.get("method") in said]
+        asked = [m for m in self.heard if m.get("method") == "Network.requestWillBeSent"]
+        return found + [m for m in asked if not m["params"]["request"]["url"].startswith(("file:", "data:"))]
+
+
+@asynccontextmanager
+async def browser() -> AsyncIterator[Tab]:
+    """A fresh headless browser with one empty page."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        command = [
+            str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+            "--no-first-run", "--disable-background-networking", "--remote-debugging-port=0",
+            f"--user-data-dir={home}", "about:blank",
+        ]  # fmt: skip
+        process = subprocess.Popen(  # noqa: ASYNC220
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            port = Path(home) / "DevToolsActivePort"
+            for _ in range(600):
+                if port.exists() and port.read_text().count("\n"):
+                    break
+                assert process.poll() is None, "the browser did not start"
+                await asyncio.sleep(0.1)
+            number = port.read_text().splitlines()[0]
+            async with aiohttp.ClientSession() as session:
+                async with session.get(f"http://127.0.0.1:{number}/json/list") as reply:
+                    targets = await reply.json(content_type=None)
+                address = next(t["webSocketDebuggerUrl"] for t in targets if t["type"] == "page")
+                async with session.ws_connect(address, max_msg_size=0) as socket:
+                    yield Tab(socket)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+IDS = "[...document.querySelectorAll('[id]')].map(e => e.id)"
+LINKS = (
+    "[...document.querySelectorAll('use, [clip-path], a[href]')].map(e => e.getAttribute('href') || "
+    "(e.getAttribute('clip-path') || '').slice(4, -1)).filter(h => h.startsWith('#')).map(h => h.slice(1))"
+)
+CONTRAST = """(() => {
+  const rgb = c => c.match(/[\\d.]+/g).map(Number);
+  const shine = c => c.slice(0, 3).map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
+    if (c.length < 4 || c[3] === 1) return c; } return [255, 255, 255]; };
+  const low = [];
+  const all = 'p, th, td, dt, dd, small, summary, caption, li, a, h1, h2, h3, pre, svg text';
+  for (const e of document.querySelectorAll(all)) {
+    const style = getComputedStyle(e), color = e.closest('svg') ? style.fill : style.color;
+    const [a, b] = [shine(rgb(color)), shine(ground(e))].sort((x, y) => y - x);
+    if ((a + 0.05) / (b + 0.05) < 4.5) low.push(e.textContent.slice(0, 40) + ' ' + color);
+  }
+  return low;
+})()"""
+
+
+@pytest.fixture(params=["replayed", "partial"])
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    run, outcomes = replayed() if request.param == "replayed" else partial()
+    file = tmp_path / "report.html"
+    file.write_text(render(page(run, outcomes, summarise(outcomes, 0))))
+    return file
+
+
+async def test_a_browser_shows_it_without_a_complaint(written: Path, tmp_path: Path) -> None:
+    async with browser() as tab:
+        await tab.open(written)
+        ids = await tab.js(IDS)
+        assert len(ids) == len(set(ids))
+        assert set(await tab.js(LINKS)) <= set(ids)
+        assert await tab.js("document.querySelectorAll('script, img, iframe, object, embed').length") == 0
+        assert await tab.js("document.querySelectorAll('svg').length") >= 4
+        assert await tab.js("[...document.querySelectorAll('svg')].every(s => s.getBBox().width > 100)")
+        for width in (1280, 380):
+            await tab.size(width)
+            for scheme in ("light", "dark"):
+                await tab.scheme(scheme)
+                assert await tab.js(OVERFLOW) <= 0, f"{width} px: the page itself scrolls sideways"
+                assert await tab.js(CONTRAST) == [], f"{scheme}: contrast below 4.5"
+                await tab.shot(tmp_path / f"{width}-{scheme}.png")
+        grounds = []
+        for scheme in ("light", "dark"):
+            await tab.scheme(scheme)
+            grounds.append(await tab.js("getComputedStyle(document.body).backgroundColor"))
+        assert grounds[0] != grounds[1]
+        assert not tab.complaints()
+
+
+async def test_it_prints_with_everything_open_on_white(written: Path) -> None:
+    async with browser() as tab:
+        await tab.open(written)
+        await tab.scheme("dark", "print")
+        assert await tab.js("getComputedStyle(document.body).backgroundColor") in ("rgb(255, 255, 255)",)
+        await tab.size(690)  # of A4, between the margins
+        assert await tab.js(OVERFLOW) <= 0, "what is wider than the paper is cut off"
+        assert await tab.js("document.querySelector('figure details table').getBoundingClientRect().height") > 0
+        paper = await tab.paper()
+        assert paper.startswith(b"%PDF-")
+        assert not tab.complaints()
+
+
+async def test_hostile_names_and_texts_stay_text(tmp_path: Path) -> None:
+    run, outcomes = replayed(hostile=True)
+    file = tmp_path / "hostile.html"
+    file.write_text(render(page(run, outcomes, summarise(outcomes, 0))))
+    async with browser() as tab:
+        await tab.open(file)
+        assert (
+            await tab.js("document.querySelectorAll('script, img, iframe, svg svg, [onerror], [onload]').length") == 0
+        )
+        assert await tab.js("window.taken") is None
+        assert HOSTILE[0] in await tab.js("document.body.textContent")
+        assert not tab.complaints()
+
+
+async def test_a_script_or_a_picture_from_elsewhere_would_be_noticed(tmp_path: Path) -> None:
+    run, outcomes = partial()
+    whole = render(page(run, outcomes, summarise(outcomes, 0)))
+    file = tmp_path / "spoilt.html"
+    file.write_text(whole.replace("</main>", "<script>window.taken=1</script><img src='http://127.0.0.1:9/x'></main>"))
+    async with browser() as tab:
+        await tab.open(file)
+        assert await tab.js("window.taken") is None
+        assert len(tab.complaints()) >= 2

@@ -1,0 +1,104 @@
+"""The report's page as text: one file, everything foreign on it only text, everything unknown said."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+from msgspec.structs import replace
+
+from routemoa.evaluation.outcomes import Outcome, Run
+from tests.evaluation.report.test_figures import RUN, built, partial, replayed, told
+
+pytest.importorskip("matplotlib", reason="the charts need the extra eval")
+
+
+def rendered(run: Run, outcomes: list[Outcome]) -> str:
+    from routemoa.evaluation.report.page import render
+
+    return render(built(run, outcomes))
+
+
+class Outline(HTMLParser):
+    """Elements, ids and attributes of a page; text inside elements that run or style."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.ids: list[str] = []
+        self.levels: list[int] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += attrs
+        self.ids += [v for k, v in attrs if k == "id" and v]
+        if re.fullmatch(r"h\d", tag):
+            self.levels.append(int(tag[1]))
+
+
+@pytest.mark.parametrize("hostile", [False, True])
+def test_the_page_is_one_file_of_text_and_pictures(hostile: bool) -> None:
+    text = rendered(*replayed(hostile=hostile))
+    found = Outline(text)
+    assert not {"script", "img", "iframe", "object", "embed", "form"} & set(found.tags)
+    assert found.tags["style"] == 1
+    assert not [k for k, _ in found.attributes if k.startswith("on")]
+    outside = [
+        v
+        for k, v in found.attributes
+        if k in ("href", "src", "xlink:href") and not (v or "").startswith(("#", "data:"))
+    ]
+    assert outside == []
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in text
+    assert len(found.ids) == len(set(found.ids))
+    assert {v[1:] for k, v in found.attributes if k == "href" and v and v.startswith("#")} <= set(found.ids)
+    assert found.levels[0] == 1
+    assert all(b - a <= 1 for a, b in zip(found.levels, found.levels[1:], strict=False))
+    assert found.tags["svg"] >= 8
+    assert found.tags["table"] == found.tags["caption"] >= 10
+    assert text.isprintable() or not re.search(r"[\x00-\x08\x0e-\x1f\u202e]", text)
+
+
+def test_every_label_of_a_picture_names_what_is_there() -> None:
+    text = rendered(*replayed())
+    ids = set(Outline(text).ids)
+    labels = re.findall(r'aria-labelledby="([^"]+)"', text)
+    assert labels
+    assert all(name in ids for label in labels for name in label.split())
+    assert text.count('role="img"') == text.count("<svg ")
+    assert "#0072b2" not in text.split("</style>")[1], "a colour does not follow the page"
+    assert "mathdefault" not in text
+    assert "Not in this run, so unknown: without cross-assessments" in text
+
+
+def test_the_same_outcomes_give_the_same_bytes() -> None:
+    assert rendered(*replayed()) == rendered(*replayed())
+
+
+def test_a_page_without_prices_times_and_confidences_says_so() -> None:
+    text = rendered(*partial())
+    assert "This run is not finished" in text
+    assert "Dollars are unknown for every method, because no price is known" in text
+    assert "Unknown: no graded answer of routemoa has a stated confidence." in text
+    assert "Unknown: pools of other sizes were not run." in text
+    assert "Unknown: the method was not run without any of its parts." in text
+    assert "timed out" in text or "Failure" in text or "A failure counts as a wrong answer: routemoa 1." in text
+    assert "nan" not in re.sub(r"<[^>]*>", " ", text).lower().split()
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        told([("routemoa", None)], 1),
+        told([("moa", 1.0)], 1),
+        told([("routemoa", 1.0), ("best-single", 1.0), ("moa", 1.0)], 1),
+        [replace(o, cost=0.0, seconds=0.0, calls=0) for o in told([("routemoa", 0.0), ("moa", 0.0)], 3)],
+    ],
+    ids=["ungraded", "only moa", "one question", "all zero"],
+)
+def test_the_smallest_runs_have_a_page(outcomes: list[Outcome]) -> None:
+    assert "Caveats" in rendered(RUN, outcomes)

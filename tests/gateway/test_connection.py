@@ -1,0 +1,98 @@
+"""Callers that go away, many at once, and the end of the server: nothing is left running."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from routemoa.clients.http import HttpClient
+from routemoa.core.events import AnswerDelta, Event
+from routemoa.core.pool import Pool
+from routemoa.gateway import create_app
+from routemoa.testing import FakeEndpoint, Fault
+from tests.gateway.harness import ANSWER, HI, Script, serving, until
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_caller_who_leaves_while_waiting_cancels_the_work(stream: bool) -> None:
+    method = Script(30.0, *ANSWER)
+    async with serving(method) as s:
+        caller = await s.raw({"model": "routemoa", "messages": HI, "stream": stream})
+        await until(lambda: method.begun)
+        await caller.leave()
+        await until(lambda: method.abandoned)
+        assert not method.finished
+
+
+async def test_a_caller_who_leaves_in_mid_stream_cancels_the_work() -> None:
+    method = Script(AnswerDelta("Hel"), 30.0, *ANSWER)
+    async with serving(method) as s:
+        async with await s.sdk.chat.completions.create(model="routemoa", messages=HI, stream=True) as stream:
+            await anext(aiter(stream))
+        await until(lambda: method.abandoned)
+
+
+async def test_a_caller_who_reads_nothing_and_leaves_cancels_the_work() -> None:
+    steps: list[Event | float] = [AnswerDelta("x" * 100_000), 0.0001]
+    method = Script(*steps * 400, *ANSWER)
+    async with serving(method) as s:
+        caller = await s.raw({"model": "routemoa", "messages": HI, "stream": True})
+        await until(lambda: method.begun)
+        await asyncio.sleep(0.2)
+        assert not method.finished, "the sender must wait for the reader"
+        caller.writer.transport.abort()
+        await until(lambda: method.abandoned)
+
+
+@pytest.mark.parametrize("model", ["routemoa", "a"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_caller_who_leaves_ends_the_calls_at_the_endpoints(model: str, stream: bool) -> None:
+    slow = Fault(between=0.05, first_byte=0.0 if stream else 20.0)
+    async with FakeEndpoint("word " * 500, faults=slow) as e, serving(endpoint=e.url) as s:
+        caller = await s.raw({"model": model, "messages": HI, "stream": stream})
+        wanted = 2 if model == "routemoa" else 1
+        await until(lambda: e.open_requests == wanted)
+        await caller.leave()
+        await until(lambda: e.open_requests == 0)
+        await until(lambda: e.open_connections == 0)
+
+
+async def test_a_quiet_stream_shows_that_it_lives() -> None:
+    async with serving(Script(0.2, AnswerDelta("Hel"), 0.2, *ANSWER), keep_alive=0.03) as s:
+        raw = await (await s.raw({"model": "routemoa", "messages": HI, "stream": True})).all()
+        assert raw.index(b'"Hel"') < raw.index(b": keep-alive") < raw.index(b"[DONE]")
+        stream = await s.sdk.chat.completions.create(model="routemoa", messages=HI, stream=True)
+        assert "".join([c.choices[0].delta.content or "" async for c in stream]) == "HelHello."
+
+
+async def test_a_hundred_streams_at_once_leave_nothing_behind() -> None:
+    async with FakeEndpoint("four or so") as e, serving(endpoint=e.url) as s:
+
+        async def one() -> str:
+            raw = await (await s.raw({"model": "routemoa", "messages": HI, "stream": True})).all()
+            assert raw.startswith(b"HTTP/1.1 200")
+            assert b"[DONE]" in raw
+            return "".join(re.findall(r'"content":"([^"]*)"', raw.decode()))
+
+        assert await asyncio.gather(*(one() for _ in range(100))) == ["four or so"] * 100
+        await until(lambda: not s.server.server_state.tasks)
+        await until(lambda: not s.server.server_state.connections)
+        assert e.open_requests == 0
+        await s.client.close()
+        await until(lambda: e.open_connections == 0)
+
+
+async def test_the_end_of_the_server_closes_the_client() -> None:
+    closed = asyncio.Event()
+
+    class Closing(HttpClient):
+        async def close(self) -> None:
+            closed.set()
+            await super().close()
+
+    app = create_app({}, Pool(()), Closing())
+    async with app.router.lifespan_context(app):
+        assert not closed.is_set()
+    assert closed.is_set()
