@@ -46,7 +46,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.events import Judged
+from routemoa.core.events import Selected
 from routemoa.core.pool import Fusion, Mixture, Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
 from routemoa.core.types import Completion, ModelSpec, Query, Request, Usage
@@ -55,7 +55,9 @@ from routemoa.evaluation.replay.recorded import JudgedAnswer, RecordedClient, Si
 from routemoa.judging.answers.grouping import final_answer
 from routemoa.judging.evidence import JudgeModel
 from routemoa.mixture import layer, prompts
+from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.engine import RouteMoA
+from routemoa.mixture.run import Run
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.published import Policy, build_policy
 from routemoa.training.judge import Graded, fit, graded_trace
@@ -384,11 +386,13 @@ async def heard_by_all(client: Gullible, case: Case) -> dict[tuple[str, str], fl
     specs = [ModelSpec(m, "local", m) for m in case.panel]
     candidates = tuple(Proposal(m, client.texts[m], Usage(), None, None) for m in case.panel)
     query = Query.from_text(case.record.prompt or case.record.query)
-    plan = layer.LayerRequest(2, query, candidates, spoken=True, cross=True, seed=case.seed)
+    plan = layer.LayerRequest(2, query, candidates, verbalized=True, cross=True, seed=case.seed)
     said: dict[tuple[str, str], float | None] = {}
-    async for event in layer.run_layer(plan, specs, (), client):
-        if isinstance(event, Judged):
-            said |= {(a.judge, a.subject): a.value for a in event.assessments}
+    run = Run(query, MeteredClient(client))
+    run.emit(Selected(1, tuple(case.panel)))
+    run.emit(Selected(2, tuple(case.panel)))
+    await layer.run_layer(run, plan, specs)
+    said |= {(a.judge, a.subject): a.value for a in run.trace.layers[1].assessments}
     return {(j, m): said.get((j, m)) for j in case.panel for m in case.panel}
 
 
@@ -407,7 +411,7 @@ def injected(bench: Bench, form: str, seeds: int, known: Mapping[str, JudgeModel
             if group == "injected, neutralised" and place % 5 != number % 5:
                 continue  # every fifth of the disguises on each question
             client = Gullible(under, text, said, share)
-            with mock.patch.object(prompts, "harmless", prompts.neutralize if safe else _raw):
+            with mock.patch.object(prompts, "neutralize", prompts.neutralize if safe else _raw):
                 given = asyncio.run(heard_by_all(client, under))
             read_by[name] += PANEL - 1
             obeyed[name] += sum(given[j, under.attackers[0]] == 1.0 for j in under.panel if j not in under.attackers)
@@ -444,8 +448,8 @@ async def through_the_engine(
                 got: list[float] = []
                 for under in (replace(case, attackers=()), case):
                     client = Gullible(under, INJECTIONS[name], said, 0.0)
-                    mixed = RouteMoA(Pool(specs, mixture), client, judging=known.get(fusion, JudgeModel()))
-                    with mock.patch.object(prompts, "harmless", prompts.neutralize if safe else _raw):
+                    mixed = RouteMoA(Pool(specs, mixture), client, judge_model=known.get(fusion, JudgeModel()))
+                    with mock.patch.object(prompts, "neutralize", prompts.neutralize if safe else _raw):
                         trace = (await mixed.answer(Query.from_text(case.record.prompt or case.record.query))).trace
                     got.append(case.truth[trace.choice] if trace.choice else 0.0)
                     calls[fusion].append(trace.calls)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -270,9 +271,9 @@ async def test_forwarding_gives_bytes_as_they_are() -> None:
     async with serving(Fault(status=503)) as (endpoint, client, _):
         body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "tools": [{"a": 1}], "unknown": None}
         with pytest.raises(ModelHTTPError, match="503"):
-            async with client.forward(spec(endpoint), body, client.deadline()):
+            async with client.forward(spec(endpoint), body, monotonic() + 10.0):
                 pass
-        async with client.forward(spec(endpoint), body, client.deadline()) as forwarded:
+        async with client.forward(spec(endpoint), body, monotonic() + 10.0) as forwarded:
             data = b"".join([c async for c in forwarded.chunks])
     assert forwarded.status == 200
     assert forwarded.content_type == "application/json"
@@ -284,7 +285,7 @@ async def test_forwarding_gives_bytes_as_they_are() -> None:
 async def test_forwarding_a_refusal_keeps_the_endpoints_own_words() -> None:
     async with serving(Fault(status=400, message="too long")) as (endpoint, client, _):
         with pytest.raises(ModelHTTPError) as caught:
-            async with client.forward(spec(endpoint), {"messages": []}, client.deadline()):
+            async with client.forward(spec(endpoint), {"messages": []}, monotonic() + 10.0):
                 pass
     assert b"too long" in caught.value.body
 

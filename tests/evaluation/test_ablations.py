@@ -22,7 +22,7 @@ PRIOR: dict[str, float | None] = dict(zip(MODELS, RATES, strict=True))
 def traces(name: str, **mixture: Any) -> list[Trace]:
     records = made(8, 3)
     pool = Pool(tuple(ModelSpec(m, "local", m, prior=p) for m, p in PRIOR.items()), Mixture(**mixture))
-    method = RouteMoA(pool, RecordedClient(records, SimulatedJudge(0.8).score), judging=JudgeModel())
+    method = RouteMoA(pool, RecordedClient(records, SimulatedJudge(0.8).score), judge_model=JudgeModel())
     if name:
         method.policy = ablate(name, method.policy, {m: 1.0 - (p or 0.0) for m, p in PRIOR.items()})
     return [method.ask(r.query).trace for r in records]

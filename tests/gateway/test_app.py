@@ -167,7 +167,11 @@ async def test_a_member_is_passed_through_untouched() -> None:
             raw = await (await s.raw({**body, "stream": stream})).all()
             head, _, rest = raw.partition(b"\r\n\r\n")
             got = dechunked(rest)
-            asked = ModelSpec("b/c", e.url, "upstream-b/c"), {**body, "stream": stream}, s.client.deadline()
+            asked = (
+                ModelSpec("b/c", e.url, "upstream-b/c"),
+                {**body, "stream": stream},
+                s.client.new_retry(ModelSpec("b/c", e.url)).deadline,
+            )
             async with s.client.forward(*asked) as direct:
                 expected = b"".join([c async for c in direct.chunks])
                 assert direct.content_type.encode() in head

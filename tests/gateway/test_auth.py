@@ -197,5 +197,5 @@ class Silent(ScriptedClient):
     """A client that is never called."""
 
     forward: Any = None
-    deadline: Any = None
-    wait_before_retry: Any = None
+    new_retry: Any = None
+    attempt: Any = None

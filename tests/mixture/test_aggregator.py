@@ -13,6 +13,7 @@ from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request, Usage
 from routemoa.mixture import aggregator
 from routemoa.mixture.budget.metering import MeteredClient
+from routemoa.mixture.run import Run, stream_events
 
 GIVEN = tuple(Proposal(name, f"Answer of {name}.", Usage(1, 1), 0.1, 0.0) for name in "xy")
 
@@ -55,7 +56,11 @@ async def written(
 ) -> list[Event]:
     before = asyncio.all_tasks()
     desk = MeteredClient(client, contract)
-    out = [e async for e in aggregator.write_answer(Query.from_text("Why?"), GIVEN, writers, desk, late)]
+
+    async def work(run: Run) -> None:
+        await aggregator.write_answer(run, GIVEN, writers, late)
+
+    out = [e async for e in stream_events(work, Query.from_text("Why?"), desk)]
     assert asyncio.all_tasks() == before
     assert client.open == 0
     assert desk.account.reserved == 0.0

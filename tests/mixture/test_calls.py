@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from time import perf_counter
 
@@ -27,7 +27,8 @@ from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request, Usage
 from routemoa.mixture import layer
 from routemoa.mixture.budget.metering import MeteredClient
-from routemoa.mixture.calls import WAIT_FOR_ALL, CallGroup, LayerCall, WaitPolicy
+from routemoa.mixture.calls import WAIT_FOR_ALL, CallEnd, CallGroup, PendingCall, WaitPolicy
+from routemoa.mixture.run import Run, stream_events
 from routemoa.testing import FakeEndpoint, Fault
 
 BROKEN = RuntimeError("a defect")
@@ -90,9 +91,18 @@ def run(
     reserve: Sequence[ModelSpec] = (),
     waiting: WaitPolicy = WAIT_FOR_ALL,
     leader: str | None = None,
+    observer: Callable[[Event], None] | None = None,
 ) -> AsyncGenerator[Event, None]:
-    plan = layer.LayerRequest(1, Query.from_text("Why?"), leader=leader)
-    return layer.run_layer(plan, selected, reserve, client, waiting)
+    query = Query.from_text("Why?")
+
+    async def work(run: Run) -> None:
+        run.emit(Selected(1, tuple(m.name for m in selected)))
+        if observer is not None:
+            run.observe(observer)
+        request = layer.LayerRequest(1, query, leader=leader)
+        await layer.run_layer(run, request, selected, reserve, waiting)
+
+    return stream_events(work, query, client if isinstance(client, MeteredClient) else MeteredClient(client))
 
 
 async def heard(events: AsyncGenerator[Event, None]) -> list[Event]:
@@ -134,8 +144,7 @@ async def test_a_quorum_ends_the_layer_and_stragglers_are_cut_and_settled() -> N
         return True
 
     begun = perf_counter()
-    async for event in run(desk, specs("abc"), specs("de"), WaitPolicy(None, {}, enough)):
-        got.append(event)
+    await heard(run(desk, specs("abc"), specs("de"), WaitPolicy(None, {}, enough), observer=got.append))
     assert perf_counter() - begun < 0.5
     assert asked == [1]  # once one had come in, while others were under way; not of the ends that followed
     assert answered(got) == ["a"]
@@ -155,8 +164,8 @@ async def test_a_quorum_ends_the_layer_and_stragglers_are_cut_and_settled() -> N
 async def test_a_quorum_that_is_not_enough_goes_on() -> None:
     client = Models(a=Says(0.0), b=Says(0.02), c=Says(5.0))
     got: list[Event] = []
-    async for event in run(client, specs("abc"), (), WaitPolicy(None, {}, lambda: len(answered(got)) > 1)):
-        got.append(event)
+    policy = WaitPolicy(None, {}, lambda: len(answered(got)) > 1)
+    await heard(run(client, specs("abc"), (), policy, observer=got.append))
     assert answered(got) == ["a", "b"]
     assert failed(got) == {"c": "Cut"}
 
@@ -211,18 +220,20 @@ async def test_whoever_takes_long_to_leave_is_waited_for_in_peace() -> None:
     """Waiting for the ends of cut calls takes no processor time."""
     turns = 0
 
-    async def propose(call: LayerCall) -> None:
+    async def propose(call: PendingCall) -> CallEnd:
         try:
             await asyncio.sleep(5)
-        finally:
+        except asyncio.CancelledError:
             await asyncio.sleep(0.1)
+        return CallEnd.FAILED
 
-    calls = CallGroup(propose, [], WaitPolicy(0.02))
-    calls.begin(specs("a"))
-    while calls.running:
-        await calls.heard()
-        turns += 1
-    await calls.end()
+    class Counting(CallGroup):
+        async def _step(self) -> None:
+            nonlocal turns
+            turns += 1
+            await super()._step()
+
+    await Counting(propose, [], WaitPolicy(0.02)).run(specs("a"))
     assert turns < 10
 
 
@@ -291,7 +302,7 @@ async def test_a_hedge_that_does_not_fit_is_no_failure_of_the_pair() -> None:
     assert answered(events) == ["a"]
     assert client.called == ["a"]
     assert failed(events) == {}
-    assert fold_events([Started(Query(()), ""), Selected(1, ("a",)), *events]).trace.calls == 1
+    assert fold_events([Started(Query(()), ""), *events]).trace.calls == 1
     assert [(e.given_up.what, e.given_up.models) for e in events if isinstance(e, Degraded)] == [("hedge", ("c",))]
 
 
@@ -347,24 +358,20 @@ async def test_of_a_pair_only_one_goes_on_though_nobody_listens() -> None:
     assert failed(events) == {"a": "Cut"}
 
 
-async def test_who_was_cut_before_it_ever_ran_says_nothing() -> None:
-    """The quorum is reached in the very turn in which another one was to begin."""
+async def test_a_call_that_was_cancelled_before_it_ever_ran_says_nothing() -> None:
+    """The answers suffice in the very turn in which another call was to begin."""
     ran: list[str] = []
 
-    async def propose(call: LayerCall) -> None:
+    async def propose(call: PendingCall) -> CallEnd:
         ran.append(call.spec.name)
-        call.begun()
+        try:
+            await asyncio.sleep(0.0 if call.spec.name == "a" else 5.0)
+        except asyncio.CancelledError:
+            assert call.cancel_reason is not None
+        return CallEnd.FAILED
 
-    calls = CallGroup(propose, [], WaitPolicy(None, {}, lambda: True))
-    members = specs("ab", "ab")
-    calls.begin(members, after=members[0])
-    await asyncio.sleep(0)  # the leader begins and ends at once
-    await asyncio.sleep(0)
-    while calls.running:
-        assert await calls.heard() is None
-    await calls.end()
-    calls.check()
-    assert ran == ["a"]
+    await CallGroup(propose, specs("b"), WaitPolicy(None, {}, lambda: True)).run(specs("ac"))
+    assert ran == ["a", "c"]
 
 
 async def test_closing_early_cancels_all() -> None:

@@ -109,7 +109,7 @@ async def test_orders_are_seeded_and_in_the_trace(make_pool: MakePool) -> None:
 def test_every_judge_sees_an_order_of_its_own() -> None:
     shown = tuple(Proposal(m, m, Usage(), None, None) for m in "abcde")
     plan = LayerRequest(2, Query.from_text("x"), shown, seed=3)
-    orders = {plan.shown(ModelSpec(judge, "local")) for judge in "uvwxyz"}
+    orders = {plan.candidates_for(ModelSpec(judge, "local")) for judge in "uvwxyz"}
     assert len(orders) > 3
     assert all(sorted(p.model for p in order) == list("abcde") for order in orders)
 
@@ -184,5 +184,5 @@ async def test_what_the_gate_has_decided_stands_unless_the_answer_speaks_against
     assert (trace.stop_reason or "").startswith("one model alone: a at 0.73")
     doubted = ScriptedClient({m: essay(i) + '\n<assessment>{"self": 0.1}</assessment>' for i, m in enumerate("abc")})
     known = JudgeModel(self_judges={"a": Reliability(0.8, 1.0)}, coefficients=Coefficients(verbalized=3.0))
-    trace = (await RouteMoA(Pool(specs, pool.mixture), doubted, judging=known).answer("Why?")).trace
+    trace = (await RouteMoA(Pool(specs, pool.mixture), doubted, judge_model=known).answer("Why?")).trace
     assert calls(doubted)[:2] == ["a", "b"]

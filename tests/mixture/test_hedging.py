@@ -1,4 +1,4 @@
-"""Two calls for one answer: every interleaving, each closed once, and nothing left behind."""
+"""A hedged pair of calls: every interleaving, each closed once, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.errors import ModelHTTPError
-from routemoa.core.types import Completion
-from routemoa.mixture.hedging import Lost, Won, hedged
+from routemoa.core.errors import ModelError, ModelHTTPError
+from routemoa.core.types import Completion, ModelSpec
+from routemoa.mixture.calls import CallEnd, CallGroup, PendingCall, WaitPolicy
 
 NO = ModelHTTPError("x", "no", status=500)
 BROKEN = RuntimeError("a defect")
@@ -67,12 +67,41 @@ async def tidy(*sides: Side, opened: int | None = None) -> AsyncIterator[None]:
         assert [s.opened for s in sides] == [1] * opened + [0] * (len(sides) - opened)
 
 
+class Pair:
+    """A call of `a` that is hedged with one of `b`, and what happens: pieces, errors, and "-a" for `a` cancelled."""
+
+    def __init__(self, a: Side, b: Side | None, after: float | None) -> None:
+        self.seen: list[Any] = []
+        self._sides = {"a": a, "b": b}
+        self._after = {} if after is None else {"a": after}
+
+    async def run(self) -> list[Any]:
+        reserve = [ModelSpec("b", "http://x")] if self._sides["b"] else []
+        group = CallGroup(self._make, reserve, WaitPolicy(hedge_after=self._after))
+        await group.run([ModelSpec("a", "http://x")])
+        return self.seen
+
+    async def _make(self, call: PendingCall) -> CallEnd:
+        side = self._sides[call.spec.name]
+        assert side is not None
+        try:
+            async with aclosing(side.stream()) as stream:
+                async for piece in stream:
+                    if (rival := call.begin()) is not None:
+                        self.seen.append(f"-{rival.spec.name}")
+                    self.seen.append(piece.text if isinstance(piece, Completion) else piece)
+                    if isinstance(piece, Completion):
+                        return CallEnd.ANSWERED
+        except ModelError as e:
+            self.seen.append(e)
+        except asyncio.CancelledError:
+            if call.cancel_reason is None:
+                raise
+        return CallEnd.FAILED
+
+
 async def pieces(a: Side, b: Side | None, after: float | None = 0.02) -> list[Any]:
-    out: list[Any] = []
-    async with aclosing(hedged(a.stream(), b.stream if b else None, after)) as stream:
-        async for piece in stream:
-            out.append(piece.text if isinstance(piece, Completion) else piece)
-    return out
+    return await Pair(a, b, after).run()
 
 
 async def test_in_time_is_not_hedged() -> None:
@@ -91,13 +120,13 @@ async def test_without_another_or_a_time_nobody_is_late(second: bool, after: flo
 async def test_late_but_first() -> None:
     a, b = Side("a", 0.04, rest=0.02), Side("b", 5.0)
     async with tidy(a, b, opened=2):
-        assert await pieces(a, b) == [Lost(), "a", "a"]
+        assert await pieces(a, b) == ["-b", "a", "a"]
 
 
 async def test_the_second_begins_first() -> None:
     a, b = Side("a", 5.0), Side("b", 0.01, rest=0.02)
     async with tidy(a, b, opened=2):
-        assert await pieces(a, b) == [Won(), "b", "b"]
+        assert await pieces(a, b) == ["-a", "b", "b"]
 
 
 async def test_both_begin_at_once_and_the_first_goes_on() -> None:
@@ -115,41 +144,36 @@ async def test_both_begin_at_once_and_the_first_goes_on() -> None:
     a, b = Gated("a"), Gated("b")
     asyncio.get_running_loop().call_later(0.05, gate.set)
     async with tidy(a, b, opened=2):
-        assert await pieces(a, b, 0.01) == [Lost(), "a"]
+        assert await pieces(a, b, 0.01) == ["-b", "a"]
 
 
 async def test_the_second_fails_at_once_and_the_first_goes_on() -> None:
     a, b = Side("a", 0.05), Side("b", error=NO)
     async with tidy(a, b, opened=2):
-        assert await pieces(a, b) == [Lost(NO), "a", "a"]
+        assert await pieces(a, b) == [NO, "a", "a"]
 
 
 async def test_the_first_fails_late_and_the_second_goes_on() -> None:
     a, b = Side("a", 0.03, NO), Side("b", 0.04)
     async with tidy(a, b, opened=2):
-        assert await pieces(a, b) == [Won(NO), "b", "b"]
+        assert await pieces(a, b) == [NO, "b", "b"]
 
 
 async def test_the_first_fails_in_time_and_nobody_is_asked() -> None:
     a, b = Side("a", 0.0, NO), Side("b")
     async with tidy(a, b, opened=1):
-        with pytest.raises(ModelHTTPError):
-            await pieces(a, b)
+        assert await pieces(a, None) == [NO]
 
 
 @pytest.mark.parametrize(("one", "other"), [(0.03, 0.05), (0.08, 0.0), (0.03, 0.01)])
 async def test_both_fail(one: float, other: float) -> None:
     mine, theirs = ModelHTTPError("a", "mine", status=500), ModelHTTPError("b", "theirs", status=500)
     a, b = Side("a", one, mine), Side("b", other, theirs)
-    said: list[Any] = []
-    async with tidy(a, b, opened=2), aclosing(hedged(a.stream(), b.stream, 0.02)) as stream:
-        said.append(await anext(stream))
-        with pytest.raises(ModelHTTPError, match="mine"):
-            await anext(stream)
-    assert said == [Lost(theirs)]
+    async with tidy(a, b, opened=2):
+        assert sorted(await pieces(a, b), key=str) == [mine, theirs]
 
 
-@pytest.mark.parametrize(("empty", "others"), [("a", [Won(), "b", "b"]), ("b", [Lost(), "a", "a"]), ("ab", [Lost()])])
+@pytest.mark.parametrize(("empty", "others"), [("a", ["b", "b"]), ("b", ["-b", "a", "a"]), ("ab", [])])
 async def test_an_empty_stream_is_no_beginning(empty: str, others: list[Any]) -> None:
     a, b = Side("a", 0.05, empty="a" in empty), Side("b", 0.04, empty="b" in empty)
     async with tidy(a, b, opened=2):
@@ -167,26 +191,32 @@ async def test_a_defect_is_raised(which: str) -> None:
             await pieces(a, b)
 
 
-@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("count", [0, 1, 2])
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("second", [0.0, 5.0])
-async def test_the_reader_leaves_early(after: int, late: bool, second: float) -> None:
+async def test_the_reader_leaves_early(count: int, late: bool, second: float) -> None:
     a, b = Side("a", 0.05 if late else 0.0, rest=0.05), Side("b", second, rest=0.05)
     async with tidy(a, b):
-        stream = hedged(a.stream(), b.stream, 0.01)
-        for _ in range(after):
-            await anext(stream)
-        await stream.aclose()
+        await leave_after(Pair(a, b, 0.01), count)
 
 
 @pytest.mark.parametrize("failing", ["", "a", "b"])
-async def test_the_reader_leaves_between_the_verdict_and_what_follows(failing: str) -> None:
+async def test_the_reader_leaves_once_the_pair_is_decided(failing: str) -> None:
     a = Side("a", 0.03, NO if "a" in failing else None)
     b = Side("b", 0.01, NO if "b" in failing else None)
     async with tidy(a, b, opened=2):
-        stream = hedged(a.stream(), b.stream, 0.01)
-        assert isinstance(await anext(stream), Won | Lost)
-        await stream.aclose()
+        pair = Pair(a, b, 0.01)
+        await leave_after(pair, 1)
+        assert pair.seen[0] in ("-a", NO)
+
+
+async def leave_after(pair: Pair, count: int) -> None:
+    """Cancel a pair once so much was seen of it."""
+    task = asyncio.create_task(pair.run())
+    while len(pair.seen) < count and not task.done():
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def cancelled_after(turns: int, make: Callable[[], tuple[Side, Side]]) -> bool:

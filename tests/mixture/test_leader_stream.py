@@ -44,7 +44,7 @@ def fails(model: str) -> Event:
 
 def shown(leading: LeaderStream, events: Sequence[Event]) -> list[str]:
     before = leading.shown
-    said = [e for event in events for e in leading.hear(event)]
+    said = [e for event in events for e in leading.observe(event)]
     texts = [e.text for e in said if isinstance(e, AnswerDelta)]
     assert len(texts) == len(said)
     assert before + "".join(texts) == leading.shown
@@ -57,7 +57,7 @@ def final(model: str, text: str) -> tuple[Proposal, ...]:
 
 def leading(*called: str) -> LeaderStream:
     it = LeaderStream("leader")
-    assert it.follow(1, called) == called[0]
+    assert it.begin_layer(1, called) == called[0]
     return it
 
 
@@ -97,7 +97,7 @@ def test_another_that_says_the_same_lets_it_stand() -> None:
     shown(it, [says("a", "The answer is 4."), done("a", "The answer is 4."), done("b", "So it is 4. The answer is 4.")])
     assert it.stands(final("b", "So it is 4. The answer is 4."))
     assert not it.stands(final("b", "The answer is 5."))
-    assert it.continued(final("b", "x")) == [AnswerReplaced("the judges prefer the answer of b", "a", MARKER)]
+    assert it.replacement(final("b", "x")) == [AnswerReplaced("the judges prefer the answer of b", "a", MARKER)]
 
 
 def test_a_leader_that_fails_before_its_first_word_is_followed() -> None:
@@ -135,14 +135,14 @@ def test_a_leader_that_fails_after_a_word_was_shown_does_not_stand() -> None:
     it = leading("a", "b")
     assert shown(it, [says("a", "The ans"), fails("a"), says("b", "It is 4."), done("b", "It is 4.")]) == ["The ans"]
     assert not it.stands(final("b", "It is 4."))
-    assert it.continued(final("b", "It is 4.")) == [AnswerReplaced("a failed: cut", "a", MARKER)]
+    assert it.replacement(final("b", "It is 4.")) == [AnswerReplaced("a failed: cut", "a", MARKER)]
 
 
 def test_nothing_shown_is_nothing_to_continue() -> None:
     it = leading("a")
     assert shown(it, [fails("a")]) == []
     assert not it.stands(final("b", "x"))
-    assert it.continued(final("b", "x")) == []
+    assert it.replacement(final("b", "x")) == []
 
 
 def test_a_hedge_takes_the_lead_of_one_that_was_cut() -> None:
@@ -155,16 +155,16 @@ def test_a_hedge_takes_the_lead_of_one_that_was_cut() -> None:
 @pytest.mark.parametrize("mode", [None, "final", "events"])
 def test_in_no_other_mode(mode: str | None) -> None:
     it = LeaderStream(mode)  # type: ignore[arg-type]
-    assert it.follow(1, ["a"]) is None
-    assert it.hear(says("a", "x")) == it.hear(done("a", "x")) == []
+    assert it.begin_layer(1, ["a"]) is None
+    assert it.observe(says("a", "x")) == it.observe(done("a", "x")) == []
     assert not it.stands(final("a", "x"))
-    assert it.continued(final("a", "x")) == []
+    assert it.replacement(final("a", "x")) == []
 
 
 def test_only_the_first_layer_is_led() -> None:
     it = leading("a")
     shown(it, [says("a", "One."), done("a", "One.")])
-    assert it.follow(2, ["b"]) is None
+    assert it.begin_layer(2, ["b"]) is None
     assert shown(it, [says("a", "Two", 2), done("a", "Two.", 2)]) == []
     assert it.shown == "One."
     assert not it.stands(final("a", "Two."))

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from routemoa.clients.retry import is_retryable
+from routemoa.clients.retry import Retry, RetryPolicy
 from routemoa.core.errors import (
     AllModelsFailed,
     BudgetExceeded,
@@ -47,7 +47,7 @@ class Endpoints:
         self._faults = faults
 
     async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
-        async for piece in self.attempt(model, request, self.deadline()):
+        async for piece in self.attempt(model, request, monotonic() + 10.0):
             yield piece
 
     async def attempt(
@@ -80,15 +80,8 @@ class Endpoints:
                 raise InvalidResponse(model.name, "cut", produced=True)
         yield Completion(text, Usage() if fault == "no usage" else used, "stop", 0.01, 0.005)
 
-    def deadline(self) -> float:
-        return monotonic() + 10.0
-
-    async def wait_before_retry(
-        self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
-    ) -> None:
-        if give_up or failures >= 3 or not is_retryable(error, local=False) or monotonic() >= deadline:
-            raise error
-        await asyncio.sleep(0)
+    def new_retry(self, model: ModelSpec) -> Retry:
+        return Retry(RetryPolicy(3, base=0.0), monotonic() + 10.0)
 
     async def close(self) -> None:
         pass
@@ -255,7 +248,7 @@ def test_the_pool_files_contract_is_the_default_and_a_request_may_say_otherwise(
     mixture = RouteMoA(chosen, client)
     assert mixture.ask("How many?").trace.calls == 1
     assert mixture.ask("How many?", max_calls=3).trace.calls > 1
-    assert build_method(chosen, "moa", client).contract.max_calls == 1  # type: ignore[attr-defined]
+    assert build_method(chosen, "moa", client).limits.max_calls == 1  # type: ignore[attr-defined]
 
 
 def test_the_time_is_kept_with_what_is_there() -> None:

@@ -1,4 +1,4 @@
-"""The one HTTP client: every OpenAI-compatible endpoint, remote or embedded, is called through it."""
+"""The HTTP client: calls every OpenAI-compatible endpoint, remote or embedded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.clients import wire
-from routemoa.clients.retry import RetryPolicy, is_retryable, parse_retry_after
+from routemoa.clients.retry import Retry, RetryPolicy, parse_retry_after, with_retries
 from routemoa.clients.sessions import SessionPool, find_proxy
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
@@ -25,22 +25,28 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpClient", "Timeouts", "UpstreamResponse"]
 
-# Seconds that an endpoint has, after the last word of its answer, to send the usage and to end the response.
-TAIL = 5.0
-END = 0.2
+USAGE_WAIT = 5.0
+"""Seconds in which the usage may follow the last word of an answer."""
+END_WAIT = 0.2
+"""Seconds in which a response may end after [DONE], so that its connection can serve again."""
+DONE = "[DONE]"
 
 
 class Timeouts(Struct, frozen=True):
-    """Seconds: to connect and to the first byte (each attempt), between two pieces, and for all attempts together."""
+    """Seconds to wait for an endpoint."""
 
     connect: float = 5.0
+    """For each attempt."""
     first_byte: float = 120.0
+    """For each attempt."""
     idle: float = 60.0
+    """Between two pieces of a response."""
     total: float = 600.0
+    """For all attempts of a call together."""
 
 
 class UpstreamResponse(Struct, frozen=True):
-    """An endpoint's response as it is: pass `chunks` on byte for byte."""
+    """An endpoint's response, to be passed on byte for byte."""
 
     status: int
     content_type: str
@@ -48,13 +54,14 @@ class UpstreamResponse(Struct, frozen=True):
 
 
 class HttpClient:
-    """Calls models over HTTP; `runtime` serves those whose endpoint is "local".
+    """Calls models over HTTP.
 
-    Keys are read from `env` for each call, go into the Authorization header, and are blotted out of every error.
+    Keys are read from `env` for each call, go into the Authorization header, and are removed from every error.
 
     Args:
+        runtime: serves the models whose endpoint is "local".
         sleep: waits so many seconds between two attempts.
-        jitter: a number in [0, 1] for each wait, random but in tests.
+        jitter: a number in [0, 1] for each wait; random but in tests.
     """
 
     def __init__(
@@ -76,7 +83,7 @@ class HttpClient:
         self._sessions = SessionPool(timeouts.connect)
 
     async def ready(self) -> None:
-        """Load what the first call would otherwise wait for, some 80 ms, and with it every other of its event loop."""
+        """Load the HTTP library (some 80 ms), which the first call would otherwise wait for."""
         await self._sessions.open()
 
     async def close(self) -> None:
@@ -85,140 +92,122 @@ class HttpClient:
         if self._runtime is not None:
             await self._runtime.close()
 
-    async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
-        """Yield pieces of text, then one Completion; retried until the first piece.
+    def new_retry(self, model: ModelSpec) -> Retry:
+        """Return the attempts of a call that begins now."""
+        deadline = monotonic() + self._timeouts.total
+        return Retry(self._retries, deadline, local=model.local, sleep=self._sleep, jitter=self._jitter)
+
+    def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
+        """Yield pieces of text, then one Completion; repeat the call until the first piece.
 
         Raises:
             ModelError: there is no answer, or its rest is lost (`produced` is set then).
             QueryError: the request holds something that JSON cannot.
         """
-        deadline = self.deadline()
-        failures = 0
-        while True:
-            begun = False
-            try:
-                async with aclosing(self.attempt(model, request, deadline)) as pieces:
-                    async for piece in pieces:
-                        begun = True
-                        yield piece
-                return
-            except ModelError as e:
-                failures += 1
-                await self.wait_before_retry(model, e, failures, deadline, give_up=begun)
-
-    @asynccontextmanager
-    async def forward(
-        self, model: ModelSpec, body: Mapping[str, Any], deadline: float
-    ) -> AsyncGenerator[UpstreamResponse, None]:
-        """Send a caller's `body` as it is, but for the member's name and settings; tried once.
-
-        Raises:
-            ModelError: no response, or an HTTP error (Refused, with the endpoint's own body).
-            QueryError: the body holds something that JSON cannot.
-        """
-        address = await self.address(model)
-        async with self._post(
-            model, address, wire.apply_member_settings(model, body, address.model), deadline
-        ) as response:
-            chunks = self._chunks(model, response, deadline)
-            async with aclosing(chunks):
-                yield UpstreamResponse(response.status, response.content_type, chunks)
-
-    def deadline(self) -> float:
-        """On the clock of `monotonic()`, when a call that begins now has to be over, all attempts together."""
-        return monotonic() + self._timeouts.total
-
-    async def wait_before_retry(
-        self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
-    ) -> None:
-        """Wait before the next attempt, or raise `error` when there is to be none."""
-        if give_up or failures >= self._retries.attempts or not is_retryable(error, local=model.local):
-            raise error
-        asked = error.retry_after if isinstance(error, ModelHTTPError) else None
-        delay = self._retries.delay(failures, self._jitter(), asked)
-        if monotonic() + delay >= deadline:
-            raise error
-        await self._sleep(delay)
-
-    async def address(self, model: ModelSpec) -> Address:
-        """Where a model answers; a local one is loaded if need be. Raises ModelError."""
-        if model.local:
-            if self._runtime is None:
-                raise Unreachable(
-                    model.name, "no embedded runtime was given to this client; use routemoa.clients.connect"
-                )
-            return await self._runtime.address(model)
-        key = self._env.get(model.api_key_env, "").strip() if model.api_key_env else ""  # a file's last line end
-        return Address(model.endpoint, model.model, key or None)
+        retry = self.new_retry(model)
+        return with_retries(lambda: self.attempt(model, request, retry.deadline), retry)
 
     async def attempt(
         self, model: ModelSpec, request: Request, deadline: float
     ) -> AsyncGenerator[str | Completion, None]:
-        """`stream`, tried once."""
+        """Yield what one attempt of `stream` gives; `deadline` is on the clock of `monotonic()`."""
         started = monotonic()
         address = await self.address(model)
         body = wire.build_body(model, request, address.model, stream=True)
         async with self._post(model, address, body, deadline) as response:
             if response.content_type == "text/event-stream":
-                async with aclosing(self._read_events(model, address, response, started, deadline)) as pieces:
+                async with aclosing(self._read_stream(model, address, response, started, deadline)) as pieces:
                     async for piece in pieces:
                         yield piece
                 return
-            # An endpoint that does not stream answers in one piece.
-            whole = b"".join([c async for c in self._chunks(model, response, deadline)])
-        found = wire.parse_object(model.name, whole, address.key)
+            data = b"".join([c async for c in self._chunks(model, response, deadline)])
+        found = wire.parse_object(model.name, data, address.key)
         completion = wire.parse_completion(found, monotonic() - started)
         if completion is None:
-            said = wire.error_text(found, address.key)
-            raise InvalidResponse(model.name, f"no completion in the reply: {said}")
+            text = wire.error_text(found, address.key)
+            raise InvalidResponse(model.name, f"no completion in the reply: {text}")
         if completion.text:
             yield completion.text
         yield completion
 
-    async def _read_events(
+    @asynccontextmanager
+    async def forward(
+        self, model: ModelSpec, body: Mapping[str, Any], deadline: float
+    ) -> AsyncGenerator[UpstreamResponse, None]:
+        """Send a caller's `body` with the member's name and settings, in one attempt.
+
+        Raises:
+            ModelError: no response, or an HTTP error (ModelHTTPError with the endpoint's own body).
+            QueryError: the body holds something that JSON cannot.
+        """
+        address = await self.address(model)
+        sent = wire.apply_member_settings(model, body, address.model)
+        async with self._post(model, address, sent, deadline) as response:
+            chunks = self._chunks(model, response, deadline)
+            async with aclosing(chunks):
+                yield UpstreamResponse(response.status, response.content_type, chunks)
+
+    async def address(self, model: ModelSpec) -> Address:
+        """Return where a model answers; load a local one if need be. Raises ModelError."""
+        if model.local:
+            if self._runtime is None:
+                raise Unreachable(model.name, "no embedded runtime was given to this client; use connect(pool)")
+            return await self._runtime.address(model)
+        key = self._env.get(model.api_key_env, "").strip() if model.api_key_env else ""  # a file's last line end
+        return Address(model.endpoint, model.model, key or None)
+
+    async def _read_stream(
         self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse, started: float, deadline: float
     ) -> AsyncGenerator[str | Completion, None]:
-        parser, folded = wire.SSEParser(), wire.CompletionBuilder()
-        first: float | None = None
-        done = ended = False
+        """Fold the events of a streamed completion; yield its text as it comes, then the whole."""
+        builder = wire.CompletionBuilder()
+        first_token: float | None = None
+        done = False
+
+        def idle() -> float:
+            return min(USAGE_WAIT, self._timeouts.idle) if builder.finish_reason else self._timeouts.idle
+
         try:
-            while not (done or ended):
-                idle = TAIL if folded.finish_reason else self._timeouts.idle
-                chunk = await self._chunk(model, response, min(idle, self._timeouts.idle), deadline)
-                ended = not chunk
-                for data in parser.feed(chunk) if chunk else parser.end():
-                    if done := data.strip() == "[DONE]":
+            async with aclosing(self._events(model, response, idle, deadline)) as events:
+                async for data in events:
+                    if done := data == DONE:
                         break
-                    if not data.strip() or (ended and not isinstance(wire.decode_json(data), dict)):
-                        continue  # a sign of life; an event cut in half, of which the end below tells
-                    if text := folded.add(wire.parse_object(model.name, data, address.key)):
-                        first = first if first is not None else monotonic() - started
+                    if text := builder.add(wire.parse_object(model.name, data, address.key)):
+                        first_token = first_token if first_token is not None else monotonic() - started
                         yield text
         except ModelError as e:
-            # Once the model has said that it is done, how its connection ends takes nothing from the answer.
-            if not (folded.finish_reason and isinstance(e, ModelTimeout | Unreachable)):
-                if first is not None and isinstance(e, Unreachable):
-                    raise InvalidResponse(model.name, e.reason, produced=True) from e
-                e.produced = e.produced or first is not None
-                raise
-        if not done and folded.finish_reason is None:
-            cut = "the stream was cut off before its end"
-            raise (
-                InvalidResponse(model.name, cut, produced=True)
-                if first is not None
-                else Unreachable(model.name, cut, sent=True)
-            )
-        completion = folded.completion(monotonic() - started, first)
+            _check_lost_connection(e, finished=builder.finish_reason is not None, produced=first_token is not None)
+        if not done and builder.finish_reason is None:
+            reason = "the stream was cut off before its end"
+            if first_token is not None:
+                raise InvalidResponse(model.name, reason, produced=True)
+            raise Unreachable(model.name, reason, sent=True)
+        completion = builder.completion(monotonic() - started, first_token)
         if done:
-            with suppress(ModelError):  # read to the end of the response, so that its connection can serve again
-                await self._chunk(model, response, END, deadline)
+            with suppress(ModelError):
+                await self._chunk(model, response, END_WAIT, deadline)
         yield completion
+
+    async def _events(
+        self, model: ModelSpec, response: aiohttp.ClientResponse, idle: Callable[[], float], deadline: float
+    ) -> AsyncGenerator[str, None]:
+        """Yield the data of each event that has any, "[DONE]" as such; an event cut in half at the end is left out."""
+        parser = wire.SSEParser()
+        while chunk := await self._chunk(model, response, idle(), deadline):
+            for data in parser.feed(chunk):
+                if text := data.strip():
+                    yield DONE if text == DONE else data
+        for data in parser.end():
+            if data.strip() == DONE:
+                yield DONE
+            elif isinstance(wire.decode_json(data), dict):
+                yield data
 
     @asynccontextmanager
     async def _post(
         self, model: ModelSpec, address: Address, body: Mapping[str, Any], deadline: float
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """The response to a call, its head read and its status checked; closed for good when left early."""
+        """Send a call; yield the response once its status is known to be good. Leaving early closes the connection."""
         try:
             data = msgspec.json.encode(body)
         except (ValueError, TypeError) as e:
@@ -228,7 +217,7 @@ class HttpClient:
             raise response
         try:
             if response.status >= 300:
-                raise await self._refused(model, address, response)
+                raise await self._http_error(model, address, response)
             yield response
         finally:
             if response.content.at_eof():
@@ -239,17 +228,19 @@ class HttpClient:
     async def _send(
         self, model: ModelSpec, address: Address, data: bytes, deadline: float
     ) -> aiohttp.ClientResponse | ModelError:
-        """The response once its head is there. An error is returned: raised in here, it would carry the HTTP
-        library's own error along, and with that the headers and the key."""
+        """Return the response once its head is there, or the error.
+
+        An error raised in here would carry the HTTP library's own error along, and with that the headers and the key.
+        """
         import aiohttp
 
         url = wire.chat_url(address.url)
         headers = {"Content-Type": "application/json"}
-        if model.local:  # a new connection costs nothing here, and a kept one may be closed just as it is used again
+        if model.local:  # a new connection is cheap here; a kept one may be closed just as it is used again
             headers["Connection"] = "close"
         if address.key:
             headers["Authorization"] = f"Bearer {address.key}"
-        wait, late = self._patience(self._timeouts.first_byte, "no first byte within", deadline)
+        wait, reason = self._time_left(self._timeouts.first_byte, "no first byte within", deadline)
         try:
             async with asyncio.timeout(wait):
                 session = await self._sessions.open()
@@ -257,34 +248,33 @@ class HttpClient:
         except aiohttp.ConnectionTimeoutError:
             return ModelTimeout(model.name, f"no connection within {self._timeouts.connect:g} s")
         except TimeoutError:
-            return ModelTimeout(model.name, late)
+            return ModelTimeout(model.name, reason)
         except aiohttp.ClientResponseError as e:
-            return InvalidResponse(
-                model.name, wire.one_line(f"{address.url} does not answer in HTTP: {e.message}", address.key)
-            )
+            reason = wire.one_line(f"{address.url} does not answer in HTTP: {e.message}", address.key)
+            return InvalidResponse(model.name, reason)
         except (aiohttp.ClientError, OSError, ValueError) as e:
             fix = "its process ended" if model.local else "start it, or correct `endpoint` in the pool file"
-            why = wire.one_line(f"{address.url} cannot be reached: {_why(e)}", address.key)
-            return Unreachable(model.name, f"{why}; {fix}", sent=not isinstance(e, aiohttp.ClientConnectorError))
+            reason = wire.one_line(f"{address.url} cannot be reached: {_system_reason(e)}", address.key)
+            return Unreachable(model.name, f"{reason}; {fix}", sent=not isinstance(e, aiohttp.ClientConnectorError))
 
-    def _patience(self, limit: float, late: str, deadline: float) -> tuple[float, str]:
-        """How many seconds to wait now, and what to say when they are over."""
+    def _time_left(self, limit: float, reason: str, deadline: float) -> tuple[float, str]:
+        """Return the seconds to wait now, and the reason to give when they are over."""
         left = max(0.0, deadline - monotonic())
         total = f"no answer within {self._timeouts.total:g} s, all attempts together"
-        return (limit, f"{late} {limit:g} s") if limit < left else (left, total)
+        return (limit, f"{reason} {limit:g} s") if limit < left else (left, total)
 
     async def _chunk(self, model: ModelSpec, response: aiohttp.ClientResponse, idle: float, deadline: float) -> bytes:
-        """The next bytes, within `idle` seconds and the total; none at the end of the response."""
+        """Read the next bytes, within `idle` seconds and the deadline; none at the end of the response."""
         import aiohttp
 
-        wait, late = self._patience(idle, "nothing came for", deadline)
+        wait, reason = self._time_left(idle, "nothing came for", deadline)
         try:
             async with asyncio.timeout(wait):
                 return await response.content.readany()
         except TimeoutError as e:
-            raise ModelTimeout(model.name, late) from e
+            raise ModelTimeout(model.name, reason) from e
         except (aiohttp.ClientError, OSError) as e:
-            raise Unreachable(model.name, f"the connection was lost: {_why(e)}", sent=True) from e
+            raise Unreachable(model.name, f"the connection was lost: {_system_reason(e)}", sent=True) from e
 
     async def _chunks(
         self, model: ModelSpec, response: aiohttp.ClientResponse, deadline: float
@@ -292,7 +282,7 @@ class HttpClient:
         while chunk := await self._chunk(model, response, self._timeouts.idle, deadline):
             yield chunk
 
-    async def _refused(self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse) -> ModelHTTPError:
+    async def _http_error(self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse) -> ModelHTTPError:
         body = b""
         with suppress(Exception):  # the status says enough when the body cannot be read
             async with asyncio.timeout(self._timeouts.connect):
@@ -301,8 +291,19 @@ class HttpClient:
         return wire.make_http_error(model, response.status, body, address.key, after)
 
 
-def _why(error: BaseException) -> str:
-    """The system's own words, without addresses and class names around them."""
+def _check_lost_connection(error: ModelError, *, finished: bool, produced: bool) -> None:
+    """Raise the error of a stream, unless the model had finished: its answer is complete, however it hung up."""
+    lost = isinstance(error, Unreachable)
+    if finished and (lost or isinstance(error, ModelTimeout)):
+        return
+    if produced and lost:
+        raise InvalidResponse(error.model, error.reason, produced=True) from error
+    error.produced = error.produced or produced
+    raise error
+
+
+def _system_reason(error: BaseException) -> str:
+    """Return the operating system's words for an error, without addresses and class names around them."""
     number = getattr(error, "errno", None) or getattr(getattr(error, "os_error", None), "errno", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number)

@@ -1,7 +1,7 @@
-"""What we say to OpenAI-compatible endpoints, and what they say to us. Pure functions over JSON and bytes.
+"""The wire format of OpenAI-compatible endpoints: request bodies, completions, events, errors. Pure functions.
 
 Server-sent events: WHATWG HTML, section 9.2. Chat completions: the OpenAI API reference; endpoints differ, so reading
-is tolerant, and a figure that is absent or absurd is None.
+is tolerant, and a figure that is absent or impossible is None.
 """
 
 from __future__ import annotations
@@ -34,13 +34,10 @@ __all__ = [
 ]
 
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
-# What part of the prompt came from the provider's cache: OpenAI, vLLM, llama.cpp and others; DeepSeek; Anthropic.
 CACHE_READ_FIELDS = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
-CACHE_WRITE_FIELDS = (
-    "cache_write_tokens",
-    "cache_creation_input_tokens",
-    "cache_creation_tokens",
-)  # ... and was put there
+"""Prompt tokens read from the provider's cache: OpenAI, vLLM, llama.cpp and others; DeepSeek; Anthropic."""
+CACHE_WRITE_FIELDS = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
+"""Prompt tokens written to the provider's cache."""
 CACHE_CONTROL_HOSTS = {"openrouter.ai", "api.openrouter.ai", "api.anthropic.com"}
 """Hosts that want `cache_control` on parts of a prompt: where they cache what it says, and no more."""
 HINTS = {
@@ -52,7 +49,7 @@ MAX_ERROR_TEXT = 300  # characters of what an endpoint said, in an error
 
 
 def build_body(spec: ModelSpec, request: Request, model: str, *, stream: bool) -> dict[str, Any]:
-    """The JSON of one call, with the member's own settings laid over the caller's."""
+    """Return the JSON of one call, with the member's own settings over the caller's."""
     marked = supports_cache_control(spec)
     hour = spec.price is None or spec.price.one_hour_cache
     messages = [{"role": m.role, "content": _content(m, hour) if marked else m.content} for m in request.messages]
@@ -68,9 +65,9 @@ def build_body(spec: ModelSpec, request: Request, model: str, *, stream: bool) -
 
 
 def supports_cache_control(spec: ModelSpec) -> bool:
-    """Whether a member's endpoint is told what to cache: as its `cache_control` says, else as its host is known.
+    """Return whether an endpoint gets cache marks: as its `cache_control` says, else by its host.
 
-    Writing a cache often costs more than reading the prompt: where there is a price, it must say how much.
+    Writing a cache often costs more than reading the prompt: a known price must include that of writing.
     """
     if spec.cache_control is not None:
         return spec.cache_control
@@ -79,7 +76,7 @@ def supports_cache_control(spec: ModelSpec) -> bool:
 
 
 def _content(message: Message, hour: bool) -> str | list[dict[str, Any]]:
-    """A message's text; in parts, each mark at the end of its own, where there are marks.
+    """Return a message's text; where there are marks, in parts that each end at a mark.
 
     `hour`: a cache may be kept for an hour; else it is kept for as long as the provider does by itself.
     """
@@ -97,9 +94,9 @@ def _content(message: Message, hour: bool) -> str | list[dict[str, Any]]:
 
 
 def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """A body with the member's name, system text and parameters laid over it.
+    """Return a body with the member's name, system text and parameters.
 
-    The member's settings win, since the pool's owner wrote them; of two caps on the output the smaller one does.
+    The member's settings win, since the pool's owner wrote them; of two token limits the smaller one does.
     """
     out = {**body, **spec.parameters, "model": model}
     # The two caps are one setting under its old and its new name, and endpoints refuse a call that has both.
@@ -112,7 +109,7 @@ def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) 
 
 
 def _with_system(system: str, messages: Any) -> Any:
-    """One system message: the member's text first, then the caller's."""
+    """Return the messages with one system message: the member's text first, then the caller's."""
     if not isinstance(messages, list):
         return messages
     first = messages[0] if messages else None
@@ -126,7 +123,7 @@ def _with_system(system: str, messages: Any) -> Any:
 
 
 class SSEParser:
-    """Bytes in, the data of whole server-sent events out, wherever the bytes were cut."""
+    """Splits bytes into the data of whole server-sent events, wherever the bytes were cut."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")  # a leading BOM is no text
@@ -134,7 +131,7 @@ class SSEParser:
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> list[str]:
-        """The events that `chunk` completes."""
+        """Return the data of the events that `chunk` completes."""
         self._pending += self._decoder.decode(chunk)
         # A lone CR at the very end may be half of a CRLF: wait for what follows.
         whole = self._pending[:-1] if self._pending.endswith("\r") else self._pending
@@ -143,7 +140,7 @@ class SSEParser:
         return [event for line in lines if (event := self._line(line)) is not None]
 
     def end(self) -> list[str]:
-        """The last event of a stream whose final blank line never came."""
+        """Return the data of the last event of a stream whose final blank line never came."""
         return [*self.feed(b"\n"), *self.feed(b"\n")]
 
     def _line(self, line: str) -> str | None:
@@ -169,7 +166,7 @@ class CompletionBuilder:
         self._tokens: list[Token] | None = None
 
     def add(self, chunk: Mapping[str, Any]) -> str:
-        """The text that one chunk adds."""
+        """Add a chunk; return its text."""
         if isinstance(usage := chunk.get("usage"), dict) and usage:
             self.usage = parse_usage(usage)
         choices = chunk.get("choices")
@@ -184,13 +181,13 @@ class CompletionBuilder:
         return text
 
     def completion(self, latency: float, first_token: float | None) -> Completion:
-        """The whole, `latency` seconds after the call began."""
+        """Return the whole; `latency` and `first_token` are seconds since the call began."""
         tokens = None if self._tokens is None else tuple(self._tokens)
         return Completion("".join(self._pieces), self.usage, self.finish_reason, latency, first_token, tokens)
 
 
 def parse_completion(body: Mapping[str, Any], latency: float) -> Completion | None:
-    """A completion that came in one piece; None when the body is none."""
+    """Read a completion that came in one piece; None when the body is none."""
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return None
@@ -211,14 +208,14 @@ def parse_completion(body: Mapping[str, Any], latency: float) -> Completion | No
 
 
 def content_text(content: Any) -> str:
-    """A message's content as text: a string, or the text parts of a list."""
+    """Return a message's content as text: a string, or the text parts of a list."""
     if isinstance(content, list):
         return "".join(str(p.get("text") or "") for p in content if isinstance(p, dict))
     return content if isinstance(content, str) else ""
 
 
 def parse_usage(usage: Any) -> Usage:
-    """Token counts; what is absent, negative, no whole number or more than the whole prompt is None."""
+    """Read token counts; what is absent, negative, no whole number or more than the whole prompt is None."""
     given = usage if isinstance(usage, dict) else {}
     details = given.get("prompt_tokens_details")
     told = {**given, **details} if isinstance(details, dict) else given
@@ -231,13 +228,13 @@ def parse_usage(usage: Any) -> Usage:
 
 
 def _part(whole: int | None, values: Iterable[Any]) -> int | None:
-    """The first figure there is, if it can be a part of the whole."""
+    """Return the first figure that is there, if it can be a part of the whole."""
     found = next((v for v in values if v is not None), None)
     return found if _is_count(found) and whole is not None and found <= whole else None
 
 
 def is_token_limit(value: Any) -> TypeGuard[int]:
-    """Whether a value found under one of CAPS limits anything."""
+    """Return whether a value of one of TOKEN_LIMITS limits anything."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
@@ -250,7 +247,7 @@ def _is_count(value: Any) -> TypeGuard[int]:
 
 
 def parse_logprobs(logprobs: Any) -> list[Token] | None:
-    """Token log-probabilities of a choice, or None when there are none."""
+    """Read the token log-probabilities of a choice; None when there are none."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(content, list):
         return None
@@ -262,13 +259,13 @@ def parse_logprobs(logprobs: Any) -> list[Token] | None:
 
 
 def chat_url(base: str) -> str:
-    """Where chat completions are, under an endpoint's base URL; its query stays behind the path."""
+    """Return the URL of chat completions under an endpoint's base URL; its query stays behind the path."""
     path, mark, query = base.partition("?")
     return f"{path.rstrip('/')}/chat/completions{mark}{query}"
 
 
 def decode_json(data: bytes | str) -> Any:
-    """JSON as plain Python; what is no JSON comes back as text."""
+    """Decode JSON to plain Python; what is no JSON comes back as text."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -276,14 +273,14 @@ def decode_json(data: bytes | str) -> Any:
 
 
 def error_text(body: Any, key: str | None = None) -> str:
-    """The message of an OpenAI-shaped error body, or what comes closest to it, cleaned."""
+    """Return the message of an OpenAI-shaped error body, or what comes closest, on one line."""
     error = body.get("error", body) if isinstance(body, dict) else body
     message = error.get("message") or error.get("detail") if isinstance(error, dict) else error
     return one_line(str(message if message is not None else error), key)
 
 
 def parse_object(model: str, data: bytes | str, key: str | None = None) -> dict[str, Any]:
-    """A JSON object of a reply whose status was 200.
+    """Read the JSON object of a reply whose status was 200.
 
     Raises:
         Garbled: it is none, or holds an error.
@@ -302,7 +299,7 @@ def parse_object(model: str, data: bytes | str, key: str | None = None) -> dict[
 
 
 def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, after: float | None) -> ModelHTTPError:
-    """The error for an HTTP `status` that is no success; `after` is in seconds, and the key is nowhere in it."""
+    """Return the error for an HTTP `status` that is no success; `after` is in seconds. The key is removed."""
     for form in {key, key.replace("/", "\\/")} if key else ():  # as it is, and as some write it in JSON
         body = body.replace(form.encode(), b"[key]")
     said = error_text(decode_json(body), key)
@@ -314,7 +311,7 @@ def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, 
 
 
 def one_line(text: str, key: str | None = None) -> str:
-    """One line of bounded length, and without the key; blotted out first, so that no part of it survives the cut."""
+    """Return one line of bounded length without the key, which is removed first so that no part of it survives."""
     text = text.replace(key, "[key]") if key else text
     flat = " ".join(text[: 10 * MAX_ERROR_TEXT].split())
     return flat[: MAX_ERROR_TEXT - 3] + "..." if len(flat) > MAX_ERROR_TEXT else flat

@@ -1,107 +1,129 @@
-"""The final answer: written by one model out of the best answers, or the best one as it is when that is enough."""
+"""The final answer: one model writes it from the best answers, or the best one stands as it is."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from functools import partial
 from time import perf_counter
 from types import MappingProxyType
 
-from msgspec.structs import replace
-
-from routemoa.core.errors import CallCancelled, InvalidResponse, ModelError, Unaffordable
-from routemoa.core.events import (
-    AggregatorFailed,
-    AggregatorStarted,
-    AnswerDelta,
-    CallFinished,
-    CallStarted,
-    Degraded,
-    Event,
-)
-from routemoa.core.protocols import Client
+from routemoa.core.errors import CallCancelled, ModelError, Unaffordable
+from routemoa.core.events import AggregatorFailed, AggregatorStarted, AnswerDelta, CallFinished, CallStarted, Degraded
 from routemoa.core.trace import Degradation, Proposal
 from routemoa.core.types import Completion, ModelSpec, Query, Request
 from routemoa.mixture import prompts
-from routemoa.mixture.budget.metering import MeteredClient
-from routemoa.mixture.hedging import Lost, Won, hedged
-from routemoa.mixture.layer import make_failure
+from routemoa.mixture.calls import CallEnd, CallGroup, PendingCall, WaitPolicy
+from routemoa.mixture.layer import empty_answer, make_failure, no_completion
+from routemoa.mixture.run import Run
 
-__all__ = ["request", "write_answer"]
+__all__ = ["aggregation_request", "write_answer"]
 
 
-def request(query: Query, proposals: Sequence[Proposal]) -> Request:
-    """The call that asks for the final answer out of `proposals`."""
+def aggregation_request(query: Query, proposals: Sequence[Proposal], *, hedge: bool = False) -> Request:
+    """Return the call that asks for the final answer from `proposals`."""
     texts = [p.text for p in proposals]
-    return Request(prompts.aggregation_messages(query.messages, texts), query.parameters, purpose="aggregator")
+    messages = prompts.aggregation_messages(query.messages, texts)
+    return Request(messages, query.parameters, purpose="hedge" if hedge else "aggregator")
 
 
 async def write_answer(
-    query: Query,
+    run: Run,
     proposals: Sequence[Proposal],
     writers: Sequence[ModelSpec],
-    desk: MeteredClient,
-    late: Mapping[str, float] = MappingProxyType({}),
-) -> AsyncGenerator[Event, None]:
-    """Yield the final answer's events, up to Done.
+    hedge_after: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """Emit the final answer, up to Done.
 
     Args:
-        proposals: the answers to write from, best first; the first stands when no writer is needed or left.
-        writers: who is asked to aggregate, the next one when one fails; nobody where the first answer stands anyway.
-        desk: where the calls are made.
-        late: for each model, seconds after which its first token is late: the next writer is then asked as well.
+        proposals: the answers to write from, best first; the first one stands where no writer is needed or left.
+        writers: the models to ask, one after the other as they fail; none where the first answer stands anyway.
+        hedge_after: model -> seconds without a first token after which the next writer is asked as well.
     """
-    asked = request(query, proposals)
-    left = list(writers)
-    while left:
-        spec = left.pop(0)
-        yield AggregatorStarted(spec.name)
-        begun = perf_counter()
-        written: Completion | None = None
-        spare = next((m for m in left if not m.local), None) if spec.name in late and not spec.local else None
-        other = None if spare is None else partial(_stream, spare, replace(asked, purpose="hedge"), desk)
-        try:
-            async with aclosing(hedged(_stream(spec, asked, desk), other, late.get(spec.name))) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Won | Lost) and spare is not None:
-                        if not isinstance(piece.error, Unaffordable):  # else it may still be asked in its place
-                            left.remove(spare)
-                        for event in _resolved(piece, spec, spare, perf_counter() - begun):
-                            yield event
-                        spec = spare if isinstance(piece, Won) else spec
-                    elif isinstance(piece, Completion):
-                        written = piece
-                        break
-                    elif isinstance(piece, str):
-                        yield AnswerDelta(piece)
-        except ModelError as e:
-            yield AggregatorFailed(make_failure(spec, e, perf_counter() - begun))
-        if written is not None:
-            yield desk.done(written.finish_reason, written.usage, spec.cost(written.usage))
+    writings: dict[PendingCall, _Writing] = {}
+
+    async def write(call: PendingCall) -> CallEnd:
+        writings[call] = _Writing(run, proposals, call, writings)
+        return await writings[call].make()
+
+    if writers:
+        await CallGroup(write, writers[1:], WaitPolicy(hedge_after=hedge_after)).run(writers[:1])
+    for writing in writings.values():
+        if (whole := writing.completion) is not None:
+            run.finish(whole.finish_reason, whole.usage, writing.spec.cost(whole.usage))
             return
-    yield AnswerDelta(proposals[0].text)
-    yield desk.done("stop")
+    run.emit(AnswerDelta(proposals[0].text))
+    run.finish("stop")
 
 
-def _resolved(how: Won | Lost, first: ModelSpec, second: ModelSpec, seconds: float) -> tuple[Event, Event]:
-    """What is said of a hedged pair: whoever is cut has made a call all the same."""
-    if isinstance(how, Lost) and isinstance(how.error, Unaffordable):
-        return CallStarted("hedge", second.name), Degraded(Degradation("hedge", how.error.reason, (second.name,)))
-    if isinstance(how, Won):
-        slow = how.error or CallCancelled(first.name, f"no first token for {seconds:.2f} s: {second.name} was faster")
-        return AggregatorFailed(make_failure(first, slow, seconds)), AggregatorStarted(second.name)
-    why = how.error or CallCancelled(second.name, f"{first.name}, for which it stood in, was faster after all")
-    return CallStarted("hedge", second.name), CallFinished("hedge", failure=make_failure(second, why, seconds))
+class _Writing:
+    """One aggregator's call: emits its text, or its failure.
 
+    A hedge is announced once it is known what becomes of it: as the aggregator if it begins first, else as a call.
+    """
 
-async def _stream(spec: ModelSpec, request: Request, client: Client) -> AsyncGenerator[str | Completion, None]:
-    """The client's stream, in which an empty answer is an error."""
-    async with aclosing(client.stream(spec, request)) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, Completion) and not piece.text.strip():
-                raise InvalidResponse(spec.name, f"empty answer (finish_reason {piece.finish_reason})", produced=True)
-            yield piece
-            if isinstance(piece, Completion):
-                return
-    raise InvalidResponse(spec.name, "the stream ended without a completion", produced=True)
+    def __init__(
+        self, run: Run, proposals: Sequence[Proposal], call: PendingCall, writings: Mapping[PendingCall, _Writing]
+    ) -> None:
+        self.spec = call.spec
+        self.completion: Completion | None = None
+        self._run, self._call, self._writings = run, call, writings
+        self._request = aggregation_request(run.query, proposals, hedge=call.is_hedge)
+        self._started = perf_counter()
+        self._is_aggregator = False
+        self._reported = False
+
+    async def make(self) -> CallEnd:
+        """Make the call."""
+        if not self._call.is_hedge:
+            self._announce()
+        try:
+            self.completion = await self._stream()
+        except Unaffordable as e:
+            if self._is_aggregator:
+                return self._fail(e)
+            self._run.emit(CallStarted("hedge", self.spec.name))
+            self._run.emit(Degraded(Degradation("hedge", e.reason, (self.spec.name,))))
+            return CallEnd.NOT_MADE
+        except ModelError as e:
+            return self._fail(e)
+        except asyncio.CancelledError:
+            if self._call.cancel_reason is None:
+                raise
+            return self._fail(CallCancelled(self.spec.name, self._call.cancel_reason))
+        return CallEnd.ANSWERED
+
+    async def _stream(self) -> Completion:
+        """Emit the text as it comes; an empty answer is no beginning."""
+        async with aclosing(self._run.client.stream(self.spec, self._request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Completion) and not piece.text.strip():
+                    raise empty_answer(self.spec, piece)
+                self._begin()
+                if isinstance(piece, Completion):
+                    return piece
+                self._run.emit(AnswerDelta(piece))
+                await self._run.room()
+        raise no_completion(self.spec)
+
+    def _begin(self) -> None:
+        rival = self._call.begin()
+        if not self._is_aggregator:
+            if rival is not None and rival.cancel_reason is not None:  # its text, if any, is void before ours begins
+                self._writings[rival]._fail(CallCancelled(rival.spec.name, rival.cancel_reason))
+            self._announce()
+
+    def _announce(self) -> None:
+        self._is_aggregator = True
+        self._run.emit(AggregatorStarted(self.spec.name))
+
+    def _fail(self, error: ModelError) -> CallEnd:
+        if not self._reported:
+            self._reported = True
+            failure = make_failure(self.spec, error, perf_counter() - self._started)
+            if self._is_aggregator:
+                self._run.emit(AggregatorFailed(failure))
+            else:
+                self._run.emit(CallStarted("hedge", self.spec.name))
+                self._run.emit(CallFinished("hedge", failure=failure))
+        return CallEnd.FAILED

@@ -1,228 +1,233 @@
-"""The calls of one layer while they run: who is late, who is replaced, and when enough has been heard.
+"""Runs a group of calls concurrently: hedges slow ones, replaces failed ones, stops when the answers suffice.
 
-Knows nothing of what is asked: whoever makes a call is given to it, and says what happens by `Call.say`.
+It knows nothing of what the calls ask for: a coroutine makes each call and returns how it ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from enum import Enum
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from routemoa.core.events import Event, ProposalFailed
 from routemoa.core.types import ModelSpec, Purpose
 
-__all__ = ["WAIT_FOR_ALL", "CallGroup", "LayerCall", "WaitPolicy"]
+__all__ = ["WAIT_FOR_ALL", "CallEnd", "CallGroup", "PendingCall", "WaitPolicy"]
 
-Said = Event | Literal["begun", "ended"]
+
+class CallEnd(Enum):
+    """How a call of a group ended."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    """The next model of the reserve takes its place."""
+    NOT_MADE = "not made"
+    """A hedge that did not fit into what is left: nothing is missing, and its model may be called later."""
 
 
 class WaitPolicy(Struct, frozen=True):
-    """How long a layer is waited for.
-
-    Attributes:
-        seconds: the layer's time; None is no limit.
-        late: for each model, seconds after which its first token is late: the reserve's next is then asked as well.
-        enough: whether the answers heard so far suffice, asked when one has come in while others are under way.
-    """
+    """How long a group is waited for."""
 
     seconds: float | None = None
+    """The group's time; None is no limit."""
     hedge_after: Mapping[str, float] = {}
-    enough: Callable[[], bool] | None = None
+    """Model -> seconds without a first token after which the reserve's next model is called as well."""
+    is_sufficient: Callable[[], bool] | None = None
+    """Checked when a call has ended while others run; true cancels those."""
 
 
 WAIT_FOR_ALL = WaitPolicy()
-"""All are waited for."""
 
 
-class LayerCall:
-    """One call under way.
+class PendingCall:
+    """One call of a group while it runs."""
 
-    Attributes:
-        hedge: it was begun because another one is late.
-        cut: why we ended it; None where we did not.
-    """
-
-    def __init__(self, spec: ModelSpec, purpose: Purpose, said: asyncio.Queue[tuple[LayerCall, Said]]) -> None:
-        self.spec, self.purpose = spec, purpose
-        self.cut: str | None = None
+    def __init__(self, group: CallGroup, spec: ModelSpec, purpose: Purpose, rival: PendingCall | None = None) -> None:
+        self.spec = spec
+        self.purpose = purpose
+        self.rival = rival
+        """The other call of a hedged pair."""
+        self.cancel_reason: str | None = None
+        """Why we cancelled the call; None where we did not."""
+        self.began = False
+        """Whether its first token has come."""
         self.started = perf_counter()
-        self.first = False  # a first token has come
-        self.failed = False
-        self.rival: LayerCall | None = None  # the other one of a hedged pair
-        self.task: asyncio.Task[None] | None = None
-        self._said = said
+        self.task: asyncio.Task[CallEnd] | None = None
+        self._group = group
 
     @property
-    def hedge(self) -> bool:
-        """Whether it stands in for a call that is late."""
+    def is_hedge(self) -> bool:
+        """Whether it stands in for a slow call."""
         return self.purpose == "hedge"
 
-    def say(self, event: Event) -> None:
-        """Something happened."""
-        self._said.put_nowait((self, event))
+    def begin(self) -> PendingCall | None:
+        """Note the first token. Of a hedged pair the call that begins first goes on: return the other, cancelled."""
+        if self.began:
+            return None
+        self.began = True
+        self._group.on_begin(self)
+        rival = self.rival
+        if rival is None or rival.began:
+            return None
+        waited = perf_counter() - rival.started
+        return rival if rival.cancel(f"no first token for {waited:.2f} s: {self.spec.name} was faster") else None
 
-    def begun(self) -> None:
-        """A first token has come. Of a hedged pair, whoever begins first goes on, whenever that is heard of."""
-        if not self.first:
-            self.first = True
-            if self.rival is not None and not self.rival.first:
-                waited = perf_counter() - self.rival.started
-                self.rival.end(f"no first token for {waited:.2f} s: {self.spec.name} was faster")
-            self._said.put_nowait((self, "begun"))
-
-    def end(self, why: str) -> None:
-        """Cut it."""
-        if self.cut is None and self.task is not None and not self.task.done():
-            self.cut = why
-            self.task.cancel()
+    def cancel(self, reason: str) -> bool:
+        """Cancel the call; return whether it was still running."""
+        if self.cancel_reason is not None or self.task is None or self.task.done():
+            return False
+        self.cancel_reason = reason
+        self.task.cancel()
+        return True
 
 
 class CallGroup:
-    """All calls of a layer.
+    """Calls that answer the same question at the same time.
 
     Args:
-        propose: makes a call and says what comes of it.
-        reserve: who takes the place of a model that fails, and is asked as well where one is late; best first.
+        make_call: makes one call and returns how it ended; cancelled by us, it says so and ends as FAILED.
+        reserve: the models that replace failed calls and hedge slow ones, best first.
+        policy: how long to wait.
     """
 
     def __init__(
         self,
-        propose: Callable[[LayerCall], Coroutine[Any, Any, None]],
+        make_call: Callable[[PendingCall], Coroutine[Any, Any, CallEnd]],
         reserve: Sequence[ModelSpec],
-        waiting: WaitPolicy,
+        policy: WaitPolicy = WAIT_FOR_ALL,
     ) -> None:
-        self._propose = propose
+        self._make_call = make_call
         self._reserve = list(reserve)
-        self._waiting = waiting
-        self._said: asyncio.Queue[tuple[LayerCall, Said]] = asyncio.Queue()
-        self._calls: list[LayerCall] = []
-        self._running: set[LayerCall] = set()
+        self._policy = policy
+        self._calls: list[PendingCall] = []
+        self._running: list[PendingCall] = []
+        self._ended: asyncio.Queue[PendingCall] = asyncio.Queue()
         self._leader: ModelSpec | None = None
-        self._held: list[ModelSpec] = []  # who begins once the leader has
-        self._ends = None if waiting.seconds is None else perf_counter() + waiting.seconds
-        self._ended = False  # all that were under way have been cut
-        self._results: list[BaseException | None] = []
+        self._held: list[ModelSpec] = []  # called once the leader has begun
+        self._declined: list[ModelSpec] = []  # as hedges
+        self._time_over = None if policy.seconds is None else perf_counter() + policy.seconds
+        self._stopped = False
 
-    @property
-    def running(self) -> bool:
-        """Whether there is more to hear."""
-        return bool(self._running or self._held)
+    async def run(self, selected: Sequence[ModelSpec], leader: ModelSpec | None = None) -> None:
+        """Call all of `selected` and run until every call has ended; leaving early cancels what runs.
 
-    def begin(self, selected: Sequence[ModelSpec], after: ModelSpec | None = None) -> None:
-        """Call all at once; with `after` the local ones among them once its first token is there."""
-        self._leader = after
-        self._held = [m for m in selected if after is not None and m.local and m is not after]
-        for spec in selected:
-            if spec not in self._held:
-                self._call(spec, "proposal")
+        With a `leader` the other local models begin once its first token has come: they share its processors.
+        """
+        self._leader = leader
+        self._held = [m for m in selected if leader is not None and m.local and m is not leader]
+        try:
+            for spec in selected:
+                if spec not in self._held:
+                    self._start(spec, "proposal")
+            while self._running or self._held:
+                await self._step()
+        finally:
+            tasks = [call.task for call in self._calls if call.task is not None]
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for call, end in zip(self._calls, ends, strict=True):
+            never_ran = call.cancel_reason is not None and isinstance(end, asyncio.CancelledError)
+            if isinstance(end, BaseException) and not never_ran:
+                raise end  # a defect of ours: calls end with a CallEnd
 
-    async def heard(self) -> Event | None:
-        """What comes next; None where it is of no interest to others."""
-        due = self._due()
+    def on_begin(self, call: PendingCall) -> None:
+        """Start the models that wait for the leader, once it has begun."""
+        if call.spec is self._leader:
+            held, self._held = self._held, []
+            for spec in held:
+                self._start(spec, "proposal")
+
+    def _start(self, spec: ModelSpec, purpose: Purpose, rival: PendingCall | None = None) -> None:
+        call = PendingCall(self, spec, purpose, rival)
+        if rival is not None:
+            rival.rival = call
+        self._calls.append(call)
+        self._running.append(call)
+        call.task = asyncio.create_task(self._make_call(call))
+        call.task.add_done_callback(lambda _: self._ended.put_nowait(call))
+
+    async def _step(self) -> None:
+        """Wait for the next end of a call or the next moment at which something is due, and act on it."""
+        due = self._next_due()
         wait = None if due is None else due - perf_counter()
-        if wait is not None and wait <= 0.0:  # whatever else there is to hear: it may never end
+        if wait is not None and wait <= 0.0:
             self._on_time()
-            return None
+            return
         try:
             async with asyncio.timeout(wait):
-                call, said = await self._said.get()
+                call = await self._ended.get()
         except TimeoutError:
             self._on_time()
-            return None
-        if said == "begun":
-            self._release(call)
-        elif said == "ended":
-            self._on_end(call)
         else:
-            if isinstance(said, ProposalFailed):
-                self._on_failure(call, said)
-            return said
-        return None
+            self._on_end(call)
 
-    async def end(self) -> None:
-        """Cancel what is under way, and wait for it."""
-        tasks = [c.task for c in self._calls if c.task is not None]
-        for task in tasks:
-            task.cancel()
-        self._results = await asyncio.gather(*tasks, return_exceptions=True)
+    def _on_end(self, call: PendingCall) -> None:
+        self._running.remove(call)
+        self.on_begin(call)
+        if call.cancel_reason is None:
+            self._fill_place(call)
+            is_sufficient = self._policy.is_sufficient
+            if self._running and is_sufficient is not None and is_sufficient():
+                self._cancel_all("not waited for: the answers heard suffice")
 
-    def check(self) -> None:
-        """Raise what no call may raise: a defect of ours, which is not to be swallowed."""
-        for call, result in zip(self._calls, self._results, strict=True):
-            unheard = call.cut is not None and isinstance(result, asyncio.CancelledError)  # cut before it ever ran
-            if isinstance(result, BaseException) and not unheard:
-                raise result
+    def _fill_place(self, call: PendingCall) -> None:
+        """Call the next model of the reserve in place of a failed call, unless the other of its pair goes on."""
+        if _end_of(call) is CallEnd.NOT_MADE:
+            self._reserve.insert(0, call.spec)
+            self._declined.append(call.spec)
+            call = call.rival or call
+        rival = call.rival
+        paired = rival is not None and rival in self._running and rival.cancel_reason is None
+        failed = call not in self._running and call.cancel_reason is None and _end_of(call) is CallEnd.FAILED
+        if failed and self._reserve and not paired and not self._is_over:
+            self._start(self._reserve.pop(0), "proposal")
 
-    def _call(self, spec: ModelSpec, purpose: Purpose, rival: LayerCall | None = None) -> None:
-        call = LayerCall(spec, purpose, self._said)
-        if rival is not None:
-            call.rival, rival.rival = rival, call
-        self._calls.append(call)
-        self._running.add(call)
-        call.task = asyncio.create_task(self._propose(call))
-        call.task.add_done_callback(lambda _: self._said.put_nowait((call, "ended")))
-
-    def _late_at(self, call: LayerCall) -> float | None:
-        """When a call's first token is late; None where that changes nothing."""
-        usual = self._waiting.hedge_after.get(call.spec.name)
-        if usual is None or call.first or call.rival is not None or call.spec.local or not self._reserve:
+    def _next_due(self) -> float | None:
+        """Return when something has to be done even if no call ends."""
+        if self._stopped:
             return None
-        return call.started + usual
+        times = [at for call in self._running if (at := self._hedge_at(call)) is not None]
+        return min(times if self._time_over is None else [*times, self._time_over], default=None)
 
-    def _due(self) -> float | None:
-        """When something has to be done, whatever is said until then."""
-        if self._ended:
+    def _hedge_at(self, call: PendingCall) -> float | None:
+        """Return when a call is slow enough to hedge; None where it is not hedged."""
+        after = self._policy.hedge_after.get(call.spec.name)
+        if after is None or call.began or call.rival is not None or call.spec.local or not self._reserve:
             return None
-        times = [at for call in self._running if (at := self._late_at(call)) is not None]
-        return min(times if self._ends is None else [*times, self._ends], default=None)
+        return call.started + after
 
     def _on_time(self) -> None:
         now = perf_counter()
-        if self._ends is not None and now >= self._ends:
-            self._cut_all(f"not waited for: the {self._waiting.seconds:.1f} s of its layer were over")
+        if self._time_over is not None and now >= self._time_over:
+            self._cancel_all(f"not waited for: the {self._policy.seconds:.1f} s of its layer were over")
             return
         for call in list(self._running):
-            if (at := self._late_at(call)) is not None and at <= now:
-                spec = next((m for m in self._reserve if not m.local), None)
+            if (at := self._hedge_at(call)) is not None and at <= now:
+                spec = next((m for m in self._reserve if not m.local and m not in self._declined), None)
                 if spec is None:
-                    self._waiting = WaitPolicy(self._waiting.seconds, {}, self._waiting.enough)
+                    self._policy = replace(self._policy, hedge_after={})
                     return
                 self._reserve.remove(spec)
-                self._call(spec, "hedge", call)
-
-    def _on_end(self, call: LayerCall) -> None:
-        self._running.discard(call)
-        self._release(call)
-        enough = self._waiting.enough
-        if self._running and call.cut is None and enough is not None and enough():
-            self._cut_all("not waited for: the answers heard suffice")
-
-    def _on_failure(self, call: LayerCall, failed: ProposalFailed) -> None:
-        """The next of the reserve takes its place, unless another already has or nobody is to."""
-        call.failed, rival = True, call.rival
-        paired = rival is not None and rival in self._running and rival.cut is None and not rival.failed
-        if self._reserve and call.cut is None and not paired and not self._over:
-            self._call(self._reserve.pop(0), "proposal")
+                self._start(spec, "hedge", call)
 
     @property
-    def _over(self) -> bool:
-        """Whether nobody is called any more."""
-        return self._ended or (self._ends is not None and perf_counter() >= self._ends)
+    def _is_over(self) -> bool:
+        """Whether no further model is called."""
+        return self._stopped or (self._time_over is not None and perf_counter() >= self._time_over)
 
-    def _cut_all(self, why: str) -> None:
-        self._ended = True
+    def _cancel_all(self, reason: str) -> None:
+        self._stopped = True
         self._held.clear()
         for call in self._running:
-            call.end(why)
+            call.cancel(reason)
 
-    def _release(self, call: LayerCall) -> None:
-        """Those who waited for the leader begin."""
-        if call.spec is not self._leader:
-            return
-        held, self._held = self._held, []
-        for spec in held:
-            self._call(spec, "proposal")
+
+def _end_of(call: PendingCall) -> CallEnd | None:
+    """Return how a call ended; None for one that was cancelled or raised."""
+    task = call.task
+    return None if task is None or task.cancelled() or task.exception() is not None else task.result()

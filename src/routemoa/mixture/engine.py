@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from msgspec.structs import replace
@@ -14,177 +13,181 @@ from routemoa.core.events import AnswerDelta, Degraded, Event, Reranked, Scored,
 from routemoa.core.pool import Pool, parse_limits
 from routemoa.core.price_list import price_sources
 from routemoa.core.protocols import CallRecorder, Client, Scorer
-from routemoa.core.trace import Answer, Degradation, Trace
-from routemoa.core.trace_builder import TraceBuilder, collect_answer
+from routemoa.core.trace import Answer, Degradation
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.evidence import JudgeModel
 from routemoa.judging.judge_model import load_pool_judge
-from routemoa.mixture import aggregator, layer
+from routemoa.mixture.aggregator import aggregation_request, write_answer
 from routemoa.mixture.alternatives import estimate_alternatives
-from routemoa.mixture.budget.metering import MeteredClient
+from routemoa.mixture.layer import LayerRequest, run_layer
 from routemoa.mixture.leader_stream import LeaderStream
 from routemoa.mixture.limits import QueryLimits
+from routemoa.mixture.method import BaseMethod
+from routemoa.mixture.run import Run
 from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
 from routemoa.routing.latency import LatencyTracker
-from routemoa.routing.published import build_policy
+from routemoa.routing.published import Policy, build_policy
 from routemoa.scoring.constant import load_scorer
 
 __all__ = ["RouteMoA"]
 
 
-class RouteMoA:
+class RouteMoA(BaseMethod):
     """A mixture of language models behind one name.
 
     Args:
         pool: the models and how they are mixed.
         client: calls the models; by default the HTTP client, with the embedded runtime for local models.
-        scorer: predicts who will answer well; by default the pool file's, else each model's `prior`.
-        judging: what is known of the judges and of how errors come together; by default the pool file's.
+        scorer: predicts how likely each model is to answer well; by default the pool file's, else each `prior`.
+        judge_model: what is known of the judges and of how errors come together; by default the pool file's.
+        policy: decides which models to call and when to stop; by default the one that `[mixture] fusion` names.
     """
-
-    name = "routemoa"
 
     def __init__(
         self,
         pool: Pool,
         client: Client | None = None,
         scorer: Scorer | None = None,
-        judging: JudgeModel | None = None,
+        judge_model: JudgeModel | None = None,
+        policy: Policy | None = None,
     ) -> None:
+        super().__init__("routemoa", client or connect(pool), pool.limits)
         self.pool = pool
-        self.client = client or connect(pool)
         self.scorer = scorer or load_scorer(pool)
-        strangers = {m.name for m in pool if not self.scorer.knows(m)}
-        self.policy = build_policy(pool.models, pool.mixture, judging or load_pool_judge(pool), strangers)
+        unscored = {m.name for m in pool if not self.scorer.knows(m)}
+        self.policy = policy or build_policy(pool.models, pool.mixture, judge_model or load_pool_judge(pool), unscored)
         self._prices = price_sources(pool)
-        self._pace = LatencyTracker()
+        self._latency = LatencyTracker()
+
+    async def run(self, run: Run) -> None:
+        """Score, call layer after layer until the policy stops, and write the answer."""
+        run.observe(self._latency.observe)
+        prior = await self.scorer.score(run.query, self.pool.models)
+        decision = self.policy.initial(prior, self._latency.estimates())
+        run.emit(Scored(prior, decision.ranking))
+        limits = QueryLimits(self.pool, self.policy, run, lambda: self._latency.estimates(latest_answers(run.trace)))
+        leader = _show_leader(run)
+        while decision.stop is None:
+            decision = await self._run_layer(run, decision, limits, leader)
+        await self._write_answer(run, decision, limits, leader)
+
+    async def _run_layer(self, run: Run, decision: Decision, limits: QueryLimits, leader: LeaderStream) -> Decision:
+        """Run the layer that the policy wants, as far as the limits allow, and decide again."""
+        request = self._layer_request(run, decision)
+        plan = limits.plan_layer(decision, request)
+        for degradation in plan.given_up:
+            run.emit(Degraded(degradation))
+        if not plan.models:
+            return self.policy.update(run.trace, limits.estimates(), plan.reason)
+        names = tuple(m.name for m in plan.models)
+        run.emit(Selected(request.number, names, decision.why))
+        request = replace(request, max_tokens=plan.max_tokens, leader=leader.begin_layer(request.number, names))
+        reserve = limits.reserve(decision, plan.models)
+        await run_layer(run, request, plan.models, reserve, limits.wait_policy(plan.models, decision))
+        decision = self.policy.update(run.trace, limits.estimates(), limits.time_over())
+        run.emit(Reranked(request.number, decision.scores, decision.ranking))
+        return decision
+
+    async def _write_answer(self, run: Run, decision: Decision, limits: QueryLimits, leader: LeaderStream) -> None:
+        """End with the shown answer, the best one, one written from the best, or a part of one where time is over."""
+        final, stands = decision.final_answers, leader.stands(decision.final_answers)
+        alternatives = estimate_alternatives(run.trace, self.pool, limits.estimates())
+        run.emit(Stopped(decision.stop or "", leader.leader if stands else decision.choice, alternatives))
+        if stands:
+            run.finish("stop")
+            return
+        if not final:
+            _write_partial_answer(run, limits, leader)
+            return
+        for event in leader.replacement(final):
+            run.emit(event)
+        candidates = self._aggregators(run) if decision.aggregate else []
+        writers, given_up = limits.able_writers(candidates, aggregation_request(run.query, final))
+        for degradation in given_up:
+            run.emit(Degraded(degradation))
+        await write_answer(run, final, writers, limits.hedge_after)
+
+    def _layer_request(self, run: Run, decision: Decision) -> LayerRequest:
+        """Return what the next layer's models are asked for and shown."""
+        verbalized = self.pool.mixture.self_assessment == "spoken"
+        options, references = decision.options, decision.references
+        if references is None:
+            references = last_layer_answers(run.trace, decision.ranking)
+        return LayerRequest(
+            len(run.trace.layers) + 1,
+            run.query,
+            references if options.quote_answers else (),
+            verbalized=options.self_assessment and verbalized,
+            logprob=options.self_assessment and not verbalized,
+            cross=options.cross_assessment,
+            seed=run.trace.seed or 0,
+        )
+
+    def _aggregators(self, run: Run) -> list[ModelSpec]:
+        """Return the models that may aggregate: the pool file's choice, then by rank, without those that failed."""
+        chosen = self.pool.mixture.aggregator
+        order = [chosen] if chosen != "best" else []
+        order += [r.model for r in run.trace.layers[-1].ranking if r.model != chosen]
+        return [self.pool[name] for name in order if name not in failed_models(run.trace)]
+
+    def started(self, query: Query) -> Started:
+        """Return the first event, with the seed of the orders in which answers are shown to judges."""
+        return Started(query, self.name, _seed(query), self._prices)
 
     def ask(self, question: str | Query, **limits: Any) -> Answer:
-        """Answer a question and wait for it; limits such as `max_cost=0.01` are its contract. Raises RouteMoAError."""
-        return run_sync(self.answer(_query(question, **limits)))
+        """Answer a question and wait for it; `limits` are keys of [limits], such as `max_cost=0.01`.
+
+        Raises:
+            RouteMoAError: there is no answer.
+        """
+        return run_sync(self.answer(_to_query(question, **limits)))
 
     async def aask(self, question: str | Query, **limits: Any) -> Answer:
-        """The asynchronous twin of `ask`. Raises RouteMoAError."""
-        return await self.answer(_query(question, **limits))
+        """Answer a question in a coroutine; the asynchronous twin of `ask`. Raises RouteMoAError."""
+        return await self.answer(_to_query(question, **limits))
+
+    async def answer(self, query: str | Query) -> Answer:
+        """Return the final text and its trace. Raises AllModelsFailed, BudgetExceeded."""
+        return await super().answer(_to_query(query))
+
+    def stream(self, query: str | Query, recorder: CallRecorder | None = None) -> AsyncGenerator[Event, None]:
+        """Yield what happens, from Started to Done. Raises AllModelsFailed, BudgetExceeded."""
+        return super().stream(_to_query(query), recorder)
 
     def close(self) -> None:
         """End the embedded models, if there are any. Inside a coroutine: `await mixture.client.close()`."""
         run_sync(self.client.close())
 
-    async def answer(self, query: str | Query) -> Answer:
-        """The final text and its trace. Raises NoModelLeft, OverBudget."""
-        return await collect_answer(self.stream(query))
 
-    async def stream(self, query: str | Query, tab: CallRecorder | None = None) -> AsyncGenerator[Event, None]:
-        """Yield what happens, from Started to Done. Raises NoModelLeft, OverBudget; calls are put down to `tab`."""
-        asked = _query(query)
-        desk, so_far = MeteredClient(self.client, asked.limits.with_defaults(self.pool.limits), tab), TraceBuilder()
-        async with aclosing(self._walk(asked, so_far, desk)) as events:
-            async for event in events:
-                so_far.add(event)
-                self._pace.observe(event)
-                yield event
+def _show_leader(run: Run) -> LeaderStream:
+    """Return the leader's stream, which emits its text as the answer while the first layer runs."""
+    leader = LeaderStream(run.client.limits.stream_mode)
 
-    async def _walk(self, query: Query, so_far: TraceBuilder, desk: MeteredClient) -> AsyncGenerator[Event, None]:
-        """The method's steps; `so_far` is the trace of all that has been yielded."""
-        seed = _seed(query)
-        yield Started(query, self.name, seed, self._prices)
-        predicted = await self.scorer.score(query, self.pool.models)
-        next_ = self.policy.initial(predicted, self._pace.estimates())
-        yield Scored(predicted, next_.ranking)
-        terms = QueryLimits(
-            self.pool, self.policy, desk, so_far, lambda: self._pace.estimates(latest_answers(so_far.trace))
-        )
-        leading = LeaderStream(desk.limits.stream_mode)
+    def show(event: Event) -> None:
+        for shown in leader.observe(event):
+            run.emit(shown)
 
-        while next_.stop is None:
-            number = len(so_far.trace.layers) + 1
-            plan = self._plan(number, query, so_far.trace, next_, seed)
-            fitting = terms.fit(next_, plan)
-            for given_up in fitting.given_up:
-                yield Degraded(given_up)
-            if not fitting.models:
-                next_ = self.policy.update(so_far.trace, terms.expected(), over=fitting.reason)
-                break
-            names = tuple(m.name for m in fitting.models)
-            yield Selected(number, names, next_.why)
-            plan = replace(plan, cap=fitting.max_tokens, leader=leading.follow(number, names))
-            reserve, waiting = terms.reserve(next_, fitting.models), terms.waiting(fitting.models, next_)
-            async with aclosing(layer.run_layer(plan, fitting.models, reserve, desk, waiting)) as events:
-                async for event in events:
-                    yield event
-                    for shown in leading.hear(event):
-                        yield shown
-            next_ = self.policy.update(so_far.trace, terms.expected(), over=terms.over())
-            yield Reranked(number, next_.scores, next_.ranking)
+    run.observe(show)
+    return leader
 
-        stands = leading.stands(next_.final_answers)
-        routes = estimate_alternatives(so_far.trace, self.pool, terms.expected())
-        yield Stopped(next_.stop or "", leading.leader if stands else next_.choice, routes)
-        if stands:
-            yield desk.done("stop")
-            return
-        async with aclosing(self._end(so_far.trace, next_, terms, leading)) as events:
-            async for event in events:
-                yield event
 
-    async def _end(
-        self, trace: Trace, decided: Decision, terms: QueryLimits, leading: LeaderStream
-    ) -> AsyncGenerator[Event, None]:
-        """The final answer: the best, or one written from the best; or what there is of one when the time is over."""
-        if not decided.final_answers:
-            text = terms.beginning()
-            if not text:
-                raise terms.desk.nobody([f for done in trace.layers for f in done.failures])
-            yield Degraded(Degradation("ending", "the contract's time was over: the answer breaks off"))
-            if not leading.shown.strip():
-                yield AnswerDelta(text)
-            yield terms.desk.done("length")
-            return
-        for said in leading.continued(decided.final_answers):
-            yield said
-        writers = self._writers(trace) if decided.aggregate else []
-        able, given_up = terms.writers(writers, aggregator.request(trace.query, decided.final_answers))
-        for each in given_up:
-            yield Degraded(each)
-        async with aclosing(
-            aggregator.write_answer(trace.query, decided.final_answers, able, terms.desk, terms.late)
-        ) as events:
-            async for event in events:
-                yield event
-
-    def _plan(self, number: int, query: Query, trace: Trace, decided: Decision, seed: int) -> layer.LayerRequest:
-        """What the layer's models are asked for and shown."""
-        spoken = self.pool.mixture.self_assessment == "spoken"
-        ask = decided.options
-        given = last_layer_answers(trace, decided.ranking) if decided.references is None else decided.references
-        return layer.LayerRequest(
-            number,
-            query,
-            given if ask.quote_answers else (),
-            spoken=ask.self_assessment and spoken,
-            logprob=ask.self_assessment and not spoken,
-            cross=ask.cross_assessment,
-            seed=seed,
-        )
-
-    def _writers(self, trace: Trace) -> list[ModelSpec]:
-        """Who may aggregate: the pool file's choice, then the others as they are ranked, without those that failed."""
-        chosen = self.pool.mixture.aggregator
-        order = [chosen] if chosen != "best" else []
-        order += [r.model for r in trace.layers[-1].ranking if r.model != chosen]
-        return self._specs([name for name in order if name not in failed_models(trace)])
-
-    def _specs(self, names: Sequence[str]) -> list[ModelSpec]:
-        return [self.pool[name] for name in names]
+def _write_partial_answer(run: Run, limits: QueryLimits, leader: LeaderStream) -> None:
+    """End with the beginning of an answer that the time limit cut off. Raises RouteMoAError without any."""
+    text = limits.partial_answer()
+    if not text:
+        raise run.no_answer()
+    run.emit(Degraded(Degradation("ending", "the time limit was reached: the answer breaks off")))
+    if not leader.shown.strip():
+        run.emit(AnswerDelta(text))
+    run.finish("length")
 
 
 def _seed(query: Query) -> int:
-    """Of the orders in which answers are shown: the caller's seed, else the query's own, so that it can be repeated."""
-    given = query.parameters.get("seed")
-    return given if isinstance(given, int) else zlib.crc32(query.text.encode())
+    """Return the caller's seed, else one made from the query's text, so that a query can be repeated."""
+    seed = query.parameters.get("seed")
+    return seed if isinstance(seed, int) else zlib.crc32(query.text.encode())
 
 
-def _query(question: str | Query, **limits: Any) -> Query:
-    asked = Query.from_text(question) if isinstance(question, str) else question
-    return replace(asked, limits=parse_limits(limits, "limits").with_defaults(asked.limits)) if limits else asked
+def _to_query(question: str | Query, **limits: Any) -> Query:
+    query = Query.from_text(question) if isinstance(question, str) else question
+    return replace(query, limits=parse_limits(limits, "limits").with_defaults(query.limits)) if limits else query

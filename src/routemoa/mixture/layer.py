@@ -1,13 +1,12 @@
-"""One layer: the selected models answer at the same time, and judge in the same replies.
+"""One layer: runs the selected models concurrently; each answers and judges in the same reply.
 
-A model that fails is recorded, and the next one of the reserve takes its place at once; it is never fatal here. The
-layer ends when all have answered, when the answers heard suffice, or when its time is over: who is late is cut.
+A failed model is recorded and replaced from the reserve; failures are never fatal here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from random import Random
 from time import perf_counter
@@ -15,15 +14,7 @@ from time import perf_counter
 from msgspec import Struct
 
 from routemoa.core.errors import CallCancelled, InvalidResponse, ModelError, ModelHTTPError, Unaffordable, Unreachable
-from routemoa.core.events import (
-    Degraded,
-    Event,
-    Judged,
-    ProposalDelta,
-    ProposalFailed,
-    ProposalFinished,
-    ProposalStarted,
-)
+from routemoa.core.events import Degraded, Judged, ProposalDelta, ProposalFailed, ProposalFinished, ProposalStarted
 from routemoa.core.protocols import Client
 from routemoa.core.trace import Assessment, Degradation, Failure, Proposal
 from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Usage
@@ -31,160 +22,189 @@ from routemoa.judging.fusion import mean_token_probability
 from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
 from routemoa.mixture.budget.account import cap_output
-from routemoa.mixture.calls import WAIT_FOR_ALL, CallGroup, LayerCall, WaitPolicy
+from routemoa.mixture.calls import WAIT_FOR_ALL, CallEnd, CallGroup, PendingCall, WaitPolicy
 from routemoa.mixture.prompts import ReplyFormat
 from routemoa.mixture.reply_parser import Reply
+from routemoa.mixture.run import Run
 
-__all__ = ["LayerRequest", "make_failure", "run_layer"]
+__all__ = ["LayerRequest", "empty_answer", "make_failure", "no_completion", "read_completion", "run_layer"]
 
 
 class LayerRequest(Struct, frozen=True):
-    """What a layer's proposers are asked for.
+    """What the proposers of a layer are asked for."""
 
-    `candidates` are earlier answers, quoted to every proposer in an order of its own and scored by it when `cross`;
-    `spoken` asks for a self-score in the reply, `logprob` takes the mean token log-probability instead.
-    """
-
-    number: int  # 1 for the first layer
+    number: int
+    """1 for the first layer."""
     query: Query
     candidates: tuple[Proposal, ...] = ()
-    spoken: bool = False
+    """Earlier answers, quoted to every proposer in an order of its own."""
+    verbalized: bool = False
+    """Ask for a self-assessment in the reply."""
     logprob: bool = False
+    """Take the mean token log-probability as self-assessment."""
     cross: bool = False
-    seed: int = 0  # of the order in which each model is shown the candidates
-    cap: int | None = None  # output tokens of each answer at most; None: as the query says
-    leader: str | None = None  # whose answer is shown as it comes: it is asked for nothing else
+    """Ask for a score of every candidate."""
+    seed: int = 0
+    """Of the orders in which candidates are shown."""
+    max_tokens: int | None = None
+    """Of each answer; None is as the query has it."""
+    leader: str | None = None
+    """The model whose answer streams to the caller: it is asked for nothing but its answer."""
 
-    def asked(self, spec: ModelSpec) -> ReplyFormat:
-        """What `spec` is asked for besides its answer."""
+    def reply_format(self, spec: ModelSpec) -> ReplyFormat:
+        """Return what `spec` is asked for besides its answer."""
         if spec.name == self.leader:
             return ReplyFormat()
-        return ReplyFormat(
-            self.spoken, prompts.candidate_labels(len(self.candidates)) if self.cross else (), spec.json_schema
-        )
+        labels = prompts.candidate_labels(len(self.candidates)) if self.cross else ()
+        return ReplyFormat(self.verbalized, labels, spec.json_schema)
 
-    def shown(self, spec: ModelSpec) -> tuple[Proposal, ...]:
-        """The candidates in the order that `spec` sees: its own shuffle, so that no place is favoured by all judges."""
+    def candidates_for(self, spec: ModelSpec) -> tuple[Proposal, ...]:
+        """Return the candidates as `spec` sees them: shuffled for each model, so that no place is favoured."""
         shuffled = list(self.candidates)
         Random(f"{self.seed}:{self.number}:{spec.name}").shuffle(shuffled)  # noqa: S311  (an order, no secret)
         return tuple(shuffled)
 
-    def request(self, spec: ModelSpec, purpose: Purpose = "proposal") -> Request:
-        """The call that asks `spec`."""
-        asked = self.asked(spec)
+    def request_for(self, spec: ModelSpec, purpose: Purpose = "proposal") -> Request:
+        """Return the call to `spec`."""
+        reply_format = self.reply_format(spec)
+        texts = [c.text for c in self.candidates_for(spec)]
         request = Request(
-            prompts.proposal_messages(self.query.messages, [c.text for c in self.shown(spec)], asked),
+            prompts.proposal_messages(self.query.messages, texts, reply_format),
             self.query.parameters,
             logprobs=self.logprob,
-            schema=prompts.reply_schema(asked) if asked and asked.json_schema else None,
+            schema=prompts.reply_schema(reply_format) if reply_format and reply_format.json_schema else None,
             purpose=purpose,
         )
-        return request if self.cap is None else cap_output(spec, request, self.cap)
+        return request if self.max_tokens is None else cap_output(spec, request, self.max_tokens)
 
 
 async def run_layer(
-    plan: LayerRequest,
+    run: Run,
+    request: LayerRequest,
     selected: Sequence[ModelSpec],
-    reserve: Sequence[ModelSpec],
-    client: Client,
-    waiting: WaitPolicy = WAIT_FOR_ALL,
-) -> AsyncGenerator[Event, None]:
-    """Yield what happens, as it happens; closing the iterator cancels every call under way.
+    reserve: Sequence[ModelSpec] = (),
+    policy: WaitPolicy = WAIT_FOR_ALL,
+) -> None:
+    """Call the models of a layer and emit what they answer; leaving early cancels every call.
 
     Args:
-        selected: who is called at once.
-        reserve: who takes the place of a model that fails, or is asked as well where one is late; best first.
-        waiting: how long for.
+        selected: the models that are called at once.
+        reserve: the models that replace failed ones and hedge slow ones, best first.
+        policy: how long to wait.
     """
-
-    async def propose(call: LayerCall) -> None:
-        await _propose(plan, call, client)
-
-    calls = CallGroup(propose, reserve, waiting)
-    leads = [m for m in selected if m.name == plan.leader and m.local]
-    try:
-        # On one machine the leader's first token goes before all else: who shares its processors begins after it.
-        calls.begin(selected, after=leads[0] if leads else None)
-        while calls.running:
-            if (event := await calls.heard()) is not None:
-                yield event
-    finally:
-        await calls.end()
-    calls.check()
+    calls = CallGroup(lambda call: _Proposal(run, request, call).make(), reserve, policy)
+    leader = next((m for m in selected if m.name == request.leader and m.local), None)
+    await calls.run(selected, leader)
 
 
-async def _propose(plan: LayerRequest, call: LayerCall, client: Client) -> None:
-    """Call one proposer and say what comes of it."""
-    spec, shown = call.spec, replies.AnswerStream(plan.asked(call.spec))
-    started = perf_counter()
-    texts: list[str] = []
+class _Proposal:
+    """One call of a layer: emits the proposer's answer and its judgments, or the failure."""
 
-    def fail(error: ModelError, usage: Usage | None = None) -> None:
-        if isinstance(error, Unaffordable) and call.hedge:  # nobody's place was to be taken: it may be asked later
-            call.say(Degraded(Degradation("hedge", error.reason, (spec.name,))))
-            return
-        call.say(
-            ProposalFailed(plan.number, make_failure(spec, error, perf_counter() - started, usage, "".join(texts)))
-        )
+    def __init__(self, run: Run, request: LayerRequest, call: PendingCall) -> None:
+        self._run, self._request, self._call = run, request, call
+        self._layer, self._spec = request.number, call.spec
+        self._format = request.reply_format(call.spec)
+        self._started = perf_counter()
+        self._pieces: list[str] = []
 
-    call.say(ProposalStarted(plan.number, spec.name, tuple(c.model for c in plan.shown(spec)), call.purpose))
-    try:
-        completion: Completion | None = None
-        async with aclosing(client.stream(spec, plan.request(spec, call.purpose))) as pieces:
-            async for piece in pieces:
-                call.begun()
-                if isinstance(piece, Completion):
-                    completion = piece
-                    break
-                if text := shown.feed(piece):
-                    texts.append(text)
-                    call.say(ProposalDelta(plan.number, spec.name, text))
-        if completion is None:
-            raise InvalidResponse(spec.name, "the stream ended without a completion", produced=True)
-        reply = replies.parse_reply(completion.text, plan.asked(spec))
+    async def make(self) -> CallEnd:
+        """Make the call."""
+        call, spec, run = self._call, self._spec, self._run
+        quoted = tuple(c.model for c in self._request.candidates_for(spec))
+        run.emit(ProposalStarted(self._layer, spec.name, quoted, call.purpose))
+        try:
+            completion = await self._stream()
+        except Unaffordable as e:
+            if not call.is_hedge:
+                return self._fail(e)
+            run.emit(Degraded(Degradation("hedge", e.reason, (spec.name,))))
+            return CallEnd.NOT_MADE
+        except ModelError as e:
+            return self._fail(e)
+        except asyncio.CancelledError:
+            if call.cancel_reason is None:
+                raise
+            return self._fail(CallCancelled(spec.name, call.cancel_reason, produced=bool(self._pieces)))
+        reply = replies.parse_reply(completion.text, self._format)
         if not reply.answer:
-            empty = InvalidResponse(
-                spec.name, f"empty answer (finish_reason {completion.finish_reason})", produced=True
-            )
-            fail(empty, completion.usage)
-            return
-        seconds, used = perf_counter() - started, completion.usage
-        proposal = Proposal(spec.name, reply.answer, used, seconds, spec.cost(used))
-        call.say(ProposalFinished(plan.number, proposal, completion.first_token))
-        if judged := _assessments(plan, spec, reply, completion):
-            call.say(Judged(plan.number, judged))
-    except ModelError as e:
-        fail(e)
-    except asyncio.CancelledError:
-        if call.cut is None:
-            raise
-        fail(CallCancelled(spec.name, call.cut, produced=bool(texts)))
+            return self._fail(empty_answer(spec, completion), completion.usage)
+        latency, usage = perf_counter() - self._started, completion.usage
+        proposal = Proposal(spec.name, reply.answer, usage, latency, spec.cost(usage))
+        run.emit(ProposalFinished(self._layer, proposal, completion.first_token))
+        if assessments := _assessments(self._request, spec, reply, completion):
+            run.emit(Judged(self._layer, assessments))
+        return CallEnd.ANSWERED
+
+    async def _stream(self) -> Completion:
+        """Emit the answer's text as it comes, without the judgments in it."""
+        visible = replies.AnswerStream(self._format)
+        request = self._request.request_for(self._spec, self._call.purpose)
+        async with aclosing(self._run.client.stream(self._spec, request)) as pieces:
+            async for piece in pieces:
+                self._call.begin()
+                if isinstance(piece, Completion):
+                    return piece
+                if text := visible.feed(piece):
+                    self._pieces.append(text)
+                    self._run.emit(ProposalDelta(self._layer, self._spec.name, text))
+                    await self._run.room()
+        raise no_completion(self._spec)
+
+    def _fail(self, error: ModelError, usage: Usage | None = None) -> CallEnd:
+        latency = perf_counter() - self._started
+        failure = make_failure(self._spec, error, latency, usage, "".join(self._pieces))
+        self._run.emit(ProposalFailed(self._layer, failure))
+        return CallEnd.FAILED
 
 
-def _assessments(plan: LayerRequest, spec: ModelSpec, reply: Reply, completion: Completion) -> tuple[Assessment, ...]:
-    given: list[Assessment] = []
-    if plan.logprob:
+async def read_completion(client: Client, spec: ModelSpec, request: Request) -> Completion:
+    """Make a call and return the whole, without its pieces. Raises ModelError."""
+    async with aclosing(client.stream(spec, request)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, Completion):
+                return piece
+    raise no_completion(spec)
+
+
+def _assessments(
+    request: LayerRequest, spec: ModelSpec, reply: Reply, completion: Completion
+) -> tuple[Assessment, ...]:
+    """Return the judgments in a reply: of the proposer's own answer and of the candidates of others."""
+    reply_format = request.reply_format(spec)
+    assessments: list[Assessment] = []
+    if request.logprob:
         own = mean_token_probability(completion.tokens, None if spec.json_schema else len(reply.answer))
-        given.append(Assessment(spec.name, spec.name, "self", own))
-    elif plan.asked(spec).self_score:
-        given.append(Assessment(spec.name, spec.name, "self", reply.self_score))
-    if plan.asked(spec).peers:  # a view of one's own answer is no peer's view
-        for label, candidate in zip(prompts.candidate_labels(len(plan.candidates)), plan.shown(spec), strict=True):
-            if candidate.model != spec.name:
-                given.append(Assessment(spec.name, candidate.model, "cross", reply.scores.get(label)))
-    return tuple(given)
+        assessments.append(Assessment(spec.name, spec.name, "self", own))
+    elif reply_format.self_score:
+        assessments.append(Assessment(spec.name, spec.name, "self", reply.self_score))
+    if reply_format.peers:
+        labels = prompts.candidate_labels(len(request.candidates))
+        for label, candidate in zip(labels, request.candidates_for(spec), strict=True):
+            if candidate.model != spec.name:  # a view of one's own answer is no peer's view
+                assessments.append(Assessment(spec.name, candidate.model, "cross", reply.scores.get(label)))
+    return tuple(assessments)
 
 
 def make_failure(
     spec: ModelSpec, error: ModelError, latency: float, usage: Usage | None = None, partial: str = ""
 ) -> Failure:
-    """A failed call for the trace. Refused, or never sent: nothing was used; else unknown."""
+    """Return a failed call for the trace. Refused or never sent: nothing was used; else the usage is unknown."""
     if usage is None:
         lost = error.produced or (isinstance(error, Unreachable) and error.sent)
-        nothing = isinstance(error, ModelHTTPError | Unreachable | Unaffordable) and not lost
-        usage = Usage(0, 0, 0, 0) if nothing else Usage()
-        cost = 0.0 if nothing else None
+        unused = isinstance(error, ModelHTTPError | Unreachable | Unaffordable) and not lost
+        usage = Usage(0, 0, 0, 0) if unused else Usage()
+        cost = 0.0 if unused else None
     else:
         cost = spec.cost(usage)
     status = error.status if isinstance(error, ModelHTTPError) else None
     return Failure(spec.name, error.reason, error.kind, usage, latency, cost, status, partial)
+
+
+def no_completion(spec: ModelSpec) -> InvalidResponse:
+    """Return the error of a stream without an end."""
+    return InvalidResponse(spec.name, "the stream ended without a completion", produced=True)
+
+
+def empty_answer(spec: ModelSpec, completion: Completion) -> InvalidResponse:
+    """Return the error of a call that produced no answer."""
+    return InvalidResponse(spec.name, f"empty answer (finish_reason {completion.finish_reason})", produced=True)

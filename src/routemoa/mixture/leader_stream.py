@@ -1,4 +1,4 @@
-"""First token first: the leader's answer is shown while the panel works, and what becomes of it is said afterwards."""
+"""Streams the leading answer while the mixture works, and decides whether it stands in the end. Pure."""
 
 from __future__ import annotations
 
@@ -12,83 +12,84 @@ from routemoa.judging.answers.grouping import all_agree
 __all__ = ["MARKER", "LeaderStream"]
 
 MARKER = "\n\n---\n\nOther models were asked as well, and on their word this is the better answer:\n\n"
-"""What stands between an answer that was shown and the one that takes its place, for readers of plain text."""
+"""Stands between an answer that was shown and the one that replaces it, for readers of plain text."""
 
 
 class LeaderStream:
-    """Whose answer is shown, and how much of it. Pure: events in, events out.
+    """The answer that is shown as it comes, and how much of it: events in, events out.
 
-    The first model of the first layer leads. Where it fails before a word of it was shown, the next that has begun
-    takes the lead. In any other stream mode than "leader" nobody does.
+    The first model of the first layer leads. Where it fails before any of its text was shown, the next model that has
+    begun leads. No model leads in a stream mode other than "leader".
     """
 
     def __init__(self, mode: StreamMode | None) -> None:
-        self._active = mode == "leader"
         self.leader = ""
         self.shown = ""
-        self._broke: str | None = None
+        self._active = mode == "leader"
+        self._broken: str | None = None
+        """Why the shown answer cannot stand, once its model has failed."""
         self._texts: dict[str, str] = {}
-        self._whole: set[str] = set()  # whose answers are complete
+        self._complete: set[str] = set()
         self._failed: set[str] = set()
 
-    def follow(self, layer: int, called: Sequence[str]) -> str | None:
-        """Who leads a layer that calls these models, best first; None: nobody."""
+    def begin_layer(self, layer: int, called: Sequence[str]) -> str | None:
+        """Return the model that leads a layer in which these are called, best first; None where none leads."""
         if not self._active or layer > 1:
             return None
         self.leader = called[0]
         return self.leader
 
-    def hear(self, event: Event) -> list[Event]:
-        """What is shown of what the first layer says."""
+    def observe(self, event: Event) -> list[Event]:
+        """Return what is to be shown after an event of the first layer."""
         if not self._active:
             return []
         match event:
             case ProposalDelta(layer=1):
                 self._texts[event.model] = self._texts.get(event.model, "") + event.text
-                self._offer(event.model)
+                self._offer_lead(event.model)
             case ProposalFinished(layer=1):
                 self._texts[event.proposal.model] = event.proposal.text
-                self._whole.add(event.proposal.model)
-                self._offer(event.proposal.model)
+                self._complete.add(event.proposal.model)
+                self._offer_lead(event.proposal.model)
             case ProposalFailed(layer=1):
                 self._fail(event)
             case _:
                 return []
-        return self._more()
+        return self._show_more()
 
-    def _offer(self, model: str) -> None:
-        """Somebody has begun: the leader, where there is none any more."""
+    def stands(self, final_answers: Sequence[Proposal]) -> bool:
+        """Return whether the shown answer is the final one: the best, or one that says the same."""
+        if self.leader not in self._complete or self._broken or not self.shown.strip() or not final_answers:
+            return False
+        best = final_answers[0]
+        return best.text.strip() == self.shown.strip() or all_agree([best.text, self.shown])
+
+    def replacement(self, final_answers: Sequence[Proposal]) -> list[Event]:
+        """Return the event that announces another answer; none where nothing was shown."""
+        if not self.shown:
+            return []
+        better = f"the judges prefer the answer of {final_answers[0].model}" if final_answers else "it is not whole"
+        return [AnswerReplaced(self._broken or better, self.leader, MARKER)]
+
+    def _offer_lead(self, model: str) -> None:
+        """Let a model that has begun lead, where the leader has failed unseen."""
         if not self.shown and self.leader in self._failed:
             self.leader = model
 
     def _fail(self, event: ProposalFailed) -> None:
         name = event.failure.model
         self._failed.add(name)
-        left = [m for m in self._texts if m not in self._failed]
+        begun = [m for m in self._texts if m not in self._failed]
         if name == self.leader and self.shown:
-            self._broke = f"{name} failed: {event.failure.reason}"
-        elif name == self.leader and left:
-            self.leader = left[0]
+            self._broken = f"{name} failed: {event.failure.reason}"
+        elif name == self.leader and begun:
+            self.leader = begun[0]
 
-    def _more(self) -> list[Event]:
+    def _show_more(self) -> list[Event]:
         text = self._texts.get(self.leader, "")
-        seen = self.shown if text.startswith(self.shown) else self.shown.lstrip()  # a whole answer comes stripped
-        if len(text) <= len(seen) or not text.startswith(seen) or self._broke:
+        seen = self.shown if text.startswith(self.shown) else self.shown.lstrip()  # a finished answer is stripped
+        if len(text) <= len(seen) or not text.startswith(seen) or self._broken:
             return []
         piece = text[len(seen) :]
         self.shown += piece
         return [AnswerDelta(piece)]
-
-    def stands(self, final: Sequence[Proposal]) -> bool:
-        """Whether what was shown is the answer: the judges put it first, or one that says the same."""
-        if self.leader not in self._whole or self._broke or not self.shown.strip() or not final:
-            return False
-        best = final[0]
-        return best.text.strip() == self.shown.strip() or all_agree([best.text, self.shown])
-
-    def continued(self, final: Sequence[Proposal]) -> list[Event]:
-        """What says that another answer follows; nothing where none was shown."""
-        if not self.shown:
-            return []
-        better = f"the judges prefer the answer of {final[0].model}" if final else "it is not whole"
-        return [AnswerReplaced(self._broke or better, self.leader, MARKER)]

@@ -38,7 +38,7 @@ def build_method(pool: Pool, method: str, client: Client) -> Method:
     if method in METHODS:
         return _BUILD[method](pool, client)
     if method.startswith("single:") and method[7:] in pool:
-        return Single(pool[method[7:]], client, contract=pool.limits)
+        return Single(pool[method[7:]], client, limits=pool.limits)
     names = method_names(pool)
     hint = get_close_matches(method, names, 1)
     raise ConfigError(

@@ -111,7 +111,7 @@ def test_the_walk_is_the_engines() -> None:
         specs = tuple(ModelSpec(m, "local", m, prior=p) for m, p in zip(MODELS, RATES, strict=True))
         judge = None if auc is None else SimulatedJudge(auc)
         engine = RouteMoA(
-            Pool(specs, mixture), RecordedClient(records, judge.score if judge else None), judging=JudgeModel()
+            Pool(specs, mixture), RecordedClient(records, judge.score if judge else None), judge_model=JudgeModel()
         )
         replay = replayed(records, auc=auc, later_layers=later)
         for record, mine in zip(records, replay.walks("routemoa", 0), strict=True):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from routemoa.clients.http import HttpClient
-from routemoa.clients.retry import RetryPolicy, is_retryable
+from routemoa.clients.retry import Retry, RetryPolicy
 from routemoa.core.errors import (
     AllModelsFailed,
     BudgetExceeded,
@@ -20,13 +20,17 @@ from routemoa.core.errors import (
     ModelError,
     ModelHTTPError,
     ModelTimeout,
+    RouteMoAError,
     Unaffordable,
     Unreachable,
 )
+from routemoa.core.events import ProposalFailed, Selected
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.types import Completion, Limits, Message, ModelSpec, Request, Usage
+from routemoa.core.trace import Failure
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
 from routemoa.mixture.budget.metering import MeteredClient, estimate_usage
 from routemoa.mixture.layer import make_failure
+from routemoa.mixture.run import Run
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
 
 PRICED = ModelSpec("a", "http://x", "a", input_price=1.0, output_price=10.0)
@@ -103,15 +107,8 @@ class Attempts:
             self.open -= 1
             await asyncio.sleep(0)
 
-    def deadline(self) -> float:
-        return monotonic() + 10.0
-
-    async def wait_before_retry(
-        self, model: ModelSpec, error: ModelError, failures: int, deadline: float, *, give_up: bool
-    ) -> None:
-        if give_up or failures >= self._patience or not is_retryable(error, local=False):
-            raise error
-        await asyncio.sleep(0)
+    def new_retry(self, model: ModelSpec) -> Retry:
+        return Retry(RetryPolicy(self._patience, base=0.0), monotonic() + 10.0)
 
     async def close(self) -> None:
         pass
@@ -308,10 +305,10 @@ async def test_the_contracts_time_ends_a_stream_that_hangs(persistent: bool) -> 
     tab = Recorder()
     client: Any = Attempts(hang=5.0) if persistent else ScriptedClient({"a": "x"}, delay=5.0)
     desk = MeteredClient(client, Limits(max_seconds=0.1), tab)
-    with pytest.raises(ModelTimeout, match=r"a: the contract's 0.1 s were over"):
+    with pytest.raises(ModelTimeout, match=r"a: the limit of 0.1 s was reached"):
         await read(desk)
-    assert 0.09 <= perf_counter() - desk.started < 0.16
-    assert desk.seconds_left == 0.0
+    assert 0.09 <= desk.deadline.seconds_passed < 0.16
+    assert desk.deadline.seconds_left == 0.0
     assert tab.outcomes == ["TimedOut"]
     settled(desk)
 
@@ -322,7 +319,7 @@ async def test_the_contracts_time_ends_a_stream_of_a_real_endpoint() -> None:
         desk = MeteredClient(client, Limits(max_seconds=0.15), Recorder())
         with pytest.raises(ModelTimeout):
             await read(desk, ModelSpec("s", endpoint.url, "s"), ASKED)
-        assert 0.14 <= perf_counter() - desk.started < 0.25
+        assert 0.14 <= desk.deadline.seconds_passed < 0.25
         settled(desk)
         await client.close()
 
@@ -333,7 +330,7 @@ async def test_no_retry_begins_after_the_contracts_time() -> None:
         desk = MeteredClient(client, Limits(max_seconds=0.2), Recorder())
         with pytest.raises(ModelHTTPError):
             await read(desk, ModelSpec("s", endpoint.url, "s"), ASKED)
-        assert perf_counter() - desk.started < 0.2
+        assert desk.deadline.seconds_passed < 0.2
         assert len(endpoint.requests) == 1
         await client.close()
 
@@ -396,9 +393,18 @@ async def test_why_nobody_answered() -> None:
         except ModelError as e:
             failures.append(make_failure(PRICED, e, 0.0))
     assert [f.kind for f in failures] == ["Refused", "Unaffordable"]
-    assert isinstance(desk.nobody(failures), AllModelsFailed)
-    assert desk.nobody(failures[1:]) is desk.refusal
-    assert isinstance(MeteredClient(Attempts()).nobody([]), AllModelsFailed)
+    assert isinstance(why(desk, failures), AllModelsFailed)
+    assert why(desk, failures[1:]) is desk.refusal
+    assert isinstance(why(MeteredClient(Attempts()), []), AllModelsFailed)
+
+
+def why(desk: MeteredClient, failures: Sequence[Failure]) -> RouteMoAError:
+    """The error of a query whose calls failed so."""
+    run = Run(Query(()), desk)
+    run.emit(Selected(1, ()))
+    for failure in failures:
+        run.emit(ProposalFailed(1, failure))
+    return run.no_answer()
 
 
 async def test_a_defect_is_settled_too() -> None:

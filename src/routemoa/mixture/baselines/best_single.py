@@ -1,4 +1,4 @@
-"""The one best model of a pool, chosen on records before any query: alone, and as the rivals' writer and moderator."""
+"""The best single model of a pool, chosen on records before any query; also the baselines' aggregator and moderator."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ __all__ = ["BestModel", "aggregator_candidates", "best_single", "choose_best_mod
 
 
 class BestModel(Struct, frozen=True):
-    """A model, and why it counts as the best."""
+    """A model, and why it is considered the best."""
 
     spec: ModelSpec
     why: str
 
 
 def choose_best_model(pool: Pool) -> BestModel:
-    """The model that did best on the trained scorer's records, else the one with the highest `prior`.
+    """Return the model that did best on the trained scorer's records, else the one with the highest `prior`.
 
-    A model without a prior cannot be chosen, unless none has one: then it is the first. Raises ConfigError: the
-    scorer's folder cannot be read.
+    A model without a prior is chosen only where none has one: then the first of the pool.
+
+    Raises:
+        ConfigError: the scorer's folder cannot be read.
     """
     chosen = _on_records(pool)
     for m in sorted(pool, key=lambda m: m.name != chosen):  # by name before by the endpoint's name, as scores are
@@ -41,13 +43,13 @@ def choose_best_model(pool: Pool) -> BestModel:
 
 
 def best_single(pool: Pool, client: Client) -> Single:
-    """The best model alone: what any mixture has to beat. Raises ConfigError."""
+    """Return the best model alone as a method: what any mixture has to beat. Raises ConfigError."""
     chosen = choose_best_model(pool)
     return Single(chosen.spec, client, "best-single", f"{chosen.spec.name} alone: {chosen.why}", pool.limits)
 
 
 def aggregator_candidates(pool: Pool, first: ModelSpec, without: Collection[str] = ()) -> list[ModelSpec]:
-    """Who may write for a whole mixture: the pool file's aggregator, else `first`, then the others by prior."""
+    """Return the models that may aggregate: the pool file's aggregator, else `first`, then the others by prior."""
     named = [pool[pool.mixture.aggregator]] if pool.mixture.aggregator in pool else []
     others = sorted(pool, key=lambda m: (m.prior is None, -(m.prior or 0.0)))
     order = {m.name: m for m in (*named, first, *others)}
@@ -55,7 +57,7 @@ def aggregator_candidates(pool: Pool, first: ModelSpec, without: Collection[str]
 
 
 def _on_records(pool: Pool) -> str | None:
-    """The scorer's name for the model that was right most often on its training records."""
+    """Return the scorer's name for the model that was right most often on its training records."""
     if pool.scorer is None:
         return None
     from routemoa.scoring.trained import manifest  # brings numpy

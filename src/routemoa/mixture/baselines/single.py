@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-
-from routemoa.core.events import AnswerDelta, Event, ProposalDelta, ProposalFailed, ProposalFinished, Stopped
+from routemoa.core.events import AnswerDelta, Event, ProposalDelta, ProposalFinished, Stopped
 from routemoa.core.protocols import Client
-from routemoa.core.trace_builder import TraceBuilder
-from routemoa.core.types import Limits, ModelSpec, Query
-from routemoa.mixture import layer
-from routemoa.mixture.baselines.base import Baseline
+from routemoa.core.types import Limits, ModelSpec
 from routemoa.mixture.baselines.steps import run_proposers
-from routemoa.mixture.budget.metering import MeteredClient
+from routemoa.mixture.layer import LayerRequest
+from routemoa.mixture.method import BaseMethod
+from routemoa.mixture.run import Run
 
 __all__ = ["Single"]
 
 
-class Single(Baseline):
+class Single(BaseMethod):
     """One model of the pool, asked once; `why` it was this one is the stop reason."""
 
     def __init__(
@@ -26,24 +22,27 @@ class Single(Baseline):
         client: Client,
         name: str | None = None,
         why: str = "one model was asked for",
-        contract: Limits = Limits(),  # noqa: B008  (frozen)
+        limits: Limits = Limits(),  # noqa: B008  (frozen)
     ) -> None:
-        super().__init__(name or f"single:{spec.name}", client, contract)
+        super().__init__(name or f"single:{spec.name}", client, limits)
         self.spec = spec
         self.why = why
 
-    async def walk(self, query: Query, so_far: TraceBuilder, desk: MeteredClient) -> AsyncGenerator[Event, None]:
-        """The answer streams as it is written."""
-        streamed = ""
-        async with aclosing(run_proposers(layer.LayerRequest(1, query), [self.spec], desk)) as events:
-            async for event in events:
-                yield event
-                if isinstance(event, ProposalFailed):
-                    raise desk.nobody([event.failure])
-                if isinstance(event, ProposalDelta):
-                    streamed += event.text
-                    yield AnswerDelta(event.text)
-                elif isinstance(event, ProposalFinished) and not streamed:
-                    yield AnswerDelta(event.proposal.text)
-        yield Stopped(self.why)
-        yield desk.done("stop")
+    async def run(self, run: Run) -> None:
+        """Stream the answer as it is written."""
+        streamed = False
+
+        def show(event: Event) -> None:
+            nonlocal streamed
+            if isinstance(event, ProposalDelta):
+                streamed = True
+                run.emit(AnswerDelta(event.text))
+            elif isinstance(event, ProposalFinished) and not streamed:
+                run.emit(AnswerDelta(event.proposal.text))
+
+        run.observe(show)
+        await run_proposers(run, LayerRequest(1, run.query), [self.spec])
+        if not run.trace.layers[0].proposals:
+            raise run.no_answer()
+        run.emit(Stopped(self.why))
+        run.finish("stop")

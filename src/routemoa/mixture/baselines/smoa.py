@@ -1,41 +1,34 @@
-"""Sparse Mixture-of-Agents (arXiv 2411.03284): everybody answers in a role; a moderator passes on only the best."""
+"""Sparse Mixture-of-Agents (arXiv 2411.03284): every model answers in a role; a moderator passes on only the best."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from routemoa.core.events import CallFinished, Event, Stopped
+from routemoa.core.events import Stopped
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.trace import Proposal
-from routemoa.core.trace_builder import TraceBuilder
-from routemoa.core.types import ModelSpec, Query
-from routemoa.mixture import aggregator, layer, prompts
+from routemoa.core.types import ModelSpec
+from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
-from routemoa.mixture.baselines.base import Baseline
+from routemoa.mixture.aggregator import write_answer
 from routemoa.mixture.baselines.best_single import aggregator_candidates, choose_best_model
-from routemoa.mixture.baselines.steps import (
-    all_failed_models,
-    call_model,
-    last_answers,
-    no_answer_error,
-    remaining_models,
-    run_proposers,
-)
-from routemoa.mixture.budget.metering import MeteredClient
+from routemoa.mixture.baselines.steps import call_model, last_answers, remaining_models, run_proposers, unable_models
+from routemoa.mixture.layer import LayerRequest
+from routemoa.mixture.method import BaseMethod
+from routemoa.mixture.run import Run
 
 __all__ = ["SMoA"]
 
 
-class SMoA(Baseline):
+class SMoA(BaseMethod):
     """Models x layers calls, one for the moderator after each layer, one for the aggregator, one for all roles ever.
 
-    Not as in the paper: its judge (who selects) and its moderator (who ends the debate) are one call here; its roles
-    are written for a task, here once for a pool.
+    Not as in the paper: its judge (which selects) and its moderator (which ends the debate) are one call here; its
+    roles are written for a task, here once for a pool.
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
@@ -43,85 +36,82 @@ class SMoA(Baseline):
         self.pool = pool
         self.best = choose_best_model(pool).spec
         self._roles: tuple[str, ...] | None = None  # written with the first query
-        self._writing = asyncio.Lock()
+        self._writing_roles = asyncio.Lock()
 
-    async def walk(self, query: Query, so_far: TraceBuilder, desk: MeteredClient) -> AsyncGenerator[Event, None]:
-        """Roles (once), layers with a moderator after each, then the aggregator."""
-        async with aclosing(self._write_roles(desk)) as events:
-            async for event in events:
-                yield event
-        cast, limit, keep = self._cast(), self.pool.mixture.dense_layers, self.pool.mixture.dense_panel
+    async def run(self, run: Run) -> None:
+        """Write the roles (once), run layers with a moderator after each, then aggregate."""
+        await self._write_roles(run)
+        cast, layers = self._cast(), self.pool.mixture.dense_layers
         kept: tuple[Proposal, ...] = ()
-        reason = f"last layer: {limit} of {limit}"
-        for number in range(1, limit + 1):
-            models = remaining_models(cast, so_far.trace)
+        reason = f"last layer: {layers} of {layers}"
+        for number in range(1, layers + 1):
+            models = remaining_models(cast, run.trace)
             if not models:
                 reason = "no model left to call"
                 break
-            async with aclosing(run_proposers(layer.LayerRequest(number, query, kept), models, desk)) as events:
-                async for event in events:
-                    yield event
-            if not so_far.trace.layers[-1].proposals:
-                continue  # what was kept before stands
-            kept = last_answers(so_far.trace, cast)
-            able = aggregator_candidates(self.pool, self.best, all_failed_models(so_far.trace))
-            if not able or (number == limit and len(kept) <= keep):
-                continue  # there is nothing left to decide
-            ends = False
-            async with aclosing(self._moderate(query, kept, keep, able[0], desk)) as events:
-                async for event in events:
-                    yield event
-                    if isinstance(event, CallFinished) and event.reply:
-                        kept, ends = self._verdict(kept, keep, event.reply.text)
-            if ends and number < limit:
-                reason = f"ended by the moderator, {able[0].name}, after layer {number} of {limit}"
+            await run_proposers(run, LayerRequest(number, run.query, kept), models)
+            if not run.trace.layers[-1].proposals:
+                continue  # the kept answers stand
+            kept = last_answers(run.trace, cast)
+            kept, ended_by = await self._moderate(run, kept, last=number == layers)
+            if ended_by is not None and number < layers:
+                reason = f"ended by the moderator, {ended_by}, after layer {number} of {layers}"
                 break
         if not kept:
-            raise no_answer_error(so_far.trace, desk)
-        yield Stopped(reason)
+            raise run.no_answer()
+        run.emit(Stopped(reason))
+        await write_answer(run, kept, self._writers(run))
 
-        able = aggregator_candidates(self.pool, self.best, all_failed_models(so_far.trace))
-        async with aclosing(aggregator.write_answer(query, kept, able, desk)) as events:
-            async for event in events:
-                yield event
+    async def _moderate(
+        self, run: Run, answers: tuple[Proposal, ...], *, last: bool
+    ) -> tuple[tuple[Proposal, ...], str | None]:
+        """Select the answers to keep, and decide whether the debate ends, in one call.
 
-    def _moderate(
-        self, query: Query, given: Sequence[Proposal], keep: int, by: ModelSpec, desk: MeteredClient
-    ) -> AsyncGenerator[Event, None]:
-        """Response selection and early stopping, in one call."""
-        messages = prompts.moderation_messages(query.messages, [p.text for p in given], min(keep, len(given)))
-        return call_model("moderator", by, messages, desk)
-
-    def _verdict(self, given: tuple[Proposal, ...], keep: int, said: str) -> tuple[tuple[Proposal, ...], bool]:
-        """The answers to keep, best first, and whether the debate ends; all of them and no, where it is unreadable."""
-        labels = prompts.candidate_labels(len(given))
-        verdict = replies.parse_moderation(said, labels)
-        by_label = dict(zip(labels, given, strict=True))
-        kept = tuple(by_label[label] for label in verdict.best[:keep])
-        return kept or given, verdict.done
-
-    async def _write_roles(self, desk: MeteredClient) -> AsyncGenerator[Event, None]:
-        """Role playing: one call by the best model, by the first query that comes; the others wait for it.
-
-        One whose time is limited does not wait, and takes the built-in roles.
+        Returns the answers, best first, and the model that ended the debate, if it did. Without an able moderator, or
+        where nothing is left to decide, all answers are kept.
         """
-        if self._writing.locked() and desk.seconds_left is not None:
+        keep, writers = self.pool.mixture.dense_panel, self._writers(run)
+        if not writers or (last and len(answers) <= keep):
+            return answers, None
+        texts = [p.text for p in answers]
+        messages = prompts.moderation_messages(run.query.messages, texts, min(keep, len(answers)))
+        reply = await call_model(run, "moderator", writers[0], messages)
+        if reply is None:
+            return answers, None
+        best, done = _read_verdict(answers, keep, reply)
+        return best, writers[0].name if done else None
+
+    def _writers(self, run: Run) -> list[ModelSpec]:
+        """Return the models that may moderate and aggregate, best first."""
+        return aggregator_candidates(self.pool, self.best, unable_models(run.trace))
+
+    async def _write_roles(self, run: Run) -> None:
+        """Let the best model write the roles, with the first query that comes; later queries wait for it.
+
+        A query whose time is limited does not wait, and takes the built-in roles.
+        """
+        if self._writing_roles.locked() and run.client.deadline.limit is not None:
             return
-        async with self._writing:
+        async with self._writing_roles:
             if self._roles is None:
-                written: tuple[str, ...] = ()
                 messages = prompts.role_writing_messages(len(self.pool))
-                async with aclosing(call_model("roles", self.best, messages, desk)) as events:
-                    async for event in events:
-                        yield event
-                        if isinstance(event, CallFinished) and event.reply:
-                            written = replies.parse_roles(event.reply.text)
+                reply = await call_model(run, "roles", self.best, messages)
+                written = replies.parse_roles(reply) if reply is not None else ()
                 self._roles = (*written, *prompts.ROLES)  # too few or none: the built-in ones fill up
 
     def _cast(self) -> list[ModelSpec]:
-        """The pool's members, each with its role before its own system text."""
+        """Return the pool's members, each with its role before its own system text."""
         roles = self._roles or prompts.ROLES
         return [
             replace(m, system=prompts.role_prompt(roles[i % len(roles)]) + (f"\n\n{m.system}" if m.system else ""))
             for i, m in enumerate(self.pool)
         ]
+
+
+def _read_verdict(answers: Sequence[Proposal], keep: int, reply: str) -> tuple[tuple[Proposal, ...], bool]:
+    """Return the answers to keep, best first, and whether the debate ends; all and no, where it is unreadable."""
+    labels = prompts.candidate_labels(len(answers))
+    verdict = replies.parse_moderation(reply, labels)
+    by_label = dict(zip(labels, answers, strict=True))
+    kept = tuple(by_label[label] for label in verdict.best[:keep])
+    return kept or tuple(answers), verdict.done

@@ -1,89 +1,66 @@
-"""What several rivals are made of: a layer, a call beside the layers; and what a trace tells.
+"""What several baselines are made of: a layer, a call beside the layers, and what a trace says.
 
-One rule on failures for all of them, which is RouteMoA's: a model that failed is not asked again in this query, the
-next step goes on with those that answered, and only when nobody has is there no answer.
+All of them treat failures as RouteMoA does: a model that failed is not called again in this query, the next step goes
+on with those that answered, and the query fails only when no model has.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from time import perf_counter
 
-from routemoa.core.errors import InvalidResponse, ModelError, RouteMoAError
-from routemoa.core.events import (
-    CallFinished,
-    CallStarted,
-    Event,
-    Selected,
-)
-from routemoa.core.protocols import Client
+from routemoa.core.errors import ModelError
+from routemoa.core.events import CallFinished, CallStarted, Selected
 from routemoa.core.trace import Proposal, Trace
-from routemoa.core.types import Completion, Message, ModelSpec, Request
-from routemoa.mixture import layer
-from routemoa.mixture.budget.metering import MeteredClient
+from routemoa.core.types import Message, ModelSpec, Request
+from routemoa.mixture.layer import LayerRequest, make_failure, read_completion, run_layer
+from routemoa.mixture.run import Run
+from routemoa.routing.decision import failed_models
 
-__all__ = ["all_failed_models", "call_model", "last_answers", "no_answer_error", "remaining_models", "run_proposers"]
+__all__ = ["call_model", "last_answers", "remaining_models", "run_proposers", "unable_models"]
 
 
-def all_failed_models(trace: Trace) -> set[str]:
-    """Models that failed in this query, in whichever part: none of them is asked to write or to moderate."""
-    return {f.model for done in trace.layers for f in done.failures} | {f.model for f in trace.failures}
+def unable_models(trace: Trace) -> set[str]:
+    """Return the models that failed in this query, in whichever part: none of them is asked to write or moderate."""
+    return failed_models(trace) | {f.model for f in trace.failures}
 
 
 def remaining_models(models: Sequence[ModelSpec], trace: Trace) -> list[ModelSpec]:
-    """Those of `models` that have not failed to answer in this query."""
-    out = {f.model for done in trace.layers for f in done.failures}
-    return [m for m in models if m.name not in out]
+    """Return those of `models` that have not failed to answer in this query."""
+    failed = failed_models(trace)
+    return [m for m in models if m.name not in failed]
 
 
 def last_answers(trace: Trace, models: Sequence[ModelSpec]) -> tuple[Proposal, ...]:
-    """The answers of the last layer that gave any, or none.
+    """Return the answers of the last layer that gave any, in the order of `models`; of one model, by their texts.
 
-    In the order of `models`, and several of one model by their texts: not as they came in, so that the same answers
-    always make the same prompt.
+    The order in which they arrived does not count, so that the same answers always make the same prompt.
     """
     place = {m.name: i for i, m in enumerate(models)}
-    given = next((done.proposals for done in reversed(trace.layers) if done.proposals), ())
-    return tuple(sorted(given, key=lambda p: (place[p.model], p.text)))
-
-
-def no_answer_error(trace: Trace, desk: MeteredClient) -> RouteMoAError:
-    """The error that says why nobody answered."""
-    return desk.nobody([f for done in trace.layers for f in done.failures])
+    proposals = next((layer.proposals for layer in reversed(trace.layers) if layer.proposals), ())
+    return tuple(sorted(proposals, key=lambda p: (place[p.model], p.text)))
 
 
 async def run_proposers(
-    plan: layer.LayerRequest, models: Sequence[ModelSpec], client: Client, reserve: Sequence[ModelSpec] = ()
-) -> AsyncGenerator[Event, None]:
-    """One layer: `models` answer at the same time; one of `reserve`, if any, takes the place of each that fails."""
-    yield Selected(plan.number, tuple(m.name for m in models))
-    async with aclosing(layer.run_layer(plan, models, reserve, client)) as events:
-        async for event in events:
-            yield event
+    run: Run, request: LayerRequest, models: Sequence[ModelSpec], reserve: Sequence[ModelSpec] = ()
+) -> None:
+    """Run a layer in which all of `models` answer at the same time; `reserve` replaces those that fail."""
+    run.emit(Selected(request.number, tuple(m.name for m in models)))
+    await run_layer(run, request, models, reserve)
 
 
-async def call_model(
-    purpose: str, spec: ModelSpec, messages: tuple[Message, ...], client: Client
-) -> AsyncGenerator[Event, None]:
-    """Ask one model for something else than an answer; the last event, CallFinished, holds its reply or its failure.
+async def call_model(run: Run, purpose: str, spec: ModelSpec, messages: tuple[Message, ...]) -> str | None:
+    """Ask a model for something else than an answer; return its reply, or None where the call failed.
 
-    The caller's sampling parameters are for answers (a `stop` or a cap would cut the reply): they do not go along.
+    The caller's sampling parameters are for answers (a `stop` or a token limit would cut the reply): they do not apply.
     """
-    yield CallStarted(purpose, spec.name)
-    begun = perf_counter()
+    run.emit(CallStarted(purpose, spec.name))
+    started = perf_counter()
     try:
-        said = await _whole(spec, Request(messages, purpose="judge"), client)
+        reply = await read_completion(run.client, spec, Request(messages, purpose="judge"))
     except ModelError as e:
-        yield CallFinished(purpose, failure=layer.make_failure(spec, e, perf_counter() - begun))
-    else:
-        cost = spec.cost(said.usage)
-        yield CallFinished(purpose, Proposal(spec.name, said.text, said.usage, perf_counter() - begun, cost))
-
-
-async def _whole(spec: ModelSpec, request: Request, client: Client) -> Completion:
-    async with aclosing(client.stream(spec, request)) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, Completion):
-                return piece
-    raise InvalidResponse(spec.name, "the stream ended without a completion", produced=True)
+        run.emit(CallFinished(purpose, failure=make_failure(spec, e, perf_counter() - started)))
+        return None
+    cost, latency = spec.cost(reply.usage), perf_counter() - started
+    run.emit(CallFinished(purpose, Proposal(spec.name, reply.text, reply.usage, latency, cost)))
+    return reply.text

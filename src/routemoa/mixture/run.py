@@ -1,0 +1,142 @@
+"""One query being answered: what a method reads, calls and emits; and its events as a stream for a reader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
+
+from routemoa.core.errors import AllModelsFailed, FailureKind, RouteMoAError
+from routemoa.core.events import Done, Event
+from routemoa.core.trace import Answer, Trace
+from routemoa.core.trace_builder import TraceBuilder
+from routemoa.core.types import Query, Usage
+from routemoa.mixture.budget.metering import MeteredClient
+
+__all__ = ["EventQueue", "Run", "stream_events"]
+
+MAX_WAITING = 256
+"""Events that may wait for a slow reader before the models' streams pause."""
+
+
+class Run:
+    """A query being answered.
+
+    A method reads `query` and `trace`, calls models through `client`, and emits what happens.
+
+    Args:
+        client: the query's own, with its limits.
+        reader: takes the events while the method works, if anybody reads them.
+    """
+
+    def __init__(self, query: Query, client: MeteredClient, reader: EventQueue | None = None) -> None:
+        self.query = query
+        self.client = client
+        self._reader = reader
+        self._builder = TraceBuilder()
+        self._observers: list[Callable[[Event], None]] = []
+
+    @property
+    def trace(self) -> Trace:
+        """The fold of all events so far."""
+        return self._builder.trace
+
+    @property
+    def answer(self) -> Answer:
+        """The final text so far, and the trace."""
+        return self._builder.answer
+
+    def observe(self, observer: Callable[[Event], None]) -> None:
+        """Call `observer` with every later event, after it is part of the trace."""
+        self._observers.append(observer)
+
+    def emit(self, event: Event) -> None:
+        """Add an event to the trace and hand it to the reader; never waits."""
+        self._builder.add(event)
+        if self._reader is not None:
+            self._reader.put(event)
+        for observer in self._observers:
+            observer(event)
+
+    async def room(self) -> None:
+        """Wait while the reader is far behind; streams do so between two pieces, so that memory stays bounded."""
+        if self._reader is not None:
+            await self._reader.room()
+
+    def finish(self, finish_reason: str | None, usage: Usage | None = None, cost: float | None = None) -> None:
+        """Emit the end; `usage` and `cost` (dollars) are the aggregator's, if one was called."""
+        client = self.client
+        self.emit(Done(client.deadline.seconds_passed, usage, cost, finish_reason, client.charged))
+
+    def no_answer(self) -> RouteMoAError:
+        """Return why there is no answer: nothing fitted into the limits or the budget, or else every model failed."""
+        failures = [f for layer in self.trace.layers for f in layer.failures]
+        refusal = self.client.refusal
+        if refusal is not None and all(f.kind is FailureKind.UNAFFORDABLE for f in failures):
+            return refusal
+        return AllModelsFailed(failures)
+
+
+class EventQueue:
+    """Events on their way from a running method to one reader."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._closed = False
+        self._arrival: asyncio.Future[None] | None = None
+        self._departure: asyncio.Future[None] | None = None
+
+    def put(self, event: Event) -> None:
+        """Add an event."""
+        self._events.append(event)
+        _wake(self._arrival)
+
+    def close(self) -> None:
+        """Let the reader end after the events that are there."""
+        self._closed = True
+        _wake(self._arrival)
+
+    async def get(self) -> Event | None:
+        """Return the next event; None at the end."""
+        while not self._events:
+            if self._closed:
+                return None
+            self._arrival = asyncio.get_running_loop().create_future()
+            await self._arrival
+        event = self._events.popleft()
+        if len(self._events) < MAX_WAITING:
+            _wake(self._departure)
+        return event
+
+    async def room(self) -> None:
+        """Wait while too many events wait for the reader."""
+        while len(self._events) >= MAX_WAITING:
+            if self._departure is None or self._departure.done():
+                self._departure = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._departure)  # shared by all streams of the query
+
+
+async def stream_events(
+    work: Callable[[Run], Coroutine[Any, Any, None]], query: Query, client: MeteredClient
+) -> AsyncGenerator[Event, None]:
+    """Do `work` in a task of its own and yield its events; closing the iterator cancels it and waits for its end.
+
+    Raises:
+        RouteMoAError: as `work` does, after its last event.
+    """
+    queue = EventQueue()
+    task = asyncio.create_task(work(Run(query, client, queue)))
+    task.add_done_callback(lambda _: queue.close())
+    try:
+        while (event := await queue.get()) is not None:
+            yield event
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _wake(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
