@@ -1,92 +1,93 @@
-"""Routes not taken: what other methods would have cost and taken for this query. Estimates, marked as such. Pure.
+"""Estimates what other methods would have taken for a query; marked as estimates in the trace. Pure.
 
-Tokens are those heard in this query where a model answered (by its text where nobody counted them), else what it
-usually writes, else the mean of those heard; prompts grow by the answers that are shown in them. An unknown price or
-latency makes a sum unknown.
+A model's answer is as long as in this query where it answered (by its text where tokens were not counted), else as it
+usually is, else the mean of those answers. Prompts grow by the answers they quote. An unknown price or latency makes a
+sum unknown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
 
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Alternative, Proposal, Trace
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Usage, add_optional
 from routemoa.mixture import prompts
+from routemoa.mixture.baselines.call_plan import PlannedCall, Stage, plan_moa, plan_smoa
 from routemoa.routing.latency import CallEstimates
 
-__all__ = ["estimate_alternatives"]
+__all__ = ["FRAME", "VERDICT", "estimate_alternatives"]
 
-FRAME = len(prompts.CANDIDATES + prompts.IMPROVE) / CHARACTERS_PER_TOKEN  # tokens around quoted answers
-VERDICT = 60.0  # tokens of a moderator's reply
+FRAME = len(prompts.CANDIDATES + prompts.IMPROVE) / CHARACTERS_PER_TOKEN
+"""Tokens around quoted answers."""
+VERDICT = 60.0
+"""Tokens of a moderator's reply."""
 
 
-def estimate_alternatives(trace: Trace, pool: Pool, expected: CallEstimates) -> tuple[Alternative, ...]:
-    """`best-single` (the highest prior), `moa` and `smoa` for this query; none while nobody has answered."""
-    heard = {p.model: p for layer in trace.layers for p in layer.proposals}
-    lengths = {m: _tokens(p) for m, p in heard.items()}
+def estimate_alternatives(trace: Trace, pool: Pool, estimates: CallEstimates) -> tuple[Alternative, ...]:
+    """Return `best-single` (the highest prior), `moa` and `smoa` for this query; none before the first answer."""
+    answers = {p.model: p for layer in trace.layers for p in layer.proposals}
+    lengths = {name: _tokens(answer) for name, answer in answers.items()}
     if not lengths:
         return ()
     mean = sum(lengths.values()) / len(lengths)
-    tokens = {m.name: lengths.get(m.name, expected.tokens.get(m.name, mean)) for m in pool}
-    seconds = {m.name: _seconds(m, heard[m.name].latency if m.name in heard else None, expected) for m in pool}
-    prompt = sum(len(m.content) for m in trace.query.messages) / CHARACTERS_PER_TOKEN
+    known = _Known(
+        prompt=sum(len(m.content) for m in trace.query.messages) / CHARACTERS_PER_TOKEN,
+        tokens={m.name: lengths.get(m.name, estimates.tokens.get(m.name, mean)) for m in pool},
+        seconds={m.name: _seconds(m, answers.get(m.name), estimates) for m in pool},
+    )
     best = max(pool, key=lambda m: trace.prior.get(m.name) or 0.0)
-    alone = Alternative("best-single", 1, best.cost(_usage(prompt, tokens[best.name])), seconds[best.name])
+    models, layers = pool.models, pool.mixture.dense_layers
+    kept = models[: pool.mixture.dense_panel]
     return (
-        alone,
-        _mixture("moa", pool, best, prompt, tokens, seconds=seconds, shown=len(pool)),
-        _mixture(
-            "smoa",
-            pool,
-            best,
-            prompt,
-            tokens,
-            seconds=seconds,
-            shown=min(pool.mixture.dense_panel, len(pool)),
-            moderated=True,
-        ),
+        known.estimate("best-single", [(PlannedCall(best),)]),
+        known.estimate("moa", plan_moa(models, layers, models, best)),
+        known.estimate("smoa", plan_smoa(models, layers, models, best, kept)),
     )
 
 
-def _mixture(
-    name: str,
-    pool: Pool,
-    writer: ModelSpec,
-    prompt: float,
-    tokens: Mapping[str, float],
-    *,
-    seconds: Mapping[str, float | None],
-    shown: int,
-    moderated: bool = False,
-) -> Alternative:
-    """All models in every layer, `shown` answers of the layer before in each prompt, and a last call that writes."""
-    quoted = shown * sum(tokens.values()) / len(tokens) + FRAME
-    whole = sum(tokens.values())
-    layers = pool.mixture.dense_layers
-    cost: float | None = 0.0
-    for number in range(1, layers + 1):
-        read = prompt + (quoted if number > 1 else 0.0)
-        for m in pool:
-            cost = add_optional(cost, m.cost(_usage(read, tokens[m.name])))
-        if moderated:
-            cost = add_optional(cost, writer.cost(_usage(prompt + whole, VERDICT)))
-    cost = add_optional(cost, writer.cost(_usage(prompt + quoted, tokens[writer.name])))
-    slowest: float | None = 0.0
-    for m in pool:
-        slowest = None if slowest is None or seconds[m.name] is None else max(slowest, seconds[m.name] or 0.0)
-    latency = add_optional(None if slowest is None else layers * slowest, seconds[writer.name])
-    return Alternative(name, layers * (len(pool) + moderated) + 1, cost, latency)
+class _Known(Struct, frozen=True):
+    """What is known of the calls of a query: tokens of its prompt, tokens and seconds of each model's answer."""
+
+    prompt: float
+    tokens: Mapping[str, float]
+    seconds: Mapping[str, float | None]
+
+    def estimate(self, method: str, stages: Sequence[Stage[ModelSpec]]) -> Alternative:
+        """Add up the calls of a method; a stage takes as long as its slowest call."""
+        cost: float | None = 0.0
+        latency: float | None = 0.0
+        for stage in stages:
+            for call in stage:
+                cost = add_optional(cost, call.model.cost(self._usage(call)))
+            latency = add_optional(latency, self._stage_seconds(stage))
+        return Alternative(method, sum(len(stage) for stage in stages), cost, latency)
+
+    def _usage(self, call: PlannedCall[ModelSpec]) -> Usage:
+        """Return the tokens of a call; quoted answers count as the mean, since it is not known which are kept."""
+        mean = sum(self.tokens.values()) / len(self.tokens)
+        quoted = FRAME + len(call.shown) * mean if call.shown and call.kind != "moderation" else 0.0
+        if call.kind == "moderation":
+            return Usage(round(self.prompt + len(call.shown) * mean), round(VERDICT))
+        return Usage(round(self.prompt + quoted), round(self.tokens[call.model.name]))
+
+    def _stage_seconds(self, stage: Stage[ModelSpec]) -> float | None:
+        """Return the seconds of the slowest call; a moderator's short reply takes none."""
+        slowest: float | None = 0.0
+        for call in stage:
+            seconds = 0.0 if call.kind == "moderation" else self.seconds[call.model.name]
+            slowest = None if slowest is None or seconds is None else max(slowest, seconds)
+        return slowest
 
 
-def _tokens(heard: Proposal) -> float:
-    counted = heard.usage.completion_tokens
-    return len(heard.text) / CHARACTERS_PER_TOKEN if counted is None else float(counted)
+def _tokens(answer: Proposal) -> float:
+    counted = answer.usage.completion_tokens
+    return len(answer.text) / CHARACTERS_PER_TOKEN if counted is None else float(counted)
 
 
-def _seconds(spec: ModelSpec, heard: float | None, expected: CallEstimates) -> float | None:
-    return heard if heard is not None else expected.seconds.get(spec.name, spec.latency)
-
-
-def _usage(prompt: float, completion: float) -> Usage:
-    return Usage(round(prompt), round(completion))
+def _seconds(spec: ModelSpec, answer: Proposal | None, estimates: CallEstimates) -> float | None:
+    if answer is not None and answer.latency is not None:
+        return answer.latency
+    return estimates.seconds.get(spec.name, spec.latency)

@@ -16,9 +16,13 @@ from routemoa.mixture.budget.account import (
     Remaining,
     Reservation,
     cap_output,
-    max_call_cost,
     max_output_tokens,
+    max_prompt_tokens,
 )
+
+
+def worst_cost(spec: ModelSpec, request: Request) -> float | None:
+    return spec.worst_cost(max_prompt_tokens(spec, request), max_output_tokens(spec, request))
 
 
 def model(read: float | None = 1.0, written: float | None = 10.0, **parameters: int) -> ModelSpec:
@@ -68,7 +72,7 @@ def test_no_order_of_calls_and_ends_passes_the_limit(
 def test_the_worst_case_bounds_every_tokenizer_that_has_a_token_for_each_byte(text: str, said: int) -> None:
     spec, request = model(3.0, 7.0), asked(text, max_tokens=500)
     real = spec.cost(Usage(len(text.encode()), said))
-    bound = max_call_cost(spec, request)
+    bound = worst_cost(spec, request)
     assert real is not None
     assert bound is not None
     assert bound >= real
@@ -79,7 +83,7 @@ def test_an_answer_without_an_end_gets_one() -> None:
     assert held.request.parameters == {"max_tokens": DEFAULT_OUTPUT_TOKENS}
     own = Account(Limits(max_cost=1.0)).reserve(model(max_completion_tokens=9), asked("hello"))
     assert own.request.parameters == {}
-    assert own.max_cost == max_call_cost(model(), asked("hello", max_tokens=9))
+    assert own.max_cost == worst_cost(model(), asked("hello", max_tokens=9))
 
 
 def test_without_a_limit_nothing_is_set_aside_or_changed() -> None:
@@ -105,7 +109,7 @@ def test_calls_are_counted_and_end() -> None:
     assert account.calls == 0
     for _ in range(2):
         account.settle(account.reserve(model(None), asked("hello")), None)
-    with pytest.raises(BudgetExceeded, match=r"all of the 2 calls .* are made \(max_calls\)") as caught:
+    with pytest.raises(BudgetExceeded, match=r"all 2 calls .* are made \(max_calls\)") as caught:
         account.reserve(model(None), asked("hello"))
     assert not caught.value.temporary  # a call that ended has been made
     assert account.remaining.calls == 0

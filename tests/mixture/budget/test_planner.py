@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.pricing import Price, Rate, Tier
 from routemoa.core.types import Limits, Message, ModelSpec, Request
-from routemoa.mixture.budget.account import MIN_OUTPUT_TOKENS, Account, Remaining, cap_output, max_call_cost
+from routemoa.mixture.budget.account import (
+    MIN_OUTPUT_TOKENS,
+    Account,
+    Remaining,
+    cap_output,
+    max_output_tokens,
+    max_prompt_tokens,
+)
 from routemoa.mixture.budget.planner import BudgetedPlan, Resources, layer_time_limit, plan_within_budget
 
 
@@ -37,7 +44,8 @@ WHOLE = {m.name: 300.0 for m in (A, B, C)}  # tokens of a usual answer
 
 def most(*models: ModelSpec, tokens: int = 600) -> float:
     """Dollars of one call of each, with room for whole answers."""
-    return sum(max_call_cost(m, Request(request(m).messages, {"max_tokens": tokens})) or 0.0 for m in models)
+    calls = [(m, Request(request(m).messages, {"max_tokens": tokens})) for m in models]
+    return sum(m.worst_cost(max_prompt_tokens(m, r), max_output_tokens(m, r)) or 0.0 for m, r in calls)
 
 
 def test_without_limits_all_are_called_as_asked() -> None:

@@ -1,7 +1,7 @@
-"""The contract of one request: dollars, output tokens and calls, set aside before each call and settled after it.
+"""What one request may take: dollars, output tokens and calls, reserved before each call and settled after it.
 
-Bookkeeping without I/O: whoever makes calls reserves here first. The law: spent + held never passes a limit, whatever
-the answers, in whatever order they end, and nothing is held once all have ended.
+Bookkeeping without I/O. The law: spent + reserved never passes a limit, whatever the answers, in whatever order they
+end, and nothing is reserved once all have ended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ __all__ = [
     "cap_output",
     "comfortable_tokens",
     "largest_fitting",
-    "max_call_cost",
     "max_output_tokens",
     "max_prompt_tokens",
 ]
@@ -33,69 +32,68 @@ __all__ = [
 DEFAULT_OUTPUT_TOKENS = 4096
 """Tokens of an answer at most, under a budget, where neither the request nor the pool file sets a limit: what every
 provider accepts as `max_tokens`."""
-
 MIN_OUTPUT_TOKENS = 64
-"""Tokens: no answer is asked for that may not be at least so long, unless its own limit is lower."""
-
-USUAL_TOKENS = 256.0  # tokens of an answer, where nothing was measured
-FRAME = 16  # tokens that a chat template puts around a message, generously
-ROUNDING = 1e-12  # of a limit: sums of floats leave crumbs
+"""No answer is asked for that may not be at least so long, unless its own limit is lower."""
+USUAL_TOKENS = 256.0
+"""Of an answer, where nothing was measured."""
+FRAME_TOKENS = 16
+"""What a chat template puts around a message, generously."""
+ROUNDING = 1e-12
+"""Of a limit: sums of floats are not exact."""
 
 
 class Reservation(Struct, frozen=True):
-    """What is set aside for one call, and the request that cannot take more.
-
-    `most` is in dollars (None: no price, and no limit that needs one); `tokens` is the answer's limit, None: no end.
-    """
+    """What is set aside for one call, and the request that cannot take more."""
 
     max_cost: float | None
+    """Dollars; None: no price, and no limit that needs one."""
     max_tokens: int | None
+    """Of the answer; None is no limit."""
     request: Request
 
 
 class Remaining(Struct, frozen=True):
-    """What may still be reserved: dollars, output tokens, calls; None is no limit."""
+    """What may still be reserved; None is no limit."""
 
     cost: float | None = None
+    """Dollars."""
     tokens: int | None = None
+    """Output tokens."""
     calls: int | None = None
 
 
 class Account:
-    """What one request has taken of its contract.
-
-    Attributes:
-        spent: dollars of calls that ended; one of unknown cost counts as the most that it can have cost.
-        held: dollars set aside for calls under way.
-        written: output tokens of calls that ended; writing: those set aside.
-        calls: calls made, retries and hedges included.
+    """What one request has taken of its limits.
 
     Args:
-        contract: the limits; `max_seconds` is the caller's business.
-        bounded: somebody else limits the dollars (a tenant's budget): no call may be open-ended or without a price.
+        limits: `max_seconds` is the caller's business.
+        bounded: a tenant's budget limits the dollars, too: no call may be open-ended or without a price.
     """
 
-    def __init__(self, contract: Limits = Limits(), *, bounded: bool = False) -> None:  # noqa: B008  (frozen)
-        self.limits = contract
+    def __init__(self, limits: Limits = Limits(), *, bounded: bool = False) -> None:  # noqa: B008  (frozen)
+        self.limits = limits
         self.spent = 0.0
+        """Dollars of calls that ended; one of unknown cost counts as the most that it can have cost."""
         self.reserved = 0.0
+        """Dollars set aside for calls under way."""
         self.output_tokens = 0
+        """Of calls that ended."""
         self.reserved_tokens = 0
+        """Output tokens set aside for calls under way."""
         self.calls = 0
+        """Calls made, retries and hedges included."""
         self._bounded = bounded
-        self._open = 0  # calls under way
+        self._under_way = 0
 
     @property
     def remaining(self) -> Remaining:
         """What may still be reserved."""
-        c = self.limits
-        return Remaining(
-            None if c.max_cost is None else max(0.0, c.max_cost * (1.0 - ROUNDING) - self.spent - self.reserved),
-            None
-            if c.max_output_tokens is None
-            else max(0, c.max_output_tokens - self.output_tokens - self.reserved_tokens),
-            None if c.max_calls is None else c.max_calls - self.calls,
-        )
+        limits, cost, tokens = self.limits, None, None
+        if limits.max_cost is not None:
+            cost = max(0.0, limits.max_cost * (1.0 - ROUNDING) - self.spent - self.reserved)
+        if limits.max_output_tokens is not None:
+            tokens = max(0, limits.max_output_tokens - self.output_tokens - self.reserved_tokens)
+        return Remaining(cost, tokens, None if limits.max_calls is None else limits.max_calls - self.calls)
 
     def reserve(
         self, model: ModelSpec, request: Request, *, min_tokens: int | None = None, prompt_tokens: int | None = None
@@ -103,125 +101,117 @@ class Account:
         """Set aside what a call can take at most; its answer is capped at what is affordable.
 
         Args:
-            least: tokens below which an answer is not worth asking for; by default LEAST.
-            read: tokens of the prompt at most, where the request does not hold it.
+            min_tokens: the shortest answer that is worth asking for; by default MIN_OUTPUT_TOKENS.
+            prompt_tokens: of the prompt at most, where the request does not hold it.
 
         Raises:
-            OverBudget: it does not fit; nothing is set aside.
-            ConfigError: the model has no price, so nobody knows.
+            BudgetExceeded: the call does not fit; nothing is set aside.
+            ConfigError: the model has no price, so that a limit in dollars cannot be kept.
         """
-        left, limit = self.remaining, self.limits.max_cost
-        if left.calls is not None and left.calls < 1:
-            raise BudgetExceeded(f"all of the {self.calls} calls that the contract allows are made (max_calls)")
+        remaining = self.remaining
+        if remaining.calls is not None and remaining.calls < 1:
+            raise BudgetExceeded(f"all {self.calls} calls that the limits allow are made (max_calls)")
         prompt = max_prompt_tokens(model, request) if prompt_tokens is None else prompt_tokens
-        if limit is None and left.tokens is None and not self._bounded:
-            return self._hold(
-                Reservation(model.worst_cost(prompt, max_output_tokens(model, request)), None, request), tokens=0
-            )
-        most, wanted = max_call_cost(model, request, prompt), max_output_tokens(model, request)
-        if most is None and (limit is not None or self._bounded):
+        wanted = max_output_tokens(model, request)
+        most = model.worst_cost(prompt, wanted)
+        in_dollars = self.limits.max_cost is not None or self._bounded
+        if not in_dollars and remaining.tokens is None:
+            return self._hold(Reservation(most, None, request))
+        if most is None and in_dollars:
             raise ConfigError(
                 f"{model.name} has no price, and a limit in dollars cannot be kept without; {price_hint(model)}"
             )
-        cap = min(wanted, wanted if left.tokens is None else left.tokens)
-        if left.cost is not None and most is not None and most > left.cost:
-            dollars = left.cost
-            cap = min(cap, largest_fitting(wanted, lambda tokens: (model.worst_cost(prompt, tokens) or 0.0) <= dollars))
-        if cap < max(
-            1,
-            min(
-                wanted, MIN_OUTPUT_TOKENS if min_tokens is None else min_tokens, self.limits.max_output_tokens or wanted
-            ),
-        ):
-            raise self._over(model, most, wanted)
-        bounded = cap_output(model, request, cap)
-        return self._hold(Reservation(model.worst_cost(prompt, cap), cap, bounded), cap)
+        cap = self._affordable_tokens(model, prompt, wanted, most)
+        shortest = MIN_OUTPUT_TOKENS if min_tokens is None else min_tokens
+        if cap < max(1, min(wanted, shortest, self.limits.max_output_tokens or wanted)):
+            raise self._shortage(model, most, wanted)
+        return self._hold(Reservation(model.worst_cost(prompt, cap), cap, cap_output(model, request, cap)))
 
-    def can_afford(self, model: ModelSpec, request: Request, least: int) -> bool:
-        """Whether `reserve` would set something aside."""
+    def can_afford(self, model: ModelSpec, request: Request, min_tokens: int) -> bool:
+        """Return whether `reserve` would set something aside."""
         try:
-            self.release(self.reserve(model, request, min_tokens=least))
+            self.release(self.reserve(model, request, min_tokens=min_tokens))
         except (BudgetExceeded, ConfigError):
             return False
         return True
 
-    def settle(self, held: Reservation, cost: float | None, tokens: int | None = None) -> float:
-        """Let go of what was set aside and count what it came to, in dollars and output tokens.
+    def settle(self, reservation: Reservation, cost: float | None, tokens: int | None = None) -> float:
+        """Release what was set aside and count what the call came to; return the dollars that count.
 
-        None is unknown: the most then counts. Returns the dollars that count.
+        `cost` is in dollars, `tokens` are output tokens; where one is unknown, its most counts.
         """
-        self._open -= 1
-        self.reserved = (
-            max(0.0, self.reserved - (held.max_cost or 0.0)) if self._open else 0.0
-        )  # sums of floats leave crumbs
-        self.reserved_tokens -= held.max_tokens or 0
-        real = (held.max_cost or 0.0) if cost is None else cost
-        self.spent += real
-        self.output_tokens += (held.max_tokens or 0) if tokens is None else tokens
-        return real
+        most, max_tokens = reservation.max_cost or 0.0, reservation.max_tokens or 0
+        self._under_way -= 1
+        self.reserved = max(0.0, self.reserved - most) if self._under_way else 0.0  # sums of floats are not exact
+        self.reserved_tokens -= max_tokens
+        charged = most if cost is None else cost
+        self.spent += charged
+        self.output_tokens += max_tokens if tokens is None else tokens
+        return charged
 
-    def release(self, held: Reservation) -> None:
-        """Let go of what was set aside for a call that was not made after all."""
-        self.settle(held, 0.0, 0)
+    def release(self, reservation: Reservation) -> None:
+        """Release what was set aside for a call that was not made after all."""
+        self.settle(reservation, 0.0, 0)
         self.calls -= 1
 
-    def _hold(self, held: Reservation, tokens: int) -> Reservation:
-        self._open += 1
+    def _hold(self, reservation: Reservation) -> Reservation:
+        self._under_way += 1
         self.calls += 1
-        self.reserved += held.max_cost or 0.0
-        self.reserved_tokens += tokens
-        return held
+        self.reserved += reservation.max_cost or 0.0
+        self.reserved_tokens += reservation.max_tokens or 0
+        return reservation
 
-    def _over(self, model: ModelSpec, most: float | None, wanted: int) -> BudgetExceeded:
-        """In words, what is too little for a call."""
-        left, c = self.remaining, self.limits
-        if left.tokens is not None and left.tokens < min(wanted, MIN_OUTPUT_TOKENS):
+    def _affordable_tokens(self, model: ModelSpec, prompt: int, wanted: int, most: float | None) -> int:
+        """Return the longest answer up to `wanted` tokens that fits into what is left."""
+        remaining = self.remaining
+        cap = wanted if remaining.tokens is None else min(wanted, remaining.tokens)
+        dollars = remaining.cost
+        if dollars is None or most is None or most <= dollars:
+            return cap
+        return min(cap, largest_fitting(wanted, lambda tokens: (model.worst_cost(prompt, tokens) or 0.0) <= dollars))
+
+    def _shortage(self, model: ModelSpec, most: float | None, wanted: int) -> BudgetExceeded:
+        """Return the error that says what is too little for a call."""
+        remaining, limits = self.remaining, self.limits
+        if remaining.tokens is not None and remaining.tokens < min(wanted, MIN_OUTPUT_TOKENS):
             return BudgetExceeded(
-                f"{left.tokens} of {c.max_output_tokens} output tokens are left, too few for an answer of {model.name} "
-                "(max_output_tokens)",
+                f"{remaining.tokens} of {limits.max_output_tokens} output tokens are left, too few for an answer of "
+                f"{model.name} (max_output_tokens)",
                 temporary=self.reserved_tokens > 0,
             )
-        limit = c.max_cost or 0.0
+        limit = limits.max_cost or 0.0
         return BudgetExceeded(
-            f"${left.cost or 0.0:,.4g} of ${limit:,.4g} are left, and a call of {model.name} (${most or 0.0:,.4g} at "
-            "most) could pass the limit",
+            f"${remaining.cost or 0.0:,.4g} of ${limit:,.4g} are left, and a call of {model.name} "
+            f"(${most or 0.0:,.4g} at most) could pass the limit",
             temporary=self.reserved > 0.0 and self.spent + (most or 0.0) <= limit,
         )
 
 
-def comfortable_tokens(tokens: float | None) -> int:
-    """Tokens that an answer is given at least, before a model is left out for want of them: twice its usual length."""
-    return round(2.0 * (USUAL_TOKENS if tokens is None else tokens))
+def comfortable_tokens(usual: float | None) -> int:
+    """Return the tokens that an answer is given before a model is left out for want of them: twice the usual ones."""
+    return round(2.0 * (USUAL_TOKENS if usual is None else usual))
 
 
 def max_prompt_tokens(model: ModelSpec, request: Request) -> int:
-    """Tokens of a prompt at most: a token is a byte at least, and every message has its frame."""
+    """Return the tokens of a prompt at most: a token is a byte at least, and every message has its frame."""
     settings = (request.schema, *request.parameters.values(), *model.parameters.values())
     shape = sum(len(str(v).encode()) for v in settings if isinstance(v, dict | list))  # such as a schema, or tools
     text = sum(len(m.content.encode()) + len(m.role) for m in request.messages) + len((model.system or "").encode())
-    return text + shape + FRAME * (len(request.messages) + 1)
+    return text + shape + FRAME_TOKENS * (len(request.messages) + 1)
 
 
 def max_output_tokens(model: ModelSpec, request: Request) -> int:
-    """Tokens of an answer at most: the smallest limit that the request and the pool file set, else LONGEST."""
-    if limits := _limits(model, request):
+    """Return the tokens of an answer at most: the smallest limit of request and pool file, else a default."""
+    if limits := _token_limits(model, request):
         return min(limits)
     if model.context is None:
         return DEFAULT_OUTPUT_TOKENS
-    return max(
-        1, min(DEFAULT_OUTPUT_TOKENS, max(model.context - max_prompt_tokens(model, request), model.context // 4))
-    )
-
-
-def max_call_cost(model: ModelSpec, request: Request, read: int | None = None) -> float | None:
-    """Dollars of a call at most. None: no price."""
-    return model.worst_cost(
-        max_prompt_tokens(model, request) if read is None else read, max_output_tokens(model, request)
-    )
+    room = max(model.context - max_prompt_tokens(model, request), model.context // 4)
+    return max(1, min(DEFAULT_OUTPUT_TOKENS, room))
 
 
 def largest_fitting(most: int, fits: Callable[[int], bool]) -> int:
-    """The largest number of tokens up to `most` that fits, where all smaller ones do as well; 0: none does."""
+    """Return the largest number up to `most` that fits, where all smaller ones do as well; 0 where none does."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
@@ -229,24 +219,20 @@ def largest_fitting(most: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _limits(model: ModelSpec, request: Request) -> list[int]:
-    return [
-        v
-        for key in TOKEN_LIMITS
-        for part in (request.parameters, model.parameters)
-        if is_token_limit(v := part.get(key))
-    ]
-
-
 def cap_output(model: ModelSpec, request: Request, cap: int) -> Request:
-    """A request whose answer is at most `cap` tokens long; under the name by which it, or the pool file, calls it."""
-    if min(_limits(model, request), default=cap + 1) <= cap:
+    """Return a request whose answer is at most `cap` tokens long, under the name that it or the pool file uses.
+
+    The answer gets no longer than it would be without a cap: the model's context may be short.
+    """
+    if min(_token_limits(model, request), default=cap + 1) <= cap:
         return request
-    cap = min(
-        cap, max_output_tokens(model, request)
-    )  # no longer than it would be without a cap: its context may be short
-    named = [
-        key for part in (request.parameters, model.parameters) for key in TOKEN_LIMITS if part.get(key) is not None
-    ]
+    cap = min(cap, max_output_tokens(model, request))
+    parts = (request.parameters, model.parameters)
+    names = [key for part in parts for key in TOKEN_LIMITS if part.get(key) is not None]
     rest = {k: v for k, v in request.parameters.items() if k not in TOKEN_LIMITS}
-    return replace(request, parameters={**rest, named[0] if named else TOKEN_LIMITS[0]: cap})
+    return replace(request, parameters={**rest, names[0] if names else TOKEN_LIMITS[0]: cap})
+
+
+def _token_limits(model: ModelSpec, request: Request) -> list[int]:
+    parts = (request.parameters, model.parameters)
+    return [v for key in TOKEN_LIMITS for part in parts if is_token_limit(v := part.get(key))]
