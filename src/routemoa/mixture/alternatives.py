@@ -59,9 +59,13 @@ class _Known(Struct, frozen=True):
         """Add up the calls of a method; a stage takes as long as its slowest call."""
         cost: float | None = 0.0
         latency: float | None = 0.0
+        costs: dict[tuple[str, int, str], float | None] = {}  # equal calls of all layers are priced once
         for stage in stages:
             for call in stage:
-                cost = add_optional(cost, call.model.cost(self._usage(call)))
+                key = (call.model.name, len(call.shown), call.kind)
+                if key not in costs:
+                    costs[key] = call.model.cost(self._usage(call))
+                cost = add_optional(cost, costs[key])
             latency = add_optional(latency, self._stage_seconds(stage))
         return Alternative(method, sum(len(stage) for stage in stages), cost, latency)
 

@@ -64,12 +64,14 @@ class LayerRequest(Struct, frozen=True):
         Random(f"{self.seed}:{self.number}:{spec.name}").shuffle(shuffled)  # noqa: S311  (an order, no secret)
         return tuple(shuffled)
 
-    def request_for(self, spec: ModelSpec, purpose: Purpose = "proposal") -> Request:
-        """Return the call to `spec`."""
+    def request_for(
+        self, spec: ModelSpec, purpose: Purpose = "proposal", candidates: Sequence[Proposal] | None = None
+    ) -> Request:
+        """Return the call to `spec`; `candidates` in its order, where they are known already."""
         reply_format = self.reply_format(spec)
-        texts = [c.text for c in self.candidates_for(spec)]
+        candidates = self.candidates_for(spec) if candidates is None else candidates
         request = Request(
-            prompts.proposal_messages(self.query.messages, texts, reply_format),
+            prompts.proposal_messages(self.query.messages, [c.text for c in candidates], reply_format),
             self.query.parameters,
             logprobs=self.logprob,
             schema=prompts.reply_schema(reply_format) if reply_format and reply_format.json_schema else None,
@@ -104,13 +106,14 @@ class _Proposal:
         self._run, self._request, self._call = run, request, call
         self._layer, self._spec = request.number, call.spec
         self._format = request.reply_format(call.spec)
+        self._candidates = request.candidates_for(call.spec)
         self._started = perf_counter()
         self._pieces: list[str] = []
 
     async def make(self) -> CallEnd:
         """Make the call."""
         call, spec, run = self._call, self._spec, self._run
-        quoted = tuple(c.model for c in self._request.candidates_for(spec))
+        quoted = tuple(c.model for c in self._candidates)
         run.emit(ProposalStarted(self._layer, spec.name, quoted, call.purpose))
         try:
             completion = await self._stream()
@@ -131,14 +134,14 @@ class _Proposal:
         latency, usage = perf_counter() - self._started, completion.usage
         proposal = Proposal(spec.name, reply.answer, usage, latency, spec.cost(usage))
         run.emit(ProposalFinished(self._layer, proposal, completion.first_token))
-        if assessments := _assessments(self._request, spec, reply, completion):
+        if assessments := self._assessments(reply, completion):
             run.emit(Judged(self._layer, assessments))
         return CallEnd.ANSWERED
 
     async def _stream(self) -> Completion:
         """Emit the answer's text as it comes, without the judgments in it."""
         visible = replies.AnswerStream(self._format)
-        request = self._request.request_for(self._spec, self._call.purpose)
+        request = self._request.request_for(self._spec, self._call.purpose, self._candidates)
         async with aclosing(self._run.client.stream(self._spec, request)) as pieces:
             async for piece in pieces:
                 self._call.begin()
@@ -149,6 +152,19 @@ class _Proposal:
                     self._run.emit(ProposalDelta(self._layer, self._spec.name, text))
                     await self._run.room()
         raise no_completion(self._spec)
+
+    def _assessments(self, reply: Reply, completion: Completion) -> tuple[Assessment, ...]:
+        """Return the judgments in a reply: of the proposer's own answer and of the candidates of others."""
+        name, assessments = self._spec.name, list[Assessment]()
+        if self._request.logprob:
+            own = mean_token_probability(completion.tokens, None if self._spec.json_schema else len(reply.answer))
+            assessments.append(Assessment(name, name, "self", own))
+        elif self._format.self_score:
+            assessments.append(Assessment(name, name, "self", reply.self_score))
+        for label, candidate in zip(self._format.peers, self._candidates, strict=False):
+            if candidate.model != name:  # a view of one's own answer is no peer's view
+                assessments.append(Assessment(name, candidate.model, "cross", reply.scores.get(label)))
+        return tuple(assessments)
 
     def _fail(self, error: ModelError, usage: Usage | None = None) -> CallEnd:
         latency = perf_counter() - self._started
@@ -164,25 +180,6 @@ async def read_completion(client: Client, spec: ModelSpec, request: Request) -> 
             if isinstance(piece, Completion):
                 return piece
     raise no_completion(spec)
-
-
-def _assessments(
-    request: LayerRequest, spec: ModelSpec, reply: Reply, completion: Completion
-) -> tuple[Assessment, ...]:
-    """Return the judgments in a reply: of the proposer's own answer and of the candidates of others."""
-    reply_format = request.reply_format(spec)
-    assessments: list[Assessment] = []
-    if request.logprob:
-        own = mean_token_probability(completion.tokens, None if spec.json_schema else len(reply.answer))
-        assessments.append(Assessment(spec.name, spec.name, "self", own))
-    elif reply_format.self_score:
-        assessments.append(Assessment(spec.name, spec.name, "self", reply.self_score))
-    if reply_format.peers:
-        labels = prompts.candidate_labels(len(request.candidates))
-        for label, candidate in zip(labels, request.candidates_for(spec), strict=True):
-            if candidate.model != spec.name:  # a view of one's own answer is no peer's view
-                assessments.append(Assessment(spec.name, candidate.model, "cross", reply.scores.get(label)))
-    return tuple(assessments)
 
 
 def make_failure(
