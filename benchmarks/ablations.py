@@ -20,7 +20,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from routemoa.datasets.records import Record, read, write
+from routemoa.datasets.records import Record, read_records, write
 from routemoa.evaluation.outcomes import load
 
 RECORDS = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval" / "math_l5.jsonl.gz"
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("ablations"))
     parser.add_argument("--table", type=Path, metavar="FILE", help="add the table to this Markdown file")
     given = parser.parse_args()
-    records = list(read(given.records))
+    records = list(read_records(given.records))
     names = members(records, given.without, given.rank)
     Random(given.seed).shuffle(records)
     half = len(records) // 2

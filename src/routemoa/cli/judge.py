@@ -12,9 +12,8 @@ import msgspec
 
 from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
-from routemoa.datasets.records import Record
-from routemoa.datasets.records import parse as parse_record
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
+from routemoa.datasets.records import Record, parse_record
 from routemoa.evaluation.rejudging import Rejudged, Saved, grades, read, rejudge
 from routemoa.evaluation.rejudging import parse as parse_trace
 from routemoa.judging.evidence import JudgeModel
@@ -60,7 +59,7 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     complaints = ErrorCollector()
     data, passed = _graded(traces, complaints)
     if len(data) < FEWEST:
-        complaints.settle()
+        complaints.raise_if_any()
         raise ConfigError(
             f"{', '.join(traces)}: {len(data)} graded queries ({passed} lines without a grade); at least {FEWEST} are "
             "needed: put `scores` or a `reference` into the lines, beside `text` and `trace`"
@@ -80,7 +79,7 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     else:
         _tell(found, figures, readable(found), passed, len(data))
         click.echo(f'{out}: written; name it in the pool file:  [mixture]  judge = "{out}"', err=True)
-    complaints.settle()
+    complaints.raise_if_any()
 
 
 def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[Graded], int]:
@@ -91,7 +90,7 @@ def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[Gr
     kept: list[Record] = []
     passed = 0
     for path in paths:
-        for number, line in lines(path, complaints):
+        for number, line in read_lines(path, complaints):
             found = parse_trace(line) if b'"trace"' in line else parse_record(line)
             if isinstance(found, str):
                 complaints(BadLine(path, number, found))
@@ -155,7 +154,7 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
             click.echo(f"   now {again.choice} after {again.layers}: {again.stop_reason}")
     if found and not as_json:
         _sum_up(found)
-    complaints.settle()
+    complaints.raise_if_any()
 
 
 def _head(saved: Saved) -> str:

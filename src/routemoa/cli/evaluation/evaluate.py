@@ -13,7 +13,7 @@ import msgspec
 from routemoa import __version__
 from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save
 from routemoa.evaluation.replay.simulator import METHODS
 from routemoa.evaluation.replay.study import chosen_methods, figures, prepare
@@ -75,7 +75,7 @@ def evaluate(
     chosen_methods(methods)  # a slip of the pen is said before anything is read
     widths = _sizes(sizes)
     prepared = prepare(
-        list(read(records)), scorer, policy, priced=prices == "library", auc=judges, texts=out is not None
+        list(read_records(records)), scorer, policy, priced=prices == "library", auc=judges, texts=out is not None
     )
     chosen = chosen_methods(methods, prepared.replay.members)
     found, outcomes = figures(prepared, chosen, seed, seeds, widths)

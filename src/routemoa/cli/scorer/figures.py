@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.training.table import Table, table
 
 __all__ = ["print_figures", "read_table", "summary"]
@@ -17,7 +17,7 @@ __all__ = ["print_figures", "read_table", "summary"]
 
 def read_table(records: Sequence[str]) -> Table:
     """All records of these files, without models that were never measured. Raises ConfigError, RecordsError."""
-    data = table(list(read(records)))
+    data = table(list(read_records(records)))
     if not data.texts:
         raise ConfigError(f"{', '.join(records)}: no record; see docs/scorer.md for the format")
     measured = [data.models[j] for j in np.flatnonzero((~np.isnan(data.scores)).any(axis=0))]

@@ -12,7 +12,7 @@ import click
 from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.jsonl import Appender
-from routemoa.datasets.records import Record, read
+from routemoa.datasets.records import Record, read_records
 from routemoa.scoring.online import OUTCOMES, GradedQuery, apply_outcomes, read_outcomes
 from routemoa.scoring.trained import Seen, load, manifest, questions
 from routemoa.training.artifact import save
@@ -32,7 +32,7 @@ def join(folder: str, records: tuple[str, ...], out: str) -> None:
     The others are not retrained. The most telling questions to ask: routemoa scorer probes. All of it for a live model
     of a pool, in one command: routemoa pool join.
     """
-    new = join_records(folder, list(read(records)), out, records)
+    new = join_records(folder, list(read_records(records)), out, records)
     click.echo(f"{out}: joined {', '.join(new)}", err=True)
 
 
@@ -107,7 +107,7 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
         raise ConfigError(
             f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"
         )
-    new = [GradedQuery(r.query, r.scores) for r in read(records)]
+    new = [GradedQuery(r.query, r.scores) for r in read_records(records)]
     if not any(m in trained.models for o in new for m in o.scores):
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(trained.models)}")
     path = Path(folder) / OUTCOMES
