@@ -77,7 +77,7 @@ def test_questions_are_read_from_three_shapes(tmp_path: Path) -> None:
         ("{", "not valid JSON"),
         ("[]", "not a JSON object"),
         ({"id": "1"}, "query is missing"),
-        ({"query": "q", "id": 1}, "id is missing, empty or no text"),
+        ({"query": "q", "id": 1}, "id is missing, empty or not text"),
         ({"query": "q", "reference": 4}, "reference must be text"),
         ({"query": "q", "reference": "4", "grader": "fuzzy"}, "known: exact, numeric, choice, contains"),
         ({"query": "q", "reference": "many", "grader": "numeric"}, "cannot be graded as numeric"),
@@ -223,7 +223,7 @@ def test_a_cancelled_run_goes_on_and_asks_nothing_twice(tmp_path: Path, make_poo
 
     first = ScriptedClient({"a": "1", "b": "2"})
     with pytest.raises(Over):
-        collect(out, ASKED, members, first, concurrency=1, say=stop)
+        collect(out, ASKED, members, first, concurrency=1, on_answer=stop)
     assert out.exists()
     assert Path(f"{out}.part").exists()
     second = ScriptedClient({"a": "1", "b": "2"})

@@ -14,6 +14,7 @@ import pytest
 from routemoa.core.errors import FailureKind
 from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query, Usage
+from routemoa.datasets.jsonl import Appender
 from routemoa.datasets.records import (
     BadLine,
     Record,
@@ -21,7 +22,6 @@ from routemoa.datasets.records import (
     parse_record,
     read_records,
     record_from_trace,
-    write,
 )
 
 GOOD: dict[str, Any] = {"id": "1", "task": "t", "query": "2+2?", "scores": {"a": 1, "b": None}}
@@ -50,8 +50,8 @@ BAD = [
     (line(scores={"a": -1}), "scores of 'a' is -1, outside [0, 1]"),
     (line(scores={"a": "1"}), "scores of 'a' must be a number, not text"),
     (line(scores={"a": True}), "scores of 'a' must be a number, not true or false"),
-    (line(scores={"a": float("nan")}), "NaN is no JSON number"),
-    (line(scores={"a": float("inf")}), "Infinity is no JSON number"),
+    (line(scores={"a": float("nan")}), "NaN is not a JSON number"),
+    (line(scores={"a": float("inf")}), "Infinity is not a JSON number"),
     (line(scores={"a": 0}).replace("0}", "1e999}"), "out of range"),
     (line(scores={"": 1}), "scores has a model without a name"),
     (line(costs={"a": -1}), "costs of 'a' is -1, not a number of at least 0"),
@@ -133,7 +133,7 @@ def test_writing_appends_and_reads_back_the_same(tmp_path: Path, name: str) -> N
         Record("2", "t", "q", {"a": None}),
     ]
     for record in given:
-        with write(file) as out:
+        with Appender(file) as out:
             out.write(record)
     assert list(read_records(file)) == given
 
@@ -142,11 +142,11 @@ def test_writing_appends_and_reads_back_the_same(tmp_path: Path, name: str) -> N
 @pytest.mark.parametrize("cut", [1, 9, 30])
 def test_a_line_cut_short_is_taken_off_and_writing_goes_on(tmp_path: Path, name: str, cut: int) -> None:
     file = tmp_path / name
-    with write(file) as out:
+    with Appender(file) as out:
         for number in range(3):
             out.write(Record(str(number), "t", "q", {"a": 1.0}))
     file.write_bytes(file.read_bytes()[:-cut])
-    with write(file) as out:
+    with Appender(file) as out:
         out.write(Record("9", "t", "q", {"a": 1.0}))
     whole = 3 if cut == 1 and name == "r.jsonl" else 2  # only its newline was missing
     assert [r.id for r in read_records(file)] == [*["0", "1", "2"][:whole], "9"]
@@ -157,14 +157,14 @@ def test_somebody_elses_file_is_left_as_it_is(tmp_path: Path, name: str, content
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(RecordsError, match="cannot be written"):
-        write(file)
+        Appender(file)
     assert file.read_bytes() == content
 
 
 def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
-    code = f"from routemoa.datasets.records import write; write({str(file)!r})"
-    with write(file):
+    code = f"from routemoa.datasets.jsonl import Appender; Appender({str(file)!r})"
+    with Appender(file):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "another process is writing to it" in other.stderr
 

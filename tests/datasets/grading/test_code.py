@@ -170,7 +170,8 @@ def test_a_name_the_question_did_not_give() -> None:
         "import sys\nsys.excepthook = lambda *a: None\ndef double(x): return 0\n",
         "import sys\nsys.settrace(lambda *a: None)\ndef double(x): return 0\n",
         "import atexit, os\natexit.register(lambda: print('passed'))\ndef double(x): return 0\n",
-        "import __main__\n__main__.supervise = __main__._assemble_sources = __main__._send = print\ndef double(x): return 0\n",
+        "import __main__\n__main__.supervise = __main__._assemble_sources = __main__._send = print\n"
+        "def double(x): return 0\n",
         "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\ndef double(x): return 0\n",
         "import os\nif os.fork(): os._exit(0)\ndef double(x): return 0\n",
         "import os\nfor fd in range(64):\n    try: os.write(fd, b'\\n' * 9)\n    except OSError: pass\n"

@@ -131,56 +131,56 @@ def test_threads_share_the_workers() -> None:
 
 
 def test_a_worker_that_is_killed_is_replaced() -> None:
-    apart = WorkerPool("routemoa.datasets.grading.math_worker", workers=1)
-    assert apart.ask(["1", "1"]) is True
-    first = apart._idle[0]
+    workers = WorkerPool("routemoa.datasets.grading.math_worker", workers=1)
+    assert workers.ask(["1", "1"]) is True
+    first = workers._idle[0]
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
-    assert apart.ask(["1", "1"]) in (True, None)
-    assert apart.ask(["1", "2"]) is False
-    assert apart._idle[0].pid != first.pid
-    apart.close()
+    assert workers.ask(["1", "1"]) in (True, None)
+    assert workers.ask(["1", "2"]) is False
+    assert workers._idle[0].pid != first.pid
+    workers.close()
 
 
 def test_one_that_waits_is_not_waited_for() -> None:
-    apart = WorkerPool("routemoa.datasets.grading.math_worker", max_wait=0.01)  # less than it takes to start
-    assert apart.ask(["1", "1"]) is None
-    apart.close()
+    workers = WorkerPool("routemoa.datasets.grading.math_worker", max_wait=0.01)  # less than it takes to start
+    assert workers.ask(["1", "1"]) is None
+    workers.close()
 
 
 def test_closing_ends_the_workers() -> None:
-    apart = WorkerPool("routemoa.datasets.grading.math_worker")
-    apart.ask(["1", "1"])
-    (worker,) = apart._idle
-    apart.close()
+    workers = WorkerPool("routemoa.datasets.grading.math_worker")
+    workers.ask(["1", "1"])
+    (worker,) = workers._idle
+    workers.close()
     assert worker.returncode is not None
-    assert apart.ask(["1", "1"]) is True  # and it can go on
-    apart.close()
+    assert workers.ask(["1", "1"]) is True  # and it can go on
+    workers.close()
 
 
-def _in_child(apart: WorkerPool, back: multiprocessing.SimpleQueue[object]) -> None:
-    inherited = len(apart._idle)
-    back.put((inherited, apart.ask(["\\frac12", "0.5"])))
-    apart.close()
+def _in_child(workers: WorkerPool, back: multiprocessing.SimpleQueue[object]) -> None:
+    inherited = len(workers._idle)
+    back.put((inherited, workers.ask(["\\frac12", "0.5"])))
+    workers.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_leaves_the_parents_workers_alone() -> None:
-    apart = WorkerPool("routemoa.datasets.grading.math_worker")
-    assert apart.ask(["1", "1"]) is True
-    worker = apart._idle[0]
+    workers = WorkerPool("routemoa.datasets.grading.math_worker")
+    assert workers.ask(["1", "1"]) is True
+    worker = workers._idle[0]
     fork = multiprocessing.get_context("fork")
     back = fork.SimpleQueue()
-    child = fork.Process(target=_in_child, args=(apart, back))
+    child = fork.Process(target=_in_child, args=(workers, back))
     child.start()
     child.join(30)
     assert child.exitcode == 0
     assert back.get() == (0, True)
     assert worker.poll() is None
-    assert apart.ask(["1", "2"]) is False
-    assert apart._idle[0] is worker
-    apart.close()
+    assert workers.ask(["1", "2"]) is False
+    assert workers._idle[0] is worker
+    workers.close()
 
 
 def test_the_interpreter_ends_cleanly_and_takes_the_workers_along() -> None:
@@ -199,13 +199,13 @@ def test_the_interpreter_ends_cleanly_and_takes_the_workers_along() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_worker_has_limits_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    apart = WorkerPool("routemoa.datasets.grading.math_worker")
-    apart.ask(["1", "1"])
-    process = f"/proc/{apart._idle[0].pid}"
+    workers = WorkerPool("routemoa.datasets.grading.math_worker")
+    workers.ask(["1", "1"])
+    process = f"/proc/{workers._idle[0].pid}"
     with open(f"{process}/limits") as limits, open(f"{process}/environ") as environment:
         kept = {line[:26].strip(): line[26:].split()[0] for line in limits}
         assert "secret" not in environment.read()
     assert kept["Max address space"] == str(2 << 30)
     assert kept["Max file size"] == "0"
     assert kept["Max cpu time"].isdigit()
-    apart.close()
+    workers.close()

@@ -34,7 +34,8 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
     from routemoa.core.pool import Pool
     from routemoa.datasets.collection import AnswerCollection
     from routemoa.datasets.collector import estimate_calls, list_remaining_calls
-    from routemoa.datasets.questions import asked
+    from routemoa.datasets.grading import suggest_grader
+    from routemoa.datasets.questions import Question
     from routemoa.datasets.records import read_records
     from routemoa.scoring.trained import load
 
@@ -48,7 +49,10 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
         raise ConfigError(f"the scorer in {source} knows '{name}' already; nothing to do")
     target = out or str(source)
     check_writable(target)
-    questions = [asked(s.id, s.task, s.query, s.prompt, s.reference) for s in pick(source, count, graded=True)]
+    questions = [
+        Question(s.id, s.task, s.query, s.prompt, s.reference, suggest_grader(s.reference) if s.reference else None)
+        for s in pick(source, count, graded=True)
+    ]
     answers = f"{target.rstrip('/')}.{name.replace('/', '_')}.jsonl"
     with AnswerCollection(answers, questions, [name], retry=True) as gathered:
         calls = list_remaining_calls(questions, [pool[name]], gathered)
