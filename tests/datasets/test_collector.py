@@ -38,8 +38,10 @@ ASKED = [Question(str(i), "t", f"{i} + 1 = ?", reference=str(i + 1), grader="num
 
 
 def collect(path: Path, asked: list[Question], members: Pool, client: Any, **options: Any) -> list[Record]:
-    with AnswerCollection(path, asked, [m.name for m in members], retry=options.pop("retry", False)) as gathered:
-        asyncio.run(collect_answers(list_remaining_calls(asked, members.models, gathered), client, gathered, **options))
+    with AnswerCollection(path, asked, [m.name for m in members], retry=options.pop("retry", False)) as collection:
+        asyncio.run(
+            collect_answers(list_remaining_calls(asked, members.models, collection), client, collection, **options)
+        )
     return sorted(read_records(path), key=lambda r: r.id)
 
 
@@ -137,8 +139,8 @@ def test_answers_scores_costs_and_failures_become_records(tmp_path: Path, make_p
     assert "down" not in first.costs
     assert set(first.seconds or {}) == {"right", "wrong"}
     assert not Path(f"{out}.part").exists()
-    with AnswerCollection(out, asked, [m.name for m in members]) as gathered:
-        found = {t.model: t for t in summarize_models(asked, members.models, gathered)}
+    with AnswerCollection(out, asked, [m.name for m in members]) as collection:
+        found = {t.model: t for t in summarize_models(asked, members.models, collection)}
     assert (found["right"].accuracy, found["wrong"].accuracy, found["down"].accuracy) == (1.0, 0.0, None)
     assert (found["right"].graded, found["right"].answered, found["down"].failed) == (2, 3, 3)
 
@@ -202,10 +204,10 @@ def test_another_question_under_the_same_id_is_refused(tmp_path: Path, make_pool
 def test_an_outcome_that_cannot_be_written_ends_it(tmp_path: Path, make_pool: MakePool) -> None:
     members = make_pool("a", "b")
     client = ScriptedClient({"a": "1", "b": "2"}, delay=0.01)
-    with AnswerCollection(tmp_path / "r", ASKED, ["a", "b"]) as gathered:
-        gathered._pending.close()
+    with AnswerCollection(tmp_path / "r", ASKED, ["a", "b"]) as collection:
+        collection._pending.close()
         with pytest.raises(ValueError, match="closed"):
-            asyncio.run(collect_answers(list_remaining_calls(ASKED, members.models, gathered), client, gathered))
+            asyncio.run(collect_answers(list_remaining_calls(ASKED, members.models, collection), client, collection))
     assert client.running == 0
 
 
