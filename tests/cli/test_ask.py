@@ -117,7 +117,7 @@ def test_the_dense_mixture_over_a_real_socket(tmp_path: Path) -> None:
         done = run("ask", "2+2?", "--method", "moa", "--pool", pool(tmp_path, e.url), "--trace", str(tmp_path / "t"))
         assert len(e.requests) == 2 * 3 + 1
     assert done.stdout == "Four.\n", done.stderr
-    for words in ("layer 3: asks a, b (2 of 2 are called)", "stops: last layer: 3 of 3", "aggregator: a", "7 calls"):
+    for words in ("layer 3: calls a, b (2 of 2 models)", "stops: last layer: 3 of 3", "aggregator: a", "7 calls"):
         assert words in done.stderr
     trace = json.loads((tmp_path / "t").read_text())["trace"]
     assert trace["method"] == "moa"
@@ -130,9 +130,9 @@ def test_calls_beside_the_layers_and_several_samples_are_shown(tmp_path: Path) -
     with endpoint("The answer is [b]4[/].") as e:
         smoa = run("ask", "2+2?", "--method", "smoa", "--pool", pool(tmp_path, e.url))
         samples = run("ask", "2+2?", "--method", "self-moa", "--pool", pool(tmp_path, e.url))
-    for words in ("roles: asks a", "moderator: asks a", "The answer is [b]4[/]."):
+    for words in ("roles: calls a", "moderator: calls a", "The answer is [b]4[/]."):
         assert words in smoa.stderr
-    assert "layer 1: asks a 3 times (1 of 2 are called)" in samples.stderr
+    assert "layer 1: calls a 3 times (1 of 2 models)" in samples.stderr
     assert samples.stdout == smoa.stdout == "The answer is [b]4[/].\n"
 
 

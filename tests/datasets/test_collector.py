@@ -270,7 +270,7 @@ def test_killed_in_the_middle_it_goes_on_and_asks_nothing_twice(tmp_path: Path, 
         kept += [{"model": m, "id": r.id} for r in read_records(out) for m in r.scores]
         if how == signal.SIGINT:
             assert process.returncode == 130
-            assert "calls are kept; the same command goes on from here" in said
+            assert "calls are kept; run the same command again to continue" in said
         asked = Counter(f"{r['model']} {r['messages'][-1]['content']}" for r in e.requests)
         answered = {f"{o['model']} {o['id']} + 1 = ?" for o in kept}
         again = subprocess.run([*ROUTEMOA, *arguments], capture_output=True, text=True, env=env, check=True)
@@ -323,7 +323,7 @@ def test_failures_are_said_with_their_reasons(tmp_path: Path) -> None:
 def test_on_a_terminal_the_cost_is_agreed_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], answer: str, calls: int
 ) -> None:
-    monkeypatch.setattr("routemoa.cli.collect.on_terminal", lambda: True)
+    monkeypatch.setattr("routemoa.cli.terminal.confirm.is_interactive", lambda: True)
     out = tmp_path / "r.jsonl"
     with endpoint() as e:
         arguments = [questions_file(tmp_path, 1), "--pool", pool(tmp_path, e.url), "--out", str(out), *words]

@@ -24,10 +24,10 @@ COMMANDS = {
     ),
     "grade": ("routemoa.cli.evaluation.grade:grade", "Grade recorded answers against their references."),
     "judge": ("routemoa.cli.judge:judge", "Fit the judging on graded traces; judge saved traces again."),
-    "ledger": ("routemoa.cli.ledger:ledger", "Every call that was made, what it cost, and sums of them."),
-    "pool": ("routemoa.cli.pool:pool", "Show a pool file, probe its models, fetch weights."),
+    "ledger": ("routemoa.cli.ledger.command:ledger", "Every call that was made, what it cost, and sums of them."),
+    "pool": ("routemoa.cli.pool.commands:pool", "Show a pool file, probe its models, fetch weights."),
     "report": ("routemoa.cli.evaluation.report:report", "A page, or a table, of what an evaluation found."),
-    "scorer": ("routemoa.cli.scorer:scorer", "Train a scorer on records, evaluate it, explain a prediction."),
+    "scorer": ("routemoa.cli.scorer.commands:scorer", "Train a scorer on records, evaluate it, explain a prediction."),
     "serve": ("routemoa.cli.serve:serve", "Serve the mixture as an OpenAI-compatible API."),
 }
 
