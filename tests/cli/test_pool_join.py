@@ -1,4 +1,4 @@
-"""`routemoa pool join`: a live model becomes known to a scorer, over a real socket."""
+"""`routemoa pool join`: a live model is added to a scorer, over a real socket."""
 
 from __future__ import annotations
 

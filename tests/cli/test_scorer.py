@@ -123,7 +123,7 @@ def test_it_learns_within_bounds_and_forgets(folder: Path, tmp_path: Path) -> No
     assert (load(folder).predictor.predict(texts) == before).all()
 
 
-def test_bad_input_has_words(folder: Path, tmp_path: Path) -> None:
+def test_bad_input_is_explained(folder: Path, tmp_path: Path) -> None:
     strange = keep(tmp_path / "x.jsonl", [Record("1", "t", "q", {"nobody": 1.0})])
     assert "knows none of these models" in str(routemoa("scorer", "evaluate", folder, strange).exception)
     (tmp_path / "bad.jsonl").write_text('{"id": "1"}\nnot json\n')

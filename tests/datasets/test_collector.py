@@ -1,4 +1,4 @@
-"""Collecting: whatever interrupts it, both files are whole and no answer is asked for twice."""
+"""Collecting: however it is interrupted, both files are whole and no call is repeated."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_question_asked_twice_is_named(tmp_path: Path) -> None:
 # --- planning
 
 
-def test_the_estimate_takes_prices_and_limits_and_says_what_it_does_not_know(make_pool: MakePool) -> None:
+def test_the_estimate_uses_prices_and_limits_and_names_unpriced_models(make_pool: MakePool) -> None:
     priced = make_pool("a", input_price=1.0, output_price=2.0, system="1234").models[0]
     unpriced = make_pool("b").models[0]
     question = Question("1", "t", "12345678")
@@ -145,7 +145,7 @@ def test_answers_scores_costs_and_failures_become_records(tmp_path: Path, make_p
     assert (found["right"].graded, found["right"].answered, found["down"].failed) == (2, 3, 3)
 
 
-def test_each_endpoint_has_its_own_bound(tmp_path: Path, make_pool: MakePool) -> None:
+def test_each_endpoint_has_its_own_concurrency(tmp_path: Path, make_pool: MakePool) -> None:
     most: Counter[str] = Counter()
     now: Counter[str] = Counter()
 
@@ -165,7 +165,7 @@ def test_each_endpoint_has_its_own_bound(tmp_path: Path, make_pool: MakePool) ->
     assert set(most.values()) == {3}
 
 
-def test_a_grown_pool_asks_only_the_new_model(tmp_path: Path, make_pool: MakePool) -> None:
+def test_a_larger_pool_calls_only_the_new_model(tmp_path: Path, make_pool: MakePool) -> None:
     out = tmp_path / "r.jsonl"
     before = collect(out, ASKED, make_pool("a"), ScriptedClient({"a": "1"}))
     client = ScriptedClient({"b": "2"})
@@ -176,7 +176,7 @@ def test_a_grown_pool_asks_only_the_new_model(tmp_path: Path, make_pool: MakePoo
     assert collect(out, ASKED, make_pool("a"), ScriptedClient({})) == after  # a smaller pool takes nothing away
 
 
-def test_failures_stay_null_until_they_are_asked_for_again(tmp_path: Path, make_pool: MakePool) -> None:
+def test_failures_stay_null_until_they_are_retried(tmp_path: Path, make_pool: MakePool) -> None:
     out, members = tmp_path / "r.jsonl", make_pool("a", "b")
     down = ScriptedClient({"a": "1", "b": ModelHTTPError("b", "HTTP 500", status=500)})
     collect(out, ASKED, members, down)
@@ -201,7 +201,7 @@ def test_another_question_under_the_same_id_is_refused(tmp_path: Path, make_pool
     assert out.read_bytes() == before
 
 
-def test_an_outcome_that_cannot_be_written_ends_it(tmp_path: Path, make_pool: MakePool) -> None:
+def test_an_answer_that_cannot_be_written_ends_the_run(tmp_path: Path, make_pool: MakePool) -> None:
     members = make_pool("a", "b")
     client = ScriptedClient({"a": "1", "b": "2"}, delay=0.01)
     with AnswerCollection(tmp_path / "r", ASKED, ["a", "b"]) as collection:
@@ -211,7 +211,7 @@ def test_an_outcome_that_cannot_be_written_ends_it(tmp_path: Path, make_pool: Ma
     assert client.running == 0
 
 
-def test_a_cancelled_run_goes_on_and_asks_nothing_twice(tmp_path: Path, make_pool: MakePool) -> None:
+def test_a_cancelled_run_continues_without_repeating_a_call(tmp_path: Path, make_pool: MakePool) -> None:
     out, members = tmp_path / "r.jsonl", make_pool("a", "b")
     done: list[str] = []
 
@@ -255,7 +255,7 @@ def wait_for(file: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_killed_in_the_middle_it_goes_on_and_asks_nothing_twice(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_killed_run_continues_without_repeating_a_call(tmp_path: Path, how: signal.Signals) -> None:
     out, count = tmp_path / "r.jsonl", 15
     with endpoint("The answer is 1.", Fault(first_byte=0.1)) as e:
         arguments = ["collect", questions_file(tmp_path, count), "--pool", pool(tmp_path, e.url), "--out", str(out)]
@@ -284,7 +284,7 @@ def test_killed_in_the_middle_it_goes_on_and_asks_nothing_twice(tmp_path: Path, 
     assert not part.exists()
 
 
-def test_the_command_says_cost_progress_and_results(tmp_path: Path) -> None:
+def test_the_command_shows_cost_progress_and_results(tmp_path: Path) -> None:
     def reply(body: dict[str, Any]) -> str:
         return "The answer is 1." if body["model"] == "a" else "B"
 
@@ -309,7 +309,7 @@ def test_the_command_says_cost_progress_and_results(tmp_path: Path) -> None:
     assert "nothing is left to do" in again.stderr
 
 
-def test_failures_are_said_with_their_reasons(tmp_path: Path) -> None:
+def test_failures_are_shown_with_their_reasons(tmp_path: Path) -> None:
     with endpoint(faults=Fault(status=401, message="who are you?")) as e:
         arguments = [questions_file(tmp_path, 6), "--pool", pool(tmp_path, e.url, "a"), "--out", str(tmp_path / "r")]
         done = command(*arguments)
@@ -320,7 +320,7 @@ def test_failures_are_said_with_their_reasons(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "answer", "calls"), [([], "n\n", 0), ([], "y\n", 2), (["--yes"], "", 2)])
-def test_on_a_terminal_the_cost_is_agreed_first(
+def test_a_terminal_asks_before_calls_that_cost_money(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], answer: str, calls: int
 ) -> None:
     monkeypatch.setattr("routemoa.cli.terminal.confirm.is_interactive", lambda: True)
@@ -333,7 +333,7 @@ def test_on_a_terminal_the_cost_is_agreed_first(
     assert [p.name for p in tmp_path.glob("r.jsonl*")] == (["r.jsonl"] if calls else [])
 
 
-def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path) -> None:
+def test_wrong_arguments_fail_before_any_call(tmp_path: Path) -> None:
     file, members = questions_file(tmp_path, 1), pool(tmp_path, "http://127.0.0.1:9/v1")
     for arguments, said in [
         ([file, "--pool", members, "--out", str(tmp_path / "no" / "r")], "its folder does not exist"),

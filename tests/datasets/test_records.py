@@ -73,7 +73,7 @@ def test_a_bad_line_is_named_with_its_reason(tmp_path: Path, bad: str, reason: s
     assert e.value.bad[0].line == 2
 
 
-def test_all_bad_lines_are_listed_at_once_and_the_good_ones_came_first(tmp_path: Path) -> None:
+def test_all_bad_lines_are_listed_at_once_after_the_good_ones(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     file.write_text("\n".join([line(), *["{"] * 30, line(id="2"), line()]))
     got: list[Record] = []
@@ -101,7 +101,7 @@ def test_a_null_stays_a_null_and_unknown_keys_are_ignored(tmp_path: Path) -> Non
     assert list(read_records(str(file))) == [Record("1", "t", "2+2?", {"a": 1.0, "b": None}, costs={"a": 0.5})]
 
 
-def test_gzip_is_known_by_content_and_a_damaged_one_is_said(tmp_path: Path) -> None:
+def test_gzip_is_recognised_by_content_and_damage_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     data = gzip.compress("\n".join(line(id=str(i)) for i in range(2000)).encode())
     file.write_bytes(data)
@@ -111,7 +111,7 @@ def test_gzip_is_known_by_content_and_a_damaged_one_is_said(tmp_path: Path) -> N
         list(read_records(file))
 
 
-def test_what_cannot_be_opened_or_is_no_text_is_one_line(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match=r"nothing\.jsonl: cannot be read: No such file or directory"):
         list(read_records(tmp_path / "nothing.jsonl"))
     with pytest.raises(RecordsError, match="Is a directory"):
@@ -140,7 +140,7 @@ def test_writing_appends_and_reads_back_the_same(tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
 @pytest.mark.parametrize("cut", [1, 9, 30])
-def test_a_line_cut_short_is_taken_off_and_writing_goes_on(tmp_path: Path, name: str, cut: int) -> None:
+def test_a_line_that_was_cut_short_is_removed_before_appending(tmp_path: Path, name: str, cut: int) -> None:
     file = tmp_path / name
     with Appender(file) as out:
         for number in range(3):
@@ -153,7 +153,7 @@ def test_a_line_cut_short_is_taken_off_and_writing_goes_on(tmp_path: Path, name:
 
 
 @pytest.mark.parametrize(("name", "content"), [("r.jsonl", b"my notes"), ("r.jsonl.gz", b"{}\n"), ("r", b"\x1f\x8b!")])
-def test_somebody_elses_file_is_left_as_it_is(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_of_another_program_is_left_unchanged(tmp_path: Path, name: str, content: bytes) -> None:
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(RecordsError, match="cannot be written"):
@@ -193,7 +193,7 @@ def test_a_trace_with_feedback_becomes_a_record() -> None:
         record_from_trace(Answer("4", Trace(Query.from_text("2+2?"), "routemoa")), {}, "chat", "7")
 
 
-def test_texts_that_were_all_recorded_as_printed_lists_are_read_as_what_was_said() -> None:
+def test_responses_recorded_as_printed_lists_are_unwrapped() -> None:
     def responses(*texts: str | None) -> dict[str, str | None] | None:
         names = {f"m{i}": t for i, t in enumerate(texts)}
         line = {"id": "1", "task": "t", "query": "q", "scores": dict.fromkeys(names, 1.0), "responses": names}

@@ -48,7 +48,7 @@ Failures = dict[str, Counter[str]]
     "--concurrency", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Calls per endpoint."
 )
 @click.option("--retry", is_flag=True, help="Repeat the calls that failed.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask for consent to the cost.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before calls that cost money.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 def collect(
     *,

@@ -30,14 +30,14 @@ MAX_TITLE = 80  # characters of a query that are printed
 
 @click.group(context_settings={"max_content_width": 100})
 def judge() -> None:
-    """Fit how far to trust each judge on graded traces; re-judge saved traces under another policy."""
+    """Fit a judge model on graded traces; re-judge saved traces under another policy."""
 
 
 @judge.command()
 @click.argument("traces", nargs=-1, required=True)
 @click.option("--out", default="judge.json", show_default=True, metavar="FILE", help="The file to write.")
 @click.option("--logprob", is_flag=True, help="Self-assessments are log-probabilities, not scores that models write.")
-@click.option("--seed", default=0, show_default=True, help="Splits the queries into halves for the cross-validation.")
+@click.option("--seed", default=0, show_default=True, help="Seed for splitting the queries into halves.")
 @click.option("--json", "as_json", is_flag=True, help="Print the fit and its figures as one JSON object.")
 def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json: bool) -> None:
     """Fit a judge model on TRACES (JSON lines) and write a file for `[mixture] judge`.

@@ -1,4 +1,4 @@
-"""Answers with code, as models write them and as they would cheat, against tests in the real sandbox."""
+"""Answers with code, honest and cheating, against tests in the real sandbox."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_wrong_answers_fail(answer: str) -> None:
         fenced("from __future__ import annotations\ndef total(numbers: list[int]) -> int:\n    return sum(numbers)\n"),
     ],
 )
-def test_a_body_goes_on_from_the_preamble(answer: str) -> None:
+def test_a_body_continues_the_preamble(answer: str) -> None:
     found = run_tests(answer, BODY)
     assert found.passed, found.reason
 
@@ -186,7 +186,7 @@ def test_a_name_the_question_did_not_give() -> None:
         "import sys\nwhile True: print('x' * 10000, file=sys.stderr)\n",
     ],
 )
-def test_no_way_around_the_tests(code: str) -> None:
+def test_the_tests_cannot_be_evaded(code: str) -> None:
     assert not run_tests(fenced(code), "assert double(2) == 4\n", seconds=2).passed
 
 
@@ -196,7 +196,7 @@ def test_hostile_but_right_is_right() -> None:
     assert grade_code(fenced(code), TESTS + "assert len([1]) == sum([1]) == 1\n") == 1.0
 
 
-def test_tests_that_break_off_have_not_passed() -> None:
+def test_tests_that_end_early_have_not_passed() -> None:
     assert grade_code(fenced(GOOD), "import sys\nassert double(2) == 4\nsys.exit(0)\n") == 0.0
     assert grade_code(fenced(GOOD), "this is no Python") == 0.0
 
@@ -210,13 +210,13 @@ def test_an_answer_cannot_read_the_tests_before_it_has_run() -> None:
     assert grade_code(fenced(code + GOOD), TESTS) == 1.0
 
 
-def test_the_verdict_says_why() -> None:
+def test_the_result_has_a_reason() -> None:
     assert run_tests(fenced("def double(x): return 1 / 0\n"), TESTS).reason == "ZeroDivisionError: division by zero"
     assert run_tests(fenced("def double(x):\n    while True: pass\n"), TESTS, seconds=1).reason == "stopped: time"
     assert "no Python" in run_tests("I cannot.", TESTS).reason or "SyntaxError" in run_tests("I cannot.", TESTS).reason
 
 
-def test_the_first_reading_is_all_blocks_together() -> None:
+def test_the_first_candidate_is_all_blocks_together() -> None:
     first = extract_candidates(f"{fenced('import math')}then\n{fenced(GOOD)}")[0]
     assert first == {"pieces": ["import math\n", GOOD], "cut": False, "strict": True}
 

@@ -1,4 +1,4 @@
-"""Grading, by tables of what models really write."""
+"""Grading, by tables of answers as models write them."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_partly_right(kind: GraderName, answer: str, reference: str, share: floa
     assert grade(answer, reference, kind) == pytest.approx(share)
 
 
-def test_the_row_in_one_integer_is_the_table_of_the_textbook() -> None:
+def test_the_bit_parallel_subsequence_equals_the_textbook_table() -> None:
     rng = Random(4)
     for _ in range(200):
         a, b = (rng.choices("abcd", k=rng.randrange(1, 90)) for _ in range(2))
@@ -168,7 +168,7 @@ def test_the_row_in_one_integer_is_the_table_of_the_textbook() -> None:
         assert rouge_l(" ".join(a), " ".join(b)) == pytest.approx(2 * table[-1][-1] / (len(a) + len(b)))
 
 
-def test_what_a_judge_decides_has_no_grade_here() -> None:
+def test_answers_for_a_judge_have_no_grade() -> None:
     assert grade("18", "18", "judge") is None
     asked = parse_question('{"id": "1", "task": "t", "query": "q", "reference": "an essay", "grader": "judge"}', "t", 1)
     assert isinstance(asked, Question)

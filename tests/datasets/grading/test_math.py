@@ -1,4 +1,4 @@
-"""Mathematical equivalence: what is the same, what only looks so, and answers that would hang or eat the machine."""
+"""Mathematical equivalence: equal and different expressions, and answers that would hang or exhaust the machine."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_without_a_reference_there_is_no_grade() -> None:
     assert grading.grade("18", " ", "math") is None
 
 
-def test_a_sentence_has_the_reading_of_its_mathematics_first() -> None:
+def test_of_a_sentence_its_mathematics_comes_first() -> None:
     assert extract_expressions("The answer is $\\frac{3}{4}$ of the pie.") == [
         "\\frac{3}{4}",
         "\\frac{3}{4} of the pie",
@@ -95,7 +95,7 @@ def test_a_sentence_has_the_reading_of_its_mathematics_first() -> None:
 
 
 @pytest.mark.parametrize("hostile", ["9^{9^{9^{9}}}", "1000000000!"])
-def test_a_hostile_answer_is_wrong_soon_and_the_next_is_graded(hostile: str) -> None:
+def test_a_hostile_answer_fails_in_time_and_the_next_is_graded(hostile: str) -> None:
     started = time.perf_counter()
     assert grade_math(f"\\boxed{{{hostile}}}", "\\frac{17}{3}") == 0.0
     assert grade_math("\\boxed{5 + \\frac{2}{3}}", "\\frac{17}{3}") == 1.0
@@ -142,7 +142,7 @@ def test_a_worker_that_is_killed_is_replaced() -> None:
     workers.close()
 
 
-def test_one_that_waits_is_not_waited_for() -> None:
+def test_a_worker_that_does_not_reply_is_killed() -> None:
     workers = WorkerPool("routemoa.datasets.grading.math_worker", max_wait=0.01)  # less than it takes to start
     assert workers.ask(["1", "1"]) is None
     workers.close()
@@ -183,7 +183,7 @@ def test_a_forked_child_leaves_the_parents_workers_alone() -> None:
     workers.close()
 
 
-def test_the_interpreter_ends_cleanly_and_takes_the_workers_along() -> None:
+def test_the_workers_end_with_the_interpreter() -> None:
     code = (
         "from routemoa.datasets.grading import math as m\n"
         "assert m.grade_math('x + 1', '1 + x') == 1.0\n"

@@ -1,4 +1,4 @@
-"""The sandbox's walls, against programs that mean harm: whatever they try, this machine must not notice."""
+"""The sandbox's isolation, against hostile programs: nothing they try may affect this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_program_runs_to_its_end() -> None:
     assert "err" in done.output
 
 
-def test_exit_codes_and_tracebacks_are_told() -> None:
+def test_exit_codes_and_tracebacks_are_returned() -> None:
     assert run_program("raise SystemExit(3)").exit_code == 3
     failed = run_program("1 / 0")
     assert failed.exit_code == 1
@@ -34,7 +34,7 @@ def test_exit_codes_and_tracebacks_are_told() -> None:
     assert run_program("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)").reason == "ended"
 
 
-def test_standard_input_is_no_way_in() -> None:
+def test_standard_input_is_empty() -> None:
     assert "EOFError" in run_program("input()").output
 
 
@@ -58,7 +58,7 @@ def test_no_file_of_this_machine_is_seen(tmp_path: Path) -> None:
     assert done.output.strip() == "[]"
 
 
-def test_the_interpreters_place_tells_nothing() -> None:
+def test_the_path_of_the_interpreter_reveals_nothing() -> None:
     done = run_program("import sys, os\nprint(sys.path, sys.executable, sys.prefix, os.getcwd())")
     assert str(Path.home()) not in done.output
     assert "site-packages" not in done.output
@@ -121,7 +121,7 @@ def test_no_abstract_socket_of_this_machine() -> None:
         assert "ConnectionRefusedError" in done.output
 
 
-def test_killing_hits_nobody_outside() -> None:
+def test_signals_reach_no_process_outside() -> None:
     program = """
 import os, signal
 print(os.getpid() < 10, flush=True)
@@ -145,7 +145,7 @@ print('alone')
     assert done.output.startswith("True")
 
 
-def test_no_way_to_more_rights() -> None:
+def test_no_privilege_can_be_gained() -> None:
     program = """
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)

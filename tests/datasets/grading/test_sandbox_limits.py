@@ -59,7 +59,7 @@ def test_a_busy_loop_is_stopped() -> None:
     assert time.monotonic() - begun < 4
 
 
-def test_sleep_is_stopped_and_what_was_said_is_kept() -> None:
+def test_sleep_is_stopped_and_its_output_is_kept() -> None:
     done = run_program("import time\nprint('before', flush=True)\ntime.sleep(60)", seconds=1)
     assert (done.reason, done.output.strip()) == ("time", "before")
 
@@ -92,7 +92,7 @@ def test_output_up_to_the_limit_is_kept() -> None:
     assert (done.reason, len(done.output)) == ("ended", 10_000)
 
 
-def test_a_memory_hog_is_refused() -> None:
+def test_a_program_cannot_allocate_beyond_its_limit() -> None:
     done = run_program("x = []\nwhile True: x.append(bytearray(10_000_000))", memory=128 * MEBIBYTE)
     assert done.exit_code != 0
     assert "MemoryError" in done.output

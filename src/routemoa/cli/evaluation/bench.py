@@ -89,14 +89,14 @@ class Benchmark:
 @click.option(
     "--limit", type=click.IntRange(1), metavar="N", help="Ask N questions: the first, or with --seed a random draw."
 )
-@click.option("--seed", type=int, metavar="S", help="Of the drawn questions; the models get it with every call, too.")
+@click.option("--seed", type=int, metavar="S", help="Seed for drawing questions; models get it with every call, too.")
 @click.option("--out", metavar="DIR", help="The folder that keeps the run; else bench-TASK.")
 @click.option("--data", metavar="DIR", help="Folder with the task's JSONL file; else data/tasks, the cache, the hub.")
 @click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Answers at a time; else 4, or 1 if local.")
-@click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="DOLLARS", help="Never spend more.")
+@click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="DOLLARS", help="The most to spend.")
 @click.option("--judge", metavar="MODEL", help="Model of the pool that compares answers where the grader is 'judge'.")
 @click.option("--retry", is_flag=True, help="Repeat the questions that a method failed to answer.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask for consent to the cost.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before calls that cost money.")
 @click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE.")
 def bench(**options: Any) -> None:  # click passes a keyword for each option: the fields of BenchOptions
     """Let methods answer TASK's questions live, and compare their accuracy, cost and latency.

@@ -62,8 +62,10 @@ class EvaluateOptions:
     help="Of: " + ", ".join(METHODS) + ", single:NAME.",
 )
 @click.option("--policy", metavar="FILE", help="TOML with a [mixture] table for routemoa; its `judge` counts, too.")
-@click.option("--seed", default=0, show_default=True, help="Of random panels, shuffles and resampling.")
-@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Runs, one a seed from --seed on.")
+@click.option("--seed", default=0, show_default=True, help="Seed for random panels, shuffles and resampling.")
+@click.option(
+    "--seeds", default=5, show_default=True, type=click.IntRange(1), help="How many runs, with seeds from --seed on."
+)
 @click.option(
     "--prices",
     default="records",
@@ -103,13 +105,13 @@ def _replay_methods(options: EvaluateOptions) -> None:
         texts=options.out is not None,
     )
     methods = chosen_methods(options.methods, prepared.replay.members)
-    found, outcomes = figures(prepared, methods, options.seed, options.seeds, sizes)
+    results, outcomes = figures(prepared, methods, options.seed, options.seeds, sizes)
     if options.json_file:
-        write_file(options.json_file, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
+        write_file(options.json_file, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
     if options.out:
         name = Path(options.records[0]).name.partition(".")[0]
-        _write_run(Path(options.out), found, outcomes, name, methods)
-    _print_figures(found)
+        _write_run(Path(options.out), results, outcomes, name, methods)
+    _print_figures(results)
 
 
 def _parse_sizes(text: str | None) -> list[int]:
@@ -120,7 +122,7 @@ def _parse_sizes(text: str | None) -> list[int]:
 
 
 def _write_run(
-    folder: Path, found: Mapping[str, Any], outcomes: Sequence[Outcome], name: str, methods: Sequence[str]
+    folder: Path, results: Mapping[str, Any], outcomes: Sequence[Outcome], name: str, methods: Sequence[str]
 ) -> None:
     """Write the folder that `routemoa report` reads."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,45 +131,45 @@ def _write_run(
         kind="replay",
         name=name,
         methods=tuple(methods),
-        models=tuple(found["models"]),
-        seed=found["seed"],
-        seeds=found["seeds"],
-        notes=tuple(found["notes"]),
+        models=tuple(results["models"]),
+        seed=results["seed"],
+        seeds=results["seeds"],
+        notes=tuple(results["notes"]),
         version=__version__,
-        summary={key: found[key] for key in SUMMARY_KEYS if key in found},
-        scale=found.get("scale", {}),
+        summary={key: results[key] for key in SUMMARY_KEYS if key in results},
+        scale=results.get("scale", {}),
     )
     save(folder, run)
 
 
-def _print_figures(found: Mapping[str, Any]) -> None:
-    _print_methods(found)
-    questions = next(iter(found["methods"].values()))["n"]
-    skipped = f", {found['skipped']} records without answers left out" if found["skipped"] else ""
-    click.echo(f"{questions} questions, {len(found['models'])} models{skipped}")
-    for pair, f in found["paired"].items():
+def _print_figures(results: Mapping[str, Any]) -> None:
+    _print_methods(results)
+    questions = next(iter(results["methods"].values()))["n"]
+    skipped = f", {results['skipped']} records without answers left out" if results["skipped"] else ""
+    click.echo(f"{questions} questions, {len(results['models'])} models{skipped}")
+    for pair, f in results["paired"].items():
         ours, _, other = pair.partition("|")
         if ours == "routemoa":
             low, high = f["ci95"]
             interval = f"({100 * low:+.1f} to {100 * high:+.1f})"
             click.echo(f"routemoa over {other}: {100 * f['difference']:+.1f} points {interval}, p {f['p']:.3f}")
-    _print_savings(found)
-    if priced := found.get("priced"):
+    _print_savings(results)
+    if priced := results.get("priced"):
         click.echo(f"\namong the {len(priced['models'])} models whose price is known:")
         _print_methods(priced)
         _print_savings(priced)
-    for name, points in found.get("scale", {}).items():
+    for name, points in results.get("scale", {}).items():
         shown = ", ".join(f"{p['models']} {p['accuracy']:.1%} ({p['calls']:.1f} calls)" for p in points)
         click.echo(f"{name}, by models in the pool: {shown}")
-    for note in found["notes"]:
+    for note in results["notes"]:
         click.echo(f"note: {note}", err=True)
 
 
-def _print_methods(found: Mapping[str, Any]) -> None:
+def _print_methods(results: Mapping[str, Any]) -> None:
     """Print the table of all methods: accuracy with its interval, and means for a question."""
     heads = ["method", "accuracy", "95 %", *(head for head, _ in COLUMNS.values())]
     rows = []
-    for name, f in found["methods"].items():
+    for name, f in results["methods"].items():
         accuracy = "-" if f["accuracy"] is None else f"{f['accuracy']:.1%}"
         interval = "-" if f["accuracy"] is None else f"{f['ci95'][0]:.1%} to {f['ci95'][1]:.1%}"
         means = ["-" if f[key] is None else format(f[key], shape) for key, (_, shape) in COLUMNS.items()]
@@ -175,8 +177,8 @@ def _print_methods(found: Mapping[str, Any]) -> None:
     print_table(heads, rows, left={"method", "95 %"})
 
 
-def _print_savings(found: Mapping[str, Any]) -> None:
-    for pair, savings in found["savings"].items():
+def _print_savings(results: Mapping[str, Any]) -> None:
+    for pair, savings in results["savings"].items():
         ours, _, other = pair.partition("|")
         parts = [
             f"{measure.replace('_', ' ')} {s['saved']:.1%} ({s['ci95'][0]:.1%} to {s['ci95'][1]:.1%})"

@@ -43,10 +43,10 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
     for file in (html_file, json_file):
         check_writable(file)
     run = load(folder)
-    found = list(outcomes(folder))
-    if not found:
+    all_outcomes = list(outcomes(folder))
+    if not all_outcomes:
         raise ConfigError(f"{Path(folder) / OUTCOMES}: no outcome yet; run the command that made it again to continue")
-    figures = page(run, found, summarise(found, run.seed))
+    figures = page(run, all_outcomes, summarise(all_outcomes, run.seed))
     if json_file:
         write_file(json_file, to_json(figures) + b"\n")
     if html_file:

@@ -59,7 +59,7 @@ class LedgerOptions:
 @click.option("--plot", metavar="FILE", help="Also draw dollars a day by model, or by --by, to FILE.svg or .png.")
 @click.option("--store", metavar="FILE", help="Ledger file; else $ROUTEMOA_STORE, else your own ledger.")
 def ledger(**options: Any) -> None:  # click passes a keyword for each option: the fields of LedgerOptions
-    """Show the calls that were made, the latest last, or with --by their sums. No model is called.
+    """Show the calls that were made, latest last, or with --by their sums, without calling a model.
 
     Tokens and dollars are those that providers report; a dash is unknown. `charged` is what counts against budgets:
     where a provider reports no cost, the most that the call can have cost. Days are in UTC.

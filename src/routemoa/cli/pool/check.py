@@ -13,7 +13,7 @@ from routemoa.cli.pool.options import json_option, pool_option
 __all__ = ["check"]
 
 
-@click.command()
+@click.command(short_help="Ask every model of a pool for one token.")
 @pool_option
 @json_option
 def check(pool_file: str | None, as_json: bool) -> None:

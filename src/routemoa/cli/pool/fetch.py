@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["fetch", "fetch_missing", "fetch_weights"]
 
 
-@click.command()
+@click.command(short_help="Download the weights of embedded models.")
 @pool_option
 @click.option("--only", multiple=True, metavar="NAME", help="A weight by its name in the manifest; may be repeated.")
 @click.option(
@@ -35,7 +35,7 @@ __all__ = ["fetch", "fetch_missing", "fetch_weights"]
 def fetch(*, pool_file: str | None, only: tuple[str, ...], source: SourceName, verify: bool, as_json: bool) -> None:
     """Download the weights of the embedded models that the pool uses, or of those named with --only.
 
-    An interrupted download continues where it stopped. The exit code is 1 where one of the weights cannot be had.
+    An interrupted download continues where it stopped. The exit code is 1 where one of them cannot be downloaded.
 
     \b
     Examples:

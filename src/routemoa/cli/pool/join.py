@@ -20,13 +20,13 @@ __all__ = ["join"]
 CONCURRENCY = 4  # calls at a time
 
 
-@click.command()
+@click.command(short_help="Add a live model to the scorer by asking it questions.")
 @click.argument("name")
 @pool_option
 @click.option("--scorer", "folder", metavar="DIR", help="The scorer to extend; by default the pool's own.")
 @click.option("--out", metavar="DIR2", help="The folder to write; by default the scorer's own.")
 @click.option("-n", "count", type=click.IntRange(10), default=48, show_default=True, help="How many questions to ask.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask for consent to the cost.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before calls that cost money.")
 def join(*, name: str, pool_file: str | None, folder: str | None, out: str | None, count: int, yes: bool) -> None:
     """Ask the pool's model NAME the most informative questions, grade its answers, and add it to the scorer.
 

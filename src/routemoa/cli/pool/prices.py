@@ -21,7 +21,7 @@ RATES = {"input": "input", "output": "output", "cached": "cached", "written": "c
 HEADS = ["name", *RATES.values(), "per call", "long prompts", "source", "date", "age"]
 
 
-@click.command()
+@click.command(short_help="Show what each model costs and where its price comes from.")
 @pool_option
 @json_option
 def prices(*, pool_file: str | None, as_json: bool) -> None:

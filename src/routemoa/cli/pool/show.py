@@ -18,7 +18,7 @@ __all__ = ["show"]
 HEADS = ["name", "endpoint", "model", "$/M in / out", "context", "latency", "prior", "key", "weights"]
 
 
-@click.command()
+@click.command(short_help="Show the models of a pool and how they are mixed.")
 @pool_option
 @json_option
 def show(pool_file: str | None, as_json: bool) -> None:

@@ -22,14 +22,14 @@ __all__ = ["evaluate"]
 TIMED_QUERIES = 500
 
 
-@click.command()
+@click.command(short_help="Measure a scorer on records that it was not trained on.")
 @click.argument("folder", metavar="DIR")
 @click.argument("records", nargs=-1, required=True)
 @click.option(
     "--json", "json_file", metavar="FILE", help="Write all figures to FILE, with intervals, by task and by model."
 )
 @click.option("--plot", metavar="FILE", help="Draw reliability, hit rate and cost against quality: .png or .svg.")
-@click.option("--seed", default=0, show_default=True, help="Of the shuffled control and the resampling.")
+@click.option("--seed", default=0, show_default=True, help="Seed for the shuffled control and the resampling.")
 def evaluate(folder: str, records: tuple[str, ...], json_file: str | None, plot: str | None, seed: int) -> None:
     """Measure the scorer in DIR on RECORDS that it was not trained on.
 
@@ -48,13 +48,13 @@ def evaluate(folder: str, records: tuple[str, ...], json_file: str | None, plot:
     predictor = load(folder).predictor
     chosen = manifest(folder)["chosen"]
     data = _select_known_models(predictor, read_table(records))
-    said = Said.by(predictor, data.texts)
-    figures = assess(said, data, chosen, seed)
+    predictions = Said.by(predictor, data.texts)
+    figures = assess(predictions, data, chosen, seed)
     figures["latency_ms"] = _measure_latency(predictor, data.texts)
     if json_file:
         write_file(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
     if plot:
-        draw_plot(plot, said, data, figures)
+        draw_plot(plot, predictions, data, figures)
     print_figures(summarize_figures(figures), figures["ci95"])
 
 

@@ -22,7 +22,7 @@ __all__ = ["choose_probes", "join", "join_records", "probes"]
 OWN_FACTS = ("files", "format", "created", "routemoa", "models", "tasks")  # of a manifest, that saving writes again
 
 
-@click.command()
+@click.command(short_help="Add models to a scorer from a few of their answers.")
 @click.argument("folder", metavar="DIR")
 @click.argument("records", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="DIR2", help="The folder to write; it may be DIR itself.")
@@ -73,7 +73,7 @@ def join_records(folder: str | Path, records: Sequence[Record], out: str, source
     return new
 
 
-@click.command()
+@click.command(short_help="Print the questions that reveal most about a new model.")
 @click.argument("folder", metavar="DIR")
 @click.option("-n", "count", type=click.IntRange(1), default=48, show_default=True, help="How many questions to print.")
 @click.option("--graded", is_flag=True, help="Only questions with a reference, which `collect` can grade.")

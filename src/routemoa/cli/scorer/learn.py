@@ -16,7 +16,7 @@ from routemoa.scoring.trained import load, manifest
 __all__ = ["forget", "learn"]
 
 
-@click.command()
+@click.command(short_help="Update a scorer with outcomes of real traffic.")
 @click.argument("folder", metavar="DIR")
 @click.argument("records", nargs=-1, required=True)
 def learn(folder: str, records: tuple[str, ...]) -> None:
@@ -24,6 +24,10 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
 
     The changes are bounded and kept beside the trained arrays; `routemoa scorer forget` undoes them. A model whose
     success rate leaves the predicted band is named.
+
+    \b
+    Example:
+      routemoa scorer learn my-scorer feedback.jsonl
     """
     trained = load(folder).trained
     if trained.logits:
@@ -44,7 +48,7 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
         click.echo(str(drift))
 
 
-@click.command()
+@click.command(short_help="Undo all that a scorer has learned since it was trained.")
 @click.argument("folder", metavar="DIR")
 def forget(folder: str) -> None:
     """Undo all that the scorer in DIR has learned from outcomes since it was trained."""

@@ -28,12 +28,12 @@ def check_plot(path: str) -> None:
         raise ConfigError('--plot needs matplotlib:  pip install "routemoa[plot]"') from e
 
 
-def draw_plot(path: str, said: Said, data: Table, figures: Mapping[str, Any]) -> None:
+def draw_plot(path: str, predictions: Said, data: Table, figures: Mapping[str, Any]) -> None:
     """Write the plots that the records allow, side by side, to a PNG or SVG file.
 
     Args:
         path: the file to write.
-        said: what the scorer predicted.
+        predictions: what the scorer predicted.
         data: the records.
         figures: of `assess`.
     """
@@ -43,8 +43,8 @@ def draw_plot(path: str, said: Said, data: Table, figures: Mapping[str, Any]) ->
     cost = figures.get("cost", {}).get("curve")
     figure = Figure(figsize=(15 if cost else 10, 4.6), layout="constrained")
     axes = figure.subplots(1, 3 if cost else 2)
-    _draw_reliability(axes[0], said, data, figures)
-    _draw_hit_rate(axes[1], said, data, figures)
+    _draw_reliability(axes[0], predictions, data, figures)
+    _draw_hit_rate(axes[1], predictions, data, figures)
     if cost:
         _draw_cost(axes[2], cost, figures)
     part = Path(f"{path}.part")
@@ -52,9 +52,9 @@ def draw_plot(path: str, said: Said, data: Table, figures: Mapping[str, Any]) ->
     part.replace(path)
 
 
-def _draw_reliability(axis: Any, said: Said, data: Table, figures: Mapping[str, Any]) -> None:
+def _draw_reliability(axis: Any, predictions: Said, data: Table, figures: Mapping[str, Any]) -> None:
     measured = ~np.isnan(data.scores)
-    predicted, truth = said.scores[measured], data.scores[measured]
+    predicted, truth = predictions.scores[measured], data.scores[measured]
     bins = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
     points = [(predicted[bins == b].mean(), truth[bins == b].mean(), (bins == b).sum()) for b in np.unique(bins)]
     x, y, n = (np.array(v) for v in zip(*points, strict=True))
@@ -67,11 +67,11 @@ def _draw_reliability(axis: Any, said: Said, data: Table, figures: Mapping[str, 
     axis.legend(loc="upper left", frameon=False)
 
 
-def _draw_hit_rate(axis: Any, said: Said, data: Table, figures: Mapping[str, Any]) -> None:
+def _draw_hit_rate(axis: Any, predictions: Said, data: Table, figures: Mapping[str, Any]) -> None:
     """Draw how often any of k models is right; an unmeasured answer counts as wrong and is chosen last."""
     scores = np.where(np.isnan(data.scores), 0.0, data.scores)
     largest = min(MAX_PANEL, scores.shape[1])
-    by_prediction = np.argsort(-np.where(np.isnan(data.scores), -1.0, said.scores), axis=1)
+    by_prediction = np.argsort(-np.where(np.isnan(data.scores), -1.0, predictions.scores), axis=1)
     by_mean = np.argsort(-scores.mean(0))
     ks = np.arange(1, largest + 1)
     predicted = [np.take_along_axis(scores, by_prediction[:, :k], axis=1).max(1).mean() for k in ks]

@@ -16,7 +16,7 @@ NEAREST_QUESTIONS = 5
 SHOWN_CHARACTERS = 100  # of each of them
 
 
-@click.command()
+@click.command(short_help="Describe a scorer, or explain one of its predictions.")
 @click.argument("folder", metavar="DIR")
 @click.argument("query", required=False)
 def show(folder: str, query: str | None) -> None:

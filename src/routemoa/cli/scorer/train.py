@@ -46,17 +46,27 @@ class TrainOptions:
     pooling: Literal["cls", "mean"]
 
 
-@click.command()
+@click.command(short_help="Train a scorer on records.")
 @click.argument("records", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="DIR", help="The folder to write.")
-@click.option("--recipe", type=click.Choice(["fast", "published"]), default="fast", show_default=True)
+@click.option(
+    "--recipe", type=click.Choice(["fast", "published"]), default="fast", show_default=True, help="See above."
+)
 @click.option(
     "--encoder", metavar="NAME|DIR", help="minilm, a folder, or a name on the hub; published: mDeBERTa-v3-base."
 )
-@click.option("--seed", default=0, show_default=True, help="Of all random draws: folds, clusters, batches.")
-@click.option("--epochs", type=click.IntRange(1), default=15, show_default=True, help="published: the most to train.")
-@click.option("--cap", type=click.IntRange(8), default=512, show_default=True, help="published: tokens read of a text.")
-@click.option("--pooling", type=click.Choice(["cls", "mean"]), default="cls", show_default=True, help="published.")
+@click.option("--seed", default=0, show_default=True, help="Seed for all random draws: folds, clusters, batches.")
+@click.option("--epochs", type=click.IntRange(1), default=15, show_default=True, help="published: the most epochs.")
+@click.option(
+    "--cap", type=click.IntRange(8), default=512, show_default=True, help="published: tokens that are read of a text."
+)
+@click.option(
+    "--pooling",
+    type=click.Choice(["cls", "mean"]),
+    default="cls",
+    show_default=True,
+    help="published: which vector stands for a text.",
+)
 def train(**options: Any) -> None:  # click passes a keyword for each option: the fields of TrainOptions
     """Train a scorer on RECORDS (JSON lines, plain or gzip) and write a folder for `[scorer] path`.
 
@@ -102,11 +112,11 @@ def _train_fast(data: Table, options: TrainOptions, facts: dict[str, Any]) -> di
         encoder = Encoder.load(folder) if folder else None
         fitted = fit(data, options.seed, _print_line, encoder)
         chosen = known(data) | {"rates": fitted.choices.pop("rates")}
-        said = Said(fitted.crossed, fitted.panels, fitted.costs)
+        predictions = Said(fitted.crossed, fitted.panels, fitted.costs)
         facts = facts | {
             "choices": fitted.choices,
             "chosen": chosen,
-            "cross_validated": summarize_figures(assess(said, data, chosen, options.seed)),
+            "cross_validated": summarize_figures(assess(predictions, data, chosen, options.seed)),
             "features": f"lexical and {options.encoder}" if options.encoder else "lexical only: no encoder",
         }
         questions = seen(data, fitted.predictor, fitted.residual)
@@ -123,7 +133,7 @@ def _train_published(data: Table, options: TrainOptions, facts: dict[str, Any]) 
     from routemoa.training.published.predictor import predictor_of
 
     encoder = options.encoder or MDEBERTA
-    found = train_published(
+    trained = train_published(
         data,
         out=Path(f"{options.out.rstrip('/')}.work"),
         seed=options.seed,
@@ -133,8 +143,8 @@ def _train_published(data: Table, options: TrainOptions, facts: dict[str, Any]) 
         cap=options.cap,
         pooling=options.pooling,
     )
-    predictor: Predictor = predictor_of(found, data)
-    validation = dict(found.validation)
+    predictor: Predictor = predictor_of(trained, data)
+    validation = dict(trained.validation)
     facts = facts | {
         "chosen": known(data),
         "history": validation.pop("history"),
@@ -142,7 +152,7 @@ def _train_published(data: Table, options: TrainOptions, facts: dict[str, Any]) 
         "features": f"{encoder}, fine-tuned",
     }
     residuals = np.zeros(len(data.texts), np.float32)  # only joining a model reads them, in the other recipe
-    save(Path(options.out), predictor, facts, options.records, seen(data, predictor, residuals), found.folder)
+    save(Path(options.out), predictor, facts, options.records, seen(data, predictor, residuals), trained.folder)
     return facts
 
 

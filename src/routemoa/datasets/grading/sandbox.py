@@ -1,4 +1,4 @@
-"""Run a Python program that nobody has reviewed: without network or files of this machine, within limits.
+"""Run untrusted Python code: without network or files of this machine, within limits.
 
 Linux isolates it, set up by bubblewrap: namespaces of their own for users, processes, mounts, network and IPC; no
 capability; no further user namespaces. The program sees the interpreter with its standard library and nothing else of
