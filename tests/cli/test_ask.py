@@ -28,22 +28,22 @@ Ask = Callable[..., subprocess.CompletedProcess[str]]
 @contextmanager
 def endpoint(reply: Any = "The answer is 4.", faults: Any = ()) -> Iterator[FakeEndpoint]:
     """A FakeEndpoint in a thread of its own, for processes that are run and waited for."""
-    ready, over = threading.Event(), threading.Event()
-    found: list[FakeEndpoint] = []
+    ready, finished = threading.Event(), threading.Event()
+    endpoints: list[FakeEndpoint] = []
 
     async def serve() -> None:
         async with FakeEndpoint(reply, faults) as e:
-            found.append(e)
+            endpoints.append(e)
             ready.set()
-            await asyncio.to_thread(over.wait)
+            await asyncio.to_thread(finished.wait)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     ready.wait(5)
     try:
-        yield found[0]
+        yield endpoints[0]
     finally:
-        over.set()
+        finished.set()
         thread.join(5)
 
 
@@ -54,9 +54,9 @@ def pool(tmp_path: Path, url: str, names: str = "ab") -> str:
 
 
 def run(*args: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    given = {k: v for k, v in os.environ.items() if not k.startswith("ROUTEMOA")} | env
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ROUTEMOA")} | env
     return subprocess.run(
-        [*ROUTEMOA, *args], capture_output=True, text=True, input=stdin or "", timeout=60, check=False, env=given
+        [*ROUTEMOA, *args], capture_output=True, text=True, input=stdin or "", timeout=60, check=False, env=environment
     )
 
 

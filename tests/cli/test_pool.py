@@ -79,8 +79,8 @@ def test_show_has_a_line_for_each_model_and_one_for_the_mixture(empty_cache: Pat
     lines = shown.stdout.splitlines()
     assert [s.split()[0] for s in lines[2:5]] == ["smollm2-135m", "coder-0.5b", "coder-1.5b"]
     assert "not fetched (98 MB)" in lines[2]
-    said = "mixture: at most 9 layers of 2 models, prefer balanced, 9 models in all, stop above 0.99"
-    assert lines[-1].startswith(said)
+    expected = "mixture: at most 9 layers of 2 models, prefer balanced, 9 models in all, stop above 0.99"
+    assert lines[-1].startswith(expected)
 
 
 def test_an_unknown_price_is_shown_as_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,8 +63,8 @@ def test_questions_are_read_from_three_shapes(tmp_path: Path) -> None:
         {"question": "How many?", "answer": "1 + 1 = <<1+1=2>>2\n#### 1,002"},
         {"id": "M1", "question": "Which?", "choices": {"text": ["fog", "rain"], "label": ["1", "2"]}, "answerKey": "2"},
     )
-    given, free, ungraded, gsm, arc = questions.read_questions(file)
-    assert given == Question("x", "t", "2+2?", None, "4", "exact")
+    explicit, free, ungraded, gsm, arc = questions.read_questions(file)
+    assert explicit == Question("x", "t", "2+2?", None, "4", "exact")
     assert free == Question("gsm-2", "gsm", "Capital of France?", None, "Paris", "contains")
     assert ungraded.grade("Roses are red") is None
     assert (gsm.id, gsm.query, gsm.reference, gsm.grader) == ("gsm-4", "How many?", "1,002", "numeric")
@@ -120,17 +120,17 @@ def test_the_estimate_uses_prices_and_limits_and_names_unpriced_models(make_pool
 
 
 def test_answers_scores_costs_and_failures_become_records(tmp_path: Path, make_pool: MakePool) -> None:
-    members = make_pool("right", "wrong", "down", "mute", input_price=1.0, output_price=1.0)
+    members = make_pool("right", "wrong", "down", "empty", input_price=1.0, output_price=1.0)
     script: dict[str, Any] = {
         "right": lambda _, r: "4" if "poem" in r.messages[-1].content else str(int(r.messages[-1].content[0]) + 1),
         "wrong": Completion("It is 99.", Usage(10, 20), "stop"),
         "down": ModelHTTPError("down", "HTTP 500", status=500),
-        "mute": Completion(" ", Usage(10, 0), "length"),
+        "empty": Completion(" ", Usage(10, 0), "length"),
     }
     asked = [*ASKED[:2], Question("free", "t", "A poem?")]
     out = tmp_path / "r.jsonl.gz"
     first, second, free = collect(out, asked, members, ScriptedClient(script))
-    assert first.scores == second.scores == {"right": 1.0, "wrong": 0.0, "down": None, "mute": None}
+    assert first.scores == second.scores == {"right": 1.0, "wrong": 0.0, "down": None, "empty": None}
     assert free.scores == dict.fromkeys(first.scores)
     assert first.responses == {"right": "1", "wrong": "It is 99."}
     assert first.reference == "1"
@@ -146,23 +146,23 @@ def test_answers_scores_costs_and_failures_become_records(tmp_path: Path, make_p
 
 
 def test_each_endpoint_has_its_own_concurrency(tmp_path: Path, make_pool: MakePool) -> None:
-    most: Counter[str] = Counter()
-    now: Counter[str] = Counter()
+    peak: Counter[str] = Counter()
+    running: Counter[str] = Counter()
 
     class Counting(ScriptedClient):
         async def stream(self, model: Any, request: Any) -> Any:
-            now[model.endpoint] += 1
-            most[model.endpoint] = max(most[model.endpoint], now[model.endpoint])
+            running[model.endpoint] += 1
+            peak[model.endpoint] = max(peak[model.endpoint], running[model.endpoint])
             try:
                 async for piece in super().stream(model, request):
                     yield piece
             finally:
-                now[model.endpoint] -= 1
+                running[model.endpoint] -= 1
 
     one, two = make_pool("a", "b"), make_pool("c", endpoint="http://127.0.0.1:8/v1")
     members = Pool((*one, *two))
     collect(tmp_path / "r", ASKED, members, Counting(dict.fromkeys("abc", "1"), delay=0.01), concurrency=3)
-    assert set(most.values()) == {3}
+    assert set(peak.values()) == {3}
 
 
 def test_a_larger_pool_calls_only_the_new_model(tmp_path: Path, make_pool: MakePool) -> None:
@@ -180,9 +180,9 @@ def test_failures_stay_null_until_they_are_retried(tmp_path: Path, make_pool: Ma
     out, members = tmp_path / "r.jsonl", make_pool("a", "b")
     down = ScriptedClient({"a": "1", "b": ModelHTTPError("b", "HTTP 500", status=500)})
     collect(out, ASKED, members, down)
-    nobody = ScriptedClient({})
-    collect(out, ASKED, members, nobody)
-    assert nobody.calls == []
+    unused = ScriptedClient({})
+    collect(out, ASKED, members, unused)
+    assert unused.calls == []
     better = ScriptedClient({"b": "2"})
     found = collect(out, ASKED, members, better, retry=True)
     assert [c.model for c in better.calls] == ["b"] * 6
@@ -263,14 +263,14 @@ def test_a_killed_run_continues_without_repeating_a_call(tmp_path: Path, how: si
         process = subprocess.Popen([*ROUTEMOA, *arguments], stderr=subprocess.PIPE, text=True, env=env)
         wait_for(Path(f"{out}.part"), 6)
         process.send_signal(how)
-        said = process.communicate(timeout=20)[1]
+        stderr = process.communicate(timeout=20)[1]
         time.sleep(0.3)  # calls under way end at the endpoint
         part = Path(f"{out}.part")
         kept = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
         kept += [{"model": m, "id": r.id} for r in read_records(out) for m in r.scores]
         if how == signal.SIGINT:
             assert process.returncode == 130
-            assert "calls are kept; run the same command again to continue" in said
+            assert "calls are kept; run the same command again to continue" in stderr
         asked = Counter(f"{r['model']} {r['messages'][-1]['content']}" for r in e.requests)
         answered = {f"{o['model']} {o['id']} + 1 = ?" for o in kept}
         again = subprocess.run([*ROUTEMOA, *arguments], capture_output=True, text=True, env=env, check=True)
@@ -335,11 +335,11 @@ def test_a_terminal_asks_before_calls_that_cost_money(
 
 def test_wrong_arguments_fail_before_any_call(tmp_path: Path) -> None:
     file, members = questions_file(tmp_path, 1), pool(tmp_path, "http://127.0.0.1:9/v1")
-    for arguments, said in [
+    for arguments, message in [
         ([file, "--pool", members, "--out", str(tmp_path / "no" / "r")], "its folder does not exist"),
         ([file, "--pool", members, "--out", file], "--out is the task file itself"),
         ([str(tmp_path / "none"), "--pool", members, "--out", str(tmp_path / "r")], "cannot be read"),
         ([os.devnull, "--pool", members, "--out", str(tmp_path / "r")], "no question in it"),
     ]:
-        assert said in str(command(*arguments).exception)
+        assert message in str(command(*arguments).exception)
     assert not (tmp_path / "r").exists()

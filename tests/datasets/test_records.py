@@ -128,14 +128,14 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
 def test_writing_appends_and_reads_back_the_same(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
-    given = [
+    records = [
         Record("1", "t", "q 🙂", {"a": 0.25, "b": None}, "p", {"a": "x"}, "r", {"a": 0.1}, {"a": 0.9}, {"a": 1.5}),
         Record("2", "t", "q", {"a": None}),
     ]
-    for record in given:
+    for record in records:
         with Appender(file) as out:
             out.write(record)
-    assert list(read_records(file)) == given
+    assert list(read_records(file)) == records
 
 
 @pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
@@ -170,12 +170,14 @@ def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
 
 
 def test_a_trace_with_feedback_becomes_a_record() -> None:
-    def said(model: str, cost: float | None) -> Proposal:
+    def answered(model: str, cost: float | None) -> Proposal:
         return Proposal(model, f"{model} says", Usage(1, 1), 0.5, cost)
 
     failed = Failure("c", "HTTP 500", FailureKind.HTTP_ERROR, Usage(0, 0, 0, 0), 0.1, 0.0)
-    first = Layer(("a", "b", "c"), (said("a", 0.1), said("b", None)), (failed,))
-    trace = Trace(Query.from_text("2+2?", "Be brief."), "routemoa", layers=(first, Layer(("d",), (said("d", 1.0),))))
+    first = Layer(("a", "b", "c"), (answered("a", 0.1), answered("b", None)), (failed,))
+    trace = Trace(
+        Query.from_text("2+2?", "Be brief."), "routemoa", layers=(first, Layer(("d",), (answered("d", 1.0),)))
+    )
     record = record_from_trace(Answer("4", trace), {"a": 1.0, "c": None}, "chat", "7")
     assert record == Record(
         "7",

@@ -113,17 +113,17 @@ time.sleep(60)
 
 
 def test_a_fork_bomb_stays_small_and_dies() -> None:
-    most = 0
+    peak = 0
     program = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass"
-    with subprocess.Popen(["sleep", "60"]) as bystander:  # forks still succeed here, and nobody else is hit
+    with subprocess.Popen(["sleep", "60"]) as bystander:  # forks still succeed here, and no other process is affected
         bomb = threading.Thread(target=run_program, args=(NAMED + program,), kwargs={"seconds": 2, "processes": 16})
         bomb.start()
         while bomb.is_alive():
-            most = max(most, living())
+            peak = max(peak, living())
             time.sleep(0.05)
         assert bystander.poll() is None
         bystander.kill()
-    assert 4 < most <= 16
+    assert 4 < peak <= 16
     assert living() == 0
 
 
