@@ -11,6 +11,7 @@ import click
 from msgspec.structs import replace
 from rich.console import Console
 
+from routemoa.cli.options import pool_option
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.session import AnswerWriter, run_query
 from routemoa.cli.terminal.threads import use_one_thread
@@ -39,7 +40,7 @@ class AskOptions:
 
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("question", required=False)
-@click.option("--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool.")
+@pool_option
 @click.option(
     "--method", default="routemoa", show_default=True, metavar="NAME", help=f"{', '.join(METHODS)}, or single:MODEL."
 )

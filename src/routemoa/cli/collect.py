@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from routemoa.cli.options import json_option, pool_option, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.progress import AnswerProgress
@@ -41,15 +42,15 @@ Failures = dict[str, Counter[str]]
 
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("task", metavar="TASK.jsonl")
-@click.option("--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool.")
+@pool_option
 @click.option("--out", required=True, metavar="RECORDS", help="The file for the records; gzip where it ends in .gz.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask the first N questions only.")
 @click.option(
     "--concurrency", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Calls per endpoint."
 )
 @click.option("--retry", is_flag=True, help="Repeat the calls that failed.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask before calls that cost money.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+@yes_option
+@json_option
 def collect(
     *,
     task: str,

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from routemoa.cli.options import pool_option
 from routemoa.cli.pool.fetch import fetch_missing
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.session import run_query
@@ -32,7 +33,7 @@ QUESTIONS = (
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.option("--pool", "pool_file", metavar="FILE", help="Pool file; by default the embedded pool.")
+@pool_option
 @click.option("--svg", metavar="FILE", help="Also write a picture of the last question's output to FILE, as SVG.")
 def demo(pool_file: str | None, svg: str | None) -> None:
     """Answer three questions with the embedded models and show every step.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from routemoa.cli.options import pool_option
 from routemoa.cli.terminal.threads import use_one_thread
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ CANCEL_SECONDS = 1.0  # for cancelled answers to settle their calls
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.option("--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool.")
+@pool_option
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address to listen on.")
 @click.option(
     "--port",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from routemoa import __version__
+from routemoa.cli.options import json_file_option, pool_option, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.progress import AnswerProgress
@@ -84,7 +85,7 @@ class Benchmark:
 
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("task")
-@click.option("--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool.")
+@pool_option
 @click.option("--methods", default=DEFAULT_METHODS, show_default=True, metavar="LIST", help=METHODS_HELP)
 @click.option(
     "--limit", type=click.IntRange(1), metavar="N", help="Ask N questions: the first, or with --seed a random draw."
@@ -96,8 +97,8 @@ class Benchmark:
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="DOLLARS", help="The most to spend.")
 @click.option("--judge", metavar="MODEL", help="Model of the pool that compares answers where the grader is 'judge'.")
 @click.option("--retry", is_flag=True, help="Repeat the questions that a method failed to answer.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask before calls that cost money.")
-@click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE.")
+@yes_option
+@json_file_option
 def bench(**options: Any) -> None:  # click passes a keyword for each option: the fields of BenchOptions
     """Let methods answer TASK's questions live, and compare their accuracy, cost and latency.
 

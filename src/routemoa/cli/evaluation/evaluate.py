@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from routemoa import __version__
+from routemoa.cli.options import json_file_option
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.table import print_table
 from routemoa.core.errors import ConfigError
@@ -75,7 +76,7 @@ class EvaluateOptions:
 )
 @click.option("--judges", type=click.FloatRange(0, 1), metavar="AUC", help="Simulate judges of this reliability.")
 @click.option("--sizes", metavar="LIST", help="Also evaluate random pools of these sizes, such as 3,5,8,13,21.")
-@click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE.")
+@json_file_option
 @click.option("--out", metavar="DIR", help="Write run.json and outcomes.jsonl for  routemoa report DIR.")
 def evaluate(**options: Any) -> None:  # click passes a keyword for each option: the fields of EvaluateOptions
     """Replay methods on RECORDS with recorded answers (`responses`), without calling a model.

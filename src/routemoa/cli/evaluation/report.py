@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
+from routemoa.cli.options import json_file_option
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.table import make_console, make_table
 from routemoa.core.errors import ConfigError
@@ -26,7 +27,7 @@ STYLES = {"mixture": "bold", "single": "dim", "bound": "dim"}
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("folder", metavar="DIR")
 @click.option("--html", "html_file", metavar="FILE", help="Write the page to FILE: self-contained, without scripts.")
-@click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE.")
+@json_file_option
 def report(*, folder: str, html_file: str | None, json_file: str | None) -> None:
     """Report the run in DIR: is the mixture better than the best single model, and what does it cost?
 

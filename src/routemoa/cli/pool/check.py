@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from routemoa.cli.pool.options import json_option, pool_option
+from routemoa.cli.options import json_option, pool_option
 
 __all__ = ["check"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from routemoa.cli.pool.options import pool_option
+from routemoa.cli.options import pool_option
 
 if TYPE_CHECKING:
     from routemoa.clients.weights import Weight

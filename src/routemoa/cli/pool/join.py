@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from routemoa.cli.pool.options import pool_option
+from routemoa.cli.options import pool_option, yes_option
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -26,7 +26,7 @@ CONCURRENCY = 4  # calls at a time
 @click.option("--scorer", "folder", metavar="DIR", help="The scorer to extend; by default the pool's own.")
 @click.option("--out", metavar="DIR2", help="The folder to write; by default the scorer's own.")
 @click.option("-n", "count", type=click.IntRange(10), default=48, show_default=True, help="How many questions to ask.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask before calls that cost money.")
+@yes_option
 def join(*, name: str, pool_file: str | None, folder: str | None, out: str | None, count: int, yes: bool) -> None:
     """Ask the pool's model NAME the most informative questions, grade its answers, and add it to the scorer.
 

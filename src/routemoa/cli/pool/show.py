@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from routemoa.cli.pool.options import json_option, pool_option
+from routemoa.cli.options import json_option, pool_option
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
