@@ -20,7 +20,8 @@ from random import Random
 
 from msgspec.structs import replace
 
-from routemoa.datasets.records import Record, read, write
+from routemoa.datasets.jsonl import Appender
+from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.outcomes import load
 
 RECORDS = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval" / "math_l5.jsonl.gz"
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("ablations"))
     parser.add_argument("--table", type=Path, metavar="FILE", help="add the table to this Markdown file")
     given = parser.parse_args()
-    records = list(read(given.records))
+    records = list(read_records(given.records))
     names = members(records, given.without, given.rank)
     Random(given.seed).shuffle(records)
     half = len(records) // 2
@@ -85,7 +86,7 @@ def main() -> None:
         parts = {"train": records[:half], "test": records[half:]}
         files = {part: Path(folder) / f"{given.records.name.partition('.')[0]}.{part}.jsonl" for part in parts}
         for part, some in parts.items():
-            with write(files[part]) as out:
+            with Appender(files[part]) as out:
                 for record in some:
                     out.write(among(record, names))
         routemoa("scorer", "train", files["train"], "--out", Path(folder) / "scorer")

@@ -21,7 +21,7 @@ import numpy as np
 
 from routemoa.cli.scorer.train import train
 from routemoa.core.pool import Pool
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.routing.ranking import rank_models
 from routemoa.training.cost_tradeoff import choice
 from routemoa.training.fast import fit
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def run(seed: int) -> dict[str, float]:
-    records = list(read(RECORDS))
+    records = list(read_records(RECORDS))
     data, pool = table(records), Pool.embedded()
     rng = np.random.default_rng(seed)
     tasks, test = np.array(data.tasks), np.zeros(len(records), bool)

@@ -50,7 +50,7 @@ from routemoa.core.events import Selected
 from routemoa.core.pool import Fusion, Mixture, Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
 from routemoa.core.types import Completion, ModelSpec, Query, Request, Usage
-from routemoa.datasets.records import Record, read
+from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.replay.recorded import JudgedAnswer, RecordedClient, SimulatedJudge
 from routemoa.judging.answers.grouping import final_answer
 from routemoa.judging.evidence import JudgeModel
@@ -459,7 +459,7 @@ async def through_the_engine(
 
 def study(path: Path, seeds: int, *, develop: bool) -> dict[str, Any]:
     """All tables of one file of records."""
-    records = list(read(path))
+    records = list(read_records(path))
     names = [m for m in records[0].scores if all(r.scores.get(m) is not None for r in records)]
     names.sort(key=lambda m: -sum(r.scores[m] or 0.0 for r in records))
     bench = Bench.of(records, names[10:24], develop=develop)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.scoring.encoder import Encoder
 from routemoa.training.fast import fit
 from routemoa.training.published.finetune import train_published
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="on a CPU; on CUDA it is always so")
     options = parser.parse_args()
 
-    train, test = split(table(list(read(sorted(options.records.glob("*.train.jsonl.gz"))))), options.seed)
+    train, test = split(table(list(read_records(sorted(options.records.glob("*.train.jsonl.gz"))))), options.seed)
     print(f"{len(train.texts)} questions to train on, {len(test.texts)} kept back, {len(train.models)} models")
     resumed = (options.work / "last.safetensors").is_file()
     begun = perf_counter()

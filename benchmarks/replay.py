@@ -36,7 +36,7 @@ from msgspec.structs import replace
 
 from routemoa.core.pool import Mixture
 from routemoa.core.types import Scores
-from routemoa.datasets.records import Record, read
+from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.baselines import vote
 from routemoa.evaluation.replay.list_prices import library
@@ -265,7 +265,7 @@ def main() -> None:
     later: Any = "auto" if arguments.judges is None else "refine"
     out: dict[str, dict[str, Any]] = {}
     for path in arguments.records:
-        records = list(read(path))
+        records = list(read_records(path))
         found_pools = pools(records)
         prices = library(found_pools["all"]) if arguments.savings else {}
         pages = [Page(r, found_pools["all"], prices) for r in records]

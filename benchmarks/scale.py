@@ -21,7 +21,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from routemoa.core.types import Scores
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.pool_sizes import points, subpool
 from routemoa.evaluation.replay.simulator import Replay
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--plot", metavar="FILE")
     arguments = parser.parse_args()
-    records = list(read(arguments.records))
+    records = list(read_records(arguments.records))
     names = [m for m in records[0].scores if all(r.scores.get(m) is not None for r in records)]
     pages = [Page(r, names) for r in records]
     sizes = sorted({min(int(size), len(names)) for size in arguments.sizes.split(",")})

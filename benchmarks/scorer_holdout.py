@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.training.fast import Fitted, fit
 from routemoa.training.metrics import Said, assess, calibration, known
 from routemoa.training.new_model import join, most_informative
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _load(folder: Path) -> Table:
-    return table(list(read(sorted(folder.glob("*.jsonl.gz")))))
+    return table(list(read_records(sorted(folder.glob("*.jsonl.gz")))))
 
 
 def _held_out(data: Table, seed: int, macro: bool = False) -> dict[str, float]:

@@ -1,4 +1,9 @@
-"""Write docs/cli.md from the commands' own --help: `make docs`. A test fails when the file is out of date."""
+"""Write docs/cli.md from the commands' own --help.
+
+    make docs
+
+A test fails where the file is out of date.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +17,21 @@ TARGET = Path(__file__).parent / "cli.md"
 
 
 def render() -> str:
-    """The reference as Markdown."""
-    parts = ["# Command line\n\nWritten by `make docs` from `--help`.\n"]
+    """Return the reference of all commands as Markdown."""
+    sections = ["# Command line\n\n`make docs` writes this page from `--help`.\n"]
 
-    def visit(command: click.Command, path: str, parent: click.Context | None) -> None:
+    def add_section(command: click.Command, path: str, parent: click.Context | None) -> None:
         settings = {**command.context_settings, "terminal_width": 100}
         context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, **settings)
-        parts.append(f"## `{path}`\n\n```\n{command.get_help(context).rstrip()}\n```\n")
+        sections.append(f"## `{path}`\n\n```\n{command.get_help(context).rstrip()}\n```\n")
         if isinstance(command, click.Group):
             for name in command.list_commands(context):
                 child = command.get_command(context, name)
                 assert child is not None
-                visit(child, f"{path} {name}", context)
+                add_section(child, f"{path} {name}", context)
 
-    visit(cli, "routemoa", None)
-    return "\n".join(parts)
+    add_section(cli, "routemoa", None)
+    return "\n".join(sections)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`routemoa ask` as a person and as a script meet it: over a real endpoint, in a process of its own."""
+"""`routemoa ask` in a process of its own, over a real endpoint: for a person and for a script."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ Ask = Callable[..., subprocess.CompletedProcess[str]]
 @contextmanager
 def endpoint(reply: Any = "The answer is 4.", faults: Any = ()) -> Iterator[FakeEndpoint]:
     """A FakeEndpoint in a thread of its own, for processes that are run and waited for."""
-    ready, over = threading.Event(), threading.Event()
-    found: list[FakeEndpoint] = []
+    ready, finished = threading.Event(), threading.Event()
+    endpoints: list[FakeEndpoint] = []
 
     async def serve() -> None:
         async with FakeEndpoint(reply, faults) as e:
-            found.append(e)
+            endpoints.append(e)
             ready.set()
-            await asyncio.to_thread(over.wait)
+            await asyncio.to_thread(finished.wait)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     ready.wait(5)
     try:
-        yield found[0]
+        yield endpoints[0]
     finally:
-        over.set()
+        finished.set()
         thread.join(5)
 
 
@@ -54,9 +54,9 @@ def pool(tmp_path: Path, url: str, names: str = "ab") -> str:
 
 
 def run(*args: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    given = {k: v for k, v in os.environ.items() if not k.startswith("ROUTEMOA")} | env
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ROUTEMOA")} | env
     return subprocess.run(
-        [*ROUTEMOA, *args], capture_output=True, text=True, input=stdin or "", timeout=60, check=False, env=given
+        [*ROUTEMOA, *args], capture_output=True, text=True, input=stdin or "", timeout=60, check=False, env=environment
     )
 
 
@@ -69,7 +69,7 @@ def test_the_answer_alone_is_on_standard_output(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_quiet_says_nothing_else_and_the_pool_may_come_from_the_environment(tmp_path: Path) -> None:
+def test_quiet_prints_nothing_else_and_the_pool_may_come_from_the_environment(tmp_path: Path) -> None:
     with endpoint() as e:
         done = run("ask", "-q", "-", stdin="2+2?\n", ROUTEMOA_POOL=pool(tmp_path, e.url))
         assert e.requests[0]["messages"][-1]["content"].startswith("2+2?\n")
@@ -117,7 +117,7 @@ def test_the_dense_mixture_over_a_real_socket(tmp_path: Path) -> None:
         done = run("ask", "2+2?", "--method", "moa", "--pool", pool(tmp_path, e.url), "--trace", str(tmp_path / "t"))
         assert len(e.requests) == 2 * 3 + 1
     assert done.stdout == "Four.\n", done.stderr
-    for words in ("layer 3: asks a, b (2 of 2 are called)", "stops: last layer: 3 of 3", "aggregator: a", "7 calls"):
+    for words in ("layer 3: calls a, b (2 of 2 models)", "stops: last layer: 3 of 3", "aggregator: a", "7 calls"):
         assert words in done.stderr
     trace = json.loads((tmp_path / "t").read_text())["trace"]
     assert trace["method"] == "moa"
@@ -126,13 +126,13 @@ def test_the_dense_mixture_over_a_real_socket(tmp_path: Path) -> None:
     assert [len(layer["proposals"]) for layer in trace["layers"]] == [2, 2, 2]
 
 
-def test_calls_beside_the_layers_and_several_samples_are_shown(tmp_path: Path) -> None:
+def test_calls_outside_layers_and_several_samples_are_shown(tmp_path: Path) -> None:
     with endpoint("The answer is [b]4[/].") as e:
         smoa = run("ask", "2+2?", "--method", "smoa", "--pool", pool(tmp_path, e.url))
         samples = run("ask", "2+2?", "--method", "self-moa", "--pool", pool(tmp_path, e.url))
-    for words in ("roles: asks a", "moderator: asks a", "The answer is [b]4[/]."):
+    for words in ("roles: calls a", "moderator: calls a", "The answer is [b]4[/]."):
         assert words in smoa.stderr
-    assert "layer 1: asks a 3 times (1 of 2 are called)" in samples.stderr
+    assert "layer 1: calls a 3 times (1 of 2 models)" in samples.stderr
     assert samples.stdout == smoa.stdout == "The answer is [b]4[/].\n"
 
 
@@ -148,7 +148,7 @@ def test_calls_beside_the_layers_and_several_samples_are_shown(tmp_path: Path) -
         (["aks"], 2, "aks"),
     ],
 )
-def test_wrong_use_is_told_in_a_line(tmp_path: Path, args: list[str], code: int, words: str) -> None:
+def test_wrong_use_is_one_line(tmp_path: Path, args: list[str], code: int, words: str) -> None:
     done = run(*args, ROUTEMOA_POOL=pool(tmp_path, "http://127.0.0.1:9/v1"))
     assert done.returncode == code
     assert words in done.stderr
@@ -156,7 +156,7 @@ def test_wrong_use_is_told_in_a_line(tmp_path: Path, args: list[str], code: int,
     assert done.stdout == ""
 
 
-def test_when_nobody_is_left_every_reason_is_told_and_the_trace_is_kept(tmp_path: Path) -> None:
+def test_when_all_models_fail_every_reason_is_shown_and_the_trace_is_kept(tmp_path: Path) -> None:
     trace_file = tmp_path / "trace.json"
     with endpoint(faults=Fault(status=401, message="who are you?")) as e:
         done = run("ask", "x", "-q", "--trace", str(trace_file), "--pool", pool(tmp_path, e.url))
@@ -197,7 +197,7 @@ def test_model_output_is_never_markup(tmp_path: Path) -> None:
     assert "\x1b[31m" not in done.stderr
 
 
-def test_help_is_instant_and_teaches() -> None:
+def test_help_is_fast_and_has_examples() -> None:
     times = []
     for _ in range(3):
         begun = time.perf_counter()

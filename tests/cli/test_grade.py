@@ -1,4 +1,4 @@
-"""`routemoa grade`: from records to verdicts, each branch by hand."""
+"""`routemoa grade`: from records to verdicts, with an example for each branch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.cli.terminal.progress import Steps
+from routemoa.cli.terminal.progress import StepProgress
 from routemoa.core.errors import ConfigError, QueryError, RouteMoAError
 from routemoa.datasets.records import RecordsError
 from routemoa.evaluation.regrading import known
@@ -87,18 +87,18 @@ def test_a_task_that_some_records_have_picks_them(tmp_path: Path) -> None:
     assert [i["id"] for i in found["items"]] == ["5", "6"]
 
 
-def test_a_known_task_that_none_has_says_what_all_are(tmp_path: Path) -> None:
+def test_a_known_task_that_no_record_has_is_the_task_of_all(tmp_path: Path) -> None:
     lines = [record("1", "mine", "18", {"a": "18 of 20", "b": "20 of 18"})]
     assert figures(tmp_path, lines, "--task", "gsm8k")["graders"] == {"mine": {"numeric": 1}}
     assert figures(tmp_path, lines, "--task", "race")["ungraded"][0]["why"].endswith("graded as choice")
 
 
-def test_an_unknown_task_lists_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_task_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match=r"'trivial'; there are: gsm8k, arc_challenge/easy, trivia;"):
         ran(written(tmp_path, MIXED), "--task", "trivial")
 
 
-def test_nobody_with_a_verdict_has_an_accuracy_of_null(tmp_path: Path) -> None:
+def test_without_a_verdict_accuracy_is_null(tmp_path: Path) -> None:
     found = figures(tmp_path, [record("1", "gsm8k", None, {"a": "5"})])
     assert found["accuracy"] == {"a": None, "b": None}
     assert found["agreement"] == {"all": None, "compared": 0, "models": {"a": None, "b": None}}
@@ -133,7 +133,7 @@ def test_bad_lines_are_all_listed_and_nothing_is_written(tmp_path: Path) -> None
     assert not out.exists()
 
 
-def test_a_place_that_cannot_be_written_to_is_named_first(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_fails_first(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="choose another place"):
         ran(str(tmp_path / "there-is-none.jsonl"), "--json", str(tmp_path / "no" / "out.json"))
 
@@ -144,7 +144,7 @@ def test_an_empty_file_has_nothing_to_grade(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", [KeyboardInterrupt, RouteMoAError])
-def test_what_stops_it_leaves_the_old_file_as_it_was(
+def test_an_interrupted_run_leaves_the_old_file_unchanged(
     broken: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out.json"
@@ -153,7 +153,7 @@ def test_what_stops_it_leaves_the_old_file_as_it_was(
     def stop(*_: object) -> None:
         raise broken
 
-    monkeypatch.setattr(Steps, "step", stop)
+    monkeypatch.setattr(StepProgress, "advance", stop)
     with pytest.raises((broken, click.Abort)):
         CliRunner().invoke(
             cli,
@@ -174,7 +174,7 @@ def test_what_stops_it_leaves_the_old_file_as_it_was(
         ("race", "choice"), ("winogrande", "choice"), ("archery", None), ("racing", None), ("mathematics", None),
     ],
 )  # fmt: skip
-def test_a_tasks_name_tells_its_grader(task: str, kind: str | None) -> None:
+def test_the_name_of_a_task_decides_its_grader(task: str, kind: str | None) -> None:
     assert known(task) == kind
 
 
@@ -182,12 +182,12 @@ def test_the_recorded_verdicts_of_gsm8k() -> None:
     path = SHARED / "data" / "records" / "zeroeval" / "gsm.jsonl.gz"
     if not path.exists():
         pytest.skip(f"the recorded outputs are not here: {path}")
-    from routemoa.datasets.records import parse
+    from routemoa.datasets.records import parse_record
     from routemoa.evaluation.regrading import regrade
 
     with gzip.open(path) as file:
         lines = [line for n, line in enumerate(file) if n % 13 == 0]
-    found = regrade([r for line in lines if not isinstance(r := parse(line), str)], None)
+    found = regrade([r for line in lines if not isinstance(r := parse_record(line), str)], None)
     assert found.compared > 4000
     assert found.agreement is not None
     assert found.agreement > 0.99

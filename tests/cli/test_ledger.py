@@ -1,4 +1,4 @@
-"""`routemoa ledger`: calls, their sums, exact files for machines, a picture, and help where there is nothing."""
+"""`routemoa ledger`: calls, their sums, exact CSV and JSON, plots, and what it says of an empty ledger."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from routemoa.cli import cli
-from routemoa.cli.ledger import _calls, _sums
+from routemoa.cli.ledger.tables import make_call_table, make_summary_table
 from routemoa.core.errors import ConfigError, MissingExtra, RouteMoAError
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.types import Purpose, Usage
@@ -64,7 +64,7 @@ def error(*arguments: str) -> RouteMoAError:
     return result.exception
 
 
-def test_the_last_calls_newest_last(kept: Path) -> None:
+def test_calls_are_listed_latest_last(kept: Path) -> None:
     lines = run().stdout.splitlines()
     assert lines[0].split()[:3] == ["time", "(UTC)", "key"]
     assert lines[1].split() == ["2026-11-24", "12:00:00", "acme", "routemoa", "proposal", "fast", "100", "0", "10",
@@ -74,7 +74,7 @@ def test_the_last_calls_newest_last(kept: Path) -> None:
     assert [line.split()[-1] for line in run("--limit", "2").stdout.splitlines()] == ["outcome", "cut", "Refused"]
 
 
-def test_sums_of_what_is_known_with_how_much_is_not(kept: Path) -> None:
+def test_sums_hold_known_figures_and_count_unknown_ones(kept: Path) -> None:
     fast, strong = sorted(grouped(calls(kept), "model"), key=lambda s: s.group)
     assert (fast.calls, fast.failed, fast.cut, fast.uncounted, fast.unpriced) == (2, 1, 0, 1, 1)
     assert (strong.calls, strong.failed, strong.cut, strong.prompt_tokens, strong.cached_tokens) == (2, 0, 1, 1000, 300)
@@ -94,8 +94,8 @@ def test_the_table_of_sums_ends_in_a_total(kept: Path) -> None:
 @pytest.mark.parametrize(("wide", "width"), [(True, 140), (False, 80)])
 def test_a_terminal_shows_bars_and_what_fits(kept: Path, wide: bool, width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
-    console.print(_sums(list(calls(kept)), "model", wide, 14))
-    console.print(_calls(list(calls(kept)), wide))
+    console.print(make_summary_table(list(calls(kept)), "model", is_wide=wide, bar_width=14))
+    console.print(make_call_table(list(calls(kept)), is_wide=wide))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert shown.count("█") >= 14
@@ -133,7 +133,7 @@ def test_since_is_a_day_or_a_time_ago(kept: Path, monkeypatch: pytest.MonkeyPatc
         assert "2026-11-25, 24h or 7d" in str(error("--since", wrong))
 
 
-def test_where_there_is_nothing_it_says_what_to_do(kept: Path, tmp_path: Path) -> None:
+def test_without_calls_it_explains_what_to_do(kept: Path, tmp_path: Path) -> None:
     later = run("--since", "2030-01-01")
     assert (later.exit_code, later.stdout) == (0, "")
     assert "no call since 2030-01-01; the last one was on 2026-11-25 12:00:01 UTC" in later.stderr
@@ -199,7 +199,7 @@ def test_a_plot_without_dollars_shows_tokens_and_many_models_share_a_colour(tmp_
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_what_is_wrong_with_a_plot_is_said_before_the_work(
+def test_a_plot_that_cannot_be_drawn_fails_before_the_work(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ".svg or .png" in str(error("--plot", "plot.pdf"))
@@ -211,6 +211,6 @@ def test_what_is_wrong_with_a_plot_is_said_before_the_work(
     assert e.extra == "plot"
 
 
-def test_nothing_added_up_is_unknown() -> None:
+def test_sums_of_no_calls_are_unknown() -> None:
     total = added("total", [])
     assert (total.calls, total.prompt_tokens, total.cost, total.seconds) == (0, None, None, None)

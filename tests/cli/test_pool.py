@@ -1,4 +1,4 @@
-"""`routemoa pool`: what it shows, how it says that a model does not answer, and fetching."""
+"""`routemoa pool`: showing, prices, checking models that do not answer, and fetching."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.cli.pool import fetch_missing
+from routemoa.cli.pool.fetch import fetch_missing
 from routemoa.clients.weights import manifest
 from routemoa.clients.weights.download import Fetcher, FetchError
 from routemoa.core.pool import Pool
@@ -79,11 +79,11 @@ def test_show_has_a_line_for_each_model_and_one_for_the_mixture(empty_cache: Pat
     lines = shown.stdout.splitlines()
     assert [s.split()[0] for s in lines[2:5]] == ["smollm2-135m", "coder-0.5b", "coder-1.5b"]
     assert "not fetched (98 MB)" in lines[2]
-    said = "mixture: at most 9 layers of 2 models, prefer balanced, 9 models in all, stop above 0.99"
-    assert lines[-1].startswith(said)
+    expected = "mixture: at most 9 layers of 2 models, prefer balanced, 9 models in all, stop above 0.99"
+    assert lines[-1].startswith(expected)
 
 
-def test_an_unknown_price_is_unknown_and_never_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_price_is_shown_as_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-very-secret")
     at = 'endpoint = "http://127.0.0.1:9/v1"'
     file = pool_file(
@@ -106,7 +106,7 @@ def test_an_unknown_price_is_unknown_and_never_nothing(tmp_path: Path, monkeypat
     assert "sk-very-secret" not in json.dumps(plain)
 
 
-def test_show_says_whether_a_file_of_ones_own_is_there(tmp_path: Path) -> None:
+def test_show_tells_whether_a_file_of_your_own_exists(tmp_path: Path) -> None:
     (tmp_path / "here.gguf").write_text("")
     file = pool_file(tmp_path, *[f'name = "{n}"\nendpoint = "local"\nmodel = "{n}.gguf"' for n in ("here", "nowhere")])
     models = json.loads(run("show", "--pool", file, "--json").stdout)["models"]
@@ -183,7 +183,7 @@ def test_check_names_file_model_key_and_fix_for_each_that_fails(tmp_path: Path, 
     assert plain["models"][0]["latency"] > 0
 
 
-def test_a_wrong_pool_file_is_an_error_of_its_own(tmp_path: Path) -> None:
+def test_a_wrong_pool_file_is_an_error(tmp_path: Path) -> None:
     wrong = run("check", "--pool", pool_file(tmp_path, 'name = "a"\nendpoint = "nowhere"'))
     assert "neither" in str(wrong.exception)
 
@@ -191,7 +191,7 @@ def test_a_wrong_pool_file_is_an_error_of_its_own(tmp_path: Path) -> None:
 # --- fetch
 
 
-def test_fetch_says_how_much_and_where_and_goes_on_with_what_there_is(
+def test_fetch_announces_size_and_folder_and_continues_after_a_failure(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def only_the_smallest(self: Fetcher, weight: object) -> Path:
@@ -213,7 +213,7 @@ def test_fetch_says_how_much_and_where_and_goes_on_with_what_there_is(
     fetch_missing(Pool.embedded())  # the demo goes on, too
 
 
-def test_when_nothing_can_be_had_the_demo_does_not_begin(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_does_not_start_without_any_weights(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(self: Fetcher, weight: object) -> Path:
         raise FetchError("no source had it")
 
@@ -236,4 +236,4 @@ def test_fetched_and_verified_weights_are_not_fetched_again() -> None:
         pytest.skip("run  routemoa pool fetch --only smollm2-135m")
     again = run("fetch", "--only", weight.name, "--source", "registry", "--verify")
     assert again.exit_code == 0
-    assert again.stderr.splitlines() == [f"{weight.name}: verified", f"{weight.name}: is there: {weight.path}"]
+    assert again.stderr.splitlines() == [f"{weight.name}: verified", f"{weight.name}: already there: {weight.path}"]

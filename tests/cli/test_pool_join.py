@@ -1,4 +1,4 @@
-"""`routemoa pool join`: a live model becomes known to a scorer, over a real socket."""
+"""`routemoa pool join`: a live model is added to a scorer, over a real socket."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_embedded_scorer_ships_and_knows_its_pool() -> None:
 
 
 def test_names_that_cannot_join(tmp_path: Path) -> None:
-    assert "no model 'nobody'" in str(routemoa("pool", "join", "nobody").exception)
+    assert "no model 'unknown'" in str(routemoa("pool", "join", "unknown").exception)
     assert "knows 'coder-0.5b' already" in str(routemoa("pool", "join", "coder-0.5b").exception)
     file = tmp_path / "pool.toml"
     file.write_text('[[model]]\nname = "mine"\nendpoint = "local"\n')

@@ -84,9 +84,9 @@ def test_probes_are_lines_for_collect(folder: Path) -> None:
 
 def test_a_model_joins_from_its_probes(folder: Path, tmp_path: Path) -> None:
     """A model like `adder`, which the scorer has never seen."""
-    wanted = {json.loads(line)["id"] for line in routemoa("scorer", "probes", folder, "-n", 48).output.splitlines()}
+    chosen = {json.loads(line)["id"] for line in routemoa("scorer", "probes", folder, "-n", 48).output.splitlines()}
     answers = [
-        msgspec.structs.replace(r, scores={"late": r.scores["adder"]}, costs=None) for r in made(200) if r.id in wanted
+        msgspec.structs.replace(r, scores={"late": r.scores["adder"]}, costs=None) for r in made(200) if r.id in chosen
     ]
     out = tmp_path / "joined"
     found = routemoa("scorer", "join", folder, keep(tmp_path / "late.jsonl", answers), "--out", out)
@@ -123,8 +123,8 @@ def test_it_learns_within_bounds_and_forgets(folder: Path, tmp_path: Path) -> No
     assert (load(folder).predictor.predict(texts) == before).all()
 
 
-def test_bad_input_has_words(folder: Path, tmp_path: Path) -> None:
-    strange = keep(tmp_path / "x.jsonl", [Record("1", "t", "q", {"nobody": 1.0})])
+def test_bad_input_is_explained(folder: Path, tmp_path: Path) -> None:
+    strange = keep(tmp_path / "x.jsonl", [Record("1", "t", "q", {"unknown": 1.0})])
     assert "knows none of these models" in str(routemoa("scorer", "evaluate", folder, strange).exception)
     (tmp_path / "bad.jsonl").write_text('{"id": "1"}\nnot json\n')
     failed = str(routemoa("scorer", "train", tmp_path / "bad.jsonl", "--out", tmp_path / "o").exception)

@@ -1,4 +1,4 @@
-"""Collecting: whatever interrupts it, both files are whole and no answer is asked for twice."""
+"""Collecting: however it is interrupted, both files are whole and no call is repeated."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ from routemoa.core.pool import Pool
 from routemoa.core.types import Completion, Usage
 from routemoa.datasets import questions
 from routemoa.datasets.collection import AnswerCollection
-from routemoa.datasets.collector import CollectCall, estimate, plan, run, tally
+from routemoa.datasets.collector import (
+    CollectCall,
+    collect_answers,
+    estimate_calls,
+    list_remaining_calls,
+    summarize_models,
+)
 from routemoa.datasets.questions import Question
-from routemoa.datasets.records import Record, RecordsError, read
+from routemoa.datasets.records import Record, RecordsError, read_records
 from routemoa.testing import Fault, ScriptedClient
 from tests.cli.test_ask import ROUTEMOA, endpoint, pool
 from tests.conftest import MakePool
@@ -32,9 +38,11 @@ ASKED = [Question(str(i), "t", f"{i} + 1 = ?", reference=str(i + 1), grader="num
 
 
 def collect(path: Path, asked: list[Question], members: Pool, client: Any, **options: Any) -> list[Record]:
-    with AnswerCollection(path, asked, [m.name for m in members], retry=options.pop("retry", False)) as gathered:
-        asyncio.run(run(plan(asked, members.models, gathered), client, gathered, **options))
-    return sorted(read(path), key=lambda r: r.id)
+    with AnswerCollection(path, asked, [m.name for m in members], retry=options.pop("retry", False)) as collection:
+        asyncio.run(
+            collect_answers(list_remaining_calls(asked, members.models, collection), client, collection, **options)
+        )
+    return sorted(read_records(path), key=lambda r: r.id)
 
 
 # --- questions
@@ -55,8 +63,8 @@ def test_questions_are_read_from_three_shapes(tmp_path: Path) -> None:
         {"question": "How many?", "answer": "1 + 1 = <<1+1=2>>2\n#### 1,002"},
         {"id": "M1", "question": "Which?", "choices": {"text": ["fog", "rain"], "label": ["1", "2"]}, "answerKey": "2"},
     )
-    given, free, ungraded, gsm, arc = questions.read(file)
-    assert given == Question("x", "t", "2+2?", None, "4", "exact")
+    explicit, free, ungraded, gsm, arc = questions.read_questions(file)
+    assert explicit == Question("x", "t", "2+2?", None, "4", "exact")
     assert free == Question("gsm-2", "gsm", "Capital of France?", None, "Paris", "contains")
     assert ungraded.grade("Roses are red") is None
     assert (gsm.id, gsm.query, gsm.reference, gsm.grader) == ("gsm-4", "How many?", "1,002", "numeric")
@@ -71,7 +79,7 @@ def test_questions_are_read_from_three_shapes(tmp_path: Path) -> None:
         ("{", "not valid JSON"),
         ("[]", "not a JSON object"),
         ({"id": "1"}, "query is missing"),
-        ({"query": "q", "id": 1}, "id is missing, empty or no text"),
+        ({"query": "q", "id": 1}, "id is missing, empty or not text"),
         ({"query": "q", "reference": 4}, "reference must be text"),
         ({"query": "q", "reference": "4", "grader": "fuzzy"}, "known: exact, numeric, choice, contains"),
         ({"query": "q", "reference": "many", "grader": "numeric"}, "cannot be graded as numeric"),
@@ -82,47 +90,47 @@ def test_questions_are_read_from_three_shapes(tmp_path: Path) -> None:
 )
 def test_a_bad_question_is_named(tmp_path: Path, line: Any, reason: str) -> None:
     with pytest.raises(RecordsError, match=r"gsm\.jsonl:2: ") as e:
-        list(questions.read(task_file(tmp_path, {"query": "good"}, line)))
+        list(questions.read_questions(task_file(tmp_path, {"query": "good"}, line)))
     assert reason in str(e.value)
 
 
 def test_a_question_asked_twice_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match="is already on line 1"):
-        list(questions.read(task_file(tmp_path, {"query": "q", "id": "1"}, {"query": "r", "id": "1"})))
+        list(questions.read_questions(task_file(tmp_path, {"query": "q", "id": "1"}, {"query": "r", "id": "1"})))
 
 
 # --- planning
 
 
-def test_the_estimate_takes_prices_and_limits_and_says_what_it_does_not_know(make_pool: MakePool) -> None:
+def test_the_estimate_uses_prices_and_limits_and_names_unpriced_models(make_pool: MakePool) -> None:
     priced = make_pool("a", input_price=1.0, output_price=2.0, system="1234").models[0]
     unpriced = make_pool("b").models[0]
     question = Question("1", "t", "12345678")
-    one = estimate([CollectCall(question, priced)])
+    one = estimate_calls([CollectCall(question, priced)])
     assert (one.calls, one.prompt_tokens, one.completion_tokens) == (1, 3, 300)
     assert one.cost == pytest.approx((3 * 1.0 + 300 * 2.0) / 1e6)
-    both = estimate([CollectCall(question, priced), CollectCall(question, unpriced)])
+    both = estimate_calls([CollectCall(question, priced), CollectCall(question, unpriced)])
     assert both.cost is None
     assert both.unpriced == ("b",)
-    assert both.known == pytest.approx(one.known)
-    assert estimate([]).cost == 0.0
+    assert both.known_cost == pytest.approx(one.known_cost)
+    assert estimate_calls([]).cost == 0.0
 
 
 # --- collecting
 
 
 def test_answers_scores_costs_and_failures_become_records(tmp_path: Path, make_pool: MakePool) -> None:
-    members = make_pool("right", "wrong", "down", "mute", input_price=1.0, output_price=1.0)
+    members = make_pool("right", "wrong", "down", "empty", input_price=1.0, output_price=1.0)
     script: dict[str, Any] = {
         "right": lambda _, r: "4" if "poem" in r.messages[-1].content else str(int(r.messages[-1].content[0]) + 1),
         "wrong": Completion("It is 99.", Usage(10, 20), "stop"),
         "down": ModelHTTPError("down", "HTTP 500", status=500),
-        "mute": Completion(" ", Usage(10, 0), "length"),
+        "empty": Completion(" ", Usage(10, 0), "length"),
     }
     asked = [*ASKED[:2], Question("free", "t", "A poem?")]
     out = tmp_path / "r.jsonl.gz"
     first, second, free = collect(out, asked, members, ScriptedClient(script))
-    assert first.scores == second.scores == {"right": 1.0, "wrong": 0.0, "down": None, "mute": None}
+    assert first.scores == second.scores == {"right": 1.0, "wrong": 0.0, "down": None, "empty": None}
     assert free.scores == dict.fromkeys(first.scores)
     assert first.responses == {"right": "1", "wrong": "It is 99."}
     assert first.reference == "1"
@@ -131,33 +139,33 @@ def test_answers_scores_costs_and_failures_become_records(tmp_path: Path, make_p
     assert "down" not in first.costs
     assert set(first.seconds or {}) == {"right", "wrong"}
     assert not Path(f"{out}.part").exists()
-    with AnswerCollection(out, asked, [m.name for m in members]) as gathered:
-        found = {t.model: t for t in tally(asked, members.models, gathered)}
+    with AnswerCollection(out, asked, [m.name for m in members]) as collection:
+        found = {t.model: t for t in summarize_models(asked, members.models, collection)}
     assert (found["right"].accuracy, found["wrong"].accuracy, found["down"].accuracy) == (1.0, 0.0, None)
     assert (found["right"].graded, found["right"].answered, found["down"].failed) == (2, 3, 3)
 
 
-def test_each_endpoint_has_its_own_bound(tmp_path: Path, make_pool: MakePool) -> None:
-    most: Counter[str] = Counter()
-    now: Counter[str] = Counter()
+def test_each_endpoint_has_its_own_concurrency(tmp_path: Path, make_pool: MakePool) -> None:
+    peak: Counter[str] = Counter()
+    running: Counter[str] = Counter()
 
     class Counting(ScriptedClient):
         async def stream(self, model: Any, request: Any) -> Any:
-            now[model.endpoint] += 1
-            most[model.endpoint] = max(most[model.endpoint], now[model.endpoint])
+            running[model.endpoint] += 1
+            peak[model.endpoint] = max(peak[model.endpoint], running[model.endpoint])
             try:
                 async for piece in super().stream(model, request):
                     yield piece
             finally:
-                now[model.endpoint] -= 1
+                running[model.endpoint] -= 1
 
     one, two = make_pool("a", "b"), make_pool("c", endpoint="http://127.0.0.1:8/v1")
     members = Pool((*one, *two))
     collect(tmp_path / "r", ASKED, members, Counting(dict.fromkeys("abc", "1"), delay=0.01), concurrency=3)
-    assert set(most.values()) == {3}
+    assert set(peak.values()) == {3}
 
 
-def test_a_grown_pool_asks_only_the_new_model(tmp_path: Path, make_pool: MakePool) -> None:
+def test_a_larger_pool_calls_only_the_new_model(tmp_path: Path, make_pool: MakePool) -> None:
     out = tmp_path / "r.jsonl"
     before = collect(out, ASKED, make_pool("a"), ScriptedClient({"a": "1"}))
     client = ScriptedClient({"b": "2"})
@@ -168,13 +176,13 @@ def test_a_grown_pool_asks_only_the_new_model(tmp_path: Path, make_pool: MakePoo
     assert collect(out, ASKED, make_pool("a"), ScriptedClient({})) == after  # a smaller pool takes nothing away
 
 
-def test_failures_stay_null_until_they_are_asked_for_again(tmp_path: Path, make_pool: MakePool) -> None:
+def test_failures_stay_null_until_they_are_retried(tmp_path: Path, make_pool: MakePool) -> None:
     out, members = tmp_path / "r.jsonl", make_pool("a", "b")
     down = ScriptedClient({"a": "1", "b": ModelHTTPError("b", "HTTP 500", status=500)})
     collect(out, ASKED, members, down)
-    nobody = ScriptedClient({})
-    collect(out, ASKED, members, nobody)
-    assert nobody.calls == []
+    unused = ScriptedClient({})
+    collect(out, ASKED, members, unused)
+    assert unused.calls == []
     better = ScriptedClient({"b": "2"})
     found = collect(out, ASKED, members, better, retry=True)
     assert [c.model for c in better.calls] == ["b"] * 6
@@ -193,17 +201,17 @@ def test_another_question_under_the_same_id_is_refused(tmp_path: Path, make_pool
     assert out.read_bytes() == before
 
 
-def test_an_outcome_that_cannot_be_written_ends_it(tmp_path: Path, make_pool: MakePool) -> None:
+def test_an_answer_that_cannot_be_written_ends_the_run(tmp_path: Path, make_pool: MakePool) -> None:
     members = make_pool("a", "b")
     client = ScriptedClient({"a": "1", "b": "2"}, delay=0.01)
-    with AnswerCollection(tmp_path / "r", ASKED, ["a", "b"]) as gathered:
-        gathered._pending.close()
+    with AnswerCollection(tmp_path / "r", ASKED, ["a", "b"]) as collection:
+        collection._pending.close()
         with pytest.raises(ValueError, match="closed"):
-            asyncio.run(run(plan(ASKED, members.models, gathered), client, gathered))
+            asyncio.run(collect_answers(list_remaining_calls(ASKED, members.models, collection), client, collection))
     assert client.running == 0
 
 
-def test_a_cancelled_run_goes_on_and_asks_nothing_twice(tmp_path: Path, make_pool: MakePool) -> None:
+def test_a_cancelled_run_continues_without_repeating_a_call(tmp_path: Path, make_pool: MakePool) -> None:
     out, members = tmp_path / "r.jsonl", make_pool("a", "b")
     done: list[str] = []
 
@@ -217,7 +225,7 @@ def test_a_cancelled_run_goes_on_and_asks_nothing_twice(tmp_path: Path, make_poo
 
     first = ScriptedClient({"a": "1", "b": "2"})
     with pytest.raises(Over):
-        collect(out, ASKED, members, first, concurrency=1, say=stop)
+        collect(out, ASKED, members, first, concurrency=1, on_answer=stop)
     assert out.exists()
     assert Path(f"{out}.part").exists()
     second = ScriptedClient({"a": "1", "b": "2"})
@@ -247,7 +255,7 @@ def wait_for(file: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_killed_in_the_middle_it_goes_on_and_asks_nothing_twice(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_killed_run_continues_without_repeating_a_call(tmp_path: Path, how: signal.Signals) -> None:
     out, count = tmp_path / "r.jsonl", 15
     with endpoint("The answer is 1.", Fault(first_byte=0.1)) as e:
         arguments = ["collect", questions_file(tmp_path, count), "--pool", pool(tmp_path, e.url), "--out", str(out)]
@@ -255,14 +263,14 @@ def test_killed_in_the_middle_it_goes_on_and_asks_nothing_twice(tmp_path: Path, 
         process = subprocess.Popen([*ROUTEMOA, *arguments], stderr=subprocess.PIPE, text=True, env=env)
         wait_for(Path(f"{out}.part"), 6)
         process.send_signal(how)
-        said = process.communicate(timeout=20)[1]
+        stderr = process.communicate(timeout=20)[1]
         time.sleep(0.3)  # calls under way end at the endpoint
         part = Path(f"{out}.part")
         kept = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
-        kept += [{"model": m, "id": r.id} for r in read(out) for m in r.scores]
+        kept += [{"model": m, "id": r.id} for r in read_records(out) for m in r.scores]
         if how == signal.SIGINT:
             assert process.returncode == 130
-            assert "calls are kept; the same command goes on from here" in said
+            assert "calls are kept; run the same command again to continue" in stderr
         asked = Counter(f"{r['model']} {r['messages'][-1]['content']}" for r in e.requests)
         answered = {f"{o['model']} {o['id']} + 1 = ?" for o in kept}
         again = subprocess.run([*ROUTEMOA, *arguments], capture_output=True, text=True, env=env, check=True)
@@ -271,12 +279,12 @@ def test_killed_in_the_middle_it_goes_on_and_asks_nothing_twice(tmp_path: Path, 
     assert {q for q, n in total.items() if n > 1} <= set(asked) - answered  # only what the kill cut off
     assert all(total[q] == 1 for q in answered)
     assert f"{2 * count - len(answered)} calls" in again.stderr
-    assert sorted(int(r.id) for r in read(out)) == list(range(count))
-    assert all(set(r.scores) == {"a", "b"} for r in read(out))
+    assert sorted(int(r.id) for r in read_records(out)) == list(range(count))
+    assert all(set(r.scores) == {"a", "b"} for r in read_records(out))
     assert not part.exists()
 
 
-def test_the_command_says_cost_progress_and_results(tmp_path: Path) -> None:
+def test_the_command_shows_cost_progress_and_results(tmp_path: Path) -> None:
     def reply(body: dict[str, Any]) -> str:
         return "The answer is 1." if body["model"] == "a" else "B"
 
@@ -301,21 +309,21 @@ def test_the_command_says_cost_progress_and_results(tmp_path: Path) -> None:
     assert "nothing is left to do" in again.stderr
 
 
-def test_failures_are_said_with_their_reasons(tmp_path: Path) -> None:
+def test_failures_are_shown_with_their_reasons(tmp_path: Path) -> None:
     with endpoint(faults=Fault(status=401, message="who are you?")) as e:
         arguments = [questions_file(tmp_path, 6), "--pool", pool(tmp_path, e.url, "a"), "--out", str(tmp_path / "r")]
         done = command(*arguments)
     assert done.exit_code == 0
     assert "a: 5 calls in a row failed, the last with Refused: HTTP 401: who are you?" in done.stderr
     assert "a: 6 x Refused: HTTP 401" in done.stderr
-    assert [r.scores for r in read(tmp_path / "r")] == [{"a": None}] * 6
+    assert [r.scores for r in read_records(tmp_path / "r")] == [{"a": None}] * 6
 
 
 @pytest.mark.parametrize(("words", "answer", "calls"), [([], "n\n", 0), ([], "y\n", 2), (["--yes"], "", 2)])
-def test_on_a_terminal_the_cost_is_agreed_first(
+def test_a_terminal_asks_before_calls_that_cost_money(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], answer: str, calls: int
 ) -> None:
-    monkeypatch.setattr("routemoa.cli.collect.on_terminal", lambda: True)
+    monkeypatch.setattr("routemoa.cli.terminal.confirm.is_interactive", lambda: True)
     out = tmp_path / "r.jsonl"
     with endpoint() as e:
         arguments = [questions_file(tmp_path, 1), "--pool", pool(tmp_path, e.url), "--out", str(out), *words]
@@ -325,13 +333,13 @@ def test_on_a_terminal_the_cost_is_agreed_first(
     assert [p.name for p in tmp_path.glob("r.jsonl*")] == (["r.jsonl"] if calls else [])
 
 
-def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path) -> None:
+def test_wrong_arguments_fail_before_any_call(tmp_path: Path) -> None:
     file, members = questions_file(tmp_path, 1), pool(tmp_path, "http://127.0.0.1:9/v1")
-    for arguments, said in [
+    for arguments, message in [
         ([file, "--pool", members, "--out", str(tmp_path / "no" / "r")], "its folder does not exist"),
         ([file, "--pool", members, "--out", file], "--out is the task file itself"),
         ([str(tmp_path / "none"), "--pool", members, "--out", str(tmp_path / "r")], "cannot be read"),
         ([os.devnull, "--pool", members, "--out", str(tmp_path / "r")], "no question in it"),
     ]:
-        assert said in str(command(*arguments).exception)
+        assert message in str(command(*arguments).exception)
     assert not (tmp_path / "r").exists()

@@ -14,7 +14,15 @@ import pytest
 from routemoa.core.errors import FailureKind
 from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query, Usage
-from routemoa.datasets.records import BadLine, Record, RecordsError, from_trace, parse, read, write
+from routemoa.datasets.jsonl import Appender
+from routemoa.datasets.records import (
+    BadLine,
+    Record,
+    RecordsError,
+    parse_record,
+    read_records,
+    record_from_trace,
+)
 
 GOOD: dict[str, Any] = {"id": "1", "task": "t", "query": "2+2?", "scores": {"a": 1, "b": None}}
 
@@ -42,8 +50,8 @@ BAD = [
     (line(scores={"a": -1}), "scores of 'a' is -1, outside [0, 1]"),
     (line(scores={"a": "1"}), "scores of 'a' must be a number, not text"),
     (line(scores={"a": True}), "scores of 'a' must be a number, not true or false"),
-    (line(scores={"a": float("nan")}), "NaN is no JSON number"),
-    (line(scores={"a": float("inf")}), "Infinity is no JSON number"),
+    (line(scores={"a": float("nan")}), "NaN is not a JSON number"),
+    (line(scores={"a": float("inf")}), "Infinity is not a JSON number"),
     (line(scores={"a": 0}).replace("0}", "1e999}"), "out of range"),
     (line(scores={"": 1}), "scores has a model without a name"),
     (line(costs={"a": -1}), "costs of 'a' is -1, not a number of at least 0"),
@@ -59,19 +67,19 @@ def test_a_bad_line_is_named_with_its_reason(tmp_path: Path, bad: str, reason: s
     file = tmp_path / "r.jsonl"
     file.write_text(f"{line()}\n{bad}\n")
     with pytest.raises(RecordsError) as e:
-        list(read(file))
+        list(read_records(file))
     assert str(e.value).startswith(f"{file}:2: ")
     assert reason in str(e.value)
     assert e.value.bad[0].line == 2
 
 
-def test_all_bad_lines_are_listed_at_once_and_the_good_ones_came_first(tmp_path: Path) -> None:
+def test_all_bad_lines_are_listed_at_once_after_the_good_ones(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     file.write_text("\n".join([line(), *["{"] * 30, line(id="2"), line()]))
     got: list[Record] = []
     with pytest.raises(RecordsError) as e:
-        got.extend(read(file))
-    assert got == list(read(file, lambda _: None))
+        got.extend(read_records(file))
+    assert got == list(read_records(file, lambda _: None))
     assert [r.id for r in got] == ["1", "2"]
     assert e.value.count == 31
     assert str(e.value).startswith("31 lines cannot be used")
@@ -83,92 +91,94 @@ def test_duplicates_are_named_across_files_and_other_tasks_may_share_an_id(tmp_p
     one.write_text(line())
     two.write_text(line(task="u") + "\n" + line())
     bad: list[BadLine] = []
-    assert len(list(read([one, two], bad.append))) == 2
+    assert len(list(read_records([one, two], bad.append))) == 2
     assert str(bad[0]) == f"{two}:2: task 't', id '1' is already at {one}:1"
 
 
 def test_a_null_stays_a_null_and_unknown_keys_are_ignored(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     file.write_bytes(b"\xef\xbb\xbf" + line(subject="x", costs={"a": 0.5}).encode() + b"\r\n\n  \n")
-    assert list(read(str(file))) == [Record("1", "t", "2+2?", {"a": 1.0, "b": None}, costs={"a": 0.5})]
+    assert list(read_records(str(file))) == [Record("1", "t", "2+2?", {"a": 1.0, "b": None}, costs={"a": 0.5})]
 
 
-def test_gzip_is_known_by_content_and_a_damaged_one_is_said(tmp_path: Path) -> None:
+def test_gzip_is_recognised_by_content_and_damage_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     data = gzip.compress("\n".join(line(id=str(i)) for i in range(2000)).encode())
     file.write_bytes(data)
-    assert len(list(read(file))) == 2000
+    assert len(list(read_records(file))) == 2000
     file.write_bytes(data[:-2000])
     with pytest.raises(RecordsError, match="damaged gzip data"):
-        list(read(file))
+        list(read_records(file))
 
 
-def test_what_cannot_be_opened_or_is_no_text_is_one_line(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match=r"nothing\.jsonl: cannot be read: No such file or directory"):
-        list(read(tmp_path / "nothing.jsonl"))
+        list(read_records(tmp_path / "nothing.jsonl"))
     with pytest.raises(RecordsError, match="Is a directory"):
-        list(read(tmp_path))
+        list(read_records(tmp_path))
     file = tmp_path / "r.jsonl"
     file.write_bytes(b'{"id": "\xff\xfe"}\n' + b"[" * 100_000)
     with pytest.raises(RecordsError, match="2 lines cannot be used"):
-        list(read(file))
+        list(read_records(file))
     file.write_text(line(query="naïve 🙂 北京", id="\ud800"))
     with pytest.raises(RecordsError, match=r"r\.jsonl:1"):
-        list(read(file))
+        list(read_records(file))
 
 
 @pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
 def test_writing_appends_and_reads_back_the_same(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
-    given = [
+    records = [
         Record("1", "t", "q 🙂", {"a": 0.25, "b": None}, "p", {"a": "x"}, "r", {"a": 0.1}, {"a": 0.9}, {"a": 1.5}),
         Record("2", "t", "q", {"a": None}),
     ]
-    for record in given:
-        with write(file) as out:
+    for record in records:
+        with Appender(file) as out:
             out.write(record)
-    assert list(read(file)) == given
+    assert list(read_records(file)) == records
 
 
 @pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
 @pytest.mark.parametrize("cut", [1, 9, 30])
-def test_a_line_cut_short_is_taken_off_and_writing_goes_on(tmp_path: Path, name: str, cut: int) -> None:
+def test_a_line_that_was_cut_short_is_removed_before_appending(tmp_path: Path, name: str, cut: int) -> None:
     file = tmp_path / name
-    with write(file) as out:
+    with Appender(file) as out:
         for number in range(3):
             out.write(Record(str(number), "t", "q", {"a": 1.0}))
     file.write_bytes(file.read_bytes()[:-cut])
-    with write(file) as out:
+    with Appender(file) as out:
         out.write(Record("9", "t", "q", {"a": 1.0}))
     whole = 3 if cut == 1 and name == "r.jsonl" else 2  # only its newline was missing
-    assert [r.id for r in read(file)] == [*["0", "1", "2"][:whole], "9"]
+    assert [r.id for r in read_records(file)] == [*["0", "1", "2"][:whole], "9"]
 
 
 @pytest.mark.parametrize(("name", "content"), [("r.jsonl", b"my notes"), ("r.jsonl.gz", b"{}\n"), ("r", b"\x1f\x8b!")])
-def test_somebody_elses_file_is_left_as_it_is(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_of_another_program_is_left_unchanged(tmp_path: Path, name: str, content: bytes) -> None:
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(RecordsError, match="cannot be written"):
-        write(file)
+        Appender(file)
     assert file.read_bytes() == content
 
 
 def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
-    code = f"from routemoa.datasets.records import write; write({str(file)!r})"
-    with write(file):
+    code = f"from routemoa.datasets.jsonl import Appender; Appender({str(file)!r})"
+    with Appender(file):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "another process is writing to it" in other.stderr
 
 
 def test_a_trace_with_feedback_becomes_a_record() -> None:
-    def said(model: str, cost: float | None) -> Proposal:
+    def answered(model: str, cost: float | None) -> Proposal:
         return Proposal(model, f"{model} says", Usage(1, 1), 0.5, cost)
 
     failed = Failure("c", "HTTP 500", FailureKind.HTTP_ERROR, Usage(0, 0, 0, 0), 0.1, 0.0)
-    first = Layer(("a", "b", "c"), (said("a", 0.1), said("b", None)), (failed,))
-    trace = Trace(Query.from_text("2+2?", "Be brief."), "routemoa", layers=(first, Layer(("d",), (said("d", 1.0),))))
-    record = from_trace(Answer("4", trace), {"a": 1.0, "c": None}, "chat", "7")
+    first = Layer(("a", "b", "c"), (answered("a", 0.1), answered("b", None)), (failed,))
+    trace = Trace(
+        Query.from_text("2+2?", "Be brief."), "routemoa", layers=(first, Layer(("d",), (answered("d", 1.0),)))
+    )
+    record = record_from_trace(Answer("4", trace), {"a": 1.0, "c": None}, "chat", "7")
     assert record == Record(
         "7",
         "chat",
@@ -180,16 +190,16 @@ def test_a_trace_with_feedback_becomes_a_record() -> None:
     )
     for wrong in ({"d": 1.0}, {"c": 0.0}, {"a": 1.2}, {"a": float("nan")}):
         with pytest.raises(RecordsError):
-            from_trace(Answer("4", trace), wrong, "chat", "7")
+            record_from_trace(Answer("4", trace), wrong, "chat", "7")
     with pytest.raises(RecordsError, match="scores is empty"):
-        from_trace(Answer("4", Trace(Query.from_text("2+2?"), "routemoa")), {}, "chat", "7")
+        record_from_trace(Answer("4", Trace(Query.from_text("2+2?"), "routemoa")), {}, "chat", "7")
 
 
-def test_texts_that_were_all_recorded_as_printed_lists_are_read_as_what_was_said() -> None:
+def test_responses_recorded_as_printed_lists_are_unwrapped() -> None:
     def responses(*texts: str | None) -> dict[str, str | None] | None:
         names = {f"m{i}": t for i, t in enumerate(texts)}
         line = {"id": "1", "task": "t", "query": "q", "scores": dict.fromkeys(names, 1.0), "responses": names}
-        found = parse(json.dumps(line))
+        found = parse_record(json.dumps(line))
         assert isinstance(found, Record)
         return found.responses
 

@@ -1,10 +1,11 @@
-"""The `routemoa` command. Each subcommand lives in its own file and is imported only when it is used."""
+"""The `routemoa` command. Each subcommand has its own file, which is imported only when the command is used."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
+from typing import NamedTuple
 
 import click
 
@@ -13,44 +14,56 @@ from routemoa.core.errors import ConfigError, QueryError, RouteMoAError
 
 __all__ = ["cli", "main"]
 
+
+class LazyCommand(NamedTuple):
+    """Where a subcommand is, and its line in --help."""
+
+    location: str
+    """Module and attribute, "module:attribute"."""
+    summary: str
+
+
 COMMANDS = {
-    "ask": ("routemoa.cli.ask:ask", "Ask the mixture (or one model) a question."),
-    "bench": ("routemoa.cli.evaluation.bench:bench", "Let methods answer a task's questions live, side by side."),
-    "collect": ("routemoa.cli.collect:collect", "Ask every model of a pool every question of a file; keep records."),
-    "demo": ("routemoa.cli.demo:demo", "Three queries to the embedded pool, with everything shown."),
-    "evaluate": (
-        "routemoa.cli.evaluation.evaluate:evaluate",
-        "Replay methods on recorded answers, without a call.",
+    "ask": LazyCommand("routemoa.cli.ask:ask", "Answer a question with the mixture, or with one model."),
+    "bench": LazyCommand("routemoa.cli.evaluation.bench:bench", "Compare methods live on the questions of a task."),
+    "collect": LazyCommand("routemoa.cli.collect:collect", "Ask every model every question of a file; keep records."),
+    "demo": LazyCommand("routemoa.cli.demo:demo", "Answer three questions with the embedded pool, step by step."),
+    "evaluate": LazyCommand(
+        "routemoa.cli.evaluation.evaluate:evaluate", "Replay methods on recorded answers, without calling a model."
     ),
-    "grade": ("routemoa.cli.evaluation.grade:grade", "Grade recorded answers against their references."),
-    "judge": ("routemoa.cli.judge:judge", "Fit the judging on graded traces; judge saved traces again."),
-    "ledger": ("routemoa.cli.ledger:ledger", "Every call that was made, what it cost, and sums of them."),
-    "pool": ("routemoa.cli.pool:pool", "Show a pool file, probe its models, fetch weights."),
-    "report": ("routemoa.cli.evaluation.report:report", "A page, or a table, of what an evaluation found."),
-    "scorer": ("routemoa.cli.scorer:scorer", "Train a scorer on records, evaluate it, explain a prediction."),
-    "serve": ("routemoa.cli.serve:serve", "Serve the mixture as an OpenAI-compatible API."),
+    "grade": LazyCommand("routemoa.cli.evaluation.grade:grade", "Grade recorded answers against their references."),
+    "judge": LazyCommand("routemoa.cli.judge:judge", "Fit a judge model on graded traces; re-judge saved traces."),
+    "ledger": LazyCommand("routemoa.cli.ledger.command:ledger", "Show the calls that were made and what they cost."),
+    "pool": LazyCommand(
+        "routemoa.cli.pool.commands:pool", "Show a pool file, check its models, fetch weights, add a model."
+    ),
+    "report": LazyCommand("routemoa.cli.evaluation.report:report", "Report what a run found, as a table or a page."),
+    "scorer": LazyCommand(
+        "routemoa.cli.scorer.commands:scorer", "Train a scorer on records, evaluate it, explain a prediction."
+    ),
+    "serve": LazyCommand("routemoa.cli.serve:serve", "Serve the mixture as an OpenAI-compatible API."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and loads them on use, so that --help stays instant."""
+    """A group that imports a command when it is used, so that --help takes no time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of COMMANDS."""
+        """Return the names in the order of COMMANDS."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the file that holds `cmd_name`."""
+        """Import and return a command; None where there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        module, _, attribute = COMMANDS[cmd_name].location.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+            formatter.write_dl([(name, command.summary) for name, command in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -58,8 +71,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """A mixture of language models behind one model name.
 
-    Only the models likely to answer well are called. They answer, judge themselves and each other, are ranked
-    anew, and an aggregator writes the answer.
+    Only the models that are likely to answer well are called. They answer, judge their own answers and each other's,
+    and are ranked again. Where the best answer suffices it is returned, else an aggregator writes one from the best.
 
     \b
     Start here:
@@ -73,7 +86,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: errors become one line on standard error. Exit codes: 1 failed, 2 wrong use, 130 interrupted."""
+    """Run the command; an error is one line on standard error.
+
+    Exit codes: 1 failed, 2 wrong use, 130 interrupted, 141 the reader of standard output is gone.
+    """
     try:
         cli(standalone_mode=False)
     except click.ClickException as e:

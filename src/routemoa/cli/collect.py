@@ -1,45 +1,56 @@
-"""`routemoa collect`: ask every model of a pool every question of a file, and keep what each answered as records."""
+"""`routemoa collect`: ask every model of a pool every question of a file, and keep the answers as records."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from routemoa.cli.terminal.progress import Steps
-from routemoa.cli.terminal.session import check_writable
+from routemoa.cli.options import json_option, pool_option, yes_option
+from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
+from routemoa.cli.terminal.files import check_writable
+from routemoa.cli.terminal.progress import AnswerProgress
+from routemoa.cli.terminal.table import print_table
 from routemoa.clients.connect import connect
 from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.types import to_plain
-from routemoa.datasets import questions as task_file
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
-from routemoa.datasets.collector import CollectCall, Estimate, Tally, estimate, plan, run, tally
+from routemoa.datasets.collector import (
+    CollectCall,
+    Estimate,
+    ModelResult,
+    collect_answers,
+    estimate_calls,
+    list_remaining_calls,
+    summarize_models,
+)
+from routemoa.datasets.questions import read_questions
 
-__all__ = ["Watch", "announcement", "collect", "cost_in_words", "on_terminal", "run_calls"]
+__all__ = ["announce_collection", "collect", "run_calls"]
 
-IN_A_ROW = 5  # failures of one model, after which it is said that something is wrong with it
+WARN_AFTER = 5  # failures of one model in a row
+MAX_REASONS = 3  # of a model's failures that are printed
+
+Failures = dict[str, Counter[str]]
+"""Model -> reason -> how often its calls failed for it."""
 
 
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("task", metavar="TASK.jsonl")
-@click.option("--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool.")
-@click.option("--out", required=True, metavar="RECORDS", help="Where the records go; gzip when it ends in .gz.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N questions.")
+@pool_option
+@click.option("--out", required=True, metavar="RECORDS", help="The file for the records; gzip where it ends in .gz.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask the first N questions only.")
 @click.option(
     "--concurrency", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Calls per endpoint."
 )
-@click.option("--retry", is_flag=True, help="Ask again where a call had failed.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask whether the cost is all right.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+@click.option("--retry", is_flag=True, help="Repeat the calls that failed.")
+@yes_option
+@json_option
 def collect(
     *,
     task: str,
@@ -54,11 +65,11 @@ def collect(
     """Ask every model of a pool every question, and keep answers, scores, costs and seconds as records.
 
     A line of TASK.jsonl is {"id", "task", "query", "reference"?, "grader"?} with grader exact, numeric, choice,
-    contains, math, code, rouge or f1; lines of GSM8K and ARC are understood as they are. A call that fails is a null
+    contains, math, code, rouge or f1; original lines of GSM8K and ARC are read, too. A call that fails has a null
     score, never a zero.
 
-    The same command goes on where an earlier one was interrupted: answers are kept in RECORDS.part until their
-    question is finished, and no answer is paid for twice.
+    An interrupted run continues with the same command and pays for no answer twice: RECORDS.part keeps answers until
+    their question is finished.
 
     \b
     Examples:
@@ -69,106 +80,94 @@ def collect(
     if Path(out).absolute() == Path(task).absolute():
         raise QueryError("--out is the task file itself; choose another place")
     pool = Pool.default(pool_file)
-    asked = list(task_file.read(task))[:limit]
-    if not asked:
-        raise QueryError(f"{task}: no question in it; see  routemoa collect --help")
-    with AnswerCollection(out, asked, [m.name for m in pool], retry=retry) as gathered:
-        calls = plan(asked, pool.models, gathered)
-        costs = estimate(calls)
-        click.echo(announcement(len(asked), len(pool), gathered.finished, costs), err=True)
-        if calls and costs.cost != 0 and not yes and on_terminal():
-            click.confirm("Go on?", abort=True, err=True)
-        with Watch(calls) as watch:
-            run_calls(pool, calls, gathered, concurrency, watch)
-        results = tally(asked, pool.models, gathered)
-        finished = gathered.finished
+    questions = list(read_questions(task))[:limit]
+    if not questions:
+        raise QueryError(f"{task}: no question in it; for the format see  routemoa collect --help")
+    with AnswerCollection(out, questions, [m.name for m in pool], retry=retry) as collection:
+        calls = list_remaining_calls(questions, pool.models, collection)
+        estimate = estimate_calls(calls)
+        announcement = announce_collection(len(questions), len(pool), collection.finished_questions, estimate)
+        confirm_cost(announcement, estimate, assume_yes=yes)
+        failures = run_calls(pool, calls, collection, concurrency)
+        results = summarize_models(questions, pool.models, collection)
+        finished = collection.finished_questions
     if as_json:
-        found: dict[str, object] = {"records": out, "questions": len(asked), "finished": finished, "calls": len(calls)}
-        found["failures"] = watch.reasons
-        models = {t.model: {k: v for k, v in to_plain(t).items() if k != "model"} for t in results}
-        click.echo(json.dumps(found | {"estimate": to_plain(costs), "models": models}, indent=2))
+        counts = {"records": out, "questions": len(questions), "finished": finished, "calls": len(calls)}
+        models = {r.model: {k: v for k, v in to_plain(r).items() if k != "model"} for r in results}
+        plain = {**counts, "failures": failures, "estimate": to_plain(estimate), "models": models}
+        click.echo(json.dumps(plain, indent=2))
     else:
-        _print(results)
-        for model, reasons in watch.reasons.items():
-            for reason, count in reasons.most_common(3):
-                click.echo(f"{model}: {count:,} x {reason}", err=True)
+        _print_results(results)
+        _print_failures(failures)
         click.echo(f"{finished:,} questions in {out}", err=True)
 
 
-def on_terminal() -> bool:
-    """Whether there is somebody to ask."""
-    return sys.stdin.isatty()
+def announce_collection(questions: int, models: int, finished: int, estimate: Estimate) -> str:
+    """Return what is about to be done and what it will cost.
+
+    Args:
+        questions: how many there are.
+        models: how many there are.
+        finished: questions that an earlier run has finished.
+        estimate: of the calls that remain.
+    """
+    earlier = f", {finished:,} of them finished before" if finished else ""
+    work = f"{questions:,} questions{earlier}, {models} models: {estimate.calls:,} calls"
+    if not estimate.calls:
+        return f"{work}; nothing is left to do"
+    tokens = f"about {estimate.prompt_tokens:,} tokens in and {estimate.completion_tokens:,} out"
+    return f"{work}, {tokens}; cost: {describe_cost(estimate)}"
 
 
-def run_calls(
-    pool: Pool, calls: Sequence[CollectCall], gathered: AnswerCollection, concurrency: int, watch: Watch
-) -> None:
-    """Make the calls; what was answered is kept also when it is interrupted."""
+def run_calls(pool: Pool, calls: Sequence[CollectCall], collection: AnswerCollection, concurrency: int) -> Failures:
+    """Make the calls with a progress bar and return the failures; an interrupt keeps the answers so far."""
+    progress = AnswerProgress(len(calls), "asking", "calls")
 
-    async def work() -> None:
+    def show(answer: CollectedAnswer) -> None:
+        counts = progress.count(answer.model, answer.score, answer.failure)
+        if counts.failures_in_a_row == WARN_AFTER:
+            progress.print_line(
+                f"{answer.model}: {WARN_AFTER} calls in a row failed, the last with {answer.failure}; stop with Ctrl-C "
+                "and correct it, or repeat the failed calls later with --retry"
+            )
+        progress.advance(f"{progress.failed:,} failed" if progress.failed else "")
+
+    async def run() -> None:
         client = connect(pool)
         try:
-            await run(calls, client, gathered, concurrency=concurrency, say=watch)
+            await collect_answers(calls, client, collection, concurrency=concurrency, on_answer=show)
         finally:
             await client.close()
 
-    try:
-        asyncio.run(work())
-    except KeyboardInterrupt:
-        watch.line(f"{watch.done:,} of {len(calls):,} calls are kept; the same command goes on from here")
-        raise
-
-
-def announcement(questions: int, models: int, finished: int, costs: Estimate) -> str:
-    """What is going to be done, and what it will cost."""
-    before = f", {finished:,} of them finished before" if finished else ""
-    said = f"{questions:,} questions{before}, {models} models: {costs.calls:,} calls"
-    if not costs.calls:
-        return f"{said}; nothing is left to do"
-    tokens = f"about {costs.prompt_tokens:,} tokens in and {costs.completion_tokens:,} out"
-    return f"{said}, {tokens}; cost: {cost_in_words(costs)}"
-
-
-def cost_in_words(costs: Estimate) -> str:
-    """The dollars of an estimate."""
-    if costs.cost is None:
-        price = f"unknown: no price for {', '.join(costs.unpriced)}"
-        return price + (f"; the others about ${costs.known:,.4g}" if costs.known else "")
-    return f"about ${costs.cost:,.4g}" if costs.cost else "nothing"
-
-
-class Watch(Steps):
-    """Shows how far a collection is, and says when a model fails again and again."""
-
-    def __init__(self, calls: Sequence[CollectCall]) -> None:
-        super().__init__(len(calls), "asking", "calls")
-        self._row: dict[str, int] = {}
-        self.reasons: dict[str, Counter[str]] = {}
-        self.failed = 0
-
-    def __call__(self, outcome: CollectedAnswer) -> None:
-        """One call has ended."""
-        self.failed += bool(outcome.failure)
-        if outcome.failure:
-            self.reasons.setdefault(outcome.model, Counter())[outcome.failure] += 1
-        row = self._row[outcome.model] = self._row.get(outcome.model, 0) + 1 if outcome.failure else 0
-        if row == IN_A_ROW:
-            self.line(
-                f"{outcome.model}: {IN_A_ROW} calls in a row failed, the last with {outcome.failure}; Ctrl-C and mend "
-                "it, or go on and ask again later with --retry"
+    with progress:
+        try:
+            asyncio.run(run())
+        except KeyboardInterrupt:
+            progress.print_line(
+                f"{progress.done:,} of {len(calls):,} calls are kept; run the same command again to continue"
             )
-        self.step(f"{self.failed:,} failed" if self.failed else "")
+            raise
+    return {model: counts.failures for model, counts in progress.sources.items() if counts.failures}
 
 
-def _print(results: Sequence[Tally]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for head in ("model", "accuracy", "graded", "answered", "failed", "dollars", "seconds each"):
-        table.add_column(head, justify="left" if head == "model" else "right")
-    for t in results:
-        accuracy = "-" if t.accuracy is None else f"{t.accuracy:.3f}"
-        dollars = "unknown" if t.cost is None else f"{t.cost:.4f}"
-        seconds = "-" if t.seconds is None else f"{t.seconds:.2f}"
-        row = (t.model, accuracy, str(t.graded), str(t.answered), str(t.failed), dollars, seconds)
-        table.add_row(*map(Text, row))  # names are data, not markup
-    console.print(table)
+def _print_results(results: Sequence[ModelResult]) -> None:
+    rows = [
+        [
+            r.model,
+            "-" if r.accuracy is None else f"{r.accuracy:.3f}",
+            str(r.graded),
+            str(r.answered),
+            str(r.failed),
+            "unknown" if r.cost is None else f"{r.cost:.4f}",
+            "-" if r.seconds is None else f"{r.seconds:.2f}",
+        ]
+        for r in results
+    ]
+    heads = ["model", "accuracy", "graded", "answered", "failed", "dollars", "seconds each"]
+    print_table(heads, rows, left={"model"})
+
+
+def _print_failures(failures: Mapping[str, Counter[str]]) -> None:
+    for model, reasons in failures.items():
+        for reason, count in reasons.most_common(MAX_REASONS):
+            click.echo(f"{model}: {count:,} x {reason}", err=True)

@@ -1,4 +1,4 @@
-"""`routemoa demo`: three queries of different kinds to the embedded pool, with everything shown."""
+"""`routemoa demo`: answer three questions with the embedded pool and show every step."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from routemoa.cli.pool import fetch_missing
-from routemoa.cli.terminal.session import check_writable, converse, write_whole
-from routemoa.cli.terminal.view import View, summary
+from routemoa.cli.options import pool_option
+from routemoa.cli.pool.fetch import fetch_missing
+from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.session import run_query
+from routemoa.cli.terminal.view import QueryView, summarize_trace
 from routemoa.clients.connect import connect
 from routemoa.core.pool import Pool
 from routemoa.core.types import Query
@@ -21,7 +23,7 @@ from routemoa.mixture.engine import RouteMoA
 
 __all__ = ["demo"]
 
-SVG = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)  # no fonts from other hosts
+SVG_FORMAT = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)  # no fonts from other hosts
 
 QUESTIONS = (
     'How many times does the letter "n" occur in the word "banana"? Answer with the number only.',
@@ -31,36 +33,42 @@ QUESTIONS = (
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.option("--pool", "pool_file", metavar="FILE", help="Another pool; by default the embedded one.")
-@click.option("--svg", metavar="FILE", help="Also write the last question's picture of the terminal to FILE, as SVG.")
+@pool_option
+@click.option("--svg", metavar="FILE", help="Also write a picture of the last question's output to FILE, as SVG.")
 def demo(pool_file: str | None, svg: str | None) -> None:
-    """Fetch the embedded models where they are missing, then ask three questions and show every step.
+    """Answer three questions with the embedded models and show every step.
 
-    Shown live: the prior, who was chosen and why, the answers arriving, the judgments, the new ranking, why it
-    stopped, the final answer, tokens, seconds, and what a dense mixture of the same pool would have called.
+    Missing models are downloaded first. Shown live: the prior, the models that are called and why, the answers as they
+    arrive, the judgments, the new ranking, why the mixture stops, the final answer, tokens and seconds, and how many
+    calls a dense mixture of the same pool would have made.
+
+    \b
+    Examples:
+      routemoa demo
+      routemoa demo --pool pool.toml
     """
     check_writable(svg)
     pool = Pool.default(pool_file)
     if any(m.local for m in pool):
         fetch_missing(pool)
     console = Console(record=True, width=110 if svg else None)
-    asyncio.run(_demo(pool, console, svg))
+    asyncio.run(_answer_questions(pool, console, svg))
 
 
-async def _demo(pool: Pool, console: Console, svg: str | None) -> None:
+async def _answer_questions(pool: Pool, console: Console, svg: str | None) -> None:
     client = connect(pool)
     method = RouteMoA(pool, client)
     try:
         for number, question in enumerate(QUESTIONS, 1):
             console.rule(f"question {number} of {len(QUESTIONS)}", align="left")
             console.print(Text(question, style="bold"))
-            done = await converse(method, Query.from_text(question), View(pool, console, final=True))
+            trace = await run_query(method, Query.from_text(question), QueryView(pool, console, final=True))
             console.print("[bold]answer[/]")
-            console.print(Padding(Text(done.text), (0, 2)))
-            console.print(summary(done.trace, pool), style="dim", highlight=False)
+            console.print(Padding(Text(trace.text), (0, 2)))
+            console.print(summarize_trace(trace.trace, pool), style="dim", highlight=False)
             console.print()
-            picture = console.export_svg(title="routemoa demo", code_format=SVG)  # of this question only
+            picture = console.export_svg(title="routemoa demo", code_format=SVG_FORMAT)  # of this question only
         if svg:
-            write_whole(svg, picture.encode())
+            write_file(svg, picture.encode())
     finally:
         await client.close()

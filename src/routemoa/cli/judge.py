@@ -1,4 +1,4 @@
-"""`routemoa judge`: learn from graded traces how to judge, and judge saved traces again under another policy."""
+"""`routemoa judge`: fit the judge model on graded traces, and replay saved traces under another policy."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from routemoa.cli.terminal.session import check_writable, write_whole
+from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
-from routemoa.datasets.records import Record
-from routemoa.datasets.records import parse as parse_record
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
+from routemoa.datasets.records import Record, parse_record
 from routemoa.evaluation.rejudging import Rejudged, Saved, grades, read, rejudge
 from routemoa.evaluation.rejudging import parse as parse_trace
 from routemoa.judging.evidence import JudgeModel
@@ -25,29 +24,30 @@ if TYPE_CHECKING:
 
 __all__ = ["judge"]
 
-FEWEST = 20  # graded queries from which a fit is worth anything
+MIN_GRADED_QUERIES = 20  # for a fit that is worth anything
+MAX_TITLE = 80  # characters of a query that are printed
 
 
 @click.group(context_settings={"max_content_width": 100})
 def judge() -> None:
-    """Learn from graded traces how far to believe whom; judge saved traces again under another policy."""
+    """Fit a judge model on graded traces; re-judge saved traces under another policy."""
 
 
 @judge.command()
 @click.argument("traces", nargs=-1, required=True)
 @click.option("--out", default="judge.json", show_default=True, metavar="FILE", help="The file to write.")
-@click.option("--logprob", is_flag=True, help="Self-assessments are log-probabilities, not spoken scores.")
-@click.option("--seed", default=0, show_default=True, help="Decides the halves on which the fit is measured.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was learned and its figures as one JSON object.")
+@click.option("--logprob", is_flag=True, help="Self-assessments are log-probabilities, not scores that models write.")
+@click.option("--seed", default=0, show_default=True, help="Seed for splitting the queries into halves.")
+@click.option("--json", "as_json", is_flag=True, help="Print the fit and its figures as one JSON object.")
 def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json: bool) -> None:
-    """Fit on TRACES (JSON lines) and write a file that `[mixture] judge` can name.
+    """Fit a judge model on TRACES (JSON lines) and write a file for `[mixture] judge`.
 
     A line is what `routemoa ask --json` prints, with `scores` (model -> 0 to 1) or a `reference` (and `grader`) beside
-    `text` and `trace`; or a record of `routemoa collect`, which tells how errors come together but not who judges well.
-    Lines without any grade are passed over and counted.
+    `text` and `trace`. It may also be a record of `routemoa collect`, which shows how the errors of models correlate
+    but not which model judges well. Lines without a grade are skipped and counted.
 
-    Learned are: how errors of models come together, each judge's bias and reliability, and what each signal is worth in
-    log-odds. The figures shown are cross-fitted: each half of the queries is judged by what the other half taught.
+    The fit covers how the errors of models correlate, each judge's bias and reliability, and the weight of each signal
+    in log-odds. The figures are cross-validated: each half of the queries is judged with a fit on the other half.
 
     \b
     Example:
@@ -57,83 +57,84 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     from routemoa.training.judge import measure, readable, told
 
     check_writable(out)
-    complaints = ErrorCollector()
-    data, passed = _graded(traces, complaints)
-    if len(data) < FEWEST:
-        complaints.settle()
+    errors = ErrorCollector()
+    data, ungraded = _read_graded_queries(traces, errors)
+    if len(data) < MIN_GRADED_QUERIES:
+        errors.raise_if_any()
         raise ConfigError(
-            f"{', '.join(traces)}: {len(data)} graded queries ({passed} lines without a grade); at least {FEWEST} are "
-            "needed: put `scores` or a `reference` into the lines, beside `text` and `trace`"
+            f"{', '.join(traces)}: {len(data)} graded queries ({ungraded} lines without a grade); at least "
+            f"{MIN_GRADED_QUERIES} are needed: put `scores` or a `reference` into the lines, beside `text` and `trace`"
         )
     order = list(range(len(data)))
-    Random(seed).shuffle(order)  # noqa: S311  (halves, no secret)
+    Random(seed).shuffle(order)  # noqa: S311  (a split, no secret)
     halves = [[data[i] for i in order[::2]], [data[i] for i in order[1::2]]]
-    crossed = [told(b, learn(a, spoken=not logprob), spoken=not logprob) for a, b in (halves, halves[::-1])]
-    figures = measure(*crossed)
-    found = learn(data, spoken=not logprob)
+    held_out = [told(b, learn(a, spoken=not logprob), spoken=not logprob) for a, b in (halves, halves[::-1])]
+    figures = measure(*held_out)
+    model = learn(data, spoken=not logprob)
     facts: dict[str, float | int | str] = {"queries": len(data), "files": ", ".join(Path(t).name for t in traces)}
     facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
-    found = msgspec.structs.replace(found, fitted=facts)
-    write_whole(out, encode_judge_model(found))
+    model = msgspec.structs.replace(model, fitted=facts)
+    write_file(out, encode_judge_model(model))
     if as_json:
-        click.echo(msgspec.json.encode({"judging": found, "held_out": figures, "passed_over": passed}))
+        click.echo(msgspec.json.encode({"judging": model, "held_out": figures, "passed_over": ungraded}))
     else:
-        _tell(found, figures, readable(found), passed, len(data))
+        skipped = f", {ungraded} lines without a grade skipped" if ungraded else ""
+        click.echo(f"{len(data)} graded queries{skipped}")
+        _print_fit(model, figures, readable(model))
         click.echo(f'{out}: written; name it in the pool file:  [mixture]  judge = "{out}"', err=True)
-    complaints.settle()
+    errors.raise_if_any()
 
 
-def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[Graded], int]:
-    """Every graded line, of traces or of records, and how many lines had no grade."""
+def _read_graded_queries(paths: tuple[str, ...], errors: ErrorCollector) -> tuple[list[Graded], int]:
+    """Return every graded line, of traces or of records, and how many lines had no grade."""
     from routemoa.training.judge import graded_records, graded_trace
 
     data: list[Graded] = []
-    kept: list[Record] = []
-    passed = 0
+    records: list[Record] = []
+    ungraded = 0
     for path in paths:
-        for number, line in lines(path, complaints):
-            found = parse_trace(line) if b'"trace"' in line else parse_record(line)
-            if isinstance(found, str):
-                complaints(BadLine(path, number, found))
-            elif isinstance(found, Saved) and _known(truth := grades(found) or {}, found):
-                data.append(graded_trace(found.trace, truth))
-            elif isinstance(found, Record) and found.responses:
-                kept.append(found)
+        for number, line in read_lines(path, errors):
+            item = parse_trace(line) if b'"trace"' in line else parse_record(line)
+            if isinstance(item, str):
+                errors(BadLine(path, number, item))
+            elif isinstance(item, Saved) and _has_grade(truth := grades(item) or {}, item):
+                data.append(graded_trace(item.trace, truth))
+            elif isinstance(item, Record) and item.responses:
+                records.append(item)
             else:
-                passed += 1
-    return data + graded_records(kept), passed
+                ungraded += 1
+    return data + graded_records(records), ungraded
 
 
-def _known(truth: Mapping[str, float | None], saved: Saved) -> bool:
+def _has_grade(truth: Mapping[str, float | None], saved: Saved) -> bool:
     return any(truth.get(p.model) is not None for layer in saved.trace.layers for p in layer.proposals)
 
 
-def _tell(
-    found: JudgeModel, figures: Mapping[str, Mapping[str, float | None]], learned: list[str], passed: int, count: int
-) -> None:
-    click.echo(f"{count} graded queries" + (f", {passed} lines without a grade passed over" if passed else ""))
-    for line in learned:
+def _print_fit(model: JudgeModel, figures: Mapping[str, Mapping[str, float | None]], summary: list[str]) -> None:
+    for line in summary:
         click.echo(line)
-    for kind, judges in (("of others", found.peer_judges), ("of itself", found.self_judges)):
+    for subject, judges in (("others", model.peer_judges), ("itself", model.self_judges)):
         for name, r in judges.items():
             bias = "unknown" if r.bias is None else f"{r.bias:.2f}"
-            click.echo(f"{name} as judge {kind}: mean score {bias}, weight {r.weight:.2f}")
-    click.echo("each half judged by what the other half taught:")
-    for name, f in figures.items():
-        shown = ", ".join(f"{k} {'-' if v is None else format(v, '.3f')}" for k, v in f.items())
+            click.echo(f"{name} as judge of {subject}: mean score {bias}, weight {r.weight:.2f}")
+    click.echo("cross-validated, each half judged with a fit on the other half:")
+    for name, values in figures.items():
+        shown = ", ".join(f"{k} {'-' if v is None else format(v, '.3f')}" for k, v in values.items())
         click.echo(f"  {name:10} {shown}")
 
 
 @judge.command()
 @click.argument("traces", metavar="TRACES.jsonl")
-@click.option("--policy", metavar="FILE", help="TOML with a [mixture] table (a pool file will do); else the defaults.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as many as there are traces.")
+@click.option(
+    "--policy", metavar="FILE", help="TOML with a [mixture] table, such as a pool file; else the default policy."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each trace, a line each.")
 def replay(traces: str, policy: str | None, as_json: bool) -> None:
-    """Judge and rank saved traces again, without calling anybody, and show what would have changed.
+    """Re-judge and re-rank saved traces under another policy, without calling a model.
 
-    TRACES.jsonl holds what `routemoa ask --json` prints, one a line. Posteriors, ranking, stop and final choice are
-    computed anew from the recorded answers and judgments. A policy that would have gone on beyond the record chooses
-    from what there is, and says so.
+    TRACES.jsonl holds what `routemoa ask --json` prints, one a line. Posterior, ranking, stop and final choice are
+    computed again from the recorded answers and judgments, and the changes are shown. Where the policy would have
+    called further models, it chooses from the recorded answers, and the reason says so.
 
     \b
     Examples:
@@ -141,47 +142,48 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
       routemoa judge replay traces.jsonl --policy cheap.toml --json | jq .choice
     """
     mixture, judging = read_policy(policy)
-    complaints = ErrorCollector()
-    found: list[tuple[Saved, Rejudged]] = []
-    for number, saved in read(traces, complaints):
-        again = rejudge(saved.trace, mixture, judging)
-        found.append((saved, again))
+    errors = ErrorCollector()
+    replayed: list[tuple[Saved, Rejudged]] = []
+    for number, saved in read(traces, errors):
+        result = rejudge(saved.trace, mixture, judging)
+        replayed.append((saved, result))
         if as_json:
             keys = ("choice", "text", "scores", "stop_reason", "changed")
-            click.echo(msgspec.json.encode({k: getattr(again, k) for k in keys}))
-        elif again.changed:
-            click.echo(f"{number}: {_head(saved)}")
-            click.echo(f"   was {again.recorded} after {len(saved.trace.layers)} layers: {saved.trace.stop_reason}")
-            click.echo(f"   now {again.choice} after {again.layers}: {again.stop_reason}")
-    if found and not as_json:
-        _sum_up(found)
-    complaints.settle()
+            click.echo(msgspec.json.encode({k: getattr(result, k) for k in keys}))
+        elif result.changed:
+            click.echo(f"{number}: {_shorten(saved.trace.query.text)}")
+            click.echo(f"   was {result.recorded} after {len(saved.trace.layers)} layers: {saved.trace.stop_reason}")
+            click.echo(f"   now {result.choice} after {result.layers}: {result.stop_reason}")
+    if replayed and not as_json:
+        _print_summary(replayed)
+    errors.raise_if_any()
 
 
-def _head(saved: Saved) -> str:
-    text = " ".join(saved.trace.query.text.split())
-    return text if len(text) <= 80 else text[:79] + "…"
+def _shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_TITLE else line[: MAX_TITLE - 1] + "…"
 
 
-def _sum_up(found: list[tuple[Saved, Rejudged]]) -> None:
-    changed = [again for _, again in found if again.changed]
-    others = sum(again.choice != again.recorded for again in changed)
-    before = sum(len(layer.proposals) for saved, _ in found for layer in saved.trace.layers)
-    after = sum(again.calls for _, again in found)
+def _print_summary(replayed: list[tuple[Saved, Rejudged]]) -> None:
+    changed = [result for _, result in replayed if result.changed]
+    other_choice = sum(result.choice != result.recorded for result in changed)
+    before = sum(len(layer.proposals) for saved, _ in replayed for layer in saved.trace.layers)
+    after = sum(result.calls for _, result in replayed)
     click.echo(
-        f"{len(found)} traces, {len(changed)} would have changed: {others} with another choice; proposals {before} -> "
-        f"{after}"
+        f"{len(replayed)} traces, {len(changed)} would have changed: {other_choice} with another choice; proposals "
+        f"{before} -> {after}"
     )
-    graded = [(grades(saved), again) for saved, again in found]
-    known: list[tuple[float, float]] = []
-    for truth, again in graded:
-        was, now = _grade(truth, again.recorded), _grade(truth, again.choice)
+    pairs: list[tuple[float, float]] = []
+    for saved, result in replayed:
+        truth = grades(saved)
+        was, now = _grade_of(truth, result.recorded), _grade_of(truth, result.choice)
         if was is not None and now is not None:
-            known.append((was, now))
-    if known:
-        was_right, now_right = sum(w for w, _ in known) / len(known), sum(n for _, n in known) / len(known)
-        click.echo(f"right, of {len(known)} graded: {was_right:.1%} -> {now_right:.1%}")
+            pairs.append((was, now))
+    if pairs:
+        accuracy_before = sum(was for was, _ in pairs) / len(pairs)
+        accuracy_after = sum(now for _, now in pairs) / len(pairs)
+        click.echo(f"accuracy on {len(pairs)} graded traces: {accuracy_before:.1%} -> {accuracy_after:.1%}")
 
 
-def _grade(truth: Mapping[str, Any] | None, model: str | None) -> float | None:
+def _grade_of(truth: Mapping[str, Any] | None, model: str | None) -> float | None:
     return None if truth is None or model is None else truth.get(model)

@@ -1,4 +1,4 @@
-"""`routemoa serve`: the mixture behind an OpenAI-compatible API, until it is told to stop."""
+"""`routemoa serve`: serve the mixture and the models of a pool as an OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -11,40 +11,43 @@ from typing import TYPE_CHECKING
 
 import click
 
-from routemoa.cli.terminal.threads import one_thread
+from routemoa.cli.options import pool_option
+from routemoa.cli.terminal.threads import use_one_thread
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
 
 __all__ = ["serve"]
 
-PATIENCE = 1.0  # seconds for answers that were cancelled
+CANCEL_SECONDS = 1.0  # for cancelled answers to settle their calls
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.option("--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool.")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@pool_option
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address to listen on.")
 @click.option(
     "--port",
     default=8080,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="0 takes any free port and says which.",
+    help="The port to listen on; 0 takes any free port and prints it.",
 )
-@click.option("--store", "store_file", metavar="FILE", help="The ledger; else $ROUTEMOA_STORE, else the user's own.")
-@click.option("--no-store", is_flag=True, help="Keep no ledger. Budgets of tenants need one.")
-@click.option("--verbose", "-v", is_flag=True, help="Log a line for each request (never its text).")
+@click.option("--store", "store_file", metavar="FILE", help="Ledger file; else $ROUTEMOA_STORE, else your own ledger.")
+@click.option("--no-store", is_flag=True, help="Do not keep a ledger. Budgets of tenants need one.")
+@click.option("--verbose", "-v", is_flag=True, help="Log a line for each request, without its text.")
 def serve(
     *, pool_file: str | None, host: str, port: int, store_file: str | None, no_store: bool, verbose: bool
 ) -> None:
-    """Serve the mixture, its rivals (moa, smoa, self-moa, best-single, random, cascade) and each model of the pool, by
-    their names, as an OpenAI-compatible API.
+    """Serve the mixture and the models of a pool as an OpenAI-compatible API.
 
-    Every call is written to the ledger (routemoa ledger shows it). With [[tenant]] tables in the pool file each
-    request needs a tenant's key, and budgets are kept. Without them there is no authentication: listen on other than
-    this machine only behind something that has it.
+    A request names what answers it as its "model": routemoa, a baseline (moa, smoa, self-moa, best-single, random,
+    cascade) or a model of the pool.
 
-    Ctrl-C or SIGTERM lets running answers end; a second Ctrl-C ends at once.
+    Every call is written to the ledger; show it with  routemoa ledger. With [[tenant]] tables in the pool file each
+    request needs a tenant's key, and budgets are enforced. Without them there is no authentication: do not let other
+    machines reach the server, unless a proxy authenticates them.
+
+    Ctrl-C or SIGTERM stops the server once running answers are complete; a second Ctrl-C stops it at once.
 
     \b
     Examples:
@@ -56,7 +59,7 @@ def serve(
     from routemoa.gateway.server import listen
     from routemoa.ledger import default_path
 
-    one_thread()
+    use_one_thread()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.access").setLevel(logging.INFO if verbose else logging.WARNING)
     if store_file and no_store:
@@ -64,17 +67,25 @@ def serve(
     pool = Pool.default(pool_file)
     path = None if no_store else Path(store_file).expanduser() if store_file else default_path()
     with listen(host, port) as listening:
-        if not _loopback(host) and not len(pool.tenants):
-            warning = (
-                "may be reached from other machines; there is no authentication without [[tenant]] in the pool file"
-            )
-            click.echo(f"warning: {host} {warning}", err=True)
-        if asyncio.run(_run(pool, listening, host, path, verbose)):
+        if not _is_loopback(host) and not len(pool.tenants):
+            warning = "other machines may reach it, and there is no authentication without [[tenant]] in the pool file"
+            click.echo(f"warning: listening on {host}: {warning}", err=True)
+        if asyncio.run(_serve_until_stopped(pool, listening, host, path, verbose)):
             raise click.Abort
 
 
-async def _run(pool: Pool, listening: socket.socket, host: str, path: Path | None, verbose: bool) -> bool:
-    """Serve until told to stop; whether that was at once. `path` is the store's; None keeps none."""
+async def _serve_until_stopped(
+    pool: Pool, listening: socket.socket, host: str, path: Path | None, verbose: bool
+) -> bool:
+    """Serve until a signal stops it; return whether it was forced to stop at once.
+
+    Args:
+        pool: the models.
+        listening: a bound socket.
+        host: its address, as the user wrote it.
+        path: of the ledger; None keeps none.
+        verbose: log each request.
+    """
     from routemoa.clients.connect import connect
     from routemoa.gateway import create_app
     from routemoa.gateway.server import Server
@@ -91,9 +102,9 @@ async def _run(pool: Pool, listening: socket.socket, host: str, path: Path | Non
         await client.ready()
         server = Server(app, lambda: _announce(url, pool), access_log=verbose)
         await server.serve([listening])
-    finally:  # the application's own end, which closes both, is skipped where the server did not start or ends at once
+    finally:  # the application closes both, too, but not where the server did not start or is forced to stop
         if server is not None and (cancelled := server.server_state.tasks):
-            await asyncio.wait(list(cancelled), timeout=PATIENCE)  # each settles its calls
+            await asyncio.wait(list(cancelled), timeout=CANCEL_SECONDS)
         await client.close()
         if store is not None:
             await store.aclose()
@@ -101,16 +112,16 @@ async def _run(pool: Pool, listening: socket.socket, host: str, path: Path | Non
 
 
 def _announce(url: str, pool: Pool) -> None:
-    key, shown = ("KEY", ' -H "Authorization: Bearer KEY"') if len(pool.tenants) else ("unused", "")
+    key, header = ("KEY", ' -H "Authorization: Bearer KEY"') if len(pool.tenants) else ("unused", "")
     click.echo(
         f"serving {len(pool)} models as routemoa at {url}\n"
         f'  OpenAI(base_url="{url}", api_key="{key}").chat.completions.create(model="routemoa", messages=[...])\n'
-        f"  curl {url}/models{shown}",
+        f"  curl {url}/models{header}",
         err=True,
     )
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,1 +1,1 @@
-"""Questions, records and graders."""
+"""Questions to ask, records of what models answered, and the graders that score answers."""

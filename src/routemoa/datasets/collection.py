@@ -1,6 +1,6 @@
-"""What a collection has so far: finished questions in RECORDS, single answers of unfinished ones in RECORDS.part.
+"""The answers of a collection: finished questions in RECORDS, single answers of unfinished ones in RECORDS.part.
 
-Every answer is written down as it comes, so that whenever the process ends, nothing has to be paid for twice.
+Each answer is written when it arrives, so that no call has to be paid for twice, however the process ends.
 """
 
 from __future__ import annotations
@@ -16,44 +16,43 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.datasets import records
-from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, RecordsError, lines
+from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, RecordsError, read_lines
 from routemoa.datasets.questions import Question
-from routemoa.datasets.records import Record
+from routemoa.datasets.records import Record, read_records
 
 __all__ = ["AnswerCollection", "CollectedAnswer"]
 
 Key = tuple[str, str]
+"""Task and id of a question."""
 
 
 class CollectedAnswer(Struct, frozen=True, omit_defaults=True):
-    """What came of asking one model one question: a text, or the reason of a failure.
-
-    `score` is in [0, 1], None where the call failed or nothing could be graded; `cost` in dollars, `seconds` from
-    the call to the answer's end.
-    """
+    """The result of asking one model one question: a text, or why the call failed."""
 
     task: str
     id: str
     model: str
     score: float | None = None
+    """In [0, 1]; None where the call failed or the answer could not be graded."""
     text: str | None = None
     cost: float | None = None
+    """Dollars."""
     seconds: float | None = None
+    """From the call to the end of the answer."""
     confidence: float | None = None
     failure: str | None = None
 
 
 class AnswerCollection:
-    """Takes outcomes one by one; use it in a `with` block.
+    """Keeps the answers of several models to questions, on disk; use it in a `with` block.
 
-    A record that lacks a model of the pool is taken up again for that model, and for those whose calls had failed.
+    A record that lacks a model of `models` is reopened for that model, and for those whose calls had failed.
 
     Args:
         path: RECORDS, plain or (by its name) gzip.
-        questions: what is to be answered, in order.
-        models: whose answers make a question finished.
-        retry: ask again where a recorded call had failed.
+        questions: what to answer.
+        models: a question is finished once all of them have answered or failed.
+        retry: reopen records in which the call of one of `models` had failed.
 
     Raises:
         RecordsError: a file cannot be read or written, or RECORDS holds another question under the same task and id.
@@ -63,15 +62,15 @@ class AnswerCollection:
         self, path: str | os.PathLike[str], questions: Iterable[Question], models: Sequence[str], *, retry: bool = False
     ) -> None:
         self.path = Path(path)
-        self.part = self.path.with_name(self.path.name + ".part")
-        self.outcomes: dict[Key, dict[str, CollectedAnswer]] = {}  # without the texts of finished questions
+        self.part_path = self.path.with_name(self.path.name + ".part")
+        self.answers: dict[Key, dict[str, CollectedAnswer]] = {}  # without the texts of finished questions
         self._questions = {q.key: q for q in questions}
         self._models = tuple(models)
         self._finished: set[Key] = set()
         self._loaded = False
-        self._pending = Appender(self.part)  # first: it keeps a second process out
+        self._pending = Appender(self.part_path)  # first: its lock keeps a second process out
         try:
-            self._out = records.write(self.path)  # mends a line cut short before anything is read
+            self._out = Appender(self.path)  # repairs a line that was cut short before anything is read
             self._load(retry)
         except BaseException:
             self._close()
@@ -88,119 +87,124 @@ class AnswerCollection:
             self._out.close()
             if not self.path.stat().st_size:
                 self.path.unlink()
-        saved = self._loaded and set(self.outcomes) <= self._finished  # nothing in it that is not in RECORDS as well
-        if saved or not self.part.stat().st_size:
-            self.part.unlink()
+        is_saved = self._loaded and set(self.answers) <= self._finished  # RECORDS holds all that the part file holds
+        if is_saved or not self.part_path.stat().st_size:
+            self.part_path.unlink()
         self._pending.close()
 
     @property
-    def finished(self) -> int:
+    def finished_questions(self) -> int:
         """How many of the questions are in RECORDS."""
         return len(self._finished & self._questions.keys())
 
-    def has(self, question: Question, model: str) -> bool:
-        """Whether the model need not be asked this question (again); a failure counts once the question is finished."""
-        outcome = self.outcomes.get(question.key, {}).get(model)
-        return outcome is not None and (not outcome.failure or question.key in self._finished)
+    def needs_call(self, question: Question, model: str) -> bool:
+        """Whether to ask the model this question; a failed call is final once the question is finished."""
+        answer = self.answers.get(question.key, {}).get(model)
+        return answer is None or (bool(answer.failure) and question.key not in self._finished)
 
-    def add(self, outcome: CollectedAnswer) -> None:
-        """Write one outcome down, and the question's record when it was the last. Raises RecordsError."""
-        key = (outcome.task, outcome.id)
-        self._pending.write(outcome)
-        self.outcomes.setdefault(key, {})[outcome.model] = outcome
-        self._finish(key)
+    def add(self, answer: CollectedAnswer) -> None:
+        """Write an answer, and the question's record where it was the last one missing. Raises RecordsError."""
+        key = (answer.task, answer.id)
+        self._pending.write(answer)
+        self.answers.setdefault(key, {})[answer.model] = answer
+        self._write_if_complete(key)
 
-    def _finish(self, key: Key) -> None:
-        given = self.outcomes[key]
-        if all(m in given for m in self._models):
-            self._out.write(_record(self._questions[key], given))
+    def _write_if_complete(self, key: Key) -> None:
+        answers = self.answers[key]
+        if all(m in answers for m in self._models):
+            self._out.write(_make_record(self._questions[key], answers))
             self._finished.add(key)
-            self.outcomes[key] = {m: replace(o, text=None) for m, o in given.items()}
+            self.answers[key] = _without_texts(answers.values())
 
     def _load(self, retry: bool) -> None:
-        reopened = self._read_records(retry)
-        left = self._read_part()
-        for key, outcomes in reopened.items():
-            mine = left.setdefault(key, {})
-            for outcome in outcomes:
-                if outcome.model not in mine:
-                    self._pending.write(outcome)
-                    mine[outcome.model] = outcome
+        reopened = self._read_finished(retry)
+        unfinished = self._read_part()
+        for key, answers in reopened.items():
+            known = unfinished.setdefault(key, {})
+            for answer in answers:
+                if answer.model not in known:
+                    self._pending.write(answer)
+                    known[answer.model] = answer
         if reopened:
-            self._take_out(reopened.keys())
-        self.outcomes |= left
+            self._remove_records(reopened.keys())
+        self.answers |= unfinished
         self._loaded = True
-        for key in [k for k in left if k in self._questions]:
-            self._finish(key)
+        for key in [k for k in unfinished if k in self._questions]:
+            self._write_if_complete(key)
 
-    def _read_records(self, retry: bool) -> dict[Key, list[CollectedAnswer]]:
-        """Take in what is finished; return the outcomes of the records that must be taken up again."""
+    def _read_finished(self, retry: bool) -> dict[Key, list[CollectedAnswer]]:
+        """Read RECORDS; return the answers of the records to reopen, without the failures to retry."""
         reopened: dict[Key, list[CollectedAnswer]] = {}
-        for record in records.read(self.path):
+        for record in read_records(self.path):
             key = (record.task, record.id)
-            asked = self._questions.get(key)
-            if asked is None:
+            question = self._questions.get(key)
+            if question is None:
                 continue
-            if asked.query != record.query:
+            if question.query != record.query:
                 reason = f"holds another question as task '{record.task}', id '{record.id}'; choose another --out"
                 raise RecordsError([BadLine(str(self.path), 0, reason)])
-            outcomes = _outcomes(record)
-            again = retry and any(o.failure and o.model in self._models for o in outcomes)
-            if again or not record.scores.keys() >= set(self._models):
-                reopened[key] = [o for o in outcomes if not o.failure or o.model not in self._models]
+            answers = _split_record(record)
+            has_failure = any(a.failure and a.model in self._models for a in answers)
+            if (retry and has_failure) or not record.scores.keys() >= set(self._models):
+                reopened[key] = [a for a in answers if not a.failure or a.model not in self._models]
             else:
                 self._finished.add(key)
-                self.outcomes[key] = {o.model: replace(o, text=None) for o in outcomes}
+                self.answers[key] = _without_texts(answers)
         return reopened
 
     def _read_part(self) -> dict[Key, dict[str, CollectedAnswer]]:
-        """The answers of unfinished questions. Calls that failed are asked again: there was nothing to pay for."""
-        left: dict[Key, dict[str, CollectedAnswer]] = {}
-        complaints = ErrorCollector()
-        for number, line in lines(self.part, complaints):
+        """Return the answers of unfinished questions, without failed calls: those cost nothing to repeat."""
+        unfinished: dict[Key, dict[str, CollectedAnswer]] = {}
+        errors = ErrorCollector()
+        for number, line in read_lines(self.part_path, errors):
             try:
-                outcome = msgspec.json.decode(line, type=CollectedAnswer)
+                answer = msgspec.json.decode(line, type=CollectedAnswer)
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
-                complaints(BadLine(str(self.part), number, f"{e}; remove that line"))
+                errors(BadLine(str(self.part_path), number, f"{e}; remove that line"))
                 continue
-            key = (outcome.task, outcome.id)
-            if key not in self._finished and not outcome.failure:
-                left.setdefault(key, {})[outcome.model] = outcome
-        complaints.settle()
-        return left
+            key = (answer.task, answer.id)
+            if key not in self._finished and not answer.failure:
+                unfinished.setdefault(key, {})[answer.model] = answer
+        errors.raise_if_any()
+        return unfinished
 
-    def _take_out(self, keys: Collection[Key]) -> None:
-        """Rewrite RECORDS at once without the records that are taken up again; their answers are in the part file."""
+    def _remove_records(self, keys: Collection[Key]) -> None:
+        """Rewrite RECORDS, in one step, without these records; the part file holds their answers."""
         with tempfile.TemporaryDirectory(dir=self.path.absolute().parent) as folder:
-            kept = Path(folder) / self.path.name
-            with records.write(kept) as out:
-                for record in records.read(self.path):
+            rewritten = Path(folder) / self.path.name
+            with Appender(rewritten) as out:
+                for record in read_records(self.path):
                     if (record.task, record.id) not in keys:
                         out.write(record)
             self._out.close()
-            os.replace(kept, self.path)
-        self._out = records.write(self.path)
+            os.replace(rewritten, self.path)
+        self._out = Appender(self.path)
 
 
-def _record(question: Question, given: Mapping[str, CollectedAnswer]) -> Record:
-    costs: dict[str, float | None] = {m: o.cost for m, o in given.items() if o.cost is not None}
-    confidence: dict[str, float | None] = {m: o.confidence for m, o in given.items() if o.confidence is not None}
+def _without_texts(answers: Iterable[CollectedAnswer]) -> dict[str, CollectedAnswer]:
+    """Return model -> answer, without the texts, which are the bulk of a collection."""
+    return {a.model: replace(a, text=None) for a in answers}
+
+
+def _make_record(question: Question, answers: Mapping[str, CollectedAnswer]) -> Record:
+    costs: dict[str, float | None] = {m: a.cost for m, a in answers.items() if a.cost is not None}
+    confidence: dict[str, float | None] = {m: a.confidence for m, a in answers.items() if a.confidence is not None}
     return Record(
         question.id,
         question.task,
         question.query,
-        {m: o.score for m, o in given.items()},
+        {m: a.score for m, a in answers.items()},
         prompt=question.prompt,
-        responses={m: o.text for m, o in given.items() if o.text is not None},
+        responses={m: a.text for m, a in answers.items() if a.text is not None},
         reference=question.reference,
         costs=costs or None,
         confidence=confidence or None,
-        seconds={m: o.seconds for m, o in given.items() if o.seconds is not None and o.failure is None} or None,
+        seconds={m: a.seconds for m, a in answers.items() if a.seconds is not None and a.failure is None} or None,
     )
 
 
-def _outcomes(record: Record) -> list[CollectedAnswer]:
-    """A record taken apart. A null without a text, where others have theirs, is a call that had failed."""
+def _split_record(record: Record) -> list[CollectedAnswer]:
+    """Return a record's answers. A null score without a text, where other models have theirs, is a failed call."""
 
     def of(values: Mapping[str, float | None] | None, model: str) -> float | None:
         return None if values is None else values.get(model)

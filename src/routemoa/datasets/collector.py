@@ -1,6 +1,6 @@
-"""Ask every model of a pool every question, and keep what each answered as records.
+"""Ask every model of a pool every question, and keep the answers as records.
 
-Planning is pure: which calls are left, what they will cost, what they came to. Only `run` calls anybody.
+Planning is pure: which calls remain, what they will cost, how each model did. Only `collect_answers` calls models.
 """
 
 from __future__ import annotations
@@ -18,34 +18,44 @@ from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Message, Model
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
 from routemoa.datasets.questions import Question
 
-__all__ = ["CollectCall", "Estimate", "Tally", "answer_length", "estimate", "finish", "plan", "run", "tally"]
+__all__ = [
+    "CollectCall",
+    "Estimate",
+    "ModelResult",
+    "answer_length",
+    "collect_answers",
+    "estimate_calls",
+    "gather_or_cancel",
+    "list_remaining_calls",
+    "summarize_models",
+]
 
-ANSWER = 300  # tokens of an answer where the pool file sets no limit
+DEFAULT_ANSWER_TOKENS = 300  # of an answer where the pool file sets no limit
 
 
 class CollectCall(Struct, frozen=True):
-    """One question to one model."""
+    """One question for one model."""
 
     question: Question
     model: ModelSpec
 
 
-class Estimate(Struct, frozen=True):
-    """What calls will take: tokens by rule of thumb, dollars at the pool file's prices.
-
-    `cost` is None when a price is unknown; `unpriced` names those models and `known` is what the others cost.
-    """
+class Estimate(Struct, frozen=True, rename={"known_cost": "known"}):
+    """What calls will take, before they are made: tokens by rule of thumb, dollars at the pool file's prices."""
 
     calls: int
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
-    known: float
+    """None where a price is unknown."""
+    known_cost: float
+    """Of the models whose price is known."""
     unpriced: tuple[str, ...]
+    """The other models."""
 
 
-class Tally(Struct, frozen=True):
-    """How one model did: `accuracy` is its mean score, `cost` what it charged in dollars, `seconds` their mean time."""
+class ModelResult(Struct, frozen=True):
+    """How one model did on the questions of a collection."""
 
     model: str
     asked: int
@@ -53,101 +63,109 @@ class Tally(Struct, frozen=True):
     failed: int
     graded: int
     accuracy: float | None
-    cost: float | None  # None when it is unknown for any answer
+    """The mean score of its graded answers."""
+    cost: float | None
+    """Dollars in all; None where that of any answer is unknown."""
     seconds: float | None
+    """The mean of its answers."""
 
 
-def plan(questions: Iterable[Question], models: Sequence[ModelSpec], gathered: AnswerCollection) -> list[CollectCall]:
-    """The calls that are left, question by question."""
-    return [CollectCall(q, m) for q in questions for m in models if not gathered.has(q, m.name)]
+def list_remaining_calls(
+    questions: Iterable[Question], models: Sequence[ModelSpec], collection: AnswerCollection
+) -> list[CollectCall]:
+    """Return the calls that are still to be made, question by question."""
+    return [CollectCall(q, m) for q in questions for m in models if collection.needs_call(q, m.name)]
 
 
-def estimate(calls: Iterable[CollectCall]) -> Estimate:
-    """What `calls` will take, before any is made."""
-    count = prompt = completion = 0
-    known = 0.0
+def estimate_calls(calls: Iterable[CollectCall]) -> Estimate:
+    """Estimate what `calls` will take."""
+    count = prompt_tokens = completion_tokens = 0
+    known_cost = 0.0
     unpriced: dict[str, None] = {}
     for count, call in enumerate(calls, 1):  # noqa: B007  (the last count is the result)
         model = call.model
-        asked = -(-len((model.system or "") + call.question.text) // CHARACTERS_PER_TOKEN)
-        answered = answer_length(model)
-        prompt += asked
-        completion += answered
-        cost = model.cost(Usage(asked, answered))
-        known += cost or 0.0
+        prompt = -(-len((model.system or "") + call.question.text) // CHARACTERS_PER_TOKEN)
+        completion = answer_length(model)
+        prompt_tokens += prompt
+        completion_tokens += completion
+        cost = model.cost(Usage(prompt, completion))
+        known_cost += cost or 0.0
         if cost is None:
             unpriced[model.name] = None
-    return Estimate(count, prompt, completion, None if unpriced else known, known, tuple(unpriced))
+    total = None if unpriced else known_cost
+    return Estimate(count, prompt_tokens, completion_tokens, total, known_cost, tuple(unpriced))
 
 
 def answer_length(model: ModelSpec) -> int:
-    """Tokens that an answer is taken to have: as many as the pool file lets it have, else ANSWER."""
+    """Return the assumed tokens of an answer: the limit that the pool file sets, else DEFAULT_ANSWER_TOKENS."""
     limit = model.parameters.get("max_tokens", model.parameters.get("max_completion_tokens"))
-    return limit if isinstance(limit, int) and limit > 0 else ANSWER
+    return limit if isinstance(limit, int) and limit > 0 else DEFAULT_ANSWER_TOKENS
 
 
-def tally(questions: Iterable[Question], models: Sequence[ModelSpec], gathered: AnswerCollection) -> list[Tally]:
-    """How each model did on `questions` so far, earlier runs included."""
-    rows = [gathered.outcomes.get(q.key, {}) for q in questions]
-    return [_tally(m.name, [row[m.name] for row in rows if m.name in row]) for m in models]
+def summarize_models(
+    questions: Iterable[Question], models: Sequence[ModelSpec], collection: AnswerCollection
+) -> list[ModelResult]:
+    """Return how each model did on `questions` so far, earlier runs included."""
+    rows = [collection.answers.get(q.key, {}) for q in questions]
+    return [_summarize(m.name, [row[m.name] for row in rows if m.name in row]) for m in models]
 
 
-def _tally(model: str, outcomes: Sequence[CollectedAnswer]) -> Tally:
-    answers = [o for o in outcomes if not o.failure]
-    scores = [o.score for o in answers if o.score is not None]
-    costs = [o.cost for o in outcomes if not o.failure or o.cost is not None]
-    seconds = [o.seconds for o in answers if o.seconds is not None]
-    return Tally(
+def _summarize(model: str, results: Sequence[CollectedAnswer]) -> ModelResult:
+    answers = [a for a in results if not a.failure]
+    scores = [a.score for a in answers if a.score is not None]
+    costs = [a.cost for a in results if not a.failure or a.cost is not None]
+    seconds = [a.seconds for a in answers if a.seconds is not None]
+    return ModelResult(
         model,
-        len(outcomes),
-        len(answers),
-        len(outcomes) - len(answers),
-        len(scores),
-        sum(scores) / len(scores) if scores else None,
-        None if None in costs else sum(c for c in costs if c is not None),
-        sum(seconds) / len(seconds) if seconds else None,
+        asked=len(results),
+        answered=len(answers),
+        failed=len(results) - len(answers),
+        graded=len(scores),
+        accuracy=sum(scores) / len(scores) if scores else None,
+        cost=None if None in costs else sum(c for c in costs if c is not None),
+        seconds=sum(seconds) / len(seconds) if seconds else None,
     )
 
 
-async def run(
+async def collect_answers(
     calls: Sequence[CollectCall],
     client: Client,
-    gathered: AnswerCollection,
+    collection: AnswerCollection,
     *,
     concurrency: int = 4,
-    say: Callable[[CollectedAnswer], None] = lambda _: None,
+    on_answer: Callable[[CollectedAnswer], None] = lambda _: None,
 ) -> None:
-    """Make the calls, each outcome written down as it comes; a call that fails is an outcome without a score.
+    """Make the calls and add each answer to the collection; a failed call is an answer without a score.
 
     Args:
         calls: as planned.
         client: calls the models.
-        gathered: where outcomes go.
-        concurrency: how many calls may be under way at one endpoint.
-        say: told of every outcome once it is written down.
+        collection: where the answers go.
+        concurrency: calls at a time to one endpoint.
+        on_answer: called with each answer once it is written.
 
     Raises:
-        RecordsError: an outcome could not be written; the calls under way are cancelled.
+        RecordsError: an answer could not be written; the running calls are cancelled.
     """
-    endpoints: dict[str, list[CollectCall]] = {}
+    by_endpoint: dict[str, list[CollectCall]] = {}
     for call in calls:
-        endpoints.setdefault(call.model.endpoint, []).append(call)
+        by_endpoint.setdefault(call.model.endpoint, []).append(call)
 
-    async def work(mine: Iterator[CollectCall]) -> None:
-        for call in mine:
-            outcome = await ask(call, client)
-            gathered.add(outcome)
-            say(outcome)
+    async def work(remaining: Iterator[CollectCall]) -> None:
+        for call in remaining:
+            answer = await ask_model(call, client)
+            collection.add(answer)
+            on_answer(answer)
 
     tasks: list[asyncio.Task[None]] = []
-    for mine in endpoints.values():
-        left = iter(mine)  # shared: whoever is free takes the next one
-        tasks += [asyncio.create_task(work(left)) for _ in range(min(concurrency, len(mine)))]
-    await finish(tasks)
+    for endpoint_calls in by_endpoint.values():
+        remaining = iter(endpoint_calls)  # shared: an idle worker takes the next call
+        tasks += [asyncio.create_task(work(remaining)) for _ in range(min(concurrency, len(endpoint_calls)))]
+    await gather_or_cancel(tasks)
 
 
-async def finish(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Wait for all. Where one fails, or the waiting is interrupted, the others are cancelled and none is left."""
+async def gather_or_cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for all tasks. Where one fails, or the wait is cancelled, cancel the others and wait until they end."""
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -156,8 +174,8 @@ async def finish(tasks: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def ask(call: CollectCall, client: Client) -> CollectedAnswer:
-    """Ask one model one question and grade what it says."""
+async def ask_model(call: CollectCall, client: Client) -> CollectedAnswer:
+    """Ask one model one question and grade its answer."""
     question, model = call.question, call.model
     started = perf_counter()
     failure: str | None = None
@@ -174,7 +192,7 @@ async def ask(call: CollectCall, client: Client) -> CollectedAnswer:
         model.name,
         score=None if failure else question.grade(completion.text),
         text=None if failure else completion.text,
-        cost=model.cost(completion.usage),  # an empty answer has its price, too
+        cost=model.cost(completion.usage),  # an empty answer is charged, too
         seconds=perf_counter() - started,
         failure=failure,
     )

@@ -1,4 +1,4 @@
-"""Files of one JSON object a line: read with every bad line named, appended to without ever leaving half a line."""
+"""Read and append JSON Lines files: reading names every bad line, appending never leaves half a line."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from msgspec import Struct
 
 from routemoa.core.errors import RouteMoAError
 
-__all__ = ["Appender", "BadLine", "ErrorCollector", "RecordsError", "lines", "not_json"]
+__all__ = ["Appender", "BadLine", "ErrorCollector", "RecordsError", "explain_json_error", "read_lines"]
 
-SHOWN = 20  # bad lines that an error lists; their number is given whatever it is
-GZIP = b"\x1f\x8b"
-BLOCK = 1 << 16
+MAX_LISTED = 20  # bad lines that an error lists; it always gives their number
+GZIP_MAGIC = b"\x1f\x8b"
+BLOCK_BYTES = 1 << 16
 
 
 class BadLine(Struct, frozen=True):
-    """A line that is no record: `line` counts from 1; 0 means the file as a whole."""
+    """A line that cannot be used, and why."""
 
     file: str
     line: int
+    """Counts from 1; 0 is the file as a whole."""
     reason: str
 
     def __str__(self) -> str:
@@ -35,7 +36,12 @@ class BadLine(Struct, frozen=True):
 
 
 class RecordsError(RouteMoAError):
-    """Lines that cannot be used. `bad` holds the first of them, `count` says how many there are."""
+    """Lines that cannot be used.
+
+    Args:
+        bad: the lines that the message lists.
+        count: how many there are in all; by default as many as are listed.
+    """
 
     def __init__(self, bad: Iterable[BadLine], count: int | None = None) -> None:
         self.bad = tuple(bad)
@@ -45,52 +51,55 @@ class RecordsError(RouteMoAError):
             return
         more = self.count - len(self.bad)
         listed = "".join(f"\n  {b}" for b in self.bad) + (f"\n  and {more:,} more" if more else "")
-        super().__init__(f"{self.count:,} lines cannot be used; mend or remove them:{listed}")
+        super().__init__(f"{self.count:,} lines cannot be used; correct or remove them:{listed}")
 
 
 class ErrorCollector:
-    """Collects bad lines: the first of them for the message, the others as a number."""
+    """Collects bad lines, to raise one error for all: keeps the first MAX_LISTED and counts the rest."""
 
     def __init__(self) -> None:
         self.first: list[BadLine] = []
         self.count = 0
 
     def __call__(self, bad: BadLine) -> None:
-        """Note one bad line."""
+        """Count one bad line."""
         self.count += 1
-        if len(self.first) < SHOWN:
+        if len(self.first) < MAX_LISTED:
             self.first.append(bad)
 
-    def settle(self) -> None:
-        """Raise RecordsError when there is anything to complain about."""
+    def raise_if_any(self) -> None:
+        """Raise RecordsError where any bad line was counted."""
         if self.count:
             raise RecordsError(self.first, self.count)
 
 
-def lines(file: str | os.PathLike[str], complain: Callable[[BadLine], None]) -> Iterator[tuple[int, bytes]]:
-    """The non-empty lines of a plain or gzip file with their numbers; what cannot be read goes to `complain`."""
+def read_lines(file: str | os.PathLike[str], on_bad: Callable[[BadLine], None]) -> Iterator[tuple[int, bytes]]:
+    """Yield the non-empty lines of a plain or gzip file with their numbers, which count from 1.
+
+    Gzip is recognised by content. Where a file is damaged or cannot be read, `on_bad` is called.
+    """
     number = 0
     try:
         with open(file, "rb") as raw:
-            zipped = raw.peek(2)[:2] == GZIP
-            # Nothing is written through it: as a source of lines a GzipFile is a BinaryIO.
-            source = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if zipped else raw
+            compressed = raw.peek(2)[:2] == GZIP_MAGIC
+            # For reading lines a GzipFile is as good as a BinaryIO.
+            source = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if compressed else raw
             for number, line in enumerate(source, 1):
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if text.strip():
                     yield number, text
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-        complain(BadLine(str(file), number + 1, f"damaged gzip data, nothing behind it was read: {e}"))
+        on_bad(BadLine(str(file), number + 1, f"damaged gzip data, nothing after it was read: {e}"))
     except OSError as e:
-        complain(BadLine(str(file), 0, f"cannot be read: {e.strerror or e}"))
+        on_bad(BadLine(str(file), 0, f"cannot be read: {e.strerror or e}"))
 
 
-def not_json(line: bytes | str, error: Exception) -> str:
-    """Why a line is no JSON; NaN and Infinity, which some programs write, are named."""
+def explain_json_error(line: bytes | str, error: Exception) -> str:
+    """Return why a line is not JSON; NaN and Infinity, which some programs write, are named."""
     text = line if isinstance(line, str) else line.decode("utf-8", "replace")
     for word in ("NaN", "Infinity"):
         if word in text:
-            return f"not valid JSON: {word} is no JSON number; write null for what was not measured"
+            return f"not valid JSON: {word} is not a JSON number; write null where nothing was measured"
     if isinstance(error, RecursionError):
         return "not valid JSON: nested too deeply"
     if isinstance(error, msgspec.ValidationError):
@@ -99,10 +108,10 @@ def not_json(line: bytes | str, error: Exception) -> str:
 
 
 class Appender:
-    """Appends one line for each object, so that the file is whole whenever the process ends.
+    """Appends objects to a JSON Lines file so that it is whole whenever the process ends.
 
-    Every line goes out in one write, in a gzip file as a member of its own. A last line that was cut short (the
-    machine stopped in the middle of it) is taken off on opening. One process at a time may write to a file.
+    The file is gzip where its name ends in .gz. Each line is one write, in a gzip file a member of its own. Opening
+    removes a last line that was cut short when a machine stopped. One process at a time may write to a file.
 
     Raises:
         RecordsError: the file cannot be opened or written.
@@ -110,7 +119,7 @@ class Appender:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._zipped = self.path.suffix == ".gz"
+        self._gzip = self.path.suffix == ".gz"
         try:
             self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115
         except OSError as e:
@@ -119,18 +128,18 @@ class Appender:
             _lock(self._file)
             self._file.seek(0)
             head = self._file.read(2)
-            if head and self._zipped != (head == GZIP):
+            if head and self._gzip != (head == GZIP_MAGIC):
                 raise OSError(None, "its name and its content disagree about gzip")
-            self._end = _whole_gzip(self._file) if self._zipped else _whole_lines(self._file)
+            self._end = _find_end_of_gzip(self._file) if self._gzip else _find_end_of_lines(self._file)
             self._file.truncate(self._end)
         except OSError as e:
             self._file.close()
             raise self._error(e) from e
 
     def write(self, item: Struct) -> None:
-        """Append one object as a line."""
+        """Append one object as a line. Raises RecordsError."""
         line = msgspec.json.encode(item) + b"\n"
-        data = gzip.compress(line, 6, mtime=0) if self._zipped else line
+        data = gzip.compress(line, 6, mtime=0) if self._gzip else line
         try:
             done = self._file.write(data) or 0
             if done < len(data):
@@ -141,7 +150,7 @@ class Appender:
         self._end += done
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file and release its lock."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -155,7 +164,7 @@ class Appender:
 
 
 def _lock(file: BinaryIO) -> None:
-    """Keep other processes from appending to the same file, where the system can; gone with the process."""
+    """Keep other processes from appending to the file, where the system can; the lock ends with the process."""
     if sys.platform == "win32":
         return
     import fcntl
@@ -166,39 +175,39 @@ def _lock(file: BinaryIO) -> None:
         raise OSError(None, "another process is writing to it") from e
 
 
-def _whole_lines(file: BinaryIO) -> int:
-    """Where the last whole line ends; a last line that only lacks its newline is given one."""
+def _find_end_of_lines(file: BinaryIO) -> int:
+    """Return the offset where the last whole line ends; add its newline where only that is missing."""
     size = start = file.seek(0, os.SEEK_END)
     tail = b""
     while start and b"\n" not in tail:
-        start = max(0, start - BLOCK)
+        start = max(0, start - BLOCK_BYTES)
         file.seek(start)
-        tail = file.read(min(BLOCK, size - start - len(tail))) + tail
+        tail = file.read(min(BLOCK_BYTES, size - start - len(tail))) + tail
     rest = tail[tail.rfind(b"\n") + 1 :]
     if not rest:
         return size
     try:
         msgspec.json.decode(rest)
     except msgspec.DecodeError as e:
-        if not rest.startswith(b"{"):  # not ours: nothing is cut off a file that somebody else wrote
-            raise OSError(None, "it ends in something that is no JSON object") from e
+        if not rest.startswith(b"{"):  # another program's file: nothing is removed from it
+            raise OSError(None, "its last line is not a JSON object") from e
         return size - len(rest)
     file.write(b"\n")
     return size + 1
 
 
-def _whole_gzip(file: BinaryIO) -> int:
-    """Where the last whole gzip member ends."""
+def _find_end_of_gzip(file: BinaryIO) -> int:
+    """Return the offset where the last whole gzip member ends."""
     file.seek(0)
     end, data = 0, b""
     member = zlib.decompressobj(wbits=31)
     try:
-        while data := data or file.read(BLOCK):
+        while data := data or file.read(BLOCK_BYTES):
             member.decompress(data)
             data = member.unused_data
             if member.eof:
                 end = file.tell() - len(data)
                 member = zlib.decompressobj(wbits=31)
-    except zlib.error as e:  # not what a cut leaves behind: nothing is taken off
-        raise OSError(None, "it is no gzip file, or a damaged one") from e
+    except zlib.error as e:  # not what an interrupted write leaves behind: nothing is removed
+        raise OSError(None, "it is not a gzip file, or a damaged one") from e
     return end

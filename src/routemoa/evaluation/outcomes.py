@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import add_optional
-from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 
 __all__ = ["OUTCOMES", "RUN", "Outcome", "Run", "load", "outcomes", "save"]
 
@@ -122,9 +122,9 @@ def outcomes(folder: str | os.PathLike[str]) -> Iterator[Outcome]:
     if not path.exists():
         return
     complaints = ErrorCollector()
-    for number, line in lines(path, complaints):
+    for number, line in read_lines(path, complaints):
         try:
             yield msgspec.json.decode(line, type=Outcome)
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
             complaints(BadLine(str(path), number, str(e)))
-    complaints.settle()
+    complaints.raise_if_any()

@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from msgspec import Struct, field
 
 from routemoa.core.errors import QueryError
-from routemoa.datasets.grading import Kind, grade, suggest
+from routemoa.datasets.grading import GraderName, grade, suggest_grader
 from routemoa.datasets.records import Record
 
 __all__ = ["GRADERS", "Graded", "Regraded", "Standing", "chosen", "known", "regrade"]
 
-GRADERS: dict[str, Kind] = {
+GRADERS: dict[str, GraderName] = {
     "gsm": "numeric",
     "gsm8k": "numeric",
     "math": "math",
@@ -46,7 +46,7 @@ class Graded(Struct, frozen=True):
     id: str
     task: str
     verdicts: dict[str, float | None]
-    grader: Kind | None = None  # None: nothing to grade it by
+    grader: GraderName | None = None  # None: nothing to grade it by
     why: str | None = None  # there are no verdicts
     failed: tuple[str, ...] = ()  # models whose answer is empty or absent
 
@@ -71,14 +71,14 @@ class Regraded(Struct, frozen=True):
     graders: dict[str, dict[str, int]] = field(default_factory=dict)  # task -> grader -> records
 
 
-def known(task: str) -> Kind | None:
+def known(task: str) -> GraderName | None:
     """The grader of a task by its name, or None."""
     name = task.casefold()
     fits = [n for n in GRADERS if name == n or (name.startswith(n) and name[len(n)] in "/-_")]
     return GRADERS[max(fits, key=len)] if fits else None
 
 
-def chosen(records: Sequence[Record], task: str | None) -> tuple[list[Record], Kind | None]:
+def chosen(records: Sequence[Record], task: str | None) -> tuple[list[Record], GraderName | None]:
     """The records that `task` names, and the grader it gives them; None leaves it to each record.
 
     A task that some records have picks those ("mmlu_pro" also "mmlu_pro/law"). One that none has, but that is known,
@@ -99,7 +99,7 @@ def chosen(records: Sequence[Record], task: str | None) -> tuple[list[Record], K
     return list(records), kind
 
 
-def regrade(records: Sequence[Record], kind: Kind | None, step: Callable[[], None] = lambda: None) -> Regraded:
+def regrade(records: Sequence[Record], kind: GraderName | None, step: Callable[[], None] = lambda: None) -> Regraded:
     """Grade every recorded answer; `step` is called after each record.
 
     Args:
@@ -118,7 +118,7 @@ def regrade(records: Sequence[Record], kind: Kind | None, step: Callable[[], Non
     return _summed(records, items)
 
 
-def _graded(record: Record, kind: Kind | None) -> Graded:
+def _graded(record: Record, kind: GraderName | None) -> Graded:
     given = record.responses or {}
     models = tuple(dict.fromkeys((*record.scores, *given)))
     said = {m: given.get(m) for m in models}
@@ -128,7 +128,7 @@ def _graded(record: Record, kind: Kind | None) -> Graded:
         return Graded(record.id, record.task, nothing, None, "no reference", failed)
     if not record.responses:
         return Graded(record.id, record.task, nothing, None, "no responses", failed)
-    kind = kind or known(record.task) or suggest(record.reference)
+    kind = kind or known(record.task) or suggest_grader(record.reference)
     if grade("", record.reference, kind) is None:
         return Graded(record.id, record.task, nothing, None, f"its reference cannot be graded as {kind}", failed)
     verdicts = {

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from routemoa.core.pool import Mixture
 from routemoa.core.trace import Layer, Trace
 from routemoa.core.types import ModelSpec, Scores
-from routemoa.datasets.grading import Kind, grade, suggest
-from routemoa.datasets.jsonl import BadLine, lines, not_json
+from routemoa.datasets.grading import GraderName, grade, suggest_grader
+from routemoa.datasets.jsonl import BadLine, explain_json_error, read_lines
 from routemoa.judging.evidence import JudgeModel
 from routemoa.routing.decision import Decision, last_layer_answers, latest_answers
 from routemoa.routing.latency import CallEstimates
@@ -35,7 +35,7 @@ class Saved(Struct, frozen=True):
     scores: dict[str, float | None] | None = None
     grades: dict[str, float | None] | None = None  # the same by another name
     reference: str | None = None
-    grader: Kind | None = None
+    grader: GraderName | None = None
 
 
 class Rejudged(Struct, frozen=True):
@@ -57,7 +57,7 @@ class Rejudged(Struct, frozen=True):
 
 def read(path: str | os.PathLike[str], complain: Callable[[BadLine], None]) -> Iterator[tuple[int, Saved]]:
     """Yield the traces of a file with their line numbers; lines that are none go to `complain`."""
-    for number, line in lines(path, complain):
+    for number, line in read_lines(path, complain):
         saved = parse(line)
         if isinstance(saved, str):
             complain(BadLine(os.fspath(path), number, saved))
@@ -70,7 +70,7 @@ def parse(line: bytes) -> Saved | str:
     try:
         saved = msgspec.json.decode(line, type=Saved)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        return not_json(line, e)
+        return explain_json_error(line, e)
     return _fault(saved) or saved
 
 
@@ -79,8 +79,11 @@ def _fault(saved: Saved) -> str | None:
         for model, value in values.items():
             if value is not None and not 0.0 <= value <= 1.0:
                 return f"{name} of '{model}' is {value:g}, outside [0, 1]"
-    if saved.reference is not None and grade("", saved.reference, saved.grader or suggest(saved.reference)) is None:
-        return f"reference '{saved.reference}' cannot be graded as {saved.grader or suggest(saved.reference)}"
+    if (
+        saved.reference is not None
+        and grade("", saved.reference, saved.grader or suggest_grader(saved.reference)) is None
+    ):
+        return f"reference '{saved.reference}' cannot be graded as {saved.grader or suggest_grader(saved.reference)}"
     return None
 
 
@@ -90,7 +93,7 @@ def grades(saved: Saved) -> Mapping[str, float | None] | None:
         return saved.grades if saved.scores is None else saved.scores
     if saved.reference is None:
         return None
-    kind = saved.grader or suggest(saved.reference)
+    kind = saved.grader or suggest_grader(saved.reference)
     return {p.model: grade(p.text, saved.reference, kind) for p in latest_answers(saved.trace)}
 
 

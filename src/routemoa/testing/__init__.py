@@ -1,10 +1,32 @@
-"""For tests, yours and ours: models that answer from a script, and a real HTTP endpoint that injects faults.
+"""Test code that calls models: models that answer from a script, and an HTTP endpoint that injects faults.
 
-client = ScriptedClient({"a": "The answer is 4.", "b": Refused("b", "HTTP 500", status=500)})
-answer = await RouteMoA(pool, client).answer("2+2?")
+`ScriptedClient` takes the place of the network:
 
-async with FakeEndpoint("The answer is 4.") as endpoint:   # endpoint.url goes into the pool file
-    ...
+    import asyncio
+
+    from routemoa import ModelSpec, Pool, RouteMoA
+    from routemoa.core.errors import ModelHTTPError
+    from routemoa.testing import ScriptedClient
+
+    pool = Pool(tuple(ModelSpec(name, "http://localhost/v1", prior=0.5) for name in ("a", "b")))
+    client = ScriptedClient({"a": "The answer is 4.", "b": ModelHTTPError("b", "HTTP 500", status=500)})
+    answer = asyncio.run(RouteMoA(pool, client).answer("2+2?"))
+    assert answer.text == "The answer is 4."
+    assert [call.model for call in client.calls].count("b") == 1
+
+`FakeEndpoint` is a real server on this machine:
+
+    from routemoa.testing import FakeEndpoint, Fault
+
+    async def serve() -> None:
+        async with FakeEndpoint("The answer is 4.", faults=[Fault(status=503)]) as endpoint:
+            mixture = RouteMoA(Pool((ModelSpec("a", endpoint.url),)))
+            answer = await mixture.answer("2+2?")  # the first attempt fails, the second succeeds
+            assert answer.text == "The answer is 4."
+            assert len(endpoint.requests) == 2
+            await mixture.client.close()
+
+    asyncio.run(serve())
 """
 
 from __future__ import annotations
@@ -20,7 +42,7 @@ __all__ = ["FakeEndpoint", "Fault", "ScriptedCall", "ScriptedClient"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"FakeEndpoint", "Fault"}:  # loads a web server: only when it is wanted
+    if name in {"FakeEndpoint", "Fault"}:  # these load a web server: only where they are used
         from routemoa.testing import endpoint
 
         return getattr(endpoint, name)

@@ -1,4 +1,7 @@
-"""A real HTTP server on the loopback interface that speaks the OpenAI protocol, and breaks it where it is told to."""
+"""A real HTTP server on the loopback interface that speaks the OpenAI protocol and injects faults.
+
+`python -m routemoa.testing.endpoint "The answer is 4."` serves one reply until it is interrupted, and prints its URL.
+"""
 
 from __future__ import annotations
 
@@ -17,46 +20,64 @@ __all__ = ["FakeEndpoint", "Fault"]
 
 
 class Fault(Struct, frozen=True):
-    """What goes wrong with one request; the default is nothing. Times are in seconds."""
+    """What goes wrong with one request; by default nothing."""
 
-    status: int | None = None  # answer with this HTTP status
-    retry_after: str | None = None  # ... and this header
-    message: str = "injected"  # ... and this error message
-    reset: bool = False  # close the connection before any byte
-    first_byte: float = 0.0  # wait before the response's head
-    between: float = 0.0  # wait between two chunks
-    cut_after: int | None = None  # close the connection after so many chunks
-    quiet_cut: bool = False  # end the stream in order, but without finish_reason and [DONE], after `cut_after`
-    no_done: bool = False  # leave out data: [DONE]
-    garbage: bool = False  # bytes that are no JSON
-    error_after: int | None = None  # an error object in the stream after so many chunks
+    status: int | None = None
+    """Answer with this HTTP status."""
+    retry_after: str | None = None
+    """The Retry-After header beside `status`."""
+    message: str = "injected"
+    """The message of an error."""
+    reset: bool = False
+    """Close the connection before any byte."""
+    first_byte: float = 0.0
+    """Seconds before the head of the response."""
+    between: float = 0.0
+    """Seconds between two chunks."""
+    cut_after: int | None = None
+    """Close the connection after so many chunks."""
+    quiet_cut: bool = False
+    """At `cut_after`, end the response in order, but without finish_reason and [DONE]."""
+    no_done: bool = False
+    """Leave out "data: [DONE]"."""
+    garbage: bool = False
+    """Send bytes that are not JSON."""
+    error_after: int | None = None
+    """Send an error object after so many chunks, then end the stream."""
     error_code: int | None = None
+    """The code of that error."""
     no_usage: bool = False
-    comments: bool = False  # comment lines between the events
-    sliced: bool = False  # send a byte at a time, through multi-byte characters and lines
-    whole: bool = False  # answer in one piece although a stream was asked for
+    comments: bool = False
+    """Send comment lines between the events."""
+    sliced: bool = False
+    """Send one byte at a time, through multi-byte characters and lines."""
+    whole: bool = False
+    """Answer in one piece although a stream was asked for."""
 
 
-OK = Fault()
+NO_FAULT = Fault()
 
 
 class FakeEndpoint:
-    """`async with FakeEndpoint("hello") as e:` serves e.url; requests meet `faults` one after the other, then none.
+    """Serves `url` inside an `async with` block, and keeps what it received in `requests` and `headers`.
 
     Args:
         reply: the text of every answer, or a function of the request body.
-        faults: one for each request in turn; a single Fault goes for all of them.
+        faults: one for each request in turn, then none; a single Fault is for every request.
     """
 
     def __init__(
         self, reply: str | Callable[[dict[str, Any]], str] = "Hello.", faults: Sequence[Fault] | Fault = ()
     ) -> None:
-        self.requests: list[dict[str, Any]] = []  # the bodies
+        self.requests: list[dict[str, Any]] = []
+        """The bodies of all requests so far."""
         self.headers: list[dict[str, str]] = []
+        """The headers of all requests so far."""
         self.open_requests = 0
-        self.gone = 0  # requests whose caller went away
-        self.connections = 0  # that were ever opened
+        self.gone = 0
+        """Requests whose caller disconnected before the end of the response."""
         self.url = ""
+        """The base URL for a pool file."""
         self._reply = reply
         self._faults = faults
         self._runner: web.AppRunner | None = None
@@ -81,7 +102,7 @@ class FakeEndpoint:
 
     @property
     def open_connections(self) -> int:
-        """Connections that clients hold right now."""
+        """How many connections clients hold now."""
         server = self._runner.server if self._runner else None
         return len(server.connections) if server else 0
 
@@ -89,9 +110,7 @@ class FakeEndpoint:
         return web.json_response({"object": "list", "data": [{"id": "fake", "object": "model"}]})
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        fault = self._faults if isinstance(self._faults, Fault) else OK
-        if not isinstance(self._faults, Fault) and len(self.requests) < len(self._faults):
-            fault = self._faults[len(self.requests)]
+        fault = self._next_fault()
         body = await request.json()
         self.requests.append(body)
         self.headers.append(dict(request.headers))
@@ -104,10 +123,16 @@ class FakeEndpoint:
         finally:
             self.open_requests -= 1
 
+    def _next_fault(self) -> Fault:
+        if isinstance(self._faults, Fault):
+            return self._faults
+        number = len(self.requests)
+        return self._faults[number] if number < len(self._faults) else NO_FAULT
+
     async def _answer(self, request: web.Request, body: dict[str, Any], fault: Fault) -> web.StreamResponse:
         await asyncio.sleep(fault.first_byte)
         if fault.reset:
-            _drop(request)
+            _close_connection(request)
         if fault.status is not None:
             headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
             error = {"error": {"message": fault.message, "type": "injected", "param": None, "code": None}}
@@ -116,62 +141,65 @@ class FakeEndpoint:
         if not body.get("stream") or fault.whole:
             if fault.garbage:
                 return web.Response(body=b"<html>not JSON", content_type="application/json")
-            return web.json_response(_whole(body, text, fault))
+            return web.json_response(_make_completion(body, text, fault))
         return await self._stream(request, body, text, fault)
 
     async def _stream(self, request: web.Request, body: dict[str, Any], text: str, fault: Fault) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         with_usage = (body.get("stream_options") or {}).get("include_usage") and not fault.no_usage
-        for number, planned in enumerate(_events(body, text, with_usage=bool(with_usage), done=not fault.no_done)):
-            event = planned
+        for number, event in enumerate(_make_events(body, text, with_usage=bool(with_usage), done=not fault.no_done)):
             if number == fault.cut_after:
                 if fault.quiet_cut:
                     return response
-                _drop(request)
-            if number == fault.error_after:
-                event = msgspec.json.encode({"error": {"message": fault.message, "code": fault.error_code}})
-            elif fault.garbage and number == 1:
-                event = b'{"choices": [{"del'
+                _close_connection(request)
             await asyncio.sleep(fault.between)
-            await _send(
-                response, (b": working\r\n\r\n" if fault.comments else b"") + b"data: " + event + b"\n\n", fault
-            )
+            await _send(response, _inject(fault, number, event), fault)
             if number == fault.error_after:
                 return response
         return response
 
 
-async def _send(response: web.StreamResponse, data: bytes, fault: Fault) -> None:
+def _inject(fault: Fault, number: int, event: bytes) -> bytes:
+    """Return the data of an event of a stream, or the error or garbage that is to take its place."""
+    if number == fault.error_after:
+        return msgspec.json.encode({"error": {"message": fault.message, "code": fault.error_code}})
+    return b'{"choices": [{"del' if fault.garbage and number == 1 else event
+
+
+async def _send(response: web.StreamResponse, event: bytes, fault: Fault) -> None:
+    data = (b": working\r\n\r\n" if fault.comments else b"") + b"data: " + event + b"\n\n"
     for piece in [data[i : i + 1] for i in range(len(data))] if fault.sliced else [data]:
         await response.write(piece)
 
 
-def _drop(request: web.Request) -> None:
-    """Close the connection without a word."""
+def _close_connection(request: web.Request) -> None:
+    """Close the connection without a response."""
     if request.transport is not None:
         request.transport.abort()
     raise ConnectionResetError
 
 
-def _usage(body: dict[str, Any], text: str) -> dict[str, int]:
+def _count_usage(body: dict[str, Any], text: str) -> dict[str, int]:
+    """Return the usage of a reply, in words."""
     prompt = sum(len(str(m.get("content")).split()) for m in body["messages"])
     return {"prompt_tokens": prompt, "completion_tokens": len(text.split()), "total_tokens": prompt + len(text.split())}
 
 
-def _logprobs(body: dict[str, Any], piece: str) -> dict[str, Any] | None:
+def _make_logprobs(body: dict[str, Any], piece: str) -> dict[str, Any] | None:
     return {"content": [{"token": piece, "logprob": -0.25, "top_logprobs": []}]} if body.get("logprobs") else None
 
 
-def _whole(body: dict[str, Any], text: str, fault: Fault) -> dict[str, Any]:
+def _make_completion(body: dict[str, Any], text: str, fault: Fault) -> dict[str, Any]:
+    """Return the body of a response that is not a stream."""
     message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": _logprobs(body, text)}
-    out = {"id": "fake-1", "object": "chat.completion", "created": int(time()), "model": body.get("model")}
-    return out | {"choices": [choice]} | ({} if fault.no_usage else {"usage": _usage(body, text)})
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": _make_logprobs(body, text)}
+    base = {"id": "fake-1", "object": "chat.completion", "created": int(time()), "model": body.get("model")}
+    return base | {"choices": [choice]} | ({} if fault.no_usage else {"usage": _count_usage(body, text)})
 
 
-def _events(body: dict[str, Any], text: str, *, with_usage: bool, done: bool) -> list[bytes]:
-    """The data of each event of a stream: role, words, finish, usage, [DONE]."""
+def _make_events(body: dict[str, Any], text: str, *, with_usage: bool, done: bool) -> list[bytes]:
+    """Return the data of each event of a stream: role, words, finish, usage, [DONE]."""
     base = {"id": "fake-1", "object": "chat.completion.chunk", "created": int(time()), "model": body.get("model")}
 
     def chunk(delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> bytes:
@@ -181,10 +209,10 @@ def _events(body: dict[str, Any], text: str, *, with_usage: bool, done: bool) ->
     words = text.split(" ")
     pieces = [w + (" " if i < len(words) - 1 else "") for i, w in enumerate(words)]
     events = [chunk({"role": "assistant", "content": ""})]
-    events += [chunk({"content": p}, logprobs=_logprobs(body, p)) for p in pieces]
+    events += [chunk({"content": p}, logprobs=_make_logprobs(body, p)) for p in pieces]
     events.append(chunk({}, "stop"))
     if with_usage:
-        events.append(msgspec.json.encode(base | {"choices": [], "usage": _usage(body, text)}))
+        events.append(msgspec.json.encode(base | {"choices": [], "usage": _count_usage(body, text)}))
     return [*events, b"[DONE]"] if done else events
 
 
@@ -194,7 +222,7 @@ async def _serve(reply: str) -> None:
         await asyncio.Event().wait()
 
 
-if __name__ == "__main__":  # python -m routemoa.testing.endpoint "The answer is 4."
+if __name__ == "__main__":
     import sys
 
     with suppress(KeyboardInterrupt):

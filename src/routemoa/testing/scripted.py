@@ -1,4 +1,4 @@
-"""Models that answer from a script, behind the Client protocol, without any network."""
+"""Models that answer from a script, behind the `Client` protocol, without a network."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from routemoa.core.types import Completion, ModelSpec, Request, Usage
 __all__ = ["Reply", "ScriptedCall", "ScriptedClient"]
 
 Reply = str | Completion | ModelError
+"""A text, whose usage is counted in words; a whole completion; or an error to raise."""
+
 Script = Reply | Sequence[Reply] | Callable[[ModelSpec, Request], Reply]
+"""One reply for every call; one reply for each call in turn, the last repeated; or a function of the call."""
 
 
 class ScriptedCall(Struct, frozen=True):
-    """One call that was made."""
+    """A call that was made."""
 
     model: str
     request: Request
 
 
 class ScriptedClient:
-    """Answers each model's calls by its script, keyed by the model's name.
-
-    A reply is a text (its usage is counted in words), a Completion, or a ModelError, which is raised; a sequence gives
-    one reply after the other, the last again and again; a function sees the member and the request.
+    """Answers each model's calls by its script, and keeps the calls in `calls`.
 
     Args:
-        delay: seconds before the first piece.
-        pieces: into how many deltas a text is cut.
+        script: model name -> script.
+        delay: seconds before the first piece of each reply.
+        pieces: how many pieces a text is cut into.
     """
 
     def __init__(self, script: Mapping[str, Script], *, delay: float = 0.0, pieces: int = 2) -> None:
@@ -46,12 +47,12 @@ class ScriptedClient:
         self._turn: dict[str, int] = {}
 
     async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
-        """The next reply of `model`, piece by piece."""
+        """Yield the next reply of `model`, piece by piece, then its completion. Raises ModelError."""
         self.calls.append(ScriptedCall(model.name, request))
         self.running += 1
         started = perf_counter()
         try:
-            reply = self._reply(model, request)
+            reply = self._next_reply(model, request)
             await asyncio.sleep(self._delay)
             if isinstance(reply, ModelError):
                 raise reply
@@ -66,10 +67,10 @@ class ScriptedClient:
             self.running -= 1
 
     async def close(self) -> None:
-        """Nothing to let go of; `closed` tells that it was called."""
+        """Set `closed`; there is nothing to release."""
         self.closed = True
 
-    def _reply(self, model: ModelSpec, request: Request) -> Reply:
+    def _next_reply(self, model: ModelSpec, request: Request) -> Reply:
         script = self._script[model.name]
         if callable(script):
             return script(model, request)

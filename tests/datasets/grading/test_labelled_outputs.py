@@ -1,4 +1,4 @@
-"""The graders against labels that a reader gave to real outputs, without looking at any grader.
+"""The graders against labels of real outputs, made by reading them without looking at any grader.
 
 labelled_outputs.jsonl holds where each output is, not the output: {"source", "id", "task", "model", "sha" (first 12 hex
 digits of the text's SHA-256), "kind", "label", "reference"? (where the source has none), "note"?}. They were drawn by
@@ -57,14 +57,14 @@ def judged(source: str) -> list[tuple[dict[str, Any], float | None]]:
     return found
 
 
-def test_there_are_two_hundred_right_and_wrong_ones() -> None:
+def test_there_are_two_hundred_labels_right_and_wrong() -> None:
     assert len(LABELLED) >= 200
     right = sum(one["label"] for one in LABELLED)
     assert min(right, len(LABELLED) - right) >= 80
     assert len({(one["source"], one["id"], one["model"]) for one in LABELLED}) == len(LABELLED)
 
 
-def test_the_graders_agree_with_a_reader() -> None:
+def test_the_graders_agree_with_the_labels() -> None:
     there = [source for source in SOURCES if place(source).exists()]
     if not any(source.startswith(("records", "paper450")) for source in there):
         pytest.skip(f"the recorded outputs are not here: {SHARED}")

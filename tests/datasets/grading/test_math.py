@@ -1,4 +1,4 @@
-"""Mathematical equivalence: what is the same, what only looks so, and answers that would hang or eat the machine."""
+"""Mathematical equivalence: equal and different expressions, and answers that would hang or exhaust the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from routemoa.core.errors import MissingExtra
 from routemoa.datasets import grading
 from routemoa.datasets.grading import math as mathematics
-from routemoa.datasets.grading.math import equivalent, final
+from routemoa.datasets.grading.math import extract_expressions, grade_math
 from routemoa.datasets.grading.worker_pool import WorkerPool
 
 pytest.importorskip("math_verify", reason="the extra [eval] is not installed")
@@ -87,104 +87,107 @@ def test_without_a_reference_there_is_no_grade() -> None:
     assert grading.grade("18", " ", "math") is None
 
 
-def test_a_sentence_has_the_reading_of_its_mathematics_first() -> None:
-    assert final("The answer is $\\frac{3}{4}$ of the pie.") == ["\\frac{3}{4}", "\\frac{3}{4} of the pie"]
+def test_of_a_sentence_its_mathematics_comes_first() -> None:
+    assert extract_expressions("The answer is $\\frac{3}{4}$ of the pie.") == [
+        "\\frac{3}{4}",
+        "\\frac{3}{4} of the pie",
+    ]
 
 
 @pytest.mark.parametrize("hostile", ["9^{9^{9^{9}}}", "1000000000!"])
-def test_a_hostile_answer_is_wrong_soon_and_the_next_is_graded(hostile: str) -> None:
+def test_a_hostile_answer_fails_in_time_and_the_next_is_graded(hostile: str) -> None:
     started = time.perf_counter()
-    assert equivalent(f"\\boxed{{{hostile}}}", "\\frac{17}{3}") == 0.0
-    assert equivalent("\\boxed{5 + \\frac{2}{3}}", "\\frac{17}{3}") == 1.0
+    assert grade_math(f"\\boxed{{{hostile}}}", "\\frac{17}{3}") == 0.0
+    assert grade_math("\\boxed{5 + \\frac{2}{3}}", "\\frac{17}{3}") == 1.0
     assert time.perf_counter() - started < 60
 
 
 @pytest.mark.parametrize("hostile", ["(" * 60 + "1" + ")" * 60, "\\sqrt{" * 50 + "x" + "}" * 50, "x+" * 5000])
 def test_deep_or_long_answers_are_not_looked_at(hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mathematics, "_verifier", lambda: pytest.fail("asked"))
-    assert equivalent(f"\\boxed{{{hostile}}}", "\\frac{17}{3}") == 0.0
+    monkeypatch.setattr(mathematics, "_worker_pool", lambda: pytest.fail("asked"))
+    assert grade_math(f"\\boxed{{{hostile}}}", "\\frac{17}{3}") == 0.0
 
 
 def test_plain_numbers_and_equal_forms_need_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mathematics, "_verifier", lambda: pytest.fail("asked"))
-    assert equivalent("The answer is 1,234,567.", "1234567") == 1.0
-    assert equivalent("The answer is 42.", "43") == 0.0
-    assert equivalent("$\\left(1, \\frac{7}{9}\\right)$", "(1,\\frac79)") == 1.0
+    monkeypatch.setattr(mathematics, "_worker_pool", lambda: pytest.fail("asked"))
+    assert grade_math("The answer is 1,234,567.", "1234567") == 1.0
+    assert grade_math("The answer is 42.", "43") == 0.0
+    assert grade_math("$\\left(1, \\frac{7}{9}\\right)$", "(1,\\frac79)") == 1.0
 
 
 def test_a_missing_extra_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    mathematics._present.cache_clear()
+    mathematics._require_math_verify.cache_clear()
     monkeypatch.setattr(mathematics, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"routemoa\[eval\]"):
         grading.grade("1", "1", "math")
-    mathematics._present.cache_clear()
+    mathematics._require_math_verify.cache_clear()
 
 
 def test_threads_share_the_workers() -> None:
     pairs = [(f"\\frac{{{n}}}{{7}} + x", f"x + \\frac{{{n + n % 2}}}{{7}}") for n in range(40)]
     with ThreadPoolExecutor(8) as threads:
-        got = list(threads.map(lambda p: equivalent(*p), pairs))
+        got = list(threads.map(lambda p: grade_math(*p), pairs))
     assert got == [float(n % 2 == 0) for n in range(40)]
 
 
 def test_a_worker_that_is_killed_is_replaced() -> None:
-    apart = WorkerPool("routemoa.datasets.grading.math_worker", workers=1)
-    assert apart.ask(["1", "1"]) is True
-    first = apart._idle[0]
+    workers = WorkerPool("routemoa.datasets.grading.math_worker", workers=1)
+    assert workers.ask(["1", "1"]) is True
+    first = workers._idle[0]
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
-    assert apart.ask(["1", "1"]) in (True, None)
-    assert apart.ask(["1", "2"]) is False
-    assert apart._idle[0].pid != first.pid
-    apart.close()
+    assert workers.ask(["1", "1"]) in (True, None)
+    assert workers.ask(["1", "2"]) is False
+    assert workers._idle[0].pid != first.pid
+    workers.close()
 
 
-def test_one_that_waits_is_not_waited_for() -> None:
-    apart = WorkerPool("routemoa.datasets.grading.math_worker", patience=0.01)  # less than it takes to start
-    assert apart.ask(["1", "1"]) is None
-    apart.close()
+def test_a_worker_that_does_not_reply_is_killed() -> None:
+    workers = WorkerPool("routemoa.datasets.grading.math_worker", max_wait=0.01)  # less than it takes to start
+    assert workers.ask(["1", "1"]) is None
+    workers.close()
 
 
 def test_closing_ends_the_workers() -> None:
-    apart = WorkerPool("routemoa.datasets.grading.math_worker")
-    apart.ask(["1", "1"])
-    (worker,) = apart._idle
-    apart.close()
+    workers = WorkerPool("routemoa.datasets.grading.math_worker")
+    workers.ask(["1", "1"])
+    (worker,) = workers._idle
+    workers.close()
     assert worker.returncode is not None
-    assert apart.ask(["1", "1"]) is True  # and it can go on
-    apart.close()
+    assert workers.ask(["1", "1"]) is True  # and it can go on
+    workers.close()
 
 
-def _in_child(apart: WorkerPool, back: multiprocessing.SimpleQueue[object]) -> None:
-    inherited = len(apart._idle)
-    back.put((inherited, apart.ask(["\\frac12", "0.5"])))
-    apart.close()
+def _in_child(workers: WorkerPool, back: multiprocessing.SimpleQueue[object]) -> None:
+    inherited = len(workers._idle)
+    back.put((inherited, workers.ask(["\\frac12", "0.5"])))
+    workers.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_leaves_the_parents_workers_alone() -> None:
-    apart = WorkerPool("routemoa.datasets.grading.math_worker")
-    assert apart.ask(["1", "1"]) is True
-    worker = apart._idle[0]
+    workers = WorkerPool("routemoa.datasets.grading.math_worker")
+    assert workers.ask(["1", "1"]) is True
+    worker = workers._idle[0]
     fork = multiprocessing.get_context("fork")
     back = fork.SimpleQueue()
-    child = fork.Process(target=_in_child, args=(apart, back))
+    child = fork.Process(target=_in_child, args=(workers, back))
     child.start()
     child.join(30)
     assert child.exitcode == 0
     assert back.get() == (0, True)
     assert worker.poll() is None
-    assert apart.ask(["1", "2"]) is False
-    assert apart._idle[0] is worker
-    apart.close()
+    assert workers.ask(["1", "2"]) is False
+    assert workers._idle[0] is worker
+    workers.close()
 
 
-def test_the_interpreter_ends_cleanly_and_takes_the_workers_along() -> None:
+def test_the_workers_end_with_the_interpreter() -> None:
     code = (
         "from routemoa.datasets.grading import math as m\n"
-        "assert m.equivalent('x + 1', '1 + x') == 1.0\n"
-        "print(m._verifier()._idle[0].pid)"
+        "assert m.grade_math('x + 1', '1 + x') == 1.0\n"
+        "print(m._worker_pool()._idle[0].pid)"
     )
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
@@ -196,13 +199,13 @@ def test_the_interpreter_ends_cleanly_and_takes_the_workers_along() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_worker_has_limits_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    apart = WorkerPool("routemoa.datasets.grading.math_worker")
-    apart.ask(["1", "1"])
-    process = f"/proc/{apart._idle[0].pid}"
+    workers = WorkerPool("routemoa.datasets.grading.math_worker")
+    workers.ask(["1", "1"])
+    process = f"/proc/{workers._idle[0].pid}"
     with open(f"{process}/limits") as limits, open(f"{process}/environ") as environment:
         kept = {line[:26].strip(): line[26:].split()[0] for line in limits}
         assert "secret" not in environment.read()
     assert kept["Max address space"] == str(2 << 30)
     assert kept["Max file size"] == "0"
     assert kept["Max cpu time"].isdigit()
-    apart.close()
+    workers.close()

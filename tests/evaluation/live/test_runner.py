@@ -103,7 +103,7 @@ async def test_a_killed_run_goes_on_to_the_same_table_and_makes_no_call_twice(
         _, said = await killed.communicate()
         assert killed.returncode == (130 if how == signal.SIGINT else -9)
         if how == signal.SIGINT:
-            assert b"the same command goes on from here" in said
+            assert b"run the same command again to continue" in said
         before = paid(tmp_path / "killed")
         assert 0 < len(before) < alone
         cut = endpoint.gone
@@ -164,7 +164,7 @@ async def test_the_spending_limit_holds_for_the_whole_run(tmp_path: Path) -> Non
         _, said = await stopped.communicate()
         assert stopped.returncode == 1
         assert b"could pass the limit" in said
-        assert b"goes on from here" in said
+        assert b"run the same command again to continue" in said
         assert 0.004 < sum(p.counted for p in paid(out)) <= 0.01
         assert not [p for p in paid(out) if p.kind == "Abandoned"]  # what was under way went on to its end
         await (await start(*arguments, "--max-cost", 0.01)).wait()
@@ -362,14 +362,14 @@ def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path, arguments
 def test_without_a_sandbox_nobody_is_asked_for_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from routemoa.datasets.grading import sandbox
 
-    sandbox._walls.cache_clear()
+    sandbox._isolation_command.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     code = Question("1", "code", "Double x.", None, "assert f(1) == 2", "code")
     pool = pool_file(tmp_path, "http://127.0.0.1:9/v1")
     out = tmp_path / "run"
     asked = str(task_file(tmp_path, [code]))
     result = CliRunner().invoke(cli, ["bench", asked, "--pool", str(pool), "--out", str(out)])
-    sandbox._walls.cache_clear()
+    sandbox._isolation_command.cache_clear()
     assert isinstance(result.exception, NoSandbox)
     assert "apt-get install bubblewrap" in str(result.exception)
     assert not out.exists()

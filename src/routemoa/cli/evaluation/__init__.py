@@ -1,1 +1,1 @@
-"""Commands of the evaluation."""
+"""The commands that evaluate: `bench`, `evaluate`, `grade` and `report`."""

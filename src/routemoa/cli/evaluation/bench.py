@@ -1,19 +1,21 @@
-"""`routemoa bench`: methods answer a task's questions live; every answer is kept as it comes."""
+"""`routemoa bench`: let methods answer a task's questions live, side by side; every answer is kept as it arrives."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from routemoa import __version__
-from routemoa.cli.collect import cost_in_words, on_terminal
-from routemoa.cli.terminal.progress import Steps
-from routemoa.cli.terminal.session import check_writable, write_whole
+from routemoa.cli.options import json_file_option, pool_option, yes_option
+from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
+from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.clients.connect import connect
 from routemoa.core.errors import ConfigError, ModelError, RouteMoAError
 from routemoa.core.pool import METHODS, Pool
@@ -22,58 +24,90 @@ from routemoa.datasets.questions import Question
 
 if TYPE_CHECKING:
     from routemoa.datasets.collector import Estimate
-    from routemoa.evaluation.live.call_cache import CallCache
     from routemoa.evaluation.live.runner import Unit
     from routemoa.evaluation.outcomes import Outcome, Run
 
 __all__ = ["bench"]
 
-DEFAULT = "routemoa,best-single,moa"
-HELP = (
+DEFAULT_METHODS = "routemoa,best-single,moa"
+METHODS_HELP = (
     "Of: "
     + ", ".join(METHODS)
     + ", single:NAME, routemoa-no-scorer (-self, -cross, -reranking, -early-stop, -aggregator)."
 )
+EARLY_ANSWERS = 3  # graded ones of a method, up to which each failure is printed
+REMOTE_CONCURRENCY = 4
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """The arguments and options of `routemoa bench`."""
+
+    task: str
+    pool_file: str | None
+    methods: str
+    limit: int | None
+    seed: int | None
+    out: str | None
+    data: str | None
+    concurrency: int | None
+    max_cost: float | None
+    judge: str | None
+    retry: bool
+    yes: bool
+    json_file: str | None
+
+    @property
+    def task_name(self) -> str:
+        """The name of the task or of its file."""
+        return Path(self.task).name.removesuffix(".gz").removesuffix(".jsonl")
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return Path(self.out or f"bench-{self.task_name}")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A run whose options are checked: what to ask, how, and where to keep it."""
+
+    folder: Path
+    pool: Pool
+    methods: tuple[str, ...]
+    questions: list[Question]
+    judge: ModelSpec | None
+    concurrency: int
+    seed: int | None
+    max_cost: float | None
+    """Dollars."""
 
 
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("task")
-@click.option("--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool.")
-@click.option("--methods", default=DEFAULT, show_default=True, metavar="LIST", help=HELP)
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N questions: the first; with --seed drawn.")
-@click.option("--seed", type=int, metavar="S", help="Draws the questions, and goes to the models with every call.")
-@click.option("--out", metavar="DIR", help="Where the run is kept; else bench-TASK.")
+@pool_option
+@click.option("--methods", default=DEFAULT_METHODS, show_default=True, metavar="LIST", help=METHODS_HELP)
+@click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help="Ask N questions: the first, or with --seed a random draw."
+)
+@click.option("--seed", type=int, metavar="S", help="Seed for drawing questions; models get it with every call, too.")
+@click.option("--out", metavar="DIR", help="The folder that keeps the run; else bench-TASK.")
 @click.option("--data", metavar="DIR", help="Folder with the task's JSONL file; else data/tasks, the cache, the hub.")
 @click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Answers at a time; else 4, or 1 if local.")
-@click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="DOLLARS", help="Never spend more.")
-@click.option("--judge", metavar="MODEL", help="Pool member that compares answers where the grader is 'judge'.")
-@click.option("--retry", is_flag=True, help="Ask again where a method had no answer.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask whether the cost is all right.")
-@click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE.")
-def bench(
-    *,
-    task: str,
-    pool_file: str | None,
-    methods: str,
-    limit: int | None,
-    seed: int | None,
-    out: str | None,
-    data: str | None,
-    concurrency: int | None,
-    max_cost: float | None,
-    judge: str | None,
-    retry: bool,
-    yes: bool,
-    json_file: str | None,
-) -> None:
-    """Let methods answer TASK's questions live, side by side: who is right how often, and what does it take?
+@click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="DOLLARS", help="The most to spend.")
+@click.option("--judge", metavar="MODEL", help="Model of the pool that compares answers where the grader is 'judge'.")
+@click.option("--retry", is_flag=True, help="Repeat the questions that a method failed to answer.")
+@yes_option
+@json_file_option
+def bench(**options: Any) -> None:  # click passes a keyword for each option: the fields of BenchOptions
+    """Let methods answer TASK's questions live, and compare their accuracy, cost and latency.
 
     TASK is arc-challenge, gsm8k, humaneval, math500, mbpp, mmlu-pro or race, or a JSONL file of your own: a line is
     {"id", "task", "query", "reference", "grader"} with grader exact, numeric, choice, contains, math, code, rouge, f1
     or judge.
 
-    The same command goes on where an earlier one was stopped, and nothing is paid for twice: DIR/calls.jsonl holds
-    every call. More questions or methods can be added to a folder; another pool or seed needs another one.
+    A stopped run continues with the same command and pays for nothing twice: DIR/calls.jsonl holds every call. A folder
+    takes more questions and methods later; another pool or seed needs another folder.
 
     \b
     Examples:
@@ -81,158 +115,174 @@ def bench(
       routemoa bench mine.jsonl --pool pool.toml --max-cost 2 --out mine
       routemoa report mine --html mine.html
     """
-    from routemoa.core.price_list import price_hint
-    from routemoa.evaluation.live.cost_estimate import estimate
-    from routemoa.evaluation.live.resume import digest, opened
-    from routemoa.evaluation.live.runner import plan
-    from routemoa.evaluation.outcomes import Run
+    _run_benchmark(BenchOptions(**options))
 
-    check_writable(json_file)
-    pool = Pool.default(pool_file)
-    names = _methods(methods, pool)
-    if max_cost is not None and (bare := [m.name for m in pool if None in (m.input_price, m.output_price)]):
-        raise ConfigError(f"--max-cost needs prices, and {', '.join(bare)} has none; {price_hint(pool[bare[0]])}")
-    asked = _asked(task, data, limit, seed)
-    referee = _judge(judge, pool, asked)
-    name = Path(task).name.removesuffix(".gz").removesuffix(".jsonl")
-    folder = Path(out or f"bench-{name}")
-    settings = {"pool": digest(pool), "seed": seed, "judge": judge}
-    members = tuple(m.name for m in pool)
-    threads = concurrency or (1 if any(m.local for m in pool) else 4)
-    run = Run(
-        kind="live", name=name, methods=names, models=members, seed=seed or 0, limit=limit, settings=settings,
-        notes=_notes(threads, pool), version=__version__,
-    )  # fmt: skip
-    have = opened(folder, run, asked, retry=retry)
-    units = plan(asked, names, have)
-    costs = estimate(units, pool, referee)
-    click.echo(_announcement(len(asked), names, len(asked) * len(names) - len(units), costs), err=True)
-    if units and costs.cost != 0 and not yes and on_terminal():
-        click.confirm("Go on?", abort=True, err=True)
+
+def _run_benchmark(options: BenchOptions) -> None:
+    from routemoa.evaluation.live.cost_estimate import estimate
+    from routemoa.evaluation.live.resume import opened
+    from routemoa.evaluation.live.runner import plan
+
+    check_writable(options.json_file)
+    benchmark = _check_options(options)
+    folder, run = benchmark.folder, _describe_run(benchmark, options)
+    answered = opened(folder, run, benchmark.questions, retry=options.retry)
+    units = plan(benchmark.questions, benchmark.methods, answered)
+    costs = estimate(units, benchmark.pool, benchmark.judge)
+    confirm_cost(_announce(benchmark, len(units), costs), costs, assume_yes=options.yes)
     try:
         if units:
-            asyncio.run(_answer(pool, units, asked, folder, threads=threads, seed=seed, judge=referee, limit=max_cost))
+            asyncio.run(_answer_questions(benchmark, units))
     except (KeyboardInterrupt, RouteMoAError):
-        click.echo(f"{folder} keeps what is there; the same command goes on from here", err=True)
+        click.echo(f"{folder} keeps the answers so far; run the same command again to continue", err=True)
         raise
     finally:
-        figures = _figures(folder, run, asked)
-        if json_file:
-            write_whole(json_file, (json.dumps(figures, indent=1, sort_keys=True) + "\n").encode())
-    click.echo(f"the page: routemoa report {folder} --html {folder}/report.html", err=True)
+        figures = _summarize(folder, run, benchmark.questions)
+        if options.json_file:
+            write_file(options.json_file, (json.dumps(figures, indent=1, sort_keys=True) + "\n").encode())
+    click.echo(f"for the page run  routemoa report {folder} --html {folder}/report.html", err=True)
 
 
-def _asked(task: str, data: str | None, limit: int | None, seed: int | None) -> list[Question]:
-    """The questions; a sandbox or an extra that their graders lack is said before anything is spent."""
-    from routemoa.evaluation.tasks.loading import drawn, questions
+def _check_options(options: BenchOptions) -> Benchmark:
+    """Load what the options name. Raises ConfigError, before anything is spent."""
+    from routemoa.core.price_list import price_hint
 
-    asked = drawn(questions(task, data, lambda line: click.echo(line, err=True)), limit, seed)
-    for question in {q.grader: q for q in asked}.values():
-        question.grade("nothing")
-    return asked
-
-
-async def _answer(
-    pool: Pool,
-    units: Sequence[Unit],
-    asked: Sequence[Question],
-    folder: Path,
-    *,
-    threads: int,
-    seed: int | None,
-    judge: ModelSpec | None,
-    limit: float | None,
-) -> None:
-    from routemoa.evaluation.live.call_cache import CallCache
-    from routemoa.evaluation.live.methods import live_methods
-    from routemoa.evaluation.live.runner import Live, run
-
-    client = connect(pool)
-    with CallCache(client, folder, limit) as till, Watch(len(units), till) as watch:
-        try:
-            for spec in (m for m in pool if m.local):  # loaded outside the clock
-                try:
-                    await client.address(spec)
-                except ModelError as e:
-                    watch.line(f"{e}; it counts as a model that fails")
-            built = await live_methods(dict.fromkeys(u.method for u in units), pool, till, asked)
-            await run(units, Live(built, till, seed, judge), folder, concurrency=threads, say=watch)
-        finally:
-            await till.close()
+    pool = Pool.default(options.pool_file)
+    methods = _parse_methods(options.methods, pool)
+    unpriced = [m for m in pool if None in (m.input_price, m.output_price)]
+    if options.max_cost is not None and unpriced:
+        names = ", ".join(m.name for m in unpriced)
+        raise ConfigError(f"--max-cost needs prices, and {names} has none; {price_hint(unpriced[0])}")
+    questions = _load_questions(options)
+    return Benchmark(
+        options.folder,
+        pool,
+        methods,
+        questions,
+        _find_judge(options.judge, pool, questions),
+        options.concurrency or (1 if any(m.local for m in pool) else REMOTE_CONCURRENCY),
+        options.seed,
+        options.max_cost,
+    )
 
 
-class Watch(Steps):
-    """Shows how the methods stand: right answers of this session, and dollars of the whole run."""
-
-    def __init__(self, total: int, till: CallCache) -> None:
-        super().__init__(total, "answering", "answers")
-        self._till = till
-        self._right: dict[str, list[float]] = {}
-
-    def __call__(self, outcome: Outcome) -> None:
-        """One method has answered one question."""
-        right = self._right.setdefault(outcome.method, [])
-        if outcome.right is not None:
-            right.append(outcome.right)
-        if outcome.failure and len(right) <= 3:
-            self.line(f"{outcome.method}, {outcome.id}: {outcome.failure}")
-        stand = [f"{m} {sum(r):g}/{len(r)}" for m, r in self._right.items()]
-        unknown = f" and {self._till.unpriced:,} calls of unknown price" if self._till.unpriced else ""
-        self.step(", ".join([*stand, f"${self._till.account.spent:,.4g}{unknown}"]))
-
-
-def _methods(given: str, pool: Pool) -> tuple[str, ...]:
-    """Raises ConfigError on one that there is not."""
+def _parse_methods(names: str, pool: Pool) -> tuple[str, ...]:
+    """Return the methods of a list with commas. Raises ConfigError."""
     from routemoa.evaluation.live.methods import live_names
 
     known = live_names(pool)
-    names = tuple(dict.fromkeys(n.strip() for n in given.split(",") if n.strip()))
-    if unknown := [n for n in names if n not in known]:
+    methods = tuple(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
+    if unknown := [n for n in methods if n not in known]:
         raise ConfigError(f"--methods: '{unknown[0]}' is unknown; known: {', '.join(known)}")
-    if not names:
+    if not methods:
         raise ConfigError("--methods: name at least one")
-    return names
+    return methods
 
 
-def _judge(name: str | None, pool: Pool, asked: Sequence[Question]) -> ModelSpec | None:
+def _load_questions(options: BenchOptions) -> list[Question]:
+    """Return the questions, and try each of their graders, so that one without its sandbox or extra fails here."""
+    from routemoa.evaluation.tasks.loading import drawn, questions
+
+    loaded = questions(options.task, options.data, lambda line: click.echo(line, err=True))
+    chosen = drawn(loaded, options.limit, options.seed)
+    for question in {q.grader: q for q in chosen}.values():
+        question.grade("nothing")
+    return chosen
+
+
+def _find_judge(name: str | None, pool: Pool, questions: Sequence[Question]) -> ModelSpec | None:
+    """Return the model that compares answers, or None. Raises ConfigError."""
     if name is not None and name not in pool:
         raise ConfigError(f"--judge: '{name}' is no model of the pool; it has {', '.join(m.name for m in pool)}")
-    if name is None and any(q.grader == "judge" for q in asked):
+    if name is None and any(q.grader == "judge" for q in questions):
         raise ConfigError("some questions are graded by a judge; name a model of the pool with --judge")
     return None if name is None else pool[name]
 
 
-def _notes(threads: int, pool: Pool) -> tuple[str, ...]:
+def _describe_run(benchmark: Benchmark, options: BenchOptions) -> Run:
+    """Return what run.json says of the run."""
+    from routemoa.evaluation.live.resume import digest
+    from routemoa.evaluation.outcomes import Run
+
+    return Run(
+        kind="live",
+        name=options.task_name,
+        methods=benchmark.methods,
+        models=tuple(m.name for m in benchmark.pool),
+        seed=benchmark.seed or 0,
+        limit=options.limit,
+        settings={"pool": digest(benchmark.pool), "seed": benchmark.seed, "judge": options.judge},
+        notes=_list_notes(benchmark.concurrency, benchmark.pool),
+        version=__version__,
+    )
+
+
+def _list_notes(concurrency: int, pool: Pool) -> tuple[str, ...]:
+    """Return the caveats of a live run."""
     local = sum(m.local for m in pool)
-    notes = [f"live: {threads} question(s) at a time; seconds are those of this machine and these endpoints, once"]
+    notes = [f"live: {concurrency} question(s) at a time; seconds are those of this machine and these endpoints, once"]
     if local:
         notes.append(f"{local} of {len(pool)} models run on this machine: they cost seconds, not dollars")
     return tuple(notes)
 
 
-def _announcement(questions: int, methods: Sequence[str], done: int, costs: Estimate) -> str:
-    before = f", {done:,} answers kept from before" if done else ""
-    said = f"{questions:,} questions, {len(methods)} methods ({', '.join(methods)}){before}"
+def _announce(benchmark: Benchmark, remaining: int, costs: Estimate) -> str:
+    """Return what is about to be done and what it may cost; `remaining` answers are missing."""
+    questions, methods = len(benchmark.questions), benchmark.methods
+    answered = questions * len(methods) - remaining
+    earlier = f", {answered:,} answers kept from before" if answered else ""
+    work = f"{questions:,} questions, {len(methods)} methods ({', '.join(methods)}){earlier}"
     if not costs.calls:
-        return f"{said}; nothing is left to do"
+        return f"{work}; nothing is left to do"
     tokens = f"{costs.prompt_tokens:,} tokens in and {costs.completion_tokens:,} out"
-    return f"{said}: at most {costs.calls:,} calls, about {tokens}; cost at most: {cost_in_words(costs)}"
+    return f"{work}: at most {costs.calls:,} calls, about {tokens}; cost at most: {describe_cost(costs)}"
 
 
-def _figures(folder: Path, run: Run, asked: Sequence[Question]) -> dict[str, Any]:
-    """The table of what is there, printed and written into DIR/run.json."""
+async def _answer_questions(benchmark: Benchmark, units: Sequence[Unit]) -> None:
+    """Answer what is missing, with a progress bar that shows accuracy so far and dollars spent."""
+    from routemoa.evaluation.live.call_cache import CallCache
+    from routemoa.evaluation.live.methods import live_methods
+    from routemoa.evaluation.live.runner import Live, run
+
+    pool, client = benchmark.pool, connect(benchmark.pool)
+    progress = AnswerProgress(len(units), "answering", "answers")
+    with CallCache(client, benchmark.folder, benchmark.max_cost) as cache, progress:
+
+        def show(outcome: Outcome) -> None:
+            counts = progress.count(outcome.method, outcome.right, outcome.failure)
+            if outcome.failure and counts.graded <= EARLY_ANSWERS:
+                progress.print_line(f"{outcome.method}, {outcome.id}: {outcome.failure}")
+            standings = [f"{method} {c.score:g}/{c.graded}" for method, c in progress.sources.items()]
+            unknown = f" and {cache.unpriced:,} calls of unknown price" if cache.unpriced else ""
+            progress.advance(", ".join([*standings, f"${cache.account.spent:,.4g}{unknown}"]))
+
+        try:
+            for model in (m for m in pool if m.local):  # so that loading counts in no answer's seconds
+                try:
+                    await client.address(model)
+                except ModelError as e:
+                    progress.print_line(f"{e}; it counts as a model that fails")
+            methods = await live_methods(dict.fromkeys(u.method for u in units), pool, cache, benchmark.questions)
+            live = Live(methods, cache, benchmark.seed, benchmark.judge)
+            await run(units, live, benchmark.folder, concurrency=benchmark.concurrency, say=show)
+        finally:
+            await cache.close()
+
+
+def _summarize(folder: Path, run: Run, questions: Sequence[Question]) -> dict[str, Any]:
+    """Print the table of the answers so far, write it into DIR/run.json and return its figures."""
     from msgspec.structs import replace
 
-    from routemoa.cli.evaluation.report import show
+    from routemoa.cli.evaluation.report import print_page
     from routemoa.evaluation.outcomes import outcomes, save
     from routemoa.evaluation.report.figures import page
     from routemoa.evaluation.statistics import summarise
 
-    keys = {(q.task, q.id) for q in asked}
-    mine = [o for o in outcomes(folder) if o.method in run.methods and (o.task, o.id) in keys]
-    mine.sort(key=lambda o: (run.methods.index(o.method), o.task, o.id))  # not as they came in
-    figures = summarise(mine, run.seed)
+    keys = {(q.task, q.id) for q in questions}
+    selected = [o for o in outcomes(folder) if o.method in run.methods and (o.task, o.id) in keys]
+    selected.sort(key=lambda o: (run.methods.index(o.method), o.task, o.id))  # not in the order of arrival
+    figures = summarise(selected, run.seed)
     save(folder, replace(run, summary=figures))
-    if mine:
-        show(page(run, mine, figures))
+    if selected:
+        print_page(page(run, selected, figures))
     return figures

@@ -1,9 +1,10 @@
-"""`routemoa evaluate`: whole methods replayed on recorded answers, without a key and without a call."""
+"""`routemoa evaluate`: replay whole methods on recorded answers, without an API key and without calling a model."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,44 @@ import click
 import msgspec
 
 from routemoa import __version__
-from routemoa.cli.terminal.session import check_writable, write_whole
+from routemoa.cli.options import json_file_option
+from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.table import print_table
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save
 from routemoa.evaluation.replay.simulator import METHODS
 from routemoa.evaluation.replay.study import chosen_methods, figures, prepare
 
 __all__ = ["evaluate"]
 
-OWN = ("methods", "paired", "savings", "priced", "unpriced")  # what run.json calls the summary
+SUMMARY_KEYS = ("methods", "paired", "savings", "priced", "unpriced")  # that run.json keeps of the figures
+COLUMNS = {
+    "failed": ("failed", "g"),
+    "calls": ("calls", ".2f"),
+    "tokens": ("tokens", ".0f"),
+    "path_tokens": ("critical path", ".0f"),
+    "cost": ("dollars", ".6f"),
+    "latency": ("seconds", ".2f"),
+}
+"""Key of a method's figures -> its column and format."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """The arguments and options of `routemoa evaluate`."""
+
+    records: tuple[str, ...]
+    scorer: str
+    methods: str
+    policy: str | None
+    seed: int
+    seeds: int
+    prices: str
+    judges: float | None
+    sizes: str | None
+    json_file: str | None
+    out: str | None
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -33,9 +62,11 @@ OWN = ("methods", "paired", "savings", "priced", "unpriced")  # what run.json ca
     metavar="LIST",
     help="Of: " + ", ".join(METHODS) + ", single:NAME.",
 )
-@click.option("--policy", metavar="FILE", help="TOML with a [mixture] table for routemoa; its `judge` is taken along.")
-@click.option("--seed", default=0, show_default=True, help="Decides random panels, shuffles and resampling.")
-@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Runs, from that seed on.")
+@click.option("--policy", metavar="FILE", help="TOML with a [mixture] table for routemoa; its `judge` counts, too.")
+@click.option("--seed", default=0, show_default=True, help="Seed for random panels, shuffles and resampling.")
+@click.option(
+    "--seeds", default=5, show_default=True, type=click.IntRange(1), help="How many runs, with seeds from --seed on."
+)
 @click.option(
     "--prices",
     default="records",
@@ -44,119 +75,114 @@ OWN = ("methods", "paired", "savings", "priced", "unpriced")  # what run.json ca
     help="Where dollars come from: the records alone, or list prices where these hold none (extra: eval).",
 )
 @click.option("--judges", type=click.FloatRange(0, 1), metavar="AUC", help="Simulate judges of this reliability.")
-@click.option("--sizes", metavar="LIST", help="Also random pools of these sizes, such as 3,5,8,13,21.")
-@click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE.")
+@click.option("--sizes", metavar="LIST", help="Also evaluate random pools of these sizes, such as 3,5,8,13,21.")
+@json_file_option
 @click.option("--out", metavar="DIR", help="Write run.json and outcomes.jsonl for  routemoa report DIR.")
-def evaluate(
-    *,
-    records: tuple[str, ...],
-    scorer: str,
-    methods: str,
-    policy: str | None,
-    seed: int,
-    seeds: int,
-    prices: str,
-    judges: float | None,
-    sizes: str | None,
-    json_file: str | None,
-    out: str | None,
-) -> None:
-    """Replay methods on RECORDS that hold what models really answered (`responses`).
+def evaluate(**options: Any) -> None:  # click passes a keyword for each option: the fields of EvaluateOptions
+    """Replay methods on RECORDS with recorded answers (`responses`), without calling a model.
 
-    Beside the chosen methods always stand the best single model and the fixed best three (both chosen where the scorer
-    was trained, never here), random panels of RouteMoA's sizes, its panels given to other questions (shuffled), and the
-    oracle. Intervals are 95 %, by bootstrap over questions. Same seed, same records: the same bytes.
+    The chosen methods are always compared with the best single model and the fixed best three (both chosen on the
+    questions that the scorer was trained on), random panels of RouteMoA's sizes, its panels given to other questions
+    (shuffled), and the oracle. Intervals are 95 %, by bootstrap over questions. The same seed and records give the same
+    bytes.
 
     \b
     Example:
       routemoa evaluate test.jsonl --scorer my-scorer --methods routemoa,moa --json figures.json
     """
-    check_writable(json_file)
-    chosen_methods(methods)  # a slip of the pen is said before anything is read
-    widths = _sizes(sizes)
+    _replay_methods(EvaluateOptions(**options))
+
+
+def _replay_methods(options: EvaluateOptions) -> None:
+    check_writable(options.json_file)
+    chosen_methods(options.methods)  # a typing error is reported before anything is read
+    sizes = _parse_sizes(options.sizes)
     prepared = prepare(
-        list(read(records)), scorer, policy, priced=prices == "library", auc=judges, texts=out is not None
+        list(read_records(options.records)),
+        options.scorer,
+        options.policy,
+        priced=options.prices == "library",
+        auc=options.judges,
+        texts=options.out is not None,
     )
-    chosen = chosen_methods(methods, prepared.replay.members)
-    found, outcomes = figures(prepared, chosen, seed, seeds, widths)
-    if json_file:
-        write_whole(json_file, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
-    if out:
-        _keep(Path(out), found, outcomes, Path(records[0]).name.partition(".")[0], chosen)
-    _show(found)
+    methods = chosen_methods(options.methods, prepared.replay.members)
+    results, outcomes = figures(prepared, methods, options.seed, options.seeds, sizes)
+    if options.json_file:
+        write_file(options.json_file, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
+    if options.out:
+        name = Path(options.records[0]).name.partition(".")[0]
+        _write_run(Path(options.out), results, outcomes, name, methods)
+    _print_figures(results)
 
 
-def _sizes(given: str | None) -> list[int]:
-    parts = [part.strip() for part in (given or "").split(",") if part.strip()]
+def _parse_sizes(text: str | None) -> list[int]:
+    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
     if wrong := [part for part in parts if not part.isdecimal() or not int(part)]:
-        raise ConfigError(f"--sizes: '{wrong[0]}' is no number of models; write e.g. 3,5,8")
+        raise ConfigError(f"--sizes: '{wrong[0]}' is not a number of models; write e.g. 3,5,8")
     return [int(part) for part in parts]
 
 
-def _keep(folder: Path, found: dict[str, Any], outcomes: Sequence[Outcome], name: str, methods: Sequence[str]) -> None:
-    """The folder that a report reads."""
+def _write_run(
+    folder: Path, results: Mapping[str, Any], outcomes: Sequence[Outcome], name: str, methods: Sequence[str]
+) -> None:
+    """Write the folder that `routemoa report` reads."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = b"".join(msgspec.json.encode(o) + b"\n" for o in outcomes)
-    write_whole(str(folder / OUTCOMES), lines)
+    write_file(folder / OUTCOMES, b"".join(msgspec.json.encode(o) + b"\n" for o in outcomes))
     run = Run(
         kind="replay",
         name=name,
         methods=tuple(methods),
-        models=tuple(found["models"]),
-        seed=found["seed"],
-        seeds=found["seeds"],
-        notes=tuple(found["notes"]),
+        models=tuple(results["models"]),
+        seed=results["seed"],
+        seeds=results["seeds"],
+        notes=tuple(results["notes"]),
         version=__version__,
-        summary={key: found[key] for key in OWN if key in found},
-        scale=found.get("scale", {}),
+        summary={key: results[key] for key in SUMMARY_KEYS if key in results},
+        scale=results.get("scale", {}),
     )
     save(folder, run)
 
 
-def _show(found: dict[str, Any]) -> None:
-    _table(found)
-    n = next(iter(found["methods"].values()))["n"]
-    left = f", {found['skipped']} records without answers left out" if found["skipped"] else ""
-    click.echo(f"{n} questions, {len(found['models'])} models{left}")
-    for pair, f in found["paired"].items():
-        a, _, b = pair.partition("|")
-        if a == "routemoa":
+def _print_figures(results: Mapping[str, Any]) -> None:
+    _print_methods(results)
+    questions = next(iter(results["methods"].values()))["n"]
+    skipped = f", {results['skipped']} records without answers left out" if results["skipped"] else ""
+    click.echo(f"{questions} questions, {len(results['models'])} models{skipped}")
+    for pair, f in results["paired"].items():
+        ours, _, other = pair.partition("|")
+        if ours == "routemoa":
             low, high = f["ci95"]
-            click.echo(
-                f"routemoa over {b}: {100 * f['difference']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}), "
-                f"p {f['p']:.3f}"
-            )
-    _saved(found)
-    if priced := found.get("priced"):
+            interval = f"({100 * low:+.1f} to {100 * high:+.1f})"
+            click.echo(f"routemoa over {other}: {100 * f['difference']:+.1f} points {interval}, p {f['p']:.3f}")
+    _print_savings(results)
+    if priced := results.get("priced"):
         click.echo(f"\namong the {len(priced['models'])} models whose price is known:")
-        _table(priced)
-        _saved(priced)
-    for name, line in found.get("scale", {}).items():
-        shown = ", ".join(f"{p['models']} {p['accuracy']:.1%} ({p['calls']:.1f} calls)" for p in line)
-        click.echo(f"{name}, by models: {shown}")
-    for note in found["notes"]:
+        _print_methods(priced)
+        _print_savings(priced)
+    for name, points in results.get("scale", {}).items():
+        shown = ", ".join(f"{p['models']} {p['accuracy']:.1%} ({p['calls']:.1f} calls)" for p in points)
+        click.echo(f"{name}, by models in the pool: {shown}")
+    for note in results["notes"]:
         click.echo(f"note: {note}", err=True)
 
 
-def _table(found: dict[str, Any]) -> None:
-    width = max(14, *map(len, found["methods"]))
-    click.echo(
-        f"{'method':{width}} {'right':>7}  {'95 %':16} {'failed':>6} {'calls':>7} {'tokens':>9} {'on path':>8} "
-        f"{'dollars':>10} {'seconds':>8}"
-    )
-    columns = (("failed", "g", 6), ("calls", ".2f", 7), ("tokens", ".0f", 9), ("path_tokens", ".0f", 8),
-               ("cost", ".6f", 10), ("latency", ".2f", 8))  # fmt: skip
-    for name, f in found["methods"].items():
-        rest = "".join(f" {'-' if f[k] is None else format(f[k], shape):>{room}}" for k, shape, room in columns)
-        right = "-" if f["accuracy"] is None else f"{f['accuracy']:.1%}"
-        span = "-" if f["accuracy"] is None else f"{f['ci95'][0]:.1%} to {f['ci95'][1]:.1%}"
-        click.echo(f"{name:{width}} {right:>7}  {span:16}{rest}")
+def _print_methods(results: Mapping[str, Any]) -> None:
+    """Print the table of all methods: accuracy with its interval, and means for a question."""
+    heads = ["method", "accuracy", "95 %", *(head for head, _ in COLUMNS.values())]
+    rows = []
+    for name, f in results["methods"].items():
+        accuracy = "-" if f["accuracy"] is None else f"{f['accuracy']:.1%}"
+        interval = "-" if f["accuracy"] is None else f"{f['ci95'][0]:.1%} to {f['ci95'][1]:.1%}"
+        means = ["-" if f[key] is None else format(f[key], shape) for key, (_, shape) in COLUMNS.items()]
+        rows.append([name, accuracy, interval, *means])
+    print_table(heads, rows, left={"method", "95 %"})
 
 
-def _saved(found: dict[str, Any]) -> None:
-    for pair, saved in found["savings"].items():
+def _print_savings(results: Mapping[str, Any]) -> None:
+    for pair, savings in results["savings"].items():
+        ours, _, other = pair.partition("|")
         parts = [
-            f"{k.replace('_', ' ')} {s['saved']:.1%} ({s['ci95'][0]:.1%} to {s['ci95'][1]:.1%})"
-            for k, s in saved.items()
+            f"{measure.replace('_', ' ')} {s['saved']:.1%} ({s['ci95'][0]:.1%} to {s['ci95'][1]:.1%})"
+            for measure, s in savings.items()
         ]
-        click.echo(f"{pair.replace('|', ' saves beside ')}: {', '.join(parts)}")
+        click.echo(f"{ours} against {other} saves: {', '.join(parts)}")

@@ -1,16 +1,15 @@
-"""`routemoa report`: one page that says whether the mixture is worth it, or the same table on the terminal."""
+"""`routemoa report`: what a run found, as a table on the terminal or as an HTML page."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from routemoa.cli.terminal.session import check_writable, write_whole
+from routemoa.cli.options import json_file_option
+from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.table import make_console, make_table
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_json
 from routemoa.evaluation.outcomes import OUTCOMES, load, outcomes
@@ -19,22 +18,23 @@ from routemoa.evaluation.report.svg import money, signed, whole
 from routemoa.evaluation.report.table import GROUPS, MEASURES, Row
 from routemoa.evaluation.statistics import summarise
 
-__all__ = ["report", "show"]
+__all__ = ["print_page", "report"]
 
 WIDE = 125  # characters in which a table with its intervals fits
+STYLES = {"mixture": "bold", "single": "dim", "bound": "dim"}
 
 
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("folder", metavar="DIR")
-@click.option("--html", "html_file", metavar="FILE", help="Write the page to FILE: self-contained, without script.")
-@click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE.")
+@click.option("--html", "html_file", metavar="FILE", help="Write the page to FILE: self-contained, without scripts.")
+@json_file_option
 def report(*, folder: str, html_file: str | None, json_file: str | None) -> None:
-    """Say what the run in DIR found: is the mixture better than the best single model, and what does it cost?
+    """Report the run in DIR: is the mixture better than the best single model, and what does it cost?
 
-    DIR is a folder that  routemoa bench --out DIR  or  routemoa evaluate --out DIR  wrote, finished or not. On the
-    terminal stand the answer and the table of all methods. The page has, beside it, charts of quality against cost and
-    latency, savings, where routing helped and hurt with examples, calibration, who was chosen when, what each part
-    added, and the caveats. It needs no network and no script. Intervals are 95 %, by bootstrap over questions.
+    DIR is the folder of a run, finished or not:  routemoa bench --out DIR  or  routemoa evaluate --out DIR. The
+    terminal shows the answer and a table of all methods. The page adds charts of quality against cost and latency,
+    savings, examples where routing helped and hurt, calibration, which models were chosen when, what each part
+    contributes, and the caveats. It needs no network and no scripts. Intervals are 95 %, by bootstrap over questions.
 
     \b
     Examples:
@@ -44,59 +44,58 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
     for file in (html_file, json_file):
         check_writable(file)
     run = load(folder)
-    found = list(outcomes(folder))
-    if not found:
-        raise ConfigError(f"{Path(folder) / OUTCOMES}: no outcome yet; start the run again with the same command")
-    shown = page(run, found, summarise(found, run.seed))
+    all_outcomes = list(outcomes(folder))
+    if not all_outcomes:
+        raise ConfigError(f"{Path(folder) / OUTCOMES}: no outcome yet; run the command that made it again to continue")
+    figures = page(run, all_outcomes, summarise(all_outcomes, run.seed))
     if json_file:
-        write_whole(json_file, to_json(shown) + b"\n")
+        write_file(json_file, to_json(figures) + b"\n")
     if html_file:
         from routemoa.evaluation.report.page import render
 
-        data = render(shown).encode()
-        write_whole(html_file, data)
-        click.echo(shown.headline.sentence)
+        data = render(figures).encode()
+        write_file(html_file, data)
+        click.echo(figures.headline.sentence)
         click.echo(f"{html_file}: {len(data) / 1024:,.0f} KB; open it in any browser", err=True)
     else:
-        show(shown)
+        print_page(figures)
 
 
-def show(shown: Page) -> None:
-    """The answer in a sentence, the table of all methods, and the caveats on standard error."""
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(Text(shown.headline.sentence), style="bold")
-    wide = console.width >= WIDE
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    heads = ["method", "right", "points over " + (shown.against or "best single"), "failed", "n"]
-    for head in (*heads, *(MEASURES[m] for m in shown.measures), "saved to moa"):
-        table.add_column(Text(head), justify="left" if head == "method" else "right", no_wrap=wide or head == "method")
+def print_page(figures: Page) -> None:
+    """Print the answer in a sentence and the table of all methods; the caveats go to standard error."""
+    console = make_console()
+    console.print(Text(figures.headline.sentence), style="bold")
+    is_wide = console.width >= WIDE
+    gap = "points over " + (figures.against or "best single")
+    heads = ["method", "accuracy", gap, "failed", "n", *(MEASURES[m] for m in figures.measures), "saved vs. moa"]
+    table = make_table(heads, left={"method"}, folded=() if is_wide else heads[1:])
     for group in GROUPS:
-        for row in shown.rows:
+        for row in figures.rows:
             if row.group == group:
-                look = "bold" if group == "mixture" else "dim" if group in ("single", "bound") else ""
-                table.add_row(*map(Text, _cells(row, shown, wide)), style=look)  # names are data, not markup
+                table.add_row(*map(Text, _make_cells(row, figures, is_wide)), style=STYLES.get(group, ""))
     console.print(table)
-    if not wide:
+    if not is_wide:
         click.echo("95 % intervals: in a wider terminal, or with --html", err=True)
-    for said in shown.caveats:
-        click.echo(f"note: {said}", err=True)
+    for caveat in figures.caveats:
+        click.echo(f"note: {caveat}", err=True)
 
 
-def _cells(row: Row, shown: Page, wide: bool) -> list[str]:
+def _make_cells(row: Row, figures: Page, is_wide: bool) -> list[str]:
+    """Return a method's row, with its intervals where they fit."""
     accuracy = "unknown" if row.accuracy is None else f"{row.accuracy:.1%}"
-    accuracy += f" ({row.ci95[0]:.1%} to {row.ci95[1]:.1%})" if row.ci95 and wide else ""
+    accuracy += f" ({row.ci95[0]:.1%} to {row.ci95[1]:.1%})" if row.ci95 and is_wide else ""
     gap = "-"
-    if row.gap and row.method != shown.against:
+    if row.gap and row.method != figures.against:
         gap = signed(row.gap.difference)
-        gap += f" ({signed(row.gap.low)} to {signed(row.gap.high)})" if wide else ""
-    saved = row.dense.get("cost")
-    saved = row.dense.get(shown.measures[1]) if saved is None else saved
-    less = "-" if saved is None or row.method == "moa" else whole(1 - saved)
-    spent = [_figure(row.means[m], m) for m in shown.measures]
-    return [row.method, accuracy, gap, f"{row.failed:,}", f"{row.n:,}", *spent, less]
+        gap += f" ({signed(row.gap.low)} to {signed(row.gap.high)})" if is_wide else ""
+    share = row.dense.get("cost")
+    share = row.dense.get(figures.measures[1]) if share is None else share
+    saved = "-" if share is None or row.method == "moa" else whole(1 - share)
+    spent = [_format_measure(row.means[m], m) for m in figures.measures]
+    return [row.method, accuracy, gap, f"{row.failed:,}", f"{row.n:,}", *spent, saved]
 
 
-def _figure(value: float | None, measure: str) -> str:
+def _format_measure(value: float | None, measure: str) -> str:
     if value is None:
         return "unknown"
     return money(value) if measure == "cost" else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

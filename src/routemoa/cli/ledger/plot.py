@@ -1,4 +1,4 @@
-"""The ledger as a picture: dollars a day, stacked by model, or a bar for each group."""
+"""The ledger as a plot: dollars a day, stacked by model, or a bar for each group of calls."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from routemoa.cli.terminal.session import check_writable
+from routemoa.cli.terminal.files import check_writable
 from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.evaluation.report.svg import COLOURS, drawing, money, short
 from routemoa.ledger.aggregates import By, group_of, tokens
 from routemoa.ledger.queries import LedgerEntry
 
-__all__ = ["check", "draw"]
+__all__ = ["check_plot", "draw_plot"]
 
-HUES = ("blue", "orange", "green", "vermilion", "sky", "purple")  # then all others together
-GROUPS = 24  # bars; the table has all
+MODEL_COLORS = ("blue", "orange", "green", "vermilion", "sky", "purple")  # the models beyond these share one
+MAX_BARS = 24  # the table has all groups
+MAX_DAY_LABELS = 10
 
 
-def check(path: str) -> None:
-    """Fail before the work: the library must be there, and the name end in .svg or .png."""
+def check_plot(path: str) -> None:
+    """Raise an error before the work where the plot cannot be drawn.
+
+    Raises:
+        ConfigError: the name does not end in .svg or .png, or the folder cannot be written to.
+        MissingExtra: matplotlib is not installed.
+    """
     if not path.endswith((".svg", ".png")):
         raise ConfigError(f"--plot {path}: the name must end in .svg or .png")
     check_writable(path)
@@ -30,92 +36,97 @@ def check(path: str) -> None:
         raise MissingExtra("matplotlib, which draws the plot,", "plot")
 
 
-def draw(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
-    """Write the picture. Where no dollars are known, it shows tokens and says so."""
-    dollars = any(c.cost for c in calls)
-    amounts = [(c, float((c.cost if dollars else tokens(c)) or 0.0)) for c in calls]
-    what = "Dollars" if dollars else "Tokens (no dollars are known)"
+def draw_plot(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
+    """Draw dollars a day by model, or the sums of each group; tokens where no dollars are known.
+
+    Args:
+        path: the file to write.
+        calls: what to draw.
+        by: what groups the calls; None and "day" draw the days.
+    """
+    in_dollars = any(c.cost for c in calls)
+    amounts = [(c, float((c.cost if in_dollars else tokens(c)) or 0.0)) for c in calls]
+    unit = "Dollars" if in_dollars else "Tokens (no dollars are known)"
     if by is None or by == "day":
-        days = _days([a[0] for a in amounts])
+        days = _list_days(calls)
         with drawing(max(520, min(900, 260 + 26 * len(days))), 340) as figure:
-            _stacked(figure.subplots(), amounts, days, dollars)
-            _finish(figure, path, f"{what} a day, by model (UTC)")
+            _draw_days(figure.subplots(), amounts, days, in_dollars)
+            _save(figure, path, f"{unit} a day, by model (UTC)")
         return
     totals: dict[str, float] = {}
     for call, amount in amounts:
         totals[group_of(call, by)] = totals.get(group_of(call, by), 0.0) + amount
-    shown = sorted(totals.items(), key=lambda t: (-t[1], t[0]))[:GROUPS]
-    rest = f", the first {GROUPS} of {len(totals)}" if len(totals) > GROUPS else ""
+    shown = sorted(totals.items(), key=lambda t: (-t[1], t[0]))[:MAX_BARS]
+    rest = f", the first {MAX_BARS} of {len(totals)}" if len(totals) > MAX_BARS else ""
     with drawing(620, 80 + 26 * len(shown)) as figure:
-        _bars(figure.subplots(), shown, dollars)
-        _finish(figure, path, f"{what} by {by}{rest}")
+        _draw_bars(figure.subplots(), shown, in_dollars)
+        _save(figure, path, f"{unit} by {by}{rest}")
 
 
-def _days(calls: Sequence[LedgerEntry]) -> list[str]:
-    """Every day from the first to the last: one without calls is a gap, not left out."""
-    found = [date.fromisoformat(group_of(c, "day")) for c in (min(calls, key=_began), max(calls, key=_began))]
-    return [(found[0] + timedelta(n)).isoformat() for n in range((found[1] - found[0]).days + 1)]
+def _list_days(calls: Sequence[LedgerEntry]) -> list[str]:
+    """Return every day from the first call to the last: a day without calls is a gap in the plot."""
+    by_time = sorted(calls, key=lambda c: c.began)
+    first, last = (date.fromisoformat(group_of(c, "day")) for c in (by_time[0], by_time[-1]))
+    return [(first + timedelta(n)).isoformat() for n in range((last - first).days + 1)]
 
 
-def _began(call: LedgerEntry) -> float:
-    return call.began
-
-
-def _stacked(axis: Any, amounts: Sequence[tuple[LedgerEntry, float]], days: Sequence[str], dollars: bool) -> None:
+def _draw_days(axis: Any, amounts: Sequence[tuple[LedgerEntry, float]], days: Sequence[str], in_dollars: bool) -> None:
     totals: dict[str, float] = {}
-    cells: dict[tuple[str, str], float] = {}
     for call, amount in amounts:
         totals[call.model] = totals.get(call.model, 0.0) + amount
     order = sorted(totals, key=lambda m: (-totals[m], m))
-    own = order if len(order) <= len(HUES) else order[: len(HUES) - 1]
+    named = order if len(order) <= len(MODEL_COLORS) else order[: len(MODEL_COLORS) - 1]
+    cells: dict[tuple[str, str], float] = {}
     for call, amount in amounts:
-        cell = (call.model if call.model in own else "", group_of(call, "day"))
+        cell = (call.model if call.model in named else "", group_of(call, "day"))
         cells[cell] = cells.get(cell, 0.0) + amount
+    series = [(m, short(m), COLOURS[color]) for m, color in zip(named, MODEL_COLORS, strict=False)]
+    series += [("", f"{len(order) - len(named)} others", COLOURS["soft"])] if len(named) < len(order) else []
     bottom = [0.0] * len(days)
-    looks = [(m, short(m), COLOURS[hue]) for m, hue in zip(own, HUES, strict=False)]
-    looks += [("", f"{len(order) - len(own)} others", COLOURS["soft"])] if len(own) < len(order) else []
-    for model, name, colour in looks:
+    for model, label, color in series:
         heights = [cells.get((model, day), 0.0) for day in days]
-        axis.bar(range(len(days)), heights, bottom=bottom, width=0.8, color=colour, label=name)
+        axis.bar(range(len(days)), heights, bottom=bottom, width=0.8, color=color, label=label)
         bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
-    room = max(0.7, (6 - len(days)) / 2)  # one day is a bar, not a wall
-    axis.set_xlim(-room, len(days) - 1 + room)
-    step = max(1, -(-len(days) // 10))
-    axis.set_xticks(range(0, len(days), step), [_short_day(days[i], i == 0) for i in range(0, len(days), step)])
+    margin = max(0.7, (6 - len(days)) / 2)  # the bars of a few days stay narrow
+    axis.set_xlim(-margin, len(days) - 1 + margin)
+    step = max(1, -(-len(days) // MAX_DAY_LABELS))
+    axis.set_xticks(range(0, len(days), step), [_label_day(days[i], i == 0) for i in range(0, len(days), step)])
     axis.grid(axis="x", visible=False)
     axis.set_ylim(bottom=0)
-    axis.yaxis.set_major_formatter(_amount(axis.get_yticks(), dollars))
+    axis.yaxis.set_major_formatter(_make_formatter(axis.get_yticks(), in_dollars))
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), reverse=True)
 
 
-def _bars(axis: Any, shown: Sequence[tuple[str, float]], dollars: bool) -> None:
-    places = range(len(shown))
-    axis.barh(places, [amount for _, amount in shown], height=0.65, color=COLOURS["blue"])
-    for place, (_, amount) in zip(places, shown, strict=True):
-        said = money(amount) if dollars else f"{amount:,.0f}"
-        axis.annotate(said, (amount, place), (6, 0), textcoords="offset points", va="center", fontsize=12)
-    axis.set_yticks(places, [short(name) for name, _ in shown])
+def _draw_bars(axis: Any, shown: Sequence[tuple[str, float]], in_dollars: bool) -> None:
+    positions = range(len(shown))
+    axis.barh(positions, [amount for _, amount in shown], height=0.65, color=COLOURS["blue"])
+    for position, (_, amount) in zip(positions, shown, strict=True):
+        label = money(amount) if in_dollars else f"{amount:,.0f}"
+        axis.annotate(label, (amount, position), (6, 0), textcoords="offset points", va="center", fontsize=12)
+    axis.set_yticks(positions, [short(name) for name, _ in shown])
     axis.set_xlim(0, max(amount for _, amount in shown) * 1.18 or 1)
     axis.set_ylim(len(shown) - 0.4, -0.6)
     axis.locator_params(axis="x", nbins=5)
-    axis.xaxis.set_major_formatter(_amount(axis.get_xticks(), dollars))
+    axis.xaxis.set_major_formatter(_make_formatter(axis.get_xticks(), in_dollars))
     axis.grid(axis="y", visible=False)
 
 
-def _short_day(day: str, first: bool) -> str:
+def _label_day(day: str, is_first: bool) -> str:
+    """Return month and day, with the year below the first day and at the start of a year."""
     at = date.fromisoformat(day)
-    return f"{at:%b} {at.day}\n{at.year}" if first or (at.month == 1 and at.day <= 10) else f"{at:%b} {at.day}"
+    has_year = is_first or (at.month == 1 and at.day <= 10)
+    return f"{at:%b} {at.day}\n{at.year}" if has_year else f"{at:%b} {at.day}"
 
 
-def _amount(ticks: Sequence[float], dollars: bool) -> Any:
-    """A tick as text, all with as many digits as their step needs."""
+def _make_formatter(ticks: Sequence[float], in_dollars: bool) -> Any:
+    """Return a function that formats a tick, all with as many digits as their distance needs."""
     step = float(ticks[1] - ticks[0])
-    digits = 0 if step >= 1 or not dollars else max(2, -math.floor(math.log10(step)))
-    return lambda value, _: f"{'$' if dollars else ''}{value:,.{digits}f}"
+    digits = 0 if step >= 1 or not in_dollars else max(2, -math.floor(math.log10(step)))
+    return lambda value, _: f"{'$' if in_dollars else ''}{value:,.{digits}f}"
 
 
-def _finish(figure: Any, path: str, title: str) -> None:
-    """With a title and a background of its own: it stands alone. Written at once or not at all."""
+def _save(figure: Any, path: str, title: str) -> None:
+    """Add a title and a background, so that the plot stands alone, and write it in one step."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=13.5, fontweight="bold")
     figure.set_facecolor(COLOURS["paper"])
     part = Path(f"{path}.part")

@@ -1,44 +1,73 @@
-"""`routemoa pool join`: a live model becomes known to the scorer, by asking it the most telling questions."""
+"""`routemoa pool join`: add a live model to the scorer by asking it the most informative questions."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from routemoa.cli.options import pool_option, yes_option
+
+if TYPE_CHECKING:
+    from routemoa.core.pool import Pool
+    from routemoa.datasets.questions import Question
+    from routemoa.scoring.trained import Seen
+
 __all__ = ["join"]
 
+CONCURRENCY = 4  # calls at a time
 
-@click.command()
+
+@click.command(short_help="Add a live model to the scorer by asking it questions.")
 @click.argument("name")
-@click.option("--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool.")
+@pool_option
 @click.option("--scorer", "folder", metavar="DIR", help="The scorer to extend; by default the pool's own.")
-@click.option("--out", metavar="DIR2", help="The folder to write; by default the scorer's own, NAME added to it.")
+@click.option("--out", metavar="DIR2", help="The folder to write; by default the scorer's own.")
 @click.option("-n", "count", type=click.IntRange(10), default=48, show_default=True, help="How many questions to ask.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask whether the cost is all right.")
+@yes_option
 def join(*, name: str, pool_file: str | None, folder: str | None, out: str | None, count: int, yes: bool) -> None:
-    """Ask the pool's model NAME the most telling questions, grade its answers, and add it to the scorer.
+    """Ask the pool's model NAME the most informative questions, grade its answers, and add it to the scorer.
 
-    The answers are kept beside the new scorer, as DIR2.NAME.jsonl; after an interruption the same command goes on and
-    pays for no answer twice. The other models are not retrained.
+    The other models are not retrained. The answers are kept beside the new scorer, as DIR2.NAME.jsonl; an interrupted
+    run continues with the same command and pays for no answer twice.
 
     \b
     Example:
       routemoa pool join my-model --pool pool.toml --out my-scorer
     """
-    from routemoa.cli.collect import Watch, announcement, on_terminal, run_calls
-    from routemoa.cli.scorer.models import join_records, pick
-    from routemoa.cli.terminal.session import check_writable
+    from routemoa.cli.scorer.join import choose_probes, join_records
+    from routemoa.cli.terminal.files import check_writable
     from routemoa.core.errors import ConfigError, ModelError
     from routemoa.core.pool import Pool
-    from routemoa.datasets.collection import AnswerCollection
-    from routemoa.datasets.collector import estimate, plan
-    from routemoa.datasets.questions import asked
-    from routemoa.datasets.records import read
-    from routemoa.scoring.trained import load
+    from routemoa.datasets.records import read_records
 
     pool = Pool.default(pool_file)
+    source = _find_scorer(pool, name, folder)
+    target = out or str(source)
+    check_writable(target)
+    questions = [_to_question(probe) for probe in choose_probes(source, count, graded=True)]
+    answers = f"{target.rstrip('/')}.{name.replace('/', '_')}.jsonl"
+    _collect_answers(pool, name, questions, answers, assume_yes=yes)
+    try:
+        records = list(read_records(answers))
+        scores = [s for r in records if (s := r.scores.get(name)) is not None]
+        if not scores:
+            raise ModelError(name, f"no answer could be graded; its answers are in {answers}")
+        join_records(source, records, target, [answers])
+    except ConfigError as e:
+        raise ConfigError(f"{e}; its answers are kept in {answers}") from e
+    click.echo(f"{target}: knows {name} now ({sum(scores):g} of {len(scores)} answers right)", err=True)
+    if target != str(pool.scorer):
+        click.echo(f'write into {pool.source}:\n\n[scorer]\npath = "{Path(target).absolute()}"', file=sys.stderr)
+
+
+def _find_scorer(pool: Pool, name: str, folder: str | None) -> Path:
+    """Return the folder of the scorer to extend. Raises ConfigError where the model cannot join it."""
+    from routemoa.core.errors import ConfigError
+    from routemoa.scoring.trained import load
+
     source = Path(folder) if folder else pool.scorer
     if name not in pool:
         raise ConfigError(f"{pool.source}: no model '{name}'; it has {', '.join(m.name for m in pool)}")
@@ -46,26 +75,27 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
         raise ConfigError(f"{pool.source}: no [scorer] path; name a scorer with --scorer DIR")
     if load(source).knows(pool[name]):
         raise ConfigError(f"the scorer in {source} knows '{name}' already; nothing to do")
-    target = out or str(source)
-    check_writable(target)
-    questions = [asked(s.id, s.task, s.query, s.prompt, s.reference) for s in pick(source, count, graded=True)]
-    answers = f"{target.rstrip('/')}.{name.replace('/', '_')}.jsonl"
-    with AnswerCollection(answers, questions, [name], retry=True) as gathered:
-        calls = plan(questions, [pool[name]], gathered)
-        costs = estimate(calls)
-        click.echo(announcement(len(questions), 1, gathered.finished, costs), err=True)
-        if calls and costs.cost != 0 and not yes and on_terminal():
-            click.confirm("Go on?", abort=True, err=True)
-        with Watch(calls) as watch:
-            run_calls(pool, calls, gathered, 4, watch)
-    try:
-        records = list(read(answers))
-        scores = [s for r in records if (s := r.scores.get(name)) is not None]
-        if not scores:
-            raise ModelError(name, f"no answer could be graded; its answers are in {answers}")
-        join_records(source, records, target, [answers])
-    except ConfigError as e:
-        raise ConfigError(f"{e}; its answers are kept in {answers}") from e
-    click.echo(f"{target}: knows {name} now ({sum(scores):g} of {len(scores)} probes right)", err=True)
-    if target != str(pool.scorer):
-        click.echo(f'write into {pool.source}:\n\n[scorer]\npath = "{Path(target).absolute()}"', file=sys.stderr)
+    return source
+
+
+def _to_question(probe: Seen) -> Question:
+    from routemoa.datasets.grading import suggest_grader
+    from routemoa.datasets.questions import Question
+
+    grader = suggest_grader(probe.reference) if probe.reference else None
+    return Question(probe.id, probe.task, probe.query, probe.prompt, probe.reference, grader)
+
+
+def _collect_answers(pool: Pool, name: str, questions: list[Question], path: str, *, assume_yes: bool) -> None:
+    """Ask the model the questions that it has not answered in the file yet."""
+    from routemoa.cli.collect import announce_collection, run_calls
+    from routemoa.cli.terminal.confirm import confirm_cost
+    from routemoa.datasets.collection import AnswerCollection
+    from routemoa.datasets.collector import estimate_calls, list_remaining_calls
+
+    with AnswerCollection(path, questions, [name], retry=True) as collection:
+        calls = list_remaining_calls(questions, [pool[name]], collection)
+        estimate = estimate_calls(calls)
+        announcement = announce_collection(len(questions), 1, collection.finished_questions, estimate)
+        confirm_cost(announcement, estimate, assume_yes=assume_yes)
+        run_calls(pool, calls, collection, CONCURRENCY)

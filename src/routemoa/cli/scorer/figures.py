@@ -9,15 +9,20 @@ import click
 import numpy as np
 
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.training.table import Table, table
 
-__all__ = ["print_figures", "read_table", "summary"]
+__all__ = ["print_figures", "read_table", "summarize_figures"]
 
 
 def read_table(records: Sequence[str]) -> Table:
-    """All records of these files, without models that were never measured. Raises ConfigError, RecordsError."""
-    data = table(list(read(records)))
+    """Return all records of these files, without models that were never measured.
+
+    Raises:
+        ConfigError: there is no record, or none was measured.
+        RecordsError: a line cannot be used.
+    """
+    data = table(list(read_records(records)))
     if not data.texts:
         raise ConfigError(f"{', '.join(records)}: no record; see docs/scorer.md for the format")
     measured = [data.models[j] for j in np.flatnonzero((~np.isnan(data.scores)).any(axis=0))]
@@ -28,16 +33,16 @@ def read_table(records: Sequence[str]) -> Table:
     return data.of(measured)
 
 
-def summary(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What is shown and kept in the card."""
+def summarize_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures that are printed and kept in a scorer's card."""
     costs = {f"cost_{k}": v for k, v in figures.get("cost", {}).items() if k != "curve"}
-    plain = {k: v for k, v in figures.items() if isinstance(v, float | int | str)}
-    return {**plain, **figures["calibration"], "macro_accuracy": figures["macro"]["accuracy"], **costs}
+    scalars = {k: v for k, v in figures.items() if isinstance(v, float | int | str)}
+    return {**scalars, **figures["calibration"], "macro_accuracy": figures["macro"]["accuracy"], **costs}
 
 
 def print_figures(figures: Mapping[str, Any], intervals: Mapping[str, Any] | None = None) -> None:
-    """A figure a line, with its 95 % interval where there is one."""
+    """Print a figure a line, with its 95 % interval where there is one."""
     for name, value in figures.items():
-        between = (intervals or {}).get(name)
-        tail = f"   {between[0]:.4f} to {between[1]:.4f}" if between else ""
-        click.echo(f"{name:26} {value:.4f}{tail}" if isinstance(value, float) else f"{name:26} {value}")
+        interval = (intervals or {}).get(name)
+        suffix = f"   {interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
+        click.echo(f"{name:26} {value:.4f}{suffix}" if isinstance(value, float) else f"{name:26} {value}")

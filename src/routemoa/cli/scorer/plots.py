@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: reliability, hit rate against panel size, quality against cost."""
+"""Plots of a scorer's evaluation: reliability, hit rate against panel size, quality against cost."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from routemoa.core.errors import ConfigError
 from routemoa.training.metrics import BINS, Said
 from routemoa.training.table import Table
 
-__all__ = ["check", "draw"]
+__all__ = ["check_plot", "draw_plot"]
 
-ENDINGS = (".png", ".svg")
+SUFFIXES = (".png", ".svg")
+MAX_PANEL = 8  # models of the largest panel whose hit rate is drawn
 
 
-def check(path: str) -> None:
-    """Fail before the work, not after: matplotlib must be there, and the name end in .png or .svg."""
-    if not path.endswith(ENDINGS):
+def check_plot(path: str) -> None:
+    """Raise ConfigError, before the work, where the plot cannot be drawn: its suffix is another, or no matplotlib."""
+    if not path.endswith(SUFFIXES):
         raise ConfigError(f"--plot {path}: the name must end in .png or .svg")
     try:
         import matplotlib  # noqa: F401
@@ -27,26 +28,33 @@ def check(path: str) -> None:
         raise ConfigError('--plot needs matplotlib:  pip install "routemoa[plot]"') from e
 
 
-def draw(path: str, said: Said, data: Table, figures: Mapping[str, Any]) -> None:
-    """Write the pictures that the records allow, side by side, to a PNG or SVG file."""
-    check(path)
+def draw_plot(path: str, predictions: Said, data: Table, figures: Mapping[str, Any]) -> None:
+    """Write the plots that the records allow, side by side, to a PNG or SVG file.
+
+    Args:
+        path: the file to write.
+        predictions: what the scorer predicted.
+        data: the records.
+        figures: of `assess`.
+    """
+    check_plot(path)
     from matplotlib.figure import Figure
 
     cost = figures.get("cost", {}).get("curve")
     figure = Figure(figsize=(15 if cost else 10, 4.6), layout="constrained")
     axes = figure.subplots(1, 3 if cost else 2)
-    _reliability(axes[0], said, data, figures)
-    _hits(axes[1], said, data, figures)
+    _draw_reliability(axes[0], predictions, data, figures)
+    _draw_hit_rate(axes[1], predictions, data, figures)
     if cost:
-        _cost(axes[2], cost, figures)
+        _draw_cost(axes[2], cost, figures)
     part = Path(f"{path}.part")
     figure.savefig(part, format=path[-3:], dpi=140)
     part.replace(path)
 
 
-def _reliability(axis: Any, said: Said, data: Table, figures: Mapping[str, Any]) -> None:
-    seen = ~np.isnan(data.scores)
-    predicted, truth = said.scores[seen], data.scores[seen]
+def _draw_reliability(axis: Any, predictions: Said, data: Table, figures: Mapping[str, Any]) -> None:
+    measured = ~np.isnan(data.scores)
+    predicted, truth = predictions.scores[measured], data.scores[measured]
     bins = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
     points = [(predicted[bins == b].mean(), truth[bins == b].mean(), (bins == b).sum()) for b in np.unique(bins)]
     x, y, n = (np.array(v) for v in zip(*points, strict=True))
@@ -54,30 +62,31 @@ def _reliability(axis: Any, said: Said, data: Table, figures: Mapping[str, Any])
     axis.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="perfectly calibrated")
     axis.errorbar(x, y, yerr=error, fmt="o-", markersize=4, label=f"scorer, ECE {figures['calibration']['ece']:.3f}")
     axis.set(
-        xlabel="predicted probability", ylabel="share that was right", xlim=(0, 1), ylim=(0, 1), title="Reliability"
+        xlabel="predicted probability", ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1), title="Reliability"
     )
     axis.legend(loc="upper left", frameon=False)
 
 
-def _hits(axis: Any, said: Said, data: Table, figures: Mapping[str, Any]) -> None:
-    filled = np.where(np.isnan(data.scores), 0.0, data.scores)
-    most = min(8, filled.shape[1])
-    order = np.argsort(-np.where(np.isnan(data.scores), -1.0, said.scores), axis=1)
-    ks = np.arange(1, most + 1)
-    best = [np.take_along_axis(filled, order[:, :k], axis=1).max(1).mean() for k in ks]
-    means = np.argsort(-filled.mean(0))
-    fixed = [filled[:, means[:k]].max(1).mean() for k in ks]
-    axis.plot(ks, best, "o-", markersize=4, label="the k highest scores")
-    axis.plot(ks, fixed, "s--", markersize=4, color="0.5", label="the k best on average (of these questions)")
-    axis.plot(min(3, most), figures["any_correct_at_3"], "*", markersize=14, label="set head, three models")
+def _draw_hit_rate(axis: Any, predictions: Said, data: Table, figures: Mapping[str, Any]) -> None:
+    """Draw how often any of k models is right; an unmeasured answer counts as wrong and is chosen last."""
+    scores = np.where(np.isnan(data.scores), 0.0, data.scores)
+    largest = min(MAX_PANEL, scores.shape[1])
+    by_prediction = np.argsort(-np.where(np.isnan(data.scores), -1.0, predictions.scores), axis=1)
+    by_mean = np.argsort(-scores.mean(0))
+    ks = np.arange(1, largest + 1)
+    predicted = [np.take_along_axis(scores, by_prediction[:, :k], axis=1).max(1).mean() for k in ks]
+    fixed = [scores[:, by_mean[:k]].max(1).mean() for k in ks]
+    axis.plot(ks, predicted, "o-", markersize=4, label="the k highest predictions")
+    axis.plot(ks, fixed, "s--", markersize=4, color="0.5", label="the k best on average (on these questions)")
+    axis.plot(min(3, largest), figures["any_correct_at_3"], "*", markersize=14, label="set head, three models")
     axis.axhline(figures["oracle"], color="0.75", linewidth=1, label="oracle")
-    axis.set(xlabel="models asked, k", ylabel="any of them right", title="Hit rate", xticks=ks)
+    axis.set(xlabel="models called, k", ylabel="any of them right", title="Hit rate", xticks=ks)
     axis.legend(loc="lower right", frameon=False)
 
 
-def _cost(axis: Any, curve: list[list[float]], figures: Mapping[str, Any]) -> None:
+def _draw_cost(axis: Any, curve: list[list[float]], figures: Mapping[str, Any]) -> None:
     x, y = zip(*sorted(map(tuple, curve)), strict=True)
-    axis.plot(x, y, "-", label="scorer, dearer and cheaper trade-offs")
+    axis.plot(x, y, "-", label="scorer, at several trade-offs")
     for name in ("at_97", "at_99"):
         axis.plot(figures["cost"][name], figures["cost"][f"accuracy_{name}"], "o", label=f"{name}, chosen in training")
     axis.plot(1, 1, "k*", markersize=12, label=figures["best_single_model"])

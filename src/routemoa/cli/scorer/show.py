@@ -1,4 +1,4 @@
-"""`routemoa scorer show`: what a scorer is, and why it says what it says."""
+"""`routemoa scorer show`: describe a scorer, or explain one of its predictions."""
 
 from __future__ import annotations
 
@@ -12,61 +12,69 @@ from routemoa.scoring.trained import load, questions
 
 __all__ = ["show"]
 
-NEAREST = 5
+NEAREST_QUESTIONS = 5
+SHOWN_CHARACTERS = 100  # of each of them
 
 
-@click.command()
+@click.command(short_help="Describe a scorer, or explain one of its predictions.")
 @click.argument("folder", metavar="DIR")
 @click.argument("query", required=False)
 def show(folder: str, query: str | None) -> None:
-    """What the scorer in DIR is, or what it predicts for QUERY, how sure it is of it, and from what.
+    """Describe the scorer in DIR, or explain its prediction for QUERY.
 
-    Without QUERY: its card, and its embedding space: what each model is good at, and whom it is like.
+    Without QUERY: its card, and for each model the tasks that it is best and worst at and the model most like it. With
+    QUERY: the predicted probabilities, their uncertainty, and the nearest training questions.
+
+    \b
+    Examples:
+      routemoa scorer show my-scorer
+      routemoa scorer show my-scorer "Why is the sky blue?"
     """
     predictor = load(folder).predictor
     if query is None:
         click.echo((Path(folder) / "card.md").read_text("utf-8"))
-        _space(predictor)
+        _print_models(predictor)
     else:
-        _explain(predictor, folder, query)
+        _print_prediction(predictor, folder, query)
 
 
-def _explain(predictor: Predictor, folder: str, query: str) -> None:
+def _print_prediction(predictor: Predictor, folder: str, query: str) -> None:
     vector = predictor.embed([query])
     tasks = predictor.tasks_of(vector)[0]
     likely = ", ".join(f"{predictor.tasks[i]} {tasks[i]:.2f}" for i in np.argsort(-tasks)[:3])
     click.echo(f"looks like: {likely}")
-    strange = float(predictor.novelty(vector)[0])
-    note = " (unlike the training questions: drawn towards the means)" if strange > predictor.familiar else ""
-    click.echo(f"unknown: {strange:.2f}; {predictor.familiar:.2f} covers 95 % of the training questions{note}")
-    scores, doubt = predictor.scores(vector)[0], predictor.uncertainty(vector)[0]
+    novelty = float(predictor.novelty(vector)[0])
+    note = " (unlike the training questions: shrunk towards the means)" if novelty > predictor.familiar else ""
+    click.echo(f"novelty: {novelty:.2f}; 95 % of the training questions are below {predictor.familiar:.2f}{note}")
+    scores, uncertainty = predictor.scores(vector)[0], predictor.uncertainty(vector)[0]
     for i in np.argsort(-scores):
-        click.echo(f"  {scores[i]:.3f} ± {doubt[i]:.3f}  (mean {predictor.means[i]:.3f})  {predictor.models[i]}")
+        click.echo(f"  {scores[i]:.3f} ± {uncertainty[i]:.3f}  (mean {predictor.means[i]:.3f})  {predictor.models[i]}")
     panel = ", ".join(predictor.models[i] for i in predictor.panel(vector)[0])
-    click.echo(f"best panel, any of them right: {panel}")
+    click.echo(f"panel most likely to hold a right answer: {panel}")
     click.echo("nearest training questions:")
     seen = questions(folder)
-    closeness = (predictor.embed([s.query for s in seen]) @ vector[0]).astype(float)
-    for i in np.argsort(-closeness)[:NEAREST]:
+    similarity = (predictor.embed([s.query for s in seen]) @ vector[0]).astype(float)
+    for i in np.argsort(-similarity)[:NEAREST_QUESTIONS]:
         text = " ".join(seen[i].query.split())
-        click.echo(f"  {closeness[i]:.2f}  {seen[i].task}: {text[:100]}{'…' if len(text) > 100 else ''}")
+        shown = text[:SHOWN_CHARACTERS] + ("…" if len(text) > SHOWN_CHARACTERS else "")
+        click.echo(f"  {similarity[i]:.2f}  {seen[i].task}: {shown}")
 
 
-def _space(predictor: Predictor) -> None:
-    """Every model's strongest and weakest task beside the others, and the model that is most like it."""
+def _print_models(predictor: Predictor) -> None:
+    """Print each model's strongest and weakest task relative to the others, and the model most like it."""
     if len(predictor.models) < 2:
         return
     means = predictor.embeddings[: len(predictor.tasks)]
-    beside = means - means.mean(axis=1, keepdims=True)
-    beside = beside - beside.mean(axis=0, keepdims=True)
+    relative = means - means.mean(axis=1, keepdims=True)
+    relative = relative - relative.mean(axis=0, keepdims=True)
     vectors = predictor.embeddings - predictor.embeddings.mean(axis=1, keepdims=True)
     distance = np.linalg.norm(vectors[:, :, None] - vectors[:, None, :], axis=0)
     np.fill_diagonal(distance, np.inf)
     click.echo("## Embedding space\n")
     for j in np.argsort(-predictor.means):
-        high, low = int(beside[:, j].argmax()), int(beside[:, j].argmin())
+        high, low = int(relative[:, j].argmax()), int(relative[:, j].argmin())
         click.echo(
             f"{predictor.models[j]}: mean {predictor.means[j]:.3f}; strongest on {predictor.tasks[high]} "
-            f"({beside[high, j]:+.2f}), weakest on {predictor.tasks[low]} ({beside[low, j]:+.2f}); "
+            f"({relative[high, j]:+.2f}), weakest on {predictor.tasks[low]} ({relative[low, j]:+.2f}); "
             f"most like {predictor.models[int(distance[j].argmin())]}"
         )

@@ -8,15 +8,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
 
-from routemoa.cli.scorer.figures import print_figures, read_table, summary
-from routemoa.cli.terminal.session import check_writable
+from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures
+from routemoa.cli.terminal.files import check_writable
 from routemoa.core.errors import ConfigError
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.predictor import Predictor
@@ -27,114 +28,155 @@ from routemoa.training.table import Table
 
 __all__ = ["train"]
 
-MINILM = ("all-minilm-l6-v2", "all-minilm-l6-v2-tokenizer")
+MINILM_WEIGHTS = ("all-minilm-l6-v2", "all-minilm-l6-v2-tokenizer")
 MDEBERTA = "microsoft/mdeberta-v3-base"
 
 
-@click.command()
+@dataclass(frozen=True)
+class TrainOptions:
+    """The arguments and options of `routemoa scorer train`."""
+
+    records: tuple[str, ...]
+    out: str
+    recipe: Literal["fast", "published"]
+    encoder: str | None
+    seed: int
+    epochs: int
+    cap: int
+    pooling: Literal["cls", "mean"]
+
+
+@click.command(short_help="Train a scorer on records.")
 @click.argument("records", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="DIR", help="The folder to write.")
-@click.option("--recipe", type=click.Choice(["fast", "published"]), default="fast", show_default=True)
+@click.option(
+    "--recipe", type=click.Choice(["fast", "published"]), default="fast", show_default=True, help="See above."
+)
 @click.option(
     "--encoder", metavar="NAME|DIR", help="minilm, a folder, or a name on the hub; published: mDeBERTa-v3-base."
 )
-@click.option("--seed", default=0, show_default=True, help="Decides every draw: folds, clusters, batches.")
-@click.option("--epochs", type=click.IntRange(1), default=15, show_default=True, help="published: at most so many.")
-@click.option("--cap", type=click.IntRange(8), default=512, show_default=True, help="published: tokens read of a text.")
-@click.option("--pooling", type=click.Choice(["cls", "mean"]), default="cls", show_default=True, help="published.")
-def train(  # noqa: PLR0917
-    records: tuple[str, ...], out: str, recipe: str, encoder: str | None, seed: int, epochs: int, cap: int, pooling: Any
-) -> None:
-    """Train on RECORDS (JSON lines, plain or gzip) and write a folder that `[scorer] path` can name.
+@click.option("--seed", default=0, show_default=True, help="Seed for all random draws: folds, clusters, batches.")
+@click.option("--epochs", type=click.IntRange(1), default=15, show_default=True, help="published: the most epochs.")
+@click.option(
+    "--cap", type=click.IntRange(8), default=512, show_default=True, help="published: tokens that are read of a text."
+)
+@click.option(
+    "--pooling",
+    type=click.Choice(["cls", "mean"]),
+    default="cls",
+    show_default=True,
+    help="published: which vector stands for a text.",
+)
+def train(**options: Any) -> None:  # click passes a keyword for each option: the fields of TrainOptions
+    """Train a scorer on RECORDS (JSON lines, plain or gzip) and write a folder for `[scorer] path`.
 
     fast: a soft task prior, a shrunk residual and a set head on hashed words and characters; with --encoder also on the
-    vectors of a frozen encoder. Minutes on two cores; every choice is made by cross-validation inside the records, and
-    the figures shown and kept in card.md are cross-validated too.
+    vectors of a frozen encoder. It takes minutes on two cores. Every choice is made by cross-validation within the
+    records; the figures that are shown and kept in card.md are cross-validated, too.
 
-    published: the encoder is fine-tuned with RouterDC's contrastive losses; needs the [train] extra. It goes on where
-    it was interrupted (DIR.work); its figures are of a validation split.
+    published: the encoder is fine-tuned with RouterDC's contrastive losses; needs the extra [train]. An interrupted run
+    continues with the same command (DIR.work). Its figures are of a validation split.
 
-    Figures on other questions: routemoa scorer evaluate.
+    For figures on other questions: routemoa scorer evaluate.
+
+    \b
+    Example:
+      routemoa scorer train records.jsonl.gz --out my-scorer
     """
-    check_writable(out)
-    data = read_table(records)
-    begun = perf_counter()
+    _train(TrainOptions(**options))
+
+
+def _train(options: TrainOptions) -> None:
+    check_writable(options.out)
+    data = read_table(options.records)
+    started = perf_counter()
     facts: dict[str, Any] = {
-        "recipe": recipe,
-        "seed": seed,
+        "recipe": options.recipe,
+        "seed": options.seed,
         "command": "routemoa " + shlex.join(sys.argv[1:]),
         "questions": len(data.texts),
     }
+    train_recipe = _train_fast if options.recipe == "fast" else _train_published
     try:
-        if recipe == "fast":
-            _fast(data, records, out, facts, encoder)
-        else:
-            options = {"encoder": encoder or MDEBERTA, "epochs": epochs, "cap": cap, "pooling": pooling}
-            _published(data, records, out, facts, options)
+        facts = train_recipe(data, options, facts)
     except OSError as e:
-        raise ConfigError(f"--out {out}: {e.strerror or e}") from e
+        raise ConfigError(f"--out {options.out}: {e.strerror or e}") from e
     print_figures(facts["cross_validated"])
-    click.echo(f"{out}: written in {perf_counter() - begun:.0f} s; features: {facts['features']}", err=True)
+    seconds = perf_counter() - started
+    click.echo(f"{options.out}: written in {seconds:.0f} s; features: {facts['features']}", err=True)
 
 
-def _fast(data: Table, records: tuple[str, ...], out: str, facts: dict[str, Any], encoder: str | None) -> None:
-    seed = facts["seed"]
-    with _frozen(encoder) as folder:
-        found = Encoder.load(folder) if folder else None
-        fitted = fit(data, seed, _say, found)
+def _train_fast(data: Table, options: TrainOptions, facts: dict[str, Any]) -> dict[str, Any]:
+    """Train the fast recipe and save it with its facts, which are returned."""
+    with _prepare_encoder(options.encoder) as folder:
+        encoder = Encoder.load(folder) if folder else None
+        fitted = fit(data, options.seed, _print_line, encoder)
         chosen = known(data) | {"rates": fitted.choices.pop("rates")}
-        said = Said(fitted.crossed, fitted.panels, fitted.costs)
-        facts |= {
+        predictions = Said(fitted.crossed, fitted.panels, fitted.costs)
+        facts = facts | {
             "choices": fitted.choices,
             "chosen": chosen,
-            "cross_validated": summary(assess(said, data, chosen, seed)),
-            "features": f"lexical and {encoder}" if encoder else "lexical only: no encoder",
+            "cross_validated": summarize_figures(assess(predictions, data, chosen, options.seed)),
+            "features": f"lexical and {options.encoder}" if options.encoder else "lexical only: no encoder",
         }
-        save(Path(out), fitted.predictor, facts, records, seen(data, fitted.predictor, fitted.residual), folder)
+        questions = seen(data, fitted.predictor, fitted.residual)
+        save(Path(options.out), fitted.predictor, facts, options.records, questions, folder)
+    return facts
 
 
-def _published(data: Table, records: tuple[str, ...], out: str, facts: dict[str, Any], options: dict[str, Any]) -> None:
+def _train_published(data: Table, options: TrainOptions, facts: dict[str, Any]) -> dict[str, Any]:
+    """Train the published recipe and save it with its facts, which are returned."""
     from routemoa.training.published.export import need
 
     need("torch", "transformers", "tokenizers", "safetensors", "onnx", "onnxscript", "onnxruntime")
     from routemoa.training.published.finetune import train_published
     from routemoa.training.published.predictor import predictor_of
 
-    work = Path(f"{out.rstrip('/')}.work")
-    found = train_published(data, out=work, seed=facts["seed"], say=_say, **options)
-    predictor: Predictor = predictor_of(found, data)
-    validation = dict(found.validation)
-    facts |= {
+    encoder = options.encoder or MDEBERTA
+    trained = train_published(
+        data,
+        out=Path(f"{options.out.rstrip('/')}.work"),
+        seed=options.seed,
+        say=_print_line,
+        encoder=encoder,
+        epochs=options.epochs,
+        cap=options.cap,
+        pooling=options.pooling,
+    )
+    predictor: Predictor = predictor_of(trained, data)
+    validation = dict(trained.validation)
+    facts = facts | {
         "chosen": known(data),
         "history": validation.pop("history"),
         "cross_validated": validation,
-        "features": f"{options['encoder']}, fine-tuned",
+        "features": f"{encoder}, fine-tuned",
     }
-    unsurprising = np.zeros(len(data.texts), np.float32)  # only joining asks for it, and that is for the other recipe
-    save(Path(out), predictor, facts, records, seen(data, predictor, unsurprising), found.folder)
+    residuals = np.zeros(len(data.texts), np.float32)  # only joining a model reads them, in the other recipe
+    save(Path(options.out), predictor, facts, options.records, seen(data, predictor, residuals), trained.folder)
+    return facts
 
 
 @contextmanager
-def _frozen(encoder: str | None) -> Iterator[Path | None]:
-    """A folder with the files of a frozen encoder: fetched and verified, one's own, or exported from the hub."""
-    if encoder is None or (Path(encoder) / "encoder.onnx").is_file():
-        yield Path(encoder) if encoder else None
+def _prepare_encoder(name: str | None) -> Iterator[Path | None]:
+    """Yield a folder with a frozen encoder: your own, MiniLM's verified files, or an export from the hub."""
+    if name is None or (Path(name) / "encoder.onnx").is_file():
+        yield Path(name) if name else None
         return
     with tempfile.TemporaryDirectory(prefix="routemoa-encoder-") as temporary:
         folder = Path(temporary)
-        if encoder == "minilm":
-            from routemoa.cli.pool import fetch_weights
+        if name == "minilm":
+            from routemoa.cli.pool.fetch import fetch_weights
 
-            model, tokenizer = fetch_weights(MINILM)
+            model, tokenizer = fetch_weights(MINILM_WEIGHTS)
             (folder / "encoder.onnx").symlink_to(model)
             (folder / "tokenizer.json").symlink_to(tokenizer)
             (folder / "encoder.json").write_text(json.dumps({"pooling": "mean", "cap": 64}) + "\n", "utf-8")
         else:
             from routemoa.training.published.export import freeze
 
-            freeze(encoder, folder)
+            freeze(name, folder)
         yield folder
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     click.echo(line, err=True)

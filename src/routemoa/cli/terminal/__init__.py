@@ -1,1 +1,1 @@
-"""What commands print on a terminal."""
+"""What commands share on the terminal: progress, tables, the view of a query, questions about cost, files."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Self
 
 from rich.console import Console
@@ -12,28 +14,21 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.progress import TransferSpeedColumn as SpeedColumn
 
-__all__ = ["Bars", "Steps"]
+__all__ = ["AnswerProgress", "DownloadProgress", "SourceCounts", "StepProgress"]
 
 
-class Bars:
-    """A bar for each file; use it in a `with` block."""
+class _Bars:
+    """Bars on a terminal, and lines of text above them; elsewhere only the lines. Use it in a `with` block."""
 
-    def __init__(self) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            SpeedColumn(),
-            TimeRemainingColumn(),
-        )
+    def __init__(self, *columns: ProgressColumn) -> None:
         self._bars = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -42,12 +37,24 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def say(self, line: str) -> None:
-        """A line of text between the bars."""
-        self._line(line)
+    def print_line(self, line: str) -> None:
+        """Print a line of text, above the bars where there are any."""
+        if self._bars.disable:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            self._bars.console.print(line, markup=False, highlight=False)
 
-    def add(self, name: str, total: int) -> Callable[[int, int], None]:
-        """A new bar, and the function that moves it: (bytes done, bytes in all)."""
+
+class DownloadProgress(_Bars):
+    """A bar for each file that is downloaded."""
+
+    def __init__(self) -> None:
+        description = TextColumn("{task.description}")
+        super().__init__(description, BarColumn(), DownloadColumn(), SpeedColumn(), TimeRemainingColumn())
+        self._tasks: dict[str, TaskID] = {}
+
+    def add_file(self, name: str, total: int) -> Callable[[int, int], None]:
+        """Add a bar and return the function that moves it: (bytes done, bytes in all)."""
         self._tasks[name] = task = self._bars.add_task(name, total=total)
         tenths = 0
 
@@ -56,51 +63,78 @@ class Bars:
             self._bars.update(task, completed=done, total=total)
             if self._bars.disable and done * 10 // total > tenths:
                 tenths = done * 10 // total
-                self._line(f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+                self.print_line(f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
         return move
 
-    def end(self, name: str, good: bool) -> None:
-        """The file is there, or is not to be had."""
-        self._bars.update(self._tasks[name], description=name if good else f"{name}: failed")
-        if self._bars.disable and good:
-            self._line(f"{name}: fetched and verified")
-
-    def _line(self, line: str) -> None:
-        if self._bars.disable:
-            print(line, file=sys.stderr, flush=True)
-        else:
-            self._bars.console.print(line, markup=False, highlight=False)
+    def finish_file(self, name: str, *, succeeded: bool) -> None:
+        """Mark a file as downloaded or failed."""
+        self._bars.update(self._tasks[name], description=name if succeeded else f"{name}: failed")
+        if self._bars.disable and succeeded:
+            self.print_line(f"{name}: fetched and verified")
 
 
-class Steps:
-    """One bar that counts, with words that change; a line for each tenth where there is no terminal. For `with`."""
+class StepProgress(_Bars):
+    """One bar that counts steps, beside a status that changes.
+
+    Args:
+        total: steps.
+        verb: what goes on, such as "grading".
+        unit: what is counted, in the plural.
+    """
 
     def __init__(self, total: int, verb: str, unit: str) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-        self._task = self._bar.add_task(verb, total=total)
+        super().__init__(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._task = self._bars.add_task(verb, total=total)
         self._verb, self._unit = verb, unit
         self.total, self.done = total, 0
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def step(self, words: str = "") -> None:
-        """One more is done; `words` say how it stands."""
+    def advance(self, status: str = "") -> None:
+        """Count one step and show the status."""
         self.done += 1
-        words = f", {words}" if words else ""
-        self._bar.update(self._task, completed=self.done, description=self._verb + words)
-        if self._bar.disable and self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
-            self.line(f"{self.done:,} of {self.total:,} {self._unit}{words}")
+        suffix = f", {status}" if status else ""
+        self._bars.update(self._task, completed=self.done, description=self._verb + suffix)
+        if self._bars.disable and self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
+            self.print_line(f"{self.done:,} of {self.total:,} {self._unit}{suffix}")
 
-    def line(self, text: str) -> None:
-        """A line of text, above the bar where there is one."""
-        if self._bar.disable:
-            print(text, file=sys.stderr, flush=True)
-        else:
-            self._bar.console.print(text, markup=False, highlight=False)
+
+@dataclass
+class SourceCounts:
+    """What one source of answers, a model or a method, has given so far."""
+
+    graded: int = 0
+    score: float = 0.0
+    """The sum over the graded answers."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Reason -> how often."""
+    failures_in_a_row: int = 0
+
+
+class AnswerProgress(StepProgress):
+    """Progress of a run that collects answers from several sources, with the counts of each in `sources`."""
+
+    def __init__(self, total: int, verb: str, unit: str) -> None:
+        super().__init__(total, verb, unit)
+        self.sources: dict[str, SourceCounts] = {}
+
+    @property
+    def failed(self) -> int:
+        """How many answers failed, of all sources."""
+        return sum(counts.failures.total() for counts in self.sources.values())
+
+    def count(self, source: str, score: float | None, failure: str | None) -> SourceCounts:
+        """Count one answer and return its source's counts.
+
+        Args:
+            source: the model or method that answered.
+            score: of the answer, in [0, 1]; None where it was not graded.
+            failure: why there is no answer; None where there is one.
+        """
+        counts = self.sources.setdefault(source, SourceCounts())
+        if score is not None:
+            counts.graded += 1
+            counts.score += score
+        if failure:
+            counts.failures[failure] += 1
+        counts.failures_in_a_row = counts.failures_in_a_row + 1 if failure else 0
+        return counts

@@ -1,89 +1,83 @@
-"""One query from the terminal: run a method, show its events, keep its trace whatever happens."""
+"""Run one query from the terminal: show its events, write its answer, and keep its trace even where it fails."""
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from contextlib import aclosing
-from pathlib import Path
 
-from routemoa.cli.terminal.view import View
-from routemoa.core.errors import ConfigError
+from routemoa.cli.terminal.files import write_file
+from routemoa.cli.terminal.view import QueryView
 from routemoa.core.events import AggregatorFailed, AnswerDelta, AnswerReplaced
 from routemoa.core.protocols import CallRecorder, Method
 from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import Query, to_json
 
-__all__ = ["Writer", "check_writable", "converse", "write_whole"]
+__all__ = ["AnswerWriter", "run_query"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-class Writer:
-    """Puts the answer on standard output: as it comes on a terminal, whole into a pipe or a file."""
+class AnswerWriter:
+    """Writes the answer to standard output: piece by piece on a terminal, at once into a pipe or a file."""
 
     def __init__(self) -> None:
         self.live = sys.stdout.isatty()
 
-    def piece(self, text: str) -> None:
-        """A piece of the answer."""
-        if self.live:  # a terminal obeys control characters: a model's are left out
-            sys.stdout.write(_CONTROL.sub("", text))
+    def write(self, piece: str) -> None:
+        """Write a piece of the answer."""
+        if self.live:  # a terminal obeys control characters: those that a model writes are left out
+            sys.stdout.write(_CONTROL.sub("", piece))
             sys.stdout.flush()
 
     def restart(self) -> None:
-        """What was written so far is void; another answer follows."""
+        """Begin another answer, which takes the place of the one so far."""
         if self.live:
             sys.stdout.write("\n\n")
 
-    def end(self, text: str) -> None:
-        """The answer is complete."""
+    def finish(self, text: str) -> None:
+        """End the answer, of which `text` is the whole."""
         sys.stdout.write("\n" if self.live else text + "\n")
         sys.stdout.flush()
 
 
-async def converse(
+async def run_query(
     method: Method,
     query: Query,
-    view: View | None = None,
-    writer: Writer | None = None,
+    view: QueryView | None = None,
+    writer: AnswerWriter | None = None,
     *,
     trace_file: str | None = None,
-    tab: CallRecorder | None = None,
+    recorder: CallRecorder | None = None,
 ) -> TraceBuilder:
-    """Run a method to its end; the trace so far is written to `trace_file` also when it fails or is interrupted."""
-    so_far = TraceBuilder()
+    """Run a method to its end and return its trace.
+
+    Args:
+        method: answers the query.
+        query: what to answer.
+        view: shows the events.
+        writer: writes the answer.
+        trace_file: where to write text and trace as JSON, also those of a run that fails or is interrupted.
+        recorder: writes the calls to the ledger.
+    """
+    trace = TraceBuilder()
     try:
-        async with aclosing(method.stream(query, tab)) as events:
+        async with aclosing(method.stream(query, recorder)) as events:
             async for event in events:
-                so_far.add(event)
+                trace.add(event)
                 if view:
                     view.show(event)
                 if writer and isinstance(event, AnswerDelta):
-                    writer.piece(event.text)
+                    writer.write(event.text)
                 elif writer and isinstance(event, AnswerReplaced):
-                    writer.piece(event.marker)
+                    writer.write(event.marker)
                 elif writer and isinstance(event, AggregatorFailed):
                     writer.restart()
     finally:
         if view:
             view.close()
         if trace_file:
-            write_whole(trace_file, to_json(so_far.answer) + b"\n")
+            write_file(trace_file, to_json(trace.answer) + b"\n")
     if writer:
-        writer.end(so_far.text)
-    return so_far
-
-
-def check_writable(path: str | None) -> None:
-    """Fail before anything is spent, not after."""
-    if path and not os.access(Path(path).absolute().parent, os.W_OK):
-        raise ConfigError(f"{path}: its folder does not exist or cannot be written to; choose another place")
-
-
-def write_whole(path: str, data: bytes) -> None:
-    """Write a file at once or not at all."""
-    part = Path(f"{path}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
+        writer.finish(trace.text)
+    return trace

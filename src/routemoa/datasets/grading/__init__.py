@@ -1,4 +1,4 @@
-"""Is an answer right? Functions from an answer's text and a reference to a score, tolerant of how models write.
+"""Grade an answer against a reference: from a model's text to a score, tolerant of how models write.
 
 An answer that states its result ("The answer is 18", a box, "#### 18", a JSON field "answer") is graded by the last
 statement; one that does not, by its last number or by the one option it names.
@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from routemoa.datasets.grading.choices import choice, label
-from routemoa.datasets.grading.numbers import NUMBER, close, number, readings
-from routemoa.datasets.grading.text_overlap import contains, references, rouge_l, token_f1
+from routemoa.datasets.grading.choices import extract_choice, parse_label
+from routemoa.datasets.grading.numbers import NUMBER, extract_number, parse_first_number, share_value
+from routemoa.datasets.grading.text_overlap import contains_words, parse_references, rouge_l, token_f1
 from routemoa.judging.answers.extraction import THOUGHT, boxes, folded, own, plain, stated, unlisted
 
-__all__ = ["Kind", "grade", "suggest"]
+__all__ = ["GraderName", "grade", "suggest_grader"]
 
-Kind = Literal["exact", "numeric", "choice", "contains", "math", "code", "rouge", "f1", "judge"]
+GraderName = Literal["exact", "numeric", "choice", "contains", "math", "code", "rouge", "f1", "judge"]
 
 _EXPRESSION = re.compile(
     r"""\\[a-zA-Z{]|\^|√|\bsqrt\b|\bpi\b|[πθ∞∪≤≥]|(?<=\d)[a-z]\b|^[a-z]\s*=   # LaTeX, powers, 2x, x = 3
@@ -26,77 +26,78 @@ _EXPRESSION = re.compile(
 )
 
 
-def grade(answer: str, reference: str | None, kind: Kind) -> float | None:
-    """How right `answer` is, in [0, 1]; None when the reference is absent or unusable for `kind`.
+def grade(answer: str, reference: str | None, grader: GraderName) -> float | None:
+    """Return how right `answer` is, in [0, 1]; None where the reference is absent or unusable for `grader`.
 
     Args:
         answer: the whole text of a model.
         reference: the expected answer; for "numeric" it must hold a number, for "choice" it is a letter or a digit,
             for "code" the tests; for "rouge" and "f1" it may be a JSON list of texts, of which the best counts.
-        kind: how to compare. "exact" compares the text or its stated result but for case, spacing, markup and a
+        grader: how to compare. "exact" compares the text or its stated result, ignoring case, spacing, markup and a
             closing full stop; "contains" looks for the reference as whole words; "math" compares expressions (needs
             the extra [eval]); "code" runs the answer against tests in a sandbox; "rouge" is ROUGE-L of the whole
-            text, "f1" token F1 of the text or its stated result. What is for a "judge" has no grade here: None.
+            text, "f1" token F1 of the text or its stated result. "judge" has no grade here: None.
 
     Raises:
         MissingExtra: "math" without the extra [eval].
+        NoSandbox: "code" on a machine that cannot run it safely.
     """
     if reference is None or not reference.strip():
         return None
     answer = unlisted(answer)
-    text = plain(own(answer))
-    match kind:
-        case "numeric":
-            wanted = readings(plain(_outcome(reference)))
-            right = close(number(text), wanted) if wanted else None
-        case "choice":
-            wanted_label = label(reference)
-            right = choice(text, wanted_label.isdigit()) == wanted_label if wanted_label else None
-        case "exact":
-            wanted_text = folded(plain(reference))
-            right = wanted_text in {folded(text), *(folded(s) for s in stated(text)[-1:])}
-        case "contains":
-            right = contains(folded(text), folded(plain(reference)))
-        case _:
-            return _grade_further(answer, reference, kind)
-    return None if right is None else float(right)
-
-
-def _grade_further(answer: str, reference: str, kind: Literal["math", "code", "rouge", "f1", "judge"]) -> float | None:
-    """The kinds that take more than a look at the text, each imported where it is used."""
-    match kind:
+    match grader:
+        case "numeric" | "choice" | "exact" | "contains":
+            is_right = _is_right(plain(own(answer)), reference, grader)
+            return None if is_right is None else float(is_right)
         case "math":
-            from routemoa.datasets.grading.math import equivalent
+            from routemoa.datasets.grading.math import grade_math
 
-            return equivalent(answer, _outcome(reference))
+            return grade_math(answer, _extract_result(reference))
         case "code":
-            from routemoa.datasets.grading.code import passes
+            from routemoa.datasets.grading.code import grade_code
 
-            return passes(answer, reference) if answer.strip() else 0.0
+            return grade_code(answer, reference) if answer.strip() else 0.0
         case "rouge":
-            said = THOUGHT.split(answer)[-1]
-            return max((rouge_l(said, r) for r in references(reference)), default=None)
+            text = THOUGHT.split(answer)[-1]
+            return max((rouge_l(text, r) for r in parse_references(reference)), default=None)
         case "f1":
             text = plain(answer)
-            readings_of_it = (text, *stated(text)[-1:])
-            return max((token_f1(t, r) for r in references(reference) for t in readings_of_it), default=None)
+            candidates = (text, *stated(text)[-1:])
+            return max((token_f1(c, r) for r in parse_references(reference) for c in candidates), default=None)
         case "judge":
             return None
 
 
-def _outcome(reference: str) -> str:
-    """The result of a reference that is a whole solution, as GSM8K ("#### 18") and MATH (a box) write them."""
-    _, marked, rest = reference.rpartition("####")
-    return rest if marked else boxed[-1][1] if (boxed := boxes(reference)) else reference
-
-
-def suggest(reference: str) -> Kind:
-    """The kind that fits a reference which comes without one."""
+def suggest_grader(reference: str) -> GraderName:
+    """Return the grader that fits a reference which names none."""
     bare = plain(reference)
     if re.fullmatch(r"\(?[A-J]\)?\.?", bare):
         return "choice"
-    found = NUMBER.search(bare)
-    alone = found and not re.search(r"\w", bare[: found.start()] + bare[found.end() :])
-    if alone:
+    number = NUMBER.search(bare)
+    if number and not re.search(r"\w", bare[: number.start()] + bare[number.end() :]):
         return "numeric"
     return "math" if len(bare) <= 200 and _EXPRESSION.search(bare) else "contains"
+
+
+def _is_right(text: str, reference: str, grader: Literal["numeric", "choice", "exact", "contains"]) -> bool | None:
+    """Return whether a text gives the reference; None where the reference is unusable for `grader`."""
+    match grader:
+        case "numeric":
+            expected = parse_first_number(plain(_extract_result(reference)))
+            return share_value(extract_number(text), expected) if expected else None
+        case "choice":
+            label = parse_label(reference)
+            return extract_choice(text, label.isdigit()) == label if label else None
+        case "exact":
+            return folded(plain(reference)) in {folded(text), *(folded(s) for s in stated(text)[-1:])}
+        case "contains":
+            return contains_words(folded(text), folded(plain(reference)))
+
+
+def _extract_result(reference: str) -> str:
+    """Return the result of a reference that is a whole solution, as GSM8K ("#### 18") and MATH (a box) write them."""
+    _, mark, result = reference.rpartition("####")
+    if mark:
+        return result
+    boxed = boxes(reference)
+    return boxed[-1][1] if boxed else reference

@@ -1,4 +1,4 @@
-"""Multiple choice: the option a text settles on, in the many ways models write it. Pure functions."""
+"""Extract the option that an answer to a multiple-choice question settles on. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from routemoa.judging.answers.extraction import STATEMENT, boxes, plain
 
-__all__ = ["choice", "label"]
+__all__ = ["extract_choice", "parse_label"]
 
 CHOOSING = re.compile(r"\b(?:choose|select|pick|go with|going with)\b|^####", re.IGNORECASE | re.MULTILINE)
 IS_RIGHT = (
@@ -14,37 +14,42 @@ IS_RIGHT = (
 )
 
 
-def label(reference: str) -> str | None:
-    """The letter or digit that a reference names, or None."""
+def parse_label(reference: str) -> str | None:
+    """Return the letter or digit that a reference names, or None."""
     m = re.fullmatch(r"\W*(?:option\s+)?([A-Ja-j]|\d)\W*(?:(?:[.):]|\|\|)\s.*)?", plain(reference), re.DOTALL)
     return m[1].upper() if m else None
 
 
-def choice(text: str, digits: bool) -> str | None:
-    """The option a text settles on, the last one stated, or None."""
-    one = r"\d" if digits else "[A-J]"
-    # "A robe" is an article and "A because" an option; "A and C" settles on nothing.
+def extract_choice(text: str, digits: bool) -> str | None:
+    """Return the option a text settles on, the last one stated, or None.
+
+    Args:
+        text: an answer without markup.
+        digits: whether the options are digits; else the letters A to J.
+    """
+    label = r"\d" if digits else "[A-J]"
+    # In "A robe" A is an article, in "A because" an option; "A and C" settles on nothing.
     article = r"(?!(?<=A)\s+(?!because|since|as\b|is\b|due\b|for\b|with\b|which|by\b)[a-z])"
     option = re.compile(
-        rf"[\s\"'“(\[]*(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s*[\"'(\[]*)?({one})(?![\w'’]){article}"
-        rf"(?!\)?\s*(?:or|and|/|,|&)\s*\(?{one}\b(?!\s+is))"
+        rf"[\s\"'“(\[]*(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s*[\"'(\[]*)?({label})(?![\w'’]){article}"
+        rf"(?!\)?\s*(?:or|and|/|,|&)\s*\(?{label}\b(?!\s+is))"
     )
-    found = [(at, m[1].upper()) for at, box in boxes(text) if (m := re.match(rf"\W*({one}|[a-j])\b", box))]
+    stated = [(at, m[1].upper()) for at, box in boxes(text) if (m := re.match(rf"\W*({label}|[a-j])\b", box))]
     for lead in (*STATEMENT.finditer(text), *CHOOSING.finditer(text)):
         if m := option.match(text, lead.end()):
-            found.append((m.start(1), m[1]))
-    found += [(m.start(1), m[1]) for m in re.finditer(rf"(?<!\w)\(?({one})\)?(?=\s+{IS_RIGHT})", text)]
-    return max(found)[1] if found else _bare(text, one)
+            stated.append((m.start(1), m[1]))
+    stated += [(m.start(1), m[1]) for m in re.finditer(rf"(?<!\w)\(?({label})\)?(?=\s+{IS_RIGHT})", text)]
+    return max(stated)[1] if stated else _extract_unstated_choice(text, label)
 
 
-def _bare(text: str, one: str) -> str | None:
-    """The option of a text that states none: all of it, its first or last line, or the only one it lists."""
-    if m := re.fullmatch(rf"\W*({one}|[a-j])\W*", text):
+def _extract_unstated_choice(text: str, label: str) -> str | None:
+    """Return the option of a text that states none: all of it, the only one its lines list, or the one in brackets."""
+    if m := re.fullmatch(rf"\W*({label}|[a-j])\W*", text):
         return m[1].upper()
-    labelled = rf"\s*(?:[(\[]({one})[)\]]|({one})[.):])(?=\s|$)|\s*({one})\s*$"
+    labelled = rf"\s*(?:[(\[]({label})[)\]]|({label})[.):])(?=\s|$)|\s*({label})\s*$"
     lines = text.splitlines()
-    heads = [next(g for g in m.groups() if g) for line in lines if (m := re.match(labelled, line))]
-    if len(set(heads)) == 1:
-        return heads[0]
-    inside = set(re.findall(rf"\(({one})\)", text))
-    return inside.pop() if len(inside) == 1 and not heads else None
+    listed = [next(g for g in m.groups() if g) for line in lines if (m := re.match(labelled, line))]
+    if len(set(listed)) == 1:
+        return listed[0]
+    bracketed = set(re.findall(rf"\(({label})\)", text))
+    return bracketed.pop() if len(bracketed) == 1 and not listed else None

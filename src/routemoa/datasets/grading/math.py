@@ -1,8 +1,8 @@
-"""Mathematical equivalence: is the result of a text the same as a reference, however it is written?
+"""Grade by mathematical equivalence: is an answer's result the same as the reference, however it is written?
 
-Equal forms (`routemoa.judging.answers.normalization`) and different plain numbers are told apart here; everything else
-is decided by math-verify (https://github.com/huggingface/Math-Verify) in a process apart, within limits of time and
-memory.
+Equal canonical forms (`routemoa.judging.answers.normalization`) and different plain numbers are decided here. The rest
+is decided by math-verify (https://github.com/huggingface/Math-Verify) in a process of its own, with limits on its time
+and memory.
 """
 
 from __future__ import annotations
@@ -19,121 +19,120 @@ from routemoa.datasets.grading.worker_pool import WorkerPool
 from routemoa.judging.answers.extraction import REACH, boxes, field, own, stated, unnumbered
 from routemoa.judging.answers.normalization import extract_result
 
-__all__ = ["close", "equivalent", "final"]
+__all__ = ["extract_expressions", "grade_math"]
 
-LONGEST = 600  # characters of an expression that is looked at; a longer one is no result
-DEEPEST = 40  # brackets within brackets
+MAX_CHARACTERS = 600  # a longer expression is not a result
+MAX_BRACKET_DEPTH = 40
+MAX_SHORT_ANSWER = 60  # characters of an answer that is an expression as a whole
 
-_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
-_SIGNS = {
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_LATEX_SIGNS = {
     "√": "\\sqrt ", "π": "\\pi ", "∞": "\\infty ", "∪": "\\cup ", "∩": "\\cap ", "≤": "\\le ", "≥": "\\ge ",
     "≠": "\\ne ", "±": "\\pm ", "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "÷": "/",
     "°": "^\\circ ", "θ": "\\theta ",
     "∈": "\\in ", "−": "-", "–": "-", "…": "\\ldots ", "ℝ": "\\mathbb{R}", "\u00a0": " ", "\u202f": " ",
 }  # fmt: skip
-_SPAN = re.compile(r"\$(?=\S)([^$]*[^$\s])\$(?!\d)")  # mathematics within text, not sums of dollars
-_ALSO = re.compile(r"[\s$]*(?:,|\band\b|\bor\b|,\s*and|,\s*or|\\text\{ *(?:and|or) *\})[\s$]*(?:[a-zA-Z]\s*=\s*)?")
-_POLYNOMIAL = re.compile(r"(?:\d\s*[a-zA-Z]\b|[a-zA-Z]\s*\^)[^=]*=\s*0$")
+_MATH_SPAN = re.compile(r"\$(?=\S)([^$]*[^$\s])\$(?!\d)")  # mathematics within text, not amounts of dollars
+_LIST_SEPARATOR = re.compile(
+    r"[\s$]*(?:,|\band\b|\bor\b|,\s*and|,\s*or|\\text\{ *(?:and|or) *\})[\s$]*(?:[a-zA-Z]\s*=\s*)?"
+)
+_POLYNOMIAL_EQUATION = re.compile(r"(?:\d\s*[a-zA-Z]\b|[a-zA-Z]\s*\^)[^=]*=\s*0$")
 
 
-def equivalent(answer: str, reference: str) -> float:
-    """1.0 when the result of `answer` is mathematically the same as `reference`, else 0.0.
+def grade_math(answer: str, reference: str) -> float:
+    """Return 1.0 where the result of `answer` is mathematically the same as `reference`, else 0.0.
 
     What is not shown to be equal within four seconds of processor time and 2 GiB of memory counts as different.
 
     Raises:
         MissingExtra: math-verify is not installed.
     """
-    _present()
-    wanted = _unwrapped(_upright(reference))
-    return float(any(_equal(said, wanted) for said in final(answer)))
+    _require_math_verify()
+    expected = _strip_wrapping(_normalize_notation(reference))
+    return float(any(_is_equal(expression, expected) for expression in extract_expressions(answer)))
 
 
-def final(answer: str) -> list[str]:
-    """The result of a text as an expression, in the readings it allows: none where the text comes to nothing.
+def extract_expressions(answer: str) -> list[str]:
+    """Return the result of a text as an expression, in each way it may be read; empty where the text has none.
 
-    Looked for, in this order: the field "answer" of a JSON object; the last boxes; the last statement ("The answer is
-    ..."); all of a short text; the last mathematics or number of its last paragraph that has any.
+    It is, in this order: the field "answer" of a JSON object; the last boxes; the last statement ("The answer is
+    ..."); all of a short text; the last mathematics or number of the last paragraph that has any.
     """
-    text = _upright(own(answer)).strip()
+    text = _normalize_notation(own(answer)).strip()
     if (value := field(text)) is not None:
-        return _readings(_unescaped(value))
-    if boxed := _last_boxes(text):
-        return [_unwrapped(boxed)]
-    said = [s for s in stated(unnumbered(text.replace("**", ""))) if re.search(r"[^\W_]", s)]
-    if said:
-        return _readings(said[-1]) if len(said[-1]) < REACH else []  # what was cut off states nothing
-    if len(text) <= 60 and "\n" not in text:
-        return _readings(text)
+        return _possible_expressions(_unescape_latex(value))
+    if boxed := _join_last_boxes(text):
+        return [_strip_wrapping(boxed)]
+    statements = [s for s in stated(unnumbered(text.replace("**", ""))) if re.search(r"[^\W_]", s)]
+    if statements:
+        last = statements[-1]
+        return _possible_expressions(last) if len(last) < REACH else []  # a statement that was cut off has no result
+    if len(text) <= MAX_SHORT_ANSWER and "\n" not in text:
+        return _possible_expressions(text)
     for paragraph in reversed(re.split(r"\n\s*\n", text)):
-        if spans := _SPAN.findall(paragraph):
-            return _readings(f"${spans[-1]}$")
+        if spans := _MATH_SPAN.findall(paragraph):
+            return _possible_expressions(f"${spans[-1]}$")
         if numbers := list(NUMBER.finditer(paragraph)):
             return [numbers[-1][0]]
     return []
 
 
-def close() -> None:
-    """End the processes in which expressions are compared; the next comparison starts them anew."""
-    _verifier().close()
-
-
 @cache
-def _present() -> None:
+def _require_math_verify() -> None:
     if find_spec("math_verify") is None:
         raise MissingExtra("mathematical equivalence (math-verify)", "eval")
 
 
 @cache
-def _verifier() -> WorkerPool:
+def _worker_pool() -> WorkerPool:
     return WorkerPool("routemoa.datasets.grading.math_worker")
 
 
-def _upright(text: str) -> str:
-    """With signs as LaTeX, dollars as the only brackets of mathematics."""
-    text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda m: f"^{{{m[0].translate(_RAISED)}}}", text)
-    text = re.sub("|".join(_SIGNS), lambda m: _SIGNS[m[0]], text)
+def _normalize_notation(text: str) -> str:
+    """Return the text with its signs as LaTeX and dollars as the only delimiters of mathematics."""
+    text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}", text)
+    text = re.sub("|".join(_LATEX_SIGNS), lambda m: _LATEX_SIGNS[m[0]], text)
     text = unicodedata.normalize("NFKC", text).replace("⁄", "/")
     text = re.sub(r"(?<!\\)\\{1,2}[()]|(?<!\\)\\[\[\]]", "$", text)
     return text.replace("$$", "$")
 
 
-def _unescaped(value: str) -> str:
-    """LaTeX of a JSON string: with one backslash where every command has two."""
-    doubled = re.search(r"\\\\[a-zA-Z]", value) and not re.search(r"(?<!\\)\\[a-zA-Z]", value)
-    return value.replace("\\\\", "\\") if doubled else value
+def _unescape_latex(value: str) -> str:
+    """Return the LaTeX of a JSON string: with one backslash where every command has two."""
+    is_doubled = re.search(r"\\\\[a-zA-Z]", value) and not re.search(r"(?<!\\)\\[a-zA-Z]", value)
+    return value.replace("\\\\", "\\") if is_doubled else value
 
 
-def _last_boxes(text: str) -> str:
-    """What stands in the last box, or in the last ones when no more than "and" stands between them."""
-    together: list[str] = []
+def _join_last_boxes(text: str) -> str:
+    """Return the contents of the last box, or of the last ones where only "and" or a comma stands between them."""
+    contents: list[str] = []
     end = -1
-    for at, box in boxes(text):
-        joined = together and _ALSO.fullmatch(text[end:at])
-        together = [*together, box] if joined else [box]
-        end = text.index("{", at) + len(box) + 2
-    return ", ".join(dict.fromkeys(together))
+    for start, box in boxes(text):
+        is_joined = contents and _LIST_SEPARATOR.fullmatch(text[end:start])
+        contents = [*contents, box] if is_joined else [box]
+        end = text.index("{", start) + len(box) + 2
+    return ", ".join(dict.fromkeys(contents))
 
 
-def _readings(said: str) -> list[str]:
-    """A statement as it stands, and the mathematics in it where it is a sentence."""
-    if (inner := boxes(said)) and said.lstrip(" $").startswith(("\\boxed", "\\fbox")):
-        return [_unwrapped(inner[-1][1])]
-    spans = list(_SPAN.finditer(said))
+def _possible_expressions(statement: str) -> list[str]:
+    """Return the mathematics in a statement, where it is a sentence, and the statement as it stands."""
+    if (inner := boxes(statement)) and statement.lstrip(" $").startswith(("\\boxed", "\\fbox")):
+        return [_strip_wrapping(inner[-1][1])]
+    spans = list(_MATH_SPAN.finditer(statement))
     if not spans:
-        return [_unwrapped(said)]
-    chosen = [spans[0]]
+        return [_strip_wrapping(statement)]
+    first_list = [spans[0]]
     for span in spans[1:]:
-        if not _ALSO.fullmatch(said[chosen[-1].end() : span.start()]):
+        if not _LIST_SEPARATOR.fullmatch(statement[first_list[-1].end() : span.start()]):
             break
-        chosen.append(span)
-    inner_text = ", ".join(s[1] for s in chosen)
-    whole = said.replace("$", " ")
-    return list(dict.fromkeys([_unwrapped(inner_text), _unwrapped(whole)]))
+        first_list.append(span)
+    mathematics = ", ".join(span[1] for span in first_list)
+    whole = statement.replace("$", " ")
+    return list(dict.fromkeys([_strip_wrapping(mathematics), _strip_wrapping(whole)]))
 
 
-def _unwrapped(value: str) -> str:
-    """An expression without what surrounds it."""
+def _strip_wrapping(value: str) -> str:
+    """Return an expression without boxes, delimiters, quotes and layout commands around or in it."""
     value = " ".join(value.split()).strip()
     while (m := re.fullmatch(r"\\boxed\s*\{(.*)\}|\$(.*)\$|`(.*)`|\"(.*)\"|\*\*(.*)\*\*", value)) is not None:
         value = next(g for g in m.groups() if g is not None).strip()
@@ -143,34 +142,45 @@ def _unwrapped(value: str) -> str:
 
 
 @lru_cache(maxsize=1 << 16)
-def _equal(said: str, wanted: str) -> bool:
-    if not said or max(len(said), len(wanted)) > LONGEST:
+def _is_equal(expression: str, expected: str) -> bool:
+    """Whether two expressions are shown to be equal."""
+    if not expression or max(len(expression), len(expected)) > MAX_CHARACTERS:
         return False
-    if "".join(said.split()) == "".join(wanted.split()):
+    verdict = _compare_forms(expression, expected)
+    if verdict is not None:
+        return verdict
+    is_too_deep = max(_bracket_depth(expression), _bracket_depth(expected)) > MAX_BRACKET_DEPTH
+    if is_too_deep or not re.search(r"[\w∅]", expression):
+        return False
+    return _worker_pool().ask([_to_latex(expected), _to_latex(expression)]) is True
+
+
+def _compare_forms(expression: str, expected: str) -> bool | None:
+    """Return whether two expressions are equal by their text, plain numbers or forms; None where these do not tell."""
+    if "".join(expression.split()) == "".join(expected.split()):
         return True
-    a, b = _plain_number(said), _plain_number(wanted)
-    if a is not None and b is not None:
-        return a == b
-    form, other = extract_result(said)[0], extract_result(wanted)[0]
+    number, expected_number = _parse_plain_number(expression), _parse_plain_number(expected)
+    if number is not None and expected_number is not None:
+        return number == expected_number
+    form, expected_form = extract_result(expression)[0], extract_result(expected)[0]
     # A form keeps ten digits of a number, and of "(a) because" only the letter.
-    if form is not None and form == other and "e+" not in form and (len(form) > 1 or len(said) <= 3):
+    is_exact = form is not None and "e+" not in form and (len(form) > 1 or len(expression) <= 3)
+    if is_exact and form == expected_form:
         return True
-    if b is not None and form is not None and re.fullmatch(r"-?\d+(?:\.\d+)?", form):
-        return "%" in said and a == b / 100 if a is not None else Fraction(form) == b
-    if _POLYNOMIAL.search(said) and "=" not in wanted:  # x^2 - 4 = 0 is not 0
+    if expected_number is not None and form is not None and re.fullmatch(r"-?\d+(?:\.\d+)?", form):
+        return Fraction(form) == expected_number
+    if _POLYNOMIAL_EQUATION.search(expression) and "=" not in expected:  # x^2 - 4 = 0 is not 0
         return False
-    if max(_depth(said), _depth(wanted)) > DEEPEST or not re.search(r"[\w∅]", said):
-        return False
-    return _verifier().ask([_latex(wanted), _latex(said)]) is True
+    return None
 
 
-def _plain_number(text: str) -> Fraction | None:
-    """The exact value of digits, with or without signs for thousands, decimals and dollars."""
+def _parse_plain_number(text: str) -> Fraction | None:
+    """Return the exact value of digits, with or without signs for thousands, decimals and dollars."""
     bare = re.sub(r"^[$€£\s]+|,(?=\d{3}(?!\d))", "", text)
     return Fraction(bare) if re.fullmatch(r"[-+]?\d{1,300}(?:\.\d{1,300})?", bare) else None
 
 
-def _depth(text: str) -> int:
+def _bracket_depth(text: str) -> int:
     deepest = depth = 0
     for sign in text:
         depth += (sign in "([{") - (sign in ")]}")
@@ -178,15 +188,15 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _latex(value: str) -> str:
-    """What is written as in a program, "sqrt(2)/2", as LaTeX."""
+def _to_latex(value: str) -> str:
+    """Return an expression that may be written as in a program, "sqrt(2)/2", as LaTeX."""
     value = re.sub(r"(?<!\\)\bsqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", value)
-    value = re.sub(r"(?<!\\)\b(sqrt|pi|infty|infinity|inf|sin|cos|tan|log|ln|theta)\b", _command, value)
+    value = re.sub(r"(?<!\\)\b(sqrt|pi|infty|infinity|inf|sin|cos|tan|log|ln|theta)\b", _latex_command, value)
     value = re.sub(r"(?<![a-zA-Z\\])(-?)oo\b", r"\1\\infty ", value)
     value = re.sub(r"\*\*", "^", value)
     value = re.sub(r"\^\(([^()]*)\)", r"^{\1}", value)
     return re.sub(r"(?<!\\)\*", r" \\cdot ", value).replace("<=", "\\le ").replace(">=", "\\ge ")
 
 
-def _command(m: re.Match[str]) -> str:
-    return {"infinity": "\\infty", "inf": "\\infty"}.get(m[1], f"\\{m[1]}") + " "
+def _latex_command(word: re.Match[str]) -> str:
+    return {"infinity": "\\infty", "inf": "\\infty"}.get(word[1], f"\\{word[1]}") + " "

@@ -1,8 +1,7 @@
-"""The process in which math-verify compares two expressions.
+"""The process in which math-verify compares two expressions, since sympy may hang or need much memory.
 
-`python -m routemoa.datasets.grading.math_worker`, started by `worker_pool`.
-
-A question is [reference, answer], both LaTeX; the answer is true or false.
+`worker_pool` starts it as `python -m routemoa.datasets.grading.math_worker`. A question is [reference, answer], both
+LaTeX; the reply is true or false.
 """
 
 from __future__ import annotations
@@ -13,24 +12,25 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-from routemoa.datasets.grading import worker_pool as apart
+from routemoa.datasets.grading.worker_pool import limit_cpu_time, limit_resources
 
 __all__: list[str] = []
 
-CLEAR_EVERY = 2000  # questions, after which sympy's caches are emptied: they grow without end
+CLEAR_EVERY = 2000  # questions between two clearings of sympy's caches, which grow without end
+RECURSION_LIMIT = 3000
 
 
-def equal(reference: str, answer: str) -> bool:
-    """Whether math-verify takes the two LaTeX expressions for the same."""
+def is_equal(reference: str, answer: str) -> bool:
+    """Whether math-verify finds the two LaTeX expressions equal."""
     from math_verify import verify  # type: ignore[import-untyped]
 
-    left, right = parsed(reference), parsed(answer)
+    left, right = parse_latex(reference), parse_latex(answer)
     return bool(left and right and verify(list(left), list(right), timeout_seconds=None))
 
 
 @lru_cache(maxsize=256)
-def parsed(latex: str) -> tuple[Any, ...]:
-    """What math-verify reads in an expression: sympy objects and the text it read them from."""
+def parse_latex(latex: str) -> tuple[Any, ...]:
+    """Return what math-verify reads in an expression: sympy objects, and the text that it read them from."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
     boxed = f"\\boxed{{{latex}}}"
@@ -38,19 +38,19 @@ def parsed(latex: str) -> tuple[Any, ...]:
 
 
 def serve() -> None:
-    """Answer until there are no more questions."""
+    """Answer questions until standard input ends."""
     from sympy.core.cache import clear_cache  # type: ignore[import-untyped]
 
     logging.disable(logging.CRITICAL)
-    apart.limit()
-    sys.setrecursionlimit(3000)
+    limit_resources()
+    sys.setrecursionlimit(RECURSION_LIMIT)
     for number, line in enumerate(sys.stdin.buffer, 1):
-        apart.begin()
+        limit_cpu_time()
         try:
-            same = equal(*json.loads(line))
-        except (Exception, RecursionError):  # whatever sympy cannot read is not shown equal
-            same = False
-        sys.stdout.write(json.dumps(same) + "\n")
+            equal = is_equal(*json.loads(line))
+        except (Exception, RecursionError):  # what sympy cannot read is not shown to be equal
+            equal = False
+        sys.stdout.write(json.dumps(equal) + "\n")
         sys.stdout.flush()
         if number % CLEAR_EVERY == 0:
             clear_cache()

@@ -1,4 +1,7 @@
-"""Numbers as answers: the one a text gives as its result, in the many ways models write it. Pure functions."""
+"""Extract the number that an answer gives as its result, in the many ways models write it. Pure functions.
+
+A number is a list of its possible values: "25%" is 25 or 0.25, "3 million" 3 or 3,000,000. No number is an empty list.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ import re
 
 from routemoa.judging.answers.extraction import field, folded, stated, unnumbered
 
-__all__ = ["NUMBER", "close", "number", "readings"]
+__all__ = ["NUMBER", "extract_number", "parse_first_number", "share_value"]
 
-TOLERANCE = 1e-6  # relative
-LOOKED_AT = 50  # statements, from the last one
+RELATIVE_TOLERANCE = 1e-6
+MAX_STATEMENTS = 50  # that are looked at, from the last one
 
 NUMBER = re.compile(
     r"""(?P<sign>(?<![\w.)\]}])[-+])?(?<![\w.])(?:[$€£¥₹]\s?|USD\s?|Rs\.?\s?)?
@@ -22,70 +25,80 @@ NUMBER = re.compile(
 )
 FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*(-?[\d.,]+)\s*\}\s*\{\s*([\d.,]+)\s*\}")
 UNITS = {"%": 0.01, "percent": 0.01, "thousand": 1e3, "million": 1e6, "billion": 1e9}
-LEADS = re.compile(r"(?:[^\w\n]|\b(?:about|approximately|approx|exactly|only|just|a total of|[xyn])\b)*", re.IGNORECASE)
-"""What may stand between "Answer:" and its number."""
-OCLOCK = re.compile(r"(?<![\d:])(\d{1,2}):00(?![\d:])")
-REMARK = re.compile(r"(?<=\w)\s+\([^()]*[a-z]{2}[^()]*\)\s*[.\"]*$", re.IGNORECASE)
-CLAUSE = re.compile(
+LEAD_IN = re.compile(
+    r"(?:[^\w\n]|\b(?:about|approximately|approx|exactly|only|just|a total of|[xyn])\b)*", re.IGNORECASE
+)
+"""Words that may stand between "Answer:" and its number."""
+FULL_HOUR = re.compile(r"(?<![\d:])(\d{1,2}):00(?![\d:])")
+TRAILING_REMARK = re.compile(r"(?<=\w)\s+\([^()]*[a-z]{2}[^()]*\)\s*[.\"]*$", re.IGNORECASE)
+SUBORDINATE_CLAUSE = re.compile(
     r"(?<=\w)[,;]?\s+(?:if|when|for|by|than|because|since|assuming|after|instead|in order|to\s+(?!a\b|the\b)[a-z]+)\b",
     re.IGNORECASE,
 )
 
 
-def readings(text: str) -> list[float]:
-    """The first number of a text; a percentage or "3 million" may be meant with its unit or without."""
-    m = NUMBER.search(FRACTION.sub(r" \1/\2 ", text))
-    return _values(m) if m else []
+def parse_first_number(text: str) -> list[float]:
+    """Return the possible values of the first number of a text."""
+    number = NUMBER.search(FRACTION.sub(r" \1/\2 ", text))
+    return _possible_values(number) if number else []
 
 
-def _values(m: re.Match[str]) -> list[float]:
-    value = float(f"{m['number'].replace(',', '')}e{m['exponent'] or m['power'] or 0}")  # too large is inf
-    if (m["sign"] or m["inner"] or "").strip() == "-":
-        value = -value
-    if m["under"] and float(m["under"]):
-        value /= float(m["under"])
-    return [value, value * UNITS[m["unit"]]] if m["unit"] else [value]
-
-
-def number(text: str) -> list[float]:
-    """The readings of the number a text gives as its result."""
-    text = OCLOCK.sub(r"\1", FRACTION.sub(r" \1/\2 ", text))
-    said = stated(unnumbered(text))
+def extract_number(text: str) -> list[float]:
+    """Return the possible values of the number that a text gives as its result."""
+    text = FULL_HOUR.sub(r"\1", FRACTION.sub(r" \1/\2 ", text))
+    statements = stated(unnumbered(text))
     value = field(text)
-    if value and said and folded(value).startswith(folded(said[-1])[:20]):  # nothing is stated after the field
-        return _of_sentence(value)
-    for one in reversed(said[-LOOKED_AT:]):
-        after = one.rpartition("=")[2] if NUMBER.search(one.rpartition("=")[2]) else one
-        m = NUMBER.search(after)
-        if m and LEADS.fullmatch(after[: m.start()]):  # "Answer: Janet has 16 eggs" only begins a derivation
-            return _values(m)
+    if value and statements and folded(value).startswith(folded(statements[-1])[:20]):  # nothing is stated after it
+        return _extract_from_sentence(value)
+    for statement in reversed(statements[-MAX_STATEMENTS:]):
+        result = _after_equals_sign(statement)
+        number = NUMBER.search(result)
+        if number and LEAD_IN.fullmatch(result[: number.start()]):  # "Answer: Janet has 16 eggs" begins a derivation
+            return _possible_values(number)
     body = re.sub(r"(?m)^[ \t]*(?:step +)?\d+[.):]\s+(?=\D)", "", text, flags=re.IGNORECASE)  # numbered steps
     numbers = list(NUMBER.finditer(body))
-    return _values(numbers[-1]) if numbers else []
+    return _possible_values(numbers[-1]) if numbers else []
 
 
-def _of_sentence(value: str) -> list[float]:
-    """The number of a field "answer", of its last sentence: an amount of money, else the last number.
+def share_value(number: list[float], expected: list[float]) -> bool:
+    """Whether two numbers have a possible value in common: whole ones exactly, others within RELATIVE_TOLERANCE."""
+    return any(_is_same(a, b) for a in number for b in expected)
 
-    What is said beside it does not count: remarks in brackets and a subordinate clause ("$12 for 5 apples").
+
+def _possible_values(number: re.Match[str]) -> list[float]:
+    """Return the values of a match of NUMBER: without its unit, then with it."""
+    value = float(
+        f"{number['number'].replace(',', '')}e{number['exponent'] or number['power'] or 0}"
+    )  # inf if too large
+    if (number["sign"] or number["inner"] or "").strip() == "-":
+        value = -value
+    if number["under"] and float(number["under"]):
+        value /= float(number["under"])
+    return [value, value * UNITS[number["unit"]]] if number["unit"] else [value]
+
+
+def _after_equals_sign(text: str) -> str:
+    """Return what follows the last equals sign, where that holds a number; else the whole text."""
+    result = text.rpartition("=")[2]
+    return result if NUMBER.search(result) else text
+
+
+def _extract_from_sentence(value: str) -> list[float]:
+    """Return the number in the last sentence of a field "answer": the only amount of money, else the last number.
+
+    A closing remark in brackets and a subordinate clause ("$12 for 5 apples") are left out first.
     """
-    value = REMARK.sub(" ", value)
+    value = TRAILING_REMARK.sub(" ", value)
     last = re.split(r"(?<=[^\d\s])[.;]\s+(?=\S)|\n", value.strip())[-1]
-    clause = CLAUSE.search(last)
+    clause = SUBORDINATE_CLAUSE.search(last)
     for part in (last[: clause.start()] if clause else last, last, value):
-        after = part.rpartition("=")[2] if NUMBER.search(part.rpartition("=")[2]) else part
-        if numbers := list(NUMBER.finditer(after)):
+        if numbers := list(NUMBER.finditer(_after_equals_sign(part))):
             money = [m for m in numbers if m[0].lstrip("-+")[:1] in "$€£¥₹"]
-            return _values(money[0] if len(money) == 1 else numbers[-1])
+            return _possible_values(money[0] if len(money) == 1 else numbers[-1])
     return []
 
 
-def close(got: list[float], wanted: list[float]) -> bool:
-    """Whether any two readings are the same number: whole ones exactly, others within TOLERANCE."""
-    return any(_same(g, w) for g in got for w in wanted)
-
-
-def _same(a: float, b: float) -> bool:
-    if a.is_integer() and b.is_integer():  # 1,234,567 is not 1,234,568
-        return a == b
-    return abs(a - b) <= TOLERANCE * max(abs(b), 1e-9)
+def _is_same(number: float, expected: float) -> bool:
+    if number.is_integer() and expected.is_integer():  # 1,234,567 is not 1,234,568
+        return number == expected
+    return abs(number - expected) <= RELATIVE_TOLERANCE * max(abs(expected), 1e-9)

@@ -1,8 +1,8 @@
-"""Work that may hang or eat memory, done in processes apart: started on first use, kept, killed when they go too far.
+"""Run work that may hang or need much memory in worker processes: started on first use, reused, killed at a limit.
 
 A worker reads one JSON value a line from standard input and writes one JSON value a line for each. It limits its own
-memory and processor time (`limit`, `begin`); what it exceeds ends it, and the next question meets a fresh one. It ends
-with this process: when idle at the end of its input, when busy by its processor time.
+memory and processor time (`limit_resources`, `limit_cpu_time`); at a limit it ends, and a new worker takes the next
+question. It ends with this process: an idle one at the end of its input, a busy one by its processor time.
 """
 
 from __future__ import annotations
@@ -17,25 +17,31 @@ import sys
 import threading
 from typing import Any, Final
 
-__all__ = ["WorkerPool", "begin", "limit"]
+__all__ = ["WorkerPool", "limit_cpu_time", "limit_resources"]
 
-MEMORY = 2 << 30  # bytes of address space
-SECONDS = 4  # processor time for one question
-PATIENCE = 60.0  # seconds by the clock, for a worker that waits instead of working or a machine with much to do
-KEPT_ENVIRONMENT = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TMPDIR")  # no keys of model endpoints
+MEMORY_BYTES = 2 << 30  # of address space
+CPU_SECONDS = 4  # for one question
+MAX_WAIT_SECONDS = 60.0  # by the clock, for a worker that does not use the processor, or a busy machine
+KEPT_ENVIRONMENT = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TMPDIR")  # API keys are not among them
 
 
 class WorkerPool:
-    """Answers questions in at most `workers` processes that run a module; threads may ask at the same time."""
+    """Answers questions in processes that run a module; threads may ask at the same time.
 
-    def __init__(self, module: str, *, workers: int = 2, patience: float = PATIENCE) -> None:
+    Args:
+        module: what `python -m` runs.
+        workers: how many processes at most.
+        max_wait: seconds by the clock until a worker that does not reply is killed.
+    """
+
+    def __init__(self, module: str, *, workers: int = 2, max_wait: float = MAX_WAIT_SECONDS) -> None:
         self._module: Final = module
         self._workers: Final = workers
-        self._patience: Final = patience
+        self._max_wait: Final = max_wait
         self._reset()
         atexit.register(self.close)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
+            os.register_at_fork(after_in_child=self._abandon_workers)
 
     def _reset(self) -> None:
         self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -46,23 +52,23 @@ class WorkerPool:
         self._busy: set[subprocess.Popen[bytes]] = set()
 
     def ask(self, question: object) -> Any:
-        """The answer to a question; None where the worker ended over it or took too long."""
+        """Return the answer to a question; None where the worker ended without one or took too long."""
         slots = self._slots
         slots.get()
         worker: subprocess.Popen[bytes] | None = None
-        whole = False
+        is_reusable = False
         try:
-            worker = self._take()
-            answer = _exchange(worker, json.dumps(question).encode(), self._patience)
-            whole = answer is not None
+            worker = self._acquire()
+            answer = _exchange(worker, json.dumps(question).encode(), self._max_wait)
+            is_reusable = answer is not None
             return json.loads(answer) if answer is not None else None
-        finally:  # interrupted in the middle, its answer would be taken for that to the next question
+        finally:  # after an interrupt the worker's late answer would be taken for that to the next question
             if worker is not None:
-                self._put_back(worker, whole)
+                self._release(worker, is_reusable)
             slots.put(None)
 
     def close(self) -> None:
-        """End all workers; a question that is being worked on is answered None."""
+        """End all workers; a question in progress is answered None."""
         with self._lock:
             idle, self._idle = self._idle, []
             for worker in self._busy:
@@ -70,7 +76,7 @@ class WorkerPool:
         for worker in idle:
             _end(worker)
 
-    def _take(self) -> subprocess.Popen[bytes]:
+    def _acquire(self) -> subprocess.Popen[bytes]:
         with self._lock:
             worker = self._idle.pop() if self._idle else None
             if worker is None:
@@ -78,16 +84,16 @@ class WorkerPool:
             self._busy.add(worker)
         return worker
 
-    def _put_back(self, worker: subprocess.Popen[bytes], whole: bool) -> None:
+    def _release(self, worker: subprocess.Popen[bytes], is_reusable: bool) -> None:
         with self._lock:
             self._busy.discard(worker)
-            if whole and worker.poll() is None:
+            if is_reusable and worker.poll() is None:
                 self._idle.append(worker)
                 return
         _end(worker)
 
-    def _forget(self) -> None:
-        """In a forked child: the workers are the parent's."""
+    def _abandon_workers(self) -> None:
+        """Let go of the workers in a forked child: they belong to the parent."""
         for worker in (*self._idle, *self._busy):
             worker.returncode = 0
             _close_pipes(worker)
@@ -103,14 +109,15 @@ def _start(module: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=environment,
-        start_new_session=True,  # Ctrl-C is for this process
+        start_new_session=True,  # Ctrl-C goes to this process alone
     )
 
 
-def _exchange(worker: subprocess.Popen[bytes], line: bytes, patience: float) -> bytes | None:
+def _exchange(worker: subprocess.Popen[bytes], line: bytes, max_wait: float) -> bytes | None:
+    """Send a line and return the line that comes back, or None; the worker is killed after `max_wait` seconds."""
     if worker.stdin is None or worker.stdout is None:
         return None
-    watchdog = threading.Timer(patience, worker.kill)
+    watchdog = threading.Timer(max_wait, worker.kill)
     watchdog.daemon = True
     watchdog.start()
     try:
@@ -133,23 +140,24 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 def _close_pipes(worker: subprocess.Popen[bytes]) -> None:
     for pipe in (worker.stdin, worker.stdout):
         if pipe is not None:
-            with contextlib.suppress(OSError):  # what was not written yet finds nobody to read it
+            with contextlib.suppress(OSError):  # the reader of what is still buffered is gone
                 pipe.close()
 
 
-def limit(memory: int = MEMORY) -> None:
-    """In a worker: no more memory than `memory` bytes, no files written, no core left behind."""
+def limit_resources(memory: int = MEMORY_BYTES) -> None:
+    """In a worker, allow `memory` bytes of address space, no files to be written and no core dumps."""
     if sys.platform == "win32":
         return
     import resource
 
-    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
-        with contextlib.suppress(ValueError, OSError):  # not every system knows every limit
-            resource.setrlimit(what, (most, most))
+    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
+    for limit, value in limits.items():
+        with contextlib.suppress(ValueError, OSError):  # not every system supports every limit
+            resource.setrlimit(limit, (value, value))
 
 
-def begin(seconds: int = SECONDS) -> None:
-    """In a worker: from now on `seconds` of processor time, then the system ends it."""
+def limit_cpu_time(seconds: int = CPU_SECONDS) -> None:
+    """In a worker, allow `seconds` of processor time from now on; then the system ends it."""
     if sys.platform == "win32":
         return
     import resource

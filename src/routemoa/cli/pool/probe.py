@@ -1,0 +1,119 @@
+"""Ask every model of a pool for one token; for each that fails, say in one line what to change."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from routemoa.clients.http import HttpClient, Timeouts
+from routemoa.clients.local import LocalRuntime
+from routemoa.clients.retry import RetryPolicy
+from routemoa.core.errors import (
+    InvalidResponse,
+    MissingExtra,
+    ModelError,
+    ModelHTTPError,
+    ModelTimeout,
+    RouteMoAError,
+    Unreachable,
+)
+from routemoa.core.pool import Pool
+from routemoa.core.types import Message, ModelSpec, Request
+
+__all__ = ["Probe", "probe_models"]
+
+LENGTH_KEYS = ("max_tokens", "max_completion_tokens")
+TIMEOUT = 60.0  # seconds
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The result of asking one model for one token."""
+
+    name: str
+    latency: float | None = None
+    """Seconds; None where it did not answer."""
+    loading: float | None = None
+    """Seconds that a local model took to load, before the call."""
+    problem: str | None = None
+    """What to change in the pool file, in one line."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model answered."""
+        return self.problem is None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+async def probe_models(pool: Pool) -> list[Probe]:
+    """Ask all models at the same time, without retries; return the results in the pool's order."""
+    runtime = LocalRuntime(pool.directory)
+    client = HttpClient(runtime, timeouts=Timeouts(first_byte=TIMEOUT, total=TIMEOUT), retries=RetryPolicy(attempts=1))
+    try:
+        return await asyncio.gather(*[_probe(m, pool, client, runtime) for m in pool])
+    finally:
+        await client.close()
+
+
+async def _probe(model: ModelSpec, pool: Pool, client: HttpClient, runtime: LocalRuntime) -> Probe:
+    started = monotonic()
+    loading: float | None = None
+    try:
+        if model.local:
+            await runtime.address(model)
+            loading = monotonic() - started
+        started = monotonic()
+        request = Request((Message("user", "Say ok."),))
+        async with aclosing(client.stream(_limit_to_one_token(model), request)) as pieces:
+            async for _ in pieces:
+                pass
+        return Probe(model.name, monotonic() - started, loading)
+    except RouteMoAError as e:
+        where = f"{pool.source}: [[model]] '{model.name}': {_find_key(e)}"
+        return Probe(model.name, None, loading, f"{where}: {_explain(e)}")
+
+
+def _limit_to_one_token(model: ModelSpec) -> ModelSpec:
+    """Return the model with answers of one token, by the parameter for this that its file already uses."""
+    key = next((k for k in LENGTH_KEYS if k in model.parameters), LENGTH_KEYS[0])
+    others = {k: v for k, v in model.parameters.items() if k not in LENGTH_KEYS}
+    return msgspec.structs.replace(model, parameters={**others, key: 1})
+
+
+def _find_key(error: RouteMoAError) -> str:
+    """Return the key of the pool file that an error points to."""
+    match error:
+        case ModelHTTPError(status=401 | 403):
+            return "api_key_env"
+        case ModelHTTPError(status=404) if "model" not in error.reason.lower().replace("`model`", ""):
+            return "endpoint"
+        case ModelHTTPError(status=429) | Unreachable() | ModelTimeout() | InvalidResponse() | MissingExtra():
+            return "endpoint"
+        case ModelHTTPError(status=status) if status >= 500:
+            return "endpoint"
+    return "model"
+
+
+def _explain(error: RouteMoAError) -> str:
+    """Return what happened, and what to do where the error itself does not say it."""
+    reason = error.reason if isinstance(error, ModelError) else str(error)
+    match error:
+        case ModelHTTPError(status=429):
+            return f"{reason}; wait, or check the provider's quota"
+        case ModelHTTPError(status=status) if status >= 500:
+            return f"{reason}; the server failed: look at its log, or try again later"
+        case ModelHTTPError(status=400 | 422):
+            return f"{reason}; correct `model` or `parameters`"
+        case ModelTimeout():
+            return f"{reason}; check that the server runs and `endpoint` is right"
+        case InvalidResponse():
+            return f"{reason}; `endpoint` must be the base URL of an OpenAI-compatible API, often ending in /v1"
+    return reason

@@ -1,0 +1,96 @@
+"""`routemoa pool show`: the models of a pool, and how they are mixed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from routemoa.cli.options import json_option, pool_option
+
+if TYPE_CHECKING:
+    from routemoa.core.pool import Pool
+    from routemoa.core.types import ModelSpec
+
+__all__ = ["show"]
+
+HEADS = ["name", "endpoint", "model", "$/M in / out", "context", "latency", "prior", "key", "weights"]
+
+
+@click.command(short_help="Show the models of a pool and how they are mixed.")
+@pool_option
+@json_option
+def show(pool_file: str | None, as_json: bool) -> None:
+    """Show the models of a pool and how they are mixed, without calling a model.
+
+    Prices are dollars per million tokens, input / output; a dash is an unknown figure.
+    """
+    from routemoa.cli.terminal.table import print_table
+    from routemoa.core.pool import Pool
+
+    pool = Pool.default(pool_file)
+    if as_json:
+        click.echo(json.dumps(_to_plain(pool), indent=2))
+        return
+    print_table(HEADS, [_make_row(m, pool) for m in pool], title=pool.source)
+    click.echo(_describe_mixture(pool))
+
+
+def _to_plain(pool: Pool) -> dict[str, Any]:
+    from msgspec.structs import fields
+
+    keys = [f.name for f in fields(pool.models[0]) if f.encode_name == f.name]
+    models = [{key: getattr(m, key) for key in keys} | {"weights": _weights_state(m, pool)} for m in pool]
+    m = pool.mixture
+    mixture = {name: getattr(m, name) for name in m.__struct_fields__} | {
+        "layers": m.max_layers,
+        "top_k": m.max_layer_models,
+        "margin": m.selection_margin,
+        "tie": m.preference.tie,
+        "target": m.preference.target,
+        "stop_confidence": m.confidence_threshold,
+    }
+    return {"source": pool.source, "models": models, "mixture": mixture}
+
+
+def _make_row(m: ModelSpec, pool: Pool) -> list[str]:
+    is_unpriced = m.input_price is None and m.output_price is None
+    prices = "unknown" if is_unpriced else f"{_format_price(m.input_price)} / {_format_price(m.output_price)}"
+    context = "-" if m.context is None else str(m.context)
+    latency = "-" if m.latency is None else f"{m.latency:.2f} s"
+    prior = "-" if m.prior is None else f"{m.prior:.2f}"
+    weights = _weights_state(m, pool) or "-"
+    return [m.name, m.endpoint, m.model, prices, context, latency, prior, m.api_key_env or "-", weights]
+
+
+def _weights_state(model: ModelSpec, pool: Pool) -> str | None:
+    """Return whether a local model's file is there, in words; None for a remote model."""
+    from routemoa.clients.weights import manifest
+
+    if not model.local:
+        return None
+    if weight := manifest().get(model.model):
+        return "fetched" if weight.fetched else f"not fetched ({weight.bytes / 1e6:,.0f} MB)"
+    return "file" if (pool.directory / model.model).expanduser().is_file() else "file missing"
+
+
+def _describe_mixture(pool: Pool) -> str:
+    m = pool.mixture
+    if m.published:
+        selection = f"margin {m.selection_margin:g}"
+    elif m.dollars_per_point or m.seconds_per_point:
+        rates = ((m.dollars_per_point, "$"), (m.seconds_per_point, " s"))
+        worth = " and ".join(f"{rate:g}{unit}" for rate, unit in rates if rate)
+        selection = f"a point of probability is worth {worth}"
+    else:
+        selection = f"prefer {m.prefer}, {m.max_models} models in all"
+    return (
+        f"mixture: at most {m.max_layers} layers of {m.max_layer_models} models, {selection}, "
+        f"stop above {m.confidence_threshold:g}, self-assessment {m.self_assessment}, "
+        f"aggregator {m.aggregator}, fusion {m.fusion}"
+    )
+
+
+def _format_price(price: float | None) -> str:
+    return "-" if price is None else f"{price:g}"

@@ -1,0 +1,79 @@
+"""`routemoa scorer evaluate`: measure a scorer on records that it was not trained on."""
+
+from __future__ import annotations
+
+import json
+from time import perf_counter
+
+import click
+import numpy as np
+
+from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures
+from routemoa.cli.scorer.plots import check_plot, draw_plot
+from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.core.errors import ConfigError
+from routemoa.scoring.predictor import Predictor
+from routemoa.scoring.trained import load, manifest
+from routemoa.training.metrics import Said, assess
+from routemoa.training.table import Table
+
+__all__ = ["evaluate"]
+
+TIMED_QUERIES = 500
+
+
+@click.command(short_help="Measure a scorer on records that it was not trained on.")
+@click.argument("folder", metavar="DIR")
+@click.argument("records", nargs=-1, required=True)
+@click.option(
+    "--json", "json_file", metavar="FILE", help="Write all figures to FILE, with intervals, by task and by model."
+)
+@click.option("--plot", metavar="FILE", help="Draw reliability, hit rate and cost against quality: .png or .svg.")
+@click.option("--seed", default=0, show_default=True, help="Seed for the shuffled control and the resampling.")
+def evaluate(folder: str, records: tuple[str, ...], json_file: str | None, plot: str | None, seed: int) -> None:
+    """Measure the scorer in DIR on RECORDS that it was not trained on.
+
+    Accuracy is the true score of the model that the scorer ranks first. It is compared with the best single model, the
+    best model for each task and the best fixed three (all chosen on the training records), a random model, a shuffled
+    control and the oracle.
+
+    \b
+    Example:
+      routemoa scorer evaluate my-scorer test.jsonl --plot scorer.svg
+    """
+    check_writable(json_file)
+    if plot:
+        check_writable(plot)
+        check_plot(plot)
+    predictor = load(folder).predictor
+    chosen = manifest(folder)["chosen"]
+    data = _select_known_models(predictor, read_table(records))
+    predictions = Said.by(predictor, data.texts)
+    figures = assess(predictions, data, chosen, seed)
+    figures["latency_ms"] = _measure_latency(predictor, data.texts)
+    if json_file:
+        write_file(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
+    if plot:
+        draw_plot(plot, predictions, data, figures)
+    print_figures(summarize_figures(figures), figures["ci95"])
+
+
+def _select_known_models(predictor: Predictor, data: Table) -> Table:
+    """Return the records with the scorer's models as columns, without models that it does not know."""
+    unknown = [m for m in data.models if m not in predictor.models]
+    if len(unknown) == len(data.models):
+        raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(predictor.models)}")
+    if unknown:
+        click.echo(f"unknown to the scorer, left out: {', '.join(unknown)}", err=True)
+    return data.of(predictor.models)
+
+
+def _measure_latency(predictor: Predictor, texts: tuple[str, ...]) -> dict[str, float]:
+    """Return the median and 99th percentile of a prediction, in milliseconds."""
+    predictor.predict(texts[:1])  # the first call loads what the others share
+    milliseconds: list[float] = []
+    for text in texts[:TIMED_QUERIES]:
+        started = perf_counter()
+        predictor.predict([text])
+        milliseconds.append((perf_counter() - started) * 1e3)
+    return {"p50": float(np.quantile(milliseconds, 0.5)), "p99": float(np.quantile(milliseconds, 0.99))}

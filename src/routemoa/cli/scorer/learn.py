@@ -1,0 +1,59 @@
+"""`routemoa scorer learn` and `forget`: update a trained scorer with outcomes of real traffic, and undo it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from routemoa.core.errors import ConfigError
+from routemoa.datasets.jsonl import Appender
+from routemoa.datasets.records import read_records
+from routemoa.scoring.online import OUTCOMES, GradedQuery, apply_outcomes, read_outcomes
+from routemoa.scoring.trained import load, manifest
+
+__all__ = ["forget", "learn"]
+
+
+@click.command(short_help="Update a scorer with outcomes of real traffic.")
+@click.argument("folder", metavar="DIR")
+@click.argument("records", nargs=-1, required=True)
+def learn(folder: str, records: tuple[str, ...]) -> None:
+    """Update the scorer in DIR with outcomes: RECORDS of real traffic, such as traces with feedback.
+
+    The changes are bounded and kept beside the trained arrays; `routemoa scorer forget` undoes them. A model whose
+    success rate leaves the predicted band is named.
+
+    \b
+    Example:
+      routemoa scorer learn my-scorer feedback.jsonl
+    """
+    trained = load(folder).trained
+    if trained.logits:
+        raise ConfigError(
+            f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"
+        )
+    new = [GradedQuery(r.query, r.scores) for r in read_records(records)]
+    if not any(m in trained.models for o in new for m in o.scores):
+        raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(trained.models)}")
+    path = Path(folder) / OUTCOMES
+    update = apply_outcomes(trained, read_outcomes(path) + new)
+    with closing(Appender(path)) as file:
+        for outcome in new:
+            file.write(outcome)
+    for model, change in update.moved.items():
+        click.echo(f"{model}: mean {change:+.3f}")
+    for drift in update.drifts:
+        click.echo(str(drift))
+
+
+@click.command(short_help="Undo all that a scorer has learned since it was trained.")
+@click.argument("folder", metavar="DIR")
+def forget(folder: str) -> None:
+    """Undo all that the scorer in DIR has learned from outcomes since it was trained."""
+    manifest(folder)
+    path = Path(folder) / OUTCOMES
+    count = len(path.read_bytes().splitlines()) if path.is_file() else 0
+    path.unlink(missing_ok=True)
+    click.echo(f"{folder}: {count} outcomes forgotten")
