@@ -61,7 +61,7 @@ def test_the_filter_is_the_identity_on_everything_but_the_usage_chunk(
         assert len(out) >= complete, "an event that is complete is not kept back"
     out += watched.end()
     assert out == b"".join([*before, *([] if drop else [usage]), *after])
-    assert watched.whole
+    assert watched.is_complete
     assert watched.usage is not None
 
 
