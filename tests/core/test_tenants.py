@@ -1,4 +1,4 @@
-"""Tenants and totals of a pool file; secrets are found and never shown; windows are UTC days and months."""
+"""Tenants and totals of a pool file; secrets are never shown; windows are UTC days and months."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_tenants_and_totals_are_read_in_order() -> None:
     assert not tenants.limits(None)
 
 
-def test_without_tenants_nobody_is_known() -> None:
+def test_without_tenants_no_secret_is_known() -> None:
     tenants = read("").tenants
     assert len(tenants) == 0
     assert not tenants.totals
@@ -76,14 +76,14 @@ def test_the_secret_is_nowhere_in_what_is_kept() -> None:
         ("[tenants]", ["did you mean 'tenant'"]),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(text: str, words: list[str]) -> None:
+def test_errors_are_one_line(text: str, words: list[str]) -> None:
     with pytest.raises(ConfigError) as e:
         read(text)
-    said = str(e.value)
-    assert said.startswith("pool.toml: ")
-    assert "\n" not in said
+    message = str(e.value)
+    assert message.startswith("pool.toml: ")
+    assert "\n" not in message
     for word in words:
-        assert word in said
+        assert word in message
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_what_is_wrong_is_said_in_one_line(text: str, words: list[str]) -> None:
     [
         ({}, ["ACME_KEY is not set", "export", "bearer"]),
         ({"ACME_KEY": ""}, ["ACME_KEY is not set"]),
-        ({"ACME_KEY": "hemlig nyckel"}, ["ACME_KEY", "no bearer token", "letters"]),
-        ({"ACME_KEY": "hemlig\n"}, ["ACME_KEY", "no bearer token"]),
+        ({"ACME_KEY": "hemlig nyckel"}, ["ACME_KEY", "cannot be a bearer token", "letters"]),
+        ({"ACME_KEY": "hemlig\n"}, ["ACME_KEY", "cannot be a bearer token"]),
         ({"ACME_KEY": "hemlig", "ZETA_KEY": "hemlig"}, ["ZETA_KEY and ACME_KEY hold the same key"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a request may take: said in its body or its headers, checked, passed to the method, and refused with reasons."""
+"""The limits of a request: read from its body and headers, checked, passed to the method, and their errors."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def test_the_field_and_the_headers_have_public_names() -> None:
 
 numbers = st.none() | st.floats(0, 1e6, exclude_min=True)
 counts = st.none() | st.integers(1, 10**9)
-contracts = st.builds(Limits, numbers, numbers, counts, counts, st.sampled_from([None, "final", "leader", "events"]))
+any_limits = st.builds(Limits, numbers, numbers, counts, counts, st.sampled_from([None, "final", "leader", "events"]))
 
 
-@given(contracts, contracts)
+@given(any_limits, any_limits)
 def test_of_body_and_header_the_stricter_holds(body: Limits, header: Limits) -> None:
     sent = {k: getattr(body, k) for k in ALL}
     lines = raw({LIMIT_HEADERS[k]: str(v) for k in ALL if (v := getattr(header, k)) is not None})
@@ -124,7 +124,7 @@ async def test_a_wrong_header_is_refused_by_name(key: str, value: str) -> None:
         assert LIMIT_HEADERS[key] in response.error["message"]
 
 
-async def test_the_method_hears_of_it_and_how_the_answer_is_shown() -> None:
+async def test_the_method_gets_the_limits_and_the_stream_mode() -> None:
     method = Script(*ANSWER)
     modes = Pool((), limits=Limits(max_cost=9.0, stream_mode="final"))
     async with serving(method) as s:
@@ -143,7 +143,7 @@ async def test_the_method_hears_of_it_and_how_the_answer_is_shown() -> None:
     ]
 
 
-async def test_no_endpoint_hears_of_it() -> None:
+async def test_no_endpoint_sees_the_limits() -> None:
     async with FakeEndpoint("It is 4.") as e, serving(endpoint=e.url) as s:
         for model in ("routemoa", "a"):
             response = await (await s.raw({**BODY, "model": model, "routemoa": {"max_calls": 9}})).whole()
@@ -162,6 +162,7 @@ def test_limits_that_end_a_request_have_their_own_errors() -> None:
     )
     assert (small.status, small.code, small.param) == (400, "contract_too_small", "routemoa")
     assert small.body["error"]["type"] == "invalid_request_error"
+    assert small.message.startswith("The limits are too small: $0.001 of $0.001 are left")
     assert "$0.02" in small.message
     assert error_response(Unaffordable("m", BudgetExceeded("x"))).code == "contract_too_small"
     priceless = error_response(Unaffordable("m", ConfigError("m has no price; add input_price and output_price")))
@@ -171,25 +172,27 @@ def test_limits_that_end_a_request_have_their_own_errors() -> None:
     assert (broken.status, broken.code) == (503, "no_ledger")
     assert "secret" not in broken.message
     late = error_response(
-        AllModelsFailed([failure("TimedOut", "the contract's 1 s were over"), failure("Cut", "time was over")])
+        AllModelsFailed(
+            [failure("TimedOut", "the limit of 1 s was reached (max_seconds)"), failure("Cut", "time was over")]
+        )
     )
     assert (late.status, late.code) == (504, "no_model_left")
-    assert "m: the contract's 1 s were over; m: time was over" in late.message
+    assert "m: the limit of 1 s was reached (max_seconds); m: time was over" in late.message
     assert error_response(AllModelsFailed([failure("Unaffordable", "x")])).code == "contract_too_small"
     assert error_response(AllModelsFailed([failure("TimedOut", "x"), failure("Garbled", "x")])).status == 502
-    assert error_response(ModelTimeout("m", "the contract's 1 s were over")).status == 504
+    assert error_response(ModelTimeout("m", "the limit of 1 s was reached (max_seconds)")).status == 504
     assert error_response(CallCancelled("m", "others had answered")).status == 502
 
 
 def test_a_budget_that_is_used_up_says_until_when() -> None:
     reset = float(int(time.time()) + 3600)
-    told = error_response(BudgetExceeded("nothing is left of this day's", reset=reset))
-    assert (told.status, told.code) == (429, "insufficient_quota")
-    assert told.body["error"]["type"] == "insufficient_quota"
-    assert 3590 < int(told.headers["retry-after"]) <= 3600
-    assert told.headers["x-routemoa-reset"].endswith("Z")
-    assert told.headers["x-routemoa-reset"] in told.message
-    assert told.headers["x-should-retry"] == "false"
+    response = error_response(BudgetExceeded("nothing is left for this day", reset=reset))
+    assert (response.status, response.code) == (429, "insufficient_quota")
+    assert response.body["error"]["type"] == "insufficient_quota"
+    assert 3590 < int(response.headers["retry-after"]) <= 3600
+    assert response.headers["x-routemoa-reset"].endswith("Z")
+    assert response.headers["x-routemoa-reset"] in response.message
+    assert response.headers["x-should-retry"] == "false"
     soon = error_response(BudgetExceeded("calls under way hold the rest", temporary=True, reset=reset))
     assert "x-should-retry" not in soon.headers
     assert int(soon.headers["retry-after"]) < 5
@@ -201,7 +204,7 @@ def priced(url: str, price: float | None, *names: str, **more: Any) -> Pool:
 
 
 @pytest.mark.parametrize("model", ["routemoa", "moa", "a"])
-async def test_a_contract_too_small_for_any_call_is_refused_before_anything_is_spent(model: str) -> None:
+async def test_limits_too_small_for_any_call_are_refused_before_anything_is_spent(model: str) -> None:
     from routemoa.clients.http import HttpClient
     from routemoa.mixture.baselines import MoA
     from routemoa.mixture.engine import RouteMoA
@@ -241,7 +244,7 @@ async def test_nothing_within_max_seconds_is_a_504(model: str, stream: bool) -> 
         assert time.perf_counter() - begun < 0.8
 
 
-def test_what_is_no_number_never_passes() -> None:
+def test_not_a_number_is_refused() -> None:
     with pytest.raises(QueryError):
         parse_request_limits({"max_cost": float("nan")}, ())
 
