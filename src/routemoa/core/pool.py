@@ -77,7 +77,7 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_models: int = 9
     later_layers: Literal["auto", "fresh", "refine"] = "auto"
     references: Literal["best", "all"] = "best"
-    """Which earlier answers are quoted to later layers."""
+    """Later layers are shown the best answer of each group of equal ones, or all answers."""
     reference_tokens: int = 3000
     """Tokens of all quoted answers together."""
     hedge: bool = True

@@ -1,4 +1,4 @@
-"""The plug-in points: what may be replaced by an implementation of your own. `examples/` has one of each."""
+"""The plug-in points: the protocols that you can implement yourself. `examples/` has one of each."""
 
 from __future__ import annotations
 

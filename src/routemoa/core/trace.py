@@ -142,6 +142,7 @@ class Degradation(Struct, frozen=True):
     what: Literal["models", "model", "aggregator", "hedge", "ending"]
     """Models of a panel, an expensive model for a cheaper one, the aggregator, a hedge, the end of the answer."""
     why: str
+    """Our own words: it never quotes an endpoint, so callers of the server may read it."""
     models: tuple[str, ...] = ()
 
 
@@ -230,7 +231,7 @@ class Answer(Struct, frozen=True):
 
 
 def upgrade_trace(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return a trace's JSON object with the names of today; traces before November 26, 2026 said `contract`."""
+    """Return a trace's JSON object with the current names; traces before November 26, 2026 have `contract`."""
     query = plain.get("query")
     if not isinstance(query, dict) or "contract" not in query:
         return plain

@@ -1,4 +1,4 @@
-"""Refuses, under a limit, request bodies of which nobody can say what the call takes at most. Pure."""
+"""Checks, under a limit, that a request body asks for nothing whose cost has no upper bound. Pure."""
 
 from __future__ import annotations
 

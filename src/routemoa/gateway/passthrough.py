@@ -35,7 +35,7 @@ __all__ = ["UNBUFFERED", "Forwarder", "PassThrough"]
 UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """Headers of a stream, without which proxies hold it back."""
 FRAME_TOKENS = 64
-"""Added to the bytes of the body as the most tokens of the prompt, for what a chat template may add."""
+"""Tokens that a chat template may add, beyond what the bytes of the body's own braces and quotes allow for."""
 MILLION_TOKENS = Usage(1_000_000, 1_000_000)
 
 

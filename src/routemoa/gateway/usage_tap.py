@@ -23,7 +23,7 @@ MAX_BUFFERED_BYTES = 16 * 2**20
 
 
 class ResponseTap(Protocol):
-    """What a response says of itself while it passes through."""
+    """Reads a response while it passes through."""
 
     usage: Usage | None
     """The provider's figures, once they have come."""
