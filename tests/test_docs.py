@@ -91,6 +91,30 @@ def test_examples_run(example: str, tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("example", "output"),
+    [
+        ("custom_client.py", "echo read "),
+        ("custom_scorer.py", "print('hello')\ncalled: ['code']\n"),
+        ("custom_policy.py", "It is 4. ('b', 'c') two models were called\n"),
+        ("custom_method.py", "4: 2 of 3 agree\n"),
+        ("custom_recorder.py", "calling a as proposal, at most "),
+    ],
+)
+def test_examples_of_plug_ins_run(example: str, output: str) -> None:
+    command = [sys.executable, str(ROOT / "examples" / example)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(output)
+    assert done.stderr == ""
+
+
+def test_there_is_an_example_of_every_plug_in_point() -> None:
+    assert {f.stem for f in (ROOT / "examples").glob("custom_*.py")} == {
+        f"custom_{name}" for name in ("client", "scorer", "policy", "method", "recorder")
+    }
+
+
 def test_examples_are_short() -> None:
     for file in (ROOT / "examples").glob("*.py"):
         assert len(file.read_text().splitlines()) < 30, file

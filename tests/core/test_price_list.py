@@ -1,4 +1,4 @@
-"""Whose price is known, what a call costs, and that it never costs more than the worst."""
+"""Which prices are known, what a call costs, and that it never costs more than its worst case."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ anything = st.builds(Price, rates, rates, st.none() | rates, st.none() | rates, 
 
 @st.composite
 def usual(draw: st.DrawFn) -> Price:
-    """Long prompts are dearer, the cache is cheaper: as nearly all are."""
+    """Long prompts cost more and cached tokens less, as with nearly all prices."""
     starts = sorted(draw(st.sets(st.integers(0, 1_500_000), max_size=3)))
 
     def rate() -> Rate:
@@ -67,7 +67,7 @@ def test_no_call_costs_more_than_the_worst_of_its_bounds(
 
 
 @given(usual(), tokens, tokens, st.data())
-def test_usual_prices_only_grow_with_tokens_and_the_cache_never_makes_dearer(
+def test_usual_prices_only_grow_with_tokens_and_the_cache_never_adds_cost(
     price: Price, most: int, cap: int, data: st.DataObject
 ) -> None:
     prompt, completion = data.draw(st.integers(0, most)), data.draw(st.integers(0, cap))
@@ -122,13 +122,13 @@ def test_the_endpoint_decides_and_not_the_name() -> None:
     assert with_list_prices([ModelSpec("gpt-4o", "local", "gpt-4o")], NOW)[0].price is None
 
 
-def test_a_price_of_ones_own_goes_before_the_listed_one() -> None:
+def test_the_pool_files_price_goes_before_the_listed_one() -> None:
     own = ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o", input_price=0.5, output_price=1.0)
     half = ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o", input_price=0.5)
     assert with_list_prices([own, half], NOW) == (own, half)
     listed = with_list_prices([ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o")], NOW)[0]
-    said = price_sources([own, half, listed])
-    assert said["gpt"] == str(listed.price)
+    sources = price_sources([own, half, listed])
+    assert sources["gpt"] == str(listed.price)
     assert price_sources([own, half]) == {"gpt": "pool file"}
 
 
@@ -138,7 +138,7 @@ def test_the_date_is_that_of_the_data_and_never_today() -> None:
     found = with_list_prices([ModelSpec("c", OPENROUTER, "anthropic/claude-sonnet-4.5")], NOW)[0].price
     assert found is not None
     assert found.source == f"genai-prices {genai_prices.__version__}"
-    assert found.date == prices.DAYS[genai_prices.__version__], "a new release: put its day into prices.DAYS"
+    assert found.date == prices.RELEASE_DATES[genai_prices.__version__], "a new release: put its day into prices.DAYS"
     assert found.date < date.today().isoformat()
     assert [t.start for t in found.input.tiers] == [200_000]
     assert found.input.at(200_001) == 2 * found.input.at(200_000)
@@ -146,14 +146,14 @@ def test_the_date_is_that_of_the_data_and_never_today() -> None:
 
 def listed(prices_: Any) -> Price | None:
     info = genai.ModelInfo(id="m", match=genai.ClauseEquals("m"), prices=prices_)
-    return prices._read(prices._of_the_day(info, NOW), "library", "2026-11-10")
+    return prices._to_price(prices._prices_on_day(info, NOW), "library", "2026-11-10")
 
 
 def model_price(**keys: object) -> Any:
     return genai.ModelPrice(**{k: Decimal(str(v)) if isinstance(v, int | float) else v for k, v in keys.items()})
 
 
-def test_what_an_endpoint_does_not_report_counts_as_the_dearest() -> None:
+def test_what_an_endpoint_does_not_report_counts_as_the_highest_price() -> None:
     night = genai.TimeOfDateConstraint(time(0, 30, tzinfo=UTC), time(16, 30, tzinfo=UTC))
     day, off = model_price(input_mtok=2, output_mtok=4), model_price(input_mtok=1, output_mtok=2, cache_read_mtok=0.1)
     off_peak = listed([genai.ConditionalPrice(prices=day), genai.ConditionalPrice(night, prices=off)])
@@ -227,7 +227,7 @@ def test_a_pool_file_sets_cached_written_and_request_prices() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "reason"),
     [
         ("cached_price = 0.1", "cached_price is part of a price; give input_price and output_price, too"),
         ("request_price = -1.0", "request_price = -1.0 is out of range; it is dollars per request"),
@@ -236,10 +236,10 @@ def test_a_pool_file_sets_cached_written_and_request_prices() -> None:
         ('cache_control = "yes"', "cache_control: "),
     ],
 )
-def test_a_wrong_key_is_one_line(keys: str, said: str) -> None:
+def test_a_wrong_key_is_one_line(keys: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=r"\[\[model\]\] 1 'm'") as caught:
         pool_of(keys)
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
 
 
 def test_the_library_is_imported_only_where_it_can_help() -> None:
@@ -252,12 +252,12 @@ def test_the_library_is_imported_only_where_it_can_help() -> None:
         (f'{head}"local"', "False"),
         (f'{head}"{OPENROUTER}"', "True"),
     ):
-        said = subprocess.run([sys.executable, "-c", code, text], capture_output=True, text=True, check=True).stdout
-        assert said.strip() == wanted, text
+        printed = subprocess.run([sys.executable, "-c", code, text], capture_output=True, text=True, check=True).stdout
+        assert printed.strip() == wanted, text
 
 
-def test_without_the_library_a_price_is_unknown_and_its_remedy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prices, "is_installed", lambda: False)
+def test_without_the_library_a_price_is_unknown_and_the_hint_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "has_price_library", lambda: False)
     bare = ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o")
     assert with_list_prices([bare]) == (bare,)
     assert "pip install 'routemoa[prices]'" in price_hint(bare)

@@ -1,4 +1,4 @@
-"""Tenants and totals of a pool file; secrets are found and never shown; windows are UTC days and months."""
+"""Tenants and totals of a pool file; secrets are never shown; windows are UTC days and months."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool, parse_pool
-from routemoa.core.tenants import SpendingLimits, windows
+from routemoa.core.tenants import SpendingLimits, find_windows
 
 MODEL = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
 ACME = '[[tenant]]\nname = "acme"\nkey_env = "ACME_KEY"\n'
@@ -35,7 +35,7 @@ def test_tenants_and_totals_are_read_in_order() -> None:
     assert not tenants.limits(None)
 
 
-def test_without_tenants_nobody_is_known() -> None:
+def test_without_tenants_no_secret_is_known() -> None:
     tenants = read("").tenants
     assert len(tenants) == 0
     assert not tenants.totals
@@ -76,14 +76,14 @@ def test_the_secret_is_nowhere_in_what_is_kept() -> None:
         ("[tenants]", ["did you mean 'tenant'"]),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(text: str, words: list[str]) -> None:
+def test_errors_are_one_line(text: str, words: list[str]) -> None:
     with pytest.raises(ConfigError) as e:
         read(text)
-    said = str(e.value)
-    assert said.startswith("pool.toml: ")
-    assert "\n" not in said
+    message = str(e.value)
+    assert message.startswith("pool.toml: ")
+    assert "\n" not in message
     for word in words:
-        assert word in said
+        assert word in message
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_what_is_wrong_is_said_in_one_line(text: str, words: list[str]) -> None:
     [
         ({}, ["ACME_KEY is not set", "export", "bearer"]),
         ({"ACME_KEY": ""}, ["ACME_KEY is not set"]),
-        ({"ACME_KEY": "hemlig nyckel"}, ["ACME_KEY", "no bearer token", "letters"]),
-        ({"ACME_KEY": "hemlig\n"}, ["ACME_KEY", "no bearer token"]),
+        ({"ACME_KEY": "hemlig nyckel"}, ["ACME_KEY", "cannot be a bearer token", "letters"]),
+        ({"ACME_KEY": "hemlig\n"}, ["ACME_KEY", "cannot be a bearer token"]),
         ({"ACME_KEY": "hemlig", "ZETA_KEY": "hemlig"}, ["ZETA_KEY and ACME_KEY hold the same key"]),
     ],
 )
@@ -105,17 +105,22 @@ def test_a_wrong_secret_is_refused_without_being_shown(env: dict[str, str], word
 
 
 def test_a_window_ends_where_the_next_begins() -> None:
-    w = windows(datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+    w = find_windows(datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
     assert (w.day, w.month) == ("2026-12-31", "2026-12")
     assert w.day_reset == w.month_reset == datetime(2027, 1, 1, tzinfo=UTC).timestamp()
-    assert windows(w.day_reset).day == "2027-01-01"
+    assert find_windows(w.day_reset).day == "2027-01-01"
 
 
 @given(st.floats(0, 4e9))
 def test_windows_follow_one_another(now: float) -> None:
-    w = windows(now)
+    w = find_windows(now)
     at = datetime.fromtimestamp(now, UTC)
-    assert w.began <= now < w.day_reset <= w.month_reset
-    assert w.day_reset - w.began == timedelta(days=1).total_seconds()
+    assert w.day_start <= now < w.day_reset <= w.month_reset
+    assert w.day_reset - w.day_start == timedelta(days=1).total_seconds()
     assert w.id("day") == at.date().isoformat()
-    assert windows(w.month_reset - 1).month == w.month == at.date().isoformat()[:7] != windows(w.month_reset).month
+    assert (
+        find_windows(w.month_reset - 1).month
+        == w.month
+        == at.date().isoformat()[:7]
+        != find_windows(w.month_reset).month
+    )

@@ -1,4 +1,4 @@
-"""The trace is the fold of the events, and survives JSON unchanged."""
+"""The trace is the fold of the events, and is the same after JSON."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_folding_step_by_step_is_folding_at_once(events: list[Event]) -> None:
     assert so_far.answer == fold_events(events)
 
 
-def test_a_failed_aggregators_words_are_void() -> None:
+def test_a_failed_aggregators_text_is_void() -> None:
     lost = Failure("a", "cut", FailureKind.INVALID_RESPONSE, Usage(), 1.0, None)
     answer = fold_events(
         [t.AggregatorStarted("a"), t.AnswerDelta("lo"), t.AggregatorFailed(lost), t.AnswerDelta("kept")]

@@ -1,4 +1,4 @@
-"""A gateway that runs in the test's own event loop, a method that follows a script, and callers without manners."""
+"""A gateway in the test's own event loop, a method that follows a script, and requests sent by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ANSWER = (AnswerDelta("Hel"), AnswerDelta("lo."), Done(0.1, Usage(3, 4), 0.5, "l
 
 
 class Script:
-    """A method that does what it is told: says events, sleeps (a number of seconds), raises. Knows how it ended."""
+    """A method that follows a script: it yields events, sleeps for a number of seconds, raises; it counts its ends."""
 
     def __init__(self, *steps: Event | float | Exception, name: str = "routemoa") -> None:
         self.name = name
@@ -39,7 +39,7 @@ class Script:
         self.abandoned = 0
         self.queries: list[Query] = []
 
-    async def stream(self, query: Query, tab: CallRecorder | None = None) -> AsyncGenerator[Event, None]:
+    async def stream(self, query: Query, recorder: CallRecorder | None = None) -> AsyncGenerator[Event, None]:
         self.begun += 1
         self.queries.append(query)
         try:
@@ -61,7 +61,7 @@ class Script:
 
 
 class Serving:
-    """A server that runs; `methods` may be looked at, `url` called."""
+    """A running server."""
 
     def __init__(self, url: str, client: HttpClient, server: Server) -> None:
         self.url = url
@@ -72,7 +72,7 @@ class Serving:
     async def raw(
         self, body: Mapping[str, Any], path: str = "/chat/completions", headers: Mapping[str, str] | None = None
     ) -> Raw:
-        """Send a request by hand; the response is still to be read."""
+        """Send a request by hand and return the connection, from which the response can be read."""
         host, port = self.url.split("/")[2].split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         data = msgspec.json.encode(body)
@@ -85,14 +85,14 @@ class Serving:
 
 
 class Raw:
-    """A connection with a request under way."""
+    """A connection on which a request was sent."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
 
     async def whole(self) -> Response:
-        """The response, taken apart."""
+        """Read and parse the response."""
         head, _, rest = (await self.all()).partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines)
@@ -100,21 +100,21 @@ class Raw:
         return Response(int(first.split()[1]), headers, dechunked(rest) if chunked else rest)
 
     async def all(self) -> bytes:
-        """The response to its end."""
+        """Read the response to its end."""
         try:
             return await asyncio.wait_for(self.reader.read(), 5)
         finally:
             await self.leave()
 
     async def leave(self) -> None:
-        """Go away."""
+        """Disconnect."""
         self.writer.close()
         with suppress(ConnectionError):
             await self.writer.wait_closed()
 
 
 class Response(Struct, frozen=True):
-    """What came back."""
+    """A parsed response."""
 
     status: int
     headers: dict[str, str]
@@ -136,7 +136,7 @@ class Response(Struct, frozen=True):
 
 
 def dechunked(data: bytes) -> bytes:
-    """The body out of chunked transfer coding."""
+    """Decode the chunked transfer coding of a body."""
     out = b""
     while data:
         size, _, rest = data.partition(b"\r\n")
@@ -156,7 +156,7 @@ async def serving(
     attempts: int = 1,
     **options: Any,
 ) -> AsyncIterator[Serving]:
-    """A server in this event loop, and at the end: nothing left running."""
+    """Run a server in this event loop; check at the end that nothing is left running."""
     before = asyncio.all_tasks()
     if pool is None:
         pool = Pool(tuple(ModelSpec(m, endpoint, f"upstream-{m}", prior=0.6) for m in members), Mixture(layers=2))
@@ -180,7 +180,7 @@ async def serving(
 
 
 async def until(condition: Any) -> None:
-    """Wait for something to become true, for two seconds at most."""
+    """Wait until a condition holds, for two seconds at most."""
     async with asyncio.timeout(2):
-        while not condition():  # noqa: ASYNC110  (what is waited for tells nobody)
+        while not condition():  # noqa: ASYNC110  (there is no event to wait for)
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""The running server as the official SDK meets it, over real sockets."""
+"""The running server, called with the official SDK over real sockets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_lists_the_mixture_and_the_pool() -> None:
         assert [m.id async for m in s.sdk.models.list()] == ["routemoa", "a", "b/c"]
         assert (await s.sdk.models.retrieve("b/c")).id == "b/c"
         with pytest.raises(openai.NotFoundError) as caught:
-            await s.sdk.models.retrieve("nobody")
+            await s.sdk.models.retrieve("unknown")
         assert caught.value.code == "model_not_found"
         health = await s.sdk.get("../healthz", cast_to=object)
         assert health == {"status": "ok"}
@@ -73,7 +73,7 @@ async def test_a_streamed_answer() -> None:
         assert len({c.id for c in chunks}) == 1
         raw = await (await s.raw({"model": "routemoa", "messages": HI, "stream": True})).all()
         assert raw.count(b"data: ") == 5
-        assert b'"usage"' not in raw, "nobody asked for it"
+        assert b'"usage"' not in raw, "it was not asked for"
         assert raw.rstrip(b"\r\n0").endswith(b"data: [DONE]")
 
 
@@ -95,7 +95,7 @@ async def test_the_real_mixture_whole_and_streamed() -> None:
         ([0.01, AllModelsFailed([LIMITED])], openai.RateLimitError, "no_model_left"),
         ([AllModelsFailed([])], openai.InternalServerError, "no_model_left"),
         ([KeyError("inside")], openai.InternalServerError, "internal_error"),
-        ([], openai.InternalServerError, "internal_error"),  # never said Done
+        ([], openai.InternalServerError, "internal_error"),  # ended without Done
     ],
 )
 async def test_an_early_failure_has_its_status(
@@ -154,7 +154,7 @@ async def test_wrong_requests_get_openai_shaped_errors() -> None:
         assert slashed.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_large_body_refused_halfway_still_gets_its_answer() -> None:
+async def test_a_large_body_refused_halfway_still_gets_a_response() -> None:
     async with serving(Script(*ANSWER), body_limit=1_000_000) as s:
         body = {"model": "routemoa", "messages": [{"role": "user", "content": "x" * 5_000_000}]}
         assert (await (await s.raw(body)).all()).startswith(b"HTTP/1.1 413")
@@ -167,12 +167,12 @@ async def test_a_member_is_passed_through_untouched() -> None:
             raw = await (await s.raw({**body, "stream": stream})).all()
             head, _, rest = raw.partition(b"\r\n\r\n")
             got = dechunked(rest)
-            asked = (
+            arguments = (
                 ModelSpec("b/c", e.url, "upstream-b/c"),
                 {**body, "stream": stream},
                 s.client.new_retry(ModelSpec("b/c", e.url)).deadline,
             )
-            async with s.client.forward(*asked) as direct:
+            async with s.client.forward(*arguments) as direct:
                 expected = b"".join([c async for c in direct.chunks])
                 assert direct.content_type.encode() in head
             assert _undated(got) == _undated(expected)
@@ -220,7 +220,7 @@ async def test_a_members_stream_cut_short_is_cut_short_here_too() -> None:
 
 
 def _undated(data: bytes) -> bytes:
-    """Without the digits of a time stamp, which may differ by a second."""
+    """Remove the digits of a time stamp, which may differ by a second."""
     before, mark, after = data.partition(b'"created": ')
     return before + mark + after.lstrip(b"0123456789") if b'"stream"' not in data else data
 

@@ -1,4 +1,4 @@
-"""Who may ask, and what each has left: keys, budgets, the headers that tell, and the ledger behind it."""
+"""Tenants at the server: keys, budgets, the headers that show them, and the ledger behind them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_without_a_tenants_key_nothing_is_answered(tmp_path: Path, headers
         assert await s.sdk.with_options(default_headers={}).get("../healthz", cast_to=object) == {"status": "ok"}
 
 
-async def test_a_large_body_without_a_key_still_gets_its_answer(tmp_path: Path) -> None:
+async def test_a_large_body_without_a_key_still_gets_a_response(tmp_path: Path) -> None:
     async with FakeEndpoint("x") as e, open_to_tenants(e.url, tmp_path) as s:
         body = {"model": "a", "messages": [{"role": "user", "content": "x" * 3_000_000}]}
         assert (await (await s.raw(body)).whole()).status == 401
@@ -95,7 +95,7 @@ async def test_the_official_sdk_with_a_tenants_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["routemoa", "a"])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_headers_tell_what_is_left_and_until_when(tmp_path: Path, model: str, stream: bool) -> None:
+async def test_headers_show_what_is_left_and_until_when(tmp_path: Path, model: str, stream: bool) -> None:
     async with FakeEndpoint("It is 4.") as e, open_to_tenants(e.url, tmp_path) as s:
         first = await ask(s, ACME, model, stream=stream)
         assert first.status == 200
@@ -159,14 +159,14 @@ async def test_every_call_of_every_request_is_in_the_ledger(tmp_path: Path) -> N
     async with FakeEndpoint("It is 4.") as e, open_to_tenants(e.url, tmp_path) as s:
         await ask(s, ACME)
         await ask(s, FREE, "a", stream=True)
-        asked = len(e.requests)
+        received = len(e.requests)
     rows = list(calls(tmp_path / "s.db"))
-    assert len(rows) == asked
+    assert len(rows) == received
     assert {(r.key, r.method) for r in rows} == {("acme", "routemoa"), ("free", "a")}
     assert {r.outcome for r in rows} == {"ok"}
 
 
-async def test_without_tenants_nobody_needs_a_key_and_calls_are_written_down_all_the_same(tmp_path: Path) -> None:
+async def test_without_tenants_no_key_is_needed_and_calls_are_recorded_all_the_same(tmp_path: Path) -> None:
     async with FakeEndpoint("It is 4.") as e, open_to_tenants(e.url, tmp_path, tenants="") as s:
         response = await ask(s, {})
         assert response.status == 200
@@ -174,7 +174,7 @@ async def test_without_tenants_nobody_needs_a_key_and_calls_are_written_down_all
     assert {r.key for r in calls(tmp_path / "s.db")} == {"-"}
 
 
-async def test_a_caller_who_leaves_holds_nothing_for_ever(tmp_path: Path) -> None:
+async def test_a_disconnect_leaves_no_call_open(tmp_path: Path) -> None:
     slow = Fault(first_byte=20.0)
     async with FakeEndpoint("x", slow) as e, open_to_tenants(e.url, tmp_path) as s:
         for model in ("routemoa", "a"):

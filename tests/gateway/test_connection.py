@@ -1,4 +1,4 @@
-"""Callers that go away, many at once, and the end of the server: nothing is left running."""
+"""Disconnects, many requests at once, and the end of the server: nothing is left running."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.gateway.harness import ANSWER, HI, Script, serving, until
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_caller_who_leaves_while_waiting_cancels_the_work(stream: bool) -> None:
+async def test_a_disconnect_while_waiting_cancels_the_work(stream: bool) -> None:
     method = Script(30.0, *ANSWER)
     async with serving(method) as s:
         caller = await s.raw({"model": "routemoa", "messages": HI, "stream": stream})
@@ -26,7 +26,7 @@ async def test_a_caller_who_leaves_while_waiting_cancels_the_work(stream: bool) 
         assert not method.finished
 
 
-async def test_a_caller_who_leaves_in_mid_stream_cancels_the_work() -> None:
+async def test_a_disconnect_in_the_middle_of_a_stream_cancels_the_work() -> None:
     method = Script(AnswerDelta("Hel"), 30.0, *ANSWER)
     async with serving(method) as s:
         async with await s.sdk.chat.completions.create(model="routemoa", messages=HI, stream=True) as stream:
@@ -34,7 +34,7 @@ async def test_a_caller_who_leaves_in_mid_stream_cancels_the_work() -> None:
         await until(lambda: method.abandoned)
 
 
-async def test_a_caller_who_reads_nothing_and_leaves_cancels_the_work() -> None:
+async def test_a_disconnect_of_a_caller_that_reads_nothing_cancels_the_work() -> None:
     steps: list[Event | float] = [AnswerDelta("x" * 100_000), 0.0001]
     method = Script(*steps * 400, *ANSWER)
     async with serving(method) as s:
@@ -48,7 +48,7 @@ async def test_a_caller_who_reads_nothing_and_leaves_cancels_the_work() -> None:
 
 @pytest.mark.parametrize("model", ["routemoa", "a"])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_caller_who_leaves_ends_the_calls_at_the_endpoints(model: str, stream: bool) -> None:
+async def test_a_disconnect_ends_the_calls_at_the_endpoints(model: str, stream: bool) -> None:
     slow = Fault(between=0.05, first_byte=0.0 if stream else 20.0)
     async with FakeEndpoint("word " * 500, faults=slow) as e, serving(endpoint=e.url) as s:
         caller = await s.raw({"model": model, "messages": HI, "stream": stream})
@@ -59,7 +59,7 @@ async def test_a_caller_who_leaves_ends_the_calls_at_the_endpoints(model: str, s
         await until(lambda: e.open_connections == 0)
 
 
-async def test_a_quiet_stream_shows_that_it_lives() -> None:
+async def test_a_quiet_stream_is_kept_alive() -> None:
     async with serving(Script(0.2, AnswerDelta("Hel"), 0.2, *ANSWER), keep_alive=0.03) as s:
         raw = await (await s.raw({"model": "routemoa", "messages": HI, "stream": True})).all()
         assert raw.index(b'"Hel"') < raw.index(b": keep-alive") < raw.index(b"[DONE]")

@@ -1,4 +1,4 @@
-"""What a request may take: said in its body or its headers, checked, passed to the method, and refused with reasons."""
+"""The limits of a request: read from its body and headers, checked, passed to the method, and their errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from routemoa.core.pool import Mixture, Pool
 from routemoa.core.trace import Failure
 from routemoa.core.types import Limits, ModelSpec, Usage
 from routemoa.gateway.errors import error_response
-from routemoa.gateway.limits import HEADERS, parse_request_limits, stricter
+from routemoa.gateway.limits import LIMIT_HEADERS, parse_request_limits, take_stricter
 from routemoa.ledger import StoreError
 from routemoa.testing import FakeEndpoint, Fault
 from tests import ROOT
@@ -41,7 +41,7 @@ def raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 def test_the_field_and_the_headers_have_public_names() -> None:
-    assert list(HEADERS.values()) == [
+    assert list(LIMIT_HEADERS.values()) == [
         "X-RouteMoA-Max-Cost",
         "X-RouteMoA-Max-Seconds",
         "X-RouteMoA-Max-Calls",
@@ -49,7 +49,7 @@ def test_the_field_and_the_headers_have_public_names() -> None:
         "X-RouteMoA-Stream-Mode",
     ]
     assert parse_request_limits(ALL, ()) == Limits(0.5, 20, 3, 900, "events")
-    assert parse_request_limits(None, raw({HEADERS[k]: str(v) for k, v in ALL.items()})) == parse_request_limits(
+    assert parse_request_limits(None, raw({LIMIT_HEADERS[k]: str(v) for k, v in ALL.items()})) == parse_request_limits(
         ALL, ()
     )
     assert parse_request_limits(dict.fromkeys(ALL), raw({"X-Other": "1"})) == Limits()
@@ -57,21 +57,21 @@ def test_the_field_and_the_headers_have_public_names() -> None:
 
 numbers = st.none() | st.floats(0, 1e6, exclude_min=True)
 counts = st.none() | st.integers(1, 10**9)
-contracts = st.builds(Limits, numbers, numbers, counts, counts, st.sampled_from([None, "final", "leader", "events"]))
+any_limits = st.builds(Limits, numbers, numbers, counts, counts, st.sampled_from([None, "final", "leader", "events"]))
 
 
-@given(contracts, contracts)
+@given(any_limits, any_limits)
 def test_of_body_and_header_the_stricter_holds(body: Limits, header: Limits) -> None:
     sent = {k: getattr(body, k) for k in ALL}
-    lines = raw({HEADERS[k]: str(v) for k in ALL if (v := getattr(header, k)) is not None})
+    lines = raw({LIMIT_HEADERS[k]: str(v) for k in ALL if (v := getattr(header, k)) is not None})
     both = parse_request_limits(sent, lines)
     for key in ALL:
         given_ = [v for v in (getattr(body, key), getattr(header, key)) if v is not None]
         got = getattr(both, key)
         assert (got is None) == (not given_)
         assert got in (given_[:1] if key == "stream_mode" else [min(given_, default=None)]) or got is None
-    assert stricter(both, body) == both
-    assert stricter(stricter(body, header), header) == both
+    assert take_stricter(both, body) == both
+    assert take_stricter(take_stricter(body, header), header) == both
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ async def test_a_wrong_field_is_refused_by_name(field: Any, param: str, model: s
 )
 async def test_a_wrong_header_is_refused_by_name(key: str, value: str) -> None:
     async with serving(Script(*ANSWER)) as s:
-        response = await (await s.raw(BODY, headers={HEADERS[key]: value})).whole()
-        assert (response.status, response.error["param"]) == (400, HEADERS[key])
-        assert HEADERS[key] in response.error["message"]
+        response = await (await s.raw(BODY, headers={LIMIT_HEADERS[key]: value})).whole()
+        assert (response.status, response.error["param"]) == (400, LIMIT_HEADERS[key])
+        assert LIMIT_HEADERS[key] in response.error["message"]
 
 
-async def test_the_method_hears_of_it_and_how_the_answer_is_shown() -> None:
+async def test_the_method_gets_the_limits_and_the_stream_mode() -> None:
     method = Script(*ANSWER)
     modes = Pool((), limits=Limits(max_cost=9.0, stream_mode="final"))
     async with serving(method) as s:
@@ -143,7 +143,7 @@ async def test_the_method_hears_of_it_and_how_the_answer_is_shown() -> None:
     ]
 
 
-async def test_no_endpoint_hears_of_it() -> None:
+async def test_no_endpoint_sees_the_limits() -> None:
     async with FakeEndpoint("It is 4.") as e, serving(endpoint=e.url) as s:
         for model in ("routemoa", "a"):
             response = await (await s.raw({**BODY, "model": model, "routemoa": {"max_calls": 9}})).whole()
@@ -162,6 +162,7 @@ def test_limits_that_end_a_request_have_their_own_errors() -> None:
     )
     assert (small.status, small.code, small.param) == (400, "contract_too_small", "routemoa")
     assert small.body["error"]["type"] == "invalid_request_error"
+    assert small.message.startswith("The limits are too small: $0.001 of $0.001 are left")
     assert "$0.02" in small.message
     assert error_response(Unaffordable("m", BudgetExceeded("x"))).code == "contract_too_small"
     priceless = error_response(Unaffordable("m", ConfigError("m has no price; add input_price and output_price")))
@@ -171,25 +172,27 @@ def test_limits_that_end_a_request_have_their_own_errors() -> None:
     assert (broken.status, broken.code) == (503, "no_ledger")
     assert "secret" not in broken.message
     late = error_response(
-        AllModelsFailed([failure("TimedOut", "the contract's 1 s were over"), failure("Cut", "time was over")])
+        AllModelsFailed(
+            [failure("TimedOut", "the limit of 1 s was reached (max_seconds)"), failure("Cut", "time was over")]
+        )
     )
     assert (late.status, late.code) == (504, "no_model_left")
-    assert "m: the contract's 1 s were over; m: time was over" in late.message
+    assert "m: the limit of 1 s was reached (max_seconds); m: time was over" in late.message
     assert error_response(AllModelsFailed([failure("Unaffordable", "x")])).code == "contract_too_small"
     assert error_response(AllModelsFailed([failure("TimedOut", "x"), failure("Garbled", "x")])).status == 502
-    assert error_response(ModelTimeout("m", "the contract's 1 s were over")).status == 504
+    assert error_response(ModelTimeout("m", "the limit of 1 s was reached (max_seconds)")).status == 504
     assert error_response(CallCancelled("m", "others had answered")).status == 502
 
 
 def test_a_budget_that_is_used_up_says_until_when() -> None:
     reset = float(int(time.time()) + 3600)
-    told = error_response(BudgetExceeded("nothing is left of this day's", reset=reset))
-    assert (told.status, told.code) == (429, "insufficient_quota")
-    assert told.body["error"]["type"] == "insufficient_quota"
-    assert 3590 < int(told.headers["retry-after"]) <= 3600
-    assert told.headers["x-routemoa-reset"].endswith("Z")
-    assert told.headers["x-routemoa-reset"] in told.message
-    assert told.headers["x-should-retry"] == "false"
+    response = error_response(BudgetExceeded("nothing is left for this day", reset=reset))
+    assert (response.status, response.code) == (429, "insufficient_quota")
+    assert response.body["error"]["type"] == "insufficient_quota"
+    assert 3590 < int(response.headers["retry-after"]) <= 3600
+    assert response.headers["x-routemoa-reset"].endswith("Z")
+    assert response.headers["x-routemoa-reset"] in response.message
+    assert response.headers["x-should-retry"] == "false"
     soon = error_response(BudgetExceeded("calls under way hold the rest", temporary=True, reset=reset))
     assert "x-should-retry" not in soon.headers
     assert int(soon.headers["retry-after"]) < 5
@@ -201,7 +204,7 @@ def priced(url: str, price: float | None, *names: str, **more: Any) -> Pool:
 
 
 @pytest.mark.parametrize("model", ["routemoa", "moa", "a"])
-async def test_a_contract_too_small_for_any_call_is_refused_before_anything_is_spent(model: str) -> None:
+async def test_limits_too_small_for_any_call_are_refused_before_anything_is_spent(model: str) -> None:
     from routemoa.clients.http import HttpClient
     from routemoa.mixture.baselines import MoA
     from routemoa.mixture.engine import RouteMoA
@@ -241,7 +244,7 @@ async def test_nothing_within_max_seconds_is_a_504(model: str, stream: bool) -> 
         assert time.perf_counter() - begun < 0.8
 
 
-def test_what_is_no_number_never_passes() -> None:
+def test_not_a_number_is_refused() -> None:
     with pytest.raises(QueryError):
         parse_request_limits({"max_cost": float("nan")}, ())
 
@@ -251,5 +254,5 @@ def test_the_servers_page_names_every_key_header_and_code() -> None:
     codes = re.findall(r'"([a-z]+(?:_[a-z]+)+)"', Path(error_response.__code__.co_filename).read_text())
     ours = {"contract_too_small", "price_unknown", "no_ledger", "insufficient_quota", "no_model_left", "model_failed"}
     assert ours <= set(codes)
-    for name in (*HEADERS, *HEADERS.values(), *ours, "invalid_api_key"):
+    for name in (*LIMIT_HEADERS, *LIMIT_HEADERS.values(), *ours, "invalid_api_key"):
         assert f"`{name}`" in page, name

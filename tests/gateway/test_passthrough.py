@@ -1,4 +1,4 @@
-"""A member asked for by its name: its bytes as they are, its call reserved, settled, retried and written down."""
+"""A member named as the model: its bytes are unchanged; its calls are reserved, settled, retried and recorded."""
 
 from __future__ import annotations
 
@@ -50,30 +50,30 @@ def test_the_filter_is_the_identity_on_everything_but_the_usage_chunk(
     usage = block({"choices": [], "usage": USAGE}, eol)
     whole = b"".join([*before, usage, *after])
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
-    said: list[str] = []
-    watched = EventTap(said.append, drop_usage=drop)
+    texts: list[str] = []
+    tap = EventTap(texts.append, drop_usage=drop)
     out, fed = b"", 0
     ends = [sum(map(len, before[:i])) for i in range(len(before) + 1)]
     for cut in [*cuts, len(whole)]:
-        out += watched.feed(whole[fed:cut])
+        out += tap.feed(whole[fed:cut])
         fed = cut
         complete = max(e for e in ends if e <= cut)
         assert len(out) >= complete, "an event that is complete is not kept back"
-    out += watched.end()
+    out += tap.end()
     assert out == b"".join([*before, *([] if drop else [usage]), *after])
-    assert watched.whole
-    assert watched.usage is not None
+    assert tap.is_complete
+    assert tap.usage is not None
 
 
-def test_what_was_said_is_counted_whatever_part_of_the_answer_it_is() -> None:
-    said: list[str] = []
+def test_text_is_counted_in_every_part_of_the_answer() -> None:
+    texts: list[str] = []
     call = {"index": 0, "id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     delta = {"role": "assistant", "content": "a", "reasoning_content": "b", "tool_calls": [call]}
-    EventTap(said.append, drop_usage=False).feed(block({"choices": [{"delta": delta}]}, "\n"))
-    assert "".join(said) == "abf{}"
+    EventTap(texts.append, drop_usage=False).feed(block({"choices": [{"delta": delta}]}, "\n"))
+    assert "".join(texts) == "abf{}"
 
 
-def test_a_whole_response_tells_its_usage_and_a_broken_one_none() -> None:
+def test_a_whole_response_has_its_usage_and_a_broken_one_none() -> None:
     whole = BodyTap()
     data = msgspec.json.encode({"choices": [], "usage": USAGE})
     assert whole.feed(data[:9]) + whole.feed(data[9:]) + whole.end() == data
@@ -90,7 +90,7 @@ def test_a_whole_response_tells_its_usage_and_a_broken_one_none() -> None:
     ("more", "param"),
     [
         ({"n": 2}, "n"),
-        ({"models": ["dear"]}, "models"),
+        ({"models": ["expensive"]}, "models"),
         ({"service_tier": "priority"}, "service_tier"),
         ({"web_search_options": {}}, "web_search_options"),
         ({"modalities": ["text", "audio"]}, "modalities"),
@@ -112,10 +112,10 @@ def test_text_and_functions_can_be_bounded() -> None:
     check_bounded({**BODY, "messages": [{"role": "user", "content": parts}], "tools": tools, "n": 1, "top_k": 5})
 
 
-def pool(url: str, *, contract: Limits | None = None, **more: Any) -> Pool:
+def pool(url: str, *, limits: Limits | None = None, **more: Any) -> Pool:
     """One member whose tokens are a dollar each, near enough: a million dollars a million."""
     spec = ModelSpec("a", url, "upstream", **({"input_price": 1.0, "output_price": 1.0} | more))
-    return Pool((spec,), limits=contract or Limits())
+    return Pool((spec,), limits=limits or Limits())
 
 
 class Ledger:
@@ -140,13 +140,13 @@ async def ask(s: Serving, **more: Any) -> Any:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("include_usage", [False, True])
 @pytest.mark.parametrize("sliced", [False, True])
 async def test_the_caller_sees_the_same_bytes_with_and_without_a_ledger(
-    ledger: Ledger, stream: bool, asked: bool, sliced: bool
+    ledger: Ledger, stream: bool, include_usage: bool, sliced: bool
 ) -> None:
     more: dict[str, Any] = {"stream": stream}
-    if stream and asked:
+    if stream and include_usage:
         more["stream_options"] = {"include_usage": True}
     async with FakeEndpoint("Grüße, 世界", Fault(sliced=sliced)) as e:
         async with serving(pool=pool(e.url)) as s:
@@ -155,7 +155,7 @@ async def test_the_caller_sees_the_same_bytes_with_and_without_a_ledger(
             metered = await ask(s, **more)
         assert _undated(metered.body) == _undated(plain.body)
         assert metered.headers["content-type"] == plain.headers["content-type"]
-        assert (b"total_tokens" in metered.body) == (asked or not stream)
+        assert (b"total_tokens" in metered.body) == (include_usage or not stream)
         assert e.requests[0] == {**BODY, **more, "model": "upstream"}
         assert e.requests[1].pop("stream_options", None) == ({"include_usage": True} if stream else None)
     [row] = ledger.rows
@@ -183,7 +183,7 @@ async def test_the_answer_is_capped_at_what_is_affordable() -> None:
         assert "max_tokens" not in sent
         assert (await ask(s, routemoa={"max_output_tokens": 80})).status == 200
         assert e.requests[1]["max_tokens"] == 80
-        # of two limits, and of what is no number, nothing is left over that an endpoint could believe instead
+        # two limits, or a value that is not a number, leave nothing that an endpoint could follow instead
         mixed = {"max_tokens": 70, "max_completion_tokens": 100_000}
         assert (await ask(s, routemoa={"max_output_tokens": 80}, **mixed)).status == 200
         assert {k: e.requests[2].get(k) for k in mixed} == {"max_tokens": 70, "max_completion_tokens": None}
@@ -191,8 +191,8 @@ async def test_the_answer_is_capped_at_what_is_affordable() -> None:
         assert e.requests[3]["max_tokens"] == 80
 
 
-async def test_the_pools_contract_holds_for_members_too() -> None:
-    async with FakeEndpoint("x") as e, serving(pool=pool(e.url, contract=Limits(max_output_tokens=77))) as s:
+async def test_the_pools_limits_hold_for_members_too() -> None:
+    async with FakeEndpoint("x") as e, serving(pool=pool(e.url, limits=Limits(max_output_tokens=77))) as s:
         assert (await ask(s)).status == 200
         assert e.requests[0]["max_tokens"] == 77
         assert (await ask(s, routemoa={"max_output_tokens": 90})).status == 200
@@ -229,7 +229,7 @@ async def test_a_retry_that_is_not_allowed_leaves_the_members_own_error() -> Non
         assert len(e.requests) == 1
 
 
-async def test_a_caller_who_leaves_in_mid_stream_is_charged_for_what_came(ledger: Ledger) -> None:
+async def test_a_disconnect_in_the_middle_of_a_stream_is_charged_for_what_came(ledger: Ledger) -> None:
     slow = FakeEndpoint("word " * 500, Fault(between=0.01))
     async with slow as e, serving(pool=pool(e.url), store=ledger.store) as s:
         caller = await s.raw({**BODY, "stream": True, "max_tokens": 2000})
@@ -255,7 +255,7 @@ async def test_max_seconds_ends_a_stream_between_two_events_with_a_reason(ledger
     slow = FakeEndpoint("word " * 500, Fault(between=0.02, sliced=True))
     async with slow as e, serving(pool=pool(e.url), store=ledger.store) as s:
         begun = time.perf_counter()
-        with pytest.raises(openai.APIError, match=r"the contract's 0\.4 s were over"):
+        with pytest.raises(openai.APIError, match=r"the limit of 0\.4 s was reached \(max_seconds\)"):
             await read_all(s)
         assert time.perf_counter() - begun < 0.7
         await until(lambda: e.open_requests == 0)
@@ -285,7 +285,7 @@ async def test_a_stream_that_breaks_off_there_ends_here_with_a_reason(ledger: Le
         assert [r.outcome for r in ledger.rows] == ["Unreachable"]
 
 
-async def test_an_event_that_nobody_can_read_ends_the_stream_with_a_reason(ledger: Ledger) -> None:
+async def test_an_event_that_is_not_json_ends_the_stream_with_a_reason(ledger: Ledger) -> None:
     async with FakeEndpoint("one two", Fault(garbage=True)) as e, serving(pool=pool(e.url), store=ledger.store) as s:
         response = await ask(s, stream=True)
         assert response.events[-1]["error"]["code"] == "answer_interrupted"
@@ -299,14 +299,14 @@ class Halting:
 
     def __init__(self) -> None:
         self.url = ""
-        self.asked = 0
+        self.requests = 0
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        self.asked += 1
+        self.requests += 1
         data = msgspec.json.encode({"choices": [{"message": {"content": "It is 4."}}], "usage": USAGE})
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n")
-        writer.write(b"Content-Length: %d\r\n\r\n" % len(data) + (data[:9] if self.asked == 1 else data))
+        writer.write(b"Content-Length: %d\r\n\r\n" % len(data) + (data[:9] if self.requests == 1 else data))
         await writer.drain()
         await asyncio.sleep(0.05)
         writer.close()

@@ -1,4 +1,4 @@
-"""What a mixture accepts and refuses, how its events become completions, and what errors tell."""
+"""What a mixture accepts and refuses, how its events become completions, and what error responses contain."""
 
 from __future__ import annotations
 
@@ -161,13 +161,13 @@ def test_unknown_usage_is_null_and_a_strange_finish_is_stop() -> None:
         Done(1.0, Usage(3, None), None, "tool_calls"),
     ):
         reply.add(event)
-    whole = reply.whole()
+    whole = reply.to_completion()
     assert whole["usage"] is None
     assert whole["choices"][0]["finish_reason"] == "stop"
     assert whole["routemoa"]["cost"] is None
 
 
-def test_cached_tokens_are_told_where_they_are_known() -> None:
+def test_cached_tokens_are_shown_where_they_are_known() -> None:
     for cached, wanted in ((40, {"prompt_tokens_details": {"cached_tokens": 40}}), (None, {})):
         reply = ChatCompletion("routemoa")
         for event in (
@@ -176,7 +176,12 @@ def test_cached_tokens_are_told_where_they_are_known() -> None:
             Done(1.0, Usage(50, 3, cached), 0.0),
         ):
             reply.add(event)
-        assert reply.whole()["usage"] == {"prompt_tokens": 50, "completion_tokens": 3, "total_tokens": 53, **wanted}
+        assert reply.to_completion()["usage"] == {
+            "prompt_tokens": 50,
+            "completion_tokens": 3,
+            "total_tokens": 53,
+            **wanted,
+        }
 
 
 def failure(kind: str, reason: str, status: int | None = None) -> Failure:
@@ -197,18 +202,18 @@ SECRETIVE = "http://10.0.0.7:9/v1 cannot be reached: Connection refused"
         ([], 502),
     ],
 )
-def test_when_nobody_answers_the_status_says_why(failures: list[Failure], status: int) -> None:
-    told = error_response(AllModelsFailed(failures))
-    assert told.status == status
+def test_the_status_says_why_no_model_answered(failures: list[Failure], status: int) -> None:
+    response = error_response(AllModelsFailed(failures))
+    assert response.status == status
     for secret in ("10.0.0.7", "OUR_KEY", "sk-1"):
-        assert secret not in told.message
+        assert secret not in response.message
 
 
 def test_one_model_passed_through_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     assert error_response(ModelTimeout("m", "nothing came for 5 s")).status == 504
-    told = error_response(Unreachable("m", SECRETIVE))
-    assert (told.status, "10.0.0.7" in told.message) == (502, False)
-    assert "10.0.0.7" in caplog.text, "the operator must know"
+    response = error_response(Unreachable("m", SECRETIVE))
+    assert (response.status, "10.0.0.7" in response.message) == (502, False)
+    assert "10.0.0.7" in caplog.text, "the operator needs it"
     limited = error_response(ModelHTTPError("m", "HTTP 429", status=429, retry_after=6.6))
     assert (limited.status, limited.headers) == (429, {"retry-after": "7"})
     assert error_response(ModelHTTPError("m", "HTTP 401: no; check the key in K", status=401)).status == 502
@@ -222,9 +227,9 @@ def test_the_log_quotes_no_query(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_an_unexpected_error_shows_nothing_and_logs_everything(caplog: pytest.LogCaptureFixture) -> None:
-    told = error_response(KeyError("internal"))
-    assert told.status == 500
-    assert "internal" not in told.message
+    response = error_response(KeyError("internal"))
+    assert response.status == 500
+    assert "internal" not in response.message
     assert "KeyError" in caplog.text
 
 
@@ -233,7 +238,7 @@ class Echo:
 
     name = "routemoa"
 
-    async def stream(self, query: Query, tab: CallRecorder | None = None) -> AsyncGenerator[Event, None]:
+    async def stream(self, query: Query, recorder: CallRecorder | None = None) -> AsyncGenerator[Event, None]:
         yield Started(query, self.name)
         yield AnswerDelta(query.text)
         yield Done(0.0, finish_reason="stop")
@@ -245,7 +250,7 @@ class Echo:
 async def post(
     app: Starlette, data: bytes, kind: bytes = b"application/json", origin: bytes | None = None
 ) -> tuple[int, bytes]:
-    """One POST in process; the caller stays until the response is complete."""
+    """Send one POST in process; the caller stays connected until the response is complete."""
     sent: list[Any] = []
     pieces = [data[i : i + 1000] for i in range(0, len(data) or 1, 1000)]
     incoming: list[Any] = [{"type": "http.request", "body": p, "more_body": True} for p in pieces]
@@ -310,9 +315,9 @@ def test_no_bytes_are_answered_with_a_500(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{", b'"\\ud800"', b"[" * 5000, b"1e999", b'{"model": 1e400}', b'{"a":"\xff"}'])
 async def test_what_is_no_json_is_a_400(data: bytes) -> None:
-    status, told = await post(APP, data)
+    status, body = await post(APP, data)
     assert status == 400
-    assert b"not valid JSON" in told
+    assert b"not valid JSON" in body
 
 
 async def test_a_web_page_cannot_post_what_it_may_send_without_asking() -> None:

@@ -1,4 +1,4 @@
-"""`routemoa serve` as a process: what it prints, what it costs, and how it ends."""
+"""`routemoa serve` as a process: its output, its memory, and how it ends."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Served:
         self.sdk = AsyncOpenAI(base_url=url, api_key="unused", max_retries=0)
 
     async def end(self) -> tuple[int, str]:
-        """Exit code and what else it said."""
-        _, said = await asyncio.wait_for(self.process.communicate(), 10)
-        return self.process.returncode or 0, said.decode()
+        """Wait for the end; return the exit code and the rest of stderr."""
+        _, stderr = await asyncio.wait_for(self.process.communicate(), 10)
+        return self.process.returncode or 0, stderr.decode()
 
 
 @asynccontextmanager
@@ -94,10 +94,10 @@ async def test_verbose_logs_requests_but_not_their_text(tmp_path: Path) -> None:
     async with FakeEndpoint("four") as e, serve(write_pool(tmp_path, e.url), "--verbose") as s:
         await s.sdk.chat.completions.create(model="routemoa", messages=[{"role": "user", "content": "secret"}])
         s.process.send_signal(signal.SIGINT)
-        code, said = await s.end()
+        code, stderr = await s.end()
         assert code == 0
-        assert "POST /v1/chat/completions" in said
-        assert "secret" not in said
+        assert "POST /v1/chat/completions" in stderr
+        assert "secret" not in stderr
 
 
 @pytest.mark.parametrize("model", ["routemoa", "a"])
@@ -184,7 +184,7 @@ def write_tenant(folder: Path, url: str) -> Path:
     return file
 
 
-async def test_with_tenants_it_asks_for_keys_keeps_their_bill_and_warns_of_nothing(
+async def test_with_tenants_it_needs_keys_records_their_calls_and_prints_no_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACME_KEY", "sk-acme")
@@ -237,9 +237,9 @@ def test_a_broken_store_or_budgets_without_one_are_one_line(tmp_path: Path, monk
     broken = tmp_path / "broken.db"
     broken.write_text("no database at all, but long enough to be looked at" * 20)
     common = ["serve", "--port", "0", "--pool", pool]
-    for options, said in ((["--store", str(broken)], "broken.db"), (["--no-store"], "kept in the store")):
+    for options, reason in ((["--store", str(broken)], "broken.db"), (["--no-store"], "kept in the store")):
         result = CliRunner().invoke(cli, [*common, *options])
         assert isinstance(result.exception, ConfigError)
-        assert said in str(result.exception)
+        assert reason in str(result.exception)
         assert "\n" not in str(result.exception)
     assert CliRunner().invoke(cli, [*common, "--no-store", "--store", "x"]).exit_code == 2

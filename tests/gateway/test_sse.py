@@ -1,4 +1,4 @@
-"""The three ways of a stream: the final answer, the leading one at once, everything that happens."""
+"""The three stream modes: the final answer, the leading one at once, all events."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import openai
 import pytest
+from msgspec.structs import replace
 
 from routemoa.core.errors import AllModelsFailed, BudgetExceeded, FailureKind
 from routemoa.core.events import (
@@ -17,6 +18,8 @@ from routemoa.core.events import (
     AnswerDelta,
     AnswerReplaced,
     AnyEvent,
+    CallFinished,
+    CallStarted,
     Degraded,
     Done,
     Event,
@@ -48,7 +51,7 @@ BODY = {"model": "routemoa", "messages": HI, "stream": True}
 SECRET = "HTTP 401: key sk-secret at http://10.0.0.1 is wrong"
 
 
-def failed(kind: str, reason: str = "the contract's 2 s were over") -> Failure:
+def failed(kind: str, reason: str = "the limit of 2 s was reached (max_seconds)") -> Failure:
     return Failure("b", reason, FailureKind(kind), Usage(), 2.0, None, 401 if kind == "Refused" else None)
 
 
@@ -69,7 +72,7 @@ async def test_a_leader_that_is_right_streams_like_any_answer() -> None:
         }
 
 
-async def test_what_takes_the_leaders_place_is_marked_for_both_kinds_of_clients() -> None:
+async def test_what_replaces_the_leaders_answer_is_marked_for_both_kinds_of_clients() -> None:
     async with serving(Script(*REPLACED)) as s:
         response = await (await s.raw({**BODY, "stream_options": {"include_usage": True}})).whole()
         assert content(response) == f"It is 5.{MARKER}It is 4."
@@ -124,7 +127,7 @@ async def test_a_continuation_of_nothing_is_none() -> None:
 
 @pytest.mark.parametrize("kind", ["TimedOut", "Unaffordable"])
 @pytest.mark.parametrize("mode", ["leader", "final"])
-async def test_an_aggregator_whose_time_is_over_is_followed_by_what_takes_its_place(kind: str, mode: str) -> None:
+async def test_an_aggregator_whose_time_is_over_is_replaced(kind: str, mode: str) -> None:
     steps = (
         AggregatorStarted("b"),
         AnswerDelta("It mi"),
@@ -150,7 +153,7 @@ async def test_an_aggregator_that_broke_still_breaks_the_stream() -> None:
         assert response.events[-1]["error"]["code"] == "answer_interrupted"
 
 
-async def test_an_aggregator_that_failed_before_a_word_of_it_was_shown_changes_nothing() -> None:
+async def test_an_aggregator_that_failed_before_its_text_was_shown_changes_nothing() -> None:
     head = REPLACED[:3]
     steps = (*head, AggregatorStarted("b"), AggregatorFailed(failed("Garbled")), AnswerDelta("It is 4."), DONE)
     async with serving(Script(*steps)) as s:
@@ -158,15 +161,16 @@ async def test_an_aggregator_that_failed_before_a_word_of_it_was_shown_changes_n
 
 
 @pytest.mark.parametrize("mode", ["leader", "events"])
-async def test_what_endpoints_say_to_us_is_shown_in_no_mode(mode: str) -> None:
+async def test_private_reasons_of_failures_are_shown_in_no_mode(mode: str) -> None:
     failure = failed("Refused", SECRET)
     steps = (
         Selected(1, ("b",)),
         ProposalStarted(1, "b"),
         AnswerDelta("It"),
         ProposalFailed(1, failure),
-        Degraded(Degradation("model", f"b failed: {SECRET}")),
-        AnswerReplaced(f"b failed: {SECRET}", "b", MARKER),
+        AnswerReplaced(f"b failed: {failure.public_reason}", "b", MARKER),
+        CallStarted("moderate", "b"),
+        CallFinished("moderate", failure=failure),
         AnswerDelta("4."),
         DONE,
     )
@@ -194,7 +198,7 @@ async def test_everything_as_typed_events() -> None:
         assert tuple(seen[1:]) == steps
 
 
-async def test_a_contract_too_small_has_its_status_among_typed_events_too() -> None:
+async def test_limits_too_small_have_their_status_among_typed_events_too() -> None:
     async with serving(Script(Scored({"a": 0.5}, ()), BudgetExceeded("$0.1 are left"))) as s:
         response = await (await s.raw({**BODY, "routemoa": {"stream_mode": "events"}})).whole()
         assert (response.status, response.error["code"]) == (400, "contract_too_small")
@@ -209,7 +213,7 @@ async def test_an_error_among_typed_events_is_typed_too() -> None:
 
 
 def panel(url: str) -> Pool:
-    """A leader, said to be the best, and two that agree with each other."""
+    """A leader with the best prior, and two models that agree with each other."""
     priors = {"a": 0.62, "b": 0.6, "c": 0.6}
     return Pool(tuple(ModelSpec(n, url, n, prior=p) for n, p in priors.items()), Mixture())
 
@@ -237,6 +241,25 @@ async def test_the_real_engine_in_every_mode(answers: dict[str, str], mode: str)
                     cut = chunk["routemoa"]["replaces"] + len(chunk["choices"][0]["delta"]["content"])
             assert shown[cut:] == final or (mode == "leader" and not cut)
             assert answers["b"] in shown[cut:]
+
+
+@pytest.mark.parametrize("mode", ["leader", "final", "events"])
+async def test_the_real_engine_shows_nothing_that_an_endpoint_says_about_its_key(mode: str) -> None:
+    """The leader's stream breaks off with a 401: its full reason is for the log and for traces alone."""
+    refusing = Fault(error_after=2, error_code=401, message="key sk-secret at http://10.0.0.1 is wrong")
+    async with FakeEndpoint("It is 5.", refusing) as bad, FakeEndpoint("It is 4.", Fault(between=0.01)) as good:
+        pool = panel(good.url)
+        leader = replace(pool["a"], endpoint=bad.url)
+        async with serving(pool=Pool((leader, *pool.models[1:]), pool.mixture)) as s:
+            raw = (await (await s.raw({**BODY, "routemoa": {"stream_mode": mode}})).whole()).body
+            whole = (await (await s.raw({**BODY, "stream": False})).whole()).body
+    assert b"It is 4." in whole
+    for body in (raw, whole):
+        assert b"secret" not in body
+        assert b"10.0.0.1" not in body
+    if mode == "leader":
+        assert b'"why":"a failed: its endpoint refused this server (HTTP 401)"' in raw
+    assert (b'"reason":"its endpoint refused this server (HTTP 401)"' in raw) == (mode == "events")
 
 
 async def test_the_sdk_sees_an_early_failure_in_leader_mode_as_one() -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart
-from routemoa.core.tenants import ALL, SpendingLimits, Tenant, Tenants
+from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
 from routemoa.core.types import Usage
 from routemoa.ledger import Store, calls, default_path
 
@@ -74,13 +74,17 @@ async def test_a_call_is_in_the_file_before_it_is_made_and_settled_after(tmp_pat
         assert (row.id, row.key, row.method, row.model, row.purpose) == (number, "acme", "routemoa", "m", "judge")
         assert (row.began, row.most, row.outcome) == (NOON, 0.25, "open")
         assert (row.cost, row.charged, row.seconds, row.prompt_tokens) == (None,) * 4
-        assert totals(store.path) == totals(store.path, ALL) == totals(store.path, window="2026-11") == (0.0, 0.25)
+        assert (
+            totals(store.path) == totals(store.path, ALL_TENANTS) == totals(store.path, window="2026-11") == (0.0, 0.25)
+        )
         tab.finish(number, CallResult(Usage(7, 9, 3), 0.1, 0.1, 1.5, "ok"))
         await store.settled()
         (row,) = calls(store.path)
         assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens) == (7, 9, 3)
         assert (row.cost, row.charged, row.seconds, row.outcome) == (0.1, 0.1, 1.5, "ok")
-        assert totals(store.path) == totals(store.path, ALL) == totals(store.path, window="2026-11") == (0.1, 0.0)
+        assert (
+            totals(store.path) == totals(store.path, ALL_TENANTS) == totals(store.path, window="2026-11") == (0.1, 0.0)
+        )
 
 
 async def test_what_nobody_said_is_null_and_not_zero(tmp_path: Path) -> None:
@@ -230,7 +234,7 @@ STEP = st.one_of(
 def test_laws_of_budgets_over_interleavings(rounds: list[list[tuple[str, object, float]]]) -> None:
     """spent + held <= limit always; nothing is held after the end; reopening gives the same totals."""
     who = Tenants((Tenant("acme", "A", 1.0), Tenant("zeta", "Z", None, 1.5)), SpendingLimits(2.0), (b"", b""))
-    limit = {"acme": 1.0, ALL: 2.0}
+    limit = {"acme": 1.0, ALL_TENANTS: 2.0}
 
     async def run(path: Path) -> None:
         store = Store(path, who, clock=lambda: NOON)
@@ -268,10 +272,10 @@ def test_laws_of_budgets_over_interleavings(rounds: list[list[tuple[str, object,
                 held = sum(most for k, _, _, most in under_way if k == key)
                 assert totals(path, key) == pytest.approx((dollars, held), abs=1e-9)
         await store.aclose()
-        for key in (*spent, ALL):
+        for key in (*spent, ALL_TENANTS):
             for window in ("2026-11-25", "2026-11"):
                 assert totals(path, key, window)[1] == 0.0
-                mine = [c.charged or 0.0 for c in calls(path) if key in (ALL, c.key)]
+                mine = [c.charged or 0.0 for c in calls(path) if key in (ALL_TENANTS, c.key)]
                 assert totals(path, key, window)[0] == pytest.approx(sum(mine), abs=1e-9)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -135,7 +135,9 @@ def test_a_leader_that_fails_after_a_word_was_shown_does_not_stand() -> None:
     it = leading("a", "b")
     assert shown(it, [says("a", "The ans"), fails("a"), says("b", "It is 4."), done("b", "It is 4.")]) == ["The ans"]
     assert not it.stands(final("b", "It is 4."))
-    assert it.replacement(final("b", "It is 4.")) == [AnswerReplaced("a failed: cut", "a", MARKER)]
+    assert it.replacement(final("b", "It is 4.")) == [
+        AnswerReplaced("a failed: its reply could not be read", "a", MARKER)
+    ]
 
 
 def test_nothing_shown_is_nothing_to_continue() -> None:

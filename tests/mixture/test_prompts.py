@@ -44,12 +44,12 @@ turns = st.builds(Message, st.sampled_from(["system", "user", "assistant"]), st.
 def test_all_calls_of_a_query_share_the_whole_conversation_as_their_beginning(
     talk: list[Message], answers: list[str], structured: bool
 ) -> None:
-    asked = ReplyFormat(True, candidate_labels(len(answers)), structured)
+    reply_format = ReplyFormat(True, candidate_labels(len(answers)), structured)
     calls = [
         proposal_messages(talk),
         proposal_messages(talk, (), ReplyFormat(True, (), structured)),
         proposal_messages(talk, answers),
-        proposal_messages(talk, answers, asked),
+        proposal_messages(talk, answers, reply_format),
         aggregation_messages(talk, answers),
         moderation_messages(talk, answers, 2),
     ]
@@ -110,6 +110,6 @@ def test_an_answer_cannot_leave_its_quotes_or_imitate_a_judgment(texts: list[str
     assert "<assessment" not in out
 
 
-def test_labels_tell_nothing_and_do_not_run_out() -> None:
+def test_labels_do_not_run_out() -> None:
     assert candidate_labels(3) == ("A", "B", "C")
     assert len(set(candidate_labels(60))) == 60

@@ -1,4 +1,4 @@
-"""Replies as models really write them: the judgment is read, and never shown."""
+"""Replies as models write them: the judgment is read, and never shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOTH = ReplyFormat(self_score=True, peers=("A", "B"))
 
 
 @pytest.mark.parametrize(
-    ("text", "asked", "reply"),
+    ("text", "reply_format", "reply"),
     [
         ('It is 4.\n<assessment>{"self": 0.9}</assessment>', SELF, Reply("It is 4.", 0.9)),
         ('It is 4.\n<assessment>{"self": 0}</assessment>', SELF, Reply("It is 4.", 0.0)),  # an honest zero stays
@@ -43,15 +43,15 @@ BOTH = ReplyFormat(self_score=True, peers=("A", "B"))
         ('def f():\n    return {"self": 1}\nf()', SELF, Reply('def f():\n    return {"self": 1}\nf()', None)),
     ],
 )
-def test_reading(text: str, asked: ReplyFormat, reply: Reply) -> None:
-    assert parse_reply(text, asked) == reply
+def test_reading(text: str, reply_format: ReplyFormat, reply: Reply) -> None:
+    assert parse_reply(text, reply_format) == reply
 
 
 def test_structured_scores_are_whole_numbers_to_ten() -> None:
-    asked = ReplyFormat(self_score=True, peers=("A",), json_schema=True)
-    assert parse_reply('{"answer": "4", "self": 7, "scores": {"A": 10}}', asked) == Reply("4", 0.7, {"A": 1.0})
-    assert parse_reply('{"answer": "4 and "quotes"", "self": 7', asked).self_score == 0.7
-    assert parse_reply("just text", asked) == Reply("just text", None, {"A": None})
+    reply_format = ReplyFormat(self_score=True, peers=("A",), json_schema=True)
+    assert parse_reply('{"answer": "4", "self": 7, "scores": {"A": 10}}', reply_format) == Reply("4", 0.7, {"A": 1.0})
+    assert parse_reply('{"answer": "4 and "quotes"", "self": 7', reply_format).self_score == 0.7
+    assert parse_reply("just text", reply_format) == Reply("just text", None, {"A": None})
 
 
 REPLIES = [
@@ -80,8 +80,8 @@ def test_what_is_surely_answer_is_streamed_at_once() -> None:
 
 
 @given(st.text(), st.sampled_from([SELF, BOTH, ReplyFormat(json_schema=True, self_score=True)]))
-def test_any_text_is_read_without_a_crash(text: str, asked: ReplyFormat) -> None:
-    reply = parse_reply(text, asked)
+def test_any_text_is_read_without_a_crash(text: str, reply_format: ReplyFormat) -> None:
+    reply = parse_reply(text, reply_format)
     values = [reply.self_score, *reply.scores.values()]
     assert all(v is None or 0 <= v <= 1 for v in values)
 

@@ -1,4 +1,4 @@
-"""From a pool to the client that calls its models, and from a coroutine to its result."""
+"""Builds the client of a pool, and runs coroutines from synchronous code."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 def connect(pool: Pool) -> HttpClient:
-    """The HTTP client for `pool`, with the embedded runtime where a model is local; nothing is loaded yet."""
+    """Return the HTTP client for `pool`, with the embedded runtime where a model is local; loads no model yet."""
     return HttpClient(LocalRuntime(pool.directory) if any(m.local for m in pool) else None)
 
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end, also where an event loop is running already (a notebook): then in a thread of its own."""
+    """Run `work` and return its result; where an event loop already runs (a notebook), in a thread of its own."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Connections: one pool of them for each event loop, and the proxy that leads to a host."""
+"""HTTP sessions, one for each event loop, and the proxies of the environment."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionPool", "find_proxy"]
 
-# Shorter than the 5 s after which common servers (uvicorn, llama.cpp) close a connection that is idle.
-KEEP_ALIVE = 4.0  # seconds
+KEEP_ALIVE_SECONDS = 4.0
+"""Shorter than the 5 s after which common servers (uvicorn, llama.cpp) close an idle connection."""
 
 
 class SessionPool:
-    """The HTTP session of the running event loop; one that belongs to another loop closes with that loop."""
+    """Holds the HTTP session of the running event loop; the session of another loop closes with that loop.
 
-    def __init__(self, connect: float) -> None:
-        self._connect = connect  # seconds to connect in
+    Args:
+        connect_timeout: seconds to connect in.
+    """
+
+    def __init__(self, connect_timeout: float) -> None:
+        self._connect_timeout = connect_timeout
         self._session: aiohttp.ClientSession | None = None
         self._holder: AsyncGenerator[aiohttp.ClientSession, None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> aiohttp.ClientSession:
-        """The session, made on first use."""
+        """Return the session; the first use creates it."""
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
-            self._loop, self._holder = loop, self._hold()
+            self._loop, self._holder = loop, self._hold_session()
             self._session = await anext(self._holder)
         return self._session
 
@@ -40,19 +44,19 @@ class SessionPool:
             await self._holder.aclose()
         self._session = self._holder = self._loop = None
 
-    async def _hold(self) -> AsyncGenerator[aiohttp.ClientSession, None]:
-        """A session that closes itself with its event loop: a loop's end closes the generators begun in it."""
+    async def _hold_session(self) -> AsyncGenerator[aiohttp.ClientSession, None]:
+        """Yield a session that closes with its event loop: the end of a loop closes the generators begun in it."""
         import aiohttp
 
         async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
         ) as session:
             yield session
 
 
 def find_proxy(url: str) -> str | None:
-    """The proxy of the environment for `url`; none for this machine, whatever the environment says."""
+    """Return the environment's proxy for `url`; None for this machine, whatever the environment says."""
     target = urlsplit(url)
     host = target.hostname or ""
     if host in {"localhost", "::1"} or host.startswith("127.") or proxy_bypass(host):

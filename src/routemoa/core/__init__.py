@@ -1,1 +1,1 @@
-"""The vocabulary: types, errors, events, protocols, the pool file."""
+"""The vocabulary of all packages: types, errors, events, protocols and the pool file."""

@@ -1,20 +1,20 @@
-"""Everything that can go wrong, as one tree.
+"""The errors of the package, as one tree.
 
 RouteMoAError
 ├── ConfigError            a pool file or setting is wrong: names the file, the key and the fix
 │   └── StoreError         the ledger's file cannot be used: says why and what to do (in ledger.schema)
 ├── QueryError             the request itself is wrong (empty, or not supported by a mixture)
-├── MissingExtra           an optional dependency is absent: names the extra to install
+├── MissingExtra           an optional dependency is not installed: names the extra to install
 ├── FetchError             a weight could not be downloaded (in clients.weights.download)
 ├── NoSandbox              a model's code cannot be run safely here: says what to install or allow
-├── BudgetExceeded         not even one call fits into what is left of the limits or a budget; none was made
-├── AllModelsFailed        every model that could answer failed: says why each did
+├── BudgetExceeded         the next call does not fit into what is left of the limits or of a budget; it was not made
+├── AllModelsFailed        every model that could answer failed: gives the reason for each
 └── ModelError             one call to one model failed (recorded in the trace; fatal only when no model is left)
     ├── Unreachable        no connection, or it was lost before anything came
     ├── ModelTimeout       no answer within the attempt's or the call's time
     ├── ModelHTTPError     the endpoint answered with an HTTP status of 400 or above
     ├── InvalidResponse    the endpoint broke the protocol: cut stream, invalid JSON, no choices
-    ├── CallCancelled      we cancelled the call: others had answered, or its layer's time was over
+    ├── CallCancelled      we cancelled the call: the answers sufficed, or its layer's time was over
     └── Unaffordable       the call did not fit into what is left; it was not made
 """
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from routemoa.core.trace import Failure
 
 __all__ = [
+    "KEY_STATUSES",
     "AllModelsFailed",
     "BudgetExceeded",
     "CallCancelled",
@@ -45,6 +46,10 @@ __all__ = [
     "Unaffordable",
     "Unreachable",
 ]
+
+
+KEY_STATUSES = frozenset({401, 403})
+"""HTTP statuses with which an endpoint refuses the key that the pool file names, not the key of a caller."""
 
 
 class FailureKind(StrEnum):
@@ -68,11 +73,12 @@ class ConfigError(RouteMoAError):
 
 
 class QueryError(RouteMoAError):
-    """The query cannot be answered as asked. `param` names the offending field where there is one."""
+    """The query cannot be answered as asked."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
+        """The field of the request that is wrong, where there is one."""
 
 
 class MissingExtra(RouteMoAError):
@@ -88,23 +94,18 @@ class NoSandbox(RouteMoAError):
 
 
 class BudgetExceeded(RouteMoAError):
-    """The next call could cost more than is left; it was not made.
-
-    `temporary`: the call may fit once calls under way have ended for less than their worst case.
-    `reset`: seconds since the epoch at which a tenant's budget starts again; None for the limits of one request.
-    """
+    """The next call could cost more than is left; it was not made."""
 
     def __init__(self, message: str, *, temporary: bool = False, reset: float | None = None) -> None:
         super().__init__(message)
         self.temporary = temporary
+        """Whether the call may fit once calls under way have ended for less than their worst case."""
         self.reset = reset
+        """When a tenant's budget starts again (seconds since the epoch); None for the limits of one request."""
 
 
 class ModelError(RouteMoAError):
-    """One call to one model failed.
-
-    `produced` is true when the model had begun to answer, so that tokens may have been billed.
-    """
+    """One call to one model failed."""
 
     kind: ClassVar[FailureKind] = FailureKind.OTHER
 
@@ -113,32 +114,28 @@ class ModelError(RouteMoAError):
         self.model = model
         self.reason = reason
         self.produced = produced
+        """Whether the model had begun to answer, so that tokens may have been billed."""
 
 
 class Unreachable(ModelError):
-    """No connection to the endpoint, or it was lost before anything came.
-
-    `sent` is true when the request had gone out by then, so that it may have been worked on, and billed.
-    """
+    """No connection to the endpoint, or it was lost before anything came."""
 
     kind = FailureKind.UNREACHABLE
 
     def __init__(self, model: str, reason: str, *, produced: bool = False, sent: bool = False) -> None:
         super().__init__(model, reason, produced=produced)
         self.sent = sent
+        """Whether the request had been sent, so that it may have been processed and billed."""
 
 
 class ModelTimeout(ModelError):
-    """No answer within the time given to it."""
+    """No answer within the time of the attempt or of the call."""
 
     kind = FailureKind.TIMEOUT
 
 
 class ModelHTTPError(ModelError):
-    """The endpoint answered with an HTTP error `status`; `retry_after` is in seconds where it was given.
-
-    `body` is the endpoint's own, for a caller to whom it is passed through.
-    """
+    """The endpoint answered with an HTTP status of 400 or above."""
 
     kind = FailureKind.HTTP_ERROR
 
@@ -148,34 +145,38 @@ class ModelHTTPError(ModelError):
         super().__init__(model, reason)
         self.status = status
         self.retry_after = retry_after
+        """Seconds, where the endpoint gave them."""
         self.body = body
+        """The endpoint's own response, for a caller that is passed through to it."""
 
 
 class InvalidResponse(ModelError):
-    """The endpoint broke the protocol: a stream cut short, a body that is no JSON, a reply without choices."""
+    """The endpoint broke the protocol: a stream cut short, a body that is not JSON, a reply without choices."""
 
     kind = FailureKind.INVALID_RESPONSE
 
 
 class CallCancelled(ModelError):
-    """We cancelled the call: the answers so far suffice, another was faster, or its layer's time was over."""
+    """We cancelled the call: the answers sufficed, another call was faster, or its layer's time was over."""
 
     kind = FailureKind.CANCELLED
 
 
 class Unaffordable(ModelError):
-    """The call did not fit into what is left of the limits or a budget and was not made. `why` says what was short."""
+    """The call did not fit into what is left of the limits or of a budget, and was not made."""
 
     kind = FailureKind.UNAFFORDABLE
 
     def __init__(self, model: str, why: BudgetExceeded | ConfigError) -> None:
         super().__init__(model, str(why))
         self.why = why
+        """Which limit or price was missing."""
 
 
 class AllModelsFailed(RouteMoAError):
-    """Every model that could answer failed; `failures` holds each with its reason."""
+    """Every model that could answer failed."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
         super().__init__("no model could answer: " + "; ".join(f"{f.model}: {f.reason}" for f in failures))
         self.failures = tuple(failures)
+        """The failed calls, each with its reason."""

@@ -1,4 +1,4 @@
-"""What a method says while it works. A trace is the fold of these (routemoa.core.trace); views are their readers."""
+"""The events of a method at work. `trace_builder` folds them into a trace; views and streams read them."""
 
 from __future__ import annotations
 
@@ -38,39 +38,44 @@ def _snake(name: str) -> str:
 
 
 class Event(Struct, frozen=True, tag_field="event", tag=_snake):
-    """Base of what a method says while it works."""
+    """Base of all events."""
 
 
 class Started(Event, frozen=True):
-    """A method takes up a query."""
+    """A method begins to answer a query."""
 
     query: Query
     method: str
-    seed: int | None = None  # of the orders in which judges are shown answers
-    prices: dict[str, str] = {}  # where each model's price comes from, and of what day it is
+    seed: int | None = None
+    """Of the orders in which judges are shown answers."""
+    prices: dict[str, str] = {}
+    """Model -> where its price comes from, and its date."""
 
 
 class Scored(Event, frozen=True):
-    """The scorer's prediction for every model of the pool, and the ranking it gives."""
+    """The scorer's prediction for every model of the pool."""
 
     prior: Scores
     ranking: Ranking
+    """The ranking by the prior."""
 
 
 class Selected(Event, frozen=True):
-    """The models a layer is going to call, and why these."""
+    """The models that a layer is going to call."""
 
     layer: int
     models: tuple[str, ...]
     why: str = ""
+    """Why these models."""
 
 
 class ProposalStarted(Event, frozen=True):
-    """A proposer has been called; `quoted` names whose answers it is shown, in the order of their labels."""
+    """A proposer has been called."""
 
     layer: int
     model: str
     quoted: tuple[str, ...] = ()
+    """The models whose answers it is shown, in the order of the labels A, B, C."""
     purpose: Purpose = "proposal"
 
 
@@ -83,11 +88,12 @@ class ProposalDelta(Event, frozen=True):
 
 
 class ProposalFinished(Event, frozen=True):
-    """A proposer has answered; its first token came after so many seconds, None where nobody knows."""
+    """A proposer has answered."""
 
     layer: int
     proposal: Proposal
     first_token: float | None = None
+    """Seconds until the first token; None is unknown."""
 
 
 class ProposalFailed(Event, frozen=True):
@@ -98,14 +104,14 @@ class ProposalFailed(Event, frozen=True):
 
 
 class Judged(Event, frozen=True):
-    """One judge's assessments in a layer, out of its reply."""
+    """The assessments in one judge's reply."""
 
     layer: int
     assessments: tuple[Assessment, ...]
 
 
 class Reranked(Event, frozen=True):
-    """The posterior after a layer's judgments, and the new ranking."""
+    """The posterior and the ranking after a layer's judgments."""
 
     layer: int
     scores: Scores
@@ -113,28 +119,29 @@ class Reranked(Event, frozen=True):
 
 
 class Stopped(Event, frozen=True):
-    """No further layer runs, and why; `choice` is whose answer stands or leads, where there is any.
-
-    `routes_not_taken` are estimates of what other methods would have taken for this query.
-    """
+    """No further layer runs."""
 
     reason: str
+    """The text of a `StopReason`."""
     choice: str | None = None
+    """The model whose answer was chosen, or leads those that the aggregator is given."""
     routes_not_taken: tuple[Alternative, ...] = ()
+    """Estimates of what other methods would have taken for this query."""
 
 
 class CallStarted(Event, frozen=True):
-    """A model is asked for something else than an answer, such as to moderate: a call all the same."""
+    """A model is called for something other than an answer, such as to moderate."""
 
     purpose: str
     model: str
 
 
 class CallFinished(Event, frozen=True):
-    """What came of such a call: a reply, whose text is no candidate answer, or a failure."""
+    """The end of a call that a CallStarted announced: either a reply or a failure."""
 
     purpose: str
     reply: Proposal | None = None
+    """Its text is not a candidate answer."""
     failure: Failure | None = None
 
 
@@ -145,7 +152,7 @@ class AggregatorStarted(Event, frozen=True):
 
 
 class AggregatorFailed(Event, frozen=True):
-    """The aggregator failed: what it had written so far is void."""
+    """The aggregator has failed: its text so far is void."""
 
     failure: Failure
 
@@ -157,30 +164,34 @@ class AnswerDelta(Event, frozen=True):
 
 
 class AnswerReplaced(Event, frozen=True, tag="continued"):
-    """The leader's answer, streamed so far, does not stand (`why`): what follows takes its place.
-
-    `marker` is the text that a reader who has seen the first answer is shown in between; the final answer lacks it.
-    """
+    """The leader's answer, streamed so far, does not stand: the text that follows replaces it."""
 
     why: str
     leader: str
+    """The model whose answer is replaced."""
     marker: str
+    """The text to show between the two answers; the final answer does not contain it."""
 
 
 class Degraded(Event, frozen=True, tag="gave_up"):
-    """The contract left no room for something; where that is a hedge, a call that was announced is not made."""
+    """The limits left no room for something."""
 
     given_up: Degradation
+    """Where it is a hedge, a call that was announced is not made."""
 
 
 class Done(Event, frozen=True):
-    """The answer is complete, `latency` seconds after the start; with the aggregator's share, if one was called."""
+    """The answer is complete."""
 
     latency: float
-    usage: Usage | None = None  # of the aggregator's call
+    """Seconds since the start."""
+    usage: Usage | None = None
+    """Of the aggregator's call, if one was made."""
     cost: float | None = None
+    """Dollars of the aggregator's call."""
     finish_reason: str | None = None
-    charged: float | None = None  # dollars of the whole query that count against its contract
+    charged: float | None = None
+    """Dollars of the whole query, counted against its limits."""
 
 
 AnyEvent = (

@@ -1,4 +1,4 @@
-"""The pool: which models there are, where they live, what they cost, and how they are mixed. One TOML file."""
+"""The pool file: the models, their endpoints and prices, how they are mixed, default limits and tenants."""
 
 from __future__ import annotations
 
@@ -23,23 +23,22 @@ __all__ = ["METHODS", "PREFERENCES", "Mixture", "Pool", "Preference", "parse_lim
 
 TABLES = ("model", "mixture", "limits", "scorer", "tenant", "totals")
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
-"""What a whole pool answers as (routemoa.mixture.methods builds them); no member may be called so."""
+"""The methods that use the whole pool (routemoa.mixture.methods builds them); no model may have such a name."""
+
 Fusion = Literal["adaptive", "published-small", "published-large"]
 
 
 class Preference(msgspec.Struct, frozen=True):
-    """What a person wants, in numbers.
-
-    `worth`: the share of the remaining risk (that the answer is wrong) that one more call must be expected to remove.
-    `target`: the probability that at least one model of the first panel is right at which the panel is large enough.
-    `tie`: probabilities closer than this count as equal, and the cheaper, then the faster model goes first (the faster,
-    then the cheaper where `fast`).
-    """
+    """The user's trade-off of quality, cost and time, in numbers."""
 
     min_risk_reduction: float
+    """The share of the remaining risk of a wrong answer that one more call must be expected to remove."""
     target: float
+    """The first panel is large enough where one of its models is right with at least this probability."""
     tie: float
+    """Probabilities closer than this count as equal; then the cheaper model ranks first, then the faster one."""
     latency_first: bool = False
+    """In a tie the faster model ranks first, then the cheaper one."""
 
 
 PREFERENCES = {
@@ -51,32 +50,38 @@ PREFERENCES = {
 
 
 class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the models are mixed: the `[mixture]` table.
+    """How the models are mixed: the `[mixture]` table (docs: configuration).
 
-    Defaults follow from the fusion: "adaptive" grows a panel while that is worth it; the published ones are the
-    constants of arXiv 2601.18130, small and large pool (3 layers, 3 models, margin 0.2 and stop at 0.805; large: no
-    margin and 0.76). `prefer`, `target` and the rates belong to "adaptive". A rate is the dollars or seconds that one
-    point (0.01) of the probability of a right answer is worth.
+    Where a key is None, the fusion gives its value. "adaptive" grows a panel as long as that is worth its price. The
+    published fusions take the constants of arXiv 2601.18130 for a small and for a large pool.
     """
 
     layers: int | None = None
     top_k: int | None = None
+    """Models of a layer."""
     margin: float | None = None
     tie: float | None = None
     stop_confidence: float | None = None
     self_assessment: Literal["spoken", "logprob"] = "spoken"
     aggregator: str = "best"
     fusion: Fusion = "adaptive"
-    judge: str | None = None  # a file that `routemoa judge fit` wrote
+    judge: str | None = None
+    """A file that `routemoa judge fit` wrote."""
     prefer: Literal["quality", "balanced", "cheap", "fast"] = "balanced"
+    """This key and the next three belong to "adaptive"."""
     dollars_per_point: float | None = None
+    """Dollars that one point (0.01) of the probability of a right answer is worth."""
     seconds_per_point: float | None = None
+    """Seconds that one point of that probability is worth."""
     target: float | None = None
     max_models: int = 9
     later_layers: Literal["auto", "fresh", "refine"] = "auto"
     references: Literal["best", "all"] = "best"
+    """Later layers are shown the best answer of each group of equal ones, or all answers."""
     reference_tokens: int = 3000
-    hedge: bool = True  # ask the next model as well where a remote one's first token is later than 95 % of its own
+    """Tokens of all quoted answers together."""
+    hedge: bool = True
+    """Also call the next model where a remote one's first token comes later than 95 % of its earlier ones."""
 
     @property
     def published(self) -> bool:
@@ -85,41 +90,41 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def max_layers(self) -> int:
-        """Layers at most."""
+        """The most layers of a query."""
         return self.layers or (3 if self.published else 9)
 
     @property
     def max_layer_models(self) -> int:
-        """Models called in a layer at most."""
+        """The most models that a layer calls at once."""
         return self.top_k or (3 if self.published else 2)
 
     @property
     def dense_layers(self) -> int:
-        """Layers of the rival mixtures, MoA and SMoA: three, as MoA's authors ran it (arXiv 2406.04692, section 3)."""
+        """Layers of the baselines MoA and SMoA: three, as in arXiv 2406.04692, section 3."""
         return self.layers or 3
 
     @property
     def dense_panel(self) -> int:
-        """Models of a rival's panel, answers that it keeps or samples that it draws: three (arXiv 2601.18130)."""
+        """Size of a baseline's panel, or number of answers it keeps or samples: three, as in arXiv 2601.18130."""
         return self.top_k or 3
 
     @property
     def selection_margin(self) -> float:
-        """How far behind the best a model may be and still be called, in [0, 1]."""
+        """How far a model's score may be behind the best and the model still be called, in [0, 1]."""
         if self.margin is not None:
             return self.margin
         return 0.2 if self.fusion == "published-small" else 1.0
 
     @property
     def confidence_threshold(self) -> float:
-        """The posterior above which no further layer runs."""
+        """The posterior above which no further layer runs, in [0, 1]."""
         if self.stop_confidence is not None:
             return self.stop_confidence
         return {"published-small": 0.805, "published-large": 0.76, "adaptive": 0.99}[self.fusion]
 
     @property
     def preference(self) -> Preference:
-        """`prefer` in numbers, with `target` and `tie` laid over it; published fusions know no tie of their own."""
+        """The numbers of `prefer`; `target` and `tie` override theirs, and published fusions have no tie by default."""
         base = PREFERENCES[self.prefer]
         tie = (0.0 if self.published else base.tie) if self.tie is None else self.tie
         target = base.target if self.target is None else self.target
@@ -134,16 +139,22 @@ class ScorerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Pool:
-    """The models in the file's order, and how they are mixed. Iterating gives the models."""
+    """What a pool file says. Iterating gives the models in the file's order."""
 
     models: tuple[ModelSpec, ...]
     mixture: Mixture = field(default_factory=Mixture)
-    source: str = "pool"  # the file it came from, for error messages
-    directory: Path = field(default_factory=Path.cwd)  # relative paths in the file start here
-    scorer: Path | None = None  # the folder of a trained scorer
-    judge: Path | None = None  # the file of a fitted judge
-    limits: Limits = field(default_factory=Limits)  # what a request may take that says nothing itself
-    tenants: Tenants = field(default_factory=Tenants)  # who may call the server, and what each and all may spend
+    source: str = "pool"
+    """The file's name, for error messages."""
+    directory: Path = field(default_factory=Path.cwd)
+    """Where relative paths of the file start."""
+    scorer: Path | None = None
+    """The folder of a trained scorer."""
+    judge: Path | None = None
+    """The file of a fitted judge model."""
+    limits: Limits = field(default_factory=Limits)
+    """Of a request that sets none itself."""
+    tenants: Tenants = field(default_factory=Tenants)
+    """The callers of the server, with their budgets."""
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self.models)
@@ -176,34 +187,52 @@ class Pool:
 
     @classmethod
     def embedded(cls) -> Pool:
-        """The pool that needs no key and no server: three small models in the embedded runtime."""
+        """Return the pool that needs no key and no server: three small models in the embedded runtime."""
         folder = Path(str(resources.files("routemoa.core")))
         return parse_pool((folder / "embedded.toml").read_text("utf-8"), "the embedded pool", folder, {})
 
     @classmethod
     def default(cls, path: str | None = None, env: Mapping[str, str] = os.environ) -> Pool:
-        """`path`, else the file that ROUTEMOA_POOL names, else the embedded pool."""
+        """Return the pool of `path`, else of the file that ROUTEMOA_POOL names, else the embedded pool."""
         chosen = path or env.get("ROUTEMOA_POOL")
         return cls.from_toml(chosen, env) if chosen else cls.embedded()
 
 
+MODEL_RANGES = (
+    ("input_price", 0, None, "dollars per million tokens"),
+    ("output_price", 0, None, "dollars per million tokens"),
+    ("cached_price", 0, None, "dollars per million tokens"),
+    ("cache_write_price", 0, None, "dollars per million tokens"),
+    ("request_price", 0, None, "dollars per request"),
+    ("context", 1, None, "tokens"),
+    ("latency", 0, None, "seconds"),
+    ("prior", 0, 1, "a probability"),
+)
+"""Key of `[[model]]`, its lowest and highest value, and its unit."""
+
+MIXTURE_RANGES = (
+    ("layers", 1, None, "a number of layers"),
+    ("top_k", 1, None, "a number of models"),
+    ("margin", 0, 1, "a difference of probabilities"),
+    ("tie", 0, 1, "a difference of probabilities"),
+    ("stop_confidence", 0, 1, "a probability"),
+    ("target", 0, 1, "a probability"),
+    ("max_models", 1, None, "a number of models"),
+    ("reference_tokens", 1, None, "a number of tokens"),
+)
+"""Key of `[mixture]`, its lowest and highest value, and its unit."""
+
+
 def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Pool:
-    """A pool from the text of its file. Raises ConfigError."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
-        raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
+    """Read the text of a pool file; its relative paths start in `directory`, its keys are in `env`.
+
+    Raises:
+        ConfigError: one line with the place, the fault and the fix.
+    """
+    table = _load_toml(text, source)
     if unknown := [k for k in table if k not in TABLES]:
         raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {suggest_name(unknown[0], TABLES)}")
-    entries = table.get("model")
-    if not isinstance(entries, list) or not entries:
-        raise ConfigError(f'{source}: no model; add one with [[model]], name = "...", endpoint = "..."')
-    models: list[ModelSpec] = []
-    for number, entry in enumerate(entries, 1):
-        spec = _model(entry, f"{source}: [[model]] {number}", env)
-        if any(m.name == spec.name for m in models):
-            raise ConfigError(f"{source}: [[model]] {number}: name '{spec.name}' is taken already; names are unique")
-        models.append(spec)
+    models = _parse_models(table.get("model"), source, env)
     mixture = parse_table(table.get("mixture", {}), Mixture, f"{source}: [mixture]")
     _check_mixture(mixture, models, f"{source}: [mixture]")
     limits = parse_limits(table.get("limits", {}), f"{source}: [limits]")
@@ -228,38 +257,45 @@ def parse_limits(table: Any, where: str) -> Limits:
 
 
 def parse_mixture(text: str, source: str) -> Mixture:
-    """The `[mixture]` table of a policy or pool file, or a file that holds its keys alone. Raises ConfigError."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
-        raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
+    """Read the `[mixture]` table of a policy or pool file, or a file of its keys alone. Raises ConfigError."""
+    table = _load_toml(text, source)
     mixture = parse_table(table.get("mixture", table), Mixture, f"{source}: [mixture]")
     _check_mixture(mixture, [], f"{source}: [mixture]")
     return mixture
 
 
-def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
+def _load_toml(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
+
+
+def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> list[ModelSpec]:
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f'{source}: no model; add one with [[model]], name = "...", endpoint = "..."')
+    models: list[ModelSpec] = []
+    for number, entry in enumerate(entries, 1):
+        spec = _parse_model(entry, f"{source}: [[model]] {number}", env)
+        if any(m.name == spec.name for m in models):
+            raise ConfigError(f"{source}: [[model]] {number}: name '{spec.name}' is taken already; names are unique")
+        models.append(spec)
+    return models
+
+
+def _parse_model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
     if isinstance(entry, dict) and isinstance(entry.get("name"), str):
         where = f"{where} '{entry['name']}'"
     spec = parse_table(entry, ModelSpec, where)
     if not spec.name.strip():
         raise ConfigError(f"{where}: name is empty; give the model a name")
     if spec.name in METHODS:
-        raise ConfigError(f"{where}: name '{spec.name}' is a method's own; choose another")
+        raise ConfigError(f"{where}: name '{spec.name}' is the name of a method; choose another")
     if not spec.local and not (urlsplit(spec.endpoint).scheme in ("http", "https") and urlsplit(spec.endpoint).netloc):
         raise ConfigError(
             f'{where}: endpoint \'{spec.endpoint}\' is neither "local" nor a URL; write e.g. "http://127.0.0.1:9001/v1"'
         )
-    for key, low, high, unit in (
-        ("input_price", 0, None, "dollars per million tokens"),
-        ("output_price", 0, None, "dollars per million tokens"),
-        ("cached_price", 0, None, "dollars per million tokens"),
-        ("cache_write_price", 0, None, "dollars per million tokens"),
-        ("request_price", 0, None, "dollars per request"),
-        ("context", 1, None, "tokens"),
-        ("latency", 0, None, "seconds"),
-        ("prior", 0, 1, "a probability"),
-    ):
+    for key, low, high, unit in MODEL_RANGES:
         check_range(f"{where}: {key}", getattr(spec, key), low, high, unit)
     if spec.api_key_env is not None and not env.get(spec.api_key_env):
         raise ConfigError(
@@ -272,17 +308,14 @@ def _model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
 
 
 def _check_mixture(m: Mixture, models: list[ModelSpec], where: str) -> None:
-    check_range(f"{where}: layers", m.layers, 1, None, "a number of layers")
-    check_range(f"{where}: top_k", m.top_k, 1, None, "a number of models")
-    check_range(f"{where}: margin", m.margin, 0, 1, "a difference of probabilities")
-    check_range(f"{where}: tie", m.tie, 0, 1, "a difference of probabilities")
-    check_range(f"{where}: stop_confidence", m.stop_confidence, 0, 1, "a probability")
-    check_range(f"{where}: target", m.target, 0, 1, "a probability")
-    check_range(f"{where}: max_models", m.max_models, 1, None, "a number of models")
-    check_range(f"{where}: reference_tokens", m.reference_tokens, 1, None, "a number of tokens")
+    """Check the values of a `[mixture]` table; without `models` any aggregator passes. Raises ConfigError."""
+    for key, low, high, unit in MIXTURE_RANGES:
+        check_range(f"{where}: {key}", getattr(m, key), low, high, unit)
     for key in ("dollars_per_point", "seconds_per_point"):
         if (rate := getattr(m, key)) is not None and not 0 < rate < float("inf"):
             raise ConfigError(f"{where}: {key} = {rate} is out of range; it is more than 0, or left out")
     names = ["best", *(s.name for s in models)] if models else [m.aggregator]
     if m.aggregator not in names:
-        raise ConfigError(f"{where}: aggregator '{m.aggregator}' is no model here; {suggest_name(m.aggregator, names)}")
+        raise ConfigError(
+            f"{where}: aggregator '{m.aggregator}' is not a model of this pool; {suggest_name(m.aggregator, names)}"
+        )

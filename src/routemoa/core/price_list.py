@@ -1,7 +1,7 @@
-"""Whose price is known: the pool file's, else the one that the library `genai-prices` lists, else unknown.
+"""List prices from the library `genai-prices`, for models to which the pool file gives no price.
 
-The library is asked by the member's endpoint and model, so that a model of one's own never gets a list price for its
-name. Only the data that comes with the package counts; nothing is fetched. It is imported where it can help.
+A price is looked up by the model's endpoint and name, so that a self-hosted model never gets a list price because of
+its name. Only the data in the package is read; nothing is fetched. The library is imported only where it can help.
 """
 
 from __future__ import annotations
@@ -21,82 +21,90 @@ from routemoa.core.types import ModelSpec
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
-__all__ = ["find_price", "is_installed", "price_hint", "price_sources", "with_list_prices"]
+__all__ = ["find_price", "has_price_library", "price_hint", "price_sources", "with_list_prices"]
 
-DAYS = {"0.2.3": "2026-11-10"}
-"""When a release of the library came out, according to the package index: its data say of themselves no day."""
-WRITES = ("cache_write_mtok", "cache_write_5m_mtok", "cache_write_1h_mtok")
-ANSWERS = ("output_mtok", "output_reasoning_mtok")
-BESIDES = ("output_citation_mtok",)  # charged without being asked for, and by what no usage figure shows
+RELEASE_DATES = {"0.2.3": "2026-11-10"}
+"""Release of the library -> its day in the package index; its data carry no date of their own."""
+CACHE_WRITE_KEYS = ("cache_write_mtok", "cache_write_5m_mtok", "cache_write_1h_mtok")
+OUTPUT_KEYS = ("output_mtok", "output_reasoning_mtok")
+UNBOUNDED_KEYS = ("output_citation_mtok",)
+"""Charged without being requested, by counts that are in no usage figure."""
 
 
 def with_list_prices(models: Iterable[ModelSpec], now: datetime | None = None) -> tuple[ModelSpec, ...]:
-    """The models, with the library's price where the pool file gives none and the library knows the endpoint."""
-    return tuple(_priced(m, now or datetime.now(UTC)) if _may_be_listed(m) and is_installed() else m for m in models)
+    """Return the models, with list prices where the pool file gives none and the library knows the endpoint.
+
+    Args:
+        models: the models of a pool file.
+        now: the moment whose prices apply; by default the current time.
+    """
+    now = now or datetime.now(UTC)
+    return tuple(_add_list_price(m, now) if _may_be_listed(m) and has_price_library() else m for m in models)
 
 
 def price_sources(models: Iterable[ModelSpec]) -> dict[str, str]:
-    """Model name -> where its price comes from and of what day it is; models without a price are not there."""
+    """Return model name -> where its price comes from, and its date; models without a price are left out."""
     return {m.name: str(m.price) for m in models if m.price is not None}
 
 
 def price_hint(model: ModelSpec) -> str:
-    """How to give a price to a model that has none."""
-    write = "add input_price and output_price to the pool file"
-    return f"{write}, or  pip install 'routemoa[prices]'" if _may_be_listed(model) and not is_installed() else write
+    """Return how to give a price to a model that has none, as the end of an error message."""
+    hint = "add input_price and output_price to the pool file"
+    return f"{hint}, or  pip install 'routemoa[prices]'" if _may_be_listed(model) and not has_price_library() else hint
 
 
-def is_installed() -> bool:
-    """Whether the library is there."""
+def has_price_library() -> bool:
+    """Return whether `genai-prices` is installed."""
     return find_spec("genai_prices") is not None
 
 
 def find_price(model: str, at: datetime) -> Price | None:
-    """The price at the endpoint of a model's maker, in one moment; None for a name that the library does not know."""
+    """Return a model's price at its maker's own endpoint, at one moment; None where the library does not know it."""
     from genai_prices.data_snapshot import get_snapshot
 
     try:
         _, found = get_snapshot().find_provider_model(model, None, None, None)
     except LookupError:
         return None
-    return _read([found.get_prices(at)], "")
+    return _to_price([found.get_prices(at)], "")
 
 
 def _may_be_listed(model: ModelSpec) -> bool:
-    """Whether a price is wanted, and the endpoint is one that the public can reach: the library knows no others."""
+    """Return whether a model lacks a price and has a public endpoint; the library knows no others."""
     if model.local or (model.input_price, model.output_price) != (None, None):
         return False
     url = urlsplit(model.endpoint)
     return url.scheme == "https" and bool(re.search(r"\.[a-z-]+$", url.hostname or ""))
 
 
-def _priced(model: ModelSpec, now: datetime) -> ModelSpec:
+def _add_list_price(model: ModelSpec, now: datetime) -> ModelSpec:
+    """Return the model with its list price, or as it is where the library has none."""
     from genai_prices import __version__
 
-    info = _find(model.endpoint, model.model or model.name)
+    info = _find_model_info(model.endpoint, model.model or model.name)
     if info is None:
         return model
-    price = _read(_of_the_day(info, now), f"genai-prices {__version__}", _day(info, __version__))
+    price = _to_price(_prices_on_day(info, now), f"genai-prices {__version__}", _price_date(info, __version__))
     if price is None:
         return model
     return replace(model, list_price=price, input_price=price.input.base, output_price=price.output.base)
 
 
-def _find(endpoint: str, model: str) -> ModelInfo | None:
-    """A model of the provider that answers at `endpoint`."""
+def _find_model_info(endpoint: str, model: str) -> ModelInfo | None:
+    """Return the library's entry of a model at the provider that serves `endpoint`."""
     from genai_prices.data_snapshot import get_snapshot
 
     providers = get_snapshot().providers
     for provider in providers:
-        if _answers_at(provider.api_pattern, endpoint) and (
+        if _matches_endpoint(provider.api_pattern, endpoint) and (
             found := provider.find_model(model, all_providers=providers)
         ):
             return found
     return None
 
 
-def _answers_at(pattern: str, endpoint: str) -> bool:
-    """Whether a provider's pattern means this URL: its whole host, and the path only where the pattern has one."""
+def _matches_endpoint(pattern: str, endpoint: str) -> bool:
+    """Return whether a provider's pattern matches a URL: its whole host, and the path where the pattern has one."""
     url = urlsplit(endpoint)
     origin = f"{url.scheme}://{url.hostname}"
     text = origin + url.path if "/" in pattern.partition("://")[2] else origin
@@ -104,8 +112,8 @@ def _answers_at(pattern: str, endpoint: str) -> bool:
     return found is not None and (found[0].endswith((".", "/")) or text[found.end() : found.end() + 1] in ("", "/"))
 
 
-def _of_the_day(info: ModelInfo, now: datetime) -> list[ModelPrice]:
-    """All the prices that apply at some hour of the day: some providers are cheaper off-peak."""
+def _prices_on_day(info: ModelInfo, now: datetime) -> list[ModelPrice]:
+    """Return all prices that apply at some hour of the day: some providers are cheaper off-peak."""
     if not isinstance(info.prices, list):
         return [info.prices]
     limits = [c.constraint for c in info.prices if hasattr(c.constraint, "start_time")]
@@ -114,27 +122,26 @@ def _of_the_day(info: ModelInfo, now: datetime) -> list[ModelPrice]:
     return [info.get_prices(moment) for moment in moments]
 
 
-def _day(info: ModelInfo, version: str) -> str | None:
-    """The day on which the library's makers saw the price, else that of the release; None where neither is known."""
+def _price_date(info: ModelInfo, version: str) -> str | None:
+    """Return the day on which the library's authors checked the price, else the release's; None is unknown."""
     checked = getattr(info, "prices_checked", None)
-    return checked.isoformat() if checked else DAYS.get(version)
+    return checked.isoformat() if checked else RELEASE_DATES.get(version)
 
 
-def _read(prices: list[ModelPrice], source: str, day: str | None = None) -> Price | None:
-    """The dearest reading of several prices; None unless it says what is read and what is written costs."""
+def _to_price(prices: list[ModelPrice], source: str, day: str | None = None) -> Price | None:
+    """Merge several prices into the highest; None unless both input and output tokens have a price."""
     tables = [{k: v for k, v in vars(p).items() if v is not None} for p in prices]
-    if any(key in table for table in tables for key in BESIDES):
+    if any(key in table for table in tables for key in UNBOUNDED_KEYS):
         return None
-    read = [_dearest(table, ["input_mtok"]) for table in tables]
-    said = [_dearest(table, ANSWERS) for table in tables]
-    if None in read or None in said:
+    inputs = [_highest_rate(table, ["input_mtok"]) for table in tables]
+    outputs = [_highest_rate(table, OUTPUT_KEYS) for table in tables]
+    if None in inputs or None in outputs:
         return None
     return Price(
-        _join(read),
-        _join(said),
-        # Where one of the prices has no rate of its own for the cache, its tokens cost as much as any other.
-        _cache(tables, ["cache_read_mtok"], read),
-        _cache(tables, WRITES, read),
+        _merge_rates(inputs),
+        _merge_rates(outputs),
+        _cache_rate(tables, ["cache_read_mtok"], inputs),
+        _cache_rate(tables, CACHE_WRITE_KEYS, inputs),
         max(float(t.get("requests_kcount", 0)) / 1000 for t in tables),
         source,
         day,
@@ -142,25 +149,26 @@ def _read(prices: list[ModelPrice], source: str, day: str | None = None) -> Pric
     )
 
 
-def _cache(tables: list[dict[str, Any]], keys: Iterable[str], read: list[Rate | None]) -> Rate | None:
-    own = [_dearest(table, keys) for table in tables]
-    return _join([a or b for a, b in zip(own, read, strict=True)]) if any(own) else None
+def _cache_rate(tables: list[dict[str, Any]], keys: Iterable[str], inputs: list[Rate | None]) -> Rate | None:
+    """Return the rate of cached tokens; a price without a rate for them charges them as input."""
+    own = [_highest_rate(table, keys) for table in tables]
+    return _merge_rates([a or b for a, b in zip(own, inputs, strict=True)]) if any(own) else None
 
 
-def _dearest(table: dict[str, Any], keys: Iterable[str]) -> Rate | None:
-    rates: list[Rate | None] = [_rate(table[key]) for key in keys if key in table]
-    return _join(rates) if rates else None
+def _highest_rate(table: dict[str, Any], keys: Iterable[str]) -> Rate | None:
+    rates: list[Rate | None] = [_to_rate(table[key]) for key in keys if key in table]
+    return _merge_rates(rates) if rates else None
 
 
-def _rate(value: Any) -> Rate:
-    """The library's decimal, or its tiers, in which passing a threshold changes the rate of the whole call."""
+def _to_rate(value: Any) -> Rate:
+    """Convert the library's decimal, or its tiers, in which passing a threshold changes the rate of the whole call."""
     if not hasattr(value, "tiers"):
         return Rate(float(value))
     return Rate(float(value.base), tuple(Tier(t.start, float(t.price)) for t in value.tiers))
 
 
-def _join(found: list[Rate | None]) -> Rate:
-    """At every length of a prompt the dearest of them."""
+def _merge_rates(found: list[Rate | None]) -> Rate:
+    """Return a rate that is, at every length of a prompt, the highest of those given."""
     rates = [rate for rate in found if rate]
     starts = sorted({tier.start for rate in rates for tier in rate.tiers})
     tiers = tuple(Tier(start, max(rate.at(start + 1) for rate in rates)) for start in starts)

@@ -1,7 +1,7 @@
-"""What a model's tokens cost: rates with tiers, for cached tokens and for requests, and where they come from. Pure.
+"""Prices of models: rates with tiers, for cached tokens and for requests, and where they come from. Pure.
 
-Where a price depends on what an endpoint does not report, the dearest that can apply counts: a call never costs more
-than is said here.
+Where a price depends on something that endpoints do not report, the highest that can apply counts: a call never costs
+more than these figures.
 """
 
 from __future__ import annotations
@@ -15,50 +15,54 @@ MILLION = 1e6
 
 
 class Tier(Struct, frozen=True):
-    """Prompts of more than `start` tokens are charged at `rate`, with all their tokens and those of the answer."""
+    """A rate for long prompts; it applies to all tokens of the call."""
 
     start: int
+    """Prompts with more tokens than this are charged at `rate`."""
     rate: float
+    """Dollars per million tokens."""
 
 
 class Rate(Struct, frozen=True, omit_defaults=True):
-    """Dollars per million tokens; `tiers` stand in the order of their starts."""
+    """A price of tokens."""
 
     base: float
+    """Dollars per million tokens."""
     tiers: tuple[Tier, ...] = ()
+    """In the order of their starts."""
 
     def at(self, prompt: int) -> float:
-        """The rate for a call whose prompt has so many tokens."""
+        """Return the rate for a call whose prompt has `prompt` tokens."""
         reached = [t.rate for t in self.tiers if prompt > t.start]
         return reached[-1] if reached else self.base
 
     def highest(self, prompt: int) -> float:
-        """The dearest rate for a call whose prompt has at most so many tokens."""
+        """Return the highest rate for a call whose prompt has at most `prompt` tokens."""
         return max([self.base, *(t.rate for t in self.tiers if prompt > t.start)])
 
 
 class Price(Struct, frozen=True, omit_defaults=True):
-    """What a model costs: rates in dollars per million tokens, `request` in dollars for each call that was answered.
-
-    `cached` is for prompt tokens that the provider read from its cache, `written` for those that it put there; without
-    a rate of their own they cost as much as any other. `hour` says that `written` covers a cache kept for an hour, too.
-    `date` is the day of which the price is known, as ISO writes it.
-    """
+    """The price of a model."""
 
     input: Rate
     output: Rate
     cached: Rate | None = None
+    """For prompt tokens read from the provider's cache; `input` where it is None."""
     cache_write: Rate | None = None
+    """For prompt tokens written to the provider's cache; `input` where it is None."""
     request: float = 0.0
+    """Dollars for each answered call."""
     source: str = POOL_FILE
     date: str | None = None
+    """The day on which the price was known, as an ISO date."""
     one_hour_cache: bool = False
+    """Whether `cache_write` also covers a cache that is kept for an hour."""
 
     def __str__(self) -> str:
         return f"{self.source}, {self.date}" if self.date else self.source
 
     def cost(self, prompt: int, completion: int, cached: int = 0, written: int = 0) -> float:
-        """Dollars of one call; `cached` and `written` are among the prompt's tokens."""
+        """Return the dollars of one call; `cached` and `written` are part of the prompt's tokens."""
         cached = min(cached, prompt) if self.cached else 0
         written = min(written, prompt - cached) if self.cache_write else 0
         dollars = (prompt - cached - written) * self.input.at(prompt) / MILLION
@@ -66,16 +70,16 @@ class Price(Struct, frozen=True, omit_defaults=True):
             dollars += cached * self.cached.at(prompt) / MILLION
         if self.cache_write and written:
             dollars += written * self.cache_write.at(prompt) / MILLION
-        dollars += completion * self.output.at(prompt) / MILLION + self._asked(prompt, completion)
-        # Sums of more parts are rounded more often: never above the bound for that.
+        dollars += completion * self.output.at(prompt) / MILLION + self._request_cost(prompt, completion)
+        # A sum of more parts is rounded more often, which must not lift it above the bound.
         return min(dollars, self.worst_cost(prompt, completion))
 
     def worst_cost(self, prompt: int, completion: int) -> float:
-        """Dollars at most of a call with at most so many tokens, whatever the cache did."""
+        """Return the most dollars that a call with at most so many tokens can cost, whatever the cache did."""
         kinds = [self.input, *(rate for rate in (self.cached, self.cache_write) if rate)]
         read = prompt * max(rate.highest(prompt) for rate in kinds) / MILLION
-        return read + (completion * self.output.highest(prompt) / MILLION + self._asked(prompt, completion))
+        return read + (completion * self.output.highest(prompt) / MILLION + self._request_cost(prompt, completion))
 
-    def _asked(self, prompt: int, completion: int) -> float:
-        """A call that read nothing was refused, and nobody charges that."""
+    def _request_cost(self, prompt: int, completion: int) -> float:
+        """Return the dollars for the request itself; a call without tokens was refused, and costs nothing."""
         return self.request if prompt or completion else 0.0

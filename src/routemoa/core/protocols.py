@@ -1,4 +1,4 @@
-"""The plug-in points: what may be replaced by an implementation of your own. `examples/` has one of each."""
+"""The plug-in points: the protocols that you can implement yourself. `examples/` has one of each."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class CallRecorder(Protocol):
         """Whether there is a budget, so that no call may be open-ended or without a price."""
         ...
 
-    async def start(self, opening: CallStart) -> int:
+    async def start(self, call: CallStart) -> int:
         """Record that a call is about to be made, reserve its worst case, and return its number.
 
         Raises:
@@ -100,7 +100,7 @@ class CallRecorder(Protocol):
         """
         ...
 
-    def finish(self, number: int, closing: CallResult) -> None:
+    def finish(self, number: int, result: CallResult) -> None:
         """Settle the call that `start` gave this number; never waits."""
         ...
 

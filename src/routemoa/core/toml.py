@@ -1,7 +1,8 @@
-"""Read tables of a TOML file as structs; an error is one line with the place, the fault and the fix."""
+"""Reads tables of a TOML file as structs; an error is one line with the place, the fault and the fix."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -13,15 +14,7 @@ __all__ = ["check_range", "parse_table", "suggest_name"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-
-def check_range(where: str, value: float | None, low: float, high: float | None, unit: str) -> None:
-    """Raise ConfigError for a value out of its range; None passes. `where` ends in the key."""
-    if value is not None and not (low <= value <= (float("inf") if high is None else high)):
-        bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ConfigError(f"{where} = {value} is out of range; it is {unit}, {bounds}, or left out")
-
-
-RENAMED = {
+RENAMED_KEYS = {
     "contract": "limits",
     "calls": "max_models",
     "stop_above": "stop_confidence",
@@ -32,11 +25,22 @@ RENAMED = {
 """Keys of earlier pool files -> their names now."""
 
 
+def check_range(where: str, value: float | None, low: float, high: float | None, unit: str) -> None:
+    """Check that a value is within its bounds; None passes. `where` ends in the key.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if value is not None and not (low <= value <= (float("inf") if high is None else high)):
+        bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ConfigError(f"{where} = {value} is out of range; it is {unit}, {bounds}, or left out")
+
+
 def parse_table(value: Any, type_: type[S], where: str) -> S:
     """Read a table as a `type_`. Raises ConfigError."""
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: must be a table of key = value lines")
-    # A field whose name in a file is another one is filled in by us: no key of the table.
+    # A field that is encoded under another name is filled in by us: it is not a key of the table.
     known = [f.name for f in msgspec.structs.fields(type_) if f.encode_name == f.name]
     if unknown := [k for k in value if k not in known]:
         raise ConfigError(f"{where}: unknown key '{unknown[0]}'; {suggest_name(unknown[0], known)}")
@@ -49,9 +53,10 @@ def parse_table(value: Any, type_: type[S], where: str) -> S:
         raise ConfigError(f"{where}: {key + ': ' if key else ''}{hint}; see docs/configuration.md") from e
 
 
-def suggest_name(wrong: str, known: Any) -> str:
-    """Name what may have been meant, else list what there is."""
-    if RENAMED.get(wrong) in known:
-        return f"it is called '{RENAMED[wrong]}' now"
-    close = get_close_matches(wrong, list(known), 1)
+def suggest_name(wrong: str, known: Iterable[str]) -> str:
+    """Return the end of an error about an unknown name: the name that was probably meant, else all known names."""
+    known = list(known)
+    if RENAMED_KEYS.get(wrong) in known:
+        return f"it is called '{RENAMED_KEYS[wrong]}' now"
+    close = get_close_matches(wrong, known, 1)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"

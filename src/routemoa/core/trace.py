@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from routemoa.core.errors import FailureKind
+from routemoa.core.errors import KEY_STATUSES, FailureKind
 from routemoa.core.types import Query, Scores, Usage
 
 __all__ = [
@@ -47,6 +47,7 @@ class Failure(Struct, frozen=True):
 
     model: str
     reason: str
+    """May quote the endpoint: for logs and traces, not for callers of the server."""
     kind: FailureKind
     usage: Usage
     """Zero where the endpoint refused the call, unknown where it was cut short."""
@@ -58,6 +59,24 @@ class Failure(Struct, frozen=True):
     """The HTTP status, where the endpoint refused the call."""
     partial: str = ""
     """The part of the answer that had arrived."""
+
+    @property
+    def concerns_setup(self) -> bool:
+        """Whether the reason is about our endpoints and keys, not about the request."""
+        status = self.status
+        if self.kind is FailureKind.HTTP_ERROR:
+            return status is None or status < 400 or status == 404 or status in KEY_STATUSES
+        return self.kind in (FailureKind.UNREACHABLE, FailureKind.OTHER)
+
+    @property
+    def public_reason(self) -> str:
+        """The reason as a caller of the server may read it: without addresses, keys and unreadable replies."""
+        if self.concerns_setup:
+            refused = f"its endpoint refused this server (HTTP {self.status})"
+            return refused if self.status else "its endpoint cannot be reached"
+        if self.kind is FailureKind.INVALID_RESPONSE and not self.reason.startswith("empty answer"):
+            return "its reply could not be read"
+        return self.reason
 
 
 class Assessment(Struct, frozen=True):
@@ -123,6 +142,7 @@ class Degradation(Struct, frozen=True):
     what: Literal["models", "model", "aggregator", "hedge", "ending"]
     """Models of a panel, an expensive model for a cheaper one, the aggregator, a hedge, the end of the answer."""
     why: str
+    """Our own words: it never quotes an endpoint, so callers of the server may read it."""
     models: tuple[str, ...] = ()
 
 
@@ -211,7 +231,7 @@ class Answer(Struct, frozen=True):
 
 
 def upgrade_trace(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return a trace's JSON object with the names of today; traces before November 26, 2026 said `contract`."""
+    """Return a trace's JSON object with the current names; traces before November 26, 2026 have `contract`."""
     query = plain.get("query")
     if not isinstance(query, dict) or "contract" not in query:
         return plain

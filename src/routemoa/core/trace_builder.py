@@ -1,4 +1,4 @@
-"""The trace of an answer is the fold of the events that led to it."""
+"""Folds the events of a method into the trace of its answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["TraceBuilder", "collect_answer", "fold_events"]
 
 
 class TraceBuilder:
-    """Takes events one by one; `trace` and `text` hold what they amount to so far."""
+    """Takes events one by one; `trace` and `text` are their fold so far."""
 
     def __init__(self) -> None:
         self.trace = Trace(Query(()), "")
@@ -30,98 +30,102 @@ class TraceBuilder:
 
     @property
     def answer(self) -> Answer:
-        """Text and trace."""
+        """The final answer so far, with the trace."""
         return Answer(self.text, self.trace)
 
     def add(self, event: Event) -> None:
         """Fold one event in."""
         match event:
             case t.Started():
-                self._set(query=event.query, method=event.method, seed=event.seed, prices=event.prices)
+                self._update(query=event.query, method=event.method, seed=event.seed, prices=event.prices)
             case t.Scored():
-                self._set(prior=event.prior, ranking=event.ranking)
+                self._update(prior=event.prior, ranking=event.ranking)
             case t.Selected():
                 self._layers.append(Layer(selected=event.models, why=event.why))
-                self._set(layers=tuple(self._layers))
+                self._update(layers=tuple(self._layers))
             case t.ProposalStarted() | t.AggregatorStarted() | t.CallStarted():
-                self._set(calls=self.trace.calls + 1)
-                if isinstance(event, t.AggregatorStarted):
-                    self._set(aggregator=event.model)
-                elif isinstance(event, t.ProposalStarted) and event.quoted:
-                    quoted = self._layers[event.layer - 1].quoted | {event.model: event.quoted}
-                    self._layer(event.layer, quoted=quoted)
+                self._start_call(event)
             case t.ProposalFinished():
                 layer = self._layers[event.layer - 1]
-                self._layer(event.layer, proposals=(*layer.proposals, event.proposal))
-                self._spend(event.proposal)
+                self._update_layer(event.layer, proposals=(*layer.proposals, event.proposal))
+                self._count(event.proposal)
             case t.ProposalFailed():
                 layer = self._layers[event.layer - 1]
-                self._layer(event.layer, failures=(*layer.failures, event.failure))
-                self._spend(event.failure)
+                self._update_layer(event.layer, failures=(*layer.failures, event.failure))
+                self._count(event.failure)
             case t.Judged():
                 layer = self._layers[event.layer - 1]
-                self._layer(event.layer, assessments=(*layer.assessments, *event.assessments))
+                self._update_layer(event.layer, assessments=(*layer.assessments, *event.assessments))
             case t.Reranked():
-                self._layer(event.layer, scores=event.scores, ranking=event.ranking)
+                self._update_layer(event.layer, scores=event.scores, ranking=event.ranking)
             case t.Stopped():
-                self._set(stop_reason=event.reason, choice=event.choice, routes_not_taken=event.routes_not_taken)
+                self._update(stop_reason=event.reason, choice=event.choice, routes_not_taken=event.routes_not_taken)
             case t.CallFinished() | t.AggregatorFailed():
-                self._beside(event)
+                self._end_separate_call(event)
             case t.Degraded():
                 not_made = event.given_up.what == "hedge"  # it had been announced
-                self._set(given_up=(*self.trace.given_up, event.given_up), calls=self.trace.calls - not_made)
+                self._update(given_up=(*self.trace.given_up, event.given_up), calls=self.trace.calls - not_made)
             case _:
-                self._final(event)
+                self._add_to_answer(event)
 
-    def _final(self, event: Event) -> None:
-        """What belongs to the final answer."""
+    def _add_to_answer(self, event: Event) -> None:
+        """Fold in an event of the final answer."""
         match event:
             case t.AnswerDelta():
                 self._pieces.append(event.text)
             case t.AnswerReplaced():
                 self._pieces.clear()
             case t.Done():
-                self._set(latency=event.latency, charged=event.charged)
+                self._update(latency=event.latency, charged=event.charged)
                 if event.usage is not None:
-                    self._set(usage=self.trace.usage + event.usage, cost=add_optional(self.trace.cost, event.cost))
+                    self._update(usage=self.trace.usage + event.usage, cost=add_optional(self.trace.cost, event.cost))
             case _:  # a ProposalDelta is part of the proposal that follows
                 pass
 
-    def _set(self, **changes: object) -> None:
-        self.trace = replace(self.trace, **changes)
+    def _start_call(self, event: t.ProposalStarted | t.AggregatorStarted | t.CallStarted) -> None:
+        self._update(calls=self.trace.calls + 1)
+        if isinstance(event, t.AggregatorStarted):
+            self._update(aggregator=event.model)
+        elif isinstance(event, t.ProposalStarted) and event.quoted:
+            quoted = self._layers[event.layer - 1].quoted | {event.model: event.quoted}
+            self._update_layer(event.layer, quoted=quoted)
 
-    def _layer(self, number: int, **changes: object) -> None:
-        self._layers[number - 1] = replace(self._layers[number - 1], **changes)
-        self._set(layers=tuple(self._layers))
-
-    def _beside(self, event: t.CallFinished | t.AggregatorFailed) -> None:
-        """The end of a call that belongs to no layer."""
+    def _end_separate_call(self, event: t.CallFinished | t.AggregatorFailed) -> None:
+        """End a call that belongs to no layer."""
         if isinstance(event, t.AggregatorFailed):
             self._pieces.clear()
-            self._set(aggregator=None)
+            self._update(aggregator=None)
         elif event.reply:
-            self._spend(event.reply)
+            self._count(event.reply)
         if event.failure:
-            self._set(failures=(*self.trace.failures, event.failure))
-            self._spend(event.failure)
+            self._update(failures=(*self.trace.failures, event.failure))
+            self._count(event.failure)
 
-    def _spend(self, call: Proposal | Failure) -> None:
+    def _count(self, call: Proposal | Failure) -> None:
+        """Add the usage and the cost of a call that has ended."""
         if isinstance(call, Failure) and call.kind is FailureKind.UNAFFORDABLE:
-            self._set(calls=self.trace.calls - 1)  # it was not made
-        self._set(usage=self.trace.usage + call.usage, cost=add_optional(self.trace.cost, call.cost))
+            self._update(calls=self.trace.calls - 1)  # it was not made
+        self._update(usage=self.trace.usage + call.usage, cost=add_optional(self.trace.cost, call.cost))
+
+    def _update(self, **changes: object) -> None:
+        self.trace = replace(self.trace, **changes)
+
+    def _update_layer(self, number: int, **changes: object) -> None:
+        self._layers[number - 1] = replace(self._layers[number - 1], **changes)
+        self._update(layers=tuple(self._layers))
 
 
 def fold_events(events: Iterable[Event]) -> Answer:
-    """The answer that `events` amount to."""
-    folded = TraceBuilder()
+    """Fold the events of a method into its answer."""
+    builder = TraceBuilder()
     for event in events:
-        folded.add(event)
-    return folded.answer
+        builder.add(event)
+    return builder.answer
 
 
 async def collect_answer(events: AsyncIterator[Event]) -> Answer:
-    """Run a method's events to their end and fold them."""
-    folded = TraceBuilder()
+    """Run a method's events to their end and fold them into its answer."""
+    builder = TraceBuilder()
     async for event in events:
-        folded.add(event)
-    return folded.answer
+        builder.add(event)
+    return builder.answer

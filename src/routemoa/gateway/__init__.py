@@ -1,4 +1,4 @@
-"""The server: the mixture, and each model of the pool, behind an OpenAI-compatible API."""
+"""The server: methods, and each model of the pool, behind an OpenAI-compatible API."""
 
 from routemoa.gateway.app import create_app
 

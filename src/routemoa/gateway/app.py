@@ -1,4 +1,4 @@
-"""The routes of the server, and how it ends."""
+"""The server's ASGI application: its routes, its error handlers, and what it closes at its end."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Method
 from routemoa.gateway.auth import AuthMiddleware
-from routemoa.gateway.chat import Chat
-from routemoa.gateway.errors import HttpError, UnknownModel, error_response
+from routemoa.gateway.chat import ChatEndpoint
+from routemoa.gateway.errors import HttpError, UnknownModel, UnknownRoute, error_response
 from routemoa.gateway.passthrough import Forwarder
 from routemoa.ledger import Store
 
 __all__ = ["create_app"]
 
 BODY_LIMIT = 16 * 2**20
-KEEP_ALIVE = 15.0
+KEEP_ALIVE_SECONDS = 15.0
 
 
 def create_app(
@@ -37,27 +37,25 @@ def create_app(
     store: Store | None = None,
     *,
     body_limit: int = BODY_LIMIT,
-    keep_alive: float = KEEP_ALIVE,
+    keep_alive: float = KEEP_ALIVE_SECONDS,
 ) -> Starlette:
-    """An ASGI application that answers as OpenAI's chat API does.
+    """Return an ASGI application that speaks OpenAI's chat API.
 
     Args:
-        methods: what is served under a name of its own, such as {"routemoa": RouteMoA(pool, client)}.
-        pool: its members are passed through under their names; a method of the same name goes first.
-        client: passes requests on; closed when the server ends.
-        store: where every call is written down and tenants' budgets are kept; closed when the server ends.
-        body_limit: bytes a request may have.
+        methods: what answers under a name of its own, such as {"routemoa": RouteMoA(pool, client)}.
+        pool: its models are passed through under their names; a method of the same name goes first.
+        client: passes requests on; closed when the application ends.
+        store: records every call and holds the budgets of tenants; closed when the application ends.
+        body_limit: bytes of a request.
         keep_alive: seconds between the comments that keep a quiet stream open.
 
     Raises:
-        ConfigError: the pool file sets budgets, and there is no store to keep them.
+        ConfigError: the pool file sets budgets, and there is no store to hold them.
     """
     if store is None and (pool.tenants.totals or any(t.limits for t in pool.tenants)):
         raise ConfigError(
-            f"{pool.source}: budgets of [[tenant]] and [totals] are kept in the store; do not leave it out"
+            f"{pool.source}: budgets of [[tenant]] and [totals] are kept in the store; do not serve without one"
         )
-    models = _Models([*methods, *(m.name for m in pool if m.name not in methods)])
-    chat = Chat(methods, pool, client, store, body_limit=body_limit, keep_alive=keep_alive)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None, None]:
@@ -68,15 +66,17 @@ def create_app(
             if store is not None:
                 await store.aclose()
 
+    models = _ModelList([*methods, *(m.name for m in pool if m.name not in methods)])
+    chat = ChatEndpoint(methods, pool, client, store, body_limit=body_limit, keep_alive=keep_alive)
     app = Starlette(
         routes=[
-            Route("/healthz", _health),
-            Route("/v1/models", models.all),
-            Route("/v1/models/{id:path}", models.one),
+            Route("/healthz", _get_health),
+            Route("/v1/models", models.get_all),
+            Route("/v1/models/{id:path}", models.get_one),
             Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/chat/completions/", chat, methods=["POST"]),
         ],
-        exception_handlers={HTTPException: _not_routed, HttpError: _told, Exception: _told},
+        exception_handlers={HTTPException: _handle_unknown_route, HttpError: _handle_error, Exception: _handle_error},
         lifespan=lifespan,
         middleware=[Middleware(AuthMiddleware, tenants=pool.tenants, body_limit=body_limit)],
     )
@@ -84,51 +84,44 @@ def create_app(
     return app
 
 
-class _Models:
+class _ModelList:
     """GET /v1/models and /v1/models/{id}; an id may contain slashes."""
 
     def __init__(self, names: list[str]) -> None:
         self._names = names
         self._created = int(time())
 
-    async def all(self, _: Request) -> Response:
-        """The list."""
-        return _json({"object": "list", "data": [self._model(name) for name in self._names]})
+    async def get_all(self, _: Request) -> Response:
+        """Return the list."""
+        return _json_response({"object": "list", "data": [self._describe(name) for name in self._names]})
 
-    async def one(self, request: Request) -> Response:
-        """One of them."""
+    async def get_one(self, request: Request) -> Response:
+        """Return one entry. Raises UnknownModel."""
         name = request.path_params["id"]
         if not name:  # /v1/models/
-            return await self.all(request)
+            return await self.get_all(request)
         if name not in self._names:
             raise UnknownModel(name, self._names)
-        return _json(self._model(name))
+        return _json_response(self._describe(name))
 
-    def _model(self, name: str) -> dict[str, Any]:
+    def _describe(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "routemoa"}
 
 
-async def _health(_: Request) -> Response:
-    return _json({"status": "ok"})
+async def _get_health(_: Request) -> Response:
+    return _json_response({"status": "ok"})
 
 
-async def _not_routed(request: Request, error: Exception) -> Response:
-    """No such path, or not with this method."""
-    assert isinstance(error, HTTPException)  # noqa: S101  (how it was registered)
-    what = "Not allowed here" if error.status_code == 405 else "Unknown request URL"
-    message = (
-        f"{what}: {request.method} {request.url.path[:200]}. There is GET /v1/models and POST /v1/chat/completions."
-    )
-    told = error_response(
-        HttpError(error.status_code, message, "method_not_allowed" if error.status_code == 405 else None)
-    )
-    return _json(told.body, told.status, error.headers)
+async def _handle_unknown_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  (as it is registered)
+    response = error_response(UnknownRoute(error.status_code, request.method, request.url.path))
+    return _json_response(response.body, response.status, error.headers)
 
 
-async def _told(_: Request, error: Exception) -> Response:
-    told = error_response(error)
-    return _json(told.body, told.status, told.headers)
+async def _handle_error(_: Request, error: Exception) -> Response:
+    response = error_response(error)
+    return _json_response(response.body, response.status, response.headers)
 
 
-def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def _json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(value), status, headers, "application/json")

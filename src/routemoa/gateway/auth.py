@@ -1,4 +1,4 @@
-"""Who asks: a tenant by the key it shows, or anybody where the pool file names none; and what it has left."""
+"""Authentication of tenants by their keys, and what a caller has left of its budget."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from routemoa.ledger import Store, StoreError
 
 __all__ = ["AuthMiddleware", "Caller"]
 
-TENANT = "routemoa.tenant"  # in the scope of a request that was let in
-OPEN = "/healthz"  # to everybody
+TENANT_SCOPE_KEY = "routemoa.tenant"
+"""Where the scope of a request names its tenant."""
+OPEN_PATH = "/healthz"
+"""Needs no key."""
 
 
 class AuthMiddleware:
-    """An ASGI application that lets only tenants through to another, or everybody where there are none."""
+    """An ASGI middleware that lets through only requests with a tenant's key, or all where there are no tenants."""
 
     def __init__(self, app: ASGIApp, tenants: Tenants, body_limit: int) -> None:
         self._app = app
@@ -31,64 +33,68 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != "http" or not self._tenants.members or scope["path"] == OPEN:
+        if scope["type"] != "http" or not self._tenants.members or scope["path"] == OPEN_PATH:
             await self._app(scope, receive, send)
             return
-        bearer = _bearer(scope)
-        tenant = None if bearer is None else self._tenants.find(bearer)
-        if tenant is None:
-            try:
-                await discard_body(receive, self._body_limit)
-            except ClientDisconnect:
-                return
-            told = error_response(MissingKey(given=bearer is not None))
-            await ResponseWriter(send).json(told.status, told.body, {"www-authenticate": "Bearer"})
+        token = _bearer_token(scope)
+        tenant = None if token is None else self._tenants.find(token)
+        if tenant is not None:
+            await self._app({**scope, TENANT_SCOPE_KEY: tenant.name}, receive, send)
             return
-        await self._app({**scope, TENANT: tenant.name}, receive, send)
+        with suppress(ClientDisconnect):
+            await discard_body(receive, self._body_limit)
+            response = error_response(MissingKey(given=token is not None))
+            await ResponseWriter(send).json(response.status, response.body, {"www-authenticate": "Bearer"})
 
 
 class Caller:
-    """Whoever sent one request, and what the store says of it; `store` None: no calls are written down."""
+    """The sender of one request: its tenant, its budget and the recorder of its calls.
+
+    Args:
+        scope: of the request.
+        store: holds budgets and records calls; None does neither.
+    """
 
     def __init__(self, scope: Scope, store: Store | None) -> None:
-        self.name: str | None = scope.get(TENANT)
+        self.name: str | None = scope.get(TENANT_SCOPE_KEY)
+        """The tenant's name; None where there are no tenants."""
         self._store = store
 
-    def recorder(self, method: str) -> CallRecorder | None:
-        """Whom the request's calls are put down to."""
+    def new_recorder(self, method: str) -> CallRecorder | None:
+        """Return the recorder for the calls of the request."""
         return None if self._store is None else self._store.recorder(self.name, method)
 
-    def used_up(self) -> BudgetExceeded | None:
-        """What there is to say where nothing at all is left."""
+    def find_budget_error(self) -> BudgetExceeded | None:
+        """Return the error where the budget is used up, so that no call can be made; None where something is left."""
         left = None if self._store is None else self._store.left(self.name)
         if left is None:
             return None
         if ended := [(reset, span) for span, dollars, reset in left.spans if dollars is not None and dollars <= 0.0]:
             reset, span = max(ended)
-            return BudgetExceeded(f"nothing is left of this {span}'s", reset=reset)
+            return BudgetExceeded(f"nothing is left for this {span}", reset=reset)
         return None
 
-    def left(self) -> Mapping[str, str]:
-        """The response headers that say what is left at this moment; none where there is no budget."""
+    def get_budget_headers(self) -> Mapping[str, str]:
+        """Return the response headers that say what is left at this moment; none where there is no budget."""
         left = None if self._store is None else self._store.left(self.name)
         if left is None:
             return {}
-        found: dict[str, str] = {}
+        headers: dict[str, str] = {}
         for span, dollars, reset in left.spans:
             if dollars is not None:
-                found[f"x-routemoa-remaining-{span}"] = f"{dollars:.9f}".rstrip("0").rstrip(".")
-                found[f"x-routemoa-reset-{span}"] = format_time(reset)
-        return found
+                headers[f"x-routemoa-remaining-{span}"] = f"{dollars:.9f}".rstrip("0").rstrip(".")
+                headers[f"x-routemoa-reset-{span}"] = format_time(reset)
+        return headers
 
-    async def settled(self) -> None:
-        """Wait until the calls that have ended are counted in what is left."""
+    async def wait_until_settled(self) -> None:
+        """Wait until the calls that have ended are counted in the budget."""
         if self._store is not None and self._store.left(self.name) is not None:
-            with suppress(StoreError):  # the answer is there all the same
+            with suppress(StoreError):  # the answer is complete without it
                 await self._store.settled()
 
 
-def _bearer(scope: Scope) -> str | None:
-    """The token of the Authorization header."""
+def _bearer_token(scope: Scope) -> str | None:
+    """Return the token of the Authorization header."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             scheme, _, token = value.decode("latin-1").partition(" ")

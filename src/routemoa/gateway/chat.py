@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: a mixture's answer, whole or streamed, or a member of the pool passed through."""
+"""POST /v1/chat/completions: a method's answer, whole or streamed, or a model of the pool passed through."""
 
 from __future__ import annotations
 
@@ -16,24 +16,35 @@ from routemoa.core.pool import Pool
 from routemoa.core.protocols import Method
 from routemoa.core.types import Limits, StreamMode
 from routemoa.gateway.auth import Caller
-from routemoa.gateway.connection import ResponseWriter, discard_body, read_object, while_connected
+from routemoa.gateway.connection import ResponseWriter, discard_body, read_json_object, run_while_connected
 from routemoa.gateway.errors import HttpError, UnknownModel, error_response
-from routemoa.gateway.limits import FIELD, parse_request_limits
+from routemoa.gateway.limits import LIMITS_FIELD, parse_request_limits
 from routemoa.gateway.passthrough import UNBUFFERED, Forwarder, PassThrough
 from routemoa.gateway.requests import ChatRequest, parse_chat_request
 from routemoa.gateway.responses import ChatCompletion
-from routemoa.gateway.sse import KEEP_ALIVE, ChunkEncoder, EventEncoder, StreamEncoder, sse
+from routemoa.gateway.sse import KEEP_ALIVE_COMMENT, ChunkEncoder, EventEncoder, StreamEncoder, encode_sse
 from routemoa.ledger import Store
 
-__all__ = ["Chat"]
+__all__ = ["ChatEndpoint"]
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
-WORTH_COUNTING = 0.01  # of a request's time: what it waited before anybody worked on it
+MIN_WAIT_SHARE = 0.01
+"""Of `max_seconds`: a request that waited for less before its work began keeps its whole time."""
+
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Chat:
-    """The endpoint, an ASGI application of its own, since it must hear of the caller's leaving while it works."""
+class ChatEndpoint:
+    """The endpoint, as an ASGI application, which can notice a disconnect while it works (a Starlette route cannot).
+
+    Args:
+        methods: what answers under a name of its own.
+        pool: the models to pass through, and the default limits.
+        client: passes requests on.
+        store: records calls and holds budgets, if there is one.
+        body_limit: bytes of a request.
+        keep_alive: seconds between the comments that keep a quiet stream open.
+    """
 
     def __init__(
         self,
@@ -56,115 +67,129 @@ class Chat:
         """Answer one request."""
         arrived = monotonic()
         caller = Caller(scope, self._store)
-        exchange = _Exchange(ResponseWriter(send, caller.left))
+        response = _ChatResponse(ResponseWriter(send, caller.get_budget_headers))
         try:
-            if (used_up := caller.used_up()) is not None:
-                await discard_body(receive, self._body_limit)
-                raise used_up
-            body = await read_object(scope, receive, self._body_limit)
-            work = self._answer(body, scope["headers"], arrived, caller, exchange)
+            body = await self._read_body(scope, receive, caller)
         except ClientDisconnect:
             return
         except (HttpError, BudgetExceeded) as e:
-            await exchange.fail(e)
+            await response.send_error(e)
             return
-        await while_connected(receive, work, exchange.beat, self._keep_alive)
+        work = self._answer(body, scope["headers"], arrived, caller, response)
+        await run_while_connected(receive, work, response.send_keep_alive, self._keep_alive)
+
+    async def _read_body(self, scope: Scope, receive: Receive, caller: Caller) -> dict[str, Any]:
+        """Read the body, unless the caller's budget is used up. Raises HttpError, BudgetExceeded, ClientDisconnect."""
+        if (error := caller.find_budget_error()) is not None:
+            await discard_body(receive, self._body_limit)
+            raise error
+        return await read_json_object(scope, receive, self._body_limit)
 
     async def _answer(
-        self, body: dict[str, Any], headers: Headers, arrived: float, caller: Caller, exchange: _Exchange
+        self, body: dict[str, Any], headers: Headers, arrived: float, caller: Caller, response: _ChatResponse
     ) -> None:
+        """Answer a request, with an error response where that fails."""
         try:
             name = body.get("model")
             if not isinstance(name, str):
                 raise HttpError(400, "You must name a model (GET /v1/models lists them).", param="model")
-            contract = self._in_time(parse_request_limits(body.pop(FIELD, None), headers), arrived)
+            limits = self._subtract_wait(parse_request_limits(body.pop(LIMITS_FIELD, None), headers), arrived)
             if name in self._methods:
-                request = self._under(contract, parse_chat_request(body))
-                answer = exchange.stream if request.stream else exchange.whole
-                await answer(self._methods[name], request, caller)
+                request = self._with_limits(parse_chat_request(body), limits)
+                send = response.send_stream if request.stream else response.send_whole
+                await send(self._methods[name], request, caller)
             elif name in self._pool:
-                contract = contract.with_defaults(self._pool.limits)
-                await exchange.forward(
-                    PassThrough(self._client, self._pool[name], body, contract, caller.recorder(name))
-                )
+                limits = limits.with_defaults(self._pool.limits)
+                recorder = caller.new_recorder(name)
+                await response.pass_through(PassThrough(self._client, self._pool[name], body, limits, recorder))
             else:
                 raise UnknownModel(name, [*self._methods, *(m.name for m in self._pool)])
-        except Exception as e:  # every error becomes HTTP here, the unforeseen ones logged as such
-            await exchange.fail(e)
+        except Exception as e:  # `error_response` maps each; it logs those that are not expected
+            await response.send_error(e)
 
-    def _in_time(self, contract: Limits, arrived: float) -> Limits:
-        """A contract whose time has begun when the request came, should it have had to wait since then."""
-        limit, waited = contract.with_defaults(self._pool.limits).max_seconds, monotonic() - arrived
-        if limit is None or waited < WORTH_COUNTING * limit:
-            return contract
-        return replace(contract, max_seconds=max(0.001, round(limit - waited, 3)))
+    def _subtract_wait(self, limits: Limits, arrived: float) -> Limits:
+        """Return the limits less the time that the request has waited: `max_seconds` starts with its arrival."""
+        limit, waited = limits.with_defaults(self._pool.limits).max_seconds, monotonic() - arrived
+        if limit is None or waited < MIN_WAIT_SHARE * limit:
+            return limits
+        return replace(limits, max_seconds=max(0.001, round(limit - waited, 3)))
 
-    def _under(self, contract: Limits, request: ChatRequest) -> ChatRequest:
-        """A request with its contract; the methods lay the pool file's under it, but for how the answer is shown."""
+    def _with_limits(self, request: ChatRequest, limits: Limits) -> ChatRequest:
+        """Return the request with its limits; the methods add the pool file's, except for the stream mode."""
         mode: StreamMode = "final"
         if request.stream:
-            mode = contract.with_defaults(self._pool.limits).stream_mode or "leader"
-        return replace(request, query=replace(request.query, limits=replace(contract, stream_mode=mode)))
+            mode = limits.with_defaults(self._pool.limits).stream_mode or "leader"
+        return replace(request, query=replace(request.query, limits=replace(limits, stream_mode=mode)))
 
 
-class _Exchange:
-    """One response, in whichever of the three ways it is given."""
+class _ChatResponse:
+    """The response to one request: whole, streamed, passed through, or an error."""
 
-    def __init__(self, out: ResponseWriter) -> None:
-        self._out = out
-        self._ours = False  # we write an event stream of our own: comments and error events may go into it
-        self._typed = False  # ... in which every event has a name
+    def __init__(self, writer: ResponseWriter) -> None:
+        self._writer = writer
+        self._is_own_stream = False
+        """Whether the stream is ours, so that it may contain our comments and error events."""
+        self._names_events = False
+        """Whether its events have names."""
 
-    async def beat(self) -> None:
+    async def send_keep_alive(self) -> None:
         """Show that the connection is alive."""
-        if self._ours:
-            await self._out.write(KEEP_ALIVE)
+        if self._is_own_stream:
+            await self._writer.write(KEEP_ALIVE_COMMENT)
 
-    async def whole(self, method: Method, request: ChatRequest, caller: Caller) -> None:
-        """The answer in one piece."""
-        reply = ChatCompletion(method.name)
-        async with aclosing(method.stream(request.query, caller.recorder(method.name))) as events:
+    async def send_whole(self, method: Method, request: ChatRequest, caller: Caller) -> None:
+        """Send a method's answer in one piece."""
+        completion = ChatCompletion(method.name)
+        async with aclosing(method.stream(request.query, caller.new_recorder(method.name))) as events:
             async for event in events:
-                reply.add(event)
-        _check_complete(reply)
-        await caller.settled()
-        await self._out.json(200, reply.whole())
+                completion.add(event)
+        _check_complete(completion)
+        await caller.wait_until_settled()
+        await self._writer.json(200, completion.to_completion())
 
-    async def stream(self, method: Method, request: ChatRequest, caller: Caller) -> None:
-        """The answer as it is written. The head waits for the first piece, so that early failures have a status."""
-        reply = ChatCompletion(method.name, request.query.limits.stream_mode or "final")
-        self._typed = reply.mode == "events"
-        shown: StreamEncoder = (
-            EventEncoder(reply) if self._typed else ChunkEncoder(reply, usage_later=request.include_usage)
-        )
-        async with aclosing(method.stream(request.query, caller.recorder(method.name))) as events:
+    async def send_stream(self, method: Method, request: ChatRequest, caller: Caller) -> None:
+        """Send a method's answer as it is written.
+
+        The status waits for the first piece, so that an early failure still gets its own.
+        """
+        completion = ChatCompletion(method.name, request.query.limits.stream_mode or "final")
+        encoder = self._choose_encoder(completion, request)
+        async with aclosing(method.stream(request.query, caller.new_recorder(method.name))) as events:
             async for event in events:
-                if data := shown.take(event):
-                    await self._begin_stream()
-                    await self._out.write(data)
-        _check_complete(reply)
-        await self._begin_stream()
-        await self._out.write(shown.end(), last=True)
+                if data := encoder.encode_event(event):
+                    await self._start_stream()
+                    await self._writer.write(data)
+        _check_complete(completion)
+        await self._start_stream()
+        await self._writer.write(encoder.encode_end(), last=True)
 
-    async def forward(self, direct: PassThrough) -> None:
-        """A member's own response."""
-        await direct.send(self._out)
+    async def pass_through(self, request: PassThrough) -> None:
+        """Send the response of a model of the pool."""
+        await request.send(self._writer)
 
-    async def fail(self, error: Exception) -> None:
-        """Say that there is no answer, in the form that what was already sent still allows."""
-        told = error_response(error)
-        if not self._out.started:
-            await self._out.json(told.status, told.body, told.headers)
-        elif self._ours:
-            await self._out.write((b"event: error\n" if self._typed else b"") + sse(told.body), last=True)
-        # Else a response passed on broke off: left unfinished here, the server cuts the connection, as theirs was cut.
+    async def send_error(self, error: Exception) -> None:
+        """Send an error as a response, or as the last event of a stream that has started."""
+        response = error_response(error)
+        if not self._writer.started:
+            await self._writer.json(response.status, response.body, response.headers)
+        elif self._is_own_stream:
+            name = b"event: error\n" if self._names_events else b""
+            await self._writer.write(name + encode_sse(response.body), last=True)
+        # Else a passed-through response broke off: left unfinished, it makes the server close the connection, as the
+        # endpoint closed its own.
 
-    async def _begin_stream(self) -> None:
-        if not self._out.started:
-            await self._out.start(200, EVENT_STREAM, UNBUFFERED)
-            self._ours = True
+    def _choose_encoder(self, completion: ChatCompletion, request: ChatRequest) -> StreamEncoder:
+        self._names_events = completion.mode == "events"
+        if self._names_events:
+            return EventEncoder(completion)
+        return ChunkEncoder(completion, include_usage=request.include_usage)
+
+    async def _start_stream(self) -> None:
+        if not self._writer.started:
+            await self._writer.start(200, EVENT_STREAM, UNBUFFERED)
+            self._is_own_stream = True
 
 
-def _check_complete(reply: ChatCompletion) -> None:
-    if not reply.complete:
+def _check_complete(completion: ChatCompletion) -> None:
+    if not completion.is_complete:
         raise RuntimeError("the method ended without Done")

@@ -1,4 +1,4 @@
-"""One HTTP exchange: read its body within a limit, write its response, and notice when the caller goes away."""
+"""One HTTP exchange: reads the body within a limit, writes the response, and notices that the caller disconnected."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ from starlette.types import Receive, Scope, Send
 
 from routemoa.gateway.errors import BodyTooLarge, HttpError
 
-__all__ = ["ResponseWriter", "discard_body", "read_object", "while_connected"]
+__all__ = ["ResponseWriter", "discard_body", "read_json_object", "run_while_connected"]
 
-PATIENCE = 8  # times the limit of a body that are read before a sender is cut off
+MAX_DISCARDED_BODIES = 8
+"""How many times the limit of a body is read, and dropped, before the connection is closed."""
 
 
 class ResponseWriter:
-    """A response in the making. Its pieces go out whole, one after the other, whoever writes them.
+    """Writes one response. Its pieces go out whole and in order, whichever task writes them.
 
     Args:
-        more: headers for every response, as they are when its head is sent.
+        send: of the ASGI server.
+        extra_headers: returns headers for every response, at the moment its head is sent.
     """
 
-    def __init__(self, send: Send, more: Callable[[], Mapping[str, str]] = dict) -> None:
+    def __init__(self, send: Send, extra_headers: Callable[[], Mapping[str, str]] = dict) -> None:
         self._send = send
-        self._more = more
+        self._extra_headers = extra_headers
         self._lock = asyncio.Lock()
         self._ended = False
         self.started = False
 
     async def start(self, status: int, content_type: str, headers: Mapping[str, str] | None = None) -> None:
-        """Send the head: from here on the status is decided."""
-        fields = {"content-type": content_type, **self._more(), **(headers or {})}
+        """Send the status and the headers; they cannot be changed after that."""
+        fields = {"content-type": content_type, **self._extra_headers(), **(headers or {})}
         raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields.items()]
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
-        """Send a piece of the body; after the last one nothing more goes out."""
+        """Send a piece of the body; after the last one nothing more is sent."""
         async with self._lock:
             if not self._ended:
                 self._ended = last
@@ -52,20 +54,15 @@ class ResponseWriter:
         await self.write(data, last=True)
 
 
-async def read_object(scope: Scope, receive: Receive, limit: int) -> dict[str, Any]:
-    """The JSON object that a request carries.
+async def read_json_object(scope: Scope, receive: Receive, limit: int) -> dict[str, Any]:
+    """Read the JSON object in a request's body of at most `limit` bytes.
 
     Raises:
-        HttpError: it is too large, no JSON, no object, or sent by a web page without declaring it as JSON.
-        ClientDisconnect: the caller went away.
+        HttpError: it is too large, not JSON, not an object, or sent by a web page without declaring it as JSON.
+        ClientDisconnect: the caller disconnected.
     """
-    headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
-    # A web page may post anything but JSON anywhere without asking, and cannot hide its origin. So no page drives a
-    # server on loopback, and who is no page may leave the header out.
-    kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
-    if b"origin" in headers and kind != "application/json":
-        raise HttpError(415, "Send the request with the header Content-Type: application/json.")
-    data = await _read(receive, limit)
+    _check_origin(scope)
+    data = await _read_body(receive, limit)
     try:
         body = msgspec.json.decode(data)
     except (ValueError, RecursionError) as e:
@@ -75,9 +72,23 @@ async def read_object(scope: Scope, receive: Receive, limit: int) -> dict[str, A
     return body
 
 
-async def _read(receive: Receive, limit: int) -> bytes:
-    """The body. What exceeds the limit is read on, up to a point, and dropped: a caller cut off while it still sends
-    sees a broken connection and never the reason."""
+def _check_origin(scope: Scope) -> None:
+    """Refuse a web page that may post to any server without asking it: it cannot declare JSON, nor hide its origin.
+
+    So no page uses a server on loopback, while other clients may leave the content type out. Raises HttpError.
+    """
+    headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
+    content_type = headers.get(b"content-type", "").partition(";")[0].strip().lower()
+    if b"origin" in headers and content_type != "application/json":
+        raise HttpError(415, "Send the request with the header Content-Type: application/json.")
+
+
+async def _read_body(receive: Receive, limit: int) -> bytes:
+    """Read the body.
+
+    What exceeds the limit is still read, up to a point, and dropped: a caller whose connection is closed while it
+    sends sees a broken connection and never the reason.
+    """
     data = bytearray()
     size = 0
     while True:
@@ -88,7 +99,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
         size += len(piece)
         if size <= limit:
             data += piece
-        elif not message.get("more_body", False) or size > PATIENCE * limit:
+        elif not message.get("more_body", False) or size > MAX_DISCARDED_BODIES * limit:
             raise BodyTooLarge(limit)
         else:
             data.clear()
@@ -97,10 +108,10 @@ async def _read(receive: Receive, limit: int) -> bytes:
 
 
 async def discard_body(receive: Receive, limit: int) -> None:
-    """Read a body that nobody looks at and drop it, so that its sender hears the answer.
+    """Read a body of up to `limit` bytes and drop it, so that the caller is ready for the response.
 
     Raises:
-        ClientDisconnect: the caller went away.
+        ClientDisconnect: the caller disconnected.
     """
     size = 0
     while size <= limit:
@@ -112,19 +123,25 @@ async def discard_body(receive: Receive, limit: int) -> None:
             return
 
 
-async def while_connected(
-    receive: Receive, work: Coroutine[Any, Any, None], beat: Callable[[], Awaitable[None]], every: float
+async def run_while_connected(
+    receive: Receive, work: Coroutine[Any, Any, None], keep_alive: Callable[[], Awaitable[None]], interval: float
 ) -> None:
-    """Run `work` to its end, or cancel it when the caller goes away; call `beat` every so many seconds meanwhile.
+    """Run `work` to its end, or cancel it when the caller disconnects.
 
-    The body must have been read: `receive` then tells of nothing but the end of the connection.
+    The body must have been read already, so that `receive` reports nothing but the end of the connection.
+
+    Args:
+        receive: of the ASGI server.
+        work: writes the response.
+        keep_alive: called while `work` runs.
+        interval: seconds between two such calls.
     """
     working = asyncio.create_task(work)
-    gone = asyncio.create_task(_gone(receive))
-    tasks = {working, gone}
+    disconnected = asyncio.create_task(_wait_for_disconnect(receive))
+    tasks = {working, disconnected}
     try:
-        while not (await asyncio.wait(tasks, timeout=every, return_when=asyncio.FIRST_COMPLETED))[0]:
-            await beat()
+        while not (await asyncio.wait(tasks, timeout=interval, return_when=asyncio.FIRST_COMPLETED))[0]:
+            await keep_alive()
     finally:
         for task in tasks:
             task.cancel()
@@ -133,6 +150,6 @@ async def while_connected(
         working.result()
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

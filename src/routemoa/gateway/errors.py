@@ -1,18 +1,17 @@
-"""Errors to HTTP, in this one place: the status, the OpenAI-shaped body, and what a caller may know.
+"""Maps every error to its HTTP response: the status, the OpenAI-shaped body, and what a caller may read.
 
-A caller learns what is wrong with the request and which models failed how. Endpoints, keys and whatever an endpoint
-said about them are the operator's business: they go to the log, never into a response.
+A caller learns what is wrong with the request, and which models failed how. Addresses, keys and what endpoints said
+about them go to the operator's log, never into a response (see `Failure.public_reason`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import time
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from routemoa.core.errors import (
     AllModelsFailed,
@@ -26,30 +25,42 @@ from routemoa.core.errors import (
 )
 from routemoa.core.tenants import format_time
 from routemoa.core.trace import Failure
+from routemoa.core.types import Usage
 from routemoa.ledger import StoreError
 
-__all__ = ["BodyTooLarge", "HttpError", "Interrupted", "MissingKey", "UnknownModel", "error_response", "public"]
+__all__ = [
+    "LIMIT_KINDS",
+    "BodyTooLarge",
+    "ErrorResponse",
+    "HttpError",
+    "Interrupted",
+    "MissingKey",
+    "UnknownModel",
+    "UnknownRoute",
+    "error_response",
+    "to_failure",
+]
 
 logger = logging.getLogger("routemoa.gateway")
 
-OPERATORS = {401, 403}  # our key, not the caller's
-SOON = 2  # seconds after which calls under way may have left something of a budget
-OUR_END = {
-    FailureKind.TIMEOUT,
-    FailureKind.CANCELLED,
-    FailureKind.UNAFFORDABLE,
-}  # kinds of failures that a limit brings about
+RETRY_SOON_SECONDS = 2
+"""After so long, calls under way may have left something of a budget."""
+LIMIT_KINDS = {FailureKind.TIMEOUT, FailureKind.CANCELLED, FailureKind.UNAFFORDABLE}
+"""The kinds of failures that a limit causes."""
 
 
 class ErrorResponse(Struct, frozen=True):
-    """What a caller is told when there is no answer."""
+    """The response to a request that gets no answer."""
 
     status: int
     message: str
     param: str | None = None
+    """The field or header that is wrong."""
     code: str | None = None
     retry_after: int | None = None
-    reset: str | None = None  # when a budget begins anew, ISO 8601 in UTC
+    """Seconds."""
+    reset: str | None = None
+    """When a budget starts again, ISO 8601 in UTC."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -61,159 +72,152 @@ class ErrorResponse(Struct, frozen=True):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with it into the response's head."""
-        wait = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
-        if self.reset is None:
-            return wait
-        # OpenAI's clients try a 429 again within seconds unless they are told not to.
-        stay = {} if (self.retry_after or 0) <= SOON else {"x-should-retry": "false"}
-        return {**wait, "x-routemoa-reset": self.reset, **stay}
+        """The headers that go with it."""
+        headers: dict[str, str] = {}
+        if self.retry_after is not None:
+            headers["retry-after"] = str(self.retry_after)
+        if self.reset is not None:
+            headers["x-routemoa-reset"] = self.reset
+            if (self.retry_after or 0) > RETRY_SOON_SECONDS:
+                headers["x-should-retry"] = "false"  # OpenAI's clients retry a 429 within seconds otherwise
+        return headers
 
 
 class HttpError(Exception):
-    """The request is refused with this status before any model is asked."""
+    """The request is refused with an HTTP status before any model is called."""
 
     def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
-        self.told = ErrorResponse(status, message, param, code)
+        self.response = ErrorResponse(status, message, param, code)
+
+
+class UnknownRoute(HttpError):
+    """The server has no such path, or not with this method."""
+
+    def __init__(self, status: int, method: str, path: str) -> None:
+        not_allowed = status == 405
+        what = "Method not allowed" if not_allowed else "Unknown request URL"
+        message = f"{what}: {method} {path[:200]}. This server has GET /v1/models and POST /v1/chat/completions."
+        super().__init__(status, message, "method_not_allowed" if not_allowed else None)
 
 
 class BodyTooLarge(HttpError):
-    """The body exceeds what this server reads."""
+    """The body is larger than the server reads."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"The request body is larger than {limit} bytes; send less.", "request_too_large")
 
 
 class UnknownModel(HttpError):
-    """No mixture and no member of the pool is called so."""
+    """No method and no model of the pool has this name."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        message = f"The model '{name[:200]}' does not exist here. These do: {', '.join(known)}."
+        message = f"The model '{name[:200]}' does not exist. Available models: {', '.join(known)}."
         super().__init__(404, message, "model_not_found", "model")
 
 
 class MissingKey(HttpError):
-    """The pool file names tenants, and the caller shows no key of theirs."""
+    """The pool file names tenants, and the request has no tenant's key."""
 
     def __init__(self, given: bool) -> None:
         wrong = "Incorrect API key provided" if given else "You did not provide an API key"
-        fix = "This server's operator gives out keys; send yours as  Authorization: Bearer KEY."
+        fix = "Ask the operator of this server for a key and send it as  Authorization: Bearer KEY."
         super().__init__(401, f"{wrong}. {fix}", "invalid_api_key")
 
 
 class Interrupted(Exception):
-    """The model that was writing the answer failed after part of it had been sent, which cannot be taken back."""
+    """The model that wrote the answer failed after a part had been sent, which cannot be taken back."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
         self.failure = failure
 
 
+def to_failure(error: ModelError) -> Failure:
+    """Return a failed call as a trace has it; its usage, time and cost are unknown here."""
+    status = error.status if isinstance(error, ModelHTTPError) else None
+    return Failure(error.model, error.reason, error.kind, Usage(), None, None, status)
+
+
 def error_response(error: Exception) -> ErrorResponse:
-    """What a caller is told about `error`; the rest is logged."""
+    """Return the response to a request that ended in `error`; log what only the operator may know."""
     match error:
         case HttpError():
-            return error.told
+            return error.response
         case QueryError():
             return ErrorResponse(400, str(error), error.param)
         case Unaffordable():
-            return _limited(error.why)
+            return _budget_response(error.why)
         case BudgetExceeded() | ConfigError():
-            return _limited(error)
+            return _budget_response(error)
         case AllModelsFailed():
-            _log(error.failures)
-            return _nobody(error.failures)
+            return _all_failed_response(error.failures)
         case ModelError():
-            status = error.status if isinstance(error, ModelHTTPError) else None
-            failure = _Failed(error.model, error.reason, error.kind, status)
-            _log([failure])
-            return _failed(failure, error.retry_after if isinstance(error, ModelHTTPError) else None)
+            return _model_failed_response(error)
         case Interrupted():
-            _log([error.failure])
-            message = f"The answer broke off: {_public(error.failure)}. What was sent of it is void; ask again."
+            _log_failures([error.failure])
+            message = f"The answer broke off: {_describe(error.failure)}. Discard what was sent of it and ask again."
             return ErrorResponse(502, message, code="answer_interrupted")
         case _:
             logger.error("unexpected error while answering", exc_info=error)
             return ErrorResponse(500, "The server had an error while processing your request.", code="internal_error")
 
 
-def _limited(error: BudgetExceeded | ConfigError) -> ErrorResponse:
-    """A contract too small for any call, a budget that is used up, or a price without which neither is kept."""
-    said = str(error).rstrip(".")
+def _budget_response(error: BudgetExceeded | ConfigError) -> ErrorResponse:
+    """Return the response where the next call was not made: limits, a budget, the ledger or a missing price."""
+    reason = str(error).rstrip(".")
     if isinstance(error, StoreError):
         logger.error("%s", error)
         return ErrorResponse(503, "The server's ledger cannot be written now, so no call is made.", code="no_ledger")
-    if isinstance(error, ConfigError):  # of all settings only a missing price is found out by a request
-        return ErrorResponse(400, f"A price is missing: {said}.", "routemoa.max_cost", "price_unknown")
+    if isinstance(error, ConfigError):  # a missing price is the only setting that a request can find to be wrong
+        return ErrorResponse(400, f"A price is missing: {reason}.", "routemoa.max_cost", "price_unknown")
     if error.reset is None:
-        return ErrorResponse(400, f"The contract is too small: {said}.", "routemoa", "contract_too_small")
-    when = format_time(error.reset)
-    message = f"The budget is used up: {said}" + ("" if when in said else f"; it begins anew at {when}") + "."
-    wait = SOON if error.temporary else max(1, round(error.reset - time()))
-    return ErrorResponse(429, message, code="insufficient_quota", retry_after=wait, reset=when)
+        return ErrorResponse(400, f"The limits are too small: {reason}.", "routemoa", "contract_too_small")
+    reset = format_time(error.reset)
+    message = f"The budget is used up: {reason}" + ("" if reset in reason else f"; it starts again at {reset}") + "."
+    wait = RETRY_SOON_SECONDS if error.temporary else max(1, round(error.reset - time()))
+    return ErrorResponse(429, message, code="insufficient_quota", retry_after=wait, reset=reset)
 
 
-def public(failure: Failure) -> Failure:
-    """A failure as callers may see it, without what its endpoint said to us."""
-    return replace(failure, reason=_public(failure).removeprefix(f"{failure.model}: "))
-
-
-class _Failed(Struct, frozen=True):
-    """The part of a Failure that is told or logged."""
-
-    model: str
-    reason: str
-    kind: FailureKind
-    status: int | None = None
-
-
-def _failed(failure: _Failed, retry_after: float | None) -> ErrorResponse:
-    """One model, passed through, that gave no response to pass on."""
-    timed_out = failure.kind is FailureKind.TIMEOUT
-    status = 504 if timed_out else failure.status if failure.status in (429, 503) else 502
-    wait = None if retry_after is None else max(1, round(retry_after))
-    return ErrorResponse(status, f"{_public(failure)}.", code="model_failed", retry_after=wait)
-
-
-def _nobody(failures: Iterable[Failure]) -> ErrorResponse:
-    failures = list(failures)
-    statuses = {f.status for f in failures}
-    message = "No model could answer. " + "; ".join(_public(f) for f in failures) + "."
-    kinds = {f.kind for f in failures}
+def _all_failed_response(failures: Sequence[Failure]) -> ErrorResponse:
+    """Return the response where every model failed; its status is that of the common cause, if there is one."""
+    _log_failures(failures)
+    message = "No model could answer. " + "; ".join(map(_describe, failures)) + "."
+    kinds, statuses = {f.kind for f in failures}, {f.status for f in failures}
     if kinds == {FailureKind.UNAFFORDABLE}:
         return ErrorResponse(400, message, "routemoa", "contract_too_small")
-    if kinds and kinds <= OUR_END:
-        return ErrorResponse(504, message, code="no_model_left")
-    if failures and statuses <= {429, 503}:
+    status = 502
+    if kinds and kinds <= LIMIT_KINDS:
+        status = 504
+    elif failures and statuses <= {429, 503}:
         status = 429 if statuses == {429} else 503
-        return ErrorResponse(status, message, code="no_model_left")
-    return ErrorResponse(502, message, code="no_model_left")
+    return ErrorResponse(status, message, code="no_model_left")
 
 
-def _ours(failure: Failure | _Failed) -> bool:
-    """Whether the reason speaks of endpoints and keys rather than of the request."""
-    status = failure.status
-    if failure.kind is FailureKind.HTTP_ERROR:
-        return status is None or status < 400 or status == 404 or status in OPERATORS
-    return failure.kind in (FailureKind.UNREACHABLE, FailureKind.OTHER)
+def _model_failed_response(error: ModelError) -> ErrorResponse:
+    """Return the response where the one model that was named gave none to pass on."""
+    failure = to_failure(error)
+    _log_failures([failure])
+    status, wait = 502, None
+    if isinstance(error, ModelHTTPError):
+        status = error.status if error.status in (429, 503) else 502
+        wait = None if error.retry_after is None else max(1, round(error.retry_after))
+    elif failure.kind is FailureKind.TIMEOUT:
+        status = 504
+    return ErrorResponse(status, f"{_describe(failure)}.", code="model_failed", retry_after=wait)
 
 
-def _public(failure: Failure | _Failed) -> str:
-    """One model's failure for the caller."""
-    if _ours(failure):
-        refused = f"its endpoint refused this server (HTTP {failure.status})"
-        how = refused if failure.status else "its endpoint cannot be reached"
-    elif failure.kind is FailureKind.INVALID_RESPONSE:
-        empty = failure.reason.startswith("empty answer")
-        how = failure.reason if empty else "its reply could not be read"
-    else:
-        how = failure.reason
-    return f"{failure.model}: {how}"
+def _describe(failure: Failure) -> str:
+    return f"{failure.model}: {failure.public_reason}"
 
 
-def _log(failures: Iterable[Failure | _Failed]) -> None:
-    """For the operator: the reason where it is about our own set-up, else only its kind, since it may quote a query."""
+def _log_failures(failures: Iterable[Failure]) -> None:
     for f in failures:
-        detail = f.reason if _ours(f) or f.kind in OUR_END else f"HTTP {f.status}" if f.status else f.kind
-        logger.warning("model %s failed: %s", f.model, detail)
+        logger.warning("model %s failed: %s", f.model, _loggable_reason(f))
+
+
+def _loggable_reason(failure: Failure) -> str:
+    """Return the reason for the operator's log; only its kind where it may quote the query."""
+    if failure.concerns_setup or failure.kind in LIMIT_KINDS:
+        return failure.reason
+    return f"HTTP {failure.status}" if failure.status else failure.kind

@@ -1,4 +1,4 @@
-"""What one request may take, as its caller says it: the field `routemoa` and headers, the stricter of the two. Pure."""
+"""Reads the limits of one request from its field `routemoa` and its headers; the stricter of the two holds. Pure."""
 
 from __future__ import annotations
 
@@ -11,64 +11,71 @@ from routemoa.core.errors import ConfigError, QueryError
 from routemoa.core.pool import parse_limits
 from routemoa.core.types import Limits
 
-__all__ = ["FIELD", "HEADERS", "parse_request_limits", "stricter"]
+__all__ = ["LIMITS_FIELD", "LIMIT_HEADERS", "parse_request_limits", "take_stricter"]
 
-FIELD = "routemoa"
-HEADERS = {key: "X-RouteMoA-" + "-".join(map(str.capitalize, key.split("_"))) for key in Limits.__struct_fields__}
-"""The header that says the same as each key of the field."""
+LIMITS_FIELD = "routemoa"
+LIMIT_HEADERS = {key: "X-RouteMoA-" + "-".join(map(str.capitalize, key.split("_"))) for key in Limits.__struct_fields__}
+"""Key of the field -> the header that says the same."""
 
 MODE = "stream_mode"
-SHOWN = 300  # characters of a complaint, which may repeat what was sent
+MAX_ERROR_LENGTH = 300
+"""Characters of an error message, which may repeat what was sent."""
 
 
-def parse_request_limits(given: Any, headers: Iterable[tuple[bytes, bytes]]) -> Limits:
-    """The contract of a request: `given` is the body's field, `headers` are all that came, their names in lower case.
+def parse_request_limits(field: Any, headers: Iterable[tuple[bytes, bytes]]) -> Limits:
+    """Return the limits of a request.
+
+    Args:
+        field: the body's field `routemoa`; None where there is none.
+        headers: all headers of the request, their names in lower case.
 
     Raises:
-        QueryError: something in it is unknown, of the wrong type or out of range; `param` names the field or header.
+        QueryError: a limit is unknown, of the wrong type or out of range; `param` names the field or the header.
     """
-    contract = _field(given)
-    known = {name.lower().encode(): key for key, name in HEADERS.items()}
+    limits = _parse_field(field)
+    known = {name.lower().encode(): key for key, name in LIMIT_HEADERS.items()}
     for raw, value in headers:
         if (key := known.get(raw)) is not None:
-            contract = stricter(contract, _checked(key, _value(key, value.decode("latin-1")), HEADERS[key]))
-    return contract
+            header = LIMIT_HEADERS[key]
+            limits = take_stricter(limits, _parse_limit(key, _parse_header(key, value.decode("latin-1")), header))
+    return limits
 
 
-def stricter(first: Limits, second: Limits) -> Limits:
-    """The smaller of each limit that either sets; the stream's mode is the first's, where it has one."""
+def take_stricter(first: Limits, second: Limits) -> Limits:
+    """Return the smaller of each limit; the stream mode is that of `first`, where it has one."""
     limits: dict[str, Any] = {}
     for key in Limits.__struct_fields__:
-        given = [v for v in (getattr(first, key), getattr(second, key)) if v is not None]
-        limits[key] = (given[0] if key == MODE else min(given)) if given else None
+        values = [v for v in (getattr(first, key), getattr(second, key)) if v is not None]
+        limits[key] = (values[0] if key == MODE else min(values)) if values else None
     return Limits(**limits)
 
 
-def _field(given: Any) -> Limits:
-    if given is None:
+def _parse_field(field: Any) -> Limits:
+    if field is None:
         return Limits()
-    if not isinstance(given, dict):
-        raise QueryError(f"'{FIELD}' must be an object of {', '.join(HEADERS)}", FIELD)
-    contract = Limits()
-    for key, value in given.items():
-        contract = stricter(contract, _checked(key, value, f"{FIELD}.{key[:100]}"))
-    return contract
+    if not isinstance(field, dict):
+        raise QueryError(f"'{LIMITS_FIELD}' must be an object of {', '.join(LIMIT_HEADERS)}", LIMITS_FIELD)
+    limits = Limits()
+    for key, value in field.items():
+        limits = take_stricter(limits, _parse_limit(key, value, f"{LIMITS_FIELD}.{key[:100]}"))
+    return limits
 
 
-def _value(key: str, text: str) -> Any:
-    """A header's value: a number as JSON writes it, or the name of a mode."""
+def _parse_header(key: str, text: str) -> Any:
+    """Return the value of a header: a number as JSON writes it, or the name of a mode."""
     if key == MODE:
         return text.strip()
     try:
         return msgspec.json.decode(text)
     except (ValueError, RecursionError) as e:
-        raise QueryError(f"The header {HEADERS[key]} must be a number, such as 2 or 0.05", HEADERS[key]) from e
+        header = LIMIT_HEADERS[key]
+        raise QueryError(f"The header {header} must be a number, such as 2 or 0.05", header) from e
 
 
-def _checked(key: str, value: Any, param: str) -> Limits:
-    """One limit; in range as the pool file's are."""
+def _parse_limit(key: str, value: Any, param: str) -> Limits:
+    """Return one limit, within the same range as in the pool file."""
     try:
-        return parse_limits({key: value}, FIELD)
+        return parse_limits({key: value}, LIMITS_FIELD)
     except ConfigError as e:
-        said = str(e).removesuffix("; see docs/configuration.md")[:SHOWN]
-        raise QueryError(f"{said} ({param}; see docs/server.md)", param) from e
+        reason = str(e).removesuffix("; see docs/configuration.md")[:MAX_ERROR_LENGTH]
+        raise QueryError(f"{reason} ({param}; see docs/server.md)", param) from e

@@ -1,4 +1,4 @@
-"""Passes a request on to the member of the pool that it names; the call is metered as any other is."""
+"""Passes a request on to the member of the pool that it names; each call is metered like any other."""
 
 from __future__ import annotations
 
@@ -13,35 +13,39 @@ from msgspec.structs import replace
 from routemoa.clients import wire
 from routemoa.clients.http import UpstreamResponse
 from routemoa.clients.retry import AttemptClient, with_retries
-from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError
+from routemoa.core.errors import (
+    KEY_STATUSES,
+    InvalidResponse,
+    ModelError,
+    ModelHTTPError,
+    ModelTimeout,
+    QueryError,
+)
 from routemoa.core.protocols import CallRecorder
-from routemoa.core.trace import Failure
 from routemoa.core.types import Limits, Message, ModelSpec, Request, Usage
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import ResponseWriter
-from routemoa.gateway.errors import Interrupted, error_response
-from routemoa.gateway.sse import sse
+from routemoa.gateway.errors import Interrupted, error_response, to_failure
+from routemoa.gateway.sse import encode_sse
 from routemoa.gateway.usage_tap import BodyTap, EventTap, ResponseTap, tap_response
 from routemoa.mixture.budget.metering import MeteredClient
 
 __all__ = ["UNBUFFERED", "Forwarder", "PassThrough"]
 
 UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-"""Headers of a stream: proxies hold it back otherwise."""
-OPERATOR_STATUSES = {401, 403}
-"""The endpoint refused our operator's key; that is not the caller's 401."""
+"""Headers of a stream, without which proxies hold it back."""
 FRAME_TOKENS = 64
-"""What a chat template may add to the tokens that the body's own braces and quotes stand for."""
-MILLION = Usage(1_000_000, 1_000_000)
+"""Tokens that a chat template may add, beyond what the bytes of the body's own braces and quotes allow for."""
+MILLION_TOKENS = Usage(1_000_000, 1_000_000)
 
 
 class Forwarder(AttemptClient, Protocol):
-    """Passes requests on to the pool's members, an attempt at a time; the HTTP client is one."""
+    """Passes requests on to the pool's members, one attempt at a time; `HttpClient` is one."""
 
     def forward(
         self, model: ModelSpec, body: Mapping[str, Any], deadline: float
     ) -> AbstractAsyncContextManager[UpstreamResponse]:
-        """Send a caller's body and give the response as it comes. Raises ModelError."""
+        """Send a caller's body and return the response as it comes. Raises ModelError."""
         ...
 
 
@@ -49,12 +53,14 @@ class PassThrough:
     """A request for one member of the pool.
 
     Args:
-        body: the caller's, as it came.
-        limits: what the request may take, the pool file's defaults included.
-        recorder: records its calls, if any does.
+        client: passes the request on.
+        model: the member.
+        body: the caller's, unchanged.
+        limits: of the request, with the pool file's defaults.
+        recorder: records its calls, if there is one.
 
     Raises:
-        QueryError: what the body asks for cannot be bounded, and there is a limit.
+        QueryError: there is a limit, and what the body asks for has no upper bound.
     """
 
     def __init__(
@@ -69,13 +75,13 @@ class PassThrough:
         self._metered = MeteredClient(client, limits, recorder)
         sent = wire.apply_member_settings(model, body, model.model)
         in_dollars = limits.max_cost is not None or (recorder is not None and recorder.has_budget)
-        self._bounded = limits.max_output_tokens is not None or (in_dollars and model.cost(MILLION) != 0.0)
+        self._bounded = limits.max_output_tokens is not None or (in_dollars and model.cost(MILLION_TOKENS) != 0.0)
         if self._bounded:
             check_bounded({k: v for k, v in sent.items() if k not in model.parameters or k in ("n", "messages")})
         try:
             self._prompt = msgspec.json.encode(sent).decode()
         except (ValueError, TypeError) as e:
-            raise QueryError(f"the request cannot be written as JSON: {wire.one_line(str(e))}") from e
+            raise QueryError(f"the request cannot be encoded as JSON: {wire.one_line(str(e))}") from e
         self._tapped = recorder is not None or replace(limits, stream_mode=None) != Limits()
         """Whether the response is read for its usage."""
         self._adds_usage = self._tapped and _lacks_usage(sent)
@@ -83,7 +89,7 @@ class PassThrough:
         self._broke_between_events = False
 
     async def send(self, out: ResponseWriter) -> None:
-        """Pass the response on byte for byte; what the member refuses is passed on too, unless it is about our key.
+        """Pass the response on byte for byte; an error of the member too, unless it is about our key.
 
         Raises:
             ModelError: there is no response, or its rest is lost.
@@ -98,23 +104,23 @@ class PassThrough:
             async for _ in with_retries(attempt, retry, self._metered.deadline.at):
                 pass
         except ModelHTTPError as e:
-            if out.started or e.status < 400 or e.status in OPERATOR_STATUSES or not e.body:
+            if out.started or e.status < 400 or e.status in KEY_STATUSES or not e.body:
                 raise
-            wait = {} if e.retry_after is None else {"retry-after": str(max(1, round(e.retry_after)))}
-            await out.start(e.status, _content_type(e.body), wait)
+            headers = {} if e.retry_after is None else {"retry-after": str(max(1, round(e.retry_after)))}
+            await out.start(e.status, _content_type(e.body), headers)
             await out.write(e.body, last=True)
         except ModelError as e:
             if not (out.started and self._broke_between_events):
                 raise
-            response = error_response(e if isinstance(e, ModelTimeout) else Interrupted(_failure(e)))
-            await out.write(sse(response.body), last=True)
+            response = error_response(e if isinstance(e, ModelTimeout) else Interrupted(to_failure(e)))
+            await out.write(encode_sse(response.body), last=True)
         else:
             await out.write(b"", last=True)
 
     async def _attempt(
         self, out: ResponseWriter, purpose: Literal["direct", "retry"], deadline: float
     ) -> AsyncGenerator[None, None]:
-        """Make one attempt: reserved before, settled after, ended in time; yield once the response has begun."""
+        """Make one attempt: reserved before, settled after, ended in time; yield from when its head was written."""
         caps = {cap: self._body[cap] for cap in wire.TOKEN_LIMITS if cap in self._body}
         request = Request((Message("user", self._prompt),), caps, purpose=purpose)
         prompt_tokens = len(self._prompt.encode()) + FRAME_TOKENS
@@ -136,14 +142,14 @@ class PassThrough:
             self._broke_between_events = isinstance(tap, EventTap)
             raise error from (None if error is e else e)
         finally:
-            if tap is not None and tap.usage is not None and tap.whole:
+            if tap is not None and tap.usage is not None and tap.is_complete:
                 call.complete(tap.usage)
             call.close()
 
     async def _pass_on(
         self, response: UpstreamResponse, tap: ResponseTap | None, out: ResponseWriter
     ) -> AsyncGenerator[None, None]:
-        """Write a response; its head at once, but for one in one piece, whose body may still break off."""
+        """Write a response; its head at once, except where the body comes in one piece and may still break off."""
         if not isinstance(tap, BodyTap):
             await out.start(response.status, response.content_type, UNBUFFERED)
             yield
@@ -151,12 +157,12 @@ class PassThrough:
             if ready := chunk if tap is None else tap.feed(chunk):
                 await _write(ready, response, out)
                 yield
-            if tap is not None and tap.broken:
-                raise InvalidResponse(self._model.name, "an event of the stream is no JSON", produced=True)
+            if tap is not None and tap.is_broken:
+                raise InvalidResponse(self._model.name, "an event of the stream is not JSON", produced=True)
         await _write(b"" if tap is None else tap.end(), response, out)
 
     def _body_for(self, request: Request) -> Mapping[str, Any]:
-        """Return the body for the endpoint: as it came, but for the limit of its answer and the wish for its usage."""
+        """Return the body for the endpoint: unchanged, except for the token limit and the request for the usage."""
         body = self._body
         if self._bounded:
             limits = {k: v for k, v in request.parameters.items() if k in wire.TOKEN_LIMITS and wire.is_token_limit(v)}
@@ -181,10 +187,6 @@ async def _write(data: bytes, response: UpstreamResponse, out: ResponseWriter) -
         await out.start(response.status, response.content_type, UNBUFFERED)
     if data:
         await out.write(data)
-
-
-def _failure(error: ModelError) -> Failure:
-    return Failure(error.model, error.reason, error.kind, Usage(), None, None)
 
 
 def _content_type(body: bytes) -> str:

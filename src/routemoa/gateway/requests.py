@@ -1,7 +1,7 @@
-"""What callers ask of a mixture: OpenAI chat JSON to a Query. Pure; `reply` is the way back.
+"""Reads OpenAI's chat JSON as a query for a method. Pure; `responses` is the way back.
 
-A mixture honours only what every model behind it can be asked to do; everything else is refused by name, so that
-nobody believes it was heard. Nothing in a body reaches an endpoint, a file or a key.
+A mixture accepts only what every model behind it can do. Anything else is refused by name, so that no caller believes
+it had an effect. Nothing in a body reaches an endpoint's address, a file or a key.
 """
 
 from __future__ import annotations
@@ -15,195 +15,19 @@ from msgspec import Struct
 from routemoa.core.errors import QueryError
 from routemoa.core.types import CacheControl, CacheMark, Message, Query
 
-__all__ = ["ChatRequest", "parse_chat_request"]
+__all__ = ["SAMPLING_FIELDS", "ChatRequest", "parse_chat_request"]
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-INSTEAD = "a mixture cannot do this yet; name one model of the pool as `model` instead (GET /v1/models)"
+"""OpenAI's roles -> ours."""
+UNSUPPORTED = "a mixture does not support this; name one model of the pool as `model` instead (GET /v1/models)"
 INT64 = 2**63
-MARKS = 4  # that a prompt may carry at most, by the providers that read them
+MAX_CACHE_MARKS = 4
+"""Of a prompt, at the providers that read them."""
 
-
-class ChatRequest(Struct, frozen=True):
-    """A chat completion asked of a mixture."""
-
-    query: Query
-    stream: bool = False
-    include_usage: bool = False  # a stream ends with a chunk of token counts
-
-
-def parse_chat_request(body: Mapping[str, Any]) -> ChatRequest:
-    """Read a request for a mixture.
-
-    Raises:
-        QueryError: it is malformed or asks for what a mixture cannot do; `param` names the field.
-    """
-    parameters: dict[str, Any] = {}
-    for name, value in body.items():
-        if name in SAMPLING:
-            if value is not None:
-                parameters[name] = SAMPLING[name](name, value)
-        elif name in REFUSED:
-            if value not in REFUSED[name]:
-                raise QueryError(f"'{name}': {INSTEAD}", name)
-        elif name not in READ and name not in IGNORED:
-            raise QueryError(f"Unrecognized request argument supplied: {name[:100]}", name[:100])
-    _response_format(body.get("response_format"))
-    stream = _flag(body, "stream")
-    return ChatRequest(Query(_messages(body.get("messages")), parameters), stream, _include_usage(body, stream))
-
-
-def _messages(given: Any) -> tuple[Message, ...]:
-    if not isinstance(given, list):
-        _wrong("messages", "an array of messages", given)
-    if not given:
-        raise QueryError("'messages' is empty; give at least one message", "messages")
-    read = tuple(_message(f"messages[{i}]", m) for i, m in enumerate(given))
-    if not any(m.content.strip() for m in read):
-        raise QueryError("'messages' holds no text; there is nothing to answer", "messages")
-    if sum(len(m.marks) for m in read) > MARKS:
-        raise QueryError(f"'messages' carries more than {MARKS} cache_control marks; leave some out", "messages")
-    return read
-
-
-def _message(where: str, given: Any) -> Message:
-    if not isinstance(given, dict):
-        _wrong(where, "an object with role and content", given)
-    role = given.get("role")
-    if role in ("tool", "function") or given.get("tool_calls") or given.get("function_call") or given.get("audio"):
-        raise QueryError(f"'{where}' belongs to a tool call or carries audio: {INSTEAD}", where)
-    if not isinstance(role, str) or role not in ROLES:
-        raise QueryError(f"'{where}.role' must be one of {', '.join(ROLES)}", f"{where}.role")
-    return _content(ROLES[role], f"{where}.content", given.get("content"))
-
-
-def _content(role: str, where: str, given: Any) -> Message:
-    if isinstance(given, str):
-        return Message(role, given)
-    if not isinstance(given, list):
-        _wrong(where, "a string or an array of text parts", given)
-    text, marks = "", []
-    for i, part in enumerate(given):
-        piece = _part(f"{where}[{i}]", part)
-        text += piece
-        if (control := _cache_control(f"{where}[{i}].cache_control", part.get("cache_control"), piece)) is not None:
-            marks.append(CacheMark(len(text), control))
-    return Message(role, text, tuple(marks))
-
-
-def _cache_control(where: str, given: Any, text: str) -> CacheControl | None:
-    """What a part asks of a provider's cache; members whose endpoint does not know such marks get the text alone."""
-    if given is None:
-        return None
-    if not isinstance(given, dict):
-        _wrong(where, "an object with type", given)
-    try:
-        control = msgspec.convert(given, CacheControl)
-    except msgspec.ValidationError as e:
-        wanted = '{"type": "ephemeral"}, with "ttl": "5m" or "1h" where the cache shall keep it for so long'
-        raise QueryError(f"'{where}' must be {wanted}", where) from e
-    if not text:
-        raise QueryError(f"'{where}' marks an empty text; put it on a part that has one", where)
-    return control
-
-
-def _part(where: str, part: Any) -> str:
-    if not isinstance(part, dict):
-        _wrong(where, "an object with type and text", part)
-    if part.get("type") != "text":
-        raise QueryError(f"'{where}' is no text part; images, audio and files: {INSTEAD}", where)
-    text = part.get("text")
-    if not isinstance(text, str):
-        _wrong(f"{where}.text", "a string", text)
-    return text
-
-
-def _flag(body: Mapping[str, Any], name: str) -> bool:
-    value = body.get(name)
-    if value is not None and not isinstance(value, bool):
-        _wrong(name, "a boolean", value)
-    return bool(value)
-
-
-def _include_usage(body: Mapping[str, Any], stream: bool) -> bool:
-    options = body.get("stream_options")
-    if options is None:
-        return False
-    if not isinstance(options, dict):
-        _wrong("stream_options", "an object", options)
-    if not stream:
-        raise QueryError("'stream_options' goes only with stream: true", "stream_options")
-    wanted = options.get("include_usage")
-    if wanted is not None and not isinstance(wanted, bool):
-        _wrong("stream_options.include_usage", "a boolean", wanted)
-    return bool(wanted)
-
-
-def _response_format(given: Any) -> None:
-    if given is not None and not isinstance(given, dict):
-        _wrong("response_format", "an object", given)
-    if given is not None and given.get("type") != "text":
-        raise QueryError(f"'response_format' other than text: {INSTEAD}", "response_format")
-
-
-def _number(low: float, high: float) -> Callable[[str, Any], float]:
-    def check(name: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            _wrong(name, "a number", value)
-        if not low <= value <= high:
-            raise QueryError(f"'{name}' is {value}; it must be from {low:g} to {high:g}", name)
-        return value
-
-    return check
-
-
-def _integer(low: int) -> Callable[[str, Any], int]:
-    def check(name: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            _wrong(name, "an integer", value)
-        if not low <= value < INT64:
-            raise QueryError(f"'{name}' is out of range; it must be at least {low} and fit in 64 bits", name)
-        return value
-
-    return check
-
-
-def _stop(name: str, value: Any) -> str | list[str]:
-    sequences = value if isinstance(value, list) else [value]
-    if not all(isinstance(s, str) for s in sequences):
-        _wrong(name, "a string or an array of strings", value)
-    if not 1 <= len(sequences) <= 4 or "" in sequences:
-        raise QueryError(f"'{name}' takes from 1 to 4 sequences, none of them empty", name)
-    checked: str | list[str] = value
-    return checked
-
-
-def _wrong(where: str, wanted: str, given: Any) -> NoReturn:
-    """A value of the wrong type; the value itself is not repeated, only what kind it is."""
-    raise QueryError(f"Invalid type for '{where}': expected {wanted}, but got {KINDS[type(given)]} instead.", where)
-
-
-KINDS = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    int: "an integer",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "null",
-}
-SAMPLING: dict[str, Callable[[str, Any], Any]] = {
-    "temperature": _number(0, 2),
-    "top_p": _number(0, 1),
-    "presence_penalty": _number(-2, 2),
-    "frequency_penalty": _number(-2, 2),
-    "max_tokens": _integer(1),
-    "max_completion_tokens": _integer(1),
-    "seed": _integer(-INT64),
-    "stop": _stop,
-}
-READ = {"model", "messages", "stream", "stream_options", "response_format"}
-IGNORED = {"user", "metadata", "safety_identifier", "prompt_cache_key"}  # say who asks, never how to answer
-REFUSED: dict[str, tuple[Any, ...]] = {  # field -> the harmless values, which ask for nothing
+READ_FIELDS = {"model", "messages", "stream", "stream_options", "response_format"}
+IGNORED_FIELDS = {"user", "metadata", "safety_identifier", "prompt_cache_key"}
+"""They identify the user and do not change the answer."""
+REFUSED_FIELDS: dict[str, tuple[Any, ...]] = {
     "n": (None, 1),
     "tools": (None, []),
     "tool_choice": (None, "none", "auto"),
@@ -222,3 +46,205 @@ REFUSED: dict[str, tuple[Any, ...]] = {  # field -> the harmless values, which a
     "service_tier": (None, "auto", "default"),
     "store": (None, False),
 }
+"""Field -> the values that have no effect, which are accepted."""
+
+
+class ChatRequest(Struct, frozen=True):
+    """A chat completion requested from a method."""
+
+    query: Query
+    stream: bool = False
+    include_usage: bool = False
+    """The stream ends with a chunk of token counts."""
+
+
+def parse_chat_request(body: Mapping[str, Any]) -> ChatRequest:
+    """Read a request for a method.
+
+    Raises:
+        QueryError: it is malformed, or asks for what a mixture cannot do; `param` names the field.
+    """
+    parameters = _parse_parameters(body)
+    _check_response_format(body.get("response_format"))
+    stream = _parse_optional_bool("stream", body.get("stream"))
+    query = Query(_parse_messages(body.get("messages")), parameters)
+    return ChatRequest(query, stream, _parse_include_usage(body.get("stream_options"), stream))
+
+
+def _parse_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sampling parameters; refuse fields that would have no effect."""
+    parameters: dict[str, Any] = {}
+    for name, value in body.items():
+        if name in SAMPLING_FIELDS:
+            if value is not None:
+                parameters[name] = SAMPLING_FIELDS[name](name, value)
+        elif name in REFUSED_FIELDS:
+            if value not in REFUSED_FIELDS[name]:
+                raise QueryError(f"'{name}': {UNSUPPORTED}", name)
+        elif name not in READ_FIELDS and name not in IGNORED_FIELDS:
+            raise QueryError(f"Unrecognized request argument supplied: {name[:100]}", name[:100])
+    return parameters
+
+
+def _check_response_format(value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        _raise_wrong_type("response_format", "an object", value)
+    if value.get("type") != "text":
+        raise QueryError(f"'response_format' other than text: {UNSUPPORTED}", "response_format")
+
+
+def _parse_include_usage(options: Any, stream: bool) -> bool:
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        _raise_wrong_type("stream_options", "an object", options)
+    if not stream:
+        raise QueryError("'stream_options' is only allowed with stream: true", "stream_options")
+    return _parse_optional_bool("stream_options.include_usage", options.get("include_usage"))
+
+
+def _parse_optional_bool(where: str, value: Any) -> bool:
+    if value is not None and not isinstance(value, bool):
+        _raise_wrong_type(where, "a boolean", value)
+    return bool(value)
+
+
+# --- messages
+
+
+def _parse_messages(value: Any) -> tuple[Message, ...]:
+    if not isinstance(value, list):
+        _raise_wrong_type("messages", "an array of messages", value)
+    if not value:
+        raise QueryError("'messages' is empty; give at least one message", "messages")
+    messages = tuple(_parse_message(f"messages[{i}]", m) for i, m in enumerate(value))
+    if not any(m.content.strip() for m in messages):
+        raise QueryError("'messages' contains no text; there is nothing to answer", "messages")
+    if sum(len(m.marks) for m in messages) > MAX_CACHE_MARKS:
+        raise QueryError(f"'messages' has more than {MAX_CACHE_MARKS} cache_control marks; remove some", "messages")
+    return messages
+
+
+def _parse_message(where: str, value: Any) -> Message:
+    if not isinstance(value, dict):
+        _raise_wrong_type(where, "an object with role and content", value)
+    role = value.get("role")
+    if role in ("tool", "function") or value.get("tool_calls") or value.get("function_call") or value.get("audio"):
+        raise QueryError(f"'{where}' belongs to a tool call or contains audio: {UNSUPPORTED}", where)
+    if not isinstance(role, str) or role not in ROLES:
+        raise QueryError(f"'{where}.role' must be one of {', '.join(ROLES)}", f"{where}.role")
+    content = value.get("content")
+    if isinstance(content, str):
+        return Message(ROLES[role], content)
+    text, marks = _parse_parts(f"{where}.content", content)
+    return Message(ROLES[role], text, marks)
+
+
+def _parse_parts(where: str, parts: Any) -> tuple[str, tuple[CacheMark, ...]]:
+    """Return the text of all parts together, and their cache marks."""
+    if not isinstance(parts, list):
+        _raise_wrong_type(where, "a string or an array of text parts", parts)
+    text = ""
+    marks: list[CacheMark] = []
+    for i, part in enumerate(parts):
+        piece = _parse_text_part(f"{where}[{i}]", part)
+        text += piece
+        control = _parse_cache_control(f"{where}[{i}].cache_control", part.get("cache_control"), piece)
+        if control is not None:
+            marks.append(CacheMark(len(text), control))
+    return text, tuple(marks)
+
+
+def _parse_text_part(where: str, part: Any) -> str:
+    if not isinstance(part, dict):
+        _raise_wrong_type(where, "an object with type and text", part)
+    if part.get("type") != "text":
+        raise QueryError(f"'{where}' is not a text part; images, audio and files: {UNSUPPORTED}", where)
+    text = part.get("text")
+    if not isinstance(text, str):
+        _raise_wrong_type(f"{where}.text", "a string", text)
+    return text
+
+
+def _parse_cache_control(where: str, value: Any, text: str) -> CacheControl | None:
+    """Return a part's cache mark; members whose endpoint does not support such marks are sent the text alone."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        _raise_wrong_type(where, "an object with type", value)
+    try:
+        control = msgspec.convert(value, CacheControl)
+    except msgspec.ValidationError as e:
+        wanted = '{"type": "ephemeral"}, optionally with "ttl": "5m" or "1h", the time to keep it'
+        raise QueryError(f"'{where}' must be {wanted}", where) from e
+    if not text:
+        raise QueryError(f"'{where}' marks an empty text; put it on a part with text", where)
+    return control
+
+
+# --- sampling parameters
+
+
+def _number(low: float, high: float) -> Callable[[str, Any], float]:
+    def check(name: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            _raise_wrong_type(name, "a number", value)
+        if not low <= value <= high:
+            raise QueryError(f"'{name}' is {value}; it must be from {low:g} to {high:g}", name)
+        return value
+
+    return check
+
+
+def _integer(low: int) -> Callable[[str, Any], int]:
+    def check(name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            _raise_wrong_type(name, "an integer", value)
+        if not low <= value < INT64:
+            raise QueryError(f"'{name}' is out of range; it must be at least {low} and fit in 64 bits", name)
+        return value
+
+    return check
+
+
+def _stop_sequences(name: str, value: Any) -> str | list[str]:
+    sequences = value if isinstance(value, list) else [value]
+    if not all(isinstance(s, str) for s in sequences):
+        _raise_wrong_type(name, "a string or an array of strings", value)
+    if not 1 <= len(sequences) <= 4 or "" in sequences:
+        raise QueryError(f"'{name}' takes from 1 to 4 sequences, none of them empty", name)
+    checked: str | list[str] = value
+    return checked
+
+
+SAMPLING_FIELDS: dict[str, Callable[[str, Any], Any]] = {
+    "temperature": _number(0, 2),
+    "top_p": _number(0, 1),
+    "presence_penalty": _number(-2, 2),
+    "frequency_penalty": _number(-2, 2),
+    "max_tokens": _integer(1),
+    "max_completion_tokens": _integer(1),
+    "seed": _integer(-INT64),
+    "stop": _stop_sequences,
+}
+"""Sampling parameter -> what checks and returns its value."""
+
+# --- errors
+
+JSON_KINDS = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}
+
+
+def _raise_wrong_type(where: str, wanted: str, value: Any) -> NoReturn:
+    """Raise QueryError for a value of the wrong type; the value itself is not repeated."""
+    kind = JSON_KINDS[type(value)]
+    raise QueryError(f"Invalid type for '{where}': expected {wanted}, but got {kind} instead.", where)

@@ -1,4 +1,4 @@
-"""Running the application: listen, say when ready, let running answers end on a signal, end at once on a second one."""
+"""Runs the application with uvicorn: the first signal lets running answers end, a second Ctrl-C cancels them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ __all__ = ["Server", "listen"]
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with three differences: it tells when it is ready, a second Ctrl-C cancels what runs, and it returns
-    instead of ending the process by the signal it got, so that whoever runs it can tidy up.
+    """uvicorn with three differences.
+
+    It calls back when it is ready. A second Ctrl-C cancels the running answers. At the end it returns, instead of
+    ending the process by the signal it got, so that the caller can clean up.
 
     Args:
-        ready: called once requests are answered.
+        app: the application.
+        ready: called once the server accepts requests.
         access_log: log a line for each request (method, path, status).
     """
 
@@ -38,8 +41,8 @@ class Server(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until SIGTERM or Ctrl-C, and then until the running answers have ended."""
         self._loop = asyncio.get_running_loop()
-        # uvicorn raises the signal again when it is done; these handlers, restored by then, swallow it.
-        before = {sig: signal.signal(sig, _swallow) for sig in (signal.SIGINT, signal.SIGTERM)}
+        # uvicorn raises the signal again at its end, when these handlers are back in place, and ignore it.
+        before = {sig: signal.signal(sig, _ignore_signal) for sig in (signal.SIGINT, signal.SIGTERM)}
         try:
             await super().serve(sockets)
         finally:
@@ -47,45 +50,47 @@ class Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and call `ready`."""
         await super().startup(sockets)
         if self.started:
             self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal stops accepting; a second Ctrl-C cancels the answers under way."""
+        """Accept no more requests after the first signal; cancel the running answers after a second Ctrl-C."""
         super().handle_exit(sig, frame)
         if self.force_exit and self._loop is not None:
-            logging.getLogger("uvicorn.error").disabled = True  # each cancelled answer would be an error to it
-            self._loop.call_soon_threadsafe(self._cancel)
+            logging.getLogger("uvicorn.error").disabled = True  # it reports each cancelled answer as an error
+            self._loop.call_soon_threadsafe(self._cancel_answers)
 
-    def _cancel(self) -> None:
+    def _cancel_answers(self) -> None:
         for task in list(self.server_state.tasks):
             task.cancel()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one.
+    """Return a listening socket; port 0 takes any free port.
 
     Raises:
-        ConfigError: the address cannot be had; one line with the fix.
+        ConfigError: the address is taken, not allowed or invalid; one line with the fix.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.create_server(address[:2], family=family, backlog=2048)
-        # Inherited by what it accepts. asyncio sets it only on sockets that name their protocol; these do not, and
-        # without it a piece of a stream waits for the reader's delayed ACK of the one before, some 40 ms.
+        # Accepted sockets inherit the option. asyncio sets it only on sockets that name their protocol, which these do
+        # not. Without it a piece of a stream waits about 40 ms for the reader's delayed ACK of the piece before.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except (OSError, OverflowError) as e:
         number = getattr(e, "errno", None)
         if number == errno.EADDRINUSE:
-            raise ConfigError(f"port {port} on {host} is taken; choose another with --port, or --port 0 for any") from e
+            raise ConfigError(
+                f"port {port} on {host} is taken; choose another with --port, or --port 0 for any free one"
+            ) from e
         if number == errno.EACCES:
-            raise ConfigError(f"port {port} needs more rights; choose one above 1023 with --port") from e
+            raise ConfigError(f"port {port} needs special rights; choose one above 1023 with --port") from e
         reason = getattr(e, "strerror", None) or e
         raise ConfigError(f"cannot listen on {host} port {port}: {reason}; correct --host or --port") from e
 
 
-def _swallow(_: int, __: FrameType | None) -> None:
+def _ignore_signal(_: int, __: FrameType | None) -> None:
     pass

@@ -1,4 +1,4 @@
-"""A mixture's events as a stream of server-sent events: OpenAI's chunks, or each event under its own name. Pure."""
+"""Encodes a method's events as server-sent events: OpenAI's chunks, or each event under its own name. Pure."""
 
 from __future__ import annotations
 
@@ -12,117 +12,131 @@ from routemoa.core.events import (
     AnswerDelta,
     AnswerReplaced,
     CallFinished,
-    Degraded,
     Event,
     ProposalFailed,
     Scored,
     Started,
 )
-from routemoa.gateway.errors import OUR_END, Interrupted, public
+from routemoa.gateway.errors import LIMIT_KINDS, Interrupted
 from routemoa.gateway.responses import ChatCompletion
 
-__all__ = ["KEEP_ALIVE", "ChunkEncoder", "EventEncoder", "StreamEncoder", "sse"]
+__all__ = ["KEEP_ALIVE_COMMENT", "ChunkEncoder", "EventEncoder", "StreamEncoder", "encode_sse"]
 
 DONE = b"data: [DONE]\n\n"
-KEEP_ALIVE = b": keep-alive\n\n"
-LATE = "\n\n---\n\nThe answer above could not be finished in time. This one takes its place:\n\n"
-"""What stands, for readers of plain text, between an answer that broke off and the one that takes its place."""
+KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
+UNFINISHED_MARKER = "\n\n---\n\nThe answer above could not be finished in time. This one takes its place:\n\n"
+"""Stands, for readers of plain text, between an answer that broke off and the one that replaces it."""
 
 
-def sse(data: Any) -> bytes:
-    """One server-sent event."""
+def encode_sse(data: Any) -> bytes:
+    """Encode one server-sent event."""
     return b"data: " + msgspec.json.encode(data) + b"\n\n"
 
 
 class StreamEncoder(Protocol):
-    """A stream in the making: both give the bytes to be sent now, often none."""
+    """Turns events into the bytes of a stream."""
 
-    def take(self, event: Event) -> bytes:
-        """One of the method's events. Raises Interrupted: what was shown is void, and nothing can take its place."""
+    def encode_event(self, event: Event) -> bytes:
+        """Return the bytes to send after an event, often none.
+
+        Raises:
+            Interrupted: the text sent so far is void, and nothing can replace it.
+        """
         ...
 
-    def end(self) -> bytes:
-        """The method is done."""
+    def encode_end(self) -> bytes:
+        """Return the bytes to send when the method is done."""
         ...
 
 
 class ChunkEncoder:
-    """Chunks of a chat completion. The text of a `leader` stream may be replaced further on; it says so then."""
+    """Encodes chunks of a chat completion.
 
-    def __init__(self, reply: ChatCompletion, *, usage_later: bool) -> None:
-        self._reply = reply
-        self._usage_later = usage_later  # the token counts were asked for; null until the end, as OpenAI has it
-        self._begun = False
-        self._sent = 0  # characters of content so far
+    Text that was sent may be replaced: a chunk says so, and the new text follows.
 
-    def take(self, event: Event) -> bytes:
-        """One of the method's events; text, or that other text follows."""
-        void = bool(self._reply.text)  # what an aggregator that fails has written by then
-        self._reply.add(event)
+    Args:
+        completion: takes the events.
+        include_usage: the caller asked for the token counts; they are null until the end, as OpenAI has it.
+    """
+
+    def __init__(self, completion: ChatCompletion, *, include_usage: bool) -> None:
+        self._completion = completion
+        self._include_usage = include_usage
+        self._role_sent = False
+        self._sent_characters = 0
+
+    def encode_event(self, event: Event) -> bytes:
+        """Return the chunks of an event: text, or that other text replaces it."""
+        had_text = bool(self._completion.text)  # the text of an aggregator that fails is void
+        self._completion.add(event)
         match event:
             case AnswerDelta() if event.text:
-                return self._text(event.text)
-            case AnswerReplaced() if self._sent:
-                return self._continued(event.why, event.leader, event.marker)
-            case AggregatorFailed() if void and self._sent:
-                if event.failure.kind not in OUR_END:
-                    raise Interrupted(event.failure)
-                return self._continued(event.failure.reason, event.failure.model, LATE)
+                return self._text_chunk(event.text)
+            case AnswerReplaced() if self._sent_characters:
+                return self._continuation_chunk(event.why, event.leader, event.marker)
+            case AggregatorFailed(failure=failure) if had_text and self._sent_characters:
+                if failure.kind not in LIMIT_KINDS:
+                    raise Interrupted(failure)
+                return self._continuation_chunk(failure.public_reason, failure.model, UNFINISHED_MARKER)
         return b""
 
-    def end(self) -> bytes:
-        """How it ended, the token counts where they were asked for, and [DONE]."""
-        out = self._head() + self._chunk({}, self._reply.finish, {"routemoa": self._reply.account()})
-        if self._usage_later:
-            out += sse(
-                {**self._reply.base, "object": "chat.completion.chunk", "choices": [], "usage": self._reply.usage()}
-            )
+    def encode_end(self) -> bytes:
+        """Return the last chunks: the finish reason, the token counts where they were asked for, and [DONE]."""
+        completion = self._completion
+        out = self._role_chunk() + self._chunk({}, completion.finish_reason, {"routemoa": completion.explain()})
+        if self._include_usage:
+            head = {**completion.head, "object": "chat.completion.chunk"}
+            out += encode_sse({**head, "choices": [], "usage": completion.usage()})
         return out + DONE
 
-    def _head(self) -> bytes:
-        """The first chunk, once: who speaks."""
-        begun, self._begun = self._begun, True
-        return b"" if begun else self._chunk({"role": "assistant", "content": ""})
+    def _role_chunk(self) -> bytes:
+        """Return the first chunk, which names the role; nothing after that."""
+        sent, self._role_sent = self._role_sent, True
+        return b"" if sent else self._chunk({"role": "assistant", "content": ""})
 
-    def _text(self, text: str, more: dict[str, Any] | None = None) -> bytes:
-        self._sent += len(text)
-        return self._head() + self._chunk({"content": text}, more=more)
+    def _text_chunk(self, text: str, extra: dict[str, Any] | None = None) -> bytes:
+        self._sent_characters += len(text)
+        return self._role_chunk() + self._chunk({"content": text}, extra=extra)
 
-    def _continued(self, why: str, leader: str, marker: str) -> bytes:
-        """Another answer follows: said in the text for everybody, beside it for those who know."""
-        about = {"event": "continuation", "why": self._reply.redact(why), "leader": leader, "replaces": self._sent}
-        return self._text(marker, {"routemoa": about})
+    def _continuation_chunk(self, why: str, leader: str, marker: str) -> bytes:
+        """Announce another answer: in the text for every reader, in `routemoa` for clients that know it."""
+        announcement = {"event": "continuation", "why": why, "leader": leader, "replaces": self._sent_characters}
+        return self._text_chunk(marker, {"routemoa": announcement})
 
-    def _chunk(self, delta: dict[str, str], finish: str | None = None, more: dict[str, Any] | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        head = {**self._reply.base, "object": "chat.completion.chunk", "choices": [choice], **(more or {})}
-        return sse({**head, "usage": None} if self._usage_later else head)
+    def _chunk(
+        self, delta: dict[str, str], finish_reason: str | None = None, extra: dict[str, Any] | None = None
+    ) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        chunk = {**self._completion.head, "object": "chat.completion.chunk", "choices": [choice], **(extra or {})}
+        return encode_sse({**chunk, "usage": None} if self._include_usage else chunk)
 
 
 class EventEncoder:
-    """Every event, under its own name; what endpoints said to us is not in it.
+    """Encodes every event under its own name, with the public reasons of failures.
 
-    What comes before a model is chosen goes out together with the choice: a contract too small for any still has its
-    status then.
+    The first two events wait for the third, so that limits too small for any call still get an HTTP status.
     """
 
-    def __init__(self, reply: ChatCompletion) -> None:
-        self._reply = reply
-        self._early = b""
+    def __init__(self, completion: ChatCompletion) -> None:
+        self._completion = completion
+        self._waiting = b""
 
-    def take(self, event: Event) -> bytes:
-        """One of the method's events."""
-        self._reply.add(event)
-        if isinstance(event, ProposalFailed | AggregatorFailed | CallFinished) and event.failure is not None:
-            event = replace(event, failure=public(event.failure))
-        elif isinstance(event, AnswerReplaced):
-            event = replace(event, why=self._reply.redact(event.why))
-        elif isinstance(event, Degraded):
-            event = replace(event, given_up=replace(event.given_up, why=self._reply.redact(event.given_up.why)))
-        early, data = self._early, b"event: " + str(event.__struct_config__.tag).encode() + b"\n" + sse(event)
-        self._early = early + data if isinstance(event, Started | Scored) else b""
-        return b"" if self._early else early + data
+    def encode_event(self, event: Event) -> bytes:
+        """Return the event, with those that waited for it."""
+        self._completion.add(event)
+        event = _without_private_reason(event)
+        name = str(event.__struct_config__.tag).encode()
+        data = self._waiting + b"event: " + name + b"\n" + encode_sse(event)
+        self._waiting = data if isinstance(event, Started | Scored) else b""
+        return b"" if self._waiting else data
 
-    def end(self) -> bytes:
-        """Nothing more follows."""
-        return self._early + DONE
+    def encode_end(self) -> bytes:
+        """Return the end of the stream."""
+        return self._waiting + DONE
+
+
+def _without_private_reason(event: Event) -> Event:
+    """Return the event with the public reason of its failure, where it has one."""
+    if isinstance(event, ProposalFailed | AggregatorFailed | CallFinished) and event.failure is not None:
+        return replace(event, failure=replace(event.failure, reason=event.failure.public_reason))
+    return event

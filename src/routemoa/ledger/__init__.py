@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import NO_KEY, SPANS, Span, Tenants, windows
+from routemoa.core.tenants import NO_KEY, SPANS, Span, Tenants, find_windows
 from routemoa.ledger.queries import LedgerEntry, calls
 from routemoa.ledger.schema import StoreError, default_path
 from routemoa.ledger.transactions import UNIT, Begun, Ended, LedgerDatabase, to_picodollars
@@ -68,11 +68,11 @@ class Store:
 
     def left(self, key: str | None) -> RemainingBudget | None:
         """What the tenant can still spend, the tighter of its own limits and everybody's; None where none are set."""
-        now, used = windows(self._clock()), self._book.used
+        now, used = find_windows(self._clock()), self._book.used
         found: dict[Span, list[float]] = {span: [] for span in SPANS}
         for name, limits in self._book.limits(NO_KEY if key is None else key):
             for span in SPANS:
-                if (limit := limits.of(span)) is not None:
+                if (limit := limits.for_span(span)) is not None:
                     found[span].append(max(0, round(limit * UNIT) - used.get((name, now.id(span)), 0)) / UNIT)
         if not any(found.values()):
             return None

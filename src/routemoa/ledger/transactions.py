@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult
-from routemoa.core.tenants import ALL, SPANS, SpendingLimits, Tenants, format_time, windows
+from routemoa.core.tenants import ALL_TENANTS, SPANS, SpendingLimits, Tenants, find_windows, format_time
 from routemoa.ledger.process_locks import ProcessLock
 from routemoa.ledger.schema import BUSY, connect, trouble
 
@@ -100,7 +100,7 @@ class LedgerDatabase:
             self._begin()
             self._owner.join()
             self._settle_dead()
-            for name in (*(t.name for t in tenants), ALL):
+            for name in (*(t.name for t in tenants), ALL_TENANTS):
                 self._falls_into(name, clock())
             self._commit()
             self._connection.execute("PRAGMA busy_timeout = 0")  # from now on nobody waits here
@@ -111,7 +111,9 @@ class LedgerDatabase:
 
     def limits(self, key: str) -> tuple[tuple[str, SpendingLimits], ...]:
         """Whose limits a call of `key` must keep, and which."""
-        return tuple((name, of) for name, of in ((key, self._tenants.limits(key)), (ALL, self._tenants.totals)) if of)
+        return tuple(
+            (name, of) for name, of in ((key, self._tenants.limits(key)), (ALL_TENANTS, self._tenants.totals)) if of
+        )
 
     def write(self, steps: Sequence[Begun | Ended | Undone]) -> None:
         """Write all steps down, or none of them. A call that does not fit is `refused`. Raises sqlite3.Error."""
@@ -158,7 +160,7 @@ class LedgerDatabase:
 
     def _begin(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
-        today = windows(self._clock())
+        today = find_windows(self._clock())
         if today.day != self._day:
             self._day = today.day
             self._windows.clear()
@@ -198,8 +200,8 @@ class LedgerDatabase:
         return self._windows[key]
 
     def _falls_into(self, key: str, began: float) -> Iterable[Window]:
-        now = windows(began)
-        return [self._window((name, now.id(span))) for name in (key, ALL) for span in SPANS]
+        now = find_windows(began)
+        return [self._window((name, now.id(span))) for name in (key, ALL_TENANTS) for span in SPANS]
 
     def _reserve(self, call: Begun) -> tuple[Any, ...]:
         most = to_picodollars(call.most)
@@ -229,11 +231,11 @@ class LedgerDatabase:
 
     def _refusal(self, call: Begun) -> BudgetExceeded | None:
         """What there is to say against a call; the budget that stands longest in its way has the word."""
-        most, now = to_picodollars(call.most), windows(call.began)
+        most, now = to_picodollars(call.most), find_windows(call.began)
         found: list[tuple[bool, float, str]] = []
         for name, limits in self.limits(call.key):
             for span in SPANS:
-                limit = limits.of(span)
+                limit = limits.for_span(span)
                 if limit is None:
                     continue
                 window = self._window((name, now.id(span)))
@@ -241,7 +243,7 @@ class LedgerDatabase:
                 if most > free - window.held:
                     left = max(0, free - window.held) / UNIT
                     said = f"${left:,.4g} of ${limit:,.4g} is left of this {span}'s budget"
-                    whose = "everybody together" if name == ALL else f"tenant '{name}'"
+                    whose = "everybody together" if name == ALL_TENANTS else f"tenant '{name}'"
                     found.append((most > free, now.reset(span), f"{whose}: {said}"))
         if not found:
             return None

@@ -81,7 +81,7 @@ class LeaderStream:
         self._failed.add(name)
         begun = [m for m in self._texts if m not in self._failed]
         if name == self.leader and self.shown:
-            self._broken = f"{name} failed: {event.failure.reason}"
+            self._broken = f"{name} failed: {event.failure.public_reason}"
         elif name == self.leader and begun:
             self.leader = begun[0]
 

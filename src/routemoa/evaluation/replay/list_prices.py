@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from routemoa.core.errors import MissingExtra
-from routemoa.core.price_list import find_price, is_installed
+from routemoa.core.price_list import find_price, has_price_library
 
 __all__ = ["DAY", "Price", "library"]
 
@@ -34,7 +34,7 @@ class Price(Struct, frozen=True):
 
 def library(models: Iterable[str]) -> dict[str, Price]:
     """The prices of those models that the library knows by name. Raises MissingExtra: it is not installed."""
-    if not is_installed():
+    if not has_price_library():
         raise MissingExtra("genai-prices", "prices")
     found = {m: find_price(m, DAY) for m in models}
     return {m: Price(price.input.base, price.output.base) for m, price in found.items() if price is not None}

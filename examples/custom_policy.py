@@ -1,0 +1,27 @@
+"""A policy of your own chooses the models and stops, here after the two best:  python examples/custom_policy.py"""
+
+from routemoa import ModelSpec, Pool, RouteMoA, Trace
+from routemoa.routing.decision import Decision, last_layer_answers
+from routemoa.routing.latency import CallEstimates
+from routemoa.routing.ranking import rank_models
+from routemoa.testing import ScriptedClient
+
+PRIORS = {"a": 0.5, "b": 0.7, "c": 0.6}
+pool = Pool(tuple(ModelSpec(name, "http://unused", prior=prior) for name, prior in PRIORS.items()))
+
+
+class TwoBest:
+    def initial(self, predicted: dict[str, float | None], estimates: CallEstimates) -> Decision:
+        ranking = rank_models(pool, predicted)
+        return Decision(predicted, ranking, models=tuple(place.model for place in ranking[:2]))
+
+    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: str | None = None) -> Decision:
+        answers = last_layer_answers(trace, trace.ranking)
+        return Decision(trace.prior, trace.ranking, stop="two models were called", final_answers=answers)
+
+    def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
+        return False
+
+
+answer = RouteMoA(pool, ScriptedClient({"b": "It is 4.", "c": "It is 5."}), policy=TwoBest()).ask("What is 2 + 2?")
+print(answer.text, answer.trace.layers[0].selected, answer.trace.stop_reason)
