@@ -19,8 +19,8 @@ from routemoa.cli.ledger.tables import make_call_table, make_summary_table
 from routemoa.core.errors import ConfigError, MissingExtra, RouteMoAError
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.types import Purpose, Usage
-from routemoa.ledger import Store, calls, default_path
-from routemoa.ledger.aggregates import added, grouped
+from routemoa.ledger import Store, default_path, read_calls
+from routemoa.ledger.aggregates import group_calls, summarize_calls
 
 DAY = 86_400
 NOON = 1_795_608_000.0  # 2026-11-25 12:00 UTC
@@ -75,14 +75,14 @@ def test_calls_are_listed_latest_last(kept: Path) -> None:
 
 
 def test_sums_hold_known_figures_and_count_unknown_ones(kept: Path) -> None:
-    fast, strong = sorted(grouped(calls(kept), "model"), key=lambda s: s.group)
+    fast, strong = sorted(group_calls(read_calls(kept), "model"), key=lambda s: s.group)
     assert (fast.calls, fast.failed, fast.cut, fast.uncounted, fast.unpriced) == (2, 1, 0, 1, 1)
     assert (strong.calls, strong.failed, strong.cut, strong.prompt_tokens, strong.cached_tokens) == (2, 0, 1, 1000, 300)
     assert (strong.cost, strong.charged, strong.seconds) == (0.2, 0.45, 1.75)
-    (nothing,) = [s for s in grouped(calls(kept), "purpose") if s.group == "retry"]
+    (nothing,) = [s for s in group_calls(read_calls(kept), "purpose") if s.group == "retry"]
     assert (nothing.prompt_tokens, nothing.cost, nothing.charged) == (None, None, None)
-    assert [s.group for s in grouped(calls(kept), "day")] == ["2026-11-24", "2026-11-25"]
-    assert [s.group for s in grouped(calls(kept), "key")] == ["acme", "-"]
+    assert [s.group for s in group_calls(read_calls(kept), "day")] == ["2026-11-24", "2026-11-25"]
+    assert [s.group for s in group_calls(read_calls(kept), "key")] == ["acme", "-"]
 
 
 def test_the_table_of_sums_ends_in_a_total(kept: Path) -> None:
@@ -94,8 +94,8 @@ def test_the_table_of_sums_ends_in_a_total(kept: Path) -> None:
 @pytest.mark.parametrize(("wide", "width"), [(True, 140), (False, 80)])
 def test_a_terminal_shows_bars_and_what_fits(kept: Path, wide: bool, width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
-    console.print(make_summary_table(list(calls(kept)), "model", is_wide=wide, bar_width=14))
-    console.print(make_call_table(list(calls(kept)), is_wide=wide))
+    console.print(make_summary_table(list(read_calls(kept)), "model", is_wide=wide, bar_width=14))
+    console.print(make_call_table(list(read_calls(kept)), is_wide=wide))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert shown.count("█") >= 14
@@ -212,5 +212,5 @@ def test_a_plot_that_cannot_be_drawn_fails_before_the_work(
 
 
 def test_sums_of_no_calls_are_unknown() -> None:
-    total = added("total", [])
+    total = summarize_calls("total", [])
     assert (total.calls, total.prompt_tokens, total.cost, total.seconds) == (0, None, None, None)

@@ -20,7 +20,7 @@ from routemoa.judging.evidence import JudgeModel
 from routemoa.judging.judge_model import encode_judge_model, read_policy
 
 if TYPE_CHECKING:
-    from routemoa.training.judge import Graded
+    from routemoa.training.judge import GradedPanel
 
 __all__ = ["judge"]
 
@@ -53,8 +53,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     Example:
       routemoa judge fit graded.jsonl --out judge.json        # then in pool.toml:  [mixture]  judge = "judge.json"
     """
-    from routemoa.training.judge import fit as learn
-    from routemoa.training.judge import measure, readable, told
+    from routemoa.training.judge import collect_signal_pairs, describe_judge_model, measure_signals
+    from routemoa.training.judge import fit_judge_model as learn
 
     check_writable(out)
     errors = ErrorCollector()
@@ -68,9 +68,11 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     order = list(range(len(data)))
     Random(seed).shuffle(order)  # noqa: S311  (a split, no secret)
     halves = [[data[i] for i in order[::2]], [data[i] for i in order[1::2]]]
-    held_out = [told(b, learn(a, spoken=not logprob), spoken=not logprob) for a, b in (halves, halves[::-1])]
-    figures = measure(*held_out)
-    model = learn(data, spoken=not logprob)
+    held_out = [
+        collect_signal_pairs(b, learn(a, verbalized=not logprob), spoken=not logprob) for a, b in (halves, halves[::-1])
+    ]
+    figures = measure_signals(*held_out)
+    model = learn(data, verbalized=not logprob)
     facts: dict[str, float | int | str] = {"queries": len(data), "files": ", ".join(Path(t).name for t in traces)}
     facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
     model = msgspec.structs.replace(model, fitted=facts)
@@ -80,16 +82,16 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     else:
         skipped = f", {ungraded} lines without a grade skipped" if ungraded else ""
         click.echo(f"{len(data)} graded queries{skipped}")
-        _print_fit(model, figures, readable(model))
+        _print_fit(model, figures, describe_judge_model(model))
         click.echo(f'{out}: written; name it in the pool file:  [mixture]  judge = "{out}"', err=True)
     errors.raise_if_any()
 
 
-def _read_graded_queries(paths: tuple[str, ...], errors: ErrorCollector) -> tuple[list[Graded], int]:
+def _read_graded_queries(paths: tuple[str, ...], errors: ErrorCollector) -> tuple[list[GradedPanel], int]:
     """Return every graded line, of traces or of records, and how many lines had no grade."""
-    from routemoa.training.judge import graded_records, graded_trace
+    from routemoa.training.judge import build_graded_panel, build_graded_panels
 
-    data: list[Graded] = []
+    data: list[GradedPanel] = []
     records: list[Record] = []
     ungraded = 0
     for path in paths:
@@ -98,12 +100,12 @@ def _read_graded_queries(paths: tuple[str, ...], errors: ErrorCollector) -> tupl
             if isinstance(item, str):
                 errors(BadLine(path, number, item))
             elif isinstance(item, Saved) and _has_grade(truth := grades(item) or {}, item):
-                data.append(graded_trace(item.trace, truth))
+                data.append(build_graded_panel(item.trace, truth))
             elif isinstance(item, Record) and item.responses:
                 records.append(item)
             else:
                 ungraded += 1
-    return data + graded_records(records), ungraded
+    return data + build_graded_panels(records), ungraded
 
 
 def _has_grade(truth: Mapping[str, float | None], saved: Saved) -> bool:

@@ -66,7 +66,7 @@ class Caller:
 
     def find_budget_error(self) -> BudgetExceeded | None:
         """Return the error where the budget is used up, so that no call can be made; None where something is left."""
-        left = None if self._store is None else self._store.left(self.name)
+        left = None if self._store is None else self._store.remaining_budget(self.name)
         if left is None:
             return None
         if ended := [(reset, span) for span, dollars, reset in left.spans if dollars is not None and dollars <= 0.0]:
@@ -76,7 +76,7 @@ class Caller:
 
     def get_budget_headers(self) -> Mapping[str, str]:
         """Return the response headers that say what is left at this moment; none where there is no budget."""
-        left = None if self._store is None else self._store.left(self.name)
+        left = None if self._store is None else self._store.remaining_budget(self.name)
         if left is None:
             return {}
         headers: dict[str, str] = {}
@@ -88,9 +88,9 @@ class Caller:
 
     async def wait_until_settled(self) -> None:
         """Wait until the calls that have ended are counted in the budget."""
-        if self._store is not None and self._store.left(self.name) is not None:
+        if self._store is not None and self._store.remaining_budget(self.name) is not None:
             with suppress(StoreError):  # the answer is complete without it
-                await self._store.settled()
+                await self._store.flush()
 
 
 def _bearer_token(scope: Scope) -> str | None:

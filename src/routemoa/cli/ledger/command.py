@@ -19,8 +19,8 @@ from routemoa.cli.ledger.tables import format_time, make_call_table, make_summar
 from routemoa.cli.terminal.table import make_console
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_plain
-from routemoa.ledger.aggregates import BY, By, CallSummary, added, grouped
-from routemoa.ledger.queries import LedgerEntry, calls
+from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls
+from routemoa.ledger.queries import LedgerEntry, read_calls
 from routemoa.ledger.schema import default_path
 
 __all__ = ["ledger"]
@@ -37,7 +37,7 @@ class LedgerOptions:
     """The options of `routemoa ledger`."""
 
     since: str | None
-    by: By | None
+    by: Grouping | None
     limit: int | None
     as_csv: bool
     as_json: bool
@@ -47,7 +47,7 @@ class LedgerOptions:
 
 @click.command(context_settings={"max_content_width": 100})
 @click.option("--since", metavar="WHEN", help="Calls since a UTC day (2026-11-25) or a time ago (24h, 7d, 30d).")
-@click.option("--by", type=click.Choice(BY), help="Sum the calls by this, and in all.")
+@click.option("--by", type=click.Choice(GROUPINGS), help="Sum the calls by this, and in all.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
@@ -87,7 +87,7 @@ def _show_ledger(options: LedgerOptions) -> None:
         raise ConfigError(f"--store {options.store}: no such file; by default calls are kept in {default_path()}")
     is_table_of_calls = not (options.by or options.plot or options.as_csv or options.as_json)
     limit = options.limit or (DEFAULT_CALLS if is_table_of_calls else None)
-    entries = list(calls(path, _parse_since(options.since, time.time()), limit))
+    entries = list(read_calls(path, _parse_since(options.since, time.time()), limit))
     if options.as_json:
         _print_json(entries, options.by)
     elif options.as_csv:
@@ -117,7 +117,7 @@ def _parse_since(when: str | None, now: float) -> float | None:
 
 def _explain_empty(path: Path, since: str | None) -> None:
     """Say why no call is shown, and what to do."""
-    latest = next(calls(path, last=1), None)
+    latest = next(read_calls(path, last=1), None)
     if since and latest:
         click.echo(f"no call since {since}; the last one was on {format_time(latest.began)} UTC", err=True)
     else:
@@ -125,27 +125,27 @@ def _explain_empty(path: Path, since: str | None) -> None:
         click.echo(f"the ledger is empty: {path} holds no call yet; {hint}", err=True)
 
 
-def _print_json(entries: Sequence[LedgerEntry], by: By | None) -> None:
+def _print_json(entries: Sequence[LedgerEntry], by: Grouping | None) -> None:
     if by is None:
         plain: dict[str, object] = {"calls": [to_plain(c) for c in entries]}
     else:
         plain = {
             "by": by,
-            "groups": [to_plain(s) for s in grouped(entries, by)],
-            "total": to_plain(added("total", entries)),
+            "groups": [to_plain(s) for s in group_calls(entries, by)],
+            "total": to_plain(summarize_calls("total", entries)),
         }
     click.echo(json.dumps(plain, indent=1))
 
 
-def _print_csv(entries: Sequence[LedgerEntry], by: By | None) -> None:
-    rows: Sequence[LedgerEntry | CallSummary] = entries if by is None else grouped(entries, by)
+def _print_csv(entries: Sequence[LedgerEntry], by: Grouping | None) -> None:
+    rows: Sequence[LedgerEntry | CallSummary] = entries if by is None else group_calls(entries, by)
     columns = LedgerEntry.__struct_fields__ if by is None else CallSummary.__struct_fields__
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(columns if by is None else (by, *columns[1:]))
     out.writerows([getattr(row, c) for c in columns] for row in rows)
 
 
-def _print_table(entries: Sequence[LedgerEntry], by: By | None) -> None:
+def _print_table(entries: Sequence[LedgerEntry], by: Grouping | None) -> None:
     console = make_console()
     is_wide = console.width >= WIDE
     if by is None:

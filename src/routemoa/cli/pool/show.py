@@ -66,12 +66,12 @@ def _make_row(m: ModelSpec, pool: Pool) -> list[str]:
 
 def _weights_state(model: ModelSpec, pool: Pool) -> str | None:
     """Return whether a local model's file is there, in words; None for a remote model."""
-    from routemoa.clients.weights import manifest
+    from routemoa.clients.weights import load_manifest
 
     if not model.local:
         return None
-    if weight := manifest().get(model.model):
-        return "fetched" if weight.fetched else f"not fetched ({weight.bytes / 1e6:,.0f} MB)"
+    if weight := load_manifest().get(model.model):
+        return "fetched" if weight.is_fetched else f"not fetched ({weight.bytes / 1e6:,.0f} MB)"
     return "file" if (pool.directory / model.model).expanduser().is_file() else "file missing"
 
 

@@ -13,8 +13,8 @@ from routemoa.cli.scorer.plots import check_plot, draw_plot
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.core.errors import ConfigError
 from routemoa.scoring.predictor import Predictor
-from routemoa.scoring.trained import load, manifest
-from routemoa.training.metrics import Said, assess
+from routemoa.scoring.trained import load_trained_scorer, read_manifest
+from routemoa.training.metrics import Predictions, evaluate_predictions
 from routemoa.training.table import Table
 
 __all__ = ["evaluate"]
@@ -45,11 +45,11 @@ def evaluate(folder: str, records: tuple[str, ...], json_file: str | None, plot:
     if plot:
         check_writable(plot)
         check_plot(plot)
-    predictor = load(folder).predictor
-    chosen = manifest(folder)["chosen"]
+    predictor = load_trained_scorer(folder).predictor
+    chosen = read_manifest(folder)["chosen"]
     data = _select_known_models(predictor, read_table(records))
-    predictions = Said.by(predictor, data.texts)
-    figures = assess(predictions, data, chosen, seed)
+    predictions = Predictions.from_predictor(predictor, data.texts)
+    figures = evaluate_predictions(predictions, data, chosen, seed)
     figures["latency_ms"] = _measure_latency(predictor, data.texts)
     if json_file:
         write_file(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
@@ -65,7 +65,7 @@ def _select_known_models(predictor: Predictor, data: Table) -> Table:
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(predictor.models)}")
     if unknown:
         click.echo(f"unknown to the scorer, left out: {', '.join(unknown)}", err=True)
-    return data.of(predictor.models)
+    return data.select_models(predictor.models)
 
 
 def _measure_latency(predictor: Predictor, texts: tuple[str, ...]) -> dict[str, float]:

@@ -11,11 +11,11 @@ import click
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import Record, read_records
-from routemoa.scoring.online import OUTCOMES
-from routemoa.scoring.trained import Seen, load, manifest, questions
-from routemoa.training.artifact import save
-from routemoa.training.new_model import join as join_models
-from routemoa.training.table import table
+from routemoa.scoring.online import OUTCOMES_FILE
+from routemoa.scoring.trained import TrainingQuestion, load_trained_scorer, read_manifest, read_training_questions
+from routemoa.training.artifact import save_scorer
+from routemoa.training.new_model import add_models as join_models
+from routemoa.training.table import build_table
 
 __all__ = ["choose_probes", "join", "join_records", "probes"]
 
@@ -53,21 +53,21 @@ def join_records(folder: str | Path, records: Sequence[Record], out: str, source
         ConfigError: no new model has enough answers, or `out` cannot be written.
     """
     check_writable(out)
-    before = load(folder).predictor
-    facts = dict(manifest(folder))
-    seen = questions(folder)
-    after = join_models(before, table(records), {(s.task, s.id): s.residual for s in seen})
+    before = load_trained_scorer(folder).predictor
+    facts = dict(read_manifest(folder))
+    seen = read_training_questions(folder)
+    after = join_models(before, build_table(records), {(s.task, s.id): s.residual for s in seen})
     new = list(after.models[len(before.models) :])
     for key in OWN_FACTS:
         facts.pop(key, None)
     facts["joined"] = [*facts.get("joined", []), *new]
     all_sources = [*facts.get("sources", []), *(f"{s} (joined: {', '.join(new)})" for s in sources)]
-    outcomes = Path(folder) / OUTCOMES
+    outcomes = Path(folder) / OUTCOMES_FILE
     learned = outcomes.read_bytes() if outcomes.is_file() else None
     try:
-        save(Path(out), after, facts, all_sources, seen, Path(folder) if after.encoder else None)
+        save_scorer(Path(out), after, facts, all_sources, seen, Path(folder) if after.encoder else None)
         if learned:
-            write_file(Path(out) / OUTCOMES, learned)
+            write_file(Path(out) / OUTCOMES_FILE, learned)
     except OSError as e:
         raise ConfigError(f"--out {out}: {e.strerror or e}") from e
     return new
@@ -91,14 +91,14 @@ def probes(folder: str, count: int, graded: bool) -> None:
         click.echo(json.dumps({k: v for k, v in fields.items() if v is not None}, ensure_ascii=False))
 
 
-def choose_probes(folder: str | Path, count: int, *, graded: bool) -> list[Seen]:
+def choose_probes(folder: str | Path, count: int, *, graded: bool) -> list[TrainingQuestion]:
     """Return the most informative training questions of a scorer; with `graded`, only those with a reference.
 
     Raises:
         ConfigError: none has a reference.
     """
-    load(folder)  # checks that its files are as they were written
-    chosen = [s for s in questions(folder) if s.reference or not graded][:count]
+    load_trained_scorer(folder)  # checks that its files are as they were written
+    chosen = [s for s in read_training_questions(folder) if s.reference or not graded][:count]
     if not chosen:
         raise ConfigError(
             f"{folder}: none of its questions has a reference; grade the answers to  routemoa scorer probes  yourself "

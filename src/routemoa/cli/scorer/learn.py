@@ -10,8 +10,8 @@ import click
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.jsonl import Appender
 from routemoa.datasets.records import read_records
-from routemoa.scoring.online import OUTCOMES, GradedQuery, apply_outcomes, read_outcomes
-from routemoa.scoring.trained import load, manifest
+from routemoa.scoring.online import OUTCOMES_FILE, GradedQuery, apply_outcomes, read_outcomes
+from routemoa.scoring.trained import load_trained_scorer, read_manifest
 
 __all__ = ["forget", "learn"]
 
@@ -29,7 +29,7 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
     Example:
       routemoa scorer learn my-scorer feedback.jsonl
     """
-    trained = load(folder).trained
+    trained = load_trained_scorer(folder).trained
     if trained.logits:
         raise ConfigError(
             f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"
@@ -37,12 +37,12 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
     new = [GradedQuery(r.query, r.scores) for r in read_records(records)]
     if not any(m in trained.models for o in new for m in o.scores):
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(trained.models)}")
-    path = Path(folder) / OUTCOMES
+    path = Path(folder) / OUTCOMES_FILE
     update = apply_outcomes(trained, read_outcomes(path) + new)
     with closing(Appender(path)) as file:
         for outcome in new:
             file.write(outcome)
-    for model, change in update.moved.items():
+    for model, change in update.mean_changes.items():
         click.echo(f"{model}: mean {change:+.3f}")
     for drift in update.drifts:
         click.echo(str(drift))
@@ -52,8 +52,8 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
 @click.argument("folder", metavar="DIR")
 def forget(folder: str) -> None:
     """Undo all that the scorer in DIR has learned from outcomes since it was trained."""
-    manifest(folder)
-    path = Path(folder) / OUTCOMES
+    read_manifest(folder)
+    path = Path(folder) / OUTCOMES_FILE
     count = len(path.read_bytes().splitlines()) if path.is_file() else 0
     path.unlink(missing_ok=True)
     click.echo(f"{folder}: {count} outcomes forgotten")

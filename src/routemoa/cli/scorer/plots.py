@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from routemoa.core.errors import ConfigError
-from routemoa.training.metrics import BINS, Said
+from routemoa.training.metrics import BINS, Predictions
 from routemoa.training.table import Table
 
 __all__ = ["check_plot", "draw_plot"]
@@ -28,7 +28,7 @@ def check_plot(path: str) -> None:
         raise ConfigError('--plot needs matplotlib:  pip install "routemoa[plot]"') from e
 
 
-def draw_plot(path: str, predictions: Said, data: Table, figures: Mapping[str, Any]) -> None:
+def draw_plot(path: str, predictions: Predictions, data: Table, figures: Mapping[str, Any]) -> None:
     """Write the plots that the records allow, side by side, to a PNG or SVG file.
 
     Args:
@@ -52,7 +52,7 @@ def draw_plot(path: str, predictions: Said, data: Table, figures: Mapping[str, A
     part.replace(path)
 
 
-def _draw_reliability(axis: Any, predictions: Said, data: Table, figures: Mapping[str, Any]) -> None:
+def _draw_reliability(axis: Any, predictions: Predictions, data: Table, figures: Mapping[str, Any]) -> None:
     measured = ~np.isnan(data.scores)
     predicted, truth = predictions.scores[measured], data.scores[measured]
     bins = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
@@ -67,7 +67,7 @@ def _draw_reliability(axis: Any, predictions: Said, data: Table, figures: Mappin
     axis.legend(loc="upper left", frameon=False)
 
 
-def _draw_hit_rate(axis: Any, predictions: Said, data: Table, figures: Mapping[str, Any]) -> None:
+def _draw_hit_rate(axis: Any, predictions: Predictions, data: Table, figures: Mapping[str, Any]) -> None:
     """Draw how often any of k models is right; an unmeasured answer counts as wrong and is chosen last."""
     scores = np.where(np.isnan(data.scores), 0.0, data.scores)
     largest = min(MAX_PANEL, scores.shape[1])

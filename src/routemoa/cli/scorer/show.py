@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from routemoa.scoring.predictor import Predictor
-from routemoa.scoring.trained import load, questions
+from routemoa.scoring.trained import load_trained_scorer, read_training_questions
 
 __all__ = ["show"]
 
@@ -30,7 +30,7 @@ def show(folder: str, query: str | None) -> None:
       routemoa scorer show my-scorer
       routemoa scorer show my-scorer "Why is the sky blue?"
     """
-    predictor = load(folder).predictor
+    predictor = load_trained_scorer(folder).predictor
     if query is None:
         click.echo((Path(folder) / "card.md").read_text("utf-8"))
         _print_models(predictor)
@@ -40,19 +40,21 @@ def show(folder: str, query: str | None) -> None:
 
 def _print_prediction(predictor: Predictor, folder: str, query: str) -> None:
     vector = predictor.embed([query])
-    tasks = predictor.tasks_of(vector)[0]
+    tasks = predictor.classify_tasks(vector)[0]
     likely = ", ".join(f"{predictor.tasks[i]} {tasks[i]:.2f}" for i in np.argsort(-tasks)[:3])
     click.echo(f"looks like: {likely}")
-    novelty = float(predictor.novelty(vector)[0])
+    novelty = float(predictor.estimate_novelty(vector)[0])
     note = " (unlike the training questions: shrunk towards the means)" if novelty > predictor.familiar else ""
     click.echo(f"novelty: {novelty:.2f}; 95 % of the training questions are below {predictor.familiar:.2f}{note}")
-    scores, uncertainty = predictor.scores(vector)[0], predictor.uncertainty(vector)[0]
+    scores, uncertainty = predictor.predict_vectors(vector)[0], predictor.estimate_uncertainty(vector)[0]
     for i in np.argsort(-scores):
-        click.echo(f"  {scores[i]:.3f} ± {uncertainty[i]:.3f}  (mean {predictor.means[i]:.3f})  {predictor.models[i]}")
-    panel = ", ".join(predictor.models[i] for i in predictor.panel(vector)[0])
+        click.echo(
+            f"  {scores[i]:.3f} ± {uncertainty[i]:.3f}  (mean {predictor.model_means[i]:.3f})  {predictor.models[i]}"
+        )
+    panel = ", ".join(predictor.models[i] for i in predictor.choose_panels(vector)[0])
     click.echo(f"panel most likely to hold a right answer: {panel}")
     click.echo("nearest training questions:")
-    seen = questions(folder)
+    seen = read_training_questions(folder)
     similarity = (predictor.embed([s.query for s in seen]) @ vector[0]).astype(float)
     for i in np.argsort(-similarity)[:NEAREST_QUESTIONS]:
         text = " ".join(seen[i].query.split())
@@ -71,10 +73,10 @@ def _print_models(predictor: Predictor) -> None:
     distance = np.linalg.norm(vectors[:, :, None] - vectors[:, None, :], axis=0)
     np.fill_diagonal(distance, np.inf)
     click.echo("## Embedding space\n")
-    for j in np.argsort(-predictor.means):
+    for j in np.argsort(-predictor.model_means):
         high, low = int(relative[:, j].argmax()), int(relative[:, j].argmin())
         click.echo(
-            f"{predictor.models[j]}: mean {predictor.means[j]:.3f}; strongest on {predictor.tasks[high]} "
+            f"{predictor.models[j]}: mean {predictor.model_means[j]:.3f}; strongest on {predictor.tasks[high]} "
             f"({relative[high, j]:+.2f}), weakest on {predictor.tasks[low]} ({relative[low, j]:+.2f}); "
             f"most like {predictor.models[int(distance[j].argmin())]}"
         )

@@ -21,9 +21,9 @@ from routemoa.cli.terminal.files import check_writable
 from routemoa.core.errors import ConfigError
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.predictor import Predictor
-from routemoa.training.artifact import save, seen
-from routemoa.training.fast import fit
-from routemoa.training.metrics import Said, assess, known
+from routemoa.training.artifact import order_training_questions, save_scorer
+from routemoa.training.fast import train_fast
+from routemoa.training.metrics import Predictions, choose_baselines, evaluate_predictions
 from routemoa.training.table import Table
 
 __all__ = ["train"]
@@ -110,27 +110,27 @@ def _train_fast(data: Table, options: TrainOptions, facts: dict[str, Any]) -> di
     """Train the fast recipe and save it with its facts, which are returned."""
     with _prepare_encoder(options.encoder) as folder:
         encoder = Encoder.load(folder) if folder else None
-        fitted = fit(data, options.seed, _print_line, encoder)
-        chosen = known(data) | {"rates": fitted.choices.pop("rates")}
-        predictions = Said(fitted.crossed, fitted.panels, fitted.costs)
+        fitted = train_fast(data, options.seed, _print_line, encoder)
+        chosen = choose_baselines(data) | {"rates": fitted.choices.pop("rates")}
+        predictions = Predictions(fitted.cross_fitted, fitted.panels, fitted.costs)
         facts = facts | {
             "choices": fitted.choices,
             "chosen": chosen,
-            "cross_validated": summarize_figures(assess(predictions, data, chosen, options.seed)),
+            "cross_validated": summarize_figures(evaluate_predictions(predictions, data, chosen, options.seed)),
             "features": f"lexical and {options.encoder}" if options.encoder else "lexical only: no encoder",
         }
-        questions = seen(data, fitted.predictor, fitted.residual)
-        save(Path(options.out), fitted.predictor, facts, options.records, questions, folder)
+        questions = order_training_questions(data, fitted.predictor, fitted.residual)
+        save_scorer(Path(options.out), fitted.predictor, facts, options.records, questions, folder)
     return facts
 
 
 def _train_published(data: Table, options: TrainOptions, facts: dict[str, Any]) -> dict[str, Any]:
     """Train the published recipe and save it with its facts, which are returned."""
-    from routemoa.training.published.export import need
+    from routemoa.training.published.export import require_libraries
 
-    need("torch", "transformers", "tokenizers", "safetensors", "onnx", "onnxscript", "onnxruntime")
+    require_libraries("torch", "transformers", "tokenizers", "safetensors", "onnx", "onnxscript", "onnxruntime")
     from routemoa.training.published.finetune import train_published
-    from routemoa.training.published.predictor import predictor_of
+    from routemoa.training.published.predictor import build_predictor
 
     encoder = options.encoder or MDEBERTA
     trained = train_published(
@@ -143,16 +143,23 @@ def _train_published(data: Table, options: TrainOptions, facts: dict[str, Any]) 
         cap=options.cap,
         pooling=options.pooling,
     )
-    predictor: Predictor = predictor_of(trained, data)
+    predictor: Predictor = build_predictor(trained, data)
     validation = dict(trained.validation)
     facts = facts | {
-        "chosen": known(data),
+        "chosen": choose_baselines(data),
         "history": validation.pop("history"),
         "cross_validated": validation,
         "features": f"{encoder}, fine-tuned",
     }
     residuals = np.zeros(len(data.texts), np.float32)  # only joining a model reads them, in the other recipe
-    save(Path(options.out), predictor, facts, options.records, seen(data, predictor, residuals), trained.folder)
+    save_scorer(
+        Path(options.out),
+        predictor,
+        facts,
+        options.records,
+        order_training_questions(data, predictor, residuals),
+        trained.folder,
+    )
     return facts
 
 
@@ -172,9 +179,9 @@ def _prepare_encoder(name: str | None) -> Iterator[Path | None]:
             (folder / "tokenizer.json").symlink_to(tokenizer)
             (folder / "encoder.json").write_text(json.dumps({"pooling": "mean", "cap": 64}) + "\n", "utf-8")
         else:
-            from routemoa.training.published.export import freeze
+            from routemoa.training.published.export import export_frozen
 
-            freeze(name, folder)
+            export_frozen(name, folder)
         yield folder
 
 
