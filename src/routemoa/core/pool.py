@@ -204,8 +204,7 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) 
         if any(m.name == spec.name for m in models):
             raise ConfigError(f"{source}: [[model]] {number}: name '{spec.name}' is taken already; names are unique")
         models.append(spec)
-    mixture = parse_table(table.get("mixture", {}), Mixture, f"{source}: [mixture]")
-    _check_mixture(mixture, models, f"{source}: [mixture]")
+    mixture = _mixture(table.get("mixture", {}), models, f"{source}: [mixture]")
     limits = parse_limits(table.get("limits", {}), f"{source}: [limits]")
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
     scorer = parse_table(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
@@ -233,8 +232,14 @@ def parse_mixture(text: str, source: str) -> Mixture:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
-    mixture = parse_table(table.get("mixture", table), Mixture, f"{source}: [mixture]")
-    _check_mixture(mixture, [], f"{source}: [mixture]")
+    return _mixture(table.get("mixture", table), [], f"{source}: [mixture]")
+
+
+def _mixture(table: Any, models: list[ModelSpec], where: str) -> Mixture:
+    if isinstance(table, dict) and table.get("fusion") == "learned":
+        raise ConfigError(f"{where}: fusion: 'learned' is called 'adaptive' now")
+    mixture = parse_table(table, Mixture, where)
+    _check_mixture(mixture, models, where)
     return mixture
 
 
