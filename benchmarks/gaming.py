@@ -58,7 +58,7 @@ from routemoa.mixture import layer, prompts
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.published import Policy, build_policy
-from routemoa.training.judge import Graded, fit, graded_trace
+from routemoa.training.judge import GradedPanel, fit_judge_model, grade_panel
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"
 FORMS = ("votes", "copied", "open")
@@ -210,15 +210,15 @@ def lied(case: Case, said: Mapping[tuple[str, str], float | None], lie: Lie) -> 
 
 def judgings(bench: Bench, form: str, seeds: int) -> dict[str, JudgeModel]:
     """Ours: knowing nothing, fitted on graded traces, and with reliabilities from consensus alone."""
-    graded: list[Graded] = []
-    agreed: list[Graded] = []
+    graded: list[GradedPanel] = []
+    agreed: list[GradedPanel] = []
     for case in cases(bench, bench.train, range(seeds)):
         trace = case.trace(case.honest(), form)
-        graded.append(graded_trace(trace, case.truth))
-        agreed.append(graded_trace(trace, _majority(trace)))
-    learned = fit(agreed)
+        graded.append(grade_panel(trace, case.truth))
+        agreed.append(grade_panel(trace, _majority(trace)))
+    learned = fit_judge_model(agreed)
     consensus = JudgeModel(peer_judges=learned.peer_judges, self_judges=learned.self_judges)
-    return {"ours": JudgeModel(), "ours, fitted": fit(graded), "ours, consensus": consensus}
+    return {"ours": JudgeModel(), "ours, fitted": fit_judge_model(graded), "ours, consensus": consensus}
 
 
 def _majority(trace: Trace) -> dict[str, float | None]:

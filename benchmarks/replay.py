@@ -45,7 +45,14 @@ from routemoa.evaluation.replay.token_counts import Page
 from routemoa.evaluation.statistics import savings, summarise
 from routemoa.judging.answers.grouping import Groups
 from routemoa.judging.evidence import Coefficients, JudgeModel
-from routemoa.training.judge import Graded, correlation, fit, graded_trace, measure, told
+from routemoa.training.judge import (
+    GradedPanel,
+    collect_signal_pairs,
+    fit_error_correlation,
+    fit_judge_model,
+    grade_panel,
+    measure_signals,
+)
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"
 REPLAYED = {
@@ -85,23 +92,23 @@ def grow(page: Page, order: tuple[str, ...], lead: int = 2, most: int = 9) -> tu
 def learn(train: Replay, prior: Scores, seed: int) -> JudgeModel:
     """Everything that is learned about judging, on the training half."""
     plain = [graded(page, train.members, prior) for page in train.pages]
-    judging = JudgeModel(Coefficients(), correlation(plain))
+    judging = JudgeModel(Coefficients(), fit_error_correlation(plain))
     if train.auc is not None:  # judgments of every query: nothing stops before the second layer
         train = replace(train, mixture=replace(train.mixture, stop_confidence=1.0))
     walked = replace(train, judging=judging).walks("routemoa", seed)
-    learned = fit([grade(page, done) for page, done in zip(train.pages, walked, strict=True)])
+    learned = fit_judge_model([grade(page, done) for page, done in zip(train.pages, walked, strict=True)])
     return replace(learned, correlation=judging.correlation)
 
 
-def graded(page: Page, members: tuple[str, ...], prior: Scores) -> Graded:
+def graded(page: Page, members: tuple[str, ...], prior: Scores) -> GradedPanel:
     """A record as a graded query without judgments."""
     groups = Groups(tuple(page.says.get(m) for m in members), page.groups.closed, (None,) * len(members))
     right = tuple(page.record.scores[m] for m in members)
-    return Graded(prior, members, groups, right, (), (False,) * len(members))
+    return GradedPanel(prior, members, groups, right, (), (False,) * len(members))
 
 
-def grade(page: Page, done: SimulatedRun) -> Graded:
-    return graded_trace(done.trace, page.record.scores)
+def grade(page: Page, done: SimulatedRun) -> GradedPanel:
+    return grade_panel(done.trace, page.record.scores)
 
 
 def split(pages: list[Page], models: list[str], seed: int, mixture: Mixture, auc: float | None) -> dict[str, Any]:
@@ -124,7 +131,7 @@ def split(pages: list[Page], models: list[str], seed: int, mixture: Mixture, auc
             ("any of 3", any_right, 3),
         ):
             outcomes.append(Outcome(row, page.record.task, page.record.id, value, calls=calls, seed=seed))
-    said = told([grade(page, done) for page, done in zip(test, walked, strict=True)], judging)
+    said = collect_signal_pairs([grade(page, done) for page, done in zip(test, walked, strict=True)], judging)
     layers = sum(len(done.trace.layers) for done in walked) / len(walked)
     return {"outcomes": outcomes, "judging": judging, "layers": layers, "told": said}
 
@@ -146,7 +153,7 @@ def study(pages: list[Page], models: list[str], mixture: Mixture, splits: int, a
         },
         "gain_over": {row: gain(found["paired"][f"routemoa|{row}"]) for row in RIVALS},
         "savings": {row: savings(outcomes, "routemoa", row, 0) for row in ("dense MoA", "vote of all")},
-        "calibration": measure(*(run["told"] for run in runs)),  # each split judged by its own training half
+        "calibration": measure_signals(*(run["told"] for run in runs)),  # each split judged by its own training half
         "learned": {
             "spread": float(np.mean([j.correlation.spread for j in learned])),
             "scatter": float(np.mean([j.correlation.scatter for j in learned])),

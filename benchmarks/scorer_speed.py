@@ -17,7 +17,7 @@ from time import perf_counter
 
 import numpy as np
 
-from routemoa.scoring.trained import load
+from routemoa.scoring.trained import load_trained_scorer
 
 WORDS = (Path(__file__).parent.parent / "docs" / "how-it-works.md").read_text().split()
 FRESH = """
@@ -27,8 +27,8 @@ def resident(key="VmHWM"):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(key)) / 1024
 before = resident()
 begun = time.perf_counter()
-from routemoa.scoring.trained import load
-load(sys.argv[1]).predictor.predict(["a question"])
+from routemoa.scoring.trained import load_trained_scorer
+load_trained_scorer(sys.argv[1]).predictor.predict(["a question"])
 print(time.perf_counter() - begun, resident() - before)
 """
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    predictor = load(options.folder).predictor
+    predictor = load_trained_scorer(options.folder).predictor
     found: dict[str, float] = {}
     for tokens in (30, 512):
         texts = [_text(tokens, i) for i in range(1010)]

@@ -22,8 +22,8 @@ from routemoa.core.types import Limits, Message, ModelSpec, Query, Usage, to_jso
 from routemoa.evaluation.rejudging import Saved, parse, rejudge
 from routemoa.judging.evidence import Coefficients, JudgeModel
 from routemoa.judging.judge_model import encode_judge_model, read_judge_model
-from routemoa.ledger import LedgerEntry, Store, calls
-from routemoa.scoring.trained import load, manifest, questions
+from routemoa.ledger import LedgerEntry, Store, read_calls
+from routemoa.scoring.trained import load_trained_scorer, read_manifest, read_training_questions
 
 FORMAT_1 = Path(__file__).parent.parent / "fixtures" / "format_1"
 EXPECTED: dict[str, Any] = json.loads((FORMAT_1 / "expected.json").read_text())["scorer"]
@@ -34,17 +34,17 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 
 
 async def test_a_scorer_predicts_what_it_predicted() -> None:
-    scorer = load(FORMAT_1 / "scorer")
+    scorer = load_trained_scorer(FORMAT_1 / "scorer")
     assert scorer.trained.models == tuple(EXPECTED["models"]) == ("adder", "poet", "both")
     assert scorer.trained.tasks == tuple(EXPECTED["tasks"])
     texts = EXPECTED["texts"]
     np.testing.assert_allclose(scorer.trained.predict(texts), EXPECTED["trained"], atol=1e-5)
     np.testing.assert_allclose(scorer.predictor.predict(texts), EXPECTED["learned"], atol=1e-5)
     vectors = scorer.predictor.embed(texts)
-    np.testing.assert_allclose(scorer.predictor.novelty(vectors), EXPECTED["novelty"], atol=1e-5)
-    np.testing.assert_allclose(scorer.predictor.uncertainty(vectors), EXPECTED["uncertainty"], atol=1e-5)
-    np.testing.assert_allclose(scorer.predictor.costs(vectors), EXPECTED["costs"], atol=1e-7)
-    assert scorer.predictor.panel(vectors).tolist() == EXPECTED["panel"]
+    np.testing.assert_allclose(scorer.predictor.estimate_novelty(vectors), EXPECTED["novelty"], atol=1e-5)
+    np.testing.assert_allclose(scorer.predictor.estimate_uncertainty(vectors), EXPECTED["uncertainty"], atol=1e-5)
+    np.testing.assert_allclose(scorer.predictor.estimate_costs(vectors), EXPECTED["costs"], atol=1e-7)
+    assert scorer.predictor.choose_panels(vectors).tolist() == EXPECTED["panel"]
     scores = await scorer.score(Query.from_text(texts[0]), [ModelSpec(m, "local") for m in EXPECTED["models"]])
     assert list(scores.values()) == pytest.approx(EXPECTED["learned"][0], abs=1e-5)
 
@@ -53,16 +53,16 @@ def test_what_a_scorer_learned_can_still_be_forgotten(tmp_path: Path) -> None:
     shutil.copytree(FORMAT_1 / "scorer", tmp_path / "scorer")
     (tmp_path / "scorer" / "outcomes.jsonl").unlink()
     np.testing.assert_allclose(
-        load(tmp_path / "scorer").predictor.predict(EXPECTED["texts"]), EXPECTED["trained"], atol=1e-5
+        load_trained_scorer(tmp_path / "scorer").predictor.predict(EXPECTED["texts"]), EXPECTED["trained"], atol=1e-5
     )
 
 
 def test_a_scorers_manifest_and_questions_are_read() -> None:
-    about = manifest(FORMAT_1 / "scorer")
+    about = read_manifest(FORMAT_1 / "scorer")
     assert (about["recipe"], about["seed"], about["questions"]) == ("fast", 0, 60)
     assert about["chosen"]["by_task"] == {"words": "poet", "sums": "adder"}
     assert set(about["chosen"]["rates"]) == {"at_97", "at_99"}
-    seen = questions(FORMAT_1 / "scorer")
+    seen = read_training_questions(FORMAT_1 / "scorer")
     assert len(seen) == 60
     assert {q.task for q in seen} == {"words", "sums"}
     assert {q.reference for q in seen} == {"42"}
@@ -74,7 +74,7 @@ def test_a_scorer_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
     about = json.loads((tmp_path / "scorer" / "manifest.json").read_text())
     (tmp_path / "scorer" / "manifest.json").write_text(json.dumps({**about, "format": 1}))
     with pytest.raises(ConfigError, match="another format than 2"):
-        load(tmp_path / "scorer")
+        load_trained_scorer(tmp_path / "scorer")
 
 
 # --- the judge model
@@ -176,7 +176,7 @@ def spent(path: Path, key: str, window: str) -> tuple[float, float]:
 
 
 def test_a_ledgers_calls_are_read(ledger: Path) -> None:
-    rows = list(calls(ledger))
+    rows = list(read_calls(ledger))
     assert rows[0] == LedgerEntry(
         1, rows[0].request, NOON, "acme", "routemoa", "m", "proposal", 0.25, 100, 20, 30, 0.125, 0.125, 1.5, "ok"
     )
@@ -192,15 +192,15 @@ def test_a_ledgers_calls_are_read(ledger: Path) -> None:
 async def test_a_ledger_takes_further_calls_and_its_totals_go_on(ledger: Path) -> None:
     who = Tenants((Tenant("acme", "A", 1.0, 20.0), Tenant("zeta", "Z", 2.0)), SpendingLimits(), (b"", b""))
     store = Store(ledger, who, clock=lambda: NOON + 60)
-    assert [c.outcome for c in calls(ledger)][-1] == "lost"  # its process had ended in the middle of it
+    assert [c.outcome for c in read_calls(ledger)][-1] == "lost"  # its process had ended in the middle of it
     assert spent(ledger, "zeta", "2026-11-25") == (0.0625 + 0.375, 0.0)
     assert spent(ledger, ALL, "2026-11") == (0.375 + 0.0625 + 0.375, 0.0)
-    assert (left := store.left("acme")) is not None
+    assert (left := store.remaining_budget("acme")) is not None
     assert (left.day, left.month) == (1.0 - 0.375, 20.0 - 0.375)
     recorder = store.recorder("acme", "routemoa")
     number = await recorder.start(CallStart("m", "proposal", 0.5))
     assert number == 6
     recorder.finish(number, CallResult(Usage(1, 2, 3), 0.25, 0.25, 1.0, "ok"))
     await store.aclose()
-    assert [c.outcome for c in calls(ledger)] == ["ok", "Garbled", "cut", "ok", "lost", "ok"]
+    assert [c.outcome for c in read_calls(ledger)] == ["ok", "Garbled", "cut", "ok", "lost", "ok"]
     assert spent(ledger, "acme", "2026-11-25") == spent(ledger, "acme", "2026-11") == (0.625, 0.0)

@@ -21,7 +21,7 @@ from routemoa.judging.evidence import JudgeModel
 from routemoa.judging.judge_model import encode_judge_model, read_policy
 
 if TYPE_CHECKING:
-    from routemoa.training.judge import Graded
+    from routemoa.training.judge import GradedPanel
 
 __all__ = ["judge"]
 
@@ -53,8 +53,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     Example:
       routemoa judge fit graded.jsonl --out judge.json        # then in pool.toml:  [mixture]  judge = "judge.json"
     """
-    from routemoa.training.judge import fit as learn
-    from routemoa.training.judge import measure, readable, told
+    from routemoa.training.judge import collect_signal_pairs, describe_judge_model, measure_signals
+    from routemoa.training.judge import fit_judge_model as learn
 
     check_writable(out)
     complaints = ErrorCollector()
@@ -68,9 +68,11 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     order = list(range(len(data)))
     Random(seed).shuffle(order)  # noqa: S311  (halves, no secret)
     halves = [[data[i] for i in order[::2]], [data[i] for i in order[1::2]]]
-    crossed = [told(b, learn(a, spoken=not logprob), spoken=not logprob) for a, b in (halves, halves[::-1])]
-    figures = measure(*crossed)
-    found = learn(data, spoken=not logprob)
+    crossed = [
+        collect_signal_pairs(b, learn(a, verbalized=not logprob), spoken=not logprob) for a, b in (halves, halves[::-1])
+    ]
+    figures = measure_signals(*crossed)
+    found = learn(data, verbalized=not logprob)
     facts: dict[str, float | int | str] = {"queries": len(data), "files": ", ".join(Path(t).name for t in traces)}
     facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
     found = msgspec.structs.replace(found, fitted=facts)
@@ -78,16 +80,16 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     if as_json:
         click.echo(msgspec.json.encode({"judging": found, "held_out": figures, "passed_over": passed}))
     else:
-        _tell(found, figures, readable(found), passed, len(data))
+        _tell(found, figures, describe_judge_model(found), passed, len(data))
         click.echo(f'{out}: written; name it in the pool file:  [mixture]  judge = "{out}"', err=True)
     complaints.settle()
 
 
-def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[Graded], int]:
+def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[GradedPanel], int]:
     """Every graded line, of traces or of records, and how many lines had no grade."""
-    from routemoa.training.judge import graded_records, graded_trace
+    from routemoa.training.judge import grade_panel, grade_records
 
-    data: list[Graded] = []
+    data: list[GradedPanel] = []
     kept: list[Record] = []
     passed = 0
     for path in paths:
@@ -96,12 +98,12 @@ def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[Gr
             if isinstance(found, str):
                 complaints(BadLine(path, number, found))
             elif isinstance(found, Saved) and _known(truth := grades(found) or {}, found):
-                data.append(graded_trace(found.trace, truth))
+                data.append(grade_panel(found.trace, truth))
             elif isinstance(found, Record) and found.responses:
                 kept.append(found)
             else:
                 passed += 1
-    return data + graded_records(kept), passed
+    return data + grade_records(kept), passed
 
 
 def _known(truth: Mapping[str, float | None], saved: Saved) -> bool:

@@ -60,7 +60,7 @@ class Caller:
 
     def used_up(self) -> BudgetExceeded | None:
         """What there is to say where nothing at all is left."""
-        left = None if self._store is None else self._store.left(self.name)
+        left = None if self._store is None else self._store.remaining_budget(self.name)
         if left is None:
             return None
         if ended := [(reset, span) for span, dollars, reset in left.spans if dollars is not None and dollars <= 0.0]:
@@ -70,7 +70,7 @@ class Caller:
 
     def left(self) -> Mapping[str, str]:
         """The response headers that say what is left at this moment; none where there is no budget."""
-        left = None if self._store is None else self._store.left(self.name)
+        left = None if self._store is None else self._store.remaining_budget(self.name)
         if left is None:
             return {}
         found: dict[str, str] = {}
@@ -82,9 +82,9 @@ class Caller:
 
     async def settled(self) -> None:
         """Wait until the calls that have ended are counted in what is left."""
-        if self._store is not None and self._store.left(self.name) is not None:
+        if self._store is not None and self._store.remaining_budget(self.name) is not None:
             with suppress(StoreError):  # the answer is there all the same
-                await self._store.settled()
+                await self._store.flush()
 
 
 def _bearer(scope: Scope) -> str | None:

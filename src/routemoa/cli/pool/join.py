@@ -36,7 +36,7 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
     from routemoa.datasets.collector import estimate, plan
     from routemoa.datasets.questions import asked
     from routemoa.datasets.records import read
-    from routemoa.scoring.trained import load
+    from routemoa.scoring.trained import load_trained_scorer
 
     pool = Pool.default(pool_file)
     source = Path(folder) if folder else pool.scorer
@@ -44,7 +44,7 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
         raise ConfigError(f"{pool.source}: no model '{name}'; it has {', '.join(m.name for m in pool)}")
     if source is None:
         raise ConfigError(f"{pool.source}: no [scorer] path; name a scorer with --scorer DIR")
-    if load(source).knows(pool[name]):
+    if load_trained_scorer(source).knows(pool[name]):
         raise ConfigError(f"the scorer in {source} knows '{name}' already; nothing to do")
     target = out or str(source)
     check_writable(target)

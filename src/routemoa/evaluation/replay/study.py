@@ -18,7 +18,7 @@ from routemoa.evaluation.replay.simulator import ALWAYS, METHODS, Replay
 from routemoa.evaluation.replay.token_counts import Page
 from routemoa.evaluation.statistics import savings, summarise
 from routemoa.judging.judge_model import read_policy
-from routemoa.scoring.trained import load, manifest
+from routemoa.scoring.trained import load_trained_scorer, read_manifest
 
 __all__ = ["Prepared", "chosen_methods", "figures", "prepare"]
 
@@ -71,7 +71,7 @@ def prepare(
         auc: how reliable simulated judges are; None: nobody judges.
         texts: keep questions and answers in the outcomes.
     """
-    predictor, chosen = load(scorer).predictor, manifest(scorer)["chosen"]
+    predictor, chosen = load_trained_scorer(scorer).predictor, read_manifest(scorer)["chosen"]
     usable = [r for r in records if r.responses]
     members = tuple(m for m in predictor.models if any((r.responses or {}).get(m) for r in usable))
     if not members:

@@ -90,7 +90,7 @@ def _local(chosen: Task, name: str, folder: str | None) -> Path | None:
 
 
 def _cached(name: str) -> Path:
-    return weights.folder().parent / "tasks" / f"{name}.jsonl.gz"
+    return weights.cache_folder().parent / "tasks" / f"{name}.jsonl.gz"
 
 
 def _rows(chosen: Task, path: Path) -> Iterator[Question]:
