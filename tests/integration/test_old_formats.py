@@ -35,10 +35,10 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 
 async def test_a_scorer_predicts_what_it_predicted() -> None:
     scorer = load_trained_scorer(FORMAT_1 / "scorer")
-    assert scorer.trained.models == tuple(EXPECTED["models"]) == ("adder", "poet", "both")
-    assert scorer.trained.tasks == tuple(EXPECTED["tasks"])
+    assert scorer.trained_predictor.models == tuple(EXPECTED["models"]) == ("adder", "poet", "both")
+    assert scorer.trained_predictor.tasks == tuple(EXPECTED["tasks"])
     texts = EXPECTED["texts"]
-    np.testing.assert_allclose(scorer.trained.predict(texts), EXPECTED["trained"], atol=1e-5)
+    np.testing.assert_allclose(scorer.trained_predictor.predict(texts), EXPECTED["trained"], atol=1e-5)
     np.testing.assert_allclose(scorer.predictor.predict(texts), EXPECTED["learned"], atol=1e-5)
     vectors = scorer.predictor.embed(texts)
     np.testing.assert_allclose(scorer.predictor.estimate_novelty(vectors), EXPECTED["novelty"], atol=1e-5)

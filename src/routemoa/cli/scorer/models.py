@@ -102,7 +102,7 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
     The changes are bounded, kept beside the trained arrays, and undone by `routemoa scorer forget`. A model whose
     success leaves the predicted band is named.
     """
-    trained = load_trained_scorer(folder).trained
+    trained = load_trained_scorer(folder).trained_predictor
     if trained.logits:
         raise ConfigError(
             f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"
