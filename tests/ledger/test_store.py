@@ -128,7 +128,7 @@ async def test_everybody_together_is_limited_too_and_the_later_reset_is_named(tm
         stranger = store.recorder(None, "m")
         assert stranger.has_budget
         stranger.finish(await stranger.start(opening(0.5)), ending(0.5))
-        with pytest.raises(BudgetExceeded, match=r"everybody together: \$0 of \$0.5 is left of this month's") as e:
+        with pytest.raises(BudgetExceeded, match=r"all tenants together: \$0 of \$0.5 is left of this month's") as e:
             await store.recorder("acme", "m").start(opening(0.7))
         assert e.value.reset == datetime(2026, 12, 1, tzinfo=UTC).timestamp()
 
