@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from routemoa.datasets.records import read
 from routemoa.scoring.encoder import Encoder
 from routemoa.training.fast import train_fast
-from routemoa.training.published.finetune import train_published
+from routemoa.training.published.finetune import PublishedSettings, train_published
 from routemoa.training.table import Table, build_table
 
 Floats = NDArray[np.float32]
@@ -52,10 +52,8 @@ def main() -> None:
     print(f"{len(train.texts)} questions to train on, {len(test.texts)} kept back, {len(train.models)} models")
     resumed = (options.work / "last.safetensors").is_file()
     begun = perf_counter()
-    published = train_published(
-        train,
+    settings = PublishedSettings(
         encoder=options.encoder,
-        out=options.work,
         seed=options.seed,
         epochs=options.epochs,
         patience=options.patience,
@@ -65,7 +63,9 @@ def main() -> None:
         temperature=options.temperature,
         learning_rate=options.learning_rate,
         bf16=options.bf16 or None,
-        say=lambda line: print(f"{perf_counter() - begun:6.0f} s  {line}", flush=True),
+    )
+    published = train_published(
+        train, options.work, settings, report=lambda line: print(f"{perf_counter() - begun:6.0f} s  {line}", flush=True)
     )
     # This run's clock knows nothing of the epochs before it.
     seconds = {"published": None if resumed else perf_counter() - begun}

@@ -50,7 +50,8 @@ def join_records(folder: str | Path, records: Sequence[Record], out: str, source
     before_and_now = [*about.get("sources", []), *(f"{s} (joined: {', '.join(new)})" for s in sources)]
     kept = (Path(folder) / OUTCOMES_FILE).read_bytes() if (Path(folder) / OUTCOMES_FILE).is_file() else None
     try:
-        save_scorer(Path(out), after, about, before_and_now, seen, Path(folder) if after.encoder else None)
+        encoder = Path(folder) if after.encoder else None
+        save_scorer(Path(out), after, about, before_and_now, seen, encoder=encoder)
         if kept:
             write_whole(str(Path(out) / OUTCOMES_FILE), kept)
     except OSError as e:

@@ -96,7 +96,7 @@ def _fast(data: Table, records: tuple[str, ...], out: str, facts: dict[str, Any]
             facts,
             records,
             order_training_questions(data, fitted.predictor, fitted.residual),
-            folder,
+            encoder=folder,
         )
 
 
@@ -104,11 +104,11 @@ def _published(data: Table, records: tuple[str, ...], out: str, facts: dict[str,
     from routemoa.training.published.export import require_libraries
 
     require_libraries("torch", "transformers", "tokenizers", "safetensors", "onnx", "onnxscript", "onnxruntime")
-    from routemoa.training.published.finetune import train_published
+    from routemoa.training.published.finetune import PublishedSettings, train_published
     from routemoa.training.published.predictor import build_predictor
 
     work = Path(f"{out.rstrip('/')}.work")
-    found = train_published(data, out=work, seed=facts["seed"], say=_say, **options)
+    found = train_published(data, work, PublishedSettings(seed=facts["seed"], **options), report=_say)
     predictor: Predictor = build_predictor(found, data)
     validation = dict(found.validation)
     facts |= {
@@ -118,9 +118,8 @@ def _published(data: Table, records: tuple[str, ...], out: str, facts: dict[str,
         "features": f"{options['encoder']}, fine-tuned",
     }
     unsurprising = np.zeros(len(data.texts), np.float32)  # only joining asks for it, and that is for the other recipe
-    save_scorer(
-        Path(out), predictor, facts, records, order_training_questions(data, predictor, unsurprising), found.folder
-    )
+    questions = order_training_questions(data, predictor, unsurprising)
+    save_scorer(Path(out), predictor, facts, records, questions, encoder=found.folder)
 
 
 @contextmanager
