@@ -58,7 +58,7 @@ from routemoa.mixture import layer, prompts
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.published import Policy, build_policy
-from routemoa.training.judge import GradedPanel, fit_judge_model, grade_panel
+from routemoa.training.judge import GradedPanel, build_graded_panel, fit_judge_model
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"
 FORMS = ("votes", "copied", "open")
@@ -214,8 +214,8 @@ def judgings(bench: Bench, form: str, seeds: int) -> dict[str, JudgeModel]:
     agreed: list[GradedPanel] = []
     for case in cases(bench, bench.train, range(seeds)):
         trace = case.trace(case.honest(), form)
-        graded.append(grade_panel(trace, case.truth))
-        agreed.append(grade_panel(trace, _majority(trace)))
+        graded.append(build_graded_panel(trace, case.truth))
+        agreed.append(build_graded_panel(trace, _majority(trace)))
     learned = fit_judge_model(agreed)
     consensus = JudgeModel(peer_judges=learned.peer_judges, self_judges=learned.self_judges)
     return {"ours": JudgeModel(), "ours, fitted": fit_judge_model(graded), "ours, consensus": consensus}

@@ -47,10 +47,10 @@ from routemoa.judging.answers.grouping import Groups
 from routemoa.judging.evidence import Coefficients, JudgeModel
 from routemoa.training.judge import (
     GradedPanel,
+    build_graded_panel,
     collect_signal_pairs,
     fit_error_correlation,
     fit_judge_model,
-    grade_panel,
     measure_signals,
 )
 
@@ -108,7 +108,7 @@ def graded(page: Page, members: tuple[str, ...], prior: Scores) -> GradedPanel:
 
 
 def grade(page: Page, done: SimulatedRun) -> GradedPanel:
-    return grade_panel(done.trace, page.record.scores)
+    return build_graded_panel(done.trace, page.record.scores)
 
 
 def split(pages: list[Page], models: list[str], seed: int, mixture: Mixture, auc: float | None) -> dict[str, Any]:

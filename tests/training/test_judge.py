@@ -22,12 +22,12 @@ from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.training.judge import (
     GradedPanel,
+    build_graded_panel,
+    build_graded_panels,
     collect_signal_pairs,
     describe_judge_model,
     fit_error_correlation,
     fit_judge_model,
-    grade_panel,
-    grade_records,
     measure_signals,
 )
 
@@ -211,9 +211,9 @@ def test_what_is_measured_is_what_the_policy_believes() -> None:
     specs = tuple(ModelSpec(m, "local", m) for m in priors)
     for name in ("spoken", "logprob"):
         state = AdaptivePolicy(specs, Mixture(self_assessment=name), judging, frozenset()).state(trace)
-        graded = grade_panel(trace, {"a": 1.0, "b": 0.0, "c": 1.0})
+        graded = build_graded_panel(trace, {"a": 1.0, "b": 0.0, "c": 1.0})
         assert graded.had_context == (False, False, True)
-        found = measure_signals(collect_signal_pairs([graded], judging, spoken=name == "spoken"))["posterior"]
+        found = measure_signals(collect_signal_pairs([graded], judging, verbalized=name == "spoken"))["posterior"]
         p, q = state.posterior.probabilities
         assert found["brier"] == pytest.approx((2 * (1 - p) ** 2 + q**2) / 3, abs=1e-5)
 
@@ -235,11 +235,11 @@ def test_records_become_queries_whose_prior_is_the_mean() -> None:
         Record("1", "t", "q", {"a": 1.0, "b": 0.0, "c": None}, responses={"a": "4", "b": "5", "c": "6"}),
         Record("2", "t", "r", {"a": 1.0, "b": None}, responses={"a": "4", "b": "5"}),  # one graded answer says little
     ]
-    (one,) = grade_records(records)
+    (one,) = build_graded_panels(records)
     assert one.models == ("a", "b")
     assert one.right == (1.0, 0.0)
     assert one.prior == pytest.approx({"a": 3 / 4, "b": 1 / 3, "c": 1 / 2})
-    assert grade_records([]) == []
+    assert build_graded_panels([]) == []
 
 
 def test_a_fitted_judge_survives_its_file(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_a_fitted_judge_survives_its_file(tmp_path: Path) -> None:
     assert load_pool_judge(Pool(())) == JudgeModel()
     lines = describe_judge_model(learned)
     assert any("votes" in line for line in lines)
-    assert "kinship a and b: 0.50" in lines
+    assert "errors of a and b are correlated: 0.50" in lines
 
 
 def test_a_judge_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:

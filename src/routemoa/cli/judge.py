@@ -69,7 +69,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     Random(seed).shuffle(order)  # noqa: S311  (halves, no secret)
     halves = [[data[i] for i in order[::2]], [data[i] for i in order[1::2]]]
     crossed = [
-        collect_signal_pairs(b, learn(a, verbalized=not logprob), spoken=not logprob) for a, b in (halves, halves[::-1])
+        collect_signal_pairs(b, learn(a, verbalized=not logprob), verbalized=not logprob)
+        for a, b in (halves, halves[::-1])
     ]
     figures = measure_signals(*crossed)
     found = learn(data, verbalized=not logprob)
@@ -87,7 +88,7 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
 
 def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[GradedPanel], int]:
     """Every graded line, of traces or of records, and how many lines had no grade."""
-    from routemoa.training.judge import grade_panel, grade_records
+    from routemoa.training.judge import build_graded_panel, build_graded_panels
 
     data: list[GradedPanel] = []
     kept: list[Record] = []
@@ -98,12 +99,12 @@ def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[Gr
             if isinstance(found, str):
                 complaints(BadLine(path, number, found))
             elif isinstance(found, Saved) and _known(truth := grades(found) or {}, found):
-                data.append(grade_panel(found.trace, truth))
+                data.append(build_graded_panel(found.trace, truth))
             elif isinstance(found, Record) and found.responses:
                 kept.append(found)
             else:
                 passed += 1
-    return data + grade_records(kept), passed
+    return data + build_graded_panels(kept), passed
 
 
 def _known(truth: Mapping[str, float | None], saved: Saved) -> bool:
