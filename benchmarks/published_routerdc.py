@@ -32,22 +32,7 @@ Floats = NDArray[np.float32]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", type=Path)
-    parser.add_argument("--encoder", required=True)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/published_routerdc.json"))
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "published_routerdc")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--patience", type=int, default=4)
-    parser.add_argument("--cap", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--pooling", choices=("cls", "mean"), default="cls")
-    parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--learning-rate", type=float, default=5e-5)
-    parser.add_argument("--bf16", action="store_true", help="on a CPU, too; CUDA always uses it")
-    options = parser.parse_args()
-
+    options = parse_options()
     train, test = split_by_task(build_table(list(read(sorted(options.records.glob("*.train.jsonl.gz"))))), options.seed)
     print(f"{len(train.texts)} questions to train on, {len(test.texts)} held out, {len(train.models)} models")
     resumed = (options.work / "last.safetensors").is_file()
@@ -105,6 +90,24 @@ def main() -> None:
     print_results(results)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("records", type=Path)
+    parser.add_argument("--encoder", required=True)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/published_routerdc.json"))
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "published_routerdc")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--patience", type=int, default=4)
+    parser.add_argument("--cap", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--pooling", choices=("cls", "mean"), default="cls")
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--learning-rate", type=float, default=5e-5)
+    parser.add_argument("--bf16", action="store_true", help="on a CPU, too; CUDA always uses it")
+    return parser.parse_args()
 
 
 def split_by_task(data: Table, seed: int) -> tuple[Table, Table]:

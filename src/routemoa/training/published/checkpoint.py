@@ -47,7 +47,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 @contextmanager
 def catch_interrupt() -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether Ctrl-C was pressed, to check between steps; a second one interrupts at once."""
+    """Yield a function that returns whether Ctrl-C was pressed, to check between steps; a second one interrupts."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
