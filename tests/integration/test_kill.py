@@ -1,4 +1,4 @@
-"""A server that is killed forgets no dollar: a small run of benchmarks/kill.py."""
+"""A server that is killed loses no charge: a small run of benchmarks/kill.py."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def test_totals_survive_sigkill(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "kill.py"), "--kills", "2", "--json", str(found)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert found.exists(), done.stderr
-    told = json.loads(found.read_text())
-    assert told["missed"] == [], done.stdout
-    assert told["requests"]["answered"] > 30
-    assert all(sum(r["finished"].values()) > 0 for r in told["rounds"])
+    results = json.loads(found.read_text())
+    assert results["missed"] == [], done.stdout
+    assert results["requests"]["answered"] > 30
+    assert all(sum(r["finished"].values()) > 0 for r in results["rounds"])
     assert done.returncode == 0, done.stdout + done.stderr

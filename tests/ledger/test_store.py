@@ -1,4 +1,4 @@
-"""The store: calls are written before they are made, budgets hold whoever shares the file, no crash loses anything."""
+"""The store: calls are recorded before they are made, all processes keep the budgets, and a crash loses nothing."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def tenants(day: float | None = 1.0, month: float | None = None, totals: Spendin
 
 
 @contextmanager
-def opened(folder: Path, who: Tenants | None = None, now: float = NOON) -> Iterator[Store]:
-    store = Store(folder / "store.db", who, clock=lambda: now)
+def opened(folder: Path, budgets: Tenants | None = None, now: float = NOON) -> Iterator[Store]:
+    store = Store(folder / "store.db", budgets, clock=lambda: now)
     try:
         yield store
     finally:
         store.close()
 
 
-def opening(most: float | None = 0.1, model: str = "m") -> CallStart:
+def call_start(most: float | None = 0.1, model: str = "m") -> CallStart:
     return CallStart(model, "proposal", most)
 
 
-def ending(charged: float | None = 0.1, cost: float | None = None, usage: Usage | None = None) -> CallResult:
+def call_result(charged: float | None = 0.1, cost: float | None = None, usage: Usage | None = None) -> CallResult:
     return CallResult(usage or Usage(10, 20, 0), charged if cost is None else cost, charged, 0.5, "ok")
 
 
@@ -68,8 +68,8 @@ def outcomes(path: Path) -> list[str]:
 
 async def test_a_call_is_in_the_file_before_it_is_made_and_settled_after(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        tab: CallRecorder = store.recorder("acme", "routemoa")
-        number = await tab.start(CallStart("m", "judge", 0.25))
+        recorder: CallRecorder = store.recorder("acme", "routemoa")
+        number = await recorder.start(CallStart("m", "judge", 0.25))
         (row,) = read_calls(store.path)
         assert (row.id, row.key, row.method, row.model, row.purpose) == (number, "acme", "routemoa", "m", "judge")
         assert (row.began, row.most, row.outcome) == (NOON, 0.25, "open")
@@ -77,7 +77,7 @@ async def test_a_call_is_in_the_file_before_it_is_made_and_settled_after(tmp_pat
         assert (
             totals(store.path) == totals(store.path, ALL_TENANTS) == totals(store.path, window="2026-11") == (0.0, 0.25)
         )
-        tab.finish(number, CallResult(Usage(7, 9, 3), 0.1, 0.1, 1.5, "ok"))
+        recorder.finish(number, CallResult(Usage(7, 9, 3), 0.1, 0.1, 1.5, "ok"))
         await store.flush()
         (row,) = read_calls(store.path)
         assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens) == (7, 9, 3)
@@ -87,11 +87,13 @@ async def test_a_call_is_in_the_file_before_it_is_made_and_settled_after(tmp_pat
         )
 
 
-async def test_what_nobody_said_is_null_and_not_zero(tmp_path: Path) -> None:
+async def test_what_is_unknown_is_null_and_not_zero(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        tab = store.recorder(None, "single:m")
-        assert not tab.has_budget
-        tab.finish(await tab.start(opening(None)), CallResult(Usage(None, 2**70, None), None, None, 0.5, "Garbled"))
+        recorder = store.recorder(None, "single:m")
+        assert not recorder.has_budget
+        recorder.finish(
+            await recorder.start(call_start(None)), CallResult(Usage(None, 2**70, None), None, None, 0.5, "Garbled")
+        )
     (row,) = read_calls(store.path)
     assert row.key == "-"
     assert (row.most, row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.cost, row.charged) == (None,) * 6
@@ -100,61 +102,61 @@ async def test_what_nobody_said_is_null_and_not_zero(tmp_path: Path) -> None:
 async def test_the_calls_of_a_request_share_its_id(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         a, b = store.recorder(None, "m"), store.recorder(None, "m")
-        for tab in (a, b, a):
-            tab.finish(await tab.start(opening()), ending())
+        for recorder in (a, b, a):
+            recorder.finish(await recorder.start(call_start()), call_result())
     assert [c.request for c in read_calls(store.path)] == [a.request, b.request, a.request]
     assert a.request != b.request
 
 
-async def test_a_call_that_does_not_fit_is_refused_with_all_that_helps(tmp_path: Path) -> None:
+async def test_a_call_that_does_not_fit_is_refused_with_the_budget_and_its_reset(tmp_path: Path) -> None:
     with opened(tmp_path, tenants(day=1.0, month=50.0)) as store:
-        tab = store.recorder("acme", "m")
-        assert tab.has_budget
-        first = await tab.start(opening(0.75))
+        recorder = store.recorder("acme", "m")
+        assert recorder.has_budget
+        first = await recorder.start(call_start(0.75))
         with pytest.raises(BudgetExceeded) as e:
-            await tab.start(opening(0.5))
+            await recorder.start(call_start(0.5))
         assert e.value.temporary
         assert "calls under way" in str(e.value)
-        tab.finish(first, ending(0.75))
+        recorder.finish(first, call_result(0.75))
         with pytest.raises(BudgetExceeded) as e:
-            await tab.start(opening(0.5))
+            await recorder.start(call_start(0.5))
         assert not e.value.temporary
         assert e.value.reset == MIDNIGHT
         for word in ("tenant 'acme'", "$0.25 of $1", "this day's", "can cost $0.5", "2026-11-26T00:00:00Z"):
             assert word in str(e.value)
-        tab.finish(await tab.start(opening(0.25)), ending(0.25))  # to the last cent
+        recorder.finish(await recorder.start(call_start(0.25)), call_result(0.25))  # to the last cent
         await store.flush()
         assert totals(store.path, window="2026-11") == (1.0, 0.0)
 
 
-async def test_everybody_together_is_limited_too_and_the_later_reset_is_named(tmp_path: Path) -> None:
+async def test_all_tenants_together_are_limited_too_and_the_later_reset_is_named(tmp_path: Path) -> None:
     with opened(tmp_path, tenants(day=1.0, totals=SpendingLimits(5.0, 0.5))) as store:
-        stranger = store.recorder(None, "m")
-        assert stranger.has_budget
-        stranger.finish(await stranger.start(opening(0.5)), ending(0.5))
-        with pytest.raises(BudgetExceeded, match=r"everybody together: \$0 of \$0.5 is left of this month's") as e:
-            await store.recorder("acme", "m").start(opening(0.7))
+        unnamed = store.recorder(None, "m")
+        assert unnamed.has_budget
+        unnamed.finish(await unnamed.start(call_start(0.5)), call_result(0.5))
+        with pytest.raises(BudgetExceeded, match=r"all tenants together: \$0 of \$0.5 is left of this month's") as e:
+            await store.recorder("acme", "m").start(call_start(0.7))
         assert e.value.reset == datetime(2026, 12, 1, tzinfo=UTC).timestamp()
 
 
 async def test_without_a_price_nothing_runs_under_a_budget(tmp_path: Path) -> None:
     with opened(tmp_path, tenants()) as store:
         with pytest.raises(BudgetExceeded, match=r"m has no price.*input_price and output_price"):
-            await store.recorder("acme", "m").start(opening(None))
+            await store.recorder("acme", "m").start(call_start(None))
         assert outcomes(store.path) == []
 
 
-async def test_a_new_day_begins_anew_and_a_call_counts_where_it_began(tmp_path: Path) -> None:
+async def test_a_day_starts_with_its_whole_budget_and_a_call_counts_where_it_began(tmp_path: Path) -> None:
     now = MIDNIGHT - 1
     store = Store(tmp_path / "store.db", tenants(day=1.0), clock=lambda: now)
-    tab = store.recorder("acme", "m")
-    number = await tab.start(opening(1.0))
+    recorder = store.recorder("acme", "m")
+    number = await recorder.start(call_start(1.0))
     now = MIDNIGHT + 1
     assert (left := store.remaining_budget("acme")) is not None
     assert left.day == 1.0
-    other = await tab.start(opening(1.0))
-    tab.finish(number, ending(0.75))
-    tab.finish(other, ending(0.5))
+    other = await recorder.start(call_start(1.0))
+    recorder.finish(number, call_result(0.75))
+    recorder.finish(other, call_result(0.5))
     await store.aclose()
     assert totals(store.path, window="2026-11-25") == (0.75, 0.0)
     assert totals(store.path, window="2026-11-26") == (0.5, 0.0)
@@ -162,16 +164,16 @@ async def test_a_new_day_begins_anew_and_a_call_counts_where_it_began(tmp_path: 
 
 
 async def test_what_is_left_is_the_tighter_of_the_two_and_known_at_once_after_a_restart(tmp_path: Path) -> None:
-    who = tenants(day=1.0, totals=SpendingLimits(0.8, 9.0))
-    with opened(tmp_path, who) as store:
-        tab = store.recorder("acme", "m")
-        number = await tab.start(opening(0.25))
+    budgets = tenants(day=1.0, totals=SpendingLimits(0.8, 9.0))
+    with opened(tmp_path, budgets) as store:
+        recorder = store.recorder("acme", "m")
+        number = await recorder.start(call_start(0.25))
         assert (left := store.remaining_budget("acme")) is not None
         assert left.day == pytest.approx(0.55)
         assert left.month == 8.75
         assert (left.day_reset, left.month_reset) == (MIDNIGHT, datetime(2026, 12, 1, tzinfo=UTC).timestamp())
-        tab.finish(number, ending(0.05))
-    with opened(tmp_path, who) as store:
+        recorder.finish(number, call_result(0.05))
+    with opened(tmp_path, budgets) as store:
         assert (left := store.remaining_budget("acme")) is not None
         assert left.day == pytest.approx(0.75)
         assert (left := store.remaining_budget(None)) is not None
@@ -180,10 +182,10 @@ async def test_what_is_left_is_the_tighter_of_the_two_and_known_at_once_after_a_
         assert store.remaining_budget("acme") is None
 
 
-async def test_whoever_gives_up_waiting_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_cancelled_start_leaves_nothing_behind(tmp_path: Path) -> None:
     with opened(tmp_path, tenants()) as store:
-        tab = store.recorder("acme", "m")
-        waiting = [asyncio.create_task(tab.start(opening(0.1))) for _ in range(5)]
+        recorder = store.recorder("acme", "m")
+        waiting = [asyncio.create_task(recorder.start(call_start(0.1))) for _ in range(5)]
         await asyncio.sleep(0)
         for task in waiting[:4]:
             task.cancel()
@@ -196,26 +198,26 @@ async def test_whoever_gives_up_waiting_leaves_nothing_behind(tmp_path: Path) ->
 
 async def test_a_call_is_closed_once_and_a_closed_store_says_so(tmp_path: Path) -> None:
     with opened(tmp_path, tenants()) as store:
-        tab = store.recorder("acme", "m")
-        number = await tab.start(opening())
-        tab.finish(number, ending())
+        recorder = store.recorder("acme", "m")
+        number = await recorder.start(call_start())
+        recorder.finish(number, call_result())
         with pytest.raises(KeyError):
-            tab.finish(number, ending())
+            recorder.finish(number, call_result())
         with pytest.raises(ValueError, match="NaN"):
-            await tab.start(opening(float("nan")))
+            await recorder.start(call_start(float("nan")))
     store.close()
     with pytest.raises(ConfigError, match="closed"):
-        await tab.start(opening())
+        await recorder.start(call_start())
     free = store.recorder(None, "m")  # without a budget to keep, a call is made although it cannot be written down
-    free.finish(await free.start(opening()), ending())
+    free.finish(await free.start(call_start()), call_result())
     assert outcomes(store.path) == ["ok"]
 
 
 async def test_a_store_that_is_closed_settles_what_is_open(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        tab = store.recorder("acme", "m")
-        number = await tab.start(opening(0.25))
-    tab.finish(number, ending(0.1))  # too late
+        recorder = store.recorder("acme", "m")
+        number = await recorder.start(call_start(0.25))
+    recorder.finish(number, call_result(0.1))  # too late
     assert [(c.outcome, c.charged, c.cost) for c in read_calls(store.path)] == [("lost", 0.25, None)]
     assert totals(store.path) == (0.25, 0.0)
     assert list((tmp_path / "store.db.owners").iterdir()) == []
@@ -233,29 +235,29 @@ STEP = st.one_of(
 @given(st.lists(st.lists(STEP, max_size=5), max_size=12))
 def test_laws_of_budgets_over_interleavings(rounds: list[list[tuple[str, object, float]]]) -> None:
     """spent + held <= limit always; nothing is held after the end; reopening gives the same totals."""
-    who = Tenants((Tenant("acme", "A", 1.0), Tenant("zeta", "Z", None, 1.5)), SpendingLimits(2.0), (b"", b""))
+    budgets = Tenants((Tenant("acme", "A", 1.0), Tenant("zeta", "Z", None, 1.5)), SpendingLimits(2.0), (b"", b""))
     limit = {"acme": 1.0, ALL_TENANTS: 2.0}
 
     async def run(path: Path) -> None:
-        store = Store(path, who, clock=lambda: NOON)
+        store = Store(path, budgets, clock=lambda: NOON)
         under_way: list[tuple[str, CallRecorder, int, float]] = []
         spent = {"acme": 0.0, "zeta": 0.0, "-": 0.0}
 
-        async def step(what: str, who_or_which: object, amount: float) -> None:
-            if what == "close":
+        async def step(action: str, tenant_or_number: object, amount: float) -> None:
+            if action == "close":
                 if under_way:
-                    key, tab, number, most = under_way.pop(int(str(who_or_which)) % len(under_way))
-                    tab.finish(number, ending(most * amount))
+                    key, recorder, number, most = under_way.pop(int(str(tenant_or_number)) % len(under_way))
+                    recorder.finish(number, call_result(most * amount))
                     spent[key] += most * amount
                 return
-            tenant = None if who_or_which is None else str(who_or_which)
-            tab = store.recorder(tenant, "m")
-            task = asyncio.create_task(tab.start(opening(amount)))
-            if what == "cancel":
+            tenant = None if tenant_or_number is None else str(tenant_or_number)
+            recorder = store.recorder(tenant, "m")
+            task = asyncio.create_task(recorder.start(call_start(amount)))
+            if action == "cancel":
                 await asyncio.sleep(0)
                 task.cancel()
             with suppress(BudgetExceeded, asyncio.CancelledError):
-                under_way.append((tenant or "-", tab, await task, amount))
+                under_way.append((tenant or "-", recorder, await task, amount))
 
         for steps in rounds:
             if any(s[0] == "reopen" for s in steps):
@@ -263,7 +265,7 @@ def test_laws_of_budgets_over_interleavings(rounds: list[list[tuple[str, object,
                     spent[key] += most  # lost: at its most
                 under_way.clear()
                 await store.aclose()
-                store = Store(path, who, clock=lambda: NOON)
+                store = Store(path, budgets, clock=lambda: NOON)
             await asyncio.gather(*(step(*s) for s in steps if s[0] != "reopen"))
             await store.flush()
             for key, most in limit.items():
@@ -295,9 +297,9 @@ async def main(path, count, width, limit):
     store = Store(Path(path), Tenants((Tenant("acme", "K", limit),), SpendingLimits(), (b"",)))
     async def worker():
         for _ in range(count):
-            tab = store.recorder("acme", "m")
+            recorder = store.recorder("acme", "m")
             try:
-                number = await tab.start(CallStart("m", "proposal", 0.01))
+                number = await recorder.start(CallStart("m", "proposal", 0.01))
             except BudgetExceeded as e:
                 if not e.temporary:
                     print("full", flush=True)
@@ -307,7 +309,7 @@ async def main(path, count, width, limit):
             print("made", flush=True)
             await asyncio.sleep(random.uniform(0, 0.004))
             cost = random.uniform(0.001, 0.01)
-            tab.finish(number, CallResult(Usage(1, 1, 0), cost, cost, 0.1, "ok"))
+            recorder.finish(number, CallResult(Usage(1, 1, 0), cost, cost, 0.1, "ok"))
             print("done", repr(cost), flush=True)
     await asyncio.gather(*(worker() for _ in range(width)))
     await store.aclose()
@@ -357,7 +359,7 @@ def test_a_killed_process_leaves_no_total_too_low_and_nothing_held(tmp_path: Pat
             float(line.partition("done")[2] or 0) for line in p.communicate()[0].splitlines(True) if line[-1:] == "\n"
         )
     assert "open" in outcomes(path)
-    with closing(Store(path, tenants(day=1000.0))):  # found dead by whoever opens the file
+    with closing(Store(path, tenants(day=1000.0))):  # opening the file finds the dead process
         spent, held = totals(path, window=today())
         assert held == 0.0
         assert spent >= counted - 1e-9
@@ -366,10 +368,10 @@ def test_a_killed_process_leaves_no_total_too_low_and_nothing_held(tmp_path: Pat
     survivor.close()
 
 
-async def test_whoever_shares_a_dead_processs_file_does_not_wait_for_it(
+async def test_a_process_does_not_wait_for_a_dead_one_that_shared_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routemoa.ledger.transactions.OFTEN", 0.0)
+    monkeypatch.setattr("routemoa.ledger.transactions.MIN_CLEANUP_INTERVAL", 0.0)
     path = tmp_path / "store.db"
     p = hammer(path, 1, 1, 1.0)
     assert p.communicate(timeout=30)[0].startswith("made")
@@ -378,18 +380,18 @@ async def test_whoever_shares_a_dead_processs_file_does_not_wait_for_it(
         c.execute("UPDATE calls SET outcome = 'open', charged = NULL, owner = 'dead'")
         c.execute("UPDATE windows SET spent = 0, held = 10000000000")
         c.commit()
-    tab = store.recorder("acme", "m")
+    recorder = store.recorder("acme", "m")
     with pytest.raises(BudgetExceeded) as e:
-        await tab.start(opening(0.045))
+        await recorder.start(call_start(0.045))
     assert not e.value.temporary
     assert outcomes(path) == ["lost"]
     await store.aclose()
 
 
-async def test_another_processs_lock_is_waited_for_without_the_loop_standing_still(tmp_path: Path) -> None:
+async def test_another_processs_lock_is_waited_for_without_blocking_the_loop(tmp_path: Path) -> None:
     with opened(tmp_path, tenants()) as store, closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        task = asyncio.create_task(store.recorder(None, "m").start(opening()))
+        task = asyncio.create_task(store.recorder(None, "m").start(call_start()))
         began = time.perf_counter()
         for _ in range(20):
             await asyncio.sleep(0.002)
@@ -399,55 +401,55 @@ async def test_another_processs_lock_is_waited_for_without_the_loop_standing_sti
         assert await asyncio.wait_for(task, 5) > 0
 
 
-async def test_a_lock_that_is_never_let_go_is_an_error_and_what_ended_is_kept(
+async def test_a_lock_that_is_never_released_is_an_error_and_what_ended_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routemoa.ledger.writer.BUSY", 0.05)
+    monkeypatch.setattr("routemoa.ledger.writer.BUSY_TIMEOUT", 0.05)
     with opened(tmp_path, tenants()) as store, closing(sqlite3.connect(store.path, isolation_level=None)) as other:
-        tab = store.recorder("acme", "m")
-        number = await tab.start(opening())
+        recorder = store.recorder("acme", "m")
+        number = await recorder.start(call_start())
         other.execute("BEGIN IMMEDIATE")
-        tab.finish(number, ending(0.05))
+        recorder.finish(number, call_result(0.05))
         with pytest.raises(ConfigError, match="another process"):
-            await tab.start(opening())
+            await recorder.start(call_start())
         other.execute("COMMIT")
     assert outcomes(store.path) == ["ok"]
     assert totals(store.path) == (0.05, 0.0)
 
 
 async def test_a_full_disk_refuses_calls_and_keeps_what_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("routemoa.ledger.writer.AGAIN", 0.01)
+    monkeypatch.setattr("routemoa.ledger.writer.RETRY_INTERVAL", 0.01)
     with opened(tmp_path, tenants(9.0)) as store:
-        tab = store.recorder("acme", "m")
-        number = await tab.start(opening())
+        recorder = store.recorder("acme", "m")
+        number = await recorder.start(call_start())
         store._database._connection.execute("PRAGMA max_page_count = 1")  # no more than there are now
-        tab.finish(number, ending(0.05))
+        recorder.finish(number, call_result(0.05))
         with pytest.raises(ConfigError, match="disk is full; make room"):
-            await asyncio.gather(*(tab.start(opening(model="m" * 4000)) for _ in range(9)))
+            await asyncio.gather(*(recorder.start(call_start(model="m" * 4000)) for _ in range(9)))
         store._database._connection.execute("PRAGMA max_page_count = 100000")
         await asyncio.sleep(0.05)
         assert outcomes(store.path) == ["ok"]
     assert totals(store.path) == (0.05, 0.0)
 
 
-async def test_a_lost_folder_is_an_error_and_nobody_waits_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("routemoa.ledger.transactions.SELDOM", 0.0)
+async def test_a_lost_folder_is_an_error_and_does_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routemoa.ledger.transactions.CLEANUP_INTERVAL", 0.0)
     store = Store(tmp_path / "store.db", tenants())
     for file in (tmp_path / "store.db.owners").iterdir():
         file.unlink()
     (tmp_path / "store.db.owners").rmdir()
     with pytest.raises(ConfigError, match="cannot be used"):
-        await asyncio.wait_for(store.recorder("acme", "m").start(opening()), 5)
+        await asyncio.wait_for(store.recorder("acme", "m").start(call_start()), 5)
     await store.aclose()
 
 
-async def test_figures_beyond_all_reason_break_nothing(tmp_path: Path) -> None:
+async def test_absurd_figures_break_nothing(tmp_path: Path) -> None:
     with opened(tmp_path, tenants()) as store:
-        tab = store.recorder(None, "m")
+        recorder = store.recorder(None, "m")
         for _ in range(3):
-            tab.finish(await tab.start(opening(1e300)), CallResult(Usage(2**70, -1), 1e300, 1e300, 1.0, "ok"))
+            recorder.finish(
+                await recorder.start(call_start(1e300)), CallResult(Usage(2**70, -1), 1e300, 1e300, 1.0, "ok")
+            )
         await store.flush()
         assert outcomes(store.path) == ["ok"] * 3
 
@@ -455,26 +457,26 @@ async def test_figures_beyond_all_reason_break_nothing(tmp_path: Path) -> None:
 async def test_the_write_ahead_log_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = []
     for steps in (10**9, 50):
-        monkeypatch.setattr("routemoa.ledger.writer.STEPS", steps)
+        monkeypatch.setattr("routemoa.ledger.writer.CHECKPOINT_INTERVAL", steps)
         with opened(tmp_path / str(steps)) as store:
-            tab = store.recorder(None, "m")
+            recorder = store.recorder(None, "m")
             for _ in range(100):
                 for _ in range(10):
-                    tab.finish(await tab.start(opening()), ending())
+                    recorder.finish(await recorder.start(call_start()), call_result())
                 await asyncio.sleep(0.002)
             size.append(log_size(store.path))
         assert len(outcomes(store.path)) == 1000
     assert size[1] < size[0] / 4, size
 
 
-def test_the_file_is_for_its_owners_eyes_only(tmp_path: Path) -> None:
+def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
     with opened(tmp_path / "new") as store:
         assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
         for file in (store.path, Path(f"{store.path}-wal")):
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_where_it_is(tmp_path: Path) -> None:
+def test_the_default_path_is_the_variable_then_the_data_folder(tmp_path: Path) -> None:
     assert default_path({"ROUTEMOA_STORE": "~/s.db"}) == Path.home() / "s.db"
     assert default_path({}).name == "store.db"
     assert default_path().is_relative_to(Path(os.environ["ROUTEMOA_STORE"]).parent)
@@ -518,10 +520,10 @@ def test_where_nothing_was_written_there_are_no_calls(tmp_path: Path) -> None:
 async def test_the_last_calls_and_those_since(tmp_path: Path) -> None:
     now = NOON
     store = Store(tmp_path / "store.db", clock=lambda: now)
-    tab = store.recorder(None, "m")
+    recorder = store.recorder(None, "m")
     for i in range(5):
         now = NOON + i
-        tab.finish(await tab.start(opening(model=f"m{i}")), ending())
+        recorder.finish(await recorder.start(call_start(model=f"m{i}")), call_result())
     await store.aclose()
     assert [c.model for c in read_calls(store.path, since=NOON + 3)] == ["m3", "m4"]
     assert [c.model for c in read_calls(store.path, last=2)] == ["m3", "m4"]
@@ -532,8 +534,8 @@ def test_loops_that_come_and_go_share_a_store(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
 
         async def one() -> None:
-            tab = store.recorder(None, "m")
-            tab.finish(await tab.start(opening()), ending())  # the loop ends before this is written
+            recorder = store.recorder(None, "m")
+            recorder.finish(await recorder.start(call_start()), call_result())  # the loop ends before this is written
 
         for _ in range(3):
             asyncio.run(one())
@@ -547,8 +549,8 @@ async def test_bookkeeping_is_cheap(tmp_path: Path, width: int) -> None:
 
     async def worker() -> None:
         for _ in range(2000 // width):
-            tab = store.recorder("acme", "m")
-            tab.finish(await tab.start(opening(0.002)), ending(0.001))
+            recorder = store.recorder("acme", "m")
+            recorder.finish(await recorder.start(call_start(0.002)), call_result(0.001))
 
     best = float("inf")
     for _ in range(3):

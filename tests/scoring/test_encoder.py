@@ -1,4 +1,4 @@
-"""The ONNX encoder, on a small one that is made here: its states are a table's rows, one for each token."""
+"""The ONNX encoder, with a small model made here: the state of a token is its row of a table."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def test_odd_texts(tmp_path: Path, text: str) -> None:
     np.testing.assert_allclose(np.linalg.norm(found), 1.0, rtol=1e-5)
 
 
-def test_what_is_read_is_capped(tmp_path: Path) -> None:
+def test_tokens_beyond_the_cap_are_not_read(tmp_path: Path) -> None:
     encoder = Encoder.load(make(tmp_path / "e", cap=4))
     np.testing.assert_allclose(
         encoder.encode(["sum plus add word the"]), encoder.encode(["sum plus add french french"])
     )
 
 
-def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="no encoder"):
         Encoder.load(tmp_path)
     folder = make(tmp_path / "e")

@@ -1,4 +1,4 @@
-"""The fast recipe on made-up records: it learns who is good at what, and knows what it does not know."""
+"""The fast recipe on made-up records: it learns which model is good at what, and how novel a query is."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def fitted() -> FittedScorer:
     return train_fast(build_table(made()))
 
 
-def test_it_learns_who_is_good_at_what(fitted: FittedScorer) -> None:
+def test_it_learns_which_model_is_good_at_what(fitted: FittedScorer) -> None:
     test = build_table(made(200, seed=1))
     figures = evaluate_predictions(
         Predictions.from_predictor(fitted.predictor, test.texts), test, choose_baselines(build_table(made()))
@@ -118,7 +118,7 @@ async def test_known_models_are_scored_and_others_keep_their_prior(fitted: Fitte
         ModelSpec("adder", "local", "x"),
         ModelSpec("mine", "local", "poet"),  # known by the endpoint's name for it
         ModelSpec("new", "local", "n", prior=0.4),
-        ModelSpec("stranger", "local", "s"),
+        ModelSpec("unscored", "local", "s"),
     ]
     scorer = TrainedScorer(fitted.predictor)
     scores = await scorer.score(Query.from_text("How much is 5 plus 7, please add the numbers?"), pool)
@@ -126,14 +126,14 @@ async def test_known_models_are_scored_and_others_keep_their_prior(fitted: Fitte
     assert scores["mine"] is not None
     assert scores["adder"] > 0.7 > 0.4 > scores["mine"]
     assert scores["new"] == 0.4
-    assert scores["stranger"] is None
-    assert [m.name for m in pool if not scorer.knows(m)] == ["new", "stranger"]
-    ranking = rank_models(pool, scores, unscored_models={"new", "stranger"})
+    assert scores["unscored"] is None
+    assert [m.name for m in pool if not scorer.knows(m)] == ["new", "unscored"]
+    ranking = rank_models(pool, scores, unscored_models={"new", "unscored"})
     marked = {r.model: "unknown to the scorer: the pool file's prior" in r.why for r in ranking}
-    assert marked == {"adder": False, "mine": False, "new": True, "stranger": False}
+    assert marked == {"adder": False, "mine": False, "new": True, "unscored": False}
 
 
-def test_a_folder_is_read_back_as_it_was_written(fitted: FittedScorer, tmp_path: Path) -> None:
+def test_a_folder_is_read_as_it_was_written(fitted: FittedScorer, tmp_path: Path) -> None:
     folder = tmp_path / "scorer"
     for _ in range(2):  # the second one replaces the first
         save_scorer(folder, fitted.predictor, {"recipe": "fast", "chosen": {}}, ["made up"], MADE)
@@ -209,7 +209,7 @@ def test_vectors_are_units_and_alike_texts_are_near() -> None:
     assert x[3] @ x[4] > 0.3
 
 
-def test_the_set_head_prefers_models_that_do_not_err_together() -> None:
+def test_panels_prefer_models_that_do_not_err_together() -> None:
     """`twin` errs where `adder` does: the best two are not the best pair, and three of four must be chosen."""
     rng = np.random.default_rng(0)
     records: list[Record] = []
@@ -225,10 +225,10 @@ def test_the_set_head_prefers_models_that_do_not_err_together() -> None:
 
 
 def test_solved_examples_before_the_question_are_not_read() -> None:
-    asked = "Which gas do plants take in?\nA) argon\nB) carbon dioxide\nAnswer:"
-    shown = f"What is 2 + 2?\nA) 3\nB) 4\nAnswer:\nB\n\n{asked}"
-    assert strip_solved_examples(shown) == asked
-    assert strip_solved_examples(asked) == asked
+    question = "Which gas do plants take in?\nA) argon\nB) carbon dioxide\nAnswer:"
+    shown = f"What is 2 + 2?\nA) 3\nB) 4\nAnswer:\nB\n\n{question}"
+    assert strip_solved_examples(shown) == question
+    assert strip_solved_examples(question) == question
     assert strip_solved_examples("Q\nAnswer: B\n\n") == "Q\nAnswer: B\n\n"
 
 

@@ -1,4 +1,4 @@
-"""Learning to judge: what simulated queries were made of is found again, and what nobody said stays unsaid."""
+"""Fitting a judge model: the parameters of simulated panels are recovered, and unknown judgments teach nothing."""
 
 from __future__ import annotations
 
@@ -35,41 +35,49 @@ MODELS = tuple("abcdefgh")
 PRIORS = dict(zip(MODELS, (0.8, 0.7, 0.65, 0.6, 0.5, 0.45, 0.4, 0.3), strict=True))
 
 
-def wrong_answers(rng: Random, count: int, scatter: float) -> list[int]:
-    """Tables of a Chinese restaurant process."""
-    seated: list[int] = []
+def wrong_answers(rng: Random, count: int, concentration: float) -> list[int]:
+    """Draw the groups of wrong answers by a Chinese restaurant process."""
+    tables: list[int] = []
     for n in range(count):
-        new = rng.random() < scatter / (scatter + n)
-        seated.append(max(seated, default=0) + 1 if new else rng.choice(seated))
-    return seated
+        new = rng.random() < concentration / (concentration + n)
+        tables.append(max(tables, default=0) + 1 if new else rng.choice(tables))
+    return tables
 
 
-def query(
-    rng: Random, spread: float, scatter: float, members: tuple[str, ...] = MODELS, twins: tuple[str, str] | None = None
+def make_panel(
+    rng: Random,
+    difficulty_sd: float,
+    concentration: float,
+    members: tuple[str, ...] = MODELS,
+    copies: tuple[str, str] | None = None,
 ) -> GradedPanel:
-    """One query of the model in routemoa.judging.posterior; the first of `twins` answers as the second does."""
-    easy = rng.gauss(0, spread)
+    """Simulate the model of routemoa.judging.posterior; the first of `copies` answers as the second does."""
+    easy = rng.gauss(0, difficulty_sd)
     right = []
     for m in members:
-        ability = math.log(PRIORS[m] / (1 - PRIORS[m])) * math.sqrt(1 + 0.346 * spread**2)
+        ability = math.log(PRIORS[m] / (1 - PRIORS[m])) * math.sqrt(1 + 0.346 * difficulty_sd**2)
         right.append(rng.random() < 1 / (1 + math.exp(-ability - easy)))
-    tables = iter(wrong_answers(rng, len(members), scatter))
+    tables = iter(wrong_answers(rng, len(members), concentration))
     groups = [0 if y else next(tables) for y in right]
-    if twins:
-        one, other = (members.index(m) for m in twins)
+    if copies:
+        one, other = (members.index(m) for m in copies)
         groups[one], right[one] = groups[other], right[other]
     number = {g: i for i, g in enumerate(dict.fromkeys(groups))}
     found = Groups(tuple(number[g] for g in groups), True, (None,) * len(members))
     return GradedPanel(PRIORS, members, found, tuple(map(float, right)), (), (False,) * len(members))
 
 
-def queries(n: int, spread: float = 1.5, scatter: float = 5.0, size: int = 8, seed: int = 0) -> list[GradedPanel]:
+def make_panels(
+    n: int, difficulty_sd: float = 1.5, concentration: float = 5.0, size: int = 8, seed: int = 0
+) -> list[GradedPanel]:
     rng = Random(seed)
-    return [query(rng, spread, scatter, tuple(sorted(rng.sample(MODELS, size)))) for _ in range(n)]
+    return [make_panel(rng, difficulty_sd, concentration, tuple(sorted(rng.sample(MODELS, size)))) for _ in range(n)]
 
 
-def judged(data: list[GradedPanel], judges: dict[str, SimulatedJudge], own: float | None = None) -> list[GradedPanel]:
-    """With what each judge says of the others' answers, and all of their own if `own` is their reliability."""
+def add_judgments(
+    data: list[GradedPanel], judges: dict[str, SimulatedJudge], own: float | None = None
+) -> list[GradedPanel]:
+    """Add each judge's scores of the other models' answers, and of its own where `own` is its reliability."""
     out: list[GradedPanel] = []
     for i, one in enumerate(data):
         given: list[Assessment] = []
@@ -85,51 +93,55 @@ def judged(data: list[GradedPanel], judges: dict[str, SimulatedJudge], own: floa
     return out
 
 
-@pytest.mark.parametrize("spread", [0.0, 1.5, 2.5])
-def test_the_spread_of_difficulty_is_found_again(spread: float) -> None:
-    assert fit_error_correlation(queries(500, spread)).difficulty_sd == pytest.approx(spread, abs=0.3)
+@pytest.mark.parametrize("difficulty_sd", [0.0, 1.5, 2.5])
+def test_the_spread_of_difficulty_is_recovered(difficulty_sd: float) -> None:
+    assert fit_error_correlation(make_panels(500, difficulty_sd)).difficulty_sd == pytest.approx(difficulty_sd, abs=0.3)
 
 
-@pytest.mark.parametrize("scatter", [2.0, 6.0, 20.0])
-def test_how_wrong_answers_scatter_is_found_again(scatter: float) -> None:
-    assert fit_error_correlation(queries(500, scatter=scatter)).error_concentration == pytest.approx(scatter, rel=0.25)
+@pytest.mark.parametrize("concentration", [2.0, 6.0, 20.0])
+def test_the_error_concentration_is_recovered(concentration: float) -> None:
+    assert fit_error_correlation(make_panels(500, concentration=concentration)).error_concentration == pytest.approx(
+        concentration, rel=0.25
+    )
 
 
-def test_kin_are_found_and_nobody_else_is() -> None:
-    assert fit_error_correlation(queries(500)).pairwise_error_correlation == {}
+def test_correlated_pairs_are_found_and_no_others() -> None:
+    assert fit_error_correlation(make_panels(500)).pairwise_error_correlation == {}
     rng = Random(1)
     found = fit_error_correlation(
-        [query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(500)]
+        [make_panel(rng, 1.5, 5.0, copies=("b", "g")) for _ in range(500)]
     ).pairwise_error_correlation
     assert list(found) == ["b|g"]
     assert 0.6 < found["b|g"] <= 1
-    few = fit_error_correlation([query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(20)]).pairwise_error_correlation
+    few = fit_error_correlation(
+        [make_panel(rng, 1.5, 5.0, copies=("b", "g")) for _ in range(20)]
+    ).pairwise_error_correlation
     assert few == {}  # too few to say
 
 
-def test_without_data_all_is_as_it_was_believed_beforehand() -> None:
+def test_without_data_everything_is_at_its_default() -> None:
     learned = fit_judge_model([])
     assert learned == JudgeModel()
-    assert fit_judge_model(queries(3)).correlation.difficulty_sd == pytest.approx(1.5, abs=0.5)
+    assert fit_judge_model(make_panels(3)).correlation.difficulty_sd == pytest.approx(1.5, abs=0.5)
     assert measure_signals(collect_signal_pairs([], learned))["posterior"] == {"ece": None, "brier": None, "auc": None}
 
 
-def test_who_judges_well_is_found_again() -> None:
+def test_the_reliability_of_judges_is_recovered() -> None:
     judges = {"a": SimulatedJudge(0.9), "b": SimulatedJudge(0.5), "c": SimulatedJudge(0.7), "d": SimulatedJudge(0.2)}
-    learned = fit_judge_model(judged(queries(200), judges))
+    learned = fit_judge_model(add_judgments(make_panels(200), judges))
     weights = {m: r.weight for m, r in learned.peer_judges.items()}
     assert weights == pytest.approx({"a": 0.8, "b": 0.0, "c": 0.4, "d": 0.0}, abs=0.08)
     assert learned.self_judges == {}
     assert learned.peer_judges["a"].bias == pytest.approx(0.5, abs=0.1)
-    vain = fit_judge_model(judged(queries(200), {}, own=0.8))
-    assert vain.peer_judges == {}
-    assert set(vain.self_judges) == set(MODELS)
-    assert all((r.bias or 0) > 0.6 for r in vain.self_judges.values())  # inflated, as simulated
-    assert vain.self_judges["a"].weight == pytest.approx(0.6, abs=0.15)
+    inflated = fit_judge_model(add_judgments(make_panels(200), {}, own=0.8))
+    assert inflated.peer_judges == {}
+    assert set(inflated.self_judges) == set(MODELS)
+    assert all((r.bias or 0) > 0.6 for r in inflated.self_judges.values())  # as simulated
+    assert inflated.self_judges["a"].weight == pytest.approx(0.6, abs=0.15)
 
 
-def test_what_nobody_said_teaches_nothing() -> None:
-    data, start = queries(150, size=4), Coefficients()
+def test_missing_judgments_teach_nothing() -> None:
+    data, start = make_panels(150, size=4), Coefficients()
     learned = fit_judge_model(data)
     assert (learned.peer_judges, learned.self_judges) == ({}, {})
     got = learned.coefficients
@@ -146,8 +158,8 @@ def test_what_nobody_said_teaches_nothing() -> None:
     assert fit_judge_model(unread) == learned
 
 
-def test_answers_that_nobody_graded_are_not_taken_for_wrong() -> None:
-    data = queries(600, size=4)
+def test_ungraded_answers_do_not_count_as_wrong() -> None:
+    data = make_panels(600, size=4)
     rng = Random(2)
     hidden = [replace(one, right=tuple(None if rng.random() < 0.3 else y for y in one.right)) for one in data]
     full, part = fit_judge_model(data).coefficients, fit_judge_model(hidden).coefficients
@@ -168,9 +180,9 @@ def test_ungraded_answers_to_open_questions_count_neither_way() -> None:
 def test_the_posterior_is_calibrated_on_the_other_half_and_tells_more_than_each_signal(
     reliability: float | None,
 ) -> None:
-    data = queries(1200, size=4)
+    data = make_panels(1200, size=4)
     if reliability is not None:
-        data = judged(data, dict.fromkeys("abcd", SimulatedJudge(reliability)), own=0.65)
+        data = add_judgments(data, dict.fromkeys("abcd", SimulatedJudge(reliability)), own=0.65)
     learned = fit_judge_model(data[::2])
     found = measure_signals(collect_signal_pairs(data[1::2], learned))
     ece = found["posterior"]["ece"]
@@ -181,15 +193,15 @@ def test_the_posterior_is_calibrated_on_the_other_half_and_tells_more_than_each_
     assert all(auc["posterior"] > value for name, value in auc.items() if name != "posterior")
 
 
-def test_judges_who_tell_nothing_get_no_weight() -> None:
-    data = queries(400, size=4)
-    good = fit_judge_model(judged(data, dict.fromkeys("abcd", SimulatedJudge(0.8))))
-    useless = fit_judge_model(judged(data, dict.fromkeys("abcd", SimulatedJudge(0.5))))
+def test_uninformative_judges_get_no_weight() -> None:
+    data = make_panels(400, size=4)
+    good = fit_judge_model(add_judgments(data, dict.fromkeys("abcd", SimulatedJudge(0.8))))
+    useless = fit_judge_model(add_judgments(data, dict.fromkeys("abcd", SimulatedJudge(0.5))))
     assert all(r.weight < 0.1 for r in useless.peer_judges.values())
     assert all(r.weight > 0.4 for r in good.peer_judges.values())
 
 
-def test_what_is_measured_is_what_the_policy_believes() -> None:
+def test_the_measured_posterior_is_that_of_the_policy() -> None:
     """The regression's probabilities are those of routemoa.judging.posterior with the learned coefficients."""
     priors = {"a": 0.7, "b": 0.6, "c": 0.5}
     given = (
@@ -200,8 +212,13 @@ def test_what_is_measured_is_what_the_policy_believes() -> None:
         Assessment("b", "a", "cross", 0.6),
         Assessment("b", "c", "cross", 0.5),
     )
-    said = tuple(Proposal(m, t, Usage(), None, None) for m, t in (("a", "4"), ("b", "5"), ("c", "The answer is 4.")))
-    layers = (Layer(proposals=said[:2]), Layer(proposals=said[2:], assessments=given, quoted={"c": ("a", "b")}))
+    proposals = tuple(
+        Proposal(m, t, Usage(), None, None) for m, t in (("a", "4"), ("b", "5"), ("c", "The answer is 4."))
+    )
+    layers = (
+        Layer(proposals=proposals[:2]),
+        Layer(proposals=proposals[2:], assessments=given, quoted={"c": ("a", "b")}),
+    )
     trace = Trace(Query.from_text("?"), "routemoa", dict(priors), layers=layers)
     judging = JudgeModel(
         Coefficients(constant=0.2, votes=0.6, verbalized=1.5, logprob=1.0, cross=2.0, informed_vote=0.25),
@@ -213,16 +230,16 @@ def test_what_is_measured_is_what_the_policy_believes() -> None:
         state = AdaptivePolicy(specs, Mixture(self_assessment=name), judging, frozenset()).state(trace)
         graded = build_graded_panel(trace, {"a": 1.0, "b": 0.0, "c": 1.0})
         assert graded.had_context == (False, False, True)
-        found = measure_signals(collect_signal_pairs([graded], judging, spoken=name == "spoken"))["posterior"]
+        found = measure_signals(collect_signal_pairs([graded], judging, verbalized=name == "spoken"))["posterior"]
         p, q = state.posterior.probabilities
         assert found["brier"] == pytest.approx((2 * (1 - p) ** 2 + q**2) / 3, abs=1e-5)
 
 
-def test_signals_by_themselves_move_the_belief_as_they_are_worth() -> None:
+def test_signals_move_the_posterior_by_their_coefficients() -> None:
     groups = Groups((0, 1), True, (None, None))
-    told = (Assessment("c", "a", "cross", 0.9), Assessment("c", "b", "cross", 0.1))
+    judgments = (Assessment("c", "a", "cross", 0.9), Assessment("c", "b", "cross", 0.1))
     judging = JudgeModel()
-    found = collect_signals(("a", "b"), groups, told, judging)
+    found = collect_signals(("a", "b"), groups, judgments, judging)
     odds = [signal_log_odds(f, judging, spoken=True) for f in found]
     assert odds[0] > 0 > odds[1]
     votes = [Vote("a", 0.6, 0), Vote("b", 0.6, 1)]
@@ -230,7 +247,7 @@ def test_signals_by_themselves_move_the_belief_as_they_are_worth() -> None:
     assert moved.probabilities[0] > plain.probabilities[0] > moved.probabilities[1]
 
 
-def test_records_become_queries_whose_prior_is_the_mean() -> None:
+def test_records_become_panels_whose_prior_is_the_mean_score() -> None:
     records = [
         Record("1", "t", "q", {"a": 1.0, "b": 0.0, "c": None}, responses={"a": "4", "b": "5", "c": "6"}),
         Record("2", "t", "r", {"a": 1.0, "b": None}, responses={"a": "4", "b": "5"}),  # one graded answer says little
@@ -242,8 +259,10 @@ def test_records_become_queries_whose_prior_is_the_mean() -> None:
     assert build_graded_panels([]) == []
 
 
-def test_a_fitted_judge_survives_its_file(tmp_path: Path) -> None:
-    learned = fit_judge_model(judged(queries(60), {"a": SimulatedJudge(0.8), "b": SimulatedJudge(0.6)}, own=0.6))
+def test_a_fitted_judge_model_survives_its_file(tmp_path: Path) -> None:
+    learned = fit_judge_model(
+        add_judgments(make_panels(60), {"a": SimulatedJudge(0.8), "b": SimulatedJudge(0.6)}, own=0.6)
+    )
     learned = replace(
         learned, correlation=ErrorCorrelation(1.25, 4.5, {"a|b": 0.5}), fitted={"traces": 60, "ece": 0.03}
     )
@@ -254,10 +273,10 @@ def test_a_fitted_judge_survives_its_file(tmp_path: Path) -> None:
     assert load_pool_judge(Pool(())) == JudgeModel()
     lines = describe_judge_model(learned)
     assert any("votes" in line for line in lines)
-    assert "kinship a and b: 0.50" in lines
+    assert "errors of a and b are correlated: 0.50" in lines
 
 
-def test_a_judge_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_judge_model_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone.json: cannot be read: .*routemoa judge fit"):
         read_judge_model(tmp_path / "gone.json")
     for bad in (b"", b"[]", b'{"judges": 3}', b"\xff"):

@@ -69,7 +69,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     Random(seed).shuffle(order)  # noqa: S311  (a split, no secret)
     halves = [[data[i] for i in order[::2]], [data[i] for i in order[1::2]]]
     held_out = [
-        collect_signal_pairs(b, learn(a, verbalized=not logprob), spoken=not logprob) for a, b in (halves, halves[::-1])
+        collect_signal_pairs(b, learn(a, verbalized=not logprob), verbalized=not logprob)
+        for a, b in (halves, halves[::-1])
     ]
     figures = measure_signals(*held_out)
     model = learn(data, verbalized=not logprob)

@@ -1,8 +1,8 @@
-"""The embedded pool: llama.cpp's server (xllamacpp), one child process for each weight file.
+"""Serve the embedded models with llama.cpp's server (xllamacpp), one child process for each weight file.
 
-A model that dies takes nothing else with it, and everything about a call (streaming, cancelling by closing the
+A model that crashes takes nothing else with it, and everything about a call (streaming, cancelling by closing the
 connection, JSON schemas, log-probabilities) is the same HTTP as for any other endpoint. The children listen on
-127.0.0.1 only, ask for a random key, and end when this process does, however it ends.
+127.0.0.1 only, require a random key, and end when this process does, however it ends.
 """
 
 from __future__ import annotations
@@ -31,24 +31,33 @@ from routemoa.core.types import Address, ModelSpec
 
 __all__ = ["LocalRuntime"]
 
-DEFAULT_CONTEXT = 4096  # tokens of one request, where neither the pool file nor the manifest says
-SLOTS = 4  # requests of one model under way at once; further ones wait their turn in the server
-HTTP_THREADS = 64  # a waiting request or an idle kept connection holds one; they cost next to nothing
-PROMPT_BATCH = (
-    256  # prompt tokens at a time: a cancelled prompt and the other slots wait for one batch, not for 2048 tokens
-)
-PROMPT_CACHE_MIB = 128  # MiB of prompts a child may keep besides its slots (llama.cpp's default is 8192)
-LOAD_TIMEOUT = 120.0  # seconds
-RELOAD_BLOCK = 600.0  # seconds in which a second death means that loading yet again would not help
-PACKAGE_ROOT = str(Path(__file__).parents[2])  # of the package, wherever it is imported from
+DEFAULT_CONTEXT = 4096
+"""Tokens of one request, where neither the pool file nor the manifest sets it."""
+SLOTS = 4
+"""Requests of one model that run at once; further ones queue in the server."""
+HTTP_THREADS = 64
+"""A waiting request or an idle kept connection holds one; they cost next to nothing."""
+PROMPT_BATCH = 256
+"""Prompt tokens at a time: a cancelled prompt and the other slots wait for one batch, not for 2048 tokens."""
+PROMPT_CACHE_MIB = 128
+"""Prompts that a child may keep besides its slots (llama.cpp's default is 8192)."""
+LOAD_TIMEOUT = 120.0
+"""Seconds."""
+RELOAD_BLOCK = 600.0
+"""Seconds after a first crash in which a second one means that loading once more would not help."""
+PACKAGE_ROOT = str(Path(__file__).parents[2])
+"""Where the child imports this package from, wherever that is."""
 SERVE_SCRIPT = f"import sys; sys.path.append({PACKAGE_ROOT!r}); import routemoa.clients.local as m; m.serve()"
 
 
 class LocalRuntime:
-    """Serves the members whose endpoint is "local"; usable from several threads and event loops at once.
+    """Serves the members whose endpoint is "local"; several threads and event loops may use it at once.
 
-    A model is loaded when it is first asked for, and once; members with the same weights and the same context
-    share it. `directory` is where relative GGUF paths start.
+    A model is loaded once, when its address is first asked for. Members with the same weights and the same context
+    share a process.
+
+    Args:
+        directory: where relative GGUF paths start.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -59,51 +68,54 @@ class LocalRuntime:
         self._stop_servers = weakref.finalize(self, _stop_all, self._servers)  # at exit, too
 
     async def address(self, model: ModelSpec) -> Address:
-        """Load the model if need be (seconds) and say where it listens.
+        """Return where a model listens; load it first if need be, which takes seconds.
 
         Raises:
             MissingExtra: xllamacpp is not installed.
-            ModelError: the weights are missing, do not load, or the model keeps dying.
+            ModelError: the weights are missing, do not load, or the model keeps crashing.
         """
-        key = self._find_weights(model)
+        path, context = self._find_weights(model)
         with self._lock:
             if self._closed:
                 raise ModelError(model.name, "the embedded runtime is closed")
-            child = self._servers.setdefault(key, _ModelServer(key[0], key[1]))
-            loading = child.load()
+            server = self._servers.setdefault((path, context), _ModelServer(path, context))
+            loading = server.load()
         try:
             return await asyncio.wrap_future(loading)
         except _LoadFailed as e:
             raise ModelError(model.name, str(e)) from e
 
     async def close(self) -> None:
-        """End every child and free its memory (well under a second). Afterwards nothing can be loaded."""
+        """Stop every child and free its memory (well under a second). Nothing can be loaded afterwards."""
         with self._lock:
             self._closed = True
         await asyncio.to_thread(self._stop_servers)
 
     def _find_weights(self, model: ModelSpec) -> tuple[Path, int]:
+        """Return a model's weight file and its context in tokens. Raises MissingExtra, ModelError."""
         if importlib.util.find_spec("xllamacpp") is None:
             raise MissingExtra("xllamacpp", "local")
         if (weight := load_manifest().get(model.model)) and weight.context:
             if not weight.is_fetched:
-                raise ModelError(model.name, f"its weights are not here: run  routemoa pool fetch --only {weight.name}")
+                raise ModelError(
+                    model.name, f"its weights are not fetched: run  routemoa pool fetch --only {weight.name}"
+                )
             return weight.path, model.context or weight.context
         path = (self._directory / Path(model.model).expanduser()).resolve()
         if path.is_file():
             return path, model.context or DEFAULT_CONTEXT
+        embedded = ", ".join(load_manifest())
         raise ModelError(
-            model.name,
-            f"model '{model.model}' is neither embedded ({', '.join(load_manifest())}) nor a file: {path} does not exist",
+            model.name, f"model '{model.model}' is neither embedded ({embedded}) nor a file: {path} does not exist"
         )
 
 
 class _LoadFailed(Exception):
-    """Why a child is not there."""
+    """Why a model's process is not there."""
 
 
 class _ModelServer:
-    """One weight file and the process that serves it. Everything here is quick but `_start`, in its own thread."""
+    """A weight file and the process that serves it. Its methods are quick but for `_load`, in a thread of its own."""
 
     def __init__(self, path: Path, context: int) -> None:
         self.path = path
@@ -111,13 +123,13 @@ class _ModelServer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._address: Future[Address] | None = None
-        self._crashes: deque[float] = deque(maxlen=2)
-        self._errors: deque[str] = deque(maxlen=40)
-        self._crash_reason = ""  # why it died
+        self._crashes: deque[float] = deque(maxlen=2)  # on the clock of `monotonic`
+        self._crash_reason = ""
+        self._errors: deque[str] = deque(maxlen=40)  # the last lines that the process wrote to stderr
         self._stopped = False
 
     def load(self) -> Future[Address]:
-        """The address to come: of the process that is there or on its way, else of a new one."""
+        """Return the address to come: of the process that is running or starting, else of a new one."""
         with self._lock:
             if self._address is not None and not self._address.done():
                 return self._address
@@ -128,14 +140,11 @@ class _ModelServer:
             if self._process is not None and self._address is not None:
                 return self._address
             self._address = Future()
-            self._address.set_running_or_notify_cancel()  # a caller who gives up must not cancel it for the others
+            self._address.set_running_or_notify_cancel()  # a cancelled caller must not cancel it for the others
             if len(self._crashes) == 2 and time.monotonic() - self._crashes[0] < RELOAD_BLOCK:
                 minutes = max(1, round((self._crashes[0] + RELOAD_BLOCK - time.monotonic()) / 60))
-                self._address.set_exception(
-                    _LoadFailed(
-                        f"its process died twice ({self._crash_reason}); it is not loaded again for {minutes} min"
-                    )
-                )
+                reason = f"its process crashed twice ({self._crash_reason}); it is not loaded again for {minutes} min"
+                self._address.set_exception(_LoadFailed(reason))
             else:
                 threading.Thread(target=self._load, args=(self._address,), daemon=True).start()
             return self._address
@@ -168,6 +177,7 @@ class _ModelServer:
             address.set_exception(_LoadFailed(f"{self.path.name} did not load: {self._crash_reason}"))
 
     def _start_process(self) -> Address:
+        """Start the process, send it its settings, and wait for its address. Raises _LoadFailed."""
         key = secrets.token_urlsafe(24)
         with self._lock:
             if self._stopped:
@@ -178,26 +188,26 @@ class _ModelServer:
         settings |= {"threads": _count_generation_threads(), "batch_threads": _count_cores()}
         reader = threading.Thread(target=_collect_errors, args=(process, self._errors), daemon=True)
         reader.start()
-        alarm = threading.Timer(LOAD_TIMEOUT, process.kill)
-        alarm.daemon = True
-        alarm.start()
+        timer = threading.Timer(LOAD_TIMEOUT, process.kill)
+        timer.daemon = True
+        timer.start()
         try:
             stdin, stdout = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
             stdin.write(json.dumps(settings) + "\n")
             stdin.flush()
-            said = stdout.readline()
+            first_line = stdout.readline()
         finally:
-            alarm.cancel()
-        if not said.startswith("http"):
+            timer.cancel()
+        if not first_line.startswith("http"):
             process.kill()
             process.wait()
             reader.join(1)
             raise _LoadFailed(_exit_reason(process, self._errors))
-        return Address(f"{said.strip()}/v1", self.path.stem, key)
+        return Address(f"{first_line.strip()}/v1", self.path.stem, key)
 
 
 def _exit_reason(process: subprocess.Popen[str], errors: Sequence[str]) -> str:
-    """Why a process ended: the signal, else its first error without llama.cpp's time and level."""
+    """Return why a process ended: the signal, else its first error without llama.cpp's time and level."""
     if (code := process.returncode) < 0 and not errors:
         return f"killed by {signal.Signals(-code).name}" + (": out of memory?" if code == -signal.SIGKILL else "")
     lines = [line for line in errors if line.strip()] or [f"exit code {code}"]
@@ -205,13 +215,13 @@ def _exit_reason(process: subprocess.Popen[str], errors: Sequence[str]) -> str:
     return chosen.partition(" E ")[2] or chosen
 
 
-def _stop_all(children: dict[tuple[Path, int], _ModelServer]) -> None:
-    for child in list(children.values()):
-        child.stop()
+def _stop_all(servers: dict[tuple[Path, int], _ModelServer]) -> None:
+    for server in list(servers.values()):
+        server.stop()
 
 
 def _open_process() -> subprocess.Popen[str]:
-    """The child of this interpreter, out of reach of the terminal's signals; it waits for its settings."""
+    """Start this interpreter again, out of reach of the terminal's signals; it waits for its settings."""
     return subprocess.Popen(  # noqa: S603  our own interpreter and our own code
         [sys.executable, "-P", "-c", SERVE_SCRIPT],
         # Passive: OpenMP's threads that wait for work would otherwise spin on every core.
@@ -226,34 +236,34 @@ def _open_process() -> subprocess.Popen[str]:
 
 
 def _collect_errors(process: subprocess.Popen[str], errors: deque[str]) -> None:
-    """Keep the last lines of what the child complains about."""
+    """Keep the last lines that a process writes to stderr."""
     with cast("IO[str]", process.stderr) as lines:
         for line in lines:
             errors.append(line.rstrip())
 
 
 def _count_generation_threads() -> int:
-    """Threads for generating, of one model.
+    """Return the threads with which one model generates: half the cores.
 
-    Half the cores: generating waits for memory, not for arithmetic, and threads that wait for each other at every
-    token lose whenever something else runs. Measured on two busy cores, three models with 100 tokens each: at the
-    same time 7 s with one thread each and 8 s with two, one after the other 8 s and 11 s. Prompts are arithmetic
-    and take all cores: with two, 450 tokens/s instead of 240 (SmolLM2), 206 instead of 107 (0.5B).
+    Generating waits for memory, not for arithmetic, and threads that wait for each other at every token lose whenever
+    something else runs. Measured on two busy cores, three models with 100 tokens each: at the same time 7 s with one
+    thread each and 8 s with two, one after the other 8 s and 11 s. Prompts are arithmetic and take all cores: with
+    two, 450 tokens/s instead of 240 (SmolLM2), 206 instead of 107 (0.5B).
     """
     return max(1, _count_cores() // 2)
 
 
 def _count_cores() -> int:
-    """The cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def serve() -> None:
-    """The child: read the settings, load the model, say the address, and serve until the parent is gone."""
+    """Run as the child: read the settings, load the model, write its address, and serve until the parent is gone."""
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # nothing but the address goes to the parent's ear
+    os.dup2(2, 1)  # what libraries print goes to stderr: the parent reads only the address from stdout
     settings = json.loads(sys.stdin.readline())
     threading.Thread(target=_exit_with_parent, args=(settings["parent"],), daemon=True).start()
 
@@ -282,8 +292,10 @@ def serve() -> None:
 
 
 def _exit_with_parent(parent: int) -> None:
-    """End at once when the parent closes its end or is another one by now. (PR_SET_PDEATHSIG would not do: it is
-    sent when the *thread* that started us ends.)"""
+    """Exit at once when the parent closes its end of stdin, or is another process by now.
+
+    PR_SET_PDEATHSIG would not do: it is sent when the *thread* that started us ends.
+    """
     import select
 
     while os.getppid() == parent:

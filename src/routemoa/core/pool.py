@@ -233,8 +233,7 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) 
     if unknown := [k for k in table if k not in TABLES]:
         raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {suggest_name(unknown[0], TABLES)}")
     models = _parse_models(table.get("model"), source, env)
-    mixture = parse_table(table.get("mixture", {}), Mixture, f"{source}: [mixture]")
-    _check_mixture(mixture, models, f"{source}: [mixture]")
+    mixture = _parse_mixture_table(table.get("mixture", {}), models, f"{source}: [mixture]")
     limits = parse_limits(table.get("limits", {}), f"{source}: [limits]")
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
     scorer = parse_table(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
@@ -259,9 +258,7 @@ def parse_limits(table: Any, where: str) -> Limits:
 def parse_mixture(text: str, source: str) -> Mixture:
     """Read the `[mixture]` table of a policy or pool file, or a file of its keys alone. Raises ConfigError."""
     table = _load_toml(text, source)
-    mixture = parse_table(table.get("mixture", table), Mixture, f"{source}: [mixture]")
-    _check_mixture(mixture, [], f"{source}: [mixture]")
-    return mixture
+    return _parse_mixture_table(table.get("mixture", table), [], f"{source}: [mixture]")
 
 
 def _load_toml(text: str, source: str) -> dict[str, Any]:
@@ -305,6 +302,14 @@ def _parse_model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
         if getattr(spec, key) is not None and None in (spec.input_price, spec.output_price):
             raise ConfigError(f"{where}: {key} is part of a price; give input_price and output_price, too")
     return msgspec.structs.replace(spec, model=spec.model or spec.name)
+
+
+def _parse_mixture_table(table: Any, models: list[ModelSpec], where: str) -> Mixture:
+    if isinstance(table, dict) and table.get("fusion") == "learned":
+        raise ConfigError(f"{where}: fusion: 'learned' is called 'adaptive' now")
+    mixture = parse_table(table, Mixture, where)
+    _check_mixture(mixture, models, where)
+    return mixture
 
 
 def _check_mixture(m: Mixture, models: list[ModelSpec], where: str) -> None:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.pool import Mixture
-from routemoa.core.trace import Layer, Trace
+from routemoa.core.trace import Layer, Trace, upgrade_trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.datasets.grading import GraderName, grade, suggest_grader
 from routemoa.datasets.jsonl import BadLine, explain_json_error, read_lines
@@ -66,9 +66,12 @@ def read(path: str | os.PathLike[str], complain: Callable[[BadLine], None]) -> I
 
 
 def parse(line: bytes) -> Saved | str:
-    """The trace in a line, or in words why there is none."""
+    """Return the trace in a line, of this or an earlier version, or a sentence that says why there is none."""
     try:
-        saved = msgspec.json.decode(line, type=Saved)
+        plain = msgspec.json.decode(line)
+        if isinstance(plain, dict) and isinstance(trace := plain.get("trace"), dict):
+            plain["trace"] = upgrade_trace(trace)
+        saved = msgspec.convert(plain, Saved)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         return explain_json_error(line, e)
     return _fault(saved) or saved

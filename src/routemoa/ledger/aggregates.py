@@ -1,4 +1,4 @@
-"""Calls of the ledger added up: by model, day, key, purpose or method. Pure."""
+"""Summarize the ledger's calls by model, day, key, purpose or method. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ __all__ = [
     "Grouping",
     "group_calls",
     "group_name",
-    "sum_known",
     "summarize_calls",
     "total_tokens",
 ]
@@ -28,28 +27,37 @@ GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 
 
 class CallSummary(Struct, frozen=True):
-    """Calls of one group together. A sum is of what is known, and None where nothing is; the counts say of how many.
+    """The calls of one group. A sum is over what is known, and None where nothing is.
 
-    `failed` are those that ended in an error or with their process, `cut` those that we ended, `open` those under way.
+    The field names are the columns of `routemoa ledger --by ... --csv` and the keys of `--json`.
     """
 
     group: str
     calls: int
     failed: int
+    """Calls that ended in an error, or with their process."""
     cut: int
+    """Calls that we cancelled."""
     open: int
-    prompt_tokens: int | None  # of the provider's own figures
+    """Calls under way."""
+    prompt_tokens: int | None
+    """By the providers' own count."""
     completion_tokens: int | None
     cached_tokens: int | None
-    uncounted: int  # calls whose provider gave no tokens
-    cost: float | None  # dollars
-    unpriced: int  # calls whose dollars nobody knows
-    charged: float | None  # dollars that are counted against budgets
-    seconds: float | None  # the median call's
+    uncounted: int
+    """Ended calls whose provider gave no token counts."""
+    cost: float | None
+    """Dollars."""
+    unpriced: int
+    """Ended calls whose cost is unknown."""
+    charged: float | None
+    """Dollars counted against budgets."""
+    seconds: float | None
+    """Of the median call."""
 
 
 def group_name(call: LedgerEntry, by: Grouping) -> str:
-    """The group that a call falls into; a day is UTC's."""
+    """Return the group that a call belongs to; days are in UTC."""
     if by == "day":
         return datetime.fromtimestamp(call.began, UTC).strftime("%Y-%m-%d")
     name: str = getattr(call, by)
@@ -57,49 +65,49 @@ def group_name(call: LedgerEntry, by: Grouping) -> str:
 
 
 def group_calls(calls: Iterable[LedgerEntry], by: Grouping) -> list[CallSummary]:
-    """A sum for each group: days in their order, all else by what it cost."""
+    """Summarize each group: days in order of time, other groups from the most expensive down."""
     groups: dict[str, list[LedgerEntry]] = {}
     for call in calls:
         groups.setdefault(group_name(call, by), []).append(call)
-    sums = [summarize_calls(name, members) for name, members in groups.items()]
+    summaries = [summarize_calls(name, members) for name, members in groups.items()]
     if by == "day":
-        return sorted(sums, key=lambda s: s.group)
-    return sorted(sums, key=lambda s: (-(s.charged or 0.0), -(s.cost or 0.0), -(total_tokens(s) or 0), s.group))
+        return sorted(summaries, key=lambda s: s.group)
+    return sorted(summaries, key=lambda s: (-(s.charged or 0.0), -(s.cost or 0.0), -(total_tokens(s) or 0), s.group))
 
 
 def summarize_calls(name: str, calls: Sequence[LedgerEntry]) -> CallSummary:
-    """These calls together."""
+    """Summarize calls as one group of this name."""
     outcomes = [c.outcome for c in calls]
     seconds = [c.seconds for c in calls if c.seconds is not None]
     ended = [c for c in calls if c.outcome != "open"]
     return CallSummary(
-        name,
-        len(calls),
-        sum(o not in ("ok", "cut", "open") for o in outcomes),
-        outcomes.count("cut"),
-        outcomes.count("open"),
-        _sum_counts(c.prompt_tokens for c in calls),
-        _sum_counts(c.completion_tokens for c in calls),
-        _sum_counts(c.cached_tokens for c in calls),
-        sum(c.prompt_tokens is None or c.completion_tokens is None for c in ended),
-        sum_known(c.cost for c in calls),
-        sum(c.cost is None for c in ended),
-        sum_known(c.charged for c in calls),
-        statistics.median(seconds) if seconds else None,
+        group=name,
+        calls=len(calls),
+        failed=sum(o not in ("ok", "cut", "open") for o in outcomes),
+        cut=outcomes.count("cut"),
+        open=outcomes.count("open"),
+        prompt_tokens=_sum_counts(c.prompt_tokens for c in calls),
+        completion_tokens=_sum_counts(c.completion_tokens for c in calls),
+        cached_tokens=_sum_counts(c.cached_tokens for c in calls),
+        uncounted=sum(c.prompt_tokens is None or c.completion_tokens is None for c in ended),
+        cost=_sum_known(c.cost for c in calls),
+        unpriced=sum(c.cost is None for c in ended),
+        charged=_sum_known(c.charged for c in calls),
+        seconds=statistics.median(seconds) if seconds else None,
     )
 
 
 def total_tokens(of: CallSummary | LedgerEntry) -> int | None:
-    """Read and written together, as far as they are known."""
+    """Return the tokens of prompts and completions together, as far as they are known."""
     return _sum_counts((of.prompt_tokens, of.completion_tokens))
 
 
-def sum_known(values: Iterable[float | None]) -> float | None:
-    """The sum of those that are known; None where none is."""
-    found = [v for v in values if v is not None]
-    return math.fsum(found) if found else None
+def _sum_known(values: Iterable[float | None]) -> float | None:
+    """Return the sum of the known values; None where none is."""
+    known = [v for v in values if v is not None]
+    return math.fsum(known) if known else None
 
 
 def _sum_counts(values: Iterable[int | None]) -> int | None:
-    found = [v for v in values if v is not None]
-    return sum(found) if found else None
+    known = [v for v in values if v is not None]
+    return sum(known) if known else None

@@ -1,15 +1,14 @@
-"""When it is written: at once, and all that waits in one transaction, without waiting for anything on the event loop.
+"""Decide when the ledger is written: soon, all queued steps in one transaction, and never waiting on the event loop.
 
-A transaction takes some ten microseconds where nobody else has the file locked: less than to hand it to a thread and
-back. And a thread would starve beside a busy loop, since it needs the interpreter's lock again for every statement.
-So the loop itself writes, and tries again later where another process is writing; what waits for the disk (the
-checkpoints) has a thread.
+A transaction takes some ten microseconds where no other process has the file locked: less than to hand it to a thread
+and back. A thread would also starve beside a busy loop, since it needs the interpreter's lock again for every
+statement. So the event loop itself writes, and tries again later where another process is writing. Only checkpoints,
+which wait for the disk, have a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import sqlite3
 import threading
@@ -21,20 +20,23 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from routemoa.ledger.schema import BUSY_TIMEOUT, StoreError, is_locked, to_store_error, write_checkpoint
-from routemoa.ledger.transactions import FinishedCall, LedgerDatabase, StartedCall, WithdrawnCall
+from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, StoreError, is_locked, to_store_error, write_checkpoint
+from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
+from routemoa.ledger.transactions import LedgerDatabase
 
 __all__ = ["Writer"]
 
-LOG = logging.getLogger("routemoa.ledger")
-RETRY_INTERVAL = 1.0  # seconds until what could not be written is tried again
-CHECKPOINT_INTERVAL = 2000  # between checkpoints
+RETRY_INTERVAL = 1.0
+"""Seconds until a write that failed is tried again."""
+CHECKPOINT_INTERVAL = 2000
+"""Steps between checkpoints."""
 
 
 class PendingCommit(Struct, eq=False):
-    """A step, or None for all that came before it, and who waits until it is committed."""
+    """A step whose commit a coroutine waits for."""
 
     step: StartedCall | None
+    """None waits for the steps queued before it."""
     future: asyncio.Future[None]
     loop: asyncio.AbstractEventLoop
     error: StoreError | None = None
@@ -44,42 +46,47 @@ QueueItem = PendingCommit | FinishedCall | WithdrawnCall
 
 
 class Writer:
-    """Writes to a book until `close`."""
+    """Writes queued steps to a database until `close`."""
 
-    def __init__(self, book: LedgerDatabase, path: Path) -> None:
-        self._database = book
+    def __init__(self, database: LedgerDatabase, path: Path) -> None:
+        self._database = database
         self._path = path
         self._queue: deque[QueueItem] = deque()
-        self._lock = threading.Lock()  # whoever has it writes: loops of several threads may share a store
+        self._lock = threading.Lock()  # held by the thread that writes: loops of several threads may share a store
         self._scheduled_loop: asyncio.AbstractEventLoop | None = None  # the loop that will write
         self._locked_since: float | None = None  # since when another process has had the file locked
-        self._steps_since_checkpoint = 0  # since the last checkpoint
+        self._steps_since_checkpoint = 0
         self._checkpoint_thread: threading.Thread | None = None
         self._closed = False
 
     def enqueue(self, item: QueueItem) -> None:
-        """Write this down soon. Raises StoreError when the store is closed."""
+        """Write this soon. Raises StoreError when the store is closed."""
         if self._closed:
             raise StoreError(f"{self._path}: the store is closed; make a new one")
         self._queue.append(item)
-        with suppress(RuntimeError):  # without a loop it is written with what comes next, or at the end
+        with suppress(RuntimeError):  # without a running loop it is written with the next step, or on closing
             self._schedule(asyncio.get_running_loop())
 
     async def commit(self, step: StartedCall | None) -> None:
-        """Wait until the step (None: all before) is committed. Raises OverBudget, StoreError."""
+        """Queue a step and wait until it is committed; None waits for the steps queued before.
+
+        Raises:
+            BudgetExceeded: the call does not fit.
+            StoreError: the step cannot be written.
+        """
         loop = asyncio.get_running_loop()
-        waiter = PendingCommit(step, loop.create_future(), loop)
-        self.enqueue(waiter)
+        pending = PendingCommit(step, loop.create_future(), loop)
+        self.enqueue(pending)
         try:
-            await waiter.future
+            await pending.future
         except asyncio.CancelledError:
             if step is not None:
-                with suppress(StoreError):  # a closed store settles what is open
+                with suppress(StoreError):  # closing the store settles what is open
                     self.enqueue(WithdrawnCall(step))
             raise
 
     def close(self) -> None:
-        """Write what waits, and end. A second time does nothing."""
+        """Write what is queued and close the database; blocks. A second time does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -98,6 +105,7 @@ class Writer:
             loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        """Write the queue from the event loop, or schedule another attempt."""
         self._scheduled_loop = None
         if self._closed:
             return
@@ -105,81 +113,88 @@ class Writer:
         if not self._lock.acquire(blocking=False):
             loop.call_later(_retry_delay(), self._schedule, loop)
         elif not self._write_queue():
-            loop.call_later(RETRY_INTERVAL if self._locked_since is None else _retry_delay(), self._schedule, loop)
-        elif self._steps_since_checkpoint >= CHECKPOINT_INTERVAL and (
-            self._checkpoint_thread is None or not self._checkpoint_thread.is_alive()
-        ):
-            self._steps_since_checkpoint = 0
-            self._checkpoint_thread = threading.Thread(
-                target=write_checkpoint, args=(self._path,), name="checkpoint", daemon=True
-            )
-            self._checkpoint_thread.start()
+            delay = RETRY_INTERVAL if self._locked_since is None else _retry_delay()
+            loop.call_later(delay, self._schedule, loop)
+        elif self._steps_since_checkpoint >= CHECKPOINT_INTERVAL:
+            self._start_checkpoint()
+
+    def _start_checkpoint(self) -> None:
+        if self._checkpoint_thread is not None and self._checkpoint_thread.is_alive():
+            return
+        self._steps_since_checkpoint = 0
+        self._checkpoint_thread = threading.Thread(
+            target=write_checkpoint, args=(self._path,), name="checkpoint", daemon=True
+        )
+        self._checkpoint_thread.start()
 
     def _write_queue(self) -> bool:
-        """Write all that waits, and let go of the lock; False where something is left to be tried again."""
+        """Write all that is queued and release the lock; return False where something is left to be tried again."""
         items: list[QueueItem] = []
-        left = False
+        written = True
         try:
             while self._queue:
                 items.append(self._queue.popleft())
+            steps = [i.step if isinstance(i, PendingCommit) else i for i in items]
             if items:
-                self._database.write(
-                    [s for i in items if (s := i.step if isinstance(i, PendingCommit) else i) is not None]
-                )
+                self._database.write([s for s in steps if s is not None])
             self._locked_since = None
         except (sqlite3.Error, OSError) as e:
-            left = self._handle_error(items, e)
+            self._handle_error(items, e)
+            written = not self._queue
             items = [i for i in items if isinstance(i, PendingCommit) and i.error is not None]
         finally:
             self._lock.release()
         self._steps_since_checkpoint += len(items)
         self._notify([i for i in items if isinstance(i, PendingCommit)])
-        return not left
+        return written
 
-    def _handle_error(self, items: list[QueueItem], e: sqlite3.Error | OSError) -> bool:
-        """Whether something is left for later: all, while another process writes; else what has ended."""
+    def _handle_error(self, items: list[QueueItem], error: sqlite3.Error | OSError) -> None:
+        """Queue again what is to be tried again: everything while another process writes, else what has ended.
+
+        A call that was to be started fails where the error is not a lock, or the lock has lasted BUSY_TIMEOUT.
+        """
         now = time.monotonic()
-        if is_locked(e) and now - (self._locked_since or now) < BUSY_TIMEOUT:
+        if is_locked(error) and now - (self._locked_since or now) < BUSY_TIMEOUT:
             self._locked_since = self._locked_since or now
             self._queue.extendleft(reversed(items))
-            return True
+            return
         self._locked_since = None
-        error = to_store_error(self._path, e)
-        LOG.warning("%s", error)
+        store_error = to_store_error(self._path, error)
+        LOG.warning("%s", store_error)
         for item in items:
             if isinstance(item, PendingCommit):
-                item.error = error
+                item.error = store_error
                 if item.step is not None:
                     item.step.number = 0
         self._queue.extendleft(i for i in reversed(items) if not isinstance(i, PendingCommit))
-        return bool(self._queue)
 
-    def _notify(self, waiters: Iterable[PendingCommit]) -> None:
+    def _notify(self, commits: Iterable[PendingCommit]) -> None:
+        """Resolve the futures of commits, each on its own loop."""
         try:
-            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+            current: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
-            here = None
-        for waiter in waiters:
-            if waiter.loop is here:
-                _resolve(waiter)
+            current = None
+        for pending in commits:
+            if pending.loop is current:
+                _resolve(pending)
                 continue
             try:
-                waiter.loop.call_soon_threadsafe(_resolve, waiter)
-            except RuntimeError:  # that loop is closed: nobody makes the call
-                if waiter.step is not None:
-                    self._queue.append(WithdrawnCall(waiter.step))
+                pending.loop.call_soon_threadsafe(_resolve, pending)
+            except RuntimeError:  # that loop is closed: its call will not be made
+                if pending.step is not None:
+                    self._queue.append(WithdrawnCall(pending.step))
 
 
 def _retry_delay() -> float:
-    """Seconds until the other process may be done; drawn, so that two do not meet again and again."""
+    """Return the seconds until another writer may be done; random, so that two do not meet again and again."""
     return random.uniform(0.001, 0.005)  # noqa: S311
 
 
-def _resolve(waiter: PendingCommit) -> None:
-    error = waiter.error or (waiter.step.refusal if waiter.step is not None else None)
-    if waiter.future.done():  # cancelled
+def _resolve(pending: PendingCommit) -> None:
+    error = pending.error or (pending.step.refusal if pending.step is not None else None)
+    if pending.future.done():  # cancelled
         return
     if error is not None:
-        waiter.future.set_exception(error)
+        pending.future.set_exception(error)
     else:
-        waiter.future.set_result(None)
+        pending.future.set_result(None)

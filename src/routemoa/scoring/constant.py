@@ -1,4 +1,4 @@
-"""Who is likely to answer well, before anybody is called. The trained scorer comes in through the same protocol."""
+"""The scorer of a pool without a trained one: each model's `prior` from the pool file."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ __all__ = ["ConstantScorer", "load_scorer"]
 
 
 class ConstantScorer:
-    """Each model's `prior` from the pool file, whatever the query; None where the file gives none."""
+    """Returns each model's `prior` from the pool file, whatever the query; None where the file gives none."""
 
     async def score(self, query: Query, pool: Sequence[ModelSpec]) -> Scores:
-        """The prior of every model, in [0, 1]."""
+        """Return the prior of every model, in [0, 1]."""
         return {m.name: m.prior for m in pool}
 
     def knows(self, model: ModelSpec) -> bool:
-        """True: nothing else is to be expected of it."""
+        """Return True: the pool file is all that this scorer reads, so that no model is new to it."""
         return True
 
 
 def load_scorer(pool: Pool) -> Scorer:
-    """The trained scorer that the pool file names, else the constant one. Raises ConfigError."""
+    """Return the trained scorer that the pool file names, else a `ConstantScorer`. Raises ConfigError."""
     if pool.scorer is None:
         return ConstantScorer()
-    from routemoa.scoring.trained import load_trained_scorer  # brings numpy
+    from routemoa.scoring.trained import load_trained_scorer  # imports numpy
 
     return load_trained_scorer(pool.scorer)

@@ -1,10 +1,11 @@
-"""Learning on the job: outcomes move a model's embedding, within bounds, and can be taken back.
+"""Update a scorer from outcomes in use: they move the models' embeddings within bounds, and can be taken back.
 
-    y - p(q) = f(q) . d + noise,   d ~ N(0, CAUTION)      f: what the embedding is multiplied with in the score
+    y - p(q) = f(q) . d + noise,   d ~ N(0, MOVE_VARIANCE)
 
-p is what was predicted before. Only the last WINDOW outcomes of a model count, d is kept within BOUND, and the trained
-arrays are never written to: without the outcomes the scorer is what it was. A model whose success leaves the predicted
-band is said to drift.
+y is how well a model did on query q, p(q) what was predicted, f(q) what the embedding is multiplied with in the score,
+and d the move of the embedding. Only the last MAX_OUTCOMES outcomes of a model count, each number of d stays within
+MAX_MOVE, and the trained arrays are never written to: without the outcomes the scorer is what it was. A model whose
+success leaves the predicted band is reported as drifting.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from routemoa.core.types import Scores
 from routemoa.scoring.predictor import Predictor
 
 __all__ = [
+    "NOISE_VARIANCE",
     "OUTCOMES_FILE",
     "Drift",
     "GradedQuery",
@@ -33,24 +35,28 @@ __all__ = [
 ]
 
 OUTCOMES_FILE = "outcomes.jsonl"
-MAX_OUTCOMES = 400  # outcomes of a model that count
-MAX_MOVE = 0.2  # how far one number of an embedding may move: twenty points of probability
-MOVE_VARIANCE = 0.01  # variance of such a move that is expected beforehand
-NOISE_VARIANCE = 0.2  # variance of a right-or-wrong answer around its probability
-DRIFT_WINDOW, DRIFT_MIN_OUTCOMES, DRIFT_STANDARD_ERRORS = (
-    50,
-    20,
-    3.0,
-)  # drift: the last outcomes, at least so many, beyond so many standard errors
+MAX_OUTCOMES = 400
+"""The latest outcomes of a model that count."""
+MAX_MOVE = 0.2
+"""How far one number of an embedding may move: twenty points of probability."""
+MOVE_VARIANCE = 0.01
+"""Prior variance of such a move."""
+NOISE_VARIANCE = 0.2
+"""Variance of a right-or-wrong answer around its probability."""
+DRIFT_WINDOW = 50
+"""The latest outcomes of a model in which drift is looked for."""
+DRIFT_MIN_OUTCOMES = 20
+DRIFT_STANDARD_ERRORS = 3.0
 
 Doubles = NDArray[np.float64]
 
 
 class GradedQuery(msgspec.Struct, frozen=True):
-    """How models really did on a query, in [0, 1]; None is not known."""
+    """A query and how well models answered it: a line of the outcomes file."""
 
     query: str
     scores: Scores
+    """In [0, 1]; None is unknown."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,9 @@ class Drift:
     model: str
     outcomes: int
     predicted: float
+    """Mean predicted score of these outcomes, in [0, 1]."""
     actual: float
+    """Their mean score, in [0, 1]."""
 
     def __str__(self) -> str:
         return (
@@ -71,70 +79,72 @@ class Drift:
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """A predictor with the outcomes taken into account; `moved` is how much each model's mean changed."""
+    """A predictor after outcomes have been applied."""
 
     predictor: Predictor
     drifts: tuple[Drift, ...]
     mean_changes: dict[str, float]
+    """Model -> the change of its mean score, before calibration."""
 
 
 def apply_outcomes(predictor: Predictor, outcomes: Sequence[GradedQuery]) -> UpdateResult:
-    """What `predictor` becomes by `outcomes`, the oldest first; models that it does not know are passed over."""
+    """Return `predictor` moved by `outcomes`, the oldest first; models that it does not know are skipped."""
     embeddings = predictor.embeddings.copy()
     drifts: list[Drift] = []
-    moved: dict[str, float] = {}
+    mean_changes: dict[str, float] = {}
     latest = {m: [o for o in outcomes if o.scores.get(m) is not None][-MAX_OUTCOMES:] for m in predictor.models}
-    texts = list(dict.fromkeys(o.query for mine in latest.values() for o in mine))
-    if not texts or predictor.logits:  # in the published recipe an embedding is a direction: nothing to add to
+    texts = list(dict.fromkeys(o.query for graded in latest.values() for o in graded))
+    if not texts or predictor.logits:  # in the published recipe an embedding is a direction: it cannot be moved
         return UpdateResult(predictor, (), {})
-    place = {text: i for i, text in enumerate(texts)}
+    row_of = {text: i for i, text in enumerate(texts)}
     vectors = predictor.embed(texts)
-    before = predictor.calibrate(predictor.score_raw(vectors))
+    predicted = predictor.calibrate(predictor.score_raw(vectors))
     features = predictor.center + predictor.estimate_familiarity(vectors) * (
         predictor.compute_features(vectors) - predictor.center
     )
-    for column, (model, mine) in enumerate(latest.items()):
-        if not mine:
+    for column, (model, graded) in enumerate(latest.items()):
+        if not graded:
             continue
-        rows = [place[o.query] for o in mine]
-        truth = np.array([o.scores[model] for o in mine], np.float64)
-        expected = before[rows, column].astype(np.float64)
-        moves = fit_bayesian_regression(features[rows], truth - expected, MOVE_VARIANCE * np.eye(features.shape[1]))
+        rows = [row_of[o.query] for o in graded]
+        actual = np.array([o.scores[model] for o in graded], np.float64)
+        expected = predicted[rows, column].astype(np.float64)
+        moves = fit_bayesian_regression(features[rows], actual - expected, MOVE_VARIANCE * np.eye(features.shape[1]))
         embeddings[:, column] += np.clip(moves, -MAX_MOVE, MAX_MOVE).astype(np.float32)
-        moved[model] = float(predictor.center @ (embeddings[:, column] - predictor.embeddings[:, column]))
-        if drift := _detect_drift(model, truth[-DRIFT_WINDOW:], expected[-DRIFT_WINDOW:]):
+        mean_changes[model] = float(predictor.center @ (embeddings[:, column] - predictor.embeddings[:, column]))
+        if drift := _detect_drift(model, actual[-DRIFT_WINDOW:], expected[-DRIFT_WINDOW:]):
             drifts.append(drift)
-    return UpdateResult(replace(predictor, embeddings=embeddings), tuple(drifts), moved)
+    return UpdateResult(replace(predictor, embeddings=embeddings), tuple(drifts), mean_changes)
 
 
 def read_outcomes(path: Path) -> list[GradedQuery]:
-    """The outcomes in a file, oldest first; none where there is no file. Raises ConfigError."""
+    """Read the outcomes of a file, oldest first; none where there is no file. Raises ConfigError."""
     if not path.is_file():
         return []
     try:
         return [msgspec.json.decode(line, type=GradedQuery) for line in path.read_bytes().splitlines() if line.strip()]
     except (OSError, msgspec.DecodeError) as e:
-        raise ConfigError(f"{path}: cannot be read: {e}; take it away to go back to what was trained") from e
+        raise ConfigError(f"{path}: cannot be read: {e}; remove it to go back to what was trained") from e
 
 
 def fit_bayesian_regression(features: NDArray[Any], targets: Doubles, covariance: Doubles) -> Doubles:
-    """Bayesian linear regression: the posterior mean of weights (D) that are expected to be 0.
+    """Return the posterior mean (D) of weights with prior mean 0, by Bayesian linear regression.
 
     Args:
         features: N x D.
-        targets: N, right-or-wrong answers around their probability: the noise has the variance NOISE.
-        covariance: D x D, of the weights, beforehand.
+        targets: N, right-or-wrong answers minus their probabilities, with noise of variance NOISE_VARIANCE.
+        covariance: D x D, the weights' prior covariance.
 
     Source: Bishop, Pattern Recognition and Machine Learning, section 3.3.
     """
-    known = features.astype(np.float64)
-    gain = covariance @ known.T
-    out: Doubles = gain @ np.linalg.solve(known @ gain + NOISE_VARIANCE * np.eye(len(known)), targets)
+    x = features.astype(np.float64)
+    gain = covariance @ x.T
+    out: Doubles = gain @ np.linalg.solve(x @ gain + NOISE_VARIANCE * np.eye(len(x)), targets)
     return out
 
 
-def _detect_drift(model: str, truth: Doubles, expected: Doubles) -> Drift | None:
-    error = float(np.sqrt((expected * (1 - expected)).sum()))
-    if len(truth) < DRIFT_MIN_OUTCOMES or abs(float((truth - expected).sum())) <= DRIFT_STANDARD_ERRORS * error:
+def _detect_drift(model: str, actual: Doubles, expected: Doubles) -> Drift | None:
+    standard_error = float(np.sqrt((expected * (1 - expected)).sum()))
+    gap = abs(float((actual - expected).sum()))
+    if len(actual) < DRIFT_MIN_OUTCOMES or gap <= DRIFT_STANDARD_ERRORS * standard_error:
         return None
-    return Drift(model, len(truth), float(expected.mean()), float(truth.mean()))
+    return Drift(model, len(actual), float(expected.mean()), float(actual.mean()))

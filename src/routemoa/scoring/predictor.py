@@ -1,12 +1,12 @@
-"""The arithmetic of a scorer: from the vector of a query to the probability that each model answers it well.
+"""Compute, from the vector of a query, the probability that each model answers it well. Numpy only.
 
-    x       = [hashed words and characters, encoder's vector]   either may be absent
-    phi(q)  = [P(task | q), x space]           what the query is, in T + R numbers
-    raw     = phi(q) . k_m + x . common        k_m: the model's embedding; common: how hard the query is for everybody
-    score   = sigmoid(slope x logit(raw) + shift_m), raw first drawn towards the model's mean where q is unlike the
-              training questions
+    x      = [hashed n-grams, encoder's vector]      either part may be absent
+    phi    = [P(task | q), x space]                  the features of the query q, T + R numbers
+    raw    = phi . k_m + x . common                  k_m: the embedding of model m; common: shared by all models
+    score  = sigmoid(slope * logit(raw) + shift_m)   raw first drawn towards the model's mean where q is unlike the
+                                                     training questions
 
-Numpy only. `routemoa scorer train` makes the arrays (routemoa.training.fast), `routemoa.scoring.trained` reads them.
+`routemoa.training.fast` makes the arrays, `routemoa.scoring.trained` reads them from a folder.
 """
 
 from __future__ import annotations
@@ -27,123 +27,128 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Predictor:
-    """The arrays of a scorer. T tasks, M models, D dimensions, R + S directions, C panels of K models.
+    """The arrays of a scorer, under the names that they have in its file arrays.npz.
 
-    Attributes:
-        idf: inverse document frequencies of the lexical features; empty where there are none.
-        task_weights, task_bias: D x T and T, logits of P(task | query).
-        space: D x R, the directions in which models differ beyond tasks.
-        embeddings: (T + R) x M, k_m as columns; the first T numbers of a model are its means on the tasks.
-        common: D, what a query adds to every model's score.
-        center: T + R, the mean of phi over the training questions.
-        spread: M, how far a model's task means lie from its mean (standard deviation).
-        directions, strengths: D x S and S: what the training questions span, and how much of each is known.
-        familiar: the share of an ordinary training question that is unknown (see `unknown`).
-        slope, shift: calibration of the logit, one slope and one shift for each model.
-        panels: C x K, columns of models; the sets that the set head knows.
-        panel_values: T x C, P(any member of the panel is right) on each task.
-        task_costs: T x M, mean dollars of a call on each task, NaN where unknown.
-        logits: 1.0 where `raw` is a logit already (a cosine, the published recipe), 0.0 where it is a probability.
-        encoder: makes the second part of a query's vector; None: words and characters alone.
+    Sizes: T tasks, M models, D dimensions of a query's vector, R directions in which models differ, S directions of the
+    training questions, C panels of K models.
     """
 
     models: tuple[str, ...]
     tasks: tuple[str, ...]
     idf: Floats
+    """Inverse document frequencies of the lexical features; empty where there are none."""
     task_weights: Floats
+    """D x T: weights of the logits of P(task | query)."""
     task_bias: Floats
+    """T."""
     space: Floats
+    """D x R: the directions in which models differ beyond tasks."""
     embeddings: Floats
+    """(T + R) x M: the models' embeddings as columns; the first T numbers are a model's means on the tasks."""
     common: Floats
+    """D: what a query adds to the score of every model."""
     center: Floats
+    """T + R: the mean features of the training questions."""
     spread: Floats
+    """M: standard deviation of a model's task means around its mean."""
     directions: Floats
+    """D x S: orthonormal directions that the training questions span."""
     strengths: Floats
+    """S: how much of each direction is known, in [0, 1]."""
     familiar: float
+    """The novelty below which 95 % of the training questions lie, in [0, 1]."""
     slope: float
+    """Of the calibration of logits, shared by all models."""
     shift: Floats
+    """M: of the calibration of logits."""
     panels: Floats
+    """C x K: the panels whose value is known, as columns of models."""
     panel_values: Floats
+    """T x C: P(at least one model of the panel is right) on each task."""
     task_costs: Floats
+    """T x M: mean dollars of a call on each task, NaN where unknown."""
     logits: float = 0.0
+    """1.0 where raw scores are logits already (cosines, in the published recipe), 0.0 where they are probabilities."""
     encoder: Encoder | None = None
-
-    def embed(self, texts: Sequence[str]) -> Floats:
-        """The vectors of texts, N x D."""
-        return embed_texts(texts, self.idf, self.encoder)
-
-    def classify_tasks(self, vectors: Floats) -> Floats:
-        """P(task | query), N x T."""
-        return softmax(vectors @ self.task_weights + self.task_bias)
-
-    def compute_features(self, vectors: Floats) -> Floats:
-        """What the embeddings are multiplied with, N x (T + R)."""
-        return np.hstack([self.classify_tasks(vectors), vectors @ self.space])
+    """Makes the second part of a query's vector; None for a lexical scorer."""
 
     @property
     def model_means(self) -> Floats:
-        """Each model's mean over the training questions, M, before calibration."""
+        """Each model's mean score over the training questions, M, before calibration."""
         out: Floats = self.center @ self.embeddings
         return out
 
-    def estimate_novelty(self, vectors: Floats) -> Floats:
-        """How much of each query the training questions say nothing about, in [0, 1], N.
+    def predict(self, texts: Sequence[str]) -> Floats:
+        """Return P(the model answers well) for each text and model, N x M, in [0, 1]."""
+        return self.predict_vectors(self.embed(texts))
 
-        The predictive variance of a ridge regression over its prior's: 1 for what lies outside all directions.
+    def predict_vectors(self, vectors: Floats) -> Floats:
+        """Return P(the model answers well) for each vector and model, N x M, in [0, 1]."""
+        return self.calibrate(self.score_raw(vectors))
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Return the vectors of texts, N x D."""
+        return embed_texts(texts, self.idf, self.encoder)
+
+    def classify_tasks(self, vectors: Floats) -> Floats:
+        """Return P(task | query), N x T."""
+        return softmax(vectors @ self.task_weights + self.task_bias)
+
+    def compute_features(self, vectors: Floats) -> Floats:
+        """Return phi, which the embeddings are multiplied with, N x (T + R)."""
+        return np.hstack([self.classify_tasks(vectors), vectors @ self.space])
+
+    def estimate_novelty(self, vectors: Floats) -> Floats:
+        """Return how much of each query the training questions say nothing about, N, in [0, 1].
+
+        This is the predictive variance of a ridge regression over its prior variance: 1 outside all directions.
         """
         known: Floats = np.square(vectors @ self.directions) @ self.strengths
         out: Floats = np.clip(1.0 - known, 0.0, 1.0)
         return out
 
     def estimate_familiarity(self, vectors: Floats) -> Floats:
-        """How far to believe what is said of each query rather than of the mean, in [0, 1], N x 1."""
-        out: Floats = np.clip((1.0 - self.estimate_novelty(vectors)) / max(1.0 - self.familiar, 1e-6), 0.0, 1.0)[
-            :, None
-        ]
+        """Return the weight of each query's own score against the models' means, N x 1, in [0, 1].
+
+        It is 1 up to the novelty `familiar`, and falls to 0 where nothing is known of the query.
+        """
+        known = 1.0 - self.estimate_novelty(vectors)
+        out: Floats = np.clip(known / max(1.0 - self.familiar, 1e-6), 0.0, 1.0)[:, None]
         return out
 
     def score_raw(self, vectors: Floats) -> Floats:
-        """Scores before calibration, N x M: drawn towards the means by what is unknown beyond the ordinary."""
+        """Return scores before calibration, N x M, drawn towards the models' means for unfamiliar queries."""
         scores = self.compute_features(vectors) @ self.embeddings + (vectors @ self.common)[:, None]
-        drawn: Floats = (self.model_means + self.estimate_familiarity(vectors) * (scores - self.model_means)).astype(
-            np.float32
-        )
+        means = self.model_means
+        drawn: Floats = (means + self.estimate_familiarity(vectors) * (scores - means)).astype(np.float32)
         return drawn
 
-    def predict(self, texts: Sequence[str]) -> Floats:
-        """P(the model answers well) for each text and model, N x M, in [0, 1]."""
-        return self.predict_vectors(self.embed(texts))
-
-    def predict_vectors(self, vectors: Floats) -> Floats:
-        """P(the model answers well) for each vector and model, N x M, in [0, 1]."""
-        return self.calibrate(self.score_raw(vectors))
-
     def calibrate(self, raw: Floats) -> Floats:
-        """Probabilities, of the shape of `raw`."""
+        """Return the probabilities of raw scores, in the same shape."""
         return sigmoid(self.slope * (raw if self.logits else to_logit(raw)) + self.shift)
 
     def estimate_uncertainty(self, vectors: Floats) -> Floats:
-        """Standard deviation of each probability, N x M: what is not known of the query's kind, up to `spread`."""
-        strange = 1.0 - self.estimate_familiarity(vectors) * (1.0 - self.estimate_novelty(vectors))[:, None]
-        out: Floats = self.spread * np.sqrt(strange).astype(np.float32)
+        """Return the standard deviation of each probability, N x M; it grows with novelty, up to `spread`."""
+        unknown = 1.0 - self.estimate_familiarity(vectors) * (1.0 - self.estimate_novelty(vectors))[:, None]
+        out: Floats = self.spread * np.sqrt(unknown).astype(np.float32)
         return out
 
     def choose_panels(self, vectors: Floats) -> NDArray[np.intp]:
-        """The panel whose chance of at least one right answer is highest, N x K columns of models."""
+        """Return the panel that most probably holds a right answer for each query, N x K columns of models."""
         average = self.center[: len(self.tasks)]
-        trust = self.estimate_familiarity(vectors)
-        likely = trust * self.classify_tasks(vectors) + (1.0 - trust) * average
-        chosen: NDArray[np.intp] = self.panels.astype(np.intp)[(likely @ self.panel_values).argmax(axis=1)]
+        familiarity = self.estimate_familiarity(vectors)
+        tasks = familiarity * self.classify_tasks(vectors) + (1.0 - familiarity) * average
+        chosen: NDArray[np.intp] = self.panels.astype(np.intp)[(tasks @ self.panel_values).argmax(axis=1)]
         return chosen
 
     def estimate_costs(self, vectors: Floats) -> Floats:
-        """Expected dollars of a call, N x M; NaN where the records knew none."""
+        """Return the expected dollars of a call, N x M; NaN where the records held no costs."""
         out: Floats = self.classify_tasks(vectors) @ self.task_costs
         return out
 
 
 def embed_texts(texts: Sequence[str], idf: Floats, encoder: Encoder | None) -> Floats:
-    """Vectors of texts, of length 1: of words and characters, of the encoder, or both side by side."""
+    """Return unit vectors of texts, N x D: lexical (unless `idf` is empty), of the encoder, or both side by side."""
     parts = [embed_lexical(texts, idf)] if len(idf) else []
     if encoder:
         parts.append(encoder.encode([strip_solved_examples(text) for text in texts]))
@@ -152,20 +157,20 @@ def embed_texts(texts: Sequence[str], idf: Floats, encoder: Encoder | None) -> F
 
 
 def softmax(logits: Floats) -> Floats:
-    """Rows to probabilities."""
+    """Return the probabilities of each row of logits."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     out: Floats = powers / powers.sum(axis=1, keepdims=True)
     return out
 
 
 def to_logit(probabilities: Floats) -> Floats:
-    """log(p / (1 - p)), with p kept within [0.01, 0.99]."""
+    """Return log(p / (1 - p)), with p clipped to [0.01, 0.99]."""
     p = np.clip(probabilities, 0.01, 0.99)
     out: Floats = np.log(p / (1 - p))
     return out
 
 
 def sigmoid(logits: Floats) -> Floats:
-    """1 / (1 + exp(-x)), without overflow."""
+    """Return 1 / (1 + exp(-x)), without overflow."""
     out: Floats = 0.5 * (1.0 + np.tanh(0.5 * logits))
     return out

@@ -1,8 +1,8 @@
-"""A trained scorer in the loop: read from its folder, off the event loop, in batches, cached by text.
+"""Serve a trained scorer: read it from its folder, and score queries off the event loop, in batches, with a cache.
 
-The folder holds arrays.npz (read without pickle), questions.jsonl.gz (what it was trained on), card.md (what it is
-worth) and manifest.json with the hashes of the others; `routemoa scorer train` writes it. What it has learned since is
-in outcomes.jsonl beside them, and is undone by taking that file away.
+The folder holds arrays.npz (read without pickle), questions.jsonl.gz (the training questions), card.md (its figures)
+and manifest.json with the hashes of the others; `routemoa scorer train` writes it. Outcomes that were learned since
+are in outcomes.jsonl beside them; removing that file undoes them.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ __all__ = [
 ]
 
 FORMAT = 2
-CACHE_SIZE = 4096  # texts whose scores are kept
-BATCH_SIZE = 64  # texts that are scored in one go
+"""The version of the folder's layout."""
+CACHE_SIZE = 4096
+"""Texts whose scores are kept."""
+BATCH_SIZE = 64
+"""Texts that are scored together."""
 
-
-LOG = logging.getLogger("routemoa.scoring.constant")
+LOG = logging.getLogger("routemoa.scoring")
 
 
 class TrainingQuestion(msgspec.Struct, frozen=True, omit_defaults=True, rename={"residual": "surprise"}):
-    """A training question."""
+    """A question that a scorer was trained on: a line of questions.jsonl.gz."""
 
     id: str
     task: str
@@ -56,10 +58,11 @@ class TrainingQuestion(msgspec.Struct, frozen=True, omit_defaults=True, rename={
 
 
 class TrainedScorer:
-    """Scores the models it knows; the others keep their `prior` from the pool file. Texts are cached."""
+    """Scores the models that it knows; the others keep their `prior` from the pool file. Scores are cached by text."""
 
     def __init__(self, predictor: Predictor, outcomes: Sequence[GradedQuery] = ()) -> None:
-        self.trained = self.predictor = predictor
+        self.trained_predictor = predictor
+        self.predictor = predictor
         self._outcomes: list[GradedQuery] = []
         self._columns = {m: i for i, m in enumerate(predictor.models)}
         self._cache: OrderedDict[str, Floats] = OrderedDict()
@@ -69,33 +72,33 @@ class TrainedScorer:
             self.learn(outcomes)
 
     def learn(self, outcomes: Sequence[GradedQuery]) -> None:
-        """Take outcomes into account, after the earlier ones; a model that drifts is said in the log."""
+        """Apply outcomes after the earlier ones; a model that drifts is logged as a warning."""
         self._outcomes += outcomes
-        found = apply_outcomes(self.trained, self._outcomes)
-        self.predictor = found.predictor
+        result = apply_outcomes(self.trained_predictor, self._outcomes)
+        self.predictor = result.predictor
         self._cache.clear()
-        for drift in found.drifts:
+        for drift in result.drifts:
             LOG.warning("%s", drift)
 
     def forget(self) -> None:
-        """Back to what was trained."""
+        """Go back to what was trained."""
         self._outcomes.clear()
-        self.predictor = self.trained
+        self.predictor = self.trained_predictor
         self._cache.clear()
 
     async def score(self, query: Query, pool: Sequence[ModelSpec]) -> Scores:
-        """The prior of every model, computed off the event loop; queries that come together share a batch."""
+        """Return the prior of every model, computed off the event loop; concurrent queries share a batch."""
         row = self._cache.get(query.text)
         if row is None:
             row = await self._request_scores(query.text)
         return {m.name: self._read_score(m, row) for m in pool}
 
     def knows(self, model: ModelSpec) -> bool:
-        """Whether a model is scored, or keeps its `prior`."""
+        """Return whether a model is scored, rather than given its `prior`."""
         return self._find_column(model) is not None
 
     def _find_column(self, spec: ModelSpec) -> int | None:
-        """By the member's name, else by the endpoint's name for the model."""
+        """Look a model up by its own name, else by the endpoint's name for it."""
         return self._columns.get(spec.name, self._columns.get(spec.model))
 
     def _read_score(self, spec: ModelSpec, row: Floats) -> float | None:
@@ -103,6 +106,7 @@ class TrainedScorer:
         return spec.prior if column is None else float(row[column])
 
     async def _request_scores(self, text: str) -> Floats:
+        """Queue a text for the worker and wait for its row of scores."""
         loop = asyncio.get_running_loop()
         future = self._pending.get(text)
         if future is None or future.get_loop() is not loop:
@@ -112,14 +116,14 @@ class TrainedScorer:
         return await asyncio.shield(future)  # another query may wait for the same text
 
     async def _score_pending(self) -> None:
-        """Score what waits, a batch at a time, until nothing waits."""
+        """Score pending texts, a batch at a time, until none is left."""
         while self._pending:
             batch = list(self._pending)[:BATCH_SIZE]
             futures = [self._pending.pop(text) for text in batch]
             predictor = self.predictor
             try:
                 rows = await asyncio.to_thread(predictor.predict, batch)
-            except Exception as e:  # it goes to those who asked; the others still wait
+            except Exception as e:  # raised in the queries of this batch; the others are still scored
                 for future in futures:
                     if not future.done():
                         future.set_exception(e)
@@ -129,7 +133,7 @@ class TrainedScorer:
                     future.cancel()
                 raise
             for text, future, row in zip(batch, futures, rows, strict=True):
-                if predictor is self.predictor:  # it may have learned meanwhile
+                if predictor is self.predictor:  # outcomes may have been applied meanwhile
                     self._cache[text] = row
                 if not future.done():
                     future.set_result(row)
@@ -137,41 +141,40 @@ class TrainedScorer:
                 self._cache.popitem(last=False)
 
 
-def read_manifest(folder: str | Path) -> Mapping[str, Any]:
-    """What is known of the scorer in a folder. Raises ConfigError: there is none, or it is of another format."""
-    folder = Path(folder)
-    try:
-        about = json.loads((folder / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError) as e:
-        raise ConfigError(f"{folder}: no scorer: {e}; make one with  routemoa scorer train") from e
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise ConfigError(f"{folder}: a scorer of another format than {FORMAT}; train it again")
-    return about
-
-
 def load_trained_scorer(folder: str | Path) -> TrainedScorer:
-    """The scorer in a folder, its files checked against the manifest's hashes.
+    """Load the scorer of a folder, its files checked against the manifest's hashes.
 
     Raises:
-        ConfigError: there is none, it is damaged, it is of another format, or a library is absent.
+        ConfigError: there is none, it is damaged, it has another format, or a library is not installed.
     """
     folder = Path(folder)
-    about = read_manifest(folder)
-    for name, wanted in about["files"].items():
+    manifest = read_manifest(folder)
+    for name, expected in manifest["files"].items():
         path = folder / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:
             raise ConfigError(f"{path}: missing or changed since it was written; train the scorer again")
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-        a: dict[str, Any] = {name: arrays[name].astype(np.float32) for name in arrays.files}
-    a |= {name: float(a[name]) for name in ("familiar", "slope", "logits")}
-    a["encoder"] = Encoder.load(folder) if "encoder.onnx" in about["files"] else None
-    return TrainedScorer(
-        Predictor(tuple(about["models"]), tuple(about["tasks"]), **a), read_outcomes(folder / OUTCOMES_FILE)
-    )
+    with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+        arrays: dict[str, Any] = {name: stored[name].astype(np.float32) for name in stored.files}
+    arrays |= {name: float(arrays[name]) for name in ("familiar", "slope", "logits")}
+    encoder = Encoder.load(folder) if "encoder.onnx" in manifest["files"] else None
+    predictor = Predictor(tuple(manifest["models"]), tuple(manifest["tasks"]), **arrays, encoder=encoder)
+    return TrainedScorer(predictor, read_outcomes(folder / OUTCOMES_FILE))
+
+
+def read_manifest(folder: str | Path) -> Mapping[str, Any]:
+    """Read the facts about the scorer of a folder. Raises ConfigError: there is none, or it has another format."""
+    folder = Path(folder)
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    except (OSError, ValueError) as e:
+        raise ConfigError(f"{folder}: no scorer: {e}; make one with  routemoa scorer train") from e
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ConfigError(f"{folder}: a scorer of another format than {FORMAT}; train it again")
+    return manifest
 
 
 def read_training_questions(folder: str | Path) -> list[TrainingQuestion]:
-    """What the scorer was trained on, the most telling questions first. Raises ConfigError."""
+    """Read the training questions, the most informative about a new model first. Raises ConfigError."""
     path = Path(folder) / "questions.jsonl.gz"
     try:
         with gzip.open(path, "rb") as file:

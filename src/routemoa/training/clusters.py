@@ -1,39 +1,51 @@
-"""Which questions are of one kind: the records' tasks, or clusters where they name a single task."""
+"""Group questions by kind: by the records' tasks, or by clusters where they name a single task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.scoring.predictor import Floats
 
-__all__ = ["group_questions"]
+__all__ = ["QuestionGroups", "group_questions"]
 
-KMEANS_ITERATIONS = 15  # of k-means
+KMEANS_ITERATIONS = 15
+
+
+@dataclass(frozen=True)
+class QuestionGroups:
+    """The groups of N questions."""
+
+    names: tuple[str, ...]
+    indices: NDArray[np.intp]
+    """N: the place in `names` of each question's group."""
 
 
 def group_questions(
     tasks: Sequence[str], vectors: Callable[[], Floats], clusters: int, rng: np.random.Generator
-) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """The kinds' names, and the kind of each question (N).
+) -> QuestionGroups:
+    """Group N questions by task, or by k-means where all are of one task.
 
     Args:
-        vectors: gives N unit vectors; called only where the records name one task, and ten questions for each cluster.
-        clusters: how many there are to be then.
+        tasks: the task of each question.
+        vectors: returns N unit vectors; called only where there is one task, and ten questions for each cluster.
+        clusters: the number of clusters in that case.
+        rng: chooses the first centers.
     """
     names = tuple(dict.fromkeys(tasks))
     if len(names) > 1 or len(tasks) < 10 * clusters:
-        place = {name: i for i, name in enumerate(names)}
-        return names, np.array([place[t] for t in tasks], np.intp)
+        index_of = {name: i for i, name in enumerate(names)}
+        return QuestionGroups(names, np.array([index_of[t] for t in tasks], np.intp))
     x = vectors()
-    centres = x[rng.choice(len(x), clusters, replace=False)]
+    centers = x[rng.choice(len(x), clusters, replace=False)]
     for _ in range(KMEANS_ITERATIONS):
-        nearest = (x @ centres.T).argmax(axis=1)
+        nearest = (x @ centers.T).argmax(axis=1)
         for j in range(clusters):
-            if len(mine := x[nearest == j]):
-                centre = mine.mean(0)
-                centres[j] = centre / (np.linalg.norm(centre) + 1e-9)
-    nearest = (x @ centres.T).argmax(axis=1).astype(np.intp)
-    return tuple(f"{names[0]}/{j}" for j in range(clusters)), nearest
+            if len(members := x[nearest == j]):
+                center = members.mean(0)
+                centers[j] = center / (np.linalg.norm(center) + 1e-9)
+    nearest = (x @ centers.T).argmax(axis=1).astype(np.intp)
+    return QuestionGroups(tuple(f"{names[0]}/{j}" for j in range(clusters)), nearest)

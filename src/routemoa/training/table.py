@@ -1,4 +1,4 @@
-"""Records as arrays."""
+"""Hold records as arrays: questions as rows, models as columns."""
 
 from __future__ import annotations
 
@@ -18,68 +18,77 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Table:
-    """Questions as rows: `scores` and `costs` (dollars) are N x M with NaN where a model was not measured."""
+    """Records of N questions and M models."""
 
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     tasks: tuple[str, ...]
     models: tuple[str, ...]
     scores: Floats
+    """N x M, in [0, 1]; NaN where a model was not measured."""
     costs: Floats
+    """N x M dollars; NaN where unknown."""
     prompts: tuple[str | None, ...]
     references: tuple[str | None, ...]
 
-    def select_rows(self, chosen: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.intp]]) -> Table:
-        """The questions at these places."""
-        at = [int(i) for i in chosen]
+    def select_rows(self, rows: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.intp]]) -> Table:
+        """Return the table of these questions, in this order."""
+        at = [int(i) for i in rows]
 
-        def some(values: tuple[T, ...]) -> tuple[T, ...]:
+        def select(values: tuple[T, ...]) -> tuple[T, ...]:
             return tuple(values[i] for i in at)
 
         return Table(
-            some(self.ids), some(self.texts), some(self.tasks), self.models,
-            self.scores[at], self.costs[at], some(self.prompts), some(self.references),
-        )  # fmt: skip
+            ids=select(self.ids),
+            texts=select(self.texts),
+            tasks=select(self.tasks),
+            models=self.models,
+            scores=self.scores[at],
+            costs=self.costs[at],
+            prompts=select(self.prompts),
+            references=select(self.references),
+        )
 
     def select_models(self, models: Sequence[str]) -> Table:
-        """With these models as columns, in this order; one that the records do not know is not measured."""
-        place = {m: i for i, m in enumerate(self.models)}
+        """Return the table with these models as columns; one that the records do not have is not measured."""
+        column_of = {m: i for i, m in enumerate(self.models)}
 
-        def columns(values: Floats) -> Floats:
+        def select(values: Floats) -> Floats:
             out = np.full((len(values), len(models)), np.nan, np.float32)
             for j, model in enumerate(models):
-                if model in place:
-                    out[:, j] = values[:, place[model]]
+                if model in column_of:
+                    out[:, j] = values[:, column_of[model]]
             return out
 
-        return replace(self, models=tuple(models), scores=columns(self.scores), costs=columns(self.costs))
+        return replace(self, models=tuple(models), scores=select(self.scores), costs=select(self.costs))
 
 
 def build_table(records: Sequence[Record]) -> Table:
-    """Records as arrays, models in the order of their first appearance."""
+    """Turn records into arrays; the models are in the order in which they first appear."""
     models = tuple(dict.fromkeys(m for r in records for m in r.scores))
-    column = {m: i for i, m in enumerate(models)}
+    column_of = {m: i for i, m in enumerate(models)}
     scores = np.full((len(records), len(models)), np.nan, np.float32)
     costs = np.full_like(scores, np.nan)
     for i, r in enumerate(records):
         for values, out in ((r.scores, scores), (r.costs or {}, costs)):
             for model, value in values.items():
-                if value is not None and model in column:
-                    out[i, column[model]] = value
+                if value is not None and model in column_of:
+                    out[i, column_of[model]] = value
     return Table(
-        tuple(r.id for r in records),
-        tuple(r.query for r in records),
-        tuple(r.task for r in records),
-        models,
-        scores,
-        costs,
-        tuple(r.prompt for r in records),
-        tuple(r.reference for r in records),
+        ids=tuple(r.id for r in records),
+        texts=tuple(r.query for r in records),
+        tasks=tuple(r.task for r in records),
+        models=models,
+        scores=scores,
+        costs=costs,
+        prompts=tuple(r.prompt for r in records),
+        references=tuple(r.reference for r in records),
     )
 
 
 def average_scores(scores: Floats) -> Floats:
-    """Each model's mean over what was measured, M; 0 where nothing was."""
-    seen = ~np.isnan(scores)
-    found: Floats = (np.where(seen, scores, 0.0).sum(0) / np.maximum(1, seen.sum(0))).astype(np.float32)
-    return found
+    """Return each model's mean over the questions where it was measured, M; 0 where there are none."""
+    measured = ~np.isnan(scores)
+    sums = np.where(measured, scores, 0.0).sum(0)
+    means: Floats = (sums / np.maximum(1, measured.sum(0))).astype(np.float32)
+    return means

@@ -1,7 +1,8 @@
-"""The published recipe, whole, on a small encoder that is made here: it learns, goes on, and is exported."""
+"""The published recipe on a small encoder made here: it learns, continues from checkpoints, and is exported."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from routemoa.core.errors import ConfigError  # noqa: E402
 from routemoa.scoring.encoder import Encoder  # noqa: E402
 from routemoa.scoring.trained import load_trained_scorer  # noqa: E402
 from routemoa.training.published.export import export_frozen, load_pretrained  # noqa: E402
-from routemoa.training.published.finetune import train_published  # noqa: E402
+from routemoa.training.published.finetune import PublishedSettings, train_published  # noqa: E402
 from routemoa.training.table import build_table  # noqa: E402
 from tests.scoring.test_trained import made  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries: theirs to mend
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
 OPTIONS: dict[str, Any] = {
     "cap": 32,
     "epochs": 4,
@@ -51,9 +52,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def test_it_learns_and_its_folder_says_the_same(tiny: str, tmp_path: Path) -> None:
+def test_it_learns_and_its_folder_predicts_the_same(tiny: str, tmp_path: Path) -> None:
     data = build_table(made(240))
-    found = train_published(data, encoder=tiny, out=tmp_path / "w", **OPTIONS)
+    found = train_published(data, tmp_path / "w", PublishedSettings(encoder=tiny, **OPTIONS))
     assert found.validation["accuracy"] > found.validation["best_single"] + 0.1
     assert abs(found.validation["accuracy"] - found.validation["accuracy_before_quantisation"]) < 0.1
     test = build_table(made(100, seed=8))
@@ -64,24 +65,25 @@ def test_it_learns_and_its_folder_says_the_same(tiny: str, tmp_path: Path) -> No
     assert np.isfinite(odd).all()
 
 
-def test_interrupted_it_goes_on_to_the_same_weights(tiny: str, tmp_path: Path) -> None:
+def test_an_interrupted_run_continues_to_the_same_weights(tiny: str, tmp_path: Path) -> None:
     data = build_table(made(120))
-    whole = train_published(data, encoder=tiny, out=tmp_path / "whole", **OPTIONS)
-    train_published(data, encoder=tiny, out=tmp_path / "parts", **(OPTIONS | {"epochs": 2}))
-    said: list[str] = []
-    parts = train_published(data, encoder=tiny, out=tmp_path / "parts", say=said.append, **OPTIONS)
-    assert any("going on from" in line for line in said)
+    settings = PublishedSettings(encoder=tiny, **OPTIONS)
+    whole = train_published(data, tmp_path / "whole", settings)
+    train_published(data, tmp_path / "parts", replace(settings, epochs=2))
+    lines: list[str] = []
+    parts = train_published(data, tmp_path / "parts", settings, report=lines.append)
+    assert any("going on from" in line for line in lines)
     np.testing.assert_allclose(parts.embeddings, whole.embeddings, atol=1e-6)
 
 
-def test_the_int8_encoder_is_near_the_whole_one(tiny: str, tmp_path: Path) -> None:
+def test_the_int8_encoder_is_near_the_float_one(tiny: str, tmp_path: Path) -> None:
     export_frozen(tiny, tmp_path / "e", "mean", 32)
     texts = [r.query for r in made(20)]
-    small = Encoder.load(tmp_path / "e").encode(texts)
+    quantized = Encoder.load(tmp_path / "e").encode(texts)
     found = load_pretrained(tiny)
     with torch.no_grad():
-        whole = found.encode(found.tokenize(texts, 32), "mean", False).numpy()
-    assert (small * whole).sum(1).min() > 0.98
+        floats = found.encode(found.tokenize(texts, 32), "mean", False).numpy()
+    assert (quantized * floats).sum(1).min() > 0.98
 
 
 def test_from_the_command_line(tiny: str, tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def test_from_the_command_line(tiny: str, tmp_path: Path) -> None:
     assert measured.exit_code == 0, measured.output
 
 
-def test_an_encoder_that_cannot_be_had(tmp_path: Path) -> None:
+def test_an_encoder_that_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="cannot be had"):
+    with pytest.raises(ConfigError, match="cannot be loaded"):
         load_pretrained(str(tmp_path / "empty"))

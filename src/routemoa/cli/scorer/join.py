@@ -65,7 +65,7 @@ def join_records(folder: str | Path, records: Sequence[Record], out: str, source
     outcomes = Path(folder) / OUTCOMES_FILE
     learned = outcomes.read_bytes() if outcomes.is_file() else None
     try:
-        save_scorer(Path(out), after, facts, all_sources, seen, Path(folder) if after.encoder else None)
+        save_scorer(Path(out), after, facts, all_sources, seen, encoder=Path(folder) if after.encoder else None)
         if learned:
             write_file(Path(out) / OUTCOMES_FILE, learned)
     except OSError as e:

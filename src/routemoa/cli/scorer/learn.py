@@ -29,7 +29,7 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
     Example:
       routemoa scorer learn my-scorer feedback.jsonl
     """
-    trained = load_trained_scorer(folder).trained
+    trained = load_trained_scorer(folder).trained_predictor
     if trained.logits:
         raise ConfigError(
             f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"

@@ -120,7 +120,7 @@ def _train_fast(data: Table, options: TrainOptions, facts: dict[str, Any]) -> di
             "features": f"lexical and {options.encoder}" if options.encoder else "lexical only: no encoder",
         }
         questions = order_training_questions(data, fitted.predictor, fitted.residual)
-        save_scorer(Path(options.out), fitted.predictor, facts, options.records, questions, folder)
+        save_scorer(Path(options.out), fitted.predictor, facts, options.records, questions, encoder=folder)
     return facts
 
 
@@ -129,20 +129,12 @@ def _train_published(data: Table, options: TrainOptions, facts: dict[str, Any]) 
     from routemoa.training.published.export import require_libraries
 
     require_libraries("torch", "transformers", "tokenizers", "safetensors", "onnx", "onnxscript", "onnxruntime")
-    from routemoa.training.published.finetune import train_published
+    from routemoa.training.published.finetune import PublishedSettings, train_published
     from routemoa.training.published.predictor import build_predictor
 
     encoder = options.encoder or MDEBERTA
-    trained = train_published(
-        data,
-        out=Path(f"{options.out.rstrip('/')}.work"),
-        seed=options.seed,
-        say=_print_line,
-        encoder=encoder,
-        epochs=options.epochs,
-        cap=options.cap,
-        pooling=options.pooling,
-    )
+    settings = PublishedSettings(encoder, options.seed, options.epochs, cap=options.cap, pooling=options.pooling)
+    trained = train_published(data, Path(f"{options.out.rstrip('/')}.work"), settings, report=_print_line)
     predictor: Predictor = build_predictor(trained, data)
     validation = dict(trained.validation)
     facts = facts | {
@@ -158,7 +150,7 @@ def _train_published(data: Table, options: TrainOptions, facts: dict[str, Any]) 
         facts,
         options.records,
         order_training_questions(data, predictor, residuals),
-        trained.folder,
+        encoder=trained.folder,
     )
     return facts
 

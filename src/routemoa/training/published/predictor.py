@@ -1,8 +1,8 @@
-"""What the published recipe found, as the same predictor as the fast one's: one task, and the query's own vector.
+"""Turn the result of the published recipe into a `Predictor`: one task, and the query's own vector as features.
 
-    phi(q) = [1, x],  raw = x . k_m = cos(E(q), k_m),  score = sigmoid(slope x raw + shift_m)
+    phi(q) = [1, x],  raw = x . k_m = cos(E(q), k_m),  score = sigmoid(slope * raw + shift_m)
 
-Far from the training questions the cosine is drawn towards the model's mean cosine, as everywhere.
+Far from the training questions the cosine is drawn towards the model's mean cosine, as in the fast recipe.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from routemoa.training.table import Table, average_scores
 
 __all__ = ["build_predictor"]
 
-SPAN_PENALTY = 10.0  # of the ridge by which the training questions are known or not
+SPAN_PENALTY = 10.0
+"""Of the ridge that says how much is known of a direction."""
 
 
 def build_predictor(published: PublishedScorer, data: Table) -> Predictor:
-    """The scorer; `data` is what it was trained on."""
+    """Return the predictor of a fine-tuned scorer; `data` is what it was trained on."""
     encoder = Encoder.load(published.folder)
     x = encoder.encode(data.texts)
     count, width = len(data.models), x.shape[1]
-    spanned = fit_span(x, SPAN_PENALTY)
-    found = build_panels(data.scores, np.ones((len(x), 1), np.float32), average_scores(data.scores)[None, :])
+    span = fit_span(x, SPAN_PENALTY)
+    panels = build_panels(data.scores, np.ones((len(x), 1), np.float32), average_scores(data.scores)[None, :])
     return Predictor(
         models=data.models,
         tasks=("all",),
@@ -39,13 +40,13 @@ def build_predictor(published: PublishedScorer, data: Table) -> Predictor:
         common=np.zeros(width, np.float32),
         center=np.concatenate([np.ones(1, np.float32), x.mean(0)]),
         spread=_measure_spread(data),
-        directions=spanned.directions,
-        strengths=spanned.strengths,
-        familiar=spanned.familiar,
+        directions=span.directions,
+        strengths=span.strengths,
+        familiar=span.familiar,
         slope=published.slope,
         shift=published.shift,
-        panels=found.members.astype(np.float32),
-        panel_values=found.values,
+        panels=panels.members.astype(np.float32),
+        panel_values=panels.values,
         task_costs=np.full((1, count), np.nan, np.float32),
         logits=1.0,
         encoder=encoder,
@@ -53,7 +54,8 @@ def build_predictor(published: PublishedScorer, data: Table) -> Predictor:
 
 
 def _measure_spread(data: Table) -> Floats:
-    """How far a model's means on the records' tasks lie apart, M."""
+    """Return the standard deviation of each model's means on the records' tasks, M."""
     tasks = np.array(data.tasks)
-    spread: Floats = np.std([average_scores(data.scores[tasks == t]) for t in dict.fromkeys(data.tasks)], axis=0)
+    means = [average_scores(data.scores[tasks == t]) for t in dict.fromkeys(data.tasks)]
+    spread: Floats = np.std(means, axis=0)
     return spread

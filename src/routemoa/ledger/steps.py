@@ -1,0 +1,66 @@
+"""The steps of a call that the ledger records: it starts, it finishes, or it is withdrawn; and dollars as integers."""
+
+from __future__ import annotations
+
+import math
+
+from msgspec import Struct
+
+from routemoa.core.errors import BudgetExceeded
+from routemoa.core.protocols import CallResult
+
+__all__ = [
+    "MAX_PICODOLLARS",
+    "PICODOLLARS_PER_DOLLAR",
+    "FinishedCall",
+    "LedgerStep",
+    "StartedCall",
+    "WithdrawnCall",
+    "to_picodollars",
+]
+
+PICODOLLARS_PER_DOLLAR = 1e12
+"""The totals are whole numbers of picodollars, whose sums have no rounding errors."""
+MAX_PICODOLLARS = 2**61
+"""Two million dollars: a total beyond that is a mistake, and an SQLite integer ends at 2**63."""
+
+
+class StartedCall(Struct):
+    """A call that is about to be made."""
+
+    request: str
+    began: float
+    """Seconds since the epoch."""
+    key: str
+    method: str
+    model: str
+    purpose: str
+    max_cost: float | None
+    """Dollars; None without a price."""
+    number: int = 0
+    """The id of its row; 0 until it is committed."""
+    refusal: BudgetExceeded | None = None
+    """Why it was not recorded."""
+
+
+class FinishedCall(Struct):
+    """A call that has ended."""
+
+    call: StartedCall
+    result: CallResult
+
+
+class WithdrawnCall(Struct):
+    """A call that was recorded and then not made: the request was cancelled meanwhile."""
+
+    call: StartedCall
+
+
+LedgerStep = StartedCall | FinishedCall | WithdrawnCall
+
+
+def to_picodollars(dollars: float | None) -> int:
+    """Return dollars as whole picodollars, rounded up, but for the rounding error of a float; None counts as 0."""
+    if dollars is None:
+        return 0
+    return max(0, math.ceil(min(dollars * PICODOLLARS_PER_DOLLAR - 1e-3, float(MAX_PICODOLLARS))))
