@@ -227,7 +227,7 @@ def test_the_measured_posterior_is_that_of_the_policy() -> None:
     )
     specs = tuple(ModelSpec(m, "local", m) for m in priors)
     for name in ("spoken", "logprob"):
-        state = AdaptivePolicy(specs, Mixture(self_assessment=name), judging, frozenset()).state(trace)
+        state = AdaptivePolicy(specs, Mixture(self_assessment=name), judging, frozenset()).read_panel(trace)
         graded = build_graded_panel(trace, {"a": 1.0, "b": 0.0, "c": 1.0})
         assert graded.had_context == (False, False, True)
         found = measure_signals(collect_signal_pairs([graded], judging, verbalized=name == "spoken"))["posterior"]
@@ -240,7 +240,7 @@ def test_signals_move_the_posterior_by_their_coefficients() -> None:
     judgments = (Assessment("c", "a", "cross", 0.9), Assessment("c", "b", "cross", 0.1))
     judging = JudgeModel()
     found = collect_signals(("a", "b"), groups, judgments, judging)
-    odds = [signal_log_odds(f, judging, spoken=True) for f in found]
+    odds = [signal_log_odds(f, judging, verbalized=True) for f in found]
     assert odds[0] > 0 > odds[1]
     votes = [Vote("a", 0.6, 0), Vote("b", 0.6, 1)]
     plain, moved = infer(votes, ErrorCorrelation()), infer(votes, ErrorCorrelation(), odds)

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from routemoa.core.trace import Answer
 from routemoa.core.types import Scores
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, RecordsError, explain_json_error, read_lines
-from routemoa.judging.answers.extraction import unlisted
+from routemoa.judging.answers.extraction import unwrap_list
 
 __all__ = ["BadLine", "Record", "RecordsError", "parse_record", "read_records", "record_from_trace"]
 
@@ -139,10 +139,10 @@ def _unwrap_printed_lists(record: Record) -> Record:
     them that way.
     """
     texts = [text for text in (record.responses or {}).values() if text]
-    unwrapped = [unlisted(text) for text in texts]
+    unwrapped = [unwrap_list(text) for text in texts]
     if len(texts) < 2 or any(a == b for a, b in zip(texts, unwrapped, strict=True)):
         return record
-    return replace(record, responses={m: text and unlisted(text) for m, text in (record.responses or {}).items()})
+    return replace(record, responses={m: text and unwrap_list(text) for m, text in (record.responses or {}).items()})
 
 
 def _find_fault(record: Record) -> str | None:

@@ -194,4 +194,4 @@ class PublishedToTheEnd(PublishedPolicy, frozen=True):
             or not select_models(decision.ranking, m.max_layer_models, m.selection_margin, out)
         ):
             return decision
-        return self._go_on(decision.scores, decision.ranking, len(trace.layers) + 1, out)
+        return self._call_next_layer(decision.scores, decision.ranking, len(trace.layers) + 1, out)

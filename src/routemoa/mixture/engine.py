@@ -80,7 +80,7 @@ class RouteMoA(BaseMethod):
         if not plan.models:
             return self.policy.update(run.trace, limits.estimates(), plan.reason)
         names = tuple(m.name for m in plan.models)
-        run.emit(Selected(request.number, names, decision.why))
+        run.emit(Selected(request.number, names, decision.selection_reason))
         request = replace(request, max_tokens=plan.max_tokens, leader=leader.begin_layer(request.number, names))
         reserve = limits.reserve(decision, plan.models)
         await run_layer(run, request, plan.models, reserve, limits.wait_policy(plan.models, decision))

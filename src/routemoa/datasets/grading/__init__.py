@@ -12,7 +12,15 @@ from typing import Literal
 from routemoa.datasets.grading.choices import extract_choice, parse_label
 from routemoa.datasets.grading.numbers import NUMBER, extract_number, parse_first_number, share_value
 from routemoa.datasets.grading.text_overlap import contains_words, parse_references, rouge_l, token_f1
-from routemoa.judging.answers.extraction import THOUGHT, boxes, folded, own, plain, stated, unlisted
+from routemoa.judging.answers.extraction import (
+    THOUGHT_END,
+    find_boxes,
+    find_statements,
+    fold_text,
+    isolate_answer,
+    strip_markup,
+    unwrap_list,
+)
 
 __all__ = ["GraderName", "grade", "suggest_grader"]
 
@@ -44,10 +52,10 @@ def grade(answer: str, reference: str | None, grader: GraderName) -> float | Non
     """
     if reference is None or not reference.strip():
         return None
-    answer = unlisted(answer)
+    answer = unwrap_list(answer)
     match grader:
         case "numeric" | "choice" | "exact" | "contains":
-            is_right = _is_right(plain(own(answer)), reference, grader)
+            is_right = _is_right(strip_markup(isolate_answer(answer)), reference, grader)
             return None if is_right is None else float(is_right)
         case "math":
             from routemoa.datasets.grading.math import grade_math
@@ -58,11 +66,11 @@ def grade(answer: str, reference: str | None, grader: GraderName) -> float | Non
 
             return grade_code(answer, reference) if answer.strip() else 0.0
         case "rouge":
-            text = THOUGHT.split(answer)[-1]
+            text = THOUGHT_END.split(answer)[-1]
             return max((rouge_l(text, r) for r in parse_references(reference)), default=None)
         case "f1":
-            text = plain(answer)
-            candidates = (text, *stated(text)[-1:])
+            text = strip_markup(answer)
+            candidates = (text, *find_statements(text)[-1:])
             return max((token_f1(c, r) for r in parse_references(reference) for c in candidates), default=None)
         case "judge":
             return None
@@ -70,7 +78,7 @@ def grade(answer: str, reference: str | None, grader: GraderName) -> float | Non
 
 def suggest_grader(reference: str) -> GraderName:
     """Return the grader that fits a reference which names none."""
-    bare = plain(reference)
+    bare = strip_markup(reference)
     if re.fullmatch(r"\(?[A-J]\)?\.?", bare):
         return "choice"
     number = NUMBER.search(bare)
@@ -83,15 +91,18 @@ def _is_right(text: str, reference: str, grader: Literal["numeric", "choice", "e
     """Return whether a text gives the reference; None where the reference is unusable for `grader`."""
     match grader:
         case "numeric":
-            expected = parse_first_number(plain(_extract_result(reference)))
+            expected = parse_first_number(strip_markup(_extract_result(reference)))
             return share_value(extract_number(text), expected) if expected else None
         case "choice":
             label = parse_label(reference)
             return extract_choice(text, label.isdigit()) == label if label else None
         case "exact":
-            return folded(plain(reference)) in {folded(text), *(folded(s) for s in stated(text)[-1:])}
+            return fold_text(strip_markup(reference)) in {
+                fold_text(text),
+                *(fold_text(s) for s in find_statements(text)[-1:]),
+            }
         case "contains":
-            return contains_words(folded(text), folded(plain(reference)))
+            return contains_words(fold_text(text), fold_text(strip_markup(reference)))
 
 
 def _extract_result(reference: str) -> str:
@@ -99,5 +110,5 @@ def _extract_result(reference: str) -> str:
     _, mark, result = reference.rpartition("####")
     if mark:
         return result
-    boxed = boxes(reference)
+    boxed = find_boxes(reference)
     return boxed[-1][1] if boxed else reference

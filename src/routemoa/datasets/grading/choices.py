@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from routemoa.judging.answers.extraction import STATEMENT, boxes, plain
+from routemoa.judging.answers.extraction import ANSWER_LEAD_IN, find_boxes, strip_markup
 
 __all__ = ["extract_choice", "parse_label"]
 
@@ -16,7 +16,7 @@ IS_RIGHT = (
 
 def parse_label(reference: str) -> str | None:
     """Return the letter or digit that a reference names, or None."""
-    m = re.fullmatch(r"\W*(?:option\s+)?([A-Ja-j]|\d)\W*(?:(?:[.):]|\|\|)\s.*)?", plain(reference), re.DOTALL)
+    m = re.fullmatch(r"\W*(?:option\s+)?([A-Ja-j]|\d)\W*(?:(?:[.):]|\|\|)\s.*)?", strip_markup(reference), re.DOTALL)
     return m[1].upper() if m else None
 
 
@@ -34,8 +34,8 @@ def extract_choice(text: str, digits: bool) -> str | None:
         rf"[\s\"'“(\[]*(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s*[\"'(\[]*)?({label})(?![\w'’]){article}"
         rf"(?!\)?\s*(?:or|and|/|,|&)\s*\(?{label}\b(?!\s+is))"
     )
-    stated = [(at, m[1].upper()) for at, box in boxes(text) if (m := re.match(rf"\W*({label}|[a-j])\b", box))]
-    for lead in (*STATEMENT.finditer(text), *CHOOSING.finditer(text)):
+    stated = [(at, m[1].upper()) for at, box in find_boxes(text) if (m := re.match(rf"\W*({label}|[a-j])\b", box))]
+    for lead in (*ANSWER_LEAD_IN.finditer(text), *CHOOSING.finditer(text)):
         if m := option.match(text, lead.end()):
             stated.append((m.start(1), m[1]))
     stated += [(m.start(1), m[1]) for m in re.finditer(rf"(?<!\w)\(?({label})\)?(?=\s+{IS_RIGHT})", text)]

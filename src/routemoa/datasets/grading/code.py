@@ -27,7 +27,7 @@ from typing import NamedTuple
 import msgspec
 
 from routemoa.datasets.grading.sandbox import run_program
-from routemoa.judging.answers.extraction import THOUGHT
+from routemoa.judging.answers.extraction import THOUGHT_END
 
 __all__ = ["CodeResult", "build_program", "grade_code", "run_tests"]
 
@@ -95,7 +95,7 @@ def extract_candidates(answer: str) -> list[dict[str, object]]:
     Single blocks are for answers whose examples fail. Last, each again without "strict", where a statement that is
     neither an import nor a definition may fail, such as an example that reads input.
     """
-    text = _unwrap_json(THOUGHT.split(answer)[-1])
+    text = _unwrap_json(THOUGHT_END.split(answer)[-1])
     blocks = _find_blocks(text)
     if blocks:
         may_trail = not blocks[-1].is_closed  # prose may follow the last block, or the answer was cut off

@@ -16,7 +16,14 @@ from importlib.util import find_spec
 from routemoa.core.errors import MissingExtra
 from routemoa.datasets.grading.numbers import NUMBER
 from routemoa.datasets.grading.worker_pool import WorkerPool
-from routemoa.judging.answers.extraction import REACH, boxes, field, own, stated, unnumbered
+from routemoa.judging.answers.extraction import (
+    MAX_STATEMENT_LENGTH,
+    find_answer_field,
+    find_boxes,
+    find_statements,
+    isolate_answer,
+    strip_step_numbers,
+)
 from routemoa.judging.answers.normalization import extract_result
 
 __all__ = ["extract_expressions", "grade_math"]
@@ -58,15 +65,17 @@ def extract_expressions(answer: str) -> list[str]:
     It is, in this order: the field "answer" of a JSON object; the last boxes; the last statement ("The answer is
     ..."); all of a short text; the last mathematics or number of the last paragraph that has any.
     """
-    text = _normalize_notation(own(answer)).strip()
-    if (value := field(text)) is not None:
+    text = _normalize_notation(isolate_answer(answer)).strip()
+    if (value := find_answer_field(text)) is not None:
         return _possible_expressions(_unescape_latex(value))
     if boxed := _join_last_boxes(text):
         return [_strip_wrapping(boxed)]
-    statements = [s for s in stated(unnumbered(text.replace("**", ""))) if re.search(r"[^\W_]", s)]
+    statements = [s for s in find_statements(strip_step_numbers(text.replace("**", ""))) if re.search(r"[^\W_]", s)]
     if statements:
         last = statements[-1]
-        return _possible_expressions(last) if len(last) < REACH else []  # a statement that was cut off has no result
+        return (
+            _possible_expressions(last) if len(last) < MAX_STATEMENT_LENGTH else []
+        )  # a statement that was cut off has no result
     if len(text) <= MAX_SHORT_ANSWER and "\n" not in text:
         return _possible_expressions(text)
     for paragraph in reversed(re.split(r"\n\s*\n", text)):
@@ -107,7 +116,7 @@ def _join_last_boxes(text: str) -> str:
     """Return the contents of the last box, or of the last ones where only "and" or a comma stands between them."""
     contents: list[str] = []
     end = -1
-    for start, box in boxes(text):
+    for start, box in find_boxes(text):
         is_joined = contents and _LIST_SEPARATOR.fullmatch(text[end:start])
         contents = [*contents, box] if is_joined else [box]
         end = text.index("{", start) + len(box) + 2
@@ -116,7 +125,7 @@ def _join_last_boxes(text: str) -> str:
 
 def _possible_expressions(statement: str) -> list[str]:
     """Return the mathematics in a statement, where it is a sentence, and the statement as it stands."""
-    if (inner := boxes(statement)) and statement.lstrip(" $").startswith(("\\boxed", "\\fbox")):
+    if (inner := find_boxes(statement)) and statement.lstrip(" $").startswith(("\\boxed", "\\fbox")):
         return [_strip_wrapping(inner[-1][1])]
     spans = list(_MATH_SPAN.finditer(statement))
     if not spans:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from routemoa.judging.answers.extraction import field, folded, stated, unnumbered
+from routemoa.judging.answers.extraction import find_answer_field, find_statements, fold_text, strip_step_numbers
 
 __all__ = ["NUMBER", "extract_number", "parse_first_number", "share_value"]
 
@@ -46,9 +46,11 @@ def parse_first_number(text: str) -> list[float]:
 def extract_number(text: str) -> list[float]:
     """Return the possible values of the number that a text gives as its result."""
     text = FULL_HOUR.sub(r"\1", FRACTION.sub(r" \1/\2 ", text))
-    statements = stated(unnumbered(text))
-    value = field(text)
-    if value and statements and folded(value).startswith(folded(statements[-1])[:20]):  # nothing is stated after it
+    statements = find_statements(strip_step_numbers(text))
+    value = find_answer_field(text)
+    if (
+        value and statements and fold_text(value).startswith(fold_text(statements[-1])[:20])
+    ):  # nothing is stated after it
         return _extract_from_sentence(value)
     for statement in reversed(statements[-MAX_STATEMENTS:]):
         result = _after_equals_sign(statement)

@@ -105,7 +105,7 @@ def build_regression(panel: GradedPanel, judge_model: JudgeModel, *, verbalized:
         none_right = sum(posterior.joint[0]) if panel.groups.closed else 1 - posterior.probabilities[g]
         base[g] = prior_log_odds(max(v.prior for v in votes if v.group == g))
         beyond = np.log(max(posterior.probabilities[g], 1e-9) / max(none_right, 1e-9)) - base[g]
-        own = credit_self_assessment(signals[g].self_assessment, spoken=verbalized) or 0.0
+        own = credit_self_assessment(signals[g].self_assessment, verbalized=verbalized) or 0.0
         x[g] = (1.0, beyond, own, signals[g].cross_assessment or 0.0, signals[g].similarity or 0.0)
         known = [k for i in panel.groups.members(g) if (k := panel.right[i]) is not None]
         right[g] = sum(known) / len(known) if known else np.nan

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from routemoa.judging.posterior import DIFFICULTIES, WEIGHTS, ErrorCorrelation
+from routemoa.judging.posterior import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS, ErrorCorrelation
 from routemoa.training.judge.graded_panel import GradedPanel
 
 __all__ = ["fit_error_correlation"]
@@ -65,7 +65,7 @@ def _fit_pairs(pairs: Coincidences, rate: float) -> dict[str, float]:
 
 def _fit_difficulty_sd(panels: Sequence[GradedPanel]) -> float:
     """Return the standard deviation of difficulty, in log-odds, under which the grades are most likely."""
-    nodes, log_weights = np.array(DIFFICULTIES), np.log(np.array(WEIGHTS))
+    nodes, log_weights = np.array(DIFFICULTY_NODES), np.log(np.array(DIFFICULTY_WEIGHTS))
     default = ErrorCorrelation().difficulty_sd
     best, chosen = -np.inf, default
     for difficulty_sd in DIFFICULTY_SDS:
