@@ -71,7 +71,7 @@ def pure(count: int, rounds: int = 500) -> list[float]:
         begun = perf_counter()
         scores = fuse_scores(prior, prior, layers, "published-small")
         ranking = rank_models(specs, scores)
-        published_stop(layers, scores, select_models(ranking, 3, 0.2), threshold=0.805, limit=3)
+        published_stop(layers, scores, select_models(ranking, 3, 0.2), threshold=0.805, max_layers=3)
         times.append((perf_counter() - begun) * 1e3)
     return times
 

@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 from labels import conclusions, label, option, options, spoken, unthought
 
 from routemoa.datasets.grading import grade
-from routemoa.judging.answers.extraction import boxes, folded, plain, stated
+from routemoa.judging.answers.extraction import find_boxes, find_statements, fold_text, strip_markup
 
 __all__ = ["DATA_SETS", "DataSet", "Item", "failed"]
 
@@ -84,7 +84,7 @@ def holds_at_last(item: Item) -> float:
 
 def near_text(item: Item) -> float:
     """The reference but for punctuation, standing in the answer, or four fifths of its characters."""
-    got, wanted = (re.sub(r"\W", "", t.casefold()) for t in (plain(item.answer), plain(item.reference)))
+    got, wanted = (re.sub(r"\W", "", t.casefold()) for t in (strip_markup(item.answer), strip_markup(item.reference)))
     return float(wanted in got or rouge(got, wanted)[2] >= 0.8)
 
 
@@ -93,12 +93,12 @@ def referent(item: Item) -> float:
     listed = [a or b for a, b in re.findall(r"\"([^\"]+)\"|'([^']+)'", item.question.partition("Options:")[2])]
     for said in reversed(conclusions(spoken(item.answer))):
         if named := [noun for noun in listed if words(noun) <= words(said)]:
-            return float(folded(max(named, key=len)) == folded(item.reference))
+            return float(fold_text(max(named, key=len)) == fold_text(item.reference))
     return holds(item)
 
 
 def words(text: str) -> set[str]:
-    return set(re.findall(r"[\w']+", plain(text).casefold())) - {"the", "a", "an"}
+    return set(re.findall(r"[\w']+", strip_markup(text).casefold())) - {"the", "a", "an"}
 
 
 def literals(text: str) -> list[str]:
@@ -115,7 +115,7 @@ def last_three(item: Item) -> float:
 def result(reference: str) -> str:
     """The result of a worked solution: after "####", or in its last box."""
     told = reference.rpartition("####")[2].strip() if "####" in reference else reference
-    boxed = boxes(told)
+    boxed = find_boxes(told)
     return boxed[-1][1] if boxed else told.replace(",", "") if "####" in reference else told
 
 
@@ -134,7 +134,7 @@ def same_integers(item: Item) -> float:
     """The numbers of the result that the answer states last, else those it ends with, are the reference's in order."""
     wanted = integers(item.reference)
     text = spoken(item.answer)
-    for said in reversed(stated(text)):
+    for said in reversed(find_statements(text)):
         if got := integers(said.rpartition("=")[2]):
             return float(got == wanted)
     return float(integers(text)[-len(wanted) :] == wanted)
@@ -172,12 +172,12 @@ def title_recall(item: Item) -> float:
 
 def entity_recall(item: Item) -> float:
     """The share of the reference's entities among the answer's parts between punctuation and spaces."""
-    wanted = set(plain(item.reference).split(";"))
+    wanted = set(strip_markup(item.reference).split(";"))
     return len(wanted & set(re.split(r"\W+", spoken(item.answer)))) / len(wanted)
 
 
 def entity_mentioned(item: Item) -> float:
-    wanted = set(plain(item.reference).split(";"))
+    wanted = set(strip_markup(item.reference).split(";"))
     return sum(name in spoken(item.answer) for name in wanted) / len(wanted)
 
 

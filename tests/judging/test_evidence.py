@@ -86,14 +86,14 @@ def test_evidence_is_bounded(table: dict[tuple[str, str], float | None], of: Gro
         assert found.cross_assessment is None or -1 <= found.cross_assessment <= 1
         for spoken in (True, False):
             most = abs(c.constant) + c.cross + c.similarity + max(c.verbalized, c.logprob)
-            assert abs(signal_log_odds(found, known, spoken=spoken)) <= most + 1e-9
+            assert abs(signal_log_odds(found, known, verbalized=spoken)) <= most + 1e-9
 
 
 @given(st.dictionaries(st.tuples(st.sampled_from(MODELS), st.sampled_from(MODELS)), st.none()), groupings, judging)
 def test_what_could_not_be_read_is_absent(table: dict[tuple[str, str], None], of: Groups, known: JudgeModel) -> None:
     for found in collect_signals(MODELS, of, said(table), known):
         assert found == Signals()
-        assert signal_log_odds(found, known, spoken=True) == known.coefficients.constant
+        assert signal_log_odds(found, known, verbalized=True) == known.coefficients.constant
 
 
 @given(tables, groupings, judging)
@@ -121,10 +121,10 @@ def test_a_single_score_needs_a_judge_that_is_known() -> None:
 
 
 def test_spoken_praise_of_oneself_counts_for_nothing_and_doubt_does() -> None:
-    assert credit_self_assessment(0.4, spoken=True) == 0.0
-    assert credit_self_assessment(-0.4, spoken=True) == -0.4
-    assert credit_self_assessment(0.4, spoken=False) == 0.4  # a log-probability is not said
-    assert credit_self_assessment(None, spoken=True) is None
+    assert credit_self_assessment(0.4, verbalized=True) == 0.0
+    assert credit_self_assessment(-0.4, verbalized=True) == -0.4
+    assert credit_self_assessment(0.4, verbalized=False) == 0.4  # a log-probability is not said
+    assert credit_self_assessment(None, verbalized=True) is None
 
 
 @pytest.mark.parametrize("known", [UNKNOWN, KNOWN])

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routemoa.judging.posterior import (
-    DIFFICULTIES,
-    WEIGHTS,
+    DIFFICULTY_NODES,
+    DIFFICULTY_WEIGHTS,
     ErrorCorrelation,
     Posterior,
     Vote,
@@ -46,7 +46,7 @@ def sure(*votes: Vote, correlation: ErrorCorrelation = USUAL) -> float:
 
 
 def test_nodes_and_weights_are_those_of_a_normal_variable() -> None:
-    moments = [sum(w * x**n for w, x in zip(WEIGHTS, DIFFICULTIES, strict=True)) for n in range(5)]
+    moments = [sum(w * x**n for w, x in zip(DIFFICULTY_WEIGHTS, DIFFICULTY_NODES, strict=True)) for n in range(5)]
     assert moments == pytest.approx([1, 0, 1, 0, 3], abs=1e-12)
 
 
@@ -55,7 +55,7 @@ def test_of_a_closed_question_at_most_one_group_is_right(
     votes: list[Vote], correlation: ErrorCorrelation, evidence: list[float], trust: float
 ) -> None:
     groups = 1 + max((v.group for v in votes if v.group is not None), default=-1)
-    belief = infer(votes, correlation, evidence[:groups], trust=trust)
+    belief = infer(votes, correlation, evidence[:groups], vote_coefficient=trust)
     assert len(belief.probabilities) == groups
     assert all(0 <= p <= 1 for p in belief.probabilities)
     assert sum(belief.probabilities) <= 1 + 1e-9
@@ -156,12 +156,14 @@ def test_evidence_and_trust_move_the_odds_by_as_much_as_they_say() -> None:
     nobody, nobody_told = 1 - sum(plain.probabilities), 1 - sum(told.probabilities)
     assert told.probabilities[0] / nobody_told == pytest.approx(2.718281828 * plain.probabilities[0] / nobody)
     assert told.probabilities[1] / nobody_told == pytest.approx(plain.probabilities[1] / nobody)
-    half = infer(votes, ErrorCorrelation(), trust=0.5)
+    half = infer(votes, ErrorCorrelation(), vote_coefficient=0.5)
     # Half way from the odds of the prior to those of the votes.
     assert half.probabilities[0] / (1 - sum(half.probabilities)) == pytest.approx(
         (0.6 / 0.4 * plain.probabilities[0] / nobody) ** 0.5
     )
-    assert infer([Vote("a", 0.6, 0)], ErrorCorrelation(), trust=0.3).probabilities[0] == pytest.approx(0.6, abs=0.01)
+    assert infer([Vote("a", 0.6, 0)], ErrorCorrelation(), vote_coefficient=0.3).probabilities[0] == pytest.approx(
+        0.6, abs=0.01
+    )
 
 
 @given(some_votes, correlations, st.lists(probability, max_size=9), st.booleans())

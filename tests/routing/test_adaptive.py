@@ -76,7 +76,7 @@ def walk(policy: AdaptivePolicy, priors: Scores, texts: Mapping[str, str | None]
             queue += [reserve.pop(0)] if reserve else []
         shown = tuple(p.model for p in now.references or ()) if now.options.quote_answers else ()
         quoted = {p.model: shown for p in proposals} if shown else {}
-        done = Layer(now.models, tuple(proposals), tuple(failures), why=now.why, quoted=quoted)
+        done = Layer(now.models, tuple(proposals), tuple(failures), why=now.selection_reason, quoted=quoted)
         so_far = replace(so_far, layers=(*so_far.layers, done))
         decided.append(policy.update(so_far, CallEstimates()))
         done = replace(done, scores=decided[-1].scores, ranking=decided[-1].ranking)
@@ -95,7 +95,7 @@ def test_a_model_that_towers_answers_alone_and_the_trace_says_so() -> None:
     priors: Scores = {"a": 0.97, "b": 0.4, "c": 0.4}
     done, decided = walk(grown(priors), priors, dict.fromkeys("abc", "The answer is 4."))
     assert decided[0].models == ("a",)
-    assert decided[0].why == "one model alone: 0.97 likely right, and another call is not expected to pay"
+    assert decided[0].selection_reason == "one model alone: 0.97 likely right, and another call is not expected to pay"
     assert [layer.selected for layer in done.layers] == [("a",)]
     assert decided[-1].stop is not None
     assert decided[-1].stop.startswith("one model alone: a at 0.9")
@@ -156,8 +156,10 @@ def test_kinship_of_two_changes_nothing_for_the_others() -> None:
 def test_the_same_answer_of_kin_counts_less() -> None:
     priors: Scores = {"a": 0.6, "b": 0.6}
     agreed = trace(priors, layer(a="4", b="4"))
-    assert grown(priors, kin("a|b", 1.0)).state(agreed).posterior.leader_probability == pytest.approx(0.6, abs=0.03)
-    assert grown(priors).state(agreed).posterior.leader_probability > 0.85
+    assert grown(priors, kin("a|b", 1.0)).read_panel(agreed).posterior.leader_probability == pytest.approx(
+        0.6, abs=0.03
+    )
+    assert grown(priors).read_panel(agreed).posterior.leader_probability > 0.85
 
 
 # --- growing and stopping
@@ -169,7 +171,7 @@ def test_disagreement_grows_the_panel_one_by_one_until_an_answer_leads() -> None
     assert [layer.selected for layer in done.layers][:3] == [("a", "b"), ("c",), ("d",)]
     assert all(len(layer.selected) == 1 for layer in done.layers[1:])
     assert decided[-1].choice in {"a", "d", "e", "f"}
-    assert decided[1].why.startswith("1 more would add")
+    assert decided[1].selection_reason.startswith("1 more would add")
 
 
 def test_agreement_stops_and_names_those_who_agree() -> None:
@@ -202,7 +204,7 @@ def test_a_leader_is_displaced_only_beyond_the_noise() -> None:
         priors: Scores = {"a": 0.6, "b": newcomer, "c": 0.2}
         policy = grown(priors, prefer="quality", layers=2)
         done = trace(priors, layer(a="4"), layer(b="5"))
-        state = policy.state(done)
+        state = policy.read_panel(done)
         better = state.posterior.probabilities[1] - state.posterior.probabilities[0]
         assert better > 0
         assert (better > HYSTERESIS_MARGIN) == (state.leader == 1)

@@ -62,7 +62,7 @@ def test_the_published_policy_is_the_published_loop_on_a_recorded_trace(fusion: 
         scores = fuse_scores(prior, scores, trace.layers[:number], fusion)
         ranking = rank_models(pool.models, scores)
         upcoming = select_models(ranking, m.max_layer_models, m.selection_margin)
-        reason = published_stop(trace.layers[:number], scores, upcoming, threshold=m.confidence_threshold, limit=3)
+        reason = published_stop(trace.layers[:number], scores, upcoming, threshold=m.confidence_threshold, max_layers=3)
         so_far = Trace(trace.query, "routemoa", trace.prior, trace.ranking, trace.layers[:number])
         decision = policy.update(so_far, CallEstimates())
         assert decision.scores == pytest.approx(scores)

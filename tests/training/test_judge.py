@@ -199,7 +199,7 @@ def test_what_is_measured_is_what_the_policy_believes() -> None:
     )
     specs = tuple(ModelSpec(m, "local", m) for m in priors)
     for name in ("spoken", "logprob"):
-        state = AdaptivePolicy(specs, Mixture(self_assessment=name), judging, frozenset()).state(trace)
+        state = AdaptivePolicy(specs, Mixture(self_assessment=name), judging, frozenset()).read_panel(trace)
         graded = graded_trace(trace, {"a": 1.0, "b": 0.0, "c": 1.0})
         assert graded.copied == (False, False, True)
         found = measure(told([graded], judging, spoken=name == "spoken"))["posterior"]
@@ -212,7 +212,7 @@ def test_signals_by_themselves_move_the_belief_as_they_are_worth() -> None:
     told = (Assessment("c", "a", "cross", 0.9), Assessment("c", "b", "cross", 0.1))
     judging = JudgeModel()
     found = collect_signals(("a", "b"), groups, told, judging)
-    odds = [signal_log_odds(f, judging, spoken=True) for f in found]
+    odds = [signal_log_odds(f, judging, verbalized=True) for f in found]
     assert odds[0] > 0 > odds[1]
     votes = [Vote("a", 0.6, 0), Vote("b", 0.6, 1)]
     plain, moved = infer(votes, ErrorCorrelation()), infer(votes, ErrorCorrelation(), odds)

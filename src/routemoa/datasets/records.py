@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from routemoa.core.trace import Answer
 from routemoa.core.types import Scores
 from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, RecordsError, lines, not_json
-from routemoa.judging.answers.extraction import unlisted
+from routemoa.judging.answers.extraction import unwrap_list
 
 __all__ = ["BadLine", "Record", "RecordsError", "from_trace", "read", "write"]
 
@@ -91,10 +91,10 @@ def _unlisted(record: Record) -> Record:
     """Responses that were all recorded as printed lists of one string are those strings: a habit of whoever wrote the
     file. Where only some look so, they are what these models said."""
     said = [text for text in (record.responses or {}).values() if text]
-    plain = [unlisted(text) for text in said]
+    plain = [unwrap_list(text) for text in said]
     if len(said) < 2 or any(a == b for a, b in zip(said, plain, strict=True)):
         return record
-    return replace(record, responses={m: text and unlisted(text) for m, text in (record.responses or {}).items()})
+    return replace(record, responses={m: text and unwrap_list(text) for m, text in (record.responses or {}).items()})
 
 
 def _fault(record: Record) -> str | None:

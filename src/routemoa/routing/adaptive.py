@@ -50,15 +50,15 @@ class AdaptivePolicy(Struct, frozen=True):
     judge_model: JudgeModel
     unscored_models: frozenset[str]
 
-    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """One model alone, or the smallest panel whose chance of a right answer reaches `target`."""
-        ranking = self._rank(predicted, expected)
+        ranking = self._rank(predicted, estimates)
         priors = {r.model: r.performance for r in ranking}
         first = ranking[0]
-        rest = self._by_promise(ranking, (first.model,), (), expected)
-        if self._gate(ranking, rest, expected):
+        rest = self._by_promise(ranking, (first.model,), (), estimates)
+        if self._gate(ranking, rest, estimates):
             why = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
-            return Decision(predicted, ranking, models=(first.model,), why=why)
+            return Decision(predicted, ranking, models=(first.model,), selection_reason=why)
         panel, most = [first.model], min(self.mixture.max_layer_models, self.mixture.max_models)
         for name in rest:
             chance = probability_any_right([priors[m] for m in panel], self.judge_model.correlation)
@@ -67,7 +67,7 @@ class AdaptivePolicy(Struct, frozen=True):
             panel.append(name)
         chance = probability_any_right([priors[m] for m in panel], self.judge_model.correlation)
         why = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
-        return Decision(predicted, ranking, models=tuple(panel), why=why)
+        return Decision(predicted, ranking, models=tuple(panel), selection_reason=why)
 
     def _gate(self, ranking: Ranking, rest: Sequence[str], expected: CallEstimates) -> bool:
         """Whether the first of a ranking by priors is expected to do as well alone as with `rest`."""
@@ -75,13 +75,13 @@ class AdaptivePolicy(Struct, frozen=True):
         alone = infer([Vote(first.model, first.performance, 0)], self.judge_model.correlation)
         return not self._further(alone, rest, {r.model: r.performance for r in ranking}, expected).pays
 
-    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: str | None = None) -> Decision:
         """The posterior of every answer, and whether another one would pay."""
-        return self._about(trace)._judged(trace, expected, over)
+        return self._about(trace)._judged(trace, estimates, forced_stop)
 
-    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
+    def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """Whether somebody is sure, or no further answer is expected to pay: not even of those under way."""
-        return self._about(trace)._suffices(trace, expected)
+        return self._about(trace)._suffices(trace, estimates)
 
     def _about(self, trace: Trace) -> AdaptivePolicy:
         """The policy for this very query: of a multiple choice, wrong answers are as many as it has options."""
@@ -89,7 +89,7 @@ class AdaptivePolicy(Struct, frozen=True):
         return replace(self, judge_model=replace(self.judge_model, correlation=correlation))
 
     def _suffices(self, trace: Trace, expected: CallEstimates) -> bool:
-        state = self.state(trace)
+        state = self.read_panel(trace)
         if state.leader is None:
             return False
         if state.posterior.probabilities[state.leader] > self.mixture.confidence_threshold:
@@ -100,7 +100,7 @@ class AdaptivePolicy(Struct, frozen=True):
         return not self._further(state.posterior, rest, self._reading.priors(trace.prior), expected).pays
 
     def _judged(self, trace: Trace, expected: CallEstimates, over: str | None) -> Decision:
-        state, priors = self.state(trace), self._reading.priors(trace.prior)
+        state, priors = self.read_panel(trace), self._reading.priors(trace.prior)
         before = [r.model for r in (trace.layers[-2].ranking if len(trace.layers) > 1 else trace.ranking)]
         scores = self._reading.scores(trace.prior, state)
         out = failed_models(trace)
@@ -136,9 +136,9 @@ class AdaptivePolicy(Struct, frozen=True):
         rest = self._by_promise(trace.ranking, (first.model,), (), expected)
         return self._gate(trace.ranking, rest, expected)
 
-    def state(self, trace: Trace) -> PanelState:
+    def read_panel(self, trace: Trace) -> PanelState:
         """What the answers and judgments of a trace amount to."""
-        return self._reading.state(trace)
+        return self._reading.read_panel(trace)
 
     @property
     def _reading(self) -> TraceReader:

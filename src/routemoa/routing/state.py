@@ -41,7 +41,7 @@ class TraceReader(Struct, frozen=True):
     judge_model: JudgeModel
     verbalized: bool
 
-    def state(self, trace: Trace) -> PanelState:
+    def read_panel(self, trace: Trace) -> PanelState:
         """What the answers and judgments of a trace amount to."""
         proposals = latest_answers(trace)
         groups = group_answers([p.text for p in proposals])
@@ -57,8 +57,8 @@ class TraceReader(Struct, frozen=True):
         belief = infer(
             votes,
             self.judge_model.correlation,
-            [signal_log_odds(f, self.judge_model, spoken=self.verbalized) for f in found],
-            trust=self.judge_model.coefficients.votes,
+            [signal_log_odds(f, self.judge_model, verbalized=self.verbalized) for f in found],
+            vote_coefficient=self.judge_model.coefficients.votes,
             closed=groups.closed,
         )
         return PanelState(proposals, groups, found, belief, self._leader(trace, belief, proposals, groups))
@@ -68,7 +68,7 @@ class TraceReader(Struct, frozen=True):
         best = belief.leader
         if best is None or len(trace.layers) < 2:
             return best
-        before = self.state(replace(trace, layers=trace.layers[:-1]))
+        before = self.read_panel(replace(trace, layers=trace.layers[:-1]))
         if before.leader is None:
             return best
         names = before.supporters(before.leader)

@@ -28,7 +28,14 @@ from routemoa.judging.evidence import (
 )
 from routemoa.judging.fusion import impute_missing
 from routemoa.judging.multiple_choice import count_options, limit_to_options
-from routemoa.judging.posterior import DIFFICULTIES, WEIGHTS, ErrorCorrelation, Vote, infer, prior_log_odds
+from routemoa.judging.posterior import (
+    DIFFICULTY_NODES,
+    DIFFICULTY_WEIGHTS,
+    ErrorCorrelation,
+    Vote,
+    infer,
+    prior_log_odds,
+)
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
 from routemoa.training.metrics import calibration
 
@@ -135,7 +142,7 @@ def correlation(data: Sequence[Graded]) -> ErrorCorrelation:
 
 
 def _spread(data: Sequence[Graded]) -> float:
-    nodes, weights = np.array(DIFFICULTIES), np.log(np.array(WEIGHTS))
+    nodes, weights = np.array(DIFFICULTY_NODES), np.log(np.array(DIFFICULTY_WEIGHTS))
     usual = ErrorCorrelation().difficulty_sd
     best, chosen = -np.inf, usual
     for spread in SPREADS:
@@ -216,7 +223,7 @@ def _query(one: Graded, judging: JudgeModel, spoken: bool) -> _Query | None:
         nobody = sum(belief.joint[0]) if one.groups.closed else 1 - belief.probabilities[g]
         base[g] = prior_log_odds(max(v.prior for v in votes if v.group == g))
         beyond = np.log(max(belief.probabilities[g], 1e-9) / max(nobody, 1e-9)) - base[g]
-        own = credit_self_assessment(found[g].self_assessment, spoken=spoken) or 0.0
+        own = credit_self_assessment(found[g].self_assessment, verbalized=spoken) or 0.0
         x[g] = (1.0, beyond, own, found[g].cross_assessment or 0.0, found[g].similarity or 0.0)
         known = [k for i in one.groups.members(g) if (k := one.right[i]) is not None]
         y[g] = sum(known) / len(known) if known else np.nan

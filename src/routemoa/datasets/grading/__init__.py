@@ -12,7 +12,15 @@ from typing import Literal
 from routemoa.datasets.grading.choices import choice, label
 from routemoa.datasets.grading.numbers import NUMBER, close, number, readings
 from routemoa.datasets.grading.text_overlap import contains, references, rouge_l, token_f1
-from routemoa.judging.answers.extraction import THOUGHT, boxes, folded, own, plain, stated, unlisted
+from routemoa.judging.answers.extraction import (
+    THOUGHT_END,
+    find_boxes,
+    find_statements,
+    fold_text,
+    isolate_answer,
+    strip_markup,
+    unwrap_list,
+)
 
 __all__ = ["Kind", "grade", "suggest"]
 
@@ -43,20 +51,20 @@ def grade(answer: str, reference: str | None, kind: Kind) -> float | None:
     """
     if reference is None or not reference.strip():
         return None
-    answer = unlisted(answer)
-    text = plain(own(answer))
+    answer = unwrap_list(answer)
+    text = strip_markup(isolate_answer(answer))
     match kind:
         case "numeric":
-            wanted = readings(plain(_outcome(reference)))
+            wanted = readings(strip_markup(_outcome(reference)))
             right = close(number(text), wanted) if wanted else None
         case "choice":
             wanted_label = label(reference)
             right = choice(text, wanted_label.isdigit()) == wanted_label if wanted_label else None
         case "exact":
-            wanted_text = folded(plain(reference))
-            right = wanted_text in {folded(text), *(folded(s) for s in stated(text)[-1:])}
+            wanted_text = fold_text(strip_markup(reference))
+            right = wanted_text in {fold_text(text), *(fold_text(s) for s in find_statements(text)[-1:])}
         case "contains":
-            right = contains(folded(text), folded(plain(reference)))
+            right = contains(fold_text(text), fold_text(strip_markup(reference)))
         case _:
             return _grade_further(answer, reference, kind)
     return None if right is None else float(right)
@@ -74,11 +82,11 @@ def _grade_further(answer: str, reference: str, kind: Literal["math", "code", "r
 
             return passes(answer, reference) if answer.strip() else 0.0
         case "rouge":
-            said = THOUGHT.split(answer)[-1]
+            said = THOUGHT_END.split(answer)[-1]
             return max((rouge_l(said, r) for r in references(reference)), default=None)
         case "f1":
-            text = plain(answer)
-            readings_of_it = (text, *stated(text)[-1:])
+            text = strip_markup(answer)
+            readings_of_it = (text, *find_statements(text)[-1:])
             return max((token_f1(t, r) for r in references(reference) for t in readings_of_it), default=None)
         case "judge":
             return None
@@ -87,12 +95,12 @@ def _grade_further(answer: str, reference: str, kind: Literal["math", "code", "r
 def _outcome(reference: str) -> str:
     """The result of a reference that is a whole solution, as GSM8K ("#### 18") and MATH (a box) write them."""
     _, marked, rest = reference.rpartition("####")
-    return rest if marked else boxed[-1][1] if (boxed := boxes(reference)) else reference
+    return rest if marked else boxed[-1][1] if (boxed := find_boxes(reference)) else reference
 
 
 def suggest(reference: str) -> Kind:
     """The kind that fits a reference which comes without one."""
-    bare = plain(reference)
+    bare = strip_markup(reference)
     if re.fullmatch(r"\(?[A-J]\)?\.?", bare):
         return "choice"
     found = NUMBER.search(bare)

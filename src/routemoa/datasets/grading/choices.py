@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from routemoa.judging.answers.extraction import STATEMENT, boxes, plain
+from routemoa.judging.answers.extraction import ANSWER_LEAD_IN, find_boxes, strip_markup
 
 __all__ = ["choice", "label"]
 
@@ -16,7 +16,7 @@ IS_RIGHT = (
 
 def label(reference: str) -> str | None:
     """The letter or digit that a reference names, or None."""
-    m = re.fullmatch(r"\W*(?:option\s+)?([A-Ja-j]|\d)\W*(?:(?:[.):]|\|\|)\s.*)?", plain(reference), re.DOTALL)
+    m = re.fullmatch(r"\W*(?:option\s+)?([A-Ja-j]|\d)\W*(?:(?:[.):]|\|\|)\s.*)?", strip_markup(reference), re.DOTALL)
     return m[1].upper() if m else None
 
 
@@ -29,8 +29,8 @@ def choice(text: str, digits: bool) -> str | None:
         rf"[\s\"'“(\[]*(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s*[\"'(\[]*)?({one})(?![\w'’]){article}"
         rf"(?!\)?\s*(?:or|and|/|,|&)\s*\(?{one}\b(?!\s+is))"
     )
-    found = [(at, m[1].upper()) for at, box in boxes(text) if (m := re.match(rf"\W*({one}|[a-j])\b", box))]
-    for lead in (*STATEMENT.finditer(text), *CHOOSING.finditer(text)):
+    found = [(at, m[1].upper()) for at, box in find_boxes(text) if (m := re.match(rf"\W*({one}|[a-j])\b", box))]
+    for lead in (*ANSWER_LEAD_IN.finditer(text), *CHOOSING.finditer(text)):
         if m := option.match(text, lead.end()):
             found.append((m.start(1), m[1]))
     found += [(m.start(1), m[1]) for m in re.finditer(rf"(?<!\w)\(?({one})\)?(?=\s+{IS_RIGHT})", text)]

@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 
 from routemoa.datasets.grading.sandbox import run
-from routemoa.judging.answers.extraction import THOUGHT
+from routemoa.judging.answers.extraction import THOUGHT_END
 
 __all__ = ["CodeResult", "passes", "program", "verdict"]
 
@@ -91,7 +91,7 @@ def candidates(answer: str) -> list[dict[str, object]]:
     whose examples fail by themselves. Where nothing loads, what is neither import nor definition may fail: an example
     that asks for input, with nobody there.
     """
-    text = _field(THOUGHT.split(answer)[-1])
+    text = _field(THOUGHT_END.split(answer)[-1])
     blocks = [(m["tag"], m["code"], not m["close"]) for m in FENCE.finditer(text)]
     blocks = [block for block in blocks if PYTHON.fullmatch(block[0])] or blocks
     blocks = blocks or [("", m[1], False) for m in TAGGED.finditer(text)]

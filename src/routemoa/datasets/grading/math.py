@@ -16,7 +16,14 @@ from importlib.util import find_spec
 from routemoa.core.errors import MissingExtra
 from routemoa.datasets.grading.numbers import NUMBER
 from routemoa.datasets.grading.worker_pool import WorkerPool
-from routemoa.judging.answers.extraction import REACH, boxes, field, own, stated, unnumbered
+from routemoa.judging.answers.extraction import (
+    MAX_STATEMENT_LENGTH,
+    find_answer_field,
+    find_boxes,
+    find_statements,
+    isolate_answer,
+    strip_step_numbers,
+)
 from routemoa.judging.answers.normalization import extract_result
 
 __all__ = ["close", "equivalent", "final"]
@@ -55,14 +62,14 @@ def final(answer: str) -> list[str]:
     Looked for, in this order: the field "answer" of a JSON object; the last boxes; the last statement ("The answer is
     ..."); all of a short text; the last mathematics or number of its last paragraph that has any.
     """
-    text = _upright(own(answer)).strip()
-    if (value := field(text)) is not None:
+    text = _upright(isolate_answer(answer)).strip()
+    if (value := find_answer_field(text)) is not None:
         return _readings(_unescaped(value))
     if boxed := _last_boxes(text):
         return [_unwrapped(boxed)]
-    said = [s for s in stated(unnumbered(text.replace("**", ""))) if re.search(r"[^\W_]", s)]
+    said = [s for s in find_statements(strip_step_numbers(text.replace("**", ""))) if re.search(r"[^\W_]", s)]
     if said:
-        return _readings(said[-1]) if len(said[-1]) < REACH else []  # what was cut off states nothing
+        return _readings(said[-1]) if len(said[-1]) < MAX_STATEMENT_LENGTH else []  # what was cut off states nothing
     if len(text) <= 60 and "\n" not in text:
         return _readings(text)
     for paragraph in reversed(re.split(r"\n\s*\n", text)):
@@ -108,7 +115,7 @@ def _last_boxes(text: str) -> str:
     """What stands in the last box, or in the last ones when no more than "and" stands between them."""
     together: list[str] = []
     end = -1
-    for at, box in boxes(text):
+    for at, box in find_boxes(text):
         joined = together and _ALSO.fullmatch(text[end:at])
         together = [*together, box] if joined else [box]
         end = text.index("{", at) + len(box) + 2
@@ -117,7 +124,7 @@ def _last_boxes(text: str) -> str:
 
 def _readings(said: str) -> list[str]:
     """A statement as it stands, and the mathematics in it where it is a sentence."""
-    if (inner := boxes(said)) and said.lstrip(" $").startswith(("\\boxed", "\\fbox")):
+    if (inner := find_boxes(said)) and said.lstrip(" $").startswith(("\\boxed", "\\fbox")):
         return [_unwrapped(inner[-1][1])]
     spans = list(_SPAN.finditer(said))
     if not spans:

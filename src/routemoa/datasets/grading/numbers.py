@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from routemoa.judging.answers.extraction import field, folded, stated, unnumbered
+from routemoa.judging.answers.extraction import find_answer_field, find_statements, fold_text, strip_step_numbers
 
 __all__ = ["NUMBER", "close", "number", "readings"]
 
@@ -50,9 +50,9 @@ def _values(m: re.Match[str]) -> list[float]:
 def number(text: str) -> list[float]:
     """The readings of the number a text gives as its result."""
     text = OCLOCK.sub(r"\1", FRACTION.sub(r" \1/\2 ", text))
-    said = stated(unnumbered(text))
-    value = field(text)
-    if value and said and folded(value).startswith(folded(said[-1])[:20]):  # nothing is stated after the field
+    said = find_statements(strip_step_numbers(text))
+    value = find_answer_field(text)
+    if value and said and fold_text(value).startswith(fold_text(said[-1])[:20]):  # nothing is stated after the field
         return _of_sentence(value)
     for one in reversed(said[-LOOKED_AT:]):
         after = one.rpartition("=")[2] if NUMBER.search(one.rpartition("=")[2]) else one

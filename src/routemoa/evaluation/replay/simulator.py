@@ -247,7 +247,7 @@ def _layer(
             if m not in answered
         ),
         tuple(judged),
-        why=decision.why,
+        why=decision.selection_reason,
         quoted={m: tuple(shown) for m in called} if shown else {},
     )
     return layer, together(page.asked(m, shown, asked) for m in called)
