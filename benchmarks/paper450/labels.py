@@ -48,7 +48,7 @@ def spoken(text: str) -> str:
 
 def conclusions(text: str) -> list[str]:
     """What a text states as its results, in its order: after a lead to the end of the sentence, in a box or in [ ]."""
-    said = find_boxes(text)
+    said: list[tuple[int, str]] = [*find_boxes(text)]
     for m in LEAD.finditer(text):
         said.append((m.end(), re.split(r"\n|[.。;](?=\s|$)", text[m.end() : m.end() + 200], maxsplit=1)[0]))
     said += [(m.start(), m[1]) for m in re.finditer(r"\[([^\[\]\n]{1,20})\]", text)]

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS
+from routemoa.judging.expected_gains import expected_gains
 from routemoa.judging.posterior import (
-    DIFFICULTY_NODES,
-    DIFFICULTY_WEIGHTS,
     ErrorCorrelation,
     Posterior,
     Vote,
-    expected_gains,
     infer,
     probability_any_right,
     updated_priors,

@@ -18,6 +18,7 @@ from routemoa.core.trace import Assessment, Trace
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
 from routemoa.judging.answers.grouping import Groups, group_answers
+from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS, prior_log_odds
 from routemoa.judging.evidence import (
     Coefficients,
     JudgeModel,
@@ -28,14 +29,7 @@ from routemoa.judging.evidence import (
 )
 from routemoa.judging.fusion import impute_missing
 from routemoa.judging.multiple_choice import count_options, limit_to_options
-from routemoa.judging.posterior import (
-    DIFFICULTY_NODES,
-    DIFFICULTY_WEIGHTS,
-    ErrorCorrelation,
-    Vote,
-    infer,
-    prior_log_odds,
-)
+from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
 from routemoa.training.metrics import calibration
 
