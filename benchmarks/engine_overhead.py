@@ -25,8 +25,8 @@ from msgspec.structs import replace
 from routemoa.core.pool import Mixture, Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Usage
-from routemoa.judging.evidence import JudgeModel
 from routemoa.judging.fusion import fuse_scores, map_prior
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.adaptive import AdaptivePolicy

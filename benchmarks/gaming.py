@@ -53,7 +53,7 @@ from routemoa.core.types import Completion, ModelSpec, Query, Request, Usage
 from routemoa.datasets.records import Record, read
 from routemoa.evaluation.replay.recorded import JudgedAnswer, RecordedClient, SimulatedJudge
 from routemoa.judging.answers.grouping import final_answer
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture import layer, prompts
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.latency import CallEstimates

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from routemoa.core.trace import Assessment
 from routemoa.judging.answers.grouping import Groups
 from routemoa.judging.evidence import (
-    JudgeModel,
-    Reliability,
     Signals,
     collect_signals,
     credit_self_assessment,
     estimate_reliability,
     signal_log_odds,
 )
+from routemoa.judging.judge_model import JudgeModel, Reliability
 
 MODELS = "abcde"
 UNKNOWN = JudgeModel()

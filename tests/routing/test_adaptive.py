@@ -15,7 +15,7 @@ from routemoa.core.errors import FailureKind
 from routemoa.core.pool import Mixture
 from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Ranking, Trace
 from routemoa.core.types import ModelSpec, Query, Scores, Usage
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import ErrorCorrelation, probability_any_right
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, failed_models, latest_answers

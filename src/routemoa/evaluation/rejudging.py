@@ -19,7 +19,7 @@ from routemoa.core.trace import Layer, Trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.datasets.grading import Kind, grade, suggest
 from routemoa.datasets.jsonl import BadLine, lines, not_json
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.routing.decision import Decision, last_layer_answers, latest_answers
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.published import Policy, build_policy

@@ -1,1 +1,1 @@
-"""The posterior: what answers state, which agree, what judges add. Pure."""
+"""The posterior: extract and group what answers state, weigh votes and judgments, estimate what more would tell. Pure."""

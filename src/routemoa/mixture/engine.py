@@ -17,8 +17,7 @@ from routemoa.core.protocols import CallRecorder, Client, Scorer
 from routemoa.core.trace import Answer, Degradation, Trace
 from routemoa.core.trace_builder import TraceBuilder, collect_answer
 from routemoa.core.types import ModelSpec, Query
-from routemoa.judging.evidence import JudgeModel
-from routemoa.judging.judge_model import load_pool_judge
+from routemoa.judging.judge_model import JudgeModel, load_pool_judge
 from routemoa.mixture import aggregator, layer
 from routemoa.mixture.alternatives import estimate_alternatives
 from routemoa.mixture.budget.metering import MeteredClient

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from routemoa.core.pool import Mixture
 from routemoa.core.trace import Proposal, Ranking, Trace
 from routemoa.core.types import ModelSpec, Scores
-from routemoa.judging.evidence import JudgeModel
 from routemoa.judging.expected_gains import MAX_LOOKAHEAD, expected_gains
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.multiple_choice import count_options, limit_to_options
 from routemoa.judging.posterior import Posterior, Vote, infer, probability_any_right
 from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models

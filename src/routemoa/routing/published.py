@@ -15,8 +15,8 @@ from routemoa.core.pool import Mixture
 from routemoa.core.trace import Ranking, Trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.judging.answers.grouping import all_agree
-from routemoa.judging.evidence import JudgeModel
 from routemoa.judging.fusion import fuse_scores, map_prior
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, LayerOptions, failed_models, last_layer_answers
 from routemoa.routing.latency import CallEstimates

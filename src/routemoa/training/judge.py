@@ -19,15 +19,9 @@ from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
 from routemoa.judging.answers.grouping import Groups, group_answers
 from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS, prior_log_odds
-from routemoa.judging.evidence import (
-    Coefficients,
-    JudgeModel,
-    Reliability,
-    collect_signals,
-    credit_self_assessment,
-    estimate_reliability,
-)
+from routemoa.judging.evidence import collect_signals, credit_self_assessment, estimate_reliability
 from routemoa.judging.fusion import impute_missing
+from routemoa.judging.judge_model import Coefficients, JudgeModel, Reliability
 from routemoa.judging.multiple_choice import count_options, limit_to_options
 from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context

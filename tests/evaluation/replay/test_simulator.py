@@ -25,7 +25,7 @@ from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
 from routemoa.evaluation.replay.simulator import METHODS, Replay, simulate
 from routemoa.evaluation.replay.token_counts import Page
 from routemoa.evaluation.statistics import savings, summarise
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture import prompts
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.published import build_policy

@@ -24,7 +24,7 @@ from routemoa.evaluation.replay import baselines as rivals
 from routemoa.evaluation.replay.baselines import MethodResult
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.evaluation.replay.token_counts import Page, Spent, together
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture.prompts import ReplyFormat, candidate_labels, neutralize
 from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
 from routemoa.routing.latency import CallEstimates
