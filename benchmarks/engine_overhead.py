@@ -31,7 +31,8 @@ from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.ranking import published_stop, rank_models, select_models
+from routemoa.routing.ranking import rank_models, select_models
+from routemoa.routing.stopping import published_stop
 from routemoa.testing import ScriptedClient
 
 WORDS = "The journey takes about forty minutes, give or take, by way of " * 12

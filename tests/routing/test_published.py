@@ -15,7 +15,8 @@ from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import LayerOptions
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.published import PublishedPolicy, build_policy
-from routemoa.routing.ranking import published_stop, rank_models, select_models
+from routemoa.routing.ranking import rank_models, select_models
+from routemoa.routing.stopping import published_stop
 from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool
 
@@ -76,7 +77,7 @@ def test_the_published_policy_is_the_published_loop_on_a_recorded_trace(fusion: 
                 self_assessment=number == 1, cross_assessment=number == 1, quote_answers=True
             )
             assert decision.references is None  # all answers of the last layer
-    assert decision.stop == trace.stop_reason == "last layer: 3 of 3"
+    assert str(decision.stop) == trace.stop_reason == "last layer: 3 of 3"
     assert decision.aggregate
     order = {r.model: i for i, r in enumerate(ranking)}
     assert [p.model for p in decision.final_answers] == sorted(
@@ -103,7 +104,7 @@ def test_when_the_last_layer_gave_nothing_the_answers_before_it_stand() -> None:
     nothing = Layer(("a", "b"), (), _down("a") + _down("b"))
     trace = Trace(Query.from_text("?"), "routemoa", {"a": 0.4, "b": 0.5}, (), (said, nothing))
     decision = build_policy(specs, Mixture(fusion="published-small"), JudgeModel(), ()).update(trace, CallEstimates())
-    assert decision.stop == "no model left to call"
+    assert str(decision.stop) == "no model left to call"
     assert {p.model for p in decision.final_answers} == {"a", "b"}
 
 

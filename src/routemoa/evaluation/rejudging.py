@@ -128,7 +128,7 @@ def rejudge(trace: Trace, mixture: Mixture, judging: JudgeModel) -> Rejudged:
     if choice is None and (given := last_layer_answers(so_far, decision.ranking)):
         choice = given[0].model
     text = next((p.text for p in latest_answers(so_far) if p.model == choice), None)
-    reason = decision.stop or "the record ends here: this policy would have asked further models"
+    reason = str(decision.stop or "the record ends here: this policy would have asked further models")
     before = _recorded(trace)
     changed = choice != before or len(so_far.layers) != len(trace.layers)
     calls = sum(len(layer.proposals) for layer in so_far.layers)

@@ -1,1 +1,1 @@
-"""The posterior: extract and group what answers state, weigh votes and judgments, estimate what more would tell. Pure."""
+"""The posterior: what answers state, which agree, and how likely each is right by votes and judgments. Pure."""

@@ -164,13 +164,14 @@ def _cross_assessments(
     scoring all of them high or low.
     """
     scores = _peer_scores(assessments)
-    comparing = {judge: given for judge, given in _without_mutual_praise(scores).items() if _range_weight(given)}
-    centered = {judge: _center(given) for judge, given in comparing.items()}
+    believed = _without_mutual_praise(scores)
+    range_weights = {judge: _range_weight(given) for judge, given in believed.items()}
+    centered = {judge: _center(given) for judge, given in believed.items() if range_weights[judge]}
     weights = {
-        judge: _range_weight(given)
-        * _consistency_weight(judge, given, group_of)
+        judge: range_weights[judge]
+        * _consistency_weight(judge, believed[judge], group_of)
         * _agreement_weight(judge, centered, judge_model.peer_judges.get(judge))
-        for judge, given in comparing.items()
+        for judge in centered
     }
     level = _level_of_all(scores, judge_model.peer_judges)
     views: dict[str, float] = {}
@@ -259,15 +260,15 @@ def _shrunk_median(views: Sequence[WeightedValue]) -> float | None:
 def _weighted_median(views: Sequence[WeightedValue]) -> float:
     """Return the weighted median; where it falls between two values, their mean."""
     ordered = sorted(views)
-    values = [value for value, _ in ordered]
     half, cumulative = sum(weight for _, weight in ordered) / 2, 0.0
     for i, (value, weight) in enumerate(ordered):
         cumulative += weight
         if cumulative > half + WEIGHT_TOLERANCE:
             return value
         if abs(cumulative - half) <= WEIGHT_TOLERANCE:
-            return (value + values[min(i + 1, len(values) - 1)]) / 2
-    return values[-1] if values else 0.0
+            upper, _ = ordered[min(i + 1, len(ordered) - 1)]
+            return (value + upper) / 2
+    return max((value for value, _ in ordered), default=0.0)
 
 
 def _center(given: Mapping[str, float]) -> dict[str, float]:

@@ -250,8 +250,9 @@ def _infer_open(
     curve = success_curve(max(v.prior for v in votes), correlation.difficulty_sd)
     right = [w * p for w, p in zip(DIFFICULTY_WEIGHTS, curve, strict=True)]
     wrong = [w * (1 - p) for w, p in zip(DIFFICULTY_WEIGHTS, curve, strict=True)]
+    total_right, total_wrong = sum(right), sum(wrong)
     joint = (
-        tuple(x * (1 - leader_probability) / sum(wrong) for x in wrong),
-        tuple(x * leader_probability / sum(right) for x in right),
+        tuple(x * (1 - leader_probability) / total_wrong for x in wrong),
+        tuple(x * leader_probability / total_right for x in right),
     )
     return Posterior(joint, probabilities, False)

@@ -14,7 +14,7 @@ from routemoa.core.events import AnswerDelta, Degraded, Event, Reranked, Scored,
 from routemoa.core.pool import Pool, parse_limits
 from routemoa.core.price_list import price_sources
 from routemoa.core.protocols import CallRecorder, Client, Scorer
-from routemoa.core.trace import Answer, Degradation, Trace
+from routemoa.core.trace import Answer, Degradation, StopReason, Trace
 from routemoa.core.trace_builder import TraceBuilder, collect_answer
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel, load_pool_judge
@@ -103,7 +103,11 @@ class RouteMoA:
             for given_up in fitting.given_up:
                 yield Degraded(given_up)
             if not fitting.models:
-                next_ = self.policy.update(so_far.trace, terms.expected(), forced_stop=fitting.reason)
+                next_ = self.policy.update(
+                    so_far.trace,
+                    terms.expected(),
+                    forced_stop=StopReason.parse(fitting.reason) if fitting.reason else None,
+                )
                 break
             names = tuple(m.name for m in fitting.models)
             yield Selected(number, names, next_.selection_reason)
@@ -119,7 +123,7 @@ class RouteMoA:
 
         stands = leading.stands(next_.final_answers)
         routes = estimate_alternatives(so_far.trace, self.pool, terms.expected())
-        yield Stopped(next_.stop or "", leading.leader if stands else next_.choice, routes)
+        yield Stopped(str(next_.stop or ""), leading.leader if stands else next_.choice, routes)
         if stands:
             yield desk.done("stop")
             return

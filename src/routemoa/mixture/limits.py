@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from routemoa.core.errors import BudgetExceeded, ConfigError, FailureKind
 from routemoa.core.pool import Pool
-from routemoa.core.trace import Degradation
+from routemoa.core.trace import Degradation, StopKind, StopReason
 from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import ModelSpec, Request
 from routemoa.mixture.budget.account import comfortable_tokens
@@ -99,11 +99,11 @@ class QueryLimits:
     def _enough(self) -> bool:
         return self._policy.is_sufficient(self._so_far.trace, self.expected())
 
-    def over(self) -> str | None:
+    def over(self) -> StopReason | None:
         """Why no further layer may run, whatever the answers are."""
         left, whole = self.desk.seconds_left, self.desk.limits.max_seconds
         if left is not None and whole is not None and left < OVER * whole:
-            return f"contract: {whole - left:.1f} of {whole:g} s have passed"
+            return StopReason(StopKind.LIMITS, f"{whole - left:.1f} of {whole:g} s have passed")
         return None
 
     def writers(

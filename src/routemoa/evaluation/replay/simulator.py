@@ -207,7 +207,7 @@ def simulate(
         layer, took = _layer(page, trace, decision, mixture, judge)
         done = step(policy, trace, layer)
         trace, decision, spent = done.trace, done.decision, spent + took
-    trace = replace(trace, stop_reason=decision.stop, choice=decision.choice)
+    trace = replace(trace, stop_reason=str(decision.stop), choice=decision.choice)
     if not decision.aggregate or decision.choice is None:
         return SimulatedRun(trace, decision, spent)
     out = failed_models(trace)
