@@ -1,4 +1,4 @@
-"""Which policy a file's fusion names, and that the published one is the published loop, step by step."""
+"""The fusion of a file names the policy, and the published one is the published loop, step by step."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_the_fusion_names_the_policy() -> None:
     assert isinstance(build_policy(specs, Mixture(), JudgeModel(), ["a"]), AdaptivePolicy)
 
 
-def published(fusion: Fusion, priors: Scores) -> tuple[Pool, Trace]:
-    """A trace of three layers: nobody is sure, and one model fails in the second."""
+def run_published(fusion: Fusion, priors: Scores) -> tuple[Pool, Trace]:
+    """Return a pool and its trace of three layers, in which no answer is sure."""
     specs = tuple(ModelSpec(n, "local", n, prior=p, output_price=1.0) for n, p in priors.items())
     pool = Pool(specs, Mixture(fusion=fusion))
     script = {
@@ -47,7 +47,7 @@ def published(fusion: Fusion, priors: Scores) -> tuple[Pool, Trace]:
 def test_the_published_policy_is_the_published_loop_on_a_recorded_trace(fusion: Fusion) -> None:
     """The loop written out from its functions, beside what the engine did and what the policy says of the trace."""
     priors: Scores = {"a": 0.6, "b": 0.58, "c": 0.62, "d": 0.61, "e": 0.59}
-    pool, trace = published(fusion, priors)
+    pool, trace = run_published(fusion, priors)
     trace = from_json(to_json(trace), Trace)
     m = pool.mixture
     policy = build_policy(pool.models, m, JudgeModel(), ())
@@ -87,9 +87,9 @@ def test_the_published_policy_is_the_published_loop_on_a_recorded_trace(fusion: 
 
 
 def test_a_failed_model_is_not_called_again(make_pool: MakePool) -> None:
-    pool, trace = published("published-small", {"a": 0.6, "b": 0.6, "c": 0.6, "d": 0.6})
+    pool, trace = run_published("published-small", {"a": 0.6, "b": 0.6, "c": 0.6, "d": 0.6})
     first = trace.layers[0]
-    failed = Layer(first.selected, first.proposals[:1], failures=_down("b"), assessments=first.assessments[:1])
+    failed = Layer(first.selected, first.proposals[:1], failures=failure("b"), assessments=first.assessments[:1])
     decision = build_policy(pool.models, pool.mixture, JudgeModel(), ()).update(
         Trace(trace.query, "routemoa", trace.prior, trace.ranking, (failed,)), CallEstimates()
     )
@@ -100,9 +100,9 @@ def test_a_failed_model_is_not_called_again(make_pool: MakePool) -> None:
 
 def test_when_the_last_layer_gave_nothing_the_answers_before_it_stand() -> None:
     specs = tuple(ModelSpec(n, "local", n) for n in "ab")
-    said = Layer(("a", "b"), tuple(Proposal(n, LONG.format(n), Usage(), None, None) for n in "ab"))
-    nothing = Layer(("a", "b"), (), _down("a") + _down("b"))
-    trace = Trace(Query.from_text("?"), "routemoa", {"a": 0.4, "b": 0.5}, (), (said, nothing))
+    answered = Layer(("a", "b"), tuple(Proposal(n, LONG.format(n), Usage(), None, None) for n in "ab"))
+    nothing = Layer(("a", "b"), (), failure("a") + failure("b"))
+    trace = Trace(Query.from_text("?"), "routemoa", {"a": 0.4, "b": 0.5}, (), (answered, nothing))
     decision = build_policy(specs, Mixture(fusion="published-small"), JudgeModel(), ()).update(trace, CallEstimates())
     assert str(decision.stop) == "no model left to call"
     assert {p.model for p in decision.final_answers} == {"a", "b"}
@@ -115,5 +115,5 @@ def test_measured_seconds_break_ties() -> None:
     assert policy.initial({"a": 0.5, "b": 0.5}, CallEstimates(seconds={"a": 2.0})).models == ("b",)
 
 
-def _down(model: str) -> tuple[Failure, ...]:
+def failure(model: str) -> tuple[Failure, ...]:
     return (Failure(model, "down", FailureKind.HTTP_ERROR, Usage(0, 0, 0, 0), 1.0, 0.0),)
