@@ -57,7 +57,7 @@ from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture import layer, prompts
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy, build_policy
+from routemoa.routing.policy import Policy, build_policy
 from routemoa.training.judge import Graded, fit, graded_trace
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"

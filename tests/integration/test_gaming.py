@@ -19,7 +19,7 @@ from routemoa.mixture import prompts
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.prompts import neutralize
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import build_policy
+from routemoa.routing.policy import build_policy
 from routemoa.testing import ScriptedClient
 
 MODELS = "abcde"

@@ -14,7 +14,8 @@ from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import LayerOptions
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import PublishedPolicy, build_policy
+from routemoa.routing.policy import build_policy
+from routemoa.routing.published import PublishedPolicy
 from routemoa.routing.ranking import rank_models, select_models
 from routemoa.routing.stopping import published_stop
 from routemoa.testing import ScriptedClient

@@ -24,7 +24,8 @@ from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, failed_models, latest_answers
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.panel_planner import ExpectedGain
-from routemoa.routing.published import Policy, PublishedPolicy
+from routemoa.routing.policy import Policy
+from routemoa.routing.published import PublishedPolicy
 from routemoa.routing.ranking import select_models
 from routemoa.routing.state import PanelState
 from routemoa.routing.stopping import LAYER_FAILED, NO_MODEL_LEFT

@@ -22,7 +22,7 @@ from routemoa.datasets.jsonl import BadLine, lines, not_json
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.routing.decision import Decision, last_layer_answers, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy, build_policy
+from routemoa.routing.policy import Policy, build_policy
 
 __all__ = ["Rejudged", "Saved", "grades", "parse", "read", "rejudge", "step"]
 

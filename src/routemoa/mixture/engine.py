@@ -25,7 +25,7 @@ from routemoa.mixture.leader_stream import LeaderStream
 from routemoa.mixture.limits import QueryLimits
 from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
 from routemoa.routing.latency import LatencyTracker
-from routemoa.routing.published import build_policy
+from routemoa.routing.policy import build_policy
 from routemoa.scoring.constant import load_scorer
 
 __all__ = ["RouteMoA"]

@@ -1,9 +1,9 @@
 """The adaptive policy: start with the smallest promising panel, grow it on disagreement, stop when more would not pay.
 
-    prior    -> panel        one model alone where a mixture is not worth it (the gate), else the smallest panel that
-                             reaches `target`
-    answers  -> posterior    votes, self- and cross-assessments as one probability for each answer
-    posterior -> candidates  models likely right and unlike those that answered, while the expected gain pays for them
+    prior     -> first panel  one model alone where a mixture is not worth it (the gate), else the smallest panel that
+                              reaches `target`
+    answers   -> posterior    votes, self- and cross-assessments as one probability for each answer
+    posterior -> next models  those likely right and unlike the ones that answered, while the expected gain pays
 
 Pure.
 """
@@ -41,32 +41,32 @@ class AdaptivePolicy(Struct, frozen=True):
 
     def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """Call one model alone, or the smallest panel that holds a right answer with probability `target`."""
-        planner = self._planner(self.judge_model, estimates)
+        planner = self._make_planner(self.judge_model, estimates)
         ranking = planner.rank(predicted)
         first = ranking[0]
         candidates = planner.order_candidates(ranking, answered=(first.model,))
         if self._one_model_suffices(planner, ranking, candidates):
             reason = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
             return Decision(predicted, ranking, models=(first.model,), selection_reason=reason)
-        panel = planner.first_panel(ranking, candidates)
+        panel = planner.choose_first_panel(ranking, candidates)
         chance = panel.probability_any_right
         reason = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
         return Decision(predicted, ranking, models=panel.models, selection_reason=reason)
 
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """Infer the posterior of every answer, and call more models where that is expected to pay."""
-        planner = self._planner(self._judge_model_for(trace.query), estimates)
+        planner = self._make_planner(self._adapt_judge_model(trace.query), estimates)
         state = planner.reader.read_panel(trace)
         ranking_before = trace.layers[-2].ranking if len(trace.layers) > 1 else trace.ranking
         outlook = planner.look_ahead(trace, state, [r.model for r in ranking_before])
-        if self._first_choice_stands(trace, state, planner):  # no evidence has come since the gate decided
+        if self._first_choice_stands(trace, state, planner):
             outlook = replace(outlook, gain=replace(outlook.gain, pays=False))
         stop = forced_stop or self._stop_reason(trace, state, outlook.candidates, outlook.gain)
         return self._call_more(trace, state, outlook) if stop is None else self._stop(state, outlook, stop)
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """Whether an answer is sure, or no further one is expected to pay, not even of the calls under way."""
-        planner = self._planner(self._judge_model_for(trace.query), estimates)
+        planner = self._make_planner(self._adapt_judge_model(trace.query), estimates)
         state = planner.reader.read_panel(trace)
         if state.leader is None:
             return False
@@ -76,14 +76,14 @@ class AdaptivePolicy(Struct, frozen=True):
 
     def read_panel(self, trace: Trace) -> PanelState:
         """Return what the answers and judgments of a trace amount to."""
-        return self._planner(self.judge_model, CallEstimates()).reader.read_panel(trace)
+        return self._make_planner(self.judge_model, CallEstimates()).reader.read_panel(trace)
 
-    def _judge_model_for(self, query: Query) -> JudgeModel:
-        """Return the judge model for a query: wrong answers to a multiple choice coincide at least by chance."""
+    def _adapt_judge_model(self, query: Query) -> JudgeModel:
+        """Return the judge model for a query: of a multiple choice, wrong answers coincide at least by chance."""
         correlation = limit_to_options(self.judge_model.correlation, count_options(query.text))
         return replace(self.judge_model, correlation=correlation)
 
-    def _planner(self, judge_model: JudgeModel, estimates: CallEstimates) -> PanelPlanner:
+    def _make_planner(self, judge_model: JudgeModel, estimates: CallEstimates) -> PanelPlanner:
         return PanelPlanner(
             self.models,
             self.mixture,
@@ -100,10 +100,10 @@ class AdaptivePolicy(Struct, frozen=True):
         first = ranking[0]
         alone = infer([Vote(first.model, first.performance, 0)], planner.judge_model.correlation)
         priors = {r.model: r.performance for r in ranking}
-        return not planner.expected_gain(alone, candidates, priors).pays
+        return not planner.estimate_gain(alone, candidates, priors).pays
 
     def _first_choice_stands(self, trace: Trace, state: PanelState, planner: PanelPlanner) -> bool:
-        """Whether the one model of the gate has answered, and nothing speaks against it since."""
+        """Whether only the gate's one model has answered, and its answer gives no reason to decide otherwise."""
         first = trace.ranking[0] if trace.ranking else None
         if first is None or len(state.proposals) != 1 or state.proposals[0].model != first.model:
             return False
@@ -120,7 +120,7 @@ class AdaptivePolicy(Struct, frozen=True):
         return adaptive_stop(trace, state, candidates, gain, self.mixture)
 
     def _stop(self, state: PanelState, outlook: Outlook, reason: StopReason) -> Decision:
-        answers = self._final_answers(state, outlook.ranking)
+        answers = self._order_final_answers(state, outlook.ranking)
         return Decision(
             outlook.scores,
             outlook.ranking,
@@ -132,19 +132,19 @@ class AdaptivePolicy(Struct, frozen=True):
 
     def _call_more(self, trace: Trace, state: PanelState, outlook: Outlook) -> Decision:
         gain, probability = outlook.gain, state.posterior.leader_probability
-        answers = self._final_answers(state, outlook.ranking)
+        answers = self._order_final_answers(state, outlook.ranking)
         independent = self._answers_stay_independent(state)
         return Decision(
             outlook.scores,
             outlook.ranking,
-            self._next_models(trace, state, outlook),
+            self._choose_next_models(trace, state, outlook),
             f"{gain.calls} more would add {100 * gain.gain:.1f} points to a probability of {probability:.2f}",
             LayerOptions(True, cross_assessment=not independent, quote_answers=not independent),
             choice=answers[0].model if answers else None,
-            references=() if independent else self._references(state, outlook.ranking),
+            references=() if independent else self._choose_references(state, outlook.ranking),
         )
 
-    def _next_models(self, trace: Trace, state: PanelState, outlook: Outlook) -> tuple[str, ...]:
+    def _choose_next_models(self, trace: Trace, state: PanelState, outlook: Outlook) -> tuple[str, ...]:
         """Return one model, or several where few layers are left for the calls that are wanted."""
         layers_left = max(1, self.mixture.max_layers - len(trace.layers))
         max_count = min(self.mixture.max_models - len(state.proposals), self.mixture.max_layer_models)
@@ -155,7 +155,7 @@ class AdaptivePolicy(Struct, frozen=True):
         """Whether the next models answer without seeing the others, so that agreement stays evidence."""
         return self.mixture.later_layers == "fresh" or (self.mixture.later_layers == "auto" and state.groups.closed)
 
-    def _references(self, state: PanelState, ranking: Ranking) -> tuple[Proposal, ...]:
+    def _choose_references(self, state: PanelState, ranking: Ranking) -> tuple[Proposal, ...]:
         """Return the answers that the next layer or the aggregator is shown, best first."""
         order = [r.model for r in ranking]
         if self.mixture.references == "all":
@@ -163,11 +163,11 @@ class AdaptivePolicy(Struct, frozen=True):
             return tuple(sorted(state.proposals, key=lambda p: place[p.model]))
         return best_distinct_answers(state.proposals, state.groups.group_of, order, self.mixture.reference_tokens)
 
-    def _final_answers(self, state: PanelState, ranking: Ranking) -> tuple[Proposal, ...]:
+    def _order_final_answers(self, state: PanelState, ranking: Ranking) -> tuple[Proposal, ...]:
         """Return the answers to write the final one from, the leading group's best-ranked first."""
         if not state.proposals:
             return ()
         place = {r.model: i for i, r in enumerate(ranking)}
         leading = range(len(state.proposals)) if state.leader is None else state.groups.members(state.leader)
         best = min((state.proposals[i] for i in leading), key=lambda p: place[p.model])
-        return (best, *(p for p in self._references(state, ranking) if p.model != best.model))
+        return (best, *(p for p in self._choose_references(state, ranking) if p.model != best.model))

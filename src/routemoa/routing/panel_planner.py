@@ -82,7 +82,7 @@ class PanelPlanner(Struct, frozen=True):
         scores = self.reader.score_models(trace.prior, state)
         ranking = self.rank(scores, failed, previous_order)
         candidates = self.order_candidates(ranking, {p.model for p in state.proposals}, failed)
-        gain = self.expected_gain(state.posterior, candidates, self.reader.impute_priors(trace.prior))
+        gain = self.estimate_gain(state.posterior, candidates, self.reader.impute_priors(trace.prior))
         return Outlook(scores, ranking, candidates, gain)
 
     def rank(self, scores: Scores, failed: Collection[str] = (), previous_order: Sequence[str] = ()) -> Ranking:
@@ -99,7 +99,7 @@ class PanelPlanner(Struct, frozen=True):
         )
         return rank_models(self.models, scores, options)
 
-    def first_panel(self, ranking: Ranking, candidates: Sequence[str]) -> Panel:
+    def choose_first_panel(self, ranking: Ranking, candidates: Sequence[str]) -> Panel:
         """Return the smallest panel of the first model and candidates that reaches the user's `target`.
 
         It has two models at least, where the limits allow, and never more than a layer's or all models.
@@ -115,7 +115,7 @@ class PanelPlanner(Struct, frozen=True):
             chance = probability_any_right([priors[m] for m in panel], self.judge_model.correlation)
         return Panel(tuple(panel), chance)
 
-    def expected_gain(
+    def estimate_gain(
         self, posterior: Posterior, candidates: Sequence[str], priors: Mapping[str, float]
     ) -> ExpectedGain:
         """Return what calls of the candidates, in their order, are expected to add, and whether that pays."""
@@ -136,9 +136,9 @@ class PanelPlanner(Struct, frozen=True):
     def order_candidates(self, ranking: Ranking, answered: Collection[str], failed: Collection[str] = ()) -> list[str]:
         """Return the models that can still be called, the most promising first.
 
-        They stand as they are ranked, unless their errors correlate with those of a model that has answered or stands
-        before them: then they promise only the part that is new. Those that can be considered next are placed one by
-        one (greedily, as in maximal marginal relevance), the others by what they promise after those.
+        They keep the ranking's order, but one whose errors correlate with those of a model that has answered, or that
+        comes before it, promises only the part that is new. As in maximal marginal relevance, those that may be called
+        next are chosen one by one; the others follow by what they promise after those.
         """
         performance = {r.model: r.performance for r in ranking if r.model not in answered and r.model not in failed}
         correlation = self.judge_model.correlation
@@ -156,7 +156,8 @@ class PanelPlanner(Struct, frozen=True):
         for model in answered:
             discount_related(model)
         placed: list[str] = []
-        while promise and len(placed) < max(MAX_LOOKAHEAD, self.mixture.max_layer_models):
+        lookahead = max(MAX_LOOKAHEAD, self.mixture.max_layer_models)
+        while promise and len(placed) < lookahead:
             best = max(promise, key=promise.__getitem__)
             del promise[best]
             placed.append(best)

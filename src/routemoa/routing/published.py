@@ -1,13 +1,8 @@
-"""The policies: which models to call next and when to stop, decided from the trace so far and nothing else.
-
-A policy is pure: the same trace gives the same decision. So a saved trace can be judged and ranked again under another
-policy without any call (`routemoa judge replay`).
-"""
+"""The published policy: a panel of the best few in every layer, judgments in the first two layers. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Protocol
+from collections.abc import Collection
 
 from msgspec import Struct
 
@@ -17,40 +12,12 @@ from routemoa.core.types import ModelSpec, Scores
 from routemoa.judging.answers.grouping import all_agree
 from routemoa.judging.fusion import fuse_scores, map_prior
 from routemoa.judging.judge_model import JudgeModel
-from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, LayerOptions, failed_models, last_layer_answers
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.ranking import RankingOptions, rank_models, select_models
 from routemoa.routing.stopping import published_stop
 
-__all__ = ["Policy", "build_policy"]
-
-
-class Policy(Protocol):
-    """Decides from what is known of the models and what has happened."""
-
-    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
-        """Return the models to call first, from the scorer's prediction alone."""
-        ...
-
-    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
-        """Return the scores and ranking after the last layer of `trace`, and the models to call next or why to stop.
-
-        `forced_stop` says why no further layer can run, whatever the answers are.
-        """
-        ...
-
-    def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
-        """Whether the answers so far are enough, though other calls of their layer are still under way."""
-        ...
-
-
-def build_policy(
-    models: Iterable[ModelSpec], mixture: Mixture, judge_model: JudgeModel, unscored_models: Collection[str]
-) -> Policy:
-    """Return the policy that `[mixture] fusion` names."""
-    kind = PublishedPolicy if mixture.published else AdaptivePolicy
-    return kind(tuple(models), mixture, judge_model, frozenset(unscored_models))
+__all__ = ["PublishedPolicy"]
 
 
 class PublishedPolicy(Struct, frozen=True):

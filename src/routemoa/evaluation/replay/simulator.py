@@ -28,7 +28,7 @@ from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture.prompts import ReplyFormat, candidate_labels, neutralize
 from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy, build_policy
+from routemoa.routing.policy import Policy, build_policy
 
 __all__ = ["ALWAYS", "METHODS", "Replay", "SimulatedRun", "simulate"]
 
