@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS
 from routemoa.judging.expected_gains import expected_gains
 from routemoa.judging.posterior import (
     ErrorCorrelation,
@@ -42,11 +41,6 @@ some_votes = st.lists(
 
 def leader_probability(*votes: Vote, correlation: ErrorCorrelation = USUAL) -> float:
     return infer(list(votes), correlation).leader_probability
-
-
-def test_nodes_and_weights_are_those_of_a_normal_variable() -> None:
-    moments = [sum(w * x**n for w, x in zip(DIFFICULTY_WEIGHTS, DIFFICULTY_NODES, strict=True)) for n in range(5)]
-    assert moments == pytest.approx([1, 0, 1, 0, 3], abs=1e-12)
 
 
 @given(some_votes, correlations, st.lists(st.floats(-2000, 2000), max_size=4), st.floats(0, 2))
@@ -171,30 +165,6 @@ def test_evidence_and_vote_coefficient_move_the_odds_by_as_much_as_they_say() ->
     assert infer([Vote("a", 0.6, 0)], ErrorCorrelation(), vote_coefficient=0.3).probabilities[0] == pytest.approx(
         0.6, abs=0.01
     )
-
-
-@given(some_votes, correlations, st.lists(probability, max_size=9), st.booleans())
-def test_gains_are_never_negative_and_never_fall(
-    votes: list[Vote], correlation: ErrorCorrelation, priors: list[float], closed: bool
-) -> None:
-    if not closed:
-        votes = make_votes([(v.prior, v.group or 0, v.weight) for v in votes])
-    posterior = infer(votes, correlation, closed=closed)
-    gains = expected_gains(posterior, priors, correlation)
-    assert len(gains) == min(len(priors), 6)
-    assert all(g >= 0 for g in gains)
-    assert all(b >= a - 1e-12 for a, b in pairwise(gains))
-    assert (
-        max(gains, default=0.0) <= 1 - posterior.leader_probability + 1e-9
-    )  # more than all there is to win cannot be won
-
-
-def test_gains_are_larger_where_answers_differ_and_with_better_models() -> None:
-    agreed = infer([Vote("a", 0.7, 0), Vote("b", 0.7, 0)], ErrorCorrelation())
-    apart = infer([Vote("a", 0.7, 0), Vote("b", 0.7, 1)], ErrorCorrelation())
-    good, bad = [0.8, 0.8], [0.1, 0.1]
-    assert expected_gains(apart, good, ErrorCorrelation())[1] > 5 * expected_gains(agreed, good, ErrorCorrelation())[1]
-    assert expected_gains(apart, good, ErrorCorrelation())[1] > 5 * expected_gains(apart, bad, ErrorCorrelation())[1]
 
 
 @given(st.lists(probability, max_size=30), probability, correlations)
