@@ -109,16 +109,15 @@ def fuse_scores(
     answered_last = {p.model for p in layers[-1].proposals}
     fused: Scores = {}
     for model, score_before in scores.items():
+        latest_self, cross = self_scores[-1].get(model), cross_score(model, layers[-1].assessments)
+        if latest_self is None and cross is None:
+            fused[model] = score_before
+            continue
+        earlier_self = next((s[model] for s in reversed(self_scores[:-1]) if s.get(model) is not None), None)
         evidence = _Evidence(
-            prior.get(model),
-            next((s[model] for s in reversed(self_scores[:-1]) if s.get(model) is not None), None),
-            self_scores[-1].get(model),
-            cross_score(model, layers[-1].assessments),
-            model in answered_before,
-            model in answered_last,
+            prior.get(model), earlier_self, latest_self, cross, model in answered_before, model in answered_last
         )
-        nothing_new = evidence.latest_self is None and evidence.cross is None
-        fused[model] = score_before if nothing_new else weighted_mean(weigh(evidence))
+        fused[model] = weighted_mean(weigh(evidence))
     return fused
 
 
