@@ -22,7 +22,7 @@ import numpy as np
 from routemoa.cli.scorer.train import train
 from routemoa.core.pool import Pool
 from routemoa.datasets.records import read_records
-from routemoa.routing.ranking import rank_models
+from routemoa.routing.ranking import RankingOptions, rank_models
 from routemoa.training.cost_tradeoff import choose_models
 from routemoa.training.fast import train_fast
 from routemoa.training.metrics import Predictions
@@ -69,7 +69,7 @@ def run(seed: int) -> dict[str, float]:
     right, seconds, single_right, single_seconds, oracle = [], [], [], [], []
     for record, row in zip(held_out, predicted, strict=True):
         scores = dict(zip(data.models, map(float, row), strict=True))
-        first = rank_models(pool, scores, tie=pool.mixture.preference.tie)[0].model
+        first = rank_models(pool, scores, RankingOptions(tie=pool.mixture.preference.tie))[0].model
         right.append(record.scores[first] or 0.0)
         single_right.append(record.scores[single] or 0.0)
         oracle.append(max(s or 0.0 for s in record.scores.values()))

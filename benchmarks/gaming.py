@@ -53,13 +53,13 @@ from routemoa.core.types import Completion, ModelSpec, Query, Request, Usage
 from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.replay.recorded import JudgedAnswer, RecordedClient, SimulatedJudge
 from routemoa.judging.answers.grouping import final_answer
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture import layer, prompts
 from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.run import Run
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy, build_policy
+from routemoa.routing.policy import Policy, build_policy
 from routemoa.training.judge import GradedPanel, build_graded_panel, fit_judge_model
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"

@@ -44,7 +44,7 @@ from routemoa.evaluation.replay.simulator import Replay, SimulatedRun
 from routemoa.evaluation.replay.token_counts import Page
 from routemoa.evaluation.statistics import savings, summarise
 from routemoa.judging.answers.grouping import Groups
-from routemoa.judging.evidence import Coefficients, JudgeModel
+from routemoa.judging.judge_model import Coefficients, JudgeModel
 from routemoa.training.judge import (
     GradedPanel,
     build_graded_panel,

@@ -1,6 +1,7 @@
 """A policy of your own chooses the models and stops, here after the two best:  python examples/custom_policy.py"""
 
 from routemoa import ModelSpec, Pool, RouteMoA, Trace
+from routemoa.core.trace import StopKind, StopReason
 from routemoa.routing.decision import Decision, last_layer_answers
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.ranking import rank_models
@@ -15,9 +16,10 @@ class TwoBest:
         ranking = rank_models(pool, predicted)
         return Decision(predicted, ranking, models=tuple(place.model for place in ranking[:2]))
 
-    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: str | None = None) -> Decision:
+    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         answers = last_layer_answers(trace, trace.ranking)
-        return Decision(trace.prior, trace.ranking, stop="two models were called", final_answers=answers)
+        stop = forced_stop or StopReason(StopKind.OTHER, "two models were called")
+        return Decision(trace.prior, trace.ranking, stop=stop, final_answers=answers)
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         return False

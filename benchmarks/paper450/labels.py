@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from routemoa.judging.answers.extraction import THOUGHT_END, find_boxes, fold_text, strip_markup
+from routemoa.judging.answers.extraction import THOUGHT_END, Box, find_boxes, fold_text, strip_markup
 
 __all__ = ["conclusions", "label", "option", "options", "spoken", "unthought"]
 
@@ -50,8 +50,8 @@ def conclusions(text: str) -> list[str]:
     """What a text states as its results, in its order: after a lead to the end of the sentence, in a box or in [ ]."""
     said = find_boxes(text)
     for m in LEAD.finditer(text):
-        said.append((m.end(), re.split(r"\n|[.。;](?=\s|$)", text[m.end() : m.end() + 200], maxsplit=1)[0]))
-    said += [(m.start(), m[1]) for m in re.finditer(r"\[([^\[\]\n]{1,20})\]", text)]
+        said.append(Box(m.end(), re.split(r"\n|[.。;](?=\s|$)", text[m.end() : m.end() + 200], maxsplit=1)[0]))
+    said += [Box(m.start(), m[1]) for m in re.finditer(r"\[([^\[\]\n]{1,20})\]", text)]
     return [part for _, part in sorted(said)]
 
 

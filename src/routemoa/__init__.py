@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from routemoa.core.trace import Answer, Trace
     from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
     from routemoa.mixture.engine import RouteMoA
-    from routemoa.routing.published import Policy
+    from routemoa.routing.policy import Policy
 
 __version__ = "0.1.0"
 
@@ -76,7 +76,7 @@ _MODULES = {
     "core.trace": ("Answer", "Trace"),
     "core.types": ("Completion", "Limits", "Message", "ModelSpec", "Query", "Request", "Usage"),
     "mixture.engine": ("RouteMoA",),
-    "routing.published": ("Policy",),
+    "routing.policy": ("Policy",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

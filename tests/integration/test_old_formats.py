@@ -20,8 +20,7 @@ from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
 from routemoa.core.trace import Degradation, StopKind, Trace
 from routemoa.core.types import Limits, Message, ModelSpec, Query, Usage, to_json
 from routemoa.evaluation.rejudging import Saved, parse, rejudge
-from routemoa.judging.evidence import Coefficients, JudgeModel
-from routemoa.judging.judge_model import encode_judge_model, read_judge_model
+from routemoa.judging.judge_model import Coefficients, JudgeModel, encode_judge_model, read_judge_model
 from routemoa.ledger import LedgerEntry, Store, read_calls
 from routemoa.scoring.trained import load_trained_scorer, read_manifest, read_training_questions
 

@@ -1,4 +1,4 @@
-"""Evidence from judges: bounded, absent where nothing was said, and not to be gamed."""
+"""Evidence from judges: bounded, absent where there is none, and not to be gamed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from routemoa.core.trace import Assessment
 from routemoa.judging.answers.grouping import Groups
 from routemoa.judging.evidence import (
-    JudgeModel,
-    Reliability,
     Signals,
     collect_signals,
     credit_self_assessment,
     estimate_reliability,
     signal_log_odds,
 )
+from routemoa.judging.judge_model import JudgeModel, Reliability
 
 MODELS = "abcde"
 UNKNOWN = JudgeModel()
@@ -29,7 +28,7 @@ KNOWN = JudgeModel(
 
 
 def make_groups(of: list[int | None]) -> Groups:
-    """Groups numbered by first appearance, as `group` numbers them."""
+    """Number groups by first appearance, as `group_answers` does."""
     place = {g: i for i, g in enumerate(dict.fromkeys(g for g in of if g is not None))}
     return Groups(tuple(None if g is None else place[g] for g in of), True, (None,) * len(of))
 
@@ -54,7 +53,7 @@ def cross_signals(
 
 
 def score_table(**rows: str) -> dict[tuple[str, str], float | None]:
-    """rows: a="-9111" is judge a's scores of a, b, ... in tenths; "-" is none."""
+    """Return scores; a="-9111" is judge a's scores of a, b, ... in ninths; "-" is none."""
     return {(j, m): int(c) / 9 for j, row in rows.items() for m, c in zip(MODELS, row, strict=True) if c != "-"}
 
 
@@ -131,11 +130,11 @@ def test_a_single_score_needs_a_judge_that_is_known() -> None:
 def test_verbalized_praise_of_oneself_does_not_count_and_doubt_does() -> None:
     assert credit_self_assessment(0.4, verbalized=True) == 0.0
     assert credit_self_assessment(-0.4, verbalized=True) == -0.4
-    assert credit_self_assessment(0.4, verbalized=False) == 0.4  # a log-probability is not said
+    assert credit_self_assessment(0.4, verbalized=False) == 0.4  # a log-probability is not a claim
     assert credit_self_assessment(None, verbalized=True) is None
 
 
-@pytest.mark.parametrize("known", [UNKNOWN, KNOWN])
+@pytest.mark.parametrize("judge_model", [UNKNOWN, KNOWN])
 def test_low_scores_for_all_others_move_no_answer_past_another(judge_model: JudgeModel) -> None:
     signals = collect_signals(MODELS, ALONE, assessments({**HONEST, **score_table(b="0-000")}), judge_model)
     values = [x.cross_assessment or 0.0 for x in signals]
@@ -156,9 +155,8 @@ def test_a_favour_that_is_not_returned_is_a_judgment() -> None:
 def test_a_judge_that_puts_another_answer_above_its_own_counts_less() -> None:
     orders = score_table(a="-0900", b="0-900", d="009-0", e="0090-")  # four obey what stands in c's answer
     alone = cross_signals(orders)[2] or 0.0
-    agreed = cross_signals(orders, groups=make_groups([0, 0, 1, 0, 0]))[
-        1
-    ]  # what they say themselves, they all score with 0
+    same_answer = make_groups([0, 0, 1, 0, 0])  # the four agree, and score their own answer with 0
+    agreed = cross_signals(orders, groups=same_answer)[1]
     assert agreed is not None
     assert 0 < agreed < 0.6 * alone
 

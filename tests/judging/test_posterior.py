@@ -1,4 +1,4 @@
-"""The laws of what answers make believable: votes, agreement, kinship, and what one more answer would tell."""
+"""The laws of the posterior: votes, agreement, correlated errors, and what one more answer would add."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routemoa.judging.expected_gains import expected_gains
 from routemoa.judging.posterior import (
-    DIFFICULTY_NODES,
-    DIFFICULTY_WEIGHTS,
     ErrorCorrelation,
     Posterior,
     Vote,
-    expected_gains,
     infer,
     probability_any_right,
     updated_priors,
@@ -28,7 +26,7 @@ CORRELATED = ErrorCorrelation(pairwise_error_correlation={"a|b": 1.0})
 
 
 def make_votes(draws: list[tuple[float, int | None, float]]) -> list[Vote]:
-    """Votes whose groups are numbered by first appearance."""
+    """Return votes whose groups are numbered by first appearance."""
     number: dict[int, int] = {}
     for _, g, _ in draws:
         if g is not None:
@@ -43,11 +41,6 @@ some_votes = st.lists(
 
 def leader_probability(*votes: Vote, correlation: ErrorCorrelation = USUAL) -> float:
     return infer(list(votes), correlation).leader_probability
-
-
-def test_nodes_and_weights_are_those_of_a_normal_variable() -> None:
-    moments = [sum(w * x**n for w, x in zip(DIFFICULTY_WEIGHTS, DIFFICULTY_NODES, strict=True)) for n in range(5)]
-    assert moments == pytest.approx([1, 0, 1, 0, 3], abs=1e-12)
 
 
 @given(some_votes, correlations, st.lists(st.floats(-2000, 2000), max_size=4), st.floats(0, 2))
@@ -93,7 +86,7 @@ def test_two_that_agree_beat_either_and_two_that_do_not_lower_both(
 
 
 def test_by_hand_without_shared_difficulty() -> None:
-    """Two of prior 0.6 agree: right 0.36, wrong together 0.16 of which 1/6 on the same answer, a scatter of 5."""
+    """Two of prior 0.6 agree: right 0.36, wrong together 0.16 of which 1/6 on the same answer, a concentration of 5."""
     flat = ErrorCorrelation(difficulty_sd=0.0, error_concentration=5.0)
     assert leader_probability(Vote("a", 0.6, 0), Vote("b", 0.6, 0), correlation=flat) == pytest.approx(
         0.36 / (0.36 + 0.16 / 6)
@@ -103,7 +96,7 @@ def test_by_hand_without_shared_difficulty() -> None:
 
 
 def test_a_model_wrong_more_often_than_wrong_answers_differ_is_no_support() -> None:
-    """A wrong answer meets another one with 1 / (1 + scatter): agreement is worth nothing at q = 1 / (2 + scatter)."""
+    """Wrong answers coincide with 1 / (1 + concentration): agreement adds nothing at q = 1 / (2 + concentration)."""
     flat = ErrorCorrelation(difficulty_sd=0.0, error_concentration=2.0)
     for q, sign in ((0.2, -1), (0.25, 0), (0.3, 1)):
         more = leader_probability(Vote("a", 0.6, 0), Vote("b", q, 0), correlation=flat) - 0.6
@@ -174,30 +167,6 @@ def test_evidence_and_vote_coefficient_move_the_odds_by_as_much_as_they_say() ->
     )
 
 
-@given(some_votes, correlations, st.lists(probability, max_size=9), st.booleans())
-def test_gains_are_never_negative_and_never_fall(
-    votes: list[Vote], correlation: ErrorCorrelation, priors: list[float], closed: bool
-) -> None:
-    if not closed:
-        votes = make_votes([(v.prior, v.group or 0, v.weight) for v in votes])
-    posterior = infer(votes, correlation, closed=closed)
-    gains = expected_gains(posterior, priors, correlation)
-    assert len(gains) == min(len(priors), 6)
-    assert all(g >= 0 for g in gains)
-    assert all(b >= a - 1e-12 for a, b in pairwise(gains))
-    assert (
-        max(gains, default=0.0) <= 1 - posterior.leader_probability + 1e-9
-    )  # more than all there is to win cannot be won
-
-
-def test_gains_are_larger_where_answers_differ_and_with_better_models() -> None:
-    agreed = infer([Vote("a", 0.7, 0), Vote("b", 0.7, 0)], ErrorCorrelation())
-    apart = infer([Vote("a", 0.7, 0), Vote("b", 0.7, 1)], ErrorCorrelation())
-    good, bad = [0.8, 0.8], [0.1, 0.1]
-    assert expected_gains(apart, good, ErrorCorrelation())[1] > 5 * expected_gains(agreed, good, ErrorCorrelation())[1]
-    assert expected_gains(apart, good, ErrorCorrelation())[1] > 5 * expected_gains(apart, bad, ErrorCorrelation())[1]
-
-
 @given(st.lists(probability, max_size=30), probability, correlations)
 def test_any_right_rises_with_every_model_and_is_a_probability(
     priors: list[float], more: float, correlation: ErrorCorrelation
@@ -210,7 +179,7 @@ def test_any_right_of_independent_models_by_hand() -> None:
     assert probability_any_right([0.5, 0.5, 0.5], ErrorCorrelation(difficulty_sd=0.0)) == pytest.approx(0.875)
     assert (
         probability_any_right([0.5, 0.5, 0.5], ErrorCorrelation(difficulty_sd=2.0)) < 0.8
-    )  # who fails together covers less
+    )  # models that fail together cover less
     assert probability_any_right([0.98] * 30, ErrorCorrelation(difficulty_sd=0.0)) <= 1
 
 

@@ -1,4 +1,4 @@
-"""Our loop's decisions on hand-made traces: whom to call, when to stop and why, whose answer stands."""
+"""The adaptive policy on hand-made traces: which models it calls, when it stops and why, which answer stands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from routemoa.core.errors import FailureKind
 from routemoa.core.pool import Mixture
 from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Ranking, Trace
 from routemoa.core.types import ModelSpec, Query, Scores, Usage
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import ErrorCorrelation, probability_any_right
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, failed_models, latest_answers
@@ -57,7 +57,7 @@ def trace(priors: Scores, *layers: Layer, ranking: Ranking = ()) -> Trace:
 
 
 def run_loop(policy: AdaptivePolicy, priors: Scores, texts: Mapping[str, str | None]) -> tuple[Trace, list[Decision]]:
-    """The engine's loop without an engine: a model whose text is None fails, and the next as ranked takes its place."""
+    """Run the loop without calls: a model whose text is None fails, and the next in the ranking replaces it."""
     decisions = [policy.initial(priors, CallEstimates())]
     trace_so_far = trace(priors, ranking=decisions[0].ranking)
     while decisions[-1].stop is None:
@@ -88,7 +88,7 @@ def names(ranking: Ranking) -> str:
     return "".join(r.model for r in ranking)
 
 
-# --- whom to call first
+# --- which models to call first
 
 
 def test_a_model_that_towers_answers_alone_and_the_trace_says_so() -> None:
@@ -99,14 +99,13 @@ def test_a_model_that_towers_answers_alone_and_the_trace_says_so() -> None:
         decisions[0].selection_reason == "one model alone: 0.97 likely right, and another call is not expected to pay"
     )
     assert [layer.selected for layer in done.layers] == [("a",)]
-    assert decisions[-1].stop is not None
-    assert decisions[-1].stop.startswith("one model alone: a at 0.9")
+    assert str(decisions[-1].stop).startswith("one model alone: a at 0.9")
     assert (decisions[-1].choice, decisions[-1].aggregate) == ("a", False)
 
 
 def test_a_pool_of_one_stops_because_no_model_is_left() -> None:
     _, decisions = run_loop(adaptive({"a": 0.5}), {"a": 0.5}, {"a": "4"})
-    assert decisions[-1].stop == "no model left to call"
+    assert str(decisions[-1].stop) == "no model left to call"
     assert decisions[-1].choice == "a"
 
 
@@ -139,12 +138,12 @@ def test_a_near_duplicate_is_called_after_those_that_err_differently() -> None:
 
     assert panel(JudgeModel()) == ("a", "b", "c")
     assert panel(correlated("a|b")) == ("a", "c", "d")
-    assert panel(correlated("b|c")) == ("a", "b", "d")  # kin of the second, not of the first
+    assert panel(correlated("b|c")) == ("a", "b", "d")  # correlated with the second, not with the first
     assert panel(correlated("a|b", 0.05)) == ("a", "b", "c")  # 0.59 less a twentieth is still more than 0.55
 
 
 def test_correlated_errors_of_two_change_nothing_for_the_others() -> None:
-    """Prices, ties and rates go on to order those who have no kin."""
+    """Prices, ties and rates still order the models without a correlated one."""
     priors: Scores = {"a": 0.6, "b": 0.59, "c": 0.6, "d": 0.59, "e": 0.3, "f": 0.3}
     prices = {"a": 1.0, "b": 9.0, "c": 5.0, "d": 2.0, "e": 1.0, "f": 1.0}
     for more in ({}, {"dollars_per_point": 0.1}, {"prefer": "cheap"}):
@@ -180,15 +179,15 @@ def test_agreement_stops_and_names_the_models_that_agree() -> None:
     priors: Scores = dict.fromkeys("abc", 0.75)
     done, decisions = run_loop(adaptive(priors), priors, {"a": "It is 4.", "b": "The answer is 4.", "c": "5"})
     assert len(done.layers) == 1
-    assert (decisions[-1].stop or "").startswith("agreed: a, b gave the same answer; further calls would add ")
+    assert str(decisions[-1].stop).startswith("agreed: a, b gave the same answer; further calls would add ")
 
 
 def test_what_is_nearly_certain_stops_as_sure() -> None:
     priors: Scores = dict.fromkeys("abc", 0.9)
     done = trace(priors, layer(a="4", b="4"))
-    reason = adaptive(priors, stop_confidence=0.9).update(done, CallEstimates()).stop
-    assert (reason or "").startswith("sure: a, b at 0.9")
-    assert (reason or "").endswith("is above 0.9")
+    reason = str(adaptive(priors, stop_confidence=0.9).update(done, CallEstimates()).stop)
+    assert reason.startswith("sure: a, b at 0.9")
+    assert reason.endswith("is above 0.9")
 
 
 def test_ambiguous_queries_stop_where_no_model_left_could_tell() -> None:
@@ -197,7 +196,7 @@ def test_ambiguous_queries_stop_where_no_model_left_could_tell() -> None:
         adaptive(priors), priors, {"a": "4", "b": "5", "c": "6"} | {n: f"answer: {i}" for i, n in enumerate("defg", 10)}
     )
     assert {p.model for p in latest_answers(done)} == {"a", "b", "c"}
-    assert (decisions[-1].stop or "").startswith("no further evidence expected: further calls would add ")
+    assert str(decisions[-1].stop).startswith("no further evidence expected: further calls would add ")
     assert decisions[-1].choice == "a"
 
 
@@ -250,7 +249,8 @@ def test_a_failed_layer_a_full_panel_and_the_last_layer_stop() -> None:
     down = Layer(("c",), (), (Failure("c", "down", FailureKind.HTTP_ERROR, Usage(0, 0, 0, 0), 1.0, 0.0),))
 
     def why(*layers: Layer, **mixture: Any) -> str | None:
-        return adaptive(priors, **mixture).update(trace(priors, *layers), CallEstimates()).stop
+        reason = adaptive(priors, **mixture).update(trace(priors, *layers), CallEstimates()).stop
+        return None if reason is None else str(reason)
 
     assert why(apart) is None
     assert why(apart, down) == "no new answer: every model of the layer failed"
@@ -262,14 +262,14 @@ def test_a_failed_layer_a_full_panel_and_the_last_layer_stop() -> None:
 def test_when_every_model_failed_there_is_no_choice() -> None:
     priors: Scores = dict.fromkeys("abc", 0.6)
     _, decisions = run_loop(adaptive(priors), priors, dict.fromkeys("abc"))
-    assert (decisions[-1].stop, decisions[-1].choice, decisions[-1].final_answers) == (
+    assert (str(decisions[-1].stop), decisions[-1].choice, decisions[-1].final_answers) == (
         "no model left to call",
         None,
         (),
     )
 
 
-# --- what a person wants
+# --- what the user prefers
 
 
 def test_prefer_words_change_how_many_models_are_called_and_which_first() -> None:
@@ -328,10 +328,10 @@ def test_calls_that_cost_nothing_are_still_not_made_for_nothing() -> None:
     priors: Scores = {"a": 0.9, "b": 0.9, **dict.fromkeys("cdefgh", 0.001)}
     done = trace(priors, layer(a="4", b="4"))
     decision = adaptive(priors, dollars_per_point=0.01, stop_confidence=1.0).update(done, CallEstimates())
-    assert (decision.stop or "").startswith("agreed: a, b gave the same answer; further calls would add 0.0 points")
+    assert str(decision.stop).startswith("agreed: a, b gave the same answer; further calls would add 0.0 points")
 
 
-# --- whose answer stands, and who writes
+# --- which answer stands, and whether an aggregator writes
 
 
 def test_open_answers_that_differ_get_references_and_an_aggregator() -> None:

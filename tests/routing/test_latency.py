@@ -1,4 +1,4 @@
-"""What calls are expected to take: learned from calls, by length, and nothing where nothing was measured."""
+"""Estimates of what calls take: learned from calls, by length, and absent where nothing was measured."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_first_tokens_come_from_events() -> None:
     tracker = LatencyTracker()
     for _ in range(MIN_FIRST_TOKENS):
         tracker.observe(ProposalFinished(1, call("a", 10, 2.0), 0.5))
-        tracker.observe(ProposalFinished(1, call("b", 10, 2.0)))  # nobody knows when it began
+        tracker.observe(ProposalFinished(1, call("b", 10, 2.0)))  # its first token was not measured
     assert tracker.estimates().hedge_after == {"a": 0.5}
     assert tracker.estimates().seconds == {"a": 2.0, "b": 2.0}
 
@@ -140,7 +140,7 @@ def test_a_call_cancelled_before_its_first_token_has_waited_that_long() -> None:
     tracker = tracker_of_first_tokens(*[0.1] * (MIN_FIRST_TOKENS - 1))
     tracker.observe(failed(CallCancelled, 3.0, "It had begun"))
     tracker.observe(failed(ModelTimeout, 3.0))
-    tracker.observe(failed(CallCancelled, 3.0))  # nobody can say yet what is late
+    tracker.observe(failed(CallCancelled, 3.0))  # too few first tokens are known to say what is late
     assert tracker.estimates().hedge_after == {}
     tracker.observe(ProposalFinished(1, call("a", 10, 2.0), 0.1))
     tracker.observe(failed(CallCancelled, 0.05))  # others sufficed before it could be late

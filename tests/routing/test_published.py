@@ -1,4 +1,4 @@
-"""Which policy a file's fusion names, and that the published one is the published loop, step by step."""
+"""The fusion of a file names the policy, and the published one is the published loop, step by step."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from routemoa.core.errors import FailureKind
 from routemoa.core.pool import Fusion, Mixture, Pool
 from routemoa.core.trace import Failure, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Scores, Usage, from_json, to_json
-from routemoa.judging.evidence import JudgeModel
 from routemoa.judging.fusion import fuse_scores, map_prior
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import LayerOptions
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import PublishedPolicy, build_policy
-from routemoa.routing.ranking import published_stop, rank_models, select_models
+from routemoa.routing.policy import build_policy
+from routemoa.routing.published import PublishedPolicy
+from routemoa.routing.ranking import rank_models, select_models
+from routemoa.routing.stopping import published_stop
 from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool
 
@@ -31,7 +33,7 @@ def test_the_fusion_names_the_policy() -> None:
 
 
 def run_published(fusion: Fusion, priors: Scores) -> tuple[Pool, Trace]:
-    """A trace of three layers: nobody is sure, and one model fails in the second."""
+    """Return a pool and its trace of three layers, in which no answer is sure."""
     specs = tuple(ModelSpec(n, "local", n, prior=p, output_price=1.0) for n, p in priors.items())
     pool = Pool(specs, Mixture(fusion=fusion))
     script = {
@@ -76,7 +78,7 @@ def test_the_published_policy_is_the_published_loop_on_a_recorded_trace(fusion: 
                 self_assessment=number == 1, cross_assessment=number == 1, quote_answers=True
             )
             assert decision.references is None  # all answers of the last layer
-    assert decision.stop == trace.stop_reason == "last layer: 3 of 3"
+    assert str(decision.stop) == trace.stop_reason == "last layer: 3 of 3"
     assert decision.aggregate
     order = {r.model: i for i, r in enumerate(ranking)}
     assert [p.model for p in decision.final_answers] == sorted(
@@ -103,7 +105,7 @@ def test_when_the_last_layer_gave_nothing_the_answers_before_it_stand() -> None:
     nothing = Layer(("a", "b"), (), failure("a") + failure("b"))
     trace = Trace(Query.from_text("?"), "routemoa", {"a": 0.4, "b": 0.5}, (), (answered, nothing))
     decision = build_policy(specs, Mixture(fusion="published-small"), JudgeModel(), ()).update(trace, CallEstimates())
-    assert decision.stop == "no model left to call"
+    assert str(decision.stop) == "no model left to call"
     assert {p.model for p in decision.final_answers} == {"a", "b"}
 
 

@@ -16,7 +16,7 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
 from routemoa.core.types import ModelSpec, Query
 from routemoa.datasets.records import Record
-from routemoa.routing.ranking import rank_models
+from routemoa.routing.ranking import RankingOptions, rank_models
 from routemoa.scoring.constant import load_scorer
 from routemoa.scoring.lexical import DIMENSIONS, IDF_BUCKETS, count_idf, embed_lexical, strip_solved_examples
 from routemoa.scoring.trained import TrainedScorer, TrainingQuestion, load_trained_scorer
@@ -128,7 +128,7 @@ async def test_known_models_are_scored_and_others_keep_their_prior(fitted: Fitte
     assert scores["new"] == 0.4
     assert scores["unscored"] is None
     assert [m.name for m in pool if not scorer.knows(m)] == ["new", "unscored"]
-    ranking = rank_models(pool, scores, unscored_models={"new", "unscored"})
+    ranking = rank_models(pool, scores, RankingOptions(unscored_models=frozenset({"new", "unscored"})))
     marked = {r.model: "unknown to the scorer: the pool file's prior" in r.why for r in ranking}
     assert marked == {"adder": False, "mine": False, "new": True, "unscored": False}
 

@@ -16,8 +16,15 @@ from routemoa.core.types import ModelSpec, Query, Usage
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.judging.answers.grouping import Groups
-from routemoa.judging.evidence import Coefficients, JudgeModel, Reliability, collect_signals, signal_log_odds
-from routemoa.judging.judge_model import encode_judge_model, load_pool_judge, read_judge_model
+from routemoa.judging.evidence import collect_signals, signal_log_odds
+from routemoa.judging.judge_model import (
+    Coefficients,
+    JudgeModel,
+    Reliability,
+    encode_judge_model,
+    load_pool_judge,
+    read_judge_model,
+)
 from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.training.judge import (

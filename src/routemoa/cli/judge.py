@@ -16,8 +16,7 @@ from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 from routemoa.datasets.records import Record, parse_record
 from routemoa.evaluation.rejudging import Rejudged, Saved, grades, read, rejudge
 from routemoa.evaluation.rejudging import parse as parse_trace
-from routemoa.judging.evidence import JudgeModel
-from routemoa.judging.judge_model import encode_judge_model, read_policy
+from routemoa.judging.judge_model import JudgeModel, encode_judge_model, read_policy
 
 if TYPE_CHECKING:
     from routemoa.training.judge import GradedPanel

@@ -12,20 +12,23 @@ Live: `method = RouteMoA(...); method.policy = ablate(name, method.policy, means
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.trace import Ranking, Trace
+from routemoa.core.trace import Ranking, StopKind, StopReason, Trace
 from routemoa.core.types import Scores
-from routemoa.routing.adaptive import AdaptivePolicy, ExpectedGain
+from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, failed_models, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy, PublishedPolicy
+from routemoa.routing.panel_planner import ExpectedGain
+from routemoa.routing.policy import Policy
+from routemoa.routing.published import PublishedPolicy
 from routemoa.routing.ranking import select_models
 from routemoa.routing.state import PanelState
+from routemoa.routing.stopping import LAYER_FAILED, NO_MODEL_LEFT
 
 __all__ = ["ABLATIONS", "ablate"]
 
@@ -65,17 +68,17 @@ class NoScorer(Struct, frozen=True):
     policy: Policy
     means: Mapping[str, float | None]
 
-    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """Who is called first, whatever the query."""
-        return self.policy.initial({m: self.means.get(m) for m in predicted}, expected)
+        return self.policy.initial({m: self.means.get(m) for m in predicted}, estimates)
 
-    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """The inner policy's, on a prior that says nothing of the query."""
-        return self.policy.update(self._blind(trace), expected, over)
+        return self.policy.update(self._blind(trace), estimates, forced_stop)
 
-    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
+    def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """The inner policy's, likewise."""
-        return self.policy.is_sufficient(self._blind(trace), expected)
+        return self.policy.is_sufficient(self._blind(trace), estimates)
 
     def _blind(self, trace: Trace) -> Trace:
         return replace(trace, prior={m: self.means.get(m) for m in trace.prior})
@@ -87,17 +90,17 @@ class Unasked(Struct, frozen=True):
     policy: Policy
     kind: str
 
-    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """The inner policy's, with less to ask."""
-        return self._less(self.policy.initial(predicted, expected))
+        return self._less(self.policy.initial(predicted, estimates))
 
-    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """The inner policy's, from the other kind alone, with less to ask."""
-        return self._less(self.policy.update(self._deaf(trace), expected, over))
+        return self._less(self.policy.update(self._deaf(trace), estimates, forced_stop))
 
-    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
+    def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """The inner policy's, likewise."""
-        return self.policy.is_sufficient(self._deaf(trace), expected)
+        return self.policy.is_sufficient(self._deaf(trace), estimates)
 
     def _deaf(self, trace: Trace) -> Trace:
         layers = tuple(
@@ -124,20 +127,20 @@ class NoReranking(Struct, frozen=True):
     policy: Policy
     again: bool
 
-    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """The inner policy's: this is the order that is kept."""
-        return self.policy.initial(predicted, expected)
+        return self.policy.initial(predicted, estimates)
 
-    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """The inner policy's, with others to call."""
-        decision = self.policy.update(trace, expected, over)
+        decision = self.policy.update(trace, estimates, forced_stop)
         out = failed_models(trace) | (set() if self.again else {p.model for p in latest_answers(trace)})
         call = tuple(r.model for r in trace.ranking if r.model not in out)[: len(decision.models)]
         return replace(decision, models=call) if decision.stop is None else decision
 
-    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
+    def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """The inner policy's."""
-        return self.policy.is_sufficient(trace, expected)
+        return self.policy.is_sufficient(trace, estimates)
 
 
 class NoAggregator(Struct, frozen=True):
@@ -145,36 +148,39 @@ class NoAggregator(Struct, frozen=True):
 
     policy: Policy
 
-    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """The inner policy's."""
-        return self.policy.initial(predicted, expected)
+        return self.policy.initial(predicted, estimates)
 
-    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """The inner policy's, with nothing to write."""
-        return replace(self.policy.update(trace, expected, over), aggregate=False)
+        return replace(self.policy.update(trace, estimates, forced_stop), aggregate=False)
 
-    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
+    def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """The inner policy's."""
-        return self.policy.is_sufficient(trace, expected)
+        return self.policy.is_sufficient(trace, estimates)
 
 
 class AdaptiveToTheEnd(AdaptivePolicy, frozen=True):
     """Grows to the limit, never one model alone."""
 
-    def _gate(self, ranking: Ranking, rest: object, expected: CallEstimates) -> bool:
+    def _one_model_suffices(self, planner: object, ranking: Ranking, candidates: object) -> bool:
         return False
 
-    def _reason(self, trace: Trace, state: PanelState, rest: object, further: ExpectedGain) -> str | None:
+    def _stop_reason(
+        self, trace: Trace, state: PanelState, candidates: Sequence[str], gain: ExpectedGain
+    ) -> StopReason | None:
         m, count = self.mixture, len(state.proposals)
         if count and not trace.layers[-1].proposals:
-            return "no new answer: every model of the layer failed"
-        if not rest:
-            return "no model left to call"
+            return LAYER_FAILED
+        if not candidates:
+            return NO_MODEL_LEFT
         if count >= m.max_models or len(trace.layers) >= m.max_layers:
-            return f"the limit: {count} of at most {m.max_models} models, {len(trace.layers)} of {m.max_layers} layers"
+            detail = f"{count} of at most {m.max_models} models, {len(trace.layers)} of {m.max_layers} layers"
+            return StopReason(StopKind.OTHER, f"the limit: {detail}")
         return None
 
-    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
+    def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """Never."""
         return False
 
@@ -182,13 +188,13 @@ class AdaptiveToTheEnd(AdaptivePolicy, frozen=True):
 class PublishedToTheEnd(PublishedPolicy, frozen=True):
     """Runs every layer."""
 
-    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """On, while there is a layer left, somebody to call and somebody who answers."""
-        decision = PublishedPolicy.update(self, trace, expected, over)
+        decision = PublishedPolicy.update(self, trace, estimates, forced_stop)
         m, out = self.mixture, failed_models(trace)
         left = len(trace.layers) < m.max_layers and trace.layers[-1].proposals
         if (
-            over
+            forced_stop
             or decision.stop is None
             or not left
             or not select_models(decision.ranking, m.max_layer_models, m.selection_margin, out)

@@ -19,10 +19,10 @@ from routemoa.core.trace import Layer, Trace, upgrade_trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.datasets.grading import GraderName, grade, suggest_grader
 from routemoa.datasets.jsonl import BadLine, explain_json_error, read_lines
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.routing.decision import Decision, last_layer_answers, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy, build_policy
+from routemoa.routing.policy import Policy, build_policy
 
 __all__ = ["Rejudged", "Saved", "grades", "parse", "read", "rejudge", "step"]
 
@@ -134,7 +134,7 @@ def rejudge(trace: Trace, mixture: Mixture, judging: JudgeModel) -> Rejudged:
     if choice is None and (given := last_layer_answers(so_far, decision.ranking)):
         choice = given[0].model
     text = next((p.text for p in latest_answers(so_far) if p.model == choice), None)
-    reason = decision.stop or "the record ends here: this policy would have asked further models"
+    reason = str(decision.stop or "the record ends here: this policy would have asked further models")
     before = _recorded(trace)
     changed = choice != before or len(so_far.layers) != len(trace.layers)
     calls = sum(len(layer.proposals) for layer in so_far.layers)

@@ -1,1 +1,1 @@
-"""The posterior: what answers state, which agree, what judges add. Pure."""
+"""The posterior: what answers state, which agree, and how likely each is right by votes and judgments. Pure."""

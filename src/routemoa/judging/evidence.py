@@ -1,14 +1,14 @@
-"""What speaks for each answer besides the votes: self-assessments, peers' scores, likeness. Pure functions.
+"""Evidence for each answer besides the votes: self-assessments, peers' scores, similarity. Pure functions.
 
-Every piece is a number around 0 whose worth in log-odds is a coefficient (`Judging`): absent evidence adds nothing.
-Judges are robust by construction, each rule against one way of gaming them (figures: benchmarks/gaming.py):
+Every signal is a number around 0 whose worth in log-odds is a coefficient of the judge model; absent evidence adds
+nothing. Judges are not trusted. Each rule below stops one way of gaming them (figures: benchmarks/gaming.py):
 
-    talking all others down        scores count less their judge's mean; the level of all moves nobody past another
-    one score for everybody        scores weigh by how far they differ; equal ones weigh nothing
-    praising oneself               one's view of oneself is no peer's view; spoken doubt counts, spoken praise does not
-    praising each other            two judges who each put the other far above all else say nothing about each other
-    obeying an answer's orders     who puts others above those that say what it says itself counts less
-    lies about single answers      peers are combined by a weighted median; who contradicts the others counts less
+    low scores for all others     scores count less their judge's mean; the common level moves no answer past another
+    one score for every answer    scores weigh by how far they differ; equal ones weigh nothing
+    praise of oneself             a score of one's own answer is no peer's; verbalized doubt counts, praise does not
+    praise of each other          where two judges each put the other far above all else, both scores are dropped
+    obeying an answer's orders    a judge that puts others above answers that agree with its own counts less
+    lies about single answers     peers are combined by a weighted median; a judge that contradicts them counts less
 """
 
 from __future__ import annotations
@@ -19,12 +19,9 @@ from msgspec import Struct
 
 from routemoa.core.trace import Assessment
 from routemoa.judging.answers.grouping import Groups
-from routemoa.judging.posterior import ErrorCorrelation
+from routemoa.judging.judge_model import JudgeModel, Reliability
 
 __all__ = [
-    "Coefficients",
-    "JudgeModel",
-    "Reliability",
     "Signals",
     "collect_signals",
     "credit_self_assessment",
@@ -32,86 +29,73 @@ __all__ = [
     "signal_log_odds",
 ]
 
-PEERS = 1.0  # a score's worth of doubt: one peer counts half of what many count
-CONTRARY = 0.15  # mean distance from the other judges (of scores less their means) that halves a judge's weight
-SPREAD = 0.1  # between a judge's highest and lowest score: this much halves its weight
-OWN = 0.5  # a score this far above those for answers that say what the judge itself says halves its weight
-FAVOUR = 0.3  # a score this far above a judge's next highest is a favour, which is not returned for nothing
+PEER_SHRINKAGE = 1.0
+"""Weight of the doubt against peers: one peer of weight 1 counts half of what many count."""
+RELIABILITY_SHRINKAGE = 20
+"""Graded judgments' worth of doubt in a judge's reliability."""
+RANGE_SCALE = 0.1
+"""Range of a judge's scores at which they have half their weight."""
+CONTRADICTION_SCALE = 0.15
+"""Mean distance from the other judges, of scores less their means, that halves a judge's weight."""
+INCONSISTENCY_SCALE = 0.5
+"""A score this far above those for answers that agree with the judge's own halves its weight."""
+PRAISE_MARGIN = 0.3
+"""A score this far above a judge's next highest is praise, which counts only if it is not returned."""
 
+WEIGHT_TOLERANCE = 1e-12
+"""Sums of weights this close are equal."""
 
-class Coefficients(Struct, frozen=True):
-    """Log-odds that an answer is right, per unit of each signal; a conditional logit (McFadden 1974) over the answers.
-
-    `votes` multiplies the log-odds of prior and agreement; `self` and `cross` are per unit of a score in [0, 1] above
-    what is usual; `likeness` per unit of likeness with the other answers to an open question.
-    """
-
-    constant: float = 0.0
-    votes: float = 0.85
-    verbalized: float = 0.5
-    logprob: float = 2.0
-    cross: float = 2.5
-    similarity: float = 1.0
-    informed_vote: float = 0.5  # what the vote of a model counts that had the other answers in view
-
-
-class Reliability(Struct, frozen=True):
-    """How a model judges: `bias` is its mean score, `weight` in [0, 1] how well its scores tell right from wrong."""
-
-    bias: float | None = None
-    weight: float = 1.0
-
-
-class JudgeModel(Struct, frozen=True):
-    """All that is learned about judging; the defaults are for a pool of which nothing is known yet.
-
-    `judges` are models as judges of others, `selves` as judges of themselves.
-    """
-
-    coefficients: Coefficients = Coefficients()
-    correlation: ErrorCorrelation = ErrorCorrelation()
-    peer_judges: dict[str, Reliability] = {}
-    self_judges: dict[str, Reliability] = {}
-    fitted: dict[str, float | int | str] = {}  # on what, and what it is worth: for people
+PeerScores = dict[str, dict[str, float]]
+"""Judge -> model whose answer it scores -> score."""
+WeightedValue = tuple[float, float]
+"""A value and its weight."""
 
 
 class Signals(Struct, frozen=True):
-    """The evidence for one group of answers; None is absent. `own` is the self-assessment above what is usual."""
+    """The evidence for one group of answers; None is absent."""
 
     self_assessment: float | None = None
+    """Mean self-assessment, above what is usual for its model."""
     cross_assessment: float | None = None
+    """Mean of what peers say, in [-1, 1]."""
     similarity: float | None = None
+    """Of the group's most typical answer to an open question: similarity with the others, above the mean of all."""
 
 
 def collect_signals(
     models: Sequence[str], groups: Groups, assessments: Sequence[Assessment], judge_model: JudgeModel
 ) -> tuple[Signals, ...]:
-    """The evidence for each group of answers.
+    """Return the evidence for each group of answers.
 
     Args:
-        models: who gave each answer.
+        models: the model of each answer.
         groups: which answers say the same.
         assessments: all of the query so far; for a model judged twice, the later judgment counts.
-        judging: what is known of the judges.
+        judge_model: what is known of the judges.
     """
-    count = 1 + max((g for g in groups.group_of if g is not None), default=-1)
-    own, cross = (
-        _own(assessments, judge_model),
-        _cross(assessments, judge_model, dict(zip(models, groups.group_of, strict=True))),
-    )
-    usual = [x for x in groups.similarity if x is not None]
-    middle = sum(usual) / len(usual) if len(usual) > 2 else None  # of two answers each is as like as the other
-    out: list[Signals] = []
-    for g in range(count):
-        places = groups.members(g)
-        names = [models[i] for i in places]
-        alike = [x - middle for i in places if middle is not None and (x := groups.similarity[i]) is not None]
-        out.append(Signals(_mean(own, names), _mean(cross, names), max(alike, default=None)))
-    return tuple(out)
+    group_of = dict(zip(models, groups.group_of, strict=True))
+    self_assessments = _self_assessments(assessments, judge_model)
+    cross_assessments = _cross_assessments(assessments, judge_model, group_of)
+    similarities = _relative_similarities(groups)
+    signals: list[Signals] = []
+    for g in range(1 + max((g for g in groups.group_of if g is not None), default=-1)):
+        members = groups.members(g)
+        names = [models[i] for i in members]
+        signals.append(
+            Signals(
+                _mean_of_known(self_assessments, names),
+                _mean_of_known(cross_assessments, names),
+                max((x for i in members if (x := similarities[i]) is not None), default=None),
+            )
+        )
+    return tuple(signals)
 
 
 def signal_log_odds(signals: Signals, judge_model: JudgeModel, *, verbalized: bool) -> float:
-    """What the signals add to an answer's log-odds."""
+    """Return what the signals add to the log-odds of a group of answers.
+
+    `verbalized` says whether self-assessments are words of the model, or token probabilities.
+    """
     c = judge_model.coefficients
     parts = (
         (
@@ -121,137 +105,182 @@ def signal_log_odds(signals: Signals, judge_model: JudgeModel, *, verbalized: bo
         (c.cross, signals.cross_assessment),
         (c.similarity, signals.similarity),
     )
-    return c.constant + sum(w * x for w, x in parts if x is not None)
+    return c.constant + sum(coefficient * x for coefficient, x in parts if x is not None)
 
 
-def credit_self_assessment(own: float | None, *, verbalized: bool) -> float | None:
-    """What of a self-assessment counts: of a spoken one only doubt, since praise costs nothing to say."""
-    return min(own, 0.0) if verbalized and own is not None else own
+def credit_self_assessment(value: float | None, *, verbalized: bool) -> float | None:
+    """Return what of a self-assessment counts: of a verbalized one only doubt, since praise costs nothing."""
+    return min(value, 0.0) if verbalized and value is not None else value
 
 
-def estimate_reliability(scored: Sequence[tuple[float, float]]) -> Reliability:
-    """What graded judgments say of a judge: pairs of its score and how right the answer was, both in [0, 1].
+def estimate_reliability(graded_scores: Sequence[tuple[float, float]]) -> Reliability:
+    """Estimate a judge's reliability from pairs of its score and how right the answer was, both in [0, 1].
 
-    The weight is Somers' D (2 AUC - 1), drawn to 0 by twenty judgments' worth of doubt; None of a judge is its mean.
+    The weight is Somers' D (2 AUC - 1), shrunk to 0; it is 0 for a judge that is worse than chance.
     """
-    if not scored:
+    if not graded_scores:
         return Reliability()
-    bias = sum(s for s, _ in scored) / len(scored)
-    yes, no = [s for s, y in scored if y > 0.5], [s for s, y in scored if y <= 0.5]
-    if not yes or not no:
+    count = len(graded_scores)
+    bias = sum(score for score, _ in graded_scores) / count
+    of_right = [score for score, truth in graded_scores if truth > 0.5]
+    of_wrong = [score for score, truth in graded_scores if truth <= 0.5]
+    if not of_right or not of_wrong:
         return Reliability(bias, 0.0)
-    wins = sum((a > b) - (a < b) for a in yes for b in no) / (len(yes) * len(no))
-    return Reliability(bias, max(0.0, wins) * len(scored) / (len(scored) + 20))
+    somers_d = sum((a > b) - (a < b) for a in of_right for b in of_wrong) / (len(of_right) * len(of_wrong))
+    return Reliability(bias, max(0.0, somers_d) * count / (count + RELIABILITY_SHRINKAGE))
 
 
-def _own(assessments: Sequence[Assessment], judging: JudgeModel) -> dict[str, float]:
-    """Each model's latest self-assessment, less its bias; where that is unknown, less the mean of this query's."""
-    said = {a.judge: a.value for a in assessments if a.kind == "self" and a.value is not None}
-    usual = sum(said.values()) / len(said) if len(said) > 1 else None
-    out: dict[str, float] = {}
-    for model, value in said.items():
-        known = judging.self_judges.get(model)
-        middle = usual if known is None or known.bias is None else known.bias
-        if middle is not None:
-            out[model] = (value - middle) * (known.weight if known else 1.0)
-    return out
+def _self_assessments(assessments: Sequence[Assessment], judge_model: JudgeModel) -> dict[str, float]:
+    """Return each model's latest self-assessment less its bias, by its reliability.
 
-
-def _cross(assessments: Sequence[Assessment], judging: JudgeModel, said: Mapping[str, int | None]) -> dict[str, float]:
-    """Peers' view of each model's answer, in [-1, 1]: how it compares, and the level of all where that is known.
-
-    Both are weighted medians drawn to 0. The level is the same for all, so no judge can move an answer past another by
-    talking all of them up or down.
+    Where the bias is unknown, the mean of this query's takes its place, if there are at least two.
     """
-    given: dict[str, dict[str, float]] = {}
+    latest = {a.judge: a.value for a in assessments if a.kind == "self" and a.value is not None}
+    mean = sum(latest.values()) / len(latest) if len(latest) > 1 else None
+    signals: dict[str, float] = {}
+    for model, value in latest.items():
+        reliability = judge_model.self_judges.get(model)
+        usual = mean if reliability is None or reliability.bias is None else reliability.bias
+        if usual is not None:
+            signals[model] = (value - usual) * (reliability.weight if reliability else 1.0)
+    return signals
+
+
+def _relative_similarities(groups: Groups) -> list[float | None]:
+    """Return each answer's similarity less the mean; of two answers each is as similar as the other: None."""
+    known = [x for x in groups.similarity if x is not None]
+    if len(known) <= 2:
+        return [None] * len(groups.similarity)
+    mean = sum(known) / len(known)
+    return [None if x is None else x - mean for x in groups.similarity]
+
+
+def _cross_assessments(
+    assessments: Sequence[Assessment], judge_model: JudgeModel, group_of: Mapping[str, int | None]
+) -> dict[str, float]:
+    """Return the peers' view of each model's answer, in [-1, 1]: how it compares, plus the level of all answers.
+
+    Both are shrunk weighted medians. The level is the same for all answers, so no judge can move one past another by
+    scoring all of them high or low.
+    """
+    scores = _peer_scores(assessments)
+    believed = _without_mutual_praise(scores)
+    range_weights = {judge: _range_weight(given) for judge, given in believed.items()}
+    centered = {judge: _center(given) for judge, given in believed.items() if range_weights[judge]}
+    weights = {
+        judge: range_weights[judge]
+        * _consistency_weight(judge, believed[judge], group_of)
+        * _agreement_weight(judge, centered, judge_model.peer_judges.get(judge))
+        for judge in centered
+    }
+    level = _level_of_all(scores, judge_model.peer_judges)
+    views: dict[str, float] = {}
+    for subject in dict.fromkeys(subject for given in scores.values() for subject in given):
+        comparisons = [(given[subject], weights[judge]) for judge, given in centered.items() if subject in given]
+        comparison = _shrunk_median(comparisons)
+        if comparison is not None or level is not None:
+            views[subject] = min(max((comparison or 0.0) + (level or 0.0), -1.0), 1.0)
+    return views
+
+
+def _peer_scores(assessments: Sequence[Assessment]) -> PeerScores:
+    """Return each judge's latest scores of other models' answers."""
+    scores: PeerScores = {}
     for a in assessments:
         if a.kind == "cross" and a.judge != a.subject and a.value is not None:
-            given.setdefault(a.judge, {})[a.subject] = a.value
-    fair = {judge: scores for judge, scores in _without_favours(given).items() if len(scores) > 1 and _spread(scores)}
-    centred = {judge: _less(scores, _mean_of(scores)) for judge, scores in fair.items()}
-    weights = {
-        judge: _spread(scores) * _loyalty(judge, scores, said) * _weight(judge, centred, judging.peer_judges.get(judge))
-        for judge, scores in fair.items()
-    }
-    level = _drawn([
-        (_mean_of(scores) - known.bias, known.weight)
-        for judge, scores in given.items()
-        if (known := judging.peer_judges.get(judge)) and known.bias is not None
-    ])  # fmt: skip
-    out: dict[str, float] = {}
-    for subject in dict.fromkeys(s for scores in given.values() for s in scores):
-        found = _drawn([(c[subject], weights[judge]) for judge, c in centred.items() if subject in c])
-        if found is not None or level is not None:
-            out[subject] = min(max((found or 0.0) + (level or 0.0), -1.0), 1.0)
-    return out
+            scores.setdefault(a.judge, {})[a.subject] = a.value
+    return scores
 
 
-def _drawn(views: Sequence[tuple[float, float]]) -> float | None:
-    """Weighted median of (value, weight), drawn to 0 where there is little weight; None without any."""
-    total = sum(w for _, w in views)
-    return _median(views) * total / (total + PEERS) if total > 0 else None
+def _without_mutual_praise(scores: PeerScores) -> PeerScores:
+    """Drop the scores by which two judges put each other far above every other answer."""
 
-
-def _less(scores: Mapping[str, float], usual: float) -> dict[str, float]:
-    return {subject: value - usual for subject, value in scores.items()}
-
-
-def _mean_of(scores: Mapping[str, float]) -> float:
-    return sum(scores.values()) / len(scores)
-
-
-def _without_favours(given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """All scores but those by which two judges put each other far above everybody else."""
-
-    def favours(judge: str, subject: str) -> bool:
-        scores = given.get(judge, {})
-        rest = [value for other, value in scores.items() if other != subject]
-        return subject in scores and bool(rest) and scores[subject] - max(rest) > FAVOUR
+    def praises(judge: str, subject: str) -> bool:
+        given = scores.get(judge, {})
+        others = [score for other, score in given.items() if other != subject]
+        return subject in given and bool(others) and given[subject] - max(others) > PRAISE_MARGIN
 
     return {
-        judge: {s: value for s, value in scores.items() if not (favours(judge, s) and favours(s, judge))}
-        for judge, scores in given.items()
+        judge: {s: score for s, score in given.items() if not (praises(judge, s) and praises(s, judge))}
+        for judge, given in scores.items()
     }
 
 
-def _spread(scores: Mapping[str, float]) -> float:
-    """In [0, 1): how far a judge tells answers apart."""
-    apart = max(scores.values()) - min(scores.values())
-    return apart / (apart + SPREAD)
+def _level_of_all(scores: PeerScores, peer_judges: Mapping[str, Reliability]) -> float | None:
+    """Return how far judges of known bias score above it; None without any."""
+    return _shrunk_median([
+        (_mean(given) - reliability.bias, reliability.weight)
+        for judge, given in scores.items()
+        if (reliability := peer_judges.get(judge)) and reliability.bias is not None
+    ])  # fmt: skip
 
 
-def _loyalty(judge: str, scores: Mapping[str, float], said: Mapping[str, int | None]) -> float:
-    """Less than 1 for a judge who puts another answer above those that say what its own says: it believes neither."""
-    same = [v for s, v in scores.items() if said.get(s) is not None and said.get(s) == said.get(judge)]
-    rest = [v for s, v in scores.items() if said.get(s) != said.get(judge)]
-    behind = max(0.0, max(rest) - sum(same) / len(same)) if same and rest else 0.0
-    return 1.0 / (1.0 + (behind / OWN) ** 2)
+def _range_weight(given: Mapping[str, float]) -> float:
+    """Return how far a judge tells answers apart, in [0, 1): 0 for one score, or for equal ones."""
+    if len(given) < 2:
+        return 0.0
+    score_range = max(given.values()) - min(given.values())
+    return score_range / (score_range + RANGE_SCALE)
 
 
-def _weight(judge: str, centred: Mapping[str, Mapping[str, float]], known: Reliability | None) -> float:
-    """Learned reliability, and less for a judge who contradicts the others of this query (at least two of them)."""
+def _consistency_weight(judge: str, given: Mapping[str, float], group_of: Mapping[str, int | None]) -> float:
+    """Return less than 1 for a judge that puts another answer above those that agree with its own.
+
+    Such a judge believes neither; it may have obeyed an instruction in an answer.
+    """
+    own_group = group_of.get(judge)
+    agreeing = [score for s, score in given.items() if group_of.get(s) is not None and group_of.get(s) == own_group]
+    differing = [score for s, score in given.items() if group_of.get(s) != own_group]
+    lead = max(0.0, max(differing) - sum(agreeing) / len(agreeing)) if agreeing and differing else 0.0
+    return 1.0 / _distance_penalty(lead, INCONSISTENCY_SCALE)
+
+
+def _agreement_weight(judge: str, centered: PeerScores, reliability: Reliability | None) -> float:
+    """Return the learned reliability, less for a judge that contradicts the others (at least two) of this query."""
     distances: list[float] = []
-    for subject, value in centred[judge].items():
-        others = [(c[subject], 1.0) for other, c in centred.items() if other != judge and subject in c]
+    for subject, value in centered[judge].items():
+        others = [(given[subject], 1.0) for other, given in centered.items() if other != judge and subject in given]
         if len(others) > 1:
-            distances.append(abs(value - _median(others)))
-    apart = sum(distances) / len(distances) if distances else 0.0
-    return (known.weight if known else 1.0) / (1.0 + (apart / CONTRARY) ** 2)
+            distances.append(abs(value - _weighted_median(others)))
+    distance = sum(distances) / len(distances) if distances else 0.0
+    return (reliability.weight if reliability else 1.0) / _distance_penalty(distance, CONTRADICTION_SCALE)
 
 
-def _median(views: Sequence[tuple[float, float]]) -> float:
-    """Weighted median of (value, weight), interpolated between the two in the middle."""
+def _distance_penalty(distance: float, scale: float) -> float:
+    """Return what to divide a weight by: 1 at no distance, 2 at `scale`."""
+    return 1.0 + (distance / scale) ** 2
+
+
+def _shrunk_median(views: Sequence[WeightedValue]) -> float | None:
+    """Return the weighted median, shrunk to 0 where there is little weight; None without any."""
+    total = sum(weight for _, weight in views)
+    return _weighted_median(views) * total / (total + PEER_SHRINKAGE) if total > 0 else None
+
+
+def _weighted_median(views: Sequence[WeightedValue]) -> float:
+    """Return the weighted median; where it falls between two values, their mean."""
     ordered = sorted(views)
-    half, before = sum(w for _, w in ordered) / 2, 0.0
+    half, cumulative = sum(weight for _, weight in ordered) / 2, 0.0
     for i, (value, weight) in enumerate(ordered):
-        before += weight
-        if before > half + 1e-12:
+        cumulative += weight
+        if cumulative > half + WEIGHT_TOLERANCE:
             return value
-        if abs(before - half) <= 1e-12:
-            return (value + ordered[min(i + 1, len(ordered) - 1)][0]) / 2
-    return ordered[-1][0] if ordered else 0.0
+        if abs(cumulative - half) <= WEIGHT_TOLERANCE:
+            upper, _ = ordered[min(i + 1, len(ordered) - 1)]
+            return (value + upper) / 2
+    return max((value for value, _ in ordered), default=0.0)
 
 
-def _mean(values: Mapping[str, float], names: Sequence[str]) -> float | None:
-    known = [values[n] for n in names if n in values]
+def _center(given: Mapping[str, float]) -> dict[str, float]:
+    """Return scores less their judge's mean."""
+    mean = _mean(given)
+    return {subject: score - mean for subject, score in given.items()}
+
+
+def _mean(given: Mapping[str, float]) -> float:
+    return sum(given.values()) / len(given)
+
+
+def _mean_of_known(values: Mapping[str, float], names: Sequence[str]) -> float | None:
+    known = [values[name] for name in names if name in values]
     return sum(known) / len(known) if known else None

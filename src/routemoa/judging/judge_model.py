@@ -1,4 +1,4 @@
-"""The file of a fitted judge: what `routemoa judge fit` learned, as JSON that a person can read."""
+"""What is learned about judging, and its file: the JSON that `routemoa judge fit` writes, for people to read, too."""
 
 from __future__ import annotations
 
@@ -6,17 +6,61 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Mixture, Pool, parse_mixture
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.posterior import ErrorCorrelation
 
-__all__ = ["encode_judge_model", "load_pool_judge", "read_judge_model", "read_policy"]
+__all__ = [
+    "Coefficients",
+    "JudgeModel",
+    "Reliability",
+    "encode_judge_model",
+    "load_pool_judge",
+    "read_judge_model",
+    "read_policy",
+]
 
 
-def load_pool_judge(pool: Pool) -> JudgeModel:
-    """The judge that the pool file names, else the one that knows nothing yet. Raises ConfigError."""
-    return read_judge_model(pool.judge) if pool.judge else JudgeModel()
+class Coefficients(Struct, frozen=True):
+    """Log-odds that an answer is right, per unit of each signal: a conditional logit (McFadden 1974)."""
+
+    constant: float = 0.0
+    votes: float = 0.85
+    """Multiplies what the votes add to the log-odds of the best prior."""
+    verbalized: float = 0.5
+    """Of a self-assessment in words, per unit of a score in [0, 1] above what is usual."""
+    logprob: float = 2.0
+    """The same, of a self-assessment by mean token probability."""
+    cross: float = 2.5
+    """Of peers' scores, per unit of a score in [0, 1] above what is usual."""
+    similarity: float = 1.0
+    """Of similarity with the other answers to an open question."""
+    informed_vote: float = 0.5
+    """The weight, in [0, 1], of the vote of a model that saw the other answers."""
+
+
+class Reliability(Struct, frozen=True):
+    """How a model judges."""
+
+    bias: float | None = None
+    """Its mean score; None is unknown."""
+    weight: float = 1.0
+    """How well its scores tell right from wrong, in [0, 1]."""
+
+
+class JudgeModel(Struct, frozen=True):
+    """All that is learned about judging. The defaults are for a pool of which nothing is known yet."""
+
+    coefficients: Coefficients = Coefficients()
+    correlation: ErrorCorrelation = ErrorCorrelation()
+    peer_judges: dict[str, Reliability] = {}
+    """Models as judges of other models' answers."""
+    self_judges: dict[str, Reliability] = {}
+    """Models as judges of their own answers."""
+    fitted: dict[str, float | int | str] = {}
+    """The data it was fitted on and its figures there; for people to read."""
 
 
 RENAMED_FIELDS: dict[str, dict[str, str]] = {
@@ -31,6 +75,11 @@ RENAMED_FIELDS: dict[str, dict[str, str]] = {
 """Fields of files written before November 26, 2026 -> their names now, by the object that holds them."""
 
 
+def load_pool_judge(pool: Pool) -> JudgeModel:
+    """Return the judge model that the pool file names, else the default. Raises ConfigError."""
+    return read_judge_model(pool.judge) if pool.judge else JudgeModel()
+
+
 def read_judge_model(path: str | Path) -> JudgeModel:
     """Read a judge model; files of earlier versions are read, too. Raises ConfigError."""
     try:
@@ -39,11 +88,11 @@ def read_judge_model(path: str | Path) -> JudgeModel:
     except OSError as e:
         raise ConfigError(f"{path}: cannot be read: {e.strerror}; make one with  routemoa judge fit") from e
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{path}: not a judge that  routemoa judge fit  wrote: {e}") from e
+        raise ConfigError(f"{path}: not a judge model that  routemoa judge fit  wrote: {e}") from e
 
 
 def read_policy(path: str | None) -> tuple[Mixture, JudgeModel]:
-    """The mixture of a TOML file with a [mixture] table, and the judge that it names; the defaults without a file.
+    """Read a TOML file with a [mixture] table, and the judge model that it names; the defaults without a file.
 
     Raises:
         ConfigError: either cannot be read.
@@ -57,6 +106,11 @@ def read_policy(path: str | None) -> tuple[Mixture, JudgeModel]:
     return mixture, read_judge_model(Path(path).absolute().parent / mixture.judge) if mixture.judge else JudgeModel()
 
 
+def encode_judge_model(judge_model: JudgeModel) -> bytes:
+    """Return the judge model as the text of its file."""
+    return msgspec.json.format(msgspec.json.encode(judge_model), indent=2) + b"\n"
+
+
 def _upgrade(plain: Any, place: str = "") -> Any:
     """Rename the fields of earlier versions."""
     if not isinstance(plain, dict):
@@ -66,8 +120,3 @@ def _upgrade(plain: Any, place: str = "") -> Any:
         names.get(key, key): _upgrade(value, key) if not place and key in RENAMED_FIELDS else value
         for key, value in plain.items()
     }
-
-
-def encode_judge_model(judge_model: JudgeModel) -> bytes:
-    """The judge as the text of its file."""
-    return msgspec.json.format(msgspec.json.encode(judge_model), indent=2) + b"\n"

@@ -1,4 +1,4 @@
-"""Multiple choice: how many options a question names, and what that says of wrong answers that coincide. Pure."""
+"""Count the options of a multiple-choice question, and bound the error correlation that follows from them. Pure."""
 
 from __future__ import annotations
 
@@ -10,26 +10,32 @@ from routemoa.judging.posterior import ErrorCorrelation
 
 __all__ = ["count_options", "limit_to_options"]
 
-TEMPTING = 0.25
+DISTRACTOR_PULL = 0.25
 """How far wrong answers gather on one option beyond chance. Four options then give 0.50; measured 0.52 on half of
 RouterBench's ARC answers (2,656 pairs), which is what this was chosen on."""
-LETTER = re.compile(r"(?m)^[ \t>*]*\(?([A-J])[).:][ \t]+\S")
+MAX_COINCIDENCE = 0.9
+"""Bound on the probability that two wrong answers are the same."""
+LETTERS = "ABCDEFGHIJ"
+_OPTION_LETTER = re.compile(r"(?m)^[ \t>*]*\(?([A-J])[).:][ \t]+\S")
 
 
 def count_options(text: str) -> int | None:
-    """How many lettered options, from A on, stand at the beginnings of lines; None where there are not two."""
-    seen = set(LETTER.findall(text))
-    count = next((i for i, letter in enumerate("ABCDEFGHIJ") if letter not in seen), 10)
+    """Count the lettered options, from A on, at the beginnings of lines; None where there are fewer than two."""
+    seen = set(_OPTION_LETTER.findall(text))
+    count = next((i for i, letter in enumerate(LETTERS) if letter not in seen), len(LETTERS))
     return count if count >= 2 else None
 
 
 def limit_to_options(correlation: ErrorCorrelation, count: int | None) -> ErrorCorrelation:
-    """The correlation of errors where only so many answers can be given: wrong ones coincide at least by chance."""
+    """Return the error correlation of a question with `count` options: wrong answers coincide at least by chance.
+
+    A wrong answer meets another one with probability 1 / (1 + concentration), which bounds the concentration.
+    """
     if count is None:
         return correlation
     chance = 1.0 / (count - 1)
-    coincide = min(0.9, chance + TEMPTING * (1.0 - chance))
-    scatter = 1.0 / coincide - 1.0
-    return (
-        correlation if correlation.error_concentration <= scatter else replace(correlation, error_concentration=scatter)
-    )
+    coincidence = min(MAX_COINCIDENCE, chance + DISTRACTOR_PULL * (1.0 - chance))
+    max_concentration = 1.0 / coincidence - 1.0
+    if correlation.error_concentration <= max_concentration:
+        return correlation
+    return replace(correlation, error_concentration=max_concentration)

@@ -13,10 +13,9 @@ from routemoa.core.events import AnswerDelta, Degraded, Event, Reranked, Scored,
 from routemoa.core.pool import Pool, parse_limits
 from routemoa.core.price_list import price_sources
 from routemoa.core.protocols import CallRecorder, Client, Scorer
-from routemoa.core.trace import Answer, Degradation
+from routemoa.core.trace import Answer, Degradation, StopKind, StopReason
 from routemoa.core.types import ModelSpec, Query
-from routemoa.judging.evidence import JudgeModel
-from routemoa.judging.judge_model import load_pool_judge
+from routemoa.judging.judge_model import JudgeModel, load_pool_judge
 from routemoa.mixture.aggregator import aggregation_request, write_answer
 from routemoa.mixture.alternatives import estimate_alternatives
 from routemoa.mixture.layer import LayerRequest, run_layer
@@ -26,7 +25,7 @@ from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.run import Run
 from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
 from routemoa.routing.latency import LatencyTracker
-from routemoa.routing.published import Policy, build_policy
+from routemoa.routing.policy import Policy, build_policy
 from routemoa.scoring.constant import load_scorer
 
 __all__ = ["RouteMoA"]
@@ -78,7 +77,7 @@ class RouteMoA(BaseMethod):
         for degradation in plan.given_up:
             run.emit(Degraded(degradation))
         if not plan.models:
-            return self.policy.update(run.trace, limits.estimates(), plan.reason)
+            return self.policy.update(run.trace, limits.estimates(), StopReason(StopKind.LIMITS, plan.reason))
         names = tuple(m.name for m in plan.models)
         run.emit(Selected(request.number, names, decision.selection_reason))
         request = replace(request, max_tokens=plan.max_tokens, leader=leader.begin_layer(request.number, names))
@@ -92,7 +91,7 @@ class RouteMoA(BaseMethod):
         """End with the shown answer, the best one, one written from the best, or a part of one where time is over."""
         final, stands = decision.final_answers, leader.stands(decision.final_answers)
         alternatives = estimate_alternatives(run.trace, self.pool, limits.estimates())
-        run.emit(Stopped(decision.stop or "", leader.leader if stands else decision.choice, alternatives))
+        run.emit(Stopped(str(decision.stop or ""), leader.leader if stands else decision.choice, alternatives))
         if stands:
             run.finish("stop")
             return

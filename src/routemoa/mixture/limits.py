@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from routemoa.core.errors import BudgetExceeded, ConfigError, FailureKind
 from routemoa.core.pool import Pool
-from routemoa.core.trace import Degradation
+from routemoa.core.trace import Degradation, StopKind, StopReason
 from routemoa.core.types import ModelSpec, Request
 from routemoa.mixture.budget.account import comfortable_tokens
 from routemoa.mixture.budget.planner import BudgetedPlan, Resources, layer_time_limit, plan_within_budget
@@ -18,7 +18,7 @@ from routemoa.mixture.layer import LayerRequest
 from routemoa.mixture.run import Run
 from routemoa.routing.decision import Decision, failed_models, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy
+from routemoa.routing.policy import Policy
 
 __all__ = ["QueryLimits"]
 
@@ -65,7 +65,7 @@ class QueryLimits:
         if not plan.models and not trace.layers:  # before anything is spent
             if plan.unpriced:
                 raise ConfigError(plan.reason)
-            raise BudgetExceeded(f"not even one call fits: {plan.reason.removeprefix('contract: ')}")
+            raise BudgetExceeded(f"not even one call fits: {plan.reason}")
         return plan
 
     def reserve(self, decision: Decision, called: Sequence[ModelSpec]) -> list[ModelSpec]:
@@ -96,11 +96,11 @@ class QueryLimits:
         """Model -> seconds without a first token after which it is hedged; empty where no model is."""
         return self.estimates().hedge_after if self._pool.mixture.hedge else {}
 
-    def time_over(self) -> str | None:
+    def time_over(self) -> StopReason | None:
         """Return why no further layer may run, whatever the answers are; None where one may."""
         left, limit = self._run.client.deadline.seconds_left, self._run.client.deadline.limit
         if left is not None and limit is not None and left < MIN_TIME_SHARE * limit:
-            return f"contract: {limit - left:.1f} of {limit:g} s have passed"
+            return StopReason(StopKind.LIMITS, f"{limit - left:.1f} of {limit:g} s have passed")
         return None
 
     def able_writers(

@@ -1,1 +1,1 @@
-"""Whom to call next, in what order, and when to stop. Pure."""
+"""Routing: which models to call next, in what order, and when to stop. Pure."""

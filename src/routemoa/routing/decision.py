@@ -1,4 +1,4 @@
-"""What a policy says and what it reads of a trace. Pure data and functions."""
+"""What a policy decides, and what it reads from a trace. Pure data and functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from routemoa.core.trace import Assessment, Proposal, Ranking, Trace
+from routemoa.core.trace import Assessment, Proposal, Ranking, StopReason, Trace
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Scores
 from routemoa.judging.answers.grouping import group_answers
 
@@ -23,92 +23,99 @@ __all__ = [
 
 
 class LayerOptions(Struct, frozen=True):
-    """What a layer's models are asked for: `judging` their own answer, `cross` the quoted ones, if they `quote`."""
+    """What the models of a layer are asked for besides an answer."""
 
     self_assessment: bool = True
+    """To score their own answer."""
     cross_assessment: bool = False
+    """To score the quoted answers."""
     quote_answers: bool = False
+    """Whether they see earlier answers."""
 
 
 class Decision(Struct, frozen=True):
-    """What to do next. Either `call` names models, or `stop` says why the loop ends.
-
-    At the end `choice` is whose answer stands or leads, `final` the answers for the aggregator, the leader's first, and
-    `write` whether one is needed at all.
-    """
+    """What to do next: call `models`, or end the loop for the reason `stop`."""
 
     scores: Scores
+    """P(right) of every model."""
     ranking: Ranking
     models: tuple[str, ...] = ()
+    """The models of the next layer."""
     selection_reason: str = ""
+    """Why these models."""
     options: LayerOptions = LayerOptions()
-    stop: str | None = None
+    stop: StopReason | None = None
     choice: str | None = None
+    """The model whose answer leads."""
     final_answers: tuple[Proposal, ...] = ()
+    """At the end: the answers for the aggregator, the leading one first."""
     aggregate: bool = False
-    references: tuple[Proposal, ...] | None = None  # the references of the next layer; None: all of the last one
+    """At the end: whether an aggregator writes the answer; else the leading one stands."""
+    references: tuple[Proposal, ...] | None = None
+    """The answers that the next layer is shown; None: all of the last one."""
 
 
 def failed_models(trace: Trace) -> set[str]:
-    """Models that failed in this query: they are not asked again."""
-    return {f.model for done in trace.layers for f in done.failures}
+    """Return the models that failed in this query, which are not called again."""
+    return {f.model for layer in trace.layers for f in layer.failures}
 
 
 def latest_answers(trace: Trace) -> tuple[Proposal, ...]:
-    """Every model's latest answer, in the order in which models were first heard."""
-    found: dict[str, Proposal] = {}
-    for done in trace.layers:
-        for proposal in done.proposals:
-            found[proposal.model] = proposal
-    return tuple(found.values())
+    """Return every model's latest answer, in the order of their first ones."""
+    latest: dict[str, Proposal] = {}
+    for layer in trace.layers:
+        for proposal in layer.proposals:
+            latest[proposal.model] = proposal
+    return tuple(latest.values())
 
 
 def models_with_context(trace: Trace) -> set[str]:
-    """Models that answered with answers of others in view."""
-    return {model for done in trace.layers for model, shown in done.quoted.items() if shown}
+    """Return the models that saw other answers before they wrote theirs."""
+    return {model for layer in trace.layers for model, shown in layer.quoted.items() if shown}
 
 
 def current_assessments(trace: Trace) -> tuple[Assessment, ...]:
-    """All assessments that are about what `heard` gives: not those of an earlier answer that said something else."""
-    said: dict[str, str] = {}
-    kept: list[tuple[Assessment, str | None]] = []
-    for done in trace.layers:
-        before = dict(said)
-        said |= {p.model: p.text for p in done.proposals}
-        # Peers judge what stood before their layer, if anything did; each model judges what it has just written.
-        shown = said if not before else said | before
-        kept += [(a, (said if a.kind == "self" else shown).get(a.subject)) for a in done.assessments]
-    return tuple(a for a, text in kept if text is not None and _same(text, said[a.subject]))
+    """Return the assessments that hold for the latest answers, not those of an earlier answer that said otherwise."""
+    texts: dict[str, str] = {}
+    judged: list[tuple[Assessment, str | None]] = []
+    for layer in trace.layers:
+        earlier = dict(texts)
+        texts |= {p.model: p.text for p in layer.proposals}
+        # Peers judge the answers from before their layer, if there are any; each model judges what it has just written.
+        shown = texts | earlier if earlier else texts
+        judged += [(a, (texts if a.kind == "self" else shown).get(a.subject)) for a in layer.assessments]
+    return tuple(a for a, text in judged if text is not None and _agree(text, texts[a.subject]))
 
 
-def _same(text: str, other: str) -> bool:
+def _agree(text: str, other: str) -> bool:
     return text == other or len(set(group_answers((text, other)).group_of)) == 1
 
 
 def last_layer_answers(trace: Trace, ranking: Ranking) -> tuple[Proposal, ...]:
-    """The answers of the last layer that gave any, best first as `ranking` has it."""
-    order = {r.model: i for i, r in enumerate(ranking)}
-    for done in reversed(trace.layers):
-        if done.proposals:
-            return tuple(sorted(done.proposals, key=lambda p: order.get(p.model, len(order))))
+    """Return the answers of the last layer that gave any, in the order of `ranking`."""
+    place = {r.model: i for i, r in enumerate(ranking)}
+    for layer in reversed(trace.layers):
+        if layer.proposals:
+            return tuple(sorted(layer.proposals, key=lambda p: place.get(p.model, len(place))))
     return ()
 
 
 def best_distinct_answers(
     proposals: Sequence[Proposal], groups: Sequence[int | None], order: Sequence[str], tokens: int
 ) -> tuple[Proposal, ...]:
-    """The best answer of each group, best first, as many as fit in `tokens` (four characters to one); at least one."""
-    place = {name: i for i, name in enumerate(order)}
-    ranked = sorted(zip(proposals, groups, strict=True), key=lambda pair: place.get(pair[0].model, len(place)))
+    """Return the best answer of each group, best first, as many as fit in `tokens` (estimated); at least one."""
+    place = {model: i for i, model in enumerate(order)}
+    ranked = sorted(range(len(proposals)), key=lambda i: place.get(proposals[i].model, len(place)))
     seen: set[int | None] = set()
-    out: list[Proposal] = []
-    left = CHARACTERS_PER_TOKEN * tokens
-    for proposal, number in ranked:
-        if number is not None and number in seen:
+    chosen: list[Proposal] = []
+    characters_left = CHARACTERS_PER_TOKEN * tokens
+    for i in ranked:
+        proposal, group = proposals[i], groups[i]
+        if group is not None and group in seen:
             continue
-        seen.add(number)
-        left -= len(proposal.text)
-        if left < 0 and out:
+        seen.add(group)
+        characters_left -= len(proposal.text)
+        if characters_left < 0 and chosen:
             break
-        out.append(proposal)
-    return tuple(out)
+        chosen.append(proposal)
+    return tuple(chosen)

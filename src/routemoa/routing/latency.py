@@ -1,9 +1,10 @@
-"""How long a call takes, learned from calls: a running quantile for each model, conditioned on the answer's length."""
+"""How long a call takes: a running quantile of each model's measured calls, conditioned on the answer's length."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -14,91 +15,117 @@ from routemoa.core.types import CHARACTERS_PER_TOKEN
 
 __all__ = ["CallEstimates", "LatencyTracker"]
 
-CALLS_KEPT = 64  # calls of a model that are remembered
-LATE_QUANTILE = 0.95  # quantile of its own first tokens from which on one is late
-MIN_FIRST_TOKENS = 20  # first tokens of a model before anybody can say what is late
-MIN_HEDGE_SECONDS = 0.05  # seconds: nothing is late before
-MAX_STRETCH = 2.0  # a measured call tells of answers from half to twice its length; longer ones are taken as that
+CALLS_KEPT = 64
+"""Calls of a model that are remembered."""
+LATE_QUANTILE = 0.95
+"""Quantile of a model's own first tokens from which on one is late."""
+MIN_FIRST_TOKENS = 20
+"""First tokens of a model that must be known before any counts as late."""
+MIN_HEDGE_SECONDS = 0.05
+"""No first token is late before this."""
+MAX_STRETCH = 2.0
+"""A measured call predicts answers from half to twice its length; longer or shorter ones count as that."""
 
 
 class CallEstimates(Struct, frozen=True):
-    """What one call of each model is expected to take: completion tokens and seconds; absent is unknown."""
+    """What one call of each model is expected to take; absent is unknown."""
 
     tokens: Mapping[str, float] = {}
+    """Of the completion."""
     seconds: Mapping[str, float] = {}
-    hedge_after: Mapping[str, float] = {}  # seconds after which a model's first token is later than 95 % of its own
+    hedge_after: Mapping[str, float] = {}
+    """Seconds after which a model's first token is later than 95 % of its own."""
+
+
+class MeasuredCall(NamedTuple):
+    """An answered call."""
+
+    tokens: int
+    """Of the completion."""
+    seconds: float
 
 
 class LatencyTracker:
-    """Remembers the last calls of each model."""
+    """Remembers the last calls of each model.
+
+    Args:
+        quantile: of the seconds that calls of similar length took, which is the estimate.
+    """
 
     def __init__(self, quantile: float = 0.5) -> None:
         self._quantile = quantile
-        self._calls: dict[str, deque[tuple[int, float]]] = {}
-        self._first: dict[str, deque[float]] = {}
-        self._last: tuple[object, CallEstimates] | None = None  # asked for several times between two things learned
+        self._calls: dict[str, deque[MeasuredCall]] = {}
+        self._first_tokens: dict[str, deque[float]] = {}
+        """Model -> seconds until its first tokens."""
+        # The last query's answer lengths and their estimates, which are asked for several times.
+        self._cached_lengths: list[tuple[str, int]] | None = None
+        self._cached_estimates = CallEstimates()
 
     def observe(self, event: Event) -> None:
-        """Take in what a method says."""
+        """Learn from an event of a method."""
         if isinstance(event, ProposalFinished):
             self.record_answer(event.proposal)
             if event.first_token is not None:
                 self.record_first_token(event.proposal.model, event.first_token)
-        elif (
-            isinstance(event, ProposalFailed)
-            and event.failure.kind is FailureKind.CANCELLED
-            and not event.failure.partial
-        ):
-            self._waited(event.failure.model, event.failure.latency or 0.0)
+        elif isinstance(event, ProposalFailed):
+            failure = event.failure
+            if failure.kind is FailureKind.CANCELLED and not failure.partial:
+                self._record_wait(failure.model, failure.latency or 0.0)
 
     def record_answer(self, proposal: Proposal) -> None:
-        """Take in one answer whose latency (seconds) is known; tokens that nobody counted follow from its text."""
+        """Learn from an answer of known latency; tokens that were not counted are estimated from its text."""
         tokens, seconds = proposal.usage.completion_tokens, proposal.latency
         if tokens is None:
             tokens = len(proposal.text) // CHARACTERS_PER_TOKEN
         if seconds is not None:
-            self._last = None
-            self._calls.setdefault(proposal.model, deque(maxlen=CALLS_KEPT)).append((max(tokens, 1), seconds))
+            self._cached_lengths = None
+            calls = self._calls.setdefault(proposal.model, deque(maxlen=CALLS_KEPT))
+            calls.append(MeasuredCall(max(tokens, 1), seconds))
 
-    def _waited(self, model: str, seconds: float) -> None:
-        """No first token had come by then: that tells something only where it was late already."""
-        late = _late(self._first.get(model, ()))
+    def _record_wait(self, model: str, seconds: float) -> None:
+        """Learn from a call cancelled before its first token, which says something only if the token was late."""
+        late = _late_after(self._first_tokens.get(model, ()))
         if late is not None and seconds >= late:
             self.record_first_token(model, seconds)
 
     def record_first_token(self, model: str, seconds: float) -> None:
-        """A model's first token came after so many seconds, or had not come by then where the call was given up."""
-        self._last = None
-        self._first.setdefault(model, deque(maxlen=CALLS_KEPT)).append(seconds)
+        """Learn after how many seconds a model's first token came, or had not come when the call was cancelled."""
+        self._cached_lengths = None
+        self._first_tokens.setdefault(model, deque(maxlen=CALLS_KEPT)).append(seconds)
 
     def estimates(self, answers: Iterable[Proposal] = ()) -> CallEstimates:
-        """Tokens and seconds of a call of each model that was ever measured, for a query of which `heard` is known.
+        """Return what a call of each measured model is expected to take, for a query with these answers so far.
 
-        Answers that were heard tell how much longer than usual this query's answers are.
+        The answers show how much longer than usual this query's are.
         """
-        known = [(p.model, n) for p in answers if (n := p.usage.completion_tokens)]
-        if self._last is None or self._last[0] != known:
-            self._last = (known, self._expected(known))
-        return self._last[1]
+        lengths = [(p.model, tokens) for p in answers if (tokens := p.usage.completion_tokens)]
+        if self._cached_lengths != lengths:
+            self._cached_lengths, self._cached_estimates = lengths, self._estimate(lengths)
+        return self._cached_estimates
 
-    def _expected(self, heard: Sequence[tuple[str, int]]) -> CallEstimates:
-        usual = {model: sum(t for t, _ in calls) / len(calls) for model, calls in self._calls.items()}
-        ratios = [n / usual[model] for model, n in heard if model in usual]
-        longer = sum(ratios) / len(ratios) if ratios else 1.0
-        tokens = {model: longer * mean for model, mean in usual.items()}
+    def _estimate(self, lengths: Sequence[tuple[str, int]]) -> CallEstimates:
+        usual = {model: sum(call.tokens for call in calls) / len(calls) for model, calls in self._calls.items()}
+        ratios = [tokens / usual[model] for model, tokens in lengths if model in usual]
+        stretch = sum(ratios) / len(ratios) if ratios else 1.0
+        tokens = {model: stretch * mean for model, mean in usual.items()}
         seconds = {model: self._seconds(model, length) for model, length in tokens.items()}
-        return CallEstimates(tokens, seconds, {m: late for m, waits in self._first.items() if (late := _late(waits))})
+        hedge_after = {
+            model: late for model, waits in self._first_tokens.items() if (late := _late_after(waits)) is not None
+        }
+        return CallEstimates(tokens, seconds, hedge_after)
 
     def _seconds(self, model: str, tokens: float) -> float:
-        """The quantile over the half of the calls whose answers were closest in length, each stretched to `tokens`."""
-        nearest = sorted(self._calls[model], key=lambda call: abs(call[0] - tokens))
-        some = nearest[: max(1, (len(nearest) + 1) // 2)]
-        stretched = sorted(s * min(max(tokens / t, 1 / MAX_STRETCH), MAX_STRETCH) for t, s in some)
+        """Return the quantile over the half of the calls that are closest in length, each stretched to `tokens`."""
+        by_distance = sorted(self._calls[model], key=lambda call: abs(call.tokens - tokens))
+        nearest = by_distance[: max(1, (len(by_distance) + 1) // 2)]
+        stretched = sorted(
+            call.seconds * min(max(tokens / call.tokens, 1 / MAX_STRETCH), MAX_STRETCH) for call in nearest
+        )
         return stretched[min(len(stretched) - 1, int(self._quantile * len(stretched)))]
 
 
-def _late(waits: Collection[float]) -> float | None:
-    """Seconds after which a first token is late; None while too few were seen."""
+def _late_after(waits: Collection[float]) -> float | None:
+    """Return the seconds after which a first token is late; None while too few are known."""
     if len(waits) < MIN_FIRST_TOKENS:
         return None
     return max(MIN_HEDGE_SECONDS, sorted(waits)[int(LATE_QUANTILE * len(waits))])

@@ -1,7 +1,7 @@
-"""Performance, then cost, then latency: who goes before whom, and the published selection and stop. Pure functions.
+"""Rank models by performance, then cost, then latency, and select the best few as published. Pure functions.
 
-Source: RouteMoA (arXiv 2601.18130), model ranking and early stop; the thresholds are the pool file's. The utility with
-explicit rates is ours: a probability less what the call costs, in the user's own exchange.
+Source: RouteMoA (arXiv 2601.18130), model ranking; the thresholds are the pool file's. Call penalties are ours: what a
+call costs, in probability, at the user's own rates.
 """
 
 from __future__ import annotations
@@ -9,148 +9,152 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from routemoa.core.trace import Layer, RankedModel, Ranking
+from msgspec import Struct
+
+from routemoa.core.trace import RankedModel, Ranking
 from routemoa.core.types import ModelSpec
-from routemoa.judging.answers.grouping import all_agree
+from routemoa.judging.fusion import impute_missing
 
-__all__ = ["call_penalty", "published_stop", "rank_models", "select_models"]
+__all__ = ["RankingOptions", "call_penalty", "rank_models", "select_models"]
 
-POINT = 0.01  # of probability
+POINT = 0.01
+"""A percentage point of probability, which the user's rates are about."""
+CRITERIA = ("output price", "input price", "latency")
+LATENCY_FIRST_CRITERIA = ("latency", "output price", "input price")
+
+
+class RankingOptions(Struct, frozen=True):
+    """What shapes a ranking besides the scores."""
+
+    latency: Mapping[str, float] = {}
+    """Measured seconds of a call; they replace the pool file's."""
+    failed: Collection[str] = ()
+    """Models that failed in this query; they come last."""
+    tie: float = 0.0
+    """Performances within this of the best one not yet ranked are equal."""
+    unscored_models: Collection[str] = ()
+    """Models whose score is only the pool file's prior; the ranking says so."""
+    penalties: Mapping[str, float] = {}
+    """What a call costs in probability (`call_penalty`); it lowers a model's place, not the performance shown."""
+    latency_first: bool = False
+    """Whether latency goes before the prices among equals."""
+    previous_order: Sequence[str] = ()
+    """An earlier ranking, which equals keep, so that noise displaces no model (hysteresis)."""
+
+
+DEFAULT_OPTIONS = RankingOptions()
+
+
+class _SortKey(Struct, frozen=True, order=True):
+    """What decides a model's place, the lower the better, field by field."""
+
+    failed: bool
+    negative_level: float
+    """The performance that the model's counts as, less its penalty, with the sign changed."""
+    previous_place: int
+    criteria: tuple[float, ...]
+    """Prices and latency, in the order they are compared; infinite where unknown."""
 
 
 def call_penalty(
     dollars: float | None, seconds: float | None, dollars_per_point: float | None, seconds_per_point: float | None
 ) -> float:
-    """What a call is worth in probability at the user's rates; what is unknown, or has no rate, weighs nothing."""
-    paid = dollars / dollars_per_point if dollars is not None and dollars_per_point else 0.0
-    waited = seconds / seconds_per_point if seconds is not None and seconds_per_point else 0.0
-    return POINT * (paid + waited)
+    """Return what a call costs in probability at the user's rates; what is unknown, or has no rate, counts as 0."""
+    cost_points = dollars / dollars_per_point if dollars is not None and dollars_per_point else 0.0
+    latency_points = seconds / seconds_per_point if seconds is not None and seconds_per_point else 0.0
+    return POINT * (cost_points + latency_points)
 
 
 def rank_models(
-    models: Iterable[ModelSpec],
-    scores: Mapping[str, float | None],
-    latency: Mapping[str, float] | None = None,
-    failed: Collection[str] = (),
-    *,
-    tie: float = 0.0,
-    unscored_models: Collection[str] = (),
-    penalties: Mapping[str, float] | None = None,
-    faster_first: bool = False,
-    before: Sequence[str] = (),
+    models: Iterable[ModelSpec], scores: Mapping[str, float | None], options: RankingOptions = DEFAULT_OPTIONS
 ) -> Ranking:
-    """Order models by performance, then lower output price, lower input price, lower latency, then the pool's order.
+    """Order models by performance, then the criteria, then the pool's order.
 
-    Performances that lie within `tie` of the best of those not yet ranked are equal (and to nine decimals, so that
-    rounding noise does not outweigh a price); so are latencies of the same tenth of a second. An unknown price or
-    latency comes last among equals. A model without a score is ranked at the mean of the others (0.5 if there is
-    none), and its `why` says so. `latency` holds measured seconds, which go before the pool file's. Models that
-    `failed` in this query come last; `strangers`, whose score is only the pool file's prior, are marked so.
-
-    Args:
-        tolls: what a call of each model costs in probability (`toll`); it is taken off the performance in the order.
-        faster_first: latency goes before the prices.
-        before: an earlier order; equals keep it (hysteresis), so that noise displaces nobody.
+    A model without a score is ranked at the mean of the others (0.5 if there is none), and its `why` says so. An
+    unknown price or latency comes last among equals; latencies of the same tenth of a second are equal.
     """
     specs = list(models)
-    known = [s for m in specs if (s := scores.get(m.name)) is not None]
-    substitute = sum(known) / len(known) if known else 0.5
-    seconds = {m.name: (latency or {}).get(m.name, m.latency) for m in specs}
-    place = {name: i for i, name in enumerate(before)}
-
-    def performance(m: ModelSpec) -> float:
-        score = scores.get(m.name)
-        return substitute if score is None else score
-
-    level = _levels({m.name: performance(m) - (penalties or {}).get(m.name, 0.0) for m in specs}, tie)
-
-    def key(m: ModelSpec) -> tuple[float, ...]:
-        waiting = seconds[m.name]
-        prices = (m.output_price, m.input_price, None if waiting is None else round(waiting, 1))
-        order = (prices[2], *prices[:2]) if faster_first else prices
-        return (
-            m.name in failed,
-            -level[m.name],
-            place.get(m.name, len(place)),
-            *map(_last, order),
-        )
-
-    what = ("latency", "output price", "input price") if faster_first else ("output price", "input price", "latency")
-    keys = {m.name: key(m) for m in specs}
+    performance = impute_missing(scores, [m.name for m in specs])
+    latency = {m.name: options.latency.get(m.name, m.latency) for m in specs}
+    keys = _sort_keys(specs, performance, latency, options)
     ordered = sorted(specs, key=lambda m: keys[m.name])
-    tops = [keys[m.name][1:] for m in ordered]
+    places = [keys[m.name] for m in ordered]
+    any_scored = any(scores.get(m.name) is not None for m in specs)
     ranking: list[RankedModel] = []
     for i, m in enumerate(ordered):
-        why = _why(tops[i], tops[i - 1], ordered[i - 1].name, tops[0][0], what) if i else "best"
-        if m.name in failed:
+        if m.name in options.failed:
             why = "failed in this query"
-        elif scores.get(m.name) is None:
-            why += "; not scored: ranked at the mean of the others" if known else "; no model is scored: ranked at 0.5"
-        elif m.name in unscored_models:
-            why += "; unknown to the scorer: the pool file's prior"
-        ranking.append(RankedModel(m.name, performance(m), m.output_price, seconds[m.name], why))
+        else:
+            why = _explain_place(places[i], places[i - 1], ordered[i - 1].name, places[0], options) if i else "best"
+            why += _score_note(m.name, scores, any_scored, options)
+        ranking.append(RankedModel(m.name, performance[m.name], m.output_price, latency[m.name], why))
     return tuple(ranking)
 
 
-def _levels(performances: Mapping[str, float], tie: float) -> dict[str, float]:
-    """The performance that each model's counts as: that of the best one within `tie` above it."""
-    out: dict[str, float] = {}
+def _sort_keys(
+    specs: Sequence[ModelSpec],
+    performance: Mapping[str, float],
+    latency: Mapping[str, float | None],
+    options: RankingOptions,
+) -> dict[str, _SortKey]:
+    net = {name: value - options.penalties.get(name, 0.0) for name, value in performance.items()}
+    level = _tie_levels(net, options.tie)
+    previous_place = {name: i for i, name in enumerate(options.previous_order)}
+    keys: dict[str, _SortKey] = {}
+    for m in specs:
+        seconds = latency[m.name]
+        prices = (_or_infinite(m.output_price), _or_infinite(m.input_price))
+        tenths = _or_infinite(None if seconds is None else round(seconds, 1))
+        keys[m.name] = _SortKey(
+            m.name in options.failed,
+            -level[m.name],
+            previous_place.get(m.name, len(previous_place)),
+            (tenths, *prices) if options.latency_first else (*prices, tenths),
+        )
+    return keys
+
+
+def _tie_levels(performance: Mapping[str, float], tie: float) -> dict[str, float]:
+    """Return the performance that each model's counts as: that of the best one within `tie` above it.
+
+    Performances are compared to nine decimals, so that rounding noise does not outweigh a price.
+    """
+    levels: dict[str, float] = {}
     top = math.inf
-    for name, value in sorted(performances.items(), key=lambda item: -item[1]):
+    for name, value in sorted(performance.items(), key=lambda item: -item[1]):
         if round(top - value, 9) > tie:
             top = round(value, 9)
-        out[name] = top
-    return out
+        levels[name] = top
+    return levels
 
 
-def _last(value: float | None) -> float:
+def _or_infinite(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _why(mine: tuple[float, ...], above: tuple[float, ...], name: str, best: float, names: tuple[str, ...]) -> str:
-    """Why a model ranks behind the one above it: both without what tells that they failed."""
-    if mine[0] != above[0]:
-        return f"{mine[0] - best:.3f} behind the best"
-    if mine[1] != above[1]:
-        return f"within the noise of {name}, which was ahead"
-    for what, a, b in zip(names, mine[2:], above[2:], strict=True):
-        if a != b:
-            return f"as good as {name}, {what} {'unknown' if a == math.inf else 'higher'}"
-    return f"equal to {name}, later in the pool file"
+def _explain_place(key: _SortKey, above: _SortKey, above_name: str, best: _SortKey, options: RankingOptions) -> str:
+    """Return why a model ranks behind the one above it."""
+    if key.negative_level != above.negative_level:
+        return f"{key.negative_level - best.negative_level:.3f} behind the best"
+    if key.previous_place != above.previous_place:
+        return f"within the noise of {above_name}, which was ahead"
+    criteria = LATENCY_FIRST_CRITERIA if options.latency_first else CRITERIA
+    for criterion, value, value_above in zip(criteria, key.criteria, above.criteria, strict=True):
+        if value != value_above:
+            return f"as good as {above_name}, {criterion} {'unknown' if value == math.inf else 'higher'}"
+    return f"equal to {above_name}, later in the pool file"
+
+
+def _score_note(name: str, scores: Mapping[str, float | None], any_scored: bool, options: RankingOptions) -> str:
+    """Return what to add to the explanation of a model that the scorer did not score."""
+    if scores.get(name) is None:
+        return "; not scored: ranked at the mean of the others" if any_scored else "; no model is scored: ranked at 0.5"
+    if name in options.unscored_models:
+        return "; unknown to the scorer: the pool file's prior"
+    return ""
 
 
 def select_models(ranking: Ranking, top_k: int, margin: float, excluded: Collection[str] = ()) -> tuple[str, ...]:
-    """The first `top_k` models within `margin` of the best one left, never one of `without` (models that failed)."""
+    """Return the first `top_k` models within `margin` of the best one that is not `excluded`."""
     left = [r for r in ranking if r.model not in excluded]
     return tuple(r.model for r in left[:top_k] if left[0].performance - r.performance <= margin + 1e-12)
-
-
-def published_stop(
-    layers: Sequence[Layer],
-    scores: Mapping[str, float | None],
-    upcoming: Sequence[str],
-    *,
-    threshold: float,
-    max_layers: int,
-) -> str | None:
-    """Why no further layer should run after the last of `layers`, or None to go on.
-
-    Only a model that has answered can make us sure: a high prior is no answer.
-    """
-    last = layers[-1]
-    answered = {p.model for layer in layers for p in layer.proposals}
-    best = max(((s, m) for m in answered if (s := scores.get(m)) is not None), default=None)
-    proposers = [p.model for p in last.proposals]
-    if best and best[0] > threshold:
-        return f"sure: {best[1]} at {best[0]:.3f} is above {threshold:g}"
-    if all_agree([p.text for p in last.proposals]):
-        return f"agreed: {', '.join(proposers)} gave the same answer"
-    if len(layers) >= max_layers:
-        return f"last layer: {max_layers} of {max_layers}"
-    if not upcoming:
-        return "no model left to call"
-    if not proposers:
-        return "no new answer: every model of the layer failed"
-    if list(upcoming) == proposers and len(proposers) == 1:
-        return f"no further evidence expected: only {proposers[0]} is worth calling, and it has answered"
-    return None

@@ -10,84 +10,96 @@ from msgspec.structs import replace
 from routemoa.core.trace import Proposal, Trace
 from routemoa.core.types import Scores
 from routemoa.judging.answers.grouping import Groups, group_answers
-from routemoa.judging.evidence import JudgeModel, Signals, collect_signals, signal_log_odds
+from routemoa.judging.evidence import Signals, collect_signals, signal_log_odds
 from routemoa.judging.fusion import impute_missing
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import Posterior, Vote, infer, updated_priors
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
 
 __all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader"]
 
-HYSTERESIS_MARGIN = 0.02  # of probability: an answer that leads is displaced only by one that is better by more
+HYSTERESIS_MARGIN = 0.02
+"""Of probability: an answer that leads is displaced only by one that is better by more than this."""
 
 
 class PanelState(Struct, frozen=True):
-    """What is believed after some answers; `groups` and `proposals` go together."""
+    """What the answers and judgments so far amount to."""
 
     proposals: tuple[Proposal, ...]
+    """Each model's latest answer."""
     groups: Groups
+    """Of the proposals."""
     signals: tuple[Signals, ...]
+    """Of each group."""
     posterior: Posterior
-    leader: int | None  # a group
+    leader: int | None
+    """The group that leads; None where no answer states anything."""
 
-    def supporters(self, number: int) -> tuple[str, ...]:
+    def supporters(self, group: int) -> tuple[str, ...]:
         """The models that gave the answer of a group, in the order of their answers."""
-        return tuple(self.proposals[i].model for i in self.groups.members(number))
+        return tuple(self.proposals[i].model for i in self.groups.members(group))
 
 
 class TraceReader(Struct, frozen=True):
-    """Reads traces: `models` are the pool's names, `spoken` whether self-assessments are words or log-probabilities."""
+    """Reads the state of a panel from a trace."""
 
     models: tuple[str, ...]
+    """All models of the pool."""
     judge_model: JudgeModel
     verbalized: bool
+    """Whether self-assessments are words of the model, or token probabilities."""
 
     def read_panel(self, trace: Trace) -> PanelState:
-        """What the answers and judgments of a trace amount to."""
+        """Return what the answers and judgments of a trace amount to."""
         proposals = latest_answers(trace)
-        groups = group_answers([p.text for p in proposals])
-        assessments = current_assessments(trace)
         models = [p.model for p in proposals]
-        found = collect_signals(models, groups, assessments, self.judge_model)
-        priors = self.priors(trace.prior)
-        saw = models_with_context(trace)
-        copied = self.judge_model.coefficients.informed_vote
-        votes = [
-            Vote(m, priors[m], g, copied if m in saw else 1.0) for m, g in zip(models, groups.group_of, strict=True)
-        ]
-        belief = infer(
-            votes,
+        groups = group_answers([p.text for p in proposals])
+        signals = collect_signals(models, groups, current_assessments(trace), self.judge_model)
+        posterior = infer(
+            self._votes(trace, models, groups),
             self.judge_model.correlation,
-            [signal_log_odds(f, self.judge_model, verbalized=self.verbalized) for f in found],
+            [signal_log_odds(s, self.judge_model, verbalized=self.verbalized) for s in signals],
             vote_coefficient=self.judge_model.coefficients.votes,
             closed=groups.closed,
         )
-        return PanelState(proposals, groups, found, belief, self._leader(trace, belief, proposals, groups))
+        return PanelState(proposals, groups, signals, posterior, self._leader(trace, posterior, proposals, groups))
 
-    def _leader(self, trace: Trace, belief: Posterior, proposals: Sequence[Proposal], groups: Groups) -> int | None:
-        """The group that leads; the one that led before the last layer keeps the lead against noise (hysteresis)."""
-        best = belief.leader
+    def _votes(self, trace: Trace, models: Sequence[str], groups: Groups) -> list[Vote]:
+        priors = self.impute_priors(trace.prior)
+        informed = models_with_context(trace)
+        informed_weight = self.judge_model.coefficients.informed_vote
+        return [
+            Vote(m, priors[m], group, informed_weight if m in informed else 1.0)
+            for m, group in zip(models, groups.group_of, strict=True)
+        ]
+
+    def _leader(self, trace: Trace, posterior: Posterior, proposals: Sequence[Proposal], groups: Groups) -> int | None:
+        """Return the group that leads; the one that led before the last layer keeps the lead against noise."""
+        best = posterior.leader
         if best is None or len(trace.layers) < 2:
             return best
-        before = self.read_panel(replace(trace, layers=trace.layers[:-1]))
-        if before.leader is None:
+        earlier = self.read_panel(replace(trace, layers=trace.layers[:-1]))
+        if earlier.leader is None:
             return best
-        names = before.supporters(before.leader)
-        led = next((g for p, g in zip(proposals, groups.group_of, strict=True) if p.model in names), None)
-        return (
-            best if led is None or belief.probabilities[best] - belief.probabilities[led] > HYSTERESIS_MARGIN else led
-        )
+        supporters = earlier.supporters(earlier.leader)
+        before = next((g for p, g in zip(proposals, groups.group_of, strict=True) if p.model in supporters), None)
+        if before is None or posterior.probabilities[best] - posterior.probabilities[before] > HYSTERESIS_MARGIN:
+            return best
+        return before
 
-    def priors(self, predicted: Scores) -> dict[str, float]:
-        """The calibrated prior of every model, also of one that the scorer does not know."""
+    def impute_priors(self, predicted: Scores) -> dict[str, float]:
+        """Return the prior of every model; one without a prediction gets the mean of the others."""
         return impute_missing(predicted, self.models)
 
-    def scores(self, predicted: Scores, state: PanelState) -> Scores:
-        """Each answer's probability; a model not heard is as likely right as this query's difficulty leaves it."""
-        priors = self.priors(predicted)
-        later = updated_priors(state.posterior, list(priors.values()), self.judge_model.correlation)
-        scores: Scores = dict(zip(priors, later, strict=True))
-        for proposal, number in zip(state.proposals, state.groups.group_of, strict=True):
-            # An answer that states no result cannot be told right: as likely as that nobody else is.
-            nobody = (1.0 - sum(state.posterior.probabilities)) / len(state.proposals)
-            scores[proposal.model] = max(0.0, nobody) if number is None else state.posterior.probabilities[number]
+    def score_models(self, predicted: Scores, state: PanelState) -> Scores:
+        """Return P(right) of every model: of its answer, or else of its prior under the query's difficulty."""
+        priors = self.impute_priors(predicted)
+        updated = updated_priors(state.posterior, list(priors.values()), self.judge_model.correlation)
+        scores: Scores = dict(zip(priors, updated, strict=True))
+        for proposal, group in zip(state.proposals, state.groups.group_of, strict=True):
+            if group is None:
+                # It states no result that could be right: it gets a share of what no group has.
+                scores[proposal.model] = max(0.0, (1.0 - sum(state.posterior.probabilities)) / len(state.proposals))
+            else:
+                scores[proposal.model] = state.posterior.probabilities[group]
         return scores

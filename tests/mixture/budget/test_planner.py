@@ -91,7 +91,7 @@ def test_once_there_are_answers_no_short_one_is_asked_for() -> None:
         [A], [B], Resources(Remaining(most(B, tokens=MIN_OUTPUT_TOKENS + 10)), None, WHOLE), request, answers=1
     )
     assert (found.models, found.unpriced) == ((), False)
-    assert found.reason.startswith("contract: ")
+    assert found.reason.startswith("only $")
 
 
 def test_the_aggregators_share_is_kept_back() -> None:

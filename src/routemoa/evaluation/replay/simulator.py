@@ -24,11 +24,11 @@ from routemoa.evaluation.replay import baselines as rivals
 from routemoa.evaluation.replay.baselines import MethodResult
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.evaluation.replay.token_counts import Page, Spent, together
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture.prompts import ReplyFormat, candidate_labels, neutralize
 from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy, build_policy
+from routemoa.routing.policy import Policy, build_policy
 
 __all__ = ["ALWAYS", "METHODS", "Replay", "SimulatedRun", "simulate"]
 
@@ -207,7 +207,7 @@ def simulate(
         layer, took = _layer(page, trace, decision, mixture, judge)
         done = step(policy, trace, layer)
         trace, decision, spent = done.trace, done.decision, spent + took
-    trace = replace(trace, stop_reason=decision.stop, choice=decision.choice)
+    trace = replace(trace, stop_reason=str(decision.stop), choice=decision.choice)
     if not decision.aggregate or decision.choice is None:
         return SimulatedRun(trace, decision, spent)
     out = failed_models(trace)

@@ -1,1 +1,1 @@
-"""What an answer states, in one form, and which answers agree. Pure."""
+"""Find what an answer states, bring it to one form, and group the answers that agree. Pure."""

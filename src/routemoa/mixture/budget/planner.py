@@ -89,7 +89,7 @@ def plan_within_budget(
     if quick or spare:
         given_up += _left_out(priced, quick, f"usually slower than the {time} that are left")
     elif answers:
-        return BudgetedPlan(given_up=given_up, reason=f"contract: nobody is expected to answer in {time}")
+        return BudgetedPlan(given_up=given_up, reason=f"nobody is expected to answer in {time}")
     else:
         quick, spare = priced, rest  # slow as they are: one has to be asked
     shortage = "too little is left"
@@ -98,7 +98,7 @@ def plan_within_budget(
         if plan.models:
             return replace(plan, given_up=given_up + plan.given_up)
         shortage = plan.reason
-    return BudgetedPlan(given_up=given_up, reason=f"contract: {check.explain(shortage, [*quick, *spare])}")
+    return BudgetedPlan(given_up=given_up, reason=check.explain(shortage, [*quick, *spare]))
 
 
 def _fit_panel(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import asdict
 
-from routemoa.judging.evidence import JudgeModel, collect_signals
+from routemoa.judging.evidence import collect_signals
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.training.judge.coefficients import build_regression, coefficient_vector
 from routemoa.training.judge.graded_panel import GradedPanel
 from routemoa.training.metrics import measure_calibration

@@ -10,16 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from routemoa.judging.evidence import (
-    Coefficients,
-    JudgeModel,
-    Reliability,
-    collect_signals,
-    credit_self_assessment,
-    estimate_reliability,
-)
+from routemoa.judging.difficulty import prior_log_odds
+from routemoa.judging.evidence import collect_signals, credit_self_assessment, estimate_reliability
+from routemoa.judging.judge_model import Coefficients, JudgeModel, Reliability
 from routemoa.judging.multiple_choice import limit_to_options
-from routemoa.judging.posterior import Vote, infer, prior_log_odds
+from routemoa.judging.posterior import Vote, infer
 from routemoa.training.judge.error_correlation import fit_error_correlation
 from routemoa.training.judge.graded_panel import GradedPanel
 

@@ -7,7 +7,8 @@ from itertools import combinations
 
 import numpy as np
 
-from routemoa.judging.posterior import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS, ErrorCorrelation
+from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS
+from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.training.judge.graded_panel import GradedPanel
 
 __all__ = ["fit_error_correlation"]
