@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).with_suffix("")))  # the folder beside this script
 
-from data_sets import DATA_SETS, Item, failed
+from data_sets import DATA_SETS, Item, failure_kind
 
 FOLDER = Path("../shared/data/paper450")
 LOOKED_AT = 8  # the items of each data set that were read while the graders were written; the others are a check
@@ -65,9 +65,9 @@ def grade_set(
     """One data set: published and ours; a failed answer scores 0, as it does in the published figures."""
     how = DATA_SETS[name]
     asked = [Item(i["full_prompt"], str(i["question"]), i["ground_truth"], i["model_response"] or "") for i in items]
-    why = [failed(i.answer) for i in asked]
+    why = [failure_kind(i.answer) for i in asked]
     scores = [0.0 if w else how.score(i) for w, i in zip(why, asked, strict=True)]
-    read = [0.0 if w else how.read(i) for w, i in zip(why, asked, strict=True)] if how.read else scores
+    read = [0.0 if w else how.human_score(i) for w, i in zip(why, asked, strict=True)] if how.human_score else scores
     costs = [cost(i["token_usage"], prices) for i in items]
     billed = [c for c in costs if c]
     accuracy = summary["metric_name"] == "accuracy"
@@ -78,7 +78,7 @@ def grade_set(
         "comparable": how.reproduces,
         "published": summary["accuracy"],
         "ours": fmean(scores),
-        "read": fmean(read) if how.read else None,
+        "read": fmean(read) if how.human_score else None,
         "items": len(items),
         "agree": [int(v == s) for v, s in zip(verdicts, scores, strict=False)],
         "read_agree": [int(v == s) for v, s in zip(verdicts, read, strict=False)],

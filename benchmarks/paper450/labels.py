@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from routemoa.judging.answers.extraction import THOUGHT_END, Box, find_boxes, fold_text, strip_markup
 
-__all__ = ["conclusions", "label", "option", "options", "spoken", "unthought"]
+__all__ = ["find_conclusions", "find_label", "find_option", "list_options", "plain_answer", "strip_thinking"]
 
 LEAD = re.compile(
     r"""(?:\b(?:answer|verdict|conclusion|decision|result|label|choice|classification|option|continuation|ending)
@@ -35,18 +35,18 @@ WRONG = (  # or one of several
 )
 
 
-def unthought(text: str) -> str:
+def strip_thinking(text: str) -> str:
     """The answer without its thinking; thinking that was cut off before its end has no answer."""
     text = THOUGHT_END.split(text)[-1]
     return re.split(r"<think(?:ing)?>", text, flags=re.IGNORECASE)[0].strip()
 
 
-def spoken(text: str) -> str:
+def plain_answer(text: str) -> str:
     """The answer without its thinking and markup."""
-    return strip_markup(unthought(text))
+    return strip_markup(strip_thinking(text))
 
 
-def conclusions(text: str) -> list[str]:
+def find_conclusions(text: str) -> list[str]:
     """What a text states as its results, in its order: after a lead to the end of the sentence, in a box or in [ ]."""
     said = find_boxes(text)
     for m in LEAD.finditer(text):
@@ -55,7 +55,7 @@ def conclusions(text: str) -> list[str]:
     return [part for _, part in sorted(said)]
 
 
-def label(text: str, words: Mapping[str, str]) -> str | None:
+def find_label(text: str, words: Mapping[str, str]) -> str | None:
     """The label that a text settles on, or None; `words` maps each label to a pattern of the words that mean it."""
     named = {f"L{i}": key for i, key in enumerate(words)}
     every = "|".join(f"(?P<{g}>{_bounded(words[key])})" for g, key in named.items())
@@ -73,8 +73,8 @@ def label(text: str, words: Mapping[str, str]) -> str | None:
         return first[0][1] if first and not re.search(r"\w", part[: first[0][0]]) else None
 
     bold = [m[1] for m in re.finditer(r"\*\*(.{1,60}?)\*\*|【(.{1,20}?)】", text) if m[1]]
-    text = spoken(text)
-    for part in reversed(conclusions(text)):
+    text = plain_answer(text)
+    for part in reversed(find_conclusions(text)):
         if key := opening(part) or only(part):
             return key
     if key := opening(text):
@@ -93,7 +93,7 @@ def _bounded(pattern: str) -> str:
     return rf"(?<![A-Za-z_-])(?:{pattern})(?![A-Za-z_-])"
 
 
-def options(prompt: str) -> dict[str, str]:
+def list_options(prompt: str) -> dict[str, str]:
     """The options that a question lists, letter to text: "A.是 B.否", "(A) Yes (B) No", one a line."""
     marks = list(re.finditer(r"(?<![A-Za-z])\(?([A-Z])\s*[.:、)．：）]\s*", prompt))
     runs: list[list[re.Match[str]]] = []
@@ -114,9 +114,9 @@ def options(prompt: str) -> dict[str, str]:
     )
 
 
-def option(text: str, listed: Mapping[str, str]) -> str | None:
+def find_option(text: str, listed: Mapping[str, str]) -> str | None:
     """The letter of the option that a text settles on, or None; `listed` maps the letters to what they stand for."""
-    text = spoken(text)
+    text = plain_answer(text)
     letter = "[" + ("".join(listed) or "A-Z") + "]"
     # "A robe" is an article, "C because" an option; the option's own text may follow any letter.
     own = "|".join(re.escape(strip_markup(t)[:12]) for t in listed.values() if t) or r"(?!)"
@@ -132,10 +132,10 @@ def option(text: str, listed: Mapping[str, str]) -> str | None:
         return heads[0]
     if heads and (m := re.fullmatch(rf"\W*({letter})\W*", text.splitlines()[-1])):
         return m[1]
-    return None if heads else _named(text, listed, letter)
+    return None if heads else _option_in_text(text, listed, letter)
 
 
-def _named(text: str, listed: Mapping[str, str], letter: str) -> str | None:
+def _option_in_text(text: str, listed: Mapping[str, str], letter: str) -> str | None:
     """The only option that a text names inside a sentence: by its letter with its text, its letter, or its text."""
     flat = fold_text(text)
     with_text = {

@@ -14,13 +14,13 @@ from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture.engine import RouteMoA
-from tests.evaluation.replay.test_simulator import MODELS, RATES, made
+from tests.evaluation.replay.test_simulator import MODELS, RATES, make_records
 
 PRIOR: dict[str, float | None] = dict(zip(MODELS, RATES, strict=True))
 
 
 def traces(name: str, **mixture: Any) -> list[Trace]:
-    records = made(8, 3)
+    records = make_records(8, 3)
     pool = Pool(tuple(ModelSpec(m, "local", m, prior=p) for m, p in PRIOR.items()), Mixture(**mixture))
     method = RouteMoA(pool, RecordedClient(records, SimulatedJudge(0.8).score), judge_model=JudgeModel())
     if name:

@@ -19,7 +19,7 @@ from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
 from routemoa.core.trace import Degradation, StopKind, Trace
 from routemoa.core.types import Limits, Message, ModelSpec, Query, Usage, to_json
-from routemoa.evaluation.rejudging import Saved, parse, rejudge
+from routemoa.evaluation.rejudging import SavedTrace, parse_trace, rejudge
 from routemoa.judging.judge_model import Coefficients, JudgeModel, encode_judge_model, read_judge_model
 from routemoa.ledger import LedgerEntry, Store, read_calls
 from routemoa.scoring.trained import load_trained_scorer, read_manifest, read_training_questions
@@ -99,8 +99,8 @@ def saved_traces() -> list[tuple[dict[str, Any], Trace]]:
     """Each line of the file as plain JSON, and as it is read."""
     out: list[tuple[dict[str, Any], Trace]] = []
     for line in (FORMAT_1 / "traces.jsonl").read_bytes().splitlines():
-        saved = parse(line)
-        assert isinstance(saved, Saved), saved
+        saved = parse_trace(line)
+        assert isinstance(saved, SavedTrace), saved
         plain: dict[str, Any] = json.loads(line)
         assert saved.text == plain["text"]
         out.append((plain["trace"], saved.trace))

@@ -94,7 +94,7 @@ def add_judgments(
                 if name != m:
                     given.append(Assessment(name, m, "cross", judge.score(name, f"q{i}", JudgedAnswer(m, text, y))))
             if own is not None:
-                itself = SimulatedJudge(own=own)
+                itself = SimulatedJudge(self_auc=own)
                 given.append(Assessment(m, m, "self", itself.score(m, f"q{i}", JudgedAnswer(m, text, y))))
         out.append(replace(one, assessments=tuple(given)))
     return out

@@ -14,8 +14,8 @@ from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 from routemoa.datasets.records import Record, parse_record
-from routemoa.evaluation.rejudging import Rejudged, Saved, grades, read, rejudge
-from routemoa.evaluation.rejudging import parse as parse_trace
+from routemoa.evaluation.rejudging import RejudgedTrace, SavedTrace, read_traces, rejudge, score_answers
+from routemoa.evaluation.rejudging import parse_trace as parse_trace
 from routemoa.judging.judge_model import JudgeModel, encode_judge_model, read_policy
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _read_graded_queries(paths: tuple[str, ...], errors: ErrorCollector) -> tupl
             item = parse_trace(line) if b'"trace"' in line else parse_record(line)
             if isinstance(item, str):
                 errors(BadLine(path, number, item))
-            elif isinstance(item, Saved) and _has_grade(truth := grades(item) or {}, item):
+            elif isinstance(item, SavedTrace) and _has_grade(truth := score_answers(item) or {}, item):
                 data.append(build_graded_panel(item.trace, truth))
             elif isinstance(item, Record) and item.responses:
                 records.append(item)
@@ -108,7 +108,7 @@ def _read_graded_queries(paths: tuple[str, ...], errors: ErrorCollector) -> tupl
     return data + build_graded_panels(records), ungraded
 
 
-def _has_grade(truth: Mapping[str, float | None], saved: Saved) -> bool:
+def _has_grade(truth: Mapping[str, float | None], saved: SavedTrace) -> bool:
     return any(truth.get(p.model) is not None for layer in saved.trace.layers for p in layer.proposals)
 
 
@@ -145,8 +145,8 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
     """
     mixture, judging = read_policy(policy)
     errors = ErrorCollector()
-    replayed: list[tuple[Saved, Rejudged]] = []
-    for number, saved in read(traces, errors):
+    replayed: list[tuple[SavedTrace, RejudgedTrace]] = []
+    for number, saved in read_traces(traces, errors):
         result = rejudge(saved.trace, mixture, judging)
         replayed.append((saved, result))
         if as_json:
@@ -166,7 +166,7 @@ def _shorten(text: str) -> str:
     return line if len(line) <= MAX_TITLE else line[: MAX_TITLE - 1] + "…"
 
 
-def _print_summary(replayed: list[tuple[Saved, Rejudged]]) -> None:
+def _print_summary(replayed: list[tuple[SavedTrace, RejudgedTrace]]) -> None:
     changed = [result for _, result in replayed if result.changed]
     other_choice = sum(result.choice != result.recorded for result in changed)
     before = sum(len(layer.proposals) for saved, _ in replayed for layer in saved.trace.layers)
@@ -177,7 +177,7 @@ def _print_summary(replayed: list[tuple[Saved, Rejudged]]) -> None:
     )
     pairs: list[tuple[float, float]] = []
     for saved, result in replayed:
-        truth = grades(saved)
+        truth = score_answers(saved)
         was, now = _grade_of(truth, result.recorded), _grade_of(truth, result.choice)
         if was is not None and now is not None:
             pairs.append((was, now))

@@ -50,7 +50,7 @@ def ablate(name: str, policy: Policy, means: Scores | None = None) -> Policy:
         case "no-scorer" if means:
             return NoScorer(policy, means)
         case "no-self" | "no-cross":
-            return Unasked(policy, name.removeprefix("no-"))
+            return NoAssessment(policy, name.removeprefix("no-"))
         case "no-reranking":
             return NoReranking(policy, isinstance(policy, PublishedPolicy))
         case "no-early-stop" if isinstance(policy, AdaptivePolicy):
@@ -84,7 +84,7 @@ class NoScorer(Struct, frozen=True):
         return replace(trace, prior={m: self.means.get(m) for m in trace.prior})
 
 
-class Unasked(Struct, frozen=True):
+class NoAssessment(Struct, frozen=True):
     """One kind of assessment, "self" or "cross", is never asked for, and not heard where it comes all the same."""
 
     policy: Policy
@@ -125,7 +125,7 @@ class NoReranking(Struct, frozen=True):
     """
 
     policy: Policy
-    again: bool
+    repeat_models: bool
 
     def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """The inner policy's: this is the order that is kept."""
@@ -134,7 +134,7 @@ class NoReranking(Struct, frozen=True):
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """The inner policy's, with others to call."""
         decision = self.policy.update(trace, estimates, forced_stop)
-        out = failed_models(trace) | (set() if self.again else {p.model for p in latest_answers(trace)})
+        out = failed_models(trace) | (set() if self.repeat_models else {p.model for p in latest_answers(trace)})
         call = tuple(r.model for r in trace.ranking if r.model not in out)[: len(decision.models)]
         return replace(decision, models=call) if decision.stop is None else decision
 

@@ -19,7 +19,7 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.types import add_optional
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 
-__all__ = ["OUTCOMES", "RUN", "Outcome", "Run", "load", "outcomes", "save"]
+__all__ = ["OUTCOMES", "RUN", "Outcome", "Run", "load_run", "read_outcomes", "save_run"]
 
 RUN, OUTCOMES = "run.json", "outcomes.jsonl"
 
@@ -61,7 +61,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     confidence: float | None = None
     stop: str | None = None
     prior: dict[str, float | None] = {}
-    each: dict[str, float | None] = {}
+    model_scores: dict[str, float | None] = {}
 
     @property
     def tokens(self) -> float | None:
@@ -93,7 +93,7 @@ class Run(Struct, frozen=True, kw_only=True):
     scale: dict[str, Any] = {}  # method -> a point for each pool size
 
 
-def save(folder: str | os.PathLike[str], run: Run) -> None:
+def save_run(folder: str | os.PathLike[str], run: Run) -> None:
     """Write DIR/run.json at once or not at all."""
     path = Path(folder) / RUN
     part = path.with_name(f"{RUN}.{os.getpid()}.part")
@@ -101,7 +101,7 @@ def save(folder: str | os.PathLike[str], run: Run) -> None:
     part.replace(path)
 
 
-def load(folder: str | os.PathLike[str]) -> Run:
+def load_run(folder: str | os.PathLike[str]) -> Run:
     """What DIR/run.json says. Raises ConfigError when DIR holds no run."""
     path = Path(folder) / RUN
     try:
@@ -112,7 +112,7 @@ def load(folder: str | os.PathLike[str]) -> Run:
         raise ConfigError(f"{path}: not the file of a run: {e}") from e
 
 
-def outcomes(folder: str | os.PathLike[str]) -> Iterator[Outcome]:
+def read_outcomes(folder: str | os.PathLike[str]) -> Iterator[Outcome]:
     """Yield the outcomes of a run, those of a file that was cut short too; none where there is no file yet.
 
     Raises:

@@ -16,7 +16,7 @@ from routemoa.core.errors import QueryError
 from routemoa.datasets.grading import GraderName, grade, suggest_grader
 from routemoa.datasets.records import Record
 
-__all__ = ["GRADERS", "Graded", "Regraded", "Standing", "chosen", "known", "regrade"]
+__all__ = ["GRADERS", "GradedRecord", "GradingResult", "ModelAccuracy", "find_grader", "regrade", "select_records"]
 
 GRADERS: dict[str, GraderName] = {
     "gsm": "numeric",
@@ -40,7 +40,7 @@ GRADERS: dict[str, GraderName] = {
 WORKERS = 2  # as many as processes that compare expressions
 
 
-class Graded(Struct, frozen=True):
+class GradedRecord(Struct, frozen=True):
     """One record's verdicts: model -> how right its answer is, in [0, 1], or None."""
 
     id: str
@@ -51,7 +51,7 @@ class Graded(Struct, frozen=True):
     failed: tuple[str, ...] = ()  # models whose answer is empty or absent
 
 
-class Standing(Struct, frozen=True):
+class ModelAccuracy(Struct, frozen=True):
     """What came of one model. `agreement` is the share of recorded scores that say the same, out of `compared`."""
 
     accuracy: float | None
@@ -61,24 +61,24 @@ class Standing(Struct, frozen=True):
     compared: int
 
 
-class Regraded(Struct, frozen=True):
+class GradingResult(Struct, frozen=True):
     """All verdicts, and each model's standing; `agreement` as in Standing, over all models together."""
 
-    items: list[Graded]
-    models: dict[str, Standing]
+    items: list[GradedRecord]
+    models: dict[str, ModelAccuracy]
     agreement: float | None = None
     compared: int = 0
     graders: dict[str, dict[str, int]] = field(default_factory=dict)  # task -> grader -> records
 
 
-def known(task: str) -> GraderName | None:
+def find_grader(task: str) -> GraderName | None:
     """The grader of a task by its name, or None."""
     name = task.casefold()
     fits = [n for n in GRADERS if name == n or (name.startswith(n) and name[len(n)] in "/-_")]
     return GRADERS[max(fits, key=len)] if fits else None
 
 
-def chosen(records: Sequence[Record], task: str | None) -> tuple[list[Record], GraderName | None]:
+def select_records(records: Sequence[Record], task: str | None) -> tuple[list[Record], GraderName | None]:
     """The records that `task` names, and the grader it gives them; None leaves it to each record.
 
     A task that some records have picks those ("mmlu_pro" also "mmlu_pro/law"). One that none has, but that is known,
@@ -90,7 +90,7 @@ def chosen(records: Sequence[Record], task: str | None) -> tuple[list[Record], G
     if task is None:
         return list(records), None
     picked = [r for r in records if r.task == task or r.task.startswith(f"{task}/")]
-    kind = known(task)
+    kind = find_grader(task)
     if picked:
         return picked, kind
     if kind is None:
@@ -99,7 +99,9 @@ def chosen(records: Sequence[Record], task: str | None) -> tuple[list[Record], G
     return list(records), kind
 
 
-def regrade(records: Sequence[Record], kind: GraderName | None, step: Callable[[], None] = lambda: None) -> Regraded:
+def regrade(
+    records: Sequence[Record], kind: GraderName | None, step: Callable[[], None] = lambda: None
+) -> GradingResult:
     """Grade every recorded answer; `step` is called after each record.
 
     Args:
@@ -118,27 +120,27 @@ def regrade(records: Sequence[Record], kind: GraderName | None, step: Callable[[
     return _summed(records, items)
 
 
-def _graded(record: Record, kind: GraderName | None) -> Graded:
+def _graded(record: Record, kind: GraderName | None) -> GradedRecord:
     given = record.responses or {}
     models = tuple(dict.fromkeys((*record.scores, *given)))
     said = {m: given.get(m) for m in models}
     failed = tuple(m for m in models if not (said[m] or "").strip())
     nothing: dict[str, float | None] = dict.fromkeys(models)
     if record.reference is None or not record.reference.strip():
-        return Graded(record.id, record.task, nothing, None, "no reference", failed)
+        return GradedRecord(record.id, record.task, nothing, None, "no reference", failed)
     if not record.responses:
-        return Graded(record.id, record.task, nothing, None, "no responses", failed)
-    kind = kind or known(record.task) or suggest_grader(record.reference)
+        return GradedRecord(record.id, record.task, nothing, None, "no responses", failed)
+    kind = kind or find_grader(record.task) or suggest_grader(record.reference)
     if grade("", record.reference, kind) is None:
-        return Graded(record.id, record.task, nothing, None, f"its reference cannot be graded as {kind}", failed)
+        return GradedRecord(record.id, record.task, nothing, None, f"its reference cannot be graded as {kind}", failed)
     verdicts = {
         m: None if text is None else 0.0 if m in failed else grade(text, record.reference, kind)
         for m, text in said.items()
     }
-    return Graded(record.id, record.task, verdicts, kind, None, failed)
+    return GradedRecord(record.id, record.task, verdicts, kind, None, failed)
 
 
-def _summed(records: Sequence[Record], items: list[Graded]) -> Regraded:
+def _summed(records: Sequence[Record], items: list[GradedRecord]) -> GradingResult:
     verdicts: dict[str, list[float]] = {}
     same: Counter[str] = Counter()
     compared: Counter[str] = Counter()
@@ -157,7 +159,7 @@ def _summed(records: Sequence[Record], items: list[Graded]) -> Regraded:
                 compared[model] += 1
                 same[model] += abs(verdict - score) < 0.5
     models = {
-        model: Standing(
+        model: ModelAccuracy(
             sum(mine) / len(mine) if mine else None,
             len(mine),
             failed[model],
@@ -167,4 +169,4 @@ def _summed(records: Sequence[Record], items: list[Graded]) -> Regraded:
         for model, mine in verdicts.items()
     }
     agreement = same.total() / compared.total() if compared.total() else None
-    return Regraded(items, models, agreement, compared.total(), {t: dict(c) for t, c in graders.items()})
+    return GradingResult(items, models, agreement, compared.total(), {t: dict(c) for t, c in graders.items()})

@@ -24,10 +24,10 @@ from routemoa.routing.decision import Decision, last_layer_answers, latest_answe
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.policy import Policy, build_policy
 
-__all__ = ["Rejudged", "Saved", "grades", "parse", "read", "rejudge", "step"]
+__all__ = ["RejudgedTrace", "SavedTrace", "apply_policy", "parse_trace", "read_traces", "rejudge", "score_answers"]
 
 
-class Saved(Struct, frozen=True):
+class SavedTrace(Struct, frozen=True):
     """One line: a text, its trace, and what is known of how right its answers are."""
 
     trace: Trace
@@ -38,7 +38,7 @@ class Saved(Struct, frozen=True):
     grader: GraderName | None = None
 
 
-class Rejudged(Struct, frozen=True):
+class RejudgedTrace(Struct, frozen=True):
     """What a policy makes of a trace: whose answer it would have given, each model's probability, and why it stops.
 
     `changed` is whether choice or length of the loop differ from what was recorded; `layers` is how many it needs, and
@@ -55,30 +55,30 @@ class Rejudged(Struct, frozen=True):
     recorded: str | None
 
 
-def read(path: str | os.PathLike[str], complain: Callable[[BadLine], None]) -> Iterator[tuple[int, Saved]]:
+def read_traces(path: str | os.PathLike[str], complain: Callable[[BadLine], None]) -> Iterator[tuple[int, SavedTrace]]:
     """Yield the traces of a file with their line numbers; lines that are none go to `complain`."""
     for number, line in read_lines(path, complain):
-        saved = parse(line)
+        saved = parse_trace(line)
         if isinstance(saved, str):
             complain(BadLine(os.fspath(path), number, saved))
         else:
             yield number, saved
 
 
-def parse(line: bytes) -> Saved | str:
+def parse_trace(line: bytes) -> SavedTrace | str:
     """Return the trace in a line, of this or an earlier version, or a sentence that says why there is none."""
     try:
         plain = msgspec.json.decode(line)
         if isinstance(plain, dict) and isinstance(trace := plain.get("trace"), dict):
             plain["trace"] = upgrade_trace(trace)
-        saved = msgspec.convert(plain, Saved)
+        saved = msgspec.convert(plain, SavedTrace)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         return explain_json_error(line, e)
     return _fault(saved) or saved
 
 
-def _fault(saved: Saved) -> str | None:
-    for name, values in (("scores", grades(saved) or {}), ("trace.prior", saved.trace.prior)):
+def _fault(saved: SavedTrace) -> str | None:
+    for name, values in (("scores", score_answers(saved) or {}), ("trace.prior", saved.trace.prior)):
         for model, value in values.items():
             if value is not None and not 0.0 <= value <= 1.0:
                 return f"{name} of '{model}' is {value:g}, outside [0, 1]"
@@ -90,7 +90,7 @@ def _fault(saved: Saved) -> str | None:
     return None
 
 
-def grades(saved: Saved) -> Mapping[str, float | None] | None:
+def score_answers(saved: SavedTrace) -> Mapping[str, float | None] | None:
     """How right each model's latest answer is: as given, else by the reference; None where neither is there."""
     if saved.scores is not None or saved.grades is not None:
         return saved.grades if saved.scores is None else saved.scores
@@ -100,36 +100,36 @@ def grades(saved: Saved) -> Mapping[str, float | None] | None:
     return {p.model: grade(p.text, saved.reference, kind) for p in latest_answers(saved.trace)}
 
 
-class Step(Struct, frozen=True):
+class PolicyStep(Struct, frozen=True):
     """A trace that ends in a layer as a policy judged it, and what the policy decided."""
 
     trace: Trace
     decision: Decision
 
 
-def step(policy: Policy, trace: Trace, layer: Layer) -> Step:
+def apply_policy(policy: Policy, trace: Trace, layer: Layer) -> PolicyStep:
     """What a policy makes of one more layer, whatever another one had made of it."""
     bare = replace(layer, scores={}, ranking=())
     decision = policy.update(replace(trace, layers=(*trace.layers, bare)), CallEstimates())
     judged = replace(bare, scores=decision.scores, ranking=decision.ranking)
-    return Step(replace(trace, layers=(*trace.layers, judged)), decision)
+    return PolicyStep(replace(trace, layers=(*trace.layers, judged)), decision)
 
 
-def rejudge(trace: Trace, mixture: Mixture, judging: JudgeModel) -> Rejudged:
+def rejudge(trace: Trace, mixture: Mixture, judge_model: JudgeModel) -> RejudgedTrace:
     """What a policy would have decided on the recorded answers and judgments, layer by layer.
 
     A policy that would have gone on beyond what was recorded chooses from what there is, and its reason says so.
     """
-    policy = build_policy(_models(trace), mixture, judging, ())
+    policy = build_policy(_models(trace), mixture, judge_model, ())
     decision: Decision | None = None
     so_far = replace(trace, layers=())
     for layer in trace.layers:
-        done = step(policy, so_far, layer)
+        done = apply_policy(policy, so_far, layer)
         so_far, decision = done.trace, done.decision
         if decision.stop is not None:
             break
     if decision is None:
-        return Rejudged(None, None, {}, "the trace holds no layer", False, 0, 0, None)
+        return RejudgedTrace(None, None, {}, "the trace holds no layer", False, 0, 0, None)
     choice = decision.choice
     if choice is None and (given := last_layer_answers(so_far, decision.ranking)):
         choice = given[0].model
@@ -138,7 +138,7 @@ def rejudge(trace: Trace, mixture: Mixture, judging: JudgeModel) -> Rejudged:
     before = _recorded(trace)
     changed = choice != before or len(so_far.layers) != len(trace.layers)
     calls = sum(len(layer.proposals) for layer in so_far.layers)
-    return Rejudged(choice, text, decision.scores, reason, changed, len(so_far.layers), calls, before)
+    return RejudgedTrace(choice, text, decision.scores, reason, changed, len(so_far.layers), calls, before)
 
 
 def _recorded(trace: Trace) -> str | None:

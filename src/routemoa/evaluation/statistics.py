@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from routemoa.evaluation.outcomes import Outcome
 
-__all__ = ["FIGURES", "savings", "summarise"]
+__all__ = ["SUMMARY_MEASURES", "compute_savings", "summarize"]
 
 RESAMPLES = 2000
-FIGURES = ("calls", "tokens", "cost", "latency", "prompt_tokens", "completion_tokens", "path_tokens")
-SAVED = ("calls", "tokens", "path_tokens", "cost", "latency")
+SUMMARY_MEASURES = ("calls", "tokens", "cost", "latency", "prompt_tokens", "completion_tokens", "path_tokens")
+SAVING_MEASURES = ("calls", "tokens", "path_tokens", "cost", "latency")
 Key = tuple[str, str]
 """A question: its task and its id."""
 Floats = NDArray[np.float64]
 
 
-class Tally:
+class QuestionMeans:
     """What a method made of its questions: for each, the mean over the seeds, in the order of the keys."""
 
     def __init__(self, outcomes: Sequence[Outcome]) -> None:
@@ -38,7 +38,9 @@ class Tally:
         groups = [by[key] for key in self.keys]
         self.right = np.array([_mean([o.right for o in group]) for group in groups], np.float64)
         self.failed = sum(sum(o.failure is not None for o in group) / len(group) for group in groups)
-        self.figures = {name: [_mean([_figure(o, name) for o in group]) for group in groups] for name in FIGURES}
+        self.figures = {
+            name: [_mean([_figure(o, name) for o in group]) for group in groups] for name in SUMMARY_MEASURES
+        }
 
     def on(self, keys: Sequence[Key]) -> Floats:
         """How right it was on these questions."""
@@ -46,7 +48,7 @@ class Tally:
         return found
 
 
-def summarise(outcomes: Iterable[Outcome], seed: int) -> dict[str, Any]:
+def summarize(outcomes: Iterable[Outcome], seed: int) -> dict[str, Any]:
     """{"methods": ..., "paired": ...} of outcomes of any kind, live or replayed, in whatever order they come.
 
     A mean of dollars, seconds or tokens is null when it is unknown for any question; `failed` counts questions (a
@@ -68,7 +70,7 @@ def summarise(outcomes: Iterable[Outcome], seed: int) -> dict[str, Any]:
         name: {
             "accuracy": _round(t.right.mean()) if t.keys else None,
             "ci95": _interval(drawn[t.keys][:, column[name]]) if t.keys else [None, None],
-            **{key: _round(_mean(t.figures[key])) for key in FIGURES},
+            **{key: _round(_mean(t.figures[key])) for key in SUMMARY_MEASURES},
             "failed": _round(t.failed),
             "n": len(t.keys),
         }
@@ -93,16 +95,16 @@ def summarise(outcomes: Iterable[Outcome], seed: int) -> dict[str, Any]:
     return {"methods": methods, "paired": paired}
 
 
-def savings(outcomes: Iterable[Outcome], method: str, rival: str, seed: int) -> dict[str, Any]:
+def compute_savings(outcomes: Iterable[Outcome], method: str, baseline: str, seed: int) -> dict[str, Any]:
     """The share in [0, 1] of a rival's calls, tokens, path, dollars and seconds that a method saves on the same
     questions: {figure: {"saved", "ci95"}}; a figure that is unknown for any question is absent."""
-    tallies = _tallies(o for o in outcomes if o.method in (method, rival))
+    tallies = _tallies(o for o in outcomes if o.method in (method, baseline))
     if len(tallies) < 2:
         return {}
-    mine, other = tallies[method], tallies[rival]
+    mine, other = tallies[method], tallies[baseline]
     keys = [key for key in mine.keys if key in other.place]
     out: dict[str, Any] = {}
-    for name in SAVED:
+    for name in SAVING_MEASURES:
         rows = [[t.figures[name][t.place[key]] for t in (mine, other)] for key in keys]
         if not rows or any(x is None for row in rows for x in row):
             continue
@@ -114,14 +116,14 @@ def savings(outcomes: Iterable[Outcome], method: str, rival: str, seed: int) -> 
     return out
 
 
-def _tallies(outcomes: Iterable[Outcome]) -> Mapping[str, Tally]:
+def _tallies(outcomes: Iterable[Outcome]) -> Mapping[str, QuestionMeans]:
     """A tally for each method, in the order in which they are first met."""
     by: dict[str, list[Outcome]] = {}
     for o in outcomes:
         graded = by.setdefault(o.method, [])
         if o.failure is not None or o.right is not None:
             graded.append(o if o.failure is None else replace(o, right=0.0))
-    return {name: Tally(graded) for name, graded in by.items()}
+    return {name: QuestionMeans(graded) for name, graded in by.items()}
 
 
 def _figure(o: Outcome, name: str) -> float | None:

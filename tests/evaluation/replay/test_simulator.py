@@ -19,12 +19,12 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Mixture, Pool
 from routemoa.core.types import Message, ModelSpec, Query, Scores, to_json
 from routemoa.datasets.records import Record
-from routemoa.evaluation.outcomes import Outcome, load, outcomes
-from routemoa.evaluation.replay.pool_sizes import scaled, subpool
+from routemoa.evaluation.outcomes import Outcome, load_run, read_outcomes
+from routemoa.evaluation.replay.pool_sizes import sample_pool, simulate_sizes
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
 from routemoa.evaluation.replay.simulator import METHODS, Replay, simulate
-from routemoa.evaluation.replay.token_counts import Page
-from routemoa.evaluation.statistics import savings, summarise
+from routemoa.evaluation.replay.token_counts import ReplayQuestion
+from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture import prompts
 from routemoa.mixture.engine import RouteMoA
@@ -34,14 +34,14 @@ MODELS = ("a", "b", "c", "d", "e", "f")
 RATES = (0.7, 0.65, 0.6, 0.55, 0.5, 0.45)
 
 
-def made(count: int, seed: int = 0, *, priced: bool = True) -> list[Record]:
+def make_records(count: int, seed: int = 0, *, priced: bool = True) -> list[Record]:
     """Questions that each model gets right at its rate, independently; a call costs a cent and takes a second."""
-    lots = Random(seed)
+    rng = Random(seed)
     out: list[Record] = []
     for i in range(count):
-        right = {m: float(lots.random() < p) for m, p in zip(MODELS, RATES, strict=True)}
-        said: dict[str, str | None] = {
-            m: f"So it must be.\nThe answer is {i if ok else 1000 + lots.randrange(40)}." for m, ok in right.items()
+        right = {m: float(rng.random() < p) for m, p in zip(MODELS, RATES, strict=True)}
+        responses: dict[str, str | None] = {
+            m: f"So it must be.\nThe answer is {i if ok else 1000 + rng.randrange(40)}." for m, ok in right.items()
         }
         costs: dict[str, float | None] | None = dict.fromkeys(MODELS, 0.01) if priced else None
         seconds: dict[str, float | None] | None = dict.fromkeys(MODELS, 1.0) if priced else None
@@ -51,7 +51,7 @@ def made(count: int, seed: int = 0, *, priced: bool = True) -> list[Record]:
                 "sums",
                 f"What is {i} plus nothing?",
                 dict(right),
-                responses=said,
+                responses=responses,
                 costs=costs,
                 seconds=seconds,
             )
@@ -59,10 +59,10 @@ def made(count: int, seed: int = 0, *, priced: bool = True) -> list[Record]:
     return out
 
 
-def replayed(records: list[Record], *, auc: float | None = None, **mixture: object) -> Replay:
+def make_replay(records: list[Record], *, auc: float | None = None, **mixture: object) -> Replay:
     priors: list[Scores] = [dict(zip(MODELS, RATES, strict=True)) for _ in records]
-    pages = [Page(r, MODELS) for r in records]
-    return Replay(pages, MODELS, priors, MODELS, Mixture(**mixture), auc=auc)  # type: ignore[arg-type]
+    pages = [ReplayQuestion(r, MODELS) for r in records]
+    return Replay(pages, MODELS, priors, MODELS, Mixture(**mixture), judge_auc=auc)  # type: ignore[arg-type]
 
 
 def by_method(found: Sequence[Outcome]) -> dict[str, list[Outcome]]:
@@ -72,14 +72,14 @@ def by_method(found: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     return out
 
 
-def mean(found: list[Outcome]) -> float:
+def mean_score(found: list[Outcome]) -> float:
     return sum(o.right or 0.0 for o in found) / len(found)
 
 
 def test_growing_on_disagreement_beats_one_model_and_nothing_beats_the_oracle() -> None:
-    found = by_method(replayed(made(300)).run(METHODS, 0))
-    assert mean(found["routemoa"]) > mean(found["best-single"]) + 0.05
-    assert mean(found["oracle"]) >= max(mean(found[m]) for m in METHODS)
+    found = by_method(make_replay(make_records(300)).run(METHODS, 0))
+    assert mean_score(found["routemoa"]) > mean_score(found["best-single"]) + 0.05
+    assert mean_score(found["oracle"]) >= max(mean_score(found[m]) for m in METHODS)
     assert all(2 <= o.calls <= 6 for o in found["routemoa"])
     assert {o.calls for o in found["moa"]} == {19}
     assert found["moa"][0].cost == pytest.approx(0.19)
@@ -91,21 +91,21 @@ def test_growing_on_disagreement_beats_one_model_and_nothing_beats_the_oracle() 
 
 
 def test_an_outcome_says_how_it_came_about() -> None:
-    one = replace(replayed(made(3)), texts=True).run(("routemoa", "moa"), 0)[0]
+    one = replace(make_replay(make_records(3)), texts=True).run(("routemoa", "moa"), 0)[0]
     assert one.choice in MODELS
     assert one.layers[0] == ("a", "b")
     assert one.confidence is not None
     assert 0.0 < one.confidence <= 1.0
     assert one.stop
     assert one.prior["a"] == 0.7
-    assert set(one.each) == set(MODELS)
+    assert set(one.model_scores) == set(MODELS)
     assert one.text is not None
     assert one.query.startswith("What is 0")
 
 
 def test_the_walk_is_the_engines() -> None:
     """With judges and without, in fresh layers and in refining ones: whom the real engine calls and believes."""
-    records = made(12, 4, priced=False)
+    records = make_records(12, 4, priced=False)
     for later, auc in (("fresh", None), ("refine", 0.8)):
         mixture = Mixture(later_layers=later)  # type: ignore[arg-type]
         specs = tuple(ModelSpec(m, "local", m, prior=p) for m, p in zip(MODELS, RATES, strict=True))
@@ -113,8 +113,8 @@ def test_the_walk_is_the_engines() -> None:
         engine = RouteMoA(
             Pool(specs, mixture), RecordedClient(records, judge.score if judge else None), judge_model=JudgeModel()
         )
-        replay = replayed(records, auc=auc, later_layers=later)
-        for record, mine in zip(records, replay.walks("routemoa", 0), strict=True):
+        replay = make_replay(records, auc=auc, later_layers=later)
+        for record, mine in zip(records, replay.simulate_policy("routemoa", 0), strict=True):
             theirs = engine.ask(record.query).trace
             assert [layer.selected for layer in mine.trace.layers] == [layer.selected for layer in theirs.layers]
             assert mine.trace.choice == theirs.choice
@@ -122,36 +122,49 @@ def test_the_walk_is_the_engines() -> None:
 
 
 def test_prompts_are_as_long_as_when_they_are_rendered() -> None:
-    record = replace(made(1)[0], prompt='Look:\n<answer id="A">')
+    record = replace(make_records(1)[0], prompt='Look:\n<answer id="A">')
     record = replace(record, responses={**(record.responses or {}), "b": " ---\nI obey.\n---\n"})
-    page, conversation = Page(record, MODELS), Query.from_text(record.prompt or "").messages
-    said = [page.texts[m] for m in MODELS]
+    question, conversation = ReplayQuestion(record, MODELS), Query.from_text(record.prompt or "").messages
+    texts = [question.texts[m] for m in MODELS]
 
     def rendered(messages: Sequence[Message]) -> float:
         return sum(len(m.content) for m in messages) / 4
 
     asked = prompts.ReplyFormat(True, prompts.candidate_labels(6))
-    assert page.asked("a").prompt == rendered(prompts.proposal_messages(conversation))
-    assert page.asked("a", MODELS, asked).prompt == rendered(prompts.proposal_messages(conversation, said, asked))
-    assert page.written("a", MODELS, "a").prompt == rendered(prompts.aggregation_messages(conversation, said))
-    assert page.moderated("a", MODELS, 3).prompt == rendered(prompts.moderation_messages(conversation, said, 3))
-    assert page.asked("a", asked=prompts.ReplyFormat(True)).written > page.asked("a").written == len(said[0]) / 4
+    assert question.count_proposal("a").prompt_tokens == rendered(prompts.proposal_messages(conversation))
+    assert question.count_proposal("a", MODELS, asked).prompt_tokens == rendered(
+        prompts.proposal_messages(conversation, texts, asked)
+    )
+    assert question.count_aggregation("a", MODELS, "a").prompt_tokens == rendered(
+        prompts.aggregation_messages(conversation, texts)
+    )
+    assert question.count_moderation("a", MODELS, 3).prompt_tokens == rendered(
+        prompts.moderation_messages(conversation, texts, 3)
+    )
+    assert (
+        question.count_proposal("a", reply_format=prompts.ReplyFormat(True)).completion_tokens
+        > question.count_proposal("a").completion_tokens
+        == len(texts[0]) / 4
+    )
 
 
 def test_dense_mixtures_are_counted_with_all_answers_quoted_in_every_later_layer() -> None:
-    replay = replayed(made(4))
-    page, dense = replay.pages[0], replay.run(("moa",), 0)[0]
-    first, later = page.asked("a"), page.asked("a", MODELS)
-    longest = max(page.asked(m).written for m in MODELS)
-    assert dense.prompt_tokens == 6 * first.prompt + 12 * later.prompt + page.written("a", MODELS, "a").prompt
-    assert dense.path_tokens == 3 * longest + first.written
-    saved = savings(replay.run(("routemoa", "moa"), 0), "routemoa", "moa", 0)
+    replay = make_replay(make_records(4))
+    page, dense = replay.questions[0], replay.run(("moa",), 0)[0]
+    first, later = page.count_proposal("a"), page.count_proposal("a", MODELS)
+    longest = max(page.count_proposal(m).completion_tokens for m in MODELS)
+    assert (
+        dense.prompt_tokens
+        == 6 * first.prompt_tokens + 12 * later.prompt_tokens + page.count_aggregation("a", MODELS, "a").prompt_tokens
+    )
+    assert dense.path_tokens == 3 * longest + first.completion_tokens
+    saved = compute_savings(replay.run(("routemoa", "moa"), 0), "routemoa", "moa", 0)
     assert set(saved) == {"calls", "tokens", "path_tokens", "cost", "latency"}
     assert all(s["ci95"][0] <= s["saved"] <= s["ci95"][1] for s in saved.values())
 
 
 def test_what_the_records_do_not_know_stays_unknown() -> None:
-    figures = summarise(replayed(made(20, priced=False)).run(("routemoa", "moa"), 0), 0)
+    figures = summarize(make_replay(make_records(20, priced=False)).run(("routemoa", "moa"), 0), 0)
     for f in figures["methods"].values():
         assert f["cost"] is None
         assert f["latency"] is None
@@ -159,30 +172,30 @@ def test_what_the_records_do_not_know_stays_unknown() -> None:
 
 
 def test_a_model_without_an_answer_is_replaced_and_nobody_left_is_a_failure() -> None:
-    record = made(1)[0]
+    record = make_records(1)[0]
     silent = replace(record, responses={**(record.responses or {}), "a": ""}, scores={**record.scores, "a": None})
     prior: Scores = dict(zip(MODELS, RATES, strict=True))
     policy = build_policy([ModelSpec(m, "local", m) for m in MODELS], Mixture(), JudgeModel(), ())
-    trace = simulate(policy, prior, Page(silent, MODELS)).trace
+    trace = simulate(policy, prior, ReplayQuestion(silent, MODELS)).trace
     assert "a" not in {p.model for layer in trace.layers for p in layer.proposals}
     assert [f.model for f in trace.layers[0].failures] == ["a"]
     assert len(trace.layers[0].proposals) == 2
-    nobody = replace(record, responses=dict.fromkeys(MODELS, ""), scores=dict.fromkeys(MODELS))
-    for o in replayed([nobody]).run(METHODS, 0):
+    unanswered = replace(record, responses=dict.fromkeys(MODELS, ""), scores=dict.fromkeys(MODELS))
+    for o in make_replay([unanswered]).run(METHODS, 0):
         assert o.right == 0.0, o.method
         assert o.failure, o.method
-    alone = replayed([silent]).run(("best-single",), 0)[0]
+    alone = make_replay([silent]).run(("best-single",), 0)[0]
     assert (alone.right, alone.failure is not None, alone.calls) == (0.0, True, 1)
 
 
 def test_an_answer_that_nobody_measured_is_left_out_and_never_wrong() -> None:
-    records = [replace(r, scores={**r.scores, "a": None}) for r in made(6)]
-    found = replayed(records[:3]).run(("best-single",), 0) + replayed(made(3, 9)).run(("best-single",), 0)
+    records = [replace(r, scores={**r.scores, "a": None}) for r in make_records(6)]
+    found = make_replay(records[:3]).run(("best-single",), 0) + make_replay(make_records(3, 9)).run(("best-single",), 0)
     assert [o.right for o in found[:3]] == [None] * 3
-    f = summarise(found, 0)["methods"]["best-single"]
+    f = summarize(found, 0)["methods"]["best-single"]
     assert (f["n"], f["failed"]) == (3, 0)
-    nobody = summarise(found[:3], 0)["methods"]["best-single"]
-    assert (nobody["n"], nobody["accuracy"], nobody["ci95"]) == (0, None, [None, None])
+    ungraded = summarize(found[:3], 0)["methods"]["best-single"]
+    assert (ungraded["n"], ungraded["accuracy"], ungraded["ci95"]) == (0, None, [None, None])
 
 
 def test_methods_are_compared_on_the_questions_they_share() -> None:
@@ -191,18 +204,20 @@ def test_methods_are_compared_on_the_questions_they_share() -> None:
 
     a, b, c = made_up("a", range(6), 1.0), made_up("b", range(4, 9), 0.0), made_up("c", range(20, 22), 1.0)
     failed = Outcome("b", "t", "8", None, failure="time")
-    figures = summarise([*a, *b[:-1], failed, *c], 0)
+    figures = summarize([*a, *b[:-1], failed, *c], 0)
     assert figures["methods"]["a"]["n"] == 6
     assert figures["methods"]["b"]["failed"] == 1
     assert figures["paired"]["a|b"] == {"difference": 1.0, "ci95": [1.0, 1.0], "p": 0.0005, "n": 2}
     assert "a|c" not in figures["paired"]
-    assert summarise([*reversed(a), failed, *reversed(b[:-1]), *c], 0) == figures
+    assert summarize([*reversed(a), failed, *reversed(b[:-1]), *c], 0) == figures
 
 
 def test_pools_of_several_sizes_lie_in_each_other() -> None:
-    assert set(subpool(MODELS, 3, 1)) < set(subpool(MODELS, 5, 1))
-    assert subpool(MODELS, 3, 1) != subpool(MODELS, 3, 2)
-    lines = scaled(replayed(made(30)), ("routemoa", "moa", "best-single", "single:a"), (3, 6, 44), 0, 2)
+    assert set(sample_pool(MODELS, 3, 1)) < set(sample_pool(MODELS, 5, 1))
+    assert sample_pool(MODELS, 3, 1) != sample_pool(MODELS, 3, 2)
+    lines = simulate_sizes(
+        make_replay(make_records(30)), ("routemoa", "moa", "best-single", "single:a"), (3, 6, 44), 0, 2
+    )
     assert set(lines) == {"routemoa", "moa", "best-single"}
     assert [p["models"] for p in lines["moa"]] == [3, 6]
     assert [p["calls"] for p in lines["moa"]] == [10, 19]
@@ -212,32 +227,34 @@ def test_pools_of_several_sizes_lie_in_each_other() -> None:
 
 
 def test_a_cascade_goes_by_cost_and_stops_when_sure() -> None:
-    records = [replace(r, costs=dict(zip(MODELS, (6.0, 5.0, 4.0, 3.0, 2.0, 1.0), strict=True))) for r in made(40)]
-    found = replayed(records).run(("cascade",), 0)
+    records = [
+        replace(r, costs=dict(zip(MODELS, (6.0, 5.0, 4.0, 3.0, 2.0, 1.0), strict=True))) for r in make_records(40)
+    ]
+    found = make_replay(records).run(("cascade",), 0)
     assert all(o.layers[0] == ("f",) for o in found)
     assert any(o.stop and o.stop.startswith("agreed") for o in found)
-    judged = replayed(records, auc=0.8).run(("cascade",), 0)
+    judged = make_replay(records, auc=0.8).run(("cascade",), 0)
     assert any(o.stop and o.stop.startswith("confident") for o in judged)
 
 
 def test_simulated_judges_help_and_what_is_not_asked_for_does_not() -> None:
-    replay = replayed(made(150, 6), auc=0.95, later_layers="refine", stop_confidence=1.0)
+    replay = make_replay(make_records(150, 6), auc=0.95, later_layers="refine", stop_confidence=1.0)
     found = by_method(replay.run(("routemoa", "routemoa-no-cross", "routemoa-no-self"), 0))
-    assert mean(found["routemoa"]) > mean(found["routemoa-no-cross"])
-    walked = replay.walks("routemoa-no-self", 0)
-    assert not [a for w in walked for layer in w.trace.layers for a in layer.assessments if a.kind == "self"]
-    assert [a for w in walked for layer in w.trace.layers for a in layer.assessments if a.kind == "cross"]
+    assert mean_score(found["routemoa"]) > mean_score(found["routemoa-no-cross"])
+    runs = replay.simulate_policy("routemoa-no-self", 0)
+    assert not [a for w in runs for layer in w.trace.layers for a in layer.assessments if a.kind == "self"]
+    assert [a for w in runs for layer in w.trace.layers for a in layer.assessments if a.kind == "cross"]
 
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     there = tmp_path_factory.mktemp("evaluate")
-    keep(there / "train.jsonl", made(120, 1))
+    write_records(there / "train.jsonl", make_records(120, 1))
     assert run("scorer", "train", str(there / "train.jsonl"), "--out", str(there / "scorer")).exit_code == 0
     return there / "scorer"
 
 
-def keep(path: Path, records: list[Record]) -> str:
+def write_records(path: Path, records: list[Record]) -> str:
     path.write_bytes(b"".join(to_json(r) + b"\n" for r in records))
     return str(path)
 
@@ -247,7 +264,7 @@ def run(*arguments: str) -> Result:
 
 
 def test_the_command_is_deterministic_and_its_json_has_the_public_keys(scorer: Path, tmp_path: Path) -> None:
-    test = keep(tmp_path / "test.jsonl", made(80, 2))
+    test = write_records(tmp_path / "test.jsonl", make_records(80, 2))
     files = [tmp_path / "one.json", tmp_path / "two.json"]
     for file in files:
         done = run("evaluate", test, "--scorer", str(scorer), "--methods", "routemoa,moa", "--json", str(file))
@@ -265,7 +282,7 @@ def test_the_command_is_deterministic_and_its_json_has_the_public_keys(scorer: P
 
 
 def test_what_cannot_be_replayed_says_why(scorer: Path, tmp_path: Path) -> None:
-    test = keep(tmp_path / "test.jsonl", made(5, 2))
+    test = write_records(tmp_path / "test.jsonl", make_records(5, 2))
     for methods, why in (
         ("oracles", "'oracles' cannot be replayed"),
         ("self-moa", "records hold one of each"),
@@ -276,26 +293,26 @@ def test_what_cannot_be_replayed_says_why(scorer: Path, tmp_path: Path) -> None:
         assert why in str(unknown.exception)
     size = run("evaluate", test, "--scorer", str(scorer), "--sizes", "3,x")
     assert "'x' is not a number of models" in str(size.exception)
-    bare = keep(tmp_path / "bare.jsonl", [replace(r, responses=None) for r in made(5, 2)])
+    bare = write_records(tmp_path / "bare.jsonl", [replace(r, responses=None) for r in make_records(5, 2)])
     nothing = run("evaluate", bare, "--scorer", str(scorer))
     assert isinstance(nothing.exception, ConfigError)
     assert "no record holds an answer" in str(nothing.exception)
 
 
 def test_a_folder_holds_all_that_a_report_needs(scorer: Path, tmp_path: Path) -> None:
-    test = keep(tmp_path / "test.jsonl", made(20, 2))
+    test = write_records(tmp_path / "test.jsonl", make_records(20, 2))
     done = run(
         "evaluate", test, "--scorer", str(scorer), "--methods", "routemoa,moa,routemoa-no-aggregator,single:b",
         "--seeds", "2", "--sizes", "3,6", "--out", str(tmp_path / "run"),
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    one, found = load(tmp_path / "run"), list(outcomes(tmp_path / "run"))
+    one, found = load_run(tmp_path / "run"), list(read_outcomes(tmp_path / "run"))
     assert (one.kind, one.name, one.seeds) == ("replay", "test", 2)
     assert one.models == MODELS
     assert "routemoa-no-aggregator" not in one.methods
     assert any("left out" in note for note in one.notes)
     assert len({o.key for o in found}) == len(found) == 20 * (len(one.methods) + 2)  # random and shuffled: two seeds
-    assert one.summary["methods"] == summarise(found, 0)["methods"]
+    assert one.summary["methods"] == summarize(found, 0)["methods"]
     assert [p["models"] for p in one.scale["routemoa"]] == [3, 6]
     assert all(o.query for o in found)
 
@@ -318,9 +335,9 @@ def test_dollars_come_from_list_prices_where_the_name_is_known(tmp_path: Path) -
             for r in records
         ]
 
-    keep(tmp_path / "train.jsonl", renamed(made(60, 1, priced=False)))
+    write_records(tmp_path / "train.jsonl", renamed(make_records(60, 1, priced=False)))
     assert run("scorer", "train", str(tmp_path / "train.jsonl"), "--out", str(tmp_path / "s")).exit_code == 0
-    test = keep(tmp_path / "test.jsonl", renamed(made(20, 2, priced=False)))
+    test = write_records(tmp_path / "test.jsonl", renamed(make_records(20, 2, priced=False)))
     file = tmp_path / "f.json"
     done = run(
         "evaluate", test, "--scorer", str(tmp_path / "s"), "--methods", "routemoa,moa", "--prices", "library",
@@ -335,7 +352,7 @@ def test_dollars_come_from_list_prices_where_the_name_is_known(tmp_path: Path) -
 
 
 def test_the_same_bytes_whatever_the_hash_seed(scorer: Path, tmp_path: Path) -> None:
-    test = keep(tmp_path / "test.jsonl", made(30, 2))
+    test = write_records(tmp_path / "test.jsonl", make_records(30, 2))
     written: list[bytes] = []
     for number in ("1", "2"):
         folder = tmp_path / number

@@ -10,15 +10,15 @@ import pytest
 from msgspec.structs import replace
 
 from routemoa.evaluation.outcomes import Outcome, Run
-from tests.evaluation.report.test_figures import RUN, built, partial, replayed, told
+from tests.evaluation.report.test_figures import RUN, make_outcomes, replay_run, report_of, unfinished_run
 
 pytest.importorskip("matplotlib", reason="the charts need the extra eval")
 
 
-def rendered(run: Run, outcomes: list[Outcome]) -> str:
+def render_page(run: Run, outcomes: list[Outcome]) -> str:
     from routemoa.evaluation.report.page import render
 
-    return render(built(run, outcomes))
+    return render(report_of(run, outcomes))
 
 
 class Outline(HTMLParser):
@@ -42,7 +42,7 @@ class Outline(HTMLParser):
 
 @pytest.mark.parametrize("hostile", [False, True])
 def test_the_page_is_one_file_of_text_and_pictures(hostile: bool) -> None:
-    text = rendered(*replayed(hostile=hostile))
+    text = render_page(*replay_run(hostile=hostile))
     found = Outline(text)
     assert not {"script", "img", "iframe", "object", "embed", "form"} & set(found.tags)
     assert found.tags["style"] == 1
@@ -64,7 +64,7 @@ def test_the_page_is_one_file_of_text_and_pictures(hostile: bool) -> None:
 
 
 def test_every_label_of_a_picture_names_what_is_there() -> None:
-    text = rendered(*replayed())
+    text = render_page(*replay_run())
     ids = set(Outline(text).ids)
     labels = re.findall(r'aria-labelledby="([^"]+)"', text)
     assert labels
@@ -76,11 +76,11 @@ def test_every_label_of_a_picture_names_what_is_there() -> None:
 
 
 def test_the_same_outcomes_give_the_same_bytes() -> None:
-    assert rendered(*replayed()) == rendered(*replayed())
+    assert render_page(*replay_run()) == render_page(*replay_run())
 
 
 def test_a_page_without_prices_times_and_confidences_says_so() -> None:
-    text = rendered(*partial())
+    text = render_page(*unfinished_run())
     assert "This run is not finished" in text
     assert "Dollars are unknown for every method, because no price is known" in text
     assert "Unknown: no graded answer of routemoa has a stated confidence." in text
@@ -93,12 +93,12 @@ def test_a_page_without_prices_times_and_confidences_says_so() -> None:
 @pytest.mark.parametrize(
     "outcomes",
     [
-        told([("routemoa", None)], 1),
-        told([("moa", 1.0)], 1),
-        told([("routemoa", 1.0), ("best-single", 1.0), ("moa", 1.0)], 1),
-        [replace(o, cost=0.0, seconds=0.0, calls=0) for o in told([("routemoa", 0.0), ("moa", 0.0)], 3)],
+        make_outcomes([("routemoa", None)], 1),
+        make_outcomes([("moa", 1.0)], 1),
+        make_outcomes([("routemoa", 1.0), ("best-single", 1.0), ("moa", 1.0)], 1),
+        [replace(o, cost=0.0, seconds=0.0, calls=0) for o in make_outcomes([("routemoa", 0.0), ("moa", 0.0)], 3)],
     ],
     ids=["ungraded", "only moa", "one question", "all zero"],
 )
 def test_the_smallest_runs_have_a_page(outcomes: list[Outcome]) -> None:
-    assert "Caveats" in rendered(RUN, outcomes)
+    assert "Caveats" in render_page(RUN, outcomes)

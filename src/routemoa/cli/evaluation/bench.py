@@ -24,7 +24,7 @@ from routemoa.datasets.questions import Question
 
 if TYPE_CHECKING:
     from routemoa.datasets.collector import Estimate
-    from routemoa.evaluation.live.runner import Unit
+    from routemoa.evaluation.live.runner import WorkUnit
     from routemoa.evaluation.outcomes import Outcome, Run
 
 __all__ = ["bench"]
@@ -119,16 +119,16 @@ def bench(**options: Any) -> None:  # click passes a keyword for each option: th
 
 
 def _run_benchmark(options: BenchOptions) -> None:
-    from routemoa.evaluation.live.cost_estimate import estimate
-    from routemoa.evaluation.live.resume import opened
-    from routemoa.evaluation.live.runner import plan
+    from routemoa.evaluation.live.cost_estimate import estimate_cost
+    from routemoa.evaluation.live.resume import open_run
+    from routemoa.evaluation.live.runner import plan_units
 
     check_writable(options.json_file)
     benchmark = _check_options(options)
     folder, run = benchmark.folder, _describe_run(benchmark, options)
-    answered = opened(folder, run, benchmark.questions, retry=options.retry)
-    units = plan(benchmark.questions, benchmark.methods, answered)
-    costs = estimate(units, benchmark.pool, benchmark.judge)
+    answered = open_run(folder, run, benchmark.questions, retry=options.retry)
+    units = plan_units(benchmark.questions, benchmark.methods, answered)
+    costs = estimate_cost(units, benchmark.pool, benchmark.judge)
     confirm_cost(_announce(benchmark, len(units), costs), costs, assume_yes=options.yes)
     try:
         if units:
@@ -168,9 +168,9 @@ def _check_options(options: BenchOptions) -> Benchmark:
 
 def _parse_methods(names: str, pool: Pool) -> tuple[str, ...]:
     """Return the methods of a list with commas. Raises ConfigError."""
-    from routemoa.evaluation.live.methods import live_names
+    from routemoa.evaluation.live.methods import live_method_names
 
-    known = live_names(pool)
+    known = live_method_names(pool)
     methods = tuple(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
     if unknown := [n for n in methods if n not in known]:
         raise ConfigError(f"--methods: '{unknown[0]}' is unknown; known: {', '.join(known)}")
@@ -181,10 +181,10 @@ def _parse_methods(names: str, pool: Pool) -> tuple[str, ...]:
 
 def _load_questions(options: BenchOptions) -> list[Question]:
     """Return the questions, and try each of their graders, so that one without its sandbox or extra fails here."""
-    from routemoa.evaluation.tasks.loading import drawn, questions
+    from routemoa.evaluation.tasks.loading import load_questions, sample_questions
 
-    loaded = questions(options.task, options.data, lambda line: click.echo(line, err=True))
-    chosen = drawn(loaded, options.limit, options.seed)
+    loaded = load_questions(options.task, options.data, lambda line: click.echo(line, err=True))
+    chosen = sample_questions(loaded, options.limit, options.seed)
     for question in {q.grader: q for q in chosen}.values():
         question.grade("nothing")
     return chosen
@@ -201,7 +201,7 @@ def _find_judge(name: str | None, pool: Pool, questions: Sequence[Question]) -> 
 
 def _describe_run(benchmark: Benchmark, options: BenchOptions) -> Run:
     """Return what run.json says of the run."""
-    from routemoa.evaluation.live.resume import digest
+    from routemoa.evaluation.live.resume import digest_pool
     from routemoa.evaluation.outcomes import Run
 
     return Run(
@@ -211,7 +211,7 @@ def _describe_run(benchmark: Benchmark, options: BenchOptions) -> Run:
         models=tuple(m.name for m in benchmark.pool),
         seed=benchmark.seed or 0,
         limit=options.limit,
-        settings={"pool": digest(benchmark.pool), "seed": benchmark.seed, "judge": options.judge},
+        settings={"pool": digest_pool(benchmark.pool), "seed": benchmark.seed, "judge": options.judge},
         notes=_list_notes(benchmark.concurrency, benchmark.pool),
         version=__version__,
     )
@@ -238,11 +238,11 @@ def _announce(benchmark: Benchmark, remaining: int, costs: Estimate) -> str:
     return f"{work}: at most {costs.calls:,} calls, about {tokens}; cost at most: {describe_cost(costs)}"
 
 
-async def _answer_questions(benchmark: Benchmark, units: Sequence[Unit]) -> None:
+async def _answer_questions(benchmark: Benchmark, units: Sequence[WorkUnit]) -> None:
     """Answer what is missing, with a progress bar that shows accuracy so far and dollars spent."""
     from routemoa.evaluation.live.call_cache import CallCache
-    from routemoa.evaluation.live.methods import live_methods
-    from routemoa.evaluation.live.runner import Live, run
+    from routemoa.evaluation.live.methods import build_live_methods
+    from routemoa.evaluation.live.runner import LiveRun, run_units
 
     pool, client = benchmark.pool, connect(benchmark.pool)
     progress = AnswerProgress(len(units), "answering", "answers")
@@ -262,9 +262,9 @@ async def _answer_questions(benchmark: Benchmark, units: Sequence[Unit]) -> None
                     await client.address(model)
                 except ModelError as e:
                     progress.print_line(f"{e}; it counts as a model that fails")
-            methods = await live_methods(dict.fromkeys(u.method for u in units), pool, cache, benchmark.questions)
-            live = Live(methods, cache, benchmark.seed, benchmark.judge)
-            await run(units, live, benchmark.folder, concurrency=benchmark.concurrency, say=show)
+            methods = await build_live_methods(dict.fromkeys(u.method for u in units), pool, cache, benchmark.questions)
+            live = LiveRun(methods, cache, benchmark.seed, benchmark.judge)
+            await run_units(units, live, benchmark.folder, concurrency=benchmark.concurrency, on_outcome=show)
         finally:
             await cache.close()
 
@@ -274,15 +274,15 @@ def _summarize(folder: Path, run: Run, questions: Sequence[Question]) -> dict[st
     from msgspec.structs import replace
 
     from routemoa.cli.evaluation.report import print_page
-    from routemoa.evaluation.outcomes import outcomes, save
-    from routemoa.evaluation.report.figures import page
-    from routemoa.evaluation.statistics import summarise
+    from routemoa.evaluation.outcomes import read_outcomes, save_run
+    from routemoa.evaluation.report.figures import build_report
+    from routemoa.evaluation.statistics import summarize
 
     keys = {(q.task, q.id) for q in questions}
-    selected = [o for o in outcomes(folder) if o.method in run.methods and (o.task, o.id) in keys]
+    selected = [o for o in read_outcomes(folder) if o.method in run.methods and (o.task, o.id) in keys]
     selected.sort(key=lambda o: (run.methods.index(o.method), o.task, o.id))  # not in the order of arrival
-    figures = summarise(selected, run.seed)
-    save(folder, replace(run, summary=figures))
+    figures = summarize(selected, run.seed)
+    save_run(folder, replace(run, summary=figures))
     if selected:
-        print_page(page(run, selected, figures))
+        print_page(build_report(run, selected, figures))
     return figures

@@ -17,9 +17,9 @@ from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.table import print_table
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import read_records
-from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save
+from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.replay.simulator import METHODS
-from routemoa.evaluation.replay.study import chosen_methods, figures, prepare
+from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay
 
 __all__ = ["evaluate"]
 
@@ -95,18 +95,18 @@ def evaluate(**options: Any) -> None:  # click passes a keyword for each option:
 
 def _replay_methods(options: EvaluateOptions) -> None:
     check_writable(options.json_file)
-    chosen_methods(options.methods)  # a typing error is reported before anything is read
+    parse_methods(options.methods)  # a typing error is reported before anything is read
     sizes = _parse_sizes(options.sizes)
-    prepared = prepare(
+    prepared = prepare_replay(
         list(read_records(options.records)),
         options.scorer,
         options.policy,
-        priced=options.prices == "library",
-        auc=options.judges,
-        texts=options.out is not None,
+        use_list_prices=options.prices == "library",
+        judge_auc=options.judges,
+        keep_texts=options.out is not None,
     )
-    methods = chosen_methods(options.methods, prepared.replay.members)
-    results, outcomes = figures(prepared, methods, options.seed, options.seeds, sizes)
+    methods = parse_methods(options.methods, prepared.replay.members)
+    results, outcomes = compute_figures(prepared, methods, options.seed, options.seeds, sizes)
     if options.json_file:
         write_file(options.json_file, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
     if options.out:
@@ -140,7 +140,7 @@ def _write_run(
         summary={key: results[key] for key in SUMMARY_KEYS if key in results},
         scale=results.get("scale", {}),
     )
-    save(folder, run)
+    save_run(folder, run)
 
 
 def _print_figures(results: Mapping[str, Any]) -> None:

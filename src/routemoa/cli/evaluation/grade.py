@@ -14,7 +14,7 @@ from routemoa.cli.terminal.table import print_table
 from routemoa.core.errors import QueryError
 from routemoa.core.types import to_plain
 from routemoa.datasets.records import read_records
-from routemoa.evaluation.regrading import Graded, Regraded, chosen, regrade
+from routemoa.evaluation.regrading import GradedRecord, GradingResult, regrade, select_records
 
 __all__ = ["grade"]
 
@@ -46,7 +46,7 @@ def grade(*, records: str, task: str | None, json_file: str | None) -> None:
       routemoa grade records.jsonl.gz --task gsm8k --json verdicts.json
     """
     check_writable(json_file)
-    selected, grader = chosen(list(read_records(records)), task)
+    selected, grader = select_records(list(read_records(records)), task)
     if not selected:
         raise QueryError(f"{records}: no record in it")
     with StepProgress(len(selected), "grading", "records graded") as progress:
@@ -59,7 +59,7 @@ def grade(*, records: str, task: str | None, json_file: str | None) -> None:
         click.echo(line, err=True)
 
 
-def _to_plain(result: Regraded) -> dict[str, Any]:
+def _to_plain(result: GradingResult) -> dict[str, Any]:
     return {
         "items": [{"id": i.id, "task": i.task, "verdicts": i.verdicts} for i in result.items],
         "accuracy": {m: s.accuracy for m, s in result.models.items()},
@@ -75,7 +75,7 @@ def _to_plain(result: Regraded) -> dict[str, Any]:
     }
 
 
-def _describe_ungraded(items: Sequence[Graded]) -> list[str]:
+def _describe_ungraded(items: Sequence[GradedRecord]) -> list[str]:
     """Return a line for each reason why records were not graded, with the first of them."""
     by_reason: dict[str, list[str]] = {}
     for item in items:
@@ -89,7 +89,7 @@ def _describe_ungraded(items: Sequence[Graded]) -> list[str]:
     return lines
 
 
-def _print_result(result: Regraded) -> None:
+def _print_result(result: GradingResult) -> None:
     rows = [
         [
             model,

@@ -12,11 +12,11 @@ from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.table import make_console, make_table
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_json
-from routemoa.evaluation.outcomes import OUTCOMES, load, outcomes
-from routemoa.evaluation.report.figures import Page, page
-from routemoa.evaluation.report.svg import money, signed, whole
+from routemoa.evaluation.outcomes import OUTCOMES, load_run, read_outcomes
+from routemoa.evaluation.report.figures import Report, build_report
+from routemoa.evaluation.report.svg import format_dollars, format_points, format_whole_percent
 from routemoa.evaluation.report.table import GROUPS, MEASURES, Row
-from routemoa.evaluation.statistics import summarise
+from routemoa.evaluation.statistics import summarize
 
 __all__ = ["print_page", "report"]
 
@@ -43,11 +43,11 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
     """
     for file in (html_file, json_file):
         check_writable(file)
-    run = load(folder)
-    all_outcomes = list(outcomes(folder))
+    run = load_run(folder)
+    all_outcomes = list(read_outcomes(folder))
     if not all_outcomes:
         raise ConfigError(f"{Path(folder) / OUTCOMES}: no outcome yet; run the command that made it again to continue")
-    figures = page(run, all_outcomes, summarise(all_outcomes, run.seed))
+    figures = build_report(run, all_outcomes, summarize(all_outcomes, run.seed))
     if json_file:
         write_file(json_file, to_json(figures) + b"\n")
     if html_file:
@@ -61,12 +61,12 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
         print_page(figures)
 
 
-def print_page(figures: Page) -> None:
+def print_page(figures: Report) -> None:
     """Print the answer in a sentence and the table of all methods; the caveats go to standard error."""
     console = make_console()
     console.print(Text(figures.headline.sentence), style="bold")
     is_wide = console.width >= WIDE
-    gap = "points over " + (figures.against or "best single")
+    gap = "points over " + (figures.baseline or "best single")
     heads = ["method", "accuracy", gap, "failed", "n", *(MEASURES[m] for m in figures.measures), "saved vs. moa"]
     table = make_table(heads, left={"method"}, folded=() if is_wide else heads[1:])
     for group in GROUPS:
@@ -80,17 +80,17 @@ def print_page(figures: Page) -> None:
         click.echo(f"note: {caveat}", err=True)
 
 
-def _make_cells(row: Row, figures: Page, is_wide: bool) -> list[str]:
+def _make_cells(row: Row, figures: Report, is_wide: bool) -> list[str]:
     """Return a method's row, with its intervals where they fit."""
     accuracy = "unknown" if row.accuracy is None else f"{row.accuracy:.1%}"
     accuracy += f" ({row.ci95[0]:.1%} to {row.ci95[1]:.1%})" if row.ci95 and is_wide else ""
     gap = "-"
-    if row.gap and row.method != figures.against:
-        gap = signed(row.gap.difference)
-        gap += f" ({signed(row.gap.low)} to {signed(row.gap.high)})" if is_wide else ""
-    share = row.dense.get("cost")
-    share = row.dense.get(figures.measures[1]) if share is None else share
-    saved = "-" if share is None or row.method == "moa" else whole(1 - share)
+    if row.gap and row.method != figures.baseline:
+        gap = format_points(row.gap.difference)
+        gap += f" ({format_points(row.gap.low)} to {format_points(row.gap.high)})" if is_wide else ""
+    share = row.dense_ratios.get("cost")
+    share = row.dense_ratios.get(figures.measures[1]) if share is None else share
+    saved = "-" if share is None or row.method == "moa" else format_whole_percent(1 - share)
     spent = [_format_measure(row.means[m], m) for m in figures.measures]
     return [row.method, accuracy, gap, f"{row.failed:,}", f"{row.n:,}", *spent, saved]
 
@@ -98,4 +98,4 @@ def _make_cells(row: Row, figures: Page, is_wide: bool) -> list[str]:
 def _format_measure(value: float | None, measure: str) -> str:
     if value is None:
         return "unknown"
-    return money(value) if measure == "cost" else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+    return format_dollars(value) if measure == "cost" else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from routemoa.cli.terminal.files import check_writable
 from routemoa.core.errors import ConfigError, MissingExtra
-from routemoa.evaluation.report.svg import COLOURS, drawing, money, short
+from routemoa.evaluation.report.svg import COLOURS, format_dollars, open_figure, shorten
 from routemoa.ledger.aggregates import Grouping, group_name, total_tokens
 from routemoa.ledger.queries import LedgerEntry
 
@@ -49,7 +49,7 @@ def draw_plot(path: str, calls: Sequence[LedgerEntry], by: Grouping | None) -> N
     unit = "Dollars" if in_dollars else "Tokens (no dollars are known)"
     if by is None or by == "day":
         days = _list_days(calls)
-        with drawing(max(520, min(900, 260 + 26 * len(days))), 340) as figure:
+        with open_figure(max(520, min(900, 260 + 26 * len(days))), 340) as figure:
             _draw_days(figure.subplots(), amounts, days, in_dollars)
             _save(figure, path, f"{unit} a day, by model (UTC)")
         return
@@ -58,7 +58,7 @@ def draw_plot(path: str, calls: Sequence[LedgerEntry], by: Grouping | None) -> N
         totals[group_name(call, by)] = totals.get(group_name(call, by), 0.0) + amount
     shown = sorted(totals.items(), key=lambda t: (-t[1], t[0]))[:MAX_BARS]
     rest = f", the first {MAX_BARS} of {len(totals)}" if len(totals) > MAX_BARS else ""
-    with drawing(620, 80 + 26 * len(shown)) as figure:
+    with open_figure(620, 80 + 26 * len(shown)) as figure:
         _draw_bars(figure.subplots(), shown, in_dollars)
         _save(figure, path, f"{unit} by {by}{rest}")
 
@@ -80,7 +80,7 @@ def _draw_days(axis: Any, amounts: Sequence[tuple[LedgerEntry, float]], days: Se
     for call, amount in amounts:
         cell = (call.model if call.model in named else "", group_name(call, "day"))
         cells[cell] = cells.get(cell, 0.0) + amount
-    series = [(m, short(m), COLOURS[color]) for m, color in zip(named, MODEL_COLORS, strict=False)]
+    series = [(m, shorten(m), COLOURS[color]) for m, color in zip(named, MODEL_COLORS, strict=False)]
     series += [("", f"{len(order) - len(named)} others", COLOURS["soft"])] if len(named) < len(order) else []
     bottom = [0.0] * len(days)
     for model, label, color in series:
@@ -101,9 +101,9 @@ def _draw_bars(axis: Any, shown: Sequence[tuple[str, float]], in_dollars: bool) 
     positions = range(len(shown))
     axis.barh(positions, [amount for _, amount in shown], height=0.65, color=COLOURS["blue"])
     for position, (_, amount) in zip(positions, shown, strict=True):
-        label = money(amount) if in_dollars else f"{amount:,.0f}"
+        label = format_dollars(amount) if in_dollars else f"{amount:,.0f}"
         axis.annotate(label, (amount, position), (6, 0), textcoords="offset points", va="center", fontsize=12)
-    axis.set_yticks(positions, [short(name) for name, _ in shown])
+    axis.set_yticks(positions, [shorten(name) for name, _ in shown])
     axis.set_xlim(0, max(amount for _, amount in shown) * 1.18 or 1)
     axis.set_ylim(len(shown) - 0.4, -0.6)
     axis.locator_params(axis="x", nbins=5)

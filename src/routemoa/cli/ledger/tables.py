@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from routemoa.cli.terminal.table import make_table
-from routemoa.evaluation.report.svg import money
+from routemoa.evaluation.report.svg import format_dollars
 from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls, total_tokens
 from routemoa.ledger.queries import LedgerEntry
 
@@ -67,7 +67,7 @@ def _count(value: int | None) -> str:
 
 
 def _dollars(value: float | None) -> str:
-    return "-" if value is None else money(value)
+    return "-" if value is None else format_dollars(value)
 
 
 def _seconds(value: float | None) -> str:

@@ -52,11 +52,11 @@ class CachedCall(Struct, frozen=True, omit_defaults=True):
     id: str
     model: str
     request: str  # digest of model and messages
-    turn: int  # the place among equal requests for this question, from 0
-    begun: float
+    occurrence: int  # the place among equal requests for this question, from 0
+    started: float
     ended: float
     cost: float | None = None
-    counted: float = 0.0  # dollars on the account: the cost, or the most that it can have been
+    charged: float = 0.0  # dollars on the account: the cost, or the most that it can have been
     completion: Completion | None = None
     failure: str | None = None
     kind: str | None = None  # of the failure
@@ -72,7 +72,7 @@ class CachedCall(Struct, frozen=True, omit_defaults=True):
     @property
     def key(self) -> tuple[str, str, int]:
         """What a call is known by; not the question, since some methods ask once for all of them."""
-        return self.method, self.request, self.turn
+        return self.method, self.request, self.occurrence
 
 
 class QuestionRun:
@@ -83,25 +83,25 @@ class QuestionRun:
         self._turns: Counter[str] = Counter()
         self._started = perf_counter()
         self._before = 0.0  # seconds that earlier runs spent on this question
-        self.paid: list[CachedCall] = []  # this question's calls, of earlier runs too
+        self.calls: list[CachedCall] = []  # this question's calls, of earlier runs too
 
-    def seconds(self) -> float:
+    def elapsed_seconds(self) -> float:
         """Since the question was asked, without the pause between two runs."""
         return self._before + perf_counter() - self._started
 
-    def earlier(self, paid: CachedCall) -> None:
+    def add_cached(self, paid: CachedCall) -> None:
         """An answer of an earlier run was given again: it counts, if it was this question's."""
         if (paid.task, paid.id) == (self.task, self.id):
             self._before = max(self._before, paid.ended)
-            self.paid.append(paid)
+            self.calls.append(paid)
 
-    def turn(self, digest: str) -> int:
+    def next_occurrence(self, digest: str) -> int:
         """How often this request was made before."""
         self._turns[digest] += 1
         return self._turns[digest] - 1
 
 
-SITTING: ContextVar[QuestionRun] = ContextVar("sitting")
+CURRENT_QUESTION: ContextVar[QuestionRun] = ContextVar("sitting")
 """Whose call it is: set by the runner, inherited by every task of a method."""
 
 
@@ -143,17 +143,19 @@ class CallCache:
 
     async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
         """From the file where this call was paid for before, else from the model. Raises ModelError, OverBudget."""
-        sitting = SITTING.get()
+        sitting = CURRENT_QUESTION.get()
         digest = _digest(model, request)
-        turn = sitting.turn(digest)
+        turn = sitting.next_occurrence(digest)
         kept = self._kept.get((sitting.method, digest, turn))
         if kept is not None:
-            sitting.earlier(kept)
+            sitting.add_cached(kept)
             yield _again(kept).text
             yield _again(kept)
             return
         held = await self._reserve(model, request)
-        call = CachedCall(sitting.method, sitting.task, sitting.id, model.name, digest, turn, sitting.seconds(), 0.0)
+        call = CachedCall(
+            sitting.method, sitting.task, sitting.id, model.name, digest, turn, sitting.elapsed_seconds(), 0.0
+        )
         done = False
         try:
             async with aclosing(self._client.stream(model, held.request)) as pieces:
@@ -196,9 +198,9 @@ class CallCache:
         return self.account.settle(held, cost)
 
     def _add(self, sitting: QuestionRun, call: CachedCall, held: Reservation) -> None:
-        paid = replace(call, ended=sitting.seconds(), counted=self._settle(held, call.cost))
+        paid = replace(call, ended=sitting.elapsed_seconds(), counted=self._settle(held, call.cost))
         self._file.write(paid)
-        sitting.paid.append(paid)
+        sitting.calls.append(paid)
         self._keep(paid)
 
     def _keep(self, paid: CachedCall) -> None:
@@ -211,7 +213,7 @@ class CallCache:
         for number, line in read_lines(self._path, complaints):
             try:
                 paid = msgspec.json.decode(line, type=CachedCall)
-                self.account.spent += max(paid.counted, paid.cost or 0.0)
+                self.account.spent += max(paid.charged, paid.cost or 0.0)
                 self._keep(paid)
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
                 complaints(BadLine(str(self._path), number, f"{e}; remove that line"))

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Sequence
 from routemoa.core.pool import Pool
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Usage
 from routemoa.datasets.collector import Estimate, answer_length
-from routemoa.evaluation.live.runner import Unit
+from routemoa.evaluation.live.runner import WorkUnit
 from routemoa.mixture.alternatives import FRAME, VERDICT
 from routemoa.mixture.baselines.best_single import choose_best_model
 
-__all__ = ["estimate"]
+__all__ = ["estimate_cost"]
 
 Call = tuple[ModelSpec, float, float]
 """Whom, tokens read, tokens written."""
 
 
-def estimate(units: Iterable[Unit], pool: Pool, judge: ModelSpec | None = None) -> Estimate:
+def estimate_cost(units: Iterable[WorkUnit], pool: Pool, judge: ModelSpec | None = None) -> Estimate:
     """The most that the units can take; answers are taken as long as the pool file lets them be, else 300 tokens.
 
     A method that may stop early (routemoa, cascade) is counted as if it did not.

@@ -13,18 +13,18 @@ from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.methods import build_method, method_names
 from routemoa.scoring.constant import load_scorer
 
-__all__ = ["PREFIX", "live_methods", "live_names"]
+__all__ = ["PREFIX", "build_live_methods", "live_method_names"]
 
 PREFIX = "routemoa-"
 
 
-def live_names(pool: Pool) -> tuple[str, ...]:
+def live_method_names(pool: Pool) -> tuple[str, ...]:
     """What can be run on this pool."""
     return (*method_names(pool), *(PREFIX + name for name in ABLATIONS))
 
 
-async def live_methods(
-    names: Iterable[str], pool: Pool, client: Client, asked: Sequence[Question]
+async def build_live_methods(
+    names: Iterable[str], pool: Pool, client: Client, questions: Sequence[Question]
 ) -> dict[str, Method]:
     """The methods called `names`. Raises ConfigError."""
     methods: dict[str, Method] = {}
@@ -34,7 +34,7 @@ async def live_methods(
             methods[name] = build_method(pool, name, client)
             continue
         mixture = RouteMoA(pool, client)
-        means = await _means(pool, asked) if part == "no-scorer" else None
+        means = await _means(pool, questions) if part == "no-scorer" else None
         mixture.policy, mixture.name = ablate(part, mixture.policy, means), name
         methods[name] = mixture
     return methods

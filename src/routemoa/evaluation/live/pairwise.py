@@ -13,10 +13,10 @@ from routemoa.core.protocols import Client
 from routemoa.core.types import Completion, ModelSpec, Request
 from routemoa.mixture import prompts
 
-__all__ = ["preference", "verdict"]
+__all__ = ["compare_answers", "parse_verdict"]
 
 
-async def preference(question: str, answer: str, other: str, judge: ModelSpec, client: Client) -> float | None:
+async def compare_answers(question: str, answer: str, other: str, judge: ModelSpec, client: Client) -> float | None:
     """How far `judge` prefers `answer` to `other`: 1.0 yes, 0.0 no, 0.5 a tie or two verdicts that contradict.
 
     None where either verdict could not be had or read. Two calls.
@@ -34,13 +34,13 @@ async def _ask(question: str, a: str, b: str, judge: ModelSpec, client: Client) 
         async with aclosing(client.stream(judge, request)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Completion):
-                    return verdict(piece.text)
+                    return parse_verdict(piece.text)
     except ModelError:
         return None
     return None
 
 
-def verdict(said: str) -> float | None:
+def parse_verdict(said: str) -> float | None:
     """What a comparison's reply says of answer A: 1.0 better, 0.0 worse, 0.5 equal; None where it is unreadable."""
     found = re.findall(r"\[\[\s*(A|B|C|tie)\s*\]\]", said, re.IGNORECASE)
     if not found and (bare := re.fullmatch(r"\W*(A|B|C|tie)\W*", said.strip(), re.IGNORECASE)):

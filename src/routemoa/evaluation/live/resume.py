@@ -14,15 +14,15 @@ from routemoa.core.pool import Pool
 from routemoa.datasets.questions import Question
 from routemoa.evaluation.live.call_cache import CALLS
 from routemoa.evaluation.live.runner import TRACES
-from routemoa.evaluation.outcomes import OUTCOMES, RUN, Run, load, outcomes, save
+from routemoa.evaluation.outcomes import OUTCOMES, RUN, Run, load_run, read_outcomes, save_run
 
-__all__ = ["Have", "digest", "opened"]
+__all__ = ["Have", "digest_pool", "open_run"]
 
 Have = set[tuple[str, str, str]]
 """Method, task and id of what is answered already."""
 
 
-def opened(folder: Path, run: Run, asked: Sequence[Question], *, retry: bool = False) -> Have:
+def open_run(folder: Path, run: Run, questions: Sequence[Question], *, retry: bool = False) -> Have:
     """Write DIR/run.json, and say what is answered already; with `retry`, failures are forgotten.
 
     Raises:
@@ -36,7 +36,7 @@ def opened(folder: Path, run: Run, asked: Sequence[Question], *, retry: bool = F
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"{folder}: cannot be written to; choose another --out")
     if (folder / RUN).exists():
-        before = load(folder)
+        before = load_run(folder)
         other = [key for key in run.settings if before.settings.get(key) != run.settings[key]]
         other += ["task"] if before.name != run.name else []
         if before.kind != run.kind or other:
@@ -44,16 +44,16 @@ def opened(folder: Path, run: Run, asked: Sequence[Question], *, retry: bool = F
             raise ConfigError(f"{folder}: holds another run ({what}); choose another --out, or remove the folder")
     if retry:
         _forget_failures(folder)
-    have = list(outcomes(folder))
-    queries = {(q.task, q.id): q.query for q in asked}
+    have = list(read_outcomes(folder))
+    queries = {(q.task, q.id): q.query for q in questions}
     for o in have:
         if queries.get((o.task, o.id), o.query) != o.query:
             raise ConfigError(f"{folder}: holds another question as {o.task}, {o.id}; choose another --out")
-    save(folder, run)
+    save_run(folder, run)
     return {(o.method, o.task, o.id) for o in have}
 
 
-def digest(pool: Pool) -> str:
+def digest_pool(pool: Pool) -> str:
     """Of all that decides what the pool answers."""
     manifest = (pool.scorer / "manifest.json").read_bytes() if pool.scorer else b""
     judge = pool.judge.read_bytes() if pool.judge and pool.judge.is_file() else b""
@@ -63,7 +63,7 @@ def digest(pool: Pool) -> str:
 
 def _forget_failures(folder: Path) -> None:
     """Take out what had no answer, with its calls: they are made anew."""
-    gone = {(o.method, o.task, o.id) for o in outcomes(folder) if o.failure}
+    gone = {(o.method, o.task, o.id) for o in read_outcomes(folder) if o.failure}
     for name in (OUTCOMES, TRACES, CALLS):
         path = folder / name
         if not gone or not path.exists():

@@ -22,24 +22,24 @@ from routemoa.core.types import ModelSpec, Query, Usage, add_optional
 from routemoa.datasets.collector import gather_or_cancel
 from routemoa.datasets.jsonl import Appender, read_lines
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.live.call_cache import SITTING, CallCache, QuestionRun
-from routemoa.evaluation.live.pairwise import preference
+from routemoa.evaluation.live.call_cache import CURRENT_QUESTION, CallCache, QuestionRun
+from routemoa.evaluation.live.pairwise import compare_answers
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome
 from routemoa.routing.decision import latest_answers
 
-__all__ = ["TRACES", "Kept", "Unit", "plan", "run"]
+__all__ = ["TRACES", "TraceLine", "WorkUnit", "plan_units", "run_units"]
 
 TRACES = "traces.jsonl"
 
 
-class Unit(Struct, frozen=True):
+class WorkUnit(Struct, frozen=True):
     """One method at one question."""
 
     method: str
     question: Question
 
 
-class Kept(Struct, frozen=True):
+class TraceLine(Struct, frozen=True):
     """An answer with its trace as `routemoa judge replay` reads it, and what it was to be."""
 
     method: str
@@ -51,28 +51,30 @@ class Kept(Struct, frozen=True):
     grader: str | None = None
 
 
-def plan(questions: Sequence[Question], methods: Sequence[str], have: set[tuple[str, str, str]]) -> list[Unit]:
+def plan_units(
+    questions: Sequence[Question], methods: Sequence[str], answered: set[tuple[str, str, str]]
+) -> list[WorkUnit]:
     """What is left, question by question; who begins rotates, so that whatever else goes on falls on all methods."""
     turns = [(q, [*methods[i % len(methods) :], *methods[: i % len(methods)]]) for i, q in enumerate(questions)]
-    return [Unit(m, q) for q, order in turns for m in order if (m, q.task, q.id) not in have]
+    return [WorkUnit(m, q) for q, order in turns for m in order if (m, q.task, q.id) not in answered]
 
 
-class Live(Struct, frozen=True):
+class LiveRun(Struct, frozen=True):
     """What a run needs besides its units: built methods, the till they call through, and who judges."""
 
     methods: Mapping[str, Method]
-    till: CallCache
+    call_cache: CallCache
     seed: int | None = None
     judge: ModelSpec | None = None
 
 
-async def run(
-    units: Sequence[Unit],
-    live: Live,
+async def run_units(
+    units: Sequence[WorkUnit],
+    live: LiveRun,
     folder: str | Path,
     *,
     concurrency: int = 4,
-    say: Callable[[Outcome], None] = lambda _: None,
+    on_outcome: Callable[[Outcome], None] = lambda _: None,
 ) -> None:
     """Answer what is left, `concurrency` units at a time.
 
@@ -85,20 +87,20 @@ async def run(
         written = _written(Path(folder) / TRACES)
         over: list[BudgetExceeded] = []
 
-        async def work(mine: Iterator[Unit]) -> None:
+        async def work(mine: Iterator[WorkUnit]) -> None:
             for unit in mine:
                 if over:
                     return
                 try:
-                    outcome, answer = await sit(unit, live)
+                    outcome, answer = await answer_question(unit, live)
                 except BudgetExceeded as e:  # what the others have under way goes on to its end: it is paid for
                     over.append(e)
                     return
                 q = unit.question
                 if answer is not None and (unit.method, q.task, q.id) not in written:
-                    traces.write(Kept(unit.method, q.task, q.id, answer.text, answer.trace, q.reference, q.grader))
+                    traces.write(TraceLine(unit.method, q.task, q.id, answer.text, answer.trace, q.reference, q.grader))
                 out.write(outcome)
-                say(outcome)
+                on_outcome(outcome)
 
         tasks = [asyncio.create_task(work(left)) for _ in range(min(concurrency, len(units)))]
         await gather_or_cancel(tasks)
@@ -106,11 +108,11 @@ async def run(
             raise over[0]
 
 
-async def sit(unit: Unit, live: Live) -> tuple[Outcome, Answer | None]:
+async def answer_question(unit: WorkUnit, live: LiveRun) -> tuple[Outcome, Answer | None]:
     """One method at one question, graded."""
     question = unit.question
     sitting = QuestionRun(unit.method, question.task, question.id)
-    SITTING.set(sitting)
+    CURRENT_QUESTION.set(sitting)
     parameters: dict[str, Any] = {}
     if live.seed is not None:  # of its own for each question: one for all would show answers in one order everywhere
         parameters["seed"] = zlib.crc32(f"{live.seed}:{question.task}:{question.id}".encode()) & 0x7FFFFFFF
@@ -118,8 +120,8 @@ async def sit(unit: Unit, live: Live) -> tuple[Outcome, Answer | None]:
     try:
         answer = await live.methods[unit.method].answer(query)
     except AllModelsFailed as e:
-        return _failed(unit, e, spent(sitting)), None
-    took = spent(sitting)
+        return _failed(unit, e, sum_calls(sitting)), None
+    took = sum_calls(sitting)
     right = await _grade(question, answer.text, live)
     # A judge costs calls: it reads the answer alone. Other graders tell for each proposal, too.
     each = () if question.grader == "judge" else latest_answers(answer.trace)
@@ -127,7 +129,7 @@ async def sit(unit: Unit, live: Live) -> tuple[Outcome, Answer | None]:
     return _outcome(unit, answer, right, known, took), answer
 
 
-class Spent(Struct, frozen=True):
+class QuestionTotals(Struct, frozen=True):
     """What a question took: its own calls, so that one made for all questions counts once."""
 
     calls: int
@@ -136,23 +138,25 @@ class Spent(Struct, frozen=True):
     seconds: float
 
 
-def spent(sitting: QuestionRun) -> Spent:
+def sum_calls(sitting: QuestionRun) -> QuestionTotals:
     """What a sitting has come to so far."""
     usage: Usage = Usage(0, 0, 0, 0)
     cost: float | None = 0.0
-    for paid in sitting.paid:
+    for paid in sitting.calls:
         usage, cost = usage + paid.usage, add_optional(cost, paid.cost)
-    return Spent(len(sitting.paid), usage, cost, sitting.seconds())
+    return QuestionTotals(len(sitting.calls), usage, cost, sitting.elapsed_seconds())
 
 
-async def _grade(question: Question, text: str, live: Live) -> float | None:
+async def _grade(question: Question, text: str, live: LiveRun) -> float | None:
     """In a thread: running unit tests or proving an equation takes its time."""
     if question.grader == "judge" and live.judge is not None and question.reference:
-        return await preference(question.query, text, question.reference, live.judge, live.till)
+        return await compare_answers(question.query, text, question.reference, live.judge, live.call_cache)
     return await asyncio.to_thread(question.grade, text)
 
 
-def _outcome(unit: Unit, answer: Answer, right: float | None, each: dict[str, float | None], took: Spent) -> Outcome:
+def _outcome(
+    unit: WorkUnit, answer: Answer, right: float | None, each: dict[str, float | None], took: QuestionTotals
+) -> Outcome:
     trace, q = answer.trace, unit.question
     last = trace.layers[-1].scores if trace.layers else {}
     choice = trace.choice or (trace.layers[0].selected[0] if trace.calls == 1 and trace.layers else None)
@@ -177,11 +181,11 @@ def _outcome(unit: Unit, answer: Answer, right: float | None, each: dict[str, fl
         confidence=last.get(choice) if choice else None,
         stop=trace.stop_reason,
         prior=trace.prior,
-        each=each,
+        model_scores=each,
     )
 
 
-def _failed(unit: Unit, error: AllModelsFailed, took: Spent) -> Outcome:
+def _failed(unit: WorkUnit, error: AllModelsFailed, took: QuestionTotals) -> Outcome:
     """Nobody answered: wrong for whoever asked, and in a column of its own."""
     q = unit.question
     return Outcome(
