@@ -21,7 +21,7 @@ from random import Random
 from msgspec.structs import replace
 
 from routemoa.datasets.records import Record, read, write
-from routemoa.evaluation.outcomes import load
+from routemoa.evaluation.outcomes import load_run
 
 RECORDS = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval" / "math_l5.jsonl.gz"
 PARTS = ("no-scorer", "no-self", "no-cross", "no-reranking", "no-early-stop")
@@ -49,7 +49,7 @@ def routemoa(*arguments: object) -> None:
 
 def table(folder: Path, title: str) -> str:
     """What each part and each rival makes of the questions, as Markdown."""
-    found = load(folder).summary
+    found = load_run(folder).summary
     lines = [f"## {title}", "", "| | right | routemoa over it, points | calls | tokens | on the path |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     for name, f in found["methods"].items():

@@ -38,11 +38,11 @@ from routemoa.core.pool import Mixture
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record, read
 from routemoa.evaluation.outcomes import Outcome
-from routemoa.evaluation.replay.baselines import vote
-from routemoa.evaluation.replay.list_prices import library
+from routemoa.evaluation.replay.baselines import majority_vote
+from routemoa.evaluation.replay.list_prices import load_list_prices
 from routemoa.evaluation.replay.simulator import Replay, SimulatedRun
-from routemoa.evaluation.replay.token_counts import Page
-from routemoa.evaluation.statistics import savings, summarise
+from routemoa.evaluation.replay.token_counts import ReplayQuestion
+from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.answers.grouping import Groups
 from routemoa.judging.evidence import Coefficients, JudgeModel
 from routemoa.training.judge import Graded, correlation, fit, graded_trace, measure, told
@@ -73,10 +73,10 @@ models think unseen is not in the records: docs/evaluation.md says what follows.
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
-def grow(page: Page, order: tuple[str, ...], lead: int = 2, most: int = 9) -> tuple[str, ...]:
+def grow(page: ReplayQuestion, order: tuple[str, ...], lead: int = 2, most: int = 9) -> tuple[str, ...]:
     """The panel of the plain rule of mixture-notes.md."""
     for k in range(2, min(most, len(order)) + 1):
-        counts = sorted(Counter(g for m in order[:k] if (g := page.says.get(m)) is not None).values(), reverse=True)
+        counts = sorted(Counter(g for m in order[:k] if (g := page.group_of.get(m)) is not None).values(), reverse=True)
         if counts and counts[0] - (counts[1] if len(counts) > 1 else 0) >= lead:
             break
     return order[:k]
@@ -84,43 +84,45 @@ def grow(page: Page, order: tuple[str, ...], lead: int = 2, most: int = 9) -> tu
 
 def learn(train: Replay, prior: Scores, seed: int) -> JudgeModel:
     """Everything that is learned about judging, on the training half."""
-    plain = [graded(page, train.members, prior) for page in train.pages]
+    plain = [graded(page, train.members, prior) for page in train.questions]
     judging = JudgeModel(Coefficients(), correlation(plain))
-    if train.auc is not None:  # judgments of every query: nothing stops before the second layer
+    if train.judge_auc is not None:  # judgments of every query: nothing stops before the second layer
         train = replace(train, mixture=replace(train.mixture, stop_confidence=1.0))
-    walked = replace(train, judging=judging).walks("routemoa", seed)
-    learned = fit([grade(page, done) for page, done in zip(train.pages, walked, strict=True)])
+    walked = replace(train, judge_model=judging).simulate_policy("routemoa", seed)
+    learned = fit([grade(page, done) for page, done in zip(train.questions, walked, strict=True)])
     return replace(learned, correlation=judging.correlation)
 
 
-def graded(page: Page, members: tuple[str, ...], prior: Scores) -> Graded:
+def graded(page: ReplayQuestion, members: tuple[str, ...], prior: Scores) -> Graded:
     """A record as a graded query without judgments."""
-    groups = Groups(tuple(page.says.get(m) for m in members), page.groups.closed, (None,) * len(members))
+    groups = Groups(tuple(page.group_of.get(m) for m in members), page.groups.closed, (None,) * len(members))
     right = tuple(page.record.scores[m] for m in members)
     return Graded(prior, members, groups, right, (), (False,) * len(members))
 
 
-def grade(page: Page, done: SimulatedRun) -> Graded:
+def grade(page: ReplayQuestion, done: SimulatedRun) -> Graded:
     return graded_trace(done.trace, page.record.scores)
 
 
-def split(pages: list[Page], models: list[str], seed: int, mixture: Mixture, auc: float | None) -> dict[str, Any]:
+def split(
+    pages: list[ReplayQuestion], models: list[str], seed: int, mixture: Mixture, auc: float | None
+) -> dict[str, Any]:
     """Learn on one half, measure on the other."""
     order = np.random.default_rng(seed).permutation(len(pages))
     train, test = ([pages[i] for i in half] for half in np.split(order, [len(pages) // 2]))
     right = [sum(p.record.scores[m] or 0.0 for p in train) for m in models]
     prior: Scores = {m: (r + 1) / (len(train) + 2) for m, r in zip(models, right, strict=True)}
     best = tuple(sorted(models, key=lambda m: -(prior[m] or 0.0)))
-    base = Replay(train, tuple(models), [prior] * len(train), best, mixture, auc=auc)
+    base = Replay(train, tuple(models), [prior] * len(train), best, mixture, judge_auc=auc)
     judging = learn(base, prior, seed)
-    replay = replace(base, pages=test, priors=[prior] * len(test), judging=judging)
-    walked = replay.walks("routemoa", seed)
+    replay = replace(base, questions=test, priors=[prior] * len(test), judge_model=judging)
+    walked = replay.simulate_policy("routemoa", seed)
     outcomes = [replace(o, method=REPLAYED[o.method]) for o in replay.run(REPLAYED, seed, walks=walked)]
     for page in test:
         panel = grow(page, best)
         any_right = max(page.record.scores[m] or 0.0 for m in best[:3])
         for row, value, calls in (
-            ("grow until two ahead", page.record.scores[vote(page, panel) or panel[0]], len(panel)),
+            ("grow until two ahead", page.record.scores[majority_vote(page, panel) or panel[0]], len(panel)),
             ("any of 3", any_right, 3),
         ):
             outcomes.append(Outcome(row, page.record.task, page.record.id, value, calls=calls, seed=seed))
@@ -129,11 +131,13 @@ def split(pages: list[Page], models: list[str], seed: int, mixture: Mixture, auc
     return {"outcomes": outcomes, "judging": judging, "layers": layers, "told": said}
 
 
-def study(pages: list[Page], models: list[str], mixture: Mixture, splits: int, auc: float | None) -> dict[str, Any]:
+def study(
+    pages: list[ReplayQuestion], models: list[str], mixture: Mixture, splits: int, auc: float | None
+) -> dict[str, Any]:
     runs = [split(pages, models, seed, mixture, auc) for seed in range(splits)]
     outcomes: list[Outcome] = [o for run in runs for o in run["outcomes"]]
-    found = summarise(outcomes, 0)
-    by_split = [summarise(run["outcomes"], 0)["methods"] for run in runs] if splits > 1 else [found["methods"]]
+    found = summarize(outcomes, 0)
+    by_split = [summarize(run["outcomes"], 0)["methods"] for run in runs] if splits > 1 else [found["methods"]]
     learned = [run["judging"] for run in runs]
     return {
         "models": len(models),
@@ -145,7 +149,7 @@ def study(pages: list[Page], models: list[str], mixture: Mixture, splits: int, a
             for row, f in found["methods"].items()
         },
         "gain_over": {row: gain(found["paired"][f"routemoa|{row}"]) for row in RIVALS},
-        "savings": {row: savings(outcomes, "routemoa", row, 0) for row in ("dense MoA", "vote of all")},
+        "savings": {row: compute_savings(outcomes, "routemoa", row, 0) for row in ("dense MoA", "vote of all")},
         "calibration": measure(*(run["told"] for run in runs)),  # each split judged by its own training half
         "learned": {
             "spread": float(np.mean([j.correlation.spread for j in learned])),
@@ -267,8 +271,8 @@ def main() -> None:
     for path in arguments.records:
         records = list(read(path))
         found_pools = pools(records)
-        prices = library(found_pools["all"]) if arguments.savings else {}
-        pages = [Page(r, found_pools["all"], prices) for r in records]
+        prices = load_list_prices(found_pools["all"]) if arguments.savings else {}
+        pages = [ReplayQuestion(r, found_pools["all"], prices) for r in records]
         for name, models in found_pools.items():
             title = f"{Path(path).name.partition('.')[0]}, {name}"
             for prefer in arguments.prefer.split(","):

@@ -23,9 +23,9 @@ from msgspec.structs import replace
 from routemoa.core.types import Scores
 from routemoa.datasets.records import read
 from routemoa.evaluation.outcomes import Outcome
-from routemoa.evaluation.replay.pool_sizes import points, subpool
+from routemoa.evaluation.replay.pool_sizes import sample_pool, summarize_sizes
 from routemoa.evaluation.replay.simulator import Replay
-from routemoa.evaluation.replay.token_counts import Page
+from routemoa.evaluation.replay.token_counts import ReplayQuestion
 
 HERE = Path(__file__).parent
 LEARN = runpy.run_path(str(HERE / "replay.py"))["learn"]
@@ -34,17 +34,17 @@ MARKERS = dict(zip(METHODS, "os^xDP*.", strict=True))
 COLOURS = dict(zip(METHODS, ("C3", "C0", "C1", "C2", "C5", "C4", "C7", "0.7"), strict=True))
 
 
-def pooled(pages: list[Page], names: list[str], size: int, seed: int) -> list[Outcome]:
+def pooled(pages: list[ReplayQuestion], names: list[str], size: int, seed: int) -> list[Outcome]:
     """The methods among `size` models, learned on one half and measured on the other."""
     order = np.random.default_rng(seed).permutation(len(pages))
     train, test = ([pages[i] for i in half] for half in np.split(order, [len(pages) // 2]))
-    models = subpool(names, size, seed)
+    models = sample_pool(names, size, seed)
     right = {m: sum(p.record.scores[m] or 0.0 for p in train) for m in models}
     prior: Scores = {m: (r + 1) / (len(train) + 2) for m, r in right.items()}
     best = tuple(sorted(models, key=lambda m: -right[m]))
     base = Replay(train, models, [prior] * len(train), best)
     judging = LEARN(base, prior, seed)
-    return replace(base, pages=test, priors=[prior] * len(test), judging=judging).run(METHODS, seed)
+    return replace(base, questions=test, priors=[prior] * len(test), judge_model=judging).run(METHODS, seed)
 
 
 def plot(lines: dict[str, Any], file: str) -> None:
@@ -88,10 +88,10 @@ def main() -> None:
     arguments = parser.parse_args()
     records = list(read(arguments.records))
     names = [m for m in records[0].scores if all(r.scores.get(m) is not None for r in records)]
-    pages = [Page(r, names) for r in records]
+    pages = [ReplayQuestion(r, names) for r in records]
     sizes = sorted({min(int(size), len(names)) for size in arguments.sizes.split(",")})
     by_size = {k: [o for s in range(arguments.seeds) for o in pooled(pages, names, k, s)] for k in sizes}
-    lines = points(by_size, 0)
+    lines = summarize_sizes(by_size, 0)
     for method, line in lines.items():
         print(f"{method:14} " + "  ".join(f"{p['models']}: {p['accuracy']:.1%} {p['tokens']:.0f}" for p in line))
     if arguments.json:

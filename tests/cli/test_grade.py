@@ -15,7 +15,7 @@ from routemoa.cli import cli
 from routemoa.cli.terminal.progress import Steps
 from routemoa.core.errors import ConfigError, QueryError, RouteMoAError
 from routemoa.datasets.records import RecordsError
-from routemoa.evaluation.regrading import known
+from routemoa.evaluation.regrading import find_grader
 from tests import SHARED
 
 
@@ -175,7 +175,7 @@ def test_what_stops_it_leaves_the_old_file_as_it_was(
     ],
 )  # fmt: skip
 def test_a_tasks_name_tells_its_grader(task: str, kind: str | None) -> None:
-    assert known(task) == kind
+    assert find_grader(task) == kind
 
 
 def test_the_recorded_verdicts_of_gsm8k() -> None:

@@ -70,7 +70,7 @@ def judged(data: list[Graded], judges: dict[str, SimulatedJudge], own: float | N
                 if name != m:
                     given.append(Assessment(name, m, "cross", judge.score(name, f"q{i}", JudgedAnswer(m, text, y))))
             if own is not None:
-                itself = SimulatedJudge(own=own)
+                itself = SimulatedJudge(self_auc=own)
                 given.append(Assessment(m, m, "self", itself.score(m, f"q{i}", JudgedAnswer(m, text, y))))
         out.append(replace(one, assessments=tuple(given)))
     return out

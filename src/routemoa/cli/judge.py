@@ -15,8 +15,7 @@ from routemoa.core.errors import ConfigError
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
 from routemoa.datasets.records import Record
 from routemoa.datasets.records import parse as parse_record
-from routemoa.evaluation.rejudging import Rejudged, Saved, grades, read, rejudge
-from routemoa.evaluation.rejudging import parse as parse_trace
+from routemoa.evaluation.rejudging import RejudgedTrace, SavedTrace, parse_trace, read_traces, rejudge, score_answers
 from routemoa.judging.evidence import JudgeModel
 from routemoa.judging.judge_model import encode_judge_model, read_policy
 
@@ -95,7 +94,7 @@ def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[Gr
             found = parse_trace(line) if b'"trace"' in line else parse_record(line)
             if isinstance(found, str):
                 complaints(BadLine(path, number, found))
-            elif isinstance(found, Saved) and _known(truth := grades(found) or {}, found):
+            elif isinstance(found, SavedTrace) and _known(truth := score_answers(found) or {}, found):
                 data.append(graded_trace(found.trace, truth))
             elif isinstance(found, Record) and found.responses:
                 kept.append(found)
@@ -104,7 +103,7 @@ def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[Gr
     return data + graded_records(kept), passed
 
 
-def _known(truth: Mapping[str, float | None], saved: Saved) -> bool:
+def _known(truth: Mapping[str, float | None], saved: SavedTrace) -> bool:
     return any(truth.get(p.model) is not None for layer in saved.trace.layers for p in layer.proposals)
 
 
@@ -142,8 +141,8 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
     """
     mixture, judging = read_policy(policy)
     complaints = ErrorCollector()
-    found: list[tuple[Saved, Rejudged]] = []
-    for number, saved in read(traces, complaints):
+    found: list[tuple[SavedTrace, RejudgedTrace]] = []
+    for number, saved in read_traces(traces, complaints):
         again = rejudge(saved.trace, mixture, judging)
         found.append((saved, again))
         if as_json:
@@ -158,12 +157,12 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
     complaints.settle()
 
 
-def _head(saved: Saved) -> str:
+def _head(saved: SavedTrace) -> str:
     text = " ".join(saved.trace.query.text.split())
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def _sum_up(found: list[tuple[Saved, Rejudged]]) -> None:
+def _sum_up(found: list[tuple[SavedTrace, RejudgedTrace]]) -> None:
     changed = [again for _, again in found if again.changed]
     others = sum(again.choice != again.recorded for again in changed)
     before = sum(len(layer.proposals) for saved, _ in found for layer in saved.trace.layers)
@@ -172,7 +171,7 @@ def _sum_up(found: list[tuple[Saved, Rejudged]]) -> None:
         f"{len(found)} traces, {len(changed)} would have changed: {others} with another choice; proposals {before} -> "
         f"{after}"
     )
-    graded = [(grades(saved), again) for saved, again in found]
+    graded = [(score_answers(saved), again) for saved, again in found]
     known: list[tuple[float, float]] = []
     for truth, again in graded:
         was, now = _grade(truth, again.recorded), _grade(truth, again.choice)

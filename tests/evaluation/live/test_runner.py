@@ -20,12 +20,12 @@ from routemoa.cli import cli
 from routemoa.core.errors import BudgetExceeded, ConfigError, ModelHTTPError, NoSandbox
 from routemoa.core.types import Completion, Message, ModelSpec, Request, Usage
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.live.call_cache import CALLS, SITTING, CachedCall, CallCache, QuestionRun
-from routemoa.evaluation.live.cost_estimate import estimate
-from routemoa.evaluation.live.methods import live_methods, live_names
-from routemoa.evaluation.live.resume import opened
-from routemoa.evaluation.live.runner import Live, Unit, plan, run
-from routemoa.evaluation.outcomes import Outcome, Run, load, outcomes
+from routemoa.evaluation.live.call_cache import CALLS, CURRENT_QUESTION, CachedCall, CallCache, QuestionRun
+from routemoa.evaluation.live.cost_estimate import estimate_cost
+from routemoa.evaluation.live.methods import build_live_methods, live_method_names
+from routemoa.evaluation.live.resume import open_run
+from routemoa.evaluation.live.runner import LiveRun, WorkUnit, plan_units, run_units
+from routemoa.evaluation.outcomes import Outcome, Run, load_run, read_outcomes
 from routemoa.mixture.methods import build_method
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
 from tests.conftest import MakePool
@@ -81,7 +81,7 @@ TABLE = ("accuracy", "ci95", "calls", "prompt_tokens", "completion_tokens", "cos
 
 def table(folder: Path) -> dict[str, Any]:
     """All of the run's figures but its seconds, which no two runs share."""
-    return {m: {k: f[k] for k in TABLE} for m, f in load(folder).summary["methods"].items()}
+    return {m: {k: f[k] for k in TABLE} for m, f in load_run(folder).summary["methods"].items()}
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -119,7 +119,7 @@ async def test_a_killed_run_goes_on_to_the_same_table_and_makes_no_call_twice(
     assert len(endpoint.requests) - 2 * alone <= max(cut, 12)
     assert table(tmp_path / "killed") == table(tmp_path / "whole")
     assert table(tmp_path / "whole")["best-single"]["accuracy"] == 1.0
-    units = [(o.method, o.id) for o in outcomes(tmp_path / "killed")]
+    units = [(o.method, o.id) for o in read_outcomes(tmp_path / "killed")]
     assert len(units) == len(set(units)) == 7 * len(ASKED)
 
 
@@ -134,7 +134,7 @@ async def test_a_finished_run_asks_nobody_and_takes_more_questions(tmp_path: Pat
         assert b"nothing is left to do" in said
         await (await start(*some, "--limit", 8)).communicate()
         assert len(endpoint.requests) == 8
-        assert load(out).summary["methods"]["best-single"]["n"] == 8
+        assert load_run(out).summary["methods"]["best-single"]["n"] == 8
         _, said = await (await start(*some, "--seed", 3)).communicate()
         assert b"holds another run (seed)" in said
         assert len(endpoint.requests) == 8
@@ -146,13 +146,13 @@ async def test_failures_are_a_column_of_their_own_and_retried_when_wanted(tmp_pa
         arguments = [task_file(tmp_path), "--pool", file, "--methods", "single:a", "--yes", "--out", out]
         arguments += ["--concurrency", 1]
         await (await start(*arguments)).communicate()
-        figures = load(out).summary["methods"]["single:a"]
+        figures = load_run(out).summary["methods"]["single:a"]
         assert (figures["failed"], figures["n"]) == (1, 12)
         assert figures["accuracy"] == pytest.approx(11 / 12)
         await (await start(*arguments)).communicate()
-        assert load(out).summary["methods"]["single:a"]["failed"] == 1  # kept, not asked again in silence
+        assert load_run(out).summary["methods"]["single:a"]["failed"] == 1  # kept, not asked again in silence
         await (await start(*arguments, "--retry")).communicate()
-        figures = load(out).summary["methods"]["single:a"]
+        figures = load_run(out).summary["methods"]["single:a"]
         assert (figures["failed"], figures["accuracy"]) == (0, 1.0)
 
 
@@ -165,14 +165,14 @@ async def test_the_spending_limit_holds_for_the_whole_run(tmp_path: Path) -> Non
         assert stopped.returncode == 1
         assert b"could pass the limit" in said
         assert b"goes on from here" in said
-        assert 0.004 < sum(p.counted for p in paid(out)) <= 0.01
+        assert 0.004 < sum(p.charged for p in paid(out)) <= 0.01
         assert not [p for p in paid(out) if p.kind == "Abandoned"]  # what was under way went on to its end
         await (await start(*arguments, "--max-cost", 0.01)).wait()
-        assert sum(p.counted for p in paid(out)) <= 0.01  # earlier runs count
+        assert sum(p.charged for p in paid(out)) <= 0.01  # earlier runs count
         again = await start(*arguments, "--max-cost", 1.0)
         _, said = await again.communicate()
         assert again.returncode == 0, said.decode()
-        assert load(out).summary["methods"]["moa"]["n"] == 12
+        assert load_run(out).summary["methods"]["moa"]["n"] == 12
         free = pool_file(tmp_path, endpoint.url, '\n[[model]]\nname = "d"\nendpoint = "http://127.0.0.1:9/v1"\n')
         bare = await start(task_file(tmp_path), "--pool", free, "--max-cost", 1, "--out", tmp_path / "other")
         _, said = await bare.communicate()
@@ -202,22 +202,22 @@ def test_whatever_the_answers_the_limit_is_never_passed(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], limit: float, read: float, written: float
 ) -> None:
     spec = ModelSpec("m", "http://x", "m", input_price=read, output_price=written, parameters={"max_tokens": 100})
-    folder = tmp_path_factory.mktemp("till")
+    folder = tmp_path_factory.mktemp("calls")
 
-    async def call(till: CallCache, text: str) -> None:
-        SITTING.set(QuestionRun("m", "t", text))
+    async def call(cache: CallCache, text: str) -> None:
+        CURRENT_QUESTION.set(QuestionRun("m", "t", text))
         try:
-            async for _ in till.stream(spec, Request((Message("user", text),))):
+            async for _ in cache.stream(spec, Request((Message("user", text),))):
                 pass
         except BudgetExceeded:
             pass
 
     async def all_calls() -> None:
-        with CallCache(Priced(list(lengths)), folder, limit) as till:
-            await asyncio.gather(*(call(till, f"question {i}") for i in range(len(lengths))))
-            assert till.account.spent <= limit * (1 + 1e-9)
-            assert till.account.reserved == pytest.approx(0.0, abs=1e-12)
-        assert sum(p.counted for p in paid(folder)) <= limit * (1 + 1e-9)
+        with CallCache(Priced(list(lengths)), folder, limit) as cache:
+            await asyncio.gather(*(call(cache, f"question {i}") for i in range(len(lengths))))
+            assert cache.account.spent <= limit * (1 + 1e-9)
+            assert cache.account.reserved == pytest.approx(0.0, abs=1e-12)
+        assert sum(p.charged for p in paid(folder)) <= limit * (1 + 1e-9)
 
     asyncio.run(all_calls())
 
@@ -226,48 +226,48 @@ async def test_what_failed_fails_again_from_the_file_and_an_abandoned_call_is_co
     spec = ModelSpec("m", "http://x", "m", input_price=1.0, output_price=1.0)
     request = Request((Message("user", "hello"),))
     client = ScriptedClient({"m": [ModelHTTPError("m", "HTTP 429", status=429), "late"]}, delay=0.05)
-    with CallCache(client, tmp_path, 1.0) as till:
-        SITTING.set(QuestionRun("x", "t", "1"))
+    with CallCache(client, tmp_path, 1.0) as cache:
+        CURRENT_QUESTION.set(QuestionRun("x", "t", "1"))
         with pytest.raises(ModelHTTPError):
-            await anext(till.stream(spec, request))
-        task = asyncio.create_task(_all(till, spec, request))
+            await anext(cache.stream(spec, request))
+        task = asyncio.create_task(_all(cache, spec, request))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         # Nobody knows what it came to: five bytes and what a template adds, and the longest answer there is.
-        assert till.account.spent == pytest.approx((5 + 4 + 32 + 4096) / 1e6)
+        assert cache.account.spent == pytest.approx((5 + 4 + 32 + 4096) / 1e6)
         assert client.calls[-1].request.parameters == {"max_tokens": 4096}
-    with CallCache(client, tmp_path, 1.0) as till:
-        SITTING.set(QuestionRun("x", "t", "1"))
+    with CallCache(client, tmp_path, 1.0) as cache:
+        CURRENT_QUESTION.set(QuestionRun("x", "t", "1"))
         with pytest.raises(ModelHTTPError) as error:
-            await anext(till.stream(spec, request))
+            await anext(cache.stream(spec, request))
         assert error.value.status == 429
         assert len(client.calls) == 2
-        assert (await _all(till, spec, request))[-1] == "late"  # made anew
+        assert (await _all(cache, spec, request))[-1] == "late"  # made anew
         assert len(client.calls) == 3
 
 
-async def _all(till: CallCache, spec: ModelSpec, request: Request) -> list[str]:
-    return [p.text async for p in till.stream(spec, request) if isinstance(p, Completion)]
+async def _all(cache: CallCache, spec: ModelSpec, request: Request) -> list[str]:
+    return [p.text async for p in cache.stream(spec, request) if isinstance(p, Completion)]
 
 
 async def test_time_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     spec = ModelSpec("m", "http://x", "m")
     client = ScriptedClient({"m": "hello"}, delay=0.2)
     first, second = Request((Message("user", "one"),)), Request((Message("user", "two"),))
-    with CallCache(client, tmp_path) as till:
-        SITTING.set(QuestionRun("x", "t", "1"))
-        await _all(till, spec, first)
-    with CallCache(client, tmp_path) as till:
-        sitting = QuestionRun("x", "t", "1")
-        SITTING.set(sitting)
-        await _all(till, spec, first)
-        await _all(till, spec, second)
-        assert 0.4 <= sitting.seconds() < 0.8
-        SITTING.set(other := QuestionRun("x", "t", "2"))
-        await _all(till, spec, first)  # asked once for all questions: not this one's time
-        assert other.seconds() < 0.1
+    with CallCache(client, tmp_path) as cache:
+        CURRENT_QUESTION.set(QuestionRun("x", "t", "1"))
+        await _all(cache, spec, first)
+    with CallCache(client, tmp_path) as cache:
+        question_run = QuestionRun("x", "t", "1")
+        CURRENT_QUESTION.set(question_run)
+        await _all(cache, spec, first)
+        await _all(cache, spec, second)
+        assert 0.4 <= question_run.elapsed_seconds() < 0.8
+        CURRENT_QUESTION.set(other := QuestionRun("x", "t", "2"))
+        await _all(cache, spec, first)  # asked once for all questions: not this one's time
+        assert other.elapsed_seconds() < 0.1
     assert len(client.calls) == 2
 
 
@@ -277,14 +277,16 @@ async def test_the_estimate_bounds_what_every_method_takes(tmp_path: Path) -> No
         from routemoa.core.pool import Pool
 
         pool = Pool.from_toml(pool_file(tmp_path, endpoint.url))
-        for name in live_names(pool):
-            units = [Unit(name, q) for q in ASKED[:3]]
-            most = estimate(units, pool)
+        for name in live_method_names(pool):
+            units = [WorkUnit(name, q) for q in ASKED[:3]]
+            most = estimate_cost(units, pool)
             folder = tmp_path / name.replace(":", "_")
             folder.mkdir()
-            with CallCache(connect(pool), folder) as till:
-                await run(units, Live({name: (await live_methods([name], pool, till, ASKED))[name]}, till), folder)
-                await till.close()
+            with CallCache(connect(pool), folder) as cache:
+                await run_units(
+                    units, LiveRun({name: (await build_live_methods([name], pool, cache, ASKED))[name]}, cache), folder
+                )
+                await cache.close()
             roles = name == "smoa"  # written once for all questions
             assert len(paid(folder)) <= most.calls + roles
             assert most.cost is not None
@@ -293,17 +295,19 @@ async def test_the_estimate_bounds_what_every_method_takes(tmp_path: Path) -> No
 
 async def test_a_part_that_is_taken_away_is_not_used(tmp_path: Path, make_pool: MakePool) -> None:
     pool = make_pool("a", "b", "c", prior=0.5, mixture={"prefer": "quality"})
-    names = [n for n in live_names(pool) if n.startswith("routemoa-no-")]
+    names = [n for n in live_method_names(pool) if n.startswith("routemoa-no-")]
     assert len(names) == 6
     said: dict[str, str] = {}
     for name in ["routemoa", *names]:
         client = ScriptedClient({m: f"The answer is {i}." for i, m in enumerate("abc")})  # nobody agrees
         folder = tmp_path / name
         folder.mkdir()
-        with CallCache(client, folder) as till:
-            await run([Unit(name, ASKED[0])], Live(await live_methods([name], pool, till, ASKED), till), folder)
+        with CallCache(client, folder) as cache:
+            await run_units(
+                [WorkUnit(name, ASKED[0])], LiveRun(await build_live_methods([name], pool, cache, ASKED), cache), folder
+            )
         said[name] = "\n".join(m.content for c in client.calls for m in c.request.messages)
-        outcome = next(outcomes(folder))
+        outcome = next(read_outcomes(folder))
         assert (outcome.method, outcome.failure) == (name, None)
         if name == "routemoa-no-early-stop":
             assert {m for layer in outcome.layers for m in layer} == {"a", "b", "c"}
@@ -315,7 +319,7 @@ async def test_a_part_that_is_taken_away_is_not_used(tmp_path: Path, make_pool: 
 
 
 def test_every_method_begins_as_often_and_what_is_there_is_left_out() -> None:
-    units = plan(ASKED, ["x", "y", "z"], {("x", "sums", "q1")})
+    units = plan_units(ASKED, ["x", "y", "z"], {("x", "sums", "q1")})
     assert len(units) == 35
     assert Counter(u.method for u in units)["y"] == 12
     assert [u.method for u in units[2:5]] == ["y", "z", "x"]
@@ -323,16 +327,16 @@ def test_every_method_begins_as_often_and_what_is_there_is_left_out() -> None:
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     base: Any = {"kind": "live", "name": "sums", "methods": ("a",), "models": ("m",)}
-    opened(tmp_path, Run(**base, settings={"pool": "1"}), ASKED)
+    open_run(tmp_path, Run(**base, settings={"pool": "1"}), ASKED)
     with pytest.raises(ConfigError, match="another run \\(pool\\)"):
-        opened(tmp_path, Run(**base, settings={"pool": "2"}), ASKED)
+        open_run(tmp_path, Run(**base, settings={"pool": "2"}), ASKED)
     with pytest.raises(ConfigError, match="another run \\(task\\)"):
-        opened(tmp_path, Run(**base | {"name": "x"}, settings={"pool": "1"}), ASKED)
+        open_run(tmp_path, Run(**base | {"name": "x"}, settings={"pool": "1"}), ASKED)
     (tmp_path / "outcomes.jsonl").write_bytes(
         msgspec.json.encode(Outcome("a", "sums", "q1", 1.0, query="What is love?")) + b"\n"
     )
     with pytest.raises(ConfigError, match="another question as sums, q1"):
-        opened(tmp_path, Run(**base, settings={"pool": "1"}), ASKED)
+        open_run(tmp_path, Run(**base, settings={"pool": "1"}), ASKED)
 
 
 @pytest.mark.parametrize(
@@ -391,8 +395,8 @@ async def test_a_judge_compares_with_the_reference_both_ways_round(tmp_path: Pat
         folder = tmp_path / kind
         folder.mkdir()
         asked = Question("1", "poems", kind, None, "Violets.", "judge")  # the judge of this test does as it is asked
-        with CallCache(client, folder) as till:
-            method = build_method(pool, "single:writer", till)
-            await run([Unit("m", asked)], Live({"m": method}, till, judge=pool["judge"]), folder)
-        assert next(outcomes(folder)).right == right
+        with CallCache(client, folder) as cache:
+            method = build_method(pool, "single:writer", cache)
+            await run_units([WorkUnit("m", asked)], LiveRun({"m": method}, cache, judge=pool["judge"]), folder)
+        assert next(read_outcomes(folder)).right == right
         assert len([p for p in paid(folder) if p.model == "judge"]) == 2

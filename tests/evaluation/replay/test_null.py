@@ -19,8 +19,8 @@ from routemoa.core.types import Scores
 from routemoa.datasets.records import Record, read
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.simulator import METHODS, Replay
-from routemoa.evaluation.replay.token_counts import Page
-from routemoa.evaluation.statistics import summarise
+from routemoa.evaluation.replay.token_counts import ReplayQuestion
+from routemoa.evaluation.statistics import summarize
 from tests import SHARED
 from tests.evaluation.replay.test_simulator import MODELS, made
 
@@ -50,7 +50,7 @@ def learned(records: Sequence[Record], names: Sequence[str]) -> Scores:
 
 def replay(records: Sequence[Record], names: Sequence[str], prior: Scores) -> Replay:
     order = tuple(sorted(names, key=lambda m: -(prior[m] or 0.0)))
-    return Replay([Page(r, names) for r in records], tuple(names), [prior] * len(records), order)
+    return Replay([ReplayQuestion(r, names) for r in records], tuple(names), [prior] * len(records), order)
 
 
 def together(parts: Sequence[Sequence[Outcome]]) -> list[Outcome]:
@@ -83,7 +83,7 @@ def test_on_permuted_scores_no_method_gains(source: Callable[[], tuple[list[Reco
         prior = learned((null if seed % 2 else records)[half:], names)
         parts.append(replay(null[:half], names, prior).run([m for m in METHODS if m != "random"], seed))
         parts[-1] += replay(null[:half], names, prior).run(["random"], seed, 5)
-    paired = summarise([*together(parts), *everybody(replay(null[:half], names, prior))], 0)["paired"]
+    paired = summarize([*together(parts), *everybody(replay(null[:half], names, prior))], 0)["paired"]
     for method in [m for m in METHODS if m != "random"]:
         pair = paired.get(f"{method}|random") or turned(paired[f"random|{method}"])
         for found in (pair, paired[f"{method}|everybody"]):
@@ -104,7 +104,7 @@ def turned(pair: dict[str, Any]) -> dict[str, Any]:
 def everybody(one: Replay) -> list[Outcome]:
     """What a model drawn by lot is expected to get: a question's mean score, which no deal changes."""
     out: list[Outcome] = []
-    for page in one.pages:
+    for page in one.questions:
         known = [s for m in one.members if (s := page.record.scores.get(m)) is not None]
         out.append(Outcome("everybody", page.record.task, page.record.id, sum(known) / len(known)))
     return out
@@ -125,7 +125,7 @@ def test_on_permuted_answers_choosing_models_gains_nothing(
         for method, of in (("routemoa", "lot"), ("best-single", "lot-1"), ("fixed-best-3", "lot-3")):
             lots = [by_lot(ours, i, seed).run([method], seed)[0] for i in range(half)]
             parts[-1] += [replace(o, method=of) for o in lots]
-    paired = summarise(together(parts), 0)["paired"]
+    paired = summarize(together(parts), 0)["paired"]
     for pair in ("routemoa|lot", "best-single|lot-1", "fixed-best-3|lot-3", "random|shuffled"):
         low, high = paired[pair]["ci95"]
         assert low <= 0.0 <= high, f"{pair}: {paired[pair]}"
@@ -136,4 +136,4 @@ def by_lot(ours: Replay, question: int, seed: int) -> Replay:
     order = Random(f"{seed}:{question}").sample(ours.order, len(ours.order))
     values = sorted(ours.priors[question].values(), key=lambda p: -(p or 0.0))
     prior: Scores = dict(zip(order, values, strict=True))
-    return replace(ours, pages=[ours.pages[question]], priors=[prior], order=tuple(order), members=tuple(order))
+    return replace(ours, questions=[ours.questions[question]], priors=[prior], order=tuple(order), members=tuple(order))

@@ -62,7 +62,7 @@ def auc(judge: SimulatedJudge, own: bool, n: int = 2000) -> float:
 @pytest.mark.parametrize("stated", [0.3, 0.5, 0.6, 0.7, 0.9])
 @pytest.mark.parametrize("own", [False, True])
 def test_the_stated_reliability_is_met(stated: float, own: bool) -> None:
-    judge = SimulatedJudge(own=stated) if own else SimulatedJudge(stated)
+    judge = SimulatedJudge(self_auc=stated) if own else SimulatedJudge(stated)
     assert auc(judge, own) == pytest.approx(stated, abs=0.04)
 
 

@@ -19,12 +19,12 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Mixture, Pool
 from routemoa.core.types import Message, ModelSpec, Query, Scores, to_json
 from routemoa.datasets.records import Record
-from routemoa.evaluation.outcomes import Outcome, load, outcomes
-from routemoa.evaluation.replay.pool_sizes import scaled, subpool
+from routemoa.evaluation.outcomes import Outcome, load_run, read_outcomes
+from routemoa.evaluation.replay.pool_sizes import sample_pool, simulate_sizes
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
 from routemoa.evaluation.replay.simulator import METHODS, Replay, simulate
-from routemoa.evaluation.replay.token_counts import Page
-from routemoa.evaluation.statistics import savings, summarise
+from routemoa.evaluation.replay.token_counts import ReplayQuestion
+from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.evidence import JudgeModel
 from routemoa.mixture import prompts
 from routemoa.mixture.engine import RouteMoA
@@ -61,8 +61,8 @@ def made(count: int, seed: int = 0, *, priced: bool = True) -> list[Record]:
 
 def replayed(records: list[Record], *, auc: float | None = None, **mixture: object) -> Replay:
     priors: list[Scores] = [dict(zip(MODELS, RATES, strict=True)) for _ in records]
-    pages = [Page(r, MODELS) for r in records]
-    return Replay(pages, MODELS, priors, MODELS, Mixture(**mixture), auc=auc)  # type: ignore[arg-type]
+    pages = [ReplayQuestion(r, MODELS) for r in records]
+    return Replay(pages, MODELS, priors, MODELS, Mixture(**mixture), judge_auc=auc)  # type: ignore[arg-type]
 
 
 def by_method(found: Sequence[Outcome]) -> dict[str, list[Outcome]]:
@@ -91,14 +91,14 @@ def test_growing_on_disagreement_beats_one_model_and_nothing_beats_the_oracle() 
 
 
 def test_an_outcome_says_how_it_came_about() -> None:
-    one = replace(replayed(made(3)), texts=True).run(("routemoa", "moa"), 0)[0]
+    one = replace(replayed(made(3)), keep_texts=True).run(("routemoa", "moa"), 0)[0]
     assert one.choice in MODELS
     assert one.layers[0] == ("a", "b")
     assert one.confidence is not None
     assert 0.0 < one.confidence <= 1.0
     assert one.stop
     assert one.prior["a"] == 0.7
-    assert set(one.each) == set(MODELS)
+    assert set(one.model_scores) == set(MODELS)
     assert one.text is not None
     assert one.query.startswith("What is 0")
 
@@ -114,7 +114,7 @@ def test_the_walk_is_the_engines() -> None:
             Pool(specs, mixture), RecordedClient(records, judge.score if judge else None), judging=JudgeModel()
         )
         replay = replayed(records, auc=auc, later_layers=later)
-        for record, mine in zip(records, replay.walks("routemoa", 0), strict=True):
+        for record, mine in zip(records, replay.simulate_policy("routemoa", 0), strict=True):
             theirs = engine.ask(record.query).trace
             assert [layer.selected for layer in mine.trace.layers] == [layer.selected for layer in theirs.layers]
             assert mine.trace.choice == theirs.choice
@@ -124,34 +124,47 @@ def test_the_walk_is_the_engines() -> None:
 def test_prompts_are_as_long_as_when_they_are_rendered() -> None:
     record = replace(made(1)[0], prompt='Look:\n<answer id="A">')
     record = replace(record, responses={**(record.responses or {}), "b": " ---\nI obey.\n---\n"})
-    page, conversation = Page(record, MODELS), Query.from_text(record.prompt or "").messages
+    page, conversation = ReplayQuestion(record, MODELS), Query.from_text(record.prompt or "").messages
     said = [page.texts[m] for m in MODELS]
 
     def rendered(messages: Sequence[Message]) -> float:
         return sum(len(m.content) for m in messages) / 4
 
     asked = prompts.ReplyFormat(True, prompts.candidate_labels(6))
-    assert page.asked("a").prompt == rendered(prompts.proposal_messages(conversation))
-    assert page.asked("a", MODELS, asked).prompt == rendered(prompts.proposal_messages(conversation, said, asked))
-    assert page.written("a", MODELS, "a").prompt == rendered(prompts.aggregation_messages(conversation, said))
-    assert page.moderated("a", MODELS, 3).prompt == rendered(prompts.moderation_messages(conversation, said, 3))
-    assert page.asked("a", asked=prompts.ReplyFormat(True)).written > page.asked("a").written == len(said[0]) / 4
+    assert page.count_proposal("a").prompt_tokens == rendered(prompts.proposal_messages(conversation))
+    assert page.count_proposal("a", MODELS, asked).prompt_tokens == rendered(
+        prompts.proposal_messages(conversation, said, asked)
+    )
+    assert page.count_aggregation("a", MODELS, "a").prompt_tokens == rendered(
+        prompts.aggregation_messages(conversation, said)
+    )
+    assert page.count_moderation("a", MODELS, 3).prompt_tokens == rendered(
+        prompts.moderation_messages(conversation, said, 3)
+    )
+    assert (
+        page.count_proposal("a", reply_format=prompts.ReplyFormat(True)).completion_tokens
+        > page.count_proposal("a").completion_tokens
+        == len(said[0]) / 4
+    )
 
 
 def test_dense_mixtures_are_counted_with_all_answers_quoted_in_every_later_layer() -> None:
     replay = replayed(made(4))
-    page, dense = replay.pages[0], replay.run(("moa",), 0)[0]
-    first, later = page.asked("a"), page.asked("a", MODELS)
-    longest = max(page.asked(m).written for m in MODELS)
-    assert dense.prompt_tokens == 6 * first.prompt + 12 * later.prompt + page.written("a", MODELS, "a").prompt
-    assert dense.path_tokens == 3 * longest + first.written
-    saved = savings(replay.run(("routemoa", "moa"), 0), "routemoa", "moa", 0)
+    page, dense = replay.questions[0], replay.run(("moa",), 0)[0]
+    first, later = page.count_proposal("a"), page.count_proposal("a", MODELS)
+    longest = max(page.count_proposal(m).completion_tokens for m in MODELS)
+    assert (
+        dense.prompt_tokens
+        == 6 * first.prompt_tokens + 12 * later.prompt_tokens + page.count_aggregation("a", MODELS, "a").prompt_tokens
+    )
+    assert dense.path_tokens == 3 * longest + first.completion_tokens
+    saved = compute_savings(replay.run(("routemoa", "moa"), 0), "routemoa", "moa", 0)
     assert set(saved) == {"calls", "tokens", "path_tokens", "cost", "latency"}
     assert all(s["ci95"][0] <= s["saved"] <= s["ci95"][1] for s in saved.values())
 
 
 def test_what_the_records_do_not_know_stays_unknown() -> None:
-    figures = summarise(replayed(made(20, priced=False)).run(("routemoa", "moa"), 0), 0)
+    figures = summarize(replayed(made(20, priced=False)).run(("routemoa", "moa"), 0), 0)
     for f in figures["methods"].values():
         assert f["cost"] is None
         assert f["latency"] is None
@@ -163,7 +176,7 @@ def test_a_model_without_an_answer_is_replaced_and_nobody_left_is_a_failure() ->
     silent = replace(record, responses={**(record.responses or {}), "a": ""}, scores={**record.scores, "a": None})
     prior: Scores = dict(zip(MODELS, RATES, strict=True))
     policy = build_policy([ModelSpec(m, "local", m) for m in MODELS], Mixture(), JudgeModel(), ())
-    trace = simulate(policy, prior, Page(silent, MODELS)).trace
+    trace = simulate(policy, prior, ReplayQuestion(silent, MODELS)).trace
     assert "a" not in {p.model for layer in trace.layers for p in layer.proposals}
     assert [f.model for f in trace.layers[0].failures] == ["a"]
     assert len(trace.layers[0].proposals) == 2
@@ -179,9 +192,9 @@ def test_an_answer_that_nobody_measured_is_left_out_and_never_wrong() -> None:
     records = [replace(r, scores={**r.scores, "a": None}) for r in made(6)]
     found = replayed(records[:3]).run(("best-single",), 0) + replayed(made(3, 9)).run(("best-single",), 0)
     assert [o.right for o in found[:3]] == [None] * 3
-    f = summarise(found, 0)["methods"]["best-single"]
+    f = summarize(found, 0)["methods"]["best-single"]
     assert (f["n"], f["failed"]) == (3, 0)
-    nobody = summarise(found[:3], 0)["methods"]["best-single"]
+    nobody = summarize(found[:3], 0)["methods"]["best-single"]
     assert (nobody["n"], nobody["accuracy"], nobody["ci95"]) == (0, None, [None, None])
 
 
@@ -191,18 +204,18 @@ def test_methods_are_compared_on_the_questions_they_share() -> None:
 
     a, b, c = made_up("a", range(6), 1.0), made_up("b", range(4, 9), 0.0), made_up("c", range(20, 22), 1.0)
     failed = Outcome("b", "t", "8", None, failure="time")
-    figures = summarise([*a, *b[:-1], failed, *c], 0)
+    figures = summarize([*a, *b[:-1], failed, *c], 0)
     assert figures["methods"]["a"]["n"] == 6
     assert figures["methods"]["b"]["failed"] == 1
     assert figures["paired"]["a|b"] == {"difference": 1.0, "ci95": [1.0, 1.0], "p": 0.0005, "n": 2}
     assert "a|c" not in figures["paired"]
-    assert summarise([*reversed(a), failed, *reversed(b[:-1]), *c], 0) == figures
+    assert summarize([*reversed(a), failed, *reversed(b[:-1]), *c], 0) == figures
 
 
 def test_pools_of_several_sizes_lie_in_each_other() -> None:
-    assert set(subpool(MODELS, 3, 1)) < set(subpool(MODELS, 5, 1))
-    assert subpool(MODELS, 3, 1) != subpool(MODELS, 3, 2)
-    lines = scaled(replayed(made(30)), ("routemoa", "moa", "best-single", "single:a"), (3, 6, 44), 0, 2)
+    assert set(sample_pool(MODELS, 3, 1)) < set(sample_pool(MODELS, 5, 1))
+    assert sample_pool(MODELS, 3, 1) != sample_pool(MODELS, 3, 2)
+    lines = simulate_sizes(replayed(made(30)), ("routemoa", "moa", "best-single", "single:a"), (3, 6, 44), 0, 2)
     assert set(lines) == {"routemoa", "moa", "best-single"}
     assert [p["models"] for p in lines["moa"]] == [3, 6]
     assert [p["calls"] for p in lines["moa"]] == [10, 19]
@@ -224,7 +237,7 @@ def test_simulated_judges_help_and_what_is_not_asked_for_does_not() -> None:
     replay = replayed(made(150, 6), auc=0.95, later_layers="refine", stop_confidence=1.0)
     found = by_method(replay.run(("routemoa", "routemoa-no-cross", "routemoa-no-self"), 0))
     assert mean(found["routemoa"]) > mean(found["routemoa-no-cross"])
-    walked = replay.walks("routemoa-no-self", 0)
+    walked = replay.simulate_policy("routemoa-no-self", 0)
     assert not [a for w in walked for layer in w.trace.layers for a in layer.assessments if a.kind == "self"]
     assert [a for w in walked for layer in w.trace.layers for a in layer.assessments if a.kind == "cross"]
 
@@ -289,13 +302,13 @@ def test_a_folder_holds_all_that_a_report_needs(scorer: Path, tmp_path: Path) ->
         "--seeds", "2", "--sizes", "3,6", "--out", str(tmp_path / "run"),
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    one, found = load(tmp_path / "run"), list(outcomes(tmp_path / "run"))
+    one, found = load_run(tmp_path / "run"), list(read_outcomes(tmp_path / "run"))
     assert (one.kind, one.name, one.seeds) == ("replay", "test", 2)
     assert one.models == MODELS
     assert "routemoa-no-aggregator" not in one.methods
     assert any("left out" in note for note in one.notes)
     assert len({o.key for o in found}) == len(found) == 20 * (len(one.methods) + 2)  # random and shuffled: two seeds
-    assert one.summary["methods"] == summarise(found, 0)["methods"]
+    assert one.summary["methods"] == summarize(found, 0)["methods"]
     assert [p["models"] for p in one.scale["routemoa"]] == [3, 6]
     assert all(o.query for o in found)
 

@@ -17,9 +17,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from routemoa.evaluation.report.figures import page
+from routemoa.evaluation.report.figures import build_report
 from routemoa.evaluation.report.page import render
-from routemoa.evaluation.statistics import summarise
+from routemoa.evaluation.statistics import summarize
 from tests.evaluation.report.test_figures import HOSTILE, partial, replayed
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -153,7 +153,7 @@ CONTRAST = """(() => {
 def written(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     run, outcomes = replayed() if request.param == "replayed" else partial()
     file = tmp_path / "report.html"
-    file.write_text(render(page(run, outcomes, summarise(outcomes, 0))))
+    file.write_text(render(build_report(run, outcomes, summarize(outcomes, 0))))
     return file
 
 
@@ -197,7 +197,7 @@ async def test_it_prints_with_everything_open_on_white(written: Path) -> None:
 async def test_hostile_names_and_texts_stay_text(tmp_path: Path) -> None:
     run, outcomes = replayed(hostile=True)
     file = tmp_path / "hostile.html"
-    file.write_text(render(page(run, outcomes, summarise(outcomes, 0))))
+    file.write_text(render(build_report(run, outcomes, summarize(outcomes, 0))))
     async with browser() as tab:
         await tab.open(file)
         assert (
@@ -210,7 +210,7 @@ async def test_hostile_names_and_texts_stay_text(tmp_path: Path) -> None:
 
 async def test_a_script_or_a_picture_from_elsewhere_would_be_noticed(tmp_path: Path) -> None:
     run, outcomes = partial()
-    whole = render(page(run, outcomes, summarise(outcomes, 0)))
+    whole = render(build_report(run, outcomes, summarize(outcomes, 0)))
     file = tmp_path / "spoilt.html"
     file.write_text(whole.replace("</main>", "<script>window.taken=1</script><img src='http://127.0.0.1:9/x'></main>"))
     async with browser() as tab:

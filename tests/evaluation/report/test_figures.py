@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
-from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save
-from routemoa.evaluation.report.figures import Page, page
-from routemoa.evaluation.report.svg import money, signed
-from routemoa.evaluation.report.table import cases, front
-from routemoa.evaluation.statistics import summarise
+from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
+from routemoa.evaluation.report.figures import Report, build_report
+from routemoa.evaluation.report.svg import format_dollars, format_points
+from routemoa.evaluation.report.table import group_outcomes, pareto_front
+from routemoa.evaluation.statistics import summarize
 
 HOSTILE = (
     "</script><script>window.taken=1</script>",
@@ -79,7 +79,7 @@ def _outcome(
         seconds=1.5 * len(layers), seed=seed, query=HOSTILE[1] if hostile else f"What is {number}?",
         reference=HOSTILE[2] if hostile else str(number), text=HOSTILE[0] if hostile else f"It is {number}.",
         layers=layers, choice=choice, confidence=lots.random() if method == "routemoa" else None,
-        stop=f"agreed: {best} at 0.{number}" if method == "routemoa" else None, each=dict(right),
+        stop=f"agreed: {best} at 0.{number}" if method == "routemoa" else None, model_scores=dict(right),
     )  # fmt: skip
 
 
@@ -88,14 +88,14 @@ def partial() -> tuple[Run, list[Outcome]]:
     run, found = replayed(seeds=1, questions=30)
     ran = {"routemoa": 30, "moa": 10, "best-single": 30}
     kept = [o for o in found if int(o.id) < ran.get(o.method, 0)]
-    bare = [replace(o, cost=None, seconds=None, each={}, confidence=None, stop=None) for o in kept]
+    bare = [replace(o, cost=None, seconds=None, model_scores={}, confidence=None, stop=None) for o in kept]
     bare[0] = replace(bare[0], failure="timed out", right=0.0, text=None, completion_tokens=None, choice=None)
     bare[3] = replace(bare[3], right=None)
     return replace(run, kind="live", seeds=1, scale={}, methods=("routemoa", "moa", "best-single", "cascade")), bare
 
 
-def built(run: Run, outcomes: list[Outcome]) -> Page:
-    return page(run, outcomes, summarise(outcomes, 0))
+def built(run: Run, outcomes: list[Outcome]) -> Report:
+    return build_report(run, outcomes, summarize(outcomes, 0))
 
 
 def told(of: list[tuple[str, float | None]], questions: int = 40) -> list[Outcome]:
@@ -133,7 +133,7 @@ def test_without_a_single_model_or_without_the_mixture_the_answer_is_unknown() -
     assert built(RUN, told([("routemoa", 0.5)])).headline.verdict == "unknown"
     assert built(RUN, told([("moa", 0.5)])).headline.sentence.startswith("Unknown: routemoa itself")
     alone = built(RUN, told([("routemoa", 0.9), ("single:a", 0.2), ("single:b", 0.5)]))
-    assert alone.against == "single:b"
+    assert alone.baseline == "single:b"
     assert any("flatters it" in said for said in alone.caveats)
 
 
@@ -145,18 +145,18 @@ def test_means_and_ratios_are_unknown_when_one_question_is_and_never_zero() -> N
     assert ours.means["cost"] is None
     assert ours.unknown["cost"] == 1
     assert theirs.means["cost"] == 1.0
-    assert found.headline.times["cost"] is None
+    assert found.headline.ratios["cost"] is None
     assert any("Dollars are unknown for routemoa" in said for said in found.caveats)
 
 
 def test_spending_is_compared_on_the_questions_of_both() -> None:
     run, outcomes = partial()
     found = built(run, outcomes)
-    assert found.headline.dense["calls"] is not None
+    assert found.headline.dense_ratios["calls"] is not None
     moa = next(r for r in found.rows if r.method == "moa")
     assert (moa.n, found.questions) == (10, 30)
     assert any("moa 10 of 30, cascade none of 30" in said for said in found.caveats)
-    times = cases(outcomes).times("moa", "routemoa")
+    times = group_outcomes(outcomes).ratios("moa", "routemoa")
     shared = [o for o in outcomes if int(o.id) < 10]
     calls = Counter({m: sum(o.calls for o in shared if o.method == m) for m in ("moa", "routemoa")})
     assert times["calls"] == pytest.approx(calls["moa"] / calls["routemoa"])
@@ -187,11 +187,11 @@ def test_who_was_chosen_and_why_it_stopped() -> None:
     found = built(run, outcomes)
     assert found.chosen is not None
     assert found.chosen.called["good"] == {"algebra": 1.0, "poems": 1.0}
-    assert found.chosen.layered["poor"] == {"1": 0.0, "2": 1.0}
+    assert found.chosen.by_layer["poor"] == {"1": 0.0, "2": 1.0}
     assert sum(row["poems"] for row in found.chosen.final.values()) == pytest.approx(1)
     assert [(s.kind, s.n) for s in found.stops] == [("agreed", 120)]
     assert [(x.layer, x.reached, x.ended) for x in found.layers] == [(1, 120, 60), (2, 60, 60)]
-    assert all((x.right or 0) <= (x.somebody or 0) for x in found.layers)
+    assert all((x.right or 0) <= (x.any_right or 0) for x in found.layers)
 
 
 def test_ablations_that_were_not_run_are_named() -> None:
@@ -214,22 +214,22 @@ def test_growth_is_read_with_and_without_the_name_of_a_pool() -> None:
 
 def test_the_front_leaves_out_what_another_beats() -> None:
     points = {"dear": (9.0, 0.9), "cheap": (1.0, 0.5), "same": (1.0, 0.4), "beaten": (5.0, 0.5), "middle": (4.0, 0.8)}
-    assert front(points) == ["cheap", "middle", "dear"]
+    assert pareto_front(points) == ["cheap", "middle", "dear"]
 
 
 def test_figures_read_well() -> None:
-    assert [money(x) for x in (0.0, 0.000057, 0.0123, 3.2, 1234.5)] == [
+    assert [format_dollars(x) for x in (0.0, 0.000057, 0.0123, 3.2, 1234.5)] == [
         "$0",
         "$0.000057",
         "$0.012",
         "$3.20",
         "$1,234.50",
     ]
-    assert [signed(x) for x in (-0.00001, 0.0213, -0.2)] == ["+0.0", "+2.1", "−20.0"]
+    assert [format_points(x) for x in (-0.00001, 0.0213, -0.2)] == ["+0.0", "+2.1", "−20.0"]
 
 
 def folder(path: Path, run: Run, outcomes: list[Outcome]) -> str:
-    save(path, run)
+    save_run(path, run)
     (path / OUTCOMES).write_bytes(b"\n".join(map(msgspec.json.encode, outcomes)) + b"\n")
     return str(path)
 
@@ -259,7 +259,7 @@ def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: p
     nothing = CliRunner().invoke(cli, ["report", str(tmp_path)])
     assert isinstance(nothing.exception, ConfigError)
     assert "routemoa bench" in str(nothing.exception)
-    save(tmp_path, RUN)
+    save_run(tmp_path, RUN)
     empty = CliRunner().invoke(cli, ["report", str(tmp_path)])
     assert "no outcome yet" in str(empty.exception)
     for name in ("matplotlib", "matplotlib.figure"):

@@ -15,8 +15,8 @@ import pytest
 from routemoa.core.errors import ConfigError, NoSandbox
 from routemoa.datasets.jsonl import RecordsError
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.tasks import NAMES, task
-from routemoa.evaluation.tasks.loading import HubError, drawn, questions
+from routemoa.evaluation.tasks import TASK_NAMES, load_task
+from routemoa.evaluation.tasks.loading import HubError, load_questions, sample_questions
 from tests import SHARED
 
 TASKS = SHARED / "data" / "tasks"
@@ -56,13 +56,13 @@ RIGHT = {
 
 
 def test_every_task_has_a_row_here() -> None:
-    assert set(ROWS) == set(NAMES) == set(RIGHT)
+    assert set(ROWS) == set(TASK_NAMES) == set(RIGHT)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TASK_NAMES)
 def test_a_row_becomes_a_question_that_tells_right_from_wrong(name: str, tmp_path: Path) -> None:
-    (tmp_path / f"{task(name).FILES[0]}.jsonl").write_text(json.dumps(ROWS[name]) + "\n")
-    (asked,) = questions(name, str(tmp_path))
+    (tmp_path / f"{load_task(name).FILES[0]}.jsonl").write_text(json.dumps(ROWS[name]) + "\n")
+    (asked,) = load_questions(name, str(tmp_path))
     assert asked.task.partition("/")[0] == name
     assert asked.query in asked.text or name in ("humaneval",)
     if asked.grader == "code":
@@ -82,7 +82,7 @@ def test_a_row_becomes_a_question_that_tells_right_from_wrong(name: str, tmp_pat
     ("name", "count"), [("gsm8k", 1319), ("math500", 500), ("mbpp", 427), ("humaneval", 164), ("arc-challenge", 299)]
 )
 def test_the_shared_files_are_read_whole(name: str, count: int) -> None:
-    found = questions(name, str(TASKS))
+    found = load_questions(name, str(TASKS))
     assert len(found) == len({q.key for q in found}) == count
     assert all(q.reference and q.grader for q in found)
 
@@ -90,19 +90,19 @@ def test_the_shared_files_are_read_whole(name: str, count: int) -> None:
 def test_a_row_of_another_shape_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "gsm8k.jsonl").write_text(json.dumps(ROWS["gsm8k"]) + '\n{"text": "no"}\n[1]\nnot json\n')
     with pytest.raises(RecordsError) as error:
-        questions("gsm8k", str(tmp_path))
+        load_questions("gsm8k", str(tmp_path))
     assert all(f"gsm8k.jsonl:{line}" in str(error.value) for line in (2, 3, 4))
     with pytest.raises(ConfigError, match="no file of race in it; looked for race_high_test"):
-        questions("race", str(tmp_path))
+        load_questions("race", str(tmp_path))
 
 
 def test_a_limit_takes_the_first_and_with_a_seed_a_draw_in_order() -> None:
     many = [Question(str(i), "t", "q") for i in range(100)]
-    assert drawn(many, 3, None) == many[:3]
-    sample = drawn(many, 10, 5)
-    assert sample == drawn(many, 10, 5) != drawn(many, 10, 6)
+    assert sample_questions(many, 3, None) == many[:3]
+    sample = sample_questions(many, 10, 5)
+    assert sample == sample_questions(many, 10, 5) != sample_questions(many, 10, 6)
     assert [int(q.id) for q in sample] == sorted(int(q.id) for q in sample)
-    assert drawn(many, None, 5) == drawn(many, 100, 5) == many
+    assert sample_questions(many, None, 5) == sample_questions(many, 100, 5) == many
 
 
 class Rows(BaseHTTPRequestHandler):
@@ -143,12 +143,12 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Rows]]
 
 def test_the_hub_is_asked_page_by_page_and_only_once(hub: type[Rows]) -> None:
     said: list[str] = []
-    found = questions("gsm8k", say=said.append)
+    found = load_questions("gsm8k", on_progress=said.append)
     assert len(found) == 230
     assert [f["offset"] for f in hub.asked] == [["0"], ["100"], ["200"]]
     assert hub.asked[0]["dataset"] == ["openai/gsm8k"]
     assert "230 of 230 rows" in said[-1]
-    assert questions("gsm8k") == found
+    assert load_questions("gsm8k") == found
     assert len(hub.asked) == 3
 
 
@@ -156,6 +156,6 @@ def test_the_hub_is_asked_page_by_page_and_only_once(hub: type[Rows]) -> None:
 def test_a_hub_that_fails_is_said_with_the_way_out(hub: type[Rows], broken: str, why: str) -> None:
     hub.broken = broken
     with pytest.raises(HubError, match=f"{why}.*name that with --data"):
-        questions("gsm8k")
+        load_questions("gsm8k")
     hub.broken = None
-    assert len(questions("gsm8k")) == 230  # nothing half was kept
+    assert len(load_questions("gsm8k")) == 230  # nothing half was kept

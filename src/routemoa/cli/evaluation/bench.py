@@ -23,7 +23,7 @@ from routemoa.datasets.questions import Question
 if TYPE_CHECKING:
     from routemoa.datasets.collector import Estimate
     from routemoa.evaluation.live.call_cache import CallCache
-    from routemoa.evaluation.live.runner import Unit
+    from routemoa.evaluation.live.runner import WorkUnit
     from routemoa.evaluation.outcomes import Outcome, Run
 
 __all__ = ["bench"]
@@ -82,9 +82,9 @@ def bench(
       routemoa report mine --html mine.html
     """
     from routemoa.core.price_list import price_hint
-    from routemoa.evaluation.live.cost_estimate import estimate
-    from routemoa.evaluation.live.resume import digest, opened
-    from routemoa.evaluation.live.runner import plan
+    from routemoa.evaluation.live.cost_estimate import estimate_cost
+    from routemoa.evaluation.live.resume import digest_pool, open_run
+    from routemoa.evaluation.live.runner import plan_units
     from routemoa.evaluation.outcomes import Run
 
     check_writable(json_file)
@@ -96,16 +96,16 @@ def bench(
     referee = _judge(judge, pool, asked)
     name = Path(task).name.removesuffix(".gz").removesuffix(".jsonl")
     folder = Path(out or f"bench-{name}")
-    settings = {"pool": digest(pool), "seed": seed, "judge": judge}
+    settings = {"pool": digest_pool(pool), "seed": seed, "judge": judge}
     members = tuple(m.name for m in pool)
     threads = concurrency or (1 if any(m.local for m in pool) else 4)
     run = Run(
         kind="live", name=name, methods=names, models=members, seed=seed or 0, limit=limit, settings=settings,
         notes=_notes(threads, pool), version=__version__,
     )  # fmt: skip
-    have = opened(folder, run, asked, retry=retry)
-    units = plan(asked, names, have)
-    costs = estimate(units, pool, referee)
+    have = open_run(folder, run, asked, retry=retry)
+    units = plan_units(asked, names, have)
+    costs = estimate_cost(units, pool, referee)
     click.echo(_announcement(len(asked), names, len(asked) * len(names) - len(units), costs), err=True)
     if units and costs.cost != 0 and not yes and on_terminal():
         click.confirm("Go on?", abort=True, err=True)
@@ -124,9 +124,9 @@ def bench(
 
 def _asked(task: str, data: str | None, limit: int | None, seed: int | None) -> list[Question]:
     """The questions; a sandbox or an extra that their graders lack is said before anything is spent."""
-    from routemoa.evaluation.tasks.loading import drawn, questions
+    from routemoa.evaluation.tasks.loading import load_questions, sample_questions
 
-    asked = drawn(questions(task, data, lambda line: click.echo(line, err=True)), limit, seed)
+    asked = sample_questions(load_questions(task, data, lambda line: click.echo(line, err=True)), limit, seed)
     for question in {q.grader: q for q in asked}.values():
         question.grade("nothing")
     return asked
@@ -134,7 +134,7 @@ def _asked(task: str, data: str | None, limit: int | None, seed: int | None) -> 
 
 async def _answer(
     pool: Pool,
-    units: Sequence[Unit],
+    units: Sequence[WorkUnit],
     asked: Sequence[Question],
     folder: Path,
     *,
@@ -144,8 +144,8 @@ async def _answer(
     limit: float | None,
 ) -> None:
     from routemoa.evaluation.live.call_cache import CallCache
-    from routemoa.evaluation.live.methods import live_methods
-    from routemoa.evaluation.live.runner import Live, run
+    from routemoa.evaluation.live.methods import build_live_methods
+    from routemoa.evaluation.live.runner import LiveRun, run_units
 
     client = connect(pool)
     with CallCache(client, folder, limit) as till, Watch(len(units), till) as watch:
@@ -155,8 +155,8 @@ async def _answer(
                     await client.address(spec)
                 except ModelError as e:
                     watch.line(f"{e}; it counts as a model that fails")
-            built = await live_methods(dict.fromkeys(u.method for u in units), pool, till, asked)
-            await run(units, Live(built, till, seed, judge), folder, concurrency=threads, say=watch)
+            built = await build_live_methods(dict.fromkeys(u.method for u in units), pool, till, asked)
+            await run_units(units, LiveRun(built, till, seed, judge), folder, concurrency=threads, on_outcome=watch)
         finally:
             await till.close()
 
@@ -183,9 +183,9 @@ class Watch(Steps):
 
 def _methods(given: str, pool: Pool) -> tuple[str, ...]:
     """Raises ConfigError on one that there is not."""
-    from routemoa.evaluation.live.methods import live_names
+    from routemoa.evaluation.live.methods import live_method_names
 
-    known = live_names(pool)
+    known = live_method_names(pool)
     names = tuple(dict.fromkeys(n.strip() for n in given.split(",") if n.strip()))
     if unknown := [n for n in names if n not in known]:
         raise ConfigError(f"--methods: '{unknown[0]}' is unknown; known: {', '.join(known)}")
@@ -224,15 +224,15 @@ def _figures(folder: Path, run: Run, asked: Sequence[Question]) -> dict[str, Any
     from msgspec.structs import replace
 
     from routemoa.cli.evaluation.report import show
-    from routemoa.evaluation.outcomes import outcomes, save
-    from routemoa.evaluation.report.figures import page
-    from routemoa.evaluation.statistics import summarise
+    from routemoa.evaluation.outcomes import read_outcomes, save_run
+    from routemoa.evaluation.report.figures import build_report
+    from routemoa.evaluation.statistics import summarize
 
     keys = {(q.task, q.id) for q in asked}
-    mine = [o for o in outcomes(folder) if o.method in run.methods and (o.task, o.id) in keys]
+    mine = [o for o in read_outcomes(folder) if o.method in run.methods and (o.task, o.id) in keys]
     mine.sort(key=lambda o: (run.methods.index(o.method), o.task, o.id))  # not as they came in
-    figures = summarise(mine, run.seed)
-    save(folder, replace(run, summary=figures))
+    figures = summarize(mine, run.seed)
+    save_run(folder, replace(run, summary=figures))
     if mine:
-        show(page(run, mine, figures))
+        show(build_report(run, mine, figures))
     return figures

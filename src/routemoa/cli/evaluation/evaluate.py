@@ -14,9 +14,9 @@ from routemoa import __version__
 from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import read
-from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save
+from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.replay.simulator import METHODS
-from routemoa.evaluation.replay.study import chosen_methods, figures, prepare
+from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay
 
 __all__ = ["evaluate"]
 
@@ -72,13 +72,18 @@ def evaluate(
       routemoa evaluate test.jsonl --scorer my-scorer --methods routemoa,moa --json figures.json
     """
     check_writable(json_file)
-    chosen_methods(methods)  # a slip of the pen is said before anything is read
+    parse_methods(methods)  # a slip of the pen is said before anything is read
     widths = _sizes(sizes)
-    prepared = prepare(
-        list(read(records)), scorer, policy, priced=prices == "library", auc=judges, texts=out is not None
+    prepared = prepare_replay(
+        list(read(records)),
+        scorer,
+        policy,
+        use_list_prices=prices == "library",
+        judge_auc=judges,
+        keep_texts=out is not None,
     )
-    chosen = chosen_methods(methods, prepared.replay.members)
-    found, outcomes = figures(prepared, chosen, seed, seeds, widths)
+    chosen = parse_methods(methods, prepared.replay.members)
+    found, outcomes = compute_figures(prepared, chosen, seed, seeds, widths)
     if json_file:
         write_whole(json_file, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
     if out:
@@ -110,7 +115,7 @@ def _keep(folder: Path, found: dict[str, Any], outcomes: Sequence[Outcome], name
         summary={key: found[key] for key in OWN if key in found},
         scale=found.get("scale", {}),
     )
-    save(folder, run)
+    save_run(folder, run)
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import QueryError
 from routemoa.core.types import to_plain
 from routemoa.datasets.records import read
-from routemoa.evaluation.regrading import Graded, Regraded, chosen, regrade
+from routemoa.evaluation.regrading import GradedRecord, GradingResult, regrade, select_records
 
 __all__ = ["grade"]
 
@@ -47,7 +47,7 @@ def grade(*, records: str, task: str | None, json_file: str | None) -> None:
       routemoa grade records.jsonl.gz --task gsm8k --json verdicts.json
     """
     check_writable(json_file)
-    found, kind = chosen(list(read(records)), task)
+    found, kind = select_records(list(read(records)), task)
     if not found:
         raise QueryError(f"{records}: no record in it")
     with Steps(len(found), "grading", "records graded") as steps:
@@ -60,7 +60,7 @@ def grade(*, records: str, task: str | None, json_file: str | None) -> None:
         click.echo(line, err=True)
 
 
-def _plain(result: Regraded) -> dict[str, Any]:
+def _plain(result: GradingResult) -> dict[str, Any]:
     return {
         "items": [{"id": i.id, "task": i.task, "verdicts": i.verdicts} for i in result.items],
         "accuracy": {m: s.accuracy for m, s in result.models.items()},
@@ -76,7 +76,7 @@ def _plain(result: Regraded) -> dict[str, Any]:
     }
 
 
-def _ungraded(items: Sequence[Graded]) -> list[str]:
+def _ungraded(items: Sequence[GradedRecord]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for item in items:
         if item.why:
@@ -88,7 +88,7 @@ def _ungraded(items: Sequence[Graded]) -> list[str]:
     ]
 
 
-def _print(result: Regraded) -> None:
+def _print(result: GradingResult) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for head in ("model", "accuracy", "graded", "failed", "agreement with recorded"):

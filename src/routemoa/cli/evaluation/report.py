@@ -13,11 +13,11 @@ from rich.text import Text
 from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_json
-from routemoa.evaluation.outcomes import OUTCOMES, load, outcomes
-from routemoa.evaluation.report.figures import Page, page
-from routemoa.evaluation.report.svg import money, signed, whole
+from routemoa.evaluation.outcomes import OUTCOMES, load_run, read_outcomes
+from routemoa.evaluation.report.figures import Report, build_report
+from routemoa.evaluation.report.svg import format_dollars, format_points, format_whole_percent
 from routemoa.evaluation.report.table import GROUPS, MEASURES, Row
-from routemoa.evaluation.statistics import summarise
+from routemoa.evaluation.statistics import summarize
 
 __all__ = ["report", "show"]
 
@@ -43,11 +43,11 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
     """
     for file in (html_file, json_file):
         check_writable(file)
-    run = load(folder)
-    found = list(outcomes(folder))
+    run = load_run(folder)
+    found = list(read_outcomes(folder))
     if not found:
         raise ConfigError(f"{Path(folder) / OUTCOMES}: no outcome yet; start the run again with the same command")
-    shown = page(run, found, summarise(found, run.seed))
+    shown = build_report(run, found, summarize(found, run.seed))
     if json_file:
         write_whole(json_file, to_json(shown) + b"\n")
     if html_file:
@@ -61,13 +61,13 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
         show(shown)
 
 
-def show(shown: Page) -> None:
+def show(shown: Report) -> None:
     """The answer in a sentence, the table of all methods, and the caveats on standard error."""
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(Text(shown.headline.sentence), style="bold")
     wide = console.width >= WIDE
     table = Table(box=None, header_style="bold", pad_edge=False)
-    heads = ["method", "right", "points over " + (shown.against or "best single"), "failed", "n"]
+    heads = ["method", "right", "points over " + (shown.baseline or "best single"), "failed", "n"]
     for head in (*heads, *(MEASURES[m] for m in shown.measures), "saved to moa"):
         table.add_column(Text(head), justify="left" if head == "method" else "right", no_wrap=wide or head == "method")
     for group in GROUPS:
@@ -82,16 +82,16 @@ def show(shown: Page) -> None:
         click.echo(f"note: {said}", err=True)
 
 
-def _cells(row: Row, shown: Page, wide: bool) -> list[str]:
+def _cells(row: Row, shown: Report, wide: bool) -> list[str]:
     accuracy = "unknown" if row.accuracy is None else f"{row.accuracy:.1%}"
     accuracy += f" ({row.ci95[0]:.1%} to {row.ci95[1]:.1%})" if row.ci95 and wide else ""
     gap = "-"
-    if row.gap and row.method != shown.against:
-        gap = signed(row.gap.difference)
-        gap += f" ({signed(row.gap.low)} to {signed(row.gap.high)})" if wide else ""
-    saved = row.dense.get("cost")
-    saved = row.dense.get(shown.measures[1]) if saved is None else saved
-    less = "-" if saved is None or row.method == "moa" else whole(1 - saved)
+    if row.gap and row.method != shown.baseline:
+        gap = format_points(row.gap.difference)
+        gap += f" ({format_points(row.gap.low)} to {format_points(row.gap.high)})" if wide else ""
+    saved = row.dense_ratios.get("cost")
+    saved = row.dense_ratios.get(shown.measures[1]) if saved is None else saved
+    less = "-" if saved is None or row.method == "moa" else format_whole_percent(1 - saved)
     spent = [_figure(row.means[m], m) for m in shown.measures]
     return [row.method, accuracy, gap, f"{row.failed:,}", f"{row.n:,}", *spent, less]
 
@@ -99,4 +99,4 @@ def _cells(row: Row, shown: Page, wide: bool) -> list[str]:
 def _figure(value: float | None, measure: str) -> str:
     if value is None:
         return "unknown"
-    return money(value) if measure == "cost" else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+    return format_dollars(value) if measure == "cost" else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from routemoa.cli.terminal.session import check_writable
 from routemoa.core.errors import ConfigError, MissingExtra
-from routemoa.evaluation.report.svg import COLOURS, drawing, money, short
+from routemoa.evaluation.report.svg import COLOURS, format_dollars, open_figure, shorten
 from routemoa.ledger.aggregates import By, group_of, tokens
 from routemoa.ledger.queries import LedgerEntry
 
@@ -37,7 +37,7 @@ def draw(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
     what = "Dollars" if dollars else "Tokens (no dollars are known)"
     if by is None or by == "day":
         days = _days([a[0] for a in amounts])
-        with drawing(max(520, min(900, 260 + 26 * len(days))), 340) as figure:
+        with open_figure(max(520, min(900, 260 + 26 * len(days))), 340) as figure:
             _stacked(figure.subplots(), amounts, days, dollars)
             _finish(figure, path, f"{what} a day, by model (UTC)")
         return
@@ -46,7 +46,7 @@ def draw(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
         totals[group_of(call, by)] = totals.get(group_of(call, by), 0.0) + amount
     shown = sorted(totals.items(), key=lambda t: (-t[1], t[0]))[:GROUPS]
     rest = f", the first {GROUPS} of {len(totals)}" if len(totals) > GROUPS else ""
-    with drawing(620, 80 + 26 * len(shown)) as figure:
+    with open_figure(620, 80 + 26 * len(shown)) as figure:
         _bars(figure.subplots(), shown, dollars)
         _finish(figure, path, f"{what} by {by}{rest}")
 
@@ -72,7 +72,7 @@ def _stacked(axis: Any, amounts: Sequence[tuple[LedgerEntry, float]], days: Sequ
         cell = (call.model if call.model in own else "", group_of(call, "day"))
         cells[cell] = cells.get(cell, 0.0) + amount
     bottom = [0.0] * len(days)
-    looks = [(m, short(m), COLOURS[hue]) for m, hue in zip(own, HUES, strict=False)]
+    looks = [(m, shorten(m), COLOURS[hue]) for m, hue in zip(own, HUES, strict=False)]
     looks += [("", f"{len(order) - len(own)} others", COLOURS["soft"])] if len(own) < len(order) else []
     for model, name, colour in looks:
         heights = [cells.get((model, day), 0.0) for day in days]
@@ -92,9 +92,9 @@ def _bars(axis: Any, shown: Sequence[tuple[str, float]], dollars: bool) -> None:
     places = range(len(shown))
     axis.barh(places, [amount for _, amount in shown], height=0.65, color=COLOURS["blue"])
     for place, (_, amount) in zip(places, shown, strict=True):
-        said = money(amount) if dollars else f"{amount:,.0f}"
+        said = format_dollars(amount) if dollars else f"{amount:,.0f}"
         axis.annotate(said, (amount, place), (6, 0), textcoords="offset points", va="center", fontsize=12)
-    axis.set_yticks(places, [short(name) for name, _ in shown])
+    axis.set_yticks(places, [shorten(name) for name, _ in shown])
     axis.set_xlim(0, max(amount for _, amount in shown) * 1.18 or 1)
     axis.set_ylim(len(shown) - 0.4, -0.6)
     axis.locator_params(axis="x", nbins=5)

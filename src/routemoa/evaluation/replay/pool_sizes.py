@@ -8,20 +8,22 @@ from typing import Any
 
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.simulator import Replay
-from routemoa.evaluation.statistics import summarise
+from routemoa.evaluation.statistics import summarize
 
-__all__ = ["points", "scaled", "subpool"]
+__all__ = ["sample_pool", "simulate_sizes", "summarize_sizes"]
 
 KEPT = ("accuracy", "ci95", "calls", "tokens", "path_tokens", "cost")
 
 
-def subpool(members: Iterable[str], size: int, seed: int) -> tuple[str, ...]:
+def sample_pool(members: Iterable[str], size: int, seed: int) -> tuple[str, ...]:
     """So many members at random. The pools of one seed lie in each other: a larger one only adds."""
     names = list(members)
     return tuple(Random(f"{seed}:pool").sample(names, len(names))[:size])  # noqa: S311  (no secret)
 
 
-def scaled(replay: Replay, methods: Iterable[str], sizes: Iterable[int], seed: int, seeds: int) -> dict[str, Any]:
+def simulate_sizes(
+    replay: Replay, methods: Iterable[str], sizes: Iterable[int], seed: int, seeds: int
+) -> dict[str, Any]:
     """{method: [a point for each size]}: the mean over a random pool for each seed; sizes beyond the pool are its own.
 
     A method that names one model (single:NAME) has no pool and no points.
@@ -32,16 +34,18 @@ def scaled(replay: Replay, methods: Iterable[str], sizes: Iterable[int], seed: i
         whole = size == len(replay.members)
         found: list[Outcome] = []
         for number in range(seed, seed + (1 if whole else seeds)):
-            found += replay.among(subpool(replay.members, size, number)).run(names, number, seeds if whole else 1)
+            found += replay.restrict_to(sample_pool(replay.members, size, number)).run(
+                names, number, seeds if whole else 1
+            )
         by_size[size] = found
-    return points(by_size, seed)
+    return summarize_sizes(by_size, seed)
 
 
-def points(by_size: dict[int, list[Outcome]], seed: int) -> dict[str, Any]:
+def summarize_sizes(by_size: dict[int, list[Outcome]], seed: int) -> dict[str, Any]:
     """{method: [{"models": size, "accuracy", "ci95", ...}]} of outcomes of pools."""
     out: dict[str, Any] = {}
     for size, found in by_size.items():
-        for name, f in summarise(found, seed)["methods"].items():
+        for name, f in summarize(found, seed)["methods"].items():
             point = {"models": size, **{key: f[key] for key in KEPT}, "seconds": f["latency"]}
             out.setdefault(name, []).append(point)
     return out

@@ -41,8 +41,8 @@ class SimulatedJudge(Struct, frozen=True):
     Scores are normal deviates around two means, squashed into (0, 1); `inflation` moves a judge's view of itself.
     """
 
-    cross: float = 0.7
-    own: float = 0.6
+    peer_auc: float = 0.7
+    self_auc: float = 0.6
     inflation: float = 1.0
     seed: int = 0
 
@@ -51,7 +51,7 @@ class SimulatedJudge(Struct, frozen=True):
         if verdict.truth is None:
             return None
         mine = verdict.subject == judge
-        distance = _NORMAL.inv_cdf(min(max(self.own if mine else self.cross, 0.001), 0.999)) * 2**0.5
+        distance = _NORMAL.inv_cdf(min(max(self.self_auc if mine else self.peer_auc, 0.001), 0.999)) * 2**0.5
         rng = Random(f"{self.seed}:{judge}:{question}:{verdict.text}")  # noqa: S311  (a simulation)
         value = rng.gauss(distance * (verdict.truth - 0.5), 1.0) + (self.inflation if mine else 0.0)
         return round(_NORMAL.cdf(value), 3)

@@ -19,11 +19,11 @@ from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Scores, Usage
 from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.evaluation.outcomes import Outcome
-from routemoa.evaluation.rejudging import step
+from routemoa.evaluation.rejudging import apply_policy
 from routemoa.evaluation.replay import baselines as rivals
 from routemoa.evaluation.replay.baselines import MethodResult
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
-from routemoa.evaluation.replay.token_counts import Page, Spent, together
+from routemoa.evaluation.replay.token_counts import CallTotals, ReplayQuestion, combine_parallel
 from routemoa.judging.evidence import JudgeModel
 from routemoa.mixture.prompts import ReplyFormat, candidate_labels, neutralize
 from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
@@ -46,7 +46,7 @@ class SimulatedRun(Struct, frozen=True):
 
     trace: Trace
     decision: Decision
-    spent: Spent
+    totals: CallTotals
     aggregator: str | None = None
 
     @property
@@ -66,24 +66,24 @@ class Replay(Struct, frozen=True):
         auc: judges of this reliability score their peers' answers, and their own at the judge's default.
     """
 
-    pages: Sequence[Page]
+    questions: Sequence[ReplayQuestion]
     members: tuple[str, ...]
     priors: Sequence[Scores]
     order: tuple[str, ...]
     mixture: Mixture = Mixture()
-    judging: JudgeModel = JudgeModel()
-    three: tuple[str, ...] = ()
-    auc: float | None = None
+    judge_model: JudgeModel = JudgeModel()
+    best_three: tuple[str, ...] = ()
+    judge_auc: float | None = None
     dense_layers: int = 3  # of MoA and SMoA, as MoA's authors ran it, whatever limit the mixture sets itself
-    texts: bool = False  # outcomes hold the question and the chosen answer
+    keep_texts: bool = False  # outcomes hold the question and the chosen answer
 
-    def among(self, members: Iterable[str]) -> Replay:
+    def restrict_to(self, members: Iterable[str]) -> Replay:
         """The same questions put to fewer models; the fixed panel is then the first three of the order."""
         kept = set(members)
         names = tuple(m for m in self.members if m in kept)
         priors = [{m: p[m] for m in names} for p in self.priors]
         order = tuple(m for m in self.order if m in kept)
-        return replace(self, members=names, priors=priors, order=order, three=())
+        return replace(self, members=names, priors=priors, order=order, best_three=())
 
     def run(
         self, methods: Iterable[str], seed: int, seeds: int = 1, walks: Sequence[SimulatedRun] | None = None
@@ -96,56 +96,62 @@ class Replay(Struct, frozen=True):
         out: list[Outcome] = []
         for number in range(seed, seed + seeds):
             first = number == seed
-            if walks is None or (self.auc is not None and not first):
-                walks = self.walks("routemoa", number)
+            if walks is None or (self.judge_auc is not None and not first):
+                walks = self.simulate_policy("routemoa", number)
             for name in wanted:
-                if first or name in DRAWN or (self.auc is not None and (name in OURS or name == "cascade")):
+                if first or name in DRAWN or (self.judge_auc is not None and (name in OURS or name == "cascade")):
                     out += self._method(name, number, walks, first)
         return out
 
-    def walks(self, method: str, seed: int) -> list[SimulatedRun]:
+    def simulate_policy(self, method: str, seed: int) -> list[SimulatedRun]:
         """RouteMoA, or it without a part, on every question."""
-        policy: Policy = build_policy([ModelSpec(m, "local", m) for m in self.members], self.mixture, self.judging, ())
+        policy: Policy = build_policy(
+            [ModelSpec(m, "local", m) for m in self.members], self.mixture, self.judge_model, ()
+        )
         if method != "routemoa":
             policy = ablate(method.removeprefix("routemoa-"), policy, self._means())
         judge = self._judge(seed)
-        return [simulate(policy, p, page, self.mixture, judge) for p, page in zip(self.priors, self.pages, strict=True)]
+        return [
+            simulate(policy, p, page, self.mixture, judge) for p, page in zip(self.priors, self.questions, strict=True)
+        ]
 
     def _method(self, name: str, seed: int, walks: Sequence[SimulatedRun], first: bool) -> list[Outcome]:
         if name in OURS:
-            walks = walks if name == "routemoa" else self.walks(name, seed)
-            found = [_found(page, done) for page, done in zip(self.pages, walks, strict=True)]
+            walks = walks if name == "routemoa" else self.simulate_policy(name, seed)
+            found = [_found(page, done) for page, done in zip(self.questions, walks, strict=True)]
         else:
             rule = self._rule(name, seed, [done.panel for done in walks])
-            found = [rule(i, page) for i, page in enumerate(self.pages)]
+            found = [rule(i, page) for i, page in enumerate(self.questions)]
         return [self._outcome(name, seed, i, f, first) for i, f in enumerate(found)]
 
-    def _rule(self, name: str, seed: int, panels: Sequence[tuple[str, ...]]) -> Callable[[int, Page], MethodResult]:
+    def _rule(
+        self, name: str, seed: int, panels: Sequence[tuple[str, ...]]
+    ) -> Callable[[int, ReplayQuestion], MethodResult]:
         """How a method other than ours goes about a question."""
         lots = Random(f"{seed}:{name}")  # noqa: S311  (a control, no secret)
         order = self.order
         if name == "random":  # as many calls as RouteMoA's, none for the difficult questions
             drawn = [tuple(lots.sample(self.members, len(p))) for p in lots.sample(panels, len(panels))]
-            return lambda i, page: rivals.panel(page, drawn[i])
+            return lambda i, page: rivals.run_panel(page, drawn[i])
         if name == "shuffled":
             others = lots.sample(panels, len(panels))
-            return lambda i, page: rivals.panel(page, others[i])
+            return lambda i, page: rivals.run_panel(page, others[i])
         if name == "cascade":
             dear, judge = self._cheapest_first(), self._judge(seed)
-            return lambda i, page: rivals.cascade(page, dear, judge)
-        same: dict[str, Callable[[Page], MethodResult]] = {
-            "moa": lambda page: rivals.dense(page, order, self.dense_layers),
-            "smoa": lambda page: rivals.sparse(page, order, self.dense_layers, KEPT),
-            "vote-all": lambda page: rivals.panel(page, order),
-            "best-single": lambda page: rivals.panel(page, order[:1]),
-            "fixed-best-3": lambda page: rivals.panel(page, self.three or order[:3]),
-            "oracle": lambda page: rivals.oracle(page, order),
+            return lambda i, page: rivals.run_cascade(page, dear, judge)
+        same: dict[str, Callable[[ReplayQuestion], MethodResult]] = {
+            "moa": lambda page: rivals.run_moa(page, order, self.dense_layers),
+            "smoa": lambda page: rivals.run_smoa(page, order, self.dense_layers, KEPT),
+            "vote-all": lambda page: rivals.run_panel(page, order),
+            "best-single": lambda page: rivals.run_panel(page, order[:1]),
+            "fixed-best-3": lambda page: rivals.run_panel(page, self.best_three or order[:3]),
+            "oracle": lambda page: rivals.run_oracle(page, order),
         }
-        rule = same.get(name) or (lambda page: rivals.panel(page, (name.removeprefix("single:"),)))
+        rule = same.get(name) or (lambda page: rivals.run_panel(page, (name.removeprefix("single:"),)))
         return lambda i, page: rule(page)
 
     def _outcome(self, method: str, seed: int, i: int, found: MethodResult, first: bool) -> Outcome:
-        page, choice, spent = self.pages[i], found.choice, found.spent
+        page, choice, spent = self.questions[i], found.choice, found.totals
         record = page.record
         score = record.scores.get(choice) if choice is not None else None
         silent = score is None and (choice is None or choice not in page.texts)
@@ -156,26 +162,26 @@ class Replay(Struct, frozen=True):
             0.0 if silent else score,
             NOBODY if silent else None,
             spent.calls,
-            spent.prompt,
-            spent.written,
+            spent.prompt_tokens,
+            spent.completion_tokens,
             spent.cost,
             spent.seconds,
-            spent.path,
+            spent.path_tokens,
             seed,
-            query=record.query if self.texts else "",
-            reference=record.reference if self.texts else None,
-            text=page.texts.get(choice) if self.texts and choice is not None else None,
+            query=record.query if self.keep_texts else "",
+            reference=record.reference if self.keep_texts else None,
+            text=page.texts.get(choice) if self.keep_texts and choice is not None else None,
             layers=found.layers,
             choice=choice,
             aggregator=found.aggregator,
             confidence=found.confidence,
             stop=found.stop,
             prior=self.priors[i] if method in OURS else {},
-            each={m: record.scores.get(m) for m in self.members} if first and self.texts else {},
+            model_scores={m: record.scores.get(m) for m in self.members} if first and self.keep_texts else {},
         )
 
     def _judge(self, seed: int) -> SimulatedJudge | None:
-        return None if self.auc is None else SimulatedJudge(self.auc, seed=seed)
+        return None if self.judge_auc is None else SimulatedJudge(self.judge_auc, seed=seed)
 
     def _means(self) -> Scores:
         """Each model's mean prior: all that the scorer knows without the query."""
@@ -187,25 +193,29 @@ class Replay(Struct, frozen=True):
 
     def _cheapest_first(self) -> tuple[str, ...]:
         """By the mean dollars of a call, where they are known of every model, else by the mean tokens it writes."""
-        calls = {m: [page.asked(m) for page in self.pages if m in page.texts] for m in self.members}
+        calls = {m: [page.count_proposal(m) for page in self.questions if m in page.texts] for m in self.members}
         costs = {m: [s.cost for s in found if s.cost is not None] for m, found in calls.items()}
         if not all(costs.values()):
-            costs = {m: [s.written for s in found] for m, found in calls.items()}
+            costs = {m: [s.completion_tokens for s in found] for m, found in calls.items()}
         mean = {m: sum(c) / len(c) if c else float("inf") for m, c in costs.items()}
         return tuple(sorted(self.members, key=mean.__getitem__))
 
 
 def simulate(
-    policy: Policy, prior: Scores, page: Page, mixture: Mixture | None = None, judge: SimulatedJudge | None = None
+    policy: Policy,
+    prior: Scores,
+    page: ReplayQuestion,
+    mixture: Mixture | None = None,
+    judge: SimulatedJudge | None = None,
 ) -> SimulatedRun:
     """A policy on one record, as the engine would go: who is called answers with what it once wrote, or fails."""
     mixture = mixture or Mixture()
     decision = policy.initial(prior, CallEstimates())
     trace = Trace(Query.from_text(page.record.prompt or page.record.query), "routemoa", prior, decision.ranking)
-    spent = Spent()
+    spent = CallTotals()
     while decision.stop is None:
         layer, took = _layer(page, trace, decision, mixture, judge)
-        done = step(policy, trace, layer)
+        done = apply_policy(policy, trace, layer)
         trace, decision, spent = done.trace, done.decision, spent + took
     trace = replace(trace, stop_reason=decision.stop, choice=decision.choice)
     if not decision.aggregate or decision.choice is None:
@@ -213,13 +223,13 @@ def simulate(
     out = failed_models(trace)
     ranked = [r.model for r in decision.ranking if r.model not in out]
     writer = mixture.aggregator if mixture.aggregator in ranked else ranked[0]
-    spent += page.written(writer, [p.model for p in decision.final_answers], decision.choice)
+    spent += page.count_aggregation(writer, [p.model for p in decision.final_answers], decision.choice)
     return SimulatedRun(trace, decision, spent, writer)
 
 
 def _layer(
-    page: Page, trace: Trace, decision: Decision, mixture: Mixture, judge: SimulatedJudge | None
-) -> tuple[Layer, Spent]:
+    page: ReplayQuestion, trace: Trace, decision: Decision, mixture: Mixture, judge: SimulatedJudge | None
+) -> tuple[Layer, CallTotals]:
     """What happens in a layer, and what it takes. The next as ranked takes the place of one without an answer."""
     out = {
         *decision.models,
@@ -250,16 +260,16 @@ def _layer(
         why=decision.why,
         quoted={m: tuple(shown) for m in called} if shown else {},
     )
-    return layer, together(page.asked(m, shown, asked) for m in called)
+    return layer, combine_parallel(page.count_proposal(m, shown, asked) for m in called)
 
 
-def _said(page: Page, model: str) -> Proposal:
-    one = page.asked(model)
-    return Proposal(model, page.texts[model], Usage(None, int(one.written)), one.seconds, one.cost)
+def _said(page: ReplayQuestion, model: str) -> Proposal:
+    one = page.count_proposal(model)
+    return Proposal(model, page.texts[model], Usage(None, int(one.completion_tokens)), one.seconds, one.cost)
 
 
 def _judgments(
-    page: Page, by: str, shown: Sequence[str], asked: ReplyFormat, judge: SimulatedJudge
+    page: ReplayQuestion, by: str, shown: Sequence[str], asked: ReplyFormat, judge: SimulatedJudge
 ) -> Iterable[Assessment]:
     """The judgments in a reply, as routemoa.testing.RecordedClient would put them there."""
     record = page.record
@@ -272,11 +282,11 @@ def _judgments(
             yield Assessment(by, m, "cross", judge.score(by, record.id, verdict))
 
 
-def _found(page: Page, done: SimulatedRun) -> MethodResult:
+def _found(page: ReplayQuestion, done: SimulatedRun) -> MethodResult:
     trace, choice = done.trace, done.decision.choice
     return MethodResult(
         choice,
-        done.spent,
+        done.totals,
         tuple((*(p.model for p in layer.proposals), *(f.model for f in layer.failures)) for layer in trace.layers),
         trace.stop_reason or "",
         done.aggregator,

@@ -12,21 +12,21 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
 from routemoa.evaluation.outcomes import Outcome
-from routemoa.evaluation.replay.list_prices import DAY, library
-from routemoa.evaluation.replay.pool_sizes import scaled
+from routemoa.evaluation.replay.list_prices import PRICE_DATE, load_list_prices
+from routemoa.evaluation.replay.pool_sizes import simulate_sizes
 from routemoa.evaluation.replay.simulator import ALWAYS, METHODS, Replay
-from routemoa.evaluation.replay.token_counts import Page
-from routemoa.evaluation.statistics import savings, summarise
+from routemoa.evaluation.replay.token_counts import ReplayQuestion
+from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.judge_model import read_policy
 from routemoa.scoring.trained import load, manifest
 
-__all__ = ["Prepared", "chosen_methods", "figures", "prepare"]
+__all__ = ["PreparedReplay", "compute_figures", "parse_methods", "prepare_replay"]
 
 RIVALS = ("moa", "smoa")
 SAME = "routemoa-no-aggregator"  # nobody writes in a replay: it is left out, and a note says so
 
 
-class Prepared(Struct, frozen=True):
+class PreparedReplay(Struct, frozen=True):
     """A replay, how many records hold no answers, and which members have no price (None: none was asked for)."""
 
     replay: Replay
@@ -34,7 +34,7 @@ class Prepared(Struct, frozen=True):
     unpriced: tuple[str, ...] | None = None
 
 
-def chosen_methods(given: str, models: Iterable[str] = ()) -> list[str]:
+def parse_methods(given: str, models: Iterable[str] = ()) -> list[str]:
     """The methods of a list with commas, and those that stand beside any. Raises ConfigError.
 
     `models`, where they are known, are what single:NAME may name.
@@ -52,15 +52,15 @@ def chosen_methods(given: str, models: Iterable[str] = ()) -> list[str]:
     return list(dict.fromkeys([*wanted, *ALWAYS]))
 
 
-def prepare(
+def prepare_replay(
     records: Sequence[Record],
     scorer: str | Path,
     policy: str | None = None,
     *,
-    priced: bool = False,
-    auc: float | None = None,
-    texts: bool = False,
-) -> Prepared:
+    use_list_prices: bool = False,
+    judge_auc: float | None = None,
+    keep_texts: bool = False,
+) -> PreparedReplay:
     """The replay of those records that hold answers of models that a trained scorer knows. Raises ConfigError.
 
     Args:
@@ -82,24 +82,34 @@ def prepare(
     mean = {m: float(rows[:, place[m]].mean(dtype="float64")) for m in members}
     order = tuple(sorted(members, key=lambda m: (m != chosen["best_single"], -mean[m])))
     three = tuple(m for m in order if m in chosen["best_three"])
-    prices = library(members) if priced else {}
-    unpriced = tuple(m for m in members if m not in prices and not _costed(usable, m)) if priced else None
-    pages = [Page(r, members, prices) for r in usable]
+    prices = load_list_prices(members) if use_list_prices else {}
+    unpriced = tuple(m for m in members if m not in prices and not _costed(usable, m)) if use_list_prices else None
+    pages = [ReplayQuestion(r, members, prices) for r in usable]
     mixture, judging = read_policy(policy)
-    replay = Replay(pages, members, priors, order, mixture, judging, three if len(three) == 3 else (), auc, texts=texts)
-    return Prepared(replay, len(records) - len(usable), unpriced)
+    replay = Replay(
+        pages,
+        members,
+        priors,
+        order,
+        mixture,
+        judging,
+        three if len(three) == 3 else (),
+        judge_auc,
+        keep_texts=keep_texts,
+    )
+    return PreparedReplay(replay, len(records) - len(usable), unpriced)
 
 
-def figures(
-    prepared: Prepared, methods: Sequence[str], seed: int, seeds: int, sizes: Sequence[int] = ()
+def compute_figures(
+    prepared: PreparedReplay, methods: Sequence[str], seed: int, seeds: int, sizes: Sequence[int] = ()
 ) -> tuple[dict[str, Any], list[Outcome]]:
     """All figures of a study as JSON, and the outcomes they are of."""
     replay = prepared.replay
     outcomes = replay.run(methods, seed, seeds)
-    found = summarise(outcomes, seed)
+    found = summarize(outcomes, seed)
     found["savings"] = _savings(outcomes, methods, seed)
     if sizes:
-        found["scale"] = scaled(replay, methods, sizes, seed, seeds)
+        found["scale"] = simulate_sizes(replay, methods, sizes, seed, seeds)
     if prepared.unpriced:
         found |= {"unpriced": list(prepared.unpriced), "priced": _priced(prepared, methods, seed, seeds)}
     found["notes"] = _notes(prepared, methods, sizes)
@@ -107,28 +117,28 @@ def figures(
     return found, outcomes
 
 
-def _priced(prepared: Prepared, methods: Sequence[str], seed: int, seeds: int) -> dict[str, Any] | None:
+def _priced(prepared: PreparedReplay, methods: Sequence[str], seed: int, seeds: int) -> dict[str, Any] | None:
     """The study among the members whose price is known; None where that is no pool."""
     replay = prepared.replay
     left = [m for m in replay.members if m not in (prepared.unpriced or ())]
     if len(left) < 2:
         return None
     names = [m for m in methods if not m.startswith("single:") or m.removeprefix("single:") in left]
-    outcomes = replay.among(left).run(names, seed, seeds)
-    return {"models": left, **summarise(outcomes, seed), "savings": _savings(outcomes, names, seed)}
+    outcomes = replay.restrict_to(left).run(names, seed, seeds)
+    return {"models": left, **summarize(outcomes, seed), "savings": _savings(outcomes, names, seed)}
 
 
 def _savings(outcomes: Sequence[Outcome], methods: Sequence[str], seed: int) -> dict[str, Any]:
     """What RouteMoA saves beside the mixtures that call everybody."""
     pairs = [("routemoa", rival) for rival in RIVALS if rival in methods and "routemoa" in methods]
-    return {f"{a}|{b}": savings(outcomes, a, b, seed) for a, b in pairs}
+    return {f"{a}|{b}": compute_savings(outcomes, a, b, seed) for a, b in pairs}
 
 
 def _costed(records: Sequence[Record], model: str) -> bool:
     return all(r.costs is not None and r.costs.get(model) is not None for r in records)
 
 
-def _notes(prepared: Prepared, methods: Sequence[str], sizes: Sequence[int]) -> list[str]:
+def _notes(prepared: PreparedReplay, methods: Sequence[str], sizes: Sequence[int]) -> list[str]:
     """What a reader must know before believing the figures."""
     replay = prepared.replay
     notes = [
@@ -148,20 +158,22 @@ def _notes(prepared: Prepared, methods: Sequence[str], sizes: Sequence[int]) -> 
         notes.append(
             "smoa: its moderator keeps the answers that most gave, and ends the debate when more than half agree"
         )
-    if "cascade" in methods and replay.auc is None:
+    if "cascade" in methods and replay.judge_auc is None:
         notes.append(
             "cascade: the cheapest first; an answer stands once a second model gives it (no scores of its own)"
         )
-    if replay.auc is None:
+    if replay.judge_auc is None:
         if deaf := [m for m in methods if m in ("routemoa-no-self", "routemoa-no-cross")]:
             notes.append(f"{', '.join(deaf)}: records hold no judgments, so only tokens change without --judges")
     else:
-        notes.append(f"judges are simulated: scores of others tell right from wrong with an AUC of {replay.auc:g}")
-    if any(p.record.costs for p in replay.pages):
+        notes.append(
+            f"judges are simulated: scores of others tell right from wrong with an AUC of {replay.judge_auc:g}"
+        )
+    if any(p.record.costs for p in replay.questions):
         notes.append("dollars: as recorded for each model's plain call; what quoted answers add is not in them")
     if prepared.unpriced is not None:
         notes.append(
-            f"dollars without recorded costs: list prices of {DAY:%Y-%m-%d} (genai-prices), by the tokens above"
+            f"dollars without recorded costs: list prices of {PRICE_DATE:%Y-%m-%d} (genai-prices), by the tokens above"
         )
     if prepared.unpriced:
         notes.append(

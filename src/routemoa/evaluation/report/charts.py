@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from routemoa.evaluation.report.figures import OURS, Ablation, Curve, Saving
-from routemoa.evaluation.report.findings import Calibration, Task
-from routemoa.evaluation.report.scatter import look_of
-from routemoa.evaluation.report.svg import COLOURS, WIDTH, Chart, drawing, short, signed, svg, whole
+from routemoa.evaluation.report.figures import OURS, Ablation, Saving, ScaleCurve
+from routemoa.evaluation.report.findings import Calibration, TaskComparison
+from routemoa.evaluation.report.scatter import method_style
+from routemoa.evaluation.report.svg import (
+    COLOURS,
+    WIDTH,
+    Chart,
+    format_points,
+    format_whole_percent,
+    open_figure,
+    render_svg,
+    shorten,
+)
 from routemoa.evaluation.report.table import MEASURES
 
-__all__ = ["ablated", "grown", "helped", "reliability", "saved", "shares"]
+__all__ = ["draw_ablations", "draw_calibration", "draw_savings", "draw_scale", "draw_shares", "draw_tasks"]
 
 MOST = {"tasks": 30, "models": 24}  # bars and cells; the table below a chart has all
 
 
-def saved(key: str, savings: Sequence[Saving]) -> Chart | None:
+def draw_savings(key: str, savings: Sequence[Saving]) -> Chart | None:
     """What share of a dense mixture's spending is left; None where nothing can be compared."""
     if not savings:
         return None
     names = [MEASURES[s.measure] for s in savings]
-    with drawing(WIDTH, 90 + 44 * len(savings)) as figure:
+    with open_figure(WIDTH, 90 + 44 * len(savings)) as figure:
         axis = figure.subplots()
         places = range(len(savings))
         left = [100 * (1 - s.saved) for s in savings]
@@ -34,7 +43,9 @@ def saved(key: str, savings: Sequence[Saving]) -> Chart | None:
         axis.axvline(100, color=COLOURS["vermilion"], linestyle="--", linewidth=1.4)
         for place, s in zip(places, savings, strict=True):
             end = 100 * (1 - s.low)
-            said = f"{whole(s.saved)} saved" if s.saved >= 0 else f"{whole(-s.saved)} more"
+            said = (
+                f"{format_whole_percent(s.saved)} saved" if s.saved >= 0 else f"{format_whole_percent(-s.saved)} more"
+            )
             axis.annotate(said, (end, place), (7, 0), textcoords="offset points", va="center", fontsize=12)
         axis.set_yticks(places, names)
         axis.set(xlabel="% of the dense mixture's (moa's, dashed: 100 %)", xlim=(0, max(118, *(x * 1.3 for x in left))))
@@ -42,10 +53,10 @@ def saved(key: str, savings: Sequence[Saving]) -> Chart | None:
         axis.grid(axis="y", visible=False)
         told = ", ".join(f"{n} {x:.0f} %" for n, x in zip(names, left, strict=True))
         text = f"RouteMoA's spending as a share of the dense mixture's on the same questions: {told}."
-        return svg(figure, key, "Spending beside a dense mixture", text)
+        return render_svg(figure, key, "Spending beside a dense mixture", text)
 
 
-def helped(key: str, tasks: Sequence[Task], against: str) -> Chart | None:
+def draw_tasks(key: str, tasks: Sequence[TaskComparison], against: str) -> Chart | None:
     """Questions that only one of the two got right, by task."""
     shown = sorted((t for t in tasks if t.helped or t.hurt), key=lambda t: (t.hurt - t.helped, t.task))
     if not shown:
@@ -54,14 +65,14 @@ def helped(key: str, tasks: Sequence[Task], against: str) -> Chart | None:
     if left_out:  # the ends say the most
         half = MOST["tasks"] // 2
         shown = shown[:half] + shown[-half:]
-    with drawing(WIDTH, 110 + 24 * len(shown)) as figure:
+    with open_figure(WIDTH, 110 + 24 * len(shown)) as figure:
         axis = figure.subplots()
         places = range(len(shown))
         good, bad = [t.helped for t in shown], [-t.hurt for t in shown]
         axis.barh(places, good, color=COLOURS["blue"], height=0.7, label="helped: only routemoa right")
         axis.barh(
             places, bad, color=COLOURS["orange"], height=0.7, hatch="///", edgecolor=COLOURS["paper"], linewidth=0,
-            label=f"hurt: only {short(against)} right",
+            label=f"hurt: only {shorten(against)} right",
         )  # fmt: skip
         axis.axvline(0, color=COLOURS["soft"], linewidth=1)
         most = max(good) - min(bad)
@@ -70,7 +81,7 @@ def helped(key: str, tasks: Sequence[Task], against: str) -> Chart | None:
                 axis.text(t.helped + most * 0.012, place, str(t.helped), va="center", fontsize=11)
             if t.hurt:
                 axis.text(-t.hurt - most * 0.012, place, str(t.hurt), va="center", ha="right", fontsize=11)
-        axis.set_yticks(places, [short(t.task) for t in shown])
+        axis.set_yticks(places, [shorten(t.task) for t in shown])
         axis.set(xlim=(min(bad) - 0.07 * most, max(good) + 0.07 * most), xlabel="questions")
         axis.xaxis.set_major_locator(_whole())
         axis.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
@@ -79,7 +90,7 @@ def helped(key: str, tasks: Sequence[Task], against: str) -> Chart | None:
         figure.legend(loc="outside upper center", ncols=2, fontsize=11.5)
         text = f"Helped on {sum(t.helped for t in tasks)} questions, hurt on {sum(t.hurt for t in tasks)}, by task"
         text += f"; the {left_out} tasks between are left out." if left_out else "."
-        return svg(figure, key, f"Where routing helped and hurt, against {short(against)}", text)
+        return render_svg(figure, key, f"Where routing helped and hurt, against {shorten(against)}", text)
 
 
 def _whole(most: int = 8) -> Any:
@@ -88,9 +99,9 @@ def _whole(most: int = 8) -> Any:
     return MaxNLocator(nbins=most, integer=True)
 
 
-def reliability(key: str, found: Calibration) -> Chart:
+def draw_calibration(key: str, found: Calibration) -> Chart:
     """How often answers of each confidence were right, and how many there are."""
-    with drawing(WIDTH, 430) as figure:
+    with open_figure(WIDTH, 430) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         upper.plot([0, 100], [0, 100], color=COLOURS["soft"], linewidth=1, linestyle="--")
         upper.annotate("as often as stated", (78, 78), (0, -8), textcoords="offset points", rotation=0, va="top",
@@ -103,10 +114,10 @@ def reliability(key: str, found: Calibration) -> Chart:
         lower.set(xlabel="stated confidence, %", ylabel="answers")
         lower.yaxis.set_major_locator(_whole(3))
         text = f"Reliability of {found.n} stated confidences: expected calibration error {100 * found.ece:.1f} points."
-        return svg(figure, key, "Stated confidence against the share that was right", text)
+        return render_svg(figure, key, "Stated confidence against the share that was right", text)
 
 
-def shares(
+def draw_shares(
     key: str, title: str, cells: Mapping[str, Mapping[str, float]], columns: Mapping[str, int], unit: str = ""
 ) -> Chart | None:
     """A cell for each model and column, the fuller the larger its share of that column's questions."""
@@ -117,7 +128,7 @@ def shares(
     names = [c for c in columns if c in names]
     if not models or not names:
         return None
-    with drawing(540, 130 + 27 * len(models)) as figure:
+    with open_figure(540, 130 + 27 * len(models)) as figure:
         axis = figure.subplots()
         for i, model in enumerate(models):
             for j, column in enumerate(names):
@@ -129,23 +140,23 @@ def shares(
                 if len(names) <= 14 and share >= 0.005:
                     axis.text(j, i, f"{100 * share:.0f}", ha="center", va="center", fontsize=11)
         axis.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(models) - 0.5, -0.5))
-        axis.set_yticks(range(len(models)), [short(m) for m in models])
-        labels = [short(f"{unit}{c}", 18) for c in names]
+        axis.set_yticks(range(len(models)), [shorten(m) for m in models])
+        labels = [shorten(f"{unit}{c}", 18) for c in names]
         slanted = len(names) > 4
         axis.set_xticks(range(len(names)), labels, rotation=40 if slanted else 0, ha="right" if slanted else "center")
         axis.tick_params(length=0)
         axis.grid(visible=False)
         axis.spines[:].set_visible(False)
         text = f"{title}, in % of the questions of each column; the darker, the more. The table below has every figure."
-        return svg(figure, key, title, text)
+        return render_svg(figure, key, title, text)
 
 
-def ablated(key: str, ablations: Sequence[Ablation]) -> Chart | None:
+def draw_ablations(key: str, ablations: Sequence[Ablation]) -> Chart | None:
     """What is lost, in points, when one part is taken away."""
     shown = [(a, a.gap) for a in ablations if a.gap]
     if not shown:
         return None
-    with drawing(WIDTH, 90 + 36 * len(shown)) as figure:
+    with open_figure(WIDTH, 90 + 36 * len(shown)) as figure:
         axis = figure.subplots()
         for place, (_, gap) in enumerate(shown):
             x = 100 * gap.difference
@@ -156,25 +167,27 @@ def ablated(key: str, ablations: Sequence[Ablation]) -> Chart | None:
                 markersize=8, capsize=4, markerfacecolor=None if sure else "none",
             )  # fmt: skip
             axis.annotate(
-                signed(gap.difference), (x, place), (0, 9), textcoords="offset points", ha="center", fontsize=11
+                format_points(gap.difference), (x, place), (0, 9), textcoords="offset points", ha="center", fontsize=11
             )
         axis.axvline(0, color=COLOURS["ink"], linewidth=1)
-        axis.set_yticks(range(len(shown)), [f"without {a.says}" for a, _ in shown])
+        axis.set_yticks(range(len(shown)), [f"without {a.description}" for a, _ in shown])
         axis.set(xlabel="points of accuracy beside the whole method", ylim=(len(shown) - 0.4, -0.7))
         axis.grid(axis="y", visible=False)
-        told = "; ".join(f"without {a.says} {signed(g.difference)} points" for a, g in shown)
-        return svg(figure, key, "What each part adds", f"Difference to the whole method with 95 % intervals: {told}.")
+        told = "; ".join(f"without {a.description} {format_points(g.difference)} points" for a, g in shown)
+        return render_svg(
+            figure, key, "What each part adds", f"Difference to the whole method with 95 % intervals: {told}."
+        )
 
 
-def grown(key: str, pool: str, curves: Sequence[Curve]) -> Chart | None:
+def draw_scale(key: str, pool: str, curves: Sequence[ScaleCurve]) -> Chart | None:
     """Accuracy and spending as the pool grows."""
     curves = [c for c in curves if not c.method.startswith(f"{OURS}-no-")] or list(curves)
     points = [p for c in curves for p in c.points]
     spent = next((m for m in ("tokens", "calls") if any(getattr(p, m) is not None for p in points)), None)
-    with drawing(WIDTH, 340) as figure:
+    with open_figure(WIDTH, 340) as figure:
         axes = figure.subplots(1, 2 if spent else 1, squeeze=False)[0]
         for curve in curves:
-            colour, marker = look_of(curve.method)
+            colour, marker = method_style(curve.method)
             right = [p for p in curve.points if p.accuracy is not None]
             y = [100 * (p.accuracy or 0) for p in right]
             ends = [p.ci95 or (p.accuracy or 0, p.accuracy or 0) for p in right]
@@ -183,7 +196,7 @@ def grown(key: str, pool: str, curves: Sequence[Curve]) -> Chart | None:
                 [max(0.0, 100 * high - v) for v, (_, high) in zip(y, ends, strict=True)],
             ]
             look = {"color": colour, "marker": marker, "markersize": 6}
-            axes[0].errorbar([p.models for p in right], y, yerr=error, label=short(curve.method), capsize=3, **look)
+            axes[0].errorbar([p.models for p in right], y, yerr=error, label=shorten(curve.method), capsize=3, **look)
             if spent:
                 known = [p for p in curve.points if getattr(p, spent) is not None]
                 axes[1].plot([p.models for p in known], [getattr(p, spent) for p in known], **look)
@@ -200,4 +213,6 @@ def grown(key: str, pool: str, curves: Sequence[Curve]) -> Chart | None:
                 axis.minorticks_off()
         figure.legend(loc="outside upper center", ncols=min(4, len(curves)), fontsize=11.5)
         text = f"Accuracy with 95 % intervals{f' and {spent}' if spent else ''} against the number of models, for "
-        return svg(figure, key, f"Growth with the pool: {short(pool, 60)}", text + ", ".join(c.method for c in curves))
+        return render_svg(
+            figure, key, f"Growth with the pool: {shorten(pool, 60)}", text + ", ".join(c.method for c in curves)
+        )

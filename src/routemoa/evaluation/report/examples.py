@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.report import charts
-from routemoa.evaluation.report.figures import OURS, Page
-from routemoa.evaluation.report.findings import Example, Task
+from routemoa.evaluation.report.figures import OURS, Report
+from routemoa.evaluation.report.findings import ComparedExample, TaskComparison
 from routemoa.evaluation.report.markup import Html, details, figure, join, percent, pre, table, tag
-from routemoa.evaluation.report.svg import short
+from routemoa.evaluation.report.svg import shorten
 
 __all__ = ["helped_and_hurt"]
 
@@ -17,9 +17,9 @@ PAPER = 3  # examples of a kind that are printed; page.css hides the others
 QUERY, TEXT = 600, 900  # characters that are shown of a question and of an answer
 
 
-def helped_and_hurt(page: Page) -> Html:
+def helped_and_hurt(page: Report) -> Html:
     """Counts by task, and examples of either kind."""
-    against = page.against
+    against = page.baseline
     if against is None or not page.tasks:
         return tag("p", "Unknown: no question was graded for both routemoa and a single model.")
     good, bad = sum(t.helped for t in page.tasks), sum(t.hurt for t in page.tasks)
@@ -32,20 +32,20 @@ def helped_and_hurt(page: Page) -> Html:
     ]
     heads = ["task", "questions", f"{OURS} right", f"{against} right", "helped", "hurt"]
     below = table("Helped and hurt, by task", heads, [("", rows)])
-    chart = charts.helped("helped-chart", page.tasks, against) if good or bad else None
+    chart = charts.draw_tasks("helped-chart", page.tasks, against) if good or bad else None
     shown = figure(chart, below) if chart else below
     apart = [t for t in page.tasks if t.helped or t.hurt]
     opened = [tag("h3", "Questions to open"), *(_task(t) for t in apart)] if apart else []
     return join([tag("p", said), shown, *opened])
 
 
-def _task(task: Task) -> Html:
+def _task(task: TaskComparison) -> Html:
     count = f"{task.task}: helped {task.helped:,}, hurt {task.hurt:,}"
     kinds = (("helped", "good", task.helped, task.helpful), ("hurt", "bad", task.hurt, task.hurtful))
     return details(count, *(_kind(*kind) for kind in kinds if kind[3]), _class="task")
 
 
-def _kind(word: str, look: str, count: int, examples: Sequence[Example]) -> Html:
+def _kind(word: str, look: str, count: int, examples: Sequence[ComparedExample]) -> Html:
     some = f" (the first {len(examples)} of {count:,})" if len(examples) < count else ""
     paper = [tag("p", f"On paper the first {PAPER} of {len(examples)} are shown.", _class="paper")]
     return tag(
@@ -56,14 +56,14 @@ def _kind(word: str, look: str, count: int, examples: Sequence[Example]) -> Html
     )
 
 
-def _case(example: Example, word: str) -> Html:
+def _case(example: ComparedExample, word: str) -> Html:
     of = example.ours
-    name = f"{word}: {short(' '.join(of.query.split()) or of.id, 110)}"
+    name = f"{word}: {shorten(' '.join(of.query.split()) or of.id, 110)}"
     return details(
         name,
         tag("p", f"{of.task}, {of.id}", _class="soft"),
         *([pre(of.query, QUERY)] if of.query else []),
-        *([tag("p", "Reference: ", tag("code", short(of.reference, 300)))] if of.reference is not None else []),
+        *([tag("p", "Reference: ", tag("code", shorten(of.reference, 300)))] if of.reference is not None else []),
         tag("div", _side(example.ours), _side(example.theirs), _class="sides"),
         _class="case",
     )
@@ -85,4 +85,4 @@ def _side(o: Outcome) -> Html:
 
 
 def _facts(facts: Sequence[str]) -> Html:
-    return tag("p", short("; ".join(facts), 400), _class="soft") if facts else Html("")
+    return tag("p", shorten("; ".join(facts), 400), _class="soft") if facts else Html("")

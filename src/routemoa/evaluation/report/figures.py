@@ -12,21 +12,21 @@ from routemoa.evaluation.outcomes import Outcome, Run
 from routemoa.evaluation.report.caveats import caveats
 from routemoa.evaluation.report.findings import (
     Calibration,
-    Chosen,
-    Layered,
-    Stop,
-    Task,
-    calibration,
-    chosen,
-    layered,
-    stops,
-    tasks,
+    LayerSummary,
+    ModelShares,
+    StopSummary,
+    TaskComparison,
+    compare_tasks,
+    count_model_shares,
+    measure_calibration,
+    summarize_layers,
+    summarize_stops,
 )
-from routemoa.evaluation.report.svg import signed
-from routemoa.evaluation.report.table import MEASURES, Cases, Gap, Row, cases, rows
-from routemoa.evaluation.statistics import savings
+from routemoa.evaluation.report.svg import format_points
+from routemoa.evaluation.report.table import MEASURES, AccuracyGap, Cases, Row, build_rows, group_outcomes
+from routemoa.evaluation.statistics import compute_savings
 
-__all__ = ["OURS", "PARTS", "Ablation", "Curve", "Headline", "Page", "Point", "Saving", "page"]
+__all__ = ["OURS", "PARTS", "Ablation", "Headline", "Report", "Saving", "ScaleCurve", "ScalePoint", "build_report"]
 
 OURS, SINGLE, DENSE = "routemoa", "best-single", "moa"
 PARTS = {
@@ -39,29 +39,29 @@ PARTS = {
 }
 
 
-class Headline(Struct, frozen=True):
+class Headline(Struct, frozen=True, rename={"baseline": "against", "ratios": "times", "dense_ratios": "dense"}):
     """Whether it is better than the best single model, and what it costs: `times` is our spending over theirs."""
 
     verdict: Literal["better", "worse", "open", "unknown"]
     sentence: str
-    against: str | None = None
-    gap: Gap | None = None
-    times: dict[str, float | None] = {}
-    dense: dict[str, float | None] = {}  # our spending over the dense mixture's
-    dense_gap: Gap | None = None
+    baseline: str | None = None
+    gap: AccuracyGap | None = None
+    ratios: dict[str, float | None] = {}
+    dense_ratios: dict[str, float | None] = {}  # our spending over the dense mixture's
+    dense_gap: AccuracyGap | None = None
 
 
-class Ablation(Struct, frozen=True):
+class Ablation(Struct, frozen=True, rename={"description": "says", "ratios": "times"}):
     """The mixture without one of its parts; `row` and `gap` are None where that was not run."""
 
     part: str
-    says: str
+    description: str
     row: Row | None
-    gap: Gap | None
-    times: dict[str, float | None]
+    gap: AccuracyGap | None
+    ratios: dict[str, float | None]
 
 
-class Point(Struct, frozen=True):
+class ScalePoint(Struct, frozen=True):
     """One pool size of one method; the fields of `Run.scale`."""
 
     models: int
@@ -73,12 +73,12 @@ class Point(Struct, frozen=True):
     seconds: float | None = None
 
 
-class Curve(Struct, frozen=True):
+class ScaleCurve(Struct, frozen=True):
     """How one method grows with the pool."""
 
     pool: str
     method: str
-    points: tuple[Point, ...]
+    points: tuple[ScalePoint, ...]
 
 
 class Saving(Struct, frozen=True):
@@ -90,7 +90,7 @@ class Saving(Struct, frozen=True):
     high: float
 
 
-class Page(Struct, frozen=True):
+class Report(Struct, frozen=True, rename={"baseline": "against"}):
     """Everything a report says, in the order in which it says it."""
 
     run: Run
@@ -100,29 +100,29 @@ class Page(Struct, frozen=True):
     measures: tuple[str, ...]  # of MEASURES, those that the tables show
     rows: tuple[Row, ...]
     savings: tuple[Saving, ...]
-    tasks: tuple[Task, ...]
-    against: str | None
+    tasks: tuple[TaskComparison, ...]
+    baseline: str | None
     calibration: Calibration | None
-    chosen: Chosen | None
-    layers: tuple[Layered, ...]
-    stops: tuple[Stop, ...]
+    chosen: ModelShares | None
+    layers: tuple[LayerSummary, ...]
+    stops: tuple[StopSummary, ...]
     ablations: tuple[Ablation, ...]
-    scale: tuple[Curve, ...]
+    scale: tuple[ScaleCurve, ...]
     caveats: tuple[str, ...]
 
 
-def page(run: Run, outcomes: Sequence[Outcome], figures: Mapping[str, Any]) -> Page:
+def build_report(run: Run, outcomes: Sequence[Outcome], figures: Mapping[str, Any]) -> Report:
     """The page of a run; `figures` is routemoa.evaluation.statistics.summarise of the same outcomes."""
-    found = cases(outcomes)
+    found = group_outcomes(outcomes)
     against = _single(found, run)
     order = sorted(found, key=lambda m: run.methods.index(m) if m in run.methods else len(run.methods))
-    lines = rows(order, found, figures, against, DENSE)
+    lines = build_rows(order, found, figures, against, DENSE)
     ours = found.get(OURS, {})
     count = len({key for method in found.values() for key in method})
     seeds = len({o.seed for o in outcomes})
     headline = _headline(found, {r.method: r for r in lines}, against)
-    headline = replace(headline, dense_gap=Gap.between(figures, OURS, DENSE))
-    return Page(
+    headline = replace(headline, dense_gap=AccuracyGap.between(figures, OURS, DENSE))
+    return Report(
         run=run,
         questions=count,
         seeds=seeds,
@@ -130,12 +130,12 @@ def page(run: Run, outcomes: Sequence[Outcome], figures: Mapping[str, Any]) -> P
         measures=_measures(lines),
         rows=lines,
         savings=_savings(outcomes, run.seed),
-        tasks=tasks(ours, found[against]) if ours and against else (),
-        against=against,
-        calibration=calibration(ours),
-        chosen=chosen(ours, run.models),
-        layers=layered(ours),
-        stops=stops(ours, run.models),
+        tasks=compare_tasks(ours, found[against]) if ours and against else (),
+        baseline=against,
+        calibration=measure_calibration(ours),
+        chosen=count_model_shares(ours, run.models),
+        layers=summarize_layers(ours),
+        stops=summarize_stops(ours, run.models),
         ablations=_ablations(found, {r.method: r for r in lines}, figures),
         scale=_scale(run),
         caveats=caveats(run, found, lines, against, seeds),
@@ -171,17 +171,22 @@ def _measures(lines: Sequence[Row]) -> tuple[str, ...]:
 def _headline(found: Cases, lines: Mapping[str, Row], against: str | None) -> Headline:
     if OURS not in found:
         return Headline("unknown", "Unknown: routemoa itself is not among the methods of this run.")
-    dense = lines[OURS].dense
+    dense = lines[OURS].dense_ratios
     if against is None:
-        return Headline("unknown", "Unknown: no single model was run beside routemoa to compare it with.", dense=dense)
-    gap, times = lines[OURS].gap, found.times(OURS, against)
+        return Headline(
+            "unknown", "Unknown: no single model was run beside routemoa to compare it with.", dense_ratios=dense
+        )
+    gap, times = lines[OURS].gap, found.ratios(OURS, against)
     who = "the best single model" if against == SINGLE else f"{against.removeprefix('single:')}, the best single model"
     free = lines[OURS].means["cost"] == 0 == lines[against].means["cost"]
     spent = {m: t for m, t in times.items() if m != "cost" or not free}
     if gap is None:
         said = f"Unknown: no question was graded for both routemoa and {who}{_price(spent, '; it took')}."
         return Headline("unknown", said, against, None, times, dense)
-    size, between = f"{100 * abs(gap.difference):.1f} points", f"95 % interval {signed(gap.low)} to {signed(gap.high)}"
+    size, between = (
+        f"{100 * abs(gap.difference):.1f} points",
+        f"95 % interval {format_points(gap.low)} to {format_points(gap.high)}",
+    )
     shared = gap.n or len(found[OURS].keys() & found[against].keys())
     where = f"on {shared:,} question{'s' * (shared != 1)}"
     if gap.low > 0:
@@ -191,7 +196,7 @@ def _headline(found: Cases, lines: Mapping[str, Row], against: str | None) -> He
         said = f"No: {where} RouteMoA is right {size} less often than {who} ({between}){_price(spent, ', for')}."
         return Headline("worse", said, against, gap, times, dense)
     said = (
-        f"Not shown: {where} RouteMoA and {who} differ by {signed(gap.difference)} points, and the {between} "
+        f"Not shown: {where} RouteMoA and {who} differ by {format_points(gap.difference)} points, and the {between} "
         f"includes zero{_price(spent, '; it took')}."
     )
     return Headline("open", said, against, gap, times, dense)
@@ -213,7 +218,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def _savings(outcomes: Sequence[Outcome], seed: int) -> tuple[Saving, ...]:
-    found = savings(outcomes, OURS, DENSE, seed)
+    found = compute_savings(outcomes, OURS, DENSE, seed)
     names = {"latency": "seconds"}
     return tuple(Saving(names.get(n, n), of["saved"], of["ci95"][0], of["ci95"][1]) for n, of in found.items())
 
@@ -224,27 +229,27 @@ def _ablations(found: Cases, lines: Mapping[str, Row], figures: Mapping[str, Any
             part,
             says,
             lines.get(name),
-            Gap.between(figures, name, OURS) if name in found and OURS in found else None,
-            found.times(name, OURS) if name in found and OURS in found else dict.fromkeys(MEASURES),
+            AccuracyGap.between(figures, name, OURS) if name in found and OURS in found else None,
+            found.ratios(name, OURS) if name in found and OURS in found else dict.fromkeys(MEASURES),
         )
         for part, says in PARTS.items()
         for name in (f"{OURS}-no-{part}",)
     )
 
 
-def _scale(run: Run) -> tuple[Curve, ...]:
+def _scale(run: Run) -> tuple[ScaleCurve, ...]:
     """Curves by the name of their records or pool; methods without such a name are of the run's own."""
     own = {method: points for method, points in run.scale.items() if isinstance(points, list)}
     pools = {run.name: own} | {name: of for name, of in run.scale.items() if isinstance(of, Mapping)}
     return tuple(
-        Curve(pool, method, tuple(sorted((_point(p) for p in points), key=lambda p: p.models)))
+        ScaleCurve(pool, method, tuple(sorted((_point(p) for p in points), key=lambda p: p.models)))
         for pool, methods in pools.items()
         for method, points in methods.items()
         if points
     )
 
 
-def _point(given: Mapping[str, Any]) -> Point:
-    known = {k: v for k, v in given.items() if k in Point.__struct_fields__}
+def _point(given: Mapping[str, Any]) -> ScalePoint:
+    known = {k: v for k, v in given.items() if k in ScalePoint.__struct_fields__}
     low, high = known.pop("ci95", None) or (None, None)
-    return Point(**known, ci95=None if low is None or high is None else (float(low), float(high)))
+    return ScalePoint(**known, ci95=None if low is None or high is None else (float(low), float(high)))

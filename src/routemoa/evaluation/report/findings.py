@@ -10,40 +10,40 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from routemoa.evaluation.outcomes import Outcome
-from routemoa.evaluation.report.table import Case, graded
+from routemoa.evaluation.report.table import Case, mean_score
 
 __all__ = [
-    "NOBODY",
-    "Bin",
+    "NO_CHOICE",
     "Calibration",
-    "Chosen",
-    "Example",
-    "Layered",
-    "Stop",
-    "Task",
-    "calibration",
-    "chosen",
-    "layered",
-    "stops",
-    "tasks",
+    "ComparedExample",
+    "ConfidenceBin",
+    "LayerSummary",
+    "ModelShares",
+    "StopSummary",
+    "TaskComparison",
+    "compare_tasks",
+    "count_model_shares",
+    "measure_calibration",
+    "summarize_layers",
+    "summarize_stops",
 ]
 
 EXAMPLES, BINS, KINDS = 10, 10, 12
-NOBODY = "(nobody)"
-Of = Mapping[tuple[str, str], Case]
+NO_CHOICE = "(nobody)"
+MethodCases = Mapping[tuple[str, str], Case]
 """The questions of one method."""
 Shares = dict[str, dict[str, float]]
 """Model -> column -> share of questions."""
 
 
-class Example(Struct, frozen=True):
+class ComparedExample(Struct, frozen=True):
     """One question that two methods answered differently well."""
 
     ours: Outcome
     theirs: Outcome
 
 
-class Task(Struct, frozen=True):
+class TaskComparison(Struct, frozen=True):
     """One task: how often each was right, and the questions that only one of them got right."""
 
     task: str
@@ -52,11 +52,11 @@ class Task(Struct, frozen=True):
     theirs: float | None
     helped: int
     hurt: int
-    helpful: tuple[Example, ...]
-    hurtful: tuple[Example, ...]
+    helpful: tuple[ComparedExample, ...]
+    hurtful: tuple[ComparedExample, ...]
 
 
-class Bin(Struct, frozen=True):
+class ConfidenceBin(Struct, frozen=True):
     """Answers that were given about the same confidence."""
 
     low: float
@@ -73,10 +73,10 @@ class Calibration(Struct, frozen=True):
     n: int
     ece: float
     brier: float
-    bins: tuple[Bin, ...]
+    bins: tuple[ConfidenceBin, ...]
 
 
-class Chosen(Struct, frozen=True):
+class ModelShares(Struct, frozen=True, rename={"by_layer": "layered"}):
     """Shares of questions, model -> column: `called` and `final` by task, `layers` by the layer's number."""
 
     models: tuple[str, ...]
@@ -84,10 +84,10 @@ class Chosen(Struct, frozen=True):
     layers: dict[str, int]
     called: dict[str, dict[str, float]]
     final: dict[str, dict[str, float]]
-    layered: dict[str, dict[str, float]]
+    by_layer: dict[str, dict[str, float]]
 
 
-class Layered(Struct, frozen=True):
+class LayerSummary(Struct, frozen=True, rename={"any_right": "somebody"}):
     """What a layer added: of the questions that ended there, the share that came right, and where somebody was."""
 
     layer: int
@@ -95,41 +95,41 @@ class Layered(Struct, frozen=True):
     calls: int
     ended: int
     right: float | None
-    somebody: float | None
+    any_right: float | None
 
 
-class Stop(Struct, frozen=True):
+class StopSummary(Struct, frozen=True, rename={"example": "words"}):
     """One kind of reason to stop, with the words of one case."""
 
     kind: str
     n: int
     right: float | None
     calls: float
-    words: str
+    example: str
 
 
-def tasks(ours: Of, theirs: Of) -> tuple[Task, ...]:
+def compare_tasks(ours: MethodCases, theirs: MethodCases) -> tuple[TaskComparison, ...]:
     """Only questions of both that could be graded; an answer that is at least half right counts as right."""
     found: dict[str, list[tuple[Case, Case]]] = {}
     for key, case in ours.items():
-        if key in theirs and graded(case) is not None and graded(theirs[key]) is not None:
+        if key in theirs and mean_score(case) is not None and mean_score(theirs[key]) is not None:
             found.setdefault(key[0], []).append((case, theirs[key]))
     return tuple(_task(task, pairs) for task, pairs in sorted(found.items()))
 
 
-def _task(task: str, pairs: Sequence[tuple[Case, Case]]) -> Task:
-    sides = [((graded(a) or 0) >= 0.5, (graded(b) or 0) >= 0.5) for a, b in pairs]
+def _task(task: str, pairs: Sequence[tuple[Case, Case]]) -> TaskComparison:
+    sides = [((mean_score(a) or 0) >= 0.5, (mean_score(b) or 0) >= 0.5) for a, b in pairs]
     better = [p for p, (a, b) in zip(pairs, sides, strict=True) if a and not b]
     worse = [p for p, (a, b) in zip(pairs, sides, strict=True) if b and not a]
-    return Task(
+    return TaskComparison(
         task,
         len(pairs),
-        _mean([graded(a) for a, _ in pairs]),
-        _mean([graded(b) for _, b in pairs]),
+        _mean([mean_score(a) for a, _ in pairs]),
+        _mean([mean_score(b) for _, b in pairs]),
         len(better),
         len(worse),
-        tuple(Example(_typical(a, True), _typical(b, False)) for a, b in better[:EXAMPLES]),
-        tuple(Example(_typical(a, False), _typical(b, True)) for a, b in worse[:EXAMPLES]),
+        tuple(ComparedExample(_typical(a, True), _typical(b, False)) for a, b in better[:EXAMPLES]),
+        tuple(ComparedExample(_typical(a, False), _typical(b, True)) for a, b in worse[:EXAMPLES]),
     )
 
 
@@ -138,7 +138,7 @@ def _typical(case: Case, right: bool) -> Outcome:
     return next((o for o in case if o.right is not None and (o.right >= 0.5) is right), case[0])
 
 
-def calibration(ours: Of) -> Calibration | None:
+def measure_calibration(ours: MethodCases) -> Calibration | None:
     """Of the answers with a confidence that could be graded; None when there is none."""
     said = [(o.confidence, o.right) for o in _every(ours) if o.confidence is not None and o.right is not None]
     if not said:
@@ -151,9 +151,9 @@ def calibration(ours: Of) -> Calibration | None:
     return Calibration(len(said), ece, sum((c - r) ** 2 for c, r in said) / len(said), bins)
 
 
-def _bin(number: int, said: Sequence[tuple[float, float]]) -> Bin:
+def _bin(number: int, said: Sequence[tuple[float, float]]) -> ConfidenceBin:
     n, right = len(said), sum(r for _, r in said) / len(said)
-    return Bin(number / BINS, (number + 1) / BINS, n, sum(c for c, _ in said) / n, right, _wilson(right, n))
+    return ConfidenceBin(number / BINS, (number + 1) / BINS, n, sum(c for c, _ in said) / n, right, _wilson(right, n))
 
 
 def _wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -162,14 +162,14 @@ def _wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, (middle - error) / scale), min(1.0, (middle + error) / scale)
 
 
-def chosen(ours: Of, models: Sequence[str]) -> Chosen | None:
+def count_model_shares(ours: MethodCases, models: Sequence[str]) -> ModelShares | None:
     """Who was called and whose answer stood; None where the outcomes do not say."""
     every = [o for o in _every(ours) if o.layers]
     if not every:
         return None
     per_task = Counter(o.task for o in every)
     called = Counter((m, o.task) for o in every for m in {m for layer in o.layers for m in layer})
-    final = Counter((o.choice or NOBODY, o.task) for o in every)
+    final = Counter((o.choice or NO_CHOICE, o.task) for o in every)
     depth = max(len(o.layers) for o in every)
     in_layer = Counter((m, str(i + 1)) for o in every for i, layer in enumerate(o.layers) for m in set(layer))
     reached = {str(i + 1): sum(len(o.layers) > i for o in every) for i in range(depth)}
@@ -179,10 +179,10 @@ def chosen(ours: Of, models: Sequence[str]) -> Chosen | None:
     def shares(counts: Counter[tuple[str, str]], of: Mapping[str, int], names: Iterable[str]) -> Shares:
         return {m: {column: counts[m, column] / n for column, n in of.items()} for m in names}
 
-    nobody = [NOBODY] if any(m == NOBODY for m, _ in final) else []
-    beside = [m for m, _ in final if m not in known and m != NOBODY]
+    nobody = [NO_CHOICE] if any(m == NO_CHOICE for m, _ in final) else []
+    beside = [m for m, _ in final if m not in known and m != NO_CHOICE]
     tasks_of = dict(sorted(per_task.items()))
-    return Chosen(
+    return ModelShares(
         tuple(known),
         tasks_of,
         reached,
@@ -192,7 +192,7 @@ def chosen(ours: Of, models: Sequence[str]) -> Chosen | None:
     )
 
 
-def layered(ours: Of) -> tuple[Layered, ...]:
+def summarize_layers(ours: MethodCases) -> tuple[LayerSummary, ...]:
     """A line for each layer that any question reached."""
     every = [o for o in _every(ours) if o.layers]
     depth = max((len(o.layers) for o in every), default=0)
@@ -201,18 +201,20 @@ def layered(ours: Of) -> tuple[Layered, ...]:
         reached, ended = [o for o in every if len(o.layers) > i], [o for o in every if len(o.layers) == i + 1]
         calls = sum(len(o.layers[i]) for o in reached)
         somebody = [_somebody(o) for o in ended]
-        found.append(Layered(i + 1, len(reached), calls, len(ended), _mean([o.right for o in ended]), _mean(somebody)))
+        found.append(
+            LayerSummary(i + 1, len(reached), calls, len(ended), _mean([o.right for o in ended]), _mean(somebody))
+        )
     return tuple(found)
 
 
 def _somebody(outcome: Outcome) -> float | None:
     """How right the best of the models called was; None when one of them could not be graded and none was right."""
-    grades = [outcome.each.get(m) for layer in outcome.layers for m in layer]
+    grades = [outcome.model_scores.get(m) for layer in outcome.layers for m in layer]
     best = max((g for g in grades if g is not None), default=0.0)
     return best if best == 1 or None not in grades else None
 
 
-def stops(ours: Of, models: Sequence[str]) -> tuple[Stop, ...]:
+def summarize_stops(ours: MethodCases, models: Sequence[str]) -> tuple[StopSummary, ...]:
     """The reasons to stop, the most frequent first: the words before the colon, whoever they name and count."""
     groups: dict[str, list[Outcome]] = {}
     for o in _every(ours):
@@ -221,7 +223,7 @@ def stops(ours: Of, models: Sequence[str]) -> tuple[Stop, ...]:
     ranked = sorted(groups.items(), key=lambda g: -len(g[1]))
     kept, rest = ranked[:KINDS], [o for _, of in ranked[KINDS:] for o in of]
     return tuple(
-        Stop(kind, len(of), _mean([o.right for o in of]), sum(o.calls for o in of) / len(of), of[0].stop or "")
+        StopSummary(kind, len(of), _mean([o.right for o in of]), sum(o.calls for o in of) / len(of), of[0].stop or "")
         for kind, of in [*kept, *([("other reasons", rest)] if rest else [])]
     )
 
@@ -233,7 +235,7 @@ def _kind(words: str, models: Sequence[str]) -> str:
     return re.sub(r"\d[\d.,]*", "n", kind).strip()
 
 
-def _every(ours: Of) -> Iterator[Outcome]:
+def _every(ours: MethodCases) -> Iterator[Outcome]:
     return (o for case in ours.values() for o in case)
 
 

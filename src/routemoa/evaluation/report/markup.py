@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from routemoa.evaluation.report.svg import Chart, money, signed, whole
-from routemoa.evaluation.report.table import Gap
+from routemoa.evaluation.report.svg import Chart, format_dollars, format_points, format_whole_percent
+from routemoa.evaluation.report.table import AccuracyGap
 
 __all__ = [
     "EXAMPLE",
@@ -116,20 +116,20 @@ def interval(ends: tuple[float, float] | None) -> str:
     return "" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
 
 
-def points(gap: Gap | None) -> Html:
+def points(gap: AccuracyGap | None) -> Html:
     """A difference in points with its interval."""
     if gap is None:
         return Html("–")
     sure = "sure" if gap.low > 0 or gap.high < 0 else "open"
-    ends = f"({signed(gap.low)} to {signed(gap.high)})"
-    return join([tag("span", signed(gap.difference), _class=sure), " ", tag("span", ends, _class="soft")])
+    ends = f"({format_points(gap.low)} to {format_points(gap.high)})"
+    return join([tag("span", format_points(gap.difference), _class=sure), " ", tag("span", ends, _class="soft")])
 
 
 def change(times: float | None) -> str:
     """A ratio of spendings as what is added or saved."""
     if times is None:
         return UNKNOWN
-    return f"+{100 * (times - 1):,.0f} %" if times >= 1 else whole(times - 1)
+    return f"+{100 * (times - 1):,.0f} %" if times >= 1 else format_whole_percent(times - 1)
 
 
 def number(value: float | None, measure: str = "") -> str:
@@ -137,7 +137,7 @@ def number(value: float | None, measure: str = "") -> str:
     if value is None:
         return UNKNOWN
     if measure == "cost":
-        return money(value)
+        return format_dollars(value)
     if measure == "calls":
         return f"{value:.2f}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

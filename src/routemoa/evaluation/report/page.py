@@ -9,10 +9,10 @@ from string import Template
 from routemoa import __version__
 from routemoa.evaluation.report import sections
 from routemoa.evaluation.report.examples import helped_and_hurt
-from routemoa.evaluation.report.figures import Page
+from routemoa.evaluation.report.figures import Report
 from routemoa.evaluation.report.markup import Html, change, join, tag
-from routemoa.evaluation.report.svg import signed
-from routemoa.evaluation.report.table import MEASURES, Gap
+from routemoa.evaluation.report.svg import format_points
+from routemoa.evaluation.report.table import MEASURES, AccuracyGap
 
 __all__ = ["render"]
 
@@ -31,7 +31,7 @@ NAV = {
 }
 
 
-def render(page: Page) -> str:
+def render(page: Report) -> str:
     """The whole page. Raises MissingExtra without the plotting library."""
     parts = list(_sections(page))
     contents = join(tag("li", tag("a", NAV[key], href=f"#{key}")) for key, _, _ in parts)
@@ -55,7 +55,7 @@ def _section(key: str, title: str, content: str) -> Html:
     return tag("section", tag("h2", title, id=key), content, aria_labelledby=key)
 
 
-def _sections(page: Page) -> Iterator[tuple[str, str, Html]]:
+def _sections(page: Report) -> Iterator[tuple[str, str, Html]]:
     yield "answer", "Is it better than the best single model, and what does it cost?", _answer(page)
     yield "methods", "All methods", sections.methods(page)
     yield "quality", "Quality against cost and latency", sections.quality_against(page)
@@ -69,12 +69,12 @@ def _sections(page: Page) -> Iterator[tuple[str, str, Html]]:
     yield "caveats", "Caveats", tag("ul", *(tag("li", said) for said in page.caveats))
 
 
-def _answer(page: Page) -> Html:
+def _answer(page: Report) -> Html:
     head = page.headline
     parts = [tag("p", head.sentence, _class=f"verdict {head.verdict}")]
     for against, gap, times in (
-        ("Beside the best single model", head.gap, head.times),
-        ("Beside the dense mixture (moa)", head.dense_gap, head.dense),
+        ("Beside the best single model", head.gap, head.ratios),
+        ("Beside the dense mixture (moa)", head.dense_gap, head.dense_ratios),
     ):
         if tiles := list(_tiles(gap, times)):
             parts += [tag("h3", against), tag("dl", *tiles, _class="tiles")]
@@ -83,12 +83,16 @@ def _answer(page: Page) -> Html:
     return join(parts)
 
 
-def _tiles(gap: Gap | None, times: Mapping[str, float | None]) -> Iterator[Html]:
+def _tiles(gap: AccuracyGap | None, times: Mapping[str, float | None]) -> Iterator[Html]:
     def tile(what: str, figure: str, small: str) -> Html:
         return tag("div", tag("dt", what), tag("dd", figure, tag("small", small)))
 
     if gap:
-        yield tile("points of accuracy", signed(gap.difference), f"95 %: {signed(gap.low)} to {signed(gap.high)}")
+        yield tile(
+            "points of accuracy",
+            format_points(gap.difference),
+            f"95 %: {format_points(gap.low)} to {format_points(gap.high)}",
+        )
     for measure in ("cost", "tokens", "completion_tokens", "seconds"):
         known = times.get(measure)
         if known is not None and (measure != "completion_tokens" or times.get("tokens") is None):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from routemoa.evaluation.report.svg import COLOURS, Chart, drawing, money, short, svg
-from routemoa.evaluation.report.table import MEASURES, Row, front
+from routemoa.evaluation.report.svg import COLOURS, Chart, format_dollars, open_figure, render_svg, shorten
+from routemoa.evaluation.report.table import MEASURES, Row, pareto_front
 
-__all__ = ["look_of", "quality"]
+__all__ = ["draw_quality", "method_style"]
 
 LOOKS = {
     "routemoa": ("blue", "o"),
@@ -28,7 +28,7 @@ Spot = tuple[str, float, float]
 """A label's side, and how far it stands from its point."""
 
 
-def look_of(name: str) -> tuple[str, str]:
+def method_style(name: str) -> tuple[str, str]:
     """The colour and the marker of a method, the same in every chart."""
     if name.startswith("single:"):
         return COLOURS["soft"], "d"
@@ -36,7 +36,7 @@ def look_of(name: str) -> tuple[str, str]:
     return COLOURS[colour], marker
 
 
-def quality(key: str, rows: Sequence[Row], measure: str) -> Chart | None:
+def draw_quality(key: str, rows: Sequence[Row], measure: str) -> Chart | None:
     """Accuracy against what a question takes, with the Pareto front; None where less than two methods have both."""
     placed = {r.method: (r.means[measure], r.accuracy) for r in rows if r.group != "ablation"}
     points = {m: (x, y) for m, (x, y) in placed.items() if x is not None and y is not None}
@@ -44,14 +44,14 @@ def quality(key: str, rows: Sequence[Row], measure: str) -> Chart | None:
         return None
     of = {r.method: r for r in rows}
     reach = {m: p for m, p in points.items() if of[m].group != "bound"}
-    best = front(reach)
+    best = pareto_front(reach)
     lowest = min(x for x, _ in points.values())
     log = lowest > 0 and max(x for x, _ in points.values()) > 8 * lowest
 
     def named(x: float) -> str:
-        return money(x).rstrip("0").rstrip(".") if measure == "cost" else f"{x:,g}"
+        return format_dollars(x).rstrip("0").rstrip(".") if measure == "cost" else f"{x:,g}"
 
-    with drawing(540, 420) as figure:
+    with open_figure(540, 420) as figure:
         axis = figure.subplots()
         if log:
             axis.set_xscale("log", subs=(2, 5))
@@ -72,13 +72,13 @@ def quality(key: str, rows: Sequence[Row], measure: str) -> Chart | None:
             f"{len(points)} methods by {MEASURES[measure]} a question and share right, with 95 % intervals. The dashed "
             f"line is the Pareto front, from cheap to dear: {', '.join(best)}."
         )
-        return svg(figure, key, title, text)
+        return render_svg(figure, key, title, text)
 
 
 def _point(axis: Any, row: Row, at: tuple[float, float], measure: str, floor: float) -> None:
-    (x, y), (colour, marker) = at, look_of(row.method)
+    (x, y), (colour, marker) = at, method_style(row.method)
     low, high = row.ci95 or (y, y)
-    left, right = row.spread.get(measure, (x, x))
+    left, right = row.intervals.get(measure, (x, x))
     bars = {
         "yerr": [[100 * max(0.0, y - low)], [100 * max(0.0, high - y)]],
         "xerr": [[x - max(left, floor / 2)], [right - x]],
@@ -100,7 +100,7 @@ def _labels(figure: Any, axis: Any, points: Mapping[str, tuple[float, float]], b
     frame = axis.get_window_extent()
     taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in spots.values()]
     for name in sorted(points, key=lambda m: (m != "routemoa", m not in best, m.startswith("single:"), m)):
-        label = short(name.removeprefix("single:"), 22) + (" (unreachable)" if name == "oracle" else "")
+        label = shorten(name.removeprefix("single:"), 22) + (" (unreachable)" if name == "oracle" else "")
         size = 10.5 if name.startswith("single:") else 11.5
         wide, high = len(label) * size * 0.56, size * 1.15
         tries = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from routemoa.evaluation.report import charts
 from routemoa.evaluation.report.caveats import missing
-from routemoa.evaluation.report.figures import OURS, Page
-from routemoa.evaluation.report.findings import Chosen
+from routemoa.evaluation.report.figures import OURS, Report
+from routemoa.evaluation.report.findings import ModelShares
 from routemoa.evaluation.report.markup import (
     EXAMPLE,
     Html,
@@ -19,16 +19,16 @@ from routemoa.evaluation.report.markup import (
     table,
     tag,
 )
-from routemoa.evaluation.report.scatter import quality
-from routemoa.evaluation.report.svg import short, whole
-from routemoa.evaluation.report.table import GROUPS, MEASURES, SAYS, Row
+from routemoa.evaluation.report.scatter import draw_quality
+from routemoa.evaluation.report.svg import format_whole_percent, shorten
+from routemoa.evaluation.report.table import GROUPS, MEASURES, METHOD_DESCRIPTIONS, Row
 
 __all__ = ["ablated", "calibrated", "chosen_when", "grown", "methods", "quality_against", "saved", "stopped"]
 
 
-def methods(page: Page) -> Html:
+def methods(page: Report) -> Html:
     """The table of all methods."""
-    against = short(page.against or "the best single model")
+    against = shorten(page.baseline or "the best single model")
     heads = ["method", "right (95\u00a0%)", f"over {against}, points (95\u00a0%)", "questions", "failed"]
     heads += [MEASURES[m] for m in page.measures] + ["saved against moa"]
     bodies = [(title, [_row(r, page) for r in page.rows if r.group == group]) for group, title in GROUPS.items()]
@@ -45,18 +45,18 @@ def methods(page: Page) -> Html:
     return join([tag("p", said), table("All methods, means for a question", heads, bodies), *below])
 
 
-def _row(r: Row, page: Page) -> list[str]:
-    saving = next((s for m in ("cost", *page.measures[1:2], "calls") if (s := r.dense.get(m)) is not None), None)
-    dense = "–" if saving is None or r.method == "moa" else whole(1 - saving)
-    says = SAYS.get(r.method) or ("without one part" if r.group == "ablation" else "")
+def _row(r: Row, page: Report) -> list[str]:
+    saving = next((s for m in ("cost", *page.measures[1:2], "calls") if (s := r.dense_ratios.get(m)) is not None), None)
+    dense = "–" if saving is None or r.method == "moa" else format_whole_percent(1 - saving)
+    says = METHOD_DESCRIPTIONS.get(r.method) or ("without one part" if r.group == "ablation" else "")
     name = join([r.method, *([tag("span", says, _class="soft")] if says and r.group != "ablation" else [])])
     spent = [number(r.means[m], m) for m in page.measures]
-    gap = "–" if r.method == page.against else points(r.gap)
+    gap = "–" if r.method == page.baseline else points(r.gap)
     ends = tag("span", f" ({interval(r.ci95)})" if r.ci95 else "", _class="soft")
     return [name, join([percent(r.accuracy), ends]), gap, f"{r.n:,}", f"{r.failed:,}", *spent, dense]
 
 
-def quality_against(page: Page) -> Html:
+def quality_against(page: Report) -> Html:
     """Accuracy against cost and against latency, or what stands in for them."""
 
     def first(*measures: str) -> str:
@@ -76,7 +76,7 @@ def quality_against(page: Page) -> Html:
     drawn = [
         figure(chart, _figures(page, measure))
         for measure in dict.fromkeys((cost, clock))
-        if (chart := quality(f"quality-{measure.replace('_', '-')}", page.rows, measure))
+        if (chart := draw_quality(f"quality-{measure.replace('_', '-')}", page.rows, measure))
     ]
     said = (
         "Up and to the left is better. Bars are 95 % intervals. Methods on the dashed line are those that nothing else "
@@ -94,7 +94,7 @@ def _pair(parts: list[Html]) -> list[Html]:
     return [tag("div", *parts, _class="pair")]
 
 
-def _figures(page: Page, measure: str) -> Html:
+def _figures(page: Report, measure: str) -> Html:
     rows = [
         [r.method, number(r.means[measure], measure), _spread(r, measure), percent(r.accuracy), interval(r.ci95)]
         for r in page.rows
@@ -105,17 +105,17 @@ def _figures(page: Page, measure: str) -> Html:
 
 
 def _spread(row: Row, measure: str) -> str:
-    ends = row.spread.get(measure)
+    ends = row.intervals.get(measure)
     return " to ".join(number(e, measure) for e in ends) if ends else ""
 
 
-def saved(page: Page) -> Html:
+def saved(page: Report) -> Html:
     """What is left of a dense mixture's spending."""
     if not page.savings:
         known = any(r.method == "moa" for r in page.rows)
         why = "no figure is known for both on every question." if known else "moa, the dense mixture, was not run here."
         return tag("p", f"Unknown: {why}")
-    chart = charts.saved("savings-chart", page.savings)
+    chart = charts.draw_savings("savings-chart", page.savings)
     rows = [[MEASURES[s.measure], percent(s.saved), interval((s.low, s.high))] for s in page.savings]
     below = table("Saved by routemoa, on the questions of both", ["of", "saved", "95 % interval"], [("", rows)])
     absent = [MEASURES[m] for m in page.measures if m not in {s.measure for s in page.savings}]
@@ -123,7 +123,7 @@ def saved(page: Page) -> Html:
     return join([*([figure(chart, below)] if chart else []), *note])
 
 
-def calibrated(page: Page) -> Html:
+def calibrated(page: Report) -> Html:
     """Whether the stated confidences hold."""
     found = page.calibration
     if found is None:
@@ -145,33 +145,33 @@ def calibrated(page: Page) -> Html:
     )
     heads = ["confidence", "answers", "mean confidence", "right", "95 % interval"]
     below = table("Stated confidence and the share that was right", heads, [("", rows)])
-    return join([tag("p", said), figure(charts.reliability("calibration-chart", found), below)])
+    return join([tag("p", said), figure(charts.draw_calibration("calibration-chart", found), below)])
 
 
-def chosen_when(found: Chosen | None) -> Html:
+def chosen_when(found: ModelShares | None) -> Html:
     """Shares of calls and of answers that stood, by task and by layer."""
     if found is None:
         return tag("p", "Unknown: the outcomes of routemoa do not say who was called.")
     views = (
         ("called", "Who was called, by task", found.called, found.tasks, ""),
         ("final", "Whose answer stood, by task", found.final, found.tasks, ""),
-        ("layered", "Who was called, by layer", found.layered, found.layers, "layer "),
+        ("layered", "Who was called, by layer", found.by_layer, found.layers, "layer "),
     )
     parts: list[Html] = [tag("p", "In % of the questions of a column. Several models may be called for one question.")]
     for key, title, cells, columns, unit in views:
         rows = [[f"{unit}{c} ({n:,})", *(percent(row[c], 0) for row in cells.values())] for c, n in columns.items()]
         below = table(f"{title}; in brackets the answers", ["", *cells], [("", rows)])
-        chart = charts.shares(f"chosen-{key}", title, cells, columns, unit)
+        chart = charts.draw_shares(f"chosen-{key}", title, cells, columns, unit)
         parts.append(figure(chart, below) if chart else below)
     return join([parts[0], *_pair(parts[1:])])
 
 
-def stopped(page: Page) -> Html:
+def stopped(page: Report) -> Html:
     """What came of the questions that ended in each layer, and the reasons to end."""
     if not page.layers and not page.stops:
         return tag("p", "Unknown: the outcomes of routemoa hold no layers and no reason to stop.")
     layers = [
-        [f"layer {x.layer}", f"{x.reached:,}", f"{x.calls:,}", f"{x.ended:,}", percent(x.right), percent(x.somebody)]
+        [f"layer {x.layer}", f"{x.reached:,}", f"{x.calls:,}", f"{x.ended:,}", percent(x.right), percent(x.any_right)]
         for x in page.layers
     ]
     stops = [
@@ -180,7 +180,7 @@ def stopped(page: Page) -> Html:
             f"{s.n:,}",
             percent(s.right),
             number(s.calls, "calls"),
-            short(s.words, 240),
+            shorten(s.example, 240),
         ]
         for s in page.stops
     ]
@@ -194,10 +194,10 @@ def stopped(page: Page) -> Html:
     return join([tag("p", told), first, table("Why it stopped, in its own words", why, [("", stops)])])
 
 
-def ablated(page: Page) -> Html:
+def ablated(page: Report) -> Html:
     """What is lost without each part."""
     run = [a for a in page.ablations if a.row]
-    absent = [a.says for a in page.ablations if not a.row]
+    absent = [a.description for a in page.ablations if not a.row]
     note = (
         [tag("p", f"Not in this run, so unknown: without {', without '.join(absent)}.", _class="soft")]
         if absent
@@ -208,18 +208,18 @@ def ablated(page: Page) -> Html:
     measures = page.measures
 
     rows = [
-        [f"without {a.says}", percent(a.row.accuracy), points(a.gap), *(change(a.times[m]) for m in measures)]
+        [f"without {a.description}", percent(a.row.accuracy), points(a.gap), *(change(a.ratios[m]) for m in measures)]
         for a in run
         if a.row
     ]
     heads = ["", "right", "points (95 %)", *(MEASURES[m] for m in measures)]
     below = table(f"{OURS} without one of its parts, beside the whole", heads, [("", rows)])
-    chart = charts.ablated("parts-chart", page.ablations)
+    chart = charts.draw_ablations("parts-chart", page.ablations)
     said = "Each line leaves one part out. Left of zero, the part adds; where the interval holds zero, it may not."
     return join([tag("p", said), figure(chart, below) if chart else below, *note])
 
 
-def grown(page: Page) -> Html:
+def grown(page: Report) -> Html:
     """Accuracy and spending by the size of the pool."""
     if not page.scale:
         return tag("p", "Unknown: pools of other sizes were not run.")
@@ -235,6 +235,6 @@ def grown(page: Page) -> Html:
         ]
         heads = ["", "right", "95 % interval", *(MEASURES[m] for m in spent)]
         below = table(f"By pool size: {pool}", heads, [("", rows)])
-        chart = charts.grown(f"scale-{i}", pool, curves)
+        chart = charts.draw_scale(f"scale-{i}", pool, curves)
         parts.append(figure(chart, below) if chart else below)
     return join(parts)

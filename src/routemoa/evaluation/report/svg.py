@@ -19,7 +19,17 @@ from msgspec import Struct
 
 from routemoa.core.errors import MissingExtra
 
-__all__ = ["COLOURS", "WIDTH", "Chart", "drawing", "money", "short", "signed", "svg", "whole"]
+__all__ = [
+    "COLOURS",
+    "WIDTH",
+    "Chart",
+    "format_dollars",
+    "format_points",
+    "format_whole_percent",
+    "open_figure",
+    "render_svg",
+    "shorten",
+]
 
 WIDTH = 620  # of a chart, in points
 COLOURS = {  # of Okabe and Ito; the page darkens or lightens them for its background
@@ -74,7 +84,7 @@ class Chart(Struct, frozen=True):
 
 
 @contextmanager
-def drawing(width: float, height: float) -> Iterator[Any]:
+def open_figure(width: float, height: float) -> Iterator[Any]:
     """A figure of so many points in the house's style. Raises MissingExtra."""
     try:
         from matplotlib import rc_context
@@ -89,7 +99,7 @@ def drawing(width: float, height: float) -> Iterator[Any]:
         yield figure
 
 
-def svg(figure: Any, key: str, title: str, text: str) -> Chart:
+def render_svg(figure: Any, key: str, title: str, text: str) -> Chart:
     """The figure as an element of a page; `key` makes its ids its own."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -120,18 +130,18 @@ def _own(tag: str, key: str) -> str:
     return tag
 
 
-def whole(share: float) -> str:
+def format_whole_percent(share: float) -> str:
     """A share in percent, whole; with a digit more where all but little is meant: 99.5 is not 100."""
     digits = 1 if 0.985 <= abs(share) < 1 else 0
     return f"{100 * share:.{digits}f} %".replace("-", "−")
 
 
-def signed(points: float) -> str:
+def format_points(points: float) -> str:
     """A difference of shares in points, without a zero that is below zero."""
     return f"{round(100 * points, 1) + 0.0:+.1f}".replace("-", "−")
 
 
-def money(dollars: float) -> str:
+def format_dollars(dollars: float) -> str:
     """Dollars with two figures, however little it is."""
     if not dollars:
         return "$0"
@@ -139,7 +149,7 @@ def money(dollars: float) -> str:
     return f"${dollars:,.{digits}f}"
 
 
-def short(name: str, width: int = 26) -> str:
+def shorten(name: str, width: int = 26) -> str:
     """A name as a label: one line, no control characters, cut where it is long."""
     clean = _CONTROL.sub(" ", name).strip()
     return clean if len(clean) <= width else clean[: width - 1] + "…"

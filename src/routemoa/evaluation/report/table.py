@@ -11,7 +11,19 @@ from msgspec.structs import replace
 
 from routemoa.evaluation.outcomes import Outcome
 
-__all__ = ["GROUPS", "MEASURES", "SAYS", "Cases", "Gap", "Row", "cases", "front", "graded", "mean", "rows"]
+__all__ = [
+    "GROUPS",
+    "MEASURES",
+    "METHOD_DESCRIPTIONS",
+    "AccuracyGap",
+    "Cases",
+    "Row",
+    "build_rows",
+    "group_outcomes",
+    "mean_measure",
+    "mean_score",
+    "pareto_front",
+]
 
 MEASURES = {
     "calls": "calls",
@@ -28,7 +40,7 @@ GROUPS = {
     "ablation": "The mixture without one of its parts",
     "bound": "Out of reach",
 }
-SAYS = {
+METHOD_DESCRIPTIONS = {
     "routemoa": "calls who is likely to do well, and stops when sure",
     "moa": "dense mixture: every model in every layer",
     "smoa": "sparse mixture: every model, the best answers kept",
@@ -49,18 +61,18 @@ Case = tuple[Outcome, ...]
 class Cases(dict[str, dict[tuple[str, str], Case]]):
     """Method -> task and id of a question -> its outcomes."""
 
-    def times(self, ours: str, theirs: str) -> dict[str, float | None]:
+    def ratios(self, ours: str, theirs: str) -> dict[str, float | None]:
         """What one method spent over what another did, on the questions of both; None is unknown."""
         shared = [key for key in self[ours] if key in self[theirs]]
         found: dict[str, float | None] = {}
         for measure in MEASURES:
-            a = _sum(mean(self[ours][key], measure) for key in shared)
-            b = _sum(mean(self[theirs][key], measure) for key in shared)
+            a = _sum(mean_measure(self[ours][key], measure) for key in shared)
+            b = _sum(mean_measure(self[theirs][key], measure) for key in shared)
             found[measure] = a / b if a is not None and b else None
         return found
 
 
-class Gap(Struct, frozen=True):
+class AccuracyGap(Struct, frozen=True):
     """A difference in accuracy on the same `n` questions, with its 95 % interval."""
 
     difference: float
@@ -70,7 +82,7 @@ class Gap(Struct, frozen=True):
     p: float | None = None
 
     @classmethod
-    def between(cls, figures: Mapping[str, Any], a: str, b: str) -> Gap | None:
+    def between(cls, figures: Mapping[str, Any], a: str, b: str) -> AccuracyGap | None:
         """How much more often `a` is right than `b`, from the pairs of a summary."""
         paired = figures.get("paired", {})
         for sign, given in ((1, paired.get(f"{a}|{b}")), (-1, paired.get(f"{b}|{a}"))):
@@ -80,7 +92,7 @@ class Gap(Struct, frozen=True):
         return None
 
 
-class Row(Struct, frozen=True):
+class Row(Struct, frozen=True, rename={"dense_ratios": "dense", "intervals": "spread"}):
     """One method, and its `means` for a question: each of MEASURES, None where it is unknown for any.
 
     `spread` holds the 95 % intervals of means, `unknown` how many outcomes lack a figure, `dense` what it spent over a
@@ -95,13 +107,13 @@ class Row(Struct, frozen=True):
     accuracy: float | None
     ci95: tuple[float, float] | None
     means: dict[str, float | None]
-    spread: dict[str, tuple[float, float]]
+    intervals: dict[str, tuple[float, float]]
     unknown: dict[str, int]
-    gap: Gap | None = None
-    dense: dict[str, float | None] = {}
+    gap: AccuracyGap | None = None
+    dense_ratios: dict[str, float | None] = {}
 
 
-def cases(outcomes: Iterable[Outcome]) -> Cases:
+def group_outcomes(outcomes: Iterable[Outcome]) -> Cases:
     """The outcomes by method and question."""
     found = Cases()
     for o in outcomes:
@@ -110,7 +122,7 @@ def cases(outcomes: Iterable[Outcome]) -> Cases:
     return found
 
 
-def rows(
+def build_rows(
     order: Sequence[str], found: Cases, figures: Mapping[str, Any], against: str | None, dense: str
 ) -> tuple[Row, ...]:
     """A row for each method; the groups in the order in which a reader wants them."""
@@ -118,8 +130,8 @@ def rows(
     lines = [
         replace(
             line,
-            gap=Gap.between(figures, line.method, against) if against and line.method != against else None,
-            dense=found.times(line.method, dense) if dense in found else dict.fromkeys(MEASURES),
+            gap=AccuracyGap.between(figures, line.method, against) if against and line.method != against else None,
+            dense_ratios=found.ratios(line.method, dense) if dense in found else dict.fromkeys(MEASURES),
         )
         for line in lines
     ]
@@ -127,7 +139,7 @@ def rows(
 
 
 def _row(name: str, of: Mapping[tuple[str, str], Case], figures: Mapping[str, Any]) -> Row:
-    means = {m: _known([mean(case, m) for case in of.values()]) for m in MEASURES}
+    means = {m: _known([mean_measure(case, m) for case in of.values()]) for m in MEASURES}
     every = [o for case in of.values() for o in case]
     low, high = figures.get("ci95") or (None, None)
     return Row(
@@ -139,7 +151,7 @@ def _row(name: str, of: Mapping[tuple[str, str], Case], figures: Mapping[str, An
         accuracy=figures.get("accuracy"),
         ci95=None if low is None or high is None else (float(low), float(high)),
         means={m: sum(v) / len(v) if v else None for m, v in means.items()},
-        spread={m: _interval(v) for m, v in means.items() if v and len(v) > 1},
+        intervals={m: _interval(v) for m, v in means.items() if v and len(v) > 1},
         unknown={m: n for m in MEASURES if (n := sum(_of(o, m) is None for o in every))},
     )
 
@@ -157,13 +169,13 @@ def _of(outcome: Outcome, measure: str) -> float | None:
     return value
 
 
-def mean(case: Case, measure: str) -> float | None:
+def mean_measure(case: Case, measure: str) -> float | None:
     """A question's mean over the seeds; unknown when it is unknown for one of them."""
     total = _sum(_of(o, measure) for o in case)
     return None if total is None else total / len(case)
 
 
-def graded(case: Case) -> float | None:
+def mean_score(case: Case) -> float | None:
     """How right a method was on a question, over the seeds that could be graded."""
     known = [o.right for o in case if o.right is not None]
     return sum(known) / len(known) if known else None
@@ -189,7 +201,7 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
     return max(0.0, middle - error), middle + error
 
 
-def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
     """Of name -> (spent, accuracy), those that no other beats in one without losing in the other; cheapest first."""
     kept: list[str] = []
     best = -math.inf

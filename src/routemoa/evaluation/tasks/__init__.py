@@ -14,12 +14,12 @@ from msgspec import Struct
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.questions import Question, question_of
 
-__all__ = ["NAMES", "Hub", "Task", "option_letters", "raw", "task"]
+__all__ = ["TASK_NAMES", "HubDataset", "Task", "format_options", "load_task", "parse_row"]
 
-NAMES = ("arc-challenge", "gsm8k", "humaneval", "math500", "mbpp", "mmlu-pro", "race")
+TASK_NAMES = ("arc-challenge", "gsm8k", "humaneval", "math500", "mbpp", "mmlu-pro", "race")
 
 
-class Hub(Struct, frozen=True):
+class HubDataset(Struct, frozen=True):
     """A data set on the Hugging Face hub."""
 
     dataset: str
@@ -32,7 +32,7 @@ class Task(Protocol):
 
     ABOUT: str
     FILES: tuple[str, ...]
-    HUB: Hub
+    HUB: HubDataset
 
     @staticmethod
     def question(row: dict[str, Any], number: int) -> Question:
@@ -40,14 +40,14 @@ class Task(Protocol):
         ...
 
 
-def task(name: str) -> Task:
+def load_task(name: str) -> Task:
     """The task called `name`. Raises ConfigError."""
-    if name not in NAMES:
-        raise ConfigError(f"task '{name}' is unknown; known: {', '.join(NAMES)}, or a JSONL file of your own")
+    if name not in TASK_NAMES:
+        raise ConfigError(f"task '{name}' is unknown; known: {', '.join(TASK_NAMES)}, or a JSONL file of your own")
     return cast(Task, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 
-def raw(row: dict[str, Any], name: str, number: int) -> Question:
+def parse_row(row: dict[str, Any], name: str, number: int) -> Question:
     """The question in a row that routemoa.datasets.questions reads as it is. Raises ValueError."""
     found = question_of(row, name, number)
     if isinstance(found, str):
@@ -55,6 +55,6 @@ def raw(row: dict[str, Any], name: str, number: int) -> Question:
     return found
 
 
-def option_letters(question: str, options: list[str]) -> str:
+def format_options(question: str, options: list[str]) -> str:
     """A question with its options, lettered."""
     return "\n".join([question, *(f"{chr(65 + i)}. {text}" for i, text in enumerate(options))])

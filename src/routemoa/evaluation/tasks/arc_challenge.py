@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.tasks import Hub, raw
+from routemoa.evaluation.tasks import HubDataset, parse_row
 
 ABOUT = "ARC-Challenge: grade-school science, multiple choice (CC-BY-SA-4.0)"
 FILES = ("arc_challenge_val", "arc_challenge_test", "arc_challenge")
-HUB = Hub("allenai/ai2_arc", "ARC-Challenge", "test")
+HUB = HubDataset("allenai/ai2_arc", "ARC-Challenge", "test")
 
 
 def question(row: dict[str, Any], number: int) -> Question:
     """Options are lettered anew: some are numbered in the data."""
-    return raw(row, "arc-challenge", number)
+    return parse_row(row, "arc-challenge", number)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.tasks import Hub
+from routemoa.evaluation.tasks import HubDataset
 
 ABOUT = "HumanEval: 164 Python functions (MIT)"
 FILES = ("HumanEval", "humaneval")
-HUB = Hub("openai/openai_humaneval", "openai_humaneval", "test")
+HUB = HubDataset("openai/openai_humaneval", "openai_humaneval", "test")
 
 
 def question(row: dict[str, Any], number: int) -> Question:

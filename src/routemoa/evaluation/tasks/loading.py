@@ -23,9 +23,9 @@ from routemoa.clients import weights
 from routemoa.core.errors import ConfigError, RouteMoAError
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
 from routemoa.datasets.questions import Question, read
-from routemoa.evaluation.tasks import NAMES, Hub, Task, task
+from routemoa.evaluation.tasks import TASK_NAMES, HubDataset, Task, load_task
 
-__all__ = ["FOLDERS", "HubError", "drawn", "questions"]
+__all__ = ["FOLDERS", "HubError", "load_questions", "sample_questions"]
 
 FOLDERS = ("data/tasks", "../shared/data/tasks")
 """Where a task's file is looked for, from the working directory, when no folder is named."""
@@ -39,7 +39,9 @@ class HubError(RouteMoAError):
     """A data set could not be had. One line: why, and what to do next."""
 
 
-def questions(name: str, folder: str | None = None, say: Callable[[str], None] = lambda line: None) -> list[Question]:
+def load_questions(
+    name: str, folder: str | None = None, on_progress: Callable[[str], None] = lambda line: None
+) -> list[Question]:
     """The questions of a task in their order.
 
     Args:
@@ -52,20 +54,20 @@ def questions(name: str, folder: str | None = None, say: Callable[[str], None] =
         RecordsError: lines of the file cannot be used.
         HubError: the hub was needed and did not give the data.
     """
-    if name not in NAMES:
+    if name not in TASK_NAMES:
         if not Path(name).is_file():
             hint = "there is no file of that name" if Path(name).suffix else "it is neither a task nor a file"
-            raise ConfigError(f"{name}: {hint}; tasks: {', '.join(NAMES)}")
+            raise ConfigError(f"{name}: {hint}; tasks: {', '.join(TASK_NAMES)}")
         found = list(read(name))
     else:
-        chosen = task(name)
-        found = list(_rows(chosen, _local(chosen, name, folder) or _fetch(chosen.HUB, _cached(name), say)))
+        chosen = load_task(name)
+        found = list(_rows(chosen, _local(chosen, name, folder) or _fetch(chosen.HUB, _cached(name), on_progress)))
     if not found:
         raise ConfigError(f"{name}: no question in it")
     return found
 
 
-def drawn(given: list[Question], limit: int | None, seed: int | None) -> list[Question]:
+def sample_questions(given: list[Question], limit: int | None, seed: int | None) -> list[Question]:
     """`limit` of the questions in their order: the first, or with a seed a random draw."""
     if limit is None or limit >= len(given):
         return given
@@ -104,7 +106,7 @@ def _rows(chosen: Task, path: Path) -> Iterator[Question]:
     complaints.settle()
 
 
-def _fetch(hub: Hub, path: Path, say: Callable[[str], None]) -> Path:
+def _fetch(hub: HubDataset, path: Path, say: Callable[[str], None]) -> Path:
     """All rows of a data set into the cache, at once or not at all."""
     rows: list[Any] = []
     total = 1
@@ -123,7 +125,7 @@ def _fetch(hub: Hub, path: Path, say: Callable[[str], None]) -> Path:
     return path
 
 
-def _page(hub: Hub, offset: int) -> dict[str, Any]:
+def _page(hub: HubDataset, offset: int) -> dict[str, Any]:
     server = os.environ.get("ROUTEMOA_DATASETS", SERVER).rstrip("/")
     fields = {"dataset": hub.dataset, "config": hub.config, "split": hub.split, "offset": offset, "length": PAGE}
     token = os.environ.get("HF_TOKEN")
@@ -143,7 +145,7 @@ def _page(hub: Hub, offset: int) -> dict[str, Any]:
     return page
 
 
-def _sorry(hub: Hub, why: str) -> str:
+def _sorry(hub: HubDataset, why: str) -> str:
     return (
         f"{hub.dataset}: the hub does not give it: {why}; put the data set's JSONL file into a folder and name that "
         "with --data"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.tasks import Hub
+from routemoa.evaluation.tasks import HubDataset
 
 ABOUT = "MATH-500: 500 competition problems (MIT)"
 FILES = ("math500", "MATH-500")
-HUB = Hub("HuggingFaceH4/MATH-500", "default", "test")
+HUB = HubDataset("HuggingFaceH4/MATH-500", "default", "test")
 
 
 def question(row: dict[str, Any], number: int) -> Question:

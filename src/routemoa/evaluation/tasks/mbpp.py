@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.tasks import Hub
+from routemoa.evaluation.tasks import HubDataset
 
 ABOUT = "MBPP sanitized, test: 257 short Python functions (CC-BY-4.0); the local file holds all 427"
 FILES = ("mbpp_sanitized", "mbpp")
-HUB = Hub("google-research-datasets/mbpp", "sanitized", "test")
+HUB = HubDataset("google-research-datasets/mbpp", "sanitized", "test")
 
 
 def question(row: dict[str, Any], number: int) -> Question:

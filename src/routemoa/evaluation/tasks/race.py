@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.tasks import Hub, option_letters
+from routemoa.evaluation.tasks import HubDataset, format_options
 
 ABOUT = "RACE-high, test: 3,498 questions on English reading passages (research use only)"
 FILES = ("race_high_test", "race_high", "race")
-HUB = Hub("ehovy/race", "high", "test")
+HUB = HubDataset("ehovy/race", "high", "test")
 
 
 def question(row: dict[str, Any], number: int) -> Question:
     """The passage first, so that a provider's prompt cache hits for its other questions."""
-    query = f"{row['article']}\n\n{option_letters(row['question'], list(row['options']))}"
+    query = f"{row['article']}\n\n{format_options(row['question'], list(row['options']))}"
     ask = f"{query}\n\nEnd with one line: The answer is <letter>."
     return Question(f"race-{number}", "race", query, ask, str(row["answer"]), "choice")
