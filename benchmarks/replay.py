@@ -40,7 +40,8 @@ from routemoa.datasets.records import Record, read
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.baselines import majority_vote
 from routemoa.evaluation.replay.list_prices import load_list_prices
-from routemoa.evaluation.replay.simulator import Replay, SimulatedRun
+from routemoa.evaluation.replay.methods import Replay
+from routemoa.evaluation.replay.simulator import SimulatedRun
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.answers.grouping import Groups
@@ -117,7 +118,7 @@ def split(
     judging = learn(base, prior, seed)
     replay = replace(base, questions=test, priors=[prior] * len(test), judge_model=judging)
     walked = replay.simulate_policy("routemoa", seed)
-    outcomes = [replace(o, method=REPLAYED[o.method]) for o in replay.run(REPLAYED, seed, walks=walked)]
+    outcomes = [replace(o, method=REPLAYED[o.method]) for o in replay.run(REPLAYED, seed, runs=walked)]
     for page in test:
         panel = grow(page, best)
         any_right = max(page.record.scores[m] or 0.0 for m in best[:3])

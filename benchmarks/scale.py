@@ -23,8 +23,8 @@ from msgspec.structs import replace
 from routemoa.core.types import Scores
 from routemoa.datasets.records import read
 from routemoa.evaluation.outcomes import Outcome
+from routemoa.evaluation.replay.methods import Replay
 from routemoa.evaluation.replay.pool_sizes import sample_pool, summarize_sizes
-from routemoa.evaluation.replay.simulator import Replay
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 
 HERE = Path(__file__).parent

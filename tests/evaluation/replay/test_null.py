@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record, read
 from routemoa.evaluation.outcomes import Outcome
-from routemoa.evaluation.replay.simulator import METHODS, Replay
+from routemoa.evaluation.replay.methods import METHODS, Replay
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.evaluation.statistics import summarize
 from tests import SHARED

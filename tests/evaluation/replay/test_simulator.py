@@ -20,9 +20,10 @@ from routemoa.core.pool import Mixture, Pool
 from routemoa.core.types import Message, ModelSpec, Query, Scores, to_json
 from routemoa.datasets.records import Record
 from routemoa.evaluation.outcomes import Outcome, load_run, read_outcomes
+from routemoa.evaluation.replay.methods import METHODS, Replay
 from routemoa.evaluation.replay.pool_sizes import sample_pool, simulate_sizes
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
-from routemoa.evaluation.replay.simulator import METHODS, Replay, simulate
+from routemoa.evaluation.replay.simulator import simulate
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.evidence import JudgeModel

@@ -15,7 +15,7 @@ from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import read
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
-from routemoa.evaluation.replay.simulator import METHODS
+from routemoa.evaluation.replay.methods import METHODS
 from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay
 
 __all__ = ["evaluate"]
