@@ -317,8 +317,8 @@ def test_a_folder_holds_all_that_a_report_needs(scorer: Path, tmp_path: Path) ->
 def test_dollars_come_from_list_prices_where_the_name_is_known(tmp_path: Path) -> None:
     priced = pytest.importorskip("routemoa.evaluation.replay.list_prices")
     pytest.importorskip("genai_prices")
-    assert priced.library(["gpt-4o-mini-2024-07-18", "somebody's-7b"]) == {
-        "gpt-4o-mini-2024-07-18": priced.Price(0.15, 0.6)
+    assert priced.load_list_prices(["gpt-4o-mini-2024-07-18", "somebody's-7b"]) == {
+        "gpt-4o-mini-2024-07-18": priced.ListPrice(0.15, 0.6)
     }
     names = dict(zip(MODELS, ("gpt-4o-2024-08-06", "claude-3-haiku-20240307", "x", "y", "z", "v"), strict=True))
 

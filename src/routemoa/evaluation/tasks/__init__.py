@@ -1,8 +1,8 @@
 """The public tasks: where each data set is, and how one of its rows becomes a question.
 
 A task's module has ABOUT (contents and licence), FILES (names of its file in a local folder, without .jsonl or .gz),
-HUB (its data set on the Hugging Face hub) and `build_question(row, number)`, which raises KeyError or TypeError on a row
-of another shape.
+HUB (its data set on the Hugging Face hub) and `build_question(row, number)`, which raises KeyError or TypeError on a
+row of another shape.
 """
 
 from __future__ import annotations
