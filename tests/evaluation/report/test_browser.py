@@ -24,7 +24,8 @@ from tests.evaluation.report.test_figures import HOSTILE, partial, replayed
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
-pytest.importorskip("matplotlib", reason="the charts need the extra eval")
+pytest.importorskip("matplotlib", reason="the charts need the extra plot")
+pytest.importorskip("jinja2", reason="the page needs the extra plot")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"no browser here: none of {', '.join(NAMES)}")
 
 

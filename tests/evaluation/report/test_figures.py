@@ -17,8 +17,8 @@ from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.report.figures import Report, build_report
-from routemoa.evaluation.report.svg import format_dollars, format_points
-from routemoa.evaluation.report.table import group_outcomes, pareto_front
+from routemoa.evaluation.report.formatting import format_dollars, format_points
+from routemoa.evaluation.report.method_rows import group_outcomes, pareto_front
 from routemoa.evaluation.statistics import summarize
 
 HOSTILE = (
@@ -113,9 +113,9 @@ RUN = Run(kind="live", name="r", methods=("routemoa", "best-single"), models=("a
 @pytest.mark.parametrize(
     ("ours", "theirs", "verdict", "words"),
     [
-        (0.9, 0.5, "better", "Yes: on 40 questions RouteMoA is right 40.0 points more often than the best single"),
-        (0.5, 0.9, "worse", "No: on 40 questions RouteMoA is right 40.0 points less often"),
-        (0.55, 0.5, "open", "includes zero"),
+        (0.9, 0.5, "better", "Better: on 40 questions RouteMoA is 40.0 points more accurate than the best single"),
+        (0.5, 0.9, "worse", "Worse: on 40 questions RouteMoA is 40.0 points less accurate"),
+        (0.55, 0.5, "open", "No significant difference on 40 questions: RouteMoA and the best"),
         (None, 0.5, "unknown", "Unknown: no question was graded"),
     ],
 )
@@ -125,7 +125,8 @@ def test_the_headline_says_no_more_than_the_interval(
     found = built(RUN, told([("routemoa", ours), ("best-single", theirs)])).headline
     assert found.verdict == verdict
     assert words in found.sentence
-    assert "1.00 times its dollars" in found.sentence
+    assert ("includes zero" in found.sentence) == (verdict == "open")
+    assert "1.00 times the dollars" in found.sentence
     assert "; tokens and seconds cannot be compared." in found.sentence
 
 
@@ -266,5 +267,5 @@ def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: p
         monkeypatch.setitem(__import__("sys").modules, name, None)
     folder(tmp_path, *replayed())
     bare = CliRunner().invoke(cli, ["report", str(tmp_path), "--html", str(tmp_path / "r.html")])
-    assert "pip install 'routemoa[eval]'" in str(bare.exception)
+    assert "pip install 'routemoa[plot]'" in str(bare.exception)
     assert not (tmp_path / "r.html").exists()

@@ -15,8 +15,8 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_json
 from routemoa.evaluation.outcomes import OUTCOMES, load_run, read_outcomes
 from routemoa.evaluation.report.figures import Report, build_report
-from routemoa.evaluation.report.svg import format_dollars, format_points, format_whole_percent
-from routemoa.evaluation.report.table import GROUPS, MEASURES, Row
+from routemoa.evaluation.report.formatting import format_dollars, format_points, format_whole_percent
+from routemoa.evaluation.report.method_rows import GROUPS, MEASURES, MethodRow
 from routemoa.evaluation.statistics import summarize
 
 __all__ = ["report", "show"]
@@ -82,7 +82,7 @@ def show(shown: Report) -> None:
         click.echo(f"note: {said}", err=True)
 
 
-def _cells(row: Row, shown: Report, wide: bool) -> list[str]:
+def _cells(row: MethodRow, shown: Report, wide: bool) -> list[str]:
     accuracy = "unknown" if row.accuracy is None else f"{row.accuracy:.1%}"
     accuracy += f" ({row.ci95[0]:.1%} to {row.ci95[1]:.1%})" if row.ci95 and wide else ""
     gap = "-"

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_plain
-from routemoa.evaluation.report.svg import format_dollars
+from routemoa.evaluation.report.formatting import format_dollars
 from routemoa.ledger.aggregates import BY, By, CallSummary, added, grouped, tokens
 from routemoa.ledger.queries import LedgerEntry, calls
 from routemoa.ledger.schema import default_path

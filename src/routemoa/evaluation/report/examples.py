@@ -1,88 +1,96 @@
-"""Where routing helped and hurt, with the questions themselves to open."""
+"""The view of differences by task, with example questions and answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from routemoa.evaluation.outcomes import Outcome
-from routemoa.evaluation.report import charts
-from routemoa.evaluation.report.figures import OURS, Report
+from routemoa.evaluation.report.charts import draw_tasks
+from routemoa.evaluation.report.figures import Report
 from routemoa.evaluation.report.findings import ComparedExample, TaskComparison
-from routemoa.evaluation.report.markup import Html, details, figure, join, percent, pre, table, tag
-from routemoa.evaluation.report.svg import shorten
+from routemoa.evaluation.report.formatting import format_percent, shorten
+from routemoa.evaluation.report.headline import OURS
+from routemoa.evaluation.report.views import (
+    AnswerView,
+    ExamplesView,
+    ExampleView,
+    Figure,
+    TasksView,
+    TaskView,
+    build_table,
+)
 
-__all__ = ["helped_and_hurt"]
+__all__ = ["view_tasks"]
 
-PAPER = 3  # examples of a kind that are printed; page.css hides the others
-QUERY, TEXT = 600, 900  # characters that are shown of a question and of an answer
+PRINTED_EXAMPLES = 3
+"""Examples of a kind that are printed; templates/page.css hides the others."""
+MAX_QUERY, MAX_TEXT = 600, 900
+"""Characters shown of a question and of an answer."""
 
 
-def helped_and_hurt(page: Report) -> Html:
-    """Counts by task, and examples of either kind."""
-    against = page.baseline
-    if against is None or not page.tasks:
-        return tag("p", "Unknown: no question was graded for both routemoa and a single model.")
-    good, bad = sum(t.helped for t in page.tasks), sum(t.hurt for t in page.tasks)
-    said = (
-        f"{good:,} questions that only {OURS} got right, {bad:,} that only {against} got right, of "
-        f"{sum(t.n for t in page.tasks):,} graded for both."
-    )
+def view_tasks(report: Report) -> TasksView | None:
+    """Return counts by task and examples; None where no question was graded for both methods."""
+    baseline = report.baseline
+    if baseline is None or not report.tasks:
+        return None
+    helped, hurt = sum(t.helped for t in report.tasks), sum(t.hurt for t in report.tasks)
+    headings = ["task", "questions", f"{OURS} right", f"{baseline} right", "helped", "hurt"]
     rows = [
-        [t.task, f"{t.n:,}", percent(t.ours), percent(t.theirs), f"{t.helped:,}", f"{t.hurt:,}"] for t in page.tasks
+        [t.task, f"{t.n:,}", format_percent(t.ours), format_percent(t.theirs), f"{t.helped:,}", f"{t.hurt:,}"]
+        for t in report.tasks
     ]
-    heads = ["task", "questions", f"{OURS} right", f"{against} right", "helped", "hurt"]
-    below = table("Helped and hurt, by task", heads, [("", rows)])
-    chart = charts.draw_tasks("helped-chart", page.tasks, against) if good or bad else None
-    shown = figure(chart, below) if chart else below
-    apart = [t for t in page.tasks if t.helped or t.hurt]
-    opened = [tag("h3", "Questions to open"), *(_task(t) for t in apart)] if apart else []
-    return join([tag("p", said), shown, *opened])
-
-
-def _task(task: TaskComparison) -> Html:
-    count = f"{task.task}: helped {task.helped:,}, hurt {task.hurt:,}"
-    kinds = (("helped", "good", task.helped, task.helpful), ("hurt", "bad", task.hurt, task.hurtful))
-    return details(count, *(_kind(*kind) for kind in kinds if kind[3]), _class="task")
-
-
-def _kind(word: str, look: str, count: int, examples: Sequence[ComparedExample]) -> Html:
-    some = f" (the first {len(examples)} of {count:,})" if len(examples) < count else ""
-    paper = [tag("p", f"On paper the first {PAPER} of {len(examples)} are shown.", _class="paper")]
-    return tag(
-        "div",
-        tag("p", tag("span", word.capitalize(), _class=look), some),
-        *(paper if len(examples) > PAPER else []),
-        *(_case(e, word) for e in examples),
+    chart = draw_tasks("helped-chart", report.tasks, baseline) if helped or hurt else None
+    return TasksView(
+        baseline,
+        helped,
+        hurt,
+        sum(t.n for t in report.tasks),
+        Figure(chart, build_table("Questions helped and hurt, by task", headings, rows)),
+        tuple(_view_task(t) for t in report.tasks if t.helped or t.hurt),
+        PRINTED_EXAMPLES,
     )
 
 
-def _case(example: ComparedExample, word: str) -> Html:
-    of = example.ours
-    name = f"{word}: {shorten(' '.join(of.query.split()) or of.id, 110)}"
-    return details(
-        name,
-        tag("p", f"{of.task}, {of.id}", _class="soft"),
-        *([pre(of.query, QUERY)] if of.query else []),
-        *([tag("p", "Reference: ", tag("code", shorten(of.reference, 300)))] if of.reference is not None else []),
-        tag("div", _side(example.ours), _side(example.theirs), _class="sides"),
-        _class="case",
+def _view_task(task: TaskComparison) -> TaskView:
+    kinds = [
+        ExamplesView("helped", task.helped, tuple(_view_example(e, "helped") for e in task.helpful)),
+        ExamplesView("hurt", task.hurt, tuple(_view_example(e, "hurt") for e in task.hurtful)),
+    ]
+    summary = f"{task.task}: helped {task.helped:,}, hurt {task.hurt:,}"
+    return TaskView(summary, tuple(kind for kind in kinds if kind.examples))
+
+
+def _view_example(example: ComparedExample, kind: str) -> ExampleView:
+    outcome = example.ours
+    return ExampleView(
+        summary=f"{kind}: {shorten(' '.join(outcome.query.split()) or outcome.id, 110)}",
+        source=f"{outcome.task}, {outcome.id}",
+        query=_cut(outcome.query, MAX_QUERY),
+        reference=None if outcome.reference is None else shorten(outcome.reference, 300),
+        answers=(_view_answer(example.ours), _view_answer(example.theirs)),
     )
 
 
-def _side(o: Outcome) -> Html:
-    good = (o.right or 0) >= 0.5
-    verdict = tag("span", "right" if good else "failed" if o.failure else "wrong", _class="good" if good else "bad")
-    called = " → ".join(" + ".join(layer) for layer in o.layers)
+def _view_answer(outcome: Outcome) -> AnswerView:
+    is_right = (outcome.right or 0) >= 0.5
+    return AnswerView(
+        outcome.method,
+        "right" if is_right else "failed" if outcome.failure else "wrong",
+        outcome.failure,
+        None if outcome.text is None else _cut(outcome.text, MAX_TEXT) or "(empty)",
+        shorten("; ".join(_facts(outcome)), 400),
+    )
+
+
+def _facts(outcome: Outcome) -> list[str]:
+    called = " → ".join(" + ".join(layer) for layer in outcome.layers)
     facts = [
         f"called {called}" if called else "",
-        f"chose {o.choice}" if o.choice else "",
-        f"written by {o.aggregator}" if o.aggregator else "",
-        f"confidence {o.confidence:.2f}" if o.confidence is not None else "",
-        f"stopped: {o.stop}" if o.stop else "",
+        f"chose {outcome.choice}" if outcome.choice else "",
+        f"written by {outcome.aggregator}" if outcome.aggregator else "",
+        f"confidence {outcome.confidence:.2f}" if outcome.confidence is not None else "",
+        f"stopped: {outcome.stop}" if outcome.stop else "",
     ]
-    said = tag("p", f"Failure: {o.failure}") if o.failure else pre(o.text, TEXT)
-    return tag("div", tag("p", tag("strong", o.method), ": ", verdict), said, _facts([f for f in facts if f]))
+    return [fact for fact in facts if fact]
 
 
-def _facts(facts: Sequence[str]) -> Html:
-    return tag("p", shorten("; ".join(facts), 400), _class="soft") if facts else Html("")
+def _cut(text: str, length: int) -> str:
+    return f"{text[:length]}\n… ({len(text) - length:,} more characters)" if len(text) > length else text

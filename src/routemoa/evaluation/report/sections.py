@@ -1,240 +1,311 @@
-"""The sections of the page, each from its figures; what is unknown says why and does not vanish."""
+"""The views of the page's sections, each from the figures of the report."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from routemoa.evaluation.report import charts
-from routemoa.evaluation.report.caveats import missing
-from routemoa.evaluation.report.figures import OURS, Report
-from routemoa.evaluation.report.findings import ModelShares
-from routemoa.evaluation.report.markup import (
-    EXAMPLE,
-    Html,
-    change,
-    figure,
-    interval,
-    join,
-    number,
-    percent,
-    points,
-    table,
-    tag,
+from routemoa.evaluation.report.caveats import UNFINISHED, explain_unknown
+from routemoa.evaluation.report.figures import Report
+from routemoa.evaluation.report.findings import NO_CHOICE
+from routemoa.evaluation.report.formatting import (
+    format_change,
+    format_interval,
+    format_measure,
+    format_percent,
+    format_points,
+    format_ratio,
+    format_whole_percent,
+    shorten,
 )
-from routemoa.evaluation.report.scatter import draw_quality
-from routemoa.evaluation.report.svg import format_whole_percent, shorten
-from routemoa.evaluation.report.table import GROUPS, MEASURES, METHOD_DESCRIPTIONS, Row
+from routemoa.evaluation.report.headline import DENSE, OURS
+from routemoa.evaluation.report.method_rows import (
+    GROUPS,
+    MEASURES,
+    METHOD_DESCRIPTIONS,
+    AccuracyGap,
+    MethodRow,
+)
+from routemoa.evaluation.report.quality_chart import draw_quality
+from routemoa.evaluation.report.views import (
+    AblationsView,
+    CalibrationView,
+    Cell,
+    Column,
+    Figure,
+    LayersView,
+    MethodsView,
+    QualityView,
+    Row,
+    RowGroup,
+    SavingsView,
+    SummaryView,
+    Table,
+    Tile,
+    TileGroup,
+    build_table,
+)
 
-__all__ = ["ablated", "calibrated", "chosen_when", "grown", "methods", "quality_against", "saved", "stopped"]
+__all__ = [
+    "view_ablations",
+    "view_calibration",
+    "view_layers",
+    "view_methods",
+    "view_models",
+    "view_quality",
+    "view_savings",
+    "view_scale",
+    "view_summary",
+]
 
 
-def methods(page: Report) -> Html:
-    """The table of all methods."""
-    against = shorten(page.baseline or "the best single model")
-    heads = ["method", "right (95\u00a0%)", f"over {against}, points (95\u00a0%)", "questions", "failed"]
-    heads += [MEASURES[m] for m in page.measures] + ["saved against moa"]
-    bodies = [(title, [_row(r, page) for r in page.rows if r.group == group]) for group, title in GROUPS.items()]
-    below = [
-        tag("p", why, _class="soft")
-        for m in dict.fromkeys((*page.measures, "seconds"))
-        if (why := missing(m, page.rows))
-    ]
-    said = (
-        "Calls, tokens, dollars and seconds are means for a question; in brackets are 95 % intervals. A difference is "
-        "bold where its interval leaves out zero. Saved are dollars where they are known, else tokens, on the "
-        "questions of both. Failures are answers that never came, over all seeds."
+def view_summary(report: Report) -> SummaryView:
+    """Return the headline with the main differences and ratios."""
+    headline = report.headline
+    groups = (
+        TileGroup("Relative to the best single model", tuple(_tiles(headline.gap, headline.ratios))),
+        TileGroup("Relative to the dense mixture (moa)", tuple(_tiles(headline.dense_gap, headline.dense_ratios))),
     )
-    return join([tag("p", said), table("All methods, means for a question", heads, bodies), *below])
+    return SummaryView(
+        headline.sentence,
+        headline.verdict,
+        tuple(group for group in groups if group.tiles),
+        next((caveat for caveat in report.caveats if caveat.startswith(UNFINISHED)), None),
+    )
 
 
-def _row(r: Row, page: Report) -> list[str]:
-    saving = next((s for m in ("cost", *page.measures[1:2], "calls") if (s := r.dense_ratios.get(m)) is not None), None)
-    dense = "–" if saving is None or r.method == "moa" else format_whole_percent(1 - saving)
-    says = METHOD_DESCRIPTIONS.get(r.method) or ("without one part" if r.group == "ablation" else "")
-    name = join([r.method, *([tag("span", says, _class="soft")] if says and r.group != "ablation" else [])])
-    spent = [number(r.means[m], m) for m in page.measures]
-    gap = "–" if r.method == page.baseline else points(r.gap)
-    ends = tag("span", f" ({interval(r.ci95)})" if r.ci95 else "", _class="soft")
-    return [name, join([percent(r.accuracy), ends]), gap, f"{r.n:,}", f"{r.failed:,}", *spent, dense]
+def _tiles(gap: AccuracyGap | None, ratios: Mapping[str, float | None]) -> Iterator[Tile]:
+    if gap:
+        interval = f"95 %: {format_points(gap.low)} to {format_points(gap.high)}"
+        yield Tile("points of accuracy", format_points(gap.difference), interval)
+    for measure in ("cost", "tokens", "completion_tokens", "seconds"):
+        ratio = ratios.get(measure)
+        if ratio is not None and (measure != "completion_tokens" or ratios.get("tokens") is None):
+            yield Tile(MEASURES[measure], format_ratio(ratio), format_change(ratio))
 
 
-def quality_against(page: Report) -> Html:
-    """Accuracy against cost and against latency, or what stands in for them."""
+def view_methods(report: Report) -> MethodsView:
+    """Return the table of all methods."""
+    baseline = shorten(report.baseline or "the best single model")
+    headings = ["right (95\u00a0%)", f"over {baseline}, points (95\u00a0%)", "questions", "failed"]
+    headings += [MEASURES[m] for m in report.measures] + ["saved against moa"]
+    groups = [
+        RowGroup(heading, tuple(_view_method(row, report) for row in report.rows if row.group == group))
+        for group, heading in GROUPS.items()
+    ]
+    table = Table(
+        "All methods, means per question", (Column("method", "heading"), *map(Column, headings)), tuple(groups)
+    )
+    measures = dict.fromkeys((*report.measures, "seconds"))
+    return MethodsView(table, tuple(why for m in measures if (why := explain_unknown(m, report.rows))))
 
-    def first(*measures: str) -> str:
-        def can(m: str) -> bool:
-            return sum(bool(r.means[m]) for r in page.rows if r.group != "ablation") > 1
 
-        return next((m for m in measures if can(m)), "calls")
+def _view_method(row: MethodRow, report: Report) -> Row:
+    dollars_else_tokens = [row.dense_ratios.get(m) for m in ("cost", report.measures[1], "calls")]
+    ratio = next((ratio for ratio in dollars_else_tokens if ratio is not None), None)
+    interval = f"({format_interval(row.ci95)})" if row.ci95 else ""
+    cells = [
+        Cell(format_percent(row.accuracy), interval),
+        Cell("–") if row.method == report.baseline else _view_gap(row.gap),
+        Cell(f"{row.n:,}"),
+        Cell(f"{row.failed:,}"),
+        *(Cell(format_measure(row.means[m], m)) for m in report.measures),
+        Cell("–" if ratio is None or row.method == DENSE else format_whole_percent(1 - ratio)),
+    ]
+    return Row(Cell(row.method, METHOD_DESCRIPTIONS.get(row.method, "")), tuple(cells))
 
-    cost, clock = first("cost", "tokens", "completion_tokens"), first("seconds", "path_tokens")
+
+def _view_gap(gap: AccuracyGap | None) -> Cell:
+    if gap is None:
+        return Cell("–")
+    interval = f"({format_points(gap.low)} to {format_points(gap.high)})"
+    return Cell(format_points(gap.difference), interval, gap.is_significant)
+
+
+def view_quality(report: Report) -> QualityView:
+    """Return accuracy against cost and against latency, or against what stands in for them."""
+    rows = [row for row in report.rows if row.group != "ablation"]
+
+    def first_known(*measures: str) -> str:
+        return next((m for m in measures if sum(bool(row.means[m]) for row in rows) > 1), "calls")
+
+    cost, latency = first_known("cost", "tokens", "completion_tokens"), first_known("seconds", "path_tokens")
     notes = []
     if cost != "cost":
-        free = all(r.means["cost"] == 0 for r in page.rows)
-        why = "Nobody charged anything." if free else missing("cost", page.rows) or ""
-        notes.append(f"{why} {MEASURES[cost].capitalize()} stand in for dollars.")
-    if clock != "seconds":
-        notes.append(f"{missing('seconds', page.rows) or ''} {MEASURES[clock].capitalize()} stand in for seconds.")
-    drawn = [
-        figure(chart, _figures(page, measure))
-        for measure in dict.fromkeys((cost, clock))
-        if (chart := draw_quality(f"quality-{measure.replace('_', '-')}", page.rows, measure))
+        is_free = all(row.means["cost"] == 0 for row in report.rows)
+        why = "No call cost anything." if is_free else explain_unknown("cost", report.rows) or ""
+        notes.append(f"{why} {MEASURES[cost].capitalize()} stand in for dollars.".strip())
+    if latency != "seconds":
+        why = explain_unknown("seconds", report.rows) or ""
+        notes.append(f"{why} {MEASURES[latency].capitalize()} stand in for seconds.".strip())
+    figures = [
+        Figure(chart, _quality_table(rows, measure))
+        for measure in dict.fromkeys((cost, latency))
+        if (chart := draw_quality(f"quality-{measure.replace('_', '-')}", report.rows, measure))
     ]
-    said = (
-        "Up and to the left is better. Bars are 95 % intervals. Methods on the dashed line are those that nothing else "
-        "beats in one without losing in the other; the oracle is not among them, for nobody can reach it. Ablations "
-        "have a chart of their own below."
-    )
-    left = [r.method for r in page.rows if r.group != "ablation" and r.means[cost] is None]
-    if drawn and left:
-        notes.append(f"Not in the first chart, for its {MEASURES[cost]} are unknown: {', '.join(left)}.")
-    empty = tag("p", "Unknown: fewer than two methods have both an accuracy and a cost.")
-    return join([tag("p", said), *(tag("p", n.strip(), _class="note") for n in notes), *_pair(drawn or [empty])])
+    absent = [row.method for row in rows if row.means[cost] is None]
+    if figures and absent:
+        notes.append(f"Not in the first chart, because their {MEASURES[cost]} are unknown: {', '.join(absent)}.")
+    return QualityView(tuple(figures), tuple(notes))
 
 
-def _pair(parts: list[Html]) -> list[Html]:
-    return [tag("div", *parts, _class="pair")]
+def _quality_table(rows: list[MethodRow], measure: str) -> Table:
+    def format_ends(row: MethodRow) -> str:
+        ends = row.intervals.get(measure)
+        return " to ".join(format_measure(end, measure) for end in ends) if ends else ""
 
-
-def _figures(page: Report, measure: str) -> Html:
-    rows = [
-        [r.method, number(r.means[measure], measure), _spread(r, measure), percent(r.accuracy), interval(r.ci95)]
-        for r in page.rows
-        if r.group != "ablation"
+    headings = ["method", f"{MEASURES[measure]} per question", "95 % interval", "right", "95 % interval"]
+    cells = [
+        [
+            row.method,
+            format_measure(row.means[measure], measure),
+            format_ends(row),
+            format_percent(row.accuracy),
+            format_interval(row.ci95),
+        ]
+        for row in rows
     ]
-    heads = ["method", f"{MEASURES[measure]} a question", "95 % interval", "right", "95 % interval"]
-    return table(f"Quality against {MEASURES[measure]}", heads, [("", rows)])
+    return build_table(f"Accuracy against {MEASURES[measure]}", headings, cells)
 
 
-def _spread(row: Row, measure: str) -> str:
-    ends = row.intervals.get(measure)
-    return " to ".join(number(e, measure) for e in ends) if ends else ""
+def view_savings(report: Report) -> SavingsView:
+    """Return what is saved relative to the dense mixture."""
+    if not report.savings:
+        has_dense = any(row.method == DENSE for row in report.rows)
+        why = "no figure is known for both on every question." if has_dense else "moa, the dense mixture, was not run."
+        return SavingsView(None, why, ())
+    rows = [[MEASURES[s.measure], format_percent(s.saved), format_interval((s.low, s.high))] for s in report.savings]
+    table = build_table("Saved by routemoa, on the questions of both", ["of", "saved", "95 % interval"], rows)
+    shown = {s.measure for s in report.savings}
+    missing = tuple(MEASURES[m] for m in report.measures if m not in shown)
+    return SavingsView(Figure(charts.draw_savings("savings-chart", report.savings), table), "", missing)
 
 
-def saved(page: Report) -> Html:
-    """What is left of a dense mixture's spending."""
-    if not page.savings:
-        known = any(r.method == "moa" for r in page.rows)
-        why = "no figure is known for both on every question." if known else "moa, the dense mixture, was not run here."
-        return tag("p", f"Unknown: {why}")
-    chart = charts.draw_savings("savings-chart", page.savings)
-    rows = [[MEASURES[s.measure], percent(s.saved), interval((s.low, s.high))] for s in page.savings]
-    below = table("Saved by routemoa, on the questions of both", ["of", "saved", "95 % interval"], [("", rows)])
-    absent = [MEASURES[m] for m in page.measures if m not in {s.measure for s in page.savings}]
-    note = [tag("p", f"Unknown, or nothing was spent: {', '.join(absent)}.", _class="soft")] if absent else []
-    return join([*([figure(chart, below)] if chart else []), *note])
-
-
-def calibrated(page: Report) -> Html:
-    """Whether the stated confidences hold."""
-    found = page.calibration
-    if found is None:
-        return tag("p", "Unknown: no graded answer of routemoa has a stated confidence.")
+def view_calibration(report: Report) -> CalibrationView | None:
+    """Return the calibration of stated confidences; None where there is none."""
+    calibration = report.calibration
+    if calibration is None:
+        return None
     rows = [
         [
             f"{100 * b.low:.0f} to {100 * b.high:.0f} %",
             f"{b.n:,}",
-            percent(b.confidence),
-            percent(b.right),
-            interval(b.ci95),
+            format_percent(b.confidence),
+            format_percent(b.right),
+            format_interval(b.ci95),
         ]
-        for b in found.bins
+        for b in calibration.bins
     ]
-    said = (
-        f"Of answers that were given with a confidence of 80 %, four in five should be right. Over {found.n:,} "
-        f"answers the stated and the true share lie {100 * found.ece:.1f} points apart on average (expected "
-        f"calibration error); the Brier score is {found.brier:.3f} (0 is perfect)."
-    )
-    heads = ["confidence", "answers", "mean confidence", "right", "95 % interval"]
-    below = table("Stated confidence and the share that was right", heads, [("", rows)])
-    return join([tag("p", said), figure(charts.draw_calibration("calibration-chart", found), below)])
+    headings = ["confidence", "answers", "mean confidence", "right", "95 % interval"]
+    table = build_table("Stated confidence and accuracy", headings, rows)
+    chart = charts.draw_calibration("calibration-chart", calibration)
+    return CalibrationView(calibration.n, calibration.ece, calibration.brier, Figure(chart, table))
 
 
-def chosen_when(found: ModelShares | None) -> Html:
-    """Shares of calls and of answers that stood, by task and by layer."""
-    if found is None:
-        return tag("p", "Unknown: the outcomes of routemoa do not say who was called.")
+def view_models(report: Report) -> tuple[Figure, ...]:
+    """Return which models were called and chosen, by task and by layer; empty where the outcomes hold no layers."""
+    shares = report.chosen
+    if shares is None:
+        return ()
+    final = {"(none)" if model == NO_CHOICE else model: row for model, row in shares.final.items()}
     views = (
-        ("called", "Who was called, by task", found.called, found.tasks, ""),
-        ("final", "Whose answer stood, by task", found.final, found.tasks, ""),
-        ("layered", "Who was called, by layer", found.by_layer, found.layers, "layer "),
+        ("called", "Models called, by task", shares.called, shares.tasks, ""),
+        ("final", "Models whose answer was chosen, by task", final, shares.tasks, ""),
+        ("layered", "Models called, by layer", shares.by_layer, shares.layers, "layer "),
     )
-    parts: list[Html] = [tag("p", "In % of the questions of a column. Several models may be called for one question.")]
-    for key, title, cells, columns, unit in views:
-        rows = [[f"{unit}{c} ({n:,})", *(percent(row[c], 0) for row in cells.values())] for c, n in columns.items()]
-        below = table(f"{title}; in brackets the answers", ["", *cells], [("", rows)])
-        chart = charts.draw_shares(f"chosen-{key}", title, cells, columns, unit)
-        parts.append(figure(chart, below) if chart else below)
-    return join([parts[0], *_pair(parts[1:])])
-
-
-def stopped(page: Report) -> Html:
-    """What came of the questions that ended in each layer, and the reasons to end."""
-    if not page.layers and not page.stops:
-        return tag("p", "Unknown: the outcomes of routemoa hold no layers and no reason to stop.")
-    layers = [
-        [f"layer {x.layer}", f"{x.reached:,}", f"{x.calls:,}", f"{x.ended:,}", percent(x.right), percent(x.any_right)]
-        for x in page.layers
-    ]
-    stops = [
-        [
-            s.kind,
-            f"{s.n:,}",
-            percent(s.right),
-            number(s.calls, "calls"),
-            shorten(s.example, 240),
+    figures = []
+    for key, title, by_model, columns, unit in views:
+        rows = [
+            [f"{unit}{column} ({n:,})", *(format_percent(row[column], 0) for row in by_model.values())]
+            for column, n in columns.items()
         ]
-        for s in page.stops
+        table = build_table(f"{title}; number of answers in brackets", ["", *by_model], rows)
+        figures.append(Figure(charts.draw_shares(f"chosen-{key}", title, by_model, columns, unit), table))
+    return tuple(figures)
+
+
+def view_layers(report: Report) -> LayersView | None:
+    """Return the results by last layer and the reasons to stop; None where the outcomes hold neither."""
+    if not report.layers and not report.stops:
+        return None
+    layers = [
+        [
+            f"layer {layer.layer}",
+            f"{layer.reached:,}",
+            f"{layer.calls:,}",
+            f"{layer.ended:,}",
+            format_percent(layer.right),
+            format_percent(layer.any_right),
+        ]
+        for layer in report.layers
     ]
-    told = (
-        "Of the questions that ended in a layer: how many came right, and in how many any of the models called was. "
-        "What lies between the two was lost in choosing."
+    headings = ["", "answers that reached it", "calls", "ended there", "of these right", "any model right"]
+    columns = ["answers", "right", "calls"]
+    stops = [
+        Row(
+            Cell(stop.kind),
+            (
+                Cell(f"{stop.n:,}"),
+                Cell(format_percent(stop.right)),
+                Cell(format_measure(stop.calls, "calls")),
+                Cell(shorten(stop.example, 240)),
+            ),
+        )
+        for stop in report.stops
+    ]
+    return LayersView(
+        build_table("Results by last layer", headings, layers),
+        Table(
+            "Reasons to stop",
+            (Column("reason", "heading"), *map(Column, columns), Column("example", "text")),
+            (RowGroup("", tuple(stops)),),
+        ),
     )
-    heads = ["", "answers that reached it", "calls", "ended there", "of these right", "somebody was right"]
-    why = ["reason", "answers", "right", "calls", EXAMPLE]
-    first = table("What each layer added", heads, [("", layers)])
-    return join([tag("p", told), first, table("Why it stopped, in its own words", why, [("", stops)])])
 
 
-def ablated(page: Report) -> Html:
-    """What is lost without each part."""
-    run = [a for a in page.ablations if a.row]
-    absent = [a.description for a in page.ablations if not a.row]
-    note = (
-        [tag("p", f"Not in this run, so unknown: without {', without '.join(absent)}.", _class="soft")]
-        if absent
-        else []
-    )
-    if not run:
-        return join([tag("p", "Unknown: the method was not run without any of its parts."), *note])
-    measures = page.measures
-
+def view_ablations(report: Report) -> AblationsView:
+    """Return the mixture without each of its parts, relative to the whole mixture."""
+    not_run = tuple(a.description for a in report.ablations if not a.row)
     rows = [
-        [f"without {a.description}", percent(a.row.accuracy), points(a.gap), *(change(a.ratios[m]) for m in measures)]
-        for a in run
+        Row(
+            Cell(f"without {a.description}"),
+            (
+                Cell(format_percent(a.row.accuracy)),
+                _view_gap(a.gap),
+                *(Cell(format_change(a.ratios[m])) for m in report.measures),
+            ),
+        )
+        for a in report.ablations
         if a.row
     ]
-    heads = ["", "right", "points (95 %)", *(MEASURES[m] for m in measures)]
-    below = table(f"{OURS} without one of its parts, beside the whole", heads, [("", rows)])
-    chart = charts.draw_ablations("parts-chart", page.ablations)
-    said = "Each line leaves one part out. Left of zero, the part adds; where the interval holds zero, it may not."
-    return join([tag("p", said), figure(chart, below) if chart else below, *note])
+    if not rows:
+        return AblationsView(None, not_run)
+    columns = ("right", "points (95 %)", *(MEASURES[m] for m in report.measures))
+    table = Table(
+        f"{OURS} without one of its parts, relative to the whole",
+        (Column("", "heading"), *map(Column, columns)),
+        (RowGroup("", tuple(rows)),),
+    )
+    return AblationsView(Figure(charts.draw_ablations("parts-chart", report.ablations), table), not_run)
 
 
-def grown(page: Report) -> Html:
-    """Accuracy and spending by the size of the pool."""
-    if not page.scale:
-        return tag("p", "Unknown: pools of other sizes were not run.")
-    parts = []
-    for i, pool in enumerate(dict.fromkeys(c.pool for c in page.scale)):
-        curves = [c for c in page.scale if c.pool == pool]
-        spent = ("calls", "tokens", "cost", "seconds")
+def view_scale(report: Report) -> tuple[Figure, ...]:
+    """Return accuracy and spending by the size of the pool, a figure for each pool; empty where none was run."""
+    measures = ("calls", "tokens", "cost", "seconds")
+    headings = ["", "right", "95 % interval", *(MEASURES[m] for m in measures)]
+    figures = []
+    for i, pool in enumerate(dict.fromkeys(curve.pool for curve in report.scale)):
+        curves = [curve for curve in report.scale if curve.pool == pool]
         rows = [
-            [f"{c.method}, {p.models} models", percent(p.accuracy), interval(p.ci95)]
-            + [number(getattr(p, m), m) for m in spent]
-            for c in curves
-            for p in c.points
+            [
+                f"{curve.method}, {point.models} models",
+                format_percent(point.accuracy),
+                format_interval(point.ci95),
+                *(format_measure(getattr(point, m), m) for m in measures),
+            ]
+            for curve in curves
+            for point in curve.points
         ]
-        heads = ["", "right", "95 % interval", *(MEASURES[m] for m in spent)]
-        below = table(f"By pool size: {pool}", heads, [("", rows)])
         chart = charts.draw_scale(f"scale-{i}", pool, curves)
-        parts.append(figure(chart, below) if chart else below)
-    return join(parts)
+        figures.append(Figure(chart, build_table(f"By pool size: {pool}", headings, rows)))
+    return tuple(figures)
