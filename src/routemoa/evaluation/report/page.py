@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from routemoa import __version__
 from routemoa.core.errors import MissingExtra
-from routemoa.evaluation.report import sections
-from routemoa.evaluation.report.examples import view_tasks
+from routemoa.evaluation.report import method_sections, mixture_sections
 from routemoa.evaluation.report.figures import Report
 from routemoa.evaluation.report.svg import Chart
+from routemoa.evaluation.report.task_section import view_tasks
 from routemoa.evaluation.report.views import PageView
 
 if TYPE_CHECKING:
@@ -41,16 +41,16 @@ def _view_page(report: Report) -> PageView:
         title=f"RouteMoA on {run.name}",
         about=f"{counts}; {kind}.",
         version=__version__,
-        summary=sections.view_summary(report),
-        methods=sections.view_methods(report),
-        quality=sections.view_quality(report),
-        savings=sections.view_savings(report),
+        summary=method_sections.view_summary(report),
+        methods=method_sections.view_methods(report),
+        quality=method_sections.view_quality(report),
+        savings=method_sections.view_savings(report),
         tasks=view_tasks(report),
-        calibration=sections.view_calibration(report),
-        models=sections.view_models(report),
-        layers=sections.view_layers(report),
-        ablations=sections.view_ablations(report),
-        scale=sections.view_scale(report),
+        calibration=mixture_sections.view_calibration(report),
+        models=mixture_sections.view_models(report),
+        layers=mixture_sections.view_layers(report),
+        ablations=mixture_sections.view_ablations(report),
+        scale=mixture_sections.view_scale(report),
         caveats=report.caveats,
     )
 
