@@ -1,8 +1,8 @@
-"""The thirty data sets of RouteMoA's published large-pool run: how each is scored. Pure functions, one table.
+"""How each of the thirty data sets of RouteMoA's published large-pool run is scored. Pure functions, one table.
 
-`score` is the published rule, told from the published texts and stated in `rule`; `read` is what a person would say,
-where that rule misreads answers (a LaTeX thousands mark, "(A)", another order of words): it is shown beside, never
-mixed in. Seven data sets have another metric than accuracy; `reproduces` says whether ours is theirs.
+`score` is the published rule, inferred from the published texts and stated in `rule`. `human_score` is a person's
+verdict where that rule misreads answers (a LaTeX thousands mark, "(A)", another order of words); it is shown beside,
+never mixed in. Seven data sets have another metric than accuracy; `reproduces` says whether ours is the published one.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from labels import conclusions, label, option, options, spoken, unthought
+from labels import find_conclusions, find_label, find_option, list_options, plain_answer, strip_thinking
 
 from routemoa.datasets.grading import grade
 from routemoa.judging.answers.extraction import boxes, folded, plain, stated
 
-__all__ = ["DATA_SETS", "DataSet", "Item", "failed"]
+__all__ = ["DATA_SETS", "DataSet", "Item", "failure_kind"]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One published answer: what was asked, what was expected, what was written."""
+    """One published answer with its question and reference."""
 
     prompt: str
     question: str
@@ -33,163 +33,174 @@ class Item:
 
 @dataclass(frozen=True)
 class DataSet:
-    """How a data set is scored.
-
-    Attributes:
-        rule: in one sentence, for the reader of a table.
-        score: an answer's score in [0, 1] by that rule.
-        read: 1.0 where a person would call the answer right; None where `score` already reads so.
-        reproduces: whether `score` is the published metric; otherwise it is a proxy that stands beside, not comparable.
-    """
+    """How a data set is scored."""
 
     rule: str
+    """In one sentence, for the reader of a table."""
     score: Callable[[Item], float]
-    read: Callable[[Item], float] | None = None
+    """An answer's score in [0, 1] by that rule."""
+    human_score: Callable[[Item], float] | None = None
+    """1.0 where a person would call the answer right; None where `score` already does."""
     reproduces: bool = True
+    """Whether `score` is the published metric; otherwise it is a proxy and not comparable."""
 
 
-def failed(answer: str | None) -> str | None:
-    """Why there is no answer, or None where there is one: the published run writes its errors into the answers."""
-    if not answer or not spoken(answer):
+def failure_kind(answer: str | None) -> str | None:
+    """Return why there is no answer, else None: the published run writes its errors into the answers."""
+    if not answer or not plain_answer(answer):
         return "empty"
     m = re.match(r"\s*Error(?: Occur)?! ?(Reply is none|response text)", answer)
     return None if not m else "no reply" if m[1] == "Reply is none" else "error"
 
 
-def labelled(words: Mapping[str, str]) -> Callable[[Item], float]:
-    """Right when the label that the answer settles on is the reference."""
-    return lambda item: float(label(item.answer, words) == item.reference)
+def score_label(words: Mapping[str, str]) -> Callable[[Item], float]:
+    """Return the function that scores 1.0 where the label that an answer settles on is the reference."""
+    return lambda item: float(find_label(item.answer, words) == item.reference)
 
 
-def chosen(item: Item) -> float:
-    """Right when the option that the answer settles on is the reference, "B" or "B || its text"."""
+def score_option(item: Item) -> float:
+    """Return 1.0 where the option that the answer settles on is the reference, "B" or "B || its text"."""
     letter = re.match(r"\W*([A-Z])\b", item.reference)
-    return float(bool(letter) and option(item.answer, options(item.prompt)) == (letter and letter[1]))
+    return float(bool(letter) and find_option(item.answer, list_options(item.prompt)) == (letter and letter[1]))
 
 
-def yes_option(item: Item) -> float:
-    """A question whose options are yes and no, in any order: the option's text is the label."""
-    listed = options(item.prompt)
-    said = listed.get(option(item.answer, listed) or "", item.answer)
-    return float(label(said, TRUE) == item.reference)
+def score_yes_no_option(item: Item) -> float:
+    """Score a question whose options are yes and no, in any order, by the text of the option."""
+    listed = list_options(item.prompt)
+    text = listed.get(find_option(item.answer, listed) or "", item.answer)
+    return float(find_label(text, TRUE) == item.reference)
 
 
-def holds(item: Item) -> float:
-    return float(item.reference.strip().casefold() in unthought(item.answer).casefold())
+def score_contains(item: Item) -> float:
+    return float(item.reference.strip().casefold() in strip_thinking(item.answer).casefold())
 
 
-def holds_at_last(item: Item) -> float:
-    return float(item.reference.strip() in unthought(item.answer).rpartition("=")[2])
+def score_contains_last(item: Item) -> float:
+    return float(item.reference.strip() in strip_thinking(item.answer).rpartition("=")[2])
 
 
-def near_text(item: Item) -> float:
-    """The reference but for punctuation, standing in the answer, or four fifths of its characters."""
-    got, wanted = (re.sub(r"\W", "", t.casefold()) for t in (plain(item.answer), plain(item.reference)))
-    return float(wanted in got or rouge(got, wanted)[2] >= 0.8)
+def score_similar_text(item: Item) -> float:
+    """Return 1.0 where the answer contains the reference without punctuation, or matches four fifths of it."""
+    answer, reference = (re.sub(r"\W", "", t.casefold()) for t in (plain(item.answer), plain(item.reference)))
+    return float(reference in answer or rouge1(answer, reference).f1 >= 0.8)
 
 
-def referent(item: Item) -> float:
-    """Which of the listed nouns the answer refers the pronoun to: the longest whose words are all in what it says."""
+def score_referent(item: Item) -> float:
+    """Return 1.0 where the listed noun that the answer names, the longest of several, is the reference."""
     listed = [a or b for a, b in re.findall(r"\"([^\"]+)\"|'([^']+)'", item.question.partition("Options:")[2])]
-    for said in reversed(conclusions(spoken(item.answer))):
-        if named := [noun for noun in listed if words(noun) <= words(said)]:
+    for conclusion in reversed(find_conclusions(plain_answer(item.answer))):
+        if named := [noun for noun in listed if word_set(noun) <= word_set(conclusion)]:
             return float(folded(max(named, key=len)) == folded(item.reference))
-    return holds(item)
+    return score_contains(item)
 
 
-def words(text: str) -> set[str]:
+def word_set(text: str) -> set[str]:
     return set(re.findall(r"[\w']+", plain(text).casefold())) - {"the", "a", "an"}
 
 
-def literals(text: str) -> list[str]:
-    """Numbers exactly as they are typed: a comma ends one."""
+def number_literals(text: str) -> list[str]:
+    """Return the numbers exactly as they are typed: a comma ends one."""
     return re.findall(r"\d+(?:\.\d+)?", text)
 
 
-def last_three(item: Item) -> float:
-    """The reference's numbers, all among the last three typed; a reference without one is never matched."""
-    wanted = literals(result(item.reference))
-    return float(bool(wanted) and set(wanted) <= set(literals(unthought(item.answer))[-3:]))
+def score_last_three_numbers(item: Item) -> float:
+    """Return 1.0 where the reference has numbers and all are among the last three typed."""
+    wanted = number_literals(reference_result(item.reference))
+    return float(bool(wanted) and set(wanted) <= set(number_literals(strip_thinking(item.answer))[-3:]))
 
 
-def result(reference: str) -> str:
-    """The result of a worked solution: after "####", or in its last box."""
-    told = reference.rpartition("####")[2].strip() if "####" in reference else reference
-    boxed = boxes(told)
-    return boxed[-1][1] if boxed else told.replace(",", "") if "####" in reference else told
+def reference_result(reference: str) -> str:
+    """Return the result of a worked solution: after "####", or in its last box."""
+    is_marked = "####" in reference
+    text = reference.rpartition("####")[2].strip() if is_marked else reference
+    boxed = boxes(text)
+    return boxed[-1][1] if boxed else text.replace(",", "") if is_marked else text
 
 
-def last_integer(item: Item) -> float:
-    found = re.findall(r"\d+", unthought(item.answer).replace(",", ""))
-    return float(found[-1:] == [item.reference.strip()])
+def score_last_integer(item: Item) -> float:
+    numbers = re.findall(r"\d+", strip_thinking(item.answer).replace(",", ""))
+    return float(numbers[-1:] == [item.reference.strip()])
 
 
-def integers(text: str) -> list[int]:
-    """Whole numbers of any size, exactly, whatever marks their thousands."""
+def parse_integers(text: str) -> list[int]:
+    """Return the whole numbers of a text, of any size, whatever marks their thousands."""
     bare = re.sub(r"(?<=\d)(?:\{,\}|\\[,!;: ]\\?!?|,\\!|,)(?=\d{3}(?!\d))", "", text)
     return [int(d) for d in re.findall(r"\d+", bare)]
 
 
-def same_integers(item: Item) -> float:
-    """The numbers of the result that the answer states last, else those it ends with, are the reference's in order."""
-    wanted = integers(item.reference)
-    text = spoken(item.answer)
-    for said in reversed(stated(text)):
-        if got := integers(said.rpartition("=")[2]):
-            return float(got == wanted)
-    return float(integers(text)[-len(wanted) :] == wanted)
+def score_integers(item: Item) -> float:
+    """Return 1.0 where the result that the answer states last, else its end, has the reference's numbers in order."""
+    wanted = parse_integers(item.reference)
+    text = plain_answer(item.answer)
+    for result in reversed(stated(text)):
+        if numbers := parse_integers(result.rpartition("=")[2]):
+            return float(numbers == wanted)
+    return float(parse_integers(text)[-len(wanted) :] == wanted)
 
 
-def read_words(item: Item) -> float:
-    return same_integers(item) if re.fullmatch(r"[\d\s]+", item.reference) else holds(item)
+def score_words(item: Item) -> float:
+    return score_integers(item) if re.fullmatch(r"[\d\s]+", item.reference) else score_contains(item)
 
 
-def mathematics(item: Item) -> float:
-    """A letter as an option; anything else by mathematical equivalence with the reference's result."""
+def score_mathematics(item: Item) -> float:
+    """Score a letter as an option, anything else by mathematical equivalence with the reference's result."""
     if re.fullmatch(r"\W*[A-E]\W*", item.reference):
-        return chosen(item)
-    return grade(item.answer, result(item.reference), "math") or 0.0
+        return score_option(item)
+    return grade(item.answer, reference_result(item.reference), "math") or 0.0
 
 
-def clock(item: Item) -> float:
-    """As `mathematics`, but a reference that is a number with a word ("5am") is read by its number."""
+def score_time(item: Item) -> float:
+    """Score as `score_mathematics`, but a reference that is a number with a word ("5am") by its number."""
     if re.fullmatch(r"\$?\d+\s*[a-z]+\$?", item.reference):
-        return float(literals(item.reference)[0] == next(iter(literals(spoken(item.answer))[-2:]), None))
-    return mathematics(item)
+        return float(
+            number_literals(item.reference)[0] == next(iter(number_literals(plain_answer(item.answer))[-2:]), None)
+        )
+    return score_mathematics(item)
 
 
-def rouge(got: Sequence[Hashable], wanted: Sequence[Hashable]) -> tuple[float, float, float]:
-    """Precision, recall and F1 of the shared single tokens (ROUGE-1)."""
-    shared = sum((Counter(got) & Counter(wanted)).values())
-    precision, recall = shared / max(1, len(got)), shared / max(1, len(wanted))
-    return precision, recall, 2 * precision * recall / (precision + recall) if shared else 0.0
+@dataclass(frozen=True)
+class Rouge:
+    """ROUGE-1: overlap of single tokens."""
+
+    recall: float
+    f1: float
 
 
-def title_recall(item: Item) -> float:
-    """ROUGE-1 recall over characters of the whole answer: what a long answer mentions anywhere counts."""
-    return rouge(*("".join(t.split()) for t in (item.answer, item.reference)))[1]
+def rouge1(answer: Sequence[Hashable], reference: Sequence[Hashable]) -> Rouge:
+    """Return the overlap of the single tokens of two sequences."""
+    shared = sum((Counter(answer) & Counter(reference)).values())
+    precision, recall = shared / max(1, len(answer)), shared / max(1, len(reference))
+    return Rouge(recall, 2 * precision * recall / (precision + recall) if shared else 0.0)
 
 
-def entity_recall(item: Item) -> float:
-    """The share of the reference's entities among the answer's parts between punctuation and spaces."""
+def score_title_recall(item: Item) -> float:
+    """Return the ROUGE-1 recall over the characters of the whole answer."""
+    answer, reference = ("".join(t.split()) for t in (item.answer, item.reference))
+    return rouge1(answer, reference).recall
+
+
+def score_entity_recall(item: Item) -> float:
+    """Return the share of the reference's entities among the answer's parts between punctuation and spaces."""
     wanted = set(plain(item.reference).split(";"))
-    return len(wanted & set(re.split(r"\W+", spoken(item.answer)))) / len(wanted)
+    return len(wanted & set(re.split(r"\W+", plain_answer(item.answer)))) / len(wanted)
 
 
-def entity_mentioned(item: Item) -> float:
+def score_entity_mentions(item: Item) -> float:
     wanted = set(plain(item.reference).split(";"))
-    return sum(name in spoken(item.answer) for name in wanted) / len(wanted)
+    return sum(name in plain_answer(item.answer) for name in wanted) / len(wanted)
 
 
-def edit_f1(tokens: str) -> Callable[[Item], float]:
-    """F1 of the edits from the faulty sentence: the answer's against the reference's, the same span and text."""
+def score_edits(tokens: str) -> Callable[[Item], float]:
+    """Return the function that scores the F1 of an answer's edits of the faulty sentence, by span and text."""
 
     def edits(source: list[str], target: list[str]) -> set[tuple[int, int, tuple[str, ...]]]:
         steps = SequenceMatcher(None, source, target, autojunk=False).get_opcodes()
         return {(i, j, tuple(target[k:end])) for kind, i, j, k, end in steps if kind != "equal"}
 
     def score(item: Item) -> float:
-        source, ours, theirs = (re.findall(tokens, spoken(t)) for t in (item.question, item.answer, item.reference))
+        source, ours, theirs = (
+            re.findall(tokens, plain_answer(t)) for t in (item.question, item.answer, item.reference)
+        )
         made, wanted = edits(source, ours), edits(source, theirs)
         return 2 * len(made & wanted) / (len(made) + len(wanted)) if made or wanted else 1.0
 
@@ -228,44 +239,46 @@ JUDGED = "published: judged by GPT-4o; here: the stated result is mathematically
 EDITS = "published: F1 of a grammar scorer that is not given; here: mean F1 of edits, aligned by difflib over "
 
 DATA_SETS: dict[str, DataSet] = {
-    "lcqmc": DataSet(LABEL, labelled(SAME)),
-    "ocnli": DataSet(LABEL, labelled(INFERENCE)),
-    "sst2": DataSet(LABEL, labelled(SENTIMENT)),
-    "cola": DataSet(LABEL, labelled(YES_NO)),
-    "mrpc": DataSet(LABEL, labelled(YES_NO)),
+    "lcqmc": DataSet(LABEL, score_label(SAME)),
+    "ocnli": DataSet(LABEL, score_label(INFERENCE)),
+    "sst2": DataSet(LABEL, score_label(SENTIMENT)),
+    "cola": DataSet(LABEL, score_label(YES_NO)),
+    "mrpc": DataSet(LABEL, score_label(YES_NO)),
     "msra": DataSet(
-        "recall of the entities among the answer's parts, '·' parts a name", entity_recall, entity_mentioned
+        "recall of the entities among the answer's parts, '·' parts a name", score_entity_recall, score_entity_mentions
     ),
-    "qqp": DataSet(LABEL, labelled(YES_NO)),
-    "sts_b": DataSet(LABEL, labelled(YES_NO)),
-    "ag_news": DataSet(LABEL, labelled(SECTION)),
-    "qnli": DataSet(LABEL, labelled(CONTAINS)),
-    "chid_baidu": DataSet(OPTION, chosen),
-    "webqa": DataSet("the reference stands in the answer", holds),
-    "c3": DataSet(OPTION, chosen),
-    "cmrc": DataSet("the reference stands in the answer", holds, near_text),
-    "race": DataSet(OPTION, chosen),
-    "story_cloze_test": DataSet(OPTION, chosen),
-    "cluewsc2020": DataSet(OPTION, yes_option),
-    "winograd_wsc": DataSet("the reference stands in the answer", holds, referent),
-    "truthful_qa": DataSet(OPTION, chosen),
-    "bigmath": DataSet("the last whole number, commas dropped", last_integer, same_integers),
+    "qqp": DataSet(LABEL, score_label(YES_NO)),
+    "sts_b": DataSet(LABEL, score_label(YES_NO)),
+    "ag_news": DataSet(LABEL, score_label(SECTION)),
+    "qnli": DataSet(LABEL, score_label(CONTAINS)),
+    "chid_baidu": DataSet(OPTION, score_option),
+    "webqa": DataSet("the reference stands in the answer", score_contains),
+    "c3": DataSet(OPTION, score_option),
+    "cmrc": DataSet("the reference stands in the answer", score_contains, score_similar_text),
+    "race": DataSet(OPTION, score_option),
+    "story_cloze_test": DataSet(OPTION, score_option),
+    "cluewsc2020": DataSet(OPTION, score_yes_no_option),
+    "winograd_wsc": DataSet("the reference stands in the answer", score_contains, score_referent),
+    "truthful_qa": DataSet(OPTION, score_option),
+    "bigmath": DataSet("the last whole number, commas dropped", score_last_integer, score_integers),
     "gsm8k_test_100": DataSet(
         "the result is one of the last three numbers as typed",
-        last_three,
-        lambda i: grade(i.answer, result(i.reference), "numeric") or 0.0,
+        score_last_three_numbers,
+        lambda i: grade(i.answer, reference_result(i.reference), "numeric") or 0.0,
     ),
     "GAOKAO-2023_Math_en": DataSet(
-        "the reference's numbers are among the last three as typed; letters never match", last_three, clock
+        "the reference's numbers are among the last three as typed; letters never match",
+        score_last_three_numbers,
+        score_time,
     ),
-    "geometry": DataSet(JUDGED, mathematics, reproduces=False),
-    "prealgebra": DataSet(JUDGED, mathematics, reproduces=False),
-    "precalculus": DataSet(JUDGED, mathematics, reproduces=False),
+    "geometry": DataSet(JUDGED, score_mathematics, reproduces=False),
+    "prealgebra": DataSet(JUDGED, score_mathematics, reproduces=False),
+    "precalculus": DataSet(JUDGED, score_mathematics, reproduces=False),
     "word_manipulation_v2": DataSet(
-        "the reference stands in the answer, to the letter, after its last '='", holds_at_last, read_words
+        "the reference stands in the answer, to the letter, after its last '='", score_contains_last, score_words
     ),
-    "nlpcc2017_task2": DataSet(OPTION, chosen),
-    "lcsts": DataSet("ROUGE-1 recall over the characters of the whole answer", title_recall),
-    "nlpcc2018_task2": DataSet(EDITS + "characters", edit_f1(r"\S"), reproduces=False),
-    "conll2014": DataSet(EDITS + "words", edit_f1(r"\w+|[^\w\s]"), reproduces=False),
+    "nlpcc2017_task2": DataSet(OPTION, score_option),
+    "lcsts": DataSet("ROUGE-1 recall over the characters of the whole answer", score_title_recall),
+    "nlpcc2018_task2": DataSet(EDITS + "characters", score_edits(r"\S"), reproduces=False),
+    "conll2014": DataSet(EDITS + "words", score_edits(r"\w+|[^\w\s]"), reproduces=False),
 }

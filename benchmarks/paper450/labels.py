@@ -1,7 +1,7 @@
-"""Which label or option an answer settles on, in English and Chinese, however a model writes it. Pure functions.
+"""Find the label or option that an answer settles on, in English and Chinese, in any form. Pure functions.
 
-An answer is read in the order a person would: what it states as its result ("Answer: B", "答案是B", a box), else
-what it begins with ("**Negative** ...", "[是]"), else what it sets in bold, else the only one that it names.
+An answer is read as a person would: what it states as its result ("Answer: B", "答案是B", a box), else what it
+begins with ("**Negative** ...", "[是]"), else what it sets in bold, else the only one that it names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from routemoa.judging.answers.extraction import THOUGHT, boxes, folded, plain
 
-__all__ = ["conclusions", "label", "option", "options", "spoken", "unthought"]
+__all__ = ["find_conclusions", "find_label", "find_option", "list_options", "plain_answer", "strip_thinking"]
 
 LEAD = re.compile(
     r"""(?:\b(?:answer|verdict|conclusion|decision|result|label|choice|classification|option|continuation|ending)
@@ -35,28 +35,28 @@ WRONG = (  # or one of several
 )
 
 
-def unthought(text: str) -> str:
-    """The answer without its thinking; thinking that was cut off before its end has no answer."""
+def strip_thinking(text: str) -> str:
+    """Return the answer without its thinking; a text cut off while thinking has no answer."""
     text = THOUGHT.split(text)[-1]
     return re.split(r"<think(?:ing)?>", text, flags=re.IGNORECASE)[0].strip()
 
 
-def spoken(text: str) -> str:
-    """The answer without its thinking and markup."""
-    return plain(unthought(text))
+def plain_answer(text: str) -> str:
+    """Return the answer without its thinking and markup."""
+    return plain(strip_thinking(text))
 
 
-def conclusions(text: str) -> list[str]:
-    """What a text states as its results, in its order: after a lead to the end of the sentence, in a box or in [ ]."""
-    said = boxes(text)
+def find_conclusions(text: str) -> list[str]:
+    """Return the results that a text states, in their order: after a lead, in a box or in [ ]."""
+    stated = boxes(text)
     for m in LEAD.finditer(text):
-        said.append((m.end(), re.split(r"\n|[.。;](?=\s|$)", text[m.end() : m.end() + 200], maxsplit=1)[0]))
-    said += [(m.start(), m[1]) for m in re.finditer(r"\[([^\[\]\n]{1,20})\]", text)]
-    return [part for _, part in sorted(said)]
+        stated.append((m.end(), re.split(r"\n|[.。;](?=\s|$)", text[m.end() : m.end() + 200], maxsplit=1)[0]))
+    stated += [(m.start(), m[1]) for m in re.finditer(r"\[([^\[\]\n]{1,20})\]", text)]
+    return [part for _, part in sorted(stated)]
 
 
-def label(text: str, words: Mapping[str, str]) -> str | None:
-    """The label that a text settles on, or None; `words` maps each label to a pattern of the words that mean it."""
+def find_label(text: str, words: Mapping[str, str]) -> str | None:
+    """Return the label that a text settles on, or None; `words` maps each label to a pattern of its words."""
     named = {f"L{i}": key for i, key in enumerate(words)}
     every = "|".join(f"(?P<{g}>{_bounded(words[key])})" for g, key in named.items())
     one = re.compile(every, re.IGNORECASE)
@@ -73,8 +73,8 @@ def label(text: str, words: Mapping[str, str]) -> str | None:
         return first[0][1] if first and not re.search(r"\w", part[: first[0][0]]) else None
 
     bold = [m[1] for m in re.finditer(r"\*\*(.{1,60}?)\*\*|【(.{1,20}?)】", text) if m[1]]
-    text = spoken(text)
-    for part in reversed(conclusions(text)):
+    text = plain_answer(text)
+    for part in reversed(find_conclusions(text)):
         if key := opening(part) or only(part):
             return key
     if key := opening(text):
@@ -89,12 +89,12 @@ def label(text: str, words: Mapping[str, str]) -> str | None:
 
 
 def _bounded(pattern: str) -> str:
-    """A pattern whose Latin words are whole words; Chinese ones need no edge."""
+    """Return a pattern whose Latin words are whole words; Chinese ones need no boundary."""
     return rf"(?<![A-Za-z_-])(?:{pattern})(?![A-Za-z_-])"
 
 
-def options(prompt: str) -> dict[str, str]:
-    """The options that a question lists, letter to text: "A.是 B.否", "(A) Yes (B) No", one a line."""
+def list_options(prompt: str) -> dict[str, str]:
+    """Return {letter: text} of the options in a question: "A.是 B.否", "(A) Yes (B) No", or one a line."""
     marks = list(re.finditer(r"(?<![A-Za-z])\(?([A-Z])\s*[.:、)．：）]\s*", prompt))
     runs: list[list[re.Match[str]]] = []
     for i, mark in enumerate(marks):
@@ -114,9 +114,9 @@ def options(prompt: str) -> dict[str, str]:
     )
 
 
-def option(text: str, listed: Mapping[str, str]) -> str | None:
-    """The letter of the option that a text settles on, or None; `listed` maps the letters to what they stand for."""
-    text = spoken(text)
+def find_option(text: str, listed: Mapping[str, str]) -> str | None:
+    """Return the letter of the option that a text settles on, or None; `listed` maps letters to their texts."""
+    text = plain_answer(text)
     letter = "[" + ("".join(listed) or "A-Z") + "]"
     # "A robe" is an article, "C because" an option; the option's own text may follow any letter.
     own = "|".join(re.escape(plain(t)[:12]) for t in listed.values() if t) or r"(?!)"
@@ -132,11 +132,11 @@ def option(text: str, listed: Mapping[str, str]) -> str | None:
         return heads[0]
     if heads and (m := re.fullmatch(rf"\W*({letter})\W*", text.splitlines()[-1])):
         return m[1]
-    return None if heads else _named(text, listed, letter)
+    return None if heads else _option_in_text(text, listed, letter)
 
 
-def _named(text: str, listed: Mapping[str, str], letter: str) -> str | None:
-    """The only option that a text names inside a sentence: by its letter with its text, its letter, or its text."""
+def _option_in_text(text: str, listed: Mapping[str, str], letter: str) -> str | None:
+    """Return the only option that a text names in a sentence: by letter and text, by letter, or by text."""
     flat = folded(text)
     with_text = {
         k for k, t in listed.items() if t and re.search(rf"(?<![A-Za-z]){k}\W{{0,3}}{re.escape(plain(t)[:12])}", text)

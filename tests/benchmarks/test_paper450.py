@@ -6,8 +6,8 @@ import json
 from types import ModuleType
 
 import pytest
-from data_sets import DATA_SETS, YES_NO, Item, failed
-from labels import label, option, options, spoken
+from data_sets import DATA_SETS, YES_NO, Item, failure_kind
+from labels import find_label, find_option, list_options, plain_answer
 
 from tests import ROOT
 
@@ -25,7 +25,7 @@ def score(name: str, answer: str, reference: str, prompt: str = "", question: st
 
 def read(name: str, answer: str, reference: str, prompt: str = "", question: str = "") -> float:
     how = DATA_SETS[name]
-    return (how.read or how.score)(item(answer, reference, prompt, question))
+    return (how.human_score or how.score)(item(answer, reference, prompt, question))
 
 
 # fmt: off
@@ -138,14 +138,14 @@ def test_an_answer_that_settles_on_nothing_is_no_option(answer: str) -> None:
 
 
 def test_options_are_found_in_every_way_they_are_listed() -> None:
-    assert options("is it?选项：A.是 B.否    选项里仅有一个") == {"A": "是", "B": "否"}
-    assert options("options: (A) They left.\n (B) They stayed. \nThe answer is: ") == {
+    assert list_options("is it?选项：A.是 B.否    选项里仅有一个") == {"A": "是", "B": "否"}
+    assert list_options("options: (A) They left.\n (B) They stayed. \nThe answer is: ") == {
         "A": "They left",
         "B": "They stayed",
     }
-    assert options("choose: A:No, never.B:Yes.C:D:E:") == {"A": "No, never", "B": "Yes", "C": "", "D": "", "E": ""}
-    assert options("nothing here") == {}
-    assert option("(B) They stayed.", options("(A) They left.\n (B) They stayed.")) == "B"
+    assert list_options("choose: A:No, never.B:Yes.C:D:E:") == {"A": "No, never", "B": "Yes", "C": "", "D": "", "E": ""}
+    assert list_options("nothing here") == {}
+    assert find_option("(B) They stayed.", list_options("(A) They left.\n (B) They stayed.")) == "B"
 
 
 def test_yes_and_no_as_options_in_either_order() -> None:
@@ -207,12 +207,12 @@ def test_metrics_by_hand() -> None:
 
 
 def test_failures_are_told_apart() -> None:
-    assert failed("Error Occur! response text: ") == "error"
-    assert failed("Error! Reply is none") == "no reply"
-    assert failed("") == failed(None) == failed("  ") == failed("<think>cut off") == "empty"
-    assert failed("Errors occur in the second line.") is None
-    assert spoken("<think>B</think> **A**") == "A"
-    assert label("nothing", {"x": "y"}) is None
+    assert failure_kind("Error Occur! response text: ") == "error"
+    assert failure_kind("Error! Reply is none") == "no reply"
+    assert failure_kind("") == failure_kind(None) == failure_kind("  ") == failure_kind("<think>cut off") == "empty"
+    assert failure_kind("Errors occur in the second line.") is None
+    assert plain_answer("<think>B</think> **A**") == "A"
+    assert find_label("nothing", {"x": "y"}) is None
 
 
 def benchmark() -> ModuleType:
