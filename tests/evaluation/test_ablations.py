@@ -1,4 +1,4 @@
-"""RouteMoA without one part: the real engine with another policy does what the part's absence says."""
+"""RouteMoA without one part: the real engine runs without what the ablation takes away."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
 from routemoa.judging.evidence import JudgeModel
 from routemoa.mixture.engine import RouteMoA
-from tests.evaluation.replay.test_simulator import MODELS, RATES, made
+from tests.evaluation.replay.test_simulator import MODELS, RATES, make_records
 
 PRIOR: dict[str, float | None] = dict(zip(MODELS, RATES, strict=True))
 
 
 def traces(name: str, **mixture: Any) -> list[Trace]:
-    records = made(8, 3)
+    records = make_records(8, 3)
     pool = Pool(tuple(ModelSpec(m, "local", m, prior=p) for m, p in PRIOR.items()), Mixture(**mixture))
     method = RouteMoA(pool, RecordedClient(records, SimulatedJudge(0.8).score), judging=JudgeModel())
     if name:

@@ -1,4 +1,4 @@
-"""Live runs: resumed after a kill without a call made twice, within a spending limit, refused where they differ."""
+"""Live runs: resumed after a kill without repeating a call, within a spending limit, refused where they differ."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ METHODS = "routemoa,moa,smoa,self-moa,best-single,random,cascade"
 
 
 def reply(body: dict[str, Any]) -> str:
-    """Right, wrong by one, or right on even questions: by who is asked. Judges and roles get something readable."""
+    """Right, wrong by one, or right on even questions, by model. Judges and moderators get a readable reply."""
     text = body["messages"][-1]["content"]
     if "moderate a debate" in text:
         return '{"best": ["B", "A"], "done": false}'
@@ -72,14 +72,14 @@ async def start(*arguments: object, **env: str) -> asyncio.subprocess.Process:
     )
 
 
-def paid(folder: Path) -> list[CachedCall]:
+def read_calls(folder: Path) -> list[CachedCall]:
     return [msgspec.json.decode(line, type=CachedCall) for line in (folder / CALLS).read_bytes().splitlines()]
 
 
 TABLE = ("accuracy", "ci95", "calls", "prompt_tokens", "completion_tokens", "cost", "failed", "n")
 
 
-def table(folder: Path) -> dict[str, Any]:
+def summary_table(folder: Path) -> dict[str, Any]:
     """All of the run's figures but its seconds, which no two runs share."""
     return {m: {k: f[k] for k in TABLE} for m, f in load_run(folder).summary["methods"].items()}
 
@@ -91,8 +91,8 @@ async def test_a_killed_run_goes_on_to_the_same_table_and_makes_no_call_twice(
     async with FakeEndpoint(reply, Fault(first_byte=0.01, between=0.002)) as endpoint:
         arguments = [task_file(tmp_path), "--pool", pool_file(tmp_path, endpoint.url), "--methods", METHODS, "--yes"]
         whole = await start(*arguments, "--out", tmp_path / "whole")
-        _, said = await whole.communicate()
-        assert whole.returncode == 0, said.decode()
+        _, stderr = await whole.communicate()
+        assert whole.returncode == 0, stderr.decode()
         alone = len(endpoint.requests)
 
         killed = await start(*arguments, "--out", tmp_path / "killed")
@@ -100,43 +100,43 @@ async def test_a_killed_run_goes_on_to_the_same_table_and_makes_no_call_twice(
             assert killed.returncode is None
             await asyncio.sleep(0.005)
         killed.send_signal(how)
-        _, said = await killed.communicate()
+        _, stderr = await killed.communicate()
         assert killed.returncode == (130 if how == signal.SIGINT else -9)
         if how == signal.SIGINT:
-            assert b"the same command goes on from here" in said
-        before = paid(tmp_path / "killed")
+            assert b"the same command goes on from here" in stderr
+        before = read_calls(tmp_path / "killed")
         assert 0 < len(before) < alone
         cut = endpoint.gone
         again = await start(*arguments, "--out", tmp_path / "killed")
-        _, said = await again.communicate()
-        assert again.returncode == 0, said.decode()
+        _, stderr = await again.communicate()
+        assert again.returncode == 0, stderr.decode()
 
-    keys = Counter(p.key for p in paid(tmp_path / "killed"))
+    keys = Counter(p.key for p in read_calls(tmp_path / "killed"))
     assert max(keys.values()) == 1
-    assert paid(tmp_path / "killed")[: len(before)] == before
-    assert {p.key for p in paid(tmp_path / "killed")} == {p.key for p in paid(tmp_path / "whole")}
+    assert read_calls(tmp_path / "killed")[: len(before)] == before
+    assert {p.key for p in read_calls(tmp_path / "killed")} == {p.key for p in read_calls(tmp_path / "whole")}
     # The endpoint saw again only what the kill had cut off in the middle of its answer.
     assert len(endpoint.requests) - 2 * alone <= max(cut, 12)
-    assert table(tmp_path / "killed") == table(tmp_path / "whole")
-    assert table(tmp_path / "whole")["best-single"]["accuracy"] == 1.0
+    assert summary_table(tmp_path / "killed") == summary_table(tmp_path / "whole")
+    assert summary_table(tmp_path / "whole")["best-single"]["accuracy"] == 1.0
     units = [(o.method, o.id) for o in read_outcomes(tmp_path / "killed")]
     assert len(units) == len(set(units)) == 7 * len(ASKED)
 
 
-async def test_a_finished_run_asks_nobody_and_takes_more_questions(tmp_path: Path) -> None:
+async def test_a_finished_run_makes_no_call_and_takes_more_questions(tmp_path: Path) -> None:
     async with FakeEndpoint(reply) as endpoint:
         file, out = pool_file(tmp_path, endpoint.url), tmp_path / "run"
         some = [task_file(tmp_path), "--pool", file, "--methods", "best-single", "--yes", "--out", out]
         assert (await (await start(*some, "--limit", 5)).wait()) == 0
         assert len(endpoint.requests) == 5
-        _, said = await (await start(*some, "--limit", 5)).communicate()
+        _, stderr = await (await start(*some, "--limit", 5)).communicate()
         assert len(endpoint.requests) == 5
-        assert b"nothing is left to do" in said
+        assert b"nothing is left to do" in stderr
         await (await start(*some, "--limit", 8)).communicate()
         assert len(endpoint.requests) == 8
         assert load_run(out).summary["methods"]["best-single"]["n"] == 8
-        _, said = await (await start(*some, "--seed", 3)).communicate()
-        assert b"holds another run (seed)" in said
+        _, stderr = await (await start(*some, "--seed", 3)).communicate()
+        assert b"holds another run (seed)" in stderr
         assert len(endpoint.requests) == 8
 
 
@@ -161,26 +161,26 @@ async def test_the_spending_limit_holds_for_the_whole_run(tmp_path: Path) -> Non
         file, out = pool_file(tmp_path, endpoint.url), tmp_path / "run"
         arguments = [task_file(tmp_path), "--pool", file, "--methods", "moa", "--yes", "--out", out]
         stopped = await start(*arguments, "--max-cost", 0.01)
-        _, said = await stopped.communicate()
+        _, stderr = await stopped.communicate()
         assert stopped.returncode == 1
-        assert b"could pass the limit" in said
-        assert b"goes on from here" in said
-        assert 0.004 < sum(p.charged for p in paid(out)) <= 0.01
-        assert not [p for p in paid(out) if p.kind == "Abandoned"]  # what was under way went on to its end
+        assert b"could pass the limit" in stderr
+        assert b"goes on from here" in stderr
+        assert 0.004 < sum(p.charged for p in read_calls(out)) <= 0.01
+        assert not [p for p in read_calls(out) if p.kind == "Abandoned"]  # what was under way went on to its end
         await (await start(*arguments, "--max-cost", 0.01)).wait()
-        assert sum(p.charged for p in paid(out)) <= 0.01  # earlier runs count
+        assert sum(p.charged for p in read_calls(out)) <= 0.01  # earlier runs count
         again = await start(*arguments, "--max-cost", 1.0)
-        _, said = await again.communicate()
-        assert again.returncode == 0, said.decode()
+        _, stderr = await again.communicate()
+        assert again.returncode == 0, stderr.decode()
         assert load_run(out).summary["methods"]["moa"]["n"] == 12
         free = pool_file(tmp_path, endpoint.url, '\n[[model]]\nname = "d"\nendpoint = "http://127.0.0.1:9/v1"\n')
         bare = await start(task_file(tmp_path), "--pool", free, "--max-cost", 1, "--out", tmp_path / "other")
-        _, said = await bare.communicate()
-        assert b"--max-cost needs prices, and d has none" in said
+        _, stderr = await bare.communicate()
+        assert b"--max-cost needs prices, and d has none" in stderr
 
 
 class Priced:
-    """A client whose answers are as long as it is told, up to the limit that the request sets."""
+    """A client whose answers have the given lengths, up to the limit that the request sets."""
 
     def __init__(self, lengths: list[int]) -> None:
         self.lengths = lengths
@@ -217,7 +217,7 @@ def test_whatever_the_answers_the_limit_is_never_passed(
             await asyncio.gather(*(call(cache, f"question {i}") for i in range(len(lengths))))
             assert cache.account.spent <= limit * (1 + 1e-9)
             assert cache.account.reserved == pytest.approx(0.0, abs=1e-12)
-        assert sum(p.charged for p in paid(folder)) <= limit * (1 + 1e-9)
+        assert sum(p.charged for p in read_calls(folder)) <= limit * (1 + 1e-9)
 
     asyncio.run(all_calls())
 
@@ -235,7 +235,7 @@ async def test_what_failed_fails_again_from_the_file_and_an_abandoned_call_is_co
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        # Nobody knows what it came to: five bytes and what a template adds, and the longest answer there is.
+        # Its cost is unknown, so the most counts: five bytes and what a template adds, and the longest answer there is.
         assert cache.account.spent == pytest.approx((5 + 4 + 32 + 4096) / 1e6)
         assert client.calls[-1].request.parameters == {"max_tokens": 4096}
     with CallCache(client, tmp_path, 1.0) as cache:
@@ -244,7 +244,7 @@ async def test_what_failed_fails_again_from_the_file_and_an_abandoned_call_is_co
             await anext(cache.stream(spec, request))
         assert error.value.status == 429
         assert len(client.calls) == 2
-        assert (await _all(cache, spec, request))[-1] == "late"  # made anew
+        assert (await _all(cache, spec, request))[-1] == "late"  # called again
         assert len(client.calls) == 3
 
 
@@ -288,34 +288,34 @@ async def test_the_estimate_bounds_what_every_method_takes(tmp_path: Path) -> No
                 )
                 await cache.close()
             roles = name == "smoa"  # written once for all questions
-            assert len(paid(folder)) <= most.calls + roles
+            assert len(read_calls(folder)) <= most.calls + roles
             assert most.cost is not None
-            assert sum(p.cost or 0.0 for p in paid(folder)) <= most.cost * 1.1
+            assert sum(p.cost or 0.0 for p in read_calls(folder)) <= most.cost * 1.1
 
 
 async def test_a_part_that_is_taken_away_is_not_used(tmp_path: Path, make_pool: MakePool) -> None:
     pool = make_pool("a", "b", "c", prior=0.5, mixture={"prefer": "quality"})
     names = [n for n in live_method_names(pool) if n.startswith("routemoa-no-")]
     assert len(names) == 6
-    said: dict[str, str] = {}
+    prompts: dict[str, str] = {}
     for name in ["routemoa", *names]:
-        client = ScriptedClient({m: f"The answer is {i}." for i, m in enumerate("abc")})  # nobody agrees
+        client = ScriptedClient({m: f"The answer is {i}." for i, m in enumerate("abc")})  # no two agree
         folder = tmp_path / name
         folder.mkdir()
         with CallCache(client, folder) as cache:
             await run_units(
                 [WorkUnit(name, ASKED[0])], LiveRun(await build_live_methods([name], pool, cache, ASKED), cache), folder
             )
-        said[name] = "\n".join(m.content for c in client.calls for m in c.request.messages)
+        prompts[name] = "\n".join(m.content for c in client.calls for m in c.request.messages)
         outcome = next(read_outcomes(folder))
         assert (outcome.method, outcome.failure) == (name, None)
         if name == "routemoa-no-early-stop":
             assert {m for layer in outcome.layers for m in layer} == {"a", "b", "c"}
         if name == "routemoa-no-aggregator":
             assert outcome.aggregator is None
-    assert '"self": P' in said["routemoa"]
-    assert '"self": P' not in said["routemoa-no-self"]
-    assert '"scores"' not in said["routemoa-no-cross"]
+    assert '"self": P' in prompts["routemoa"]
+    assert '"self": P' not in prompts["routemoa-no-self"]
+    assert '"scores"' not in prompts["routemoa-no-cross"]
 
 
 def test_every_method_begins_as_often_and_what_is_there_is_left_out() -> None:
@@ -340,7 +340,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nosuch"], "neither a task nor a file; tasks: arc-challenge, gsm8k"),
         (["nosuch.jsonl"], "there is no file of that name"),
@@ -350,7 +350,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         (["JUDGED"], "name a model of the pool with --judge"),
     ],
 )
-def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_mistakes_are_reported_before_any_call(tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "judged.jsonl").write_text(
         '{"id": "1", "task": "t", "query": "Write a poem.", "reference": "Roses", "grader": "judge"}\n'
     )
@@ -360,10 +360,10 @@ def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path, arguments
     given_ = [names.get(a, a) for a in arguments]
     result = CliRunner().invoke(cli, ["bench", *given_, "--pool", str(pool), "--out", out])
     assert isinstance(result.exception, ConfigError)
-    assert said in str(result.exception)
+    assert message in str(result.exception)
 
 
-def test_without_a_sandbox_nobody_is_asked_for_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_sandbox_no_model_is_called_for_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from routemoa.datasets.grading import sandbox
 
     sandbox._walls.cache_clear()
@@ -399,4 +399,4 @@ async def test_a_judge_compares_with_the_reference_both_ways_round(tmp_path: Pat
             method = build_method(pool, "single:writer", cache)
             await run_units([WorkUnit("m", asked)], LiveRun({"m": method}, cache, judge=pool["judge"]), folder)
         assert next(read_outcomes(folder)).right == right
-        assert len([p for p in paid(folder) if p.model == "judge"]) == 2
+        assert len([p for p in read_calls(folder) if p.model == "judge"]) == 2

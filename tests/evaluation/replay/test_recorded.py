@@ -104,9 +104,9 @@ async def test_judgments_only_where_they_are_asked_for() -> None:
     reply = replies.parse_reply((await ask(client, "a", request(own)))[0], own)
     assert (reply.answer, reply.self_score, reply.scores) == ("The answer is 4.", 1.0, {})
     peers = ReplyFormat(peers=("A", "B", "C"))
-    said = (await ask(client, "c", request(peers, quoted)))[0]
-    assert "self" not in json.loads(said.partition("<assessment>")[2].partition("</assessment>")[0])
-    assert replies.parse_reply(said, peers).scores == {"A": 1.0, "B": 0.0, "C": 0.0}
+    reply_text = (await ask(client, "c", request(peers, quoted)))[0]
+    assert "self" not in json.loads(reply_text.partition("<assessment>")[2].partition("</assessment>")[0])
+    assert replies.parse_reply(reply_text, peers).scores == {"A": 1.0, "B": 0.0, "C": 0.0}
     silent = RecordedClient([record()])
     assert "<assessment>" not in (await ask(silent, "a", request(own)))[0]
 

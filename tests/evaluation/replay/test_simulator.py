@@ -1,4 +1,4 @@
-"""Methods on recorded answers: who is called, what it costs, and no gain where there is nothing to gain."""
+"""Methods on recorded answers: which models are called, what it costs, and the figures of a study."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ MODELS = ("a", "b", "c", "d", "e", "f")
 RATES = (0.7, 0.65, 0.6, 0.55, 0.5, 0.45)
 
 
-def made(count: int, seed: int = 0, *, priced: bool = True) -> list[Record]:
+def make_records(count: int, seed: int = 0, *, priced: bool = True) -> list[Record]:
     """Questions that each model gets right at its rate, independently; a call costs a cent and takes a second."""
-    lots = Random(seed)
+    rng = Random(seed)
     out: list[Record] = []
     for i in range(count):
-        right = {m: float(lots.random() < p) for m, p in zip(MODELS, RATES, strict=True)}
-        said: dict[str, str | None] = {
-            m: f"So it must be.\nThe answer is {i if ok else 1000 + lots.randrange(40)}." for m, ok in right.items()
+        right = {m: float(rng.random() < p) for m, p in zip(MODELS, RATES, strict=True)}
+        responses: dict[str, str | None] = {
+            m: f"So it must be.\nThe answer is {i if ok else 1000 + rng.randrange(40)}." for m, ok in right.items()
         }
         costs: dict[str, float | None] | None = dict.fromkeys(MODELS, 0.01) if priced else None
         seconds: dict[str, float | None] | None = dict.fromkeys(MODELS, 1.0) if priced else None
@@ -52,7 +52,7 @@ def made(count: int, seed: int = 0, *, priced: bool = True) -> list[Record]:
                 "sums",
                 f"What is {i} plus nothing?",
                 dict(right),
-                responses=said,
+                responses=responses,
                 costs=costs,
                 seconds=seconds,
             )
@@ -60,7 +60,7 @@ def made(count: int, seed: int = 0, *, priced: bool = True) -> list[Record]:
     return out
 
 
-def replayed(records: list[Record], *, auc: float | None = None, **mixture: object) -> Replay:
+def make_replay(records: list[Record], *, auc: float | None = None, **mixture: object) -> Replay:
     priors: list[Scores] = [dict(zip(MODELS, RATES, strict=True)) for _ in records]
     pages = [ReplayQuestion(r, MODELS) for r in records]
     return Replay(pages, MODELS, priors, MODELS, Mixture(**mixture), judge_auc=auc)  # type: ignore[arg-type]
@@ -73,14 +73,14 @@ def by_method(found: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     return out
 
 
-def mean(found: list[Outcome]) -> float:
+def mean_score(found: list[Outcome]) -> float:
     return sum(o.right or 0.0 for o in found) / len(found)
 
 
 def test_growing_on_disagreement_beats_one_model_and_nothing_beats_the_oracle() -> None:
-    found = by_method(replayed(made(300)).run(METHODS, 0))
-    assert mean(found["routemoa"]) > mean(found["best-single"]) + 0.05
-    assert mean(found["oracle"]) >= max(mean(found[m]) for m in METHODS)
+    found = by_method(make_replay(make_records(300)).run(METHODS, 0))
+    assert mean_score(found["routemoa"]) > mean_score(found["best-single"]) + 0.05
+    assert mean_score(found["oracle"]) >= max(mean_score(found[m]) for m in METHODS)
     assert all(2 <= o.calls <= 6 for o in found["routemoa"])
     assert {o.calls for o in found["moa"]} == {19}
     assert found["moa"][0].cost == pytest.approx(0.19)
@@ -92,7 +92,7 @@ def test_growing_on_disagreement_beats_one_model_and_nothing_beats_the_oracle() 
 
 
 def test_an_outcome_says_how_it_came_about() -> None:
-    one = replace(replayed(made(3)), keep_texts=True).run(("routemoa", "moa"), 0)[0]
+    one = replace(make_replay(make_records(3)), keep_texts=True).run(("routemoa", "moa"), 0)[0]
     assert one.choice in MODELS
     assert one.layers[0] == ("a", "b")
     assert one.confidence is not None
@@ -104,9 +104,9 @@ def test_an_outcome_says_how_it_came_about() -> None:
     assert one.query.startswith("What is 0")
 
 
-def test_the_walk_is_the_engines() -> None:
-    """With judges and without, in fresh layers and in refining ones: whom the real engine calls and believes."""
-    records = made(12, 4, priced=False)
+def test_the_simulator_does_what_the_engine_does() -> None:
+    """With judges and without, in fresh and in refining layers: the same calls and choices as the real engine."""
+    records = make_records(12, 4, priced=False)
     for later, auc in (("fresh", None), ("refine", 0.8)):
         mixture = Mixture(later_layers=later)  # type: ignore[arg-type]
         specs = tuple(ModelSpec(m, "local", m, prior=p) for m, p in zip(MODELS, RATES, strict=True))
@@ -114,7 +114,7 @@ def test_the_walk_is_the_engines() -> None:
         engine = RouteMoA(
             Pool(specs, mixture), RecordedClient(records, judge.score if judge else None), judging=JudgeModel()
         )
-        replay = replayed(records, auc=auc, later_layers=later)
+        replay = make_replay(records, auc=auc, later_layers=later)
         for record, mine in zip(records, replay.simulate_policy("routemoa", 0), strict=True):
             theirs = engine.ask(record.query).trace
             assert [layer.selected for layer in mine.trace.layers] == [layer.selected for layer in theirs.layers]
@@ -123,34 +123,34 @@ def test_the_walk_is_the_engines() -> None:
 
 
 def test_prompts_are_as_long_as_when_they_are_rendered() -> None:
-    record = replace(made(1)[0], prompt='Look:\n<answer id="A">')
+    record = replace(make_records(1)[0], prompt='Look:\n<answer id="A">')
     record = replace(record, responses={**(record.responses or {}), "b": " ---\nI obey.\n---\n"})
-    page, conversation = ReplayQuestion(record, MODELS), Query.from_text(record.prompt or "").messages
-    said = [page.texts[m] for m in MODELS]
+    question, conversation = ReplayQuestion(record, MODELS), Query.from_text(record.prompt or "").messages
+    texts = [question.texts[m] for m in MODELS]
 
     def rendered(messages: Sequence[Message]) -> float:
         return sum(len(m.content) for m in messages) / 4
 
     asked = prompts.ReplyFormat(True, prompts.candidate_labels(6))
-    assert page.count_proposal("a").prompt_tokens == rendered(prompts.proposal_messages(conversation))
-    assert page.count_proposal("a", MODELS, asked).prompt_tokens == rendered(
-        prompts.proposal_messages(conversation, said, asked)
+    assert question.count_proposal("a").prompt_tokens == rendered(prompts.proposal_messages(conversation))
+    assert question.count_proposal("a", MODELS, asked).prompt_tokens == rendered(
+        prompts.proposal_messages(conversation, texts, asked)
     )
-    assert page.count_aggregation("a", MODELS, "a").prompt_tokens == rendered(
-        prompts.aggregation_messages(conversation, said)
+    assert question.count_aggregation("a", MODELS, "a").prompt_tokens == rendered(
+        prompts.aggregation_messages(conversation, texts)
     )
-    assert page.count_moderation("a", MODELS, 3).prompt_tokens == rendered(
-        prompts.moderation_messages(conversation, said, 3)
+    assert question.count_moderation("a", MODELS, 3).prompt_tokens == rendered(
+        prompts.moderation_messages(conversation, texts, 3)
     )
     assert (
-        page.count_proposal("a", reply_format=prompts.ReplyFormat(True)).completion_tokens
-        > page.count_proposal("a").completion_tokens
-        == len(said[0]) / 4
+        question.count_proposal("a", reply_format=prompts.ReplyFormat(True)).completion_tokens
+        > question.count_proposal("a").completion_tokens
+        == len(texts[0]) / 4
     )
 
 
 def test_dense_mixtures_are_counted_with_all_answers_quoted_in_every_later_layer() -> None:
-    replay = replayed(made(4))
+    replay = make_replay(make_records(4))
     page, dense = replay.questions[0], replay.run(("moa",), 0)[0]
     first, later = page.count_proposal("a"), page.count_proposal("a", MODELS)
     longest = max(page.count_proposal(m).completion_tokens for m in MODELS)
@@ -165,15 +165,15 @@ def test_dense_mixtures_are_counted_with_all_answers_quoted_in_every_later_layer
 
 
 def test_what_the_records_do_not_know_stays_unknown() -> None:
-    figures = summarize(replayed(made(20, priced=False)).run(("routemoa", "moa"), 0), 0)
+    figures = summarize(make_replay(make_records(20, priced=False)).run(("routemoa", "moa"), 0), 0)
     for f in figures["methods"].values():
         assert f["cost"] is None
         assert f["latency"] is None
         assert f["tokens"] == f["prompt_tokens"] + f["completion_tokens"] > 0
 
 
-def test_a_model_without_an_answer_is_replaced_and_nobody_left_is_a_failure() -> None:
-    record = made(1)[0]
+def test_a_model_without_an_answer_is_replaced_and_no_model_left_is_a_failure() -> None:
+    record = make_records(1)[0]
     silent = replace(record, responses={**(record.responses or {}), "a": ""}, scores={**record.scores, "a": None})
     prior: Scores = dict(zip(MODELS, RATES, strict=True))
     policy = build_policy([ModelSpec(m, "local", m) for m in MODELS], Mixture(), JudgeModel(), ())
@@ -181,22 +181,22 @@ def test_a_model_without_an_answer_is_replaced_and_nobody_left_is_a_failure() ->
     assert "a" not in {p.model for layer in trace.layers for p in layer.proposals}
     assert [f.model for f in trace.layers[0].failures] == ["a"]
     assert len(trace.layers[0].proposals) == 2
-    nobody = replace(record, responses=dict.fromkeys(MODELS, ""), scores=dict.fromkeys(MODELS))
-    for o in replayed([nobody]).run(METHODS, 0):
+    unanswered = replace(record, responses=dict.fromkeys(MODELS, ""), scores=dict.fromkeys(MODELS))
+    for o in make_replay([unanswered]).run(METHODS, 0):
         assert o.right == 0.0, o.method
         assert o.failure, o.method
-    alone = replayed([silent]).run(("best-single",), 0)[0]
+    alone = make_replay([silent]).run(("best-single",), 0)[0]
     assert (alone.right, alone.failure is not None, alone.calls) == (0.0, True, 1)
 
 
-def test_an_answer_that_nobody_measured_is_left_out_and_never_wrong() -> None:
-    records = [replace(r, scores={**r.scores, "a": None}) for r in made(6)]
-    found = replayed(records[:3]).run(("best-single",), 0) + replayed(made(3, 9)).run(("best-single",), 0)
+def test_an_ungraded_answer_is_left_out_and_never_wrong() -> None:
+    records = [replace(r, scores={**r.scores, "a": None}) for r in make_records(6)]
+    found = make_replay(records[:3]).run(("best-single",), 0) + make_replay(make_records(3, 9)).run(("best-single",), 0)
     assert [o.right for o in found[:3]] == [None] * 3
     f = summarize(found, 0)["methods"]["best-single"]
     assert (f["n"], f["failed"]) == (3, 0)
-    nobody = summarize(found[:3], 0)["methods"]["best-single"]
-    assert (nobody["n"], nobody["accuracy"], nobody["ci95"]) == (0, None, [None, None])
+    ungraded = summarize(found[:3], 0)["methods"]["best-single"]
+    assert (ungraded["n"], ungraded["accuracy"], ungraded["ci95"]) == (0, None, [None, None])
 
 
 def test_methods_are_compared_on_the_questions_they_share() -> None:
@@ -216,7 +216,9 @@ def test_methods_are_compared_on_the_questions_they_share() -> None:
 def test_pools_of_several_sizes_lie_in_each_other() -> None:
     assert set(sample_pool(MODELS, 3, 1)) < set(sample_pool(MODELS, 5, 1))
     assert sample_pool(MODELS, 3, 1) != sample_pool(MODELS, 3, 2)
-    lines = simulate_sizes(replayed(made(30)), ("routemoa", "moa", "best-single", "single:a"), (3, 6, 44), 0, 2)
+    lines = simulate_sizes(
+        make_replay(make_records(30)), ("routemoa", "moa", "best-single", "single:a"), (3, 6, 44), 0, 2
+    )
     assert set(lines) == {"routemoa", "moa", "best-single"}
     assert [p["models"] for p in lines["moa"]] == [3, 6]
     assert [p["calls"] for p in lines["moa"]] == [10, 19]
@@ -226,32 +228,34 @@ def test_pools_of_several_sizes_lie_in_each_other() -> None:
 
 
 def test_a_cascade_goes_by_cost_and_stops_when_sure() -> None:
-    records = [replace(r, costs=dict(zip(MODELS, (6.0, 5.0, 4.0, 3.0, 2.0, 1.0), strict=True))) for r in made(40)]
-    found = replayed(records).run(("cascade",), 0)
+    records = [
+        replace(r, costs=dict(zip(MODELS, (6.0, 5.0, 4.0, 3.0, 2.0, 1.0), strict=True))) for r in make_records(40)
+    ]
+    found = make_replay(records).run(("cascade",), 0)
     assert all(o.layers[0] == ("f",) for o in found)
     assert any(o.stop and o.stop.startswith("agreed") for o in found)
-    judged = replayed(records, auc=0.8).run(("cascade",), 0)
+    judged = make_replay(records, auc=0.8).run(("cascade",), 0)
     assert any(o.stop and o.stop.startswith("confident") for o in judged)
 
 
 def test_simulated_judges_help_and_what_is_not_asked_for_does_not() -> None:
-    replay = replayed(made(150, 6), auc=0.95, later_layers="refine", stop_confidence=1.0)
+    replay = make_replay(make_records(150, 6), auc=0.95, later_layers="refine", stop_confidence=1.0)
     found = by_method(replay.run(("routemoa", "routemoa-no-cross", "routemoa-no-self"), 0))
-    assert mean(found["routemoa"]) > mean(found["routemoa-no-cross"])
-    walked = replay.simulate_policy("routemoa-no-self", 0)
-    assert not [a for w in walked for layer in w.trace.layers for a in layer.assessments if a.kind == "self"]
-    assert [a for w in walked for layer in w.trace.layers for a in layer.assessments if a.kind == "cross"]
+    assert mean_score(found["routemoa"]) > mean_score(found["routemoa-no-cross"])
+    runs = replay.simulate_policy("routemoa-no-self", 0)
+    assert not [a for w in runs for layer in w.trace.layers for a in layer.assessments if a.kind == "self"]
+    assert [a for w in runs for layer in w.trace.layers for a in layer.assessments if a.kind == "cross"]
 
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     there = tmp_path_factory.mktemp("evaluate")
-    keep(there / "train.jsonl", made(120, 1))
+    write_records(there / "train.jsonl", make_records(120, 1))
     assert run("scorer", "train", str(there / "train.jsonl"), "--out", str(there / "scorer")).exit_code == 0
     return there / "scorer"
 
 
-def keep(path: Path, records: list[Record]) -> str:
+def write_records(path: Path, records: list[Record]) -> str:
     path.write_bytes(b"".join(to_json(r) + b"\n" for r in records))
     return str(path)
 
@@ -261,7 +265,7 @@ def run(*arguments: str) -> Result:
 
 
 def test_the_command_is_deterministic_and_its_json_has_the_public_keys(scorer: Path, tmp_path: Path) -> None:
-    test = keep(tmp_path / "test.jsonl", made(80, 2))
+    test = write_records(tmp_path / "test.jsonl", make_records(80, 2))
     files = [tmp_path / "one.json", tmp_path / "two.json"]
     for file in files:
         done = run("evaluate", test, "--scorer", str(scorer), "--methods", "routemoa,moa", "--json", str(file))
@@ -279,7 +283,7 @@ def test_the_command_is_deterministic_and_its_json_has_the_public_keys(scorer: P
 
 
 def test_what_cannot_be_replayed_says_why(scorer: Path, tmp_path: Path) -> None:
-    test = keep(tmp_path / "test.jsonl", made(5, 2))
+    test = write_records(tmp_path / "test.jsonl", make_records(5, 2))
     for methods, why in (
         ("oracles", "'oracles' cannot be replayed"),
         ("self-moa", "records hold one of each"),
@@ -290,14 +294,14 @@ def test_what_cannot_be_replayed_says_why(scorer: Path, tmp_path: Path) -> None:
         assert why in str(unknown.exception)
     size = run("evaluate", test, "--scorer", str(scorer), "--sizes", "3,x")
     assert "'x' is no number of models" in str(size.exception)
-    bare = keep(tmp_path / "bare.jsonl", [replace(r, responses=None) for r in made(5, 2)])
+    bare = write_records(tmp_path / "bare.jsonl", [replace(r, responses=None) for r in make_records(5, 2)])
     nothing = run("evaluate", bare, "--scorer", str(scorer))
     assert isinstance(nothing.exception, ConfigError)
     assert "no record holds an answer" in str(nothing.exception)
 
 
 def test_a_folder_holds_all_that_a_report_needs(scorer: Path, tmp_path: Path) -> None:
-    test = keep(tmp_path / "test.jsonl", made(20, 2))
+    test = write_records(tmp_path / "test.jsonl", make_records(20, 2))
     done = run(
         "evaluate", test, "--scorer", str(scorer), "--methods", "routemoa,moa,routemoa-no-aggregator,single:b",
         "--seeds", "2", "--sizes", "3,6", "--out", str(tmp_path / "run"),
@@ -332,9 +336,9 @@ def test_dollars_come_from_list_prices_where_the_name_is_known(tmp_path: Path) -
             for r in records
         ]
 
-    keep(tmp_path / "train.jsonl", renamed(made(60, 1, priced=False)))
+    write_records(tmp_path / "train.jsonl", renamed(make_records(60, 1, priced=False)))
     assert run("scorer", "train", str(tmp_path / "train.jsonl"), "--out", str(tmp_path / "s")).exit_code == 0
-    test = keep(tmp_path / "test.jsonl", renamed(made(20, 2, priced=False)))
+    test = write_records(tmp_path / "test.jsonl", renamed(make_records(20, 2, priced=False)))
     file = tmp_path / "f.json"
     done = run(
         "evaluate", test, "--scorer", str(tmp_path / "s"), "--methods", "routemoa,moa", "--prices", "library",
@@ -349,7 +353,7 @@ def test_dollars_come_from_list_prices_where_the_name_is_known(tmp_path: Path) -
 
 
 def test_the_same_bytes_whatever_the_hash_seed(scorer: Path, tmp_path: Path) -> None:
-    test = keep(tmp_path / "test.jsonl", made(30, 2))
+    test = write_records(tmp_path / "test.jsonl", make_records(30, 2))
     written: list[bytes] = []
     for number in ("1", "2"):
         folder = tmp_path / number

@@ -20,7 +20,7 @@ import pytest
 from routemoa.evaluation.report.figures import build_report
 from routemoa.evaluation.report.page import render
 from routemoa.evaluation.statistics import summarize
-from tests.evaluation.report.test_figures import HOSTILE, partial, replayed
+from tests.evaluation.report.test_figures import HOSTILE, replay_run, unfinished_run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -30,15 +30,15 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"no browser here: none
 
 
 class Tab:
-    """One page of a browser, over the DevTools protocol; `heard` are the events so far."""
+    """One page of a browser, over the DevTools protocol; `events` are those received so far."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._last = 0
-        self.heard: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
 
-    async def do(self, method: str, **params: Any) -> dict[str, Any]:
-        """What a command returns."""
+    async def send(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send a command and return its result."""
         self._last += 1
         await self._socket.send_json({"id": self._last, "method": method, "params": params})
         while True:
@@ -47,57 +47,57 @@ class Tab:
                 assert "error" not in message, message
                 found: dict[str, Any] = message["result"]
                 return found
-            self.heard.append(message)
+            self.events.append(message)
 
-    async def until(self, event: str) -> None:
+    async def wait_for(self, event: str) -> None:
         """Wait for an event."""
-        while not any(m.get("method") == event for m in self.heard):
-            self.heard.append(await self._socket.receive_json(timeout=60))
+        while not any(m.get("method") == event for m in self.events):
+            self.events.append(await self._socket.receive_json(timeout=60))
 
     async def open(self, file: Path) -> None:
         """Load a file, whole."""
         for domain in ("Page", "Log", "Runtime", "Network"):
-            await self.do(f"{domain}.enable")
-        await self.do("Page.navigate", url=file.as_uri())
-        await self.until("Page.loadEventFired")
+            await self.send(f"{domain}.enable")
+        await self.send("Page.navigate", url=file.as_uri())
+        await self.wait_for("Page.loadEventFired")
 
-    async def js(self, expression: str) -> Any:
-        """The value of an expression; the page itself may run no script, the protocol may."""
-        found = await self.do("Runtime.evaluate", expression=expression, returnByValue=True)
+    async def evaluate(self, expression: str) -> Any:
+        """Return the value of an expression; the page itself may run no script, the protocol may."""
+        found = await self.send("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    async def size(self, width: int, height: int = 900) -> None:
-        """The window's size."""
-        await self.do(
+    async def set_size(self, width: int, height: int = 900) -> None:
+        """Set the size of the window."""
+        await self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )
 
-    async def scheme(self, scheme: str, media: str = "") -> None:
-        """Light or dark, on screen or on paper."""
+    async def set_scheme(self, scheme: str, media: str = "") -> None:
+        """Choose light or dark, screen or paper."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        await self.do("Emulation.setEmulatedMedia", media=media, features=features)
+        await self.send("Emulation.setEmulatedMedia", media=media, features=features)
 
-    async def shot(self, file: Path) -> None:
-        """A picture of the whole page."""
-        found = await self.do("Page.captureScreenshot", captureBeyondViewport=True)
+    async def take_screenshot(self, file: Path) -> None:
+        """Write a picture of the whole page."""
+        found = await self.send("Page.captureScreenshot", captureBeyondViewport=True)
         file.write_bytes(base64.b64decode(found["data"]))  # noqa: ASYNC240
 
-    async def paper(self) -> bytes:
-        """The page as PDF."""
-        found = await self.do("Page.printToPDF", printBackground=False, preferCSSPageSize=True)
+    async def print_pdf(self) -> bytes:
+        """Return the page as PDF."""
+        found = await self.send("Page.printToPDF", printBackground=False, preferCSSPageSize=True)
         return base64.b64decode(found["data"])
 
-    def complaints(self) -> list[Mapping[str, Any]]:
-        """Whatever the browser had to say, and whatever it asked for beside the file itself."""
-        said = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
-        found = [m for m in self.heard if m.get("method") in said]
-        asked = [m for m in self.heard if m.get("method") == "Network.requestWillBeSent"]
+    def problems(self) -> list[Mapping[str, Any]]:
+        """Return what the browser logged, and what it requested besides the file itself."""
+        logged = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+        found = [m for m in self.events if m.get("method") in logged]
+        asked = [m for m in self.events if m.get("method") == "Network.requestWillBeSent"]
         return found + [m for m in asked if not m["params"]["request"]["url"].startswith(("file:", "data:"))]
 
 
 @asynccontextmanager
-async def browser() -> AsyncIterator[Tab]:
+async def open_browser() -> AsyncIterator[Tab]:
     """A fresh headless browser with one empty page."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         command = [
@@ -151,70 +151,71 @@ CONTRAST = """(() => {
 
 
 @pytest.fixture(params=["replayed", "partial"])
-def written(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    run, outcomes = replayed() if request.param == "replayed" else partial()
+def report_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    run, outcomes = replay_run() if request.param == "replayed" else unfinished_run()
     file = tmp_path / "report.html"
     file.write_text(render(build_report(run, outcomes, summarize(outcomes, 0))))
     return file
 
 
-async def test_a_browser_shows_it_without_a_complaint(written: Path, tmp_path: Path) -> None:
-    async with browser() as tab:
+async def test_a_browser_shows_it_without_a_problem(written: Path, tmp_path: Path) -> None:
+    async with open_browser() as tab:
         await tab.open(written)
-        ids = await tab.js(IDS)
+        ids = await tab.evaluate(IDS)
         assert len(ids) == len(set(ids))
-        assert set(await tab.js(LINKS)) <= set(ids)
-        assert await tab.js("document.querySelectorAll('script, img, iframe, object, embed').length") == 0
-        assert await tab.js("document.querySelectorAll('svg').length") >= 4
-        assert await tab.js("[...document.querySelectorAll('svg')].every(s => s.getBBox().width > 100)")
+        assert set(await tab.evaluate(LINKS)) <= set(ids)
+        assert await tab.evaluate("document.querySelectorAll('script, img, iframe, object, embed').length") == 0
+        assert await tab.evaluate("document.querySelectorAll('svg').length") >= 4
+        assert await tab.evaluate("[...document.querySelectorAll('svg')].every(s => s.getBBox().width > 100)")
         for width in (1280, 380):
-            await tab.size(width)
+            await tab.set_size(width)
             for scheme in ("light", "dark"):
-                await tab.scheme(scheme)
-                assert await tab.js(OVERFLOW) <= 0, f"{width} px: the page itself scrolls sideways"
-                assert await tab.js(CONTRAST) == [], f"{scheme}: contrast below 4.5"
-                await tab.shot(tmp_path / f"{width}-{scheme}.png")
+                await tab.set_scheme(scheme)
+                assert await tab.evaluate(OVERFLOW) <= 0, f"{width} px: the page itself scrolls sideways"
+                assert await tab.evaluate(CONTRAST) == [], f"{scheme}: contrast below 4.5"
+                await tab.take_screenshot(tmp_path / f"{width}-{scheme}.png")
         grounds = []
         for scheme in ("light", "dark"):
-            await tab.scheme(scheme)
-            grounds.append(await tab.js("getComputedStyle(document.body).backgroundColor"))
+            await tab.set_scheme(scheme)
+            grounds.append(await tab.evaluate("getComputedStyle(document.body).backgroundColor"))
         assert grounds[0] != grounds[1]
-        assert not tab.complaints()
+        assert not tab.problems()
 
 
 async def test_it_prints_with_everything_open_on_white(written: Path) -> None:
-    async with browser() as tab:
+    async with open_browser() as tab:
         await tab.open(written)
-        await tab.scheme("dark", "print")
-        assert await tab.js("getComputedStyle(document.body).backgroundColor") in ("rgb(255, 255, 255)",)
-        await tab.size(690)  # of A4, between the margins
-        assert await tab.js(OVERFLOW) <= 0, "what is wider than the paper is cut off"
-        assert await tab.js("document.querySelector('figure details table').getBoundingClientRect().height") > 0
-        paper = await tab.paper()
+        await tab.set_scheme("dark", "print")
+        assert await tab.evaluate("getComputedStyle(document.body).backgroundColor") in ("rgb(255, 255, 255)",)
+        await tab.set_size(690)  # of A4, between the margins
+        assert await tab.evaluate(OVERFLOW) <= 0, "what is wider than the paper is cut off"
+        assert await tab.evaluate("document.querySelector('figure details table').getBoundingClientRect().height") > 0
+        paper = await tab.print_pdf()
         assert paper.startswith(b"%PDF-")
-        assert not tab.complaints()
+        assert not tab.problems()
 
 
 async def test_hostile_names_and_texts_stay_text(tmp_path: Path) -> None:
-    run, outcomes = replayed(hostile=True)
+    run, outcomes = replay_run(hostile=True)
     file = tmp_path / "hostile.html"
     file.write_text(render(build_report(run, outcomes, summarize(outcomes, 0))))
-    async with browser() as tab:
+    async with open_browser() as tab:
         await tab.open(file)
         assert (
-            await tab.js("document.querySelectorAll('script, img, iframe, svg svg, [onerror], [onload]').length") == 0
+            await tab.evaluate("document.querySelectorAll('script, img, iframe, svg svg, [onerror], [onload]').length")
+            == 0
         )
-        assert await tab.js("window.taken") is None
-        assert HOSTILE[0] in await tab.js("document.body.textContent")
-        assert not tab.complaints()
+        assert await tab.evaluate("window.taken") is None
+        assert HOSTILE[0] in await tab.evaluate("document.body.textContent")
+        assert not tab.problems()
 
 
 async def test_a_script_or_a_picture_from_elsewhere_would_be_noticed(tmp_path: Path) -> None:
-    run, outcomes = partial()
+    run, outcomes = unfinished_run()
     whole = render(build_report(run, outcomes, summarize(outcomes, 0)))
     file = tmp_path / "spoilt.html"
     file.write_text(whole.replace("</main>", "<script>window.taken=1</script><img src='http://127.0.0.1:9/x'></main>"))
-    async with browser() as tab:
+    async with open_browser() as tab:
         await tab.open(file)
-        assert await tab.js("window.taken") is None
-        assert len(tab.complaints()) >= 2
+        assert await tab.evaluate("window.taken") is None
+        assert len(tab.problems()) >= 2

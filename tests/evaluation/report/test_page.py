@@ -1,4 +1,4 @@
-"""The report's page as text: one file, everything foreign on it only text, everything unknown said."""
+"""The report's page as text: one file, model output is only text, and what is unknown is stated."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from msgspec.structs import replace
 
 from routemoa.core.errors import MissingExtra
 from routemoa.evaluation.outcomes import Outcome, Run
-from tests.evaluation.report.test_figures import HOSTILE, RUN, built, partial, replayed, told
+from tests.evaluation.report.test_figures import HOSTILE, RUN, make_outcomes, replay_run, report_of, unfinished_run
 
 pytest.importorskip("matplotlib", reason="the charts need the extra plot")
 pytest.importorskip("jinja2", reason="the page needs the extra plot")
 
 
-def rendered(run: Run, outcomes: list[Outcome]) -> str:
+def render_page(run: Run, outcomes: list[Outcome]) -> str:
     from routemoa.evaluation.report.page import render
 
-    return render(built(run, outcomes))
+    return render(report_of(run, outcomes))
 
 
 class Outline(HTMLParser):
@@ -46,7 +46,7 @@ class Outline(HTMLParser):
 
 @pytest.mark.parametrize("hostile", [False, True])
 def test_the_page_is_one_file_of_text_and_pictures(hostile: bool) -> None:
-    text = rendered(*replayed(hostile=hostile))
+    text = render_page(*replay_run(hostile=hostile))
     found = Outline(text)
     assert not {"script", "img", "iframe", "object", "embed", "form"} & set(found.tags)
     assert found.tags["style"] == 1
@@ -74,7 +74,7 @@ def test_templates_escape_everything() -> None:
     for name, source in sources.items():
         assert not re.search(r"\|\s*safe|autoescape|Markup", source), name
     assert sum("inline_svg" in source for source in sources.values()) == 1
-    text = rendered(*replayed(hostile=True))
+    text = render_page(*replay_run(hostile=True))
     assert not [part for part in HOSTILE if part in text]
     assert "&lt;img src=x onerror=window.taken=1&gt;" in text
 
@@ -82,11 +82,11 @@ def test_templates_escape_everything() -> None:
 def test_without_jinja2_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtra, match=r"jinja2.*routemoa\[plot\]"):
-        rendered(*partial())
+        render_page(*unfinished_run())
 
 
 def test_every_label_of_a_picture_names_what_is_there() -> None:
-    text = rendered(*replayed())
+    text = render_page(*replay_run())
     ids = set(Outline(text).ids)
     labels = re.findall(r'aria-labelledby="([^"]+)"', text)
     assert labels
@@ -98,11 +98,11 @@ def test_every_label_of_a_picture_names_what_is_there() -> None:
 
 
 def test_the_same_outcomes_give_the_same_bytes() -> None:
-    assert rendered(*replayed()) == rendered(*replayed())
+    assert render_page(*replay_run()) == render_page(*replay_run())
 
 
 def test_a_page_without_prices_times_and_confidences_says_so() -> None:
-    text = rendered(*partial())
+    text = render_page(*unfinished_run())
     assert "This run is not finished" in text
     assert "Dollars are unknown for every method, because no price is known" in text
     assert "Unknown: no graded answer of routemoa has a stated confidence." in text
@@ -115,12 +115,12 @@ def test_a_page_without_prices_times_and_confidences_says_so() -> None:
 @pytest.mark.parametrize(
     "outcomes",
     [
-        told([("routemoa", None)], 1),
-        told([("moa", 1.0)], 1),
-        told([("routemoa", 1.0), ("best-single", 1.0), ("moa", 1.0)], 1),
-        [replace(o, cost=0.0, seconds=0.0, calls=0) for o in told([("routemoa", 0.0), ("moa", 0.0)], 3)],
+        make_outcomes([("routemoa", None)], 1),
+        make_outcomes([("moa", 1.0)], 1),
+        make_outcomes([("routemoa", 1.0), ("best-single", 1.0), ("moa", 1.0)], 1),
+        [replace(o, cost=0.0, seconds=0.0, calls=0) for o in make_outcomes([("routemoa", 0.0), ("moa", 0.0)], 3)],
     ],
     ids=["ungraded", "only moa", "one question", "all zero"],
 )
 def test_the_smallest_runs_have_a_page(outcomes: list[Outcome]) -> None:
-    assert "Caveats" in rendered(RUN, outcomes)
+    assert "Caveats" in render_page(RUN, outcomes)

@@ -142,13 +142,13 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Rows]]
 
 
 def test_the_hub_is_asked_page_by_page_and_only_once(hub: type[Rows]) -> None:
-    said: list[str] = []
-    found = load_questions("gsm8k", on_progress=said.append)
-    assert len(found) == 230
+    progress: list[str] = []
+    questions = load_questions("gsm8k", on_progress=progress.append)
+    assert len(questions) == 230
     assert [f["offset"] for f in hub.asked] == [["0"], ["100"], ["200"]]
     assert hub.asked[0]["dataset"] == ["openai/gsm8k"]
-    assert "230 of 230 rows" in said[-1]
-    assert load_questions("gsm8k") == found
+    assert "230 of 230 rows" in progress[-1]
+    assert load_questions("gsm8k") == questions
     assert len(hub.asked) == 3
 
 
