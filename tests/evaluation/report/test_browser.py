@@ -158,9 +158,9 @@ def report_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return file
 
 
-async def test_a_browser_shows_it_without_a_problem(written: Path, tmp_path: Path) -> None:
+async def test_a_browser_shows_it_without_a_problem(report_file: Path, tmp_path: Path) -> None:
     async with open_browser() as tab:
-        await tab.open(written)
+        await tab.open(report_file)
         ids = await tab.evaluate(IDS)
         assert len(ids) == len(set(ids))
         assert set(await tab.evaluate(LINKS)) <= set(ids)
@@ -182,9 +182,9 @@ async def test_a_browser_shows_it_without_a_problem(written: Path, tmp_path: Pat
         assert not tab.problems()
 
 
-async def test_it_prints_with_everything_open_on_white(written: Path) -> None:
+async def test_it_prints_with_everything_open_on_white(report_file: Path) -> None:
     async with open_browser() as tab:
-        await tab.open(written)
+        await tab.open(report_file)
         await tab.set_scheme("dark", "print")
         assert await tab.evaluate("getComputedStyle(document.body).backgroundColor") in ("rgb(255, 255, 255)",)
         await tab.set_size(690)  # of A4, between the margins
