@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
-from routemoa.cli.judge import judge
+from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Mixture, Pool
 from routemoa.core.trace import Answer, Trace
@@ -60,7 +60,7 @@ def write_traces(path: Path, answers: list[Answer], *, graded: bool = True) -> s
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(judge, arguments)
+    return CliRunner().invoke(cli, ["judge", *arguments])
 
 
 @pytest.mark.parametrize(

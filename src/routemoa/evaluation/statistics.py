@@ -206,6 +206,6 @@ def _percentile_interval(means: Floats) -> list[float | None]:
     return [_round(np.quantile(means, 0.025)), _round(np.quantile(means, 0.975))]
 
 
-def _round(value: Any) -> float | None:
+def _round(value: float | np.floating[Any] | None) -> float | None:
     """Round to twelve digits: the last ones depend on the machine."""
     return None if value is None else float(f"{float(value):.12g}")
