@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from routemoa import __version__
 from routemoa.core.errors import MissingExtra
@@ -74,7 +74,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _replace_control_characters(value: Any) -> Any:
+def _replace_control_characters(value: object) -> object:
     """Replace characters that would hide or reorder text; markup of our own templates is left as it is."""
     return value if hasattr(value, "__html__") else _CONTROL.sub("\ufffd", str(value))
 
