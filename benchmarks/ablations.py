@@ -20,7 +20,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from routemoa.datasets.records import Record, read, write
+from routemoa.datasets.records import Record, read_records, write
 from routemoa.evaluation.outcomes import load_run
 
 RECORDS = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval" / "math_l5.jsonl.gz"
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("ablations"))
     parser.add_argument("--table", type=Path, metavar="FILE", help="append the table to this Markdown file")
     options = parser.parse_args()
-    records = list(read(options.records))
+    records = list(read_records(options.records))
     members = select_members(records, options.without, options.rank)
     Random(options.seed).shuffle(records)
     half = len(records) // 2

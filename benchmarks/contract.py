@@ -40,7 +40,7 @@ from msgspec.structs import replace
 from served import EMPTY, Read, Reply, Running, Serving, cuts, endpoints, get, post, read, serving
 
 from routemoa.core.types import Limits
-from routemoa.ledger import calls
+from routemoa.ledger import read_calls
 
 AT_ONCE = 64
 PATIENCE = 30.0  # seconds beyond max_seconds, or in all, after which a request counts as hung
@@ -234,7 +234,7 @@ async def run(load: Sequence[Asked], servers: Sequence[Serving], behind: Running
 
 def ledger(stores: Sequence[Path], came: Sequence[Came]) -> dict[str, int]:
     """The server's own list of calls beside the endpoints': rows are matched by model and both token counts."""
-    rows = [row for store in stores for row in calls(store)]
+    rows = [row for store in stores for row in read_calls(store)]
     bills = [b for c in came for b in c.bills]
     counted: Counter[tuple[str, int | None, int | None]] = Counter()
     counted.update((r.model, r.prompt_tokens, r.completion_tokens) for r in rows if r.prompt_tokens is not None)

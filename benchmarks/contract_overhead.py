@@ -100,7 +100,7 @@ async def tabs(calls: int, at_once: int, store: Store) -> dict[str, float]:
 
     begun = perf_counter()
     await asyncio.gather(*(work(calls // at_once) for _ in range(at_once)))
-    await store.settled()
+    await store.flush()
     return row(times, share_ms=(perf_counter() - begun) * 1e3 / len(times))
 
 

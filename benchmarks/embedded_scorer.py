@@ -21,12 +21,12 @@ import numpy as np
 
 from routemoa.cli.scorer.train import train
 from routemoa.core.pool import Pool
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.routing.ranking import rank_models
-from routemoa.training.cost_tradeoff import choice
-from routemoa.training.fast import fit
-from routemoa.training.metrics import Said
-from routemoa.training.table import table
+from routemoa.training.cost_tradeoff import choose_models
+from routemoa.training.fast import train_fast
+from routemoa.training.metrics import Predictions
+from routemoa.training.table import build_table
 
 HERE = Path(__file__).parent / "results"
 RECORDS = HERE / "short_questions.records.jsonl.gz"
@@ -47,8 +47,8 @@ def main() -> None:
 
 
 def run(seed: int) -> dict[str, float]:
-    records = list(read(RECORDS))
-    data, pool = table(records), Pool.embedded()
+    records = list(read_records(RECORDS))
+    data, pool = build_table(records), Pool.embedded()
     rng = np.random.default_rng(seed)
     tasks, test = np.array(data.tasks), np.zeros(len(records), bool)
     for task in dict.fromkeys(data.tasks):
@@ -56,14 +56,14 @@ def run(seed: int) -> dict[str, float]:
         test[rng.permutation(rows)[: len(rows) // 3]] = True
     took = [[(r.seconds or {}).get(m) or np.nan for m in data.models] for r in records]
     data = replace(data, costs=np.array(took, np.float32))  # the price of a call is its seconds
-    training = data.rows(np.flatnonzero(~test))
+    training = data.select_rows(np.flatnonzero(~test))
     single = data.models[int(np.nanmean(training.scores, axis=0).argmax())]
     asked = [r for r, out in zip(records, test, strict=True) if out]
-    fitted = fit(training, seed)
+    fitted = train_fast(training, seed)
     texts = [r.query for r in asked]
-    told = Said.by(fitted.predictor, texts)
+    told = Predictions.from_predictor(fitted.predictor, texts)
     said = told.scores
-    quick = choice(said, told.costs, fitted.choices["rates"]["at_99"])
+    quick = choose_models(said, told.costs, fitted.choices["rates"]["at_99"])
     rows = np.flatnonzero(test)
     quick_right, quick_seconds = data.scores[rows, quick], data.costs[rows, quick]
     right, seconds, alone, alone_seconds, oracle = [], [], [], [], []

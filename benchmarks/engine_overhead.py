@@ -25,13 +25,14 @@ from msgspec.structs import replace
 from routemoa.core.pool import Mixture, Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Usage
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.fusion import fuse_scores, map_prior
 from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.ranking import published_stop, rank_models, select_models
+from routemoa.routing.ranking import rank_models, select_models
+from routemoa.routing.stopping import published_stop
 from routemoa.testing import ScriptedClient
 
 WORDS = "The journey takes about forty minutes, give or take, by way of " * 12
@@ -71,7 +72,7 @@ def pure(count: int, rounds: int = 500) -> list[float]:
         begun = perf_counter()
         scores = fuse_scores(prior, prior, layers, "published-small")
         ranking = rank_models(specs, scores)
-        published_stop(layers, scores, select_models(ranking, 3, 0.2), threshold=0.805, limit=3)
+        published_stop(layers, scores, select_models(ranking, 3, 0.2), threshold=0.805, max_layers=3)
         times.append((perf_counter() - begun) * 1e3)
     return times
 

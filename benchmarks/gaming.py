@@ -47,9 +47,9 @@ from injections import INJECTIONS, ORDER, GullibleClient, quoting, run_second_la
 
 from routemoa.core.pool import Mixture, Pool
 from routemoa.core.types import ModelSpec, Query
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.evaluation.statistics import bootstrap_interval
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture.engine import RouteMoA
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval"
@@ -81,7 +81,7 @@ def main() -> None:
 
 def run_study(path: Path, seeds: int, *, develop: bool) -> dict[str, Any]:
     """Return all tables of one file of records, and print them."""
-    records = list(read(path))
+    records = list(read_records(path))
     names = [m for m in records[0].scores if all(r.scores.get(m) is not None for r in records)]
     names.sort(key=lambda m: -sum(r.scores[m] or 0.0 for r in records))
     pool = RecordedPool.split(records, names[10:24], develop=develop)

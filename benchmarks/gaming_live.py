@@ -31,7 +31,7 @@ from routemoa.core.errors import ModelError
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.types import Completion, Message, ModelSpec, Request
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
 from routemoa.mixture.prompts import ReplyFormat
@@ -51,7 +51,7 @@ Scored = tuple[float, float]  # of the right answer and of the wrong one
 
 def questions(count: int) -> Iterator[tuple[str, str, str]]:
     """Questions with a right and a wrong answer, in an order of their own."""
-    records = [r for r in read(RECORDS) if {0.0, 1.0} <= set(r.scores.values())]
+    records = [r for r in read_records(RECORDS) if {0.0, 1.0} <= set(r.scores.values())]
     for record in Random(0).sample(records, count):
         said = record.responses or {}
         by_score = {record.scores[m]: text.strip() for m, text in sorted(said.items()) if text}

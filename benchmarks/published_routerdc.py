@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.scoring.encoder import Encoder
-from routemoa.training.fast import fit
+from routemoa.training.fast import train_fast
 from routemoa.training.published.finetune import train_published
-from routemoa.training.table import Table, table
+from routemoa.training.table import Table, build_table
 
 Floats = NDArray[np.float32]
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="on a CPU; on CUDA it is always so")
     options = parser.parse_args()
 
-    train, test = split(table(list(read(sorted(options.records.glob("*.train.jsonl.gz"))))), options.seed)
+    train, test = split(build_table(list(read_records(sorted(options.records.glob("*.train.jsonl.gz"))))), options.seed)
     print(f"{len(train.texts)} questions to train on, {len(test.texts)} kept back, {len(train.models)} models")
     resumed = (options.work / "last.safetensors").is_file()
     begun = perf_counter()
@@ -73,7 +73,7 @@ def main() -> None:
     vectors = encoder.encode(test.texts)
     one = timed(lambda: encoder.encode([test.texts[0]]))
     begun = perf_counter()
-    fast = fit(train, seed=options.seed).predictor
+    fast = train_fast(train, seed=options.seed).predictor
     seconds["fast"] = perf_counter() - begun
 
     means = np.nanmean(train.scores, axis=0)
@@ -112,7 +112,7 @@ def split(data: Table, seed: int) -> tuple[Table, Table]:
         mine = rng.permutation(rows(data, task))
         kept += [int(i) for i in mine[: round(0.2 * len(mine))]]
     rest = sorted(set(range(len(data.texts))) - set(kept))
-    return data.rows(rest), data.rows(sorted(kept))
+    return data.select_rows(rest), data.select_rows(sorted(kept))
 
 
 def rows(data: Table, task: str) -> NDArray[np.intp]:

@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).with_suffix("")))  # the folder beside thi
 from splits import run_study
 
 from routemoa.core.pool import Mixture
-from routemoa.datasets.records import Record, read
+from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.replay.list_prices import load_list_prices
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 
@@ -72,7 +72,7 @@ def select_pools(records: list[Record]) -> dict[str, list[str]]:
 
 def run_file(path: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Return {file and pool: {preference: figures}}, and print them."""
-    records = list(read(path))
+    records = list(read_records(path))
     pools = select_pools(records)
     prices = load_list_prices(pools["all"]) if options.savings else {}
     questions = [ReplayQuestion(r, pools["all"], prices) for r in records]

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).with_name("replay")))  # shares its learni
 from splits import learn_judge_model
 
 from routemoa.core.types import Scores
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.methods import Replay
 from routemoa.evaluation.replay.pool_sizes import sample_pool, summarize_sizes
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--plot", metavar="FILE")
     options = parser.parse_args()
-    records = list(read(options.records))
+    records = list(read_records(options.records))
     names = [m for m in records[0].scores if all(r.scores.get(m) is not None for r in records)]
     questions = [ReplayQuestion(r, names) for r in records]
     sizes = sorted({min(int(size), len(names)) for size in options.sizes.split(",")})

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from routemoa.datasets.records import read
-from routemoa.training.fast import Fitted, fit
-from routemoa.training.metrics import Said, assess, calibration, known
-from routemoa.training.new_model import join, most_informative
-from routemoa.training.table import Table, table
+from routemoa.datasets.records import read_records
+from routemoa.training.fast import FittedScorer, train_fast
+from routemoa.training.metrics import Predictions, evaluate_predictions, measure_calibration, choose_baselines
+from routemoa.training.new_model import add_models, most_informative
+from routemoa.training.table import Table, build_table
 
 SUITES = ("routerdc", "mmlu_pro", "routerbench", "ulab")
 JOINING, PROBES = 5, 48
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _load(folder: Path) -> Table:
-    return table(list(read(sorted(folder.glob("*.jsonl.gz")))))
+    return build_table(list(read_records(sorted(folder.glob("*.jsonl.gz")))))
 
 
 def _held_out(data: Table, seed: int, macro: bool = False) -> dict[str, float]:
@@ -75,10 +75,10 @@ def _held_out(data: Table, seed: int, macro: bool = False) -> dict[str, float]:
         rows = np.flatnonzero(tasks == task)
         test[rng.permutation(rows)[: len(rows) // 5]] = True
     begun = perf_counter()
-    train = data.rows(np.flatnonzero(~test))
-    fitted = fit(train, seed)
+    train = data.select_rows(np.flatnonzero(~test))
+    fitted = train_fast(train, seed)
     seconds = perf_counter() - begun
-    figures = _measure(fitted, train, data.rows(np.flatnonzero(test)))
+    figures = _measure(fitted, train, data.select_rows(np.flatnonzero(test)))
     shown = figures["macro"] if macro else figures
     out: dict[str, float] = {k: shown[k] for k in KEPT} | figures["calibration"]
     low, high = figures["ci95"]["gain_over_best_single"]
@@ -91,8 +91,8 @@ def _cost(figures: dict[str, Any]) -> dict[str, float]:
     return {f"{p}{k}": v for p, cost in parts.items() if cost for k, v in cost.items() if k != "curve"}
 
 
-def _measure(fitted: Fitted, train: Table, test: Table) -> dict[str, Any]:
-    return assess(Said.by(fitted.predictor, test.texts), test, known(train) | {"rates": fitted.choices["rates"]})
+def _measure(fitted: FittedScorer, train: Table, test: Table) -> dict[str, Any]:
+    return evaluate_predictions(Predictions.from_predictor(fitted.predictor, test.texts), test, choose_baselines(train) | {"rates": fitted.choices["rates"]})
 
 
 def _without_task(data: Table, seed: int) -> dict[str, float]:
@@ -100,14 +100,14 @@ def _without_task(data: Table, seed: int) -> dict[str, float]:
     rows: list[dict[str, float]] = []
     told, truth = [], []
     for task in dict.fromkeys(data.tasks):
-        train, test = data.rows(np.flatnonzero(tasks != task)), data.rows(np.flatnonzero(tasks == task))
-        fitted = fit(train, seed)
+        train, test = data.select_rows(np.flatnonzero(tasks != task)), data.select_rows(np.flatnonzero(tasks == task))
+        fitted = train_fast(train, seed)
         figures = _measure(fitted, train, test)
         told.append(fitted.predictor.predict(test.texts))
         truth.append(test.scores)
         rows.append({k: figures[k] for k in KEPT} | figures["calibration"])
         print(f"  without {task}: " + " ".join(f"{k} {v:.3f}" for k, v in rows[-1].items()), file=sys.stderr)
-    pooled = calibration(np.concatenate(told).ravel(), np.concatenate(truth).ravel())
+    pooled = measure_calibration(np.concatenate(told).ravel(), np.concatenate(truth).ravel())
     return {k: float(np.mean([r[k] for r in rows])) for k in rows[0]} | {
         f"pooled_{k}": v for k, v in pooled.items() if v
     }
@@ -118,17 +118,17 @@ def _joined(data: Table, seed: int) -> dict[str, float]:
     rng = np.random.default_rng(3000 + seed)
     late = [data.models[i] for i in rng.permutation(len(data.models))[:JOINING]]
     order = rng.permutation(len(data.texts))
-    train, test = data.rows(order[len(order) // 5 :]), data.rows(order[: len(order) // 5]).of(late)
-    whole = fit(train, seed).predictor
-    early = fit(train.of([m for m in data.models if m not in late]), seed)
+    train, test = data.select_rows(order[len(order) // 5 :]), data.select_rows(order[: len(order) // 5]).select_models(late)
+    whole = train_fast(train, seed).predictor
+    early = train_fast(train.select_models([m for m in data.models if m not in late]), seed)
     probes = most_informative(early.predictor, early.predictor.embed(train.texts), PROBES)
     surprise = dict(zip(zip(train.tasks, train.ids, strict=True), early.residual.tolist(), strict=True))
-    joined = join(early.predictor, train.rows(probes).of(late), surprise)
+    joined = add_models(early.predictor, train.select_rows(probes).select_models(late), surprise)
     out: dict[str, float] = {}
     for name, p in (("trained", whole), ("joined", joined)):
         said = p.predict(test.texts)[:, [p.models.index(m) for m in late]]
         gaps = np.abs(said.mean(0) - test.scores.mean(0))
-        found = [calibration(said[:, j], test.scores[:, j]) for j in range(JOINING)]
+        found = [measure_calibration(said[:, j], test.scores[:, j]) for j in range(JOINING)]
         out[f"mean_gap_{name}"] = float(gaps.mean())
         out |= {f"{k}_{name}": float(np.mean([f[k] or 0.0 for f in found])) for k in ("auc", "ece")}
     return out

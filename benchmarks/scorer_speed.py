@@ -17,7 +17,7 @@ from time import perf_counter
 
 import numpy as np
 
-from routemoa.scoring.trained import load
+from routemoa.scoring.trained import load_trained_scorer
 
 WORDS = (Path(__file__).parent.parent / "docs" / "how-it-works.md").read_text().split()
 FRESH = """
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    predictor = load(options.folder).predictor
+    predictor = load_trained_scorer(options.folder).predictor
     found: dict[str, float] = {}
     for tokens in (30, 512):
         texts = [_text(tokens, i) for i in range(1010)]

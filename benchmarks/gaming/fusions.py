@@ -11,10 +11,10 @@ from routemoa.core.pool import Fusion, Mixture
 from routemoa.core.trace import Trace
 from routemoa.core.types import ModelSpec
 from routemoa.judging.answers.grouping import final_answer
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy, build_policy
-from routemoa.training.judge import Graded, fit, graded_trace
+from routemoa.routing.policy import Policy, build_policy
+from routemoa.training.judge import GradedPanel, fit_judge_model, build_graded_panel
 
 __all__ = ["FUSIONS", "build_policies", "choose", "fit_judge_models", "published_fusion"]
 
@@ -23,15 +23,15 @@ FUSIONS = ("published-small", "published-large", "ours", "ours, fitted", "ours, 
 
 def fit_judge_models(pool: RecordedPool, form: str, seeds: int) -> dict[str, JudgeModel]:
     """Return ours: without knowledge, fitted on graded traces, and with reliabilities learned from consensus alone."""
-    graded: list[Graded] = []
-    by_consensus: list[Graded] = []
+    graded: list[GradedPanel] = []
+    by_consensus: list[GradedPanel] = []
     for case in sample_cases(pool, pool.train, range(seeds)):
         trace = case.trace(case.honest_scores(), form)
-        graded.append(graded_trace(trace, case.truth))
-        by_consensus.append(graded_trace(trace, _majority_scores(trace)))
-    learned = fit(by_consensus)
+        graded.append(build_graded_panel(trace, case.truth))
+        by_consensus.append(build_graded_panel(trace, _majority_scores(trace)))
+    learned = fit_judge_model(by_consensus)
     consensus = JudgeModel(peer_judges=learned.peer_judges, self_judges=learned.self_judges)
-    return {"ours": JudgeModel(), "ours, fitted": fit(graded), "ours, consensus": consensus}
+    return {"ours": JudgeModel(), "ours, fitted": fit_judge_model(graded), "ours, consensus": consensus}
 
 
 def _majority_scores(trace: Trace) -> dict[str, float | None]:

@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 from labels import find_conclusions, find_label, find_option, list_options, plain_answer, strip_thinking
 
 from routemoa.datasets.grading import grade
-from routemoa.judging.answers.extraction import boxes, folded, plain, stated
+from routemoa.judging.answers.extraction import find_boxes, fold_text, strip_markup, find_statements
 
 __all__ = ["DATA_SETS", "DataSet", "Item", "failure_kind"]
 
@@ -81,7 +81,7 @@ def score_contains_last(item: Item) -> float:
 
 def score_similar_text(item: Item) -> float:
     """Return 1.0 where the answer contains the reference without punctuation, or matches four fifths of it."""
-    answer, reference = (re.sub(r"\W", "", t.casefold()) for t in (plain(item.answer), plain(item.reference)))
+    answer, reference = (re.sub(r"\W", "", t.casefold()) for t in (strip_markup(item.answer), strip_markup(item.reference)))
     return float(reference in answer or rouge1(answer, reference).f1 >= 0.8)
 
 
@@ -90,12 +90,12 @@ def score_referent(item: Item) -> float:
     listed = [a or b for a, b in re.findall(r"\"([^\"]+)\"|'([^']+)'", item.question.partition("Options:")[2])]
     for conclusion in reversed(find_conclusions(plain_answer(item.answer))):
         if named := [noun for noun in listed if word_set(noun) <= word_set(conclusion)]:
-            return float(folded(max(named, key=len)) == folded(item.reference))
+            return float(fold_text(max(named, key=len)) == fold_text(item.reference))
     return score_contains(item)
 
 
 def word_set(text: str) -> set[str]:
-    return set(re.findall(r"[\w']+", plain(text).casefold())) - {"the", "a", "an"}
+    return set(re.findall(r"[\w']+", strip_markup(text).casefold())) - {"the", "a", "an"}
 
 
 def number_literals(text: str) -> list[str]:
@@ -113,7 +113,7 @@ def reference_result(reference: str) -> str:
     """Return the result of a worked solution: after "####", or in its last box."""
     is_marked = "####" in reference
     text = reference.rpartition("####")[2].strip() if is_marked else reference
-    boxed = boxes(text)
+    boxed = find_boxes(text)
     return boxed[-1][1] if boxed else text.replace(",", "") if is_marked else text
 
 
@@ -132,7 +132,7 @@ def score_integers(item: Item) -> float:
     """Return 1.0 where the result that the answer states last, else its end, has the reference's numbers in order."""
     wanted = parse_integers(item.reference)
     text = plain_answer(item.answer)
-    for result in reversed(stated(text)):
+    for result in reversed(find_statements(text)):
         if numbers := parse_integers(result.rpartition("=")[2]):
             return float(numbers == wanted)
     return float(parse_integers(text)[-len(wanted) :] == wanted)
@@ -181,12 +181,12 @@ def score_title_recall(item: Item) -> float:
 
 def score_entity_recall(item: Item) -> float:
     """Return the share of the reference's entities among the answer's parts between punctuation and spaces."""
-    wanted = set(plain(item.reference).split(";"))
+    wanted = set(strip_markup(item.reference).split(";"))
     return len(wanted & set(re.split(r"\W+", plain_answer(item.answer)))) / len(wanted)
 
 
 def score_entity_mentions(item: Item) -> float:
-    wanted = set(plain(item.reference).split(";"))
+    wanted = set(strip_markup(item.reference).split(";"))
     return sum(name in plain_answer(item.answer) for name in wanted) / len(wanted)
 
 

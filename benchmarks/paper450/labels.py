@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from routemoa.judging.answers.extraction import THOUGHT, boxes, folded, plain
+from routemoa.judging.answers.extraction import THOUGHT_END, find_boxes, fold_text, strip_markup
 
 __all__ = ["find_conclusions", "find_label", "find_option", "list_options", "plain_answer", "strip_thinking"]
 
@@ -37,18 +37,18 @@ WRONG = (  # or one of several
 
 def strip_thinking(text: str) -> str:
     """Return the answer without its thinking; a text cut off while thinking has no answer."""
-    text = THOUGHT.split(text)[-1]
+    text = THOUGHT_END.split(text)[-1]
     return re.split(r"<think(?:ing)?>", text, flags=re.IGNORECASE)[0].strip()
 
 
 def plain_answer(text: str) -> str:
     """Return the answer without its thinking and markup."""
-    return plain(strip_thinking(text))
+    return strip_markup(strip_thinking(text))
 
 
 def find_conclusions(text: str) -> list[str]:
     """Return the results that a text states, in their order: after a lead, in a box or in [ ]."""
-    stated = boxes(text)
+    stated = find_boxes(text)
     for m in LEAD.finditer(text):
         stated.append((m.end(), re.split(r"\n|[.。;](?=\s|$)", text[m.end() : m.end() + 200], maxsplit=1)[0]))
     stated += [(m.start(), m[1]) for m in re.finditer(r"\[([^\[\]\n]{1,20})\]", text)]
@@ -119,10 +119,10 @@ def find_option(text: str, listed: Mapping[str, str]) -> str | None:
     text = plain_answer(text)
     letter = "[" + ("".join(listed) or "A-Z") + "]"
     # "A robe" is an article, "C because" an option; the option's own text may follow any letter.
-    own = "|".join(re.escape(plain(t)[:12]) for t in listed.values() if t) or r"(?!)"
+    own = "|".join(re.escape(strip_markup(t)[:12]) for t in listed.values() if t) or r"(?!)"
     after = rf"(?![A-Za-z0-9'’])(?!{WRONG})(?:(?=\s+(?:{own}))|(?<![AI])|(?!\s+[a-z]))"
     one = re.compile(rf"[\s\"'“”‘’(\[<【《:]*(?:(?:[Oo]ption|[Cc]hoice|选项|选)\s*[\"'“(\[]*)?({letter}){after}")
-    found = [(at, m[1]) for at, box in boxes(text) if (m := one.match(box))]
+    found = [(at, m[1]) for at, box in find_boxes(text) if (m := one.match(box))]
     found += [(m.start(1), m[1]) for lead in LEAD.finditer(text) if (m := one.match(text, lead.end()))]
     found += [(m.start(1), m[1]) for m in re.finditer(rf"(?<!\w)\(?({letter})\)?(?={RIGHT})", text)]
     if found:
@@ -137,15 +137,15 @@ def find_option(text: str, listed: Mapping[str, str]) -> str | None:
 
 def _option_in_text(text: str, listed: Mapping[str, str], letter: str) -> str | None:
     """Return the only option that a text names in a sentence: by letter and text, by letter, or by text."""
-    flat = folded(text)
+    flat = fold_text(text)
     with_text = {
-        k for k, t in listed.items() if t and re.search(rf"(?<![A-Za-z]){k}\W{{0,3}}{re.escape(plain(t)[:12])}", text)
+        k for k, t in listed.items() if t and re.search(rf"(?<![A-Za-z]){k}\W{{0,3}}{re.escape(strip_markup(t)[:12])}", text)
     }
     by_letter = {
         m[1] or m[2] for m in re.finditer(rf"\(({letter})\)|(?:[Oo]ption|选项)\s*({letter})(?![A-Za-z])", text)
     }
-    by_text = {k for k, t in listed.items() if t and folded(plain(t)) in flat}
-    longest = {k for k in by_text if not any(k != o and folded(listed[k]) in folded(listed[o]) for o in by_text)}
+    by_text = {k for k, t in listed.items() if t and fold_text(strip_markup(t)) in flat}
+    longest = {k for k in by_text if not any(k != o and fold_text(listed[k]) in fold_text(listed[o]) for o in by_text)}
     for some in (with_text, by_letter, longest):
         if some:
             return some.pop() if len(some) == 1 else None

@@ -18,8 +18,8 @@ from routemoa.evaluation.replay.simulator import SimulatedRun
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.answers.grouping import Groups
-from routemoa.judging.evidence import Coefficients, JudgeModel
-from routemoa.training.judge import Graded, correlation, fit, graded_trace, measure, told
+from routemoa.judging.judge_model import Coefficients, JudgeModel
+from routemoa.training.judge import GradedPanel, fit_error_correlation, fit_judge_model, build_graded_panel, measure_signals, collect_signal_pairs
 
 __all__ = ["learn_judge_model", "run_study"]
 
@@ -57,23 +57,23 @@ def grow_panel(question: ReplayQuestion, order: tuple[str, ...], lead: int = 2, 
 def learn_judge_model(train: Replay, prior: Scores, seed: int) -> JudgeModel:
     """Learn everything about judging on the training half."""
     graded = [_graded_answers(question, train.members, prior) for question in train.questions]
-    judge_model = JudgeModel(Coefficients(), correlation(graded))
+    judge_model = JudgeModel(Coefficients(), fit_error_correlation(graded))
     if train.judge_auc is not None:  # judgments of every query: nothing stops before the second layer
         train = replace(train, mixture=replace(train.mixture, stop_confidence=1.0))
     runs = replace(train, judge_model=judge_model).simulate_policy("routemoa", seed)
-    learned = fit([_graded_run(question, run) for question, run in zip(train.questions, runs, strict=True)])
+    learned = fit_judge_model([_graded_run(question, run) for question, run in zip(train.questions, runs, strict=True)])
     return replace(learned, correlation=judge_model.correlation)
 
 
-def _graded_answers(question: ReplayQuestion, members: tuple[str, ...], prior: Scores) -> Graded:
+def _graded_answers(question: ReplayQuestion, members: tuple[str, ...], prior: Scores) -> GradedPanel:
     """Return a record as a graded query without judgments."""
     groups = Groups(tuple(question.group_of.get(m) for m in members), question.groups.closed, (None,) * len(members))
     scores = tuple(question.record.scores[m] for m in members)
-    return Graded(prior, members, groups, scores, (), (False,) * len(members))
+    return GradedPanel(prior, members, groups, scores, (), (False,) * len(members))
 
 
-def _graded_run(question: ReplayQuestion, run: SimulatedRun) -> Graded:
-    return graded_trace(run.trace, question.record.scores)
+def _graded_run(question: ReplayQuestion, run: SimulatedRun) -> GradedPanel:
+    return build_graded_panel(run.trace, question.record.scores)
 
 
 def run_split(
@@ -98,7 +98,7 @@ def run_split(
             ("any of 3", max(record.scores[m] or 0.0 for m in best_first[:3]), 3),
         ):
             outcomes.append(Outcome(row, record.task, record.id, score, calls=calls, seed=seed))
-    signals = told([_graded_run(question, run) for question, run in zip(test, runs, strict=True)], judge_model)
+    signals = collect_signal_pairs([_graded_run(question, run) for question, run in zip(test, runs, strict=True)], judge_model)
     return Split(outcomes, judge_model, sum(len(run.trace.layers) for run in runs) / len(runs), signals)
 
 
@@ -122,7 +122,7 @@ def run_study(
         },
         "gain_over": {row: gain_in_points(summary["paired"][f"routemoa|{row}"]) for row in BASELINES},
         "savings": {row: compute_savings(outcomes, "routemoa", row, 0) for row in ("dense MoA", "vote of all")},
-        "calibration": measure(*(run.signals for run in runs)),  # each split judged by its own training half
+        "calibration": measure_signals(*(run.signals for run in runs)),  # each split judged by its own training half
         "learned": {
             "spread": float(np.mean([j.correlation.difficulty_sd for j in learned])),
             "scatter": float(np.mean([j.correlation.error_concentration for j in learned])),

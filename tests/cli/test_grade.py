@@ -182,12 +182,12 @@ def test_the_recorded_verdicts_of_gsm8k() -> None:
     path = SHARED / "data" / "records" / "zeroeval" / "gsm.jsonl.gz"
     if not path.exists():
         pytest.skip(f"the recorded outputs are not here: {path}")
-    from routemoa.datasets.records import parse
+    from routemoa.datasets.records import parse_record
     from routemoa.evaluation.regrading import regrade
 
     with gzip.open(path) as file:
         lines = [line for n, line in enumerate(file) if n % 13 == 0]
-    found = regrade([r for line in lines if not isinstance(r := parse(line), str)], None)
+    found = regrade([r for line in lines if not isinstance(r := parse_record(line), str)], None)
     assert found.compared > 4000
     assert found.agreement is not None
     assert found.agreement > 0.99

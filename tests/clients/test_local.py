@@ -21,11 +21,11 @@ import pytest
 from routemoa.clients import local
 from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
-from routemoa.clients.weights import manifest
+from routemoa.clients.weights import load_manifest
 from routemoa.core.errors import MissingExtra, ModelError
 from routemoa.core.types import Completion, Message, ModelSpec, Request
 
-SMOL = manifest()["smollm2-135m"]
+SMOL = load_manifest()["smollm2-135m"]
 SPEC = ModelSpec("smol", "local", SMOL.name, parameters={"temperature": 0.0})
 LONG = Request((Message("user", "Tell a long story about a fox and a crow."),), {"max_tokens": 1500})
 SHORT = Request((Message("user", "Name three colours."),), {"max_tokens": 16})
@@ -50,17 +50,17 @@ async def own() -> AsyncIterator[LocalRuntime]:
 
 
 def _need_weights() -> None:
-    if not SMOL.fetched:
+    if not SMOL.is_fetched:
         pytest.skip(f"{SMOL.path} is not there: run  routemoa pool fetch --only {SMOL.name}")
 
 
 def pids(runtime: LocalRuntime) -> list[int]:
-    return [c._process.pid for c in runtime._children.values() if c._process is not None]
+    return [c._process.pid for c in runtime._servers.values() if c._process is not None]
 
 
 async def kill(runtime: LocalRuntime) -> None:
     """Kill -9 the model's process and wait until it is gone with all its threads."""
-    (process,) = (c._process for c in runtime._children.values())
+    (process,) = (c._process for c in runtime._servers.values())
     assert process is not None
     process.kill()
     await asyncio.to_thread(process.wait, 5)

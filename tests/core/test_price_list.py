@@ -138,7 +138,7 @@ def test_the_date_is_that_of_the_data_and_never_today() -> None:
     found = with_list_prices([ModelSpec("c", OPENROUTER, "anthropic/claude-sonnet-4.5")], NOW)[0].price
     assert found is not None
     assert found.source == f"genai-prices {genai_prices.__version__}"
-    assert found.date == prices.DAYS[genai_prices.__version__], "a new release: put its day into prices.DAYS"
+    assert found.date == prices.RELEASE_DATES[genai_prices.__version__], "a new release: put its day into prices.DAYS"
     assert found.date < date.today().isoformat()
     assert [t.start for t in found.input.tiers] == [200_000]
     assert found.input.at(200_001) == 2 * found.input.at(200_000)
@@ -146,7 +146,7 @@ def test_the_date_is_that_of_the_data_and_never_today() -> None:
 
 def listed(prices_: Any) -> Price | None:
     info = genai.ModelInfo(id="m", match=genai.ClauseEquals("m"), prices=prices_)
-    return prices._read(prices._of_the_day(info, NOW), "library", "2026-11-10")
+    return prices._to_price(prices._prices_on_day(info, NOW), "library", "2026-11-10")
 
 
 def model_price(**keys: object) -> Any:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool, parse_pool
-from routemoa.core.tenants import SpendingLimits, windows
+from routemoa.core.tenants import SpendingLimits, find_windows
 
 MODEL = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
 ACME = '[[tenant]]\nname = "acme"\nkey_env = "ACME_KEY"\n'
@@ -105,17 +105,17 @@ def test_a_wrong_secret_is_refused_without_being_shown(env: dict[str, str], word
 
 
 def test_a_window_ends_where_the_next_begins() -> None:
-    w = windows(datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+    w = find_windows(datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
     assert (w.day, w.month) == ("2026-12-31", "2026-12")
     assert w.day_reset == w.month_reset == datetime(2027, 1, 1, tzinfo=UTC).timestamp()
-    assert windows(w.day_reset).day == "2027-01-01"
+    assert find_windows(w.day_reset).day == "2027-01-01"
 
 
 @given(st.floats(0, 4e9))
 def test_windows_follow_one_another(now: float) -> None:
-    w = windows(now)
+    w = find_windows(now)
     at = datetime.fromtimestamp(now, UTC)
-    assert w.began <= now < w.day_reset <= w.month_reset
-    assert w.day_reset - w.began == timedelta(days=1).total_seconds()
+    assert w.day_start <= now < w.day_reset <= w.month_reset
+    assert w.day_reset - w.day_start == timedelta(days=1).total_seconds()
     assert w.id("day") == at.date().isoformat()
-    assert windows(w.month_reset - 1).month == w.month == at.date().isoformat()[:7] != windows(w.month_reset).month
+    assert find_windows(w.month_reset - 1).month == w.month == at.date().isoformat()[:7] != find_windows(w.month_reset).month

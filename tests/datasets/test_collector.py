@@ -21,9 +21,9 @@ from routemoa.core.pool import Pool
 from routemoa.core.types import Completion, Usage
 from routemoa.datasets import questions
 from routemoa.datasets.collection import AnswerCollection
-from routemoa.datasets.collector import CollectCall, estimate, plan, run, tally
+from routemoa.datasets.collector import CollectCall, estimate_calls, list_remaining_calls, collect_answers, summarize_models
 from routemoa.datasets.questions import Question
-from routemoa.datasets.records import Record, RecordsError, read
+from routemoa.datasets.records import Record, RecordsError, read_records
 from routemoa.testing import Fault, ScriptedClient
 from tests.cli.test_ask import ROUTEMOA, endpoint, pool
 from tests.conftest import MakePool
@@ -33,8 +33,8 @@ ASKED = [Question(str(i), "t", f"{i} + 1 = ?", reference=str(i + 1), grader="num
 
 def collect(path: Path, asked: list[Question], members: Pool, client: Any, **options: Any) -> list[Record]:
     with AnswerCollection(path, asked, [m.name for m in members], retry=options.pop("retry", False)) as gathered:
-        asyncio.run(run(plan(asked, members.models, gathered), client, gathered, **options))
-    return sorted(read(path), key=lambda r: r.id)
+        asyncio.run(collect_answers(list_remaining_calls(asked, members.models, gathered), client, gathered, **options))
+    return sorted(read_records(path), key=lambda r: r.id)
 
 
 # --- questions
@@ -55,7 +55,7 @@ def test_questions_are_read_from_three_shapes(tmp_path: Path) -> None:
         {"question": "How many?", "answer": "1 + 1 = <<1+1=2>>2\n#### 1,002"},
         {"id": "M1", "question": "Which?", "choices": {"text": ["fog", "rain"], "label": ["1", "2"]}, "answerKey": "2"},
     )
-    given, free, ungraded, gsm, arc = questions.read(file)
+    given, free, ungraded, gsm, arc = questions.read_questions(file)
     assert given == Question("x", "t", "2+2?", None, "4", "exact")
     assert free == Question("gsm-2", "gsm", "Capital of France?", None, "Paris", "contains")
     assert ungraded.grade("Roses are red") is None
@@ -82,13 +82,13 @@ def test_questions_are_read_from_three_shapes(tmp_path: Path) -> None:
 )
 def test_a_bad_question_is_named(tmp_path: Path, line: Any, reason: str) -> None:
     with pytest.raises(RecordsError, match=r"gsm\.jsonl:2: ") as e:
-        list(questions.read(task_file(tmp_path, {"query": "good"}, line)))
+        list(questions.read_questions(task_file(tmp_path, {"query": "good"}, line)))
     assert reason in str(e.value)
 
 
 def test_a_question_asked_twice_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match="is already on line 1"):
-        list(questions.read(task_file(tmp_path, {"query": "q", "id": "1"}, {"query": "r", "id": "1"})))
+        list(questions.read_questions(task_file(tmp_path, {"query": "q", "id": "1"}, {"query": "r", "id": "1"})))
 
 
 # --- planning
@@ -98,14 +98,14 @@ def test_the_estimate_takes_prices_and_limits_and_says_what_it_does_not_know(mak
     priced = make_pool("a", input_price=1.0, output_price=2.0, system="1234").models[0]
     unpriced = make_pool("b").models[0]
     question = Question("1", "t", "12345678")
-    one = estimate([CollectCall(question, priced)])
+    one = estimate_calls([CollectCall(question, priced)])
     assert (one.calls, one.prompt_tokens, one.completion_tokens) == (1, 3, 300)
     assert one.cost == pytest.approx((3 * 1.0 + 300 * 2.0) / 1e6)
-    both = estimate([CollectCall(question, priced), CollectCall(question, unpriced)])
+    both = estimate_calls([CollectCall(question, priced), CollectCall(question, unpriced)])
     assert both.cost is None
     assert both.unpriced == ("b",)
-    assert both.known == pytest.approx(one.known)
-    assert estimate([]).cost == 0.0
+    assert both.known_cost == pytest.approx(one.known_cost)
+    assert estimate_calls([]).cost == 0.0
 
 
 # --- collecting
@@ -132,7 +132,7 @@ def test_answers_scores_costs_and_failures_become_records(tmp_path: Path, make_p
     assert set(first.seconds or {}) == {"right", "wrong"}
     assert not Path(f"{out}.part").exists()
     with AnswerCollection(out, asked, [m.name for m in members]) as gathered:
-        found = {t.model: t for t in tally(asked, members.models, gathered)}
+        found = {t.model: t for t in summarize_models(asked, members.models, gathered)}
     assert (found["right"].accuracy, found["wrong"].accuracy, found["down"].accuracy) == (1.0, 0.0, None)
     assert (found["right"].graded, found["right"].answered, found["down"].failed) == (2, 3, 3)
 
@@ -199,7 +199,7 @@ def test_an_outcome_that_cannot_be_written_ends_it(tmp_path: Path, make_pool: Ma
     with AnswerCollection(tmp_path / "r", ASKED, ["a", "b"]) as gathered:
         gathered._pending.close()
         with pytest.raises(ValueError, match="closed"):
-            asyncio.run(run(plan(ASKED, members.models, gathered), client, gathered))
+            asyncio.run(collect_answers(list_remaining_calls(ASKED, members.models, gathered), client, gathered))
     assert client.running == 0
 
 
@@ -259,7 +259,7 @@ def test_killed_in_the_middle_it_goes_on_and_asks_nothing_twice(tmp_path: Path, 
         time.sleep(0.3)  # calls under way end at the endpoint
         part = Path(f"{out}.part")
         kept = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
-        kept += [{"model": m, "id": r.id} for r in read(out) for m in r.scores]
+        kept += [{"model": m, "id": r.id} for r in read_records(out) for m in r.scores]
         if how == signal.SIGINT:
             assert process.returncode == 130
             assert "calls are kept; the same command goes on from here" in said
@@ -271,8 +271,8 @@ def test_killed_in_the_middle_it_goes_on_and_asks_nothing_twice(tmp_path: Path, 
     assert {q for q, n in total.items() if n > 1} <= set(asked) - answered  # only what the kill cut off
     assert all(total[q] == 1 for q in answered)
     assert f"{2 * count - len(answered)} calls" in again.stderr
-    assert sorted(int(r.id) for r in read(out)) == list(range(count))
-    assert all(set(r.scores) == {"a", "b"} for r in read(out))
+    assert sorted(int(r.id) for r in read_records(out)) == list(range(count))
+    assert all(set(r.scores) == {"a", "b"} for r in read_records(out))
     assert not part.exists()
 
 
@@ -308,7 +308,7 @@ def test_failures_are_said_with_their_reasons(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "a: 5 calls in a row failed, the last with Refused: HTTP 401: who are you?" in done.stderr
     assert "a: 6 x Refused: HTTP 401" in done.stderr
-    assert [r.scores for r in read(tmp_path / "r")] == [{"a": None}] * 6
+    assert [r.scores for r in read_records(tmp_path / "r")] == [{"a": None}] * 6
 
 
 @pytest.mark.parametrize(("words", "answer", "calls"), [([], "n\n", 0), ([], "y\n", 2), (["--yes"], "", 2)])

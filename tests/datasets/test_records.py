@@ -14,7 +14,7 @@ import pytest
 from routemoa.core.errors import FailureKind
 from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query, Usage
-from routemoa.datasets.records import BadLine, Record, RecordsError, from_trace, parse, read, write
+from routemoa.datasets.records import BadLine, Record, RecordsError, record_from_trace, parse_record, read_records, write
 
 GOOD: dict[str, Any] = {"id": "1", "task": "t", "query": "2+2?", "scores": {"a": 1, "b": None}}
 
@@ -59,7 +59,7 @@ def test_a_bad_line_is_named_with_its_reason(tmp_path: Path, bad: str, reason: s
     file = tmp_path / "r.jsonl"
     file.write_text(f"{line()}\n{bad}\n")
     with pytest.raises(RecordsError) as e:
-        list(read(file))
+        list(read_records(file))
     assert str(e.value).startswith(f"{file}:2: ")
     assert reason in str(e.value)
     assert e.value.bad[0].line == 2
@@ -70,8 +70,8 @@ def test_all_bad_lines_are_listed_at_once_and_the_good_ones_came_first(tmp_path:
     file.write_text("\n".join([line(), *["{"] * 30, line(id="2"), line()]))
     got: list[Record] = []
     with pytest.raises(RecordsError) as e:
-        got.extend(read(file))
-    assert got == list(read(file, lambda _: None))
+        got.extend(read_records(file))
+    assert got == list(read_records(file, lambda _: None))
     assert [r.id for r in got] == ["1", "2"]
     assert e.value.count == 31
     assert str(e.value).startswith("31 lines cannot be used")
@@ -83,38 +83,38 @@ def test_duplicates_are_named_across_files_and_other_tasks_may_share_an_id(tmp_p
     one.write_text(line())
     two.write_text(line(task="u") + "\n" + line())
     bad: list[BadLine] = []
-    assert len(list(read([one, two], bad.append))) == 2
+    assert len(list(read_records([one, two], bad.append))) == 2
     assert str(bad[0]) == f"{two}:2: task 't', id '1' is already at {one}:1"
 
 
 def test_a_null_stays_a_null_and_unknown_keys_are_ignored(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     file.write_bytes(b"\xef\xbb\xbf" + line(subject="x", costs={"a": 0.5}).encode() + b"\r\n\n  \n")
-    assert list(read(str(file))) == [Record("1", "t", "2+2?", {"a": 1.0, "b": None}, costs={"a": 0.5})]
+    assert list(read_records(str(file))) == [Record("1", "t", "2+2?", {"a": 1.0, "b": None}, costs={"a": 0.5})]
 
 
 def test_gzip_is_known_by_content_and_a_damaged_one_is_said(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     data = gzip.compress("\n".join(line(id=str(i)) for i in range(2000)).encode())
     file.write_bytes(data)
-    assert len(list(read(file))) == 2000
+    assert len(list(read_records(file))) == 2000
     file.write_bytes(data[:-2000])
     with pytest.raises(RecordsError, match="damaged gzip data"):
-        list(read(file))
+        list(read_records(file))
 
 
 def test_what_cannot_be_opened_or_is_no_text_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match=r"nothing\.jsonl: cannot be read: No such file or directory"):
-        list(read(tmp_path / "nothing.jsonl"))
+        list(read_records(tmp_path / "nothing.jsonl"))
     with pytest.raises(RecordsError, match="Is a directory"):
-        list(read(tmp_path))
+        list(read_records(tmp_path))
     file = tmp_path / "r.jsonl"
     file.write_bytes(b'{"id": "\xff\xfe"}\n' + b"[" * 100_000)
     with pytest.raises(RecordsError, match="2 lines cannot be used"):
-        list(read(file))
+        list(read_records(file))
     file.write_text(line(query="naïve 🙂 北京", id="\ud800"))
     with pytest.raises(RecordsError, match=r"r\.jsonl:1"):
-        list(read(file))
+        list(read_records(file))
 
 
 @pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
@@ -127,7 +127,7 @@ def test_writing_appends_and_reads_back_the_same(tmp_path: Path, name: str) -> N
     for record in given:
         with write(file) as out:
             out.write(record)
-    assert list(read(file)) == given
+    assert list(read_records(file)) == given
 
 
 @pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
@@ -141,7 +141,7 @@ def test_a_line_cut_short_is_taken_off_and_writing_goes_on(tmp_path: Path, name:
     with write(file) as out:
         out.write(Record("9", "t", "q", {"a": 1.0}))
     whole = 3 if cut == 1 and name == "r.jsonl" else 2  # only its newline was missing
-    assert [r.id for r in read(file)] == [*["0", "1", "2"][:whole], "9"]
+    assert [r.id for r in read_records(file)] == [*["0", "1", "2"][:whole], "9"]
 
 
 @pytest.mark.parametrize(("name", "content"), [("r.jsonl", b"my notes"), ("r.jsonl.gz", b"{}\n"), ("r", b"\x1f\x8b!")])
@@ -168,7 +168,7 @@ def test_a_trace_with_feedback_becomes_a_record() -> None:
     failed = Failure("c", "HTTP 500", FailureKind.HTTP_ERROR, Usage(0, 0, 0, 0), 0.1, 0.0)
     first = Layer(("a", "b", "c"), (said("a", 0.1), said("b", None)), (failed,))
     trace = Trace(Query.from_text("2+2?", "Be brief."), "routemoa", layers=(first, Layer(("d",), (said("d", 1.0),))))
-    record = from_trace(Answer("4", trace), {"a": 1.0, "c": None}, "chat", "7")
+    record = record_from_trace(Answer("4", trace), {"a": 1.0, "c": None}, "chat", "7")
     assert record == Record(
         "7",
         "chat",
@@ -180,16 +180,16 @@ def test_a_trace_with_feedback_becomes_a_record() -> None:
     )
     for wrong in ({"d": 1.0}, {"c": 0.0}, {"a": 1.2}, {"a": float("nan")}):
         with pytest.raises(RecordsError):
-            from_trace(Answer("4", trace), wrong, "chat", "7")
+            record_from_trace(Answer("4", trace), wrong, "chat", "7")
     with pytest.raises(RecordsError, match="scores is empty"):
-        from_trace(Answer("4", Trace(Query.from_text("2+2?"), "routemoa")), {}, "chat", "7")
+        record_from_trace(Answer("4", Trace(Query.from_text("2+2?"), "routemoa")), {}, "chat", "7")
 
 
 def test_texts_that_were_all_recorded_as_printed_lists_are_read_as_what_was_said() -> None:
     def responses(*texts: str | None) -> dict[str, str | None] | None:
         names = {f"m{i}": t for i, t in enumerate(texts)}
         line = {"id": "1", "task": "t", "query": "q", "scores": dict.fromkeys(names, 1.0), "responses": names}
-        found = parse(json.dumps(line))
+        found = parse_record(json.dumps(line))
         assert isinstance(found, Record)
         return found.responses
 

@@ -12,7 +12,7 @@ from routemoa.core.trace import Trace
 from routemoa.core.types import ModelSpec
 from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture.engine import RouteMoA
 from tests.evaluation.replay.test_simulator import MODELS, RATES, make_records
 

@@ -18,7 +18,7 @@ from routemoa.datasets.jsonl import RecordsError
 from routemoa.datasets.records import Record
 from routemoa.evaluation.rejudging import rejudge
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.judge_model import read_judge_model as read_judging
 from routemoa.mixture.engine import RouteMoA
 

@@ -17,7 +17,7 @@ from openai import AsyncOpenAI
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool, parse_pool
 from routemoa.gateway import create_app
-from routemoa.ledger import Store, calls
+from routemoa.ledger import Store, read_calls
 from routemoa.testing import FakeEndpoint, Fault
 from routemoa.testing.scripted import ScriptedClient
 from tests.gateway.harness import HI, Serving, serving
@@ -160,7 +160,7 @@ async def test_every_call_of_every_request_is_in_the_ledger(tmp_path: Path) -> N
         await ask(s, ACME)
         await ask(s, FREE, "a", stream=True)
         asked = len(e.requests)
-    rows = list(calls(tmp_path / "s.db"))
+    rows = list(read_calls(tmp_path / "s.db"))
     assert len(rows) == asked
     assert {(r.key, r.method) for r in rows} == {("acme", "routemoa"), ("free", "a")}
     assert {r.outcome for r in rows} == {"ok"}
@@ -171,7 +171,7 @@ async def test_without_tenants_nobody_needs_a_key_and_calls_are_written_down_all
         response = await ask(s, {})
         assert response.status == 200
         assert not [h for h in response.headers if h.startswith("x-routemoa")]
-    assert {r.key for r in calls(tmp_path / "s.db")} == {"-"}
+    assert {r.key for r in read_calls(tmp_path / "s.db")} == {"-"}
 
 
 async def test_a_caller_who_leaves_holds_nothing_for_ever(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ async def test_a_caller_who_leaves_holds_nothing_for_ever(tmp_path: Path) -> Non
             await caller.leave()
             while e.open_requests:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
-    assert {r.outcome for r in calls(tmp_path / "s.db")} == {"cut"}
+    assert {r.outcome for r in read_calls(tmp_path / "s.db")} == {"cut"}
 
 
 def test_budgets_need_a_store() -> None:

@@ -26,7 +26,7 @@ from routemoa.core.pool import Mixture, Pool
 from routemoa.core.trace import Failure
 from routemoa.core.types import Limits, ModelSpec, Usage
 from routemoa.gateway.errors import error_response
-from routemoa.gateway.limits import HEADERS, parse_request_limits, stricter
+from routemoa.gateway.limits import LIMIT_HEADERS, parse_request_limits, take_stricter
 from routemoa.ledger import StoreError
 from routemoa.testing import FakeEndpoint, Fault
 from tests import ROOT
@@ -41,7 +41,7 @@ def raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 def test_the_field_and_the_headers_have_public_names() -> None:
-    assert list(HEADERS.values()) == [
+    assert list(LIMIT_HEADERS.values()) == [
         "X-RouteMoA-Max-Cost",
         "X-RouteMoA-Max-Seconds",
         "X-RouteMoA-Max-Calls",
@@ -49,7 +49,7 @@ def test_the_field_and_the_headers_have_public_names() -> None:
         "X-RouteMoA-Stream-Mode",
     ]
     assert parse_request_limits(ALL, ()) == Limits(0.5, 20, 3, 900, "events")
-    assert parse_request_limits(None, raw({HEADERS[k]: str(v) for k, v in ALL.items()})) == parse_request_limits(
+    assert parse_request_limits(None, raw({LIMIT_HEADERS[k]: str(v) for k, v in ALL.items()})) == parse_request_limits(
         ALL, ()
     )
     assert parse_request_limits(dict.fromkeys(ALL), raw({"X-Other": "1"})) == Limits()
@@ -63,15 +63,15 @@ contracts = st.builds(Limits, numbers, numbers, counts, counts, st.sampled_from(
 @given(contracts, contracts)
 def test_of_body_and_header_the_stricter_holds(body: Limits, header: Limits) -> None:
     sent = {k: getattr(body, k) for k in ALL}
-    lines = raw({HEADERS[k]: str(v) for k in ALL if (v := getattr(header, k)) is not None})
+    lines = raw({LIMIT_HEADERS[k]: str(v) for k in ALL if (v := getattr(header, k)) is not None})
     both = parse_request_limits(sent, lines)
     for key in ALL:
         given_ = [v for v in (getattr(body, key), getattr(header, key)) if v is not None]
         got = getattr(both, key)
         assert (got is None) == (not given_)
         assert got in (given_[:1] if key == "stream_mode" else [min(given_, default=None)]) or got is None
-    assert stricter(both, body) == both
-    assert stricter(stricter(body, header), header) == both
+    assert take_stricter(both, body) == both
+    assert take_stricter(take_stricter(body, header), header) == both
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ async def test_a_wrong_field_is_refused_by_name(field: Any, param: str, model: s
 )
 async def test_a_wrong_header_is_refused_by_name(key: str, value: str) -> None:
     async with serving(Script(*ANSWER)) as s:
-        response = await (await s.raw(BODY, headers={HEADERS[key]: value})).whole()
-        assert (response.status, response.error["param"]) == (400, HEADERS[key])
-        assert HEADERS[key] in response.error["message"]
+        response = await (await s.raw(BODY, headers={LIMIT_HEADERS[key]: value})).whole()
+        assert (response.status, response.error["param"]) == (400, LIMIT_HEADERS[key])
+        assert LIMIT_HEADERS[key] in response.error["message"]
 
 
 async def test_the_method_hears_of_it_and_how_the_answer_is_shown() -> None:
@@ -251,5 +251,5 @@ def test_the_servers_page_names_every_key_header_and_code() -> None:
     codes = re.findall(r'"([a-z]+(?:_[a-z]+)+)"', Path(error_response.__code__.co_filename).read_text())
     ours = {"contract_too_small", "price_unknown", "no_ledger", "insufficient_quota", "no_model_left", "model_failed"}
     assert ours <= set(codes)
-    for name in (*HEADERS, *HEADERS.values(), *ours, "invalid_api_key"):
+    for name in (*LIMIT_HEADERS, *LIMIT_HEADERS.values(), *ours, "invalid_api_key"):
         assert f"`{name}`" in page, name

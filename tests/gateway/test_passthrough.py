@@ -19,7 +19,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.usage_tap import BodyTap, EventTap
-from routemoa.ledger import LedgerEntry, Store, calls
+from routemoa.ledger import LedgerEntry, Store, read_calls
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway.harness import ANSWER, HI, Script, Serving, serving, until
 
@@ -127,7 +127,7 @@ class Ledger:
 
     @property
     def rows(self) -> list[LedgerEntry]:
-        return [c for c in calls(self.path) if c.outcome != "open"]
+        return [c for c in read_calls(self.path) if c.outcome != "open"]
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ async def test_a_caller_who_leaves_in_mid_stream_is_charged_for_what_came(ledger
 
 async def settled(ledger: Ledger) -> None:
     await asyncio.sleep(0.05)
-    await ledger.store.settled()
+    await ledger.store.flush()
 
 
 async def test_max_seconds_ends_a_stream_between_two_events_with_a_reason(ledger: Ledger) -> None:

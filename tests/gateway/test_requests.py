@@ -161,7 +161,7 @@ def test_unknown_usage_is_null_and_a_strange_finish_is_stop() -> None:
         Done(1.0, Usage(3, None), None, "tool_calls"),
     ):
         reply.add(event)
-    whole = reply.whole()
+    whole = reply.to_completion()
     assert whole["usage"] is None
     assert whole["choices"][0]["finish_reason"] == "stop"
     assert whole["routemoa"]["cost"] is None
@@ -176,7 +176,7 @@ def test_cached_tokens_are_told_where_they_are_known() -> None:
             Done(1.0, Usage(50, 3, cached), 0.0),
         ):
             reply.add(event)
-        assert reply.whole()["usage"] == {"prompt_tokens": 50, "completion_tokens": 3, "total_tokens": 53, **wanted}
+        assert reply.to_completion()["usage"] == {"prompt_tokens": 50, "completion_tokens": 3, "total_tokens": 53, **wanted}
 
 
 def failure(kind: str, reason: str, status: int | None = None) -> Failure:

@@ -21,7 +21,7 @@ from openai import APIConnectionError, AsyncOpenAI, AuthenticationError
 from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
 from routemoa.gateway.server import listen
-from routemoa.ledger import calls
+from routemoa.ledger import read_calls
 from routemoa.testing import FakeEndpoint, Fault
 
 ROUTEMOA = [sys.executable, "-c", "from routemoa.cli import main; main()"]
@@ -198,7 +198,7 @@ async def test_with_tenants_it_asks_for_keys_keeps_their_bill_and_warns_of_nothi
             assert done.choices[0].message.content == "four"
             s.process.terminate()
             assert await s.end() == (0, "")
-        rows = list(calls(store))
+        rows = list(read_calls(store))
         assert len(rows) == len(e.requests)
         assert {(r.key, r.outcome) for r in rows} == {("acme", "ok")}
 
@@ -219,7 +219,7 @@ async def test_a_second_ctrl_c_leaves_no_call_open_in_the_ledger(tmp_path: Path,
         assert (await s.end())[0] == 130
         with pytest.raises(Exception):  # noqa: B017, PT011
             await asking
-    assert {r.outcome for r in calls(store)} == {"cut"}
+    assert {r.outcome for r in read_calls(store)} == {"cut"}
 
 
 async def test_no_store_keeps_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

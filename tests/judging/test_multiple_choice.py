@@ -28,13 +28,13 @@ def test_options_are_counted(text: str, count: int | None) -> None:
 
 
 @given(st.integers(2, 10), st.floats(0.2, 50))
-def test_fewer_options_never_make_wrong_answers_rarer(count: int, scatter: float) -> None:
-    found = limit_to_options(ErrorCorrelation(error_concentration=scatter), count).error_concentration
-    assert 0 < found <= scatter
+def test_fewer_options_never_make_wrong_answers_rarer(count: int, concentration: float) -> None:
+    limited = limit_to_options(ErrorCorrelation(error_concentration=concentration), count).error_concentration
+    assert 0 < limited <= concentration
     assert (
-        found <= limit_to_options(ErrorCorrelation(error_concentration=scatter), min(10, count + 1)).error_concentration
+        limited <= limit_to_options(ErrorCorrelation(error_concentration=concentration), min(10, count + 1)).error_concentration
     )
-    assert limit_to_options(ErrorCorrelation(error_concentration=scatter), None).error_concentration == scatter
+    assert limit_to_options(ErrorCorrelation(error_concentration=concentration), None).error_concentration == concentration
 
 
 def test_three_weak_models_that_agree_outvote_a_strong_one_only_where_agreement_means_something() -> None:

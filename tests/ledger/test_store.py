@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart
-from routemoa.core.tenants import ALL, SpendingLimits, Tenant, Tenants
+from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
 from routemoa.core.types import Usage
-from routemoa.ledger import Store, calls, default_path
+from routemoa.ledger import Store, read_calls, default_path
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 MIDNIGHT = datetime(2026, 11, 26, tzinfo=UTC).timestamp()
@@ -63,24 +63,24 @@ def log_size(path: Path) -> int:
 
 
 def outcomes(path: Path) -> list[str]:
-    return [c.outcome for c in calls(path)]
+    return [c.outcome for c in read_calls(path)]
 
 
 async def test_a_call_is_in_the_file_before_it_is_made_and_settled_after(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         tab: CallRecorder = store.recorder("acme", "routemoa")
         number = await tab.start(CallStart("m", "judge", 0.25))
-        (row,) = calls(store.path)
+        (row,) = read_calls(store.path)
         assert (row.id, row.key, row.method, row.model, row.purpose) == (number, "acme", "routemoa", "m", "judge")
         assert (row.began, row.most, row.outcome) == (NOON, 0.25, "open")
         assert (row.cost, row.charged, row.seconds, row.prompt_tokens) == (None,) * 4
-        assert totals(store.path) == totals(store.path, ALL) == totals(store.path, window="2026-11") == (0.0, 0.25)
+        assert totals(store.path) == totals(store.path, ALL_TENANTS) == totals(store.path, window="2026-11") == (0.0, 0.25)
         tab.finish(number, CallResult(Usage(7, 9, 3), 0.1, 0.1, 1.5, "ok"))
-        await store.settled()
-        (row,) = calls(store.path)
+        await store.flush()
+        (row,) = read_calls(store.path)
         assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens) == (7, 9, 3)
         assert (row.cost, row.charged, row.seconds, row.outcome) == (0.1, 0.1, 1.5, "ok")
-        assert totals(store.path) == totals(store.path, ALL) == totals(store.path, window="2026-11") == (0.1, 0.0)
+        assert totals(store.path) == totals(store.path, ALL_TENANTS) == totals(store.path, window="2026-11") == (0.1, 0.0)
 
 
 async def test_what_nobody_said_is_null_and_not_zero(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ async def test_what_nobody_said_is_null_and_not_zero(tmp_path: Path) -> None:
         tab = store.recorder(None, "single:m")
         assert not tab.has_budget
         tab.finish(await tab.start(opening(None)), CallResult(Usage(None, 2**70, None), None, None, 0.5, "Garbled"))
-    (row,) = calls(store.path)
+    (row,) = read_calls(store.path)
     assert row.key == "-"
     assert (row.most, row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.cost, row.charged) == (None,) * 6
 
@@ -98,7 +98,7 @@ async def test_the_calls_of_a_request_share_its_id(tmp_path: Path) -> None:
         a, b = store.recorder(None, "m"), store.recorder(None, "m")
         for tab in (a, b, a):
             tab.finish(await tab.start(opening()), ending())
-    assert [c.request for c in calls(store.path)] == [a.request, b.request, a.request]
+    assert [c.request for c in read_calls(store.path)] == [a.request, b.request, a.request]
     assert a.request != b.request
 
 
@@ -119,7 +119,7 @@ async def test_a_call_that_does_not_fit_is_refused_with_all_that_helps(tmp_path:
         for word in ("tenant 'acme'", "$0.25 of $1", "this day's", "can cost $0.5", "2026-11-26T00:00:00Z"):
             assert word in str(e.value)
         tab.finish(await tab.start(opening(0.25)), ending(0.25))  # to the last cent
-        await store.settled()
+        await store.flush()
         assert totals(store.path, window="2026-11") == (1.0, 0.0)
 
 
@@ -146,7 +146,7 @@ async def test_a_new_day_begins_anew_and_a_call_counts_where_it_began(tmp_path: 
     tab = store.recorder("acme", "m")
     number = await tab.start(opening(1.0))
     now = MIDNIGHT + 1
-    assert (left := store.left("acme")) is not None
+    assert (left := store.remaining_budget("acme")) is not None
     assert left.day == 1.0
     other = await tab.start(opening(1.0))
     tab.finish(number, ending(0.75))
@@ -162,18 +162,18 @@ async def test_what_is_left_is_the_tighter_of_the_two_and_known_at_once_after_a_
     with opened(tmp_path, who) as store:
         tab = store.recorder("acme", "m")
         number = await tab.start(opening(0.25))
-        assert (left := store.left("acme")) is not None
+        assert (left := store.remaining_budget("acme")) is not None
         assert left.day == pytest.approx(0.55)
         assert left.month == 8.75
         assert (left.day_reset, left.month_reset) == (MIDNIGHT, datetime(2026, 12, 1, tzinfo=UTC).timestamp())
         tab.finish(number, ending(0.05))
     with opened(tmp_path, who) as store:
-        assert (left := store.left("acme")) is not None
+        assert (left := store.remaining_budget("acme")) is not None
         assert left.day == pytest.approx(0.75)
-        assert (left := store.left(None)) is not None
+        assert (left := store.remaining_budget(None)) is not None
         assert left.day == pytest.approx(0.75)
     with opened(tmp_path) as store:
-        assert store.left("acme") is None
+        assert store.remaining_budget("acme") is None
 
 
 async def test_whoever_gives_up_waiting_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ async def test_whoever_gives_up_waiting_leaves_nothing_behind(tmp_path: Path) ->
             task.cancel()
         done = await asyncio.gather(*waiting, return_exceptions=True)
         assert [isinstance(d, asyncio.CancelledError) for d in done] == [True] * 4 + [False]
-        await store.settled()
+        await store.flush()
         assert totals(store.path) == (0.0, 0.1)
         assert outcomes(store.path) == ["open"]
 
@@ -212,7 +212,7 @@ async def test_a_store_that_is_closed_settles_what_is_open(tmp_path: Path) -> No
         tab = store.recorder("acme", "m")
         number = await tab.start(opening(0.25))
     tab.finish(number, ending(0.1))  # too late
-    assert [(c.outcome, c.charged, c.cost) for c in calls(store.path)] == [("lost", 0.25, None)]
+    assert [(c.outcome, c.charged, c.cost) for c in read_calls(store.path)] == [("lost", 0.25, None)]
     assert totals(store.path) == (0.25, 0.0)
     assert list((tmp_path / "store.db.owners").iterdir()) == []
 
@@ -230,7 +230,7 @@ STEP = st.one_of(
 def test_laws_of_budgets_over_interleavings(rounds: list[list[tuple[str, object, float]]]) -> None:
     """spent + held <= limit always; nothing is held after the end; reopening gives the same totals."""
     who = Tenants((Tenant("acme", "A", 1.0), Tenant("zeta", "Z", None, 1.5)), SpendingLimits(2.0), (b"", b""))
-    limit = {"acme": 1.0, ALL: 2.0}
+    limit = {"acme": 1.0, ALL_TENANTS: 2.0}
 
     async def run(path: Path) -> None:
         store = Store(path, who, clock=lambda: NOON)
@@ -261,17 +261,17 @@ def test_laws_of_budgets_over_interleavings(rounds: list[list[tuple[str, object,
                 await store.aclose()
                 store = Store(path, who, clock=lambda: NOON)
             await asyncio.gather(*(step(*s) for s in steps if s[0] != "reopen"))
-            await store.settled()
+            await store.flush()
             for key, most in limit.items():
                 assert sum(totals(path, key)) <= most
             for key, dollars in spent.items():
                 held = sum(most for k, _, _, most in under_way if k == key)
                 assert totals(path, key) == pytest.approx((dollars, held), abs=1e-9)
         await store.aclose()
-        for key in (*spent, ALL):
+        for key in (*spent, ALL_TENANTS):
             for window in ("2026-11-25", "2026-11"):
                 assert totals(path, key, window)[1] == 0.0
-                mine = [c.charged or 0.0 for c in calls(path) if key in (ALL, c.key)]
+                mine = [c.charged or 0.0 for c in read_calls(path) if key in (ALL_TENANTS, c.key)]
                 assert totals(path, key, window)[0] == pytest.approx(sum(mine), abs=1e-9)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -330,8 +330,8 @@ def test_two_processes_hammer_one_store_and_the_limit_holds(tmp_path: Path) -> N
     spent, held = totals(path, window=today())
     assert held == 0.0
     assert 0.98 < spent <= 1.0  # what is left is less than one more call can cost
-    assert len(list(calls(path))) == made
-    assert sum(c.charged or 0.0 for c in calls(path)) == pytest.approx(spent)
+    assert len(list(read_calls(path))) == made
+    assert sum(c.charged or 0.0 for c in read_calls(path)) == pytest.approx(spent)
 
 
 def test_many_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
@@ -416,11 +416,11 @@ async def test_a_full_disk_refuses_calls_and_keeps_what_ended(tmp_path: Path, mo
     with opened(tmp_path, tenants(9.0)) as store:
         tab = store.recorder("acme", "m")
         number = await tab.start(opening())
-        store._book._connection.execute("PRAGMA max_page_count = 1")  # no more than there are now
+        store._database._connection.execute("PRAGMA max_page_count = 1")  # no more than there are now
         tab.finish(number, ending(0.05))
         with pytest.raises(ConfigError, match="disk is full; make room"):
             await asyncio.gather(*(tab.start(opening(model="m" * 4000)) for _ in range(9)))
-        store._book._connection.execute("PRAGMA max_page_count = 100000")
+        store._database._connection.execute("PRAGMA max_page_count = 100000")
         await asyncio.sleep(0.05)
         assert outcomes(store.path) == ["ok"]
     assert totals(store.path) == (0.05, 0.0)
@@ -444,7 +444,7 @@ async def test_figures_beyond_all_reason_break_nothing(tmp_path: Path) -> None:
         tab = store.recorder(None, "m")
         for _ in range(3):
             tab.finish(await tab.start(opening(1e300)), CallResult(Usage(2**70, -1), 1e300, 1e300, 1.0, "ok"))
-        await store.settled()
+        await store.flush()
         assert outcomes(store.path) == ["ok"] * 3
 
 
@@ -501,13 +501,13 @@ def test_a_file_that_cannot_be_used_says_why_and_what_to_do(tmp_path: Path) -> N
         assert "\n" not in said
     for path in (broken, foreign, newer):
         with pytest.raises(ConfigError):
-            list(calls(path))
+            list(read_calls(path))
     with closing(sqlite3.connect(foreign)) as c:
         assert c.execute("PRAGMA journal_mode").fetchone() == ("delete",)  # left as it was
 
 
 def test_where_nothing_was_written_there_are_no_calls(tmp_path: Path) -> None:
-    assert list(calls(tmp_path / "store.db")) == []
+    assert list(read_calls(tmp_path / "store.db")) == []
     assert not (tmp_path / "store.db").exists()
 
 
@@ -519,9 +519,9 @@ async def test_the_last_calls_and_those_since(tmp_path: Path) -> None:
         now = NOON + i
         tab.finish(await tab.start(opening(model=f"m{i}")), ending())
     await store.aclose()
-    assert [c.model for c in calls(store.path, since=NOON + 3)] == ["m3", "m4"]
-    assert [c.model for c in calls(store.path, last=2)] == ["m3", "m4"]
-    assert [c.model for c in calls(store.path, since=NOON + 1, last=9)] == ["m1", "m2", "m3", "m4"]
+    assert [c.model for c in read_calls(store.path, since=NOON + 3)] == ["m3", "m4"]
+    assert [c.model for c in read_calls(store.path, last=2)] == ["m3", "m4"]
+    assert [c.model for c in read_calls(store.path, since=NOON + 1, last=9)] == ["m1", "m2", "m3", "m4"]
 
 
 def test_loops_that_come_and_go_share_a_store(tmp_path: Path) -> None:
@@ -550,7 +550,7 @@ async def test_bookkeeping_is_cheap(tmp_path: Path, width: int) -> None:
     for _ in range(3):
         began = time.perf_counter()
         await asyncio.gather(*(worker() for _ in range(width)))
-        await store.settled()
+        await store.flush()
         best = min(best, (time.perf_counter() - began) / 2000)
     await store.aclose()
     assert best < 0.0004, f"{best * 1e3:.3f} ms a call"

@@ -13,7 +13,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.trace import Answer, Assessment, Layer, Proposal, Trace
 from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import ModelSpec, Query, Usage, from_json, to_json
-from routemoa.judging.evidence import Coefficients, JudgeModel, Reliability
+from routemoa.judging.judge_model import Coefficients, JudgeModel, Reliability
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.layer import LayerRequest
 from routemoa.routing.decision import current_assessments

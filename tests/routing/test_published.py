@@ -8,14 +8,16 @@ from routemoa.core.errors import FailureKind
 from routemoa.core.pool import Fusion, Mixture, Pool
 from routemoa.core.trace import Failure, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Scores, Usage, from_json, to_json
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.fusion import fuse_scores, map_prior
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import LayerOptions
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import PublishedPolicy, build_policy
-from routemoa.routing.ranking import published_stop, rank_models, select_models
+from routemoa.routing.published import PublishedPolicy
+from routemoa.routing.policy import build_policy
+from routemoa.routing.ranking import rank_models, select_models
+from routemoa.routing.stopping import published_stop
 from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool
 
@@ -30,7 +32,7 @@ def test_the_fusion_names_the_policy() -> None:
     assert isinstance(build_policy(specs, Mixture(), JudgeModel(), ["a"]), AdaptivePolicy)
 
 
-def published(fusion: Fusion, priors: Scores) -> tuple[Pool, Trace]:
+def run_published(fusion: Fusion, priors: Scores) -> tuple[Pool, Trace]:
     """A trace of three layers: nobody is sure, and one model fails in the second."""
     specs = tuple(ModelSpec(n, "local", n, prior=p, output_price=1.0) for n, p in priors.items())
     pool = Pool(specs, Mixture(fusion=fusion))
@@ -46,7 +48,7 @@ def published(fusion: Fusion, priors: Scores) -> tuple[Pool, Trace]:
 def test_the_published_policy_is_the_published_loop_on_a_recorded_trace(fusion: Fusion) -> None:
     """The loop written out from its functions, beside what the engine did and what the policy says of the trace."""
     priors: Scores = {"a": 0.6, "b": 0.58, "c": 0.62, "d": 0.61, "e": 0.59}
-    pool, trace = published(fusion, priors)
+    pool, trace = run_published(fusion, priors)
     trace = from_json(to_json(trace), Trace)
     m = pool.mixture
     policy = build_policy(pool.models, m, JudgeModel(), ())
@@ -62,7 +64,7 @@ def test_the_published_policy_is_the_published_loop_on_a_recorded_trace(fusion: 
         scores = fuse_scores(prior, scores, trace.layers[:number], fusion)
         ranking = rank_models(pool.models, scores)
         upcoming = select_models(ranking, m.max_layer_models, m.selection_margin)
-        reason = published_stop(trace.layers[:number], scores, upcoming, threshold=m.confidence_threshold, limit=3)
+        reason = published_stop(trace.layers[:number], scores, upcoming, threshold=m.confidence_threshold, max_layers=3)
         so_far = Trace(trace.query, "routemoa", trace.prior, trace.ranking, trace.layers[:number])
         decision = policy.update(so_far, CallEstimates())
         assert decision.scores == pytest.approx(scores)
@@ -86,9 +88,9 @@ def test_the_published_policy_is_the_published_loop_on_a_recorded_trace(fusion: 
 
 
 def test_a_failed_model_is_not_called_again(make_pool: MakePool) -> None:
-    pool, trace = published("published-small", {"a": 0.6, "b": 0.6, "c": 0.6, "d": 0.6})
+    pool, trace = run_published("published-small", {"a": 0.6, "b": 0.6, "c": 0.6, "d": 0.6})
     first = trace.layers[0]
-    failed = Layer(first.selected, first.proposals[:1], failures=_down("b"), assessments=first.assessments[:1])
+    failed = Layer(first.selected, first.proposals[:1], failures=failure("b"), assessments=first.assessments[:1])
     decision = build_policy(pool.models, pool.mixture, JudgeModel(), ()).update(
         Trace(trace.query, "routemoa", trace.prior, trace.ranking, (failed,)), CallEstimates()
     )
@@ -99,9 +101,9 @@ def test_a_failed_model_is_not_called_again(make_pool: MakePool) -> None:
 
 def test_when_the_last_layer_gave_nothing_the_answers_before_it_stand() -> None:
     specs = tuple(ModelSpec(n, "local", n) for n in "ab")
-    said = Layer(("a", "b"), tuple(Proposal(n, LONG.format(n), Usage(), None, None) for n in "ab"))
-    nothing = Layer(("a", "b"), (), _down("a") + _down("b"))
-    trace = Trace(Query.from_text("?"), "routemoa", {"a": 0.4, "b": 0.5}, (), (said, nothing))
+    answered = Layer(("a", "b"), tuple(Proposal(n, LONG.format(n), Usage(), None, None) for n in "ab"))
+    nothing = Layer(("a", "b"), (), failure("a") + failure("b"))
+    trace = Trace(Query.from_text("?"), "routemoa", {"a": 0.4, "b": 0.5}, (), (answered, nothing))
     decision = build_policy(specs, Mixture(fusion="published-small"), JudgeModel(), ()).update(trace, CallEstimates())
     assert decision.stop == "no model left to call"
     assert {p.model for p in decision.final_answers} == {"a", "b"}
@@ -114,5 +116,5 @@ def test_measured_seconds_break_ties() -> None:
     assert policy.initial({"a": 0.5, "b": 0.5}, CallEstimates(seconds={"a": 2.0})).models == ("b",)
 
 
-def _down(model: str) -> tuple[Failure, ...]:
+def failure(model: str) -> tuple[Failure, ...]:
     return (Failure(model, "down", FailureKind.HTTP_ERROR, Usage(0, 0, 0, 0), 1.0, 0.0),)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from routemoa.core.trace import Layer, Proposal, RankedModel
 from routemoa.core.types import ModelSpec, Usage
-from routemoa.routing.ranking import call_penalty, published_stop, rank_models, select_models
+from routemoa.routing.ranking import call_penalty, rank_models, select_models
+from routemoa.routing.stopping import published_stop
 
 maybe = st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0])
 specs = st.lists(
@@ -99,7 +100,7 @@ def test_stop_reasons() -> None:
     two = layer(a="The answer is 4.", b="The answer is 5.")
 
     def why(layers: list[Layer], scores: dict[str, float | None], upcoming: str = "ab", limit: int = 3) -> str | None:
-        return published_stop(layers, scores, list(upcoming), threshold=0.805, limit=limit)
+        return published_stop(layers, scores, list(upcoming), threshold=0.805, max_layers=limit)
 
     assert why([two], {"a": 0.8, "b": 0.5}) is None
     assert why([two], {"a": 0.81, "b": 0.5}) == "sure: a at 0.810 is above 0.805"

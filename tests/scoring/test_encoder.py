@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
 from routemoa.scoring.encoder import Encoder
-from routemoa.scoring.trained import load
+from routemoa.scoring.trained import load_trained_scorer
 from tests.scoring.test_trained import made
 
 WORDS = ["[PAD]", "[CLS]", "[UNK]", "sum", "plus", "add", "translate", "french", "word", "the", "numbers"]
@@ -107,7 +107,7 @@ def test_a_scorer_takes_its_encoder_along(tmp_path: Path) -> None:
     arguments = ["scorer", "train", str(records), "--encoder", str(folder), "--out", str(tmp_path / "s")]
     found = CliRunner().invoke(cli, arguments)
     assert found.exit_code == 0, found.output
-    predictor = load(tmp_path / "s").predictor
+    predictor = load_trained_scorer(tmp_path / "s").predictor
     assert predictor.encoder is not None
     assert predictor.embed(["sum plus add"]).shape == (1, 4096 + 8)
     sums, words = predictor.predict(
@@ -117,4 +117,4 @@ def test_a_scorer_takes_its_encoder_along(tmp_path: Path) -> None:
     assert words[1] > words[0]
     (tmp_path / "s" / "encoder.onnx").write_bytes(b"another")
     with pytest.raises(ConfigError, match="changed since"):
-        load(tmp_path / "s")
+        load_trained_scorer(tmp_path / "s")

@@ -18,12 +18,12 @@ from routemoa.core.types import ModelSpec, Query
 from routemoa.datasets.records import Record
 from routemoa.routing.ranking import rank_models
 from routemoa.scoring.constant import load_scorer
-from routemoa.scoring.lexical import DIMENSIONS, RARITIES, embed, question, rarity
-from routemoa.scoring.trained import Seen, TrainedScorer, load
-from routemoa.training.artifact import save
-from routemoa.training.fast import Fitted, fit
-from routemoa.training.metrics import Said, assess, calibration, known
-from routemoa.training.table import table
+from routemoa.scoring.lexical import DIMENSIONS, IDF_BUCKETS, embed_lexical, strip_solved_examples, count_idf
+from routemoa.scoring.trained import TrainingQuestion, TrainedScorer, load_trained_scorer
+from routemoa.training.artifact import save_scorer
+from routemoa.training.fast import FittedScorer, train_fast
+from routemoa.training.metrics import Predictions, evaluate_predictions, measure_calibration, choose_baselines
+from routemoa.training.table import build_table
 
 NOUNS = ["river", "stone", "cloud", "horse", "candle", "bridge", "garden", "violin", "letter", "anchor"]
 
@@ -49,17 +49,17 @@ def made(n: int = 240, seed: int = 0, *, shuffle: bool = False) -> list[Record]:
     return records
 
 
-MADE = [Seen("0", "sums", "How much is 2 plus 3?", 0.1)]
+MADE = [TrainingQuestion("0", "sums", "How much is 2 plus 3?", 0.1)]
 
 
 @pytest.fixture(scope="module")
-def fitted() -> Fitted:
-    return fit(table(made()))
+def fitted() -> FittedScorer:
+    return train_fast(build_table(made()))
 
 
-def test_it_learns_who_is_good_at_what(fitted: Fitted) -> None:
-    test = table(made(200, seed=1))
-    figures = assess(Said.by(fitted.predictor, test.texts), test, known(table(made())))
+def test_it_learns_who_is_good_at_what(fitted: FittedScorer) -> None:
+    test = build_table(made(200, seed=1))
+    figures = evaluate_predictions(Predictions.from_predictor(fitted.predictor, test.texts), test, choose_baselines(build_table(made())))
     assert figures["accuracy"] > figures["best_single"] + 0.2
     assert figures["accuracy"] > 0.85
     assert abs(figures["shuffled"] - figures["best_single"]) < 0.15
@@ -71,42 +71,42 @@ def test_it_learns_who_is_good_at_what(fitted: Fitted) -> None:
 
 
 def test_on_permuted_scores_there_is_no_gain() -> None:
-    data = table(made(400, shuffle=True))
-    fitted = fit(data)
-    test = table(made(400, seed=5, shuffle=True))
-    figures = assess(Said.by(fitted.predictor, test.texts), test, known(data))
+    data = build_table(made(400, shuffle=True))
+    fitted = train_fast(data)
+    test = build_table(made(400, seed=5, shuffle=True))
+    figures = evaluate_predictions(Predictions.from_predictor(fitted.predictor, test.texts), test, choose_baselines(data))
     low, _ = figures["ci95"]["gain_over_best_single"]
     assert low <= 0.0
 
 
-def test_far_from_the_training_questions_it_falls_back_to_the_means(fitted: Fitted) -> None:
+def test_far_from_the_training_questions_it_falls_back_to_the_means(fitted: FittedScorer) -> None:
     near = ["How much is 12 plus 30, please add the numbers?"]
     far = ["Ὀξυρρύγχου πάπυρος ξφψ ζωή", "qzx vbn 🦜🦜 wpt"]
     p = fitted.predictor
-    unknown = p.novelty(p.embed(near + far))
+    unknown = p.estimate_novelty(p.embed(near + far))
     assert unknown[0] < unknown[1:].min()
     spread = np.ptp(p.predict(near + far), axis=1)
     assert spread[1:].max() < spread[0]
-    assert np.abs(p.raw(p.embed(far)) - p.means).max() < np.abs(p.raw(p.embed(near)) - p.means).max()
+    assert np.abs(p.score_raw(p.embed(far)) - p.model_means).max() < np.abs(p.score_raw(p.embed(near)) - p.model_means).max()
 
 
 @given(st.text())
 @settings(max_examples=60, deadline=None)
-def test_any_text_gets_a_sane_score(fitted: Fitted, text: str) -> None:
+def test_any_text_gets_a_sane_score(fitted: FittedScorer, text: str) -> None:
     scores = fitted.predictor.predict([text])
     assert np.isfinite(scores).all()
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
 @pytest.mark.parametrize("text", ["", " ", "x" * 200_000, "🦜" * 1000, "你好" * 5000, "a\ud800b", "\0"])
-def test_odd_texts(fitted: Fitted, text: str) -> None:
+def test_odd_texts(fitted: FittedScorer, text: str) -> None:
     begun = time.perf_counter()
     scores = fitted.predictor.predict([text])
     assert np.isfinite(scores).all()
     assert time.perf_counter() - begun < 0.5
 
 
-async def test_known_models_are_scored_and_others_keep_their_prior(fitted: Fitted) -> None:
+async def test_known_models_are_scored_and_others_keep_their_prior(fitted: FittedScorer) -> None:
     pool = [
         ModelSpec("adder", "local", "x"),
         ModelSpec("mine", "local", "poet"),  # known by the endpoint's name for it
@@ -126,11 +126,11 @@ async def test_known_models_are_scored_and_others_keep_their_prior(fitted: Fitte
     assert marked == {"adder": False, "mine": False, "new": True, "stranger": False}
 
 
-def test_a_folder_is_read_back_as_it_was_written(fitted: Fitted, tmp_path: Path) -> None:
+def test_a_folder_is_read_back_as_it_was_written(fitted: FittedScorer, tmp_path: Path) -> None:
     folder = tmp_path / "scorer"
     for _ in range(2):  # the second one replaces the first
-        save(folder, fitted.predictor, {"recipe": "fast", "chosen": {}}, ["made up"], MADE)
-    again = load(folder).predictor
+        save_scorer(folder, fitted.predictor, {"recipe": "fast", "chosen": {}}, ["made up"], MADE)
+    again = load_trained_scorer(folder).predictor
     texts = [r.query for r in made(40, seed=2)]
     np.testing.assert_allclose(again.predict(texts), fitted.predictor.predict(texts), atol=2e-3)
     assert again.models == fitted.predictor.models
@@ -138,23 +138,23 @@ def test_a_folder_is_read_back_as_it_was_written(fitted: Fitted, tmp_path: Path)
     assert "made up" in (folder / "card.md").read_text()
 
 
-def test_a_folder_that_was_changed_is_refused(fitted: Fitted, tmp_path: Path) -> None:
-    save(tmp_path / "s", fitted.predictor, {}, [], MADE)
+def test_a_folder_that_was_changed_is_refused(fitted: FittedScorer, tmp_path: Path) -> None:
+    save_scorer(tmp_path / "s", fitted.predictor, {}, [], MADE)
     with (tmp_path / "s" / "arrays.npz").open("ab") as file:
         file.write(b"x")
     with pytest.raises(ConfigError, match="changed since"):
-        load(tmp_path / "s")
+        load_trained_scorer(tmp_path / "s")
     with pytest.raises(ConfigError, match="no scorer"):
-        load(tmp_path / "nowhere")
+        load_trained_scorer(tmp_path / "nowhere")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError):
-        save(tmp_path / "mine", fitted.predictor, {}, [], MADE)
+        save_scorer(tmp_path / "mine", fitted.predictor, {}, [], MADE)
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-def test_the_pool_file_names_it(fitted: Fitted, tmp_path: Path) -> None:
-    save(tmp_path / "s", fitted.predictor, {}, [], MADE)
+def test_the_pool_file_names_it(fitted: FittedScorer, tmp_path: Path) -> None:
+    save_scorer(tmp_path / "s", fitted.predictor, {}, [], MADE)
     file = tmp_path / "pool.toml"
     file.write_text('[[model]]\nname = "adder"\nendpoint = "local"\n[scorer]\npath = "s"\n')
     assert isinstance(load_scorer(Pool.from_toml(file)), TrainedScorer)
@@ -168,22 +168,22 @@ def test_degenerate_records() -> None:
     one_class = [Record(str(i), "t", f"question {i}", {"a": 1.0, "b": 1.0}) for i in range(30)]
     few = made(3)
     for records in (one_model, one_class, few):
-        scores = fit(table(records)).predictor.predict(["question 5", ""])
+        scores = train_fast(build_table(records)).predictor.predict(["question 5", ""])
         assert np.isfinite(scores).all()
 
 
 def test_the_same_seed_gives_the_same_scorer() -> None:
-    data = table(made(120))
-    first, second = fit(data, 3).predictor, fit(data, 3).predictor
+    data = build_table(made(120))
+    first, second = train_fast(data, 3).predictor, train_fast(data, 3).predictor
     assert (first.predict(data.texts) == second.predict(data.texts)).all()
 
 
 def test_calibration_by_hand() -> None:
-    found = calibration(np.array([0.9, 0.9, 0.1, 0.1], np.float32), np.array([1, 1, 0, 1], np.float32))
+    found = measure_calibration(np.array([0.9, 0.9, 0.1, 0.1], np.float32), np.array([1, 1, 0, 1], np.float32))
     assert found["ece"] == pytest.approx(0.5 * 0.1 + 0.5 * 0.4, abs=1e-6)
     assert found["brier"] == pytest.approx((0.01 + 0.01 + 0.01 + 0.81) / 4, abs=1e-6)
     assert found["auc"] == pytest.approx(5 / 6)  # two of three pairs are won, one is tied
-    assert calibration(np.zeros(0, np.float32), np.zeros(0, np.float32))["auc"] is None
+    assert measure_calibration(np.zeros(0, np.float32), np.zeros(0, np.float32))["auc"] is None
 
 
 def test_vectors_are_units_and_alike_texts_are_near() -> None:
@@ -194,9 +194,9 @@ def test_vectors_are_units_and_alike_texts_are_near() -> None:
         "猫坐在垫子上",
         "猫坐在垫子上面",
     ]
-    x = embed(texts, rarity(texts))
+    x = embed_lexical(texts, count_idf(texts))
     assert x.shape == (5, DIMENSIONS)
-    assert len(rarity(texts)) == RARITIES
+    assert len(count_idf(texts)) == IDF_BUCKETS
     np.testing.assert_allclose(np.linalg.norm(x, axis=1), 1.0, rtol=1e-5)
     assert x[0] @ x[1] > 0.3 > abs(x[0] @ x[2])
     assert x[3] @ x[4] > 0.3
@@ -211,8 +211,8 @@ def test_the_set_head_prefers_models_that_do_not_err_together() -> None:
         scores: dict[str, float | None] = {"a": float(not hard), "twin": float(not hard), "triplet": float(not hard)}
         scores["other"] = float(hard)
         records.append(Record(str(i), "t", f"question number {i}", scores))
-    fitted = fit(table(records))
-    panel = fitted.predictor.panel(fitted.predictor.embed(["question number 5"]))[0]
+    fitted = train_fast(build_table(records))
+    panel = fitted.predictor.choose_panels(fitted.predictor.embed(["question number 5"]))[0]
     assert fitted.predictor.models.index("other") in panel
     assert (fitted.panels == 3).any(axis=1).all()
 
@@ -220,12 +220,12 @@ def test_the_set_head_prefers_models_that_do_not_err_together() -> None:
 def test_solved_examples_before_the_question_are_not_read() -> None:
     asked = "Which gas do plants take in?\nA) argon\nB) carbon dioxide\nAnswer:"
     shown = f"What is 2 + 2?\nA) 3\nB) 4\nAnswer:\nB\n\n{asked}"
-    assert question(shown) == asked
-    assert question(asked) == asked
-    assert question("Q\nAnswer: B\n\n") == "Q\nAnswer: B\n\n"
+    assert strip_solved_examples(shown) == asked
+    assert strip_solved_examples(asked) == asked
+    assert strip_solved_examples("Q\nAnswer: B\n\n") == "Q\nAnswer: B\n\n"
 
 
-async def test_queries_that_come_together_share_a_batch(fitted: Fitted) -> None:
+async def test_queries_that_come_together_share_a_batch(fitted: FittedScorer) -> None:
     calls: list[int] = []
 
     class Counting:
@@ -253,14 +253,14 @@ async def test_queries_that_come_together_share_a_batch(fitted: Fitted) -> None:
     assert (await other)["adder"] is not None
 
 
-def test_uncertainty_grows_away_from_the_training_questions(fitted: Fitted) -> None:
+def test_uncertainty_grows_away_from_the_training_questions(fitted: FittedScorer) -> None:
     p = fitted.predictor
-    doubt = p.uncertainty(p.embed(["How much is 12 plus 30, please add the numbers?", "Ὀξυρρύγχου πάπυρος ξφψ"]))
+    doubt = p.estimate_uncertainty(p.embed(["How much is 12 plus 30, please add the numbers?", "Ὀξυρρύγχου πάπυρος ξφψ"]))
     assert (doubt[1] > doubt[0]).all()
     assert (doubt >= 0).all()
 
 
-async def test_a_batch_that_fails_does_not_keep_the_others_waiting(fitted: Fitted) -> None:
+async def test_a_batch_that_fails_does_not_keep_the_others_waiting(fitted: FittedScorer) -> None:
     calls = 0
 
     class Failing:

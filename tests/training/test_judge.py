@@ -16,11 +16,12 @@ from routemoa.core.types import ModelSpec, Query, Usage
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.judging.answers.grouping import Groups
-from routemoa.judging.evidence import Coefficients, JudgeModel, Reliability, collect_signals, signal_log_odds
+from routemoa.judging.evidence import collect_signals, signal_log_odds
+from routemoa.judging.judge_model import Coefficients, JudgeModel, Reliability
 from routemoa.judging.judge_model import encode_judge_model, load_pool_judge, read_judge_model
 from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
 from routemoa.routing.adaptive import AdaptivePolicy
-from routemoa.training.judge import Graded, correlation, fit, graded_records, graded_trace, measure, readable, told
+from routemoa.training.judge import GradedPanel, fit_error_correlation, fit_judge_model, build_graded_panels, build_graded_panel, measure_signals, describe_judge_model, collect_signal_pairs
 
 MODELS = tuple("abcdefgh")
 PRIORS = dict(zip(MODELS, (0.8, 0.7, 0.65, 0.6, 0.5, 0.45, 0.4, 0.3), strict=True))
@@ -37,7 +38,7 @@ def wrong_answers(rng: Random, count: int, scatter: float) -> list[int]:
 
 def query(
     rng: Random, spread: float, scatter: float, members: tuple[str, ...] = MODELS, twins: tuple[str, str] | None = None
-) -> Graded:
+) -> GradedPanel:
     """One query of the model in routemoa.judging.posterior; the first of `twins` answers as the second does."""
     easy = rng.gauss(0, spread)
     right = []
@@ -51,17 +52,17 @@ def query(
         groups[one], right[one] = groups[other], right[other]
     number = {g: i for i, g in enumerate(dict.fromkeys(groups))}
     found = Groups(tuple(number[g] for g in groups), True, (None,) * len(members))
-    return Graded(PRIORS, members, found, tuple(map(float, right)), (), (False,) * len(members))
+    return GradedPanel(PRIORS, members, found, tuple(map(float, right)), (), (False,) * len(members))
 
 
-def queries(n: int, spread: float = 1.5, scatter: float = 5.0, size: int = 8, seed: int = 0) -> list[Graded]:
+def queries(n: int, spread: float = 1.5, scatter: float = 5.0, size: int = 8, seed: int = 0) -> list[GradedPanel]:
     rng = Random(seed)
     return [query(rng, spread, scatter, tuple(sorted(rng.sample(MODELS, size)))) for _ in range(n)]
 
 
-def judged(data: list[Graded], judges: dict[str, SimulatedJudge], own: float | None = None) -> list[Graded]:
+def judged(data: list[GradedPanel], judges: dict[str, SimulatedJudge], own: float | None = None) -> list[GradedPanel]:
     """With what each judge says of the others' answers, and all of their own if `own` is their reliability."""
-    out: list[Graded] = []
+    out: list[GradedPanel] = []
     for i, one in enumerate(data):
         given: list[Assessment] = []
         for m, g, y in zip(one.models, one.groups.group_of, one.right, strict=True):
@@ -78,39 +79,39 @@ def judged(data: list[Graded], judges: dict[str, SimulatedJudge], own: float | N
 
 @pytest.mark.parametrize("spread", [0.0, 1.5, 2.5])
 def test_the_spread_of_difficulty_is_found_again(spread: float) -> None:
-    assert correlation(queries(500, spread)).difficulty_sd == pytest.approx(spread, abs=0.3)
+    assert fit_error_correlation(queries(500, spread)).difficulty_sd == pytest.approx(spread, abs=0.3)
 
 
 @pytest.mark.parametrize("scatter", [2.0, 6.0, 20.0])
 def test_how_wrong_answers_scatter_is_found_again(scatter: float) -> None:
-    assert correlation(queries(500, scatter=scatter)).error_concentration == pytest.approx(scatter, rel=0.25)
+    assert fit_error_correlation(queries(500, scatter=scatter)).error_concentration == pytest.approx(scatter, rel=0.25)
 
 
 def test_kin_are_found_and_nobody_else_is() -> None:
-    assert correlation(queries(500)).pairwise_error_correlation == {}
+    assert fit_error_correlation(queries(500)).pairwise_error_correlation == {}
     rng = Random(1)
-    found = correlation([query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(500)]).pairwise_error_correlation
+    found = fit_error_correlation([query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(500)]).pairwise_error_correlation
     assert list(found) == ["b|g"]
     assert 0.6 < found["b|g"] <= 1
-    few = correlation([query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(20)]).pairwise_error_correlation
+    few = fit_error_correlation([query(rng, 1.5, 5.0, twins=("b", "g")) for _ in range(20)]).pairwise_error_correlation
     assert few == {}  # too few to say
 
 
 def test_without_data_all_is_as_it_was_believed_beforehand() -> None:
-    learned = fit([])
+    learned = fit_judge_model([])
     assert learned == JudgeModel()
-    assert fit(queries(3)).correlation.difficulty_sd == pytest.approx(1.5, abs=0.5)
-    assert measure(told([], learned))["posterior"] == {"ece": None, "brier": None, "auc": None}
+    assert fit_judge_model(queries(3)).correlation.difficulty_sd == pytest.approx(1.5, abs=0.5)
+    assert measure_signals(collect_signal_pairs([], learned))["posterior"] == {"ece": None, "brier": None, "auc": None}
 
 
 def test_who_judges_well_is_found_again() -> None:
     judges = {"a": SimulatedJudge(0.9), "b": SimulatedJudge(0.5), "c": SimulatedJudge(0.7), "d": SimulatedJudge(0.2)}
-    learned = fit(judged(queries(200), judges))
+    learned = fit_judge_model(judged(queries(200), judges))
     weights = {m: r.weight for m, r in learned.peer_judges.items()}
     assert weights == pytest.approx({"a": 0.8, "b": 0.0, "c": 0.4, "d": 0.0}, abs=0.08)
     assert learned.self_judges == {}
     assert learned.peer_judges["a"].bias == pytest.approx(0.5, abs=0.1)
-    vain = fit(judged(queries(200), {}, own=0.8))
+    vain = fit_judge_model(judged(queries(200), {}, own=0.8))
     assert vain.peer_judges == {}
     assert set(vain.self_judges) == set(MODELS)
     assert all((r.bias or 0) > 0.6 for r in vain.self_judges.values())  # inflated, as simulated
@@ -119,7 +120,7 @@ def test_who_judges_well_is_found_again() -> None:
 
 def test_what_nobody_said_teaches_nothing() -> None:
     data, start = queries(150, size=4), Coefficients()
-    learned = fit(data)
+    learned = fit_judge_model(data)
     assert (learned.peer_judges, learned.self_judges) == ({}, {})
     got = learned.coefficients
     assert (got.verbalized, got.cross, got.similarity, got.informed_vote) == (
@@ -132,25 +133,25 @@ def test_what_nobody_said_teaches_nothing() -> None:
         replace(one, assessments=(Assessment("a", "b", "cross", None), Assessment("a", "a", "self", None)))
         for one in data
     ]
-    assert fit(unread) == learned
+    assert fit_judge_model(unread) == learned
 
 
 def test_answers_that_nobody_graded_are_not_taken_for_wrong() -> None:
     data = queries(600, size=4)
     rng = Random(2)
     hidden = [replace(one, right=tuple(None if rng.random() < 0.3 else y for y in one.right)) for one in data]
-    full, part = fit(data).coefficients, fit(hidden).coefficients
+    full, part = fit_judge_model(data).coefficients, fit_judge_model(hidden).coefficients
     assert part.constant == pytest.approx(full.constant, abs=0.3)
     assert part.votes == pytest.approx(full.votes, abs=0.25)
     nothing = [replace(one, right=(None,) * 4) for one in data]
-    assert fit(nothing) == JudgeModel(correlation=correlation(nothing))
+    assert fit_judge_model(nothing) == JudgeModel(correlation=fit_error_correlation(nothing))
 
 
 def test_ungraded_answers_to_open_questions_count_neither_way() -> None:
     open_ = Groups((0, 1), False, (0.3, 0.3))
-    data = [Graded({"a": 0.5, "b": 0.5}, ("a", "b"), open_, (1.0, None), (), (False, False))] * 50
-    assert fit(data).coefficients.constant > 0.2  # all that was graded was right
-    assert measure(told(data, fit(data)))["posterior"]["brier"] is not None
+    data = [GradedPanel({"a": 0.5, "b": 0.5}, ("a", "b"), open_, (1.0, None), (), (False, False))] * 50
+    assert fit_judge_model(data).coefficients.constant > 0.2  # all that was graded was right
+    assert measure_signals(collect_signal_pairs(data, fit_judge_model(data)))["posterior"]["brier"] is not None
 
 
 @pytest.mark.parametrize("reliability", [None, 0.75])
@@ -160,8 +161,8 @@ def test_the_posterior_is_calibrated_on_the_other_half_and_tells_more_than_each_
     data = queries(1200, size=4)
     if reliability is not None:
         data = judged(data, dict.fromkeys("abcd", SimulatedJudge(reliability)), own=0.65)
-    learned = fit(data[::2])
-    found = measure(told(data[1::2], learned))
+    learned = fit_judge_model(data[::2])
+    found = measure_signals(collect_signal_pairs(data[1::2], learned))
     ece = found["posterior"]["ece"]
     assert ece is not None
     assert ece < 0.05
@@ -172,8 +173,8 @@ def test_the_posterior_is_calibrated_on_the_other_half_and_tells_more_than_each_
 
 def test_judges_who_tell_nothing_get_no_weight() -> None:
     data = queries(400, size=4)
-    good = fit(judged(data, dict.fromkeys("abcd", SimulatedJudge(0.8))))
-    useless = fit(judged(data, dict.fromkeys("abcd", SimulatedJudge(0.5))))
+    good = fit_judge_model(judged(data, dict.fromkeys("abcd", SimulatedJudge(0.8))))
+    useless = fit_judge_model(judged(data, dict.fromkeys("abcd", SimulatedJudge(0.5))))
     assert all(r.weight < 0.1 for r in useless.peer_judges.values())
     assert all(r.weight > 0.4 for r in good.peer_judges.values())
 
@@ -199,10 +200,10 @@ def test_what_is_measured_is_what_the_policy_believes() -> None:
     )
     specs = tuple(ModelSpec(m, "local", m) for m in priors)
     for name in ("spoken", "logprob"):
-        state = AdaptivePolicy(specs, Mixture(self_assessment=name), judging, frozenset()).state(trace)
-        graded = graded_trace(trace, {"a": 1.0, "b": 0.0, "c": 1.0})
-        assert graded.copied == (False, False, True)
-        found = measure(told([graded], judging, spoken=name == "spoken"))["posterior"]
+        state = AdaptivePolicy(specs, Mixture(self_assessment=name), judging, frozenset()).read_panel(trace)
+        graded = build_graded_panel(trace, {"a": 1.0, "b": 0.0, "c": 1.0})
+        assert graded.had_context == (False, False, True)
+        found = measure_signals(collect_signal_pairs([graded], judging, spoken=name == "spoken"))["posterior"]
         p, q = state.posterior.probabilities
         assert found["brier"] == pytest.approx((2 * (1 - p) ** 2 + q**2) / 3, abs=1e-5)
 
@@ -212,7 +213,7 @@ def test_signals_by_themselves_move_the_belief_as_they_are_worth() -> None:
     told = (Assessment("c", "a", "cross", 0.9), Assessment("c", "b", "cross", 0.1))
     judging = JudgeModel()
     found = collect_signals(("a", "b"), groups, told, judging)
-    odds = [signal_log_odds(f, judging, spoken=True) for f in found]
+    odds = [signal_log_odds(f, judging, verbalized=True) for f in found]
     assert odds[0] > 0 > odds[1]
     votes = [Vote("a", 0.6, 0), Vote("b", 0.6, 1)]
     plain, moved = infer(votes, ErrorCorrelation()), infer(votes, ErrorCorrelation(), odds)
@@ -224,15 +225,15 @@ def test_records_become_queries_whose_prior_is_the_mean() -> None:
         Record("1", "t", "q", {"a": 1.0, "b": 0.0, "c": None}, responses={"a": "4", "b": "5", "c": "6"}),
         Record("2", "t", "r", {"a": 1.0, "b": None}, responses={"a": "4", "b": "5"}),  # one graded answer says little
     ]
-    (one,) = graded_records(records)
+    (one,) = build_graded_panels(records)
     assert one.models == ("a", "b")
     assert one.right == (1.0, 0.0)
     assert one.prior == pytest.approx({"a": 3 / 4, "b": 1 / 3, "c": 1 / 2})
-    assert graded_records([]) == []
+    assert build_graded_panels([]) == []
 
 
 def test_a_fitted_judge_survives_its_file(tmp_path: Path) -> None:
-    learned = fit(judged(queries(60), {"a": SimulatedJudge(0.8), "b": SimulatedJudge(0.6)}, own=0.6))
+    learned = fit_judge_model(judged(queries(60), {"a": SimulatedJudge(0.8), "b": SimulatedJudge(0.6)}, own=0.6))
     learned = replace(
         learned, correlation=ErrorCorrelation(1.25, 4.5, {"a|b": 0.5}), fitted={"traces": 60, "ece": 0.03}
     )
@@ -241,7 +242,7 @@ def test_a_fitted_judge_survives_its_file(tmp_path: Path) -> None:
     assert read_judge_model(file) == learned
     assert read_judge_model(file) == load_pool_judge(Pool((), judge=file))
     assert load_pool_judge(Pool(())) == JudgeModel()
-    lines = readable(learned)
+    lines = describe_judge_model(learned)
     assert any("votes" in line for line in lines)
     assert "kinship a and b: 0.50" in lines
 

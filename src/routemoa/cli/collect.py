@@ -22,7 +22,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.types import to_plain
 from routemoa.datasets import questions as task_file
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
-from routemoa.datasets.collector import CollectCall, Estimate, Tally, estimate, plan, run, tally
+from routemoa.datasets.collector import CollectCall, Estimate, ModelResult, estimate_calls, list_remaining_calls, collect_answers, summarize_models
 
 __all__ = ["Watch", "announcement", "collect", "cost_in_words", "on_terminal", "run_calls"]
 
@@ -69,19 +69,19 @@ def collect(
     if Path(out).absolute() == Path(task).absolute():
         raise QueryError("--out is the task file itself; choose another place")
     pool = Pool.default(pool_file)
-    asked = list(task_file.read(task))[:limit]
+    asked = list(task_file.read_questions(task))[:limit]
     if not asked:
         raise QueryError(f"{task}: no question in it; see  routemoa collect --help")
     with AnswerCollection(out, asked, [m.name for m in pool], retry=retry) as gathered:
-        calls = plan(asked, pool.models, gathered)
-        costs = estimate(calls)
-        click.echo(announcement(len(asked), len(pool), gathered.finished, costs), err=True)
+        calls = list_remaining_calls(asked, pool.models, gathered)
+        costs = estimate_calls(calls)
+        click.echo(announcement(len(asked), len(pool), gathered.finished_questions, costs), err=True)
         if calls and costs.cost != 0 and not yes and on_terminal():
             click.confirm("Go on?", abort=True, err=True)
         with Watch(calls) as watch:
             run_calls(pool, calls, gathered, concurrency, watch)
-        results = tally(asked, pool.models, gathered)
-        finished = gathered.finished
+        results = summarize_models(asked, pool.models, gathered)
+        finished = gathered.finished_questions
     if as_json:
         found: dict[str, object] = {"records": out, "questions": len(asked), "finished": finished, "calls": len(calls)}
         found["failures"] = watch.reasons
@@ -108,7 +108,7 @@ def run_calls(
     async def work() -> None:
         client = connect(pool)
         try:
-            await run(calls, client, gathered, concurrency=concurrency, say=watch)
+            await collect_answers(calls, client, gathered, concurrency=concurrency, on_answer=watch)
         finally:
             await client.close()
 
@@ -133,7 +133,7 @@ def cost_in_words(costs: Estimate) -> str:
     """The dollars of an estimate."""
     if costs.cost is None:
         price = f"unknown: no price for {', '.join(costs.unpriced)}"
-        return price + (f"; the others about ${costs.known:,.4g}" if costs.known else "")
+        return price + (f"; the others about ${costs.known_cost:,.4g}" if costs.known_cost else "")
     return f"about ${costs.cost:,.4g}" if costs.cost else "nothing"
 
 
@@ -160,7 +160,7 @@ class Watch(Steps):
         self.step(f"{self.failed:,} failed" if self.failed else "")
 
 
-def _print(results: Sequence[Tally]) -> None:
+def _print(results: Sequence[ModelResult]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for head in ("model", "accuracy", "graded", "answered", "failed", "dollars", "seconds each"):

@@ -12,15 +12,15 @@ import msgspec
 
 from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 from routemoa.datasets.records import Record
-from routemoa.datasets.records import parse as parse_record
+from routemoa.datasets.records import parse_record as parse_record
 from routemoa.evaluation.rejudging import RejudgedTrace, SavedTrace, parse_trace, read_traces, rejudge, score_answers
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.judge_model import encode_judge_model, read_policy
 
 if TYPE_CHECKING:
-    from routemoa.training.judge import Graded
+    from routemoa.training.judge import GradedPanel
 
 __all__ = ["judge"]
 
@@ -52,14 +52,14 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     Example:
       routemoa judge fit graded.jsonl --out judge.json        # then in pool.toml:  [mixture]  judge = "judge.json"
     """
-    from routemoa.training.judge import fit as learn
-    from routemoa.training.judge import measure, readable, told
+    from routemoa.training.judge import fit_judge_model as learn
+    from routemoa.training.judge import measure_signals, describe_judge_model, collect_signal_pairs
 
     check_writable(out)
     complaints = ErrorCollector()
     data, passed = _graded(traces, complaints)
     if len(data) < FEWEST:
-        complaints.settle()
+        complaints.raise_if_any()
         raise ConfigError(
             f"{', '.join(traces)}: {len(data)} graded queries ({passed} lines without a grade); at least {FEWEST} are "
             "needed: put `scores` or a `reference` into the lines, beside `text` and `trace`"
@@ -67,9 +67,9 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     order = list(range(len(data)))
     Random(seed).shuffle(order)  # noqa: S311  (halves, no secret)
     halves = [[data[i] for i in order[::2]], [data[i] for i in order[1::2]]]
-    crossed = [told(b, learn(a, spoken=not logprob), spoken=not logprob) for a, b in (halves, halves[::-1])]
-    figures = measure(*crossed)
-    found = learn(data, spoken=not logprob)
+    crossed = [collect_signal_pairs(b, learn(a, verbalized=not logprob), spoken=not logprob) for a, b in (halves, halves[::-1])]
+    figures = measure_signals(*crossed)
+    found = learn(data, verbalized=not logprob)
     facts: dict[str, float | int | str] = {"queries": len(data), "files": ", ".join(Path(t).name for t in traces)}
     facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
     found = msgspec.structs.replace(found, fitted=facts)
@@ -77,30 +77,30 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     if as_json:
         click.echo(msgspec.json.encode({"judging": found, "held_out": figures, "passed_over": passed}))
     else:
-        _tell(found, figures, readable(found), passed, len(data))
+        _tell(found, figures, describe_judge_model(found), passed, len(data))
         click.echo(f'{out}: written; name it in the pool file:  [mixture]  judge = "{out}"', err=True)
-    complaints.settle()
+    complaints.raise_if_any()
 
 
-def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[Graded], int]:
+def _graded(paths: tuple[str, ...], complaints: ErrorCollector) -> tuple[list[GradedPanel], int]:
     """Every graded line, of traces or of records, and how many lines had no grade."""
-    from routemoa.training.judge import graded_records, graded_trace
+    from routemoa.training.judge import build_graded_panels, build_graded_panel
 
-    data: list[Graded] = []
+    data: list[GradedPanel] = []
     kept: list[Record] = []
     passed = 0
     for path in paths:
-        for number, line in lines(path, complaints):
+        for number, line in read_lines(path, complaints):
             found = parse_trace(line) if b'"trace"' in line else parse_record(line)
             if isinstance(found, str):
                 complaints(BadLine(path, number, found))
             elif isinstance(found, SavedTrace) and _known(truth := score_answers(found) or {}, found):
-                data.append(graded_trace(found.trace, truth))
+                data.append(build_graded_panel(found.trace, truth))
             elif isinstance(found, Record) and found.responses:
                 kept.append(found)
             else:
                 passed += 1
-    return data + graded_records(kept), passed
+    return data + build_graded_panels(kept), passed
 
 
 def _known(truth: Mapping[str, float | None], saved: SavedTrace) -> bool:
@@ -154,7 +154,7 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
             click.echo(f"   now {again.choice} after {again.layers}: {again.stop_reason}")
     if found and not as_json:
         _sum_up(found)
-    complaints.settle()
+    complaints.raise_if_any()
 
 
 def _head(saved: SavedTrace) -> str:

@@ -25,21 +25,21 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, cast
 
-from routemoa.clients.weights import manifest
+from routemoa.clients.weights import load_manifest
 from routemoa.core.errors import MissingExtra, ModelError
 from routemoa.core.types import Address, ModelSpec
 
 __all__ = ["LocalRuntime"]
 
-CONTEXT = 4096  # tokens of one request, where neither the pool file nor the manifest says
+DEFAULT_CONTEXT = 4096  # tokens of one request, where neither the pool file nor the manifest says
 SLOTS = 4  # requests of one model under way at once; further ones wait their turn in the server
 HTTP_THREADS = 64  # a waiting request or an idle kept connection holds one; they cost next to nothing
-BATCH = 256  # prompt tokens at a time: a cancelled prompt and the other slots wait for one batch, not for 2048 tokens
-PROMPT_CACHE = 128  # MiB of prompts a child may keep besides its slots (llama.cpp's default is 8192)
-LOADING = 120.0  # seconds
-PATIENCE = 600.0  # seconds in which a second death means that loading yet again would not help
-ROOT = str(Path(__file__).parents[2])  # of the package, wherever it is imported from
-SERVE = f"import sys; sys.path.append({ROOT!r}); import routemoa.clients.local as m; m.serve()"
+PROMPT_BATCH = 256  # prompt tokens at a time: a cancelled prompt and the other slots wait for one batch, not for 2048 tokens
+PROMPT_CACHE_MIB = 128  # MiB of prompts a child may keep besides its slots (llama.cpp's default is 8192)
+LOAD_TIMEOUT = 120.0  # seconds
+RELOAD_BLOCK = 600.0  # seconds in which a second death means that loading yet again would not help
+PACKAGE_ROOT = str(Path(__file__).parents[2])  # of the package, wherever it is imported from
+SERVE_SCRIPT = f"import sys; sys.path.append({PACKAGE_ROOT!r}); import routemoa.clients.local as m; m.serve()"
 
 
 class LocalRuntime:
@@ -52,9 +52,9 @@ class LocalRuntime:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock = threading.Lock()
-        self._children: dict[tuple[Path, int], _Child] = {}
+        self._servers: dict[tuple[Path, int], _ModelServer] = {}
         self._closed = False
-        self._end = weakref.finalize(self, _end_all, self._children)  # at exit, too
+        self._stop_servers = weakref.finalize(self, _stop_all, self._servers)  # at exit, too
 
     async def address(self, model: ModelSpec) -> Address:
         """Load the model if need be (seconds) and say where it listens.
@@ -63,11 +63,11 @@ class LocalRuntime:
             MissingExtra: xllamacpp is not installed.
             ModelError: the weights are missing, do not load, or the model keeps dying.
         """
-        key = self._weights(model)
+        key = self._find_weights(model)
         with self._lock:
             if self._closed:
                 raise ModelError(model.name, "the embedded runtime is closed")
-            child = self._children.setdefault(key, _Child(key[0], key[1]))
+            child = self._servers.setdefault(key, _ModelServer(key[0], key[1]))
             loading = child.load()
         try:
             return await asyncio.wrap_future(loading)
@@ -78,21 +78,21 @@ class LocalRuntime:
         """End every child and free its memory (well under a second). Afterwards nothing can be loaded."""
         with self._lock:
             self._closed = True
-        await asyncio.to_thread(self._end)
+        await asyncio.to_thread(self._stop_servers)
 
-    def _weights(self, model: ModelSpec) -> tuple[Path, int]:
+    def _find_weights(self, model: ModelSpec) -> tuple[Path, int]:
         if importlib.util.find_spec("xllamacpp") is None:
             raise MissingExtra("xllamacpp", "local")
-        if (weight := manifest().get(model.model)) and weight.context:
-            if not weight.fetched:
+        if (weight := load_manifest().get(model.model)) and weight.context:
+            if not weight.is_fetched:
                 raise ModelError(model.name, f"its weights are not here: run  routemoa pool fetch --only {weight.name}")
             return weight.path, model.context or weight.context
         path = (self._directory / Path(model.model).expanduser()).resolve()
         if path.is_file():
-            return path, model.context or CONTEXT
+            return path, model.context or DEFAULT_CONTEXT
         raise ModelError(
             model.name,
-            f"model '{model.model}' is neither embedded ({', '.join(manifest())}) nor a file: {path} does not exist",
+            f"model '{model.model}' is neither embedded ({', '.join(load_manifest())}) nor a file: {path} does not exist",
         )
 
 
@@ -100,7 +100,7 @@ class _LoadFailed(Exception):
     """Why a child is not there."""
 
 
-class _Child:
+class _ModelServer:
     """One weight file and the process that serves it. Everything here is quick but `_start`, in its own thread."""
 
     def __init__(self, path: Path, context: int) -> None:
@@ -109,10 +109,10 @@ class _Child:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._address: Future[Address] | None = None
-        self._deaths: deque[float] = deque(maxlen=2)
+        self._crashes: deque[float] = deque(maxlen=2)
         self._errors: deque[str] = deque(maxlen=40)
-        self._words = ""  # why it died
-        self._ended = False
+        self._crash_reason = ""  # why it died
+        self._stopped = False
 
     def load(self) -> Future[Address]:
         """The address to come: of the process that is there or on its way, else of a new one."""
@@ -120,29 +120,29 @@ class _Child:
             if self._address is not None and not self._address.done():
                 return self._address
             if self._process is not None and self._process.poll() is not None:
-                self._deaths.append(time.monotonic())
-                self._words = _last_words(self._process, self._errors)
-                self._drop()
+                self._crashes.append(time.monotonic())
+                self._crash_reason = _exit_reason(self._process, self._errors)
+                self._discard_process()
             if self._process is not None and self._address is not None:
                 return self._address
             self._address = Future()
             self._address.set_running_or_notify_cancel()  # a caller who gives up must not cancel it for the others
-            if len(self._deaths) == 2 and time.monotonic() - self._deaths[0] < PATIENCE:
-                minutes = max(1, round((self._deaths[0] + PATIENCE - time.monotonic()) / 60))
+            if len(self._crashes) == 2 and time.monotonic() - self._crashes[0] < RELOAD_BLOCK:
+                minutes = max(1, round((self._crashes[0] + RELOAD_BLOCK - time.monotonic()) / 60))
                 self._address.set_exception(
-                    _LoadFailed(f"its process died twice ({self._words}); it is not loaded again for {minutes} min")
+                    _LoadFailed(f"its process died twice ({self._crash_reason}); it is not loaded again for {minutes} min")
                 )
             else:
-                threading.Thread(target=self._start, args=(self._address,), daemon=True).start()
+                threading.Thread(target=self._load, args=(self._address,), daemon=True).start()
             return self._address
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Kill the process at once; it has nothing to save."""
         with self._lock:
-            self._ended = True
-            self._drop()
+            self._stopped = True
+            self._discard_process()
 
-    def _drop(self) -> None:
+    def _discard_process(self) -> None:
         if self._process is None:
             return
         self._process.kill()
@@ -153,28 +153,28 @@ class _Child:
                     pipe.close()
         self._process = None
 
-    def _start(self, address: Future[Address]) -> None:
+    def _load(self, address: Future[Address]) -> None:
         try:
-            address.set_result(self._spawn())
+            address.set_result(self._start_process())
         except (_LoadFailed, OSError, ValueError) as e:
             with self._lock:
-                self._deaths.append(time.monotonic())
-                self._words = "the embedded runtime was closed" if self._ended else str(e)
-                self._drop()
-            address.set_exception(_LoadFailed(f"{self.path.name} did not load: {self._words}"))
+                self._crashes.append(time.monotonic())
+                self._crash_reason = "the embedded runtime was closed" if self._stopped else str(e)
+                self._discard_process()
+            address.set_exception(_LoadFailed(f"{self.path.name} did not load: {self._crash_reason}"))
 
-    def _spawn(self) -> Address:
+    def _start_process(self) -> Address:
         key = secrets.token_urlsafe(24)
         with self._lock:
-            if self._ended:
+            if self._stopped:
                 raise _LoadFailed("the embedded runtime is closed")
             self._errors.clear()
-            self._process = process = _popen()
+            self._process = process = _open_process()
         settings = {"path": str(self.path), "context": self.context, "key": key, "parent": os.getpid()}
-        settings |= {"threads": _threads(), "batch_threads": _cores()}
-        reader = threading.Thread(target=_listen, args=(process, self._errors), daemon=True)
+        settings |= {"threads": _count_generation_threads(), "batch_threads": _count_cores()}
+        reader = threading.Thread(target=_collect_errors, args=(process, self._errors), daemon=True)
         reader.start()
-        alarm = threading.Timer(LOADING, process.kill)
+        alarm = threading.Timer(LOAD_TIMEOUT, process.kill)
         alarm.daemon = True
         alarm.start()
         try:
@@ -188,11 +188,11 @@ class _Child:
             process.kill()
             process.wait()
             reader.join(1)
-            raise _LoadFailed(_last_words(process, self._errors))
+            raise _LoadFailed(_exit_reason(process, self._errors))
         return Address(f"{said.strip()}/v1", self.path.stem, key)
 
 
-def _last_words(process: subprocess.Popen[str], errors: Sequence[str]) -> str:
+def _exit_reason(process: subprocess.Popen[str], errors: Sequence[str]) -> str:
     """Why a process ended: the signal, else its first error without llama.cpp's time and level."""
     if (code := process.returncode) < 0 and not errors:
         return f"killed by {signal.Signals(-code).name}" + (": out of memory?" if code == -signal.SIGKILL else "")
@@ -201,15 +201,15 @@ def _last_words(process: subprocess.Popen[str], errors: Sequence[str]) -> str:
     return chosen.partition(" E ")[2] or chosen
 
 
-def _end_all(children: dict[tuple[Path, int], _Child]) -> None:
+def _stop_all(children: dict[tuple[Path, int], _ModelServer]) -> None:
     for child in list(children.values()):
-        child.end()
+        child.stop()
 
 
-def _popen() -> subprocess.Popen[str]:
+def _open_process() -> subprocess.Popen[str]:
     """The child of this interpreter, out of reach of the terminal's signals; it waits for its settings."""
     return subprocess.Popen(  # noqa: S603  our own interpreter and our own code
-        [sys.executable, "-P", "-c", SERVE],
+        [sys.executable, "-P", "-c", SERVE_SCRIPT],
         # Passive: OpenMP's threads that wait for work would otherwise spin on every core.
         env={**os.environ, "OMP_WAIT_POLICY": "passive"},
         stdin=subprocess.PIPE,
@@ -221,14 +221,14 @@ def _popen() -> subprocess.Popen[str]:
     )
 
 
-def _listen(process: subprocess.Popen[str], errors: deque[str]) -> None:
+def _collect_errors(process: subprocess.Popen[str], errors: deque[str]) -> None:
     """Keep the last lines of what the child complains about."""
     with cast("IO[str]", process.stderr) as lines:
         for line in lines:
             errors.append(line.rstrip())
 
 
-def _threads() -> int:
+def _count_generation_threads() -> int:
     """Threads for generating, of one model.
 
     Half the cores: generating waits for memory, not for arithmetic, and threads that wait for each other at every
@@ -236,10 +236,10 @@ def _threads() -> int:
     same time 7 s with one thread each and 8 s with two, one after the other 8 s and 11 s. Prompts are arithmetic
     and take all cores: with two, 450 tokens/s instead of 240 (SmolLM2), 206 instead of 107 (0.5B).
     """
-    return max(1, _cores() // 2)
+    return max(1, _count_cores() // 2)
 
 
-def _cores() -> int:
+def _count_cores() -> int:
     """The cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -251,7 +251,7 @@ def serve() -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # nothing but the address goes to the parent's ear
     settings = json.loads(sys.stdin.readline())
-    threading.Thread(target=_die_with, args=(settings["parent"],), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(settings["parent"],), daemon=True).start()
 
     import xllamacpp
 
@@ -262,9 +262,9 @@ def serve() -> None:
     p.n_parallel, p.n_ctx = SLOTS, SLOTS * settings["context"]  # n_ctx is the sum over the slots
     p.cpuparams.n_threads, p.cpuparams_batch.n_threads = settings["threads"], settings["batch_threads"]
     p.n_threads_http = HTTP_THREADS
-    p.cache_ram_mib = PROMPT_CACHE
+    p.cache_ram_mib = PROMPT_CACHE_MIB
     p.ui = p.endpoint_slots = p.endpoint_props = p.endpoint_metrics = False
-    p.n_batch = p.n_ubatch = BATCH
+    p.n_batch = p.n_ubatch = PROMPT_BATCH
     p.verbosity = 1  # errors only
     try:
         server = xllamacpp.Server(p)
@@ -277,7 +277,7 @@ def serve() -> None:
     threading.Event().wait()
 
 
-def _die_with(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     """End at once when the parent closes its end or is another one by now. (PR_SET_PDEATHSIG would not do: it is
     sent when the *thread* that started us ends.)"""
     import select

@@ -21,9 +21,9 @@ from routemoa.core.types import ModelSpec
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
-__all__ = ["find_price", "is_installed", "price_hint", "price_sources", "with_list_prices"]
+__all__ = ["find_price", "has_price_library", "price_hint", "price_sources", "with_list_prices"]
 
-DAYS = {"0.2.3": "2026-11-10"}
+RELEASE_DATES = {"0.2.3": "2026-11-10"}
 """When a release of the library came out, according to the package index: its data say of themselves no day."""
 WRITES = ("cache_write_mtok", "cache_write_5m_mtok", "cache_write_1h_mtok")
 ANSWERS = ("output_mtok", "output_reasoning_mtok")
@@ -32,7 +32,7 @@ BESIDES = ("output_citation_mtok",)  # charged without being asked for, and by w
 
 def with_list_prices(models: Iterable[ModelSpec], now: datetime | None = None) -> tuple[ModelSpec, ...]:
     """The models, with the library's price where the pool file gives none and the library knows the endpoint."""
-    return tuple(_priced(m, now or datetime.now(UTC)) if _may_be_listed(m) and is_installed() else m for m in models)
+    return tuple(_priced(m, now or datetime.now(UTC)) if _may_be_listed(m) and has_price_library() else m for m in models)
 
 
 def price_sources(models: Iterable[ModelSpec]) -> dict[str, str]:
@@ -43,10 +43,10 @@ def price_sources(models: Iterable[ModelSpec]) -> dict[str, str]:
 def price_hint(model: ModelSpec) -> str:
     """How to give a price to a model that has none."""
     write = "add input_price and output_price to the pool file"
-    return f"{write}, or  pip install 'routemoa[prices]'" if _may_be_listed(model) and not is_installed() else write
+    return f"{write}, or  pip install 'routemoa[prices]'" if _may_be_listed(model) and not has_price_library() else write
 
 
-def is_installed() -> bool:
+def has_price_library() -> bool:
     """Whether the library is there."""
     return find_spec("genai_prices") is not None
 
@@ -59,7 +59,7 @@ def find_price(model: str, at: datetime) -> Price | None:
         _, found = get_snapshot().find_provider_model(model, None, None, None)
     except LookupError:
         return None
-    return _read([found.get_prices(at)], "")
+    return _to_price([found.get_prices(at)], "")
 
 
 def _may_be_listed(model: ModelSpec) -> bool:
@@ -76,7 +76,7 @@ def _priced(model: ModelSpec, now: datetime) -> ModelSpec:
     info = _find(model.endpoint, model.model or model.name)
     if info is None:
         return model
-    price = _read(_of_the_day(info, now), f"genai-prices {__version__}", _day(info, __version__))
+    price = _to_price(_prices_on_day(info, now), f"genai-prices {__version__}", _day(info, __version__))
     if price is None:
         return model
     return replace(model, list_price=price, input_price=price.input.base, output_price=price.output.base)
@@ -104,7 +104,7 @@ def _answers_at(pattern: str, endpoint: str) -> bool:
     return found is not None and (found[0].endswith((".", "/")) or text[found.end() : found.end() + 1] in ("", "/"))
 
 
-def _of_the_day(info: ModelInfo, now: datetime) -> list[ModelPrice]:
+def _prices_on_day(info: ModelInfo, now: datetime) -> list[ModelPrice]:
     """All the prices that apply at some hour of the day: some providers are cheaper off-peak."""
     if not isinstance(info.prices, list):
         return [info.prices]
@@ -117,10 +117,10 @@ def _of_the_day(info: ModelInfo, now: datetime) -> list[ModelPrice]:
 def _day(info: ModelInfo, version: str) -> str | None:
     """The day on which the library's makers saw the price, else that of the release; None where neither is known."""
     checked = getattr(info, "prices_checked", None)
-    return checked.isoformat() if checked else DAYS.get(version)
+    return checked.isoformat() if checked else RELEASE_DATES.get(version)
 
 
-def _read(prices: list[ModelPrice], source: str, day: str | None = None) -> Price | None:
+def _to_price(prices: list[ModelPrice], source: str, day: str | None = None) -> Price | None:
     """The dearest reading of several prices; None unless it says what is read and what is written costs."""
     tables = [{k: v for k, v in vars(p).items() if v is not None} for p in prices]
     if any(key in table for table in tables for key in BESIDES):

@@ -19,20 +19,20 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.toml import check_range, parse_table
 
 __all__ = [
-    "ALL",
+    "ALL_TENANTS",
     "NO_KEY",
     "SPANS",
     "Span",
     "SpendingLimits",
     "Tenant",
     "Tenants",
-    "Windows",
+    "BudgetWindows",
     "format_time",
     "parse_tenants",
-    "windows",
+    "find_windows",
 ]
 
-ALL = "*"
+ALL_TENANTS = "*"
 """Whose windows hold what everybody spends; no tenant is called so."""
 NO_KEY = "-"
 """Whom calls without a key are put down to; no tenant is called so."""
@@ -50,7 +50,7 @@ class SpendingLimits(Struct, frozen=True, forbid_unknown_fields=True):
     def __bool__(self) -> bool:
         return self.max_cost_per_day is not None or self.max_cost_per_month is not None
 
-    def of(self, span: Span) -> float | None:
+    def for_span(self, span: Span) -> float | None:
         """Dollars of a day or a month."""
         return self.max_cost_per_day if span == "day" else self.max_cost_per_month
 
@@ -101,12 +101,12 @@ class Tenants:
         return {t.name: t.limits for t in self.members}
 
 
-class Windows(Struct, frozen=True):
+class BudgetWindows(Struct, frozen=True):
     """The UTC day and month that a moment is in: their ids, and when they end (seconds since the epoch)."""
 
     day: str  # "2026-11-25"
     month: str  # "2026-11"
-    began: float  # the day
+    day_start: float  # the day
     day_reset: float
     month_reset: float
 
@@ -119,7 +119,7 @@ class Windows(Struct, frozen=True):
         return self.day_reset if span == "day" else self.month_reset
 
 
-def windows(now: float) -> Windows:
+def find_windows(now: float) -> BudgetWindows:
     """The windows of a moment in seconds since the epoch."""
     return _day(int(now // 86_400))
 
@@ -130,11 +130,11 @@ def format_time(moment: float) -> str:
 
 
 @lru_cache(maxsize=64)
-def _day(number: int) -> Windows:
+def _day(number: int) -> BudgetWindows:
     day = datetime.fromtimestamp(number * 86_400, UTC)
     month = (day.replace(day=1) + timedelta(days=32)).replace(day=1)  # 32 days on is always in the next
     tomorrow = day + timedelta(days=1)
-    return Windows(f"{day:%Y-%m-%d}", f"{day:%Y-%m}", day.timestamp(), tomorrow.timestamp(), month.timestamp())
+    return BudgetWindows(f"{day:%Y-%m-%d}", f"{day:%Y-%m}", day.timestamp(), tomorrow.timestamp(), month.timestamp())
 
 
 def parse_tenants(table: Mapping[str, Any], source: str, env: Mapping[str, str]) -> Tenants:
@@ -161,7 +161,7 @@ def _tenant(entry: Any, where: str, others: Iterable[Tenant]) -> tuple[Tenant, s
     if isinstance(entry, dict) and isinstance(entry.get("name"), str):
         where = f"{where} {entry['name']!r}"
     tenant = parse_table(entry, Tenant, where)
-    if not tenant.name.strip() or tenant.name in (ALL, NO_KEY) or not tenant.name.isprintable():
+    if not tenant.name.strip() or tenant.name in (ALL_TENANTS, NO_KEY) or not tenant.name.isprintable():
         raise ConfigError(f"{where}: name {tenant.name!r} cannot be a tenant's; give it letters and digits")
     for other in others:
         if other.name == tenant.name:

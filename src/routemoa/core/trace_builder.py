@@ -66,7 +66,7 @@ class TraceBuilder:
             case t.Stopped():
                 self._set(stop_reason=event.reason, choice=event.choice, routes_not_taken=event.routes_not_taken)
             case t.CallFinished() | t.AggregatorFailed():
-                self._beside(event)
+                self._end_separate_call(event)
             case t.Degraded():
                 not_made = event.given_up.what == "hedge"  # it had been announced
                 self._set(given_up=(*self.trace.given_up, event.given_up), calls=self.trace.calls - not_made)
@@ -94,7 +94,7 @@ class TraceBuilder:
         self._layers[number - 1] = replace(self._layers[number - 1], **changes)
         self._set(layers=tuple(self._layers))
 
-    def _beside(self, event: t.CallFinished | t.AggregatorFailed) -> None:
+    def _end_separate_call(self, event: t.CallFinished | t.AggregatorFailed) -> None:
         """The end of a call that belongs to no layer."""
         if isinstance(event, t.AggregatorFailed):
             self._pieces.clear()

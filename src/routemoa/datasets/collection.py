@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.datasets import records
-from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, RecordsError, lines
+from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, RecordsError, read_lines
 from routemoa.datasets.questions import Question
 from routemoa.datasets.records import Record
 
@@ -63,13 +63,13 @@ class AnswerCollection:
         self, path: str | os.PathLike[str], questions: Iterable[Question], models: Sequence[str], *, retry: bool = False
     ) -> None:
         self.path = Path(path)
-        self.part = self.path.with_name(self.path.name + ".part")
-        self.outcomes: dict[Key, dict[str, CollectedAnswer]] = {}  # without the texts of finished questions
+        self.part_path = self.path.with_name(self.path.name + ".part")
+        self.answers: dict[Key, dict[str, CollectedAnswer]] = {}  # without the texts of finished questions
         self._questions = {q.key: q for q in questions}
         self._models = tuple(models)
         self._finished: set[Key] = set()
         self._loaded = False
-        self._pending = Appender(self.part)  # first: it keeps a second process out
+        self._pending = Appender(self.part_path)  # first: it keeps a second process out
         try:
             self._out = records.write(self.path)  # mends a line cut short before anything is read
             self._load(retry)
@@ -88,34 +88,34 @@ class AnswerCollection:
             self._out.close()
             if not self.path.stat().st_size:
                 self.path.unlink()
-        saved = self._loaded and set(self.outcomes) <= self._finished  # nothing in it that is not in RECORDS as well
-        if saved or not self.part.stat().st_size:
-            self.part.unlink()
+        saved = self._loaded and set(self.answers) <= self._finished  # nothing in it that is not in RECORDS as well
+        if saved or not self.part_path.stat().st_size:
+            self.part_path.unlink()
         self._pending.close()
 
     @property
-    def finished(self) -> int:
+    def finished_questions(self) -> int:
         """How many of the questions are in RECORDS."""
         return len(self._finished & self._questions.keys())
 
     def has(self, question: Question, model: str) -> bool:
         """Whether the model need not be asked this question (again); a failure counts once the question is finished."""
-        outcome = self.outcomes.get(question.key, {}).get(model)
+        outcome = self.answers.get(question.key, {}).get(model)
         return outcome is not None and (not outcome.failure or question.key in self._finished)
 
     def add(self, outcome: CollectedAnswer) -> None:
         """Write one outcome down, and the question's record when it was the last. Raises RecordsError."""
         key = (outcome.task, outcome.id)
         self._pending.write(outcome)
-        self.outcomes.setdefault(key, {})[outcome.model] = outcome
-        self._finish(key)
+        self.answers.setdefault(key, {})[outcome.model] = outcome
+        self._write_if_complete(key)
 
-    def _finish(self, key: Key) -> None:
-        given = self.outcomes[key]
+    def _write_if_complete(self, key: Key) -> None:
+        given = self.answers[key]
         if all(m in given for m in self._models):
-            self._out.write(_record(self._questions[key], given))
+            self._out.write(_make_record(self._questions[key], given))
             self._finished.add(key)
-            self.outcomes[key] = {m: replace(o, text=None) for m, o in given.items()}
+            self.answers[key] = {m: replace(o, text=None) for m, o in given.items()}
 
     def _load(self, retry: bool) -> None:
         reopened = self._read_records(retry)
@@ -127,16 +127,16 @@ class AnswerCollection:
                     self._pending.write(outcome)
                     mine[outcome.model] = outcome
         if reopened:
-            self._take_out(reopened.keys())
-        self.outcomes |= left
+            self._remove_records(reopened.keys())
+        self.answers |= left
         self._loaded = True
         for key in [k for k in left if k in self._questions]:
-            self._finish(key)
+            self._write_if_complete(key)
 
     def _read_records(self, retry: bool) -> dict[Key, list[CollectedAnswer]]:
         """Take in what is finished; return the outcomes of the records that must be taken up again."""
         reopened: dict[Key, list[CollectedAnswer]] = {}
-        for record in records.read(self.path):
+        for record in records.read_records(self.path):
             key = (record.task, record.id)
             asked = self._questions.get(key)
             if asked is None:
@@ -144,37 +144,37 @@ class AnswerCollection:
             if asked.query != record.query:
                 reason = f"holds another question as task '{record.task}', id '{record.id}'; choose another --out"
                 raise RecordsError([BadLine(str(self.path), 0, reason)])
-            outcomes = _outcomes(record)
+            outcomes = _split_record(record)
             again = retry and any(o.failure and o.model in self._models for o in outcomes)
             if again or not record.scores.keys() >= set(self._models):
                 reopened[key] = [o for o in outcomes if not o.failure or o.model not in self._models]
             else:
                 self._finished.add(key)
-                self.outcomes[key] = {o.model: replace(o, text=None) for o in outcomes}
+                self.answers[key] = {o.model: replace(o, text=None) for o in outcomes}
         return reopened
 
     def _read_part(self) -> dict[Key, dict[str, CollectedAnswer]]:
         """The answers of unfinished questions. Calls that failed are asked again: there was nothing to pay for."""
         left: dict[Key, dict[str, CollectedAnswer]] = {}
         complaints = ErrorCollector()
-        for number, line in lines(self.part, complaints):
+        for number, line in read_lines(self.part_path, complaints):
             try:
                 outcome = msgspec.json.decode(line, type=CollectedAnswer)
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
-                complaints(BadLine(str(self.part), number, f"{e}; remove that line"))
+                complaints(BadLine(str(self.part_path), number, f"{e}; remove that line"))
                 continue
             key = (outcome.task, outcome.id)
             if key not in self._finished and not outcome.failure:
                 left.setdefault(key, {})[outcome.model] = outcome
-        complaints.settle()
+        complaints.raise_if_any()
         return left
 
-    def _take_out(self, keys: Collection[Key]) -> None:
+    def _remove_records(self, keys: Collection[Key]) -> None:
         """Rewrite RECORDS at once without the records that are taken up again; their answers are in the part file."""
         with tempfile.TemporaryDirectory(dir=self.path.absolute().parent) as folder:
             kept = Path(folder) / self.path.name
             with records.write(kept) as out:
-                for record in records.read(self.path):
+                for record in records.read_records(self.path):
                     if (record.task, record.id) not in keys:
                         out.write(record)
             self._out.close()
@@ -182,7 +182,7 @@ class AnswerCollection:
         self._out = records.write(self.path)
 
 
-def _record(question: Question, given: Mapping[str, CollectedAnswer]) -> Record:
+def _make_record(question: Question, given: Mapping[str, CollectedAnswer]) -> Record:
     costs: dict[str, float | None] = {m: o.cost for m, o in given.items() if o.cost is not None}
     confidence: dict[str, float | None] = {m: o.confidence for m, o in given.items() if o.confidence is not None}
     return Record(
@@ -199,7 +199,7 @@ def _record(question: Question, given: Mapping[str, CollectedAnswer]) -> Record:
     )
 
 
-def _outcomes(record: Record) -> list[CollectedAnswer]:
+def _split_record(record: Record) -> list[CollectedAnswer]:
     """A record taken apart. A null without a text, where others have theirs, is a call that had failed."""
 
     def of(values: Mapping[str, float | None] | None, model: str) -> float | None:

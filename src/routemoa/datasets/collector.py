@@ -18,9 +18,9 @@ from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Message, Model
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
 from routemoa.datasets.questions import Question
 
-__all__ = ["CollectCall", "Estimate", "Tally", "answer_length", "estimate", "finish", "plan", "run", "tally"]
+__all__ = ["CollectCall", "Estimate", "ModelResult", "answer_length", "estimate_calls", "gather_or_cancel", "list_remaining_calls", "collect_answers", "summarize_models"]
 
-ANSWER = 300  # tokens of an answer where the pool file sets no limit
+DEFAULT_ANSWER_TOKENS = 300  # tokens of an answer where the pool file sets no limit
 
 
 class CollectCall(Struct, frozen=True):
@@ -40,11 +40,11 @@ class Estimate(Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
-    known: float
+    known_cost: float
     unpriced: tuple[str, ...]
 
 
-class Tally(Struct, frozen=True):
+class ModelResult(Struct, frozen=True):
     """How one model did: `accuracy` is its mean score, `cost` what it charged in dollars, `seconds` their mean time."""
 
     model: str
@@ -57,12 +57,12 @@ class Tally(Struct, frozen=True):
     seconds: float | None
 
 
-def plan(questions: Iterable[Question], models: Sequence[ModelSpec], gathered: AnswerCollection) -> list[CollectCall]:
+def list_remaining_calls(questions: Iterable[Question], models: Sequence[ModelSpec], collection: AnswerCollection) -> list[CollectCall]:
     """The calls that are left, question by question."""
-    return [CollectCall(q, m) for q in questions for m in models if not gathered.has(q, m.name)]
+    return [CollectCall(q, m) for q in questions for m in models if not collection.has(q, m.name)]
 
 
-def estimate(calls: Iterable[CollectCall]) -> Estimate:
+def estimate_calls(calls: Iterable[CollectCall]) -> Estimate:
     """What `calls` will take, before any is made."""
     count = prompt = completion = 0
     known = 0.0
@@ -83,21 +83,21 @@ def estimate(calls: Iterable[CollectCall]) -> Estimate:
 def answer_length(model: ModelSpec) -> int:
     """Tokens that an answer is taken to have: as many as the pool file lets it have, else ANSWER."""
     limit = model.parameters.get("max_tokens", model.parameters.get("max_completion_tokens"))
-    return limit if isinstance(limit, int) and limit > 0 else ANSWER
+    return limit if isinstance(limit, int) and limit > 0 else DEFAULT_ANSWER_TOKENS
 
 
-def tally(questions: Iterable[Question], models: Sequence[ModelSpec], gathered: AnswerCollection) -> list[Tally]:
+def summarize_models(questions: Iterable[Question], models: Sequence[ModelSpec], collection: AnswerCollection) -> list[ModelResult]:
     """How each model did on `questions` so far, earlier runs included."""
-    rows = [gathered.outcomes.get(q.key, {}) for q in questions]
-    return [_tally(m.name, [row[m.name] for row in rows if m.name in row]) for m in models]
+    rows = [collection.answers.get(q.key, {}) for q in questions]
+    return [_summarize(m.name, [row[m.name] for row in rows if m.name in row]) for m in models]
 
 
-def _tally(model: str, outcomes: Sequence[CollectedAnswer]) -> Tally:
+def _summarize(model: str, outcomes: Sequence[CollectedAnswer]) -> ModelResult:
     answers = [o for o in outcomes if not o.failure]
     scores = [o.score for o in answers if o.score is not None]
     costs = [o.cost for o in outcomes if not o.failure or o.cost is not None]
     seconds = [o.seconds for o in answers if o.seconds is not None]
-    return Tally(
+    return ModelResult(
         model,
         len(outcomes),
         len(answers),
@@ -109,13 +109,13 @@ def _tally(model: str, outcomes: Sequence[CollectedAnswer]) -> Tally:
     )
 
 
-async def run(
+async def collect_answers(
     calls: Sequence[CollectCall],
     client: Client,
-    gathered: AnswerCollection,
+    collection: AnswerCollection,
     *,
     concurrency: int = 4,
-    say: Callable[[CollectedAnswer], None] = lambda _: None,
+    on_answer: Callable[[CollectedAnswer], None] = lambda _: None,
 ) -> None:
     """Make the calls, each outcome written down as it comes; a call that fails is an outcome without a score.
 
@@ -135,18 +135,18 @@ async def run(
 
     async def work(mine: Iterator[CollectCall]) -> None:
         for call in mine:
-            outcome = await ask(call, client)
-            gathered.add(outcome)
-            say(outcome)
+            outcome = await ask_model(call, client)
+            collection.add(outcome)
+            on_answer(outcome)
 
     tasks: list[asyncio.Task[None]] = []
     for mine in endpoints.values():
         left = iter(mine)  # shared: whoever is free takes the next one
         tasks += [asyncio.create_task(work(left)) for _ in range(min(concurrency, len(mine)))]
-    await finish(tasks)
+    await gather_or_cancel(tasks)
 
 
-async def finish(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def gather_or_cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     """Wait for all. Where one fails, or the waiting is interrupted, the others are cancelled and none is left."""
     try:
         await asyncio.gather(*tasks)
@@ -156,7 +156,7 @@ async def finish(tasks: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def ask(call: CollectCall, client: Client) -> CollectedAnswer:
+async def ask_model(call: CollectCall, client: Client) -> CollectedAnswer:
     """Ask one model one question and grade what it says."""
     question, model = call.question, call.model
     started = perf_counter()

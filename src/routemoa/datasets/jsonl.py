@@ -16,11 +16,11 @@ from msgspec import Struct
 
 from routemoa.core.errors import RouteMoAError
 
-__all__ = ["Appender", "BadLine", "ErrorCollector", "RecordsError", "lines", "not_json"]
+__all__ = ["Appender", "BadLine", "ErrorCollector", "RecordsError", "read_lines", "explain_json_error"]
 
-SHOWN = 20  # bad lines that an error lists; their number is given whatever it is
-GZIP = b"\x1f\x8b"
-BLOCK = 1 << 16
+MAX_LISTED = 20  # bad lines that an error lists; their number is given whatever it is
+GZIP_MAGIC = b"\x1f\x8b"
+BLOCK_BYTES = 1 << 16
 
 
 class BadLine(Struct, frozen=True):
@@ -58,21 +58,21 @@ class ErrorCollector:
     def __call__(self, bad: BadLine) -> None:
         """Note one bad line."""
         self.count += 1
-        if len(self.first) < SHOWN:
+        if len(self.first) < MAX_LISTED:
             self.first.append(bad)
 
-    def settle(self) -> None:
+    def raise_if_any(self) -> None:
         """Raise RecordsError when there is anything to complain about."""
         if self.count:
             raise RecordsError(self.first, self.count)
 
 
-def lines(file: str | os.PathLike[str], complain: Callable[[BadLine], None]) -> Iterator[tuple[int, bytes]]:
+def read_lines(file: str | os.PathLike[str], on_bad: Callable[[BadLine], None]) -> Iterator[tuple[int, bytes]]:
     """The non-empty lines of a plain or gzip file with their numbers; what cannot be read goes to `complain`."""
     number = 0
     try:
         with open(file, "rb") as raw:
-            zipped = raw.peek(2)[:2] == GZIP
+            zipped = raw.peek(2)[:2] == GZIP_MAGIC
             # Nothing is written through it: as a source of lines a GzipFile is a BinaryIO.
             source = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if zipped else raw
             for number, line in enumerate(source, 1):
@@ -80,12 +80,12 @@ def lines(file: str | os.PathLike[str], complain: Callable[[BadLine], None]) -> 
                 if text.strip():
                     yield number, text
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-        complain(BadLine(str(file), number + 1, f"damaged gzip data, nothing behind it was read: {e}"))
+        on_bad(BadLine(str(file), number + 1, f"damaged gzip data, nothing behind it was read: {e}"))
     except OSError as e:
-        complain(BadLine(str(file), 0, f"cannot be read: {e.strerror or e}"))
+        on_bad(BadLine(str(file), 0, f"cannot be read: {e.strerror or e}"))
 
 
-def not_json(line: bytes | str, error: Exception) -> str:
+def explain_json_error(line: bytes | str, error: Exception) -> str:
     """Why a line is no JSON; NaN and Infinity, which some programs write, are named."""
     text = line if isinstance(line, str) else line.decode("utf-8", "replace")
     for word in ("NaN", "Infinity"):
@@ -119,9 +119,9 @@ class Appender:
             _lock(self._file)
             self._file.seek(0)
             head = self._file.read(2)
-            if head and self._zipped != (head == GZIP):
+            if head and self._zipped != (head == GZIP_MAGIC):
                 raise OSError(None, "its name and its content disagree about gzip")
-            self._end = _whole_gzip(self._file) if self._zipped else _whole_lines(self._file)
+            self._end = _find_end_of_gzip(self._file) if self._zipped else _find_end_of_lines(self._file)
             self._file.truncate(self._end)
         except OSError as e:
             self._file.close()
@@ -166,14 +166,14 @@ def _lock(file: BinaryIO) -> None:
         raise OSError(None, "another process is writing to it") from e
 
 
-def _whole_lines(file: BinaryIO) -> int:
+def _find_end_of_lines(file: BinaryIO) -> int:
     """Where the last whole line ends; a last line that only lacks its newline is given one."""
     size = start = file.seek(0, os.SEEK_END)
     tail = b""
     while start and b"\n" not in tail:
-        start = max(0, start - BLOCK)
+        start = max(0, start - BLOCK_BYTES)
         file.seek(start)
-        tail = file.read(min(BLOCK, size - start - len(tail))) + tail
+        tail = file.read(min(BLOCK_BYTES, size - start - len(tail))) + tail
     rest = tail[tail.rfind(b"\n") + 1 :]
     if not rest:
         return size
@@ -187,13 +187,13 @@ def _whole_lines(file: BinaryIO) -> int:
     return size + 1
 
 
-def _whole_gzip(file: BinaryIO) -> int:
+def _find_end_of_gzip(file: BinaryIO) -> int:
     """Where the last whole gzip member ends."""
     file.seek(0)
     end, data = 0, b""
     member = zlib.decompressobj(wbits=31)
     try:
-        while data := data or file.read(BLOCK):
+        while data := data or file.read(BLOCK_BYTES):
             member.decompress(data)
             data = member.unused_data
             if member.eof:

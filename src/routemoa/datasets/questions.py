@@ -11,10 +11,10 @@ from typing import Any, cast, get_args
 import msgspec
 from msgspec import Struct
 
-from routemoa.datasets.grading import Kind, grade, suggest
-from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines, not_json
+from routemoa.datasets.grading import GraderName, grade, suggest_grader
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines, explain_json_error
 
-__all__ = ["Question", "asked", "question_of", "read"]
+__all__ = ["Question", "asked", "question_from_json", "read_questions"]
 
 
 class Question(Struct, frozen=True):
@@ -25,7 +25,7 @@ class Question(Struct, frozen=True):
     query: str  # what a scorer may read
     prompt: str | None = None  # the full text that is sent, where it differs from `query`
     reference: str | None = None
-    grader: Kind | None = None
+    grader: GraderName | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -42,7 +42,7 @@ class Question(Struct, frozen=True):
         return grade(answer, self.reference, self.grader) if self.reference and self.grader else None
 
 
-def read(path: str | os.PathLike[str]) -> Iterator[Question]:
+def read_questions(path: str | os.PathLike[str]) -> Iterator[Question]:
     """Yield the questions of a task file, plain or gzip, one JSON object a line.
 
     A line is {"id", "task", "query", "prompt"?, "reference"?, "grader"?}, a GSM8K line {"question", "answer"} with
@@ -55,8 +55,8 @@ def read(path: str | os.PathLike[str]) -> Iterator[Question]:
     name = Path(path).name.removesuffix(".gz").removesuffix(".jsonl")
     complaints = ErrorCollector()
     seen: dict[tuple[str, str], int] = {}
-    for number, line in lines(path, complaints):
-        found = parse(line, name, number)
+    for number, line in read_lines(path, complaints):
+        found = parse_question(line, name, number)
         if isinstance(found, Question) and found.key in seen:
             found = f"task '{found.task}', id '{found.id}' is already on line {seen[found.key]}"
         if isinstance(found, str):
@@ -64,36 +64,36 @@ def read(path: str | os.PathLike[str]) -> Iterator[Question]:
             continue
         seen[found.key] = number
         yield found
-    complaints.settle()
+    complaints.raise_if_any()
 
 
 def asked(id: str, task: str, query: str, prompt: str | None, reference: str | None) -> Question:
     """A question that is known already, graded by what fits its reference."""
-    return Question(id, task, query, prompt, reference, suggest(reference) if reference else None)
+    return Question(id, task, query, prompt, reference, suggest_grader(reference) if reference else None)
 
 
-def parse(line: bytes | str, task: str, number: int) -> Question | str:
+def parse_question(line: bytes | str, task: str, number: int) -> Question | str:
     """The question in a line, or in words why there is none."""
     try:
         plain = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        return not_json(line, e)
-    return question_of(plain, task, number)
+        return explain_json_error(line, e)
+    return question_from_json(plain, task, number)
 
 
-def question_of(plain: object, task: str, number: int) -> Question | str:
+def question_from_json(plain: object, task: str, number: int) -> Question | str:
     """The question in a line's value: ours, or a row of GSM8K or ARC; or in words why there is none."""
     if not isinstance(plain, dict):
         return "not a JSON object"
     if "query" not in plain and "question" in plain:
-        plain = _arc(plain) if "choices" in plain else _gsm8k(plain)
+        plain = _convert_arc(plain) if "choices" in plain else _convert_gsm8k(plain)
         if isinstance(plain, str):
             return plain
     fields = {"id": f"{task}-{number}", "task": task} | plain
-    return _checked(fields)
+    return _check_fields(fields)
 
 
-def _checked(fields: Mapping[str, Any]) -> Question | str:
+def _check_fields(fields: Mapping[str, Any]) -> Question | str:
     for name in ("id", "task", "query", "prompt", "reference", "grader"):
         value = fields.get(name)
         if name in ("id", "task", "query") and (not isinstance(value, str) or not value.strip()):
@@ -101,18 +101,18 @@ def _checked(fields: Mapping[str, Any]) -> Question | str:
         if value is not None and not isinstance(value, str):
             return f"{name} must be text"
     reference, grader = fields.get("reference"), fields.get("grader")
-    if grader is not None and grader not in get_args(Kind):
-        return f"grader '{grader}' is unknown; known: {', '.join(get_args(Kind))}"
+    if grader is not None and grader not in get_args(GraderName):
+        return f"grader '{grader}' is unknown; known: {', '.join(get_args(GraderName))}"
     if reference is not None and not reference.strip():
         return "reference is empty; leave it out where there is none"
     if reference is not None:
-        grader = grader or suggest(reference)
-        if grader != "judge" and grade("", reference, cast(Kind, grader)) is None:
+        grader = grader or suggest_grader(reference)
+        if grader != "judge" and grade("", reference, cast(GraderName, grader)) is None:
             return f"reference '{reference}' cannot be graded as {grader}"
     return Question(fields["id"], fields["task"], fields["query"], fields.get("prompt"), reference, grader)
 
 
-def _gsm8k(plain: Mapping[str, Any]) -> dict[str, Any] | str:
+def _convert_gsm8k(plain: Mapping[str, Any]) -> dict[str, Any] | str:
     final = re.search(r"####\s*(.+)\s*$", str(plain.get("answer", "")))
     if not isinstance(plain["question"], str) or not final:
         return "a question without query needs an answer that ends in '#### number', or choices"
@@ -121,7 +121,7 @@ def _gsm8k(plain: Mapping[str, Any]) -> dict[str, Any] | str:
     return given | {"query": plain["question"], "prompt": ask, "reference": final[1].strip(), "grader": "numeric"}
 
 
-def _arc(plain: Mapping[str, Any]) -> dict[str, Any] | str:
+def _convert_arc(plain: Mapping[str, Any]) -> dict[str, Any] | str:
     """Options are lettered anew: some of ARC's are numbered."""
     choices = plain["choices"] if isinstance(plain["choices"], dict) else {}
     texts, labels = choices.get("text"), choices.get("label")

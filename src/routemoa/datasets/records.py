@@ -17,10 +17,10 @@ from msgspec.structs import replace
 
 from routemoa.core.trace import Answer
 from routemoa.core.types import Scores
-from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, RecordsError, lines, not_json
-from routemoa.judging.answers.extraction import unlisted
+from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, RecordsError, read_lines, explain_json_error
+from routemoa.judging.answers.extraction import unwrap_list
 
-__all__ = ["BadLine", "Record", "RecordsError", "from_trace", "read", "write"]
+__all__ = ["BadLine", "Record", "RecordsError", "record_from_trace", "read_records", "write"]
 
 
 class Record(Struct, frozen=True, omit_defaults=True):
@@ -44,7 +44,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-def read(paths: Paths, on_bad: Callable[[BadLine], None] | None = None) -> Iterator[Record]:
+def read_records(paths: Paths, on_bad: Callable[[BadLine], None] | None = None) -> Iterator[Record]:
     """Yield the records of one file or several, plain or gzip, one at a time.
 
     Args:
@@ -60,8 +60,8 @@ def read(paths: Paths, on_bad: Callable[[BadLine], None] | None = None) -> Itera
     seen: dict[tuple[str, str], tuple[str, int]] = {}
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         file = os.fspath(path)
-        for number, line in lines(file, complain):
-            found = parse(line)
+        for number, line in read_lines(file, complain):
+            found = parse_record(line)
             if isinstance(found, str):
                 complain(BadLine(file, number, found))
                 continue
@@ -72,32 +72,32 @@ def read(paths: Paths, on_bad: Callable[[BadLine], None] | None = None) -> Itera
                 continue
             seen[key] = (file, number)
             yield found
-    complaints.settle()
+    complaints.raise_if_any()
 
 
-def parse(line: bytes | str) -> Record | str:
+def parse_record(line: bytes | str) -> Record | str:
     """The record in a line, or in words why there is none."""
     try:
         try:
             record = msgspec.json.decode(line, type=Record)
         except msgspec.ValidationError as e:
-            return _explain(line, e)
+            return _explain_type_error(line, e)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        return not_json(line, e)
-    return _fault(record) or _unlisted(record)
+        return explain_json_error(line, e)
+    return _find_fault(record) or _unwrap_printed_lists(record)
 
 
-def _unlisted(record: Record) -> Record:
+def _unwrap_printed_lists(record: Record) -> Record:
     """Responses that were all recorded as printed lists of one string are those strings: a habit of whoever wrote the
     file. Where only some look so, they are what these models said."""
     said = [text for text in (record.responses or {}).values() if text]
-    plain = [unlisted(text) for text in said]
+    plain = [unwrap_list(text) for text in said]
     if len(said) < 2 or any(a == b for a, b in zip(said, plain, strict=True)):
         return record
-    return replace(record, responses={m: text and unlisted(text) for m, text in (record.responses or {}).items()})
+    return replace(record, responses={m: text and unwrap_list(text) for m, text in (record.responses or {}).items()})
 
 
-def _fault(record: Record) -> str | None:
+def _find_fault(record: Record) -> str | None:
     for name in ("id", "task", "query"):
         if not getattr(record, name).strip():
             return f"{name} is empty"
@@ -113,39 +113,39 @@ def _fault(record: Record) -> str | None:
     return None
 
 
-def _explain(line: bytes | str, error: msgspec.ValidationError) -> str:
+def _explain_type_error(line: bytes | str, error: msgspec.ValidationError) -> str:
     """What is wrong with the types of a line, naming key and model."""
     plain: Any = msgspec.json.decode(line)
     if not isinstance(plain, dict):
-        return f"not a JSON object but {_kind(plain)}"
+        return f"not a JSON object but {_json_type(plain)}"
     for name in ("id", "task", "query", "scores"):
         if name not in plain:
             return f"{name} is missing"
     for name in ("id", "task", "query", "prompt", "reference"):
         value = plain.get(name)
         if not isinstance(value, str) and (value is not None or name in ("id", "task", "query")):
-            return f"{name} must be text, not {_kind(value)}"
+            return f"{name} must be text, not {_json_type(value)}"
     for name in ("scores", "confidence", "costs", "seconds", "responses"):
         values = plain.get(name)
         if not isinstance(values, dict):
             if values is not None or name == "scores":
-                return f"{name} must be an object with a key for each model, not {_kind(values)}"
+                return f"{name} must be an object with a key for each model, not {_json_type(values)}"
             continue
         wanted: tuple[type, ...] = (str,) if name == "responses" else (int, float)
         for model, value in values.items():
             if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
-                return f"{name} of '{model}' must be {'text' if str in wanted else 'a number'}, not {_kind(value)}"
+                return f"{name} of '{model}' must be {'text' if str in wanted else 'a number'}, not {_json_type(value)}"
     return str(error).replace("`", "'")
 
 
-def _kind(value: Any) -> str:
+def _json_type(value: Any) -> str:
     if value is None:
         return "null"
     names = {bool: "true or false", str: "text", list: "a list", dict: "an object", int: "a number", float: "a number"}
     return names.get(type(value), type(value).__name__)
 
 
-def from_trace(answer: Answer, scores: Mapping[str, float | None], task: str, id: str) -> Record:
+def record_from_trace(answer: Answer, scores: Mapping[str, float | None], task: str, id: str) -> Record:
     """A record out of a trace and the feedback on its answers.
 
     Only first-layer answers count: later ones were written with the others' in view. A model that was asked and has
@@ -176,7 +176,7 @@ def from_trace(answer: Answer, scores: Mapping[str, float | None], task: str, id
         costs={m: p.cost for m, p in given.items() if p.cost is not None} or None,
         seconds={m: p.latency for m, p in given.items() if p.latency is not None} or None,
     )
-    if fault := _fault(record):
+    if fault := _find_fault(record):
         raise RecordsError([BadLine(where, 0, fault)])
     return record
 

@@ -20,10 +20,12 @@ from msgspec.structs import replace
 from routemoa.core.errors import ConfigError
 from routemoa.core.trace import Ranking, Trace
 from routemoa.core.types import Scores
-from routemoa.routing.adaptive import AdaptivePolicy, ExpectedGain
+from routemoa.routing.adaptive import AdaptivePolicy
+from routemoa.routing.panel_planner import ExpectedGain
 from routemoa.routing.decision import Decision, failed_models, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy, PublishedPolicy
+from routemoa.routing.published import PublishedPolicy
+from routemoa.routing.policy import Policy
 from routemoa.routing.ranking import select_models
 from routemoa.routing.state import PanelState
 
@@ -192,4 +194,4 @@ class PublishedWithoutStop(PublishedPolicy, frozen=True):
             return decision
         if not select_models(decision.ranking, mixture.max_layer_models, mixture.selection_margin, failed):
             return decision
-        return self._go_on(decision.scores, decision.ranking, len(trace.layers) + 1, failed)
+        return self._call_next_layer(decision.scores, decision.ranking, len(trace.layers) + 1, failed)

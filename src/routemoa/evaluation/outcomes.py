@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import add_optional
-from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 
 __all__ = ["OUTCOMES", "RUN", "Outcome", "Run", "load_run", "read_outcomes", "save_run"]
 
@@ -129,9 +129,9 @@ def read_outcomes(folder: str | os.PathLike[str]) -> Iterator[Outcome]:
     if not path.exists():
         return
     errors = ErrorCollector()
-    for number, line in lines(path, errors):
+    for number, line in read_lines(path, errors):
         try:
             yield msgspec.json.decode(line, type=Outcome)
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
             errors(BadLine(str(path), number, str(e)))
-    errors.settle()
+    errors.raise_if_any()

@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from msgspec import Struct, field
 
 from routemoa.core.errors import QueryError
-from routemoa.datasets.grading import Kind, grade, suggest
+from routemoa.datasets.grading import GraderName, grade, suggest_grader
 from routemoa.datasets.records import Record
 
 __all__ = ["GRADERS", "GradedRecord", "GradingResult", "ModelAccuracy", "find_grader", "regrade", "select_records"]
 
-GRADERS: dict[str, Kind] = {
+GRADERS: dict[str, GraderName] = {
     "gsm": "numeric",
     "gsm8k": "numeric",
     "math": "math",
@@ -47,7 +47,7 @@ class GradedRecord(Struct, frozen=True):
     task: str
     verdicts: dict[str, float | None]
     """Model -> score of its answer in [0, 1]; None where it could not be graded."""
-    grader: Kind | None = None
+    grader: GraderName | None = None
     """None where the record cannot be graded."""
     why: str | None = None
     """Why there are no verdicts."""
@@ -77,14 +77,14 @@ class GradingResult(Struct, frozen=True):
     """Task -> grader -> number of records."""
 
 
-def find_grader(task: str) -> Kind | None:
+def find_grader(task: str) -> GraderName | None:
     """Return the grader for a task's name, or None where there is none."""
     name = task.casefold()
     matches = [n for n in GRADERS if name == n or (name.startswith(n) and name[len(n)] in "/-_")]
     return GRADERS[max(matches, key=len)] if matches else None
 
 
-def select_records(records: Sequence[Record], task: str | None) -> tuple[list[Record], Kind | None]:
+def select_records(records: Sequence[Record], task: str | None) -> tuple[list[Record], GraderName | None]:
     """Return the records of `task` and the grader for them; without a task all records, each with its own grader.
 
     A task that some records have selects those ("mmlu_pro" also "mmlu_pro/law"). A known task that no record has
@@ -106,7 +106,7 @@ def select_records(records: Sequence[Record], task: str | None) -> tuple[list[Re
 
 
 def regrade(
-    records: Sequence[Record], kind: Kind | None, on_record: Callable[[], None] = lambda: None
+    records: Sequence[Record], kind: GraderName | None, on_record: Callable[[], None] = lambda: None
 ) -> GradingResult:
     """Grade every recorded answer.
 
@@ -126,7 +126,7 @@ def regrade(
     return _summarize(records, items)
 
 
-def _grade_record(record: Record, kind: Kind | None) -> GradedRecord:
+def _grade_record(record: Record, kind: GraderName | None) -> GradedRecord:
     responses = record.responses or {}
     answers = {model: responses.get(model) for model in dict.fromkeys((*record.scores, *responses))}
     failed = tuple(model for model, text in answers.items() if not (text or "").strip())
@@ -138,7 +138,7 @@ def _grade_record(record: Record, kind: Kind | None) -> GradedRecord:
         return ungraded("no reference")
     if not record.responses:
         return ungraded("no responses")
-    kind = kind or find_grader(record.task) or suggest(record.reference)
+    kind = kind or find_grader(record.task) or suggest_grader(record.reference)
     if grade("", record.reference, kind) is None:
         return ungraded(f"its reference cannot be graded as {kind}")
     verdicts: dict[str, float | None] = {}

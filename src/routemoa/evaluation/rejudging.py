@@ -17,12 +17,12 @@ from msgspec.structs import replace
 from routemoa.core.pool import Mixture
 from routemoa.core.trace import Layer, Ranking, Trace
 from routemoa.core.types import ModelSpec, Scores
-from routemoa.datasets.grading import Kind, grade, suggest
-from routemoa.datasets.jsonl import BadLine, lines, not_json
-from routemoa.judging.evidence import JudgeModel
+from routemoa.datasets.grading import GraderName, grade, suggest_grader
+from routemoa.datasets.jsonl import BadLine, read_lines, explain_json_error
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.routing.decision import Decision, last_layer_answers, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy, build_policy
+from routemoa.routing.policy import Policy, build_policy
 
 __all__ = [
     "PolicyStep",
@@ -45,7 +45,7 @@ class SavedTrace(Struct, frozen=True):
     grades: dict[str, float | None] | None = None
     """Another name for `scores`."""
     reference: str | None = None
-    grader: Kind | None = None
+    grader: GraderName | None = None
 
 
 class RejudgedTrace(Struct, frozen=True):
@@ -78,7 +78,7 @@ def read_traces(
     path: str | os.PathLike[str], on_bad_line: Callable[[BadLine], None]
 ) -> Iterator[tuple[int, SavedTrace]]:
     """Yield the traces of a file with their line numbers; call `on_bad_line` for lines that hold none."""
-    for number, line in lines(path, on_bad_line):
+    for number, line in read_lines(path, on_bad_line):
         saved = parse_trace(line)
         if isinstance(saved, str):
             on_bad_line(BadLine(os.fspath(path), number, saved))
@@ -91,7 +91,7 @@ def parse_trace(line: bytes) -> SavedTrace | str:
     try:
         saved = msgspec.json.decode(line, type=SavedTrace)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        return not_json(line, e)
+        return explain_json_error(line, e)
     return _find_fault(saved) or saved
 
 
@@ -101,8 +101,8 @@ def _find_fault(saved: SavedTrace) -> str | None:
         for model, value in values.items():
             if value is not None and not 0.0 <= value <= 1.0:
                 return f"{name} of '{model}' is {value:g}, outside [0, 1]"
-    if saved.reference is not None and grade("", saved.reference, saved.grader or suggest(saved.reference)) is None:
-        return f"reference '{saved.reference}' cannot be graded as {saved.grader or suggest(saved.reference)}"
+    if saved.reference is not None and grade("", saved.reference, saved.grader or suggest_grader(saved.reference)) is None:
+        return f"reference '{saved.reference}' cannot be graded as {saved.grader or suggest_grader(saved.reference)}"
     return None
 
 
@@ -112,7 +112,7 @@ def score_answers(saved: SavedTrace) -> Mapping[str, float | None] | None:
         return saved.grades if saved.scores is None else saved.scores
     if saved.reference is None:
         return None
-    kind = saved.grader or suggest(saved.reference)
+    kind = saved.grader or suggest_grader(saved.reference)
     return {p.model: grade(p.text, saved.reference, kind) for p in latest_answers(saved.trace)}
 
 

@@ -19,7 +19,7 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Method
 from routemoa.gateway.auth import AuthMiddleware
-from routemoa.gateway.chat import Chat
+from routemoa.gateway.chat import ChatEndpoint
 from routemoa.gateway.errors import HttpError, UnknownModel, error_response
 from routemoa.gateway.passthrough import Forwarder
 from routemoa.ledger import Store
@@ -57,7 +57,7 @@ def create_app(
             f"{pool.source}: budgets of [[tenant]] and [totals] are kept in the store; do not leave it out"
         )
     models = _Models([*methods, *(m.name for m in pool if m.name not in methods)])
-    chat = Chat(methods, pool, client, store, body_limit=body_limit, keep_alive=keep_alive)
+    chat = ChatEndpoint(methods, pool, client, store, body_limit=body_limit, keep_alive=keep_alive)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None, None]:

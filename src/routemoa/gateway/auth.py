@@ -54,13 +54,13 @@ class Caller:
         self.name: str | None = scope.get(TENANT)
         self._store = store
 
-    def recorder(self, method: str) -> CallRecorder | None:
+    def new_recorder(self, method: str) -> CallRecorder | None:
         """Whom the request's calls are put down to."""
         return None if self._store is None else self._store.recorder(self.name, method)
 
-    def used_up(self) -> BudgetExceeded | None:
+    def exhausted_budget(self) -> BudgetExceeded | None:
         """What there is to say where nothing at all is left."""
-        left = None if self._store is None else self._store.left(self.name)
+        left = None if self._store is None else self._store.remaining_budget(self.name)
         if left is None:
             return None
         if ended := [(reset, span) for span, dollars, reset in left.spans if dollars is not None and dollars <= 0.0]:
@@ -68,9 +68,9 @@ class Caller:
             return BudgetExceeded(f"nothing is left of this {span}'s", reset=reset)
         return None
 
-    def left(self) -> Mapping[str, str]:
+    def budget_headers(self) -> Mapping[str, str]:
         """The response headers that say what is left at this moment; none where there is no budget."""
-        left = None if self._store is None else self._store.left(self.name)
+        left = None if self._store is None else self._store.remaining_budget(self.name)
         if left is None:
             return {}
         found: dict[str, str] = {}
@@ -80,11 +80,11 @@ class Caller:
                 found[f"x-routemoa-reset-{span}"] = format_time(reset)
         return found
 
-    async def settled(self) -> None:
+    async def wait_until_settled(self) -> None:
         """Wait until the calls that have ended are counted in what is left."""
-        if self._store is not None and self._store.left(self.name) is not None:
+        if self._store is not None and self._store.remaining_budget(self.name) is not None:
             with suppress(StoreError):  # the answer is there all the same
-                await self._store.settled()
+                await self._store.flush()
 
 
 def _bearer(scope: Scope) -> str | None:

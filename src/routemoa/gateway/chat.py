@@ -16,23 +16,23 @@ from routemoa.core.pool import Pool
 from routemoa.core.protocols import Method
 from routemoa.core.types import Limits, StreamMode
 from routemoa.gateway.auth import Caller
-from routemoa.gateway.connection import ResponseWriter, discard_body, read_object, while_connected
+from routemoa.gateway.connection import ResponseWriter, discard_body, read_json_object, run_while_connected
 from routemoa.gateway.errors import HttpError, UnknownModel, error_response
-from routemoa.gateway.limits import FIELD, parse_request_limits
+from routemoa.gateway.limits import LIMITS_FIELD, parse_request_limits
 from routemoa.gateway.passthrough import UNBUFFERED, Forwarder, PassThrough
 from routemoa.gateway.requests import ChatRequest, parse_chat_request
 from routemoa.gateway.responses import ChatCompletion
-from routemoa.gateway.sse import KEEP_ALIVE, ChunkEncoder, EventEncoder, StreamEncoder, sse
+from routemoa.gateway.sse import KEEP_ALIVE_COMMENT, ChunkEncoder, EventEncoder, StreamEncoder, encode_sse
 from routemoa.ledger import Store
 
-__all__ = ["Chat"]
+__all__ = ["ChatEndpoint"]
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 WORTH_COUNTING = 0.01  # of a request's time: what it waited before anybody worked on it
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Chat:
+class ChatEndpoint:
     """The endpoint, an ASGI application of its own, since it must hear of the caller's leaving while it works."""
 
     def __init__(
@@ -56,19 +56,19 @@ class Chat:
         """Answer one request."""
         arrived = monotonic()
         caller = Caller(scope, self._store)
-        exchange = _Exchange(ResponseWriter(send, caller.left))
+        exchange = _Exchange(ResponseWriter(send, caller.budget_headers))
         try:
-            if (used_up := caller.used_up()) is not None:
+            if (used_up := caller.exhausted_budget()) is not None:
                 await discard_body(receive, self._body_limit)
                 raise used_up
-            body = await read_object(scope, receive, self._body_limit)
+            body = await read_json_object(scope, receive, self._body_limit)
             work = self._answer(body, scope["headers"], arrived, caller, exchange)
         except ClientDisconnect:
             return
         except (HttpError, BudgetExceeded) as e:
             await exchange.fail(e)
             return
-        await while_connected(receive, work, exchange.beat, self._keep_alive)
+        await run_while_connected(receive, work, exchange.beat, self._keep_alive)
 
     async def _answer(
         self, body: dict[str, Any], headers: Headers, arrived: float, caller: Caller, exchange: _Exchange
@@ -77,7 +77,7 @@ class Chat:
             name = body.get("model")
             if not isinstance(name, str):
                 raise HttpError(400, "You must name a model (GET /v1/models lists them).", param="model")
-            contract = self._in_time(parse_request_limits(body.pop(FIELD, None), headers), arrived)
+            contract = self._in_time(parse_request_limits(body.pop(LIMITS_FIELD, None), headers), arrived)
             if name in self._methods:
                 request = self._under(contract, parse_chat_request(body))
                 answer = exchange.stream if request.stream else exchange.whole
@@ -85,7 +85,7 @@ class Chat:
             elif name in self._pool:
                 contract = contract.with_defaults(self._pool.limits)
                 await exchange.forward(
-                    PassThrough(self._client, self._pool[name], body, contract, caller.recorder(name))
+                    PassThrough(self._client, self._pool[name], body, contract, caller.new_recorder(name))
                 )
             else:
                 raise UnknownModel(name, [*self._methods, *(m.name for m in self._pool)])
@@ -118,17 +118,17 @@ class _Exchange:
     async def beat(self) -> None:
         """Show that the connection is alive."""
         if self._ours:
-            await self._out.write(KEEP_ALIVE)
+            await self._out.write(KEEP_ALIVE_COMMENT)
 
     async def whole(self, method: Method, request: ChatRequest, caller: Caller) -> None:
         """The answer in one piece."""
         reply = ChatCompletion(method.name)
-        async with aclosing(method.stream(request.query, caller.recorder(method.name))) as events:
+        async with aclosing(method.stream(request.query, caller.new_recorder(method.name))) as events:
             async for event in events:
                 reply.add(event)
         _check_complete(reply)
-        await caller.settled()
-        await self._out.json(200, reply.whole())
+        await caller.wait_until_settled()
+        await self._out.json(200, reply.to_completion())
 
     async def stream(self, method: Method, request: ChatRequest, caller: Caller) -> None:
         """The answer as it is written. The head waits for the first piece, so that early failures have a status."""
@@ -137,14 +137,14 @@ class _Exchange:
         shown: StreamEncoder = (
             EventEncoder(reply) if self._typed else ChunkEncoder(reply, usage_later=request.include_usage)
         )
-        async with aclosing(method.stream(request.query, caller.recorder(method.name))) as events:
+        async with aclosing(method.stream(request.query, caller.new_recorder(method.name))) as events:
             async for event in events:
                 if data := shown.take(event):
                     await self._begin_stream()
                     await self._out.write(data)
         _check_complete(reply)
         await self._begin_stream()
-        await self._out.write(shown.end(), last=True)
+        await self._out.write(shown.encode_end(), last=True)
 
     async def forward(self, direct: PassThrough) -> None:
         """A member's own response."""
@@ -156,7 +156,7 @@ class _Exchange:
         if not self._out.started:
             await self._out.json(told.status, told.body, told.headers)
         elif self._ours:
-            await self._out.write((b"event: error\n" if self._typed else b"") + sse(told.body), last=True)
+            await self._out.write((b"event: error\n" if self._typed else b"") + encode_sse(told.body), last=True)
         # Else a response passed on broke off: left unfinished here, the server cuts the connection, as theirs was cut.
 
     async def _begin_stream(self) -> None:
@@ -166,5 +166,5 @@ class _Exchange:
 
 
 def _check_complete(reply: ChatCompletion) -> None:
-    if not reply.complete:
+    if not reply.is_complete:
         raise RuntimeError("the method ended without Done")

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from routemoa.gateway.errors import BodyTooLarge, HttpError
 
-__all__ = ["ResponseWriter", "discard_body", "read_object", "while_connected"]
+__all__ = ["ResponseWriter", "discard_body", "read_json_object", "run_while_connected"]
 
 PATIENCE = 8  # times the limit of a body that are read before a sender is cut off
 
@@ -52,7 +52,7 @@ class ResponseWriter:
         await self.write(data, last=True)
 
 
-async def read_object(scope: Scope, receive: Receive, limit: int) -> dict[str, Any]:
+async def read_json_object(scope: Scope, receive: Receive, limit: int) -> dict[str, Any]:
     """The JSON object that a request carries.
 
     Raises:
@@ -112,7 +112,7 @@ async def discard_body(receive: Receive, limit: int) -> None:
             return
 
 
-async def while_connected(
+async def run_while_connected(
     receive: Receive, work: Coroutine[Any, Any, None], beat: Callable[[], Awaitable[None]], every: float
 ) -> None:
     """Run `work` to its end, or cancel it when the caller goes away; call `beat` every so many seconds meanwhile.

@@ -75,7 +75,7 @@ class HttpError(Exception):
 
     def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
-        self.told = ErrorResponse(status, message, param, code)
+        self.response = ErrorResponse(status, message, param, code)
 
 
 class BodyTooLarge(HttpError):
@@ -114,7 +114,7 @@ def error_response(error: Exception) -> ErrorResponse:
     """What a caller is told about `error`; the rest is logged."""
     match error:
         case HttpError():
-            return error.told
+            return error.response
         case QueryError():
             return ErrorResponse(400, str(error), error.param)
         case Unaffordable():

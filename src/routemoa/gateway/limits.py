@@ -11,10 +11,10 @@ from routemoa.core.errors import ConfigError, QueryError
 from routemoa.core.pool import parse_limits
 from routemoa.core.types import Limits
 
-__all__ = ["FIELD", "HEADERS", "parse_request_limits", "stricter"]
+__all__ = ["LIMITS_FIELD", "LIMIT_HEADERS", "parse_request_limits", "take_stricter"]
 
-FIELD = "routemoa"
-HEADERS = {key: "X-RouteMoA-" + "-".join(map(str.capitalize, key.split("_"))) for key in Limits.__struct_fields__}
+LIMITS_FIELD = "routemoa"
+LIMIT_HEADERS = {key: "X-RouteMoA-" + "-".join(map(str.capitalize, key.split("_"))) for key in Limits.__struct_fields__}
 """The header that says the same as each key of the field."""
 
 MODE = "stream_mode"
@@ -28,14 +28,14 @@ def parse_request_limits(given: Any, headers: Iterable[tuple[bytes, bytes]]) -> 
         QueryError: something in it is unknown, of the wrong type or out of range; `param` names the field or header.
     """
     contract = _field(given)
-    known = {name.lower().encode(): key for key, name in HEADERS.items()}
+    known = {name.lower().encode(): key for key, name in LIMIT_HEADERS.items()}
     for raw, value in headers:
         if (key := known.get(raw)) is not None:
-            contract = stricter(contract, _checked(key, _value(key, value.decode("latin-1")), HEADERS[key]))
+            contract = take_stricter(contract, _checked(key, _value(key, value.decode("latin-1")), LIMIT_HEADERS[key]))
     return contract
 
 
-def stricter(first: Limits, second: Limits) -> Limits:
+def take_stricter(first: Limits, second: Limits) -> Limits:
     """The smaller of each limit that either sets; the stream's mode is the first's, where it has one."""
     limits: dict[str, Any] = {}
     for key in Limits.__struct_fields__:
@@ -48,10 +48,10 @@ def _field(given: Any) -> Limits:
     if given is None:
         return Limits()
     if not isinstance(given, dict):
-        raise QueryError(f"'{FIELD}' must be an object of {', '.join(HEADERS)}", FIELD)
+        raise QueryError(f"'{LIMITS_FIELD}' must be an object of {', '.join(LIMIT_HEADERS)}", LIMITS_FIELD)
     contract = Limits()
     for key, value in given.items():
-        contract = stricter(contract, _checked(key, value, f"{FIELD}.{key[:100]}"))
+        contract = take_stricter(contract, _checked(key, value, f"{LIMITS_FIELD}.{key[:100]}"))
     return contract
 
 
@@ -62,13 +62,13 @@ def _value(key: str, text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (ValueError, RecursionError) as e:
-        raise QueryError(f"The header {HEADERS[key]} must be a number, such as 2 or 0.05", HEADERS[key]) from e
+        raise QueryError(f"The header {LIMIT_HEADERS[key]} must be a number, such as 2 or 0.05", LIMIT_HEADERS[key]) from e
 
 
 def _checked(key: str, value: Any, param: str) -> Limits:
     """One limit; in range as the pool file's are."""
     try:
-        return parse_limits({key: value}, FIELD)
+        return parse_limits({key: value}, LIMITS_FIELD)
     except ConfigError as e:
         said = str(e).removesuffix("; see docs/configuration.md")[:SHOWN]
         raise QueryError(f"{said} ({param}; see docs/server.md)", param) from e

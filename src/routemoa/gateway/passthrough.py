@@ -19,7 +19,7 @@ from routemoa.core.types import Limits, Message, ModelSpec, Purpose, Request, Us
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import ResponseWriter
 from routemoa.gateway.errors import Interrupted, error_response
-from routemoa.gateway.sse import sse
+from routemoa.gateway.sse import encode_sse
 from routemoa.gateway.usage_tap import BodyTap, EventTap, ResponseTap, tap_response
 from routemoa.mixture.budget.metering import MeteredCall, MeteredClient, Tries
 
@@ -92,7 +92,7 @@ class PassThrough:
             if not (out.started and self._between_events):
                 raise
             told = error_response(e if isinstance(e, ModelTimeout) else Interrupted(_failure(e)))
-            await out.write(sse(told.body), last=True)
+            await out.write(encode_sse(told.body), last=True)
         else:
             await out.write(b"", last=True)
 
@@ -130,7 +130,7 @@ class PassThrough:
             self._between_events = isinstance(watched, EventTap)
             raise late from e
         finally:
-            if watched is not None and watched.usage is not None and watched.whole:
+            if watched is not None and watched.usage is not None and watched.is_complete:
                 metered.count(watched.usage)
             metered.close()
 
@@ -141,7 +141,7 @@ class PassThrough:
         async for chunk in response.chunks:
             if ready := chunk if watched is None else watched.feed(chunk):
                 await _write(ready, response, out)
-            if watched is not None and watched.broken:
+            if watched is not None and watched.is_broken:
                 raise InvalidResponse(self._model.name, "an event of the stream is no JSON", produced=True)
         rest = b"" if watched is None else watched.end()
         await _write(rest, response, out)

@@ -35,7 +35,7 @@ class ChatCompletion:
     def __init__(self, model: str, mode: StreamMode = "final") -> None:
         self.base = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time()), "model": model}
         self.mode = mode
-        self.complete = False
+        self.is_complete = False
         self._fold = TraceBuilder()
         self._finish: str | None = None
 
@@ -43,7 +43,7 @@ class ChatCompletion:
         """Take one event."""
         self._fold.add(event)
         if isinstance(event, Done):
-            self.complete = True
+            self.is_complete = True
             self._finish = event.finish_reason
 
     @property
@@ -52,7 +52,7 @@ class ChatCompletion:
         return self._fold.text
 
     @property
-    def finish(self) -> str:
+    def finish_reason(self) -> str:
         """Why the text ends, in OpenAI's words."""
         return self._finish if self._finish in FINISHES else "stop"
 
@@ -62,12 +62,12 @@ class ChatCompletion:
         trace = self._fold.trace
         return [f for layer in trace.layers for f in layer.failures] + list(trace.failures)
 
-    def whole(self) -> dict[str, Any]:
+    def to_completion(self) -> dict[str, Any]:
         """The chat.completion object."""
         message = {"role": "assistant", "content": self.text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
         head = {**self.base, "object": "chat.completion"}
-        return {**head, "choices": [choice], "usage": self.usage(), "routemoa": self.account()}
+        return {**head, "choices": [choice], "usage": self.usage(), "routemoa": self.explain()}
 
     def redact(self, why: str) -> str:
         """A reason without what endpoints said to us, should it quote a failure."""
@@ -85,7 +85,7 @@ class ChatCompletion:
         details = {"prompt_tokens_details": cached} if cached else {}
         return {**counts, "total_tokens": usage.prompt_tokens + usage.completion_tokens, **details}
 
-    def account(self) -> dict[str, Any]:
+    def explain(self) -> dict[str, Any]:
         """What led to the answer, and what it cost."""
         trace = self._fold.trace
         return {

@@ -21,15 +21,15 @@ from routemoa.core.events import (
 from routemoa.gateway.errors import OUR_END, Interrupted, public
 from routemoa.gateway.responses import ChatCompletion
 
-__all__ = ["KEEP_ALIVE", "ChunkEncoder", "EventEncoder", "StreamEncoder", "sse"]
+__all__ = ["KEEP_ALIVE_COMMENT", "ChunkEncoder", "EventEncoder", "StreamEncoder", "encode_sse"]
 
 DONE = b"data: [DONE]\n\n"
-KEEP_ALIVE = b": keep-alive\n\n"
+KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
 LATE = "\n\n---\n\nThe answer above could not be finished in time. This one takes its place:\n\n"
 """What stands, for readers of plain text, between an answer that broke off and the one that takes its place."""
 
 
-def sse(data: Any) -> bytes:
+def encode_sse(data: Any) -> bytes:
     """One server-sent event."""
     return b"data: " + msgspec.json.encode(data) + b"\n\n"
 
@@ -37,11 +37,11 @@ def sse(data: Any) -> bytes:
 class StreamEncoder(Protocol):
     """A stream in the making: both give the bytes to be sent now, often none."""
 
-    def take(self, event: Event) -> bytes:
+    def encode_event(self, event: Event) -> bytes:
         """One of the method's events. Raises Interrupted: what was shown is void, and nothing can take its place."""
         ...
 
-    def end(self) -> bytes:
+    def encode_end(self) -> bytes:
         """The method is done."""
         ...
 
@@ -72,9 +72,9 @@ class ChunkEncoder:
 
     def end(self) -> bytes:
         """How it ended, the token counts where they were asked for, and [DONE]."""
-        out = self._head() + self._chunk({}, self._reply.finish, {"routemoa": self._reply.account()})
+        out = self._head() + self._chunk({}, self._reply.finish_reason, {"routemoa": self._reply.explain()})
         if self._usage_later:
-            out += sse(
+            out += encode_sse(
                 {**self._reply.base, "object": "chat.completion.chunk", "choices": [], "usage": self._reply.usage()}
             )
         return out + DONE
@@ -96,7 +96,7 @@ class ChunkEncoder:
     def _chunk(self, delta: dict[str, str], finish: str | None = None, more: dict[str, Any] | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         head = {**self._reply.base, "object": "chat.completion.chunk", "choices": [choice], **(more or {})}
-        return sse({**head, "usage": None} if self._usage_later else head)
+        return encode_sse({**head, "usage": None} if self._usage_later else head)
 
 
 class EventEncoder:
@@ -119,7 +119,7 @@ class EventEncoder:
             event = replace(event, why=self._reply.redact(event.why))
         elif isinstance(event, Degraded):
             event = replace(event, given_up=replace(event.given_up, why=self._reply.redact(event.given_up.why)))
-        early, data = self._early, b"event: " + str(event.__struct_config__.tag).encode() + b"\n" + sse(event)
+        early, data = self._early, b"event: " + str(event.__struct_config__.tag).encode() + b"\n" + encode_sse(event)
         self._early = early + data if isinstance(event, Started | Scored) else b""
         return b"" if self._early else early + data
 

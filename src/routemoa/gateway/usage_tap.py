@@ -27,8 +27,8 @@ class ResponseTap(Protocol):
     """
 
     usage: Usage | None
-    whole: bool
-    broken: bool
+    is_complete: bool
+    is_broken: bool
 
     def feed(self, chunk: bytes) -> bytes:
         """Take bytes; those that go on now."""

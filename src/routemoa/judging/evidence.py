@@ -84,7 +84,7 @@ class Signals(Struct, frozen=True):
 
 
 def collect_signals(
-    models: Sequence[str], groups: Groups, assessments: Sequence[Assessment], judging: JudgeModel
+    models: Sequence[str], groups: Groups, assessments: Sequence[Assessment], judge_model: JudgeModel
 ) -> tuple[Signals, ...]:
     """The evidence for each group of answers.
 
@@ -96,8 +96,8 @@ def collect_signals(
     """
     count = 1 + max((g for g in groups.group_of if g is not None), default=-1)
     own, cross = (
-        _own(assessments, judging),
-        _cross(assessments, judging, dict(zip(models, groups.group_of, strict=True))),
+        _own(assessments, judge_model),
+        _cross(assessments, judge_model, dict(zip(models, groups.group_of, strict=True))),
     )
     usual = [x for x in groups.similarity if x is not None]
     middle = sum(usual) / len(usual) if len(usual) > 2 else None  # of two answers each is as like as the other
@@ -110,20 +110,20 @@ def collect_signals(
     return tuple(out)
 
 
-def signal_log_odds(found: Signals, judging: JudgeModel, *, spoken: bool) -> float:
+def signal_log_odds(signals: Signals, judge_model: JudgeModel, *, verbalized: bool) -> float:
     """What the signals add to an answer's log-odds."""
-    c = judging.coefficients
+    c = judge_model.coefficients
     parts = (
-        (c.verbalized if spoken else c.logprob, credit_self_assessment(found.self_assessment, spoken=spoken)),
-        (c.cross, found.cross_assessment),
-        (c.similarity, found.similarity),
+        (c.verbalized if verbalized else c.logprob, credit_self_assessment(signals.self_assessment, verbalized=verbalized)),
+        (c.cross, signals.cross_assessment),
+        (c.similarity, signals.similarity),
     )
     return c.constant + sum(w * x for w, x in parts if x is not None)
 
 
-def credit_self_assessment(own: float | None, *, spoken: bool) -> float | None:
+def credit_self_assessment(own: float | None, *, verbalized: bool) -> float | None:
     """What of a self-assessment counts: of a spoken one only doubt, since praise costs nothing to say."""
-    return min(own, 0.0) if spoken and own is not None else own
+    return min(own, 0.0) if verbalized and own is not None else own
 
 
 def estimate_reliability(scored: Sequence[tuple[float, float]]) -> Reliability:

@@ -9,7 +9,7 @@ import msgspec
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Mixture, Pool, parse_mixture
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 
 __all__ = ["encode_judge_model", "load_pool_judge", "read_judge_model", "read_policy"]
 
@@ -19,7 +19,7 @@ def load_pool_judge(pool: Pool) -> JudgeModel:
     return read_judge_model(pool.judge) if pool.judge else JudgeModel()
 
 
-RENAMED: dict[str, dict[str, str]] = {
+RENAMED_FIELDS: dict[str, dict[str, str]] = {
     "": {"judges": "peer_judges", "selves": "self_judges"},
     "coefficients": {"spoken": "verbalized", "likeness": "similarity", "copied": "informed_vote"},
     "correlation": {
@@ -61,13 +61,13 @@ def _upgrade(plain: Any, place: str = "") -> Any:
     """Rename the fields of earlier versions."""
     if not isinstance(plain, dict):
         return plain
-    names = RENAMED.get(place, {})
+    names = RENAMED_FIELDS.get(place, {})
     return {
-        names.get(key, key): _upgrade(value, key) if not place and key in RENAMED else value
+        names.get(key, key): _upgrade(value, key) if not place and key in RENAMED_FIELDS else value
         for key, value in plain.items()
     }
 
 
-def encode_judge_model(judging: JudgeModel) -> bytes:
+def encode_judge_model(judge_model: JudgeModel) -> bytes:
     """The judge as the text of its file."""
-    return msgspec.json.format(msgspec.json.encode(judging), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(judge_model), indent=2) + b"\n"

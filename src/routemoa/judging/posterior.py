@@ -35,11 +35,11 @@ __all__ = [
 ]
 
 # Nodes and weights of a standard normal variable (probabilists' Hermite polynomials).
-DIFFICULTIES = (
+DIFFICULTY_NODES = (
     -4.512745863399783, -3.20542900285647, -2.07684797867783, -1.0232556637891326, 0.0,
     1.0232556637891326, 2.07684797867783, 3.20542900285647, 4.512745863399783,
 )  # fmt: skip
-WEIGHTS = (
+DIFFICULTY_WEIGHTS = (
     2.2345844007746607e-05, 0.0027891413212317692, 0.04991640676521782, 0.24409750289493953, 0.40634920634920635,
     0.24409750289493953, 0.04991640676521782, 0.0027891413212317692, 2.2345844007746607e-05,
 )  # fmt: skip
@@ -115,7 +115,7 @@ def infer(
     correlation: ErrorCorrelation,
     evidence: Sequence[float] = (),
     *,
-    trust: float = 1.0,
+    vote_coefficient: float = 1.0,
     closed: bool = True,
 ) -> Posterior:
     """The probability that each group of answers is right.
@@ -137,7 +137,7 @@ def infer(
     counts = _counts(votes, correlation)
     sizes = [sum(counts[i] for i in group) for group in members]
     nobody = [
-        math.log(w) + sum(c * each[k] for c, each in zip(counts, wrong, strict=True)) for k, w in enumerate(WEIGHTS)
+        math.log(w) + sum(c * each[k] for c, each in zip(counts, wrong, strict=True)) for k, w in enumerate(DIFFICULTY_WEIGHTS)
     ]
     logs = [[x + _coincide(sizes, correlation.error_concentration) for x in nobody]]
     for g, group in enumerate(members):
@@ -147,21 +147,21 @@ def infer(
             for k, x in enumerate(nobody)
         ])  # fmt: skip
     own = [prior_log_odds(max(votes[i].prior for i in group)) for group in members]
-    return _weighed(logs, own, said, trust)
+    return _weighed(logs, own, said, vote_coefficient)
 
 
-def expected_gains(belief: Posterior, priors: Sequence[float], correlation: ErrorCorrelation) -> list[float]:
+def expected_gains(posterior: Posterior, priors: Sequence[float], correlation: ErrorCorrelation) -> list[float]:
     """By how much P(the answer that is chosen is right) is expected to rise with the next 1, 2, ... of `priors`.
 
     The truth, where it is not the leader, wins once as many of the further answers name it as its odds are behind; how
     many do is binomial at each difficulty. Wrong answers that happen to coincide among the further ones are left out.
     Further ones count as equals, at their mean; one that is too weak for that is not listened to, so gains never fall.
     """
-    if not belief.exclusive or len(belief.joint) < 2:
-        return _open_gains(belief, priors, correlation)
-    rows = belief.joint
+    if not posterior.exclusive or len(posterior.joint) < 2:
+        return _open_gains(posterior, priors, correlation)
+    rows = posterior.joint
     totals = [sum(row) for row in rows]
-    leader = 1 + (belief.leader or 0)
+    leader = 1 + (posterior.leader or 0)
     out: list[float] = []
     for r in range(1, min(len(priors), MAX_LOOKAHEAD) + 1):
         chance = _mean_chance(tuple(priors[:r]), correlation.difficulty_sd)
@@ -179,9 +179,9 @@ def expected_gains(belief: Posterior, priors: Sequence[float], correlation: Erro
     return out
 
 
-def updated_priors(belief: Posterior, priors: Sequence[float], correlation: ErrorCorrelation) -> list[float]:
+def updated_priors(posterior: Posterior, priors: Sequence[float], correlation: ErrorCorrelation) -> list[float]:
     """P(right) of models not heard yet: their priors, given how difficult the answers so far make the query look."""
-    difficulty = [sum(row[k] for row in belief.joint) for k in range(len(DIFFICULTIES))]
+    difficulty = [sum(row[k] for row in posterior.joint) for k in range(len(DIFFICULTY_NODES))]
     return [
         sum(w * c for w, c in zip(difficulty, _curve(_kept(p), correlation.difficulty_sd), strict=True)) for p in priors
     ]
@@ -190,7 +190,7 @@ def updated_priors(belief: Posterior, priors: Sequence[float], correlation: Erro
 def probability_any_right(priors: Sequence[float], correlation: ErrorCorrelation) -> float:
     """P(at least one of these models answers well), their errors correlated by difficulty."""
     total = 0.0
-    for k, w in enumerate(WEIGHTS):
+    for k, w in enumerate(DIFFICULTY_WEIGHTS):
         nobody = 1.0
         for p in priors:
             nobody *= 1.0 - _curve(_kept(p), correlation.difficulty_sd)[k]
@@ -218,13 +218,13 @@ def _open(votes: Sequence[Vote], correlation: ErrorCorrelation, said: Sequence[f
     for g in range(count):
         right.append(_sigmoid(prior_log_odds(max(v.prior for v in votes if v.group == g)) + said[g]))
     if not right:
-        return Posterior((WEIGHTS,), (), False)
+        return Posterior((DIFFICULTY_WEIGHTS,), (), False)
     sure = max(right)
     best = max((v.prior for v in votes), default=0.5)
     curve = _curve(_kept(best), correlation.difficulty_sd)
     yes, no = (
-        [w * p for w, p in zip(WEIGHTS, curve, strict=True)],
-        [w * (1 - p) for w, p in zip(WEIGHTS, curve, strict=True)],
+        [w * p for w, p in zip(DIFFICULTY_WEIGHTS, curve, strict=True)],
+        [w * (1 - p) for w, p in zip(DIFFICULTY_WEIGHTS, curve, strict=True)],
     )
     return Posterior(
         (tuple(x * (1 - sure) / sum(no) for x in no), tuple(x * sure / sum(yes) for x in yes)), tuple(right), False
@@ -235,7 +235,7 @@ def _open_gains(belief: Posterior, priors: Sequence[float], correlation: ErrorCo
     """The first of the further answers that is right where the leader is not, if it is recognised."""
     lost = belief.joint[0]
     out: list[float] = []
-    nobody = [1.0] * len(WEIGHTS)
+    nobody = [1.0] * len(DIFFICULTY_WEIGHTS)
     seen = 1.0 / (1 + len(belief.probabilities))  # that the one right answer among so many is recognised
     for p in priors[:MAX_LOOKAHEAD]:
         nobody = [x * (1.0 - c) for x, c in zip(nobody, _curve(_kept(p), correlation.difficulty_sd), strict=True)]
@@ -287,7 +287,7 @@ def _likelihoods(priors: Sequence[float], spread: float) -> tuple[list[tuple[flo
 
 def _mean_chance(priors: tuple[float, ...], spread: float) -> list[float]:
     curves = [_curve(_kept(p), spread) for p in priors]
-    return [sum(c[k] for c in curves) / len(curves) for k in range(len(DIFFICULTIES))]
+    return [sum(c[k] for c in curves) / len(curves) for k in range(len(DIFFICULTY_NODES))]
 
 
 def _kept(prior: float) -> float:
@@ -298,7 +298,7 @@ def _kept(prior: float) -> float:
 def _curve(prior: float, spread: float) -> tuple[float, ...]:
     """P(right) at each difficulty, whose mean is about the prior (the logistic-normal approximation)."""
     ability = math.log(prior / (1 - prior)) * math.sqrt(1 + 0.346 * spread * spread)
-    return tuple(_sigmoid(ability + spread * x) for x in DIFFICULTIES)
+    return tuple(_sigmoid(ability + spread * x) for x in DIFFICULTY_NODES)
 
 
 def prior_log_odds(prior: float) -> float:

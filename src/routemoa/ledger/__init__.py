@@ -17,15 +17,15 @@ from msgspec import Struct
 
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import NO_KEY, SPANS, Span, Tenants, windows
-from routemoa.ledger.queries import LedgerEntry, calls
+from routemoa.core.tenants import NO_KEY, SPANS, Span, Tenants, find_windows
+from routemoa.ledger.queries import LedgerEntry, read_calls
 from routemoa.ledger.schema import StoreError, default_path
-from routemoa.ledger.transactions import UNIT, Begun, Ended, LedgerDatabase, to_picodollars
+from routemoa.ledger.transactions import PICODOLLARS_PER_DOLLAR, StartedCall, FinishedCall, LedgerDatabase, to_picodollars
 from routemoa.ledger.writer import Writer
 
-__all__ = ["LedgerEntry", "RemainingBudget", "Store", "StoreError", "StoreRecorder", "calls", "default_path"]
+__all__ = ["LedgerEntry", "RemainingBudget", "Store", "StoreError", "StoreRecorder", "read_calls", "default_path"]
 
-UNWRITTEN = -1
+UNRECORDED_CALL = -1
 """The number of a call that could not be written down."""
 
 
@@ -58,35 +58,35 @@ class Store:
     def __init__(self, path: Path, tenants: Tenants | None = None, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        self._book = LedgerDatabase(path, tenants or Tenants(), clock)
-        self._writer = Writer(self._book, path)
+        self._database = LedgerDatabase(path, tenants or Tenants(), clock)
+        self._writer = Writer(self._database, path)
 
     def recorder(self, key: str | None, method: str) -> StoreRecorder:
         """Whom one request's calls are put down to."""
         name = NO_KEY if key is None else key
-        return StoreRecorder(name, method, bool(self._book.limits(name)), self._writer, self._clock)
+        return StoreRecorder(name, method, bool(self._database.limits(name)), self._writer, self._clock)
 
-    def left(self, key: str | None) -> RemainingBudget | None:
+    def remaining_budget(self, key: str | None) -> RemainingBudget | None:
         """What the tenant can still spend, the tighter of its own limits and everybody's; None where none are set."""
-        now, used = windows(self._clock()), self._book.used
+        now, used = find_windows(self._clock()), self._database.used
         found: dict[Span, list[float]] = {span: [] for span in SPANS}
-        for name, limits in self._book.limits(NO_KEY if key is None else key):
+        for name, limits in self._database.limits(NO_KEY if key is None else key):
             for span in SPANS:
-                if (limit := limits.of(span)) is not None:
-                    found[span].append(max(0, round(limit * UNIT) - used.get((name, now.id(span)), 0)) / UNIT)
+                if (limit := limits.for_span(span)) is not None:
+                    found[span].append(max(0, round(limit * PICODOLLARS_PER_DOLLAR) - used.get((name, now.id(span)), 0)) / PICODOLLARS_PER_DOLLAR)
         if not any(found.values()):
             return None
         day, month = (min(f, default=None) for f in found.values())
         return RemainingBudget(day, month, now.day_reset, now.month_reset)
 
-    async def settled(self) -> None:
+    async def flush(self) -> None:
         """Wait until all that was closed so far is written down. Raises StoreError."""
-        await self._writer.done(None)
+        await self._writer.commit(None)
 
     async def aclose(self) -> None:
         """Write what waits and let go of the file."""
         with suppress(StoreError):
-            await self.settled()
+            await self.flush()
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class StoreRecorder:
         self.request = secrets.token_hex(8)
         self._key, self._method, self._limited = key, method, limited
         self._writer, self._clock = writer, clock
-        self._open: dict[int, Begun] = {}
+        self._open: dict[int, StartedCall] = {}
 
     @property
     def has_budget(self) -> bool:
@@ -123,23 +123,23 @@ class StoreRecorder:
                 "output_price to the pool file"
             )
         to_picodollars(opening.max_cost)  # what is no number of dollars is found out here, and not in the writer
-        call = Begun(
+        call = StartedCall(
             self.request, self._clock(), self._key, self._method, opening.model, opening.purpose, opening.max_cost
         )
         try:
-            await self._writer.done(call)
+            await self._writer.commit(call)
         except StoreError:
             if self._limited:
                 raise
-            return UNWRITTEN
+            return UNRECORDED_CALL
         self._open[call.number] = call
         return call.number
 
     def finish(self, number: int, closing: CallResult) -> None:
         """Settle the call that `open` gave this number; never waits. Raises KeyError for a call that is not open."""
         to_picodollars(closing.charged)
-        if number == UNWRITTEN:
+        if number == UNRECORDED_CALL:
             return
         call = self._open.pop(number)
         with suppress(StoreError):  # a closed store has settled it already, at its most
-            self._writer.put(Ended(call, closing))
+            self._writer.enqueue(FinishedCall(call, closing))

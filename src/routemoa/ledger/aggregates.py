@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from routemoa.ledger.queries import LedgerEntry
 
-__all__ = ["BY", "By", "CallSummary", "added", "group_of", "grouped", "known", "tokens"]
+__all__ = ["GROUPINGS", "Grouping", "CallSummary", "summarize_calls", "group_name", "group_calls", "sum_known", "total_tokens"]
 
-By = Literal["model", "day", "key", "purpose", "method"]
-BY: tuple[By, ...] = get_args(By)
+Grouping = Literal["model", "day", "key", "purpose", "method"]
+GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 
 
 class CallSummary(Struct, frozen=True):
@@ -39,7 +39,7 @@ class CallSummary(Struct, frozen=True):
     seconds: float | None  # the median call's
 
 
-def group_of(call: LedgerEntry, by: By) -> str:
+def group_name(call: LedgerEntry, by: Grouping) -> str:
     """The group that a call falls into; a day is UTC's."""
     if by == "day":
         return datetime.fromtimestamp(call.began, UTC).strftime("%Y-%m-%d")
@@ -47,18 +47,18 @@ def group_of(call: LedgerEntry, by: By) -> str:
     return name
 
 
-def grouped(calls: Iterable[LedgerEntry], by: By) -> list[CallSummary]:
+def group_calls(calls: Iterable[LedgerEntry], by: Grouping) -> list[CallSummary]:
     """A sum for each group: days in their order, all else by what it cost."""
     groups: dict[str, list[LedgerEntry]] = {}
     for call in calls:
-        groups.setdefault(group_of(call, by), []).append(call)
-    sums = [added(name, members) for name, members in groups.items()]
+        groups.setdefault(group_name(call, by), []).append(call)
+    sums = [summarize_calls(name, members) for name, members in groups.items()]
     if by == "day":
         return sorted(sums, key=lambda s: s.group)
-    return sorted(sums, key=lambda s: (-(s.charged or 0.0), -(s.cost or 0.0), -(tokens(s) or 0), s.group))
+    return sorted(sums, key=lambda s: (-(s.charged or 0.0), -(s.cost or 0.0), -(total_tokens(s) or 0), s.group))
 
 
-def added(name: str, calls: Sequence[LedgerEntry]) -> CallSummary:
+def summarize_calls(name: str, calls: Sequence[LedgerEntry]) -> CallSummary:
     """These calls together."""
     outcomes = [c.outcome for c in calls]
     seconds = [c.seconds for c in calls if c.seconds is not None]
@@ -69,28 +69,28 @@ def added(name: str, calls: Sequence[LedgerEntry]) -> CallSummary:
         sum(o not in ("ok", "cut", "open") for o in outcomes),
         outcomes.count("cut"),
         outcomes.count("open"),
-        _count(c.prompt_tokens for c in calls),
-        _count(c.completion_tokens for c in calls),
-        _count(c.cached_tokens for c in calls),
+        _sum_counts(c.prompt_tokens for c in calls),
+        _sum_counts(c.completion_tokens for c in calls),
+        _sum_counts(c.cached_tokens for c in calls),
         sum(c.prompt_tokens is None or c.completion_tokens is None for c in ended),
-        known(c.cost for c in calls),
+        sum_known(c.cost for c in calls),
         sum(c.cost is None for c in ended),
-        known(c.charged for c in calls),
+        sum_known(c.charged for c in calls),
         statistics.median(seconds) if seconds else None,
     )
 
 
-def tokens(of: CallSummary | LedgerEntry) -> int | None:
+def total_tokens(of: CallSummary | LedgerEntry) -> int | None:
     """Read and written together, as far as they are known."""
-    return _count((of.prompt_tokens, of.completion_tokens))
+    return _sum_counts((of.prompt_tokens, of.completion_tokens))
 
 
-def known(values: Iterable[float | None]) -> float | None:
+def sum_known(values: Iterable[float | None]) -> float | None:
     """The sum of those that are known; None where none is."""
     found = [v for v in values if v is not None]
     return math.fsum(found) if found else None
 
 
-def _count(values: Iterable[int | None]) -> int | None:
+def _sum_counts(values: Iterable[int | None]) -> int | None:
     found = [v for v in values if v is not None]
     return sum(found) if found else None

@@ -19,51 +19,51 @@ class ProcessLock:
 
     def __init__(self, store: Path) -> None:
         self.id = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._folder = store.with_name(store.name + ".owners")
+        self._owners_folder = store.with_name(store.name + ".owners")
         self._lock: int | None = None
-        self._dead: dict[Path, int] = {}  # files of dead processes, with the locks that were had
+        self._stale: dict[Path, int] = {}  # files of dead processes, with the locks that were had
 
-    def join(self) -> None:
+    def acquire(self) -> None:
         """Make the file and lock it. Raises OSError."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._lock = _locked(self._folder / self.id, create=True)
+        self._owners_folder.mkdir(mode=0o700, exist_ok=True)
+        self._lock = _try_lock(self._owners_folder / self.id, create=True)
 
     def live_owners(self) -> set[str]:
         """The ids of all processes that live, this one among them; the files of the others are kept for `bury`."""
         alive = {self.id}
-        for path in self._folder.iterdir():
-            if path.name == self.id or path in self._dead:
+        for path in self._owners_folder.iterdir():
+            if path.name == self.id or path in self._stale:
                 continue
-            lock = _locked(path)
+            lock = _try_lock(path)
             if lock is None:
                 alive.add(path.name)
             else:
-                self._dead[path] = lock
+                self._stale[path] = lock
         return alive
 
     def remove_stale(self) -> None:
         """Remove the files of dead processes; called when their calls are settled."""
-        for path, lock in self._dead.items():
+        for path, lock in self._stale.items():
             path.unlink(missing_ok=True)
             os.close(lock)
-        self._dead.clear()
+        self._stale.clear()
 
-    def spare(self) -> None:
+    def release_stale(self) -> None:
         """Let go of the files of dead processes: their calls could not be settled now."""
-        for lock in self._dead.values():
+        for lock in self._stale.values():
             os.close(lock)
-        self._dead.clear()
+        self._stale.clear()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """This process ends its work on the store."""
-        self.spare()
+        self.release_stale()
         if self._lock is not None:
-            (self._folder / self.id).unlink(missing_ok=True)
+            (self._owners_folder / self.id).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
 
 
-def _locked(path: Path, *, create: bool = False) -> int | None:
+def _try_lock(path: Path, *, create: bool = False) -> int | None:
     """An open file whose lock is ours; None where somebody else has it. Not inherited by child processes."""
     try:
         file = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)

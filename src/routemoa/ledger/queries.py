@@ -8,9 +8,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from routemoa.ledger.schema import connect_reading, trouble
+from routemoa.ledger.schema import connect_reading, to_store_error
 
-__all__ = ["LedgerEntry", "calls"]
+__all__ = ["LedgerEntry", "read_calls"]
 
 
 class LedgerEntry(Struct, frozen=True):
@@ -33,7 +33,7 @@ class LedgerEntry(Struct, frozen=True):
     outcome: str
 
 
-def calls(path: Path, since: float | None = None, last: int | None = None) -> Iterator[LedgerEntry]:
+def read_calls(path: Path, since: float | None = None, last: int | None = None) -> Iterator[LedgerEntry]:
     """The calls that began at `since` or later, oldest first; with `last` the newest so many. Raises StoreError."""
     connection = connect_reading(path)
     if connection is None:
@@ -45,6 +45,6 @@ def calls(path: Path, since: float | None = None, last: int | None = None) -> It
         for row in connection.execute(f"{chosen} ORDER BY id", (-1e18 if since is None else since,)):
             yield LedgerEntry(*row)
     except sqlite3.Error as e:
-        raise trouble(path, e) from e
+        raise to_store_error(path, e) from e
     finally:
         connection.close()

@@ -21,61 +21,61 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from routemoa.ledger.schema import BUSY, StoreError, checkpoint, locked, trouble
-from routemoa.ledger.transactions import Begun, Ended, LedgerDatabase, Undone
+from routemoa.ledger.schema import BUSY_TIMEOUT, StoreError, write_checkpoint, is_locked, to_store_error
+from routemoa.ledger.transactions import StartedCall, FinishedCall, LedgerDatabase, WithdrawnCall
 
 __all__ = ["Writer"]
 
 LOG = logging.getLogger("routemoa.ledger")
-AGAIN = 1.0  # seconds until what could not be written is tried again
-STEPS = 2000  # between checkpoints
+RETRY_INTERVAL = 1.0  # seconds until what could not be written is tried again
+CHECKPOINT_INTERVAL = 2000  # between checkpoints
 
 
-class Waiter(Struct, eq=False):
+class PendingCommit(Struct, eq=False):
     """A step, or None for all that came before it, and who waits until it is committed."""
 
-    step: Begun | None
+    step: StartedCall | None
     future: asyncio.Future[None]
     loop: asyncio.AbstractEventLoop
     error: StoreError | None = None
 
 
-Item = Waiter | Ended | Undone
+QueueItem = PendingCommit | FinishedCall | WithdrawnCall
 
 
 class Writer:
     """Writes to a book until `close`."""
 
     def __init__(self, book: LedgerDatabase, path: Path) -> None:
-        self._book = book
+        self._database = book
         self._path = path
-        self._items: deque[Item] = deque()
+        self._queue: deque[QueueItem] = deque()
         self._lock = threading.Lock()  # whoever has it writes: loops of several threads may share a store
-        self._scheduled: asyncio.AbstractEventLoop | None = None  # the loop that will write
-        self._stuck: float | None = None  # since when another process has had the file locked
-        self._steps = 0  # since the last checkpoint
-        self._checkpoint: threading.Thread | None = None
+        self._scheduled_loop: asyncio.AbstractEventLoop | None = None  # the loop that will write
+        self._locked_since: float | None = None  # since when another process has had the file locked
+        self._steps_since_checkpoint = 0  # since the last checkpoint
+        self._checkpoint_thread: threading.Thread | None = None
         self._closed = False
 
-    def put(self, item: Item) -> None:
+    def enqueue(self, item: QueueItem) -> None:
         """Write this down soon. Raises StoreError when the store is closed."""
         if self._closed:
             raise StoreError(f"{self._path}: the store is closed; make a new one")
-        self._items.append(item)
+        self._queue.append(item)
         with suppress(RuntimeError):  # without a loop it is written with what comes next, or at the end
             self._schedule(asyncio.get_running_loop())
 
-    async def done(self, step: Begun | None) -> None:
+    async def commit(self, step: StartedCall | None) -> None:
         """Wait until the step (None: all before) is committed. Raises OverBudget, StoreError."""
         loop = asyncio.get_running_loop()
-        waiter = Waiter(step, loop.create_future(), loop)
-        self.put(waiter)
+        waiter = PendingCommit(step, loop.create_future(), loop)
+        self.enqueue(waiter)
         try:
             await waiter.future
         except asyncio.CancelledError:
             if step is not None:
                 with suppress(StoreError):  # a closed store settles what is open
-                    self.put(Undone(step))
+                    self.enqueue(WithdrawnCall(step))
             raise
 
     def close(self) -> None:
@@ -83,72 +83,72 @@ class Writer:
         if self._closed:
             return
         self._closed = True
-        while self._lock.acquire() and not self._attempt() and self._stuck is not None:
-            time.sleep(_pause())
+        while self._lock.acquire() and not self._write_queue() and self._locked_since is not None:
+            time.sleep(_retry_delay())
         try:
-            self._book.close()
+            self._database.close()
         except (sqlite3.Error, OSError) as e:
-            LOG.warning("%s; calls under way are settled when it is opened again", trouble(self._path, e))
-        if self._checkpoint is not None:
-            self._checkpoint.join()
+            LOG.warning("%s; calls under way are settled when it is opened again", to_store_error(self._path, e))
+        if self._checkpoint_thread is not None:
+            self._checkpoint_thread.join()
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._scheduled is not loop:
-            self._scheduled = loop
+        if self._scheduled_loop is not loop:
+            self._scheduled_loop = loop
             loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._scheduled = None
+        self._scheduled_loop = None
         if self._closed:
             return
         loop = asyncio.get_running_loop()
         if not self._lock.acquire(blocking=False):
-            loop.call_later(_pause(), self._schedule, loop)
-        elif not self._attempt():
-            loop.call_later(AGAIN if self._stuck is None else _pause(), self._schedule, loop)
-        elif self._steps >= STEPS and (self._checkpoint is None or not self._checkpoint.is_alive()):
-            self._steps = 0
-            self._checkpoint = threading.Thread(target=checkpoint, args=(self._path,), name="checkpoint", daemon=True)
-            self._checkpoint.start()
+            loop.call_later(_retry_delay(), self._schedule, loop)
+        elif not self._write_queue():
+            loop.call_later(RETRY_INTERVAL if self._locked_since is None else _retry_delay(), self._schedule, loop)
+        elif self._steps_since_checkpoint >= CHECKPOINT_INTERVAL and (self._checkpoint_thread is None or not self._checkpoint_thread.is_alive()):
+            self._steps_since_checkpoint = 0
+            self._checkpoint_thread = threading.Thread(target=write_checkpoint, args=(self._path,), name="checkpoint", daemon=True)
+            self._checkpoint_thread.start()
 
-    def _attempt(self) -> bool:
+    def _write_queue(self) -> bool:
         """Write all that waits, and let go of the lock; False where something is left to be tried again."""
-        items: list[Item] = []
+        items: list[QueueItem] = []
         left = False
         try:
-            while self._items:
-                items.append(self._items.popleft())
+            while self._queue:
+                items.append(self._queue.popleft())
             if items:
-                self._book.write([s for i in items if (s := i.step if isinstance(i, Waiter) else i) is not None])
-            self._stuck = None
+                self._database.write([s for i in items if (s := i.step if isinstance(i, PendingCommit) else i) is not None])
+            self._locked_since = None
         except (sqlite3.Error, OSError) as e:
-            left = self._put_off(items, e)
-            items = [i for i in items if isinstance(i, Waiter) and i.error is not None]
+            left = self._handle_error(items, e)
+            items = [i for i in items if isinstance(i, PendingCommit) and i.error is not None]
         finally:
             self._lock.release()
-        self._steps += len(items)
-        self._tell([i for i in items if isinstance(i, Waiter)])
+        self._steps_since_checkpoint += len(items)
+        self._notify([i for i in items if isinstance(i, PendingCommit)])
         return not left
 
-    def _put_off(self, items: list[Item], e: sqlite3.Error | OSError) -> bool:
+    def _handle_error(self, items: list[QueueItem], e: sqlite3.Error | OSError) -> bool:
         """Whether something is left for later: all, while another process writes; else what has ended."""
         now = time.monotonic()
-        if locked(e) and now - (self._stuck or now) < BUSY:
-            self._stuck = self._stuck or now
-            self._items.extendleft(reversed(items))
+        if is_locked(e) and now - (self._locked_since or now) < BUSY_TIMEOUT:
+            self._locked_since = self._locked_since or now
+            self._queue.extendleft(reversed(items))
             return True
-        self._stuck = None
-        error = trouble(self._path, e)
+        self._locked_since = None
+        error = to_store_error(self._path, e)
         LOG.warning("%s", error)
         for item in items:
-            if isinstance(item, Waiter):
+            if isinstance(item, PendingCommit):
                 item.error = error
                 if item.step is not None:
                     item.step.number = 0
-        self._items.extendleft(i for i in reversed(items) if not isinstance(i, Waiter))
-        return bool(self._items)
+        self._queue.extendleft(i for i in reversed(items) if not isinstance(i, PendingCommit))
+        return bool(self._queue)
 
-    def _tell(self, waiters: Iterable[Waiter]) -> None:
+    def _notify(self, waiters: Iterable[PendingCommit]) -> None:
         try:
             here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
@@ -161,16 +161,16 @@ class Writer:
                 waiter.loop.call_soon_threadsafe(_resolve, waiter)
             except RuntimeError:  # that loop is closed: nobody makes the call
                 if waiter.step is not None:
-                    self._items.append(Undone(waiter.step))
+                    self._queue.append(WithdrawnCall(waiter.step))
 
 
-def _pause() -> float:
+def _retry_delay() -> float:
     """Seconds until the other process may be done; drawn, so that two do not meet again and again."""
     return random.uniform(0.001, 0.005)  # noqa: S311
 
 
-def _resolve(waiter: Waiter) -> None:
-    error = waiter.error or (waiter.step.refused if waiter.step is not None else None)
+def _resolve(waiter: PendingCommit) -> None:
+    error = waiter.error or (waiter.step.refusal if waiter.step is not None else None)
     if waiter.future.done():  # cancelled
         return
     if error is not None:

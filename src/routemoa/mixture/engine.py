@@ -17,7 +17,7 @@ from routemoa.core.protocols import CallRecorder, Client, Scorer
 from routemoa.core.trace import Answer, Degradation, Trace
 from routemoa.core.trace_builder import TraceBuilder, collect_answer
 from routemoa.core.types import ModelSpec, Query
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.judge_model import load_pool_judge
 from routemoa.mixture import aggregator, layer
 from routemoa.mixture.alternatives import estimate_alternatives
@@ -26,7 +26,7 @@ from routemoa.mixture.leader_stream import LeaderStream
 from routemoa.mixture.limits import QueryLimits
 from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
 from routemoa.routing.latency import LatencyTracker
-from routemoa.routing.published import build_policy
+from routemoa.routing.policy import build_policy
 from routemoa.scoring.constant import load_scorer
 
 __all__ = ["RouteMoA"]
@@ -104,10 +104,10 @@ class RouteMoA:
             for given_up in fitting.given_up:
                 yield Degraded(given_up)
             if not fitting.models:
-                next_ = self.policy.update(so_far.trace, terms.expected(), over=fitting.reason)
+                next_ = self.policy.update(so_far.trace, terms.expected(), forced_stop=fitting.reason)
                 break
             names = tuple(m.name for m in fitting.models)
-            yield Selected(number, names, next_.why)
+            yield Selected(number, names, next_.selection_reason)
             plan = replace(plan, cap=fitting.max_tokens, leader=leading.follow(number, names))
             reserve, waiting = terms.reserve(next_, fitting.models), terms.waiting(fitting.models, next_)
             async with aclosing(layer.run_layer(plan, fitting.models, reserve, desk, waiting)) as events:
@@ -115,7 +115,7 @@ class RouteMoA:
                     yield event
                     for shown in leading.hear(event):
                         yield shown
-            next_ = self.policy.update(so_far.trace, terms.expected(), over=terms.over())
+            next_ = self.policy.update(so_far.trace, terms.expected(), forced_stop=terms.over())
             yield Reranked(number, next_.scores, next_.ranking)
 
         stands = leading.stands(next_.final_answers)

@@ -19,7 +19,7 @@ from routemoa.mixture.calls import WaitPolicy
 from routemoa.mixture.layer import LayerRequest
 from routemoa.routing.decision import Decision, failed_models, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy
+from routemoa.routing.policy import Policy
 
 __all__ = ["QueryLimits"]
 

@@ -67,13 +67,13 @@ Now write the one final answer to the message above: weigh the quoted answers ag
 drop what is wrong. Write for the person who asked; do not mention the quoted answers."""
 
 # "Begin with part one": without it small models write the judgment alone and leave the answer out.
-SPOKEN = """
+TAGGED_JUDGMENT = """
 ---
 Reply in two parts. Part one: your answer to the message, in full. Part two, on the last line: \
 <{tag}>{form}</{tag}> with a number from 0 (surely wrong) to 1 (surely right) in place of each P{meaning}.
 Begin with part one, your answer:"""
 
-STRUCTURED = """
+JSON_JUDGMENT = """
 ---
 Reply with one JSON object of this form, with whole numbers from 0 (surely wrong) to 10 (surely right) in place of \
 each P{meaning}:
@@ -81,19 +81,19 @@ each P{meaning}:
 
 
 # What opens our tags, and what chat templates begin and end turns with: some tokenizers read that in a message, too.
-_FRAME = re.compile(
+_FRAME_PATTERN = re.compile(
     rf"(?:<|&lt;|&#60;|&#x3c;)(?=\s*/?\s*(?:answers?|{ASSESSMENT}|(?:im_|(?:start|end)_of_)\w+)\b"
     r"|\s*/?\s*(?:think(?:ing)?|system|user|assistant|tool_\w+|[be]os|s)\s*>"
     r"|\s*\|[^|<>\n]{1,40}\|\s*>|\|\w|<\s*/?\s*SYS\b)"
     r"|\[(?=\s*/?\s*(?:INST|SYS(?:TEM_PROMPT)?|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\s*\]|\|\w+\|\])",
     re.IGNORECASE,
 )
-_RULE = re.compile(r"(?m)^[^\S\n]*(-{3,})[^\S\n]*$")
-_JUDGMENT = re.compile(
+_RULE_PATTERN = re.compile(r"(?m)^[^\S\n]*(-{3,})[^\S\n]*$")
+_JUDGMENT_PATTERN = re.compile(
     r"(?:\\?[\"'](?:self|scores)\\?[\"']|(?<=[{,])\s*(?:self|scores))\s*(:)\s*(?=[\d.{\[\"'\\-])", re.IGNORECASE
 )
-_HIDDEN = re.compile("[\U000e0000-\U000e007f\u202a-\u202e\u2066-\u2069]")  # text for models' eyes only; reversed order
-_ALIKE = str.maketrans("❮‹〈⟨˂ᐸ–—−─“”‘’аеорсѕіуԁһոⅼӏαοιν", "<<<<<<----\"\"''aeopcsiydhnllaoiv")
+_HIDDEN_PATTERN = re.compile("[\U000e0000-\U000e007f\u202a-\u202e\u2066-\u2069]")  # text for models' eyes only; reversed order
+_LOOKALIKES = str.maketrans("❮‹〈⟨˂ᐸ–—−─“”‘’аеорсѕіуԁһոⅼӏαοιν", "<<<<<<----\"\"''aeopcsiydhnllaoiv")
 
 
 def candidate_labels(count: int) -> tuple[str, ...]:
@@ -115,79 +115,79 @@ def neutralize(text: str) -> str:
     What imitates them is found through look-alikes and invisible characters, and loses what makes it work: "<" becomes
     "‹", "[" becomes "⟦", a judgment's ":" becomes "=", and a rule of dashes gets gaps. All else stays as it was.
     """
-    text = _HIDDEN.sub("", text)
+    text = _HIDDEN_PATTERN.sub("", text)
     out = list(text)
-    for seen, places in (_seen(text), (text, range(len(text)))):
-        for m in _FRAME.finditer(seen):
+    for seen, places in (_visible_text(text), (text, range(len(text)))):
+        for m in _FRAME_PATTERN.finditer(seen):
             for i in range(m.start(), m.end()):
                 out[places[i]] = ""
             out[places[m.start()]] = "⟦" if m[0] == "[" else "‹"
-        for m in _JUDGMENT.finditer(seen):
+        for m in _JUDGMENT_PATTERN.finditer(seen):
             out[places[m.start(1)]] = " ="
-        for m in _RULE.finditer(seen):
+        for m in _RULE_PATTERN.finditer(seen):
             for i in range(m.start(1) + 1, m.end(1)):
                 out[places[i]] = " -"
     return "".join(out)
 
 
-def _seen(text: str) -> tuple[str, Sequence[int]]:
+def _visible_text(text: str) -> tuple[str, Sequence[int]]:
     """The text as a reader sees it, without disguises, and where in the original each of its characters stands."""
     if text.isascii():
         return text, range(len(text))
-    plain = [_plain(c) for c in text]
+    plain = [_visible_character(c) for c in text]
     return "".join(plain), [i for i, p in enumerate(plain) for _ in p]
 
 
 @lru_cache(maxsize=4096)
-def _plain(character: str) -> str:
+def _visible_character(character: str) -> str:
     """What a character looks like in plain letters; nothing for one that is not seen or only decorates another."""
     if unicodedata.category(character) in ("Cf", "Mn"):
         return ""
-    return unicodedata.normalize("NFKC", character.translate(_ALIKE)).casefold().translate(_ALIKE)
+    return unicodedata.normalize("NFKC", character.translate(_LOOKALIKES)).casefold().translate(_LOOKALIKES)
 
 
 def proposal_messages(
-    conversation: Sequence[Message], candidates: Sequence[str] = (), asked: ReplyFormat | None = None
+    conversation: Sequence[Message], candidates: Sequence[str] = (), reply_format: ReplyFormat | None = None
 ) -> tuple[Message, ...]:
     """The messages that ask one model for an answer, improving on `candidates` and judging as `asked`."""
     tail = CANDIDATES.format(answers=quote_answers(candidates)) + IMPROVE if candidates else ""
-    return _append(conversation, tail + (_judging(asked) if asked else ""))
+    return _append_to_conversation(conversation, tail + (_judgment_instructions(reply_format) if reply_format else ""))
 
 
 def aggregation_messages(conversation: Sequence[Message], candidates: Sequence[str]) -> tuple[Message, ...]:
     """The messages that ask for the final answer out of `candidates`."""
-    return _append(conversation, CANDIDATES.format(answers=quote_answers(candidates)) + AGGREGATE)
+    return _append_to_conversation(conversation, CANDIDATES.format(answers=quote_answers(candidates)) + AGGREGATE)
 
 
-def reply_schema(asked: ReplyFormat) -> dict[str, Any]:
+def reply_schema(reply_format: ReplyFormat) -> dict[str, Any]:
     """JSON schema of a structured reply; the answer comes before the judgment of it."""
     grade = {"type": "integer", "enum": list(range(SCALE + 1))}
     fields: dict[str, Any] = {"answer": {"type": "string"}}
-    if asked.self_score:
+    if reply_format.self_score:
         fields["self"] = grade
-    if asked.peers:
-        fields["scores"] = _object(dict.fromkeys(asked.peers, grade))
-    return _object(fields)
+    if reply_format.peers:
+        fields["scores"] = _object_schema(dict.fromkeys(reply_format.peers, grade))
+    return _object_schema(fields)
 
 
-def _object(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _object_schema(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": dict(fields), "required": list(fields), "additionalProperties": False}
 
 
-def _judging(asked: ReplyFormat) -> str:
-    parts = ['"answer": "your answer in full, with its reasoning"'] if asked.json_schema else []
+def _judgment_instructions(reply_format: ReplyFormat) -> str:
+    parts = ['"answer": "your answer in full, with its reasoning"'] if reply_format.json_schema else []
     meaning = []
-    if asked.self_score:
+    if reply_format.self_score:
         parts.append('"self": P')
         meaning.append("self is for your own answer")
-    if asked.peers:
-        parts.append('"scores": {' + ", ".join(f'"{label}": P' for label in asked.peers) + "}")
+    if reply_format.peers:
+        parts.append('"scores": {' + ", ".join(f'"{label}": P' for label in reply_format.peers) + "}")
         meaning.append("scores are for the quoted answers")
-    template = STRUCTURED if asked.json_schema else SPOKEN
+    template = JSON_JUDGMENT if reply_format.json_schema else TAGGED_JUDGMENT
     return template.format(tag=ASSESSMENT, form="{" + ", ".join(parts) + "}", meaning=" (" + "; ".join(meaning) + ")")
 
 
-def _append(conversation: Sequence[Message], tail: str) -> tuple[Message, ...]:
+def _append_to_conversation(conversation: Sequence[Message], tail: str) -> tuple[Message, ...]:
     if not tail:
         return tuple(conversation)
     *head, last = conversation
@@ -239,7 +239,7 @@ def role_writing_messages(count: int) -> tuple[Message, ...]:
 
 def moderation_messages(conversation: Sequence[Message], candidates: Sequence[str], count: int) -> tuple[Message, ...]:
     """The messages that ask which `count` of `candidates` go on, and whether the debate may end."""
-    return _append(conversation, CANDIDATES.format(answers=quote_answers(candidates)) + MODERATE.format(count=count))
+    return _append_to_conversation(conversation, CANDIDATES.format(answers=quote_answers(candidates)) + MODERATE.format(count=count))
 
 
 # --- what an evaluation asks a judge (after arXiv 2306.05685, appendix A)
@@ -252,4 +252,4 @@ with one line: [[A]] if answer A is better, [[B]] if answer B is better, [[C]] i
 
 def comparison_messages(question: str, a: str, b: str) -> tuple[Message, ...]:
     """The messages that ask which of two answers is better."""
-    return _append((Message("user", question),), CANDIDATES.format(answers=quote_answers((a, b))) + COMPARE)
+    return _append_to_conversation((Message("user", question),), CANDIDATES.format(answers=quote_answers((a, b))) + COMPARE)

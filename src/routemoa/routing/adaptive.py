@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from routemoa.core.pool import Mixture
 from routemoa.core.trace import Proposal, Ranking, Trace
 from routemoa.core.types import ModelSpec, Scores
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.multiple_choice import count_options, limit_to_options
-from routemoa.judging.posterior import MAX_LOOKAHEAD, Posterior, Vote, expected_gains, infer, probability_any_right
+from routemoa.judging.posterior import Posterior, Vote, infer, probability_any_right
+from routemoa.judging.expected_gains import MAX_LOOKAHEAD, expected_gains
 from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.ranking import call_penalty, rank_models
@@ -50,15 +51,15 @@ class AdaptivePolicy(Struct, frozen=True):
     judge_model: JudgeModel
     unscored_models: frozenset[str]
 
-    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """One model alone, or the smallest panel whose chance of a right answer reaches `target`."""
-        ranking = self._rank(predicted, expected)
+        ranking = self._rank(predicted, estimates)
         priors = {r.model: r.performance for r in ranking}
         first = ranking[0]
-        rest = self._by_promise(ranking, (first.model,), (), expected)
-        if self._gate(ranking, rest, expected):
+        rest = self._by_promise(ranking, (first.model,), (), estimates)
+        if self._gate(ranking, rest, estimates):
             why = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
-            return Decision(predicted, ranking, models=(first.model,), why=why)
+            return Decision(predicted, ranking, models=(first.model,), selection_reason=why)
         panel, most = [first.model], min(self.mixture.max_layer_models, self.mixture.max_models)
         for name in rest:
             chance = probability_any_right([priors[m] for m in panel], self.judge_model.correlation)
@@ -67,7 +68,7 @@ class AdaptivePolicy(Struct, frozen=True):
             panel.append(name)
         chance = probability_any_right([priors[m] for m in panel], self.judge_model.correlation)
         why = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
-        return Decision(predicted, ranking, models=tuple(panel), why=why)
+        return Decision(predicted, ranking, models=tuple(panel), selection_reason=why)
 
     def _gate(self, ranking: Ranking, rest: Sequence[str], expected: CallEstimates) -> bool:
         """Whether the first of a ranking by priors is expected to do as well alone as with `rest`."""
@@ -75,13 +76,13 @@ class AdaptivePolicy(Struct, frozen=True):
         alone = infer([Vote(first.model, first.performance, 0)], self.judge_model.correlation)
         return not self._further(alone, rest, {r.model: r.performance for r in ranking}, expected).pays
 
-    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: str | None = None) -> Decision:
         """The posterior of every answer, and whether another one would pay."""
-        return self._about(trace)._judged(trace, expected, over)
+        return self._about(trace)._judged(trace, estimates, forced_stop)
 
-    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
+    def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """Whether somebody is sure, or no further answer is expected to pay: not even of those under way."""
-        return self._about(trace)._suffices(trace, expected)
+        return self._about(trace)._suffices(trace, estimates)
 
     def _about(self, trace: Trace) -> AdaptivePolicy:
         """The policy for this very query: of a multiple choice, wrong answers are as many as it has options."""
@@ -89,7 +90,7 @@ class AdaptivePolicy(Struct, frozen=True):
         return replace(self, judge_model=replace(self.judge_model, correlation=correlation))
 
     def _suffices(self, trace: Trace, expected: CallEstimates) -> bool:
-        state = self.state(trace)
+        state = self.read_panel(trace)
         if state.leader is None:
             return False
         if state.posterior.probabilities[state.leader] > self.mixture.confidence_threshold:
@@ -100,7 +101,7 @@ class AdaptivePolicy(Struct, frozen=True):
         return not self._further(state.posterior, rest, self._reading.priors(trace.prior), expected).pays
 
     def _judged(self, trace: Trace, expected: CallEstimates, over: str | None) -> Decision:
-        state, priors = self.state(trace), self._reading.priors(trace.prior)
+        state, priors = self.read_panel(trace), self._reading.priors(trace.prior)
         before = [r.model for r in (trace.layers[-2].ranking if len(trace.layers) > 1 else trace.ranking)]
         scores = self._reading.scores(trace.prior, state)
         out = failed_models(trace)
@@ -121,7 +122,7 @@ class AdaptivePolicy(Struct, frozen=True):
         why = f"{further.calls} more would add {100 * further.gain:.1f} points"
         why += f" to a probability of {state.posterior.leader_probability:.2f}"
         fresh = self._fresh(state)
-        quoted = () if fresh else self._references(state, ranking)
+        quoted = () if fresh else self._choose_references(state, ranking)
         return Decision(
             scores, ranking, call, why, LayerOptions(True, not fresh, not fresh), choice=choice, references=quoted
         )
@@ -136,9 +137,9 @@ class AdaptivePolicy(Struct, frozen=True):
         rest = self._by_promise(trace.ranking, (first.model,), (), expected)
         return self._gate(trace.ranking, rest, expected)
 
-    def state(self, trace: Trace) -> PanelState:
+    def read_panel(self, trace: Trace) -> PanelState:
         """What the answers and judgments of a trace amount to."""
-        return self._reading.state(trace)
+        return self._reading.read_panel(trace)
 
     @property
     def _reading(self) -> TraceReader:
@@ -271,7 +272,7 @@ class AdaptivePolicy(Struct, frozen=True):
         """Whether the next models answer without seeing the others: so that agreement stays evidence."""
         return self.mixture.later_layers == "fresh" or (self.mixture.later_layers == "auto" and state.groups.closed)
 
-    def _references(self, state: PanelState, ranking: Ranking) -> tuple[Proposal, ...]:
+    def _choose_references(self, state: PanelState, ranking: Ranking) -> tuple[Proposal, ...]:
         """The answers that the next layer or the aggregator is shown, best first."""
         order = [r.model for r in ranking]
         if self.mixture.references == "all":
@@ -286,7 +287,7 @@ class AdaptivePolicy(Struct, frozen=True):
         place = {r.model: i for i, r in enumerate(ranking)}
         leading = state.groups.members(state.leader) if state.leader is not None else range(len(state.proposals))
         best = min((state.proposals[i] for i in leading), key=lambda p: place[p.model])
-        return (best, *(p for p in self._references(state, ranking) if p.model != best.model))
+        return (best, *(p for p in self._choose_references(state, ranking) if p.model != best.model))
 
     def _write(self, state: PanelState, final: Sequence[Proposal]) -> bool:
         """Whether an aggregator is needed: open answers that differ. A closed question's best answer stands."""

@@ -40,7 +40,7 @@ class Decision(Struct, frozen=True):
     scores: Scores
     ranking: Ranking
     models: tuple[str, ...] = ()
-    why: str = ""
+    selection_reason: str = ""
     options: LayerOptions = LayerOptions()
     stop: str | None = None
     choice: str | None = None

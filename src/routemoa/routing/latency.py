@@ -71,12 +71,12 @@ class LatencyTracker:
         self._last = None
         self._first.setdefault(model, deque(maxlen=CALLS_KEPT)).append(seconds)
 
-    def estimates(self, heard: Iterable[Proposal] = ()) -> CallEstimates:
+    def estimates(self, answers: Iterable[Proposal] = ()) -> CallEstimates:
         """Tokens and seconds of a call of each model that was ever measured, for a query of which `heard` is known.
 
         Answers that were heard tell how much longer than usual this query's answers are.
         """
-        known = [(p.model, n) for p in heard if (n := p.usage.completion_tokens)]
+        known = [(p.model, n) for p in answers if (n := p.usage.completion_tokens)]
         if self._last is None or self._last[0] != known:
             self._last = (known, self._expected(known))
         return self._last[1]

@@ -15,12 +15,13 @@ from routemoa.core.pool import Mixture
 from routemoa.core.trace import Ranking, Trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.judging.answers.grouping import all_agree
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.fusion import fuse_scores, map_prior
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, LayerOptions, failed_models, last_layer_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.ranking import published_stop, rank_models, select_models
+from routemoa.routing.ranking import rank_models, select_models
+from routemoa.routing.stopping import published_stop
 
 __all__ = ["Policy", "build_policy"]
 
@@ -28,28 +29,28 @@ __all__ = ["Policy", "build_policy"]
 class Policy(Protocol):
     """Decides from what is known of the models and what has happened."""
 
-    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """Whom to call first, from the scorer's prediction alone."""
         ...
 
-    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: str | None = None) -> Decision:
         """What the last layer of `trace` changes: posterior, ranking, whom to call next or why to stop.
 
         `over` says why no further layer can run, whatever the answers are.
         """
         ...
 
-    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
+    def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """Whether the answers heard so far are enough, though others of their layer are still under way."""
         ...
 
 
 def build_policy(
-    models: Iterable[ModelSpec], mixture: Mixture, judging: JudgeModel, strangers: Collection[str]
+    models: Iterable[ModelSpec], mixture: Mixture, judge_model: JudgeModel, unscored_models: Collection[str]
 ) -> Policy:
     """The policy that `[mixture] fusion` names."""
     kind = PublishedPolicy if mixture.published else AdaptivePolicy
-    return kind(tuple(models), mixture, judging, frozenset(strangers))
+    return kind(tuple(models), mixture, judge_model, frozenset(unscored_models))
 
 
 class PublishedPolicy(Struct, frozen=True):
@@ -60,36 +61,36 @@ class PublishedPolicy(Struct, frozen=True):
     judge_model: JudgeModel
     unscored_models: frozenset[str]
 
-    def initial(self, predicted: Scores, expected: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """The best few within the margin."""
         scores = map_prior(predicted)
-        ranking = self._rank(scores, expected)
-        return self._go_on(scores, ranking, 1, ())
+        ranking = self._rank(scores, estimates)
+        return self._call_next_layer(scores, ranking, 1, ())
 
-    def is_sufficient(self, trace: Trace, expected: CallEstimates) -> bool:
+    def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """Never: a layer of the published loop waits for all."""
         return False
 
-    def update(self, trace: Trace, expected: CallEstimates, over: str | None = None) -> Decision:
+    def update(self, trace: Trace, estimates: CallEstimates, forced_stop: str | None = None) -> Decision:
         """Fuse, rank anew, and stop when sure, agreed, at the last layer or without anybody left."""
         scores = prior = map_prior(trace.prior)
         for number in range(1, len(trace.layers) + 1):
             scores = fuse_scores(prior, scores, trace.layers[:number], self.mixture.fusion)
         out = failed_models(trace)
-        ranking = self._rank(scores, expected, out)
+        ranking = self._rank(scores, estimates, out)
         upcoming = select_models(ranking, self.mixture.max_layer_models, self.mixture.selection_margin, out)
         m = self.mixture
-        reason = over or published_stop(
-            trace.layers, scores, upcoming, threshold=m.confidence_threshold, limit=m.max_layers
+        reason = forced_stop or published_stop(
+            trace.layers, scores, upcoming, threshold=m.confidence_threshold, max_layers=m.max_layers
         )
         if reason is None:
-            return self._go_on(scores, ranking, len(trace.layers) + 1, out)
+            return self._call_next_layer(scores, ranking, len(trace.layers) + 1, out)
         given = last_layer_answers(trace, ranking)
         write = len(given) > 1 and not all_agree([p.text for p in given])
         choice = given[0].model if given else None
         return Decision(scores, ranking, stop=reason, choice=choice, final_answers=given, aggregate=write)
 
-    def _go_on(self, scores: Scores, ranking: Ranking, number: int, out: Collection[str]) -> Decision:
+    def _call_next_layer(self, scores: Scores, ranking: Ranking, number: int, out: Collection[str]) -> Decision:
         m = self.mixture
         call = select_models(ranking, m.max_layer_models, m.selection_margin, out)
         why = f"at most {m.max_layer_models}" + (
@@ -97,8 +98,8 @@ class PublishedPolicy(Struct, frozen=True):
         )
         # Self-scores in the first two layers, cross-scores in the second, answers only from the third on.
         ask = LayerOptions(self_assessment=number <= 2, cross_assessment=number == 2, quote_answers=number > 1)
-        return Decision(scores, ranking, models=call, why=why, options=ask)
+        return Decision(scores, ranking, models=call, selection_reason=why, options=ask)
 
-    def _rank(self, scores: Scores, expected: CallEstimates, out: Collection[str] = ()) -> Ranking:
+    def _rank(self, scores: Scores, estimates: CallEstimates, out: Collection[str] = ()) -> Ranking:
         tie = self.mixture.preference.tie
-        return rank_models(self.models, scores, expected.seconds, out, tie=tie, unscored_models=self.unscored_models)
+        return rank_models(self.models, scores, estimates.seconds, out, tie=tie, unscored_models=self.unscored_models)

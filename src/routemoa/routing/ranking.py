@@ -119,9 +119,9 @@ def _why(mine: tuple[float, ...], above: tuple[float, ...], name: str, best: flo
     return f"equal to {name}, later in the pool file"
 
 
-def select_models(ranking: Ranking, top_k: int, margin: float, without: Collection[str] = ()) -> tuple[str, ...]:
+def select_models(ranking: Ranking, top_k: int, margin: float, excluded: Collection[str] = ()) -> tuple[str, ...]:
     """The first `top_k` models within `margin` of the best one left, never one of `without` (models that failed)."""
-    left = [r for r in ranking if r.model not in without]
+    left = [r for r in ranking if r.model not in excluded]
     return tuple(r.model for r in left[:top_k] if left[0].performance - r.performance <= margin + 1e-12)
 
 
@@ -131,7 +131,7 @@ def published_stop(
     upcoming: Sequence[str],
     *,
     threshold: float,
-    limit: int,
+    max_layers: int,
 ) -> str | None:
     """Why no further layer should run after the last of `layers`, or None to go on.
 
@@ -145,8 +145,8 @@ def published_stop(
         return f"sure: {best[1]} at {best[0]:.3f} is above {threshold:g}"
     if all_agree([p.text for p in last.proposals]):
         return f"agreed: {', '.join(proposers)} gave the same answer"
-    if len(layers) >= limit:
-        return f"last layer: {limit} of {limit}"
+    if len(layers) >= max_layers:
+        return f"last layer: {max_layers} of {max_layers}"
     if not upcoming:
         return "no model left to call"
     if not proposers:

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from routemoa.core.trace import Proposal, Trace
 from routemoa.core.types import Scores
 from routemoa.judging.answers.grouping import Groups, group_answers
-from routemoa.judging.evidence import JudgeModel, Signals, collect_signals, signal_log_odds
+from routemoa.judging.evidence import Signals, collect_signals, signal_log_odds
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.fusion import impute_missing
 from routemoa.judging.posterior import Posterior, Vote, infer, updated_priors
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
@@ -41,7 +42,7 @@ class TraceReader(Struct, frozen=True):
     judge_model: JudgeModel
     verbalized: bool
 
-    def state(self, trace: Trace) -> PanelState:
+    def read_panel(self, trace: Trace) -> PanelState:
         """What the answers and judgments of a trace amount to."""
         proposals = latest_answers(trace)
         groups = group_answers([p.text for p in proposals])
@@ -57,8 +58,8 @@ class TraceReader(Struct, frozen=True):
         belief = infer(
             votes,
             self.judge_model.correlation,
-            [signal_log_odds(f, self.judge_model, spoken=self.verbalized) for f in found],
-            trust=self.judge_model.coefficients.votes,
+            [signal_log_odds(f, self.judge_model, verbalized=self.verbalized) for f in found],
+            vote_coefficient=self.judge_model.coefficients.votes,
             closed=groups.closed,
         )
         return PanelState(proposals, groups, found, belief, self._leader(trace, belief, proposals, groups))
@@ -68,7 +69,7 @@ class TraceReader(Struct, frozen=True):
         best = belief.leader
         if best is None or len(trace.layers) < 2:
             return best
-        before = self.state(replace(trace, layers=trace.layers[:-1]))
+        before = self.read_panel(replace(trace, layers=trace.layers[:-1]))
         if before.leader is None:
             return best
         names = before.supporters(before.leader)

@@ -27,6 +27,6 @@ def load_scorer(pool: Pool) -> Scorer:
     """The trained scorer that the pool file names, else the constant one. Raises ConfigError."""
     if pool.scorer is None:
         return ConstantScorer()
-    from routemoa.scoring.trained import load  # brings numpy
+    from routemoa.scoring.trained import load_trained_scorer  # brings numpy
 
-    return load(pool.scorer)
+    return load_trained_scorer(pool.scorer)

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from routemoa.core.errors import ConfigError
 
-__all__ = ["Encoder", "Pooling", "cut"]
+__all__ = ["Encoder", "Pooling", "truncate_text"]
 
 Floats = NDArray[np.float32]
 Pooling = Literal["mean", "cls"]
-BATCH = 64
-CHARACTERS = 16  # for each token of the cap: what lies beyond can hardly be among the first `cap` tokens
+BATCH_SIZE = 64
+MAX_CHARACTERS_PER_TOKEN = 16  # for each token of the cap: what lies beyond can hardly be among the first `cap` tokens
 
 
 class Encoder:
@@ -32,7 +32,7 @@ class Encoder:
         self.cap = cap
         self._session = session
         self._tokenizer = tokenizer
-        self._wanted = tuple(i.name for i in session.get_inputs())
+        self._input_names = tuple(i.name for i in session.get_inputs())
         self._padding = int((tokenizer.padding or {}).get("pad_id", 0))
         tokenizer.no_padding()  # done here, within each batch and after sorting by length
         tokenizer.enable_truncation(cap)
@@ -48,8 +48,8 @@ class Encoder:
         Raises:
             ConfigError: a file or a library is missing, or a file is damaged.
         """
-        runtime, tokenizers = _libraries()
-        about = _about(folder)
+        runtime, tokenizers = _import_libraries()
+        about = _read_settings(folder)
         if not (folder / "encoder.onnx").is_file() or not (folder / "tokenizer.json").is_file():
             raise ConfigError(f"{folder}: no encoder: it needs encoder.onnx and tokenizer.json")
         options = runtime.SessionOptions()
@@ -67,16 +67,16 @@ class Encoder:
     def encode(self, texts: Sequence[str]) -> Floats:
         """Unit vectors, N x d; a text without any token is encoded as one padding token."""
         if not texts:
-            return np.zeros((0, self._width()), np.float32)
-        found = self._tokenizer.encode_batch([cut(t, self.cap) for t in texts])
+            return np.zeros((0, self._dimension()), np.float32)
+        found = self._tokenizer.encode_batch([truncate_text(t, self.cap) for t in texts])
         tokens = [e.ids or [self._padding] for e in found]
         order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
-        parts = [self._batch([tokens[i] for i in order[at : at + BATCH]]) for at in range(0, len(order), BATCH)]
+        parts = [self._encode_batch([tokens[i] for i in order[at : at + BATCH_SIZE]]) for at in range(0, len(order), BATCH_SIZE)]
         out = np.empty((len(tokens), parts[0].shape[1]), np.float32)
         out[order] = np.concatenate(parts)
         return out
 
-    def _batch(self, tokens: Sequence[Sequence[int]]) -> Floats:
+    def _encode_batch(self, tokens: Sequence[Sequence[int]]) -> Floats:
         longest = max(len(t) for t in tokens)
         ids = np.full((len(tokens), longest), self._padding, np.int64)
         mask = np.zeros_like(ids)
@@ -84,31 +84,31 @@ class Encoder:
             ids[row, : len(t)] = t
             mask[row, : len(t)] = 1
         fed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        states = self._session.run(None, {name: fed[name] for name in self._wanted})[0]
-        return _unit(states[:, 0] if self.pooling == "cls" else _mean(states, mask))
+        states = self._session.run(None, {name: fed[name] for name in self._input_names})[0]
+        return _normalize(states[:, 0] if self.pooling == "cls" else _mean_pool(states, mask))
 
-    def _width(self) -> int:
+    def _dimension(self) -> int:
         return int(self._session.get_outputs()[0].shape[-1])
 
 
-def cut(text: str, cap: int) -> str:
+def truncate_text(text: str, cap: int) -> str:
     """What of a text can be among the first `cap` tokens; without lone surrogates, which the tokenizer refuses."""
-    return text[: CHARACTERS * cap].encode("utf-8", "replace").decode("utf-8")
+    return text[: MAX_CHARACTERS_PER_TOKEN * cap].encode("utf-8", "replace").decode("utf-8")
 
 
-def _mean(states: Floats, mask: NDArray[np.int64]) -> Floats:
+def _mean_pool(states: Floats, mask: NDArray[np.int64]) -> Floats:
     """The mean of the states (B x T x d) of real tokens, B x d."""
     weights = mask.astype(np.float32)[:, :, None]
     out: Floats = (states * weights).sum(1) / weights.sum(1)
     return out
 
 
-def _unit(vectors: Floats) -> Floats:
+def _normalize(vectors: Floats) -> Floats:
     out: Floats = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).astype(np.float32)
     return out
 
 
-def _about(folder: Path) -> dict[str, Any]:
+def _read_settings(folder: Path) -> dict[str, Any]:
     try:
         about = json.loads((folder / "encoder.json").read_text("utf-8"))
     except FileNotFoundError:
@@ -120,7 +120,7 @@ def _about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _libraries() -> tuple[Any, Any]:
+def _import_libraries() -> tuple[Any, Any]:
     try:
         import onnxruntime
         import tokenizers

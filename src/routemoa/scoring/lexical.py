@@ -14,20 +14,20 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DIMENSIONS", "RARITIES", "embed", "question", "rarity"]
+__all__ = ["DIMENSIONS", "IDF_BUCKETS", "embed_lexical", "strip_solved_examples", "count_idf"]
 
 DIMENSIONS = 4096
-RARITIES = 1 << 16  # buckets of the table of inverse document frequencies
-LONGEST = 20_000  # characters that are read: the first and the last halves of what is longer
+IDF_BUCKETS = 1 << 16  # buckets of the table of inverse document frequencies
+MAX_CHARACTERS = 20_000  # characters that are read: the first and the last halves of what is longer
 _WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
-_EXAMPLE = re.compile(r"(?<=\n)(?:Answer|A):[ \n]{0,3}[^\s:][^\n]{0,200}\n\s*\n")  # "Answer: B" and an empty line
+_SOLVED_EXAMPLE = re.compile(r"(?<=\n)(?:Answer|A):[ \n]{0,3}[^\s:][^\n]{0,200}\n\s*\n")  # "Answer: B" and an empty line
 _PRIMES = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
 Floats = NDArray[np.float32]
 Hashes = NDArray[np.uint64]
 
 
-def embed(texts: Sequence[str], weights: Floats) -> Floats:
+def embed_lexical(texts: Sequence[str], weights: Floats) -> Floats:
     """Unit vectors, len(texts) x DIMENSIONS; a text without any feature is the zero vector.
 
     Args:
@@ -35,10 +35,10 @@ def embed(texts: Sequence[str], weights: Floats) -> Floats:
     """
     out = np.zeros((len(texts), DIMENSIONS), np.float32)
     for i, text in enumerate(texts):
-        hashes, counts = _features(text)
+        hashes, counts = _hash_features(text)
         if not len(hashes):
             continue
-        values = (1 + np.log(counts)) * weights[hashes % np.uint64(RARITIES)]
+        values = (1 + np.log(counts)) * weights[hashes % np.uint64(IDF_BUCKETS)]
         signs = 1.0 - 2.0 * ((hashes >> np.uint64(40)) & np.uint64(1)).astype(np.float32)
         buckets = ((hashes >> np.uint64(20)) % np.uint64(DIMENSIONS)).astype(np.intp)
         vector = np.bincount(buckets, values * signs, DIMENSIONS)
@@ -46,21 +46,21 @@ def embed(texts: Sequence[str], weights: Floats) -> Floats:
     return out
 
 
-def rarity(texts: Iterable[str]) -> Floats:
+def count_idf(texts: Iterable[str]) -> Floats:
     """Inverse document frequencies of the hashed features over `texts`: log((1 + n) / (1 + df)) + 1."""
-    seen = np.zeros(RARITIES, np.int64)
+    seen = np.zeros(IDF_BUCKETS, np.int64)
     count = 0
     for text in texts:
         count += 1
-        hashes, _ = _features(text)
-        seen[np.unique(hashes % np.uint64(RARITIES)).astype(np.intp)] += 1
+        hashes, _ = _hash_features(text)
+        seen[np.unique(hashes % np.uint64(IDF_BUCKETS)).astype(np.intp)] += 1
     idf: Floats = (np.log((1 + count) / (1 + seen)) + 1).astype(np.float32)
     return idf
 
 
-def _features(text: str) -> tuple[Hashes, NDArray[np.int64]]:
+def _hash_features(text: str) -> tuple[Hashes, NDArray[np.int64]]:
     """The distinct features of a text as 64-bit hashes, with how often each occurs."""
-    text = _shorten(question(text)).lower()
+    text = _cut_middle(strip_solved_examples(text)).lower()
     words = [zlib.crc32(w.encode("utf-8", "replace")) for w in _WORD.findall(text)]
     one = np.array(words, np.uint64)
     parts = [_mix(one, 1)]
@@ -86,11 +86,11 @@ def _mix(values: Hashes, kind: int) -> Hashes:
     return x ^ (x >> np.uint64(31))
 
 
-def question(text: str) -> str:
+def strip_solved_examples(text: str) -> str:
     """The last question of a prompt that shows solved examples first: these say nothing about it."""
-    asked = _EXAMPLE.split(text)[-1]
+    asked = _SOLVED_EXAMPLE.split(text)[-1]
     return asked if asked.strip() else text
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST // 2] + " " + text[-LONGEST // 2 :]
+def _cut_middle(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS // 2] + " " + text[-MAX_CHARACTERS // 2 :]

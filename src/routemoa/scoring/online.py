@@ -22,14 +22,14 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.types import Scores
 from routemoa.scoring.predictor import Predictor
 
-__all__ = ["OUTCOMES", "Drift", "GradedQuery", "Learned", "apply_outcomes", "read_outcomes", "regress"]
+__all__ = ["OUTCOMES_FILE", "Drift", "GradedQuery", "UpdateResult", "apply_outcomes", "read_outcomes", "fit_bayesian_regression"]
 
-OUTCOMES = "outcomes.jsonl"
-WINDOW = 400  # outcomes of a model that count
-BOUND = 0.2  # how far one number of an embedding may move: twenty points of probability
-CAUTION = 0.01  # variance of such a move that is expected beforehand
-NOISE = 0.2  # variance of a right-or-wrong answer around its probability
-RECENT, FEWEST, BAND = 50, 20, 3.0  # drift: the last outcomes, at least so many, beyond so many standard errors
+OUTCOMES_FILE = "outcomes.jsonl"
+MAX_OUTCOMES = 400  # outcomes of a model that count
+MAX_MOVE = 0.2  # how far one number of an embedding may move: twenty points of probability
+MOVE_VARIANCE = 0.01  # variance of such a move that is expected beforehand
+NOISE_VARIANCE = 0.2  # variance of a right-or-wrong answer around its probability
+DRIFT_WINDOW, DRIFT_MIN_OUTCOMES, DRIFT_STANDARD_ERRORS = 50, 20, 3.0  # drift: the last outcomes, at least so many, beyond so many standard errors
 
 Doubles = NDArray[np.float64]
 
@@ -58,39 +58,39 @@ class Drift:
 
 
 @dataclass(frozen=True)
-class Learned:
+class UpdateResult:
     """A predictor with the outcomes taken into account; `moved` is how much each model's mean changed."""
 
     predictor: Predictor
     drifts: tuple[Drift, ...]
-    moved: dict[str, float]
+    mean_changes: dict[str, float]
 
 
-def apply_outcomes(predictor: Predictor, outcomes: Sequence[GradedQuery]) -> Learned:
+def apply_outcomes(predictor: Predictor, outcomes: Sequence[GradedQuery]) -> UpdateResult:
     """What `predictor` becomes by `outcomes`, the oldest first; models that it does not know are passed over."""
     embeddings = predictor.embeddings.copy()
     drifts: list[Drift] = []
     moved: dict[str, float] = {}
-    latest = {m: [o for o in outcomes if o.scores.get(m) is not None][-WINDOW:] for m in predictor.models}
+    latest = {m: [o for o in outcomes if o.scores.get(m) is not None][-MAX_OUTCOMES:] for m in predictor.models}
     texts = list(dict.fromkeys(o.query for mine in latest.values() for o in mine))
     if not texts or predictor.logits:  # in the published recipe an embedding is a direction: nothing to add to
-        return Learned(predictor, (), {})
+        return UpdateResult(predictor, (), {})
     place = {text: i for i, text in enumerate(texts)}
     vectors = predictor.embed(texts)
-    before = predictor.calibrated(predictor.raw(vectors))
-    features = predictor.center + predictor.trust(vectors) * (predictor.phi(vectors) - predictor.center)
+    before = predictor.calibrate(predictor.score_raw(vectors))
+    features = predictor.center + predictor.estimate_familiarity(vectors) * (predictor.compute_features(vectors) - predictor.center)
     for column, (model, mine) in enumerate(latest.items()):
         if not mine:
             continue
         rows = [place[o.query] for o in mine]
         truth = np.array([o.scores[model] for o in mine], np.float64)
         expected = before[rows, column].astype(np.float64)
-        moves = regress(features[rows], truth - expected, CAUTION * np.eye(features.shape[1]))
-        embeddings[:, column] += np.clip(moves, -BOUND, BOUND).astype(np.float32)
+        moves = fit_bayesian_regression(features[rows], truth - expected, MOVE_VARIANCE * np.eye(features.shape[1]))
+        embeddings[:, column] += np.clip(moves, -MAX_MOVE, MAX_MOVE).astype(np.float32)
         moved[model] = float(predictor.center @ (embeddings[:, column] - predictor.embeddings[:, column]))
-        if drift := _drift(model, truth[-RECENT:], expected[-RECENT:]):
+        if drift := _detect_drift(model, truth[-DRIFT_WINDOW:], expected[-DRIFT_WINDOW:]):
             drifts.append(drift)
-    return Learned(replace(predictor, embeddings=embeddings), tuple(drifts), moved)
+    return UpdateResult(replace(predictor, embeddings=embeddings), tuple(drifts), moved)
 
 
 def read_outcomes(path: Path) -> list[GradedQuery]:
@@ -103,7 +103,7 @@ def read_outcomes(path: Path) -> list[GradedQuery]:
         raise ConfigError(f"{path}: cannot be read: {e}; take it away to go back to what was trained") from e
 
 
-def regress(features: NDArray[Any], targets: Doubles, covariance: Doubles) -> Doubles:
+def fit_bayesian_regression(features: NDArray[Any], targets: Doubles, covariance: Doubles) -> Doubles:
     """Bayesian linear regression: the posterior mean of weights (D) that are expected to be 0.
 
     Args:
@@ -115,12 +115,12 @@ def regress(features: NDArray[Any], targets: Doubles, covariance: Doubles) -> Do
     """
     known = features.astype(np.float64)
     gain = covariance @ known.T
-    out: Doubles = gain @ np.linalg.solve(known @ gain + NOISE * np.eye(len(known)), targets)
+    out: Doubles = gain @ np.linalg.solve(known @ gain + NOISE_VARIANCE * np.eye(len(known)), targets)
     return out
 
 
-def _drift(model: str, truth: Doubles, expected: Doubles) -> Drift | None:
+def _detect_drift(model: str, truth: Doubles, expected: Doubles) -> Drift | None:
     error = float(np.sqrt((expected * (1 - expected)).sum()))
-    if len(truth) < FEWEST or abs(float((truth - expected).sum())) <= BAND * error:
+    if len(truth) < DRIFT_MIN_OUTCOMES or abs(float((truth - expected).sum())) <= DRIFT_STANDARD_ERRORS * error:
         return None
     return Drift(model, len(truth), float(expected.mean()), float(truth.mean()))

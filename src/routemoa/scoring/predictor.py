@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.scoring.encoder import Encoder
-from routemoa.scoring.lexical import embed, question
+from routemoa.scoring.lexical import embed_lexical, strip_solved_examples
 
-__all__ = ["Floats", "Predictor", "features", "sigmoid", "softmax", "to_logit"]
+__all__ = ["Floats", "Predictor", "embed_texts", "sigmoid", "softmax", "to_logit"]
 
 Floats = NDArray[np.float32]
 
@@ -70,23 +70,23 @@ class Predictor:
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """The vectors of texts, N x D."""
-        return features(texts, self.idf, self.encoder)
+        return embed_texts(texts, self.idf, self.encoder)
 
-    def tasks_of(self, vectors: Floats) -> Floats:
+    def classify_tasks(self, vectors: Floats) -> Floats:
         """P(task | query), N x T."""
         return softmax(vectors @ self.task_weights + self.task_bias)
 
-    def phi(self, vectors: Floats) -> Floats:
+    def compute_features(self, vectors: Floats) -> Floats:
         """What the embeddings are multiplied with, N x (T + R)."""
-        return np.hstack([self.tasks_of(vectors), vectors @ self.space])
+        return np.hstack([self.classify_tasks(vectors), vectors @ self.space])
 
     @property
-    def means(self) -> Floats:
+    def model_means(self) -> Floats:
         """Each model's mean over the training questions, M, before calibration."""
         out: Floats = self.center @ self.embeddings
         return out
 
-    def novelty(self, vectors: Floats) -> Floats:
+    def estimate_novelty(self, vectors: Floats) -> Floats:
         """How much of each query the training questions say nothing about, in [0, 1], N.
 
         The predictive variance of a ridge regression over its prior's: 1 for what lies outside all directions.
@@ -95,54 +95,54 @@ class Predictor:
         out: Floats = np.clip(1.0 - known, 0.0, 1.0)
         return out
 
-    def trust(self, vectors: Floats) -> Floats:
+    def estimate_familiarity(self, vectors: Floats) -> Floats:
         """How far to believe what is said of each query rather than of the mean, in [0, 1], N x 1."""
-        out: Floats = np.clip((1.0 - self.novelty(vectors)) / max(1.0 - self.familiar, 1e-6), 0.0, 1.0)[:, None]
+        out: Floats = np.clip((1.0 - self.estimate_novelty(vectors)) / max(1.0 - self.familiar, 1e-6), 0.0, 1.0)[:, None]
         return out
 
-    def raw(self, vectors: Floats) -> Floats:
+    def score_raw(self, vectors: Floats) -> Floats:
         """Scores before calibration, N x M: drawn towards the means by what is unknown beyond the ordinary."""
-        scores = self.phi(vectors) @ self.embeddings + (vectors @ self.common)[:, None]
-        drawn: Floats = (self.means + self.trust(vectors) * (scores - self.means)).astype(np.float32)
+        scores = self.compute_features(vectors) @ self.embeddings + (vectors @ self.common)[:, None]
+        drawn: Floats = (self.model_means + self.estimate_familiarity(vectors) * (scores - self.model_means)).astype(np.float32)
         return drawn
 
     def predict(self, texts: Sequence[str]) -> Floats:
         """P(the model answers well) for each text and model, N x M, in [0, 1]."""
-        return self.scores(self.embed(texts))
+        return self.predict_vectors(self.embed(texts))
 
-    def scores(self, vectors: Floats) -> Floats:
+    def predict_vectors(self, vectors: Floats) -> Floats:
         """P(the model answers well) for each vector and model, N x M, in [0, 1]."""
-        return self.calibrated(self.raw(vectors))
+        return self.calibrate(self.score_raw(vectors))
 
-    def calibrated(self, raw: Floats) -> Floats:
+    def calibrate(self, raw: Floats) -> Floats:
         """Probabilities, of the shape of `raw`."""
         return sigmoid(self.slope * (raw if self.logits else to_logit(raw)) + self.shift)
 
-    def uncertainty(self, vectors: Floats) -> Floats:
+    def estimate_uncertainty(self, vectors: Floats) -> Floats:
         """Standard deviation of each probability, N x M: what is not known of the query's kind, up to `spread`."""
-        strange = 1.0 - self.trust(vectors) * (1.0 - self.novelty(vectors))[:, None]
+        strange = 1.0 - self.estimate_familiarity(vectors) * (1.0 - self.estimate_novelty(vectors))[:, None]
         out: Floats = self.spread * np.sqrt(strange).astype(np.float32)
         return out
 
-    def panel(self, vectors: Floats) -> NDArray[np.intp]:
+    def choose_panels(self, vectors: Floats) -> NDArray[np.intp]:
         """The panel whose chance of at least one right answer is highest, N x K columns of models."""
         average = self.center[: len(self.tasks)]
-        trust = self.trust(vectors)
-        likely = trust * self.tasks_of(vectors) + (1.0 - trust) * average
+        trust = self.estimate_familiarity(vectors)
+        likely = trust * self.classify_tasks(vectors) + (1.0 - trust) * average
         chosen: NDArray[np.intp] = self.panels.astype(np.intp)[(likely @ self.panel_values).argmax(axis=1)]
         return chosen
 
-    def costs(self, vectors: Floats) -> Floats:
+    def estimate_costs(self, vectors: Floats) -> Floats:
         """Expected dollars of a call, N x M; NaN where the records knew none."""
-        out: Floats = self.tasks_of(vectors) @ self.task_costs
+        out: Floats = self.classify_tasks(vectors) @ self.task_costs
         return out
 
 
-def features(texts: Sequence[str], idf: Floats, encoder: Encoder | None) -> Floats:
+def embed_texts(texts: Sequence[str], idf: Floats, encoder: Encoder | None) -> Floats:
     """Vectors of texts, of length 1: of words and characters, of the encoder, or both side by side."""
-    parts = [embed(texts, idf)] if len(idf) else []
+    parts = [embed_lexical(texts, idf)] if len(idf) else []
     if encoder:
-        parts.append(encoder.encode([question(text) for text in texts]))
+        parts.append(encoder.encode([strip_solved_examples(text) for text in texts]))
     out: Floats = np.hstack(parts) / np.float32(np.sqrt(len(parts)))
     return out
 

@@ -23,20 +23,20 @@ import numpy as np
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.scoring.encoder import Encoder
-from routemoa.scoring.online import OUTCOMES, GradedQuery, apply_outcomes, read_outcomes
+from routemoa.scoring.online import OUTCOMES_FILE, GradedQuery, apply_outcomes, read_outcomes
 from routemoa.scoring.predictor import Floats, Predictor
 
-__all__ = ["FORMAT", "Seen", "TrainedScorer", "load", "manifest", "questions"]
+__all__ = ["FORMAT", "TrainingQuestion", "TrainedScorer", "load_trained_scorer", "read_manifest", "read_training_questions"]
 
 FORMAT = 2
-CACHED = 4096  # texts whose scores are kept
-BATCH = 64  # texts that are scored in one go
+CACHE_SIZE = 4096  # texts whose scores are kept
+BATCH_SIZE = 64  # texts that are scored in one go
 
 
-_log = logging.getLogger("routemoa.scoring.constant")
+LOG = logging.getLogger("routemoa.scoring.constant")
 
 
-class Seen(msgspec.Struct, frozen=True, omit_defaults=True, rename={"residual": "surprise"}):
+class TrainingQuestion(msgspec.Struct, frozen=True, omit_defaults=True, rename={"residual": "surprise"}):
     """A training question."""
 
     id: str
@@ -54,9 +54,9 @@ class TrainedScorer:
     def __init__(self, predictor: Predictor, outcomes: Sequence[GradedQuery] = ()) -> None:
         self.trained = self.predictor = predictor
         self._outcomes: list[GradedQuery] = []
-        self._column = {m: i for i, m in enumerate(predictor.models)}
+        self._columns = {m: i for i, m in enumerate(predictor.models)}
         self._cache: OrderedDict[str, Floats] = OrderedDict()
-        self._waiting: dict[str, asyncio.Future[Floats]] = {}
+        self._pending: dict[str, asyncio.Future[Floats]] = {}
         self._worker: asyncio.Task[None] | None = None
         if outcomes:
             self.learn(outcomes)
@@ -68,7 +68,7 @@ class TrainedScorer:
         self.predictor = found.predictor
         self._cache.clear()
         for drift in found.drifts:
-            _log.warning("%s", drift)
+            LOG.warning("%s", drift)
 
     def forget(self) -> None:
         """Back to what was trained."""
@@ -80,35 +80,35 @@ class TrainedScorer:
         """The prior of every model, computed off the event loop; queries that come together share a batch."""
         row = self._cache.get(query.text)
         if row is None:
-            row = await self._computed(query.text)
-        return {m.name: self._known(m, row) for m in pool}
+            row = await self._request_scores(query.text)
+        return {m.name: self._read_score(m, row) for m in pool}
 
     def knows(self, model: ModelSpec) -> bool:
         """Whether a model is scored, or keeps its `prior`."""
-        return self._place(model) is not None
+        return self._find_column(model) is not None
 
-    def _place(self, spec: ModelSpec) -> int | None:
+    def _find_column(self, spec: ModelSpec) -> int | None:
         """By the member's name, else by the endpoint's name for the model."""
-        return self._column.get(spec.name, self._column.get(spec.model))
+        return self._columns.get(spec.name, self._columns.get(spec.model))
 
-    def _known(self, spec: ModelSpec, row: Floats) -> float | None:
-        column = self._place(spec)
+    def _read_score(self, spec: ModelSpec, row: Floats) -> float | None:
+        column = self._find_column(spec)
         return spec.prior if column is None else float(row[column])
 
-    async def _computed(self, text: str) -> Floats:
+    async def _request_scores(self, text: str) -> Floats:
         loop = asyncio.get_running_loop()
-        future = self._waiting.get(text)
+        future = self._pending.get(text)
         if future is None or future.get_loop() is not loop:
-            future = self._waiting[text] = loop.create_future()
+            future = self._pending[text] = loop.create_future()
         if self._worker is None or self._worker.done() or self._worker.get_loop() is not loop:
-            self._worker = loop.create_task(self._work())
+            self._worker = loop.create_task(self._score_pending())
         return await asyncio.shield(future)  # another query may wait for the same text
 
-    async def _work(self) -> None:
+    async def _score_pending(self) -> None:
         """Score what waits, a batch at a time, until nothing waits."""
-        while self._waiting:
-            batch = list(self._waiting)[:BATCH]
-            futures = [self._waiting.pop(text) for text in batch]
+        while self._pending:
+            batch = list(self._pending)[:BATCH_SIZE]
+            futures = [self._pending.pop(text) for text in batch]
             predictor = self.predictor
             try:
                 rows = await asyncio.to_thread(predictor.predict, batch)
@@ -126,11 +126,11 @@ class TrainedScorer:
                     self._cache[text] = row
                 if not future.done():
                     future.set_result(row)
-            while len(self._cache) > CACHED:
+            while len(self._cache) > CACHE_SIZE:
                 self._cache.popitem(last=False)
 
 
-def manifest(folder: str | Path) -> Mapping[str, Any]:
+def read_manifest(folder: str | Path) -> Mapping[str, Any]:
     """What is known of the scorer in a folder. Raises ConfigError: there is none, or it is of another format."""
     folder = Path(folder)
     try:
@@ -142,14 +142,14 @@ def manifest(folder: str | Path) -> Mapping[str, Any]:
     return about
 
 
-def load(folder: str | Path) -> TrainedScorer:
+def load_trained_scorer(folder: str | Path) -> TrainedScorer:
     """The scorer in a folder, its files checked against the manifest's hashes.
 
     Raises:
         ConfigError: there is none, it is damaged, it is of another format, or a library is absent.
     """
     folder = Path(folder)
-    about = manifest(folder)
+    about = read_manifest(folder)
     for name, wanted in about["files"].items():
         path = folder / name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
@@ -159,15 +159,15 @@ def load(folder: str | Path) -> TrainedScorer:
     a |= {name: float(a[name]) for name in ("familiar", "slope", "logits")}
     a["encoder"] = Encoder.load(folder) if "encoder.onnx" in about["files"] else None
     return TrainedScorer(
-        Predictor(tuple(about["models"]), tuple(about["tasks"]), **a), read_outcomes(folder / OUTCOMES)
+        Predictor(tuple(about["models"]), tuple(about["tasks"]), **a), read_outcomes(folder / OUTCOMES_FILE)
     )
 
 
-def questions(folder: str | Path) -> list[Seen]:
+def read_training_questions(folder: str | Path) -> list[TrainingQuestion]:
     """What the scorer was trained on, the most telling questions first. Raises ConfigError."""
     path = Path(folder) / "questions.jsonl.gz"
     try:
         with gzip.open(path, "rb") as file:
-            return [msgspec.json.decode(line, type=Seen) for line in file]
+            return [msgspec.json.decode(line, type=TrainingQuestion) for line in file]
     except (OSError, EOFError, msgspec.DecodeError) as e:
         raise ConfigError(f"{path}: cannot be read: {e}; train the scorer again") from e

@@ -18,25 +18,25 @@ import numpy as np
 
 from routemoa import __version__
 from routemoa.scoring.predictor import Floats, Predictor
-from routemoa.scoring.trained import FORMAT, Seen
+from routemoa.scoring.trained import FORMAT, TrainingQuestion
 from routemoa.training.new_model import most_informative
 from routemoa.training.table import Table
 
-__all__ = ["save", "seen"]
+__all__ = ["save_scorer", "order_training_questions"]
 
 # Kept with 16 bits: enough for them.
-HALVES = frozenset({"idf", "task_weights", "space", "common", "directions"})
-ENCODER = ("encoder.onnx", "tokenizer.json", "encoder.json")
-FIRST = 512  # questions that are ordered by how much they tell of a new model
-LONGEST = 2000  # characters of a question that are kept
+HALF_PRECISION = frozenset({"idf", "task_weights", "space", "common", "directions"})
+ENCODER_FILES = ("encoder.onnx", "tokenizer.json", "encoder.json")
+ORDERED_QUESTIONS = 512  # questions that are ordered by how much they tell of a new model
+MAX_QUESTION_CHARACTERS = 2000  # characters of a question that are kept
 
 
-def save(  # noqa: PLR0917
+def save_scorer(  # noqa: PLR0917
     folder: Path,
     predictor: Predictor,
     facts: Mapping[str, Any],
     sources: Sequence[str],
-    seen: Sequence[Seen],
+    questions: Sequence[TrainingQuestion],
     encoder: Path | None = None,
 ) -> None:
     """Write the whole folder at once or not at all; an older scorer in its place is replaced.
@@ -52,15 +52,15 @@ def save(  # noqa: PLR0917
         new = Path(temporary) / "new"
         new.mkdir()
         arrays = {
-            f.name: np.asarray(getattr(predictor, f.name), np.float16 if f.name in HALVES else np.float32)
+            f.name: np.asarray(getattr(predictor, f.name), np.float16 if f.name in HALF_PRECISION else np.float32)
             for f in fields(predictor)
             if f.name not in {"models", "tasks", "encoder"}
         }
         np.savez_compressed(new / "arrays.npz", allow_pickle=False, **arrays)
         with (new / "questions.jsonl.gz").open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as file:
-            file.writelines(msgspec.json.encode(question) + b"\n" for question in seen)
+            file.writelines(msgspec.json.encode(question) + b"\n" for question in questions)
         if encoder:
-            for name in ENCODER:
+            for name in ENCODER_FILES:
                 shutil.copyfile(encoder / name, new / name)
         about = {
             "format": FORMAT,
@@ -71,7 +71,7 @@ def save(  # noqa: PLR0917
             **facts,
             "sources": list(sources),
         }
-        (new / "card.md").write_text(card(about, sources), "utf-8")
+        (new / "card.md").write_text(format_card(about, sources), "utf-8")
         about["files"] = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(new.iterdir())}
         (new / "manifest.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", "utf-8")
         if folder.exists():
@@ -81,23 +81,23 @@ def save(  # noqa: PLR0917
         shutil.move(new, folder)
 
 
-def seen(data: Table, predictor: Predictor, residual: Floats) -> list[Seen]:
+def order_training_questions(data: Table, predictor: Predictor, residual: Floats) -> list[TrainingQuestion]:
     """The training questions, those first that tell most about a new model."""
-    first = most_informative(predictor, predictor.embed(data.texts), FIRST)
+    first = most_informative(predictor, predictor.embed(data.texts), ORDERED_QUESTIONS)
     rest = sorted(set(range(len(data.texts))) - set(first))
     return [
-        Seen(
-            data.ids[i], data.tasks[i], data.texts[i][:LONGEST], round(float(np.nan_to_num(residual[i])), 3),
+        TrainingQuestion(
+            data.ids[i], data.tasks[i], data.texts[i][:MAX_QUESTION_CHARACTERS], round(float(np.nan_to_num(residual[i])), 3),
             data.prompts[i], data.references[i],
         )
         for i in [*first, *rest]
     ]  # fmt: skip
 
 
-def card(about: Mapping[str, Any], sources: Sequence[str]) -> str:
+def format_card(about: Mapping[str, Any], sources: Sequence[str]) -> str:
     """What a person should know before using the scorer."""
     figures = about.get("cross_validated", {})
-    rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in figures.items())
+    rows = "\n".join(f"| {name} | {_format_figure(value)} |" for name, value in figures.items())
     listed = "\n".join(f"- {s}" for s in sources)
     models = "\n".join(f"- {m}" for m in about["models"])
     return (
@@ -108,5 +108,5 @@ def card(about: Mapping[str, Any], sources: Sequence[str]) -> str:
     )
 
 
-def _shown(value: Any) -> str:
+def _format_figure(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from routemoa.scoring.predictor import Floats
 
-__all__ = ["groups"]
+__all__ = ["group_questions"]
 
-ROUNDS = 15  # of k-means
+KMEANS_ITERATIONS = 15  # of k-means
 
 
-def groups(
+def group_questions(
     tasks: Sequence[str], vectors: Callable[[], Floats], clusters: int, rng: np.random.Generator
 ) -> tuple[tuple[str, ...], NDArray[np.intp]]:
     """The kinds' names, and the kind of each question (N).
@@ -29,7 +29,7 @@ def groups(
         return names, np.array([place[t] for t in tasks], np.intp)
     x = vectors()
     centres = x[rng.choice(len(x), clusters, replace=False)]
-    for _ in range(ROUNDS):
+    for _ in range(KMEANS_ITERATIONS):
         nearest = (x @ centres.T).argmax(axis=1)
         for j in range(clusters):
             if len(mine := x[nearest == j]):

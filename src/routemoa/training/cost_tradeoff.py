@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from routemoa.scoring.predictor import Floats
 from routemoa.training.table import Table
 
-__all__ = ["KEEP", "RATES", "choice", "even", "trade_offs"]
+__all__ = ["ACCURACY_LEVELS", "COST_RATES", "choose_models", "weigh_tasks_equally", "choose_cost_rates"]
 
-KEEP = {"at_97": 0.97, "at_99": 0.99}
-DOUBT = 1.0  # standard errors: a trade-off counts as keeping what it is not shown to fall short of by more
-RATES = np.concatenate([[0.0], np.geomspace(1e-3, 10.0, 200)])  # probability for the best single model's mean cost
+ACCURACY_LEVELS = {"at_97": 0.97, "at_99": 0.99}
+TOLERANCE = 1.0  # standard errors: a trade-off counts as keeping what it is not shown to fall short of by more
+COST_RATES = np.concatenate([[0.0], np.geomspace(1e-3, 10.0, 200)])  # probability for the best single model's mean cost
 
 
-def choice(predicted: Floats, costs: Floats, rate: float) -> NDArray[np.intp]:
+def choose_models(predicted: Floats, costs: Floats, rate: float) -> NDArray[np.intp]:
     """For each question the model with the most of P(right) - rate x dollars; one of unknown cost is not chosen."""
     utility = np.where(np.isnan(costs) | np.isnan(predicted), -np.inf, predicted - rate * costs)
     picked: NDArray[np.intp] = utility.argmax(axis=1)
     return picked
 
 
-def trade_offs(predicted: Floats, expected: Floats, data: Table, means: Floats) -> dict[str, float] | None:
+def choose_cost_rates(predicted: Floats, expected: Floats, data: Table, means: Floats) -> dict[str, float] | None:
     """Rates (probability for a dollar) for each level of KEEP; None where the records tell no costs.
 
     The cheapest that is not shown to fall short, by one standard error across folds. Every task counts alike, as tasks
@@ -41,23 +41,23 @@ def trade_offs(predicted: Floats, expected: Floats, data: Table, means: Floats) 
     if not priced.any():
         return None
     single = int(np.where(priced, means, -1.0).argmax())
-    rows, weights = np.arange(len(predicted)), even(data.tasks)
+    rows, weights = np.arange(len(predicted)), weigh_tasks_equally(data.tasks)
     usable = np.where(np.isnan(data.scores), np.nan, predicted)
     truth = np.nan_to_num(data.scores)
     alone = truth[:, single]
     scale = float(np.nanmean(data.costs[:, single])) or 1.0
-    out = dict.fromkeys(KEEP, 0.0)
-    for rate in RATES / scale:
-        had = truth[rows, choice(usable, expected, float(rate))]
-        for name, keep in KEEP.items():
+    out = dict.fromkeys(ACCURACY_LEVELS, 0.0)
+    for rate in COST_RATES / scale:
+        had = truth[rows, choose_models(usable, expected, float(rate))]
+        for name, keep in ACCURACY_LEVELS.items():
             gap = had - keep * alone
             lost = float(weights @ gap)
-            if lost >= -DOUBT * float(np.sqrt(np.square(weights) @ np.square(gap - lost))):
+            if lost >= -TOLERANCE * float(np.sqrt(np.square(weights) @ np.square(gap - lost))):
                 out[name] = float(rate)
     return out
 
 
-def even(tasks: Sequence[str]) -> Floats:
+def weigh_tasks_equally(tasks: Sequence[str]) -> Floats:
     """Weights of questions, N, that sum to 1 and to the same for every task."""
     sizes = Counter(tasks)
     return np.array([1.0 / (sizes[t] * len(sizes)) for t in tasks], np.float32)

@@ -18,35 +18,30 @@ from routemoa.core.trace import Assessment, Trace
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
 from routemoa.judging.answers.grouping import Groups, group_answers
-from routemoa.judging.evidence import (
-    Coefficients,
-    JudgeModel,
-    Reliability,
-    collect_signals,
-    credit_self_assessment,
-    estimate_reliability,
-)
+from routemoa.judging.evidence import collect_signals, credit_self_assessment, estimate_reliability
+from routemoa.judging.judge_model import Coefficients, JudgeModel, Reliability
 from routemoa.judging.fusion import impute_missing
 from routemoa.judging.multiple_choice import count_options, limit_to_options
-from routemoa.judging.posterior import DIFFICULTIES, WEIGHTS, ErrorCorrelation, Vote, infer, prior_log_odds
+from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
+from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS, prior_log_odds
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
-from routemoa.training.metrics import calibration
+from routemoa.training.metrics import measure_calibration
 
-__all__ = ["Graded", "correlation", "fit", "graded_records", "graded_trace", "measure", "readable", "told"]
+__all__ = ["GradedPanel", "fit_error_correlation", "fit_judge_model", "build_graded_panels", "build_graded_panel", "measure_signals", "describe_judge_model", "collect_signal_pairs"]
 
-SPREADS = tuple(np.arange(0.0, 3.51, 0.25))
-DOUBT = 5.0  # pairs of wrong answers' worth of the usual rate of coincidence
-USUAL = 1.0 / 6.0  # that rate: a scatter of 5
-SCALE = np.array([4.0, 20.0, 1.0, 1.0, 1.0])  # what a coefficient's distance from its default costs
-COPIED = (0.0, 0.25, 0.5, 0.75, 1.0)  # what the vote of a model may be worth that had the other answers in view
-TWINS = 30  # questions that both of a pair got wrong, at least, to learn kinship from
+DIFFICULTY_SDS = tuple(np.arange(0.0, 3.51, 0.25))
+PRIOR_PAIRS = 5.0  # pairs of wrong answers' worth of the usual rate of coincidence
+PRIOR_COINCIDENCE = 1.0 / 6.0  # that rate: a scatter of 5
+COEFFICIENT_PENALTIES = np.array([4.0, 20.0, 1.0, 1.0, 1.0])  # what a coefficient's distance from its default costs
+INFORMED_VOTES = (0.0, 0.25, 0.5, 0.75, 1.0)  # what the vote of a model may be worth that had the other answers in view
+MIN_SHARED_ERRORS = 30  # questions that both of a pair got wrong, at least, to learn kinship from
 
 Array = NDArray[np.float64]
-Told = dict[str, list[tuple[float, float]]]
+SignalPairs = dict[str, list[tuple[float, float]]]
 """Signal -> pairs of what it said of an answer and how right the answer was, both in [0, 1]."""
 
 
-class Graded(Struct, frozen=True):
+class GradedPanel(Struct, frozen=True):
     """One query: who answered what in which layer, the judgments, and how right each answer was, in [0, 1]."""
 
     prior: Mapping[str, float | None]
@@ -54,15 +49,15 @@ class Graded(Struct, frozen=True):
     groups: Groups
     right: tuple[float | None, ...]
     assessments: tuple[Assessment, ...]
-    copied: tuple[bool, ...]
+    had_context: tuple[bool, ...]
     options: int | None = None  # of a multiple-choice question
 
 
-def graded_trace(trace: Trace, right: Mapping[str, float | None]) -> Graded:
+def build_graded_panel(trace: Trace, right: Mapping[str, float | None]) -> GradedPanel:
     """What is learned from one trace; `right` is for each model's latest answer."""
     proposals = latest_answers(trace)
     saw = models_with_context(trace)
-    return Graded(
+    return GradedPanel(
         trace.prior,
         tuple(p.model for p in proposals),
         group_answers([p.text for p in proposals]),
@@ -73,20 +68,20 @@ def graded_trace(trace: Trace, right: Mapping[str, float | None]) -> Graded:
     )
 
 
-def graded_records(records: Sequence[Record]) -> list[Graded]:
+def build_graded_panels(records: Sequence[Record]) -> list[GradedPanel]:
     """Recorded answers as queries without judgments; the prior of a model is its mean score over them."""
     if not records:
         return []
     names = list(dict.fromkeys(m for r in records for m in r.scores))
     known = {m: [s for r in records if (s := r.scores.get(m)) is not None] for m in names}
     prior: Scores = {m: (sum(v) + 1) / (len(v) + 2) for m, v in known.items()}
-    out: list[Graded] = []
+    out: list[GradedPanel] = []
     for record in records:
         said = {m: t for m, t in (record.responses or {}).items() if t and record.scores.get(m) is not None}
         if len(said) > 1:
             right = tuple(record.scores[m] for m in said)
             out.append(
-                Graded(
+                GradedPanel(
                     prior,
                     tuple(said),
                     group_answers(list(said.values())),
@@ -99,17 +94,17 @@ def graded_records(records: Sequence[Record]) -> list[Graded]:
     return out
 
 
-def fit(data: Sequence[Graded], *, spoken: bool = True) -> JudgeModel:
+def fit_judge_model(data: Sequence[GradedPanel], *, verbalized: bool = True) -> JudgeModel:
     """Everything that is learned about judging, from graded queries."""
     found = JudgeModel(
-        correlation=correlation(data), peer_judges=_judges(data, "cross"), self_judges=_judges(data, "self")
+        correlation=fit_error_correlation(data), peer_judges=_fit_reliabilities(data, "cross"), self_judges=_fit_reliabilities(data, "self")
     )
-    return replace(found, coefficients=_coefficients(data, found, spoken))
+    return replace(found, coefficients=_fit_coefficients(data, found, verbalized))
 
 
-def correlation(data: Sequence[Graded]) -> ErrorCorrelation:
+def fit_error_correlation(data: Sequence[GradedPanel]) -> ErrorCorrelation:
     """Spread by maximum likelihood of who was right together; scatter by how often wrong answers coincide; kinship."""
-    spread = _spread(data)
+    spread = _fit_difficulty_sd(data)
     same = total = 0
     pairs: dict[tuple[str, str], list[bool]] = {}
     for one in data:
@@ -123,25 +118,25 @@ def correlation(data: Sequence[Graded]) -> ErrorCorrelation:
         for (a, g), (b, h) in combinations(wrong, 2):
             same, total = same + (g == h), total + 1
             pairs.setdefault((a, b) if a < b else (b, a), []).append(g == h)
-    rate = (same + DOUBT * USUAL) / (total + DOUBT)
+    rate = (same + PRIOR_PAIRS * PRIOR_COINCIDENCE) / (total + PRIOR_PAIRS)
     scatter = float(np.clip((1 - rate) / max(rate, 1e-6), 0.5, 50.0))
     kinship: dict[str, float] = {}
     for (a, b), together in sorted(pairs.items()):
-        excess = (sum(together) - rate * len(together)) / (len(together) + TWINS) / (1 - rate)
-        error = np.sqrt(rate * (1 - rate) * len(together)) / (len(together) + TWINS) / (1 - rate)
-        if len(together) >= TWINS and excess > max(0.1, 3 * error):
+        excess = (sum(together) - rate * len(together)) / (len(together) + MIN_SHARED_ERRORS) / (1 - rate)
+        error = np.sqrt(rate * (1 - rate) * len(together)) / (len(together) + MIN_SHARED_ERRORS) / (1 - rate)
+        if len(together) >= MIN_SHARED_ERRORS and excess > max(0.1, 3 * error):
             kinship[f"{a}|{b}"] = round(float(min(excess, 1.0)), 3)
     return ErrorCorrelation(round(spread, 3), round(scatter, 3), kinship)
 
 
-def _spread(data: Sequence[Graded]) -> float:
-    nodes, weights = np.array(DIFFICULTIES), np.log(np.array(WEIGHTS))
+def _fit_difficulty_sd(data: Sequence[GradedPanel]) -> float:
+    nodes, weights = np.array(DIFFICULTY_NODES), np.log(np.array(DIFFICULTY_WEIGHTS))
     usual = ErrorCorrelation().difficulty_sd
     best, chosen = -np.inf, usual
-    for spread in SPREADS:
+    for spread in DIFFICULTY_SDS:
         total = -2.0 * (spread - usual) ** 2 if len(data) < 200 else 0.0  # few queries: near what is usual
         for one in data:
-            pairs = [(p, y) for p, y in zip(_priors(one), one.right, strict=True) if y is not None]
+            pairs = [(p, y) for p, y in zip(_impute_priors(one), one.right, strict=True) if y is not None]
             if len(pairs) < 2:
                 continue
             p = np.clip(np.array([x for x, _ in pairs]), 0.02, 0.98)
@@ -155,12 +150,12 @@ def _spread(data: Sequence[Graded]) -> float:
     return chosen
 
 
-def _priors(one: Graded) -> list[float]:
+def _impute_priors(one: GradedPanel) -> list[float]:
     known = impute_missing(one.prior, dict.fromkeys([*one.prior, *one.models]))
     return [known[m] for m in one.models]
 
 
-def _judges(data: Iterable[Graded], kind: str) -> dict[str, Reliability]:
+def _fit_reliabilities(data: Iterable[GradedPanel], kind: str) -> dict[str, Reliability]:
     """Each model's bias and weight as a judge of others (cross) or of itself (self)."""
     scored: dict[str, list[tuple[float, float]]] = {}
     for one in data:
@@ -173,7 +168,7 @@ def _judges(data: Iterable[Graded], kind: str) -> dict[str, Reliability]:
     return {m: Reliability(None if r.bias is None else round(r.bias, 4), round(r.weight, 4)) for m, r in found.items()}
 
 
-class _Query(Struct, frozen=True):
+class _PanelRegression(Struct, frozen=True):
     """One query for the regression, G groups. `closed`: at most one is right.
 
     `x` is G x 5 (constant, votes beyond the best prior, own, cross, likeness; 0 where absent), `base` the log-odds of
@@ -191,7 +186,7 @@ class _Query(Struct, frozen=True):
         found: Array = odds / (1.0 + (odds.sum() if self.closed else odds))
         return found
 
-    def filled(self, p: Array) -> Array:
+    def impute_right(self, p: Array) -> Array:
         """`right`; what nobody graded is as likely right as `p` has it, given what was graded."""
         known = ~np.isnan(self.right)
         left = (1 - self.right[known].sum()) / max(1 - p[known].sum(), 1e-9) if self.closed else 1.0
@@ -199,7 +194,7 @@ class _Query(Struct, frozen=True):
         return found
 
 
-def _query(one: Graded, judging: JudgeModel, spoken: bool) -> _Query | None:
+def _build_regression(one: GradedPanel, judging: JudgeModel, spoken: bool) -> _PanelRegression | None:
     """What the regression sees of a query; None where nothing is graded or nobody states a result."""
     count = 1 + max((g for g in one.groups.group_of if g is not None), default=-1)
     if not count or all(y is None for y in one.right):
@@ -207,7 +202,7 @@ def _query(one: Graded, judging: JudgeModel, spoken: bool) -> _Query | None:
     copied = judging.coefficients.informed_vote
     votes = [
         Vote(m, p, g, copied if saw else 1.0)
-        for m, p, g, saw in zip(one.models, _priors(one), one.groups.group_of, one.copied, strict=True)
+        for m, p, g, saw in zip(one.models, _impute_priors(one), one.groups.group_of, one.had_context, strict=True)
     ]
     belief = infer(votes, limit_to_options(judging.correlation, one.options), closed=one.groups.closed)
     found = collect_signals(one.models, one.groups, one.assessments, judging)
@@ -216,26 +211,26 @@ def _query(one: Graded, judging: JudgeModel, spoken: bool) -> _Query | None:
         nobody = sum(belief.joint[0]) if one.groups.closed else 1 - belief.probabilities[g]
         base[g] = prior_log_odds(max(v.prior for v in votes if v.group == g))
         beyond = np.log(max(belief.probabilities[g], 1e-9) / max(nobody, 1e-9)) - base[g]
-        own = credit_self_assessment(found[g].self_assessment, spoken=spoken) or 0.0
+        own = credit_self_assessment(found[g].self_assessment, verbalized=spoken) or 0.0
         x[g] = (1.0, beyond, own, found[g].cross_assessment or 0.0, found[g].similarity or 0.0)
         known = [k for i in one.groups.members(g) if (k := one.right[i]) is not None]
         y[g] = sum(known) / len(known) if known else np.nan
     if one.groups.closed:
         y /= max(1.0, float(np.nansum(y)))
-    return _Query(x, base, y, one.groups.closed)
+    return _PanelRegression(x, base, y, one.groups.closed)
 
 
-def _coefficients(data: Sequence[Graded], judging: JudgeModel, spoken: bool) -> Coefficients:
+def _fit_coefficients(data: Sequence[GradedPanel], judging: JudgeModel, spoken: bool) -> Coefficients:
     """The conditional logit for each worth of a vote that was not independent; the likeliest is kept."""
-    worths = COPIED if any(any(one.copied) for one in data) else (judging.coefficients.informed_vote,)
+    worths = INFORMED_VOTES if any(any(one.had_context) for one in data) else (judging.coefficients.informed_vote,)
     found: list[tuple[float, Coefficients]] = []
     for worth in worths:
         start = replace(judging.coefficients, informed_vote=worth)
-        found.append(_logit(data, replace(judging, coefficients=start), spoken))
+        found.append(_fit_conditional_logit(data, replace(judging, coefficients=start), spoken))
     return min(found, key=lambda pair: pair[0])[1]
 
 
-def _logit(data: Sequence[Graded], judging: JudgeModel, spoken: bool) -> tuple[float, Coefficients]:
+def _fit_conditional_logit(data: Sequence[GradedPanel], judging: JudgeModel, spoken: bool) -> tuple[float, Coefficients]:
     """The loss, and the coefficients by Newton's method; a ridge draws each to its default.
 
     Of a closed question one answer is right at most; of an open one each answer stands alone against being wrong.
@@ -244,15 +239,15 @@ def _logit(data: Sequence[Graded], judging: JudgeModel, spoken: bool) -> tuple[f
     default = np.array(
         [start.constant, start.votes, start.verbalized if spoken else start.logprob, start.cross, start.similarity]
     )
-    queries = [q for one in data if (q := _query(one, judging, spoken)) is not None]
+    queries = [q for one in data if (q := _build_regression(one, judging, spoken)) is not None]
     at = default.copy()
     loss = 0.0
     for _ in range(30):
-        slope, curve = SCALE * (at - default), np.diag(SCALE)
-        loss = float(0.5 * SCALE @ (at - default) ** 2)
+        slope, curve = COEFFICIENT_PENALTIES * (at - default), np.diag(COEFFICIENT_PENALTIES)
+        loss = float(0.5 * COEFFICIENT_PENALTIES @ (at - default) ** 2)
         for q in queries:
             p = q.probabilities(at)
-            right = q.filled(p)
+            right = q.impute_right(p)
             slope += q.x.T @ (p - right)
             spread = np.diag(p) - np.outer(p, p) if q.closed else np.diag(p * (1 - p))
             curve += q.x.T @ (spread @ q.x)
@@ -273,17 +268,17 @@ def _logit(data: Sequence[Graded], judging: JudgeModel, spoken: bool) -> tuple[f
     return loss, learned
 
 
-def told(data: Sequence[Graded], judging: JudgeModel, *, spoken: bool = True) -> Told:
+def collect_signal_pairs(data: Sequence[GradedPanel], judging: JudgeModel, *, spoken: bool = True) -> SignalPairs:
     """What the posterior and each signal alone say of every answer, and how right it was."""
-    said: Told = {k: [] for k in ("posterior", "prior", "votes", "self", "cross")}
+    said: SignalPairs = {k: [] for k in ("posterior", "prior", "votes", "self", "cross")}
     c = judging.coefficients
     weights = np.array([c.constant, c.votes, c.verbalized if spoken else c.logprob, c.cross, c.similarity])
     for one in data:
-        if (query := _query(one, judging, spoken)) is None:
+        if (query := _build_regression(one, judging, spoken)) is None:
             continue
         p = query.probabilities(weights)
         evidence = collect_signals(one.models, one.groups, one.assessments, judging)
-        for prior, g, y in zip(_priors(one), one.groups.group_of, one.right, strict=True):
+        for prior, g, y in zip(_impute_priors(one), one.groups.group_of, one.right, strict=True):
             if y is None or g is None:
                 continue
             said["posterior"].append((float(p[g]), y))
@@ -295,16 +290,16 @@ def told(data: Sequence[Graded], judging: JudgeModel, *, spoken: bool = True) ->
     return said
 
 
-def measure(*parts: Told) -> dict[str, dict[str, float | None]]:
+def measure_signals(*parts: SignalPairs) -> dict[str, dict[str, float | None]]:
     """Calibration of what was told of several parts together: ece, brier, auc of each signal (None: unknown)."""
     out: dict[str, dict[str, float | None]] = {}
     for name in parts[0]:
         pairs = np.array([pair for part in parts for pair in part[name]], np.float32).reshape(-1, 2)
-        out[name] = calibration(pairs[:, 0], pairs[:, 1])
+        out[name] = measure_calibration(pairs[:, 0], pairs[:, 1])
     return out
 
 
-def readable(judging: JudgeModel) -> list[str]:
+def describe_judge_model(judging: JudgeModel) -> list[str]:
     """The learned numbers in lines for a person."""
     c = asdict(judging.coefficients)
     lines = ["log-odds per unit: " + ", ".join(f"{k} {v:g}" for k, v in c.items())]

@@ -9,9 +9,9 @@ import numpy as np
 
 from routemoa.scoring.predictor import Floats, to_logit
 
-__all__ = ["Calibration", "Ridge", "Span", "calibrate", "calibrate_cosines", "span"]
+__all__ = ["Calibration", "Ridge", "QuestionSpan", "fit_calibration", "fit_cosine_calibration", "fit_span"]
 
-DIRECTIONS = 128
+MAX_DIRECTIONS = 128
 
 
 class Ridge:
@@ -34,7 +34,7 @@ class Ridge:
             out.append((solved if self._wide else self.x.T @ solved).astype(np.float32))
         return out
 
-    def fit_measured(self, target: Floats, penalties: Sequence[float]) -> list[Floats]:
+    def fit_masked(self, target: Floats, penalties: Sequence[float]) -> list[Floats]:
         """As `fit`, where NaN is not measured: one regression for each set of columns measured on the same rows."""
         measured = ~np.isnan(target)
         out = [np.zeros((self.x.shape[1], target.shape[1]), np.float32) for _ in penalties]
@@ -48,7 +48,7 @@ class Ridge:
 
 
 @dataclass(frozen=True)
-class Span:
+class QuestionSpan:
     """What questions span: `directions` D x S, `strengths` S, how much is known of each, in [0, 1].
 
     `familiar` is what is unknown of a question at most, for 95 % of them.
@@ -59,16 +59,16 @@ class Span:
     familiar: float
 
 
-def span(x: Floats, penalty: float) -> Span:
+def fit_span(x: Floats, penalty: float) -> QuestionSpan:
     """The directions that the questions (N x D) span most, and how much a ridge of `penalty` knows of each."""
     wide = len(x) > x.shape[1]
     values, vectors = np.linalg.eigh(x.T @ x if wide else x @ x.T)
-    values, vectors = np.clip(values[-DIRECTIONS:], 1e-9, None), vectors[:, -DIRECTIONS:]
+    values, vectors = np.clip(values[-MAX_DIRECTIONS:], 1e-9, None), vectors[:, -MAX_DIRECTIONS:]
     if not wide:
         vectors = x.T @ vectors / np.sqrt(values)
     directions, strengths = vectors.astype(np.float32), (values / (values + penalty)).astype(np.float32)
     unknown = 1.0 - np.square(x @ directions) @ strengths
-    return Span(directions, strengths, float(np.quantile(unknown, 0.95)))
+    return QuestionSpan(directions, strengths, float(np.quantile(unknown, 0.95)))
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Calibration:
     loss: float
 
 
-def calibrate(raw: Floats, scores: Floats) -> Calibration:
+def fit_calibration(raw: Floats, scores: Floats) -> Calibration:
     """Logistic calibration: one slope drawn towards 1, a shift for each model drawn towards 0; Newton's method."""
     measured = ~np.isnan(scores)
     logits, truth = to_logit(raw).astype(np.float64), np.where(measured, scores, 0.0).astype(np.float64)
@@ -96,7 +96,7 @@ def calibrate(raw: Floats, scores: Floats) -> Calibration:
     return Calibration(float(slope), shift.astype(np.float32), float(loss))
 
 
-def calibrate_cosines(cosines: Floats, scores: Floats) -> Calibration:
+def fit_cosine_calibration(cosines: Floats, scores: Floats) -> Calibration:
     """p = sigmoid(slope x cosine + shift of the model), N x M, by Newton's method on the log loss.
 
     The models' shifts are drawn towards one another (a ridge of 1), the slope is hardly drawn to 0, and not below it.
@@ -115,7 +115,7 @@ def calibrate_cosines(cosines: Floats, scores: Floats) -> Calibration:
         slope_of_loss = x.T @ (p - y) + penalty * at
         at -= 0.7 * np.linalg.solve((x.T * (p * (1 - p))) @ x + np.diag(penalty), slope_of_loss)
     if at[0] < 0:
-        return calibrate_cosines(np.zeros_like(cosines), scores)
+        return fit_cosine_calibration(np.zeros_like(cosines), scores)
     p = np.clip(0.5 * (1 + np.tanh(0.5 * (x @ at))), 1e-6, 1 - 1e-6)
     loss = float(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()) if len(y) else 0.0
     slope = float(at[0] / width)

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.scoring.predictor import Floats, Predictor
-from routemoa.training.cost_tradeoff import RATES, choice, even
-from routemoa.training.table import Table, means
+from routemoa.training.cost_tradeoff import COST_RATES, choose_models, weigh_tasks_equally
+from routemoa.training.table import Table, average_scores
 
-__all__ = ["Known", "Said", "assess", "calibration", "known"]
+__all__ = ["BaselineChoices", "Predictions", "evaluate_predictions", "measure_calibration", "choose_baselines"]
 
 BINS = 15
-Known = Mapping[str, Any]
+BaselineChoices = Mapping[str, Any]
 """What was chosen on the training records: `best_single`, `best_three`, `by_task`, all as model names."""
 
 
 @dataclass(frozen=True)
-class Said:
+class Predictions:
     """What a scorer says of N questions and M models: `scores` and `costs` (dollars) N x M, `panels` N x K columns."""
 
     scores: Floats
@@ -30,20 +30,20 @@ class Said:
     costs: Floats
 
     @classmethod
-    def by(cls, predictor: Predictor, texts: Sequence[str]) -> Said:
+    def from_predictor(cls, predictor: Predictor, texts: Sequence[str]) -> Predictions:
         """What `predictor` says of texts."""
         vectors = predictor.embed(texts)
-        return cls(predictor.scores(vectors), predictor.panel(vectors), predictor.costs(vectors))
+        return cls(predictor.predict_vectors(vectors), predictor.choose_panels(vectors), predictor.estimate_costs(vectors))
 
 
-def known(data: Table) -> dict[str, Any]:
+def choose_baselines(data: Table) -> dict[str, Any]:
     """What a router without a scorer would have chosen on the training records."""
-    average = means(data.scores)
+    average = average_scores(data.scores)
     top = list(np.argsort(-average)[:12])
-    values = {trio: _any(data.scores, trio) for trio in combinations(sorted(top), min(3, len(top)))}
+    values = {trio: _any_right(data.scores, trio) for trio in combinations(sorted(top), min(3, len(top)))}
     best = max(values, key=lambda trio: values[trio])
     tasks = np.array(data.tasks)
-    by_task = {t: data.models[int(means(data.scores[tasks == t]).argmax())] for t in dict.fromkeys(data.tasks)}
+    by_task = {t: data.models[int(average_scores(data.scores[tasks == t]).argmax())] for t in dict.fromkeys(data.tasks)}
     return {
         "best_single": data.models[int(average.argmax())],
         "best_three": [data.models[i] for i in best],
@@ -51,7 +51,7 @@ def known(data: Table) -> dict[str, Any]:
     }
 
 
-def assess(said: Said, data: Table, chosen: Known, seed: int = 0) -> dict[str, Any]:
+def evaluate_predictions(said: Predictions, data: Table, chosen: BaselineChoices, seed: int = 0) -> dict[str, Any]:
     """The figures of `routemoa scorer evaluate`; docs/scorer.md says what each of them is.
 
     Args:
@@ -59,29 +59,29 @@ def assess(said: Said, data: Table, chosen: Known, seed: int = 0) -> dict[str, A
         data: the truth; a model that was not measured is not chosen.
         chosen: from `known`, made on other records, with `rates` where trade-offs were chosen there.
     """
-    whole = _figures(said, data, chosen, seed)
+    whole = _measure(said, data, chosen, seed)
     per_task: dict[str, Any] = {}
     tasks = np.array(data.tasks)
     for task in dict.fromkeys(data.tasks):
         rows = np.flatnonzero(tasks == task)
-        part = Said(said.scores[rows], said.panels[rows], said.costs[rows])
-        per_task[task] = _figures(part, data.rows(rows), chosen, seed)
+        part = Predictions(said.scores[rows], said.panels[rows], said.costs[rows])
+        per_task[task] = _measure(part, data.select_rows(rows), chosen, seed)
     numbers = [k for k, v in whole.items() if isinstance(v, float)]
-    macro: dict[str, Any] = {k: _average([t[k] for t in per_task.values()]) for k in numbers}
+    macro: dict[str, Any] = {k: _average_known([t[k] for t in per_task.values()]) for k in numbers}
     macro["n"] = len(per_task)
     macro["calibration"] = {
-        k: _average([t["calibration"][k] for t in per_task.values()]) for k in ("ece", "brier", "auc")
+        k: _average_known([t["calibration"][k] for t in per_task.values()]) for k in ("ece", "brier", "auc")
     }
-    per_model = {m: _of_model(said.scores[:, j], data.scores[:, j]) for j, m in enumerate(data.models)}
+    per_model = {m: _measure_model(said.scores[:, j], data.scores[:, j]) for j, m in enumerate(data.models)}
     out = {**whole, "per_task": per_task, "macro": macro, "per_model": per_model}
     if rates := chosen.get("rates"):
         single, alike = out["best_single_model"], np.full(len(data.texts), 1 / len(data.texts), np.float32)
-        out["cost"] = _cost(said, data, single, rates, alike)
-        macro["cost"] = _cost(said, data, single, rates, even(data.tasks))
+        out["cost"] = _measure_cost(said, data, single, rates, alike)
+        macro["cost"] = _measure_cost(said, data, single, rates, weigh_tasks_equally(data.tasks))
     return out
 
 
-def _figures(said: Said, data: Table, chosen: Known, seed: int) -> dict[str, Any]:
+def _measure(said: Predictions, data: Table, chosen: BaselineChoices, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     scores, models = data.scores, data.models
     measured = ~np.isnan(scores)
@@ -115,13 +115,13 @@ def _figures(said: Said, data: Table, chosen: Known, seed: int) -> dict[str, Any
         if name == "best_single":
             out["best_single_model"] = models[single]
     out.setdefault("fixed_best_3_any_correct", None)
-    out["calibration"] = calibration(said.scores[measured], scores[measured])
+    out["calibration"] = measure_calibration(said.scores[measured], scores[measured])
     gain = {"gain_over_best_single": values["accuracy"] - values["best_single"]}
-    out["ci95"] = {name: _interval(each, rng) for name, each in (values | gain).items()}
+    out["ci95"] = {name: _bootstrap_interval(each, rng) for name, each in (values | gain).items()}
     return out
 
 
-def _cost(said: Said, data: Table, single: str, rates: Mapping[str, float], weights: Floats) -> dict[str, Any]:
+def _measure_cost(said: Predictions, data: Table, single: str, rates: Mapping[str, float], weights: Floats) -> dict[str, Any]:
     """Shares of the best single model's cost, and of its accuracy, at the rates chosen in training; and a curve."""
     column, rows = data.models.index(single), np.arange(len(weights))
     truth, usable = np.nan_to_num(data.scores), np.where(np.isnan(data.scores + data.costs), np.nan, said.scores)
@@ -131,17 +131,17 @@ def _cost(said: Said, data: Table, single: str, rates: Mapping[str, float], weig
         return dict.fromkeys(rates)
 
     def at(rate: float) -> tuple[float, float]:
-        pick = choice(usable, said.costs, rate)
+        pick = choose_models(usable, said.costs, rate)
         return float(weights @ dollars[rows, pick]) / whole, float(weights @ truth[rows, pick]) / alone
 
     out: dict[str, Any] = {}
     for name, rate in rates.items():
         out[name], out[f"accuracy_{name}"] = at(rate)
-    out["curve"] = [list(point) for point in dict.fromkeys(at(float(r)) for r in RATES[::5] / whole)]
+    out["curve"] = [list(point) for point in dict.fromkeys(at(float(r)) for r in COST_RATES[::5] / whole)]
     return out
 
 
-def calibration(predicted: Floats, truth: Floats) -> dict[str, float | None]:
+def measure_calibration(predicted: Floats, truth: Floats) -> dict[str, float | None]:
     """Expected calibration error (15 equal bins), Brier score, and area under the ROC curve (truth above one half)."""
     if not len(predicted):
         return {"ece": None, "brier": None, "auc": None}
@@ -154,20 +154,20 @@ def calibration(predicted: Floats, truth: Floats) -> dict[str, float | None]:
     return {
         "ece": float(sum(gaps)),
         "brier": float(np.mean(np.square(predicted - truth))),
-        "auc": _auc(predicted, truth > 0.5),
+        "auc": _measure_auc(predicted, truth > 0.5),
     }
 
 
-def _of_model(predicted: Floats, scores: Floats) -> dict[str, float | None]:
+def _measure_model(predicted: Floats, scores: Floats) -> dict[str, float | None]:
     seen = ~np.isnan(scores)
     if not seen.any():
         return {"auc": None, "ece": None, "mean_predicted": None, "mean_true": None}
-    found = calibration(predicted[seen], scores[seen])
+    found = measure_calibration(predicted[seen], scores[seen])
     means = {"mean_predicted": float(predicted[seen].mean()), "mean_true": float(scores[seen].mean())}
     return {"auc": found["auc"], "ece": found["ece"], **means}
 
 
-def _auc(predicted: Floats, positive: NDArray[np.bool_]) -> float | None:
+def _measure_auc(predicted: Floats, positive: NDArray[np.bool_]) -> float | None:
     """Probability that a right answer was given a higher score than a wrong one; ties count half."""
     yes, no = int(positive.sum()), int((~positive).sum())
     if not yes or not no:
@@ -178,11 +178,11 @@ def _auc(predicted: Floats, positive: NDArray[np.bool_]) -> float | None:
     return float((ranks[place][positive].sum() - yes * (yes + 1) / 2) / (yes * no))
 
 
-def _any(scores: Floats, members: Sequence[int]) -> float:
+def _any_right(scores: Floats, members: Sequence[int]) -> float:
     return float(np.where(np.isnan(scores), 0.0, scores)[:, list(members)].max(1).mean())
 
 
-def _interval(values: NDArray[Any], rng: np.random.Generator) -> list[float] | None:
+def _bootstrap_interval(values: NDArray[Any], rng: np.random.Generator) -> list[float] | None:
     """95 % bootstrap interval of the mean, of 1000 resamples."""
     if not len(values):
         return None
@@ -190,6 +190,6 @@ def _interval(values: NDArray[Any], rng: np.random.Generator) -> list[float] | N
     return [float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))]
 
 
-def _average(values: Sequence[float | None]) -> float | None:
+def _average_known(values: Sequence[float | None]) -> float | None:
     there = [v for v in values if v is not None]
     return sum(there) / len(there) if there else None

@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.core.errors import ConfigError
-from routemoa.scoring.online import NOISE, regress
+from routemoa.scoring.online import NOISE_VARIANCE, fit_bayesian_regression
 from routemoa.scoring.predictor import Floats, Predictor
 from routemoa.training.table import Table
 
-__all__ = ["FEWEST", "join", "most_informative"]
+__all__ = ["MIN_ANSWERS", "add_models", "most_informative"]
 
-FEWEST = 10  # answers of a new model
-OWN_TASK = 0.05  # standard deviation of a new model's mean on one task that no known model suggests
+MIN_ANSWERS = 10  # answers of a new model
+TASK_MEAN_SD = 0.05  # standard deviation of a new model's mean on one task that no known model suggests
 
 
-def join(predictor: Predictor, data: Table, residual: Mapping[tuple[str, str], float]) -> Predictor:
+def add_models(predictor: Predictor, data: Table, residual: Mapping[tuple[str, str], float]) -> Predictor:
     """With the models of `data` that the scorer does not know added.
 
     Args:
@@ -43,22 +43,22 @@ def join(predictor: Predictor, data: Table, residual: Mapping[tuple[str, str], f
     if not new:
         raise ConfigError("the records have no model that the scorer does not know; nothing to join")
     vectors = predictor.embed(data.texts)
-    phi = predictor.phi(vectors).astype(np.float64)
+    phi = predictor.compute_features(vectors).astype(np.float64)
     luck = np.array([residual.get(key, 0.0) for key in zip(data.tasks, data.ids, strict=True)])
     known = vectors @ predictor.common + luck
-    mean, covariance = prior(predictor)
+    mean, covariance = fit_embedding_prior(predictor)
     found: list[NDArray[np.float64]] = []
     for model in new:
         y = data.scores[:, data.models.index(model)]
         seen = ~np.isnan(y)
-        if seen.sum() < FEWEST:
-            raise ConfigError(f"{model}: {int(seen.sum())} graded answers; at least {FEWEST}, better 48, are needed")
-        found.append(mean + regress(phi[seen], (y - known)[seen] - phi[seen] @ mean, covariance))
+        if seen.sum() < MIN_ANSWERS:
+            raise ConfigError(f"{model}: {int(seen.sum())} graded answers; at least {MIN_ANSWERS}, better 48, are needed")
+        found.append(mean + fit_bayesian_regression(phi[seen], (y - known)[seen] - phi[seen] @ mean, covariance))
     added = np.stack(found, axis=1).astype(np.float32)
-    return _with(predictor, new, added, data)
+    return _append_models(predictor, new, added, data)
 
 
-def _with(predictor: Predictor, new: list[str], added: Floats, data: Table) -> Predictor:
+def _append_models(predictor: Predictor, new: list[str], added: Floats, data: Table) -> Predictor:
     tasks, count = len(predictor.tasks), len(new)
     share = predictor.center[:tasks]
     spread = np.sqrt(share @ np.square(added[:tasks] - share @ added[:tasks]))
@@ -74,7 +74,7 @@ def _with(predictor: Predictor, new: list[str], added: Floats, data: Table) -> P
     )
 
 
-def prior(predictor: Predictor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fit_embedding_prior(predictor: Predictor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and covariance of a model's embedding, from those of the known models; shrunk, as there are few."""
     k = predictor.embeddings.astype(np.float64)
     size, count = k.shape
@@ -83,7 +83,7 @@ def prior(predictor: Predictor) -> tuple[NDArray[np.float64], NDArray[np.float64
     sample = centred @ centred.T / max(1, count - 1)
     weight = min(1.0, 3.0 / count)
     tasks = np.arange(size) < len(predictor.tasks)
-    own = np.diag(np.where(tasks, OWN_TASK**2 + 0.5 / count**2, 0.0))  # few models say little about what others
+    own = np.diag(np.where(tasks, TASK_MEAN_SD**2 + 0.5 / count**2, 0.0))  # few models say little about what others
     able = np.outer(tasks, tasks) * 0.3 / count  # can be like: on one task, and on all of them
     return mean, (1 - weight) * sample + weight * np.diag(np.diag(sample)) + own + able
 
@@ -93,16 +93,16 @@ def most_informative(predictor: Predictor, vectors: Floats, count: int) -> list[
 
     Greedily, the one that leaves least variance of what would be predicted for all questions (I-optimal design).
     """
-    phi = predictor.phi(vectors).astype(np.float64)
-    _, left = prior(predictor)
+    phi = predictor.compute_features(vectors).astype(np.float64)
+    _, left = fit_embedding_prior(predictor)
     average = phi.T @ phi / len(phi)
     out: list[int] = []
     free = np.ones(len(phi), bool)
     for _ in range(min(count, len(phi))):
         reach = phi @ left
-        gain = np.einsum("ij,jk,ik->i", reach, average, reach) / (np.einsum("ij,ij->i", reach, phi) + NOISE)
+        gain = np.einsum("ij,jk,ik->i", reach, average, reach) / (np.einsum("ij,ij->i", reach, phi) + NOISE_VARIANCE)
         best = int(np.where(free, gain, -1.0).argmax())
         free[best] = False
         out.append(best)
-        left -= np.outer(reach[best], reach[best]) / (reach[best] @ phi[best] + NOISE)
+        left -= np.outer(reach[best], reach[best]) / (reach[best] @ phi[best] + NOISE_VARIANCE)
     return out

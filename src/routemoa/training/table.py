@@ -11,7 +11,7 @@ import numpy as np
 from routemoa.datasets.records import Record
 from routemoa.scoring.predictor import Floats
 
-__all__ = ["Table", "means", "table"]
+__all__ = ["Table", "average_scores", "build_table"]
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Table:
     prompts: tuple[str | None, ...]
     references: tuple[str | None, ...]
 
-    def rows(self, chosen: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.intp]]) -> Table:
+    def select_rows(self, chosen: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.intp]]) -> Table:
         """The questions at these places."""
         at = [int(i) for i in chosen]
 
@@ -41,7 +41,7 @@ class Table:
             self.scores[at], self.costs[at], some(self.prompts), some(self.references),
         )  # fmt: skip
 
-    def of(self, models: Sequence[str]) -> Table:
+    def select_models(self, models: Sequence[str]) -> Table:
         """With these models as columns, in this order; one that the records do not know is not measured."""
         place = {m: i for i, m in enumerate(self.models)}
 
@@ -55,7 +55,7 @@ class Table:
         return replace(self, models=tuple(models), scores=columns(self.scores), costs=columns(self.costs))
 
 
-def table(records: Sequence[Record]) -> Table:
+def build_table(records: Sequence[Record]) -> Table:
     """Records as arrays, models in the order of their first appearance."""
     models = tuple(dict.fromkeys(m for r in records for m in r.scores))
     column = {m: i for i, m in enumerate(models)}
@@ -78,7 +78,7 @@ def table(records: Sequence[Record]) -> Table:
     )
 
 
-def means(scores: Floats) -> Floats:
+def average_scores(scores: Floats) -> Floats:
     """Each model's mean over what was measured, M; 0 where nothing was."""
     seen = ~np.isnan(scores)
     found: Floats = (np.where(seen, scores, 0.0).sum(0) / np.maximum(1, seen.sum(0))).astype(np.float32)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from routemoa.core.errors import NoSandbox
-from routemoa.datasets.grading.code import candidates, passes, verdict
-from routemoa.datasets.grading.sandbox import run
+from routemoa.datasets.grading.code import extract_candidates, grade_code, run_tests
+from routemoa.datasets.grading.sandbox import run_program
 from tests import SHARED
 
 try:
-    run("pass")
+    run_program("pass")
 except NoSandbox as error:
     pytest.skip(f"no sandbox on this machine: {error}", allow_module_level=True)
 
@@ -80,9 +80,9 @@ def fenced(code: str, tag: str = "python") -> str:
     ],
 )
 def test_right_answers_pass(answer: str) -> None:
-    found = verdict(answer, TESTS)
-    assert found.passed, found.why
-    assert passes(answer, f"# imports\nimport math\n# --- answer ---\n{TESTS}") == 1.0
+    found = run_tests(answer, TESTS)
+    assert found.passed, found.reason
+    assert grade_code(answer, f"# imports\nimport math\n# --- answer ---\n{TESTS}") == 1.0
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_right_answers_pass(answer: str) -> None:
     ],
 )
 def test_wrong_answers_fail(answer: str) -> None:
-    assert passes(answer, TESTS) == 0.0
+    assert grade_code(answer, TESTS) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -126,24 +126,24 @@ def test_wrong_answers_fail(answer: str) -> None:
     ],
 )
 def test_a_body_goes_on_from_the_preamble(answer: str) -> None:
-    found = verdict(answer, BODY)
-    assert found.passed, found.why
+    found = run_tests(answer, BODY)
+    assert found.passed, found.reason
 
 
 @pytest.mark.parametrize(
     "answer", ["    return 1\n", "    pass\n", "", "I do not know.", fenced("def other(): pass\n")]
 )
 def test_the_preamble_alone_is_no_answer(answer: str) -> None:
-    assert passes(answer, BODY) == 0.0
+    assert grade_code(answer, BODY) == 0.0
 
 
 def test_a_name_the_question_did_not_give() -> None:
     helper = "def twice(x):\n    return times(x, 2)\ndef times(a, b):\n    return a * b\ndef test_twice():\n    pass\n"
-    assert passes(fenced(helper), f"# --- answer: double ---\n{TESTS}") == 1.0
-    assert passes(fenced(helper), f"# --- answer ---\n{TESTS}") == 0.0
+    assert grade_code(fenced(helper), f"# --- answer: double ---\n{TESTS}") == 1.0
+    assert grade_code(fenced(helper), f"# --- answer ---\n{TESTS}") == 0.0
     taken = f"{fenced(WRONG.replace('double', 'same'))}{fenced(helper)}{fenced('double = twice(2)')}"
-    assert passes(taken, f"# --- answer: double ---\n{TESTS}") == 1.0
-    assert passes(fenced(GOOD + "def half(x): return x / 2\n"), f"# --- answer: double ---\n{TESTS}") == 1.0
+    assert grade_code(taken, f"# --- answer: double ---\n{TESTS}") == 1.0
+    assert grade_code(fenced(GOOD + "def half(x): return x / 2\n"), f"# --- answer: double ---\n{TESTS}") == 1.0
 
 
 @pytest.mark.parametrize(
@@ -186,18 +186,18 @@ def test_a_name_the_question_did_not_give() -> None:
     ],
 )
 def test_no_way_around_the_tests(code: str) -> None:
-    assert not verdict(fenced(code), "assert double(2) == 4\n", seconds=2).passed
+    assert not run_tests(fenced(code), "assert double(2) == 4\n", seconds=2).passed
 
 
 def test_hostile_but_right_is_right() -> None:
     """What an answer does to its own process is its own affair: the tests decide."""
     code = "import builtins\nbuiltins.len = builtins.sum = None\nimport os\nos.environ.clear()\n" + GOOD
-    assert passes(fenced(code), TESTS + "assert len([1]) == sum([1]) == 1\n") == 1.0
+    assert grade_code(fenced(code), TESTS + "assert len([1]) == sum([1]) == 1\n") == 1.0
 
 
 def test_tests_that_break_off_have_not_passed() -> None:
-    assert passes(fenced(GOOD), "import sys\nassert double(2) == 4\nsys.exit(0)\n") == 0.0
-    assert passes(fenced(GOOD), "this is no Python") == 0.0
+    assert grade_code(fenced(GOOD), "import sys\nassert double(2) == 4\nsys.exit(0)\n") == 0.0
+    assert grade_code(fenced(GOOD), "this is no Python") == 0.0
 
 
 def test_an_answer_cannot_read_the_tests_before_it_has_run() -> None:
@@ -206,17 +206,17 @@ def test_an_answer_cannot_read_the_tests_before_it_has_run() -> None:
         "    try:\n        if select.select([fd], [], [], 0)[0]: seen += os.read(fd, 9999)\n    except OSError: pass\n"
     )
     code += "assert not seen and not sys.stdin.read()\n"
-    assert passes(fenced(code + GOOD), TESTS) == 1.0
+    assert grade_code(fenced(code + GOOD), TESTS) == 1.0
 
 
 def test_the_verdict_says_why() -> None:
-    assert verdict(fenced("def double(x): return 1 / 0\n"), TESTS).why == "ZeroDivisionError: division by zero"
-    assert verdict(fenced("def double(x):\n    while True: pass\n"), TESTS, seconds=1).why == "stopped: time"
-    assert "no Python" in verdict("I cannot.", TESTS).why or "SyntaxError" in verdict("I cannot.", TESTS).why
+    assert run_tests(fenced("def double(x): return 1 / 0\n"), TESTS).reason == "ZeroDivisionError: division by zero"
+    assert run_tests(fenced("def double(x):\n    while True: pass\n"), TESTS, seconds=1).reason == "stopped: time"
+    assert "no Python" in run_tests("I cannot.", TESTS).reason or "SyntaxError" in run_tests("I cannot.", TESTS).reason
 
 
 def test_the_first_reading_is_all_blocks_together() -> None:
-    first = candidates(f"{fenced('import math')}then\n{fenced(GOOD)}")[0]
+    first = extract_candidates(f"{fenced('import math')}then\n{fenced(GOOD)}")[0]
     assert first == {"pieces": ["import math\n", GOOD], "cut": False, "strict": True}
 
 
@@ -235,14 +235,14 @@ def broken(code: str) -> str:
 def test_solutions_of_mbpp() -> None:
     for row in rows("mbpp_sanitized.jsonl.gz"):
         reference = "\n".join([*row["test_imports"], "# --- answer ---", *row["test_list"]])
-        found = verdict(f"Here you are:\n{fenced(row['code'])}", reference)
-        assert found.passed, (row["task_id"], found.why)
-        assert passes(fenced(broken(row["code"])), reference) == 0.0, row["task_id"]
+        found = run_tests(f"Here you are:\n{fenced(row['code'])}", reference)
+        assert found.passed, (row["task_id"], found.reason)
+        assert grade_code(fenced(broken(row["code"])), reference) == 0.0, row["task_id"]
 
 
 def test_solutions_of_humaneval() -> None:
     for row in rows("HumanEval.jsonl.gz"):
         reference = f"{row['prompt']}\n# --- answer ---\n{row['test']}\ncheck({row['entry_point']})\n"
-        found = verdict(row["canonical_solution"], reference)
-        assert found.passed, (row["task_id"], found.why)
-        assert passes(broken(row["canonical_solution"]), reference) == 0.0, row["task_id"]
+        found = run_tests(row["canonical_solution"], reference)
+        assert found.passed, (row["task_id"], found.reason)
+        assert grade_code(broken(row["canonical_solution"]), reference) == 0.0, row["task_id"]

@@ -7,9 +7,9 @@ from time import process_time
 
 import pytest
 
-from routemoa.datasets.grading import Kind, grade, suggest
+from routemoa.datasets.grading import GraderName, grade, suggest_grader
 from routemoa.datasets.grading.text_overlap import rouge_l
-from routemoa.datasets.questions import Question, parse
+from routemoa.datasets.questions import Question, parse_question
 
 NUMERIC = [
     # answer, reference, right
@@ -113,7 +113,7 @@ CHOICE = [
     ("['Unfortunately I']", "B", 0),
 ]
 
-WORDS: list[tuple[Kind, str, str, float]] = [
+WORDS: list[tuple[GraderName, str, str, float]] = [
     ("exact", " Paris. ", "paris", 1),
     ("exact", "**New\n York**", "new york", 1),
     ("exact", "The answer is Paris.", "Paris", 1),
@@ -129,7 +129,7 @@ WORDS: list[tuple[Kind, str, str, float]] = [
 ]
 
 
-PARTLY: list[tuple[Kind, str, str, float]] = [
+PARTLY: list[tuple[GraderName, str, str, float]] = [
     ("rouge", "the cat sat", "the cat sat", 1),
     ("rouge", "police killed the gunman", "police kill the gunman", 0.75),  # three of four in order
     ("rouge", "the gunman kill police", "police kill the gunman", 0.5),  # Lin 2004, section 3.1: two in order
@@ -153,7 +153,7 @@ PARTLY: list[tuple[Kind, str, str, float]] = [
 
 
 @pytest.mark.parametrize(("kind", "answer", "reference", "share"), PARTLY)
-def test_partly_right(kind: Kind, answer: str, reference: str, share: float) -> None:
+def test_partly_right(kind: GraderName, answer: str, reference: str, share: float) -> None:
     assert grade(answer, reference, kind) == pytest.approx(share)
 
 
@@ -170,7 +170,7 @@ def test_the_row_in_one_integer_is_the_table_of_the_textbook() -> None:
 
 def test_what_a_judge_decides_has_no_grade_here() -> None:
     assert grade("18", "18", "judge") is None
-    asked = parse('{"id": "1", "task": "t", "query": "q", "reference": "an essay", "grader": "judge"}', "t", 1)
+    asked = parse_question('{"id": "1", "task": "t", "query": "q", "reference": "an essay", "grader": "judge"}', "t", 1)
     assert isinstance(asked, Question)
     assert asked.grade("an essay") is None
 
@@ -186,12 +186,12 @@ def test_choice(answer: str, reference: str, right: float) -> None:
 
 
 @pytest.mark.parametrize(("kind", "answer", "reference", "right"), WORDS)
-def test_words(kind: Kind, answer: str, reference: str, right: float) -> None:
+def test_words(kind: GraderName, answer: str, reference: str, right: float) -> None:
     assert grade(answer, reference, kind) == right
 
 
 @pytest.mark.parametrize("kind", ["exact", "numeric", "choice", "contains"])
-def test_without_a_usable_reference_there_is_no_grade(kind: Kind) -> None:
+def test_without_a_usable_reference_there_is_no_grade(kind: GraderName) -> None:
     assert grade("18", None, kind) is None
     assert grade("18", " ", kind) is None
     assert grade("B", "none of these", "numeric") is None
@@ -222,8 +222,8 @@ def test_without_a_usable_reference_there_is_no_grade(kind: Kind) -> None:
         ("in 1999", "contains"),
     ],
 )
-def test_a_reference_suggests_how_to_grade(reference: str, kind: Kind) -> None:
-    assert suggest(reference) == kind
+def test_a_reference_suggests_how_to_grade(reference: str, kind: GraderName) -> None:
+    assert suggest_grader(reference) == kind
 
 
 @pytest.mark.parametrize("kind", ["exact", "numeric", "choice", "contains", "math", "rouge", "f1"])
@@ -249,7 +249,7 @@ def test_a_reference_suggests_how_to_grade(reference: str, kind: Kind) -> None:
         "$ ",
     ],
 )
-def test_a_long_and_odd_answer_is_graded_at_once(kind: Kind, piece: str) -> None:
+def test_a_long_and_odd_answer_is_graded_at_once(kind: GraderName, piece: str) -> None:
     started = process_time()
     assert grade(piece * (100_000 // len(piece)), "3", kind) == 0.0
     assert process_time() - started < 2

@@ -15,7 +15,7 @@ import pytest
 from routemoa.core.errors import MissingExtra
 from routemoa.datasets import grading
 from routemoa.datasets.grading import math as mathematics
-from routemoa.datasets.grading.math import equivalent, final
+from routemoa.datasets.grading.math import grade_math, extract_expressions
 from routemoa.datasets.grading.worker_pool import WorkerPool
 
 pytest.importorskip("math_verify", reason="the extra [eval] is not installed")
@@ -88,42 +88,42 @@ def test_without_a_reference_there_is_no_grade() -> None:
 
 
 def test_a_sentence_has_the_reading_of_its_mathematics_first() -> None:
-    assert final("The answer is $\\frac{3}{4}$ of the pie.") == ["\\frac{3}{4}", "\\frac{3}{4} of the pie"]
+    assert extract_expressions("The answer is $\\frac{3}{4}$ of the pie.") == ["\\frac{3}{4}", "\\frac{3}{4} of the pie"]
 
 
 @pytest.mark.parametrize("hostile", ["9^{9^{9^{9}}}", "1000000000!"])
 def test_a_hostile_answer_is_wrong_soon_and_the_next_is_graded(hostile: str) -> None:
     started = time.perf_counter()
-    assert equivalent(f"\\boxed{{{hostile}}}", "\\frac{17}{3}") == 0.0
-    assert equivalent("\\boxed{5 + \\frac{2}{3}}", "\\frac{17}{3}") == 1.0
+    assert grade_math(f"\\boxed{{{hostile}}}", "\\frac{17}{3}") == 0.0
+    assert grade_math("\\boxed{5 + \\frac{2}{3}}", "\\frac{17}{3}") == 1.0
     assert time.perf_counter() - started < 60
 
 
 @pytest.mark.parametrize("hostile", ["(" * 60 + "1" + ")" * 60, "\\sqrt{" * 50 + "x" + "}" * 50, "x+" * 5000])
 def test_deep_or_long_answers_are_not_looked_at(hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mathematics, "_verifier", lambda: pytest.fail("asked"))
-    assert equivalent(f"\\boxed{{{hostile}}}", "\\frac{17}{3}") == 0.0
+    assert grade_math(f"\\boxed{{{hostile}}}", "\\frac{17}{3}") == 0.0
 
 
 def test_plain_numbers_and_equal_forms_need_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mathematics, "_verifier", lambda: pytest.fail("asked"))
-    assert equivalent("The answer is 1,234,567.", "1234567") == 1.0
-    assert equivalent("The answer is 42.", "43") == 0.0
-    assert equivalent("$\\left(1, \\frac{7}{9}\\right)$", "(1,\\frac79)") == 1.0
+    assert grade_math("The answer is 1,234,567.", "1234567") == 1.0
+    assert grade_math("The answer is 42.", "43") == 0.0
+    assert grade_math("$\\left(1, \\frac{7}{9}\\right)$", "(1,\\frac79)") == 1.0
 
 
 def test_a_missing_extra_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    mathematics._present.cache_clear()
+    mathematics._require_math_verify.cache_clear()
     monkeypatch.setattr(mathematics, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"routemoa\[eval\]"):
         grading.grade("1", "1", "math")
-    mathematics._present.cache_clear()
+    mathematics._require_math_verify.cache_clear()
 
 
 def test_threads_share_the_workers() -> None:
     pairs = [(f"\\frac{{{n}}}{{7}} + x", f"x + \\frac{{{n + n % 2}}}{{7}}") for n in range(40)]
     with ThreadPoolExecutor(8) as threads:
-        got = list(threads.map(lambda p: equivalent(*p), pairs))
+        got = list(threads.map(lambda p: grade_math(*p), pairs))
     assert got == [float(n % 2 == 0) for n in range(40)]
 
 
@@ -140,7 +140,7 @@ def test_a_worker_that_is_killed_is_replaced() -> None:
 
 
 def test_one_that_waits_is_not_waited_for() -> None:
-    apart = WorkerPool("routemoa.datasets.grading.math_worker", patience=0.01)  # less than it takes to start
+    apart = WorkerPool("routemoa.datasets.grading.math_worker", max_wait=0.01)  # less than it takes to start
     assert apart.ask(["1", "1"]) is None
     apart.close()
 

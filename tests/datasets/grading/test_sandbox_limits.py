@@ -13,10 +13,10 @@ import pytest
 
 from routemoa.core.errors import NoSandbox
 from routemoa.datasets.grading import sandbox
-from routemoa.datasets.grading.sandbox import run
+from routemoa.datasets.grading.sandbox import run_program
 
 try:
-    run("pass")
+    run_program("pass")
 except NoSandbox as error:
     pytest.skip(f"no sandbox on this machine: {error}", allow_module_level=True)
 
@@ -36,7 +36,7 @@ def living() -> int:
 
 
 def test_the_disk_is_not_filled() -> None:
-    done = run(
+    done = run_program(
         """
 written = 0
 for i in range(100):
@@ -49,18 +49,18 @@ for i in range(100):
 print(written)
 """
     )
-    assert 0 < int(done.output) <= sandbox.FOLDER
+    assert 0 < int(done.output) <= sandbox.FOLDER_BYTES
 
 
 def test_a_busy_loop_is_stopped() -> None:
     begun = time.monotonic()
-    done = run("while True: pass", seconds=1)
-    assert (done.code, done.reason) == (None, "time")
+    done = run_program("while True: pass", seconds=1)
+    assert (done.exit_code, done.reason) == (None, "time")
     assert time.monotonic() - begun < 4
 
 
 def test_sleep_is_stopped_and_what_was_said_is_kept() -> None:
-    done = run("import time\nprint('before', flush=True)\ntime.sleep(60)", seconds=1)
+    done = run_program("import time\nprint('before', flush=True)\ntime.sleep(60)", seconds=1)
     assert (done.reason, done.output.strip()) == ("time", "before")
 
 
@@ -74,7 +74,7 @@ for number in range(1, 65):
         pass
 time.sleep(60)
 """
-    assert run(NAMED + program, seconds=1).reason == "time"
+    assert run_program(NAMED + program, seconds=1).reason == "time"
     assert living() == 0
 
 
@@ -82,19 +82,19 @@ time.sleep(60)
     "what", ["print('x' * 1000)", "print('x' * 1000, file=sys.stderr)", "os.write(1, b'\\0' * 9999)"]
 )
 def test_endless_output_is_cut(what: str) -> None:
-    done = run(f"import sys, os\nwhile True: {what}", output=10_000)
+    done = run_program(f"import sys, os\nwhile True: {what}", output=10_000)
     assert done.reason == "output"
     assert len(done.output) == 10_000
 
 
 def test_output_up_to_the_limit_is_kept() -> None:
-    done = run("print('x' * 9_999)", output=10_000)
+    done = run_program("print('x' * 9_999)", output=10_000)
     assert (done.reason, len(done.output)) == ("ended", 10_000)
 
 
 def test_a_memory_hog_is_refused() -> None:
-    done = run("x = []\nwhile True: x.append(bytearray(10_000_000))", memory=128 * MEBIBYTE)
-    assert done.code != 0
+    done = run_program("x = []\nwhile True: x.append(bytearray(10_000_000))", memory=128 * MEBIBYTE)
+    assert done.exit_code != 0
     assert "MemoryError" in done.output
 
 
@@ -107,7 +107,7 @@ for i in range(20):
         time.sleep(60)
 time.sleep(60)
 """
-    done = run(NAMED + program, memory=200 * MEBIBYTE)
+    done = run_program(NAMED + program, memory=200 * MEBIBYTE)
     assert done.reason == "memory"
     assert living() == 0
 
@@ -116,7 +116,7 @@ def test_a_fork_bomb_stays_small_and_dies() -> None:
     most = 0
     program = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass"
     with subprocess.Popen(["sleep", "60"]) as bystander:  # forks still succeed here, and nobody else is hit
-        bomb = threading.Thread(target=run, args=(NAMED + program,), kwargs={"seconds": 2, "processes": 16})
+        bomb = threading.Thread(target=run_program, args=(NAMED + program,), kwargs={"seconds": 2, "processes": 16})
         bomb.start()
         while bomb.is_alive():
             most = max(most, living())
@@ -138,7 +138,7 @@ try:
 except RuntimeError:
     print(n)
 """
-    assert int(run(program, processes=16, seconds=5).output) < 16
+    assert int(run_program(program, processes=16, seconds=5).output) < 16
 
 
 def test_a_daemon_dies_with_its_program() -> None:
@@ -154,7 +154,7 @@ time.sleep(0.2)
 print('left')
 """
     begun = time.monotonic()
-    done = run(NAMED + program)
-    assert (done.code, done.output.strip()) == (0, "left")
+    done = run_program(NAMED + program)
+    assert (done.exit_code, done.output.strip()) == (0, "left")
     assert time.monotonic() - begun < 5
     assert living() == 0

@@ -366,14 +366,14 @@ def test_mistakes_are_reported_before_any_call(tmp_path: Path, arguments: list[s
 def test_without_a_sandbox_no_model_is_called_for_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from routemoa.datasets.grading import sandbox
 
-    sandbox._walls.cache_clear()
+    sandbox._isolation_command.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     code = Question("1", "code", "Double x.", None, "assert f(1) == 2", "code")
     pool = pool_file(tmp_path, "http://127.0.0.1:9/v1")
     out = tmp_path / "run"
     asked = str(task_file(tmp_path, [code]))
     result = CliRunner().invoke(cli, ["bench", asked, "--pool", str(pool), "--out", str(out)])
-    sandbox._walls.cache_clear()
+    sandbox._isolation_command.cache_clear()
     assert isinstance(result.exception, NoSandbox)
     assert "apt-get install bubblewrap" in str(result.exception)
     assert not out.exists()

@@ -16,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from routemoa.core.types import Scores
-from routemoa.datasets.records import Record, read
+from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.methods import METHODS, Replay
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
@@ -61,7 +61,7 @@ def merge_deals(parts: Sequence[Sequence[Outcome]]) -> list[Outcome]:
 def load_zeroeval() -> tuple[list[Record], list[str]]:
     if not FILE.exists():
         pytest.skip("no ../shared")
-    records = list(read(FILE))[:300]
+    records = list(read_records(FILE))[:300]
     names = [m for m in records[0].scores if all(r.scores.get(m) is not None and (r.responses or {}).get(m)
                                                  for r in records)]  # fmt: skip
     names.sort(key=lambda m: -sum(r.scores[m] or 0.0 for r in records))

@@ -26,10 +26,10 @@ from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
 from routemoa.evaluation.replay.simulator import simulate
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.evaluation.statistics import compute_savings, summarize
-from routemoa.judging.evidence import JudgeModel
+from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture import prompts
 from routemoa.mixture.engine import RouteMoA
-from routemoa.routing.published import build_policy
+from routemoa.routing.policy import build_policy
 
 MODELS = ("a", "b", "c", "d", "e", "f")
 RATES = (0.7, 0.65, 0.6, 0.55, 0.5, 0.45)

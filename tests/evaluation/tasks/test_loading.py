@@ -69,7 +69,7 @@ def test_a_row_becomes_a_question_that_tells_right_from_wrong(name: str, tmp_pat
         from routemoa.datasets.grading import sandbox
 
         try:
-            sandbox.run("")
+            sandbox.run_program("")
         except NoSandbox as e:
             pytest.skip(str(e))
     assert asked.grade(RIGHT[name]) == 1.0

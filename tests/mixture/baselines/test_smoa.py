@@ -16,7 +16,7 @@ from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import ModelSpec, Query, Request, Usage
 from routemoa.mixture.baselines import SMoA
 from routemoa.mixture.prompts import ROLES
-from routemoa.mixture.reply_parser import ROLE_LENGTH, ModerationVerdict, parse_moderation, parse_roles
+from routemoa.mixture.reply_parser import MAX_ROLE_LENGTH, ModerationVerdict, parse_moderation, parse_roles
 from routemoa.testing import ScriptedClient
 from tests.mixture.baselines.test_baselines import WHY, pool_of, speaks, spent, turn
 
@@ -235,6 +235,6 @@ def test_roles_are_read_defensively() -> None:
     assert parse_roles(f"Here you are: {WRITTEN} Enjoy!") == ("baker; merry; local", "judge", "A pilot")
     assert parse_roles('{"roles": ["x", "x", 3, " ", {"occupation": "..."}]}') == ("x",)
     assert parse_roles('["a\\n\\nb"]') == ("a b",)
-    assert len(parse_roles(f'["{"x" * 999}"]')[0]) == ROLE_LENGTH
+    assert len(parse_roles(f'["{"x" * 999}"]')[0]) == MAX_ROLE_LENGTH
     for text in ("", "none", "[", "{}", '{"a": "b"}', "[[[[[["):
         assert parse_roles(text) == ()

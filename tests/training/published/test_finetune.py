@@ -16,10 +16,10 @@ transformers = pytest.importorskip("transformers")
 from routemoa.cli import cli  # noqa: E402
 from routemoa.core.errors import ConfigError  # noqa: E402
 from routemoa.scoring.encoder import Encoder  # noqa: E402
-from routemoa.scoring.trained import load  # noqa: E402
-from routemoa.training.published.export import freeze, pretrained  # noqa: E402
+from routemoa.scoring.trained import load_trained_scorer  # noqa: E402
+from routemoa.training.published.export import export_frozen, load_pretrained  # noqa: E402
 from routemoa.training.published.finetune import train_published  # noqa: E402
-from routemoa.training.table import table  # noqa: E402
+from routemoa.training.table import build_table  # noqa: E402
 from tests.scoring.test_trained import made  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries: theirs to mend
@@ -52,11 +52,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_it_learns_and_its_folder_says_the_same(tiny: str, tmp_path: Path) -> None:
-    data = table(made(240))
+    data = build_table(made(240))
     found = train_published(data, encoder=tiny, out=tmp_path / "w", **OPTIONS)
     assert found.validation["accuracy"] > found.validation["best_single"] + 0.1
     assert abs(found.validation["accuracy"] - found.validation["accuracy_before_quantisation"]) < 0.1
-    test = table(made(100, seed=8))
+    test = build_table(made(100, seed=8))
     scores = found.predict(Encoder.load(found.folder).encode(test.texts))
     filled = np.nan_to_num(test.scores)
     assert filled[np.arange(100), scores.argmax(1)].mean() > filled.mean(0).max() + 0.15
@@ -65,7 +65,7 @@ def test_it_learns_and_its_folder_says_the_same(tiny: str, tmp_path: Path) -> No
 
 
 def test_interrupted_it_goes_on_to_the_same_weights(tiny: str, tmp_path: Path) -> None:
-    data = table(made(120))
+    data = build_table(made(120))
     whole = train_published(data, encoder=tiny, out=tmp_path / "whole", **OPTIONS)
     train_published(data, encoder=tiny, out=tmp_path / "parts", **(OPTIONS | {"epochs": 2}))
     said: list[str] = []
@@ -75,12 +75,12 @@ def test_interrupted_it_goes_on_to_the_same_weights(tiny: str, tmp_path: Path) -
 
 
 def test_the_int8_encoder_is_near_the_whole_one(tiny: str, tmp_path: Path) -> None:
-    freeze(tiny, tmp_path / "e", "mean", 32)
+    export_frozen(tiny, tmp_path / "e", "mean", 32)
     texts = [r.query for r in made(20)]
     small = Encoder.load(tmp_path / "e").encode(texts)
-    found = pretrained(tiny)
+    found = load_pretrained(tiny)
     with torch.no_grad():
-        whole = found.vectors(found.tokens(texts, 32), "mean", False).numpy()
+        whole = found.encode(found.tokenize(texts, 32), "mean", False).numpy()
     assert (small * whole).sum(1).min() > 0.98
 
 
@@ -91,7 +91,7 @@ def test_from_the_command_line(tiny: str, tmp_path: Path) -> None:
     arguments = ["scorer", "train", records, "--recipe", "published", "--encoder", tiny, "--out", out]
     found = CliRunner().invoke(cli, [str(a) for a in [*arguments, "--epochs", 1, "--cap", 32]])
     assert found.exit_code == 0, found.output
-    scorer = load(out)
+    scorer = load_trained_scorer(out)
     assert scorer.predictor.predict(["How much is 2 plus 3?", ""]).shape == (2, 3)
     shown = CliRunner().invoke(cli, ["scorer", "show", str(out), "How much is 2 plus 3?"])
     assert "nearest training questions" in shown.output
@@ -104,4 +104,4 @@ def test_from_the_command_line(tiny: str, tmp_path: Path) -> None:
 def test_an_encoder_that_cannot_be_had(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="cannot be had"):
-        pretrained(str(tmp_path / "empty"))
+        load_pretrained(str(tmp_path / "empty"))

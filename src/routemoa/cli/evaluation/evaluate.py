@@ -13,7 +13,7 @@ import msgspec
 from routemoa import __version__
 from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.replay.methods import METHODS
 from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay
@@ -75,7 +75,7 @@ def evaluate(
     parse_methods(methods)  # a slip of the pen is said before anything is read
     widths = _sizes(sizes)
     prepared = prepare_replay(
-        list(read(records)),
+        list(read_records(records)),
         scorer,
         policy,
         use_list_prices=prices == "library",

@@ -16,7 +16,7 @@ from routemoa.cli.terminal.progress import Steps
 from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import QueryError
 from routemoa.core.types import to_plain
-from routemoa.datasets.records import read
+from routemoa.datasets.records import read_records
 from routemoa.evaluation.regrading import GradedRecord, GradingResult, regrade, select_records
 
 __all__ = ["grade"]
@@ -47,7 +47,7 @@ def grade(*, records: str, task: str | None, json_file: str | None) -> None:
       routemoa grade records.jsonl.gz --task gsm8k --json verdicts.json
     """
     check_writable(json_file)
-    found, kind = select_records(list(read(records)), task)
+    found, kind = select_records(list(read_records(records)), task)
     if not found:
         raise QueryError(f"{records}: no record in it")
     with Steps(len(found), "grading", "records graded") as steps:

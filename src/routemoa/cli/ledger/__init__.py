@@ -20,8 +20,8 @@ from rich.text import Text
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_plain
 from routemoa.evaluation.report.formatting import format_dollars
-from routemoa.ledger.aggregates import BY, By, CallSummary, added, grouped, tokens
-from routemoa.ledger.queries import LedgerEntry, calls
+from routemoa.ledger.aggregates import GROUPINGS, Grouping, CallSummary, summarize_calls, group_calls, total_tokens
+from routemoa.ledger.queries import LedgerEntry, read_calls
 from routemoa.ledger.schema import default_path
 
 __all__ = ["ledger"]
@@ -33,7 +33,7 @@ UNITS = {"h": 3600.0, "d": 86_400.0}
 
 @click.command(context_settings={"max_content_width": 100})
 @click.option("--since", metavar="WHEN", help="Calls from then on: a UTC day (2026-11-25), or 24h, 7d, 30d ago.")
-@click.option("--by", type=click.Choice(BY), help="Sums for each, and of all.")
+@click.option("--by", type=click.Choice(GROUPINGS), help="Sums for each, and of all.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
@@ -47,7 +47,7 @@ UNITS = {"h": 3600.0, "d": 86_400.0}
 def ledger(
     *,
     since: str | None,
-    by: By | None,
+    by: Grouping | None,
     limit: int | None,
     as_csv: bool,
     as_json: bool,
@@ -77,7 +77,7 @@ def ledger(
     if store and not path.exists():
         raise ConfigError(f"--store {store}: there is no such file; calls are kept in {default_path()} by default")
     last = limit if by or limit or plot or as_csv or as_json else SHOWN
-    found = list(calls(path, _since(since, time.time()), last))
+    found = list(read_calls(path, _since(since, time.time()), last))
     if as_json:
         _json(found, by)
     elif as_csv:
@@ -106,7 +106,7 @@ def _since(when: str | None, now: float) -> float | None:
 
 
 def _empty(path: Path, since: str | None) -> None:
-    newest = next(calls(path, last=1), None)
+    newest = next(read_calls(path, last=1), None)
     if since and newest:
         click.echo(f"no call since {since}; the last one was on {_time(newest.began)} UTC", err=True)
     else:
@@ -114,27 +114,27 @@ def _empty(path: Path, since: str | None) -> None:
         click.echo(f'{said}; make one with  routemoa ask "..."  or name another file with --store', err=True)
 
 
-def _json(found: Sequence[LedgerEntry], by: By | None) -> None:
+def _json(found: Sequence[LedgerEntry], by: Grouping | None) -> None:
     if by is None:
         shown: dict[str, object] = {"calls": [to_plain(c) for c in found]}
     else:
         shown = {
             "by": by,
-            "groups": [to_plain(s) for s in grouped(found, by)],
-            "total": to_plain(added("total", found)),
+            "groups": [to_plain(s) for s in group_calls(found, by)],
+            "total": to_plain(summarize_calls("total", found)),
         }
     click.echo(json.dumps(shown, indent=1))
 
 
-def _csv(found: Sequence[LedgerEntry], by: By | None) -> None:
-    rows: Sequence[LedgerEntry | CallSummary] = found if by is None else grouped(found, by)
+def _csv(found: Sequence[LedgerEntry], by: Grouping | None) -> None:
+    rows: Sequence[LedgerEntry | CallSummary] = found if by is None else group_calls(found, by)
     columns = LedgerEntry.__struct_fields__ if by is None else CallSummary.__struct_fields__
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(columns if by is None else (by, *columns[1:]))
     out.writerows([getattr(row, c) for c in columns] for row in rows)
 
 
-def _show(found: Sequence[LedgerEntry], by: By | None) -> None:
+def _show(found: Sequence[LedgerEntry], by: Grouping | None) -> None:
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else 400)
     wide = console.width >= WIDE
@@ -154,14 +154,14 @@ def _calls(found: Sequence[LedgerEntry], wide: bool) -> Table:
     return table
 
 
-def _sums(found: Sequence[LedgerEntry], by: By, wide: bool, bar: int) -> Table:
-    sums, total = grouped(found, by), added("total", found)
+def _sums(found: Sequence[LedgerEntry], by: Grouping, wide: bool, bar: int) -> Table:
+    sums, total = group_calls(found, by), summarize_calls("total", found)
     columns = [(name, cell) for name, cell in SUM if wide or name not in WIDE_ONLY]
     table = _table([by, *(name for name, _ in columns)])
     dollars = bool(total.charged)
     if bar:
         table.add_column("charged" if dollars else "tokens", min_width=bar)
-    sizes = [float((s.charged if dollars else tokens(s)) or 0.0) for s in sums]
+    sizes = [float((s.charged if dollars else total_tokens(s)) or 0.0) for s in sums]
     for s, size in zip((*sums, total), (*sizes, 0.0), strict=True):
         cells: list[RenderableType] = [Text(s.group), *(Text(cell(s)) for _, cell in columns)]
         cells += [Bar(max(sizes), 0, size, width=bar, color="blue")] if bar and size else []
@@ -172,7 +172,7 @@ def _sums(found: Sequence[LedgerEntry], by: By, wide: bool, bar: int) -> Table:
 def _table(heads: Sequence[str]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for head in heads:
-        left = head in BY or head in ("time (UTC)", "outcome")
+        left = head in GROUPINGS or head in ("time (UTC)", "outcome")
         table.add_column(head, justify="left" if left else "right", no_wrap=head not in NAMES, overflow="fold")
     return table
 
@@ -193,7 +193,7 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-NAMES = set(BY) - {"day", "purpose"}  # as long as they like
+NAMES = set(GROUPINGS) - {"day", "purpose"}  # as long as they like
 WIDE_ONLY = {"key", "method", "cached", "cut", "uncounted", "cost", "unpriced", "seconds"}  # where there is room
 CALL: tuple[tuple[str, Callable[[LedgerEntry], str]], ...] = (
     ("time (UTC)", lambda c: _time(c.began)),

@@ -13,7 +13,7 @@ from routemoa.cli.terminal.session import check_writable
 from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.evaluation.report.formatting import format_dollars, shorten
 from routemoa.evaluation.report.svg import COLOURS, open_figure
-from routemoa.ledger.aggregates import By, group_of, tokens
+from routemoa.ledger.aggregates import Grouping, group_name, total_tokens
 from routemoa.ledger.queries import LedgerEntry
 
 __all__ = ["check", "draw"]
@@ -31,10 +31,10 @@ def check(path: str) -> None:
         raise MissingExtra("matplotlib, which draws the plot,", "plot")
 
 
-def draw(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
+def draw(path: str, calls: Sequence[LedgerEntry], by: Grouping | None) -> None:
     """Write the picture. Where no dollars are known, it shows tokens and says so."""
     dollars = any(c.cost for c in calls)
-    amounts = [(c, float((c.cost if dollars else tokens(c)) or 0.0)) for c in calls]
+    amounts = [(c, float((c.cost if dollars else total_tokens(c)) or 0.0)) for c in calls]
     what = "Dollars" if dollars else "Tokens (no dollars are known)"
     if by is None or by == "day":
         days = _days([a[0] for a in amounts])
@@ -44,7 +44,7 @@ def draw(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
         return
     totals: dict[str, float] = {}
     for call, amount in amounts:
-        totals[group_of(call, by)] = totals.get(group_of(call, by), 0.0) + amount
+        totals[group_name(call, by)] = totals.get(group_name(call, by), 0.0) + amount
     shown = sorted(totals.items(), key=lambda t: (-t[1], t[0]))[:GROUPS]
     rest = f", the first {GROUPS} of {len(totals)}" if len(totals) > GROUPS else ""
     with open_figure(620, 80 + 26 * len(shown)) as figure:
@@ -54,7 +54,7 @@ def draw(path: str, calls: Sequence[LedgerEntry], by: By | None) -> None:
 
 def _days(calls: Sequence[LedgerEntry]) -> list[str]:
     """Every day from the first to the last: one without calls is a gap, not left out."""
-    found = [date.fromisoformat(group_of(c, "day")) for c in (min(calls, key=_began), max(calls, key=_began))]
+    found = [date.fromisoformat(group_name(c, "day")) for c in (min(calls, key=_began), max(calls, key=_began))]
     return [(found[0] + timedelta(n)).isoformat() for n in range((found[1] - found[0]).days + 1)]
 
 
@@ -70,7 +70,7 @@ def _stacked(axis: Any, amounts: Sequence[tuple[LedgerEntry, float]], days: Sequ
     order = sorted(totals, key=lambda m: (-totals[m], m))
     own = order if len(order) <= len(HUES) else order[: len(HUES) - 1]
     for call, amount in amounts:
-        cell = (call.model if call.model in own else "", group_of(call, "day"))
+        cell = (call.model if call.model in own else "", group_name(call, "day"))
         cells[cell] = cells.get(cell, 0.0) + amount
     bottom = [0.0] * len(days)
     looks = [(m, shorten(m), COLOURS[hue]) for m, hue in zip(own, HUES, strict=False)]

@@ -17,7 +17,7 @@ from routemoa.cli.terminal.table import print_table
 
 if TYPE_CHECKING:
     from routemoa.clients.weights import Weight
-    from routemoa.clients.weights.download import Fetched, SourceName
+    from routemoa.clients.weights.download import FetchResult, SourceName
     from routemoa.core.pool import Pool
     from routemoa.core.types import ModelSpec
 
@@ -102,12 +102,12 @@ def fetch(*, pool_file: str | None, only: tuple[str, ...], source: SourceName, v
 
     An interrupted fetch goes on where it was left. Exit code 1 when one of them cannot be had.
     """
-    from routemoa.clients.weights import folder, named
+    from routemoa.clients.weights import cache_folder, find_weights
     from routemoa.core.pool import Pool
 
-    weights = named(only) if only else _embedded(Pool.default(pool_file))
+    weights = find_weights(only) if only else _embedded(Pool.default(pool_file))
     for weight in weights if verify else ():
-        if weight.fetched:
+        if weight.is_fetched:
             good = weight.verify()
             click.echo(f"{weight.name}: {'verified' if good else 'was damaged and is fetched again'}", err=True)
     if not weights:
@@ -115,7 +115,7 @@ def fetch(*, pool_file: str | None, only: tuple[str, ...], source: SourceName, v
     got = _fetch(weights, source)
     if as_json:
         ready = {name: str(path) for name, path in got.ready.items()}
-        click.echo(json.dumps({"folder": str(folder()), "ready": ready, "missing": got.missing}, indent=2))
+        click.echo(json.dumps({"folder": str(cache_folder()), "ready": ready, "missing": got.missing}, indent=2))
     if got.missing:
         sys.exit(1)
 
@@ -128,7 +128,7 @@ def fetch_missing(pool: Pool) -> None:
     """
     from routemoa.clients.weights.download import FetchError
 
-    missing = [w for w in _embedded(pool) if not w.fetched]
+    missing = [w for w in _embedded(pool) if not w.is_fetched]
     if not missing:
         return
     got = _fetch(missing, "auto")
@@ -139,33 +139,33 @@ def fetch_missing(pool: Pool) -> None:
 
 def fetch_weights(names: Sequence[str]) -> list[Path]:
     """Where these files of the manifest are, fetched and verified where they are missing. Raises FetchError."""
-    from routemoa.clients.weights import named
+    from routemoa.clients.weights import find_weights
     from routemoa.clients.weights.download import FetchError
 
-    weights = named(names)
-    got = _fetch([w for w in weights if not w.fetched], "auto")
+    weights = find_weights(names)
+    got = _fetch([w for w in weights if not w.is_fetched], "auto")
     if got.missing:
         raise FetchError("; ".join(got.missing.values()))
     return [w.path for w in weights]
 
 
-def _fetch(weights: Sequence[Weight], source: SourceName) -> Fetched:
+def _fetch(weights: Sequence[Weight], source: SourceName) -> FetchResult:
     from routemoa.cli.terminal.progress import Bars
-    from routemoa.clients.weights import folder
-    from routemoa.clients.weights.download import Fetched, Fetcher
+    from routemoa.clients.weights import cache_folder
+    from routemoa.clients.weights.download import FetchResult, Fetcher
 
-    wanted = [w for w in weights if not w.fetched]
-    ready = {w.name: w.path for w in weights if w.fetched}
+    wanted = [w for w in weights if not w.is_fetched]
+    ready = {w.name: w.path for w in weights if w.is_fetched}
     missing: dict[str, str] = {}
     for name, path in ready.items():
         click.echo(f"{name}: is there: {path}", err=True)
     if not wanted:
-        return Fetched(ready, missing)
+        return FetchResult(ready, missing)
     size = sum(w.bytes for w in wanted)
     names = ", ".join(f"{w.name} ({_megabytes(w)})" for w in wanted)
-    click.echo(f"to download: {size / 1e6:,.0f} MB into {folder()}: {names}", err=True)
+    click.echo(f"to download: {size / 1e6:,.0f} MB into {cache_folder()}: {names}", err=True)
     with Bars() as bars:
-        fetcher = Fetcher(source, say=bars.say)
+        fetcher = Fetcher(source, report=bars.say)
         for weight in wanted:
             fetcher.progress = bars.add(weight.name, weight.bytes)
             got = fetcher.fetch_all([weight])
@@ -176,24 +176,24 @@ def _fetch(weights: Sequence[Weight], source: SourceName) -> Fetched:
         click.echo(reason, err=True)
     if missing and ready:
         click.echo(f"going on with {', '.join(ready)}", err=True)
-    return Fetched(ready, missing)
+    return FetchResult(ready, missing)
 
 
 def _embedded(pool: Pool) -> list[Weight]:
     """The weights that a pool's members name; a GGUF file of one's own is not fetched."""
-    from routemoa.clients.weights import manifest, named
+    from routemoa.clients.weights import load_manifest, find_weights
 
-    return named(m.model for m in pool if m.local and m.model in manifest())
+    return find_weights(m.model for m in pool if m.local and m.model in load_manifest())
 
 
 def _weights(model: ModelSpec, pool: Pool) -> str | None:
     """What `show` says about a local model's file; None for a remote one."""
-    from routemoa.clients.weights import manifest
+    from routemoa.clients.weights import load_manifest
 
     if not model.local:
         return None
-    if weight := manifest().get(model.model):
-        return "fetched" if weight.fetched else f"not fetched ({_megabytes(weight)})"
+    if weight := load_manifest().get(model.model):
+        return "fetched" if weight.is_fetched else f"not fetched ({_megabytes(weight)})"
     return "file" if (pool.directory / model.model).expanduser().is_file() else "file missing"
 
 

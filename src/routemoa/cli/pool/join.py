@@ -33,10 +33,10 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
     from routemoa.core.errors import ConfigError, ModelError
     from routemoa.core.pool import Pool
     from routemoa.datasets.collection import AnswerCollection
-    from routemoa.datasets.collector import estimate, plan
+    from routemoa.datasets.collector import estimate_calls, list_remaining_calls
     from routemoa.datasets.questions import asked
-    from routemoa.datasets.records import read
-    from routemoa.scoring.trained import load
+    from routemoa.datasets.records import read_records
+    from routemoa.scoring.trained import load_trained_scorer
 
     pool = Pool.default(pool_file)
     source = Path(folder) if folder else pool.scorer
@@ -44,22 +44,22 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
         raise ConfigError(f"{pool.source}: no model '{name}'; it has {', '.join(m.name for m in pool)}")
     if source is None:
         raise ConfigError(f"{pool.source}: no [scorer] path; name a scorer with --scorer DIR")
-    if load(source).knows(pool[name]):
+    if load_trained_scorer(source).knows(pool[name]):
         raise ConfigError(f"the scorer in {source} knows '{name}' already; nothing to do")
     target = out or str(source)
     check_writable(target)
     questions = [asked(s.id, s.task, s.query, s.prompt, s.reference) for s in pick(source, count, graded=True)]
     answers = f"{target.rstrip('/')}.{name.replace('/', '_')}.jsonl"
     with AnswerCollection(answers, questions, [name], retry=True) as gathered:
-        calls = plan(questions, [pool[name]], gathered)
-        costs = estimate(calls)
-        click.echo(announcement(len(questions), 1, gathered.finished, costs), err=True)
+        calls = list_remaining_calls(questions, [pool[name]], gathered)
+        costs = estimate_calls(calls)
+        click.echo(announcement(len(questions), 1, gathered.finished_questions, costs), err=True)
         if calls and costs.cost != 0 and not yes and on_terminal():
             click.confirm("Go on?", abort=True, err=True)
         with Watch(calls) as watch:
             run_calls(pool, calls, gathered, 4, watch)
     try:
-        records = list(read(answers))
+        records = list(read_records(answers))
         scores = [s for r in records if (s := r.scores.get(name)) is not None]
         if not scores:
             raise ModelError(name, f"no answer could be graded; its answers are in {answers}")

@@ -16,8 +16,8 @@ from routemoa.cli.scorer.train import train
 from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
 from routemoa.scoring.predictor import Predictor
-from routemoa.scoring.trained import load, manifest
-from routemoa.training.metrics import Said, assess
+from routemoa.scoring.trained import load_trained_scorer, read_manifest
+from routemoa.training.metrics import Predictions, evaluate_predictions
 from routemoa.training.table import Table
 
 __all__ = ["scorer"]
@@ -50,11 +50,11 @@ def evaluate(folder: str, records: tuple[str, ...], json_file: str | None, plot:
     if plot:
         check_writable(plot)
         check(plot)
-    predictor = load(folder).predictor
-    chosen = manifest(folder)["chosen"]
+    predictor = load_trained_scorer(folder).predictor
+    chosen = read_manifest(folder)["chosen"]
     data = _for(predictor, read_table(records))
-    said = Said.by(predictor, data.texts)
-    figures = assess(said, data, chosen, seed)
+    said = Predictions.from_predictor(predictor, data.texts)
+    figures = evaluate_predictions(said, data, chosen, seed)
     figures["latency_ms"] = _latency(predictor, data.texts)
     if json_file:
         write_whole(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
@@ -70,7 +70,7 @@ def _for(predictor: Predictor, data: Table) -> Table:
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(predictor.models)}")
     if strangers:
         click.echo(f"not known to the scorer, left out: {', '.join(strangers)}", err=True)
-    return data.of(predictor.models)
+    return data.select_models(predictor.models)
 
 
 def _latency(predictor: Predictor, texts: tuple[str, ...]) -> dict[str, float]:

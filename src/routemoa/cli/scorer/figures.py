@@ -9,15 +9,15 @@ import click
 import numpy as np
 
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.records import read
-from routemoa.training.table import Table, table
+from routemoa.datasets.records import read_records
+from routemoa.training.table import Table, build_table
 
 __all__ = ["print_figures", "read_table", "summary"]
 
 
 def read_table(records: Sequence[str]) -> Table:
     """All records of these files, without models that were never measured. Raises ConfigError, RecordsError."""
-    data = table(list(read(records)))
+    data = build_table(list(read_records(records)))
     if not data.texts:
         raise ConfigError(f"{', '.join(records)}: no record; see docs/scorer.md for the format")
     measured = [data.models[j] for j in np.flatnonzero((~np.isnan(data.scores)).any(axis=0))]
@@ -25,7 +25,7 @@ def read_table(records: Sequence[str]) -> Table:
         raise ConfigError(f"{', '.join(records)}: every score is null: nothing was measured")
     if left_out := [m for m in data.models if m not in measured]:
         click.echo(f"never measured, left out: {', '.join(left_out)}", err=True)
-    return data.of(measured)
+    return data.select_models(measured)
 
 
 def summary(figures: Mapping[str, Any]) -> dict[str, Any]:

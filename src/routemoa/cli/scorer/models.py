@@ -12,12 +12,12 @@ import click
 from routemoa.cli.terminal.session import check_writable, write_whole
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.jsonl import Appender
-from routemoa.datasets.records import Record, read
-from routemoa.scoring.online import OUTCOMES, GradedQuery, apply_outcomes, read_outcomes
-from routemoa.scoring.trained import Seen, load, manifest, questions
-from routemoa.training.artifact import save
-from routemoa.training.new_model import join as join_models
-from routemoa.training.table import table
+from routemoa.datasets.records import Record, read_records
+from routemoa.scoring.online import OUTCOMES_FILE, GradedQuery, apply_outcomes, read_outcomes
+from routemoa.scoring.trained import TrainingQuestion, load_trained_scorer, read_manifest, read_training_questions
+from routemoa.training.artifact import save_scorer
+from routemoa.training.new_model import add_models as join_models
+from routemoa.training.table import build_table
 
 __all__ = ["forget", "join", "join_records", "learn", "probes"]
 
@@ -32,27 +32,27 @@ def join(folder: str, records: tuple[str, ...], out: str) -> None:
     The others are not retrained. The most telling questions to ask: routemoa scorer probes. All of it for a live model
     of a pool, in one command: routemoa pool join.
     """
-    new = join_records(folder, list(read(records)), out, records)
+    new = join_records(folder, list(read_records(records)), out, records)
     click.echo(f"{out}: joined {', '.join(new)}", err=True)
 
 
 def join_records(folder: str | Path, records: Sequence[Record], out: str, sources: Sequence[str]) -> list[str]:
     """Write the scorer of `folder`, with the new models of `records`, to `out`. Raises ConfigError."""
     check_writable(out)
-    before = load(folder).predictor
-    about = dict(manifest(folder))
-    seen = questions(folder)
-    after = join_models(before, table(records), {(s.task, s.id): s.residual for s in seen})
+    before = load_trained_scorer(folder).predictor
+    about = dict(read_manifest(folder))
+    seen = read_training_questions(folder)
+    after = join_models(before, build_table(records), {(s.task, s.id): s.residual for s in seen})
     new = list(after.models[len(before.models) :])
     for key in ("files", "format", "created", "routemoa", "models", "tasks"):
         about.pop(key, None)
     about["joined"] = [*about.get("joined", []), *new]
     before_and_now = [*about.get("sources", []), *(f"{s} (joined: {', '.join(new)})" for s in sources)]
-    kept = (Path(folder) / OUTCOMES).read_bytes() if (Path(folder) / OUTCOMES).is_file() else None
+    kept = (Path(folder) / OUTCOMES_FILE).read_bytes() if (Path(folder) / OUTCOMES_FILE).is_file() else None
     try:
-        save(Path(out), after, about, before_and_now, seen, Path(folder) if after.encoder else None)
+        save_scorer(Path(out), after, about, before_and_now, seen, Path(folder) if after.encoder else None)
         if kept:
-            write_whole(str(Path(out) / OUTCOMES), kept)
+            write_whole(str(Path(out) / OUTCOMES_FILE), kept)
     except OSError as e:
         raise ConfigError(f"--out {out}: {e.strerror or e}") from e
     return new
@@ -75,10 +75,10 @@ def probes(folder: str, count: int, graded: bool) -> None:
         click.echo(json.dumps(plain(seen), ensure_ascii=False))
 
 
-def pick(folder: str | Path, count: int, *, graded: bool) -> list[Seen]:
+def pick(folder: str | Path, count: int, *, graded: bool) -> list[TrainingQuestion]:
     """The most telling questions. Raises ConfigError: none has a reference."""
-    load(folder)  # its files are as they were written
-    found = [s for s in questions(folder) if s.reference or not graded][:count]
+    load_trained_scorer(folder)  # its files are as they were written
+    found = [s for s in read_training_questions(folder) if s.reference or not graded][:count]
     if not found:
         raise ConfigError(
             f"{folder}: none of its questions has a reference; grade the answers to  routemoa scorer probes  yourself "
@@ -87,7 +87,7 @@ def pick(folder: str | Path, count: int, *, graded: bool) -> list[Seen]:
     return found
 
 
-def plain(seen: Seen) -> dict[str, object]:
+def plain(seen: TrainingQuestion) -> dict[str, object]:
     """A question as a line of a task file."""
     fields = {k: getattr(seen, k) for k in ("id", "task", "query", "prompt", "reference")}
     return {k: v for k, v in fields.items() if v is not None}
@@ -102,20 +102,20 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
     The changes are bounded, kept beside the trained arrays, and undone by `routemoa scorer forget`. A model whose
     success leaves the predicted band is named.
     """
-    trained = load(folder).trained
+    trained = load_trained_scorer(folder).trained
     if trained.logits:
         raise ConfigError(
             f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"
         )
-    new = [GradedQuery(r.query, r.scores) for r in read(records)]
+    new = [GradedQuery(r.query, r.scores) for r in read_records(records)]
     if not any(m in trained.models for o in new for m in o.scores):
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(trained.models)}")
-    path = Path(folder) / OUTCOMES
+    path = Path(folder) / OUTCOMES_FILE
     found = apply_outcomes(trained, read_outcomes(path) + new)
     with closing(Appender(path)) as file:
         for outcome in new:
             file.write(outcome)
-    for model, change in found.moved.items():
+    for model, change in found.mean_changes.items():
         click.echo(f"{model}: mean {change:+.3f}")
     for drift in found.drifts:
         click.echo(str(drift))
@@ -125,8 +125,8 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
 @click.argument("folder", metavar="DIR")
 def forget(folder: str) -> None:
     """Undo everything that the scorer in DIR has learned since it was trained."""
-    manifest(folder)
-    path = Path(folder) / OUTCOMES
+    read_manifest(folder)
+    path = Path(folder) / OUTCOMES_FILE
     count = len(path.read_bytes().splitlines()) if path.is_file() else 0
     path.unlink(missing_ok=True)
     click.echo(f"{folder}: {count} outcomes forgotten")

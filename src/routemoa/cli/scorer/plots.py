@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from routemoa.core.errors import ConfigError
-from routemoa.training.metrics import BINS, Said
+from routemoa.training.metrics import BINS, Predictions
 from routemoa.training.table import Table
 
 __all__ = ["check", "draw"]
@@ -27,7 +27,7 @@ def check(path: str) -> None:
         raise ConfigError('--plot needs matplotlib:  pip install "routemoa[plot]"') from e
 
 
-def draw(path: str, said: Said, data: Table, figures: Mapping[str, Any]) -> None:
+def draw(path: str, said: Predictions, data: Table, figures: Mapping[str, Any]) -> None:
     """Write the pictures that the records allow, side by side, to a PNG or SVG file."""
     check(path)
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def draw(path: str, said: Said, data: Table, figures: Mapping[str, Any]) -> None
     part.replace(path)
 
 
-def _reliability(axis: Any, said: Said, data: Table, figures: Mapping[str, Any]) -> None:
+def _reliability(axis: Any, said: Predictions, data: Table, figures: Mapping[str, Any]) -> None:
     seen = ~np.isnan(data.scores)
     predicted, truth = said.scores[seen], data.scores[seen]
     bins = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
@@ -59,7 +59,7 @@ def _reliability(axis: Any, said: Said, data: Table, figures: Mapping[str, Any])
     axis.legend(loc="upper left", frameon=False)
 
 
-def _hits(axis: Any, said: Said, data: Table, figures: Mapping[str, Any]) -> None:
+def _hits(axis: Any, said: Predictions, data: Table, figures: Mapping[str, Any]) -> None:
     filled = np.where(np.isnan(data.scores), 0.0, data.scores)
     most = min(8, filled.shape[1])
     order = np.argsort(-np.where(np.isnan(data.scores), -1.0, said.scores), axis=1)

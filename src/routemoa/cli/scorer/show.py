@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from routemoa.scoring.predictor import Predictor
-from routemoa.scoring.trained import load, questions
+from routemoa.scoring.trained import load_trained_scorer, read_training_questions
 
 __all__ = ["show"]
 
@@ -23,7 +23,7 @@ def show(folder: str, query: str | None) -> None:
 
     Without QUERY: its card, and its embedding space: what each model is good at, and whom it is like.
     """
-    predictor = load(folder).predictor
+    predictor = load_trained_scorer(folder).predictor
     if query is None:
         click.echo((Path(folder) / "card.md").read_text("utf-8"))
         _space(predictor)
@@ -33,19 +33,19 @@ def show(folder: str, query: str | None) -> None:
 
 def _explain(predictor: Predictor, folder: str, query: str) -> None:
     vector = predictor.embed([query])
-    tasks = predictor.tasks_of(vector)[0]
+    tasks = predictor.classify_tasks(vector)[0]
     likely = ", ".join(f"{predictor.tasks[i]} {tasks[i]:.2f}" for i in np.argsort(-tasks)[:3])
     click.echo(f"looks like: {likely}")
-    strange = float(predictor.novelty(vector)[0])
+    strange = float(predictor.estimate_novelty(vector)[0])
     note = " (unlike the training questions: drawn towards the means)" if strange > predictor.familiar else ""
     click.echo(f"unknown: {strange:.2f}; {predictor.familiar:.2f} covers 95 % of the training questions{note}")
-    scores, doubt = predictor.scores(vector)[0], predictor.uncertainty(vector)[0]
+    scores, doubt = predictor.predict_vectors(vector)[0], predictor.estimate_uncertainty(vector)[0]
     for i in np.argsort(-scores):
-        click.echo(f"  {scores[i]:.3f} ± {doubt[i]:.3f}  (mean {predictor.means[i]:.3f})  {predictor.models[i]}")
-    panel = ", ".join(predictor.models[i] for i in predictor.panel(vector)[0])
+        click.echo(f"  {scores[i]:.3f} ± {doubt[i]:.3f}  (mean {predictor.model_means[i]:.3f})  {predictor.models[i]}")
+    panel = ", ".join(predictor.models[i] for i in predictor.choose_panels(vector)[0])
     click.echo(f"best panel, any of them right: {panel}")
     click.echo("nearest training questions:")
-    seen = questions(folder)
+    seen = read_training_questions(folder)
     closeness = (predictor.embed([s.query for s in seen]) @ vector[0]).astype(float)
     for i in np.argsort(-closeness)[:NEAREST]:
         text = " ".join(seen[i].query.split())
@@ -63,10 +63,10 @@ def _space(predictor: Predictor) -> None:
     distance = np.linalg.norm(vectors[:, :, None] - vectors[:, None, :], axis=0)
     np.fill_diagonal(distance, np.inf)
     click.echo("## Embedding space\n")
-    for j in np.argsort(-predictor.means):
+    for j in np.argsort(-predictor.model_means):
         high, low = int(beside[:, j].argmax()), int(beside[:, j].argmin())
         click.echo(
-            f"{predictor.models[j]}: mean {predictor.means[j]:.3f}; strongest on {predictor.tasks[high]} "
+            f"{predictor.models[j]}: mean {predictor.model_means[j]:.3f}; strongest on {predictor.tasks[high]} "
             f"({beside[high, j]:+.2f}), weakest on {predictor.tasks[low]} ({beside[low, j]:+.2f}); "
             f"most like {predictor.models[int(distance[j].argmin())]}"
         )

@@ -20,9 +20,9 @@ from routemoa.cli.terminal.session import check_writable
 from routemoa.core.errors import ConfigError
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.predictor import Predictor
-from routemoa.training.artifact import save, seen
-from routemoa.training.fast import fit
-from routemoa.training.metrics import Said, assess, known
+from routemoa.training.artifact import save_scorer, order_training_questions
+from routemoa.training.fast import train_fast
+from routemoa.training.metrics import Predictions, evaluate_predictions, choose_baselines
 from routemoa.training.table import Table
 
 __all__ = ["train"]
@@ -81,37 +81,37 @@ def _fast(data: Table, records: tuple[str, ...], out: str, facts: dict[str, Any]
     seed = facts["seed"]
     with _frozen(encoder) as folder:
         found = Encoder.load(folder) if folder else None
-        fitted = fit(data, seed, _say, found)
-        chosen = known(data) | {"rates": fitted.choices.pop("rates")}
-        said = Said(fitted.crossed, fitted.panels, fitted.costs)
+        fitted = train_fast(data, seed, _say, found)
+        chosen = choose_baselines(data) | {"rates": fitted.choices.pop("rates")}
+        said = Predictions(fitted.cross_fitted, fitted.panels, fitted.costs)
         facts |= {
             "choices": fitted.choices,
             "chosen": chosen,
-            "cross_validated": summary(assess(said, data, chosen, seed)),
+            "cross_validated": summary(evaluate_predictions(said, data, chosen, seed)),
             "features": f"lexical and {encoder}" if encoder else "lexical only: no encoder",
         }
-        save(Path(out), fitted.predictor, facts, records, seen(data, fitted.predictor, fitted.residual), folder)
+        save_scorer(Path(out), fitted.predictor, facts, records, order_training_questions(data, fitted.predictor, fitted.residual), folder)
 
 
 def _published(data: Table, records: tuple[str, ...], out: str, facts: dict[str, Any], options: dict[str, Any]) -> None:
-    from routemoa.training.published.export import need
+    from routemoa.training.published.export import require_libraries
 
-    need("torch", "transformers", "tokenizers", "safetensors", "onnx", "onnxscript", "onnxruntime")
+    require_libraries("torch", "transformers", "tokenizers", "safetensors", "onnx", "onnxscript", "onnxruntime")
     from routemoa.training.published.finetune import train_published
-    from routemoa.training.published.predictor import predictor_of
+    from routemoa.training.published.predictor import build_predictor
 
     work = Path(f"{out.rstrip('/')}.work")
     found = train_published(data, out=work, seed=facts["seed"], say=_say, **options)
-    predictor: Predictor = predictor_of(found, data)
+    predictor: Predictor = build_predictor(found, data)
     validation = dict(found.validation)
     facts |= {
-        "chosen": known(data),
+        "chosen": choose_baselines(data),
         "history": validation.pop("history"),
         "cross_validated": validation,
         "features": f"{options['encoder']}, fine-tuned",
     }
     unsurprising = np.zeros(len(data.texts), np.float32)  # only joining asks for it, and that is for the other recipe
-    save(Path(out), predictor, facts, records, seen(data, predictor, unsurprising), found.folder)
+    save_scorer(Path(out), predictor, facts, records, order_training_questions(data, predictor, unsurprising), found.folder)
 
 
 @contextmanager
@@ -130,9 +130,9 @@ def _frozen(encoder: str | None) -> Iterator[Path | None]:
             (folder / "tokenizer.json").symlink_to(tokenizer)
             (folder / "encoder.json").write_text(json.dumps({"pooling": "mean", "cap": 64}) + "\n", "utf-8")
         else:
-            from routemoa.training.published.export import freeze
+            from routemoa.training.published.export import export_frozen
 
-            freeze(encoder, folder)
+            export_frozen(encoder, folder)
         yield folder
 
 

@@ -19,7 +19,7 @@ from platformdirs import user_cache_path
 
 from routemoa.core.errors import ConfigError
 
-__all__ = ["Hub", "Registry", "Weight", "folder", "manifest", "named", "parse", "sha256"]
+__all__ = ["Hub", "Registry", "Weight", "cache_folder", "load_manifest", "find_weights", "parse_manifest", "hash_file"]
 
 
 class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="hub"):
@@ -58,10 +58,10 @@ class Weight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def path(self) -> Path:
         """Where it is kept; the name begins with the hash, so another version is another file."""
-        return folder() / f"{self.sha256[:12]}-{self.file}"
+        return cache_folder() / f"{self.sha256[:12]}-{self.file}"
 
     @property
-    def fetched(self) -> bool:
+    def is_fetched(self) -> bool:
         """Whether it is there. Only verified files are put in this place, so its size is enough to look at."""
         try:
             return self.path.stat().st_size == self.bytes
@@ -70,40 +70,40 @@ class Weight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def verify(self) -> bool:
         """Hash the file again (seconds per gigabyte) and set it aside when it is damaged."""
-        if self.fetched and sha256(self.path) == self.sha256:
+        if self.is_fetched and hash_file(self.path) == self.sha256:
             return True
         self.path.unlink(missing_ok=True)
         return False
 
 
-def folder() -> Path:
+def cache_folder() -> Path:
     """The cache folder: $ROUTEMOA_CACHE, else the user's own cache folder."""
     chosen = os.environ.get("ROUTEMOA_CACHE")
     return (Path(chosen).expanduser() if chosen else user_cache_path("routemoa")) / "weights"
 
 
-def parse(text: str) -> dict[str, Weight]:
+def parse_manifest(text: str) -> dict[str, Weight]:
     """The weights of a manifest by name, in its order."""
     table = tomllib.loads(text)
     return {w.name: w for w in msgspec.convert(table["weight"], list[Weight])}
 
 
 @cache
-def manifest() -> Mapping[str, Weight]:
+def load_manifest() -> Mapping[str, Weight]:
     """The weights this package knows, by name."""
-    return parse(resources.files("routemoa.clients.weights").joinpath("models.toml").read_text("utf-8"))
+    return parse_manifest(resources.files("routemoa.clients.weights").joinpath("models.toml").read_text("utf-8"))
 
 
-def named(names: Iterable[str]) -> list[Weight]:
+def find_weights(names: Iterable[str]) -> list[Weight]:
     """The weights of these names. Raises ConfigError for an unknown one."""
-    known = manifest()
+    known = load_manifest()
     for name in (names := list(dict.fromkeys(names))):
         if name not in known:
             raise ConfigError(f"no weight is named '{name}'; known: {', '.join(known)}")
     return [known[name] for name in names]
 
 
-def sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()

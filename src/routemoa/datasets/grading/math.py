@@ -16,27 +16,27 @@ from importlib.util import find_spec
 from routemoa.core.errors import MissingExtra
 from routemoa.datasets.grading.numbers import NUMBER
 from routemoa.datasets.grading.worker_pool import WorkerPool
-from routemoa.judging.answers.extraction import REACH, boxes, field, own, stated, unnumbered
+from routemoa.judging.answers.extraction import MAX_STATEMENT_LENGTH, find_boxes, find_answer_field, isolate_answer, find_statements, strip_step_numbers
 from routemoa.judging.answers.normalization import extract_result
 
-__all__ = ["close", "equivalent", "final"]
+__all__ = ["close_workers", "grade_math", "extract_expressions"]
 
-LONGEST = 600  # characters of an expression that is looked at; a longer one is no result
-DEEPEST = 40  # brackets within brackets
+MAX_CHARACTERS = 600  # characters of an expression that is looked at; a longer one is no result
+MAX_BRACKET_DEPTH = 40  # brackets within brackets
 
-_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
-_SIGNS = {
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_LATEX_SIGNS = {
     "√": "\\sqrt ", "π": "\\pi ", "∞": "\\infty ", "∪": "\\cup ", "∩": "\\cap ", "≤": "\\le ", "≥": "\\ge ",
     "≠": "\\ne ", "±": "\\pm ", "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "÷": "/",
     "°": "^\\circ ", "θ": "\\theta ",
     "∈": "\\in ", "−": "-", "–": "-", "…": "\\ldots ", "ℝ": "\\mathbb{R}", "\u00a0": " ", "\u202f": " ",
 }  # fmt: skip
-_SPAN = re.compile(r"\$(?=\S)([^$]*[^$\s])\$(?!\d)")  # mathematics within text, not sums of dollars
-_ALSO = re.compile(r"[\s$]*(?:,|\band\b|\bor\b|,\s*and|,\s*or|\\text\{ *(?:and|or) *\})[\s$]*(?:[a-zA-Z]\s*=\s*)?")
-_POLYNOMIAL = re.compile(r"(?:\d\s*[a-zA-Z]\b|[a-zA-Z]\s*\^)[^=]*=\s*0$")
+_MATH_SPAN = re.compile(r"\$(?=\S)([^$]*[^$\s])\$(?!\d)")  # mathematics within text, not sums of dollars
+_LIST_SEPARATOR = re.compile(r"[\s$]*(?:,|\band\b|\bor\b|,\s*and|,\s*or|\\text\{ *(?:and|or) *\})[\s$]*(?:[a-zA-Z]\s*=\s*)?")
+_POLYNOMIAL_EQUATION = re.compile(r"(?:\d\s*[a-zA-Z]\b|[a-zA-Z]\s*\^)[^=]*=\s*0$")
 
 
-def equivalent(answer: str, reference: str) -> float:
+def grade_math(answer: str, reference: str) -> float:
     """1.0 when the result of `answer` is mathematically the same as `reference`, else 0.0.
 
     What is not shown to be equal within four seconds of processor time and 2 GiB of memory counts as different.
@@ -44,95 +44,95 @@ def equivalent(answer: str, reference: str) -> float:
     Raises:
         MissingExtra: math-verify is not installed.
     """
-    _present()
-    wanted = _unwrapped(_upright(reference))
-    return float(any(_equal(said, wanted) for said in final(answer)))
+    _require_math_verify()
+    wanted = _strip_wrapping(_normalize_notation(reference))
+    return float(any(_is_equal(said, wanted) for said in extract_expressions(answer)))
 
 
-def final(answer: str) -> list[str]:
+def extract_expressions(answer: str) -> list[str]:
     """The result of a text as an expression, in the readings it allows: none where the text comes to nothing.
 
     Looked for, in this order: the field "answer" of a JSON object; the last boxes; the last statement ("The answer is
     ..."); all of a short text; the last mathematics or number of its last paragraph that has any.
     """
-    text = _upright(own(answer)).strip()
-    if (value := field(text)) is not None:
-        return _readings(_unescaped(value))
-    if boxed := _last_boxes(text):
-        return [_unwrapped(boxed)]
-    said = [s for s in stated(unnumbered(text.replace("**", ""))) if re.search(r"[^\W_]", s)]
+    text = _normalize_notation(isolate_answer(answer)).strip()
+    if (value := find_answer_field(text)) is not None:
+        return _possible_expressions(_unescape_latex(value))
+    if boxed := _join_last_boxes(text):
+        return [_strip_wrapping(boxed)]
+    said = [s for s in find_statements(strip_step_numbers(text.replace("**", ""))) if re.search(r"[^\W_]", s)]
     if said:
-        return _readings(said[-1]) if len(said[-1]) < REACH else []  # what was cut off states nothing
+        return _possible_expressions(said[-1]) if len(said[-1]) < MAX_STATEMENT_LENGTH else []  # what was cut off states nothing
     if len(text) <= 60 and "\n" not in text:
-        return _readings(text)
+        return _possible_expressions(text)
     for paragraph in reversed(re.split(r"\n\s*\n", text)):
-        if spans := _SPAN.findall(paragraph):
-            return _readings(f"${spans[-1]}$")
+        if spans := _MATH_SPAN.findall(paragraph):
+            return _possible_expressions(f"${spans[-1]}$")
         if numbers := list(NUMBER.finditer(paragraph)):
             return [numbers[-1][0]]
     return []
 
 
-def close() -> None:
+def close_workers() -> None:
     """End the processes in which expressions are compared; the next comparison starts them anew."""
-    _verifier().close()
+    _worker_pool().close()
 
 
 @cache
-def _present() -> None:
+def _require_math_verify() -> None:
     if find_spec("math_verify") is None:
         raise MissingExtra("mathematical equivalence (math-verify)", "eval")
 
 
 @cache
-def _verifier() -> WorkerPool:
+def _worker_pool() -> WorkerPool:
     return WorkerPool("routemoa.datasets.grading.math_worker")
 
 
-def _upright(text: str) -> str:
+def _normalize_notation(text: str) -> str:
     """With signs as LaTeX, dollars as the only brackets of mathematics."""
-    text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda m: f"^{{{m[0].translate(_RAISED)}}}", text)
-    text = re.sub("|".join(_SIGNS), lambda m: _SIGNS[m[0]], text)
+    text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}", text)
+    text = re.sub("|".join(_LATEX_SIGNS), lambda m: _LATEX_SIGNS[m[0]], text)
     text = unicodedata.normalize("NFKC", text).replace("⁄", "/")
     text = re.sub(r"(?<!\\)\\{1,2}[()]|(?<!\\)\\[\[\]]", "$", text)
     return text.replace("$$", "$")
 
 
-def _unescaped(value: str) -> str:
+def _unescape_latex(value: str) -> str:
     """LaTeX of a JSON string: with one backslash where every command has two."""
     doubled = re.search(r"\\\\[a-zA-Z]", value) and not re.search(r"(?<!\\)\\[a-zA-Z]", value)
     return value.replace("\\\\", "\\") if doubled else value
 
 
-def _last_boxes(text: str) -> str:
+def _join_last_boxes(text: str) -> str:
     """What stands in the last box, or in the last ones when no more than "and" stands between them."""
     together: list[str] = []
     end = -1
-    for at, box in boxes(text):
-        joined = together and _ALSO.fullmatch(text[end:at])
+    for at, box in find_boxes(text):
+        joined = together and _LIST_SEPARATOR.fullmatch(text[end:at])
         together = [*together, box] if joined else [box]
         end = text.index("{", at) + len(box) + 2
     return ", ".join(dict.fromkeys(together))
 
 
-def _readings(said: str) -> list[str]:
+def _possible_expressions(said: str) -> list[str]:
     """A statement as it stands, and the mathematics in it where it is a sentence."""
-    if (inner := boxes(said)) and said.lstrip(" $").startswith(("\\boxed", "\\fbox")):
-        return [_unwrapped(inner[-1][1])]
-    spans = list(_SPAN.finditer(said))
+    if (inner := find_boxes(said)) and said.lstrip(" $").startswith(("\\boxed", "\\fbox")):
+        return [_strip_wrapping(inner[-1][1])]
+    spans = list(_MATH_SPAN.finditer(said))
     if not spans:
-        return [_unwrapped(said)]
+        return [_strip_wrapping(said)]
     chosen = [spans[0]]
     for span in spans[1:]:
-        if not _ALSO.fullmatch(said[chosen[-1].end() : span.start()]):
+        if not _LIST_SEPARATOR.fullmatch(said[chosen[-1].end() : span.start()]):
             break
         chosen.append(span)
     inner_text = ", ".join(s[1] for s in chosen)
     whole = said.replace("$", " ")
-    return list(dict.fromkeys([_unwrapped(inner_text), _unwrapped(whole)]))
+    return list(dict.fromkeys([_strip_wrapping(inner_text), _strip_wrapping(whole)]))
 
 
-def _unwrapped(value: str) -> str:
+def _strip_wrapping(value: str) -> str:
     """An expression without what surrounds it."""
     value = " ".join(value.split()).strip()
     while (m := re.fullmatch(r"\\boxed\s*\{(.*)\}|\$(.*)\$|`(.*)`|\"(.*)\"|\*\*(.*)\*\*", value)) is not None:
@@ -143,12 +143,12 @@ def _unwrapped(value: str) -> str:
 
 
 @lru_cache(maxsize=1 << 16)
-def _equal(said: str, wanted: str) -> bool:
-    if not said or max(len(said), len(wanted)) > LONGEST:
+def _is_equal(said: str, wanted: str) -> bool:
+    if not said or max(len(said), len(wanted)) > MAX_CHARACTERS:
         return False
     if "".join(said.split()) == "".join(wanted.split()):
         return True
-    a, b = _plain_number(said), _plain_number(wanted)
+    a, b = _parse_plain_number(said), _parse_plain_number(wanted)
     if a is not None and b is not None:
         return a == b
     form, other = extract_result(said)[0], extract_result(wanted)[0]
@@ -157,20 +157,20 @@ def _equal(said: str, wanted: str) -> bool:
         return True
     if b is not None and form is not None and re.fullmatch(r"-?\d+(?:\.\d+)?", form):
         return "%" in said and a == b / 100 if a is not None else Fraction(form) == b
-    if _POLYNOMIAL.search(said) and "=" not in wanted:  # x^2 - 4 = 0 is not 0
+    if _POLYNOMIAL_EQUATION.search(said) and "=" not in wanted:  # x^2 - 4 = 0 is not 0
         return False
-    if max(_depth(said), _depth(wanted)) > DEEPEST or not re.search(r"[\w∅]", said):
+    if max(_bracket_depth(said), _bracket_depth(wanted)) > MAX_BRACKET_DEPTH or not re.search(r"[\w∅]", said):
         return False
-    return _verifier().ask([_latex(wanted), _latex(said)]) is True
+    return _worker_pool().ask([_to_latex(wanted), _to_latex(said)]) is True
 
 
-def _plain_number(text: str) -> Fraction | None:
+def _parse_plain_number(text: str) -> Fraction | None:
     """The exact value of digits, with or without signs for thousands, decimals and dollars."""
     bare = re.sub(r"^[$€£\s]+|,(?=\d{3}(?!\d))", "", text)
     return Fraction(bare) if re.fullmatch(r"[-+]?\d{1,300}(?:\.\d{1,300})?", bare) else None
 
 
-def _depth(text: str) -> int:
+def _bracket_depth(text: str) -> int:
     deepest = depth = 0
     for sign in text:
         depth += (sign in "([{") - (sign in ")]}")
@@ -178,15 +178,15 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _latex(value: str) -> str:
+def _to_latex(value: str) -> str:
     """What is written as in a program, "sqrt(2)/2", as LaTeX."""
     value = re.sub(r"(?<!\\)\bsqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", value)
-    value = re.sub(r"(?<!\\)\b(sqrt|pi|infty|infinity|inf|sin|cos|tan|log|ln|theta)\b", _command, value)
+    value = re.sub(r"(?<!\\)\b(sqrt|pi|infty|infinity|inf|sin|cos|tan|log|ln|theta)\b", _latex_command, value)
     value = re.sub(r"(?<![a-zA-Z\\])(-?)oo\b", r"\1\\infty ", value)
     value = re.sub(r"\*\*", "^", value)
     value = re.sub(r"\^\(([^()]*)\)", r"^{\1}", value)
     return re.sub(r"(?<!\\)\*", r" \\cdot ", value).replace("<=", "\\le ").replace(">=", "\\ge ")
 
 
-def _command(m: re.Match[str]) -> str:
+def _latex_command(m: re.Match[str]) -> str:
     return {"infinity": "\\infty", "inf": "\\infty"}.get(m[1], f"\\{m[1]}") + " "

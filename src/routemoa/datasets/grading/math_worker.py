@@ -20,16 +20,16 @@ __all__: list[str] = []
 CLEAR_EVERY = 2000  # questions, after which sympy's caches are emptied: they grow without end
 
 
-def equal(reference: str, answer: str) -> bool:
+def is_equal(reference: str, answer: str) -> bool:
     """Whether math-verify takes the two LaTeX expressions for the same."""
     from math_verify import verify  # type: ignore[import-untyped]
 
-    left, right = parsed(reference), parsed(answer)
+    left, right = parse_latex(reference), parse_latex(answer)
     return bool(left and right and verify(list(left), list(right), timeout_seconds=None))
 
 
 @lru_cache(maxsize=256)
-def parsed(latex: str) -> tuple[Any, ...]:
+def parse_latex(latex: str) -> tuple[Any, ...]:
     """What math-verify reads in an expression: sympy objects and the text it read them from."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
@@ -42,12 +42,12 @@ def serve() -> None:
     from sympy.core.cache import clear_cache  # type: ignore[import-untyped]
 
     logging.disable(logging.CRITICAL)
-    apart.limit()
+    apart.limit_resources()
     sys.setrecursionlimit(3000)
     for number, line in enumerate(sys.stdin.buffer, 1):
-        apart.begin()
+        apart.limit_cpu_time()
         try:
-            same = equal(*json.loads(line))
+            same = is_equal(*json.loads(line))
         except (Exception, RecursionError):  # whatever sympy cannot read is not shown equal
             same = False
         sys.stdout.write(json.dumps(same) + "\n")

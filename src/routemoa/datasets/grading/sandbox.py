@@ -32,41 +32,41 @@ import msgspec
 
 from routemoa.core.errors import NoSandbox
 
-__all__ = ["Finished", "run"]
+__all__ = ["ProgramResult", "run_program"]
 
 MEBIBYTE = 1 << 20
-FOLDER = 16 * MEBIBYTE  # all that a program may write down
-FILE = 4 * MEBIBYTE
+FOLDER_BYTES = 16 * MEBIBYTE  # all that a program may write down
+FILE_BYTES = 4 * MEBIBYTE
 OPEN_FILES = 64
-LOOK = 0.05  # seconds between two looks at the memory of all processes together
-NOBODY = 65534
-TRIAL = "import os; os.waitpid(os.fork() or os._exit(0), 0); print('ready')"
-NEEDS = "running code written by models needs bubblewrap: apt-get install bubblewrap"
+POLL_SECONDS = 0.05  # seconds between two looks at the memory of all processes together
+NOBODY_ID = 65534
+TRIAL_PROGRAM = "import os; os.waitpid(os.fork() or os._exit(0), 0); print('ready')"
+INSTALL_HINT = "running code written by models needs bubblewrap: apt-get install bubblewrap"
 
 
-class Finished(msgspec.Struct, frozen=True):
+class ProgramResult(msgspec.Struct, frozen=True):
     """How a program ended. `code` is its exit status (128 + n: signal n), None when it was stopped for `reason`."""
 
-    code: int | None
+    exit_code: int | None
     output: str  # stdout and stderr together, cut at the limit
     reason: Literal["ended", "time", "memory", "output"]
 
 
-class _Limits(msgspec.Struct, frozen=True):
+class _ResourceLimits(msgspec.Struct, frozen=True):
     seconds: float
     memory: int
     processes: int
     output: int
 
 
-def run(
+def run_program(
     program: str,
     *,
     seconds: float = 10.0,
     memory: int = 512 * MEBIBYTE,
     processes: int = 32,
     output: int = 64 * 1024,
-) -> Finished:
+) -> ProgramResult:
     """Run `program` in a sandbox; when this returns, none of its processes is left.
 
     Args:
@@ -79,23 +79,23 @@ def run(
     Raises:
         NoSandbox: bubblewrap is not installed or may not make namespaces here.
     """
-    return _run(program, _walls(), _Limits(seconds, memory, processes, output))
+    return _run_isolated(program, _isolation_command(), _ResourceLimits(seconds, memory, processes, output))
 
 
 @functools.cache
-def _walls() -> tuple[str, ...]:
+def _isolation_command() -> tuple[str, ...]:
     """The command that puts up the walls, tried once."""
-    walls = _bubblewrap()
-    trial = _run(TRIAL, walls, _Limits(20.0, 512 * MEBIBYTE, 32, 64 * 1024))
-    if trial.code or trial.output.strip() != "ready":
+    walls = _build_isolation_command()
+    trial = _run_isolated(TRIAL_PROGRAM, walls, _ResourceLimits(20.0, 512 * MEBIBYTE, 32, 64 * 1024))
+    if trial.exit_code or trial.output.strip() != "ready":
         raise NoSandbox(f"bubblewrap does not work here: {trial.output.strip() or trial.reason}")
     return walls
 
 
-def _bubblewrap() -> tuple[str, ...]:
+def _build_isolation_command() -> tuple[str, ...]:
     found = {name: shutil.which(name) for name in ("bwrap", "prlimit", "setpriv")}
     if not found["bwrap"]:
-        raise NoSandbox(NEEDS)
+        raise NoSandbox(INSTALL_HINT)
     missing = [name for name in ("prlimit", "setpriv") if not found[name]]
     if missing:
         raise NoSandbox(f"running code written by models needs {' and '.join(missing)}: apt-get install util-linux")
@@ -121,7 +121,7 @@ def _bubblewrap() -> tuple[str, ...]:
         # So a first layer shows the files to nobody, and nobody puts up the walls as any other user would.
         outer = [bwrap, "--die-with-parent", "--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
         outer += [*system, *tools, *python, "--dev-bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"]
-        outer += ["--dir", "/tmp", "--", "/tools/setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY)]  # noqa: S108
+        outer += ["--dir", "/tmp", "--", "/tools/setpriv", "--reuid", str(NOBODY_ID), "--regid", str(NOBODY_ID)]  # noqa: S108
         outer += ["--clear-groups", "--pdeathsig", "keep"]
         bwrap = "/tools/bwrap"
         python = ["--ro-bind", "/python", "/python"]
@@ -130,13 +130,13 @@ def _bubblewrap() -> tuple[str, ...]:
     walls += ["--disable-userns"] if "--disable-userns" in said else []  # since 0.8
     walls += ["--clearenv", "--setenv", "LANG", "C.UTF-8", "--setenv", "PYTHONHASHSEED", "0"]
     walls += ["--setenv", "LD_LIBRARY_PATH", "/python/lib", *system, *tools, *python]
-    walls += ["--dev", "/dev", "--remount-ro", "/dev", "--size", str(FOLDER), "--tmpfs", "/work", "--chdir", "/work"]
+    walls += ["--dev", "/dev", "--remount-ro", "/dev", "--size", str(FOLDER_BYTES), "--tmpfs", "/work", "--chdir", "/work"]
     return (*outer, *walls, "--remount-ro", "/")
 
 
-def _run(program: str, walls: tuple[str, ...], most: _Limits) -> Finished:
+def _run_isolated(program: str, walls: tuple[str, ...], most: _ResourceLimits) -> ProgramResult:
     limits = [f"--as={most.memory}", f"--nproc={most.processes}", f"--cpu={math.ceil(most.seconds) + 1}"]
-    limits += [f"--fsize={FILE}", f"--nofile={OPEN_FILES}", "--core=0"]
+    limits += [f"--fsize={FILE_BYTES}", f"--nofile={OPEN_FILES}", "--core=0"]
     # -S: the standard library alone, so that a verdict does not hang on what this machine has installed besides.
     python = [f"/python/bin/{Path(os.path.realpath(sys.executable)).name}", "-sSPB", "-"]
     hear, told = os.pipe()
@@ -157,19 +157,19 @@ def _run(program: str, walls: tuple[str, ...], most: _Limits) -> Finished:
         finally:
             os.close(told)
         with process:
-            said, reason = _watch(process, most)
+            said, reason = _read_until_end(process, most)
         status = {key: value for line in heard for key, value in json.loads(line).items()}
     if "child-pid" in status:
-        _gone(status["child-pid"])
+        _wait_for_exit(status["child-pid"])
     code = status.get("exit-code")
     shown = said.decode("utf-8", "replace")
     if reason == "ended" and code is None:  # bubblewrap itself failed: nothing was run, so nothing is judged
         raise NoSandbox(f"bubblewrap does not work here: {shown.strip()} (are user namespaces allowed?)")
-    return Finished(code if reason == "ended" else None, shown, reason)
+    return ProgramResult(code if reason == "ended" else None, shown, reason)
 
 
-def _watch(
-    process: subprocess.Popen[bytes], most: _Limits
+def _read_until_end(
+    process: subprocess.Popen[bytes], most: _ResourceLimits
 ) -> tuple[bytes, Literal["ended", "time", "memory", "output"]]:
     """Read what the program says until it ends or goes too far; then end whatever is left of it."""
     assert process.stdout is not None  # noqa: S101  (for the type checker)
@@ -184,21 +184,21 @@ def _watch(
             ready.register(ended, selectors.EVENT_READ)
             while True:
                 left = deadline - time.monotonic()
-                files = {key.fd for key, _ in ready.select(max(0.0, min(left, LOOK)))}
+                files = {key.fd for key, _ in ready.select(max(0.0, min(left, POLL_SECONDS)))}
                 if pipe in files:
-                    piece = _read(pipe, most.output + 1 - len(said))
+                    piece = _read_available(pipe, most.output + 1 - len(said))
                     said += piece
                     if not piece:
                         ready.unregister(pipe)
                 if len(said) > most.output:
                     return bytes(said[: most.output]), "output"
                 if ended in files:
-                    while piece := _read(pipe, most.output - len(said)):
+                    while piece := _read_available(pipe, most.output - len(said)):
                         said += piece
                     return bytes(said), "ended"
                 if left <= 0:
                     return bytes(said), "time"
-                if sum(_resident(pid) for pid in _below(process.pid)) > most.memory:
+                if sum(_resident_bytes(pid) for pid in _list_descendants(process.pid)) > most.memory:
                     return bytes(said), "memory"
     finally:
         os.close(ended)
@@ -208,14 +208,14 @@ def _watch(
         process.wait()
 
 
-def _read(pipe: int, most: int) -> bytes:
+def _read_available(pipe: int, most: int) -> bytes:
     try:
         return os.read(pipe, most)
     except BlockingIOError:
         return b""
 
 
-def _gone(pid: int) -> None:
+def _wait_for_exit(pid: int) -> None:
     """Wait until the first process of the sandbox is no more; the kernel ends it after all others in there."""
     with contextlib.suppress(ProcessLookupError):
         process = os.pidfd_open(pid)
@@ -225,7 +225,7 @@ def _gone(pid: int) -> None:
             os.close(process)
 
 
-def _below(pid: int) -> list[int]:
+def _list_descendants(pid: int) -> list[int]:
     """All descendants of a process, as this machine numbers them."""
     found: list[int] = []
     queue = [pid]
@@ -237,7 +237,7 @@ def _below(pid: int) -> list[int]:
     return found
 
 
-def _resident(pid: int) -> int:
+def _resident_bytes(pid: int) -> int:
     """Bytes in memory, shared ones with each that shares them; 0 when the process is gone."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -17,7 +17,7 @@ import textwrap
 import traceback
 import types
 
-__all__ = ["attempt", "supervise"]
+__all__ = ["run_answer", "supervise"]
 
 ANSWER = "answer"  # the module that the answer's code becomes
 NEEDED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -40,9 +40,9 @@ def supervise(source: str, job: dict[str, object]) -> None:
         assert child.stdin is not None  # noqa: S101
         assert child.stdout is not None  # noqa: S101
         try:
-            _tell(child.stdin, {"preamble": job["preamble"], "key": key, **candidate})
+            _send(child.stdin, {"preamble": job["preamble"], "key": key, **candidate})
             if child.stdout.readline().decode().strip() == key:
-                _tell(child.stdin, {"tests": job["tests"], "name": job["name"], "word": word})
+                _send(child.stdin, {"tests": job["tests"], "name": job["name"], "word": word})
                 if child.stdout.readline().decode().strip() == word:
                     print(str(job["seal"])[::-1], flush=True)
                 return
@@ -52,7 +52,7 @@ def supervise(source: str, job: dict[str, object]) -> None:
             child.kill()
 
 
-def attempt() -> None:
+def run_answer() -> None:
     """Run one candidate, say so, receive the tests, run them, say so. Whatever is raised ends it unsaid."""
     # What is needed later is kept in local names now: the answer may put others into these modules.
     hear, say = os.fdopen(os.dup(0), "rb"), os.dup(1)
@@ -67,11 +67,11 @@ def attempt() -> None:
     space = module.__dict__
     made: dict[str, object] = {}
     try:
-        parts = _parts(job["preamble"], job["pieces"], job["cut"])
-        mains = [name for part in parts[1:] for name in _mains(part)]
+        parts = _assemble_sources(job["preamble"], job["pieces"], job["cut"])
+        mains = [name for part in parts[1:] for name in _list_entry_points(part)]
         for part in parts:
-            _load(part, space, job["strict"])
-            made |= {name: space[name] for name in _defined(part) if callable(space.get(name))}
+            _execute(part, space, job["strict"])
+            made |= {name: space[name] for name in _list_definitions(part) if callable(space.get(name))}
     except BaseException:  # SystemExit too
         shown()
         return
@@ -94,7 +94,7 @@ def attempt() -> None:
     write(say, told["word"].encode() + b"\n")
 
 
-def _load(text: str, space: dict[str, object], strict: bool) -> None:
+def _execute(text: str, space: dict[str, object], strict: bool) -> None:
     """Execute it; unless `strict`, a statement that is neither import nor definition may fail by itself."""
     if strict:
         exec(compile(text, "<answer>", "exec", dont_inherit=True), space)  # noqa: S102
@@ -108,35 +108,35 @@ def _load(text: str, space: dict[str, object], strict: bool) -> None:
                 raise
 
 
-def _parts(preamble: str, pieces: list[str], cut: bool) -> list[str]:
+def _assemble_sources(preamble: str, pieces: list[str], cut: bool) -> list[str]:
     """What to execute: the preamble, then the pieces; or the preamble with the one that is a function's body."""
-    first = preamble if _tree(preamble) else ""
-    texts = [text for piece in pieces if (text := _whole(piece, cut))]
-    if texts and (not preamble.strip() or any(_defined(text) for text in texts)):
+    first = preamble if _parse_source(preamble) else ""
+    texts = [text for piece in pieces if (text := _find_valid_source(piece, cut))]
+    if texts and (not preamble.strip() or any(_list_definitions(text) for text in texts)):
         return [first, *texts]
     for piece in pieces:
         bare = textwrap.dedent(piece)
         for body in (piece, textwrap.indent(bare, "    "), "    " + piece.lstrip()):
-            if text := _whole(f"{preamble.rstrip()}\n{body}", cut):
+            if text := _find_valid_source(f"{preamble.rstrip()}\n{body}", cut):
                 return [first, text]
     if not texts:
         raise SyntaxError("no Python in this answer")
     return [first, *texts]
 
 
-def _whole(text: str, cut: bool) -> str:
+def _find_valid_source(text: str, cut: bool) -> str:
     """The text, without an indentation common to all lines, if it is Python; with `cut` without the lines after it."""
     for candidate in (text, textwrap.dedent(text)):
-        if _tree(candidate):
+        if _parse_source(candidate):
             return candidate
     lines = textwrap.dedent(text).splitlines()
     for end in range(len(lines) - 1, max(0, len(lines) - MOST_CUT), -1) if cut else ():
-        if _tree(shorter := "\n".join(lines[:end])):
+        if _parse_source(shorter := "\n".join(lines[:end])):
             return shorter
     return ""
 
 
-def _tree(text: str) -> ast.Module | None:
+def _parse_source(text: str) -> ast.Module | None:
     """None where it is no Python, or nothing at all."""
     try:
         tree = ast.parse(text)
@@ -146,9 +146,9 @@ def _tree(text: str) -> ast.Module | None:
     return tree if tree.body else None
 
 
-def _defined(text: str) -> list[str]:
+def _list_definitions(text: str) -> list[str]:
     """Names of functions and classes at the top."""
-    tree = _tree(text)
+    tree = _parse_source(text)
     found = []
     for node in tree.body if tree else ():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -158,9 +158,9 @@ def _defined(text: str) -> list[str]:
     return found
 
 
-def _mains(text: str) -> list[str]:
+def _list_entry_points(text: str) -> list[str]:
     """Of the names defined, those that no other definition uses and that are no tests."""
-    tree = _tree(text)
+    tree = _parse_source(text)
     used = {
         inner.id
         for node in (tree.body if tree else ())
@@ -168,9 +168,9 @@ def _mains(text: str) -> list[str]:
         for inner in ast.walk(node)
         if isinstance(inner, ast.Name) and inner.id != node.name
     }
-    return [name for name in _defined(text) if name not in used and name != "main" and not name.startswith("test")]
+    return [name for name in _list_definitions(text) if name not in used and name != "main" and not name.startswith("test")]
 
 
-def _tell(pipe: object, message: dict[str, object]) -> None:
+def _send(pipe: object, message: dict[str, object]) -> None:
     pipe.write(json.dumps(message).encode() + b"\n")  # type: ignore[attr-defined]
     pipe.flush()  # type: ignore[attr-defined]

@@ -17,25 +17,25 @@ import sys
 import threading
 from typing import Any, Final
 
-__all__ = ["WorkerPool", "begin", "limit"]
+__all__ = ["WorkerPool", "limit_cpu_time", "limit_resources"]
 
-MEMORY = 2 << 30  # bytes of address space
-SECONDS = 4  # processor time for one question
-PATIENCE = 60.0  # seconds by the clock, for a worker that waits instead of working or a machine with much to do
+MEMORY_BYTES = 2 << 30  # bytes of address space
+CPU_SECONDS = 4  # processor time for one question
+MAX_WAIT_SECONDS = 60.0  # seconds by the clock, for a worker that waits instead of working or a machine with much to do
 KEPT_ENVIRONMENT = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TMPDIR")  # no keys of model endpoints
 
 
 class WorkerPool:
     """Answers questions in at most `workers` processes that run a module; threads may ask at the same time."""
 
-    def __init__(self, module: str, *, workers: int = 2, patience: float = PATIENCE) -> None:
+    def __init__(self, module: str, *, workers: int = 2, max_wait: float = MAX_WAIT_SECONDS) -> None:
         self._module: Final = module
         self._workers: Final = workers
-        self._patience: Final = patience
+        self._patience: Final = max_wait
         self._reset()
         atexit.register(self.close)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
+            os.register_at_fork(after_in_child=self._abandon_workers)
 
     def _reset(self) -> None:
         self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -52,13 +52,13 @@ class WorkerPool:
         worker: subprocess.Popen[bytes] | None = None
         whole = False
         try:
-            worker = self._take()
+            worker = self._acquire()
             answer = _exchange(worker, json.dumps(question).encode(), self._patience)
             whole = answer is not None
             return json.loads(answer) if answer is not None else None
         finally:  # interrupted in the middle, its answer would be taken for that to the next question
             if worker is not None:
-                self._put_back(worker, whole)
+                self._release(worker, whole)
             slots.put(None)
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ class WorkerPool:
         for worker in idle:
             _end(worker)
 
-    def _take(self) -> subprocess.Popen[bytes]:
+    def _acquire(self) -> subprocess.Popen[bytes]:
         with self._lock:
             worker = self._idle.pop() if self._idle else None
             if worker is None:
@@ -78,7 +78,7 @@ class WorkerPool:
             self._busy.add(worker)
         return worker
 
-    def _put_back(self, worker: subprocess.Popen[bytes], whole: bool) -> None:
+    def _release(self, worker: subprocess.Popen[bytes], whole: bool) -> None:
         with self._lock:
             self._busy.discard(worker)
             if whole and worker.poll() is None:
@@ -86,7 +86,7 @@ class WorkerPool:
                 return
         _end(worker)
 
-    def _forget(self) -> None:
+    def _abandon_workers(self) -> None:
         """In a forked child: the workers are the parent's."""
         for worker in (*self._idle, *self._busy):
             worker.returncode = 0
@@ -137,7 +137,7 @@ def _close_pipes(worker: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def limit(memory: int = MEMORY) -> None:
+def limit_resources(memory: int = MEMORY_BYTES) -> None:
     """In a worker: no more memory than `memory` bytes, no files written, no core left behind."""
     if sys.platform == "win32":
         return
@@ -148,7 +148,7 @@ def limit(memory: int = MEMORY) -> None:
             resource.setrlimit(what, (most, most))
 
 
-def begin(seconds: int = SECONDS) -> None:
+def limit_cpu_time(seconds: int = CPU_SECONDS) -> None:
     """In a worker: from now on `seconds` of processor time, then the system ends it."""
     if sys.platform == "win32":
         return

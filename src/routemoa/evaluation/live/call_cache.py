@@ -33,7 +33,7 @@ from routemoa.core.errors import (
 )
 from routemoa.core.protocols import Client
 from routemoa.core.types import Completion, Limits, ModelSpec, Request, Usage
-from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, lines
+from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_lines
 from routemoa.mixture.budget.account import DEFAULT_OUTPUT_TOKENS, Account, Reservation
 
 __all__ = ["CALLS", "CURRENT_QUESTION", "CachedCall", "CallCache", "QuestionRun"]
@@ -234,14 +234,14 @@ class CallCache:
 
     def _load(self) -> None:
         errors = ErrorCollector()
-        for number, line in lines(self._path, errors):
+        for number, line in read_lines(self._path, errors):
             try:
                 call = msgspec.json.decode(line, type=CachedCall)
                 self.account.spent += max(call.charged, call.cost or 0.0)
                 self._remember(call)
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
                 errors(BadLine(str(self._path), number, f"{e}; remove that line"))
-        errors.settle()
+        errors.raise_if_any()
 
 
 def _failed_call(call: CachedCall, error: ModelError) -> CachedCall:

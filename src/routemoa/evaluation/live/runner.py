@@ -19,8 +19,8 @@ from routemoa.core.errors import AllModelsFailed, BudgetExceeded
 from routemoa.core.protocols import Method
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import ModelSpec, Query, Usage, add_optional
-from routemoa.datasets.collector import finish
-from routemoa.datasets.jsonl import Appender, lines
+from routemoa.datasets.collector import gather_or_cancel
+from routemoa.datasets.jsonl import Appender, read_lines
 from routemoa.datasets.questions import Question
 from routemoa.evaluation.live.call_cache import CURRENT_QUESTION, CallCache, QuestionRun
 from routemoa.evaluation.live.pairwise import compare_answers
@@ -125,7 +125,7 @@ async def run_units(
                 outcomes.write(outcome)
                 on_outcome(outcome)
 
-        await finish([asyncio.create_task(work(queue)) for _ in range(min(concurrency, len(units)))])
+        await gather_or_cancel([asyncio.create_task(work(queue)) for _ in range(min(concurrency, len(units)))])
         if exceeded:
             raise exceeded[0]
 
@@ -226,7 +226,7 @@ def _trace_line(unit: WorkUnit, answer: Answer) -> TraceLine:
 
 def _read_trace_keys(path: Path) -> set[UnitKey]:
     """Return whose traces are written already: a run may have ended between a trace and its outcome."""
-    return {parse_unit_key(line) for _, line in lines(path, lambda _: None)}
+    return {parse_unit_key(line) for _, line in read_lines(path, lambda _: None)}
 
 
 def parse_unit_key(line: bytes) -> UnitKey:

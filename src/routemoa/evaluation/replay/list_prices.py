@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from routemoa.core.errors import MissingExtra
-from routemoa.core.price_list import find_price, is_installed
+from routemoa.core.price_list import find_price, has_price_library
 
 __all__ = ["PRICE_DATE", "ListPrice", "load_list_prices"]
 
@@ -38,7 +38,7 @@ def load_list_prices(models: Iterable[str]) -> dict[str, ListPrice]:
     Raises:
         MissingExtra: the library is not installed.
     """
-    if not is_installed():
+    if not has_price_library():
         raise MissingExtra("genai-prices", "prices")
     prices = {model: find_price(model, PRICE_DATE) for model in models}
     return {

@@ -21,8 +21,8 @@ from routemoa.evaluation.replay.baselines import MethodResult
 from routemoa.evaluation.replay.recorded import SimulatedJudge
 from routemoa.evaluation.replay.simulator import SimulatedRun, simulate
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
-from routemoa.judging.evidence import JudgeModel
-from routemoa.routing.published import Policy, build_policy
+from routemoa.judging.judge_model import JudgeModel
+from routemoa.routing.policy import Policy, build_policy
 
 __all__ = ["ALWAYS", "METHODS", "Replay"]
 

@@ -21,7 +21,7 @@ from routemoa.evaluation.replay.token_counts import CallTotals, ReplayQuestion, 
 from routemoa.mixture.prompts import ReplyFormat, candidate_labels, neutralize
 from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import Policy
+from routemoa.routing.policy import Policy
 
 __all__ = ["SimulatedRun", "simulate"]
 
@@ -95,7 +95,7 @@ def _simulate_layer(
         tuple(_recorded_proposal(question, m) for m in answered),
         tuple(_missing_answer(m) for m in called if m not in answered),
         tuple(assessments),
-        why=decision.why,
+        why=decision.selection_reason,
         quoted={m: tuple(shown) for m in called} if shown else {},
     )
     return layer, combine_parallel(question.count_proposal(m, shown, reply_format) for m in called)

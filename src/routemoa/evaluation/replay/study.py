@@ -18,7 +18,7 @@ from routemoa.evaluation.replay.pool_sizes import simulate_sizes
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.judge_model import read_policy
-from routemoa.scoring.trained import load, manifest
+from routemoa.scoring.trained import load_trained_scorer, read_manifest
 
 __all__ = ["PreparedReplay", "compute_figures", "parse_methods", "prepare_replay"]
 
@@ -80,7 +80,7 @@ def prepare_replay(
     Raises:
         ConfigError: the scorer or the policy cannot be read, or no record holds an answer of a model of the scorer.
     """
-    predictor, chosen = load(scorer).predictor, manifest(scorer)["chosen"]
+    predictor, chosen = load_trained_scorer(scorer).predictor, read_manifest(scorer)["chosen"]
     usable = [r for r in records if r.responses]
     members = tuple(m for m in predictor.models if any((r.responses or {}).get(m) for r in usable))
     if not members:

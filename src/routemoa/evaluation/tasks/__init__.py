@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
-from routemoa.datasets.questions import Question, question_of
+from routemoa.datasets.questions import Question, question_from_json
 
 __all__ = ["TASK_NAMES", "HubDataset", "Task", "build_plain_question", "format_options", "load_task"]
 
@@ -58,7 +58,7 @@ def build_plain_question(row: dict[str, Any], task: str, number: int) -> Questio
     Raises:
         ValueError: it cannot be read.
     """
-    question = question_of(row, task, number)
+    question = question_from_json(row, task, number)
     if isinstance(question, str):
         raise ValueError(question)
     return question

@@ -21,8 +21,8 @@ import msgspec
 
 from routemoa.clients import weights
 from routemoa.core.errors import ConfigError, RouteMoAError
-from routemoa.datasets.jsonl import BadLine, ErrorCollector, lines
-from routemoa.datasets.questions import Question, read
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
+from routemoa.datasets.questions import Question, read_questions
 from routemoa.evaluation.tasks import TASK_NAMES, HubDataset, Task, load_task
 
 __all__ = ["FOLDERS", "HubError", "load_questions", "sample_questions"]
@@ -65,7 +65,7 @@ def load_questions(
         path = _find_local_file(task, name, folder) or _download(task.HUB, _cache_path(name), on_progress)
         questions = list(_read_rows(task, path))
     elif Path(name).is_file():
-        questions = list(read(name))
+        questions = list(read_questions(name))
     else:
         hint = "there is no file of that name" if Path(name).suffix else "it is neither a task nor a file"
         raise ConfigError(f"{name}: {hint}; tasks: {', '.join(TASK_NAMES)}")
@@ -102,18 +102,18 @@ def _find_local_file(task: Task, name: str, folder: str | None) -> Path | None:
 
 
 def _cache_path(name: str) -> Path:
-    return weights.folder().parent / "tasks" / f"{name}.jsonl.gz"
+    return weights.cache_folder().parent / "tasks" / f"{name}.jsonl.gz"
 
 
 def _read_rows(task: Task, path: Path) -> Iterator[Question]:
     errors = ErrorCollector()
-    for number, line in lines(path, errors):
+    for number, line in read_lines(path, errors):
         try:
             yield task.build_question(msgspec.json.decode(line), number)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             what = f"{e} is missing" if isinstance(e, KeyError) else str(e)
             errors(BadLine(str(path), number, f"no row of this data set: {what}"))
-    errors.settle()
+    errors.raise_if_any()
 
 
 def _download(hub: HubDataset, path: Path, on_progress: Callable[[str], None]) -> Path:

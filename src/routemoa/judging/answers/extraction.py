@@ -8,23 +8,23 @@ import unicodedata
 import warnings
 
 __all__ = [
-    "REACH",
-    "STATEMENT",
-    "THOUGHT",
-    "boxes",
-    "field",
-    "folded",
-    "own",
-    "plain",
-    "stated",
-    "unlisted",
-    "unnumbered",
+    "MAX_STATEMENT_LENGTH",
+    "ANSWER_LEAD_IN",
+    "THOUGHT_END",
+    "find_boxes",
+    "find_answer_field",
+    "fold_text",
+    "isolate_answer",
+    "strip_markup",
+    "find_statements",
+    "unwrap_list",
+    "strip_step_numbers",
 ]
 
-REACH = 400  # characters that a stated result may take
+MAX_STATEMENT_LENGTH = 400  # characters that a stated result may take
 
-THOUGHT = re.compile(r"</think(?:ing)?>", re.IGNORECASE)  # some chat templates keep the opening tag to themselves
-STATEMENT = re.compile(
+THOUGHT_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)  # some chat templates keep the opening tag to themselves
+ANSWER_LEAD_IN = re.compile(
     r"""\b(?:final\ )?(?:answer|result|solution|option|choice)s?\b["']?
     (?:\ +(?:to|for|of)\ +(?:the|this|your)\ +[\w ]{1,40}?)?
     \s*(?:is|was|are|be|would\ be|should\ be|equals|:|=|→|\n)\s*""",
@@ -38,18 +38,18 @@ _NEXT_TURN = re.compile(
     |<\|(?:im_start|user|start_header_id)\|?>|(?:question|human|user)\s*:\s)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_SAID = re.compile(rf"{STATEMENT.pattern}|\\boxed|^[ \t]*\#\#\#\#[ \t]*[\d$-]", STATEMENT.flags | re.MULTILINE)
+_SAID = re.compile(rf"{ANSWER_LEAD_IN.pattern}|\\boxed|^[ \t]*\#\#\#\#[ \t]*[\d$-]", ANSWER_LEAD_IN.flags | re.MULTILINE)
 
 
-def own(text: str) -> str:
+def isolate_answer(text: str) -> str:
     """Without the thoughts before an answer, and without the question that a model goes on with after its result."""
-    text = THOUGHT.split(text)[-1]
+    text = THOUGHT_END.split(text)[-1]
     first = _SAID.search(text)
     turn = first and _NEXT_TURN.search(text, first.end())
     return text[: turn.start()] if turn else text
 
 
-def unlisted(text: str) -> str:
+def unwrap_list(text: str) -> str:
     """The text of one that was recorded as a list of one string, "['B\\\\n']", as RouterBench's are."""
     if not re.fullmatch(r"\s*\[\s*([\"']).*\1\s*\]\s*", text, re.DOTALL):
         return text
@@ -61,32 +61,32 @@ def unlisted(text: str) -> str:
     return found[0] if isinstance(found, list) and len(found) == 1 and isinstance(found[0], str) else text
 
 
-def plain(text: str) -> str:
+def strip_markup(text: str) -> str:
     """Without markup (2*3 is none), reasoning tags and the many ways to write spaces, dashes and thousands."""
-    text = THOUGHT.split(unicodedata.normalize("NFKC", text))[-1]
+    text = THOUGHT_END.split(unicodedata.normalize("NFKC", text))[-1]
     text = re.sub(r"\\(?:text|mathrm|mathbf|textbf|mathit|mbox)\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"(?<=\d)(?:\{,\}|\\,|\\!|,\\!)(?=\d{3})", ",", text)  # 1{,}000 and 1\,000
     text = re.sub(r"\\[()\[\]]|\\(?=[$%#&_])|`|\*+(?!\s*\d)|(?<!\d)(?<!\d )\*+|\$(?=\$)|\\[,;:!]", "", text)
     return re.sub(r"[−–—](?=\s*[\d.])", "-", text).strip()
 
 
-def unnumbered(text: str) -> str:
+def strip_step_numbers(text: str) -> str:
     """Without the numbers of a list of steps: "Solution:", a line, "1. We begin" states no 1."""
     first, second = (re.search(rf"(?m)^[ \t]*{n}[.)] +(?=\D)", text) for n in (1, 2))
     return re.sub(r"(?m)^[ \t]*\d{1,2}[.)] +(?=\D)", "", text) if first and second else text
 
 
-def folded(text: str) -> str:
+def fold_text(text: str) -> str:
     """For comparing words: case and spacing gone, and what merely surrounds the text."""
     return " ".join(text.casefold().split()).strip(" .,;:!\"'$“”‘’")
 
 
-def boxes(text: str) -> list[tuple[int, str]]:
+def find_boxes(text: str) -> list[tuple[int, str]]:
     """What stands in LaTeX boxes, with its position; braces inside are kept in balance."""
     found = []
     for start in re.finditer(r"\\boxed\s*\{|\\fbox\s*\{", text):
         depth = 1
-        for brace in re.compile(r"[{}]").finditer(text, start.end(), start.end() + REACH):
+        for brace in re.compile(r"[{}]").finditer(text, start.end(), start.end() + MAX_STATEMENT_LENGTH):
             depth += 1 if brace[0] == "{" else -1
             if not depth:
                 found.append((start.start(), text[start.end() : brace.start()]))
@@ -94,17 +94,17 @@ def boxes(text: str) -> list[tuple[int, str]]:
     return found
 
 
-def stated(text: str) -> list[str]:
+def find_statements(text: str) -> list[str]:
     """The results a text states, in its order: to the end of a sentence, of a JSON value or of the line."""
-    found = boxes(text)
-    for m in [*STATEMENT.finditer(text), *re.finditer(r"(?m)^[ \t]*####\s*+(?!\d+[.):]\s*\S)", text)]:
-        rest = text[m.end() : m.end() + REACH].lstrip("\"'“(: ")
+    found = find_boxes(text)
+    for m in [*ANSWER_LEAD_IN.finditer(text), *re.finditer(r"(?m)^[ \t]*####\s*+(?!\d+[.):]\s*\S)", text)]:
+        rest = text[m.end() : m.end() + MAX_STATEMENT_LENGTH].lstrip("\"'“(: ")
         end = re.search(r"\n|[.;](?=\s|$)|[\"”](?=\s*[,}\n]|$)", rest)
         found.append((m.end(), rest[: end.start()] if end else rest))
     return [said for _, said in sorted(found)]
 
 
-def field(text: str) -> str | None:
+def find_answer_field(text: str) -> str | None:
     """The last field "answer" of a JSON object, also of one whose strings are not escaped as they should be."""
     found = [m.end() for m in _ANSWER.finditer(text)]
     if not found or "{" not in text[: found[-1]]:

@@ -13,26 +13,26 @@ import re
 import unicodedata
 import warnings
 
-from routemoa.judging.answers.extraction import field, plain, stated
+from routemoa.judging.answers.extraction import find_answer_field, strip_markup, find_statements
 
-__all__ = ["SHORT", "extract_result"]
+__all__ = ["MAX_SHORT_LENGTH", "extract_result"]
 
-SHORT = 60  # characters: an answer this short is its own result, and no result in prose is longer
-MAX_RESULT = 600  # characters of a result in a field of its own
+MAX_SHORT_LENGTH = 60  # characters: an answer this short is its own result, and no result in prose is longer
+MAX_FIELD_LENGTH = 600  # characters of a result in a field of its own
 
 
 def extract_result(text: str) -> tuple[str | None, bool]:
     """The result of a text in one form, or None; and whether the text states it, or is merely short."""
-    if (value := field(text)) is not None:
-        return (_literal(value) or _form(value), True) if len(value) <= MAX_RESULT else (None, False)
-    text = plain(text)
-    if found := [s for s in stated(text) if re.search(r"[^\W_]", s)]:  # a template's blank is no result
+    if (value := find_answer_field(text)) is not None:
+        return (_literal(value) or _form(value), True) if len(value) <= MAX_FIELD_LENGTH else (None, False)
+    text = strip_markup(text)
+    if found := [s for s in find_statements(text) if re.search(r"[^\W_]", s)]:  # a template's blank is no result
         value = _NEXT_FIELD.split(found[-1])[0]
         value = value if value.count("{") <= value.count("}") else found[-1]
         form = _literal(value) or _form(value)
-        return (form, True) if len(form) <= SHORT else (None, False)
+        return (form, True) if len(form) <= MAX_SHORT_LENGTH else (None, False)
     _, marked, rest = text.rpartition("####")
-    short = len(text) <= SHORT and "\n" not in text
+    short = len(text) <= MAX_SHORT_LENGTH and "\n" not in text
     value = rest if marked else text
     return (_literal(value) or _form(value) if short else None), False
 
@@ -40,7 +40,7 @@ def extract_result(text: str) -> tuple[str | None, bool]:
 def _literal(value: str) -> str | None:
     """A list, string or the like as Python would write it; None for what is none, and for plain numbers and words."""
     bare = value.strip().strip("`").removesuffix(".")
-    if bare[:1] not in ("[", "(", "{", "'", '"') or len(bare) > MAX_RESULT:
+    if bare[:1] not in ("[", "(", "{", "'", '"') or len(bare) > MAX_FIELD_LENGTH:
         return None
     try:
         with warnings.catch_warnings(action="ignore"):  # LaTeX in quotes is full of escapes that Python does not know

@@ -58,8 +58,8 @@ def _on_records(pool: Pool) -> str | None:
     """The scorer's name for the model that was right most often on its training records."""
     if pool.scorer is None:
         return None
-    from routemoa.scoring.trained import manifest  # brings numpy
+    from routemoa.scoring.trained import read_manifest  # brings numpy
 
-    chosen: Any = manifest(pool.scorer).get("chosen")
+    chosen: Any = read_manifest(pool.scorer).get("chosen")
     name = chosen.get("best_single") if isinstance(chosen, dict) else None
     return name if isinstance(name, str) else None

@@ -13,7 +13,7 @@ from typing import Any
 
 from routemoa.core.errors import ConfigError
 
-__all__ = ["interruptible", "read_checkpoint", "write_checkpoint"]
+__all__ = ["catch_interrupt", "read_checkpoint", "write_checkpoint"]
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
@@ -38,7 +38,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
+def catch_interrupt() -> Iterator[Callable[[], bool]]:
     """Ctrl-C is noted, to be heeded between two steps; a second one interrupts at once."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

@@ -21,31 +21,31 @@ from pathlib import Path
 from typing import Any
 
 from routemoa.core.errors import ConfigError
-from routemoa.scoring.encoder import Pooling, cut
+from routemoa.scoring.encoder import Pooling, truncate_text
 
-__all__ = ["Pretrained", "export", "freeze", "need", "pretrained"]
+__all__ = ["PretrainedEncoder", "export_encoder", "export_frozen", "require_libraries", "load_pretrained"]
 
-PART = 16  # texts that are run together on a CPU
-LONGEST = 512  # tokens, where neither tokenizer nor model says how many it takes
+CPU_BATCH_SIZE = 16  # texts that are run together on a CPU
+DEFAULT_MAX_TOKENS = 512  # tokens, where neither tokenizer nor model says how many it takes
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class PretrainedEncoder:
     """An encoder with its tokenizer, and the tokens of a text that it takes at most."""
 
     model: Any
     tokenizer: Any
-    longest: int
+    max_tokens: int
 
-    def tokens(self, texts: Sequence[str], cap: int) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str], cap: int) -> list[list[int]]:
         """As routemoa.scoring.encoder reads them: at most `cap` tokens of each text, at least one."""
-        plain = _plain(self.tokenizer)
+        plain = _copy_tokenizer(self.tokenizer)
         plain.no_padding()
         plain.enable_truncation(cap)
-        found = plain.encode_batch([cut(t, cap) for t in texts])
+        found = plain.encode_batch([truncate_text(t, cap) for t in texts])
         return [e.ids or [self.tokenizer.pad_token_id or 0] for e in found]
 
-    def vectors(self, tokens: Sequence[Sequence[int]], pooling: Pooling, bf16: bool = False) -> Any:
+    def encode(self, tokens: Sequence[Sequence[int]], pooling: Pooling, bf16: bool = False) -> Any:
         """Unit vectors of a batch, a tensor B x d with gradients, on the model's device.
 
         On a CPU in parts of similar length, because padding is paid for there; the vectors are the same.
@@ -53,14 +53,14 @@ class Pretrained:
         import torch
 
         device = next(self.model.parameters()).device
-        part = PART if device.type == "cpu" else len(tokens)
+        part = CPU_BATCH_SIZE if device.type == "cpu" else len(tokens)
         order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
         parts = [[tokens[i] for i in order[at : at + part]] for at in range(0, len(order), part)]
-        pooled = torch.cat([self._pooled(p, pooling, device, bf16) for p in parts])
+        pooled = torch.cat([self._encode_batch(p, pooling, device, bf16) for p in parts])
         back = torch.tensor(order, device=device).argsort()
         return torch.nn.functional.normalize(pooled[back], dim=1)
 
-    def _pooled(self, tokens: Sequence[Sequence[int]], pooling: Pooling, device: Any, bf16: bool) -> Any:
+    def _encode_batch(self, tokens: Sequence[Sequence[int]], pooling: Pooling, device: Any, bf16: bool) -> Any:
         import torch
 
         ids = torch.full((len(tokens), max(map(len, tokens))), self.tokenizer.pad_token_id or 0)
@@ -75,7 +75,7 @@ class Pretrained:
         return (states * weights).sum(1) / weights.sum(1) if pooling == "mean" else states[:, 0]
 
 
-def need(*libraries: str) -> None:
+def require_libraries(*libraries: str) -> None:
     """Raise ConfigError unless all these libraries are installed."""
     from importlib.util import find_spec
 
@@ -84,7 +84,7 @@ def need(*libraries: str) -> None:
         raise ConfigError(f'training needs {", ".join(missing)}: pip install "routemoa[train]"')
 
 
-def pretrained(encoder: str) -> Pretrained:
+def load_pretrained(encoder: str) -> PretrainedEncoder:
     """The encoder of a local folder or of a name on the Hugging Face hub, weights as 32-bit floats.
 
     Nothing of it is run as code: no remote code, and old .bin weights are read by torch as weights only.
@@ -92,7 +92,7 @@ def pretrained(encoder: str) -> Pretrained:
     Raises:
         ConfigError: a library is missing, or the encoder cannot be had.
     """
-    need("torch", "transformers", "tokenizers", "safetensors")
+    require_libraries("torch", "transformers", "tokenizers", "safetensors")
     import torch
     import transformers
 
@@ -106,18 +106,18 @@ def pretrained(encoder: str) -> Pretrained:
         raise ConfigError(f"encoder '{encoder}' cannot be had: {reason}; name a folder or a model of the hub") from e
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ConfigError(f"encoder '{encoder}': its tokenizer has no tokenizer.json form; choose another encoder")
-    places = getattr(model.config, "max_position_embeddings", None) or LONGEST
+    places = getattr(model.config, "max_position_embeddings", None) or DEFAULT_MAX_TOKENS
     # A tokenizer that does not know says 1e30. RoBERTa counts two more places than it takes; its tokenizer knows.
-    return Pretrained(model, tokenizer, int(min(tokenizer.model_max_length, places)))
+    return PretrainedEncoder(model, tokenizer, int(min(tokenizer.model_max_length, places)))
 
 
-def freeze(encoder: str, folder: Path, pooling: Pooling = "mean", cap: int = 64) -> None:
+def export_frozen(encoder: str, folder: Path, pooling: Pooling = "mean", cap: int = 64) -> None:
     """Export an encoder as it comes, without training."""
-    found = pretrained(encoder)
-    export(found.model, found.tokenizer, folder, pooling, min(cap, found.longest))
+    found = load_pretrained(encoder)
+    export_encoder(found.model, found.tokenizer, folder, pooling, min(cap, found.max_tokens))
 
 
-def export(model: Any, tokenizer: Any, folder: Path, pooling: Pooling, cap: int) -> None:
+def export_encoder(model: Any, tokenizer: Any, folder: Path, pooling: Pooling, cap: int) -> None:
     """Write the folder; the model is left on the CPU and in evaluation mode.
 
     Args:
@@ -125,20 +125,20 @@ def export(model: Any, tokenizer: Any, folder: Path, pooling: Pooling, cap: int)
         tokenizer: its fast tokenizer.
         cap: tokens that are read of a text, with the special ones.
     """
-    need("torch", "onnx", "onnxscript", "onnxruntime")
+    require_libraries("torch", "onnx", "onnxscript", "onnxruntime")
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as temporary, _quiet():
-        _to_onnx(model.cpu().eval(), Path(temporary) / "whole.onnx")
+    with tempfile.TemporaryDirectory(dir=folder) as temporary, _suppress_warnings():
+        _export_onnx(model.cpu().eval(), Path(temporary) / "whole.onnx")
         small = Path(temporary) / "small.onnx"
         quantize_dynamic(Path(temporary) / "whole.onnx", small, per_channel=True, weight_type=QuantType.QInt8)
         os.replace(small, folder / "encoder.onnx")
-    _plain(tokenizer).save(str(folder / "tokenizer.json"))
+    _copy_tokenizer(tokenizer).save(str(folder / "tokenizer.json"))
     (folder / "encoder.json").write_text(json.dumps({"pooling": pooling, "cap": cap}) + "\n", "utf-8")
 
 
-def _plain(tokenizer: Any) -> Any:
+def _copy_tokenizer(tokenizer: Any) -> Any:
     """The `tokenizers` tokenizer in one of transformers: a copy that cuts nothing and knows its padding token."""
     from tokenizers import Tokenizer
 
@@ -148,7 +148,7 @@ def _plain(tokenizer: Any) -> Any:
     return plain
 
 
-def _to_onnx(model: Any, path: Path) -> None:
+def _export_onnx(model: Any, path: Path) -> None:
     import torch
 
     class States(torch.nn.Module):  # type: ignore[misc]  # torch may be absent where types are checked
@@ -160,7 +160,7 @@ def _to_onnx(model: Any, path: Path) -> None:
             return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
     ids = torch.ones(2, 7, dtype=torch.int64)
-    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens", max=LONGEST)
+    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens", max=DEFAULT_MAX_TOKENS)
     free = {0: batch, 1: tokens}
     torch.onnx.export(
         States().eval(),
@@ -176,7 +176,7 @@ def _to_onnx(model: Any, path: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _suppress_warnings() -> Iterator[None]:
     """Without the exporters' warnings: about their own insides, and about a preparation we do not need."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -22,23 +22,23 @@ from numpy.typing import NDArray
 from routemoa.core.errors import ConfigError
 from routemoa.scoring.encoder import Encoder, Pooling
 from routemoa.scoring.predictor import Floats, sigmoid
-from routemoa.training.clusters import groups
-from routemoa.training.linear import calibrate_cosines
-from routemoa.training.published.checkpoint import interruptible, read_checkpoint, write_checkpoint
-from routemoa.training.published.export import Pretrained, export, need, pretrained
-from routemoa.training.published.validation import first, split, unit
-from routemoa.training.table import Table, means
+from routemoa.training.clusters import group_questions
+from routemoa.training.linear import fit_cosine_calibration
+from routemoa.training.published.checkpoint import catch_interrupt, read_checkpoint, write_checkpoint
+from routemoa.training.published.export import PretrainedEncoder, export_encoder, require_libraries, load_pretrained
+from routemoa.training.published.validation import first_choice_accuracy, split_by_task, normalize_rows
+from routemoa.training.table import Table, average_scores
 
-__all__ = ["Published", "train_published"]
+__all__ = ["PublishedScorer", "train_published"]
 
-CLUSTERS = 8  # groups of the sample-sample loss where the records name a single task
-FEWEST = 10  # questions
+MAX_CLUSTERS = 8  # groups of the sample-sample loss where the records name a single task
+MIN_QUESTIONS = 10  # questions
 Say = Callable[[str], None]
 Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedScorer:
     """What came out. `folder` holds the encoder (see routemoa.scoring.encoder); M models, d dimensions.
 
     Attributes:
@@ -95,7 +95,7 @@ def train_published(
     pooling: Pooling = "cls",
     temperature: float = 1.0,
     bf16: bool | None = None,
-) -> Published:
+) -> PublishedScorer:
     """Train on `data`; the split, the order and every draw follow from `seed`.
 
     Args:
@@ -113,14 +113,14 @@ def train_published(
         ConfigError: a library is missing, the encoder cannot be had, or there are too few questions.
         KeyboardInterrupt: Ctrl-C, once the checkpoint is written; a second one does not wait for it.
     """
-    need("torch", "transformers", "tokenizers", "safetensors", "onnx", "onnxscript", "onnxruntime")
+    require_libraries("torch", "transformers", "tokenizers", "safetensors", "onnx", "onnxscript", "onnxruntime")
     import torch
 
-    if len(data.texts) < FEWEST:
-        raise ConfigError(f"{len(data.texts)} questions are too few to train an encoder on; give at least {FEWEST}")
-    found = pretrained(encoder)
+    if len(data.texts) < MIN_QUESTIONS:
+        raise ConfigError(f"{len(data.texts)} questions are too few to train an encoder on; give at least {MIN_QUESTIONS}")
+    found = load_pretrained(encoder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    cap = min(cap, found.longest)
+    cap = min(cap, found.max_tokens)
     digest = hashlib.sha256(json.dumps([data.texts, data.tasks, data.models]).encode() + data.scores.tobytes())
     settings = _Settings(
         encoder, seed, batch, cap, learning_rate, validation, sample_weight, pooling, temperature, digest.hexdigest()
@@ -131,7 +131,7 @@ def train_published(
         say(f"{len(run.train)} questions to train on, {len(run.held)} for validation, {len(data.models)} models")
         if resume and run.resume():
             say(f"going on from {out / 'last.safetensors'}: epoch {run.epoch + 1}, step {run.step + 1}")
-        with interruptible() as asked:
+        with catch_interrupt() as asked:
             while run.epoch < epochs and not run.stalled(patience):
                 run.learn(asked)
                 say(run.said())
@@ -142,7 +142,7 @@ class _Run:
     """The model, the optimizer, and how far they have come: `epoch` and `step` within it, both counted from 0."""
 
     def __init__(  # noqa: PLR0917
-        self, data: Table, found: Pretrained, settings: _Settings, out: Path, device: str, bf16: bool
+        self, data: Table, found: PretrainedEncoder, settings: _Settings, out: Path, device: str, bf16: bool
     ) -> None:
         import torch
 
@@ -151,14 +151,14 @@ class _Run:
         self.epoch, self.step, self.loss = 0, 0, 0.0
         self.history: list[dict[str, float]] = []
         rng = np.random.default_rng(settings.seed)
-        self.train, self.held = split(data.tasks, settings.validation, rng)
+        self.train, self.held = split_by_task(data.tasks, settings.validation, rng)
         self.texts = data.texts
-        self.tokens = found.tokens(data.texts, settings.cap)
+        self.tokens = found.tokenize(data.texts, settings.cap)
         start = rng.standard_normal((len(data.models), found.model.config.hidden_size), np.float32)
-        models = torch.nn.Embedding.from_pretrained(torch.from_numpy(unit(start)), freeze=False)
+        models = torch.nn.Embedding.from_pretrained(torch.from_numpy(normalize_rows(start)), freeze=False)
         self.net = torch.nn.ModuleDict({"encoder": found.model, "models": models}).to(device)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=settings.learning_rate)
-        self.groups = groups(data.tasks, lambda: self.encode(range(len(self.tokens))), CLUSTERS, rng)[1]
+        self.groups = group_questions(data.tasks, lambda: self.encode(range(len(self.tokens))), MAX_CLUSTERS, rng)[1]
 
     def learn(self, asked: Callable[[], bool]) -> None:
         """What is left of the epoch. Every draw follows from seed, epoch and step: a checkpoint need not hold any."""
@@ -187,7 +187,7 @@ class _Run:
         torch.manual_seed(lot)  # dropout
         generator = torch.Generator().manual_seed(lot)
         self.net.train()
-        vectors = self.found.vectors([self.tokens[i] for i in rows], s.pooling, self.bf16)
+        vectors = self.found.encode([self.tokens[i] for i in rows], s.pooling, self.bf16)
         similarity = vectors @ torch.nn.functional.normalize(self.net["models"].weight, dim=1).T
         scores = torch.from_numpy(self.scores[rows]).to(self.device)
         groups = torch.from_numpy(self.groups[rows]).to(self.device)
@@ -209,12 +209,12 @@ class _Run:
             for at in range(0, len(order), self.settings.batch):
                 some = order[at : at + self.settings.batch]
                 tokens = [self.tokens[rows[i]] for i in some]
-                out[some] = self.found.vectors(tokens, self.settings.pooling, self.bf16).cpu().numpy()
+                out[some] = self.found.encode(tokens, self.settings.pooling, self.bf16).cpu().numpy()
         return out
 
     def embeddings(self) -> Floats:
         """The models' unit vectors, M x d."""
-        return unit(self.net["models"].weight.detach().cpu().numpy())
+        return normalize_rows(self.net["models"].weight.detach().cpu().numpy())
 
     def best(self) -> int:
         """The epoch with the best first choice on the validation questions; ties: the smaller log loss."""
@@ -235,35 +235,35 @@ class _Run:
     def figures(self, vectors: Floats) -> dict[str, float]:
         """Of the first choice and the log loss on the validation questions, calibrated on them."""
         cosines, scores = vectors @ self.embeddings().T, self.scores[self.held]
-        fitted = calibrate_cosines(cosines, scores)
-        return {"accuracy": first(fitted.slope * cosines + fitted.shift, scores), "log_loss": fitted.loss}
+        fitted = fit_cosine_calibration(cosines, scores)
+        return {"accuracy": first_choice_accuracy(fitted.slope * cosines + fitted.shift, scores), "log_loss": fitted.loss}
 
-    def finish(self, say: Say, models: tuple[str, ...]) -> Published:
+    def finish(self, say: Say, models: tuple[str, ...]) -> PublishedScorer:
         """The best epoch's weights, exported and calibrated."""
         state, tensors = read_checkpoint(self.out / "best.safetensors")
         self.net.load_state_dict(tensors)
         before = self.figures(self.encode(self.held))
         say(f"best epoch {state['epoch']}; writing the int8 encoder")
         folder = self.out / "encoder"
-        export(self.found.model, self.found.tokenizer, folder, self.settings.pooling, self.settings.cap)
+        export_encoder(self.found.model, self.found.tokenizer, folder, self.settings.pooling, self.settings.cap)
         vectors = Encoder.load(folder, threads=os.cpu_count() or 1).encode([self.texts[i] for i in self.held])
         scores, embeddings = self.scores[self.held], self.embeddings()
-        fitted = calibrate_cosines(vectors @ embeddings.T, scores)
+        fitted = fit_cosine_calibration(vectors @ embeddings.T, scores)
         after = self.figures(vectors)
         figures = {
             "n": len(self.held),
             "best_epoch": state["epoch"],
             "accuracy_before_quantisation": before["accuracy"],
             "accuracy": after["accuracy"],
-            "accuracy_by_cosine_alone": first(vectors @ embeddings.T, scores),
-            "best_single": first(np.tile(means(self.scores[self.train]), (len(scores), 1)), scores),
-            "oracle": first(np.nan_to_num(scores, nan=-1.0), scores),
+            "accuracy_by_cosine_alone": first_choice_accuracy(vectors @ embeddings.T, scores),
+            "best_single": first_choice_accuracy(np.tile(average_scores(self.scores[self.train]), (len(scores), 1)), scores),
+            "oracle": first_choice_accuracy(np.nan_to_num(scores, nan=-1.0), scores),
             "log_loss_before_quantisation": before["log_loss"],
             "log_loss": after["log_loss"],
             "history": self.history,
         }
         say(f"validation: first choice {before['accuracy']:.4f}, after quantisation {after['accuracy']:.4f}")
-        return Published(models, folder, embeddings, fitted.slope, fitted.shift, figures)
+        return PublishedScorer(models, folder, embeddings, fitted.slope, fitted.shift, figures)
 
     def resume(self) -> bool:
         """Go on from the checkpoint, if there is one of the same settings and data."""

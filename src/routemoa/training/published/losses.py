@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["sample_llm_loss", "sample_sample_loss"]
 
-GOOD = 0.5  # a model that scores above this on a query is never pushed away from it
+GOOD_SCORE = 0.5  # a model that scores above this on a query is never pushed away from it
 
 
 def sample_llm_loss(  # noqa: PLR0917
@@ -39,16 +39,16 @@ def sample_llm_loss(  # noqa: PLR0917
     if generator is not None:
         lots = torch.rand(rows, count, generator=generator).argsort(1).to(scores.device)
     drawn = scores.gather(1, lots)
-    best = lots.gather(1, _ranked(drawn, worst=False)[:, :top_k])
-    worst = lots.gather(1, _ranked(drawn, worst=True)[:, :last_k])
+    best = lots.gather(1, _rank_columns(drawn, worst=False)[:, :top_k])
+    worst = lots.gather(1, _rank_columns(drawn, worst=True)[:, :last_k])
     high, low = scores.gather(1, best), scores.gather(1, worst)
     # B x K x L: may this worst model stand against that best one? NaN compares as false.
-    against = (high > 0)[:, :, None] & (low <= GOOD)[:, None, :] & (low[:, None, :] < high[:, :, None])
+    against = (high > 0)[:, :, None] & (low <= GOOD_SCORE)[:, None, :] & (low[:, None, :] < high[:, :, None])
     positives = similarity.gather(1, best)
     negatives = similarity.gather(1, worst)[:, None, :].expand(against.shape)
-    losses, used = _contrast(positives, negatives, against, temperature)
+    losses, used = _contrastive_loss(positives, negatives, against, temperature)
     each = used.sum(1)
-    return _mean(losses.sum(1) / each.clamp(min=1), each > 0)
+    return _masked_mean(losses.sum(1) / each.clamp(min=1), each > 0)
 
 
 def sample_sample_loss(
@@ -76,17 +76,17 @@ def sample_sample_loss(
     mate = (lots * mates).argmax(1, keepdim=True)
     drawn, others = (lots * ~same).topk(min(negatives, rows), dim=1)
     against = ((drawn > 0) & mates.any(1, keepdim=True))[:, None, :]
-    losses, used = _contrast(cosines.gather(1, mate), cosines.gather(1, others)[:, None, :], against, temperature)
-    return _mean(losses[:, 0], used[:, 0])
+    losses, used = _contrastive_loss(cosines.gather(1, mate), cosines.gather(1, others)[:, None, :], against, temperature)
+    return _masked_mean(losses[:, 0], used[:, 0])
 
 
-def _ranked(scores: Tensor, worst: bool) -> Tensor:
+def _rank_columns(scores: Tensor, worst: bool) -> Tensor:
     """B x M columns from best to worst, or from worst to best; what was not measured comes last."""
     last = float("inf") if worst else float("-inf")
     return scores.nan_to_num(nan=last).sort(dim=1, descending=not worst, stable=True).indices
 
 
-def _contrast(positives: Tensor, negatives: Tensor, against: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def _contrastive_loss(positives: Tensor, negatives: Tensor, against: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """-log(e^s+ / (e^s+ + sum e^s-)), positives B x K, negatives B x K x L where `against`; and which have any, B x K.
 
     Written as softplus(logsumexp(s-) - s+); a positive without a negative has the loss 0 and the gradient 0.
@@ -98,6 +98,6 @@ def _contrast(positives: Tensor, negatives: Tensor, against: Tensor, temperature
     return losses.masked_fill(~used, 0.0), used
 
 
-def _mean(values: Tensor, used: Tensor) -> Tensor:
+def _masked_mean(values: Tensor, used: Tensor) -> Tensor:
     """The mean of the values in use; 0, still part of the graph, where none is."""
     return (values * used).sum() / used.sum().clamp(min=1)

@@ -11,23 +11,23 @@ import numpy as np
 
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.predictor import Floats, Predictor
-from routemoa.training.linear import span
-from routemoa.training.panels import panels
-from routemoa.training.published.finetune import Published
-from routemoa.training.table import Table, means
+from routemoa.training.linear import fit_span
+from routemoa.training.panels import build_panels
+from routemoa.training.published.finetune import PublishedScorer
+from routemoa.training.table import Table, average_scores
 
-__all__ = ["predictor_of"]
+__all__ = ["build_predictor"]
 
-PENALTY = 10.0  # of the ridge by which the training questions are known or not
+SPAN_PENALTY = 10.0  # of the ridge by which the training questions are known or not
 
 
-def predictor_of(published: Published, data: Table) -> Predictor:
+def build_predictor(published: PublishedScorer, data: Table) -> Predictor:
     """The scorer; `data` is what it was trained on."""
     encoder = Encoder.load(published.folder)
     x = encoder.encode(data.texts)
     count, width = len(data.models), x.shape[1]
-    spanned = span(x, PENALTY)
-    found = panels(data.scores, np.ones((len(x), 1), np.float32), means(data.scores)[None, :])
+    spanned = fit_span(x, SPAN_PENALTY)
+    found = build_panels(data.scores, np.ones((len(x), 1), np.float32), average_scores(data.scores)[None, :])
     return Predictor(
         models=data.models,
         tasks=("all",),
@@ -38,7 +38,7 @@ def predictor_of(published: Published, data: Table) -> Predictor:
         embeddings=np.vstack([np.zeros((1, count), np.float32), published.embeddings.T]),
         common=np.zeros(width, np.float32),
         center=np.concatenate([np.ones(1, np.float32), x.mean(0)]),
-        spread=_spread(data),
+        spread=_measure_spread(data),
         directions=spanned.directions,
         strengths=spanned.strengths,
         familiar=spanned.familiar,
@@ -52,8 +52,8 @@ def predictor_of(published: Published, data: Table) -> Predictor:
     )
 
 
-def _spread(data: Table) -> Floats:
+def _measure_spread(data: Table) -> Floats:
     """How far a model's means on the records' tasks lie apart, M."""
     tasks = np.array(data.tasks)
-    spread: Floats = np.std([means(data.scores[tasks == t]) for t in dict.fromkeys(data.tasks)], axis=0)
+    spread: Floats = np.std([average_scores(data.scores[tasks == t]) for t in dict.fromkeys(data.tasks)], axis=0)
     return spread
