@@ -5,7 +5,7 @@
     .venv/bin/python benchmarks/ablations.py ../shared/data/records/zeroeval/math_l5.jsonl.gz --without o1 --judges 0.7
 
 Runs the commands that a user would: `routemoa scorer train` and `routemoa judge fit` on one half, `routemoa evaluate`
-with every ablation and rival on the other, into a folder that `routemoa report` reads. --judges simulates judges of
+with every ablation and baseline on the other, into a folder that `routemoa report` reads. --judges simulates judges of
 that AUC, since records hold none: without it no-self and no-cross change tokens only.
 """
 
@@ -25,46 +25,8 @@ from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.outcomes import load_run
 
 RECORDS = Path(__file__).parents[2] / "shared" / "data" / "records" / "zeroeval" / "math_l5.jsonl.gz"
-PARTS = ("no-scorer", "no-self", "no-cross", "no-reranking", "no-early-stop")
-METHODS = ["routemoa", *(f"routemoa-{p}" for p in PARTS), "moa", "smoa", "cascade", "vote-all"]
-
-
-def members(records: list[Record], without: str | None, rank: list[int] | None) -> list[str]:
-    """Models with a score everywhere, best first; `rank` keeps a stretch of them."""
-    names = [m for m in records[0].scores if all(r.scores.get(m) is not None for r in records)]
-    names = [m for m in names if not (without and m.startswith(without))]
-    names.sort(key=lambda m: -sum(r.scores[m] or 0.0 for r in records))
-    return names[slice(*rank)] if rank else names
-
-
-def among(record: Record, names: list[str]) -> Record:
-    said = record.responses or {}
-    return replace(
-        record, scores={m: record.scores[m] for m in names}, responses={m: said[m] for m in names if m in said}
-    )
-
-
-def routemoa(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-c", "from routemoa.cli import main; main()", *map(str, arguments)], check=True)
-
-
-def table(folder: Path, title: str) -> str:
-    """What each part and each rival makes of the questions, as Markdown."""
-    found = load_run(folder).summary
-    lines = [f"## {title}", "", "| | right | routemoa over it, points | calls | tokens | on the path |"]
-    lines.append("| --- | --- | --- | --- | --- | --- |")
-    for name, f in found["methods"].items():
-        pair = found["paired"].get(f"routemoa|{name}")
-        over = "-"
-        if pair:
-            over, low, high = (f"{100 * x:+.1f}" for x in (pair["difference"], *pair["ci95"]))
-            over += f" ({low} to {high})"
-        low, high = (100 * x for x in f["ci95"])
-        lines.append(
-            f"| {name} | {100 * f['accuracy']:.1f} ({low:.1f} to {high:.1f}) | {over} | {f['calls']:.2f} "
-            f"| {f['tokens']:,.0f} | {f['path_tokens']:,.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+ABLATIONS = ("no-scorer", "no-self", "no-cross", "no-reranking", "no-early-stop")
+METHODS = ["routemoa", *(f"routemoa-{name}" for name in ABLATIONS), "moa", "smoa", "cascade", "vote-all"]
 
 
 def main() -> None:
@@ -76,39 +38,87 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", help="also random pools of these sizes, such as 3,5,8,13,21")
     parser.add_argument("--out", type=Path, default=Path("ablations"))
-    parser.add_argument("--table", type=Path, metavar="FILE", help="add the table to this Markdown file")
-    given = parser.parse_args()
-    records = list(read_records(given.records))
-    names = members(records, given.without, given.rank)
-    Random(given.seed).shuffle(records)
+    parser.add_argument("--table", type=Path, metavar="FILE", help="append the table to this Markdown file")
+    options = parser.parse_args()
+    records = list(read_records(options.records))
+    members = select_members(records, options.without, options.rank)
+    Random(options.seed).shuffle(records)
     half = len(records) // 2
+    records = [restrict_to(record, members) for record in records]
     with tempfile.TemporaryDirectory() as folder:
-        parts = {"train": records[:half], "test": records[half:]}
-        files = {part: Path(folder) / f"{given.records.name.partition('.')[0]}.{part}.jsonl" for part in parts}
-        for part, some in parts.items():
-            with Appender(files[part]) as out:
-                for record in some:
-                    out.write(among(record, names))
-        routemoa("scorer", "train", files["train"], "--out", Path(folder) / "scorer")
-        routemoa("judge", "fit", files["train"], "--out", Path(folder) / "judge.json")
-        policy = Path(folder) / "policy.toml"
-        later = "refine" if given.judges else "auto"
-        policy.write_text(f'[mixture]\njudge = "judge.json"\nlater = "{later}"\n')
-        extra = ["--judges", given.judges] if given.judges else []
-        extra += ["--sizes", given.sizes] if given.sizes else []
-        routemoa(
-            "evaluate", files["test"], "--scorer", Path(folder) / "scorer", "--policy", policy,
-            "--methods", ",".join(METHODS), "--prices", "library", *extra, "--out", given.out,
-        )  # fmt: skip
-    if given.table:
-        name = given.records.name.partition(".")[0]
-        pool = f"without {given.without}" if given.without else "all models"
-        pool = f"ranks {given.rank[0] + 1} to {given.rank[1]}" if given.rank else pool
-        judges = f"judges of AUC {given.judges:g}" if given.judges else "agreement alone"
-        with given.table.open("a") as file:
-            file.write(
-                table(given.out, f"{name}, {pool}, {judges}: {half} questions learned from, the rest shown") + "\n"
-            )
+        run_commands(Path(folder), records[:half], records[half:], options)
+    if options.table:
+        with options.table.open("a") as file:
+            file.write(markdown_table(options.out, table_title(options, half)) + "\n")
+
+
+def select_members(records: list[Record], without: str | None, rank: list[int] | None) -> list[str]:
+    """Return the models that every record scores, best first; `rank` selects a range of them."""
+    names = [m for m in records[0].scores if all(r.scores.get(m) is not None for r in records)]
+    names = [m for m in names if not (without and m.startswith(without))]
+    names.sort(key=lambda m: -sum(r.scores[m] or 0.0 for r in records))
+    return names[slice(*rank)] if rank else names
+
+
+def restrict_to(record: Record, members: list[str]) -> Record:
+    responses = record.responses or {}
+    return replace(
+        record,
+        scores={m: record.scores[m] for m in members},
+        responses={m: responses[m] for m in members if m in responses},
+    )
+
+
+def run_commands(folder: Path, train: list[Record], test: list[Record], options: argparse.Namespace) -> None:
+    """Train on one half and evaluate on the other, with the commands that a user would run."""
+    name = options.records.name.partition(".")[0]
+    train_file, test_file = folder / f"{name}.train.jsonl", folder / f"{name}.test.jsonl"
+    for file, part in ((train_file, train), (test_file, test)):
+        with Appender(file) as out:
+            for record in part:
+                out.write(record)
+    scorer, policy = folder / "scorer", folder / "policy.toml"
+    routemoa("scorer", "train", train_file, "--out", scorer)
+    routemoa("judge", "fit", train_file, "--out", folder / "judge.json")
+    later_layers = "refine" if options.judges else "auto"
+    policy.write_text(f'[mixture]\njudge = "judge.json"\nlater_layers = "{later_layers}"\n')
+    extra = ["--judges", options.judges] if options.judges else []
+    extra += ["--sizes", options.sizes] if options.sizes else []
+    routemoa(
+        "evaluate", test_file, "--scorer", scorer, "--policy", policy, "--methods", ",".join(METHODS),
+        "--prices", "library", *extra, "--out", options.out,
+    )  # fmt: skip
+
+
+def routemoa(*arguments: object) -> None:
+    subprocess.run([sys.executable, "-c", "from routemoa.cli import main; main()", *map(str, arguments)], check=True)
+
+
+def table_title(options: argparse.Namespace, half: int) -> str:
+    name = options.records.name.partition(".")[0]
+    pool = f"without {options.without}" if options.without else "all models"
+    pool = f"ranks {options.rank[0] + 1} to {options.rank[1]}" if options.rank else pool
+    judges = f"judges of AUC {options.judges:g}" if options.judges else "agreement alone"
+    return f"{name}, {pool}, {judges}: {half} questions to learn from, the others to measure"
+
+
+def markdown_table(folder: Path, title: str) -> str:
+    """Return the figures of every method as Markdown."""
+    summary = load_run(folder).summary
+    lines = [f"## {title}", "", "| | right | routemoa over it, points | calls | tokens | on the path |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    for name, figures in summary["methods"].items():
+        pair = summary["paired"].get(f"routemoa|{name}")
+        gap = "-"
+        if pair:
+            difference, low, high = (f"{100 * x:+.1f}" for x in (pair["difference"], *pair["ci95"]))
+            gap = f"{difference} ({low} to {high})"
+        low, high = (f"{100 * x:.1f}" for x in figures["ci95"])
+        lines.append(
+            f"| {name} | {100 * figures['accuracy']:.1f} ({low} to {high}) | {gap} | {figures['calls']:.2f} "
+            f"| {figures['tokens']:,.0f} | {figures['path_tokens']:,.0f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

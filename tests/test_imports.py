@@ -30,6 +30,7 @@ ONLY_IN = {
     "tokenizers": {"scoring", "training"},
     "torch": {"training"},
     "transformers": {"training"},
+    "jinja2": {"evaluation"},
     "matplotlib": {"evaluation", "cli"},
     "math_verify": {"datasets"},
     "genai_prices": {"core"},

@@ -1,8 +1,8 @@
-"""The thirty data sets of RouteMoA's published large-pool run: how each is scored. Pure functions, one table.
+"""How each of the thirty data sets of RouteMoA's published large-pool run is scored. Pure functions, one table.
 
-`score` is the published rule, told from the published texts and stated in `rule`; `read` is what a person would say,
-where that rule misreads answers (a LaTeX thousands mark, "(A)", another order of words): it is shown beside, never
-mixed in. Seven data sets have another metric than accuracy; `reproduces` says whether ours is theirs.
+`score` is the published rule, inferred from the published texts and stated in `rule`. `human_score` is a person's
+verdict where that rule misreads answers (a LaTeX thousands mark, "(A)", another order of words); it is shown beside,
+never mixed in. Seven data sets have another metric than accuracy; `reproduces` says whether ours is the published one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["DATA_SETS", "DataSet", "Item", "failure_kind"]
 
 @dataclass(frozen=True)
 class Item:
-    """One published answer: what was asked, what was expected, what was written."""
+    """One published answer with its question and reference."""
 
     prompt: str
     question: str
@@ -33,23 +33,20 @@ class Item:
 
 @dataclass(frozen=True)
 class DataSet:
-    """How a data set is scored.
-
-    Attributes:
-        rule: in one sentence, for the reader of a table.
-        score: an answer's score in [0, 1] by that rule.
-        read: 1.0 where a person would call the answer right; None where `score` already reads so.
-        reproduces: whether `score` is the published metric; otherwise it is a proxy that stands beside, not comparable.
-    """
+    """How a data set is scored."""
 
     rule: str
+    """In one sentence, for the reader of a table."""
     score: Callable[[Item], float]
+    """An answer's score in [0, 1] by that rule."""
     human_score: Callable[[Item], float] | None = None
+    """1.0 where a person would call the answer right; None where `score` already does."""
     reproduces: bool = True
+    """Whether `score` is the published metric; otherwise it is a proxy and not comparable."""
 
 
 def failure_kind(answer: str | None) -> str | None:
-    """Why there is no answer, or None where there is one: the published run writes its errors into the answers."""
+    """Return why there is no answer, else None: the published run writes its errors into the answers."""
     if not answer or not plain_answer(answer):
         return "empty"
     m = re.match(r"\s*Error(?: Occur)?! ?(Reply is none|response text)", answer)
@@ -57,21 +54,21 @@ def failure_kind(answer: str | None) -> str | None:
 
 
 def score_label(words: Mapping[str, str]) -> Callable[[Item], float]:
-    """Right when the label that the answer settles on is the reference."""
+    """Return the function that scores 1.0 where the label that an answer settles on is the reference."""
     return lambda item: float(find_label(item.answer, words) == item.reference)
 
 
 def score_option(item: Item) -> float:
-    """Right when the option that the answer settles on is the reference, "B" or "B || its text"."""
+    """Return 1.0 where the option that the answer settles on is the reference, "B" or "B || its text"."""
     letter = re.match(r"\W*([A-Z])\b", item.reference)
     return float(bool(letter) and find_option(item.answer, list_options(item.prompt)) == (letter and letter[1]))
 
 
 def score_yes_no_option(item: Item) -> float:
-    """A question whose options are yes and no, in any order: the option's text is the label."""
+    """Score a question whose options are yes and no, in any order, by the text of the option."""
     listed = list_options(item.prompt)
-    said = listed.get(find_option(item.answer, listed) or "", item.answer)
-    return float(find_label(said, TRUE) == item.reference)
+    text = listed.get(find_option(item.answer, listed) or "", item.answer)
+    return float(find_label(text, TRUE) == item.reference)
 
 
 def score_contains(item: Item) -> float:
@@ -83,16 +80,18 @@ def score_contains_last(item: Item) -> float:
 
 
 def score_similar_text(item: Item) -> float:
-    """The reference but for punctuation, standing in the answer, or four fifths of its characters."""
-    got, wanted = (re.sub(r"\W", "", t.casefold()) for t in (strip_markup(item.answer), strip_markup(item.reference)))
-    return float(wanted in got or rouge1(got, wanted)[2] >= 0.8)
+    """Return 1.0 where the answer contains the reference without punctuation, or matches four fifths of it."""
+    answer, reference = (
+        re.sub(r"\W", "", t.casefold()) for t in (strip_markup(item.answer), strip_markup(item.reference))
+    )
+    return float(reference in answer or rouge1(answer, reference).f1 >= 0.8)
 
 
 def score_referent(item: Item) -> float:
-    """Which of the listed nouns the answer refers the pronoun to: the longest whose words are all in what it says."""
+    """Return 1.0 where the listed noun that the answer names, the longest of several, is the reference."""
     listed = [a or b for a, b in re.findall(r"\"([^\"]+)\"|'([^']+)'", item.question.partition("Options:")[2])]
-    for said in reversed(find_conclusions(plain_answer(item.answer))):
-        if named := [noun for noun in listed if word_set(noun) <= word_set(said)]:
+    for conclusion in reversed(find_conclusions(plain_answer(item.answer))):
+        if named := [noun for noun in listed if word_set(noun) <= word_set(conclusion)]:
             return float(fold_text(max(named, key=len)) == fold_text(item.reference))
     return score_contains(item)
 
@@ -102,41 +101,42 @@ def word_set(text: str) -> set[str]:
 
 
 def number_literals(text: str) -> list[str]:
-    """Numbers exactly as they are typed: a comma ends one."""
+    """Return the numbers exactly as they are typed: a comma ends one."""
     return re.findall(r"\d+(?:\.\d+)?", text)
 
 
 def score_last_three_numbers(item: Item) -> float:
-    """The reference's numbers, all among the last three typed; a reference without one is never matched."""
+    """Return 1.0 where the reference has numbers and all are among the last three typed."""
     wanted = number_literals(reference_result(item.reference))
     return float(bool(wanted) and set(wanted) <= set(number_literals(strip_thinking(item.answer))[-3:]))
 
 
 def reference_result(reference: str) -> str:
-    """The result of a worked solution: after "####", or in its last box."""
-    told = reference.rpartition("####")[2].strip() if "####" in reference else reference
-    boxed = find_boxes(told)
-    return boxed[-1][1] if boxed else told.replace(",", "") if "####" in reference else told
+    """Return the result of a worked solution: after "####", or in its last box."""
+    is_marked = "####" in reference
+    text = reference.rpartition("####")[2].strip() if is_marked else reference
+    boxed = find_boxes(text)
+    return boxed[-1][1] if boxed else text.replace(",", "") if is_marked else text
 
 
 def score_last_integer(item: Item) -> float:
-    found = re.findall(r"\d+", strip_thinking(item.answer).replace(",", ""))
-    return float(found[-1:] == [item.reference.strip()])
+    numbers = re.findall(r"\d+", strip_thinking(item.answer).replace(",", ""))
+    return float(numbers[-1:] == [item.reference.strip()])
 
 
 def parse_integers(text: str) -> list[int]:
-    """Whole numbers of any size, exactly, whatever marks their thousands."""
+    """Return the whole numbers of a text, of any size, whatever marks their thousands."""
     bare = re.sub(r"(?<=\d)(?:\{,\}|\\[,!;: ]\\?!?|,\\!|,)(?=\d{3}(?!\d))", "", text)
     return [int(d) for d in re.findall(r"\d+", bare)]
 
 
 def score_integers(item: Item) -> float:
-    """The numbers of the result that the answer states last, else those it ends with, are the reference's in order."""
+    """Return 1.0 where the result that the answer states last, else its end, has the reference's numbers in order."""
     wanted = parse_integers(item.reference)
     text = plain_answer(item.answer)
-    for said in reversed(find_statements(text)):
-        if got := parse_integers(said.rpartition("=")[2]):
-            return float(got == wanted)
+    for result in reversed(find_statements(text)):
+        if numbers := parse_integers(result.rpartition("=")[2]):
+            return float(numbers == wanted)
     return float(parse_integers(text)[-len(wanted) :] == wanted)
 
 
@@ -145,14 +145,14 @@ def score_words(item: Item) -> float:
 
 
 def score_mathematics(item: Item) -> float:
-    """A letter as an option; anything else by mathematical equivalence with the reference's result."""
+    """Score a letter as an option, anything else by mathematical equivalence with the reference's result."""
     if re.fullmatch(r"\W*[A-E]\W*", item.reference):
         return score_option(item)
     return grade(item.answer, reference_result(item.reference), "math") or 0.0
 
 
 def score_time(item: Item) -> float:
-    """As `mathematics`, but a reference that is a number with a word ("5am") is read by its number."""
+    """Score as `score_mathematics`, but a reference that is a number with a word ("5am") by its number."""
     if re.fullmatch(r"\$?\d+\s*[a-z]+\$?", item.reference):
         return float(
             number_literals(item.reference)[0] == next(iter(number_literals(plain_answer(item.answer))[-2:]), None)
@@ -160,20 +160,29 @@ def score_time(item: Item) -> float:
     return score_mathematics(item)
 
 
-def rouge1(got: Sequence[Hashable], wanted: Sequence[Hashable]) -> tuple[float, float, float]:
-    """Precision, recall and F1 of the shared single tokens (ROUGE-1)."""
-    shared = sum((Counter(got) & Counter(wanted)).values())
-    precision, recall = shared / max(1, len(got)), shared / max(1, len(wanted))
-    return precision, recall, 2 * precision * recall / (precision + recall) if shared else 0.0
+@dataclass(frozen=True)
+class Rouge:
+    """ROUGE-1: overlap of single tokens."""
+
+    recall: float
+    f1: float
+
+
+def rouge1(answer: Sequence[Hashable], reference: Sequence[Hashable]) -> Rouge:
+    """Return the overlap of the single tokens of two sequences."""
+    shared = sum((Counter(answer) & Counter(reference)).values())
+    precision, recall = shared / max(1, len(answer)), shared / max(1, len(reference))
+    return Rouge(recall, 2 * precision * recall / (precision + recall) if shared else 0.0)
 
 
 def score_title_recall(item: Item) -> float:
-    """ROUGE-1 recall over characters of the whole answer: what a long answer mentions anywhere counts."""
-    return rouge1(*("".join(t.split()) for t in (item.answer, item.reference)))[1]
+    """Return the ROUGE-1 recall over the characters of the whole answer."""
+    answer, reference = ("".join(t.split()) for t in (item.answer, item.reference))
+    return rouge1(answer, reference).recall
 
 
 def score_entity_recall(item: Item) -> float:
-    """The share of the reference's entities among the answer's parts between punctuation and spaces."""
+    """Return the share of the reference's entities among the answer's parts between punctuation and spaces."""
     wanted = set(strip_markup(item.reference).split(";"))
     return len(wanted & set(re.split(r"\W+", plain_answer(item.answer)))) / len(wanted)
 
@@ -184,7 +193,7 @@ def score_entity_mentions(item: Item) -> float:
 
 
 def score_edits(tokens: str) -> Callable[[Item], float]:
-    """F1 of the edits from the faulty sentence: the answer's against the reference's, the same span and text."""
+    """Return the function that scores the F1 of an answer's edits of the faulty sentence, by span and text."""
 
     def edits(source: list[str], target: list[str]) -> set[tuple[int, int, tuple[str, ...]]]:
         steps = SequenceMatcher(None, source, target, autojunk=False).get_opcodes()

@@ -1,7 +1,7 @@
-"""Which label or option an answer settles on, in English and Chinese, however a model writes it. Pure functions.
+"""Find the label or option that an answer settles on, in English and Chinese, in any form. Pure functions.
 
-An answer is read in the order a person would: what it states as its result ("Answer: B", "答案是B", a box), else
-what it begins with ("**Negative** ...", "[是]"), else what it sets in bold, else the only one that it names.
+An answer is read as a person would: what it states as its result ("Answer: B", "答案是B", a box), else what it
+begins with ("**Negative** ...", "[是]"), else what it sets in bold, else the only one that it names.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ WRONG = (  # or one of several
 
 
 def strip_thinking(text: str) -> str:
-    """The answer without its thinking; thinking that was cut off before its end has no answer."""
+    """Return the answer without its thinking; a text cut off while thinking has no answer."""
     text = THOUGHT_END.split(text)[-1]
     return re.split(r"<think(?:ing)?>", text, flags=re.IGNORECASE)[0].strip()
 
 
 def plain_answer(text: str) -> str:
-    """The answer without its thinking and markup."""
+    """Return the answer without its thinking and markup."""
     return strip_markup(strip_thinking(text))
 
 
 def find_conclusions(text: str) -> list[str]:
-    """What a text states as its results, in its order: after a lead to the end of the sentence, in a box or in [ ]."""
-    said = find_boxes(text)
+    """Return the results that a text states, in their order: after a lead, in a box or in [ ]."""
+    stated = find_boxes(text)
     for m in LEAD.finditer(text):
-        said.append(Box(m.end(), re.split(r"\n|[.。;](?=\s|$)", text[m.end() : m.end() + 200], maxsplit=1)[0]))
-    said += [Box(m.start(), m[1]) for m in re.finditer(r"\[([^\[\]\n]{1,20})\]", text)]
-    return [part for _, part in sorted(said)]
+        stated.append(Box(m.end(), re.split(r"\n|[.。;](?=\s|$)", text[m.end() : m.end() + 200], maxsplit=1)[0]))
+    stated += [Box(m.start(), m[1]) for m in re.finditer(r"\[([^\[\]\n]{1,20})\]", text)]
+    return [part for _, part in sorted(stated)]
 
 
 def find_label(text: str, words: Mapping[str, str]) -> str | None:
-    """The label that a text settles on, or None; `words` maps each label to a pattern of the words that mean it."""
+    """Return the label that a text settles on, or None; `words` maps each label to a pattern of its words."""
     named = {f"L{i}": key for i, key in enumerate(words)}
     every = "|".join(f"(?P<{g}>{_bounded(words[key])})" for g, key in named.items())
     one = re.compile(every, re.IGNORECASE)
@@ -89,12 +89,12 @@ def find_label(text: str, words: Mapping[str, str]) -> str | None:
 
 
 def _bounded(pattern: str) -> str:
-    """A pattern whose Latin words are whole words; Chinese ones need no edge."""
+    """Return a pattern whose Latin words are whole words; Chinese ones need no boundary."""
     return rf"(?<![A-Za-z_-])(?:{pattern})(?![A-Za-z_-])"
 
 
 def list_options(prompt: str) -> dict[str, str]:
-    """The options that a question lists, letter to text: "A.是 B.否", "(A) Yes (B) No", one a line."""
+    """Return {letter: text} of the options in a question: "A.是 B.否", "(A) Yes (B) No", or one a line."""
     marks = list(re.finditer(r"(?<![A-Za-z])\(?([A-Z])\s*[.:、)．：）]\s*", prompt))
     runs: list[list[re.Match[str]]] = []
     for i, mark in enumerate(marks):
@@ -115,7 +115,7 @@ def list_options(prompt: str) -> dict[str, str]:
 
 
 def find_option(text: str, listed: Mapping[str, str]) -> str | None:
-    """The letter of the option that a text settles on, or None; `listed` maps the letters to what they stand for."""
+    """Return the letter of the option that a text settles on, or None; `listed` maps letters to their texts."""
     text = plain_answer(text)
     letter = "[" + ("".join(listed) or "A-Z") + "]"
     # "A robe" is an article, "C because" an option; the option's own text may follow any letter.
@@ -136,7 +136,7 @@ def find_option(text: str, listed: Mapping[str, str]) -> str | None:
 
 
 def _option_in_text(text: str, listed: Mapping[str, str], letter: str) -> str | None:
-    """The only option that a text names inside a sentence: by its letter with its text, its letter, or its text."""
+    """Return the only option that a text names in a sentence: by letter and text, by letter, or by text."""
     flat = fold_text(text)
     with_text = {
         k

@@ -1,4 +1,4 @@
-"""RouteMoA without one part: the real engine with another policy does what the part's absence says."""
+"""RouteMoA without one part: the real engine runs without what the ablation takes away."""
 
 from __future__ import annotations
 

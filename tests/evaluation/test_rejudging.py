@@ -1,4 +1,4 @@
-"""Saved traces under another policy: the same policy changes nothing, another one may, and nobody is called."""
+"""Saved traces under another policy: the same policy changes nothing, another one may, and no model is called."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
-from routemoa.cli.judge import judge
+from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Mixture, Pool
 from routemoa.core.trace import Answer, Trace
@@ -60,7 +60,7 @@ def write_traces(path: Path, answers: list[Answer], *, graded: bool = True) -> s
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(judge, arguments)
+    return CliRunner().invoke(cli, ["judge", *arguments])
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ async def test_replay_prints_a_line_for_each_trace(tmp_path: Path) -> None:
     assert all(line["text"] == f"The answer is {line['text'][14:-1]}." for line in lines)
     table = run("replay", file)
     assert "60 traces" in table.stdout
-    assert "accuracy on 60 graded traces" in table.stdout
+    assert "right, of 60 graded" in table.stdout
 
 
 async def test_a_bad_line_is_named_and_the_others_are_judged(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ async def test_fit_writes_a_judge_that_a_pool_can_name(tmp_path: Path) -> None:
     done = run("fit", file, "--out", str(out))
     assert done.exit_code == 0, done.output
     assert "60 graded queries" in done.stdout
-    assert "each half judged with a fit on the other half" in done.stdout
+    assert "each half judged by what the other half taught" in done.stdout
     found = read_judging(out)
     assert found.peer_judges
     assert all(0 <= r.weight <= 1 for r in (*found.peer_judges.values(), *found.self_judges.values()))

@@ -14,8 +14,14 @@ from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 from routemoa.datasets.records import Record, parse_record
-from routemoa.evaluation.rejudging import RejudgedTrace, SavedTrace, read_traces, rejudge, score_answers
-from routemoa.evaluation.rejudging import parse_trace as parse_trace
+from routemoa.evaluation.rejudging import (
+    RejudgedTrace,
+    SavedTrace,
+    parse_trace,
+    read_traces,
+    rejudge,
+    score_answers,
+)
 from routemoa.judging.judge_model import JudgeModel, encode_judge_model, read_policy
 
 if TYPE_CHECKING:

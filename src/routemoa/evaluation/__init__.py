@@ -1,1 +1,1 @@
-"""What a mixture is worth, beside what anybody would ask about: one model, a fixed panel, chance, an oracle."""
+"""Compare the mixture with single models, fixed panels, random choice and an oracle, live or on recorded answers."""

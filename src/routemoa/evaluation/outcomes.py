@@ -1,8 +1,8 @@
-"""What came of an evaluation: one outcome for each method, question and seed, in a folder that a report can read.
+"""The results of an evaluation: one outcome for each method, question and seed, in a folder that a report reads.
 
-DIR/run.json        what was run, and how: `Run`
-DIR/outcomes.jsonl  an `Outcome` a line, live or replayed
-DIR/calls.jsonl     live runs: every call that was paid for, once (routemoa.evaluation.live.call_cache)
+DIR/run.json        what was run, and how: a `Run`
+DIR/outcomes.jsonl  one `Outcome` a line, live or replayed
+DIR/calls.jsonl     live runs: every paid call, once (routemoa.evaluation.live.call_cache)
 """
 
 from __future__ import annotations
@@ -24,48 +24,46 @@ __all__ = ["OUTCOMES", "RUN", "Outcome", "Run", "load_run", "read_outcomes", "sa
 RUN, OUTCOMES = "run.json", "outcomes.jsonl"
 
 
-class Outcome(Struct, frozen=True, omit_defaults=True):
-    """What one method made of one question. None is unknown, never zero.
-
-    Attributes:
-        right: in [0, 1]; None where the answer could not be graded. A failure is 0.0: the user had no answer.
-        failure: why there is no answer.
-        seconds: on the critical path, from the question to the answer's end.
-        path_tokens: written on the critical path: the longest reply of each layer, and the aggregator's.
-        layers: who was called in each layer; an aggregator is not among them.
-        choice: whose answer stands, or led those that the aggregator was given.
-        confidence: the probability that the method gave its answer of being right, in [0, 1].
-        stop: the method's own words on why it ended.
-        prior: what the scorer expected of each model.
-        each: how right each model's own answer was, where that is known: scores of records, or graded proposals.
-    """
+class Outcome(Struct, frozen=True, omit_defaults=True, rename={"model_scores": "each"}):
+    """The result of one method on one question. None is unknown, never zero."""
 
     method: str
     task: str
     id: str
     right: float | None
+    """The answer's score in [0, 1]; None where it could not be graded, 0.0 for a failure."""
     failure: str | None = None
+    """Why there is no answer."""
     calls: int = 0
     prompt_tokens: float | None = None
     completion_tokens: float | None = None
     cost: float | None = None
+    """Dollars."""
     seconds: float | None = None
+    """On the critical path, from the question to the end of the answer."""
     path_tokens: float | None = None
+    """Output tokens on the critical path: the longest reply of each layer, and the aggregator's."""
     seed: int = 0
     query: str = ""
     reference: str | None = None
     text: str | None = None
     layers: tuple[tuple[str, ...], ...] = ()
+    """The models called in each layer, without the aggregator."""
     choice: str | None = None
+    """The model whose answer was chosen, or leads those that the aggregator was given."""
     aggregator: str | None = None
     confidence: float | None = None
+    """The probability in [0, 1] that the method gave its answer of being right."""
     stop: str | None = None
+    """The text of the `StopReason`."""
     prior: dict[str, float | None] = {}
+    """The scorer's estimates."""
     model_scores: dict[str, float | None] = {}
+    """Score of each model's own answer, where it is known: from records, or from graded proposals."""
 
     @property
     def tokens(self) -> float | None:
-        """Read and written; None when either is unknown."""
+        """Prompt and output tokens; None when either is unknown."""
         return add_optional(self.prompt_tokens, self.completion_tokens)
 
     @property
@@ -75,26 +73,30 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """What was run: enough to go on with it, and to say on a page what the figures are of."""
+    """What was run: enough to resume it, and to label its figures."""
 
     kind: Literal["live", "replay"]
-    name: str  # of the task, or of the records
+    name: str
+    """Of the task, or of the records."""
     methods: tuple[str, ...]
     models: tuple[str, ...]
     seed: int = 0
     seeds: int = 1
     limit: int | None = None
-    notes: tuple[str, ...] = ()  # caveats in plain words, for the page
-    settings: dict[
-        str, Any
-    ] = {}  # what else must be equal for a run to go on: digest of the pool file, of the questions
+    """The most questions to ask."""
+    notes: tuple[str, ...] = ()
+    """Caveats in plain words, for the report."""
+    settings: dict[str, Any] = {}
+    """Whatever else must be equal to resume the run, such as the digest of the pool."""
     version: str = ""
-    summary: dict[str, Any] = {}  # routemoa.evaluation.statistics, once it is known
-    scale: dict[str, Any] = {}  # method -> a point for each pool size
+    summary: dict[str, Any] = {}
+    """Of `statistics.summarize`, once it is known."""
+    scale: dict[str, Any] = {}
+    """Method -> a point for each pool size."""
 
 
 def save_run(folder: str | os.PathLike[str], run: Run) -> None:
-    """Write DIR/run.json at once or not at all."""
+    """Write DIR/run.json, completely or not at all."""
     path = Path(folder) / RUN
     part = path.with_name(f"{RUN}.{os.getpid()}.part")
     part.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
@@ -102,18 +104,23 @@ def save_run(folder: str | os.PathLike[str], run: Run) -> None:
 
 
 def load_run(folder: str | os.PathLike[str]) -> Run:
-    """What DIR/run.json says. Raises ConfigError when DIR holds no run."""
+    """Read DIR/run.json.
+
+    Raises:
+        ConfigError: the folder holds no run.
+    """
     path = Path(folder) / RUN
     try:
         return msgspec.json.decode(path.read_bytes(), type=Run)
     except OSError as e:
-        raise ConfigError(f"{path}: {e.strerror}; a folder of  routemoa bench  or  routemoa evaluate  is wanted") from e
+        hint = "name a folder that  routemoa bench  or  routemoa evaluate  wrote"
+        raise ConfigError(f"{path}: {e.strerror}; {hint}") from e
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: not the file of a run: {e}") from e
 
 
 def read_outcomes(folder: str | os.PathLike[str]) -> Iterator[Outcome]:
-    """Yield the outcomes of a run, those of a file that was cut short too; none where there is no file yet.
+    """Yield the outcomes of a run, finished or not; none where there is no file yet.
 
     Raises:
         RecordsError: after the last, when any line but an unfinished last one cannot be read.
@@ -121,10 +128,10 @@ def read_outcomes(folder: str | os.PathLike[str]) -> Iterator[Outcome]:
     path = Path(folder) / OUTCOMES
     if not path.exists():
         return
-    complaints = ErrorCollector()
-    for number, line in read_lines(path, complaints):
+    errors = ErrorCollector()
+    for number, line in read_lines(path, errors):
         try:
             yield msgspec.json.decode(line, type=Outcome)
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
-            complaints(BadLine(str(path), number, str(e)))
-    complaints.raise_if_any()
+            errors(BadLine(str(path), number, str(e)))
+    errors.raise_if_any()

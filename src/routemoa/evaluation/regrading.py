@@ -1,7 +1,7 @@
-"""Recorded answers graded anew: which grader a task has, a verdict for each answer, what comes of them for each model.
+"""Grade recorded answers again: pick each task's grader, score every answer, and summarize by model.
 
-An empty answer is a failure of the model that was asked: it is graded 0.0. Where there is no answer at all nobody
-knows whether the model was asked: its verdict is None. Both count as failed, and neither is hidden in the other.
+An empty answer is a failure of the model: it scores 0.0. Where there is no answer at all, it is unknown whether the
+model was called: its verdict is None. Both count as failed and are reported apart.
 """
 
 from __future__ import annotations
@@ -35,114 +35,124 @@ GRADERS: dict[str, GraderName] = {
     "race": "choice",
     "winogrande": "choice",
 }
-"""Task -> its grader; a name stands for all that begin with it and go on with one of / - _ (mmlu_pro/law is mmlu)."""
+"""Task -> its grader. A name also matches longer names that continue with one of / - _ (mmlu_pro/law is mmlu)."""
 
-WORKERS = 2  # as many as processes that compare expressions
+WORKERS = 2  # as many as the processes that compare mathematical expressions
 
 
 class GradedRecord(Struct, frozen=True):
-    """One record's verdicts: model -> how right its answer is, in [0, 1], or None."""
+    """One record with a verdict for each model."""
 
     id: str
     task: str
     verdicts: dict[str, float | None]
-    grader: GraderName | None = None  # None: nothing to grade it by
-    why: str | None = None  # there are no verdicts
-    failed: tuple[str, ...] = ()  # models whose answer is empty or absent
+    """Model -> score of its answer in [0, 1]; None where it could not be graded."""
+    grader: GraderName | None = None
+    """None where the record cannot be graded."""
+    why: str | None = None
+    """Why there are no verdicts."""
+    failed: tuple[str, ...] = ()
+    """Models whose answer is empty or absent."""
 
 
 class ModelAccuracy(Struct, frozen=True):
-    """What came of one model. `agreement` is the share of recorded scores that say the same, out of `compared`."""
+    """One model's results over all records."""
 
     accuracy: float | None
     graded: int
     failed: int
     agreement: float | None
+    """Share of the `compared` recorded scores that agree with the new ones."""
     compared: int
 
 
 class GradingResult(Struct, frozen=True):
-    """All verdicts, and each model's standing; `agreement` as in Standing, over all models together."""
+    """All verdicts and each model's results; `agreement` is over all models together."""
 
     items: list[GradedRecord]
     models: dict[str, ModelAccuracy]
     agreement: float | None = None
     compared: int = 0
-    graders: dict[str, dict[str, int]] = field(default_factory=dict)  # task -> grader -> records
+    graders: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Task -> grader -> number of records."""
 
 
 def find_grader(task: str) -> GraderName | None:
-    """The grader of a task by its name, or None."""
+    """Return the grader for a task's name, or None where there is none."""
     name = task.casefold()
-    fits = [n for n in GRADERS if name == n or (name.startswith(n) and name[len(n)] in "/-_")]
-    return GRADERS[max(fits, key=len)] if fits else None
+    matches = [n for n in GRADERS if name == n or (name.startswith(n) and name[len(n)] in "/-_")]
+    return GRADERS[max(matches, key=len)] if matches else None
 
 
 def select_records(records: Sequence[Record], task: str | None) -> tuple[list[Record], GraderName | None]:
-    """The records that `task` names, and the grader it gives them; None leaves it to each record.
+    """Return the records of `task` and the grader for them; without a task all records, each with its own grader.
 
-    A task that some records have picks those ("mmlu_pro" also "mmlu_pro/law"). One that none has, but that is known,
-    says what all of them are.
+    A task that some records have selects those ("mmlu_pro" also "mmlu_pro/law"). A known task that no record has
+    names the grader of all of them.
 
     Raises:
         QueryError: no record has the task, and no grader is known for it.
     """
     if task is None:
         return list(records), None
-    picked = [r for r in records if r.task == task or r.task.startswith(f"{task}/")]
+    selected = [r for r in records if r.task == task or r.task.startswith(f"{task}/")]
     kind = find_grader(task)
-    if picked:
-        return picked, kind
+    if selected:
+        return selected, kind
     if kind is None:
-        there = ", ".join(dict.fromkeys(r.task for r in records)) or "none"
-        raise QueryError(f"--task: no record has the task '{task}'; there are: {there}; known: {', '.join(GRADERS)}")
+        present = ", ".join(dict.fromkeys(r.task for r in records)) or "none"
+        raise QueryError(f"--task: no record has the task '{task}'; there are: {present}; known: {', '.join(GRADERS)}")
     return list(records), kind
 
 
 def regrade(
-    records: Sequence[Record], kind: GraderName | None, step: Callable[[], None] = lambda: None
+    records: Sequence[Record], kind: GraderName | None, on_record: Callable[[], None] = lambda: None
 ) -> GradingResult:
-    """Grade every recorded answer; `step` is called after each record.
+    """Grade every recorded answer.
 
     Args:
-        records: with what the models wrote in `responses`, and what was expected in `reference`.
-        kind: the grader of all of them; None: each task's own, or the one that fits the reference.
-        step: told that one record is done.
+        records: with the models' answers in `responses` and the expected one in `reference`.
+        kind: the grader of all records; None takes each task's own, else one that fits the reference.
+        on_record: called after each record.
     """
     workers = ThreadPoolExecutor(WORKERS)
     items = []
     try:
-        for item in workers.map(lambda r: _graded(r, kind), records):
+        for item in workers.map(lambda record: _grade_record(record, kind), records):
             items.append(item)
-            step()
+            on_record()
     finally:
         workers.shutdown(cancel_futures=True)
-    return _summed(records, items)
+    return _summarize(records, items)
 
 
-def _graded(record: Record, kind: GraderName | None) -> GradedRecord:
-    given = record.responses or {}
-    models = tuple(dict.fromkeys((*record.scores, *given)))
-    said = {m: given.get(m) for m in models}
-    failed = tuple(m for m in models if not (said[m] or "").strip())
-    nothing: dict[str, float | None] = dict.fromkeys(models)
+def _grade_record(record: Record, kind: GraderName | None) -> GradedRecord:
+    responses = record.responses or {}
+    answers = {model: responses.get(model) for model in dict.fromkeys((*record.scores, *responses))}
+    failed = tuple(model for model, text in answers.items() if not (text or "").strip())
+
+    def ungraded(why: str) -> GradedRecord:
+        return GradedRecord(record.id, record.task, dict.fromkeys(answers), None, why, failed)
+
     if record.reference is None or not record.reference.strip():
-        return GradedRecord(record.id, record.task, nothing, None, "no reference", failed)
+        return ungraded("no reference")
     if not record.responses:
-        return GradedRecord(record.id, record.task, nothing, None, "no responses", failed)
+        return ungraded("no responses")
     kind = kind or find_grader(record.task) or suggest_grader(record.reference)
     if grade("", record.reference, kind) is None:
-        return GradedRecord(record.id, record.task, nothing, None, f"its reference cannot be graded as {kind}", failed)
-    verdicts = {
-        m: None if text is None else 0.0 if m in failed else grade(text, record.reference, kind)
-        for m, text in said.items()
-    }
+        return ungraded(f"its reference cannot be graded as {kind}")
+    verdicts: dict[str, float | None] = {}
+    for model, text in answers.items():
+        if text is None:
+            verdicts[model] = None
+        else:
+            verdicts[model] = 0.0 if model in failed else grade(text, record.reference, kind)
     return GradedRecord(record.id, record.task, verdicts, kind, None, failed)
 
 
-def _summed(records: Sequence[Record], items: list[GradedRecord]) -> GradingResult:
+def _summarize(records: Sequence[Record], items: list[GradedRecord]) -> GradingResult:
     verdicts: dict[str, list[float]] = {}
-    same: Counter[str] = Counter()
+    agreeing: Counter[str] = Counter()
     compared: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     graders: dict[str, Counter[str]] = {}
@@ -150,23 +160,23 @@ def _summed(records: Sequence[Record], items: list[GradedRecord]) -> GradingResu
         graders.setdefault(item.task, Counter())[item.grader or "not graded"] += 1
         failed.update(item.failed)
         for model, verdict in item.verdicts.items():
-            mine = verdicts.setdefault(model, [])
+            graded = verdicts.setdefault(model, [])
             score = record.scores.get(model)
             if verdict is None:
                 continue
-            mine.append(verdict)
+            graded.append(verdict)
             if score is not None:
                 compared[model] += 1
-                same[model] += abs(verdict - score) < 0.5
+                agreeing[model] += abs(verdict - score) < 0.5
     models = {
         model: ModelAccuracy(
-            sum(mine) / len(mine) if mine else None,
-            len(mine),
+            sum(graded) / len(graded) if graded else None,
+            len(graded),
             failed[model],
-            same[model] / compared[model] if compared[model] else None,
+            agreeing[model] / compared[model] if compared[model] else None,
             compared[model],
         )
-        for model, mine in verdicts.items()
+        for model, graded in verdicts.items()
     }
-    agreement = same.total() / compared.total() if compared.total() else None
+    agreement = agreeing.total() / compared.total() if compared.total() else None
     return GradingResult(items, models, agreement, compared.total(), {t: dict(c) for t, c in graders.items()})

@@ -1,7 +1,7 @@
-"""From outcomes to figures: means with bootstrap intervals, differences and savings on the same questions.
+"""Summarize outcomes: means with 95 % bootstrap intervals, paired differences and savings.
 
-Questions are resampled, each at its mean over the seeds it was asked with; methods are compared on the questions that
-both have. An answer that could not be graded is left out, a failure counts as wrong.
+The bootstrap resamples questions, each at its mean over the seeds it was asked with. Two methods are compared on the
+questions that both have. An answer that could not be graded is left out; a failure counts as wrong.
 """
 
 from __future__ import annotations
@@ -11,146 +11,201 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from routemoa.evaluation.outcomes import Outcome
 
-__all__ = ["SUMMARY_MEASURES", "compute_savings", "summarize"]
+__all__ = ["SUMMARY_MEASURES", "MeanInterval", "bootstrap_interval", "compute_savings", "summarize"]
 
 RESAMPLES = 2000
 SUMMARY_MEASURES = ("calls", "tokens", "cost", "latency", "prompt_tokens", "completion_tokens", "path_tokens")
+"""Measures of a summary besides accuracy, under their names in its JSON."""
 SAVING_MEASURES = ("calls", "tokens", "path_tokens", "cost", "latency")
-Key = tuple[str, str]
-"""A question: its task and its id."""
+QuestionKey = tuple[str, str]
+"""Task and id of a question."""
 Floats = NDArray[np.float64]
 
 
+class MeanInterval(Struct, frozen=True):
+    """A mean with its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
 class QuestionMeans:
-    """What a method made of its questions: for each, the mean over the seeds, in the order of the keys."""
+    """One method's results for each question: means over the seeds, in the order of `questions`."""
 
     def __init__(self, outcomes: Sequence[Outcome]) -> None:
-        by: dict[Key, list[Outcome]] = {}
-        for o in outcomes:
-            by.setdefault((o.task, o.id), []).append(o)
-        self.keys = tuple(sorted(by))
-        self.place = {key: i for i, key in enumerate(self.keys)}
-        groups = [by[key] for key in self.keys]
-        self.right = np.array([_mean([o.right for o in group]) for group in groups], np.float64)
+        by_question: dict[QuestionKey, list[Outcome]] = {}
+        for outcome in outcomes:
+            by_question.setdefault((outcome.task, outcome.id), []).append(outcome)
+        self.questions = tuple(sorted(by_question))
+        self.index = {question: i for i, question in enumerate(self.questions)}
+        groups = [by_question[question] for question in self.questions]
+        self.scores = np.array([_mean([o.right for o in group]) for group in groups], np.float64)
         self.failed = sum(sum(o.failure is not None for o in group) / len(group) for group in groups)
-        self.figures = {
-            name: [_mean([_figure(o, name) for o in group]) for group in groups] for name in SUMMARY_MEASURES
+        self.measures = {
+            name: [_mean([_measure(o, name) for o in group]) for group in groups] for name in SUMMARY_MEASURES
         }
 
-    def on(self, keys: Sequence[Key]) -> Floats:
-        """How right it was on these questions."""
-        found: Floats = self.right[[self.place[key] for key in keys]]
-        return found
+    def scores_on(self, questions: Sequence[QuestionKey]) -> Floats:
+        """Return the mean score of each of these questions."""
+        scores: Floats = self.scores[[self.index[question] for question in questions]]
+        return scores
+
+
+class BootstrapScores:
+    """Resampled mean scores of methods. Methods with the same questions share their resamples."""
+
+    def __init__(self, methods: Mapping[str, QuestionMeans], seed: int) -> None:
+        self._methods = methods
+        self._seed = seed
+        self._means: dict[str, Floats] = {}
+        for questions in dict.fromkeys(method.questions for method in methods.values()):
+            names = [name for name, method in methods.items() if method.questions == questions]
+            means = self._resample(names, questions)
+            self._means |= {name: means[:, i] for i, name in enumerate(names)}
+
+    def means(self, name: str) -> Floats:
+        """Return the resampled means of a method, shape (RESAMPLES,)."""
+        return self._means[name]
+
+    def differences(self, a: str, b: str, shared: Sequence[QuestionKey]) -> Floats:
+        """Return the resampled differences of two methods on the questions they share, shape (RESAMPLES,)."""
+        if self._methods[a].questions == self._methods[b].questions:
+            return self._means[a] - self._means[b]
+        means = self._resample((a, b), shared)
+        return means[:, 0] - means[:, 1]
+
+    def _resample(self, names: Sequence[str], questions: Sequence[QuestionKey]) -> Floats:
+        return _bootstrap_means(np.array([self._methods[name].scores_on(questions) for name in names]).T, self._seed)
 
 
 def summarize(outcomes: Iterable[Outcome], seed: int) -> dict[str, Any]:
-    """{"methods": ..., "paired": ...} of outcomes of any kind, live or replayed, in whatever order they come.
+    """Return {"methods": ..., "paired": ...} for outcomes of any kind, live or replayed, in any order.
 
-    A mean of dollars, seconds or tokens is null when it is unknown for any question; `failed` counts questions (a
-    fraction where only some seeds failed). `p` is two-sided: twice the share of resamples in which the difference has
+    A mean of dollars, seconds or tokens is null when it is unknown for any question. `failed` counts questions; it is
+    a fraction where only some seeds failed. `p` is two-sided: twice the share of resamples in which the difference has
     the other sign, at least 1 / RESAMPLES.
     """
-    tallies = _tallies(outcomes)
-    drawn: dict[tuple[Key, ...], Floats] = {}
-
-    def means(keys: tuple[Key, ...], names: Sequence[str]) -> Floats:
-        return _resampled(np.array([tallies[name].on(keys) for name in names]).T, seed)
-
-    column: dict[str, int] = {}
-    for keys in dict.fromkeys(t.keys for t in tallies.values()):
-        alike = [name for name, t in tallies.items() if t.keys == keys]
-        column |= {name: i for i, name in enumerate(alike)}
-        drawn[keys] = means(keys, alike)
-    methods = {
-        name: {
-            "accuracy": _round(t.right.mean()) if t.keys else None,
-            "ci95": _interval(drawn[t.keys][:, column[name]]) if t.keys else [None, None],
-            **{key: _round(_mean(t.figures[key])) for key in SUMMARY_MEASURES},
-            "failed": _round(t.failed),
-            "n": len(t.keys),
-        }
-        for name, t in tallies.items()
-    }
+    methods = _group_by_method(outcomes)
+    bootstrap = BootstrapScores(methods, seed)
     paired: dict[str, Any] = {}
-    for a, b in combinations(tallies, 2):
-        keys = tallies[a].keys
-        if keys == tallies[b].keys:
-            gap = drawn[keys][:, column[a]] - drawn[keys][:, column[b]] if keys else np.zeros(0)
-        elif keys := tuple(key for key in keys if key in tallies[b].place):
-            both = means(keys, (a, b))
-            gap = both[:, 0] - both[:, 1]
-        if keys:
-            against = min(float((gap <= 0).mean()), float((gap >= 0).mean()))
-            paired[f"{a}|{b}"] = {
-                "difference": _round((tallies[a].on(keys) - tallies[b].on(keys)).mean()),
-                "ci95": _interval(gap),
-                "p": _round(min(1.0, max(2 * against, 1 / RESAMPLES))),
-                "n": len(keys),
-            }
-    return {"methods": methods, "paired": paired}
+    for a, b in combinations(methods, 2):
+        shared = _shared_questions(methods[a], methods[b])
+        if shared:
+            difference = (methods[a].scores_on(shared) - methods[b].scores_on(shared)).mean()
+            paired[f"{a}|{b}"] = _paired_summary(difference, bootstrap.differences(a, b, shared), len(shared))
+    return {
+        "methods": {name: _method_summary(method, bootstrap.means(name)) for name, method in methods.items()},
+        "paired": paired,
+    }
 
 
 def compute_savings(outcomes: Iterable[Outcome], method: str, baseline: str, seed: int) -> dict[str, Any]:
-    """The share in [0, 1] of a rival's calls, tokens, path, dollars and seconds that a method saves on the same
-    questions: {figure: {"saved", "ci95"}}; a figure that is unknown for any question is absent."""
-    tallies = _tallies(o for o in outcomes if o.method in (method, baseline))
-    if len(tallies) < 2:
+    """Return {measure: {"saved", "ci95"}}: the share of a baseline's spending that a method saves.
+
+    Calls, tokens, tokens on the critical path, dollars and seconds are compared on the questions that both answered. A
+    measure that is unknown for any of them is absent.
+    """
+    methods = _group_by_method(o for o in outcomes if o.method in (method, baseline))
+    if len(methods) < 2:
         return {}
-    mine, other = tallies[method], tallies[baseline]
-    keys = [key for key in mine.keys if key in other.place]
-    out: dict[str, Any] = {}
+    ours, theirs = methods[method], methods[baseline]
+    shared = [question for question in ours.questions if question in theirs.index]
+    savings: dict[str, Any] = {}
     for name in SAVING_MEASURES:
-        rows = [[t.figures[name][t.place[key]] for t in (mine, other)] for key in keys]
-        if not rows or any(x is None for row in rows for x in row):
+        rows = [[m.measures[name][m.index[question]] for m in (ours, theirs)] for question in shared]
+        if not rows or any(value is None for row in rows for value in row):
             continue
         pairs = np.array(rows, np.float64)
         total = pairs.mean(axis=0)
         if total[1] > 0:
-            drawn = _resampled(pairs, seed)
-            out[name] = {"saved": _round(1 - total[0] / total[1]), "ci95": _interval(1 - drawn[:, 0] / drawn[:, 1])}
-    return out
+            means = _bootstrap_means(pairs, seed)
+            ratio = 1 - means[:, 0] / means[:, 1]
+            savings[name] = {"saved": _round(1 - total[0] / total[1]), "ci95": _percentile_interval(ratio)}
+    return savings
 
 
-def _tallies(outcomes: Iterable[Outcome]) -> Mapping[str, QuestionMeans]:
-    """A tally for each method, in the order in which they are first met."""
-    by: dict[str, list[Outcome]] = {}
-    for o in outcomes:
-        graded = by.setdefault(o.method, [])
-        if o.failure is not None or o.right is not None:
-            graded.append(o if o.failure is None else replace(o, right=0.0))
-    return {name: QuestionMeans(graded) for name, graded in by.items()}
+def bootstrap_interval(values: Sequence[float], seed: int) -> MeanInterval:
+    """Return the mean of at least one value with its 95 % percentile bootstrap interval."""
+    column = np.array(values, np.float64)
+    means = _bootstrap_means(column[:, np.newaxis], seed)[:, 0]
+    return MeanInterval(float(column.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975)))
 
 
-def _figure(o: Outcome, name: str) -> float | None:
-    value: float | None = getattr(o, "seconds" if name == "latency" else name)
+def _group_by_method(outcomes: Iterable[Outcome]) -> Mapping[str, QuestionMeans]:
+    """Group graded outcomes by method, in the order in which methods first appear; a failure scores 0."""
+    by_method: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        graded = by_method.setdefault(outcome.method, [])
+        if outcome.failure is not None:
+            graded.append(replace(outcome, right=0.0))
+        elif outcome.right is not None:
+            graded.append(outcome)
+    return {name: QuestionMeans(graded) for name, graded in by_method.items()}
+
+
+def _method_summary(method: QuestionMeans, means: Floats) -> dict[str, Any]:
+    known = bool(method.questions)
+    return {
+        "accuracy": _round(method.scores.mean()) if known else None,
+        "ci95": _percentile_interval(means) if known else [None, None],
+        **{name: _round(_mean(method.measures[name])) for name in SUMMARY_MEASURES},
+        "failed": _round(method.failed),
+        "n": len(method.questions),
+    }
+
+
+def _paired_summary(difference: float, resampled: Floats, count: int) -> dict[str, Any]:
+    one_sided = min(float((resampled <= 0).mean()), float((resampled >= 0).mean()))
+    return {
+        "difference": _round(difference),
+        "ci95": _percentile_interval(resampled),
+        "p": _round(min(1.0, max(2 * one_sided, 1 / RESAMPLES))),
+        "n": count,
+    }
+
+
+def _shared_questions(a: QuestionMeans, b: QuestionMeans) -> tuple[QuestionKey, ...]:
+    if a.questions == b.questions:
+        return a.questions
+    return tuple(question for question in a.questions if question in b.index)
+
+
+def _measure(outcome: Outcome, name: str) -> float | None:
+    value: float | None = getattr(outcome, "seconds" if name == "latency" else name)
     return value
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean, or None where there is no value or one is unknown."""
     known = [v for v in values if v is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def _resampled(columns: Floats, seed: int) -> Floats:
-    """RESAMPLES means of each column, over rows drawn with replacement; the draws depend on seed and row count only."""
+def _bootstrap_means(columns: Floats, seed: int) -> Floats:
+    """Return RESAMPLES means of each column, shape (RESAMPLES, columns), over rows drawn with replacement.
+
+    The draws depend on the seed and the number of rows only.
+    """
     count = len(columns)
     rng = np.random.default_rng(seed)
-    out = np.empty((RESAMPLES, columns.shape[1]))
+    means = np.empty((RESAMPLES, columns.shape[1]))
     if count:
         for i in range(RESAMPLES):
-            out[i] = np.bincount(rng.integers(0, count, count), minlength=count) @ columns / count
-    return out
+            means[i] = np.bincount(rng.integers(0, count, count), minlength=count) @ columns / count
+    return means
 
 
-def _interval(means: Floats) -> list[float | None]:
+def _percentile_interval(means: Floats) -> list[float | None]:
     return [_round(np.quantile(means, 0.025)), _round(np.quantile(means, 0.975))]
 
 
-def _round(value: Any) -> float | None:
-    """To twelve digits: the last ones depend on the machine."""
+def _round(value: float | np.floating[Any] | None) -> float | None:
+    """Round to twelve digits: the last ones depend on the machine."""
     return None if value is None else float(f"{float(value):.12g}")

@@ -1,4 +1,4 @@
-"""Live runs: resumed after a kill without a call made twice, within a spending limit, refused where they differ."""
+"""Live runs: resumed after a kill without repeating a call, within a spending limit, refused where they differ."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ METHODS = "routemoa,moa,smoa,self-moa,best-single,random,cascade"
 
 
 def reply(body: dict[str, Any]) -> str:
-    """Right, wrong by one, or right on even questions: by who is asked. Judges and roles get something readable."""
+    """Right, wrong by one, or right on even questions, by model. Judges and moderators get a readable reply."""
     text = body["messages"][-1]["content"]
     if "moderate a debate" in text:
         return '{"best": ["B", "A"], "done": false}'
@@ -103,7 +103,7 @@ async def test_a_killed_run_goes_on_to_the_same_table_and_makes_no_call_twice(
         _, stderr = await killed.communicate()
         assert killed.returncode == (130 if how == signal.SIGINT else -9)
         if how == signal.SIGINT:
-            assert b"run the same command again to continue" in stderr
+            assert b"the same command goes on from here" in stderr
         before = read_calls(tmp_path / "killed")
         assert 0 < len(before) < alone
         cut = endpoint.gone
@@ -123,7 +123,7 @@ async def test_a_killed_run_goes_on_to_the_same_table_and_makes_no_call_twice(
     assert len(units) == len(set(units)) == 7 * len(ASKED)
 
 
-async def test_a_finished_run_asks_nobody_and_takes_more_questions(tmp_path: Path) -> None:
+async def test_a_finished_run_makes_no_call_and_takes_more_questions(tmp_path: Path) -> None:
     async with FakeEndpoint(reply) as endpoint:
         file, out = pool_file(tmp_path, endpoint.url), tmp_path / "run"
         some = [task_file(tmp_path), "--pool", file, "--methods", "best-single", "--yes", "--out", out]
@@ -164,7 +164,7 @@ async def test_the_spending_limit_holds_for_the_whole_run(tmp_path: Path) -> Non
         _, stderr = await stopped.communicate()
         assert stopped.returncode == 1
         assert b"could pass the limit" in stderr
-        assert b"run the same command again to continue" in stderr
+        assert b"goes on from here" in stderr
         assert 0.004 < sum(p.charged for p in read_calls(out)) <= 0.01
         assert not [p for p in read_calls(out) if p.kind == "Abandoned"]  # what was under way went on to its end
         await (await start(*arguments, "--max-cost", 0.01)).wait()
@@ -180,7 +180,7 @@ async def test_the_spending_limit_holds_for_the_whole_run(tmp_path: Path) -> Non
 
 
 class Priced:
-    """A client whose answers are as long as it is told, up to the limit that the request sets."""
+    """A client whose answers have the given lengths, up to the limit that the request sets."""
 
     def __init__(self, lengths: list[int]) -> None:
         self.lengths = lengths
@@ -202,21 +202,21 @@ def test_whatever_the_answers_the_limit_is_never_passed(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], limit: float, read: float, written: float
 ) -> None:
     spec = ModelSpec("m", "http://x", "m", input_price=read, output_price=written, parameters={"max_tokens": 100})
-    folder = tmp_path_factory.mktemp("till")
+    folder = tmp_path_factory.mktemp("calls")
 
-    async def call(till: CallCache, text: str) -> None:
+    async def call(cache: CallCache, text: str) -> None:
         CURRENT_QUESTION.set(QuestionRun("m", "t", text))
         try:
-            async for _ in till.stream(spec, Request((Message("user", text),))):
+            async for _ in cache.stream(spec, Request((Message("user", text),))):
                 pass
         except BudgetExceeded:
             pass
 
     async def all_calls() -> None:
-        with CallCache(Priced(list(lengths)), folder, limit) as till:
-            await asyncio.gather(*(call(till, f"question {i}") for i in range(len(lengths))))
-            assert till.account.spent <= limit * (1 + 1e-9)
-            assert till.account.reserved == pytest.approx(0.0, abs=1e-12)
+        with CallCache(Priced(list(lengths)), folder, limit) as cache:
+            await asyncio.gather(*(call(cache, f"question {i}") for i in range(len(lengths))))
+            assert cache.account.spent <= limit * (1 + 1e-9)
+            assert cache.account.reserved == pytest.approx(0.0, abs=1e-12)
         assert sum(p.charged for p in read_calls(folder)) <= limit * (1 + 1e-9)
 
     asyncio.run(all_calls())
@@ -226,47 +226,47 @@ async def test_what_failed_fails_again_from_the_file_and_an_abandoned_call_is_co
     spec = ModelSpec("m", "http://x", "m", input_price=1.0, output_price=1.0)
     request = Request((Message("user", "hello"),))
     client = ScriptedClient({"m": [ModelHTTPError("m", "HTTP 429", status=429), "late"]}, delay=0.05)
-    with CallCache(client, tmp_path, 1.0) as till:
+    with CallCache(client, tmp_path, 1.0) as cache:
         CURRENT_QUESTION.set(QuestionRun("x", "t", "1"))
         with pytest.raises(ModelHTTPError):
-            await anext(till.stream(spec, request))
-        task = asyncio.create_task(_all(till, spec, request))
+            await anext(cache.stream(spec, request))
+        task = asyncio.create_task(_all(cache, spec, request))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        # Nobody knows what it came to: five bytes and what a template adds, and the longest answer there is.
-        assert till.account.spent == pytest.approx((5 + 4 + 32 + 4096) / 1e6)
+        # Its cost is unknown, so the most counts: five bytes and what a template adds, and the longest answer there is.
+        assert cache.account.spent == pytest.approx((5 + 4 + 32 + 4096) / 1e6)
         assert client.calls[-1].request.parameters == {"max_tokens": 4096}
-    with CallCache(client, tmp_path, 1.0) as till:
+    with CallCache(client, tmp_path, 1.0) as cache:
         CURRENT_QUESTION.set(QuestionRun("x", "t", "1"))
         with pytest.raises(ModelHTTPError) as error:
-            await anext(till.stream(spec, request))
+            await anext(cache.stream(spec, request))
         assert error.value.status == 429
         assert len(client.calls) == 2
-        assert (await _all(till, spec, request))[-1] == "late"  # made anew
+        assert (await _all(cache, spec, request))[-1] == "late"  # called again
         assert len(client.calls) == 3
 
 
-async def _all(till: CallCache, spec: ModelSpec, request: Request) -> list[str]:
-    return [p.text async for p in till.stream(spec, request) if isinstance(p, Completion)]
+async def _all(cache: CallCache, spec: ModelSpec, request: Request) -> list[str]:
+    return [p.text async for p in cache.stream(spec, request) if isinstance(p, Completion)]
 
 
 async def test_time_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     spec = ModelSpec("m", "http://x", "m")
     client = ScriptedClient({"m": "hello"}, delay=0.2)
     first, second = Request((Message("user", "one"),)), Request((Message("user", "two"),))
-    with CallCache(client, tmp_path) as till:
+    with CallCache(client, tmp_path) as cache:
         CURRENT_QUESTION.set(QuestionRun("x", "t", "1"))
-        await _all(till, spec, first)
-    with CallCache(client, tmp_path) as till:
-        sitting = QuestionRun("x", "t", "1")
-        CURRENT_QUESTION.set(sitting)
-        await _all(till, spec, first)
-        await _all(till, spec, second)
-        assert 0.4 <= sitting.elapsed_seconds() < 0.8
+        await _all(cache, spec, first)
+    with CallCache(client, tmp_path) as cache:
+        question_run = QuestionRun("x", "t", "1")
+        CURRENT_QUESTION.set(question_run)
+        await _all(cache, spec, first)
+        await _all(cache, spec, second)
+        assert 0.4 <= question_run.elapsed_seconds() < 0.8
         CURRENT_QUESTION.set(other := QuestionRun("x", "t", "2"))
-        await _all(till, spec, first)  # asked once for all questions: not this one's time
+        await _all(cache, spec, first)  # asked once for all questions: not this one's time
         assert other.elapsed_seconds() < 0.1
     assert len(client.calls) == 2
 
@@ -282,11 +282,11 @@ async def test_the_estimate_bounds_what_every_method_takes(tmp_path: Path) -> No
             most = estimate_cost(units, pool)
             folder = tmp_path / name.replace(":", "_")
             folder.mkdir()
-            with CallCache(connect(pool), folder) as till:
+            with CallCache(connect(pool), folder) as cache:
                 await run_units(
-                    units, LiveRun({name: (await build_live_methods([name], pool, till, ASKED))[name]}, till), folder
+                    units, LiveRun({name: (await build_live_methods([name], pool, cache, ASKED))[name]}, cache), folder
                 )
-                await till.close()
+                await cache.close()
             roles = name == "smoa"  # written once for all questions
             assert len(read_calls(folder)) <= most.calls + roles
             assert most.cost is not None
@@ -299,12 +299,12 @@ async def test_a_part_that_is_taken_away_is_not_used(tmp_path: Path, make_pool: 
     assert len(names) == 6
     prompts: dict[str, str] = {}
     for name in ["routemoa", *names]:
-        client = ScriptedClient({m: f"The answer is {i}." for i, m in enumerate("abc")})  # nobody agrees
+        client = ScriptedClient({m: f"The answer is {i}." for i, m in enumerate("abc")})  # no two agree
         folder = tmp_path / name
         folder.mkdir()
-        with CallCache(client, folder) as till:
+        with CallCache(client, folder) as cache:
             await run_units(
-                [WorkUnit(name, ASKED[0])], LiveRun(await build_live_methods([name], pool, till, ASKED), till), folder
+                [WorkUnit(name, ASKED[0])], LiveRun(await build_live_methods([name], pool, cache, ASKED), cache), folder
             )
         prompts[name] = "\n".join(m.content for c in client.calls for m in c.request.messages)
         outcome = next(read_outcomes(folder))
@@ -340,7 +340,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nosuch"], "neither a task nor a file; tasks: arc-challenge, gsm8k"),
         (["nosuch.jsonl"], "there is no file of that name"),
@@ -350,7 +350,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         (["JUDGED"], "name a model of the pool with --judge"),
     ],
 )
-def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_mistakes_are_reported_before_any_call(tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "judged.jsonl").write_text(
         '{"id": "1", "task": "t", "query": "Write a poem.", "reference": "Roses", "grader": "judge"}\n'
     )
@@ -363,7 +363,7 @@ def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path, arguments
     assert message in str(result.exception)
 
 
-def test_without_a_sandbox_nobody_is_asked_for_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_sandbox_no_model_is_called_for_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from routemoa.datasets.grading import sandbox
 
     sandbox._isolation_command.cache_clear()
@@ -395,8 +395,8 @@ async def test_a_judge_compares_with_the_reference_both_ways_round(tmp_path: Pat
         folder = tmp_path / kind
         folder.mkdir()
         asked = Question("1", "poems", kind, None, "Violets.", "judge")  # the judge of this test does as it is asked
-        with CallCache(client, folder) as till:
-            method = build_method(pool, "single:writer", till)
-            await run_units([WorkUnit("m", asked)], LiveRun({"m": method}, till, judge=pool["judge"]), folder)
+        with CallCache(client, folder) as cache:
+            method = build_method(pool, "single:writer", cache)
+            await run_units([WorkUnit("m", asked)], LiveRun({"m": method}, cache, judge=pool["judge"]), folder)
         assert next(read_outcomes(folder)).right == right
         assert len([p for p in read_calls(folder) if p.model == "judge"]) == 2

@@ -1,9 +1,9 @@
-"""Where there is nothing to gain nobody gains: records whose scores, or answers, were dealt anew among the models.
+"""No method gains where there is nothing to gain: records whose scores, or answers, are permuted among the models.
 
-Two nulls. With the scores alone permuted (the texts stay) neither a model's name nor who agrees with whom says anything
-of who is right: no method may gain over random panels. With (score, text) pairs permuted names say nothing, yet votes
-still do: so methods are held against the same vote, or the same growth, of models that chance has chosen. The oracle
-looks at the scores, so it gains by nature: it shows that a leak would be seen.
+Two null hypotheses. With the scores alone permuted (the texts stay) neither names nor agreement tell which model is
+right: no method may gain over random panels. With (score, text) pairs permuted, names tell nothing, but votes still do:
+methods are compared with the same vote, or the same growth, of randomly chosen models. The oracle knows the scores, so
+it always gains: it shows that a leak would be detected.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.outcomes import Outcome
-from routemoa.evaluation.replay.simulator import METHODS, Replay
+from routemoa.evaluation.replay.methods import METHODS, Replay
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.evaluation.statistics import summarize
 from tests import SHARED
@@ -88,7 +88,7 @@ def test_on_permuted_scores_no_method_gains(source: Callable[[], tuple[list[Reco
     ]
     for method in [m for m in METHODS if m != "random"]:
         pair = paired.get(f"{method}|random") or invert(paired[f"random|{method}"])
-        for gain in (pair, paired[f"{method}|everybody"]):
+        for gain in (pair, paired[f"{method}|random-model"]):
             assert (lower_bound(gain) > 0.0) == (method == "oracle"), f"{method}: {gain}"
 
 
@@ -104,11 +104,11 @@ def invert(pair: dict[str, Any]) -> dict[str, Any]:
 
 
 def expected_random_model(one: Replay) -> list[Outcome]:
-    """What a model drawn by lot is expected to get: a question's mean score, which no deal changes."""
+    """The expected score of a random model: a question's mean score, which no permutation changes."""
     out: list[Outcome] = []
     for page in one.questions:
         known = [s for m in one.members if (s := page.record.scores.get(m)) is not None]
-        out.append(Outcome("everybody", page.record.task, page.record.id, sum(known) / len(known)))
+        out.append(Outcome("random-model", page.record.task, page.record.id, sum(known) / len(known)))
     return out
 
 
@@ -116,7 +116,7 @@ def expected_random_model(one: Replay) -> list[Outcome]:
 def test_on_permuted_answers_choosing_models_gains_nothing(
     source: Callable[[], tuple[list[Record], list[str]]],
 ) -> None:
-    """Panels against the same vote of a panel drawn by lot; RouteMoA against itself with a prior drawn by lot."""
+    """Panels against the same vote of a random panel; RouteMoA against itself with a random prior."""
     records, names = source()
     half = len(records) // 2
     parts: list[list[Outcome]] = []
@@ -124,18 +124,18 @@ def test_on_permuted_answers_choosing_models_gains_nothing(
         null = permute(records, names, seed, texts=True)
         ours = make_replay(null[:half], names, learn_prior(records[half:], names))
         parts.append(ours.run(["routemoa", "best-single", "fixed-best-3", "random", "shuffled"], seed))
-        for method, of in (("routemoa", "lot"), ("best-single", "lot-1"), ("fixed-best-3", "lot-3")):
+        for method, of in (("routemoa", "random-order"), ("best-single", "random-1"), ("fixed-best-3", "random-3")):
             randomized = [randomize_order(ours, i, seed).run([method], seed)[0] for i in range(half)]
             parts[-1] += [replace(o, method=of) for o in randomized]
     paired = summarize(merge_deals(parts), 0)["paired"]
-    for pair in ("routemoa|lot", "best-single|lot-1", "fixed-best-3|lot-3", "random|shuffled"):
+    for pair in ("routemoa|random-order", "best-single|random-1", "fixed-best-3|random-3", "random|shuffled"):
         low, high = paired[pair]["ci95"]
         assert low <= 0.0 <= high, f"{pair}: {paired[pair]}"
 
 
 def randomize_order(ours: Replay, question: int, seed: int) -> Replay:
-    """One question, with the models' places drawn by lot."""
+    """One question, with the models in random order."""
     order = Random(f"{seed}:{question}").sample(ours.order, len(ours.order))
     values = sorted(ours.priors[question].values(), key=lambda p: -(p or 0.0))
     prior: Scores = dict(zip(order, values, strict=True))
-    return replace(ours, pages=[ours.questions[question]], priors=[prior], order=tuple(order), members=tuple(order))
+    return replace(ours, questions=[ours.questions[question]], priors=[prior], order=tuple(order), members=tuple(order))

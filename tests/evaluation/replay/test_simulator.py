@@ -1,4 +1,4 @@
-"""Methods on recorded answers: who is called, what it costs, and no gain where there is nothing to gain."""
+"""Methods on recorded answers: which models are called, what it costs, and the figures of a study."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from routemoa.core.pool import Mixture, Pool
 from routemoa.core.types import Message, ModelSpec, Query, Scores, to_json
 from routemoa.datasets.records import Record
 from routemoa.evaluation.outcomes import Outcome, load_run, read_outcomes
+from routemoa.evaluation.replay.methods import METHODS, Replay
 from routemoa.evaluation.replay.pool_sizes import sample_pool, simulate_sizes
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
-from routemoa.evaluation.replay.simulator import METHODS, Replay, simulate
+from routemoa.evaluation.replay.simulator import simulate
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.judge_model import JudgeModel
@@ -91,7 +92,7 @@ def test_growing_on_disagreement_beats_one_model_and_nothing_beats_the_oracle() 
 
 
 def test_an_outcome_says_how_it_came_about() -> None:
-    one = replace(make_replay(make_records(3)), texts=True).run(("routemoa", "moa"), 0)[0]
+    one = replace(make_replay(make_records(3)), keep_texts=True).run(("routemoa", "moa"), 0)[0]
     assert one.choice in MODELS
     assert one.layers[0] == ("a", "b")
     assert one.confidence is not None
@@ -103,8 +104,8 @@ def test_an_outcome_says_how_it_came_about() -> None:
     assert one.query.startswith("What is 0")
 
 
-def test_the_walk_is_the_engines() -> None:
-    """With judges and without, in fresh layers and in refining ones: whom the real engine calls and believes."""
+def test_the_simulator_does_what_the_engine_does() -> None:
+    """With judges and without, in fresh and in refining layers: the same calls and choices as the real engine."""
     records = make_records(12, 4, priced=False)
     for later, auc in (("fresh", None), ("refine", 0.8)):
         mixture = Mixture(later_layers=later)  # type: ignore[arg-type]
@@ -171,7 +172,7 @@ def test_what_the_records_do_not_know_stays_unknown() -> None:
         assert f["tokens"] == f["prompt_tokens"] + f["completion_tokens"] > 0
 
 
-def test_a_model_without_an_answer_is_replaced_and_nobody_left_is_a_failure() -> None:
+def test_a_model_without_an_answer_is_replaced_and_no_model_left_is_a_failure() -> None:
     record = make_records(1)[0]
     silent = replace(record, responses={**(record.responses or {}), "a": ""}, scores={**record.scores, "a": None})
     prior: Scores = dict(zip(MODELS, RATES, strict=True))
@@ -188,7 +189,7 @@ def test_a_model_without_an_answer_is_replaced_and_nobody_left_is_a_failure() ->
     assert (alone.right, alone.failure is not None, alone.calls) == (0.0, True, 1)
 
 
-def test_an_answer_that_nobody_measured_is_left_out_and_never_wrong() -> None:
+def test_an_ungraded_answer_is_left_out_and_never_wrong() -> None:
     records = [replace(r, scores={**r.scores, "a": None}) for r in make_records(6)]
     found = make_replay(records[:3]).run(("best-single",), 0) + make_replay(make_records(3, 9)).run(("best-single",), 0)
     assert [o.right for o in found[:3]] == [None] * 3
@@ -292,7 +293,7 @@ def test_what_cannot_be_replayed_says_why(scorer: Path, tmp_path: Path) -> None:
         assert isinstance(unknown.exception, ConfigError)
         assert why in str(unknown.exception)
     size = run("evaluate", test, "--scorer", str(scorer), "--sizes", "3,x")
-    assert "'x' is not a number of models" in str(size.exception)
+    assert "'x' is no number of models" in str(size.exception)
     bare = write_records(tmp_path / "bare.jsonl", [replace(r, responses=None) for r in make_records(5, 2)])
     nothing = run("evaluate", bare, "--scorer", str(scorer))
     assert isinstance(nothing.exception, ConfigError)
@@ -320,8 +321,8 @@ def test_a_folder_holds_all_that_a_report_needs(scorer: Path, tmp_path: Path) ->
 def test_dollars_come_from_list_prices_where_the_name_is_known(tmp_path: Path) -> None:
     priced = pytest.importorskip("routemoa.evaluation.replay.list_prices")
     pytest.importorskip("genai_prices")
-    assert priced.library(["gpt-4o-mini-2024-07-18", "somebody's-7b"]) == {
-        "gpt-4o-mini-2024-07-18": priced.Price(0.15, 0.6)
+    assert priced.load_list_prices(["gpt-4o-mini-2024-07-18", "somebody's-7b"]) == {
+        "gpt-4o-mini-2024-07-18": priced.ListPrice(0.15, 0.6)
     }
     names = dict(zip(MODELS, ("gpt-4o-2024-08-06", "claude-3-haiku-20240307", "x", "y", "z", "v"), strict=True))
 

@@ -24,12 +24,13 @@ from tests.evaluation.report.test_figures import HOSTILE, replay_run, unfinished
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
-pytest.importorskip("matplotlib", reason="the charts need the extra eval")
+pytest.importorskip("matplotlib", reason="the charts need the extra plot")
+pytest.importorskip("jinja2", reason="the page needs the extra plot")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"no browser here: none of {', '.join(NAMES)}")
 
 
 class Tab:
-    """One page of a browser, over the DevTools protocol; `heard` are the events so far."""
+    """One page of a browser, over the DevTools protocol; `events` are those received so far."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -37,7 +38,7 @@ class Tab:
         self.events: list[dict[str, Any]] = []
 
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """What a command returns."""
+        """Send a command and return its result."""
         self._last += 1
         await self._socket.send_json({"id": self._last, "method": method, "params": params})
         while True:
@@ -61,34 +62,34 @@ class Tab:
         await self.wait_for("Page.loadEventFired")
 
     async def evaluate(self, expression: str) -> Any:
-        """The value of an expression; the page itself may run no script, the protocol may."""
+        """Return the value of an expression; the page itself may run no script, the protocol may."""
         found = await self.send("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
     async def set_size(self, width: int, height: int = 900) -> None:
-        """The window's size."""
+        """Set the size of the window."""
         await self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )
 
     async def set_scheme(self, scheme: str, media: str = "") -> None:
-        """Light or dark, on screen or on paper."""
+        """Choose light or dark, screen or paper."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         await self.send("Emulation.setEmulatedMedia", media=media, features=features)
 
     async def take_screenshot(self, file: Path) -> None:
-        """A picture of the whole page."""
+        """Write a picture of the whole page."""
         found = await self.send("Page.captureScreenshot", captureBeyondViewport=True)
         file.write_bytes(base64.b64decode(found["data"]))  # noqa: ASYNC240
 
     async def print_pdf(self) -> bytes:
-        """The page as PDF."""
+        """Return the page as PDF."""
         found = await self.send("Page.printToPDF", printBackground=False, preferCSSPageSize=True)
         return base64.b64decode(found["data"])
 
     def problems(self) -> list[Mapping[str, Any]]:
-        """Whatever the browser had to say, and whatever it asked for beside the file itself."""
+        """Return what the browser logged, and what it requested besides the file itself."""
         logged = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
         found = [m for m in self.events if m.get("method") in logged]
         asked = [m for m in self.events if m.get("method") == "Network.requestWillBeSent"]
@@ -157,9 +158,9 @@ def report_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return file
 
 
-async def test_a_browser_shows_it_without_a_complaint(written: Path, tmp_path: Path) -> None:
+async def test_a_browser_shows_it_without_a_problem(report_file: Path, tmp_path: Path) -> None:
     async with open_browser() as tab:
-        await tab.open(written)
+        await tab.open(report_file)
         ids = await tab.evaluate(IDS)
         assert len(ids) == len(set(ids))
         assert set(await tab.evaluate(LINKS)) <= set(ids)
@@ -181,9 +182,9 @@ async def test_a_browser_shows_it_without_a_complaint(written: Path, tmp_path: P
         assert not tab.problems()
 
 
-async def test_it_prints_with_everything_open_on_white(written: Path) -> None:
+async def test_it_prints_with_everything_open_on_white(report_file: Path) -> None:
     async with open_browser() as tab:
-        await tab.open(written)
+        await tab.open(report_file)
         await tab.set_scheme("dark", "print")
         assert await tab.evaluate("getComputedStyle(document.body).backgroundColor") in ("rgb(255, 255, 255)",)
         await tab.set_size(690)  # of A4, between the margins

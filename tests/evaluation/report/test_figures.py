@@ -1,4 +1,4 @@
-"""The report's figures and its page: honest about what is unknown, and everything foreign on it is only text."""
+"""The report's figures: what is unknown stays unknown, differences are on shared questions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.report.figures import Report, build_report
-from routemoa.evaluation.report.svg import format_dollars, format_points
-from routemoa.evaluation.report.table import group_outcomes, pareto_front
+from routemoa.evaluation.report.formatting import format_dollars, format_points
+from routemoa.evaluation.report.method_rows import group_outcomes, pareto_front
 from routemoa.evaluation.statistics import summarize
 
 HOSTILE = (
@@ -88,7 +88,7 @@ def unfinished_run() -> tuple[Run, list[Outcome]]:
     run, found = replay_run(seeds=1, questions=30)
     ran = {"routemoa": 30, "moa": 10, "best-single": 30}
     kept = [o for o in found if int(o.id) < ran.get(o.method, 0)]
-    bare = [replace(o, cost=None, seconds=None, each={}, confidence=None, stop=None) for o in kept]
+    bare = [replace(o, cost=None, seconds=None, model_scores={}, confidence=None, stop=None) for o in kept]
     bare[0] = replace(bare[0], failure="timed out", right=0.0, text=None, completion_tokens=None, choice=None)
     bare[3] = replace(bare[3], right=None)
     return replace(run, kind="live", seeds=1, scale={}, methods=("routemoa", "moa", "best-single", "cascade")), bare
@@ -99,7 +99,7 @@ def report_of(run: Run, outcomes: list[Outcome]) -> Report:
 
 
 def make_outcomes(of: list[tuple[str, float | None]], questions: int = 40) -> list[Outcome]:
-    """Methods that are right on so many of the questions, a call and a dollar each."""
+    """Outcomes of methods that are right on a share of the questions; each takes a call and a dollar."""
     return [
         Outcome(name, "t", str(i), None if share is None else float(i < share * questions), calls=1, cost=1.0)
         for name, share in of
@@ -113,9 +113,9 @@ RUN = Run(kind="live", name="r", methods=("routemoa", "best-single"), models=("a
 @pytest.mark.parametrize(
     ("ours", "theirs", "verdict", "words"),
     [
-        (0.9, 0.5, "better", "Yes: on 40 questions RouteMoA is right 40.0 points more often than the best single"),
-        (0.5, 0.9, "worse", "No: on 40 questions RouteMoA is right 40.0 points less often"),
-        (0.55, 0.5, "open", "includes zero"),
+        (0.9, 0.5, "better", "Better: on 40 questions RouteMoA is 40.0 points more accurate than the best single"),
+        (0.5, 0.9, "worse", "Worse: on 40 questions RouteMoA is 40.0 points less accurate"),
+        (0.55, 0.5, "open", "No significant difference on 40 questions: RouteMoA and the best"),
         (None, 0.5, "unknown", "Unknown: no question was graded"),
     ],
 )
@@ -125,7 +125,8 @@ def test_the_headline_says_no_more_than_the_interval(
     found = report_of(RUN, make_outcomes([("routemoa", ours), ("best-single", theirs)])).headline
     assert found.verdict == verdict
     assert words in found.sentence
-    assert "1.00 times its dollars" in found.sentence
+    assert ("includes zero" in found.sentence) == (verdict == "open")
+    assert "1.00 times the dollars" in found.sentence
     assert "; tokens and seconds cannot be compared." in found.sentence
 
 
@@ -134,7 +135,7 @@ def test_without_a_single_model_or_without_the_mixture_the_answer_is_unknown() -
     assert report_of(RUN, make_outcomes([("moa", 0.5)])).headline.sentence.startswith("Unknown: routemoa itself")
     alone = report_of(RUN, make_outcomes([("routemoa", 0.9), ("single:a", 0.2), ("single:b", 0.5)]))
     assert alone.baseline == "single:b"
-    assert any("flatters it" in said for said in alone.caveats)
+    assert any("flatters it" in caveat for caveat in alone.caveats)
 
 
 def test_means_and_ratios_are_unknown_when_one_question_is_and_never_zero() -> None:
@@ -146,7 +147,7 @@ def test_means_and_ratios_are_unknown_when_one_question_is_and_never_zero() -> N
     assert ours.unknown["cost"] == 1
     assert theirs.means["cost"] == 1.0
     assert found.headline.ratios["cost"] is None
-    assert any("Dollars are unknown for routemoa" in said for said in found.caveats)
+    assert any("Dollars are unknown for routemoa" in caveat for caveat in found.caveats)
 
 
 def test_spending_is_compared_on_the_questions_of_both() -> None:
@@ -155,7 +156,7 @@ def test_spending_is_compared_on_the_questions_of_both() -> None:
     assert found.headline.dense_ratios["calls"] is not None
     moa = next(r for r in found.rows if r.method == "moa")
     assert (moa.n, found.questions) == (10, 30)
-    assert any("moa 10 of 30, cascade none of 30" in said for said in found.caveats)
+    assert any("moa 10 of 30, cascade none of 30" in caveat for caveat in found.caveats)
     times = group_outcomes(outcomes).ratios("moa", "routemoa")
     shared = [o for o in outcomes if int(o.id) < 10]
     calls = Counter({m: sum(o.calls for o in shared if o.method == m) for m in ("moa", "routemoa")})
@@ -182,7 +183,7 @@ def test_calibration_measures_the_distance_to_what_came_true() -> None:
     assert found.bins[0].ci95[0] < 0.6 < found.bins[0].ci95[1]
 
 
-def test_who_was_chosen_and_why_it_stopped() -> None:
+def test_models_called_and_reasons_to_stop() -> None:
     run, outcomes = replay_run()
     found = report_of(run, outcomes)
     assert found.chosen is not None
@@ -266,5 +267,5 @@ def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: p
         monkeypatch.setitem(__import__("sys").modules, name, None)
     write_run(tmp_path, *replay_run())
     bare = CliRunner().invoke(cli, ["report", str(tmp_path), "--html", str(tmp_path / "r.html")])
-    assert "pip install 'routemoa[eval]'" in str(bare.exception)
+    assert "pip install 'routemoa[plot]'" in str(bare.exception)
     assert not (tmp_path / "r.html").exists()

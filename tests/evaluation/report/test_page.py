@@ -1,18 +1,22 @@
-"""The report's page as text: one file, everything foreign on it only text, everything unknown said."""
+"""The report's page as text: one file, model output is only text, and what is unknown is stated."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from html.parser import HTMLParser
+from importlib.resources import files
 
 import pytest
 from msgspec.structs import replace
 
+from routemoa.core.errors import MissingExtra
 from routemoa.evaluation.outcomes import Outcome, Run
-from tests.evaluation.report.test_figures import RUN, make_outcomes, replay_run, report_of, unfinished_run
+from tests.evaluation.report.test_figures import HOSTILE, RUN, make_outcomes, replay_run, report_of, unfinished_run
 
-pytest.importorskip("matplotlib", reason="the charts need the extra eval")
+pytest.importorskip("matplotlib", reason="the charts need the extra plot")
+pytest.importorskip("jinja2", reason="the page needs the extra plot")
 
 
 def render_page(run: Run, outcomes: list[Outcome]) -> str:
@@ -63,6 +67,24 @@ def test_the_page_is_one_file_of_text_and_pictures(hostile: bool) -> None:
     assert text.isprintable() or not re.search(r"[\x00-\x08\x0e-\x1f\u202e]", text)
 
 
+def test_templates_escape_everything() -> None:
+    templates = files("routemoa.evaluation.report") / "templates"
+    sources = {f.name: f.read_text() for f in templates.iterdir() if f.name.endswith(".html")}
+    assert "page.html" in sources
+    for name, source in sources.items():
+        assert not re.search(r"\|\s*safe|autoescape|Markup", source), name
+    assert sum("inline_svg" in source for source in sources.values()) == 1
+    text = render_page(*replay_run(hostile=True))
+    assert not [part for part in HOSTILE if part in text]
+    assert "&lt;img src=x onerror=window.taken=1&gt;" in text
+
+
+def test_without_jinja2_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtra, match=r"jinja2.*routemoa\[plot\]"):
+        render_page(*unfinished_run())
+
+
 def test_every_label_of_a_picture_names_what_is_there() -> None:
     text = render_page(*replay_run())
     ids = set(Outline(text).ids)
@@ -72,7 +94,7 @@ def test_every_label_of_a_picture_names_what_is_there() -> None:
     assert text.count('role="img"') == text.count("<svg ")
     assert "#0072b2" not in text.split("</style>")[1], "a colour does not follow the page"
     assert "mathdefault" not in text
-    assert "Not in this run, so unknown: without cross-assessments" in text
+    assert "Not run, so unknown: without cross-assessments" in text
 
 
 def test_the_same_outcomes_give_the_same_bytes() -> None:

@@ -18,7 +18,7 @@ from routemoa.cli.terminal.table import print_table
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
-from routemoa.evaluation.replay.simulator import METHODS
+from routemoa.evaluation.replay.methods import METHODS
 from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay
 
 __all__ = ["evaluate"]

@@ -14,8 +14,8 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_json
 from routemoa.evaluation.outcomes import OUTCOMES, load_run, read_outcomes
 from routemoa.evaluation.report.figures import Report, build_report
-from routemoa.evaluation.report.svg import format_dollars, format_points, format_whole_percent
-from routemoa.evaluation.report.table import GROUPS, MEASURES, Row
+from routemoa.evaluation.report.formatting import format_dollars, format_points, format_whole_percent
+from routemoa.evaluation.report.method_rows import GROUPS, MEASURES, MethodRow
 from routemoa.evaluation.statistics import summarize
 
 __all__ = ["print_page", "report"]
@@ -80,7 +80,7 @@ def print_page(figures: Report) -> None:
         click.echo(f"note: {caveat}", err=True)
 
 
-def _make_cells(row: Row, figures: Report, is_wide: bool) -> list[str]:
+def _make_cells(row: MethodRow, figures: Report, is_wide: bool) -> list[str]:
     """Return a method's row, with its intervals where they fit."""
     accuracy = "unknown" if row.accuracy is None else f"{row.accuracy:.1%}"
     accuracy += f" ({row.ci95[0]:.1%} to {row.ci95[1]:.1%})" if row.ci95 and is_wide else ""

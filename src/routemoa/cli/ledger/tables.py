@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from routemoa.cli.terminal.table import make_table
-from routemoa.evaluation.report.svg import format_dollars
+from routemoa.evaluation.report.formatting import format_dollars
 from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls, total_tokens
 from routemoa.ledger.queries import LedgerEntry
 

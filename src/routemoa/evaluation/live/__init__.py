@@ -1,1 +1,1 @@
-"""Live runs: methods answer a task's questions, each call paid for once."""
+"""Live runs: methods answer a task's questions, and every call is paid for once."""

@@ -1,7 +1,7 @@
-"""The till of a live run: no call is paid for twice, and none is made that could pass the spending limit.
+"""Wraps the client of a live run: caches every call on disk and enforces the spending limit.
 
-It stands between the methods and the real client. Every call that ended is a line of DIR/calls.jsonl before anybody
-sees its answer; when a run is taken up again, the same request of the same method is answered from there.
+A finished call is written to DIR/calls.jsonl before the caller sees its answer. A resumed run reads the same request of
+the same method from that file, so that no call is paid for twice.
 """
 
 from __future__ import annotations
@@ -36,95 +36,112 @@ from routemoa.core.types import Completion, Limits, ModelSpec, Request, Usage
 from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_lines
 from routemoa.mixture.budget.account import DEFAULT_OUTPUT_TOKENS, Account, Reservation
 
-__all__ = ["CALLS", "CachedCall", "CallCache", "QuestionRun"]
+__all__ = ["CALLS", "CURRENT_QUESTION", "CachedCall", "CallCache", "QuestionRun"]
 
 CALLS = "calls.jsonl"
-KINDS: dict[str, type[ModelError]] = {c.kind: c for c in (Unreachable, ModelTimeout, InvalidResponse, ModelError)}
+ERROR_TYPES: dict[str, type[ModelError]] = {
+    error.kind: error for error in (Unreachable, ModelTimeout, InvalidResponse, ModelError)
+}
+ABANDONED = "Abandoned"
+"""The kind of a call that was interrupted under a spending limit: its cost counts, its answer is not cached."""
+JSON_NAMES = {"occurrence": "turn", "started": "begun", "charged": "counted"}
+"""Fields of a `CachedCall` -> their names in calls.jsonl, where these differ."""
 
-ABANDONED = "Abandoned"  # a call that was interrupted, under a spending limit
+CacheKey = tuple[str, str, int]
+"""Method, digest of the request, and its occurrence. Not the question: some methods make a call once for all."""
 
 
-class CachedCall(Struct, frozen=True, omit_defaults=True):
-    """One call that ended. `begun` and `ended` are seconds since its question was asked; `cost` is in dollars."""
+class CachedCall(Struct, frozen=True, omit_defaults=True, rename=JSON_NAMES):
+    """A finished call."""
 
     method: str
     task: str
     id: str
     model: str
-    request: str  # digest of model and messages
-    occurrence: int  # the place among equal requests for this question, from 0
+    request: str
+    """Digest of the model and the request."""
+    occurrence: int
+    """How often the question had made the same request before."""
     started: float
+    """Seconds since the question began."""
     ended: float
+    """Seconds since the question began."""
     cost: float | None = None
-    charged: float = 0.0  # dollars on the account: the cost, or the most that it can have been
+    """Dollars."""
+    charged: float = 0.0
+    """Dollars counted against the spending limit: the cost, or the most that the call can have cost."""
     completion: Completion | None = None
     failure: str | None = None
-    kind: str | None = None  # of the failure
+    kind: str | None = None
+    """The `FailureKind` of the failure, or ABANDONED."""
     status: int | None = None
+    """The HTTP status of the failure."""
 
     @property
     def usage(self) -> Usage:
-        """Tokens: none where the endpoint refused, unknown where the call was cut short."""
+        """Tokens: zero where the endpoint refused the call, unknown where it was cut short."""
         if self.completion is not None:
             return self.completion.usage
         return Usage(0, 0, 0, 0) if self.cost == 0.0 else Usage()
 
     @property
-    def key(self) -> tuple[str, str, int]:
-        """What a call is known by; not the question, since some methods ask once for all of them."""
+    def key(self) -> CacheKey:
+        """The key in the cache."""
         return self.method, self.request, self.occurrence
 
 
 class QuestionRun:
-    """One method at one question: counts its requests, and keeps its time through interruptions."""
+    """One method's run on one question: numbers its requests, and measures its time across interruptions."""
 
     def __init__(self, method: str, task: str, id: str) -> None:
         self.method, self.task, self.id = method, task, id
-        self._turns: Counter[str] = Counter()
+        self.calls: list[CachedCall] = []
+        """This question's calls, those of earlier runs included."""
+        self._occurrences: Counter[str] = Counter()
         self._started = perf_counter()
-        self._before = 0.0  # seconds that earlier runs spent on this question
-        self.calls: list[CachedCall] = []  # this question's calls, of earlier runs too
+        self._earlier_seconds = 0.0
 
     def elapsed_seconds(self) -> float:
-        """Since the question was asked, without the pause between two runs."""
-        return self._before + perf_counter() - self._started
+        """Return the seconds since the question began, without the pauses between runs."""
+        return self._earlier_seconds + perf_counter() - self._started
 
-    def add_cached(self, paid: CachedCall) -> None:
-        """An answer of an earlier run was given again: it counts, if it was this question's."""
-        if (paid.task, paid.id) == (self.task, self.id):
-            self._before = max(self._before, paid.ended)
-            self.calls.append(paid)
+    def add_cached(self, call: CachedCall) -> None:
+        """Count a call that an earlier run made, if it belongs to this question."""
+        if (call.task, call.id) == (self.task, self.id):
+            self._earlier_seconds = max(self._earlier_seconds, call.ended)
+            self.calls.append(call)
 
     def next_occurrence(self, digest: str) -> int:
-        """How often this request was made before."""
-        self._turns[digest] += 1
-        return self._turns[digest] - 1
+        """Count a request; return how often it was made before."""
+        self._occurrences[digest] += 1
+        return self._occurrences[digest] - 1
 
 
-CURRENT_QUESTION: ContextVar[QuestionRun] = ContextVar("sitting")
-"""Whose call it is: set by the runner, inherited by every task of a method."""
+CURRENT_QUESTION: ContextVar[QuestionRun] = ContextVar("current_question")
+"""The question that a call belongs to: set by the runner, inherited by every asyncio task of a method."""
 
 
 class CallCache:
-    """A Client that remembers; use it in a `with` block.
+    """A `Client` with a cache on disk; use it in a `with` block.
 
     Args:
         client: makes the calls.
-        folder: where calls.jsonl is.
-        limit: dollars for the whole run, earlier runs of the folder included; None is no limit.
+        folder: holds calls.jsonl.
+        limit: dollars for the whole run, earlier runs in the folder included; None is no limit.
 
     Raises:
         RecordsError: calls.jsonl cannot be read or written.
     """
 
     def __init__(self, client: Client, folder: str | os.PathLike[str], limit: float | None = None) -> None:
-        self._client = client
         self.account = Account(Limits(max_cost=limit))
-        self._ended = asyncio.Event()  # a call, so that what it held is free
+        self.unpriced = 0
+        """Calls of unknown cost."""
+        self._client = client
+        self._call_ended = asyncio.Event()
         self._path = Path(folder) / CALLS
         self._file = Appender(self._path)
-        self._kept: dict[tuple[str, str, int], CachedCall] = {}
-        self.unpriced = 0  # calls whose cost is unknown
+        self._cached: dict[CacheKey, CachedCall] = {}
         try:
             self._load()
         except BaseException:
@@ -138,101 +155,115 @@ class CallCache:
         self._file.close()
 
     async def close(self) -> None:
-        """Let go of the client's connections."""
+        """Close the client's connections."""
         await self._client.close()
 
     async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
-        """From the file where this call was paid for before, else from the model. Raises ModelError, OverBudget."""
-        sitting = CURRENT_QUESTION.get()
-        digest = _digest(model, request)
-        turn = sitting.next_occurrence(digest)
-        kept = self._kept.get((sitting.method, digest, turn))
-        if kept is not None:
-            sitting.add_cached(kept)
-            yield _again(kept).text
-            yield _again(kept)
+        """Yield the cached answer of this call, else call the model.
+
+        Raises:
+            ModelError: the call failed, now or when it was cached.
+            BudgetExceeded: the call could pass the spending limit.
+        """
+        question = CURRENT_QUESTION.get()
+        digest = _request_digest(model, request)
+        occurrence = question.next_occurrence(digest)
+        cached = self._cached.get((question.method, digest, occurrence))
+        if cached is not None:
+            question.add_cached(cached)
+            completion = _completion_of(cached)
+            yield completion.text
+            yield completion
             return
-        held = await self._reserve(model, request)
+        reservation = await self._reserve(model, request)
+        started = question.elapsed_seconds()
         call = CachedCall(
-            sitting.method, sitting.task, sitting.id, model.name, digest, turn, sitting.elapsed_seconds(), 0.0
+            question.method, question.task, question.id, model.name, digest, occurrence, started, ended=0.0
         )
-        done = False
+        settled = False
         try:
-            async with aclosing(self._client.stream(model, held.request)) as pieces:
+            async with aclosing(self._client.stream(model, reservation.request)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Completion):
-                        done = True
-                        self._add(sitting, replace(call, completion=piece, cost=model.cost(piece.usage)), held)
+                        settled = True
+                        finished = replace(call, completion=piece, cost=model.cost(piece.usage))
+                        self._add(question, finished, reservation)
                     yield piece
         except ModelError as e:
-            status = e.status if isinstance(e, ModelHTTPError) else None
-            failed = replace(call, cost=None if e.produced else 0.0, failure=e.reason, kind=e.kind.value)
-            done = True
-            self._add(sitting, replace(failed, status=status), held)
+            settled = True
+            self._add(question, _failed_call(call, e), reservation)
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            if not done:  # nobody knows what it came to
+            if not settled:  # its cost is unknown
                 if self.account.limits.max_cost is not None:
-                    self._add(sitting, replace(call, failure="interrupted", kind=ABANDONED), held)
-                done = True
+                    self._add(question, replace(call, failure="interrupted", kind=ABANDONED), reservation)
+                settled = True
             raise
         finally:
-            if not done:  # a defect of ours: nothing is kept back
-                self._settle(held, 0.0)
+            if not settled:  # a bug of ours: release the reservation
+                self._settle(reservation, 0.0)
 
     async def _reserve(self, model: ModelSpec, request: Request) -> Reservation:
-        """Wait where calls under way hold what this one may cost: most come to less."""
+        """Reserve the most that a call can cost; wait while only the reservations of running calls stand in the way.
+
+        An answer is never shortened to fit the limit.
+        """
         while True:
             try:
-                return self.account.reserve(
-                    model, request, min_tokens=DEFAULT_OUTPUT_TOKENS
-                )  # no answer is cut short for the money
+                return self.account.reserve(model, request, min_tokens=DEFAULT_OUTPUT_TOKENS)
             except BudgetExceeded as e:
                 if not e.temporary:
                     raise
-            await self._ended.wait()
+            await self._call_ended.wait()
 
-    def _settle(self, held: Reservation, cost: float | None) -> float:
-        ended, self._ended = self._ended, asyncio.Event()
+    def _settle(self, reservation: Reservation, cost: float | None) -> float:
+        ended, self._call_ended = self._call_ended, asyncio.Event()
         ended.set()
-        return self.account.settle(held, cost)
+        return self.account.settle(reservation, cost)
 
-    def _add(self, sitting: QuestionRun, call: CachedCall, held: Reservation) -> None:
-        paid = replace(call, ended=sitting.elapsed_seconds(), counted=self._settle(held, call.cost))
-        self._file.write(paid)
-        sitting.calls.append(paid)
-        self._keep(paid)
+    def _add(self, question: QuestionRun, call: CachedCall, reservation: Reservation) -> None:
+        finished = replace(call, ended=question.elapsed_seconds(), charged=self._settle(reservation, call.cost))
+        self._file.write(finished)
+        question.calls.append(finished)
+        self._remember(finished)
 
-    def _keep(self, paid: CachedCall) -> None:
-        if paid.kind != ABANDONED:  # it is made anew
-            self._kept[paid.key] = paid
-        self.unpriced += paid.cost is None
+    def _remember(self, call: CachedCall) -> None:
+        if call.kind != ABANDONED:  # an abandoned call is made again
+            self._cached[call.key] = call
+        self.unpriced += call.cost is None
 
     def _load(self) -> None:
-        complaints = ErrorCollector()
-        for number, line in read_lines(self._path, complaints):
+        errors = ErrorCollector()
+        for number, line in read_lines(self._path, errors):
             try:
-                paid = msgspec.json.decode(line, type=CachedCall)
-                self.account.spent += max(paid.charged, paid.cost or 0.0)
-                self._keep(paid)
+                call = msgspec.json.decode(line, type=CachedCall)
+                self.account.spent += max(call.charged, call.cost or 0.0)
+                self._remember(call)
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
-                complaints(BadLine(str(self._path), number, f"{e}; remove that line"))
-        complaints.raise_if_any()
+                errors(BadLine(str(self._path), number, f"{e}; remove that line"))
+        errors.raise_if_any()
 
 
-def _again(paid: CachedCall) -> Completion:
-    """What the call gave, or its failure once more."""
-    if paid.completion is not None:
-        return paid.completion
-    reason = paid.failure or "failed before"
-    if paid.kind == FailureKind.HTTP_ERROR:
-        raise ModelHTTPError(paid.model, reason, status=paid.status or 0)
-    raise KINDS.get(paid.kind or "", ModelError)(paid.model, reason, produced=paid.cost is None)
+def _failed_call(call: CachedCall, error: ModelError) -> CachedCall:
+    """Return the call with its failure; it cost nothing where the model had produced nothing."""
+    status = error.status if isinstance(error, ModelHTTPError) else None
+    cost = None if error.produced else 0.0
+    return replace(call, cost=cost, failure=error.reason, kind=error.kind.value, status=status)
 
 
-def _digest(model: ModelSpec, request: Request) -> str:
-    """Of all that the endpoint is asked: the same request is the same call."""
-    asked = msgspec.to_builtins(request)
-    del asked["purpose"]  # what it is for changes nothing in what is asked
-    whole = msgspec.json.encode([model.name, model.model, model.system, model.parameters, asked], order="sorted")
-    return hashlib.sha256(whole).hexdigest()[:16]
+def _completion_of(call: CachedCall) -> Completion:
+    """Return the completion of a cached call, or raise its failure again."""
+    if call.completion is not None:
+        return call.completion
+    reason = call.failure or "failed before"
+    if call.kind == FailureKind.HTTP_ERROR:
+        raise ModelHTTPError(call.model, reason, status=call.status or 0)
+    raise ERROR_TYPES.get(call.kind or "", ModelError)(call.model, reason, produced=call.cost is None)
+
+
+def _request_digest(model: ModelSpec, request: Request) -> str:
+    """Return a digest of everything that the endpoint receives: equal requests are the same call."""
+    fields = msgspec.to_builtins(request)
+    del fields["purpose"]  # does not reach the endpoint
+    data = msgspec.json.encode([model.name, model.model, model.system, model.parameters, fields], order="sorted")
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The methods of a live run: all that `routemoa.mixture.methods.build` knows, and RouteMoA without one of its parts."""
+"""The methods of a live run: those of `routemoa.mixture.methods`, and RouteMoA without one of its parts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ PREFIX = "routemoa-"
 
 
 def live_method_names(pool: Pool) -> tuple[str, ...]:
-    """What can be run on this pool."""
+    """Return the names of all methods that can run on this pool."""
     return (*method_names(pool), *(PREFIX + name for name in ABLATIONS))
 
 
 async def build_live_methods(
     names: Iterable[str], pool: Pool, client: Client, questions: Sequence[Question]
 ) -> dict[str, Method]:
-    """The methods called `names`. Raises ConfigError."""
+    """Return {name: method}.
+
+    Raises:
+        ConfigError: a name is unknown, or the pool's scorer cannot be read.
+    """
     methods: dict[str, Method] = {}
     for name in names:
         part = name.removeprefix(PREFIX)
@@ -34,15 +38,15 @@ async def build_live_methods(
             methods[name] = build_method(pool, name, client)
             continue
         mixture = RouteMoA(pool, client)
-        means = await _means(pool, questions) if part == "no-scorer" else None
+        means = await _mean_scores(pool, questions) if part == "no-scorer" else None
         mixture.policy, mixture.name = ablate(part, mixture.policy, means), name
         methods[name] = mixture
     return methods
 
 
-async def _means(pool: Pool, asked: Sequence[Question]) -> Scores:
-    """What the scorer expects of each model over all questions; it does not see their answers."""
+async def _mean_scores(pool: Pool, questions: Sequence[Question]) -> Scores:
+    """Return each model's mean score by the scorer over all questions."""
     scorer = load_scorer(pool)
-    said = [await scorer.score(Query.from_text(q.text), pool.models) for q in asked]
-    known = {m.name: [s for row in said if (s := row.get(m.name)) is not None] for m in pool}
+    rows = [await scorer.score(Query.from_text(q.text), pool.models) for q in questions]
+    known = {m.name: [s for row in rows if (s := row.get(m.name)) is not None] for m in pool}
     return {name: sum(s) / len(s) if s else None for name, s in known.items()}

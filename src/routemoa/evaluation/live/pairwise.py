@@ -1,4 +1,4 @@
-"""A model compares two answers, twice, with places swapped: a judge that only likes the first place says a tie.
+"""Compare two answers with a model as judge, in both orders, so that a preference for a place cancels out.
 
 After Zheng et al. 2023 (arXiv 2306.05685, section 3.4): a verdict counts when both orders agree on it.
 """
@@ -15,20 +15,22 @@ from routemoa.mixture import prompts
 
 __all__ = ["compare_answers", "parse_verdict"]
 
+VERDICTS = {"a": 1.0, "b": 0.0, "c": 0.5, "tie": 0.5}
+
 
 async def compare_answers(question: str, answer: str, other: str, judge: ModelSpec, client: Client) -> float | None:
-    """How far `judge` prefers `answer` to `other`: 1.0 yes, 0.0 no, 0.5 a tie or two verdicts that contradict.
+    """Return 1.0 where `judge` prefers `answer`, 0.0 where it prefers `other`, 0.5 for a tie or a contradiction.
 
-    None where either verdict could not be had or read. Two calls.
+    None where either verdict failed or could not be read. Makes two calls.
     """
-    first = await _ask(question, answer, other, judge, client)
-    second = await _ask(question, other, answer, judge, client)
+    first = await _request_verdict(question, answer, other, judge, client)
+    second = await _request_verdict(question, other, answer, judge, client)
     if first is None or second is None:
         return None
     return 0.5 if first != 1.0 - second else first
 
 
-async def _ask(question: str, a: str, b: str, judge: ModelSpec, client: Client) -> float | None:
+async def _request_verdict(question: str, a: str, b: str, judge: ModelSpec, client: Client) -> float | None:
     request = Request(prompts.comparison_messages(question, a, b))
     try:
         async with aclosing(client.stream(judge, request)) as pieces:
@@ -40,9 +42,9 @@ async def _ask(question: str, a: str, b: str, judge: ModelSpec, client: Client) 
     return None
 
 
-def parse_verdict(said: str) -> float | None:
-    """What a comparison's reply says of answer A: 1.0 better, 0.0 worse, 0.5 equal; None where it is unreadable."""
-    found = re.findall(r"\[\[\s*(A|B|C|tie)\s*\]\]", said, re.IGNORECASE)
-    if not found and (bare := re.fullmatch(r"\W*(A|B|C|tie)\W*", said.strip(), re.IGNORECASE)):
-        found = [bare[1]]
-    return {"a": 1.0, "b": 0.0, "c": 0.5, "tie": 0.5}[found[-1].casefold()] if found else None
+def parse_verdict(reply: str) -> float | None:
+    """Return 1.0 where the reply prefers answer A, 0.0 for B, 0.5 for a tie, None where it cannot be read."""
+    marked = re.findall(r"\[\[\s*(A|B|C|tie)\s*\]\]", reply, re.IGNORECASE)
+    if not marked and (bare := re.fullmatch(r"\W*(A|B|C|tie)\W*", reply.strip(), re.IGNORECASE)):
+        marked = [bare[1]]
+    return VERDICTS[marked[-1].casefold()] if marked else None

@@ -1,14 +1,14 @@
-"""A live run: every method answers every question, each outcome written down as it comes.
+"""Run methods live: every method answers every question, and each outcome is written as soon as it is known.
 
-The run can be taken up again in its folder: outcomes that are there are not made again, and of a question that was
-interrupted no call is paid for twice (routemoa.evaluation.live.call_cache).
+An interrupted run can be resumed in its folder: finished outcomes are kept, and calls of an unfinished question are not
+paid for again (routemoa.evaluation.live.call_cache).
 """
 
 from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +27,28 @@ from routemoa.evaluation.live.pairwise import compare_answers
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome
 from routemoa.routing.decision import latest_answers
 
-__all__ = ["TRACES", "TraceLine", "WorkUnit", "plan_units", "run_units"]
+__all__ = ["TRACES", "LiveRun", "TraceLine", "UnitKey", "WorkUnit", "parse_unit_key", "plan_units", "run_units"]
 
 TRACES = "traces.jsonl"
 
+UnitKey = tuple[str, str, str]
+"""Method, task and id."""
+
 
 class WorkUnit(Struct, frozen=True):
-    """One method at one question."""
+    """One method on one question."""
 
     method: str
     question: Question
 
+    @property
+    def key(self) -> UnitKey:
+        """Method, task and id, which together are unique in a run."""
+        return self.method, self.question.task, self.question.id
+
 
 class TraceLine(Struct, frozen=True):
-    """An answer with its trace as `routemoa judge replay` reads it, and what it was to be."""
+    """A line of traces.jsonl: an answer with its trace, as `routemoa judge replay` reads it, and the reference."""
 
     method: str
     task: str
@@ -51,21 +59,37 @@ class TraceLine(Struct, frozen=True):
     grader: str | None = None
 
 
-def plan_units(
-    questions: Sequence[Question], methods: Sequence[str], answered: set[tuple[str, str, str]]
-) -> list[WorkUnit]:
-    """What is left, question by question; who begins rotates, so that whatever else goes on falls on all methods."""
-    turns = [(q, [*methods[i % len(methods) :], *methods[: i % len(methods)]]) for i, q in enumerate(questions)]
-    return [WorkUnit(m, q) for q, order in turns for m in order if (m, q.task, q.id) not in answered]
-
-
 class LiveRun(Struct, frozen=True):
-    """What a run needs besides its units: built methods, the till they call through, and who judges."""
+    """What the units of a run share."""
 
     methods: Mapping[str, Method]
     call_cache: CallCache
+    """The client of the methods and the judge."""
     seed: int | None = None
     judge: ModelSpec | None = None
+    """Grades the questions whose grader is "judge"."""
+
+
+class QuestionTotals(Struct, frozen=True):
+    """What a question took. A call that a method makes once for all questions counts for the first one only."""
+
+    calls: int
+    usage: Usage
+    cost: float | None
+    """Dollars."""
+    seconds: float
+
+
+def plan_units(questions: Sequence[Question], methods: Sequence[str], answered: Collection[UnitKey]) -> list[WorkUnit]:
+    """Return the units left to run, question by question.
+
+    The method that goes first rotates, so that other load on the machine affects all methods alike.
+    """
+    units: list[WorkUnit] = []
+    for i, question in enumerate(questions):
+        first = i % len(methods)
+        units += [WorkUnit(method, question) for method in (*methods[first:], *methods[:first])]
+    return [unit for unit in units if unit.key not in answered]
 
 
 async def run_units(
@@ -76,128 +100,136 @@ async def run_units(
     concurrency: int = 4,
     on_outcome: Callable[[Outcome], None] = lambda _: None,
 ) -> None:
-    """Answer what is left, `concurrency` units at a time.
+    """Run the units, `concurrency` at a time, and append their outcomes and traces to the folder's files.
 
     Raises:
-        OverBudget: the spending limit is reached; what is there is kept.
+        BudgetExceeded: the spending limit is reached; finished outcomes are kept.
         RecordsError: an outcome could not be written.
     """
-    left = iter(units)  # shared: whoever is free takes the next one
-    with Appender(Path(folder) / OUTCOMES) as out, Appender(Path(folder) / TRACES) as traces:
-        written = _written(Path(folder) / TRACES)
-        over: list[BudgetExceeded] = []
+    queue = iter(units)  # shared by the workers
+    with Appender(Path(folder) / OUTCOMES) as outcomes, Appender(Path(folder) / TRACES) as traces:
+        traced = _read_trace_keys(Path(folder) / TRACES)
+        exceeded: list[BudgetExceeded] = []
 
-        async def work(mine: Iterator[WorkUnit]) -> None:
-            for unit in mine:
-                if over:
+        async def work(queue: Iterator[WorkUnit]) -> None:
+            for unit in queue:
+                if exceeded:
                     return
                 try:
                     outcome, answer = await answer_question(unit, live)
-                except BudgetExceeded as e:  # what the others have under way goes on to its end: it is paid for
-                    over.append(e)
+                except BudgetExceeded as e:  # the other workers finish their units, which are paid for
+                    exceeded.append(e)
                     return
-                q = unit.question
-                if answer is not None and (unit.method, q.task, q.id) not in written:
-                    traces.write(TraceLine(unit.method, q.task, q.id, answer.text, answer.trace, q.reference, q.grader))
-                out.write(outcome)
+                if answer is not None and unit.key not in traced:
+                    traces.write(_trace_line(unit, answer))
+                outcomes.write(outcome)
                 on_outcome(outcome)
 
-        tasks = [asyncio.create_task(work(left)) for _ in range(min(concurrency, len(units)))]
-        await gather_or_cancel(tasks)
-        if over:
-            raise over[0]
+        await gather_or_cancel([asyncio.create_task(work(queue)) for _ in range(min(concurrency, len(units)))])
+        if exceeded:
+            raise exceeded[0]
 
 
 async def answer_question(unit: WorkUnit, live: LiveRun) -> tuple[Outcome, Answer | None]:
-    """One method at one question, graded."""
+    """Run one method on one question and grade its answer; the answer is None where all models failed."""
     question = unit.question
-    sitting = QuestionRun(unit.method, question.task, question.id)
-    CURRENT_QUESTION.set(sitting)
+    question_run = QuestionRun(unit.method, question.task, question.id)
+    CURRENT_QUESTION.set(question_run)
     parameters: dict[str, Any] = {}
-    if live.seed is not None:  # of its own for each question: one for all would show answers in one order everywhere
+    if live.seed is not None:  # a seed per question: one for all would show answers in the same order everywhere
         parameters["seed"] = zlib.crc32(f"{live.seed}:{question.task}:{question.id}".encode()) & 0x7FFFFFFF
     query = msgspec.structs.replace(Query.from_text(question.text), parameters=parameters)
     try:
         answer = await live.methods[unit.method].answer(query)
     except AllModelsFailed as e:
-        return _failed(unit, e, sum_calls(sitting)), None
-    took = sum_calls(sitting)
-    right = await _grade(question, answer.text, live)
-    # A judge costs calls: it reads the answer alone. Other graders tell for each proposal, too.
-    each = () if question.grader == "judge" else latest_answers(answer.trace)
-    known = {p.model: right if p.text == answer.text else await _grade(question, p.text, live) for p in each}
-    return _outcome(unit, answer, right, known, took), answer
+        return _failed_outcome(unit, e, sum_calls(question_run)), None
+    totals = sum_calls(question_run)
+    score = await _grade(question, answer.text, live)
+    # A judge costs calls, so it grades the final answer only; other graders grade each proposal as well.
+    proposals = () if question.grader == "judge" else latest_answers(answer.trace)
+    model_scores = {
+        p.model: score if p.text == answer.text else await _grade(question, p.text, live) for p in proposals
+    }
+    return _outcome(unit, answer, score, model_scores, totals), answer
 
 
-class QuestionTotals(Struct, frozen=True):
-    """What a question took: its own calls, so that one made for all questions counts once."""
-
-    calls: int
-    usage: Usage
-    cost: float | None
-    seconds: float
-
-
-def sum_calls(sitting: QuestionRun) -> QuestionTotals:
-    """What a sitting has come to so far."""
+def sum_calls(question_run: QuestionRun) -> QuestionTotals:
+    """Return what a question has taken so far."""
     usage: Usage = Usage(0, 0, 0, 0)
     cost: float | None = 0.0
-    for paid in sitting.calls:
-        usage, cost = usage + paid.usage, add_optional(cost, paid.cost)
-    return QuestionTotals(len(sitting.calls), usage, cost, sitting.elapsed_seconds())
+    for call in question_run.calls:
+        usage, cost = usage + call.usage, add_optional(cost, call.cost)
+    return QuestionTotals(len(question_run.calls), usage, cost, question_run.elapsed_seconds())
 
 
 async def _grade(question: Question, text: str, live: LiveRun) -> float | None:
-    """In a thread: running unit tests or proving an equation takes its time."""
+    """Grade in a thread: running unit tests or proving an equation is slow."""
     if question.grader == "judge" and live.judge is not None and question.reference:
         return await compare_answers(question.query, text, question.reference, live.judge, live.call_cache)
     return await asyncio.to_thread(question.grade, text)
 
 
 def _outcome(
-    unit: WorkUnit, answer: Answer, right: float | None, each: dict[str, float | None], took: QuestionTotals
+    unit: WorkUnit, answer: Answer, score: float | None, model_scores: dict[str, float | None], totals: QuestionTotals
 ) -> Outcome:
-    trace, q = answer.trace, unit.question
-    last = trace.layers[-1].scores if trace.layers else {}
+    trace, question = answer.trace, unit.question
+    posterior = trace.layers[-1].scores if trace.layers else {}
     choice = trace.choice or (trace.layers[0].selected[0] if trace.calls == 1 and trace.layers else None)
-    empty = "the answer is empty" if not answer.text.strip() else None
+    failure = None if answer.text.strip() else "the answer is empty"
     return Outcome(
         unit.method,
-        q.task,
-        q.id,
-        0.0 if empty else right,
-        failure=empty,
-        calls=took.calls,
-        prompt_tokens=took.usage.prompt_tokens,
-        completion_tokens=took.usage.completion_tokens,
-        cost=took.cost,
-        seconds=took.seconds,
-        query=q.query,
-        reference=q.reference,
+        question.task,
+        question.id,
+        0.0 if failure else score,
+        failure=failure,
+        calls=totals.calls,
+        prompt_tokens=totals.usage.prompt_tokens,
+        completion_tokens=totals.usage.completion_tokens,
+        cost=totals.cost,
+        seconds=totals.seconds,
+        query=question.query,
+        reference=question.reference,
         text=answer.text,
         layers=tuple(tuple(p.model for p in layer.proposals) for layer in trace.layers),
         choice=choice,
         aggregator=trace.aggregator,
-        confidence=last.get(choice) if choice else None,
+        confidence=posterior.get(choice) if choice else None,
         stop=trace.stop_reason,
         prior=trace.prior,
-        model_scores=each,
+        model_scores=model_scores,
     )
 
 
-def _failed(unit: WorkUnit, error: AllModelsFailed, took: QuestionTotals) -> Outcome:
-    """Nobody answered: wrong for whoever asked, and in a column of its own."""
-    q = unit.question
+def _failed_outcome(unit: WorkUnit, error: AllModelsFailed, totals: QuestionTotals) -> Outcome:
+    """Return the outcome of a question that no model answered: it scores 0 and counts as a failure."""
+    question = unit.question
     return Outcome(
-        unit.method, q.task, q.id, 0.0, str(error), took.calls, took.usage.prompt_tokens, took.usage.completion_tokens,
-        took.cost, took.seconds, query=q.query, reference=q.reference,
-    )  # fmt: skip
+        unit.method,
+        question.task,
+        question.id,
+        0.0,
+        failure=str(error),
+        calls=totals.calls,
+        prompt_tokens=totals.usage.prompt_tokens,
+        completion_tokens=totals.usage.completion_tokens,
+        cost=totals.cost,
+        seconds=totals.seconds,
+        query=question.query,
+        reference=question.reference,
+    )
 
 
-def _written(path: Path) -> set[tuple[str, str, str]]:
-    """Whose traces are there already: a run may have ended between a trace and its outcome."""
-    return {
-        (k["method"], k["task"], k["id"])
-        for _, line in read_lines(path, lambda _: None)
-        if (k := msgspec.json.decode(line))
-    }
+def _trace_line(unit: WorkUnit, answer: Answer) -> TraceLine:
+    question = unit.question
+    return TraceLine(*unit.key, answer.text, answer.trace, question.reference, question.grader)
+
+
+def _read_trace_keys(path: Path) -> set[UnitKey]:
+    """Return whose traces are written already: a run may have ended between a trace and its outcome."""
+    return {parse_unit_key(line) for _, line in read_lines(path, lambda _: None)}
+
+
+def parse_unit_key(line: bytes) -> UnitKey:
+    """Return method, task and id of a line of outcomes, traces or calls."""
+    fields = msgspec.json.decode(line)
+    return fields["method"], fields["task"], fields["id"]

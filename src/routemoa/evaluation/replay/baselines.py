@@ -1,7 +1,7 @@
-"""The other methods on one record: fixed panels and votes, the dense mixtures, the cascade, the oracle. Pure.
+"""Baselines on one recorded question: fixed panels, votes, the dense mixtures, the cascade and the oracle. Pure.
 
-Nobody writes in a replay: where an aggregator would, the answer that most gave stands in. It is what an aggregator
-has to go by, and every mixture here is treated so.
+No model writes in a replay. Where a method has an aggregator, the majority's answer stands in: it is the evidence that
+an aggregator has, and all mixtures here are treated alike.
 """
 
 from __future__ import annotations
@@ -21,123 +21,138 @@ __all__ = ["MethodResult", "majority_vote", "run_cascade", "run_moa", "run_oracl
 
 
 class MethodResult(Struct, frozen=True):
-    """Whose answer stands, what it took, and how it came about."""
+    """The result of a method on one question."""
 
     choice: str | None
+    """The model whose answer is chosen."""
     totals: CallTotals
     layers: tuple[tuple[str, ...], ...]
+    """The models called in each layer."""
     stop: str
+    """The reason to stop."""
     aggregator: str | None = None
     confidence: float | None = None
+    """The posterior of the chosen answer, in [0, 1]."""
 
 
-def majority_vote(page: ReplayQuestion, members: Sequence[str]) -> str | None:
-    """Whose answer the most members gave, ties to the one named first; None where nobody answered.
+def majority_vote(question: ReplayQuestion, members: Sequence[str]) -> str | None:
+    """Return the first member of the largest group of equal answers; None where no member answered.
 
-    An answer that states no result has no vote; where none has, the first answer stands.
+    An answer that states no result has no vote; where none states one, the first answer is chosen.
     """
-    counts = Counter(g for m in members if (g := page.group_of.get(m)) is not None)
-    top = max(counts.values(), default=0)
-    leading = {g for g, n in counts.items() if n == top}
+    counts = Counter(g for m in members if (g := question.group_of.get(m)) is not None)
+    most = max(counts.values(), default=0)
+    leading = {group for group, count in counts.items() if count == most}
     if leading:
-        return next(m for m in members if page.group_of.get(m) in leading)
-    told = [m for m in members if m in page.texts] or [m for m in members if page.record.scores.get(m) is not None]
-    return told[0] if told else None
+        return next(m for m in members if question.group_of.get(m) in leading)
+    answered = [m for m in members if m in question.texts]
+    scored = [m for m in members if question.record.scores.get(m) is not None]
+    return next(iter(answered or scored), None)
 
 
-def run_panel(page: ReplayQuestion, members: Sequence[str]) -> MethodResult:
-    """One layer, asked for answers alone, and the majority of them."""
-    spent = combine_parallel(page.count_proposal(m) for m in members)
-    return MethodResult(
-        majority_vote(page, members), spent, (tuple(members),), f"one layer: the vote of {len(members)}"
-    )
+def run_panel(question: ReplayQuestion, members: Sequence[str]) -> MethodResult:
+    """Call all members once and take the majority's answer."""
+    totals = combine_parallel(question.count_proposal(m) for m in members)
+    stop = f"one layer: the vote of {len(members)}"
+    return MethodResult(majority_vote(question, members), totals, (tuple(members),), stop)
 
 
-def run_moa(page: ReplayQuestion, members: Sequence[str], layers: int) -> MethodResult:
-    """Mixture-of-Agents: everybody in every layer, shown all answers of the layer before, and one aggregator.
+def run_moa(question: ReplayQuestion, members: Sequence[str], layers: int) -> MethodResult:
+    """Run Mixture-of-Agents: all members in every layer, shown all answers of the layer before, and an aggregator.
 
-    A model writes the same in each layer: only one answer of each is recorded. `members` are best first.
+    A model gives the same answer in each layer, since only one is recorded. `members` are best first.
     """
-    able = [m for m in members if m in page.texts]
-    if not able:
-        return run_panel(page, members)
-    later = combine_parallel(page.count_proposal(m, able) for m in able)
-    spent = combine_parallel(page.count_proposal(m) for m in members)
+    answering = [m for m in members if m in question.texts]
+    if not answering:
+        return run_panel(question, members)
+    later_layer = combine_parallel(question.count_proposal(m, answering) for m in answering)
+    totals = combine_parallel(question.count_proposal(m) for m in members)
     for _ in range(layers - 1):
-        spent += later
-    spent += page.count_aggregation(able[0], able, able[0])
-    stages = (tuple(members), *[tuple(able)] * (layers - 1))
-    return MethodResult(majority_vote(page, members), spent, stages, f"last layer: {layers} of {layers}", able[0])
-
-
-def run_smoa(page: ReplayQuestion, members: Sequence[str], layers: int, keep: int) -> MethodResult:
-    """Sparse Mixture-of-Agents: everybody in a role, a moderator keeps the best and ends the debate, an aggregator.
-
-    The moderator goes by what a replay knows: it keeps answers that most gave, of the best models first, and ends the
-    debate when more than half of all say the same. `members` are best first.
-    """
-    able = [m for m in members if m in page.texts]
-    if not able:
-        return run_panel(page, members)
-    counts = Counter(g for m in able if (g := page.group_of[m]) is not None)
-    backing = {m: 0 if (g := page.group_of[m]) is None else counts[g] for m in able}
-    kept = sorted(able, key=lambda m: -backing[m])[:keep]
-    agreed = max(counts.values(), default=0) > len(able) / 2
-    spent, stages, shown = CallTotals(), [], list[str]()
-    for number in range(1, layers + 1):
-        cast = members if number == 1 else able
-        spent += combine_parallel(page.count_proposal(m, shown, system=_role(members.index(m))) for m in cast)
-        stages.append(tuple(cast))
-        shown = kept
-        if number < layers or len(able) > keep:
-            spent += page.count_moderation(able[0], able, min(keep, len(able)))
-        if agreed:
-            break
-    spent += page.count_aggregation(able[0], kept, kept[0])
-    stop = f"ended by the moderator after layer {len(stages)}" if agreed else f"last layer: {layers} of {layers}"
-    return MethodResult(majority_vote(page, members), spent, tuple(stages), stop, able[0])
-
-
-def run_cascade(page: ReplayQuestion, members: Sequence[str], judge: SimulatedJudge | None) -> MethodResult:
-    """One after the other, the cheapest first; `members` come in that order.
-
-    With a judge a model's own score decides, as live (`mixture.baselines.Cascade`). Records hold none: without a judge
-    an answer stands once a second model gives it too.
-    """
-    asked = ReplyFormat(self_score=True)
-    spent, heard, stop = CallTotals(), list[str](), "last model: none was sure"
-    sure: dict[str, float] = {}
-    for m in members:
-        spent += page.count_proposal(m, reply_format=asked)
-        if m not in page.texts:
-            continue
-        heard.append(m)
-        if judge is not None:
-            own = judge.score(m, page.record.id, JudgedAnswer(m, page.texts[m], page.record.scores.get(m)))
-            sure[m] = -1.0 if own is None else own
-            if sure[m] >= SPOKEN:
-                stop = f"confident: {m} at {sure[m]:.3f}"
-                break
-        elif (says := page.group_of[m]) is not None and any(page.group_of[o] == says for o in heard[:-1]):
-            stop = f"agreed: {m} gave an answer that was given before"
-            break
-    done = tuple((m,) for m in members[: spent.calls])
-    if not heard:
-        return MethodResult(majority_vote(page, members), spent, done, "no model answered")
-    choice = max(heard, key=lambda m: (sure.get(m, 0.0), heard.index(m)))
-    return MethodResult(choice, spent, done, stop)
-
-
-def run_oracle(page: ReplayQuestion, members: Sequence[str]) -> MethodResult:
-    """The model that is known to be right, the best of `members` first: what no method can beat."""
-    known = [m for m in members if page.record.scores.get(m) is not None] or [m for m in members if m in page.texts]
-    best = max(known, key=lambda m: page.record.scores.get(m) or 0.0, default=None)
-    called = members[:1] if best is None else (best,)
+        totals += later_layer
+    totals += question.count_aggregation(answering[0], answering, answering[0])
     return MethodResult(
-        best, combine_parallel(page.count_proposal(m) for m in called), (tuple(called),), "the scores were looked at"
+        majority_vote(question, members),
+        totals,
+        layers=(tuple(members), *[tuple(answering)] * (layers - 1)),
+        stop=f"last layer: {layers} of {layers}",
+        aggregator=answering[0],
     )
 
 
-def _role(number: int) -> int:
-    """Characters of the system text that gives a model its role."""
+def run_smoa(question: ReplayQuestion, members: Sequence[str], layers: int, keep: int) -> MethodResult:
+    """Run Sparse Mixture-of-Agents: all members with roles, a moderator that keeps the best answers, an aggregator.
+
+    The moderator keeps the answers of the largest groups, those of the best models first, and ends the debate when
+    more than half of the answers are equal. `members` are best first.
+    """
+    answering = [m for m in members if m in question.texts]
+    if not answering:
+        return run_panel(question, members)
+    counts = Counter(g for m in answering if (g := question.group_of[m]) is not None)
+    votes = {m: 0 if (g := question.group_of[m]) is None else counts[g] for m in answering}
+    kept = sorted(answering, key=lambda m: -votes[m])[:keep]
+    has_majority = max(counts.values(), default=0) > len(answering) / 2
+    totals, called, shown = CallTotals(), list[tuple[str, ...]](), list[str]()
+    for number in range(1, layers + 1):
+        proposers = members if number == 1 else answering
+        totals += combine_parallel(
+            question.count_proposal(m, shown, system_length=_role_length(members.index(m))) for m in proposers
+        )
+        called.append(tuple(proposers))
+        shown = kept
+        if number < layers or len(answering) > keep:
+            totals += question.count_moderation(answering[0], answering, min(keep, len(answering)))
+        if has_majority:
+            break
+    totals += question.count_aggregation(answering[0], kept, kept[0])
+    last_layer = f"last layer: {layers} of {layers}"
+    stop = f"ended by the moderator after layer {len(called)}" if has_majority else last_layer
+    return MethodResult(majority_vote(question, members), totals, tuple(called), stop, answering[0])
+
+
+def run_cascade(question: ReplayQuestion, members: Sequence[str], judge: SimulatedJudge | None) -> MethodResult:
+    """Call one model after the other, in the order of `members`, until an answer is confident.
+
+    With a judge the model's own score decides, as live (`mixture.baselines.Cascade`). Without one, an answer is final
+    once a second model gives it too.
+    """
+    reply_format = ReplyFormat(self_score=True)
+    totals, answered, stop = CallTotals(), list[str](), "last model: none was sure"
+    self_scores: dict[str, float] = {}
+    for model in members:
+        totals += question.count_proposal(model, reply_format=reply_format)
+        if model not in question.texts:
+            continue
+        answered.append(model)
+        if judge is not None:
+            answer = JudgedAnswer(model, question.texts[model], question.record.scores.get(model))
+            score = judge.score(model, question.record.id, answer)
+            self_scores[model] = -1.0 if score is None else score
+            if self_scores[model] >= SPOKEN:
+                stop = f"confident: {model} at {self_scores[model]:.3f}"
+                break
+        elif (group := question.group_of[model]) is not None and any(
+            question.group_of[other] == group for other in answered[:-1]
+        ):
+            stop = f"agreed: {model} gave an answer that was given before"
+            break
+    called = tuple((m,) for m in members[: totals.calls])
+    if not answered:
+        return MethodResult(majority_vote(question, members), totals, called, "no model answered")
+    choice = max(answered, key=lambda m: (self_scores.get(m, 0.0), answered.index(m)))
+    return MethodResult(choice, totals, called, stop)
+
+
+def run_oracle(question: ReplayQuestion, members: Sequence[str]) -> MethodResult:
+    """Call the model with the best recorded score, the first of `members` among equals: an upper bound for routing."""
+    scores = question.record.scores
+    candidates = [m for m in members if scores.get(m) is not None] or [m for m in members if m in question.texts]
+    best = max(candidates, key=lambda m: scores.get(m) or 0.0, default=None)
+    called = members[:1] if best is None else (best,)
+    totals = combine_parallel(question.count_proposal(m) for m in called)
+    return MethodResult(best, totals, (tuple(called),), "the scores were looked at")
+
+
+def _role_length(number: int) -> int:
+    """Return the characters of the system text that gives a model its role."""
     return len(prompts.role_prompt(prompts.ROLES[number % len(prompts.ROLES)]))

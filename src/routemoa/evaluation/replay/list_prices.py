@@ -1,7 +1,7 @@
-"""List prices of models that are known by name, from the data that the library `genai-prices` brings: never fetched.
+"""List prices of models by name, from the data that the library `genai-prices` ships: nothing is fetched.
 
-A price belongs to the maker's own endpoint on one fixed day, so that the same records always cost the same. A model
-whose maker sells no endpoint, or whose name the library does not know, has no price: unknown, never zero.
+A price is that of the maker's own endpoint on one fixed day, so that the same records always cost the same. A model
+whose maker has no endpoint, or whose name the library does not know, has no price: unknown, never zero.
 """
 
 from __future__ import annotations
@@ -17,24 +17,30 @@ from routemoa.core.price_list import find_price, has_price_library
 __all__ = ["PRICE_DATE", "ListPrice", "load_list_prices"]
 
 PRICE_DATE = datetime(2026, 1, 1, 12, tzinfo=UTC)
-"""The day whose prices are taken."""
+"""The day whose prices are used."""
 MILLION = 1_000_000
 
 
 class ListPrice(Struct, frozen=True):
-    """Dollars per million tokens, without the surcharges for long prompts."""
+    """Dollars per million tokens, without surcharges for long prompts."""
 
     input: float
     output: float
 
-    def cost(self, prompt: float, completion: float) -> float:
-        """Dollars of a call."""
-        return (prompt * self.input + completion * self.output) / MILLION
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Return the dollars of a call."""
+        return (prompt_tokens * self.input + completion_tokens * self.output) / MILLION
 
 
 def load_list_prices(models: Iterable[str]) -> dict[str, ListPrice]:
-    """The prices of those models that the library knows by name. Raises MissingExtra: it is not installed."""
+    """Return the prices of those models that the library knows by name.
+
+    Raises:
+        MissingExtra: the library is not installed.
+    """
     if not has_price_library():
         raise MissingExtra("genai-prices", "prices")
-    found = {m: find_price(m, PRICE_DATE) for m in models}
-    return {m: ListPrice(price.input.base, price.output.base) for m, price in found.items() if price is not None}
+    prices = {model: find_price(model, PRICE_DATE) for model in models}
+    return {
+        model: ListPrice(price.input.base, price.output.base) for model, price in prices.items() if price is not None
+    }

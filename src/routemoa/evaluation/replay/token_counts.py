@@ -1,7 +1,7 @@
-"""What the calls of a replay take: tokens of rendered prompts and of the recorded replies.
+"""Count the tokens of replayed calls, from rendered prompts and recorded replies.
 
-Four characters are a token (types.CHARACTERS), in prompts and replies alike: records seldom hold counts, and counts of
-different tokenizers do not add up. A prompt's length follows from the lengths of its parts, each measured once.
+Four characters are a token (types.CHARACTERS_PER_TOKEN), in prompts and replies alike: records seldom hold counts, and
+counts of different tokenizers do not add up. A prompt's length is the sum of its parts, each measured once.
 """
 
 from __future__ import annotations
@@ -21,18 +21,22 @@ from routemoa.mixture.prompts import ASSESSMENT, ReplyFormat
 
 __all__ = ["CallTotals", "ReplayQuestion", "combine_parallel"]
 
-EMPTY = (Message("user", ""),)
+EMPTY_QUESTION = (Message("user", ""),)
 
 
 class CallTotals(Struct, frozen=True):
-    """Calls, tokens, dollars and seconds; None is unknown. `path` is written on the critical path. One after the other
-    adds with `+`, at the same time with `together`."""
+    """What calls took together; None is unknown.
+
+    Consecutive calls add with `+`, parallel ones with `combine_parallel`.
+    """
 
     calls: int = 0
     prompt_tokens: float = 0.0
     completion_tokens: float = 0.0
     path_tokens: float = 0.0
+    """Output tokens on the critical path."""
     cost: float | None = 0.0
+    """Dollars."""
     seconds: float | None = 0.0
 
     def __add__(self, other: CallTotals) -> CallTotals:
@@ -47,99 +51,117 @@ class CallTotals(Struct, frozen=True):
 
 
 def combine_parallel(calls: Iterable[CallTotals]) -> CallTotals:
-    """A layer: the slowest of its calls is waited for, all are paid."""
-    done = list(calls)
-    total = sum(done, CallTotals())
-    seconds = [s.seconds for s in done]
+    """Return the totals of parallel calls: all are paid for, the slowest and the longest make the critical path."""
+    parts = list(calls)
+    total = sum(parts, CallTotals())
+    seconds = [part.seconds for part in parts]
     return CallTotals(
         total.calls,
         total.prompt_tokens,
         total.completion_tokens,
-        max((s.path_tokens for s in done), default=0.0),
+        max((part.path_tokens for part in parts), default=0.0),
         total.cost,
         None if None in seconds else max((s for s in seconds if s is not None), default=0.0),
     )
 
 
 class ReplayQuestion:
-    """A record as a replay reads it: who wrote what, which of it says the same, and how long it is."""
+    """A record prepared for a replay: the members' answers, their groups, and the tokens of calls about them."""
 
     def __init__(self, record: Record, members: Iterable[str], prices: Mapping[str, ListPrice] | None = None) -> None:
         self.record = record
         responses = record.responses or {}
         self.texts = {m: text for m in members if (text := responses.get(m) or "").strip()}
+        """Member -> its recorded answer."""
         self._prices = prices or {}
-        self._base = len(record.prompt or record.query)
-        self._quoted: dict[str, int] = {}
+        self._question_length = len(record.prompt or record.query)
+        self._quote_lengths: dict[str, int] = {}
 
     @cached_property
     def groups(self) -> Groups:
-        """Which of all recorded answers say the same, in the order of `texts`."""
+        """The groups of equal answers, in the order of `texts`."""
         return group_answers(list(self.texts.values()))
 
     @cached_property
     def group_of(self) -> dict[str, int | None]:
-        """The group of answers that each model's belongs to, of all that are recorded; None: it states nothing."""
+        """Member -> the group of its answer; None where the answer states no result."""
         return dict(zip(self.texts, self.groups.group_of, strict=True))
 
     def count_proposal(
-        self, model: str, candidates: Sequence[str] = (), reply_format: ReplyFormat | None = None, system: int = 0
+        self,
+        model: str,
+        candidates: Sequence[str] = (),
+        reply_format: ReplyFormat | None = None,
+        system_length: int = 0,
     ) -> CallTotals:
-        """A proposer's call, shown the answers of `candidates`; `system` characters stand before its prompt."""
+        """Count a proposer's call that quotes the answers of `candidates`.
+
+        `system_length` is in characters, of a system text before the prompt.
+        """
         reply = len(self.texts.get(model, ""))
-        said = _judgment(reply_format) if reply_format and reply else 0
-        return self._call(model, system + self._size("proposal", candidates, reply_format), reply + said)
+        judgments = _judgments_length(reply_format) if reply_format and reply else 0
+        prompt = system_length + self._prompt_length("proposal", candidates, reply_format)
+        return self._count_call(model, prompt, reply + judgments)
 
     def count_aggregation(self, model: str, candidates: Sequence[str], text_of: str) -> CallTotals:
-        """An aggregator's call: nobody wrote its answer, so that of `text_of` stands in for its length."""
-        return self._call(model, self._size("aggregation", candidates), len(self.texts.get(text_of, "")))
+        """Count an aggregator's call. Its answer is not recorded, so it is as long as that of `text_of`."""
+        return self._count_call(model, self._prompt_length("aggregation", candidates), len(self.texts.get(text_of, "")))
 
     def count_moderation(self, model: str, candidates: Sequence[str], keep: int) -> CallTotals:
-        """A moderator's call (SMoA), which replies with labels."""
+        """Count a moderator's call (SMoA), which replies with the labels of `keep` answers."""
         labels = list(prompts.candidate_labels(len(candidates))[:keep])
         reply = json.dumps({"best": labels, "done": False})
-        return self._call(model, self._size("moderation", candidates, keep=keep), len(reply))
+        return self._count_call(model, self._prompt_length("moderation", candidates, keep=keep), len(reply))
 
-    def _call(self, model: str, prompt: float, reply: float) -> CallTotals:
-        """What is recorded of the model's own call stands for dollars and seconds; else its list price."""
-        sent, back = prompt / CHARACTERS_PER_TOKEN, reply / CHARACTERS_PER_TOKEN
-        costs, price = self.record.costs, self._prices.get(model)
-        cost = costs.get(model) if costs is not None else None if price is None else price.cost(sent, back)
-        return CallTotals(1, sent, back, back, cost, (self.record.seconds or {}).get(model))
+    def _count_call(self, model: str, prompt_length: float, reply_length: float) -> CallTotals:
+        """Count a call of so many characters, with the recorded dollars and seconds of the model's plain call.
 
-    def _size(self, kind: str, candidates: Sequence[str], asked: ReplyFormat | None = None, keep: int = 0) -> int:
-        """Characters of a prompt: the question, what frames the quoted answers, and these."""
-        frame = _frame(kind, bool(candidates), asked, keep)
+        Where no costs are recorded, dollars follow from the list price.
+        """
+        prompt_tokens, completion_tokens = prompt_length / CHARACTERS_PER_TOKEN, reply_length / CHARACTERS_PER_TOKEN
+        cost: float | None = None
+        if self.record.costs is not None:
+            cost = self.record.costs.get(model)
+        elif model in self._prices:
+            cost = self._prices[model].cost(prompt_tokens, completion_tokens)
+        seconds = (self.record.seconds or {}).get(model)
+        return CallTotals(1, prompt_tokens, completion_tokens, completion_tokens, cost, seconds)
+
+    def _prompt_length(
+        self, kind: str, candidates: Sequence[str], reply_format: ReplyFormat | None = None, keep: int = 0
+    ) -> int:
+        """Return the characters of a prompt: the question, the instructions and the quoted answers."""
+        instructions = _instructions_length(kind, bool(candidates), reply_format, keep)
         if not candidates:
-            return self._base + frame
+            return self._question_length + instructions
         labels = prompts.candidate_labels(len(candidates))
-        quotes = sum(self._quote(m) + len(label) for m, label in zip(candidates, labels, strict=True))
-        return self._base + frame + quotes + len("\n\n") * (len(candidates) - 1)
+        quotes = sum(self._quote_length(m) + len(label) for m, label in zip(candidates, labels, strict=True))
+        return self._question_length + instructions + quotes + len("\n\n") * (len(candidates) - 1)
 
-    def _quote(self, model: str) -> int:
-        """Characters of an answer when quoted, without its label."""
-        if model not in self._quoted:
-            self._quoted[model] = len(prompts.quote_answers([self.texts[model]])) - len("A")
-        return self._quoted[model]
+    def _quote_length(self, model: str) -> int:
+        """Return the characters of a quoted answer, without its label."""
+        if model not in self._quote_lengths:
+            self._quote_lengths[model] = len(prompts.quote_answers([self.texts[model]])) - len("A")
+        return self._quote_lengths[model]
 
 
 @lru_cache(maxsize=1024)
-def _frame(kind: str, quoting: bool, asked: ReplyFormat | None, keep: int) -> int:
-    """Characters of a prompt to an empty question, without the quoted answers."""
-    candidates = ("",) if quoting else ()
+def _instructions_length(kind: str, has_quotes: bool, reply_format: ReplyFormat | None, keep: int) -> int:
+    """Return the characters of a prompt to an empty question, without the quoted answers."""
+    candidates = ("",) if has_quotes else ()
     if kind == "proposal":
-        messages = prompts.proposal_messages(EMPTY, candidates, asked)
+        messages = prompts.proposal_messages(EMPTY_QUESTION, candidates, reply_format)
     elif kind == "aggregation":
-        messages = prompts.aggregation_messages(EMPTY, candidates)
+        messages = prompts.aggregation_messages(EMPTY_QUESTION, candidates)
     else:
-        messages = prompts.moderation_messages(EMPTY, candidates, keep)
+        messages = prompts.moderation_messages(EMPTY_QUESTION, candidates, keep)
     return sum(len(m.content) for m in messages) - len(prompts.quote_answers(candidates))
 
 
 @lru_cache(maxsize=1024)
-def _judgment(asked: ReplyFormat) -> int:
-    """Characters of the judgments in a reply."""
-    said: dict[str, object] = {"self": 0.85} if asked.self_score else {}
-    if asked.peers:
-        said["scores"] = dict.fromkeys(asked.peers, 0.85)
-    return len(f"\n<{ASSESSMENT}>{json.dumps(said)}</{ASSESSMENT}>") if said else 0
+def _judgments_length(reply_format: ReplyFormat) -> int:
+    """Return the characters of the judgments in a reply."""
+    judgments: dict[str, object] = {"self": 0.85} if reply_format.self_score else {}
+    if reply_format.peers:
+        judgments["scores"] = dict.fromkeys(reply_format.peers, 0.85)
+    return len(f"\n<{ASSESSMENT}>{json.dumps(judgments)}</{ASSESSMENT}>") if judgments else 0

@@ -1,1 +1,1 @@
-"""The report: outcomes -> figures -> one page, or a table."""
+"""The report: outcomes -> figures -> one HTML page, or a table on the terminal."""

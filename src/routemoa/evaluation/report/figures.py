@@ -1,15 +1,14 @@
-"""The figures of a report, from outcomes and their summary: what a page and a terminal then show. Pure."""
+"""Build the figures of a report from outcomes and their summary, for the page and the terminal. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from routemoa.evaluation.outcomes import Outcome, Run
-from routemoa.evaluation.report.caveats import caveats
+from routemoa.evaluation.report.caveats import list_caveats
 from routemoa.evaluation.report.findings import (
     Calibration,
     LayerSummary,
@@ -22,47 +21,44 @@ from routemoa.evaluation.report.findings import (
     summarize_layers,
     summarize_stops,
 )
-from routemoa.evaluation.report.svg import format_points
-from routemoa.evaluation.report.table import MEASURES, AccuracyGap, Cases, Row, build_rows, group_outcomes
+from routemoa.evaluation.report.headline import DENSE, OURS, SINGLE, Headline, build_headline
+from routemoa.evaluation.report.method_rows import (
+    MEASURES,
+    AccuracyGap,
+    GroupedOutcomes,
+    MethodRow,
+    build_rows,
+    group_outcomes,
+)
 from routemoa.evaluation.statistics import compute_savings
 
-__all__ = ["OURS", "PARTS", "Ablation", "Headline", "Report", "Saving", "ScaleCurve", "ScalePoint", "build_report"]
+__all__ = ["PARTS", "Ablation", "Report", "Saving", "ScaleCurve", "ScalePoint", "build_report"]
 
-OURS, SINGLE, DENSE = "routemoa", "best-single", "moa"
 PARTS = {
     "scorer": "the scorer's prior",
     "self": "self-assessments",
     "cross": "cross-assessments",
-    "reranking": "ranking anew after each layer",
-    "early-stop": "stopping early",
+    "reranking": "reranking after each layer",
+    "early-stop": "early stopping",
     "aggregator": "the aggregator",
 }
+"""Part of the mixture that an ablation leaves out -> its label."""
 
 
-class Headline(Struct, frozen=True):
-    """Whether it is better than the best single model, and what it costs: `times` is our spending over theirs."""
-
-    verdict: Literal["better", "worse", "open", "unknown"]
-    sentence: str
-    baseline: str | None = None
-    gap: AccuracyGap | None = None
-    ratios: dict[str, float | None] = {}
-    dense_ratios: dict[str, float | None] = {}  # our spending over the dense mixture's
-    dense_gap: AccuracyGap | None = None
-
-
-class Ablation(Struct, frozen=True):
+class Ablation(Struct, frozen=True, rename={"description": "says", "ratios": "times"}):
     """The mixture without one of its parts; `row` and `gap` are None where that was not run."""
 
     part: str
     description: str
-    row: Row | None
+    row: MethodRow | None
     gap: AccuracyGap | None
+    """To the whole mixture."""
     ratios: dict[str, float | None]
+    """Measure -> spending over the whole mixture's."""
 
 
 class ScalePoint(Struct, frozen=True):
-    """One pool size of one method; the fields of `Run.scale`."""
+    """One method in pools of one size; the fields of `Run.scale`."""
 
     models: int
     accuracy: float | None = None
@@ -74,7 +70,7 @@ class ScalePoint(Struct, frozen=True):
 
 
 class ScaleCurve(Struct, frozen=True):
-    """How one method grows with the pool."""
+    """One method by the size of the pool."""
 
     pool: str
     method: str
@@ -82,7 +78,7 @@ class ScaleCurve(Struct, frozen=True):
 
 
 class Saving(Struct, frozen=True):
-    """The share of a dense mixture's spending that is saved on the questions of both, with its 95 % interval."""
+    """The share of the dense mixture's spending that is saved on the questions of both, with its 95 % interval."""
 
     measure: str
     saved: float
@@ -90,18 +86,20 @@ class Saving(Struct, frozen=True):
     high: float
 
 
-class Report(Struct, frozen=True):
-    """Everything a report says, in the order in which it says it."""
+class Report(Struct, frozen=True, rename={"baseline": "against"}):
+    """All figures of a report, in the order of its sections."""
 
     run: Run
     questions: int
     seeds: int
     headline: Headline
-    measures: tuple[str, ...]  # of MEASURES, those that the tables show
-    rows: tuple[Row, ...]
+    measures: tuple[str, ...]
+    """The measures that the tables show, of MEASURES."""
+    rows: tuple[MethodRow, ...]
     savings: tuple[Saving, ...]
     tasks: tuple[TaskComparison, ...]
     baseline: str | None
+    """The method that stands for the best single model."""
     calibration: Calibration | None
     chosen: ModelShares | None
     layers: tuple[LayerSummary, ...]
@@ -112,144 +110,94 @@ class Report(Struct, frozen=True):
 
 
 def build_report(run: Run, outcomes: Sequence[Outcome], figures: Mapping[str, Any]) -> Report:
-    """The page of a run; `figures` is routemoa.evaluation.statistics.summarise of the same outcomes."""
-    found = group_outcomes(outcomes)
-    against = _single(found, run)
-    order = sorted(found, key=lambda m: run.methods.index(m) if m in run.methods else len(run.methods))
-    lines = build_rows(order, found, figures, against, DENSE)
-    ours = found.get(OURS, {})
-    count = len({key for method in found.values() for key in method})
+    """Build the report of a run; `figures` is `statistics.summarize` of the same outcomes."""
+    grouped = group_outcomes(outcomes)
+    baseline = _best_single(grouped, run)
+    methods = sorted(grouped, key=lambda m: run.methods.index(m) if m in run.methods else len(run.methods))
+    rows = build_rows(methods, grouped, figures, baseline, DENSE)
+    row_of = {row.method: row for row in rows}
+    ours = grouped.get(OURS, {})
     seeds = len({o.seed for o in outcomes})
-    headline = _headline(found, {r.method: r for r in lines}, against)
-    headline = replace(headline, dense_gap=AccuracyGap.between(figures, OURS, DENSE))
     return Report(
         run=run,
-        questions=count,
+        questions=len({question for questions in grouped.values() for question in questions}),
         seeds=seeds,
-        headline=headline,
-        measures=_measures(lines),
-        rows=lines,
+        headline=build_headline(grouped, row_of, baseline, AccuracyGap.between(figures, OURS, DENSE)),
+        measures=_select_measures(rows),
+        rows=rows,
         savings=_savings(outcomes, run.seed),
-        tasks=compare_tasks(ours, found[against]) if ours and against else (),
-        baseline=against,
+        tasks=compare_tasks(ours, grouped[baseline]) if ours and baseline else (),
+        baseline=baseline,
         calibration=measure_calibration(ours),
         chosen=count_model_shares(ours, run.models),
         layers=summarize_layers(ours),
         stops=summarize_stops(ours, run.models),
-        ablations=_ablations(found, {r.method: r for r in lines}, figures),
-        scale=_scale(run),
-        caveats=caveats(run, found, lines, against, seeds),
+        ablations=_ablations(grouped, row_of, figures),
+        scale=_scale_curves(run),
+        caveats=list_caveats(run, grouped, rows, baseline, seeds),
     )
 
 
-def _single(found: Cases, run: Run) -> str | None:
-    """What stands for the best single model: the one chosen beforehand, else the best of those that were run."""
-    if SINGLE in found:
+def _best_single(grouped: GroupedOutcomes, run: Run) -> str | None:
+    """Return the method that stands for the best single model: best-single, else the most accurate single:NAME."""
+    if SINGLE in grouped:
         return SINGLE
-    alone = [m for m in found if m.startswith("single:")]
 
-    def share(method: str) -> float:
-        grades = [o.right for of in found[method].values() for o in of if o.right is not None]
-        return sum(grades) / len(grades) if grades else -1.0
+    def accuracy(method: str) -> float:
+        scores = [o.right for outcomes in grouped[method].values() for o in outcomes if o.right is not None]
+        return sum(scores) / len(scores) if scores else -1.0
 
-    return max(alone, key=share, default=None)
-
-
-def _measures(lines: Sequence[Row]) -> tuple[str, ...]:
-    """Written tokens stand for all where nobody knows what was read; the critical path for seconds not known."""
-
-    def known(measure: str) -> int:
-        return sum(r.means[measure] is not None for r in lines)
-
-    tokens = "tokens" if known("tokens") or not known("completion_tokens") else "completion_tokens"
-    clock = (
-        [m for m in ("path_tokens", "seconds") if known(m)] if known("path_tokens") > known("seconds") else ["seconds"]
-    )
-    return ("calls", tokens, "cost", *clock)
+    return max((m for m in grouped if m.startswith("single:")), key=accuracy, default=None)
 
 
-def _headline(found: Cases, lines: Mapping[str, Row], against: str | None) -> Headline:
-    if OURS not in found:
-        return Headline("unknown", "Unknown: routemoa itself is not among the methods of this run.")
-    dense = lines[OURS].dense_ratios
-    if against is None:
-        return Headline(
-            "unknown", "Unknown: no single model was run beside routemoa to compare it with.", dense_ratios=dense
-        )
-    gap, times = lines[OURS].gap, found.ratios(OURS, against)
-    who = "the best single model" if against == SINGLE else f"{against.removeprefix('single:')}, the best single model"
-    free = lines[OURS].means["cost"] == 0 == lines[against].means["cost"]
-    spent = {m: t for m, t in times.items() if m != "cost" or not free}
-    if gap is None:
-        said = f"Unknown: no question was graded for both routemoa and {who}{_price(spent, '; it took')}."
-        return Headline("unknown", said, against, None, times, dense)
-    size, between = (
-        f"{100 * abs(gap.difference):.1f} points",
-        f"95 % interval {format_points(gap.low)} to {format_points(gap.high)}",
-    )
-    shared = gap.n or len(found[OURS].keys() & found[against].keys())
-    where = f"on {shared:,} question{'s' * (shared != 1)}"
-    if gap.low > 0:
-        said = f"Yes: {where} RouteMoA is right {size} more often than {who} ({between}){_price(spent, ', for')}."
-        return Headline("better", said, against, gap, times, dense)
-    if gap.high < 0:
-        said = f"No: {where} RouteMoA is right {size} less often than {who} ({between}){_price(spent, ', for')}."
-        return Headline("worse", said, against, gap, times, dense)
-    said = (
-        f"Not shown: {where} RouteMoA and {who} differ by {format_points(gap.difference)} points, and the {between} "
-        f"includes zero{_price(spent, '; it took')}."
-    )
-    return Headline("open", said, against, gap, times, dense)
+def _select_measures(rows: Sequence[MethodRow]) -> tuple[str, ...]:
+    """Return the measures to show: output tokens where prompts were not counted, the critical path without seconds."""
 
+    def count_known(measure: str) -> int:
+        return sum(row.means[measure] is not None for row in rows)
 
-def _price(times: Mapping[str, float | None], lead: str) -> str:
-    """What it took, as the end of a sentence."""
-    tokens = "completion_tokens" if times.get("tokens") is None and times.get("completion_tokens") else "tokens"
-    clock = "path_tokens" if times.get("seconds") is None and times.get("path_tokens") else "seconds"
-    named = {m: MEASURES[m] for m in ("cost", tokens, clock) if m in times}
-    known = [f"{times[m]:.2f} times its {name}" for m, name in named.items() if times[m] is not None]
-    missing = [name for m, name in named.items() if times[m] is None]
-    said = f"{lead} {_listed(known)}" if known else ""
-    return f"{said}; {_listed(missing)} cannot be compared" if missing else said
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+    tokens = "tokens" if count_known("tokens") or not count_known("completion_tokens") else "completion_tokens"
+    times = ["seconds"]
+    if count_known("path_tokens") > count_known("seconds"):
+        times = [m for m in ("path_tokens", "seconds") if count_known(m)]
+    return ("calls", tokens, "cost", *times)
 
 
 def _savings(outcomes: Sequence[Outcome], seed: int) -> tuple[Saving, ...]:
-    found = compute_savings(outcomes, OURS, DENSE, seed)
-    names = {"latency": "seconds"}
-    return tuple(Saving(names.get(n, n), of["saved"], of["ci95"][0], of["ci95"][1]) for n, of in found.items())
-
-
-def _ablations(found: Cases, lines: Mapping[str, Row], figures: Mapping[str, Any]) -> tuple[Ablation, ...]:
+    savings = compute_savings(outcomes, OURS, DENSE, seed)
     return tuple(
-        Ablation(
-            part,
-            says,
-            lines.get(name),
-            AccuracyGap.between(figures, name, OURS) if name in found and OURS in found else None,
-            found.ratios(name, OURS) if name in found and OURS in found else dict.fromkeys(MEASURES),
-        )
-        for part, says in PARTS.items()
-        for name in (f"{OURS}-no-{part}",)
+        Saving("seconds" if name == "latency" else name, saving["saved"], saving["ci95"][0], saving["ci95"][1])
+        for name, saving in savings.items()
     )
 
 
-def _scale(run: Run) -> tuple[ScaleCurve, ...]:
-    """Curves by the name of their records or pool; methods without such a name are of the run's own."""
+def _ablations(
+    grouped: GroupedOutcomes, row_of: Mapping[str, MethodRow], figures: Mapping[str, Any]
+) -> tuple[Ablation, ...]:
+    ablations = []
+    for part, description in PARTS.items():
+        method = f"{OURS}-no-{part}"
+        if method in grouped and OURS in grouped:
+            gap, ratios = AccuracyGap.between(figures, method, OURS), grouped.ratios(method, OURS)
+        else:
+            gap, ratios = None, dict.fromkeys(MEASURES)
+        ablations.append(Ablation(part, description, row_of.get(method), gap, ratios))
+    return tuple(ablations)
+
+
+def _scale_curves(run: Run) -> tuple[ScaleCurve, ...]:
+    """Return the curves of `Run.scale`: {method: points}, or {pool: {method: points}} for several pools."""
     own = {method: points for method, points in run.scale.items() if isinstance(points, list)}
-    pools = {run.name: own} | {name: of for name, of in run.scale.items() if isinstance(of, Mapping)}
+    pools = {run.name: own} | {name: curves for name, curves in run.scale.items() if isinstance(curves, Mapping)}
     return tuple(
-        ScaleCurve(pool, method, tuple(sorted((_point(p) for p in points), key=lambda p: p.models)))
+        ScaleCurve(pool, method, tuple(sorted(map(_scale_point, points), key=lambda point: point.models)))
         for pool, methods in pools.items()
         for method, points in methods.items()
         if points
     )
 
 
-def _point(given: Mapping[str, Any]) -> ScalePoint:
-    known = {k: v for k, v in given.items() if k in ScalePoint.__struct_fields__}
+def _scale_point(fields: Mapping[str, Any]) -> ScalePoint:
+    known = {name: value for name, value in fields.items() if name in ScalePoint.__struct_fields__}
     low, high = known.pop("ci95", None) or (None, None)
     return ScalePoint(**known, ci95=None if low is None or high is None else (float(low), float(high)))

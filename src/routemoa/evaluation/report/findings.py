@@ -1,4 +1,4 @@
-"""What the outcomes of one method say: where it helped and hurt, whom it chose, why it stopped, what a layer added."""
+"""Analyse one method's outcomes: differences by task, calibration, models called and chosen, layers, stop reasons."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from routemoa.core.trace import StopKind, StopReason
 from routemoa.evaluation.outcomes import Outcome
-from routemoa.evaluation.report.table import Case, mean_score
+from routemoa.evaluation.report.method_rows import MethodOutcomes, QuestionOutcomes, mean_score
 
 __all__ = [
     "NO_CHOICE",
@@ -28,217 +29,262 @@ __all__ = [
     "summarize_stops",
 ]
 
-EXAMPLES, BINS, KINDS = 10, 10, 12
+MAX_EXAMPLES = 10
+"""Of each kind, for each task."""
+CONFIDENCE_BINS = 10
+MAX_STOP_KINDS = 12
 NO_CHOICE = "(nobody)"
-MethodCases = Mapping[tuple[str, str], Case]
-"""The questions of one method."""
+"""The name, in `ModelShares.final`, for questions without a chosen model."""
+Z95 = 1.96
 Shares = dict[str, dict[str, float]]
 """Model -> column -> share of questions."""
 
 
 class ComparedExample(Struct, frozen=True):
-    """One question that two methods answered differently well."""
+    """A question that only one of two methods answered right."""
 
     ours: Outcome
     theirs: Outcome
 
 
 class TaskComparison(Struct, frozen=True):
-    """One task: how often each was right, and the questions that only one of them got right."""
+    """Two methods on the questions of one task."""
 
     task: str
     n: int
     ours: float | None
+    """Accuracy."""
     theirs: float | None
+    """Accuracy."""
     helped: int
+    """Questions that only our method answered right."""
     hurt: int
+    """Questions that only the other answered right."""
     helpful: tuple[ComparedExample, ...]
     hurtful: tuple[ComparedExample, ...]
 
 
 class ConfidenceBin(Struct, frozen=True):
-    """Answers that were given about the same confidence."""
+    """Answers of about the same confidence."""
 
     low: float
     high: float
     n: int
     confidence: float
+    """Mean stated confidence."""
     right: float
+    """Mean score."""
     ci95: tuple[float, float]
+    """Of `right`."""
 
 
 class Calibration(Struct, frozen=True):
-    """How well the stated probabilities hold; `ece` is the mean distance between the stated and the true share."""
+    """How well stated confidences agree with scores."""
 
     n: int
     ece: float
+    """Expected calibration error: the mean distance between confidence and score of a bin, weighted by its answers."""
     brier: float
     bins: tuple[ConfidenceBin, ...]
 
 
-class ModelShares(Struct, frozen=True):
-    """Shares of questions, model -> column: `called` and `final` by task, `layers` by the layer's number."""
+class ModelShares(Struct, frozen=True, rename={"by_layer": "layered"}):
+    """How often models were called and chosen, as shares of the questions of a column."""
 
     models: tuple[str, ...]
     tasks: dict[str, int]
+    """Task -> questions."""
     layers: dict[str, int]
-    called: dict[str, dict[str, float]]
-    final: dict[str, dict[str, float]]
-    by_layer: dict[str, dict[str, float]]
+    """Number of the layer -> questions that reached it."""
+    called: Shares
+    """By task."""
+    final: Shares
+    """Whose answer was chosen, by task."""
+    by_layer: Shares
+    """Called, by layer."""
 
 
-class LayerSummary(Struct, frozen=True):
-    """What a layer added: of the questions that ended there, the share that came right, and where somebody was."""
+class LayerSummary(Struct, frozen=True, rename={"any_right": "somebody"}):
+    """The questions that reached a layer, and those that ended there."""
 
     layer: int
     reached: int
     calls: int
     ended: int
     right: float | None
+    """Accuracy on the questions that ended here."""
     any_right: float | None
+    """Share of the questions that ended here for which any called model was right."""
 
 
-class StopSummary(Struct, frozen=True):
-    """One kind of reason to stop, with the words of one case."""
+class StopSummary(Struct, frozen=True, rename={"example": "words"}):
+    """One kind of reason to stop."""
 
     kind: str
     n: int
     right: float | None
     calls: float
+    """Mean calls."""
     example: str
+    """The full text of one such reason."""
 
 
-def compare_tasks(ours: MethodCases, theirs: MethodCases) -> tuple[TaskComparison, ...]:
-    """Only questions of both that could be graded; an answer that is at least half right counts as right."""
-    found: dict[str, list[tuple[Case, Case]]] = {}
-    for key, case in ours.items():
-        if key in theirs and mean_score(case) is not None and mean_score(theirs[key]) is not None:
-            found.setdefault(key[0], []).append((case, theirs[key]))
-    return tuple(_task(task, pairs) for task, pairs in sorted(found.items()))
+def compare_tasks(ours: MethodOutcomes, theirs: MethodOutcomes) -> tuple[TaskComparison, ...]:
+    """Compare two methods by task, on the questions graded for both; a score of 0.5 or more counts as right."""
+    by_task: dict[str, list[tuple[QuestionOutcomes, QuestionOutcomes]]] = {}
+    for key, outcomes in ours.items():
+        if key in theirs and mean_score(outcomes) is not None and mean_score(theirs[key]) is not None:
+            by_task.setdefault(key[0], []).append((outcomes, theirs[key]))
+    return tuple(_compare_task(task, pairs) for task, pairs in sorted(by_task.items()))
 
 
-def _task(task: str, pairs: Sequence[tuple[Case, Case]]) -> TaskComparison:
-    sides = [((mean_score(a) or 0) >= 0.5, (mean_score(b) or 0) >= 0.5) for a, b in pairs]
-    better = [p for p, (a, b) in zip(pairs, sides, strict=True) if a and not b]
-    worse = [p for p, (a, b) in zip(pairs, sides, strict=True) if b and not a]
+def _compare_task(task: str, pairs: Sequence[tuple[QuestionOutcomes, QuestionOutcomes]]) -> TaskComparison:
+    helpful = [(a, b) for a, b in pairs if _is_right(a) and not _is_right(b)]
+    hurtful = [(a, b) for a, b in pairs if _is_right(b) and not _is_right(a)]
     return TaskComparison(
         task,
         len(pairs),
         _mean([mean_score(a) for a, _ in pairs]),
         _mean([mean_score(b) for _, b in pairs]),
-        len(better),
-        len(worse),
-        tuple(ComparedExample(_typical(a, True), _typical(b, False)) for a, b in better[:EXAMPLES]),
-        tuple(ComparedExample(_typical(a, False), _typical(b, True)) for a, b in worse[:EXAMPLES]),
+        len(helpful),
+        len(hurtful),
+        tuple(ComparedExample(_typical(a, True), _typical(b, False)) for a, b in helpful[:MAX_EXAMPLES]),
+        tuple(ComparedExample(_typical(a, False), _typical(b, True)) for a, b in hurtful[:MAX_EXAMPLES]),
     )
 
 
-def _typical(case: Case, right: bool) -> Outcome:
-    """Of the seeds, the first that shows what the question is counted for."""
-    return next((o for o in case if o.right is not None and (o.right >= 0.5) is right), case[0])
+def _is_right(outcomes: QuestionOutcomes) -> bool:
+    return (mean_score(outcomes) or 0) >= 0.5
 
 
-def measure_calibration(ours: MethodCases) -> Calibration | None:
-    """Of the answers with a confidence that could be graded; None when there is none."""
-    said = [(o.confidence, o.right) for o in _every(ours) if o.confidence is not None and o.right is not None]
-    if not said:
+def _typical(outcomes: QuestionOutcomes, is_right: bool) -> Outcome:
+    """Return the first of the seeds whose outcome is as the question is counted."""
+    return next((o for o in outcomes if o.right is not None and (o.right >= 0.5) is is_right), outcomes[0])
+
+
+def measure_calibration(ours: MethodOutcomes) -> Calibration | None:
+    """Measure the calibration of graded answers with a stated confidence; None where there is none."""
+    answers = [(o.confidence, o.right) for o in _all_outcomes(ours) if o.confidence is not None and o.right is not None]
+    if not answers:
         return None
     groups: dict[int, list[tuple[float, float]]] = {}
-    for confidence, right in said:
-        groups.setdefault(max(0, min(BINS - 1, int(confidence * BINS))), []).append((confidence, right))
-    bins = tuple(_bin(b, groups[b]) for b in sorted(groups))
-    ece = sum(b.n * abs(b.confidence - b.right) for b in bins) / len(said)
-    return Calibration(len(said), ece, sum((c - r) ** 2 for c, r in said) / len(said), bins)
+    for confidence, right in answers:
+        number = max(0, min(CONFIDENCE_BINS - 1, int(confidence * CONFIDENCE_BINS)))
+        groups.setdefault(number, []).append((confidence, right))
+    bins = tuple(_confidence_bin(number, groups[number]) for number in sorted(groups))
+    ece = sum(b.n * abs(b.confidence - b.right) for b in bins) / len(answers)
+    brier = sum((confidence - right) ** 2 for confidence, right in answers) / len(answers)
+    return Calibration(len(answers), ece, brier, bins)
 
 
-def _bin(number: int, said: Sequence[tuple[float, float]]) -> ConfidenceBin:
-    n, right = len(said), sum(r for _, r in said) / len(said)
-    return ConfidenceBin(number / BINS, (number + 1) / BINS, n, sum(c for c, _ in said) / n, right, _wilson(right, n))
+def _confidence_bin(number: int, answers: Sequence[tuple[float, float]]) -> ConfidenceBin:
+    n = len(answers)
+    right = sum(right for _, right in answers) / n
+    confidence = sum(confidence for confidence, _ in answers) / n
+    low, high = number / CONFIDENCE_BINS, (number + 1) / CONFIDENCE_BINS
+    return ConfidenceBin(low, high, n, confidence, right, _wilson_interval(right, n))
 
 
-def _wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    middle, scale = share + z * z / (2 * n), 1 + z * z / n
-    error = z * math.sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n))
+def _wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a share of `n` (Wilson 1927)."""
+    middle, scale = share + Z95 * Z95 / (2 * n), 1 + Z95 * Z95 / n
+    error = Z95 * math.sqrt(max(0.0, share * (1 - share)) / n + Z95 * Z95 / (4 * n * n))
     return max(0.0, (middle - error) / scale), min(1.0, (middle + error) / scale)
 
 
-def count_model_shares(ours: MethodCases, models: Sequence[str]) -> ModelShares | None:
-    """Who was called and whose answer stood; None where the outcomes do not say."""
-    every = [o for o in _every(ours) if o.layers]
-    if not every:
+def count_model_shares(ours: MethodOutcomes, models: Sequence[str]) -> ModelShares | None:
+    """Count how often each model was called and chosen; None where the outcomes hold no layers."""
+    outcomes = [o for o in _all_outcomes(ours) if o.layers]
+    if not outcomes:
         return None
-    per_task = Counter(o.task for o in every)
-    called = Counter((m, o.task) for o in every for m in {m for layer in o.layers for m in layer})
-    final = Counter((o.choice or NO_CHOICE, o.task) for o in every)
-    depth = max(len(o.layers) for o in every)
-    in_layer = Counter((m, str(i + 1)) for o in every for i, layer in enumerate(o.layers) for m in set(layer))
-    reached = {str(i + 1): sum(len(o.layers) > i for o in every) for i in range(depth)}
-    calls = Counter(m for o in every for layer in o.layers for m in layer)
-    known = dict.fromkeys([*(m for m, _ in calls.most_common()), *models])
-
-    def shares(counts: Counter[tuple[str, str]], of: Mapping[str, int], names: Iterable[str]) -> Shares:
-        return {m: {column: counts[m, column] / n for column, n in of.items()} for m in names}
-
-    nobody = [NO_CHOICE] if any(m == NO_CHOICE for m, _ in final) else []
-    beside = [m for m, _ in final if m not in known and m != NO_CHOICE]
-    tasks_of = dict(sorted(per_task.items()))
+    tasks = dict(sorted(Counter(o.task for o in outcomes).items()))
+    depth = max(len(o.layers) for o in outcomes)
+    layers = {str(i + 1): sum(len(o.layers) > i for o in outcomes) for i in range(depth)}
+    called = Counter((m, o.task) for o in outcomes for m in {m for layer in o.layers for m in layer})
+    final = Counter((o.choice or NO_CHOICE, o.task) for o in outcomes)
+    in_layer = Counter((m, str(i + 1)) for o in outcomes for i, layer in enumerate(o.layers) for m in set(layer))
+    calls = Counter(m for o in outcomes for layer in o.layers for m in layer)
+    names = dict.fromkeys([*(m for m, _ in calls.most_common()), *models])
+    other_choices = [m for m, _ in final if m not in names and m != NO_CHOICE]
+    no_choice = [NO_CHOICE] if any(m == NO_CHOICE for m, _ in final) else []
     return ModelShares(
-        tuple(known),
-        tasks_of,
-        reached,
-        shares(called, tasks_of, known),
-        shares(final, tasks_of, dict.fromkeys([*known, *beside, *nobody])),
-        shares(in_layer, reached, known),
+        tuple(names),
+        tasks,
+        layers,
+        _shares(called, tasks, names),
+        _shares(final, tasks, dict.fromkeys([*names, *other_choices, *no_choice])),
+        _shares(in_layer, layers, names),
     )
 
 
-def summarize_layers(ours: MethodCases) -> tuple[LayerSummary, ...]:
-    """A line for each layer that any question reached."""
-    every = [o for o in _every(ours) if o.layers]
-    depth = max((len(o.layers) for o in every), default=0)
-    found = []
-    for i in range(depth):
-        reached, ended = [o for o in every if len(o.layers) > i], [o for o in every if len(o.layers) == i + 1]
-        calls = sum(len(o.layers[i]) for o in reached)
-        somebody = [_somebody(o) for o in ended]
-        found.append(
-            LayerSummary(i + 1, len(reached), calls, len(ended), _mean([o.right for o in ended]), _mean(somebody))
-        )
-    return tuple(found)
+def _shares(counts: Counter[tuple[str, str]], totals: Mapping[str, int], models: Iterable[str]) -> Shares:
+    return {model: {column: counts[model, column] / n for column, n in totals.items()} for model in models}
 
 
-def _somebody(outcome: Outcome) -> float | None:
-    """How right the best of the models called was; None when one of them could not be graded and none was right."""
-    grades = [outcome.model_scores.get(m) for layer in outcome.layers for m in layer]
-    best = max((g for g in grades if g is not None), default=0.0)
-    return best if best == 1 or None not in grades else None
+def summarize_layers(ours: MethodOutcomes) -> tuple[LayerSummary, ...]:
+    """Summarize each layer that any question reached."""
+    outcomes = [o for o in _all_outcomes(ours) if o.layers]
+    depth = max((len(o.layers) for o in outcomes), default=0)
+    return tuple(_summarize_layer(outcomes, i) for i in range(depth))
 
 
-def summarize_stops(ours: MethodCases, models: Sequence[str]) -> tuple[StopSummary, ...]:
-    """The reasons to stop, the most frequent first: the words before the colon, whoever they name and count."""
+def _summarize_layer(outcomes: Sequence[Outcome], index: int) -> LayerSummary:
+    reached = [o for o in outcomes if len(o.layers) > index]
+    ended = [o for o in outcomes if len(o.layers) == index + 1]
+    return LayerSummary(
+        layer=index + 1,
+        reached=len(reached),
+        calls=sum(len(o.layers[index]) for o in reached),
+        ended=len(ended),
+        right=_mean([o.right for o in ended]),
+        any_right=_mean([_best_score(o) for o in ended]),
+    )
+
+
+def _best_score(outcome: Outcome) -> float | None:
+    """Return the best score of the models called; None where one could not be graded and none was right."""
+    scores = [outcome.model_scores.get(m) for layer in outcome.layers for m in layer]
+    best = max((s for s in scores if s is not None), default=0.0)
+    return best if best == 1 or None not in scores else None
+
+
+def summarize_stops(ours: MethodOutcomes, models: Sequence[str]) -> tuple[StopSummary, ...]:
+    """Summarize the reasons to stop by kind, the most frequent first; rare kinds are summed up as one."""
     groups: dict[str, list[Outcome]] = {}
-    for o in _every(ours):
-        if o.stop:
-            groups.setdefault(_kind(o.stop, models), []).append(o)
-    ranked = sorted(groups.items(), key=lambda g: -len(g[1]))
-    kept, rest = ranked[:KINDS], [o for _, of in ranked[KINDS:] for o in of]
+    for outcome in _all_outcomes(ours):
+        if outcome.stop:
+            groups.setdefault(_stop_kind(outcome.stop, models), []).append(outcome)
+    ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
+    rare = [outcome for _, outcomes in ranked[MAX_STOP_KINDS:] for outcome in outcomes]
+    shown = [*ranked[:MAX_STOP_KINDS], *([("other reasons", rare)] if rare else [])]
     return tuple(
-        StopSummary(kind, len(of), _mean([o.right for o in of]), sum(o.calls for o in of) / len(of), of[0].stop or "")
-        for kind, of in [*kept, *([("other reasons", rest)] if rest else [])]
+        StopSummary(
+            kind,
+            len(outcomes),
+            _mean([o.right for o in outcomes]),
+            sum(o.calls for o in outcomes) / len(outcomes),
+            outcomes[0].stop or "",
+        )
+        for kind, outcomes in shown
     )
 
 
-def _kind(words: str, models: Sequence[str]) -> str:
-    kind = words.split(":", maxsplit=1)[0]
+def _stop_kind(text: str, models: Sequence[str]) -> str:
+    """Return a stop reason's kind; where it is unknown, the text before the colon without names and numbers."""
+    kind = StopReason.parse(text).kind
+    if kind is not StopKind.OTHER:
+        return kind.value
+    words = text.split(":", maxsplit=1)[0]
     for model in sorted(models, key=len, reverse=True):
-        kind = kind.replace(model, "a model")
-    return re.sub(r"\d[\d.,]*", "n", kind).strip()
+        words = words.replace(model, "a model")
+    return re.sub(r"\d[\d.,]*", "n", words).strip()
 
 
-def _every(ours: MethodCases) -> Iterator[Outcome]:
-    return (o for case in ours.values() for o in case)
+def _all_outcomes(ours: MethodOutcomes) -> Iterator[Outcome]:
+    return (outcome for outcomes in ours.values() for outcome in outcomes)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of the known values; None where there is none."""
     known = [v for v in values if v is not None]
     return sum(known) / len(known) if known else None

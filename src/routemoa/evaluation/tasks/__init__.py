@@ -1,7 +1,8 @@
-"""The public tasks, one small file each: where its data are, and how a row of them becomes a question.
+"""The public tasks: where each data set is, and how one of its rows becomes a question.
 
-A task's module has ABOUT (what, whose, licence), FILES (names of its file in a local folder, without .jsonl or .gz),
-HUB (its data set there) and `question(row, number)`, which raises KeyError or TypeError on a row of another shape.
+A task's module has ABOUT (contents and licence), FILES (names of its file in a local folder, without .jsonl or .gz),
+HUB (its data set on the Hugging Face hub) and `build_question(row, number)`, which raises KeyError or TypeError on a
+row of another shape.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from msgspec import Struct
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.questions import Question, question_from_json
 
-__all__ = ["TASK_NAMES", "HubDataset", "Task", "format_options", "load_task", "parse_row"]
+__all__ = ["TASK_NAMES", "HubDataset", "Task", "build_plain_question", "format_options", "load_task"]
 
 TASK_NAMES = ("arc-challenge", "gsm8k", "humaneval", "math500", "mbpp", "mmlu-pro", "race")
 
@@ -28,33 +29,41 @@ class HubDataset(Struct, frozen=True):
 
 
 class Task(Protocol):
-    """What a module of this package offers."""
+    """A module of this package."""
 
     ABOUT: str
     FILES: tuple[str, ...]
     HUB: HubDataset
 
     @staticmethod
-    def question(row: dict[str, Any], number: int) -> Question:
-        """The question in a row of the data set; `number` counts from 1."""
+    def build_question(row: dict[str, Any], number: int) -> Question:
+        """Return the question in a row of the data set; `number` counts from 1."""
         ...
 
 
 def load_task(name: str) -> Task:
-    """The task called `name`. Raises ConfigError."""
+    """Return the module of a task.
+
+    Raises:
+        ConfigError: there is no such task.
+    """
     if name not in TASK_NAMES:
         raise ConfigError(f"task '{name}' is unknown; known: {', '.join(TASK_NAMES)}, or a JSONL file of your own")
     return cast(Task, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 
-def parse_row(row: dict[str, Any], name: str, number: int) -> Question:
-    """The question in a row that routemoa.datasets.questions reads as it is. Raises ValueError."""
-    found = question_from_json(row, name, number)
-    if isinstance(found, str):
-        raise ValueError(found)
-    return found
+def build_plain_question(row: dict[str, Any], task: str, number: int) -> Question:
+    """Return the question in a row that `routemoa.datasets.questions` reads as it is.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    question = question_from_json(row, task, number)
+    if isinstance(question, str):
+        raise ValueError(question)
+    return question
 
 
 def format_options(question: str, options: list[str]) -> str:
-    """A question with its options, lettered."""
+    """Return a question followed by its options, each with a letter."""
     return "\n".join([question, *(f"{chr(65 + i)}. {text}" for i, text in enumerate(options))])

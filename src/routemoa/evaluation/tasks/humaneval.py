@@ -12,8 +12,8 @@ FILES = ("HumanEval", "humaneval")
 HUB = HubDataset("openai/openai_humaneval", "openai_humaneval", "test")
 
 
-def question(row: dict[str, Any], number: int) -> Question:
-    """What stands before the function in the prompt, its helpers too, stays before the answer."""
+def build_question(row: dict[str, Any], number: int) -> Question:
+    """Return the question; its tests put everything before the function in the prompt before the answer."""
     begin = "Complete this function. Reply with the whole function in one ```python block."
     ask = f"{begin}\n\n```python\n{row['prompt']}```"
     checks = f"{row['prompt']}\n# --- answer ---\n{row['test']}\ncheck({row['entry_point']})\n"

@@ -12,8 +12,8 @@ FILES = ("math500", "MATH-500")
 HUB = HubDataset("HuggingFaceH4/MATH-500", "default", "test")
 
 
-def question(row: dict[str, Any], number: int) -> Question:
-    """Graded by mathematical equivalence."""
+def build_question(row: dict[str, Any], number: int) -> Question:
+    """Return the question, graded by mathematical equivalence."""
     ask = f"{row['problem']}\n\nWork it out, then end with the final answer alone in \\boxed{{}}."
     return Question(
         str(row.get("unique_id") or f"math500-{number}"), "math500", row["problem"], ask, row["answer"], "math"

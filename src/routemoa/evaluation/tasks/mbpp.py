@@ -12,8 +12,8 @@ FILES = ("mbpp_sanitized", "mbpp")
 HUB = HubDataset("google-research-datasets/mbpp", "sanitized", "test")
 
 
-def question(row: dict[str, Any], number: int) -> Question:
-    """The first test goes into the prompt: without it nobody could know the function's name."""
+def build_question(row: dict[str, Any], number: int) -> Question:
+    """Return the question with the first test in its prompt: the description does not name the function."""
     tests = list(row["test_list"])
     ask = f"{row['prompt']}\n\nIt must pass this test:\n{tests[0]}\n\nReply with the function in one ```python block."
     checks = "\n".join([*row.get("test_imports", ()), "# --- answer ---", *tests])

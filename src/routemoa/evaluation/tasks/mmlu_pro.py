@@ -12,8 +12,8 @@ FILES = ("mmlu_pro_test", "mmlu_pro")
 HUB = HubDataset("TIGER-Lab/MMLU-Pro", "default", "test")
 
 
-def question(row: dict[str, Any], number: int) -> Question:
-    """The subject is part of the task's name, so that a report can tell them apart."""
+def build_question(row: dict[str, Any], number: int) -> Question:
+    """Return the question; the subject is part of the task's name, so that a report separates subjects."""
     query = format_options(row["question"], list(row["options"]))
     ask = f"{query}\n\nThink it through, then end with one line: The answer is <letter>."
     id_ = f"mmlu-pro-{row.get('question_id', number)}"

@@ -12,8 +12,8 @@ FILES = ("race_high_test", "race_high", "race")
 HUB = HubDataset("ehovy/race", "high", "test")
 
 
-def question(row: dict[str, Any], number: int) -> Question:
-    """The passage first, so that a provider's prompt cache hits for its other questions."""
+def build_question(row: dict[str, Any], number: int) -> Question:
+    """Return the question after its passage, so that the prompt cache serves other questions on the passage."""
     query = f"{row['article']}\n\n{format_options(row['question'], list(row['options']))}"
     ask = f"{query}\n\nEnd with one line: The answer is <letter>."
     return Question(f"race-{number}", "race", query, ask, str(row["answer"]), "choice")
