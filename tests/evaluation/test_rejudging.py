@@ -104,7 +104,7 @@ async def test_replay_prints_a_line_for_each_trace(tmp_path: Path) -> None:
     assert all(line["text"] == f"The answer is {line['text'][14:-1]}." for line in lines)
     table = run("replay", file)
     assert "60 traces" in table.stdout
-    assert "right, of 60 graded" in table.stdout
+    assert "accuracy on 60 graded traces" in table.stdout
 
 
 async def test_a_bad_line_is_named_and_the_others_are_judged(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ async def test_fit_writes_a_judge_that_a_pool_can_name(tmp_path: Path) -> None:
     done = run("fit", file, "--out", str(out))
     assert done.exit_code == 0, done.output
     assert "60 graded queries" in done.stdout
-    assert "each half judged by what the other half taught" in done.stdout
+    assert "each half judged with a fit on the other half" in done.stdout
     found = read_judging(out)
     assert found.peer_judges
     assert all(0 <= r.weight <= 1 for r in (*found.peer_judges.values(), *found.self_judges.values()))

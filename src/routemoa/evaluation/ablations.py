@@ -12,22 +12,23 @@ Live: `method = RouteMoA(...); method.policy = ablate(name, method.policy, means
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.trace import Ranking, StopReason, Trace
+from routemoa.core.trace import Ranking, StopKind, StopReason, Trace
 from routemoa.core.types import Scores
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, failed_models, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.panel_planner import ExpectedGain
+from routemoa.routing.panel_planner import ExpectedGain, PanelPlanner
 from routemoa.routing.policy import Policy
 from routemoa.routing.published import PublishedPolicy
 from routemoa.routing.ranking import select_models
 from routemoa.routing.state import PanelState
+from routemoa.routing.stopping import LAYER_FAILED, NO_MODEL_LEFT
 
 __all__ = ["ABLATIONS", "ablate"]
 
@@ -162,18 +163,21 @@ class NoAggregator(Struct, frozen=True):
 class AdaptiveWithoutStop(AdaptivePolicy, frozen=True):
     """Grows the panel to the limit, and never calls one model alone."""
 
-    def _gate(self, ranking: Ranking, rest: object, estimates: CallEstimates) -> bool:
+    def _one_model_suffices(self, planner: PanelPlanner, ranking: Ranking, candidates: Sequence[str]) -> bool:
         return False
 
-    def _reason(self, trace: Trace, state: PanelState, rest: object, further: ExpectedGain) -> str | None:
+    def _stop_reason(
+        self, trace: Trace, state: PanelState, candidates: Sequence[str], gain: ExpectedGain
+    ) -> StopReason | None:
         mixture, count = self.mixture, len(state.proposals)
         if count and not trace.layers[-1].proposals:
-            return "no new answer: every model of the layer failed"
-        if not rest:
-            return "no model left to call"
+            return LAYER_FAILED
+        if not candidates:
+            return NO_MODEL_LEFT
         if count >= mixture.max_models or len(trace.layers) >= mixture.max_layers:
             models = f"{count} of at most {mixture.max_models} models"
-            return f"the limit: {models}, {len(trace.layers)} of {mixture.max_layers} layers"
+            layers = f"{len(trace.layers)} of {mixture.max_layers} layers"
+            return StopReason(StopKind.OTHER, f"the limit: {models}, {layers}")
         return None
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:

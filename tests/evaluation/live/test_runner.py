@@ -103,7 +103,7 @@ async def test_a_killed_run_goes_on_to_the_same_table_and_makes_no_call_twice(
         _, stderr = await killed.communicate()
         assert killed.returncode == (130 if how == signal.SIGINT else -9)
         if how == signal.SIGINT:
-            assert b"the same command goes on from here" in stderr
+            assert b"run the same command again to continue" in stderr
         before = read_calls(tmp_path / "killed")
         assert 0 < len(before) < alone
         cut = endpoint.gone
@@ -164,7 +164,7 @@ async def test_the_spending_limit_holds_for_the_whole_run(tmp_path: Path) -> Non
         _, stderr = await stopped.communicate()
         assert stopped.returncode == 1
         assert b"could pass the limit" in stderr
-        assert b"goes on from here" in stderr
+        assert b"run the same command again to continue" in stderr
         assert 0.004 < sum(p.charged for p in read_calls(out)) <= 0.01
         assert not [p for p in read_calls(out) if p.kind == "Abandoned"]  # what was under way went on to its end
         await (await start(*arguments, "--max-cost", 0.01)).wait()

@@ -293,7 +293,7 @@ def test_what_cannot_be_replayed_says_why(scorer: Path, tmp_path: Path) -> None:
         assert isinstance(unknown.exception, ConfigError)
         assert why in str(unknown.exception)
     size = run("evaluate", test, "--scorer", str(scorer), "--sizes", "3,x")
-    assert "'x' is no number of models" in str(size.exception)
+    assert "'x' is not a number of models" in str(size.exception)
     bare = write_records(tmp_path / "bare.jsonl", [replace(r, responses=None) for r in make_records(5, 2)])
     nothing = run("evaluate", bare, "--scorer", str(scorer))
     assert isinstance(nothing.exception, ConfigError)

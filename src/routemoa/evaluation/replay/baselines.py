@@ -7,13 +7,15 @@ an aggregator has, and all mixtures here are treated alike.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec import Struct
 
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.evaluation.replay.token_counts import CallTotals, ReplayQuestion, combine_parallel
 from routemoa.mixture import prompts
+from routemoa.mixture.baselines.call_plan import PlannedCall, Stage, plan_moa, plan_smoa
 from routemoa.mixture.baselines.cascade import SPOKEN
 from routemoa.mixture.prompts import ReplyFormat
 
@@ -65,11 +67,8 @@ def run_moa(question: ReplayQuestion, members: Sequence[str], layers: int) -> Me
     answering = [m for m in members if m in question.texts]
     if not answering:
         return run_panel(question, members)
-    later_layer = combine_parallel(question.count_proposal(m, answering) for m in answering)
-    totals = combine_parallel(question.count_proposal(m) for m in members)
-    for _ in range(layers - 1):
-        totals += later_layer
-    totals += question.count_aggregation(answering[0], answering, answering[0])
+    stages = plan_moa(members, layers, answering, answering[0])
+    totals = _count_stages(question, stages)
     return MethodResult(
         majority_vote(question, members),
         totals,
@@ -92,22 +91,36 @@ def run_smoa(question: ReplayQuestion, members: Sequence[str], layers: int, keep
     votes = {m: 0 if (g := question.group_of[m]) is None else counts[g] for m in answering}
     kept = sorted(answering, key=lambda m: -votes[m])[:keep]
     has_majority = max(counts.values(), default=0) > len(answering) / 2
-    totals, called, shown = CallTotals(), list[tuple[str, ...]](), list[str]()
-    for number in range(1, layers + 1):
-        proposers = members if number == 1 else answering
-        totals += combine_parallel(
-            question.count_proposal(m, shown, system_length=_role_length(members.index(m))) for m in proposers
-        )
-        called.append(tuple(proposers))
-        shown = kept
-        if number < layers or len(answering) > keep:
-            totals += question.count_moderation(answering[0], answering, min(keep, len(answering)))
-        if has_majority:
-            break
-    totals += question.count_aggregation(answering[0], kept, kept[0])
+    ran = 1 if has_majority else layers
+    stages = plan_smoa(members, layers, answering, answering[0], kept, ended_after=ran)
+    totals = _count_stages(question, stages, len(kept), {m: _role_length(i) for i, m in enumerate(members)})
     last_layer = f"last layer: {layers} of {layers}"
-    stop = f"ended by the moderator after layer {len(called)}" if has_majority else last_layer
-    return MethodResult(majority_vote(question, members), totals, tuple(called), stop, answering[0])
+    stop = f"ended by the moderator after layer {ran}" if has_majority else last_layer
+    called = (tuple(members), *[tuple(answering)] * (ran - 1))
+    return MethodResult(majority_vote(question, members), totals, called, stop, answering[0])
+
+
+def _count_stages(
+    question: ReplayQuestion,
+    stages: Iterable[Stage[str]],
+    keep: int = 0,
+    roles: Mapping[str, int] = MappingProxyType({}),
+) -> CallTotals:
+    """Add up the calls of a dense mixture.
+
+    Args:
+        keep: how many answers the moderator keeps.
+        roles: the characters of each model's role.
+    """
+
+    def count(call: PlannedCall[str]) -> CallTotals:
+        if call.kind == "moderation":
+            return question.count_moderation(call.model, call.shown, keep)
+        if call.kind == "aggregation":  # the best shown answer stands in for the text that no model wrote
+            return question.count_aggregation(call.model, call.shown, call.shown[0])
+        return question.count_proposal(call.model, call.shown, system_length=roles.get(call.model, 0))
+
+    return sum((combine_parallel(map(count, stage)) for stage in stages), CallTotals())
 
 
 def run_cascade(question: ReplayQuestion, members: Sequence[str], judge: SimulatedJudge | None) -> MethodResult:

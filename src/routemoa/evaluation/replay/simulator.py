@@ -58,7 +58,7 @@ def simulate(
         layer, layer_totals = _simulate_layer(question, trace, decision, mixture, judge)
         step = apply_policy(policy, trace, layer)
         trace, decision, totals = step.trace, step.decision, totals + layer_totals
-    trace = replace(trace, stop_reason=decision.stop, choice=decision.choice)
+    trace = replace(trace, stop_reason=str(decision.stop), choice=decision.choice)
     if not decision.aggregate or decision.choice is None:
         return SimulatedRun(trace, decision, totals)
     failed = failed_models(trace)

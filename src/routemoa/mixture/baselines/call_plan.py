@@ -21,7 +21,8 @@ class PlannedCall(Struct, Generic[M], frozen=True):
 
     model: M
     shown: Sequence[M] = ()
-    kind: Literal["proposal", "moderation", "aggregation"] = "proposal"
+    kind: Literal["proposal", "refinement", "moderation", "aggregation"] = "proposal"
+    """A refinement quotes as many answers as fit into `[mixture] reference_tokens`."""
 
 
 Stage = tuple[PlannedCall[M], ...]
@@ -38,14 +39,23 @@ def plan_moa(models: Sequence[M], layers: int, answering: Sequence[M], writer: M
     return [first, *[later] * (layers - 1), (PlannedCall(writer, answering, "aggregation"),)]
 
 
-def plan_smoa(models: Sequence[M], layers: int, answering: Sequence[M], writer: M, kept: Sequence[M]) -> list[Stage[M]]:
+def plan_smoa(
+    models: Sequence[M],
+    layers: int,
+    answering: Sequence[M],
+    writer: M,
+    kept: Sequence[M],
+    *,
+    ended_after: int | None = None,
+) -> list[Stage[M]]:
     """Return the stages of SMoA: layers that see the `kept` answers, a moderator after each, then the aggregator.
 
-    After the last layer there is nothing to moderate where all answers can be kept.
+    After the last layer there is nothing to moderate where all answers can be kept. The moderator may end the debate
+    after fewer layers (`ended_after`).
     """
     stages: list[Stage[M]] = []
     moderation = (PlannedCall(writer, answering, "moderation"),)
-    for number in range(1, layers + 1):
+    for number in range(1, (ended_after or layers) + 1):
         called, shown = (models, ()) if number == 1 else (answering, kept)
         stages.append(tuple(PlannedCall(m, shown) for m in called))
         if number < layers or len(answering) > len(kept):
