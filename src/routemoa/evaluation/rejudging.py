@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.pool import Mixture
-from routemoa.core.trace import Layer, Ranking, Trace
+from routemoa.core.trace import Layer, Ranking, Trace, upgrade_trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.datasets.grading import GraderName, grade, suggest_grader
 from routemoa.datasets.jsonl import BadLine, explain_json_error, read_lines
@@ -87,9 +87,12 @@ def read_traces(
 
 
 def parse_trace(line: bytes) -> SavedTrace | str:
-    """Return the trace in a line, or a message that says why there is none."""
+    """Return the trace in a line, of this or an earlier version, or a message that says why there is none."""
     try:
-        saved = msgspec.json.decode(line, type=SavedTrace)
+        plain = msgspec.json.decode(line)
+        if isinstance(plain, dict) and isinstance(trace := plain.get("trace"), dict):
+            plain["trace"] = upgrade_trace(trace)
+        saved = msgspec.convert(plain, SavedTrace)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         return explain_json_error(line, e)
     return _find_fault(saved) or saved
