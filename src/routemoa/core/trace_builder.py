@@ -10,7 +10,7 @@ from routemoa.core import events as t
 from routemoa.core.errors import FailureKind
 from routemoa.core.events import Event
 from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
-from routemoa.core.types import Query, add_optional
+from routemoa.core.types import Query, Usage, add_optional
 
 __all__ = ["TraceBuilder", "collect_answer", "fold_events"]
 
@@ -19,9 +19,18 @@ class TraceBuilder:
     """Takes events one by one; `trace` and `text` are their fold so far."""
 
     def __init__(self) -> None:
-        self.trace = Trace(Query(()), "")
+        self._trace = Trace(Query(()), "")
+        self._changes: dict[str, object] = {}  # of the trace, since it was last read
         self._pieces: list[str] = []
         self._layers: list[Layer] = []
+        self._usage, self._cost, self._calls = self._trace.usage, self._trace.cost, self._trace.calls
+
+    @property
+    def trace(self) -> Trace:
+        """The trace so far."""
+        if self._changes:
+            self._trace, self._changes = replace(self._trace, **self._changes), {}
+        return self._trace
 
     @property
     def text(self) -> str:
@@ -42,7 +51,7 @@ class TraceBuilder:
                 self._update(prior=event.prior, ranking=event.ranking)
             case t.Selected():
                 self._layers.append(Layer(selected=event.models, why=event.why))
-                self._update(layers=tuple(self._layers))
+                self._update_layers()
             case t.ProposalStarted() | t.AggregatorStarted() | t.CallStarted():
                 self._start_call(event)
             case t.ProposalFinished():
@@ -64,7 +73,8 @@ class TraceBuilder:
                 self._end_separate_call(event)
             case t.Degraded():
                 not_made = event.given_up.what == "hedge"  # it had been announced
-                self._update(given_up=(*self.trace.given_up, event.given_up), calls=self.trace.calls - not_made)
+                self._update(given_up=(*self.trace.given_up, event.given_up))
+                self._count_calls(-not_made)
             case _:
                 self._add_to_answer(event)
 
@@ -78,12 +88,12 @@ class TraceBuilder:
             case t.Done():
                 self._update(latency=event.latency, charged=event.charged)
                 if event.usage is not None:
-                    self._update(usage=self.trace.usage + event.usage, cost=add_optional(self.trace.cost, event.cost))
+                    self._add_usage(event.usage, event.cost)
             case _:  # a ProposalDelta is part of the proposal that follows
                 pass
 
     def _start_call(self, event: t.ProposalStarted | t.AggregatorStarted | t.CallStarted) -> None:
-        self._update(calls=self.trace.calls + 1)
+        self._count_calls(1)
         if isinstance(event, t.AggregatorStarted):
             self._update(aggregator=event.model)
         elif isinstance(event, t.ProposalStarted) and event.quoted:
@@ -104,14 +114,25 @@ class TraceBuilder:
     def _count(self, call: Proposal | Failure) -> None:
         """Add the usage and the cost of a call that has ended."""
         if isinstance(call, Failure) and call.kind is FailureKind.UNAFFORDABLE:
-            self._update(calls=self.trace.calls - 1)  # it was not made
-        self._update(usage=self.trace.usage + call.usage, cost=add_optional(self.trace.cost, call.cost))
+            self._count_calls(-1)  # it was not made
+        self._add_usage(call.usage, call.cost)
+
+    def _count_calls(self, number: int) -> None:
+        self._calls += number
+        self._update(calls=self._calls)
+
+    def _add_usage(self, usage: Usage, cost: float | None) -> None:
+        self._usage, self._cost = self._usage + usage, add_optional(self._cost, cost)
+        self._update(usage=self._usage, cost=self._cost)
 
     def _update(self, **changes: object) -> None:
-        self.trace = replace(self.trace, **changes)
+        self._changes |= changes
 
     def _update_layer(self, number: int, **changes: object) -> None:
         self._layers[number - 1] = replace(self._layers[number - 1], **changes)
+        self._update_layers()
+
+    def _update_layers(self) -> None:
         self._update(layers=tuple(self._layers))
 
 

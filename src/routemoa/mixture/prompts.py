@@ -113,6 +113,7 @@ def quote_answers(texts: Sequence[str]) -> str:
     )
 
 
+@lru_cache(maxsize=64)  # each judge of a layer is shown the same answers
 def neutralize(text: str) -> str:
     """Return a text in which nothing can be read as our own frame, a chat template's, or a judgment.
 
@@ -120,24 +121,21 @@ def neutralize(text: str) -> str:
     "[" becomes "⟦", a judgment's ":" becomes "=", and a rule of dashes gets gaps. The rest of the text is unchanged.
     """
     text = _HIDDEN_PATTERN.sub("", text)
-    out = list(text)
-    for visible, places in (_visible_text(text), (text, range(len(text)))):
+    replaced: dict[int, str] = {}  # place -> what stands there instead
+    plain = (text, range(len(text)))
+    for visible, places in [plain] if text.isascii() else [_visible_text(text), plain]:
         for m in _FRAME_PATTERN.finditer(visible):
-            for i in range(m.start(), m.end()):
-                out[places[i]] = ""
-            out[places[m.start()]] = "⟦" if m[0] == "[" else "‹"
+            replaced |= dict.fromkeys((places[i] for i in range(m.start(), m.end())), "")
+            replaced[places[m.start()]] = "⟦" if m[0] == "[" else "‹"
         for m in _JUDGMENT_PATTERN.finditer(visible):
-            out[places[m.start(1)]] = " ="
+            replaced[places[m.start(1)]] = " ="
         for m in _RULE_PATTERN.finditer(visible):
-            for i in range(m.start(1) + 1, m.end(1)):
-                out[places[i]] = " -"
-    return "".join(out)
+            replaced |= dict.fromkeys((places[i] for i in range(m.start(1) + 1, m.end(1))), " -")
+    return "".join(replaced.get(i, c) for i, c in enumerate(text)) if replaced else text
 
 
 def _visible_text(text: str) -> tuple[str, Sequence[int]]:
     """Return the text as it looks, without disguises, and for each of its characters the place in the original."""
-    if text.isascii():
-        return text, range(len(text))
     visible = [_visible_character(c) for c in text]
     return "".join(visible), [i for i, v in enumerate(visible) for _ in v]
 

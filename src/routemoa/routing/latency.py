@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -45,6 +47,21 @@ class MeasuredCall(NamedTuple):
     seconds: float
 
 
+class _ModelCalls:
+    """The last answered calls of one model."""
+
+    def __init__(self) -> None:
+        self._calls: deque[MeasuredCall] = deque(maxlen=CALLS_KEPT)
+        self.by_length: list[MeasuredCall] = []
+        self.mean_tokens = 0.0
+
+    def add(self, call: MeasuredCall) -> None:
+        """Remember a call, and forget the oldest of too many."""
+        self._calls.append(call)
+        self.by_length = sorted(self._calls)
+        self.mean_tokens = sum(call.tokens for call in self._calls) / len(self._calls)
+
+
 class LatencyTracker:
     """Remembers the last calls of each model.
 
@@ -54,7 +71,7 @@ class LatencyTracker:
 
     def __init__(self, quantile: float = 0.5) -> None:
         self._quantile = quantile
-        self._calls: dict[str, deque[MeasuredCall]] = {}
+        self._calls: dict[str, _ModelCalls] = {}
         self._first_tokens: dict[str, deque[float]] = {}
         """Model -> seconds until its first tokens."""
         # The last query's answer lengths and their estimates, which are asked for several times.
@@ -79,8 +96,7 @@ class LatencyTracker:
             tokens = len(proposal.text) // CHARACTERS_PER_TOKEN
         if seconds is not None:
             self._cached_lengths = None
-            calls = self._calls.setdefault(proposal.model, deque(maxlen=CALLS_KEPT))
-            calls.append(MeasuredCall(max(tokens, 1), seconds))
+            self._calls.setdefault(proposal.model, _ModelCalls()).add(MeasuredCall(max(tokens, 1), seconds))
 
     def _record_wait(self, model: str, seconds: float) -> None:
         """Learn from a call cancelled before its first token, which says something only if the token was late."""
@@ -104,7 +120,7 @@ class LatencyTracker:
         return self._cached_estimates
 
     def _estimate(self, lengths: Sequence[tuple[str, int]]) -> CallEstimates:
-        usual = {model: sum(call.tokens for call in calls) / len(calls) for model, calls in self._calls.items()}
+        usual = {model: calls.mean_tokens for model, calls in self._calls.items()}
         ratios = [tokens / usual[model] for model, tokens in lengths if model in usual]
         stretch = sum(ratios) / len(ratios) if ratios else 1.0
         tokens = {model: stretch * mean for model, mean in usual.items()}
@@ -116,12 +132,19 @@ class LatencyTracker:
 
     def _seconds(self, model: str, tokens: float) -> float:
         """Return the quantile over the half of the calls that are closest in length, each stretched to `tokens`."""
-        by_distance = sorted(self._calls[model], key=lambda call: abs(call.tokens - tokens))
-        nearest = by_distance[: max(1, (len(by_distance) + 1) // 2)]
-        stretched = sorted(
-            call.seconds * min(max(tokens / call.tokens, 1 / MAX_STRETCH), MAX_STRETCH) for call in nearest
-        )
+        by_length = self._calls[model].by_length
+        count = (len(by_length) + 1) // 2
+        first = last = bisect_left(by_length, (tokens,))
+        while last - first < count:  # the nearest calls lie side by side: take the nearer neighbour
+            shorter = tokens - by_length[first - 1].tokens if first > 0 else inf
+            longer = by_length[last].tokens - tokens if last < len(by_length) else inf
+            first, last = (first - 1, last) if shorter <= longer else (first, last + 1)
+        stretched = sorted(seconds * _stretch(tokens / length) for length, seconds in by_length[first:last])
         return stretched[min(len(stretched) - 1, int(self._quantile * len(stretched)))]
+
+
+def _stretch(ratio: float) -> float:
+    return 1 / MAX_STRETCH if ratio < 1 / MAX_STRETCH else MAX_STRETCH if ratio > MAX_STRETCH else ratio
 
 
 def _late_after(waits: Collection[float]) -> float | None:
