@@ -28,7 +28,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
 from routemoa.core.tenants import SpendingLimits, Tenants
 from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage

@@ -22,7 +22,8 @@ from time import perf_counter
 
 from msgspec.structs import replace
 
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Usage
 from routemoa.judging.fusion import fuse_scores, map_prior

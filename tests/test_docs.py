@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from msgspec.structs import fields
 
-from routemoa.core.pool import Mixture, Pool, parse_pool
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool, parse_pool
 from routemoa.core.tenants import SpendingLimits, Tenant
 from routemoa.core.types import ModelSpec
 from routemoa.ledger import Store

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from routemoa.clients.retry import RetryPolicy, is_retryable, parse_retry_after
+from routemoa.clients.sse import SSEParser
 from routemoa.clients.wire import (
     CompletionBuilder,
-    SSEParser,
     apply_member_settings,
     build_body,
     chat_url,

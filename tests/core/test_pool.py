@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import PREFERENCES, Mixture, Pool, parse_mixture
+from routemoa.core.mixture_table import PREFERENCES, Mixture, parse_mixture
+from routemoa.core.pool import Pool
 from routemoa.core.types import Usage
 
 ONE = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'

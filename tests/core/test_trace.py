@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routemoa.core.errors import FailureKind
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Failure
 from routemoa.core.types import Usage
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routemoa.core import events as t
-from routemoa.core.errors import FailureKind
 from routemoa.core.events import AnyEvent, Event
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Answer, Assessment, Failure, Proposal, RankedModel, Trace
 from routemoa.core.trace_builder import TraceBuilder, fold_events
 from routemoa.core.types import Message, Query, Usage, add_optional, from_json, to_json

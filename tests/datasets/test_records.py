@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.errors import FailureKind
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query, Usage
 from routemoa.datasets.jsonl import Appender

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.trace import Trace
 from routemoa.core.types import ModelSpec
 from routemoa.evaluation.ablations import ABLATIONS, ablate

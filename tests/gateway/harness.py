@@ -13,9 +13,10 @@ from openai import AsyncOpenAI
 
 from routemoa.clients.http import HttpClient, Timeouts
 from routemoa.clients.retry import RetryPolicy
-from routemoa.clients.wire import SSEParser
+from routemoa.clients.sse import SSEParser
 from routemoa.core.events import AnswerDelta, Done, Event, Started
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.protocols import CallRecorder, Method
 from routemoa.core.trace import Answer
 from routemoa.core.trace_builder import collect_answer

@@ -10,8 +10,9 @@ import openai
 import pytest
 from openai import OpenAI
 
-from routemoa.core.errors import AllModelsFailed, FailureKind
+from routemoa.core.errors import AllModelsFailed
 from routemoa.core.events import AggregatorFailed, AnswerDelta, Done, ProposalStarted
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Failure
 from routemoa.core.types import ModelSpec, Usage
 from routemoa.testing import FakeEndpoint, Fault

@@ -17,12 +17,13 @@ from routemoa.core.errors import (
     BudgetExceeded,
     CallCancelled,
     ConfigError,
-    FailureKind,
     ModelTimeout,
     QueryError,
     Unaffordable,
 )
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.failure_kind import FailureKind
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.trace import Failure
 from routemoa.core.types import Limits, ModelSpec, Usage
 from routemoa.gateway.errors import error_response

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from routemoa.clients.http import HttpClient
-from routemoa.core.errors import AllModelsFailed, FailureKind, ModelHTTPError, ModelTimeout, QueryError, Unreachable
+from routemoa.core.errors import AllModelsFailed, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.events import AnswerDelta, Done, Event, Started
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.trace import Answer, Failure

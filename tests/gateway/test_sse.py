@@ -11,7 +11,7 @@ import openai
 import pytest
 from msgspec.structs import replace
 
-from routemoa.core.errors import AllModelsFailed, BudgetExceeded, FailureKind
+from routemoa.core.errors import AllModelsFailed, BudgetExceeded
 from routemoa.core.events import (
     AggregatorFailed,
     AggregatorStarted,
@@ -30,7 +30,9 @@ from routemoa.core.events import (
     Selected,
     Started,
 )
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.failure_kind import FailureKind
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.trace import Degradation, Failure
 from routemoa.core.types import ModelSpec, Usage, from_json
 from routemoa.testing import FakeEndpoint, Fault

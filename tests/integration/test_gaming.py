@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.core.pool import Fusion, Mixture, Pool
+from routemoa.core.mixture_table import Fusion, Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Request, Usage
 from routemoa.judging.judge_model import JudgeModel

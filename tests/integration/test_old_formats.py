@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from routemoa.core.errors import ConfigError, FailureKind
-from routemoa.core.pool import Mixture
+from routemoa.core.errors import ConfigError
+from routemoa.core.failure_kind import FailureKind
+from routemoa.core.mixture_table import Mixture
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
 from routemoa.core.trace import Degradation, StopKind, Trace

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.trace import Alternative, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Usage
 from routemoa.mixture.alternatives import FRAME, estimate_alternatives

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.types import CacheControl, CacheMark, Message, ModelSpec, Query
 from routemoa.mixture.baselines import MoA
 from routemoa.mixture.prompts import (

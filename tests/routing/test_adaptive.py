@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from routemoa.core.errors import FailureKind
-from routemoa.core.pool import Mixture
+from routemoa.core.failure_kind import FailureKind
+from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Ranking, Trace
 from routemoa.core.types import ModelSpec, Query, Scores, Usage
 from routemoa.judging.judge_model import JudgeModel

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from routemoa.core.errors import FailureKind
-from routemoa.core.pool import Fusion, Mixture, Pool
+from routemoa.core.failure_kind import FailureKind
+from routemoa.core.mixture_table import Fusion, Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.trace import Failure, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Scores, Usage, from_json, to_json
 from routemoa.judging.fusion import fuse_scores, map_prior

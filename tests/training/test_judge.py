@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Usage
 from routemoa.datasets.records import Record

@@ -16,6 +16,7 @@ from msgspec import Struct
 from routemoa.clients import wire
 from routemoa.clients.retry import Retry, RetryPolicy, parse_retry_after, with_retries
 from routemoa.clients.sessions import SessionPool, find_proxy
+from routemoa.clients.sse import SSEParser
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
 from routemoa.core.types import Address, Completion, ModelSpec, Request
@@ -192,7 +193,7 @@ class HttpClient:
         self, model: ModelSpec, response: aiohttp.ClientResponse, idle: Callable[[], float], deadline: float
     ) -> AsyncGenerator[str, None]:
         """Yield the data of each event that has any, "[DONE]" as such; an event cut in half at the end is left out."""
-        parser = wire.SSEParser()
+        parser = SSEParser()
         while chunk := await self._chunk(model, response, idle(), deadline):
             for data in parser.feed(chunk):
                 if text := data.strip():

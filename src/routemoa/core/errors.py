@@ -20,8 +20,9 @@ RouteMoAError
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
+
+from routemoa.core.failure_kind import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +30,10 @@ if TYPE_CHECKING:
     from routemoa.core.trace import Failure
 
 __all__ = [
-    "KEY_STATUSES",
     "AllModelsFailed",
     "BudgetExceeded",
     "CallCancelled",
     "ConfigError",
-    "FailureKind",
     "InvalidResponse",
     "MissingExtra",
     "ModelError",
@@ -46,22 +45,6 @@ __all__ = [
     "Unaffordable",
     "Unreachable",
 ]
-
-
-KEY_STATUSES = frozenset({401, 403})
-"""HTTP statuses with which an endpoint refuses the key that the pool file names, not the key of a caller."""
-
-
-class FailureKind(StrEnum):
-    """The kinds of failed calls; the values stand in traces and ledgers."""
-
-    OTHER = "ModelError"
-    UNREACHABLE = "Unreachable"
-    TIMEOUT = "TimedOut"
-    HTTP_ERROR = "Refused"
-    INVALID_RESPONSE = "Garbled"
-    CANCELLED = "Cut"
-    UNAFFORDABLE = "Unaffordable"
 
 
 class RouteMoAError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ import msgspec
 
 from routemoa.core.errors import ConfigError
 
-__all__ = ["check_range", "parse_table", "suggest_name"]
+__all__ = ["check_range", "load_toml", "parse_table", "suggest_name"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -60,3 +61,11 @@ def suggest_name(wrong: str, known: Iterable[str]) -> str:
         return f"it is called '{RENAMED_KEYS[wrong]}' now"
     close = get_close_matches(wrong, known, 1)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+
+
+def load_toml(text: str, source: str) -> dict[str, Any]:
+    """Parse the text of a TOML file. Raises ConfigError."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e

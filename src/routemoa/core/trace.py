@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from routemoa.core.errors import KEY_STATUSES, FailureKind
+from routemoa.core.failure_kind import KEY_STATUSES, FailureKind
 from routemoa.core.types import Query, Scores, Usage
 
 __all__ = [

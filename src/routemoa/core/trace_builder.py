@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterable
 from msgspec.structs import replace
 
 from routemoa.core import events as t
-from routemoa.core.errors import FailureKind
 from routemoa.core.events import Event
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query, Usage, add_optional
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.pool import Mixture
+from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Layer, Ranking, Trace, upgrade_trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.datasets.grading import GraderName, grade, suggest_grader

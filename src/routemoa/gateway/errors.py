@@ -17,12 +17,12 @@ from routemoa.core.errors import (
     AllModelsFailed,
     BudgetExceeded,
     ConfigError,
-    FailureKind,
     ModelError,
     ModelHTTPError,
     QueryError,
     Unaffordable,
 )
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.tenants import format_time
 from routemoa.core.trace import Failure
 from routemoa.core.types import Usage

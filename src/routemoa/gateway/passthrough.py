@@ -13,14 +13,8 @@ from msgspec.structs import replace
 from routemoa.clients import wire
 from routemoa.clients.http import UpstreamResponse
 from routemoa.clients.retry import AttemptClient, with_retries
-from routemoa.core.errors import (
-    KEY_STATUSES,
-    InvalidResponse,
-    ModelError,
-    ModelHTTPError,
-    ModelTimeout,
-    QueryError,
-)
+from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError
+from routemoa.core.failure_kind import KEY_STATUSES
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.types import Limits, Message, ModelSpec, Request, Usage
 from routemoa.gateway.bounds import check_bounded

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from routemoa.clients import wire
+from routemoa.clients.sse import SSEParser
 from routemoa.core.types import Usage
 
 __all__ = ["BodyTap", "EventTap", "ResponseTap", "tap_response"]
@@ -123,7 +124,7 @@ class EventTap:
 
     def _read_event(self, event: bytes, *, cut: bool = False) -> bool:
         """Read an event and return whether to pass it on; a `cut` one need not be JSON."""
-        parser = wire.SSEParser()
+        parser = SSEParser()
         for data in (*parser.feed(event), *parser.end()):
             chunk = wire.decode_json(data)
             if isinstance(chunk, dict) and self._read_chunk(chunk):

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Mixture, Pool, parse_mixture
+from routemoa.core.mixture_table import Mixture, parse_mixture
+from routemoa.core.pool import Pool
 from routemoa.judging.posterior import ErrorCorrelation
 
 __all__ = [

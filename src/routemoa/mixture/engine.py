@@ -14,7 +14,7 @@ from routemoa.core.pool import Pool, parse_limits
 from routemoa.core.price_list import price_sources
 from routemoa.core.protocols import CallRecorder, Client, Scorer
 from routemoa.core.trace import Answer, Degradation, StopKind, StopReason
-from routemoa.core.types import ModelSpec, Query
+from routemoa.core.types import Query
 from routemoa.judging.judge_model import JudgeModel, load_pool_judge
 from routemoa.mixture.aggregator import aggregation_request, write_answer
 from routemoa.mixture.alternatives import estimate_alternatives
@@ -23,7 +23,7 @@ from routemoa.mixture.leader_stream import LeaderStream
 from routemoa.mixture.limits import QueryLimits
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.run import Run
-from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
+from routemoa.routing.decision import Decision, aggregator_models, latest_answers, quoted_answers
 from routemoa.routing.latency import LatencyTracker
 from routemoa.routing.policy import Policy, build_policy
 from routemoa.scoring.constant import load_scorer
@@ -100,7 +100,8 @@ class RouteMoA(BaseMethod):
             return
         for event in leader.replacement(final):
             run.emit(event)
-        candidates = self._aggregators(run) if decision.aggregate else []
+        names = aggregator_models(run.trace, run.trace.layers[-1].ranking, self.pool.mixture.aggregator)
+        candidates = [self.pool[name] for name in names] if decision.aggregate else []
         writers, given_up = limits.able_writers(candidates, aggregation_request(run.query, final))
         for degradation in given_up:
             run.emit(Degraded(degradation))
@@ -109,25 +110,16 @@ class RouteMoA(BaseMethod):
     def _layer_request(self, run: Run, decision: Decision) -> LayerRequest:
         """Return what the next layer's models are asked for and shown."""
         verbalized = self.pool.mixture.self_assessment == "spoken"
-        options, references = decision.options, decision.references
-        if references is None:
-            references = last_layer_answers(run.trace, decision.ranking)
+        options = decision.options
         return LayerRequest(
             len(run.trace.layers) + 1,
             run.query,
-            references if options.quote_answers else (),
+            quoted_answers(run.trace, decision),
             verbalized=options.self_assessment and verbalized,
             logprob=options.self_assessment and not verbalized,
             cross=options.cross_assessment,
             seed=run.trace.seed or 0,
         )
-
-    def _aggregators(self, run: Run) -> list[ModelSpec]:
-        """Return the models that may aggregate: the pool file's choice, then by rank, without those that failed."""
-        chosen = self.pool.mixture.aggregator
-        order = [chosen] if chosen != "best" else []
-        order += [r.model for r in run.trace.layers[-1].ranking if r.model != chosen]
-        return [self.pool[name] for name in order if name not in failed_models(run.trace)]
 
     def started(self, query: Query) -> Started:
         """Return the first event, with the seed of the orders in which answers are shown to judges."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from routemoa.core.errors import BudgetExceeded, ConfigError, FailureKind
+from routemoa.core.errors import BudgetExceeded, ConfigError
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Degradation, StopKind, StopReason
 from routemoa.core.types import ModelSpec, Request
@@ -16,7 +17,7 @@ from routemoa.mixture.budget.planner import BudgetedPlan, Resources, layer_time_
 from routemoa.mixture.calls import WaitPolicy
 from routemoa.mixture.layer import LayerRequest
 from routemoa.mixture.run import Run
-from routemoa.routing.decision import Decision, failed_models, latest_answers
+from routemoa.routing.decision import Decision, failed_models, latest_answers, reserve_models
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.policy import Policy
 
@@ -70,10 +71,9 @@ class QueryLimits:
 
     def reserve(self, decision: Decision, called: Sequence[ModelSpec]) -> list[ModelSpec]:
         """Return the models that replace failed ones, best first; an adaptive panel asks no model twice."""
-        trace = self._run.trace
-        answered = set() if self._pool.mixture.published else {p.model for p in latest_answers(trace)}
-        excluded = {*(m.name for m in called), *failed_models(trace), *answered}
-        return [self._pool[r.model] for r in decision.ranking if r.model not in excluded]
+        names = [m.name for m in called]
+        reserve = reserve_models(self._run.trace, decision, names, repeat=self._pool.mixture.published)
+        return [self._pool[name] for name in reserve]
 
     def wait_policy(self, called: Sequence[ModelSpec], decision: Decision) -> WaitPolicy:
         """Return how long the layer is waited for; a layer of the published loops waits for all."""

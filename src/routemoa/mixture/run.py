@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
-from routemoa.core.errors import AllModelsFailed, FailureKind, RouteMoAError
+from routemoa.core.errors import AllModelsFailed, RouteMoAError
 from routemoa.core.events import Done, Event
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import Query, Usage

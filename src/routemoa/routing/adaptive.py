@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.pool import Mixture
+from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Proposal, Ranking, StopReason, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel

@@ -13,12 +13,15 @@ from routemoa.judging.answers.grouping import group_answers
 __all__ = [
     "Decision",
     "LayerOptions",
+    "aggregator_models",
     "best_distinct_answers",
     "current_assessments",
     "failed_models",
     "last_layer_answers",
     "latest_answers",
     "models_with_context",
+    "quoted_answers",
+    "reserve_models",
 ]
 
 
@@ -58,6 +61,27 @@ class Decision(Struct, frozen=True):
 def failed_models(trace: Trace) -> set[str]:
     """Return the models that failed in this query, which are not called again."""
     return {f.model for layer in trace.layers for f in layer.failures}
+
+
+def reserve_models(trace: Trace, decision: Decision, called: Sequence[str], *, repeat: bool) -> list[str]:
+    """Return the models that may replace those of `called`, best first; with `repeat` also models that answered."""
+    answered = set[str]() if repeat else {p.model for p in latest_answers(trace)}
+    excluded = {*called, *failed_models(trace), *answered}
+    return [r.model for r in decision.ranking if r.model not in excluded]
+
+
+def quoted_answers(trace: Trace, decision: Decision) -> tuple[Proposal, ...]:
+    """Return the answers that the next layer is shown; none where its models answer alone."""
+    if not decision.options.quote_answers:
+        return ()
+    return last_layer_answers(trace, decision.ranking) if decision.references is None else decision.references
+
+
+def aggregator_models(trace: Trace, ranking: Ranking, chosen: str) -> list[str]:
+    """Return the models that may aggregate: `chosen` first if it is ranked, then by rank, without those that failed."""
+    failed = failed_models(trace)
+    ranked = [r.model for r in ranking if r.model not in failed]
+    return sorted(ranked, key=lambda name: name != chosen)
 
 
 def latest_answers(trace: Trace) -> tuple[Proposal, ...]:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from routemoa.core.errors import FailureKind
 from routemoa.core.events import Event, ProposalFailed, ProposalFinished
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Proposal
 from routemoa.core.types import CHARACTERS_PER_TOKEN
 

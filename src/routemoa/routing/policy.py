@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
-from routemoa.core.pool import Mixture
+from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import StopReason, Trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.judging.judge_model import JudgeModel

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
-from routemoa.core.pool import Mixture
+from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Ranking, StopReason, Trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.judging.answers.grouping import all_agree

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from routemoa.core.pool import Mixture
+from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Layer, StopKind, StopReason, Trace
 from routemoa.judging.answers.grouping import all_agree
 from routemoa.routing.panel_planner import ExpectedGain

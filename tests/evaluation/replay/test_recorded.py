@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from routemoa.core.errors import ModelError, QueryError
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.types import Completion, Message, ModelSpec, Query, Request
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.recorded import JudgedAnswer, RecordedClient, SimulatedJudge

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.types import Message, ModelSpec, Query, Scores, to_json
 from routemoa.datasets.records import Record
 from routemoa.evaluation.outcomes import Outcome, load_run, read_outcomes

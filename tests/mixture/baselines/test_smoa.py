@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from routemoa.core import events as t
-from routemoa.core.errors import AllModelsFailed, FailureKind, ModelTimeout
+from routemoa.core.errors import AllModelsFailed, ModelTimeout
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool import Pool
 from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import ModelSpec, Query, Request, Usage

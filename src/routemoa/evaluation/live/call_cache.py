@@ -22,15 +22,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.errors import (
-    BudgetExceeded,
-    FailureKind,
-    InvalidResponse,
-    ModelError,
-    ModelHTTPError,
-    ModelTimeout,
-    Unreachable,
-)
+from routemoa.core.errors import BudgetExceeded, InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.protocols import Client
 from routemoa.core.types import Completion, Limits, ModelSpec, Request, Usage
 from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_lines

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from routemoa.core.pool import Mixture, Pool
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.pool import Pool
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Usage
 from routemoa.datasets.collector import Estimate, answer_length
 from routemoa.evaluation.live.runner import WorkUnit

@@ -12,7 +12,7 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.pool import Mixture
+from routemoa.core.mixture_table import Mixture
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.evaluation.outcomes import Outcome

@@ -11,15 +11,15 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.errors import FailureKind
-from routemoa.core.pool import Mixture
+from routemoa.core.failure_kind import FailureKind
+from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query, Scores, Usage
 from routemoa.evaluation.rejudging import apply_policy
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.evaluation.replay.token_counts import CallTotals, ReplayQuestion, combine_parallel
 from routemoa.mixture.prompts import ReplyFormat, candidate_labels, neutralize
-from routemoa.routing.decision import Decision, failed_models, last_layer_answers, latest_answers
+from routemoa.routing.decision import Decision, aggregator_models, latest_answers, quoted_answers, reserve_models
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.policy import Policy
 
@@ -61,9 +61,7 @@ def simulate(
     trace = replace(trace, stop_reason=str(decision.stop), choice=decision.choice)
     if not decision.aggregate or decision.choice is None:
         return SimulatedRun(trace, decision, totals)
-    failed = failed_models(trace)
-    ranked = [r.model for r in decision.ranking if r.model not in failed]
-    aggregator = mixture.aggregator if mixture.aggregator in ranked else ranked[0]
+    aggregator = aggregator_models(trace, decision.ranking, mixture.aggregator)[0]
     quoted = [p.model for p in decision.final_answers]
     totals += question.count_aggregation(aggregator, quoted, decision.choice)
     return SimulatedRun(trace, decision, totals, aggregator)
@@ -73,20 +71,14 @@ def _simulate_layer(
     question: ReplayQuestion, trace: Trace, decision: Decision, mixture: Mixture, judge: SimulatedJudge | None
 ) -> tuple[Layer, CallTotals]:
     """Return the next layer and what it takes. The next model of the ranking replaces one without an answer."""
-    excluded = {
-        *decision.models,
-        *failed_models(trace),
-        *(() if mixture.published else (p.model for p in latest_answers(trace))),
-    }
-    reserve = [r.model for r in decision.ranking if r.model not in excluded]
+    reserve = reserve_models(trace, decision, decision.models, repeat=mixture.published)
     called = list(decision.models)
     for model in called:  # the list grows while it is read
         if model not in question.texts and reserve:
             called.append(reserve.pop(0))
     answered = [m for m in called if m in question.texts]
     options = decision.options
-    references = last_layer_answers(trace, decision.ranking) if decision.references is None else decision.references
-    shown = [p.model for p in references] if options.quote_answers else []
+    shown = [p.model for p in quoted_answers(trace, decision)]
     self_score = options.self_assessment and mixture.self_assessment == "spoken"
     reply_format = ReplyFormat(self_score, candidate_labels(len(shown)) if options.cross_assessment else ())
     assessments = [a for m in answered for a in _judge(question, m, shown, reply_format, judge)] if judge else []
