@@ -181,12 +181,12 @@ def parse_usage(usage: Any) -> Usage:
     """Read token counts; what is absent, negative, no whole number or more than the whole prompt is None."""
     given = usage if isinstance(usage, dict) else {}
     details = given.get("prompt_tokens_details")
-    told = {**given, **details} if isinstance(details, dict) else given
+    merged = {**given, **details} if isinstance(details, dict) else given
     prompt = _count(given.get("prompt_tokens"))
-    cached = _part(prompt, (told.get(name) for name in CACHE_READ_FIELDS))
+    cached = _part(prompt, (merged.get(name) for name in CACHE_READ_FIELDS))
     left = None if prompt is None else prompt - (cached or 0)
     return Usage(
-        prompt, _count(given.get("completion_tokens")), cached, _part(left, (told.get(n) for n in CACHE_WRITE_FIELDS))
+        prompt, _count(given.get("completion_tokens")), cached, _part(left, (merged.get(n) for n in CACHE_WRITE_FIELDS))
     )
 
 

@@ -98,7 +98,7 @@ class AnswerCollection:
         return len(self._finished & self._questions.keys())
 
     def needs_call(self, question: Question, model: str) -> bool:
-        """Whether to ask the model this question; a failed call is final once the question is finished."""
+        """Return whether to ask the model this question; a failed call is final once the question is finished."""
         answer = self.answers.get(question.key, {}).get(model)
         return answer is None or (bool(answer.failure) and question.key not in self._finished)
 

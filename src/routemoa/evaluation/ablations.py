@@ -77,7 +77,7 @@ class NoScorer(Struct, frozen=True):
         return self.policy.update(self._with_means(trace), estimates, forced_stop)
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
-        """Whether the inner policy stops with the means as prior."""
+        """Return whether the inner policy stops with the means as prior."""
         return self.policy.is_sufficient(self._with_means(trace), estimates)
 
     def _with_means(self, trace: Trace) -> Trace:
@@ -100,7 +100,7 @@ class NoAssessment(Struct, frozen=True):
         return self._without_request(self.policy.update(self._without_kind(trace), estimates, forced_stop))
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
-        """Whether the inner policy stops on the other kind alone."""
+        """Return whether the inner policy stops on the other kind alone."""
         return self.policy.is_sufficient(self._without_kind(trace), estimates)
 
     def _without_kind(self, trace: Trace) -> Trace:
@@ -138,7 +138,7 @@ class NoReranking(Struct, frozen=True):
         return replace(decision, models=models) if decision.stop is None else decision
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
-        """Whether the inner policy stops."""
+        """Return whether the inner policy stops."""
         return self.policy.is_sufficient(trace, estimates)
 
 
@@ -156,7 +156,7 @@ class NoAggregator(Struct, frozen=True):
         return replace(self.policy.update(trace, estimates, forced_stop), aggregate=False)
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
-        """Whether the inner policy stops."""
+        """Return whether the inner policy stops."""
         return self.policy.is_sufficient(trace, estimates)
 
 

@@ -47,7 +47,7 @@ def success_curve(prior: float, difficulty_sd: float) -> Curve:
 
 @lru_cache(maxsize=4096)
 def _success_curve(prior: float, difficulty_sd: float) -> Curve:
-    """The logistic-normal approximation: the mean of the curve is about the prior."""
+    """Return the curve whose mean is about the prior (the logistic-normal approximation)."""
     ability = math.log(prior / (1 - prior)) * math.sqrt(1 + 0.346 * difficulty_sd * difficulty_sd)
     return tuple(sigmoid(ability + difficulty_sd * x) for x in DIFFICULTY_NODES)
 

@@ -25,12 +25,12 @@ _BUILD: Mapping[str, Callable[[Pool, Client], Method]] = {
 
 
 def method_names(pool: Pool) -> tuple[str, ...]:
-    """What `build` accepts for this pool."""
+    """Return what `build_method` accepts for this pool."""
     return (*METHODS, *(f"single:{m.name}" for m in pool))
 
 
 def build_method(pool: Pool, method: str, client: Client) -> Method:
-    """The method called `method`.
+    """Return the method called `method`.
 
     Raises:
         ConfigError: there is none of that name, or the pool's scorer cannot be read.

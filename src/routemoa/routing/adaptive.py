@@ -65,7 +65,7 @@ class AdaptivePolicy(Struct, frozen=True):
         return self._call_more(trace, state, outlook) if stop is None else self._stop(state, outlook, stop)
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
-        """Whether an answer is sure, or no further one is expected to pay, not even of the calls under way."""
+        """Return whether an answer is sure, or no further one is expected to pay, not even of the calls under way."""
         planner = self._make_planner(self._adapt_judge_model(trace.query), estimates)
         state = planner.reader.read_panel(trace)
         if state.leader is None:
@@ -96,14 +96,14 @@ class AdaptivePolicy(Struct, frozen=True):
     # The gate: one model alone where a mixture is not worth it.
 
     def _one_model_suffices(self, planner: PanelPlanner, ranking: Ranking, candidates: Sequence[str]) -> bool:
-        """Whether calls of candidates are not expected to improve on the first model of a ranking by priors."""
+        """Return whether calls of candidates are not expected to improve on the first model of a ranking by priors."""
         first = ranking[0]
         alone = infer([Vote(first.model, first.performance, 0)], planner.judge_model.correlation)
         priors = {r.model: r.performance for r in ranking}
         return not planner.estimate_gain(alone, candidates, priors).pays
 
     def _first_choice_stands(self, trace: Trace, state: PanelState, planner: PanelPlanner) -> bool:
-        """Whether only the gate's one model has answered, and its answer gives no reason to decide otherwise."""
+        """Return whether only the gate's one model has answered, and its answer gives no reason to decide otherwise."""
         first = trace.ranking[0] if trace.ranking else None
         if first is None or len(state.proposals) != 1 or state.proposals[0].model != first.model:
             return False
@@ -152,7 +152,7 @@ class AdaptivePolicy(Struct, frozen=True):
         return tuple(outlook.candidates[: max(1, min(wanted, max_count))])
 
     def _answers_stay_independent(self, state: PanelState) -> bool:
-        """Whether the next models answer without seeing the others, so that agreement stays evidence."""
+        """Return whether the next models answer without seeing the others, so that agreement stays evidence."""
         return self.mixture.later_layers == "fresh" or (self.mixture.later_layers == "auto" and state.groups.closed)
 
     def _choose_references(self, state: PanelState, ranking: Ranking) -> tuple[Proposal, ...]:

@@ -36,7 +36,7 @@ class Policy(Protocol):
         ...
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
-        """Whether the answers so far are enough, though other calls of their layer are still under way."""
+        """Return whether the answers so far are enough, though other calls of their layer are still under way."""
         ...
 
 

@@ -36,7 +36,7 @@ class PanelState(Struct, frozen=True):
     """The group that leads; None where no answer states anything."""
 
     def supporters(self, group: int) -> tuple[str, ...]:
-        """The models that gave the answer of a group, in the order of their answers."""
+        """Return the models that gave the answer of a group, in the order of their answers."""
         return tuple(self.proposals[i].model for i in self.groups.members(group))
 
 

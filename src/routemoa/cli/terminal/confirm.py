@@ -31,5 +31,5 @@ def describe_cost(estimate: Estimate) -> str:
 
 
 def is_interactive() -> bool:
-    """Whether standard input is a terminal."""
+    """Return whether standard input is a terminal."""
     return sys.stdin.isatty()

@@ -152,7 +152,7 @@ def _strip_wrapping(value: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _is_equal(expression: str, expected: str) -> bool:
-    """Whether two expressions are shown to be equal."""
+    """Return whether two expressions are shown to be equal."""
     if not expression or max(len(expression), len(expected)) > MAX_CHARACTERS:
         return False
     verdict = _compare_forms(expression, expected)

@@ -21,7 +21,7 @@ RECURSION_LIMIT = 3000
 
 
 def is_equal(reference: str, answer: str) -> bool:
-    """Whether math-verify finds the two LaTeX expressions equal."""
+    """Return whether math-verify finds the two LaTeX expressions equal."""
     from math_verify import verify  # type: ignore[import-untyped]
 
     left, right = parse_latex(reference), parse_latex(answer)

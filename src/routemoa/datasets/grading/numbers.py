@@ -63,7 +63,7 @@ def extract_number(text: str) -> list[float]:
 
 
 def share_value(number: list[float], expected: list[float]) -> bool:
-    """Whether two numbers have a possible value in common: whole ones exactly, others within RELATIVE_TOLERANCE."""
+    """Return whether two numbers can have the same value: whole ones exactly, others within RELATIVE_TOLERANCE."""
     return any(_is_same(a, b) for a in number for b in expected)
 
 

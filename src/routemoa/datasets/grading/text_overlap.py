@@ -17,7 +17,7 @@ _ARTICLES = frozenset(("a", "an", "the"))
 
 
 def contains_words(text: str, reference: str) -> bool:
-    """Whether `reference` stands in `text` as whole words; 18 is not found in 180, 1.18 or 18.5."""
+    """Return whether `reference` stands in `text` as whole words; 18 is not found in 180, 1.18 or 18.5."""
     if not reference:
         return False
     before = r"(?<!\d[.,])" if reference[0].isdigit() else ""

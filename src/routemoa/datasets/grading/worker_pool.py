@@ -145,7 +145,7 @@ def _close_pipes(worker: subprocess.Popen[bytes]) -> None:
 
 
 def limit_resources(memory: int = MEMORY_BYTES) -> None:
-    """In a worker, allow `memory` bytes of address space, no files to be written and no core dumps."""
+    """Allow a worker `memory` bytes of address space, no files to be written and no core dumps."""
     if sys.platform == "win32":
         return
     import resource
@@ -157,7 +157,7 @@ def limit_resources(memory: int = MEMORY_BYTES) -> None:
 
 
 def limit_cpu_time(seconds: int = CPU_SECONDS) -> None:
-    """In a worker, allow `seconds` of processor time from now on; then the system ends it."""
+    """Allow a worker `seconds` of processor time from now on; then the system ends it."""
     if sys.platform == "win32":
         return
     import resource

@@ -39,7 +39,7 @@ class Groups(Struct, frozen=True):
     """To an open question, each answer's mean similarity with the others, in [0, 1]; None where it is alone."""
 
     def members(self, group: int) -> tuple[int, ...]:
-        """The indices of the answers in a group."""
+        """Return the indices of the answers in a group."""
         return tuple(i for i, g in enumerate(self.group_of) if g == group)
 
 
@@ -50,7 +50,7 @@ def group_answers(texts: Sequence[str]) -> Groups:
 
 
 def _is_closed(results: Sequence[ExtractedResult]) -> bool:
-    """Whether half of the answers state a result, or more than half state one or are short.
+    """Return whether half of the answers state a result, or more than half state one or are short.
 
     One short answer ("I cannot help with that.") does not make the long ones beside it wrong.
     """
@@ -93,7 +93,7 @@ def _mean_similarities(count: int, similarity: Mapping[tuple[int, int], float]) 
 
 
 def all_agree(texts: Sequence[str]) -> bool:
-    """Whether at least two answers all say the same: equal results, or equal texts where any states none."""
+    """Return whether at least two answers all say the same: equal results, or equal texts where any states none."""
     if len(texts) < 2:
         return False
     results = [final_answer(text) for text in texts]
