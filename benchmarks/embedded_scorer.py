@@ -24,7 +24,7 @@ from routemoa.core.pool import Pool
 from routemoa.datasets.records import read_records
 from routemoa.routing.ranking import RankingOptions, rank_models
 from routemoa.training.cost_tradeoff import choose_models
-from routemoa.training.fast import train_fast
+from routemoa.training.fast_recipe import train_fast
 from routemoa.training.metrics import Predictions
 from routemoa.training.table import build_table
 

@@ -26,9 +26,9 @@ from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Usage
-from routemoa.judging.fusion import fuse_scores, map_prior
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import ErrorCorrelation
+from routemoa.judging.published_fusion import fuse_scores, map_prior
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.latency import CallEstimates

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from routemoa.datasets.records import read_records
 from routemoa.scoring.encoder import Encoder
-from routemoa.training.fast import train_fast
+from routemoa.training.fast_recipe import train_fast
 from routemoa.training.published.finetune import PublishedSettings, train_published
 from routemoa.training.table import Table, build_table
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from routemoa.datasets.records import read_records
-from routemoa.training.fast import FittedScorer, train_fast
+from routemoa.training.fast_recipe import FittedScorer, train_fast
 from routemoa.training.metrics import Predictions, choose_baselines, evaluate_predictions, measure_calibration
 from routemoa.training.new_model import add_models, most_informative
 from routemoa.training.table import Table, build_table

@@ -12,7 +12,7 @@ import pytest
 
 from routemoa.core.errors import ModelError, ModelHTTPError
 from routemoa.core.types import Completion, ModelSpec
-from routemoa.mixture.calls import CallEnd, CallGroup, PendingCall, WaitPolicy
+from routemoa.mixture.call_group import CallEnd, CallGroup, PendingCall, WaitPolicy
 
 NO = ModelHTTPError("x", "no", status=500)
 BROKEN = RuntimeError("a defect")

@@ -9,8 +9,8 @@ from routemoa.core.mixture_table import Fusion, Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Failure, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Scores, Usage, from_json, to_json
-from routemoa.judging.fusion import fuse_scores, map_prior
 from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.published_fusion import fuse_scores, map_prior
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import LayerOptions

@@ -21,7 +21,7 @@ from routemoa.scoring.constant import load_scorer
 from routemoa.scoring.lexical import DIMENSIONS, IDF_BUCKETS, count_idf, embed_lexical, strip_solved_examples
 from routemoa.scoring.trained import TrainedScorer, TrainingQuestion, load_trained_scorer
 from routemoa.training.artifact import save_scorer
-from routemoa.training.fast import FittedScorer, train_fast
+from routemoa.training.fast_recipe import FittedScorer, train_fast
 from routemoa.training.metrics import Predictions, choose_baselines, evaluate_predictions, measure_calibration
 from routemoa.training.table import build_table
 

@@ -21,7 +21,7 @@ from routemoa.core.errors import AllModelsFailed, QueryError
 from routemoa.core.pool import Pool, parse_limits
 from routemoa.core.types import Limits, Query, StreamMode, to_json
 from routemoa.ledger import Store, StoreError, default_path
-from routemoa.mixture.methods import METHODS, build_method
+from routemoa.mixture.method_registry import METHODS, build_method
 
 __all__ = ["ask"]
 

@@ -90,7 +90,7 @@ async def _serve_until_stopped(
     from routemoa.gateway import create_app
     from routemoa.gateway.server import Server
     from routemoa.ledger import Store
-    from routemoa.mixture.methods import METHODS, build_method
+    from routemoa.mixture.method_registry import METHODS, build_method
 
     store = None if path is None else Store(path, pool.tenants)
     server: Server | None = None

@@ -23,7 +23,7 @@ __all__ = ["METHODS", "Pool", "parse_limits", "parse_pool"]
 
 TABLES = ("model", "mixture", "limits", "scorer", "tenant", "totals")
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
-"""The methods that use the whole pool (routemoa.mixture.methods builds them); no model may have such a name."""
+"""The methods that use the whole pool (routemoa.mixture.method_registry builds them); no model may have such a name."""
 
 
 class ScorerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,8 +18,8 @@ from routemoa.core.types import Limits, StreamMode
 from routemoa.gateway.auth import Caller
 from routemoa.gateway.connection import ResponseWriter, discard_body, read_json_object, run_while_connected
 from routemoa.gateway.errors import HttpError, UnknownModel, error_response
-from routemoa.gateway.limits import LIMITS_FIELD, parse_request_limits
 from routemoa.gateway.passthrough import UNBUFFERED, Forwarder, PassThrough
+from routemoa.gateway.request_limits import LIMITS_FIELD, parse_request_limits
 from routemoa.gateway.requests import ChatRequest, parse_chat_request
 from routemoa.gateway.responses import ChatCompletion
 from routemoa.gateway.sse import KEEP_ALIVE_COMMENT, ChunkEncoder, EventEncoder, StreamEncoder, encode_sse

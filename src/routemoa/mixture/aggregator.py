@@ -13,7 +13,7 @@ from routemoa.core.events import AggregatorFailed, AggregatorStarted, AnswerDelt
 from routemoa.core.trace import Degradation, Proposal
 from routemoa.core.types import Completion, ModelSpec, Query, Request
 from routemoa.mixture import prompts
-from routemoa.mixture.calls import CallEnd, CallGroup, PendingCall, WaitPolicy
+from routemoa.mixture.call_group import CallEnd, CallGroup, PendingCall, WaitPolicy
 from routemoa.mixture.layer import empty_answer, make_failure, no_completion
 from routemoa.mixture.run import Run
 

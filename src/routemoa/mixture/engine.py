@@ -20,8 +20,8 @@ from routemoa.mixture.aggregator import aggregation_request, write_answer
 from routemoa.mixture.alternatives import estimate_alternatives
 from routemoa.mixture.layer import LayerRequest, run_layer
 from routemoa.mixture.leader_stream import LeaderStream
-from routemoa.mixture.limits import QueryLimits
 from routemoa.mixture.method import BaseMethod
+from routemoa.mixture.query_limits import QueryLimits
 from routemoa.mixture.run import Run
 from routemoa.routing.decision import Decision, aggregator_models, latest_answers, quoted_answers
 from routemoa.routing.latency import LatencyTracker

@@ -18,11 +18,11 @@ from routemoa.core.events import Degraded, Judged, ProposalDelta, ProposalFailed
 from routemoa.core.protocols import Client
 from routemoa.core.trace import Assessment, Degradation, Failure, Proposal
 from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Usage
-from routemoa.judging.fusion import mean_token_probability
+from routemoa.judging.published_fusion import mean_token_probability
 from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
 from routemoa.mixture.budget.account import cap_output
-from routemoa.mixture.calls import WAIT_FOR_ALL, CallEnd, CallGroup, PendingCall, WaitPolicy
+from routemoa.mixture.call_group import WAIT_FOR_ALL, CallEnd, CallGroup, PendingCall, WaitPolicy
 from routemoa.mixture.prompts import ReplyFormat
 from routemoa.mixture.reply_parser import Reply
 from routemoa.mixture.run import Run

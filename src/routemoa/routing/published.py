@@ -10,8 +10,8 @@ from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Ranking, StopReason, Trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.judging.answers.grouping import all_agree
-from routemoa.judging.fusion import fuse_scores, map_prior
 from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.published_fusion import fuse_scores, map_prior
 from routemoa.routing.decision import Decision, LayerOptions, failed_models, last_layer_answers
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.ranking import RankingOptions, rank_models, select_models

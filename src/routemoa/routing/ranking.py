@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from routemoa.core.trace import RankedModel, Ranking
 from routemoa.core.types import ModelSpec
-from routemoa.judging.fusion import impute_missing
+from routemoa.judging.published_fusion import impute_missing
 
 __all__ = ["RankingOptions", "call_penalty", "rank_models", "select_models"]
 

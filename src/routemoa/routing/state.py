@@ -11,9 +11,9 @@ from routemoa.core.trace import Proposal, Trace
 from routemoa.core.types import Scores
 from routemoa.judging.answers.grouping import Groups, group_answers
 from routemoa.judging.evidence import Signals, collect_signals, signal_log_odds
-from routemoa.judging.fusion import impute_missing
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import Posterior, Vote, infer, updated_priors
+from routemoa.judging.published_fusion import impute_missing
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
 
 __all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader"]

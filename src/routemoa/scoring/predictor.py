@@ -6,7 +6,7 @@
     score  = sigmoid(slope * logit(raw) + shift_m)   raw first drawn towards the model's mean where q is unlike the
                                                      training questions
 
-`routemoa.training.fast` makes the arrays, `routemoa.scoring.trained` reads them from a folder.
+`routemoa.training.fast_recipe` makes the arrays, `routemoa.scoring.trained` reads them from a folder.
 """
 
 from __future__ import annotations

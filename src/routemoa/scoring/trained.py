@@ -23,7 +23,7 @@ import numpy as np
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.scoring.encoder import Encoder
-from routemoa.scoring.online import OUTCOMES_FILE, GradedQuery, apply_outcomes, read_outcomes
+from routemoa.scoring.outcome_updates import OUTCOMES_FILE, GradedQuery, apply_outcomes, read_outcomes
 from routemoa.scoring.predictor import Floats, Predictor
 
 __all__ = [

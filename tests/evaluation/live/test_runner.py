@@ -26,7 +26,7 @@ from routemoa.evaluation.live.methods import build_live_methods, live_method_nam
 from routemoa.evaluation.live.resume import open_run
 from routemoa.evaluation.live.runner import LiveRun, WorkUnit, plan_units, run_units
 from routemoa.evaluation.outcomes import Outcome, Run, load_run, read_outcomes
-from routemoa.mixture.methods import build_method
+from routemoa.mixture.method_registry import build_method
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
 from tests.conftest import MakePool
 

@@ -22,7 +22,7 @@ from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import Completion, ModelSpec, Query, Request, Token, Usage, from_json, to_json
 from routemoa.mixture.baselines.best_single import aggregator_candidates, choose_best_model
 from routemoa.mixture.baselines.cascade import LOGPROB, SPOKEN
-from routemoa.mixture.methods import METHODS, build_method, method_names
+from routemoa.mixture.method_registry import METHODS, build_method, method_names
 from routemoa.testing import ScriptedClient
 
 LONG = "This takes more words than a short answer, so that {} is no plain statement of a result, and it goes on and on."

@@ -11,7 +11,7 @@ import click
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import Record, read_records
-from routemoa.scoring.online import OUTCOMES_FILE
+from routemoa.scoring.outcome_updates import OUTCOMES_FILE
 from routemoa.scoring.trained import TrainingQuestion, load_trained_scorer, read_manifest, read_training_questions
 from routemoa.training.artifact import save_scorer
 from routemoa.training.new_model import add_models as join_models

@@ -10,7 +10,7 @@ import click
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.jsonl import Appender
 from routemoa.datasets.records import read_records
-from routemoa.scoring.online import OUTCOMES_FILE, GradedQuery, apply_outcomes, read_outcomes
+from routemoa.scoring.outcome_updates import OUTCOMES_FILE, GradedQuery, apply_outcomes, read_outcomes
 from routemoa.scoring.trained import load_trained_scorer, read_manifest
 
 __all__ = ["forget", "learn"]

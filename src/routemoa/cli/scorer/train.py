@@ -22,7 +22,7 @@ from routemoa.core.errors import ConfigError
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.predictor import Predictor
 from routemoa.training.artifact import order_training_questions, save_scorer
-from routemoa.training.fast import train_fast
+from routemoa.training.fast_recipe import train_fast
 from routemoa.training.metrics import Predictions, choose_baselines, evaluate_predictions
 from routemoa.training.table import Table
 

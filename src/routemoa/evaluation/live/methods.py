@@ -1,4 +1,4 @@
-"""The methods of a live run: those of `routemoa.mixture.methods`, and RouteMoA without one of its parts."""
+"""The methods of a live run: those of `routemoa.mixture.method_registry`, and RouteMoA without one of its parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from routemoa.core.types import Query, Scores
 from routemoa.datasets.questions import Question
 from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.mixture.engine import RouteMoA
-from routemoa.mixture.methods import build_method, method_names
+from routemoa.mixture.method_registry import build_method, method_names
 from routemoa.scoring.constant import load_scorer
 
 __all__ = ["PREFIX", "build_live_methods", "live_method_names"]

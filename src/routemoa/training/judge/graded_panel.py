@@ -10,8 +10,8 @@ from routemoa.core.trace import Assessment, Trace
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
 from routemoa.judging.answers.grouping import Groups, group_answers
-from routemoa.judging.fusion import impute_missing
 from routemoa.judging.multiple_choice import count_options
+from routemoa.judging.published_fusion import impute_missing
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
 
 __all__ = ["GradedPanel", "build_graded_panel", "build_graded_panels"]

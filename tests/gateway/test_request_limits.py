@@ -27,7 +27,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.trace import Failure
 from routemoa.core.types import Limits, ModelSpec, Usage
 from routemoa.gateway.errors import error_response
-from routemoa.gateway.limits import LIMIT_HEADERS, parse_request_limits, take_stricter
+from routemoa.gateway.request_limits import LIMIT_HEADERS, parse_request_limits, take_stricter
 from routemoa.ledger import StoreError
 from routemoa.testing import FakeEndpoint, Fault
 from tests import ROOT

@@ -14,7 +14,7 @@ from routemoa.core.trace import Degradation, StopKind, StopReason
 from routemoa.core.types import ModelSpec, Request
 from routemoa.mixture.budget.account import comfortable_tokens
 from routemoa.mixture.budget.planner import BudgetedPlan, Resources, layer_time_limit, plan_within_budget
-from routemoa.mixture.calls import WaitPolicy
+from routemoa.mixture.call_group import WaitPolicy
 from routemoa.mixture.layer import LayerRequest
 from routemoa.mixture.run import Run
 from routemoa.routing.decision import Decision, failed_models, latest_answers, reserve_models

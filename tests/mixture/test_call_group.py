@@ -27,7 +27,7 @@ from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request, Usage
 from routemoa.mixture import layer
 from routemoa.mixture.budget.metering import MeteredClient
-from routemoa.mixture.calls import WAIT_FOR_ALL, CallEnd, CallGroup, PendingCall, WaitPolicy
+from routemoa.mixture.call_group import WAIT_FOR_ALL, CallEnd, CallGroup, PendingCall, WaitPolicy
 from routemoa.mixture.run import Run, stream_events
 from routemoa.testing import FakeEndpoint, Fault
 

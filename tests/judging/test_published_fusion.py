@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from routemoa.core.trace import Assessment, Layer, Proposal
 from routemoa.core.types import Token, Usage
-from routemoa.judging.fusion import cross_score, fuse_scores, map_prior, mean_token_probability, weighted_mean
+from routemoa.judging.published_fusion import cross_score, fuse_scores, map_prior, mean_token_probability, weighted_mean
 
 probability = st.floats(0, 1)
 maybe = st.none() | probability

@@ -30,7 +30,7 @@ from routemoa.core.trace import Answer
 from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
 from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.engine import RouteMoA
-from routemoa.mixture.methods import build_method
+from routemoa.mixture.method_registry import build_method
 from routemoa.testing import ScriptedClient
 
 FAULTS = ("none", "none", "none", "no usage", "refused", "reset", "never sent", "cut", "slow", "empty")
