@@ -55,7 +55,7 @@ characters to a token. Path: tokens written one after the other (the longest rep
 Dollars: among the models with a list price, replayed as a pool of their own, for the first preference only. Wide: five
 models at once in the first of at most two layers. 95 % intervals in brackets, by bootstrap over questions. A replay has
 no aggregator that writes: the best model's answer stands in for its length, the majority for its result. The hidden
-reasoning of o1 models is not in the records: docs/evaluation.md says what follows.
+reasoning of o1 models is not in the records: docs/research/evaluation.md says what follows.
 
 | records, pool | prefer | models | right | best single | vote of all | points over best single | over vote of all \
 | calls | tokens saved | path saved | dollars saved (models) |

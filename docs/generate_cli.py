@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the commands' own --help.
+"""Write docs/reference/cli.md from the commands' own --help.
 
     make docs
 
@@ -13,7 +13,7 @@ import click
 
 from routemoa.cli import cli
 
-TARGET = Path(__file__).parent / "cli.md"
+TARGET = Path(__file__).parent / "reference" / "cli.md"
 
 
 def render() -> str:

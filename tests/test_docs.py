@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
 import re
 import runpy
@@ -12,72 +12,175 @@ import sys
 import tomllib
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from msgspec.structs import fields
 
+import routemoa
+from routemoa.core import events
+from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool, parse_pool
+from routemoa.core.pool import Pool, ScorerTable, parse_pool
 from routemoa.core.tenants import SpendingLimits, Tenant
-from routemoa.core.types import ModelSpec
+from routemoa.core.types import Limits, ModelSpec
+from routemoa.datasets.questions import Question, parse_question
+from routemoa.datasets.records import Record, parse_record
+from routemoa.gateway import requests
+from routemoa.gateway.request_limits import LIMIT_HEADERS
 from routemoa.ledger import Store
 from tests.cli.test_ask import endpoint
+from tests.doc_blocks import PAGES, ROOT, SNIPPET, Block, find_blocks, page_blocks, read_page, read_prose, read_table
 
-ROOT = Path(__file__).parent.parent
 KEYS = {"OPENROUTER_API_KEY": "k", "ACME_KEY": "a"}
+TWO_MODELS = "".join(f'\n[[model]]\nname = "{n}"\nendpoint = "http://127.0.0.1:9/v1"\n' for n in ("fast", "strong"))
+CONFIGURATION = "docs/reference/configuration.md"
+HTTP_API = "docs/reference/http-api.md"
+OLD_WORDS = r"who|whom|nobody|somebody|anybody|everybody|anew|dearest|really"
+"""Words of the language in which models are people."""
 
 
-def blocks(file: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
+# --- pools
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/configuration.md"])
-def test_every_pool_in_the_documents_is_valid(file: str) -> None:
-    found = blocks(file, "toml")
-    assert found
-    for text in found:
-        parse_pool(text, file, Path("."), KEYS)
+@pytest.mark.parametrize("block", find_blocks("toml"), ids=str)
+def test_every_pool_in_the_documents_is_valid(block: Block, tmp_path: Path) -> None:
+    """A block without a model is a part of a pool file, or a policy: it is read beside two models."""
+    (tmp_path / "my-scorer").mkdir()
+    (tmp_path / "my-scorer" / "manifest.json").touch()
+    text = block.text if "[[model]]" in block.text else block.text + TWO_MODELS
+    parse_pool(text, block.page, tmp_path, KEYS)
 
 
 def test_the_documented_pool_names_every_key() -> None:
-    table = tomllib.loads(blocks("docs/configuration.md", "toml")[0])
+    table = tomllib.loads(page_blocks(CONFIGURATION)[0].text)
     assert set().union(*table["model"]) == {f.name for f in fields(ModelSpec) if f.encode_name == f.name}
     assert set(table["mixture"]) == set(Mixture.__struct_fields__)
+    assert set(table["limits"]) == set(Limits.__struct_fields__)
+    assert set(table["scorer"]) == set(ScorerTable.__struct_fields__)
     assert set(table["tenant"][0]) == set(Tenant.__struct_fields__)
     assert set(table["totals"]) == set(SpendingLimits.__struct_fields__)
 
 
+@pytest.mark.parametrize(
+    ("heading", "types"),
+    [
+        ("`[[model]]`", [ModelSpec]),
+        ("`[mixture]`", [Mixture]),
+        ("`[limits]`", [Limits]),
+        ("`[scorer]`", [ScorerTable]),
+        ("`[[tenant]]` and `[totals]`", [Tenant, SpendingLimits]),
+    ],
+)
+def test_the_tables_of_keys_are_complete_and_their_defaults_right(heading: str, types: list[Any]) -> None:
+    rows = read_table(CONFIGURATION, heading)
+    documented = [f for type_ in types for f in fields(type_) if f.encode_name == f.name]
+    assert set(rows) == {f.name for f in documented}
+    for field in documented:
+        default = rows[field.name][0]
+        assert (default == "required") == field.required, field.name
+        if re.fullmatch(r"`[^`]+`", default):
+            assert json.loads(default.strip("`")) == field.default, field.name
+
+
+@pytest.mark.parametrize(
+    ("line", "table"),
+    [
+        (0, "pric = 0.5"),
+        (1, '[[model]]\nname = "a"\nendpoint = "local"'),
+        (2, "input_price = -1.0"),
+        (3, 'api_key_env = "SOME_API_KEY"'),
+    ],
+)
+def test_the_errors_of_a_pool_file_read_as_documented(line: int, table: str) -> None:
+    shown = next(b.text for b in page_blocks(CONFIGURATION) if b.language == "text").splitlines()
+    with pytest.raises(ConfigError) as caught:
+        parse_pool(f'[[model]]\nname = "a"\nendpoint = "local"\n{table}\n', "pool.toml", Path("."), {})
+    assert str(caught.value) == shown[line]
+
+
+# --- the HTTP API
+
+
+def test_every_field_of_a_request_is_documented() -> None:
+    rows = read_table(HTTP_API, "Request")
+    known = {*requests.READ_FIELDS, *requests.SAMPLING_FIELDS, *requests.IGNORED_FIELDS, *requests.REFUSED_FIELDS}
+    assert set(rows) == {*known, "routemoa"}
+    for names, treatment in [
+        (requests.READ_FIELDS, "read"),
+        (requests.SAMPLING_FIELDS, "sampling"),
+        (requests.IGNORED_FIELDS, "ignored"),
+        (requests.REFUSED_FIELDS, "refused"),
+    ]:
+        assert all(rows[name][0].startswith(treatment) for name in names)
+
+
+def test_every_limit_and_its_header_is_documented() -> None:
+    rows = read_table(HTTP_API, "Limits")
+    assert {key: cells[0].strip("`") for key, cells in rows.items()} == LIMIT_HEADERS
+
+
+def test_every_event_is_documented() -> None:
+    tags = {str(event.__struct_config__.tag) for event in get_args(events.AnyEvent)}
+    assert set(read_table(HTTP_API, "Events")) == tags
+
+
+def test_every_error_code_is_documented() -> None:
+    source = (ROOT / "src/routemoa/gateway/errors.py").read_text().split("logger = ")[1]
+    codes = set(re.findall(r'"([a-z]+_[a-z_]+)"', source))
+    codes -= {"rate_limit_error", "invalid_request_error", "server_error"}  # types of errors
+    section = read_page(HTTP_API).split("## Errors")[1]
+    assert {code for code in re.findall(r"`([a-z_]+)`", section) if "_" in code} == codes
+
+
+# --- other tables and data
+
+
+def test_every_public_name_is_documented() -> None:
+    page = read_page("docs/reference/python-api.md")
+    assert set(re.findall(r"`(\w+)`", page.split("## ")[0])) - {"routemoa"} == set(routemoa.__all__)
+    for name in routemoa.__all__:
+        module = getattr(routemoa, name).__module__
+        assert re.search(rf"^::: {re.escape(module)}(\.{name})?$", page, re.MULTILINE), name
+
+
+def test_the_map_names_every_package() -> None:
+    packages = {init.parent.name for init in (ROOT / "src/routemoa").glob("*/__init__.py")}
+    assert set(read_table("docs/concepts.md", "The packages")) == packages
+
+
+def test_files_named_on_the_concepts_page_exist() -> None:
+    names = re.findall(r"`(?:src/routemoa/)?((?:\w+/)+\w+\.py)`", read_page("docs/concepts.md"))
+    assert len(names) > 10
+    for name in names:
+        assert (ROOT / "src/routemoa" / name).exists() or (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("block", [b for b in find_blocks("json") if '"query"' in b.text], ids=str)
+def test_lines_of_questions_and_records_are_read(block: Block) -> None:
+    for number, line in enumerate(block.text.splitlines(), 1):
+        parsed = parse_record(line) if '"scores"' in line else parse_question(line, "task", number)
+        assert isinstance(parsed, Record | Question), parsed
+
+
+def test_the_table_of_records_names_every_field() -> None:
+    assert set(read_table("docs/how-to/scorer.md", "Records")) == set(Record.__struct_fields__)
+
+
 def test_the_ledgers_page_holds_true(tmp_path: Path) -> None:
     """Its tables of tenants are read, and its queries run."""
-    page = (ROOT / "docs" / "ledger.md").read_text()
-    tenants = page.split("```\n[[tenant]]")[1].split("```")[0]
+    page = "docs/how-to/tenants-and-ledger.md"
+    tenants = next(b.text for b in page_blocks(page) if b.language == "toml")
     model = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9/v1"\n'
-    assert parse_pool(f"{model}[[tenant]]{tenants}", "ledger.md", Path("."), KEYS).tenants.totals
+    assert parse_pool(f"{model}{tenants}", page, Path("."), KEYS).tenants.totals
     Store(tmp_path / "store.db").close()
     with closing(sqlite3.connect(tmp_path / "store.db")) as c:
-        c.executescript(blocks("docs/ledger.md", "sql")[0])
+        c.executescript(next(b.text for b in page_blocks(page) if b.language == "sql"))
         columns = {row[1] for row in c.execute("PRAGMA table_info(calls)")} - {"owner"}
-    assert all(f"`{name}`" in page for name in columns)
+    assert set(read_table(page, "What is recorded")) >= columns
 
 
-def test_the_readmes_python_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with endpoint("It scatters blue light.") as e:
-        (tmp_path / "pool.toml").write_text(f'[[model]]\nname = "a"\nendpoint = "{e.url}"\nprior = 0.9\n')
-        monkeypatch.chdir(tmp_path)
-        code = blocks("README.md", "python")[0]
-        first, loop = code.split("\n\nasync for")
-        names: dict[str, Any] = {}
-        exec(first, names)
-        body = "async def main():\n    async for" + loop.replace("\n", "\n    ")
-        exec(body, names)
-        asyncio.run(names["main"]())
-        asyncio.run(names["mixture"].client.close())
-    out = capsys.readouterr().out
-    assert out.startswith("It scatters blue light.\n")
-    assert "Done(" in out
+# --- examples
 
 
 @pytest.mark.parametrize("example", ["ask.py", "events.py"])
@@ -111,9 +214,10 @@ def test_examples_of_plug_ins_run(example: str, output: str) -> None:
 
 
 def test_there_is_an_example_of_every_plug_in_point() -> None:
-    assert {f.stem for f in (ROOT / "examples").glob("custom_*.py")} == {
-        f"custom_{name}" for name in ("client", "scorer", "policy", "method", "recorder")
-    }
+    plug_ins = {f"custom_{name}" for name in ("client", "scorer", "policy", "method", "recorder")}
+    assert {f.stem for f in (ROOT / "examples").glob("custom_*.py")} == plug_ins
+    included = {Path(name).stem for name in SNIPPET.findall(read_page("docs/how-to/extend.md"))}
+    assert included >= plug_ins
 
 
 def test_examples_are_short() -> None:
@@ -121,15 +225,69 @@ def test_examples_are_short() -> None:
         assert len(file.read_text().splitlines()) < 30, file
 
 
+# --- pages
+
+
 def test_the_command_line_reference_is_up_to_date() -> None:
     render = runpy.run_path(str(ROOT / "docs" / "generate_cli.py"))["render"]
-    assert (ROOT / "docs" / "cli.md").read_text() == render(), "run  make docs"
+    assert read_page("docs/reference/cli.md") == render(), "run  make docs"
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for file in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text()):
-            assert (file.parent / target).exists(), f"{file.name}: {target}"
+    for file in PAGES:
+        text = "\n".join(line for _, line in read_prose(file))
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", text):
+            page = file.parent / target if target else file
+            assert page.exists(), f"{file.name}: {target}"
+            if anchor and page.suffix == ".md":
+                headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+                assert anchor in map(_anchor, headings), f"{file.name}: {target}#{anchor}"
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
+
+
+def test_documents_named_in_code_exist() -> None:
+    folders = ("src", "tests", "benchmarks", "examples")
+    files = [f for folder in folders for f in (ROOT / folder).rglob("*") if f.suffix in (".py", ".toml", ".md")]
+    for file in [*files, *PAGES, ROOT / "Makefile", ROOT / "pyproject.toml"]:
+        if file == Path(__file__):
+            continue
+        for name in re.findall(r"\bdocs/[\w./-]+\.(?:md|svg|png|py)", file.read_text()):
+            assert (ROOT / name).exists(), f"{file.relative_to(ROOT)} names {name}"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    config = (ROOT / "mkdocs.yml").read_text()
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert f": {page.relative_to(ROOT / 'docs')}\n" in config, page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_prose_wraps_and_speaks_of_models_as_things(page: Path) -> None:
+    for number, line in read_prose(page):
+        long_line = len(line) > 100 and not line.startswith(("|", "!["))
+        assert not long_line, f"{page.name}:{number} is {len(line)} characters long"
+        old = re.search(rf"\b({OLD_WORDS})\b", line, re.IGNORECASE)
+        assert old is None, f"{page.name}:{number}: {old and old[0]}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(read_page("README.md").splitlines()) <= 150
+
+
+def test_the_site_builds_and_loads_nothing_from_other_hosts(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > len(list((ROOT / "docs").rglob("*.md")))
+    for page in pages:
+        loaded = re.findall(r'<(?:script|img|link|iframe)[^>]+(?:src|href)="(https?:[^"]+)', page.read_text())
+        assert not loaded, page
 
 
 def test_benchmarks_open_with_their_command() -> None:

@@ -251,7 +251,7 @@ def test_not_a_number_is_refused() -> None:
 
 
 def test_the_servers_page_names_every_key_header_and_code() -> None:
-    page = (ROOT / "docs" / "server.md").read_text()
+    page = (ROOT / "docs" / "reference" / "http-api.md").read_text()
     codes = re.findall(r'"([a-z]+(?:_[a-z]+)+)"', Path(error_response.__code__.co_filename).read_text())
     ours = {"contract_too_small", "price_unknown", "no_ledger", "insufficient_quota", "no_model_left", "model_failed"}
     assert ours <= set(codes)

@@ -51,7 +51,7 @@ def parse_table(value: Any, type_: type[S], where: str) -> S:
         message = str(e).replace("Object missing required field", "missing key").replace("`", "'")
         key = message.rpartition(" - at '$.")[2].rstrip("'") if " - at '$." in message else ""
         hint = message.partition(" - at ")[0]
-        raise ConfigError(f"{where}: {key + ': ' if key else ''}{hint}; see docs/configuration.md") from e
+        raise ConfigError(f"{where}: {key + ': ' if key else ''}{hint}; see docs/reference/configuration.md") from e
 
 
 def suggest_name(wrong: str, known: Iterable[str]) -> str:

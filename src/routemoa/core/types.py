@@ -53,7 +53,7 @@ Purpose = Literal["proposal", "judge", "aggregator", "hedge", "retry", "direct"]
 
 
 class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A member of the pool, as its `[[model]]` table describes it (docs: reference/configuration).
+    """A member of the pool, as its `[[model]]` table describes it (docs/reference/configuration.md).
 
     Prices are dollars per million tokens. None is unknown.
     """

@@ -77,5 +77,5 @@ def _parse_limit(key: str, value: Any, param: str) -> Limits:
     try:
         return parse_limits({key: value}, LIMITS_FIELD)
     except ConfigError as e:
-        reason = str(e).removesuffix("; see docs/configuration.md")[:MAX_ERROR_LENGTH]
-        raise QueryError(f"{reason} ({param}; see docs/server.md)", param) from e
+        reason = str(e).removesuffix("; see docs/reference/configuration.md")[:MAX_ERROR_LENGTH]
+        raise QueryError(f"{reason} ({param}; see docs/reference/http-api.md)", param) from e

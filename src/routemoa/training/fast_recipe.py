@@ -5,7 +5,8 @@
                                 + what q adds for m in particular                          a heavy ridge, of low rank
 
 Every choice is made by cross-validation within the training records: the penalties of the ridges, the calibration, and
-the cost rates that keep 97 and 99 % of the best single model's accuracy. Alternatives that were tried: docs/scorer.md.
+the cost rates that keep 97 and 99 % of the best single model's accuracy. Alternatives that were tried are in
+docs/research/scorer.md.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def choose_baselines(data: Table) -> dict[str, Any]:
 def evaluate_predictions(
     predictions: Predictions, data: Table, chosen: BaselineChoices, seed: int = 0
 ) -> dict[str, Any]:
-    """Return the figures of `routemoa scorer evaluate`; docs/scorer.md defines each of them.
+    """Return the figures of `routemoa scorer evaluate`; docs/how-to/scorer.md defines each of them.
 
     Args:
         predictions: by a scorer that was not trained on these questions.

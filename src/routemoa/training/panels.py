@@ -1,7 +1,7 @@
 """Value panels of models: the best three together are not the three best.
 
 Models that make the same errors are worth less together. So whole panels are valued, by whether at least one member is
-right, on each task; adding a correction for the query itself made no measurable difference (docs/scorer.md).
+right, on each task; adding a correction for the query itself made no measurable difference (docs/research/scorer.md).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def read_table(records: Sequence[str]) -> Table:
     """
     data = build_table(list(read_records(records)))
     if not data.texts:
-        raise ConfigError(f"{', '.join(records)}: no record; see docs/scorer.md for the format")
+        raise ConfigError(f"{', '.join(records)}: no record; see docs/how-to/scorer.md for the format")
     measured = [data.models[j] for j in np.flatnonzero((~np.isnan(data.scores)).any(axis=0))]
     if not measured:
         raise ConfigError(f"{', '.join(records)}: every score is null: nothing was measured")
