@@ -35,9 +35,11 @@ lock:
 	uv pip compile pyproject.toml --group dev --extra local --extra eval --extra encoder --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header --upgrade -o requirements-dev.lock
 
+# The documentation site, in site/.
 docs: install
 	$(BIN)/python docs/generate_cli.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

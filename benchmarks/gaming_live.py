@@ -97,7 +97,8 @@ async def study(count: int, minutes: float) -> dict[str, Any]:
                         continue
                     bad = wrong if way == "clean" else attack
                     answers = (bad, right) if mine == "A" else (right, bad)
-                    with mock.patch.object(prompts, "neutralize", (lambda t: t) if way == "raw" else prompts.neutralize):
+                    quoting = (lambda t: t) if way == "raw" else prompts.neutralize
+                    with mock.patch.object(prompts, "neutralize", quoting):
                         x, y = await scores(client, judge, query, answers)
                     both = None if x is None or y is None else ((y, x) if mine == "A" else (x, y))
                     found[judge.name, kind, way].append(both)
