@@ -101,7 +101,7 @@ def read_policy(path: str | None) -> tuple[Mixture, JudgeModel]:
     if path is None:
         return Mixture(), JudgeModel()
     try:
-        mixture = parse_mixture(Path(path).read_text("utf-8"), path)
+        mixture = parse_mixture(Path(path).read_text("utf-8-sig"), path)
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: cannot be read; --policy takes a TOML file with a [mixture] table") from e
     return mixture, read_judge_model(Path(path).absolute().parent / mixture.judge) if mixture.judge else JudgeModel()
