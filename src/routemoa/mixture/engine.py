@@ -80,7 +80,12 @@ class RouteMoA(BaseMethod):
             return self.policy.update(run.trace, limits.estimates(), StopReason(StopKind.LIMITS, plan.reason))
         names = tuple(m.name for m in plan.models)
         run.emit(Selected(request.number, names, decision.selection_reason))
-        request = replace(request, max_tokens=plan.max_tokens, leader=leader.begin_layer(request.number, names))
+        request = replace(
+            request,
+            verbalized=request.verbalized and not limits.is_only_call(plan.models),
+            max_tokens=plan.max_tokens,
+            leader=leader.begin_layer(request.number, names),
+        )
         reserve = limits.reserve(decision, plan.models)
         await run_layer(run, request, plan.models, reserve, limits.wait_policy(plan.models, decision))
         decision = self.policy.update(run.trace, limits.estimates(), limits.time_over())
