@@ -17,6 +17,7 @@ from rich.progress import (
     ProgressColumn,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import TransferSpeedColumn as SpeedColumn
@@ -49,8 +50,14 @@ class DownloadProgress(_Bars):
     """A bar for each file that is downloaded."""
 
     def __init__(self) -> None:
-        description = TextColumn("{task.description}")
-        super().__init__(description, BarColumn(), DownloadColumn(), SpeedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            SpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        super().__init__(*columns, TimeElapsedColumn())
         self._tasks: dict[str, TaskID] = {}
 
     def add_file(self, name: str, total: int) -> Callable[[int, int], None]:
@@ -66,6 +73,12 @@ class DownloadProgress(_Bars):
                 self.print_line(f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
         return move
+
+    def begin_stage(self, name: str, stage: str) -> None:
+        """Say what is done with a file now; its bar starts again."""
+        self._bars.reset(self._tasks[name], description=f"{name}: {stage}")
+        if self._bars.disable:
+            self.print_line(f"{name}: {stage}")
 
     def finish_file(self, name: str, *, succeeded: bool) -> None:
         """Mark a file as downloaded or failed."""
