@@ -27,7 +27,9 @@ COMMANDS = {
     "ask": LazyCommand("routemoa.cli.ask:ask", "Answer a question with the mixture, or with one model."),
     "bench": LazyCommand("routemoa.cli.evaluation.bench:bench", "Compare methods live on the questions of a task."),
     "collect": LazyCommand("routemoa.cli.collect:collect", "Ask every model every question of a file; keep records."),
-    "demo": LazyCommand("routemoa.cli.demo:demo", "Answer three questions with the embedded pool, step by step."),
+    "demo": LazyCommand(
+        "routemoa.cli.demo.command:demo", "See it work: three questions to small local models, step by step."
+    ),
     "evaluate": LazyCommand(
         "routemoa.cli.evaluation.evaluate:evaluate", "Replay methods on recorded answers, without calling a model."
     ),
