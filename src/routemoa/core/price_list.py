@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from routemoa.core.installation import install_command
 from routemoa.core.pricing import Price, Rate, Tier
 from routemoa.core.types import ModelSpec
 
@@ -50,7 +51,9 @@ def price_sources(models: Iterable[ModelSpec]) -> dict[str, str]:
 def price_hint(model: ModelSpec) -> str:
     """Return how to give a price to a model that has none, as the end of an error message."""
     hint = "add input_price and output_price to the pool file"
-    return f"{hint}, or  pip install 'routemoa[prices]'" if _may_be_listed(model) and not has_price_library() else hint
+    if not _may_be_listed(model) or has_price_library():
+        return hint
+    return f"{hint}, or get list prices with  {install_command('prices')}"
 
 
 def has_price_library() -> bool:
