@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from routemoa.core import installation
 from routemoa.core.errors import MissingExtra
 from routemoa.core.installation import Installation, Tool, find_installation, install_command
 
@@ -58,7 +57,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def install(monkeypatch: pytest.MonkeyPatch, url: dict[str, Any] | None, installer: str = "pip") -> None:
     files = {"INSTALLER": f"{installer}\n"} | ({"direct_url.json": json.dumps(url)} if url else {})
-    monkeypatch.setattr(installation.metadata, "distribution", lambda _: distribution(files))
+    monkeypatch.setattr(metadata, "distribution", lambda _: distribution(files))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +146,7 @@ def test_a_damaged_receipt_is_no_reason_to_fail(
     environment: Path, monkeypatch: pytest.MonkeyPatch, damaged: str
 ) -> None:
     files = {"direct_url.json": damaged}
-    monkeypatch.setattr(installation.metadata, "distribution", lambda _: distribution(files))
+    monkeypatch.setattr(metadata, "distribution", lambda _: distribution(files))
     for receipt in ("uv-receipt.toml", "pipx_metadata.json"):
         (environment / receipt).write_text(damaged)
         assert "matplotlib" in install_command("plot")
@@ -158,7 +157,7 @@ def test_a_checkout_on_the_path_is_named(environment: Path, monkeypatch: pytest.
     def missing(_: str) -> Any:
         raise metadata.PackageNotFoundError
 
-    monkeypatch.setattr(installation.metadata, "distribution", missing)
+    monkeypatch.setattr(metadata, "distribution", missing)
     monkeypatch.chdir(ROOT)
     assert install_command("plot").endswith("-m pip install '.[plot]'")
 

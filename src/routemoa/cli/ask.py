@@ -11,6 +11,7 @@ import click
 from msgspec.structs import replace
 from rich.console import Console
 
+from routemoa.cli.completion import complete_method
 from routemoa.cli.options import pool_option
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.session import AnswerWriter, run_query
@@ -42,7 +43,12 @@ class AskOptions:
 @click.argument("question", required=False)
 @pool_option
 @click.option(
-    "--method", default="routemoa", show_default=True, metavar="NAME", help=f"{', '.join(METHODS)}, or single:MODEL."
+    "--method",
+    default="routemoa",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=complete_method,
+    help=f"{', '.join(METHODS)}, or single:MODEL.",
 )
 @click.option("--max-cost", type=float, metavar="DOLLARS", help="The most that all calls together may cost.")
 @click.option("--max-seconds", type=float, metavar="SECONDS", help="Answer within this time, with the answers so far.")

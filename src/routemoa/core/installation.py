@@ -122,7 +122,7 @@ def _find_tool(prefix: Path, installer: str) -> tuple[Tool, tuple[str, ...]]:
     """Return what installed the package, and the extras that this tool noted down."""
     if (receipt := prefix / "uv-receipt.toml").is_file():
         requirements = _read_table(tomllib.loads, receipt.read_text("utf-8")).get("tool", {}).get("requirements", [])
-        own = next((r for r in requirements if r.get("name") == NAME), {})
+        own: dict[str, Any] = next((r for r in requirements if r.get("name") == NAME), {})
         return "uv tool", tuple(own.get("extras", ()))
     if (receipt := prefix / "pipx_metadata.json").is_file():
         package = _read_table(json.loads, receipt.read_text("utf-8")).get("main_package", {})

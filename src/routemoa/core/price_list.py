@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from routemoa.core.installation import install_command
 from routemoa.core.pricing import Price, Rate, Tier
 from routemoa.core.types import ModelSpec
 
@@ -53,6 +52,8 @@ def price_hint(model: ModelSpec) -> str:
     hint = "add input_price and output_price to the pool file"
     if not _may_be_listed(model) or has_price_library():
         return hint
+    from routemoa.core.installation import install_command
+
     return f"{hint}, or get list prices with  {install_command('prices')}"
 
 

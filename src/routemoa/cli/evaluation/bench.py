@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from routemoa import __version__
+from routemoa.cli.completion import complete_methods, complete_model
 from routemoa.cli.options import json_file_option, pool_option, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.files import check_writable, write_file
@@ -86,7 +87,14 @@ class Benchmark:
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("task")
 @pool_option
-@click.option("--methods", default=DEFAULT_METHODS, show_default=True, metavar="LIST", help=METHODS_HELP)
+@click.option(
+    "--methods",
+    default=DEFAULT_METHODS,
+    show_default=True,
+    metavar="LIST",
+    shell_complete=complete_methods,
+    help=METHODS_HELP,
+)
 @click.option(
     "--limit", type=click.IntRange(1), metavar="N", help="Ask N questions: the first, or with --seed a random draw."
 )
@@ -95,7 +103,12 @@ class Benchmark:
 @click.option("--data", metavar="DIR", help="Folder with the task's JSONL file; else data/tasks, the cache, the hub.")
 @click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Answers at a time; else 4, or 1 if local.")
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="DOLLARS", help="The most to spend.")
-@click.option("--judge", metavar="MODEL", help="Model of the pool that compares answers where the grader is 'judge'.")
+@click.option(
+    "--judge",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="Model of the pool that compares answers where the grader is 'judge'.",
+)
 @click.option("--retry", is_flag=True, help="Repeat the questions that a method failed to answer.")
 @yes_option
 @json_file_option

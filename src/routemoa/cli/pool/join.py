@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from routemoa.cli.completion import complete_model
 from routemoa.cli.options import pool_option, yes_option
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ CONCURRENCY = 4  # calls at a time
 
 
 @click.command(short_help="Add a live model to the scorer by asking it questions.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_model)
 @pool_option
 @click.option("--scorer", "folder", metavar="DIR", help="The scorer to extend; by default the pool's own.")
 @click.option("--out", metavar="DIR2", help="The folder to write; by default the scorer's own.")

@@ -19,7 +19,7 @@ MAX_PANEL = 8  # models of the largest panel whose hit rate is drawn
 
 
 def check_plot(path: str) -> None:
-    """Check, before the work, that the plot can be drawn. Raises ConfigError (its name), MissingExtra (no matplotlib)."""
+    """Check, before the work, that the plot can be drawn. Raises ConfigError, MissingExtra."""
     if not path.endswith(SUFFIXES):
         raise ConfigError(f"--plot {path}: the name must end in .png or .svg")
     try:
