@@ -14,14 +14,13 @@ from rich.console import Console
 from routemoa.cli.completion import complete_method
 from routemoa.cli.options import pool_option
 from routemoa.cli.terminal.files import check_writable
-from routemoa.cli.terminal.session import AnswerWriter, run_query
+from routemoa.cli.terminal.session import AnswerWriter, open_ledger, run_query
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.view import QueryView, summarize_trace
 from routemoa.clients.connect import connect
 from routemoa.core.errors import AllModelsFailed, QueryError
 from routemoa.core.pool import Pool, parse_limits
 from routemoa.core.types import Limits, Query, StreamMode, to_json
-from routemoa.ledger import Store, StoreError, default_path
 from routemoa.mixture.method_registry import METHODS, build_method
 
 __all__ = ["ask"]
@@ -102,35 +101,25 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
 
 
 async def _answer(query: Query, pool: Pool, writer: AnswerWriter | None, options: AskOptions) -> None:
-    client, store = connect(pool), _open_ledger()
+    client = connect(pool)
     console = Console(stderr=True)
     view = None
     if not options.quiet and not options.as_json:
         view = QueryView(pool, console, leading=query.limits.stream_mode == "leader")
     try:
-        method = build_method(pool, options.method, client)
-        recorder = None if store is None else store.recorder(None, method.name)
-        trace = await run_query(method, query, view, writer, trace_file=options.trace_file, recorder=recorder)
+        async with open_ledger() as store:
+            method = build_method(pool, options.method, client)
+            recorder = None if store is None else store.recorder(None, method.name)
+            trace = await run_query(method, query, view, writer, trace_file=options.trace_file, recorder=recorder)
     except AllModelsFailed as e:
         e.add_note(f"the models are those of {pool.source}; try each with  routemoa pool check")
         raise
     finally:
         await client.close()
-        if store is not None:
-            await store.aclose()
     if options.as_json:
         click.echo(to_json(trace.answer))
     elif view:
         console.print(summarize_trace(trace.trace, pool), style="dim", highlight=False)
-
-
-def _open_ledger() -> Store | None:
-    """Return the ledger, or None where it cannot be written: the question is answered all the same."""
-    try:
-        return Store(default_path())
-    except StoreError as e:
-        click.echo(f"warning: the calls are not written to the ledger: {e}", err=True)
-        return None
 
 
 def _default_stream_mode(writer: AnswerWriter | None) -> StreamMode:

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from routemoa.cli.options import pool_option
+from routemoa.cli.options import max_cost_option, pool_option, yes_option
 from routemoa.cli.pool.fetch import fetch_missing
+from routemoa.cli.terminal.confirm import confirm_questions
 from routemoa.cli.terminal.files import check_writable, write_file
-from routemoa.cli.terminal.session import run_query
+from routemoa.cli.terminal.session import open_run_client, run_query
 from routemoa.cli.terminal.view import QueryView, summarize_trace
-from routemoa.clients.connect import connect
 from routemoa.core.pool import Pool
 from routemoa.core.types import Query
 from routemoa.mixture.engine import RouteMoA
@@ -35,7 +35,9 @@ QUESTIONS = (
 @click.command(context_settings={"max_content_width": 100})
 @pool_option
 @click.option("--svg", metavar="FILE", help="Also write a picture of the last question's output to FILE, as SVG.")
-def demo(pool_file: str | None, svg: str | None) -> None:
+@max_cost_option
+@yes_option
+def demo(pool_file: str | None, svg: str | None, max_cost: float | None, yes: bool) -> None:
     """Answer three questions with the embedded models and show every step.
 
     Missing models are downloaded first. Shown live: the prior, the models that are called and why, the answers as they
@@ -49,16 +51,16 @@ def demo(pool_file: str | None, svg: str | None) -> None:
     """
     check_writable(svg)
     pool = Pool.default(pool_file)
+    confirm_questions(pool, QUESTIONS, assume_yes=yes, max_cost=max_cost)
     if any(m.local for m in pool):
         fetch_missing(pool)
     console = Console(record=True, width=110 if svg else None)
-    asyncio.run(_answer_questions(pool, console, svg))
+    asyncio.run(_answer_questions(pool, console, svg, max_cost))
 
 
-async def _answer_questions(pool: Pool, console: Console, svg: str | None) -> None:
-    client = connect(pool)
-    method = RouteMoA(pool, client)
-    try:
+async def _answer_questions(pool: Pool, console: Console, svg: str | None, max_cost: float | None) -> None:
+    async with open_run_client(pool, "demo", max_cost, method="routemoa") as client:
+        method = RouteMoA(pool, client)
         for number, question in enumerate(QUESTIONS, 1):
             console.rule(f"question {number} of {len(QUESTIONS)}", align="left")
             console.print(Text(question, style="bold"))
@@ -70,5 +72,3 @@ async def _answer_questions(pool: Pool, console: Console, svg: str | None) -> No
             picture = console.export_svg(title="routemoa demo", code_format=SVG_FORMAT)  # of this question only
         if svg:
             write_file(svg, picture.encode())
-    finally:
-        await client.close()
