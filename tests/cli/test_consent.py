@@ -1,6 +1,6 @@
-"""Nothing is spent by surprise: `collect`, `bench`, `demo` and `pool join` on a terminal, without one, and in the ledger.
+"""Nothing is spent by surprise: `collect`, `bench`, `demo`, `pool join` on a terminal, without one, in the ledger.
 
-The commands run in processes of their own, on a pseudo-terminal where a person would be asked.
+The commands run in processes of their own, on a pseudo-terminal where the user is asked.
 """
 
 from __future__ import annotations
@@ -66,9 +66,15 @@ def arrange(
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command where nobody can be asked."""
+    """Run a command without a terminal."""
     return subprocess.run(
-        [*ROUTEMOA, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+        [*ROUTEMOA, *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -170,7 +176,13 @@ def test_a_question_that_cannot_be_seen_is_not_asked(tmp_path: Path) -> None:
     with endpoint(reply) as e:
         arguments = arrange(tmp_path, "collect", e.url, "priced")
         done = subprocess.run(
-            [*ROUTEMOA, *arguments], cwd=tmp_path, stdin=terminal, capture_output=True, text=True, timeout=60
+            [*ROUTEMOA, *arguments],
+            cwd=tmp_path,
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert e.requests == []
     os.close(controller)
@@ -234,7 +246,7 @@ def test_the_limit_is_never_passed(command: str, faults: Any, tmp_path: Path) ->
     assert stops or command == "demo", "the limit is low enough to matter"
 
 
-async def test_an_interrupted_run_counts_what_it_cut_off(tmp_path: Path) -> None:
+def test_an_interrupted_run_counts_what_it_cut_off(tmp_path: Path) -> None:
     limit = 0.004
     with endpoint(reply, Fault(between=0.02)) as e:
         arguments = [*arrange(tmp_path, "collect", e.url, "priced"), "--max-cost", str(limit), "--concurrency", "1"]
