@@ -101,21 +101,22 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
 
 
 async def _answer(query: Query, pool: Pool, writer: AnswerWriter | None, options: AskOptions) -> None:
-    client = connect(pool)
+    client, store = connect(pool), open_ledger()
     console = Console(stderr=True)
     view = None
     if not options.quiet and not options.as_json:
         view = QueryView(pool, console, leading=query.limits.stream_mode == "leader")
     try:
-        async with open_ledger() as store:
-            method = build_method(pool, options.method, client)
-            recorder = None if store is None else store.recorder(None, method.name)
-            trace = await run_query(method, query, view, writer, trace_file=options.trace_file, recorder=recorder)
+        method = build_method(pool, options.method, client)
+        recorder = None if store is None else store.recorder(None, method.name)
+        trace = await run_query(method, query, view, writer, trace_file=options.trace_file, recorder=recorder)
     except AllModelsFailed as e:
         e.add_note(f"the models are those of {pool.source}; try each with  routemoa pool check")
         raise
     finally:
         await client.close()
+        if store is not None:
+            await store.aclose()
     if options.as_json:
         click.echo(to_json(trace.answer))
     elif view:

@@ -120,7 +120,8 @@ def announce_collection(questions: int, models: int, finished: int, estimate: Es
         estimate: of the calls that remain.
     """
     earlier = f", {finished:,} of them finished before" if finished else ""
-    work = f"{questions:,} questions{earlier}, {models} models: {estimate.calls:,} calls"
+    asked = f"{questions:,} question{'s' * (questions != 1)}{earlier}, {models} model{'s' * (models != 1)}"
+    work = f"{asked}: {estimate.calls:,} call{'s' * (estimate.calls != 1)}"
     if not estimate.calls:
         return f"{work}; nothing is left to do"
     tokens = f"about {estimate.prompt_tokens:,} tokens in and {estimate.completion_tokens:,} out"

@@ -263,7 +263,8 @@ async def _answer_questions(benchmark: Benchmark, units: Sequence[WorkUnit]) -> 
     pool, client = benchmark.pool, connect(benchmark.pool)
     progress = AnswerProgress(len(units), "answering", "answers")
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_ledger())
+        if (store := open_ledger()) is not None:
+            stack.push_async_callback(store.aclose)
         cache = stack.enter_context(CallCache(client, benchmark.folder, benchmark.max_cost, store))
         stack.enter_context(progress)
 

@@ -25,19 +25,13 @@ __all__ = ["AnswerWriter", "open_ledger", "open_run_client", "run_query"]
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-@asynccontextmanager
-async def open_ledger() -> AsyncIterator[Store | None]:
-    """Open the ledger; None where it cannot be written: the questions are answered all the same."""
-    store = None
+def open_ledger() -> Store | None:
+    """Return the ledger, or None where it cannot be written: the questions are answered all the same."""
     try:
-        store = Store(default_path())
+        return Store(default_path())
     except StoreError as e:
         click.echo(f"warning: the calls are not written to the ledger: {e}", err=True)
-    try:
-        yield store
-    finally:
-        if store is not None:
-            await store.aclose()
+        return None
 
 
 @asynccontextmanager
@@ -60,18 +54,18 @@ async def open_run_client(
         spent: dollars of the run's earlier parts.
         on_unknown_cost: called with the dollars counted for an attempt whose cost is unknown.
     """
-    async with open_ledger() as store:
+    store = open_ledger()
 
-        def new_recorder(model: ModelSpec) -> CallRecorder | None:
-            return None if store is None else store.recorder(None, method or f"single:{model.name}", purpose)
+    def new_recorder(model: ModelSpec) -> CallRecorder | None:
+        return None if store is None else store.recorder(None, method or f"single:{model.name}", purpose)
 
-        client = RunClient(
-            connect(pool), max_cost, spent=spent, new_recorder=new_recorder, on_unknown_cost=on_unknown_cost
-        )
-        try:
-            yield client
-        finally:
-            await client.close()
+    client = RunClient(connect(pool), max_cost, spent=spent, new_recorder=new_recorder, on_unknown_cost=on_unknown_cost)
+    try:
+        yield client
+    finally:
+        await client.close()
+        if store is not None:
+            await store.aclose()
 
 
 class AnswerWriter:
