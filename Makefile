@@ -5,19 +5,29 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+RUNTIME := .venv/.runtime
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 install: $(STAMP)
 
-$(STAMP): requirements-dev.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Python 3.11 or later is needed: name one with  make PYTHON=python3.12"; exit 1; }
-	@test -x $(BIN)/python || { echo "making .venv" && $(PYTHON) -m venv .venv; } || { rm -rf .venv; \
-	  echo "$(PYTHON) cannot make virtual environments here: run  apt-get install python3-venv  and try again"; exit 1; }
-	@$(BIN)/python .ci/install.py
-	@touch $(STAMP)
+$(STAMP): requirements-dev.lock pyproject.toml | $(BIN)/python
+	@$(BIN)/python .ci/install.py requirements-dev.lock
+	@touch $(STAMP) $(RUNTIME)
 	@echo "routemoa is in $(BIN). To call it by its name in this shell:  source $(BIN)/activate"
 
-demo: install
+# What users need, without the tools of developers: a fifth of the time.
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	@$(BIN)/python .ci/install.py requirements.lock
+	@touch $(RUNTIME)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or later is needed: name one with  make PYTHON=python3.12"; exit 1; }
+	@echo "making .venv"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "$(PYTHON) cannot make virtual environments here: run  apt-get install python3-venv  and try again"; exit 1; }
+
+demo: $(RUNTIME)
 	@$(BIN)/routemoa demo
 	@echo
 	@echo "To call routemoa by its name in this shell:  source $(BIN)/activate"
@@ -42,8 +52,9 @@ format: install
 	$(BIN)/ruff format .
 
 lock:
-	uv pip compile pyproject.toml --group dev --extra local --extra eval --extra encoder --universal --python-version 3.11 \
-	  --generate-hashes --no-annotate --no-header --upgrade -o requirements-dev.lock
+	uv pip compile pyproject.toml --group dev --extra local --extra eval --extra encoder $(LOCKED) --upgrade \
+	  -o requirements-dev.lock
+	uv pip compile pyproject.toml --group build --extra local $(LOCKED) -c requirements-dev.lock -o requirements.lock
 
 # The documentation site, in site/.
 docs: install

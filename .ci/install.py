@@ -1,6 +1,6 @@
-"""Install the locked libraries and this package into the environment of the Python that runs this, with a clock.
+"""Install the libraries of a lock file and this package into the environment of the Python that runs this.
 
-    .venv/bin/python .ci/install.py
+    .venv/bin/python .ci/install.py requirements.lock
 
 Quiet, pip stands still for a minute; else it prints some three hundred lines. On a terminal this shows one line that
 moves; elsewhere a line every few seconds. Where pip fails, all that it printed is shown.
@@ -14,9 +14,9 @@ import sys
 import sysconfig
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-LOCK = Path("requirements-dev.lock")
 PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
 LINE_SECONDS = 5.0  # between two lines where there is no terminal
 TICK_SECONDS = 0.2
@@ -34,6 +34,11 @@ class Progress:
         self._installing: int | None = None
         self._before = count_installed()
         self._started = self._printed = time.monotonic()
+
+    def read_all(self, lines: Iterable[str]) -> None:
+        """Take pip's output."""
+        for line in lines:
+            self.read(line)
 
     def read(self, line: str) -> None:
         """Take a line of pip's output."""
@@ -65,11 +70,11 @@ def count_installed() -> int:
     return sum(1 for _ in Path(sysconfig.get_path("purelib")).glob("*.dist-info"))
 
 
-def count_locked() -> int:
-    """Return how many libraries of the lock file belong on this machine."""
+def count_locked(lock: Path) -> int:
+    """Return how many libraries of a lock file belong on this machine."""
     from pip._vendor.packaging.requirements import Requirement
 
-    lines = re.findall(r"^([\w.-]+==[^\\\n]*?)\s*\\?$", LOCK.read_text("utf-8"), re.MULTILINE)
+    lines = re.findall(r"^([\w.-]+==[^\\\n]*?)\s*\\?$", lock.read_text("utf-8"), re.MULTILINE)
     markers = [Requirement(line).marker for line in lines]
     return sum(marker is None or marker.evaluate() for marker in markers)
 
@@ -79,7 +84,7 @@ def run_pip(arguments: list[str], progress: Progress) -> int:
     with subprocess.Popen(
         [*PIP, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as pip:
-        reader = threading.Thread(target=lambda: [progress.read(line) for line in pip.stdout or ()])
+        reader = threading.Thread(target=progress.read_all, args=(pip.stdout,))
         reader.start()
         while reader.is_alive():
             progress.show()
@@ -87,16 +92,13 @@ def run_pip(arguments: list[str], progress: Progress) -> int:
         return pip.wait()
 
 
-def main() -> int:
+def main(lock: Path) -> int:
     """Install both; return pip's exit status."""
-    progress = Progress(count_locked())
-    for arguments in (
-        ["--require-hashes", "-r", str(LOCK)],
-        ["--no-deps", "--no-build-isolation", "-e", "."],
-    ):
+    progress = Progress(count_locked(lock))
+    for arguments in (["--require-hashes", "-r", str(lock)], ["--no-deps", "--no-build-isolation", "-e", "."]):
         if status := run_pip(arguments, progress):
             print("".join(["\n", *progress.output]), file=sys.stderr)
-            print("pip failed: see above. Run  make install  again to continue.", file=sys.stderr)
+            print("pip failed: see above. Run the same again to continue.", file=sys.stderr)
             return status
     progress.text = f"{count_installed()} libraries in {Path(sys.prefix).name}"
     progress.show(end=True)
@@ -105,7 +107,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(Path(sys.argv[1])))
     except KeyboardInterrupt:
-        print("\ninterrupted; run  make install  again to continue", file=sys.stderr)
+        print("\ninterrupted; run the same again to continue", file=sys.stderr)
         sys.exit(130)
