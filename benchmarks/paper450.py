@@ -4,7 +4,7 @@
 
 FILE defaults to ../shared/data/paper450/moa.json.gz; others of its shape name their method in metadata.model_name. The
 published verdicts and parsed answers are only compared with, never used in grading. How each data set is scored:
-benchmarks/paper450/data_sets.py. Needs  pip install "routemoa[eval]"  (mathematical equivalence).
+benchmarks/paper450/data_sets.py. Needs  pip install '.[eval]'  (mathematical equivalence).
 
 The graders were written while reading the first eight answers of each data set of moa. The first run agreed with the
 published verdicts on 184 of 184 of these and 157 of the 161 others; two rules (cmrc, word_manipulation_v2) were then

@@ -3,7 +3,7 @@
     python benchmarks/published_routerdc.py ../shared/data/records/routerdc --encoder DIR \
         [--out benchmarks/results/published_routerdc.json] [--work DIR] [--seed 0] [--cap 128] [--pooling mean]
 
-Needs  pip install "routemoa[train]"  and a Hugging Face encoder in DIR (or its name on the hub). Prints and writes, for
+Needs  pip install '.[train]'  and a Hugging Face encoder in DIR (or its name on the hub). Prints and writes, for
 each task and as their mean, the accuracy of the first choice on the held-out questions: published (by probability, and
 by cosine alone as in the paper), fast, task lookup, best single. An interrupted run continues when it is started again.
 """

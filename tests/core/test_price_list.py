@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from routemoa.core import price_list as prices
 from routemoa.core.errors import ConfigError
+from routemoa.core.installation import install_command
 from routemoa.core.pool import parse_pool
 from routemoa.core.price_list import price_hint, price_sources, with_list_prices
 from routemoa.core.pricing import Price, Rate, Tier
@@ -260,5 +261,5 @@ def test_without_the_library_a_price_is_unknown_and_the_hint_names_the_extra(mon
     monkeypatch.setattr(prices, "has_price_library", lambda: False)
     bare = ModelSpec("gpt", "https://api.openai.com/v1", "gpt-4o")
     assert with_list_prices([bare]) == (bare,)
-    assert "pip install 'routemoa[prices]'" in price_hint(bare)
+    assert install_command("prices") in price_hint(bare)
     assert "pip" not in price_hint(ModelSpec("own", "http://127.0.0.1:9/v1", "gpt-4o"))

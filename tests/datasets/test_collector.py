@@ -258,8 +258,16 @@ def wait_for(file: Path, size: int) -> None:
 def test_a_killed_run_continues_without_repeating_a_call(tmp_path: Path, how: signal.Signals) -> None:
     out, count = tmp_path / "r.jsonl", 15
     with endpoint("The answer is 1.", Fault(first_byte=0.1)) as e:
-        arguments = ["collect", questions_file(tmp_path, count), "--pool", pool(tmp_path, e.url), "--out", str(out)]
-        env = {k: v for k, v in os.environ.items() if not k.startswith("ROUTEMOA")}
+        arguments = [
+            "collect",
+            questions_file(tmp_path, count),
+            "--pool",
+            pool(tmp_path, e.url),
+            "--out",
+            str(out),
+            "-y",
+        ]
+        env = {k: v for k, v in os.environ.items() if k != "ROUTEMOA_POOL"}
         process = subprocess.Popen([*ROUTEMOA, *arguments], stderr=subprocess.PIPE, text=True, env=env)
         wait_for(Path(f"{out}.part"), 6)
         process.send_signal(how)
@@ -291,6 +299,7 @@ def test_the_command_shows_cost_progress_and_results(tmp_path: Path) -> None:
     out = tmp_path / "r.jsonl"
     with endpoint(reply) as e:
         arguments = [questions_file(tmp_path, 10), "--pool", pool(tmp_path, e.url), "--out", str(out), "--limit", "5"]
+        arguments += ["--yes"]
         done = command(*arguments)
         assert done.exit_code == 0, done.output
         assert len(e.requests) == 10
@@ -312,7 +321,7 @@ def test_the_command_shows_cost_progress_and_results(tmp_path: Path) -> None:
 def test_failures_are_shown_with_their_reasons(tmp_path: Path) -> None:
     with endpoint(faults=Fault(status=401, message="who are you?")) as e:
         arguments = [questions_file(tmp_path, 6), "--pool", pool(tmp_path, e.url, "a"), "--out", str(tmp_path / "r")]
-        done = command(*arguments)
+        done = command(*arguments, "--yes")
     assert done.exit_code == 0
     assert "a: 5 calls in a row failed, the last with Refused: HTTP 401: who are you?" in done.stderr
     assert "a: 6 x Refused: HTTP 401" in done.stderr

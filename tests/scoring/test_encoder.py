@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from routemoa.cli import cli
-from routemoa.core.errors import ConfigError
+from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.trained import load_trained_scorer
 from tests.scoring.test_trained import made
@@ -96,7 +96,7 @@ def test_what_is_missing_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ConfigError, match="cannot be read"):
         Encoder.load(folder)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ConfigError, match=r"pip install \"routemoa\[encoder\]\""):
+    with pytest.raises(MissingExtra, match=r"onnxruntime, .* is not installed: run  .*\[encoder\]'"):
         Encoder.load(folder)
 
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from routemoa import __version__
 from routemoa.core.errors import ConfigError, QueryError, RouteMoAError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 __all__ = ["cli", "main"]
+
+COMPLETION_VARIABLE = "_ROUTEMOA_COMPLETE"
+"""Set by the scripts of `routemoa completion` where they ask what completes a line."""
 
 
 class LazyCommand(NamedTuple):
@@ -27,6 +33,7 @@ COMMANDS = {
     "ask": LazyCommand("routemoa.cli.ask:ask", "Answer a question with the mixture, or with one model."),
     "bench": LazyCommand("routemoa.cli.evaluation.bench:bench", "Compare methods live on the questions of a task."),
     "collect": LazyCommand("routemoa.cli.collect:collect", "Ask every model every question of a file; keep records."),
+    "completion": LazyCommand("routemoa.cli.completion:completion", "Print a script that completes commands with Tab."),
     "demo": LazyCommand(
         "routemoa.cli.demo.command:demo", "See it work: three questions to small local models, step by step."
     ),
@@ -62,6 +69,13 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Return the commands and options that begin with `incomplete`, without importing a command."""
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(n, help=c.summary) for n, c in COMMANDS.items() if n.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
@@ -92,8 +106,12 @@ def main() -> None:
 
     Exit codes: 1 failed, 2 wrong use, 130 interrupted, 141 the reader of standard output is gone.
     """
+    if COMPLETION_VARIABLE in os.environ:
+        from routemoa.cli.completion import register_shells
+
+        register_shells()
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, complete_var=COMPLETION_VARIABLE)
     except click.ClickException as e:
         e.show()
         sys.exit(e.exit_code)

@@ -11,16 +11,16 @@ import click
 from msgspec.structs import replace
 from rich.console import Console
 
+from routemoa.cli.completion import complete_method
 from routemoa.cli.options import pool_option
 from routemoa.cli.terminal.files import check_writable
-from routemoa.cli.terminal.session import AnswerWriter, run_query
+from routemoa.cli.terminal.session import AnswerWriter, open_ledger, run_query
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.view import QueryView, summarize_trace
 from routemoa.clients.connect import connect
 from routemoa.core.errors import AllModelsFailed, QueryError
 from routemoa.core.pool import Pool, parse_limits
 from routemoa.core.types import Limits, Query, StreamMode, to_json
-from routemoa.ledger import Store, StoreError, default_path
 from routemoa.mixture.method_registry import METHODS, build_method
 
 __all__ = ["ask"]
@@ -42,7 +42,12 @@ class AskOptions:
 @click.argument("question", required=False)
 @pool_option
 @click.option(
-    "--method", default="routemoa", show_default=True, metavar="NAME", help=f"{', '.join(METHODS)}, or single:MODEL."
+    "--method",
+    default="routemoa",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=complete_method,
+    help=f"{', '.join(METHODS)}, or single:MODEL.",
 )
 @click.option("--max-cost", type=float, metavar="DOLLARS", help="The most that all calls together may cost.")
 @click.option("--max-seconds", type=float, metavar="SECONDS", help="Answer within this time, with the answers so far.")
@@ -96,7 +101,7 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
 
 
 async def _answer(query: Query, pool: Pool, writer: AnswerWriter | None, options: AskOptions) -> None:
-    client, store = connect(pool), _open_ledger()
+    client, store = connect(pool), open_ledger()
     console = Console(stderr=True)
     view = None
     if not options.quiet and not options.as_json:
@@ -116,15 +121,6 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter | None, options
         click.echo(to_json(trace.answer))
     elif view:
         console.print(summarize_trace(trace.trace, pool), style="dim", highlight=False)
-
-
-def _open_ledger() -> Store | None:
-    """Return the ledger, or None where it cannot be written: the question is answered all the same."""
-    try:
-        return Store(default_path())
-    except StoreError as e:
-        click.echo(f"warning: the calls are not written to the ledger: {e}", err=True)
-        return None
 
 
 def _default_stream_mode(writer: AnswerWriter | None) -> StreamMode:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from routemoa.cli.options import json_option, pool_option, yes_option
-from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
+from routemoa.cli.options import json_option, max_cost_option, pool_option, yes_option
+from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.progress import AnswerProgress
+from routemoa.cli.terminal.session import open_run_client
 from routemoa.cli.terminal.table import print_table
-from routemoa.clients.connect import connect
-from routemoa.core.errors import QueryError
+from routemoa.core.errors import BudgetExceeded, QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.types import to_plain
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
@@ -31,7 +32,7 @@ from routemoa.datasets.collector import (
 )
 from routemoa.datasets.questions import read_questions
 
-__all__ = ["announce_collection", "collect", "run_calls"]
+__all__ = ["CollectionRun", "announce_collection", "collect", "run_calls"]
 
 WARN_AFTER = 5  # failures of one model in a row
 MAX_REASONS = 3  # of a model's failures that are printed
@@ -49,9 +50,10 @@ Failures = dict[str, Counter[str]]
     "--concurrency", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Calls per endpoint."
 )
 @click.option("--retry", is_flag=True, help="Repeat the calls that failed.")
+@max_cost_option
 @yes_option
 @json_option
-def collect(
+def collect(  # click passes a keyword for each option
     *,
     task: str,
     pool_file: str | None,
@@ -59,6 +61,7 @@ def collect(
     limit: int | None,
     concurrency: int,
     retry: bool,
+    max_cost: float | None,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -68,13 +71,16 @@ def collect(
     contains, math, code, rouge or f1; original lines of GSM8K and ARC are read, too. A call that fails has a null
     score, never a zero.
 
+    The cost is estimated first. On a terminal you are asked whether to go on; without one, calls that may cost money
+    need --max-cost or --yes. --max-cost is never passed: the most that a call can cost is set aside before it is made.
+
     An interrupted run continues with the same command and pays for no answer twice: RECORDS.part keeps answers until
     their question is finished.
 
     \b
     Examples:
       routemoa collect gsm8k_test.jsonl.gz --out gsm8k.records.jsonl --limit 100
-      routemoa collect mine.jsonl --pool pool.toml --out mine.jsonl.gz --yes
+      routemoa collect mine.jsonl --pool pool.toml --out mine.jsonl.gz --max-cost 2
     """
     check_writable(out)
     if Path(out).absolute() == Path(task).absolute():
@@ -83,12 +89,14 @@ def collect(
     questions = list(read_questions(task))[:limit]
     if not questions:
         raise QueryError(f"{task}: no question in it; for the format see  routemoa collect --help")
+    require_prices(pool, max_cost)
     with AnswerCollection(out, questions, [m.name for m in pool], retry=retry) as collection:
         calls = list_remaining_calls(questions, pool.models, collection)
         estimate = estimate_calls(calls)
         announcement = announce_collection(len(questions), len(pool), collection.finished_questions, estimate)
-        confirm_cost(announcement, estimate, assume_yes=yes)
-        failures = run_calls(pool, calls, collection, concurrency)
+        confirm_cost(announcement, estimate, assume_yes=yes, max_cost=max_cost)
+        run = CollectionRun(pool, calls, collection, "collect", concurrency, max_cost)
+        failures = run_calls(run)
         results = summarize_models(questions, pool.models, collection)
         finished = collection.finished_questions
     if as_json:
@@ -112,15 +120,36 @@ def announce_collection(questions: int, models: int, finished: int, estimate: Es
         estimate: of the calls that remain.
     """
     earlier = f", {finished:,} of them finished before" if finished else ""
-    work = f"{questions:,} questions{earlier}, {models} models: {estimate.calls:,} calls"
+    asked = f"{questions:,} question{'s' * (questions != 1)}{earlier}, {models} model{'s' * (models != 1)}"
+    work = f"{asked}: {estimate.calls:,} call{'s' * (estimate.calls != 1)}"
     if not estimate.calls:
         return f"{work}; nothing is left to do"
     tokens = f"about {estimate.prompt_tokens:,} tokens in and {estimate.completion_tokens:,} out"
     return f"{work}, {tokens}; cost: {describe_cost(estimate)}"
 
 
-def run_calls(pool: Pool, calls: Sequence[CollectCall], collection: AnswerCollection, concurrency: int) -> Failures:
-    """Make the calls with a progress bar and return the failures; an interrupt keeps the answers so far."""
+@dataclass(frozen=True)
+class CollectionRun:
+    """The calls that a collection lacks, and how to make them."""
+
+    pool: Pool
+    calls: Sequence[CollectCall]
+    collection: AnswerCollection
+    purpose: str
+    """In the ledger."""
+    concurrency: int
+    """Calls at a time to one endpoint."""
+    max_cost: float | None
+    """Dollars, those of the answers that are there included."""
+
+
+def run_calls(run: CollectionRun) -> Failures:
+    """Make the calls with a progress bar and return the failures; an interrupt keeps the answers so far.
+
+    Raises:
+        BudgetExceeded: the next call could pass `max_cost`.
+    """
+    calls = run.calls
     progress = AnswerProgress(len(calls), "asking", "calls")
 
     def show(answer: CollectedAnswer) -> None:
@@ -132,22 +161,28 @@ def run_calls(pool: Pool, calls: Sequence[CollectCall], collection: AnswerCollec
             )
         progress.advance(f"{progress.failed:,} failed" if progress.failed else "")
 
-    async def run() -> None:
-        client = connect(pool)
-        try:
-            await collect_answers(calls, client, collection, concurrency=concurrency, on_answer=show)
-        finally:
-            await client.close()
-
     with progress:
         try:
-            asyncio.run(run())
-        except KeyboardInterrupt:
-            progress.print_line(
-                f"{progress.done:,} of {len(calls):,} calls are kept; run the same command again to continue"
-            )
+            asyncio.run(_make_calls(run, show))
+        except (KeyboardInterrupt, BudgetExceeded) as e:
+            how = " with a higher --max-cost" if isinstance(e, BudgetExceeded) else ""
+            kept = f"{progress.done:,} of {len(calls):,} calls are kept"
+            progress.print_line(f"{kept}; run the same command again{how} to continue")
             raise
     return {model: counts.failures for model, counts in progress.sources.items() if counts.failures}
+
+
+async def _make_calls(run: CollectionRun, on_answer: Callable[[CollectedAnswer], None]) -> None:
+    """Make the calls within the limit, and write them to the ledger."""
+    collection = run.collection
+    async with open_run_client(
+        run.pool,
+        run.purpose,
+        run.max_cost,
+        spent=collection.spent,
+        on_unknown_cost=collection.add_unknown_cost,
+    ) as client:
+        await collect_answers(run.calls, client, collection, concurrency=run.concurrency, on_answer=on_answer)
 
 
 def _print_results(results: Sequence[ModelResult]) -> None:

@@ -68,7 +68,9 @@ class MissingExtra(RouteMoAError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} is not installed: run  pip install 'routemoa[{extra}]'")
+        from routemoa.core.installation import install_command
+
+        super().__init__(f"{what} is not installed: run  {install_command(extra)}")
         self.extra = extra
 
 

@@ -171,4 +171,6 @@ def _parse_model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
     for key in ("cached_price", "cache_write_price", "request_price"):
         if getattr(spec, key) is not None and None in (spec.input_price, spec.output_price):
             raise ConfigError(f"{where}: {key} is part of a price; give input_price and output_price, too")
+    if spec.local and spec.input_price is None and spec.output_price is None:  # there is no bill
+        spec = msgspec.structs.replace(spec, input_price=0.0, output_price=0.0)
     return msgspec.structs.replace(spec, model=spec.model or spec.name)

@@ -50,7 +50,11 @@ def price_sources(models: Iterable[ModelSpec]) -> dict[str, str]:
 def price_hint(model: ModelSpec) -> str:
     """Return how to give a price to a model that has none, as the end of an error message."""
     hint = "add input_price and output_price to the pool file"
-    return f"{hint}, or  pip install 'routemoa[prices]'" if _may_be_listed(model) and not has_price_library() else hint
+    if not _may_be_listed(model) or has_price_library():
+        return hint
+    from routemoa.core.installation import install_command
+
+    return f"{hint}, or get list prices with  {install_command('prices')}"
 
 
 def has_price_library() -> bool:

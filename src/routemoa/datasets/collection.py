@@ -43,6 +43,12 @@ class CollectedAnswer(Struct, frozen=True, omit_defaults=True):
     failure: str | None = None
 
 
+class UnknownCost(Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of RECORDS.part: the dollars counted for a call whose cost is unknown, such as one that was cut off."""
+
+    charged: float
+
+
 class AnswerCollection:
     """Keeps the answers of several models to questions, on disk; use it in a `with` block.
 
@@ -64,6 +70,9 @@ class AnswerCollection:
         self.path = Path(path)
         self.part_path = self.path.with_name(self.path.name + ".part")
         self.answers: dict[Key, dict[str, CollectedAnswer]] = {}  # without the texts of finished questions
+        self.spent = 0.0
+        """Dollars of the answers that were there when it was opened, as far as their costs are known or counted."""
+        self._has_unknown_costs = False
         self._questions = {q.key: q for q in questions}
         self._models = tuple(models)
         self._finished: set[Key] = set()
@@ -88,6 +97,7 @@ class AnswerCollection:
             if not self.path.stat().st_size:
                 self.path.unlink()
         is_saved = self._loaded and set(self.answers) <= self._finished  # RECORDS holds all that the part file holds
+        is_saved &= not self._has_unknown_costs or self._questions.keys() <= self._finished
         if is_saved or not self.part_path.stat().st_size:
             self.part_path.unlink()
         self._pending.close()
@@ -108,6 +118,11 @@ class AnswerCollection:
         self._pending.write(answer)
         self.answers.setdefault(key, {})[answer.model] = answer
         self._write_if_complete(key)
+
+    def add_unknown_cost(self, dollars: float) -> None:
+        """Write the dollars that count for a call of unknown cost, so that a later part of the run counts them, too."""
+        self._pending.write(UnknownCost(dollars))
+        self._has_unknown_costs = True
 
     def _write_if_complete(self, key: Key) -> None:
         answers = self.answers[key]
@@ -144,6 +159,7 @@ class AnswerCollection:
                 reason = f"holds another question as task '{record.task}', id '{record.id}'; choose another --out"
                 raise RecordsError([BadLine(str(self.path), 0, reason)])
             answers = _split_record(record)
+            self.spent += sum(a.cost or 0.0 for a in answers)
             has_failure = any(a.failure and a.model in self._models for a in answers)
             if (retry and has_failure) or not record.scores.keys() >= set(self._models):
                 reopened[key] = [a for a in answers if not a.failure or a.model not in self._models]
@@ -158,11 +174,17 @@ class AnswerCollection:
         errors = ErrorCollector()
         for number, line in read_lines(self.part_path, errors):
             try:
+                if line.startswith(b'{"charged"'):
+                    self.spent += msgspec.json.decode(line, type=UnknownCost).charged
+                    self._has_unknown_costs = True
+                    continue
                 answer = msgspec.json.decode(line, type=CollectedAnswer)
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
                 errors(BadLine(str(self.part_path), number, f"{e}; remove that line"))
                 continue
             key = (answer.task, answer.id)
+            if answer.failure or key not in self._finished:
+                self.spent += answer.cost or 0.0
             if key not in self._finished and not answer.failure:
                 unfinished.setdefault(key, {})[answer.model] = answer
         errors.raise_if_any()

@@ -12,7 +12,7 @@ from time import perf_counter
 
 from msgspec import Struct
 
-from routemoa.core.errors import ModelError
+from routemoa.core.errors import BudgetExceeded, ModelError
 from routemoa.core.protocols import Client
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Message, ModelSpec, Request, Usage
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
@@ -145,15 +145,23 @@ async def collect_answers(
         on_answer: called with each answer once it is written.
 
     Raises:
+        BudgetExceeded: the client's limit is reached; the running calls went on to their ends, and are kept.
         RecordsError: an answer could not be written; the running calls are cancelled.
     """
+    exceeded: list[BudgetExceeded] = []
     by_endpoint: dict[str, list[CollectCall]] = {}
     for call in calls:
         by_endpoint.setdefault(call.model.endpoint, []).append(call)
 
     async def work(remaining: Iterator[CollectCall]) -> None:
         for call in remaining:
-            answer = await ask_model(call, client)
+            if exceeded:
+                return
+            try:
+                answer = await ask_model(call, client)
+            except BudgetExceeded as e:
+                exceeded.append(e)
+                return
             collection.add(answer)
             on_answer(answer)
 
@@ -162,6 +170,8 @@ async def collect_answers(
         remaining = iter(endpoint_calls)  # shared: an idle worker takes the next call
         tasks += [asyncio.create_task(work(remaining)) for _ in range(min(concurrency, len(endpoint_calls)))]
     await gather_or_cancel(tasks)
+    if exceeded:
+        raise exceeded[0]
 
 
 async def gather_or_cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -175,7 +185,7 @@ async def gather_or_cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 async def ask_model(call: CollectCall, client: Client) -> CollectedAnswer:
-    """Ask one model one question and grade its answer."""
+    """Ask one model one question and grade its answer. Raises BudgetExceeded."""
     question, model = call.question, call.model
     started = perf_counter()
     failure: str | None = None

@@ -66,10 +66,18 @@ class Store:
         self._database = LedgerDatabase(path, Tenants() if tenants is None else tenants, clock)
         self._writer = Writer(self._database, path)
 
-    def recorder(self, key: str | None, method: str) -> StoreRecorder:
-        """Return the recorder of one request's calls; `key` is the tenant's name, None for a request without a key."""
+    def recorder(self, key: str | None, method: str, purpose: str | None = None) -> StoreRecorder:
+        """Return the recorder of one request's calls.
+
+        Args:
+            key: the tenant's name, None for a request without a key.
+            method: what answers.
+            purpose: of the run that the request belongs to, such as "bench"; by default each call has its own.
+        """
         name = NO_KEY if key is None else key
-        return StoreRecorder(name, method, bool(self._database.limits(name)), self._writer, self._clock)
+        return StoreRecorder(
+            name, method, bool(self._database.limits(name)), self._writer, self._clock, purpose=purpose
+        )
 
     def remaining_budget(self, key: str | None) -> RemainingBudget | None:
         """Return what a tenant can still spend: the tighter of its own limits and the totals; None without limits."""
@@ -103,9 +111,18 @@ class Store:
 class StoreRecorder:
     """Records the calls of one request: a `CallRecorder`. `request` is the id that they share in the ledger."""
 
-    def __init__(self, key: str, method: str, has_budget: bool, writer: Writer, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        key: str,
+        method: str,
+        has_budget: bool,
+        writer: Writer,
+        clock: Callable[[], float],
+        *,
+        purpose: str | None = None,
+    ) -> None:
         self.request = secrets.token_hex(8)
-        self._key, self._method, self._has_budget = key, method, has_budget
+        self._key, self._method, self._has_budget, self._purpose = key, method, has_budget, purpose
         self._writer, self._clock = writer, clock
         self._open: dict[int, StartedCall] = {}
 
@@ -130,7 +147,13 @@ class StoreRecorder:
             )
         to_picodollars(call.max_cost)  # NaN raises ValueError here, rather than in the writer
         started = StartedCall(
-            self.request, self._clock(), self._key, self._method, call.model, call.purpose, call.max_cost
+            self.request,
+            self._clock(),
+            self._key,
+            self._method,
+            call.model,
+            self._purpose or call.purpose,
+            call.max_cost,
         )
         try:
             await self._writer.commit(started)

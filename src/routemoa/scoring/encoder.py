@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.core.errors import ConfigError
+from routemoa.core.errors import ConfigError, MissingExtra
 
 __all__ = ["Encoder", "Pooling", "truncate_text"]
 
@@ -54,7 +54,8 @@ class Encoder:
             threads: CPU threads of one call.
 
         Raises:
-            ConfigError: a file or a library is missing, or a file is damaged.
+            ConfigError: a file is missing or damaged.
+            MissingExtra: a library is not installed.
         """
         runtime, tokenizers = _import_libraries()
         settings = _read_settings(folder)
@@ -136,5 +137,5 @@ def _import_libraries() -> tuple[Any, Any]:
         import onnxruntime
         import tokenizers
     except ImportError as e:
-        raise ConfigError(f'an encoder needs {e.name}, which is not installed: pip install "routemoa[encoder]"') from e
+        raise MissingExtra(f"{e.name}, which the scorer's encoder needs,", "encoder") from e
     return onnxruntime, tokenizers

@@ -23,7 +23,7 @@ from routemoa.datasets.questions import Question
 from routemoa.evaluation.live.call_cache import CALLS, CURRENT_QUESTION, CachedCall, CallCache, QuestionRun
 from routemoa.evaluation.live.cost_estimate import estimate_cost
 from routemoa.evaluation.live.methods import build_live_methods, live_method_names
-from routemoa.evaluation.live.resume import open_run
+from routemoa.evaluation.live.resume import find_answered, start_run
 from routemoa.evaluation.live.runner import LiveRun, WorkUnit, plan_units, run_units
 from routemoa.evaluation.outcomes import Outcome, Run, load_run, read_outcomes
 from routemoa.mixture.method_registry import build_method
@@ -164,7 +164,7 @@ async def test_the_spending_limit_holds_for_the_whole_run(tmp_path: Path) -> Non
         _, stderr = await stopped.communicate()
         assert stopped.returncode == 1
         assert b"could pass the limit" in stderr
-        assert b"run the same command again to continue" in stderr
+        assert b"run the same command again with a higher --max-cost to continue" in stderr
         assert 0.004 < sum(p.charged for p in read_calls(out)) <= 0.01
         assert not [p for p in read_calls(out) if p.kind == "Abandoned"]  # what was under way went on to its end
         await (await start(*arguments, "--max-cost", 0.01)).wait()
@@ -327,16 +327,16 @@ def test_every_method_begins_as_often_and_what_is_there_is_left_out() -> None:
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     base: Any = {"kind": "live", "name": "sums", "methods": ("a",), "models": ("m",)}
-    open_run(tmp_path, Run(**base, settings={"pool": "1"}), ASKED)
+    start_run(tmp_path, Run(**base, settings={"pool": "1"}))
     with pytest.raises(ConfigError, match="another run \\(pool\\)"):
-        open_run(tmp_path, Run(**base, settings={"pool": "2"}), ASKED)
+        find_answered(tmp_path, Run(**base, settings={"pool": "2"}), ASKED)
     with pytest.raises(ConfigError, match="another run \\(task\\)"):
-        open_run(tmp_path, Run(**base | {"name": "x"}, settings={"pool": "1"}), ASKED)
+        find_answered(tmp_path, Run(**base | {"name": "x"}, settings={"pool": "1"}), ASKED)
     (tmp_path / "outcomes.jsonl").write_bytes(
         msgspec.json.encode(Outcome("a", "sums", "q1", 1.0, query="What is love?")) + b"\n"
     )
     with pytest.raises(ConfigError, match="another question as sums, q1"):
-        open_run(tmp_path, Run(**base, settings={"pool": "1"}), ASKED)
+        find_answered(tmp_path, Run(**base, settings={"pool": "1"}), ASKED)
 
 
 @pytest.mark.parametrize(

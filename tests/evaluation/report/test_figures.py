@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
+from routemoa.core.installation import install_command
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.report.figures import Report, build_report
 from routemoa.evaluation.report.formatting import format_dollars, format_points
@@ -267,5 +268,5 @@ def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: p
         monkeypatch.setitem(__import__("sys").modules, name, None)
     write_run(tmp_path, *replay_run())
     bare = CliRunner().invoke(cli, ["report", str(tmp_path), "--html", str(tmp_path / "r.html")])
-    assert "pip install 'routemoa[plot]'" in str(bare.exception)
+    assert f"run  {install_command('plot')}" in str(bare.exception)
     assert not (tmp_path / "r.html").exists()

@@ -16,9 +16,8 @@ from rich.text import Text
 from routemoa.cli.demo.questions import DemoQuestion, check_answer
 from routemoa.cli.demo.summary import Outcome, next_steps, outcome_table
 from routemoa.cli.terminal.files import write_file
-from routemoa.cli.terminal.session import run_query
+from routemoa.cli.terminal.session import open_run_client, run_query
 from routemoa.cli.terminal.view import QueryView, summarize_trace
-from routemoa.clients.connect import connect
 from routemoa.core import events
 from routemoa.core.errors import NoSandbox
 from routemoa.core.events import Event
@@ -68,18 +67,33 @@ class DemoView(QueryView):
         super().show(event)
 
 
-async def run_demo(pool: Pool, questions: Sequence[DemoQuestion], svg: str | None, *, is_own_pool: bool) -> None:
-    """Answer the questions one after the other, show each step and the checks, then the figures."""
+async def run_demo(
+    pool: Pool,
+    questions: Sequence[DemoQuestion],
+    svg: str | None,
+    *,
+    is_own_pool: bool,
+    max_cost: float | None = None,
+) -> None:
+    """Answer the questions one after the other, show each step and the checks, then the figures.
+
+    Args:
+        pool: answers.
+        questions: to ask.
+        svg: where to write a picture of the output.
+        is_own_pool: whether it is the demo's own pool, of which other methods' figures are recorded.
+        max_cost: the most dollars that all calls together may cost.
+    """
     console = Console(record=svg is not None, width=100 if svg else None)
     started = perf_counter()
     if is_own_pool:
         console.print(Text(MEMBERS))
         console.print(Text(CHOSEN if all(q.shows for q in questions) else "The questions are drawn by chance."))
-    client = connect(pool)
-    method, explained = RouteMoA(pool, client), set[type[Event]]()
+    explained = set[type[Event]]()
     outcomes: list[Outcome] = []
     answers: list[Answer] = []
-    try:
+    async with open_run_client(pool, "demo", max_cost, method="routemoa") as client:
+        method = RouteMoA(pool, client)
         for number, question in enumerate(questions, 1):
             console.print()
             console.rule(f"{number} of {len(questions)}: {question.shows or question.kind}", align="left")
@@ -91,8 +105,6 @@ async def run_demo(pool: Pool, questions: Sequence[DemoQuestion], svg: str | Non
             is_right = await _show_checks(console, question, trace.text)
             outcomes.append(Outcome(is_right, trace.trace))
             console.print(summarize_trace(trace.trace, pool), style="dim", highlight=False)
-    finally:
-        await client.close()
     place = _write_traces(answers)
     console.print()
     console.rule("the figures", align="left")

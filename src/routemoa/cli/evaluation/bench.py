@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from routemoa import __version__
-from routemoa.cli.options import json_file_option, pool_option, yes_option
-from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
+from routemoa.cli.completion import complete_methods, complete_model
+from routemoa.cli.options import json_file_option, max_cost_option, pool_option, yes_option
+from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.progress import AnswerProgress
+from routemoa.cli.terminal.session import open_ledger
 from routemoa.clients.connect import connect
-from routemoa.core.errors import ConfigError, ModelError, RouteMoAError
+from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, RouteMoAError
 from routemoa.core.pool import METHODS, Pool
 from routemoa.core.types import ModelSpec
 from routemoa.datasets.questions import Question
@@ -86,7 +89,14 @@ class Benchmark:
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("task")
 @pool_option
-@click.option("--methods", default=DEFAULT_METHODS, show_default=True, metavar="LIST", help=METHODS_HELP)
+@click.option(
+    "--methods",
+    default=DEFAULT_METHODS,
+    show_default=True,
+    metavar="LIST",
+    shell_complete=complete_methods,
+    help=METHODS_HELP,
+)
 @click.option(
     "--limit", type=click.IntRange(1), metavar="N", help="Ask N questions: the first, or with --seed a random draw."
 )
@@ -94,8 +104,13 @@ class Benchmark:
 @click.option("--out", metavar="DIR", help="The folder that keeps the run; else bench-TASK.")
 @click.option("--data", metavar="DIR", help="Folder with the task's JSONL file; else data/tasks, the cache, the hub.")
 @click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Answers at a time; else 4, or 1 if local.")
-@click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="DOLLARS", help="The most to spend.")
-@click.option("--judge", metavar="MODEL", help="Model of the pool that compares answers where the grader is 'judge'.")
+@max_cost_option
+@click.option(
+    "--judge",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="Model of the pool that compares answers where the grader is 'judge'.",
+)
 @click.option("--retry", is_flag=True, help="Repeat the questions that a method failed to answer.")
 @yes_option
 @json_file_option
@@ -105,6 +120,9 @@ def bench(**options: Any) -> None:  # click passes a keyword for each option: th
     TASK is arc-challenge, gsm8k, humaneval, math500, mbpp, mmlu-pro or race, or a JSONL file of your own: a line is
     {"id", "task", "query", "reference", "grader"} with grader exact, numeric, choice, contains, math, code, rouge, f1
     or judge.
+
+    The cost is estimated first. On a terminal you are asked whether to go on; without one, calls that may cost money
+    need --max-cost or --yes. --max-cost is never passed: the most that a call can cost is set aside before it is made.
 
     A stopped run continues with the same command and pays for nothing twice: DIR/calls.jsonl holds every call. A folder
     takes more questions and methods later; another pool or seed needs another folder.
@@ -120,21 +138,24 @@ def bench(**options: Any) -> None:  # click passes a keyword for each option: th
 
 def _run_benchmark(options: BenchOptions) -> None:
     from routemoa.evaluation.live.cost_estimate import estimate_cost
-    from routemoa.evaluation.live.resume import open_run
+    from routemoa.evaluation.live.resume import find_answered, start_run
     from routemoa.evaluation.live.runner import plan_units
 
     check_writable(options.json_file)
     benchmark = _check_options(options)
     folder, run = benchmark.folder, _describe_run(benchmark, options)
-    answered = open_run(folder, run, benchmark.questions, retry=options.retry)
+    answered = find_answered(folder, run, benchmark.questions, retry=options.retry)
     units = plan_units(benchmark.questions, benchmark.methods, answered)
     costs = estimate_cost(units, benchmark.pool, benchmark.judge)
-    confirm_cost(_announce(benchmark, len(units), costs), costs, assume_yes=options.yes)
+    announcement = _announce(benchmark, len(units), costs)
+    confirm_cost(announcement, costs, assume_yes=options.yes, max_cost=options.max_cost)
+    start_run(folder, run, retry=options.retry)
     try:
         if units:
             asyncio.run(_answer_questions(benchmark, units))
-    except (KeyboardInterrupt, RouteMoAError):
-        click.echo(f"{folder} keeps the answers so far; run the same command again to continue", err=True)
+    except (KeyboardInterrupt, RouteMoAError) as e:
+        how = " with a higher --max-cost" if isinstance(e, BudgetExceeded) else ""
+        click.echo(f"{folder} keeps the answers so far; run the same command again{how} to continue", err=True)
         raise
     finally:
         figures = _summarize(folder, run, benchmark.questions)
@@ -145,14 +166,9 @@ def _run_benchmark(options: BenchOptions) -> None:
 
 def _check_options(options: BenchOptions) -> Benchmark:
     """Load what the options name. Raises ConfigError, before anything is spent."""
-    from routemoa.core.price_list import price_hint
-
     pool = Pool.default(options.pool_file)
     methods = _parse_methods(options.methods, pool)
-    unpriced = [m for m in pool if None in (m.input_price, m.output_price)]
-    if options.max_cost is not None and unpriced:
-        names = ", ".join(m.name for m in unpriced)
-        raise ConfigError(f"--max-cost needs prices, and {names} has none; {price_hint(unpriced[0])}")
+    require_prices(pool, options.max_cost)
     questions = _load_questions(options)
     return Benchmark(
         options.folder,
@@ -246,7 +262,11 @@ async def _answer_questions(benchmark: Benchmark, units: Sequence[WorkUnit]) -> 
 
     pool, client = benchmark.pool, connect(benchmark.pool)
     progress = AnswerProgress(len(units), "answering", "answers")
-    with CallCache(client, benchmark.folder, benchmark.max_cost) as cache, progress:
+    async with AsyncExitStack() as stack:
+        if (store := open_ledger()) is not None:
+            stack.push_async_callback(store.aclose)
+        cache = stack.enter_context(CallCache(client, benchmark.folder, benchmark.max_cost, store))
+        stack.enter_context(progress)
 
         def show(outcome: Outcome) -> None:
             counts = progress.count(outcome.method, outcome.right, outcome.failure)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,9 +67,13 @@ def fetch_missing(pool: Pool) -> None:
 
     Raises:
         FetchError: then none of the pool's models could answer.
+        MissingExtra: the embedded runtime is not installed; nothing was downloaded.
     """
     from routemoa.clients.weights.download import FetchError
+    from routemoa.core.errors import MissingExtra
 
+    if any(m.local for m in pool) and find_spec("xllamacpp") is None:
+        raise MissingExtra("xllamacpp, which runs local models,", "local")
     missing = [w for w in _list_weights(pool) if not w.is_fetched]
     if not missing:
         return

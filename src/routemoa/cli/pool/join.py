@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from routemoa.cli.options import pool_option, yes_option
+from routemoa.cli.completion import complete_model
+from routemoa.cli.options import max_cost_option, pool_option, yes_option
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -21,17 +22,28 @@ CONCURRENCY = 4  # calls at a time
 
 
 @click.command(short_help="Add a live model to the scorer by asking it questions.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_model)
 @pool_option
 @click.option("--scorer", "folder", metavar="DIR", help="The scorer to extend; by default the pool's own.")
 @click.option("--out", metavar="DIR2", help="The folder to write; by default the scorer's own.")
 @click.option("-n", "count", type=click.IntRange(10), default=48, show_default=True, help="How many questions to ask.")
+@max_cost_option
 @yes_option
-def join(*, name: str, pool_file: str | None, folder: str | None, out: str | None, count: int, yes: bool) -> None:
+def join(  # click passes a keyword for each option
+    *,
+    name: str,
+    pool_file: str | None,
+    folder: str | None,
+    out: str | None,
+    count: int,
+    max_cost: float | None,
+    yes: bool,
+) -> None:
     """Ask the pool's model NAME the most informative questions, grade its answers, and add it to the scorer.
 
     The other models are not retrained. The answers are kept beside the new scorer, as DIR2.NAME.jsonl; an interrupted
-    run continues with the same command and pays for no answer twice.
+    run continues with the same command and pays for no answer twice. The cost is estimated first; without a terminal,
+    calls that may cost money need --max-cost or --yes.
 
     \b
     Example:
@@ -49,7 +61,7 @@ def join(*, name: str, pool_file: str | None, folder: str | None, out: str | Non
     check_writable(target)
     questions = [_to_question(probe) for probe in choose_probes(source, count, graded=True)]
     answers = f"{target.rstrip('/')}.{name.replace('/', '_')}.jsonl"
-    _collect_answers(pool, name, questions, answers, assume_yes=yes)
+    _collect_answers(pool, name, questions, answers, assume_yes=yes, max_cost=max_cost)
     try:
         records = list(read_records(answers))
         scores = [s for r in records if (s := r.scores.get(name)) is not None]
@@ -86,16 +98,19 @@ def _to_question(probe: TrainingQuestion) -> Question:
     return Question(probe.id, probe.task, probe.query, probe.prompt, probe.reference, grader)
 
 
-def _collect_answers(pool: Pool, name: str, questions: list[Question], path: str, *, assume_yes: bool) -> None:
+def _collect_answers(
+    pool: Pool, name: str, questions: list[Question], path: str, *, assume_yes: bool, max_cost: float | None
+) -> None:
     """Ask the model the questions that it has not answered in the file yet."""
-    from routemoa.cli.collect import announce_collection, run_calls
-    from routemoa.cli.terminal.confirm import confirm_cost
+    from routemoa.cli.collect import CollectionRun, announce_collection, run_calls
+    from routemoa.cli.terminal.confirm import confirm_cost, require_prices
     from routemoa.datasets.collection import AnswerCollection
     from routemoa.datasets.collector import estimate_calls, list_remaining_calls
 
+    require_prices([pool[name]], max_cost)
     with AnswerCollection(path, questions, [name], retry=True) as collection:
         calls = list_remaining_calls(questions, [pool[name]], collection)
         estimate = estimate_calls(calls)
         announcement = announce_collection(len(questions), 1, collection.finished_questions, estimate)
-        confirm_cost(announcement, estimate, assume_yes=assume_yes)
-        run_calls(pool, calls, collection, CONCURRENCY)
+        confirm_cost(announcement, estimate, assume_yes=assume_yes, max_cost=max_cost)
+        run_calls(CollectionRun(pool, calls, collection, "join", CONCURRENCY, max_cost))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from routemoa.core.errors import ConfigError
+from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.training.metrics import BINS, Predictions
 from routemoa.training.table import Table
 
@@ -19,13 +19,13 @@ MAX_PANEL = 8  # models of the largest panel whose hit rate is drawn
 
 
 def check_plot(path: str) -> None:
-    """Raise ConfigError, before the work, where the plot cannot be drawn: its suffix is another, or no matplotlib."""
+    """Check, before the work, that the plot can be drawn. Raises ConfigError, MissingExtra."""
     if not path.endswith(SUFFIXES):
         raise ConfigError(f"--plot {path}: the name must end in .png or .svg")
     try:
         import matplotlib  # noqa: F401
     except ImportError as e:
-        raise ConfigError('--plot needs matplotlib:  pip install "routemoa[plot]"') from e
+        raise MissingExtra("matplotlib, which draws the plot,", "plot") from e
 
 
 def draw_plot(path: str, predictions: Predictions, data: Table, figures: Mapping[str, Any]) -> None:

@@ -22,12 +22,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.errors import BudgetExceeded, InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
+from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.protocols import Client
-from routemoa.core.types import Completion, Limits, ModelSpec, Request, Usage
+from routemoa.core.protocols import CallRecorder, Client
+from routemoa.core.types import Completion, ModelSpec, Request, Usage
 from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_lines
-from routemoa.mixture.budget.account import DEFAULT_OUTPUT_TOKENS, Account, Reservation
+from routemoa.ledger import Store
+from routemoa.mixture.budget.run_client import RunClient
 
 __all__ = ["CALLS", "CURRENT_QUESTION", "CachedCall", "CallCache", "QuestionRun"]
 
@@ -82,6 +83,12 @@ class CachedCall(Struct, frozen=True, omit_defaults=True, rename=JSON_NAMES):
         """The key in the cache."""
         return self.method, self.request, self.occurrence
 
+    def abandon(self) -> CachedCall:
+        """Return the call as one that is made again, and whose dollars count all the same."""
+        return replace(
+            self, completion=None, failure="interrupted", kind=ABANDONED, charged=max(self.charged, self.cost or 0.0)
+        )
+
 
 class QuestionRun:
     """One method's run on one question: numbers its requests, and measures its time across interruptions."""
@@ -93,6 +100,7 @@ class QuestionRun:
         self._occurrences: Counter[str] = Counter()
         self._started = perf_counter()
         self._earlier_seconds = 0.0
+        self._recorder: CallRecorder | None = None
 
     def elapsed_seconds(self) -> float:
         """Return the seconds since the question began, without the pauses between runs."""
@@ -103,6 +111,12 @@ class QuestionRun:
         if (call.task, call.id) == (self.task, self.id):
             self._earlier_seconds = max(self._earlier_seconds, call.ended)
             self.calls.append(call)
+
+    def find_recorder(self, store: Store | None) -> CallRecorder | None:
+        """Return what records this question's calls in the ledger, where there is one."""
+        if self._recorder is None and store is not None:
+            self._recorder = store.recorder(None, self.method, "bench")
+        return self._recorder
 
     def next_occurrence(self, digest: str) -> int:
         """Count a request; return how often it was made before."""
@@ -121,17 +135,19 @@ class CallCache:
         client: makes the calls.
         folder: holds calls.jsonl.
         limit: dollars for the whole run, earlier runs in the folder included; None is no limit.
+        store: the ledger that records the calls, if any does.
 
     Raises:
         RecordsError: calls.jsonl cannot be read or written.
     """
 
-    def __init__(self, client: Client, folder: str | os.PathLike[str], limit: float | None = None) -> None:
-        self.account = Account(Limits(max_cost=limit))
+    def __init__(
+        self, client: Client, folder: str | os.PathLike[str], limit: float | None = None, store: Store | None = None
+    ) -> None:
+        self._run = RunClient(client, limit, new_recorder=lambda _: CURRENT_QUESTION.get().find_recorder(store))
+        self.account = self._run.account
         self.unpriced = 0
         """Calls of unknown cost."""
-        self._client = client
-        self._call_ended = asyncio.Event()
         self._path = Path(folder) / CALLS
         self._file = Appender(self._path)
         self._cached: dict[CacheKey, CachedCall] = {}
@@ -149,7 +165,7 @@ class CallCache:
 
     async def close(self) -> None:
         """Close the client's connections."""
-        await self._client.close()
+        await self._run.close()
 
     async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
         """Yield the cached answer of this call, else call the model.
@@ -168,54 +184,33 @@ class CallCache:
             yield completion.text
             yield completion
             return
-        reservation = await self._reserve(model, request)
-        started = question.elapsed_seconds()
+        call_client, started = self._run.open_call(model), question.elapsed_seconds()
         call = CachedCall(
             question.method, question.task, question.id, model.name, digest, occurrence, started, ended=0.0
         )
-        settled = False
+        answer: Completion | None = None
         try:
-            async with aclosing(self._client.stream(model, reservation.request)) as pieces:
+            async with aclosing(call_client.stream(model, request)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Completion):
-                        settled = True
-                        finished = replace(call, completion=piece, cost=model.cost(piece.usage))
-                        self._add(question, finished, reservation)
-                    yield piece
+                        answer = piece  # the last piece: it is on disk before the caller sees it
+                    else:
+                        yield piece
         except ModelError as e:
-            settled = True
-            self._add(question, _failed_call(call, e), reservation)
+            self._add(question, _failed_call(call, e), call_client.dollars)
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            if not settled:  # its cost is unknown
-                if self.account.limits.max_cost is not None:
-                    self._add(question, replace(call, failure="interrupted", kind=ABANDONED), reservation)
-                settled = True
+            if answer is not None:
+                self._add(question, _finished_call(call, answer, model), call_client.dollars)
+            elif call_client.dollars and self.account.limits.max_cost is not None:
+                self._add(question, call.abandon(), call_client.dollars)
             raise
-        finally:
-            if not settled:  # a bug of ours: release the reservation
-                self._settle(reservation, 0.0)
+        if answer is not None:
+            self._add(question, _finished_call(call, answer, model), call_client.dollars)
+            yield answer
 
-    async def _reserve(self, model: ModelSpec, request: Request) -> Reservation:
-        """Reserve the most that a call can cost; wait while only the reservations of running calls stand in the way.
-
-        An answer is never shortened to fit the limit.
-        """
-        while True:
-            try:
-                return self.account.reserve(model, request, min_tokens=DEFAULT_OUTPUT_TOKENS)
-            except BudgetExceeded as e:
-                if not e.temporary:
-                    raise
-            await self._call_ended.wait()
-
-    def _settle(self, reservation: Reservation, cost: float | None) -> float:
-        ended, self._call_ended = self._call_ended, asyncio.Event()
-        ended.set()
-        return self.account.settle(reservation, cost)
-
-    def _add(self, question: QuestionRun, call: CachedCall, reservation: Reservation) -> None:
-        finished = replace(call, ended=question.elapsed_seconds(), charged=self._settle(reservation, call.cost))
+    def _add(self, question: QuestionRun, call: CachedCall, dollars: float) -> None:
+        finished = replace(call, ended=question.elapsed_seconds(), charged=dollars)
         self._file.write(finished)
         question.calls.append(finished)
         self._remember(finished)
@@ -235,6 +230,11 @@ class CallCache:
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
                 errors(BadLine(str(self._path), number, f"{e}; remove that line"))
         errors.raise_if_any()
+
+
+def _finished_call(call: CachedCall, answer: Completion, model: ModelSpec) -> CachedCall:
+    """Return the call with its answer and cost."""
+    return replace(call, completion=answer, cost=model.cost(answer.usage))
 
 
 def _failed_call(call: CachedCall, error: ModelError) -> CachedCall:

@@ -12,34 +12,39 @@ import msgspec
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.live.call_cache import CALLS
+from routemoa.evaluation.live.call_cache import CALLS, CachedCall
 from routemoa.evaluation.live.runner import TRACES, UnitKey, parse_unit_key
 from routemoa.evaluation.outcomes import OUTCOMES, RUN, Outcome, Run, load_run, read_outcomes, save_run
 
-__all__ = ["digest_pool", "open_run"]
+__all__ = ["digest_pool", "find_answered", "start_run"]
 
 
-def open_run(folder: Path, run: Run, questions: Sequence[Question], *, retry: bool = False) -> set[UnitKey]:
-    """Write DIR/run.json and return what is answered already; `retry` first deletes the failures.
+def find_answered(folder: Path, run: Run, questions: Sequence[Question], *, retry: bool = False) -> set[UnitKey]:
+    """Return what the folder holds answers to; with `retry` without those that failed. Changes nothing.
 
     Raises:
         ConfigError: the folder cannot be written, or it holds a run of another pool, seed, judge or task.
         RecordsError: its outcomes cannot be read.
     """
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ConfigError(f"{folder}: cannot be written to; choose another --out")
+    if (folder / RUN).exists():
+        _check_same_run(folder, run)
+    outcomes = list(read_outcomes(folder))
+    _check_same_questions(folder, outcomes, questions)
+    return {(o.method, o.task, o.id) for o in outcomes if not (retry and o.failure)}
+
+
+def start_run(folder: Path, run: Run, *, retry: bool = False) -> None:
+    """Make the folder and write its run.json; `retry` first deletes the failures. Raises ConfigError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise ConfigError(f"{folder}: cannot be made: {e.strerror}; choose another --out") from e
-    if not os.access(folder, os.W_OK):
-        raise ConfigError(f"{folder}: cannot be written to; choose another --out")
-    if (folder / RUN).exists():
-        _check_same_run(folder, run)
     if retry:
         _delete_failures(folder)
-    outcomes = list(read_outcomes(folder))
-    _check_same_questions(folder, outcomes, questions)
     save_run(folder, run)
-    return {(o.method, o.task, o.id) for o in outcomes}
 
 
 def digest_pool(pool: Pool) -> str:
@@ -68,14 +73,23 @@ def _check_same_questions(folder: Path, outcomes: Sequence[Outcome], questions: 
 
 
 def _delete_failures(folder: Path) -> None:
-    """Remove failed outcomes with their traces and calls, so that they run again."""
+    """Remove failed outcomes with their traces and calls, so that they run again; what the calls cost still counts."""
     failed = {(o.method, o.task, o.id) for o in read_outcomes(folder) if o.failure}
     if not failed:
         return
     for name in (OUTCOMES, TRACES, CALLS):
         path = folder / name
         if path.exists():
-            kept = [line for line in path.read_bytes().splitlines(keepends=True) if parse_unit_key(line) not in failed]
+            lines = path.read_bytes().splitlines(keepends=True)
+            kept = [line if parse_unit_key(line) not in failed else _keep_charge(name, line) for line in lines]
             part = path.with_name(f"{name}.{os.getpid()}.part")
             part.write_bytes(b"".join(kept))
             part.replace(path)
+
+
+def _keep_charge(name: str, line: bytes) -> bytes:
+    """Return what stays of a deleted line: of a call that cost something, the dollars that count against the limit."""
+    if name != CALLS:
+        return b""
+    abandoned = msgspec.json.decode(line, type=CachedCall).abandon()
+    return msgspec.json.encode(abandoned) + b"\n" if abandoned.charged else b""

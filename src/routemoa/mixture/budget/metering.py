@@ -113,7 +113,7 @@ class MeteredClient:
     async def open(self, model: ModelSpec, request: Request, *, prompt_tokens: int | None = None) -> MeteredCall:
         """Reserve a call; `prompt_tokens` at most, where the request does not hold the prompt. Raises Unaffordable."""
         try:
-            reservation = self.account.reserve(model, request, prompt_tokens=prompt_tokens)
+            reservation = await self._reserve(model, request, prompt_tokens)
         except (BudgetExceeded, ConfigError) as e:
             self.refusal = e
             raise Unaffordable(model.name, e) from e
@@ -122,13 +122,25 @@ class MeteredClient:
         try:
             number = await self.recorder.start(CallStart(model.name, request.purpose, reservation.max_cost))
         except BudgetExceeded as e:
-            self.account.release(reservation)
+            self._release(reservation)
             self.refusal = e
             raise Unaffordable(model.name, e) from e
         except BaseException:
-            self.account.release(reservation)
+            self._release(reservation)
             raise
         return MeteredCall(self, model, reservation, number)
+
+    async def _reserve(self, model: ModelSpec, request: Request, prompt_tokens: int | None) -> Reservation:
+        """Reserve a call. Raises BudgetExceeded, ConfigError."""
+        return self.account.reserve(model, request, prompt_tokens=prompt_tokens)
+
+    def _release(self, reservation: Reservation) -> None:
+        """Release what was reserved for a call that was not made after all."""
+        self.account.release(reservation)
+
+    def settle(self, reservation: Reservation, cost: float | None, tokens: int | None) -> None:
+        """Count what a call came to: `cost` in dollars, `tokens` of output; where one is unknown, its most counts."""
+        self.account.settle(reservation, cost, tokens)
 
     async def _attempt(
         self, model: ModelSpec, request: Request, call: Callable[[ModelSpec, Request], Pieces]
@@ -200,7 +212,7 @@ class MeteredCall:
         client, reservation = self._client, self._reservation
         usage = self._usage or Usage()
         cost = 0.0 if usage is NO_USAGE else self._model.cost(usage)
-        client.account.settle(reservation, cost, usage.completion_tokens)
+        client.settle(reservation, cost, usage.completion_tokens)
         client.unpriced |= cost is None and reservation.max_cost is None
         if client.recorder is None or self._number is None:
             return

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from routemoa.core.errors import ConfigError
+from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.scoring.encoder import Pooling, truncate_text
 
 __all__ = ["PretrainedEncoder", "export_encoder", "export_frozen", "load_pretrained", "require_libraries"]
@@ -77,12 +77,12 @@ class PretrainedEncoder:
 
 
 def require_libraries(*libraries: str) -> None:
-    """Raise ConfigError unless all these libraries are installed."""
+    """Raise MissingExtra unless all these libraries are installed."""
     from importlib.util import find_spec
 
     missing = [name for name in libraries if find_spec(name) is None]
     if missing:
-        raise ConfigError(f'training needs {", ".join(missing)}: pip install "routemoa[train]"')
+        raise MissingExtra(f"{', '.join(missing)}, which training needs,", "train")
 
 
 def load_pretrained(encoder: str) -> PretrainedEncoder:
@@ -91,7 +91,8 @@ def load_pretrained(encoder: str) -> PretrainedEncoder:
     Nothing of it is run as code: no remote code, and torch reads old .bin weights as weights only.
 
     Raises:
-        ConfigError: a library is missing, or the encoder cannot be loaded.
+        ConfigError: the encoder cannot be loaded.
+        MissingExtra: a library is not installed.
     """
     require_libraries("torch", "transformers", "tokenizers", "safetensors")
     import torch
@@ -113,7 +114,7 @@ def load_pretrained(encoder: str) -> PretrainedEncoder:
 
 
 def export_frozen(encoder: str, folder: Path, pooling: Pooling = "mean", cap: int = 64) -> None:
-    """Export an encoder as it is, without training it. Raises ConfigError."""
+    """Export an encoder as it is, without training it. Raises ConfigError, MissingExtra."""
     pretrained = load_pretrained(encoder)
     export_encoder(pretrained.model, pretrained.tokenizer, folder, pooling, min(cap, pretrained.max_tokens))
 
@@ -129,7 +130,7 @@ def export_encoder(model: Any, tokenizer: Any, folder: Path, pooling: Pooling, c
         cap: tokens read of a text, with the special ones.
 
     Raises:
-        ConfigError: a library is missing.
+        MissingExtra: a library is not installed.
     """
     require_libraries("torch", "onnx", "onnxscript", "onnxruntime")
     from onnxruntime.quantization import QuantType, quantize_dynamic
