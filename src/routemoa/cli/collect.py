@@ -41,7 +41,7 @@ Failures = dict[str, Counter[str]]
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.argument("task", metavar="TASK.jsonl")
+@click.argument("task", metavar="QUESTIONS")
 @pool_option
 @click.option("--out", required=True, metavar="RECORDS", help="The file for the records; gzip where it ends in .gz.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask the first N questions only.")
@@ -64,9 +64,10 @@ def collect(
 ) -> None:
     """Ask every model of a pool every question, and keep answers, scores, costs and seconds as records.
 
-    A line of TASK.jsonl is {"id", "task", "query", "reference"?, "grader"?} with grader exact, numeric, choice,
-    contains, math, code, rouge or f1; original lines of GSM8K and ARC are read, too. A call that fails has a null
-    score, never a zero.
+    QUESTIONS is a file of JSON lines, CSV or Parquet (extra [parquet]) with "query" and, as you have them, "id",
+    "task", "reference" and "grader": exact, numeric, choice, contains, math, code, rouge or f1. Columns with usual
+    other names (question, prompt, answer, ...) are read as these, and so are the files of GSM8K and ARC. A call that
+    fails has a null score, never a zero.
 
     An interrupted run continues with the same command and pays for no answer twice: RECORDS.part keeps answers until
     their question is finished.
@@ -74,13 +75,13 @@ def collect(
     \b
     Examples:
       routemoa collect gsm8k_test.jsonl.gz --out gsm8k.records.jsonl --limit 100
-      routemoa collect mine.jsonl --pool pool.toml --out mine.jsonl.gz --yes
+      routemoa collect mine.csv --pool pool.toml --out mine.records.jsonl.gz --yes
     """
     check_writable(out)
     if Path(out).absolute() == Path(task).absolute():
         raise QueryError("--out is the task file itself; choose another place")
     pool = Pool.default(pool_file)
-    questions = list(read_questions(task))[:limit]
+    questions = list(read_questions(task, lambda line: click.echo(line, err=True)))[:limit]
     if not questions:
         raise QueryError(f"{task}: no question in it; for the format see  routemoa collect --help")
     with AnswerCollection(out, questions, [m.name for m in pool], retry=retry) as collection:

@@ -12,6 +12,7 @@ import msgspec
 
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.core.errors import ConfigError
+from routemoa.datasets.file_heads import find_wrong_kind
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 from routemoa.datasets.records import Record, parse_record
 from routemoa.evaluation.rejudging import (
@@ -101,6 +102,9 @@ def _read_graded_queries(paths: tuple[str, ...], errors: ErrorCollector) -> tupl
     records: list[Record] = []
     ungraded = 0
     for path in paths:
+        if fault := find_wrong_kind(path, "traces", "traces", "records"):
+            errors(BadLine(path, 0, fault))
+            continue
         for number, line in read_lines(path, errors):
             item = parse_trace(line) if b'"trace"' in line else parse_record(line)
             if isinstance(item, str):

@@ -20,7 +20,7 @@ from routemoa.clients.connect import connect
 from routemoa.core.errors import ConfigError, ModelError, RouteMoAError
 from routemoa.core.pool import METHODS, Pool
 from routemoa.core.types import ModelSpec
-from routemoa.datasets.questions import Question
+from routemoa.datasets.questions import Question, name_task
 
 if TYPE_CHECKING:
     from routemoa.datasets.collector import Estimate
@@ -60,7 +60,7 @@ class BenchOptions:
     @property
     def task_name(self) -> str:
         """The name of the task or of its file."""
-        return Path(self.task).name.removesuffix(".gz").removesuffix(".jsonl")
+        return name_task(self.task)
 
     @property
     def folder(self) -> Path:
@@ -102,9 +102,9 @@ class Benchmark:
 def bench(**options: Any) -> None:  # click passes a keyword for each option: the fields of BenchOptions
     """Let methods answer TASK's questions live, and compare their accuracy, cost and latency.
 
-    TASK is arc-challenge, gsm8k, humaneval, math500, mbpp, mmlu-pro or race, or a JSONL file of your own: a line is
-    {"id", "task", "query", "reference", "grader"} with grader exact, numeric, choice, contains, math, code, rouge, f1
-    or judge.
+    TASK is arc-challenge, gsm8k, humaneval, math500, mbpp, mmlu-pro or race, or a file of your own as JSON lines, CSV
+    or Parquet (extra [parquet]): {"id", "task", "query", "reference", "grader"} with grader exact, numeric, choice,
+    contains, math, code, rouge, f1 or judge.
 
     A stopped run continues with the same command and pays for nothing twice: DIR/calls.jsonl holds every call. A folder
     takes more questions and methods later; another pool or seed needs another folder.
