@@ -46,7 +46,7 @@ OBJECTS = (
 )
 """Keys of a JSON object that tell what it is; the first set that it holds counts."""
 TABLE = re.compile(r"\b(id|task|query|question|prompt|input|problem|reference|answer|target|label|grader)\b", re.I)
-TOML = re.compile(r"\[\[?[\w.-]+\]\]?\s*(#.*)?$|[\w-]+\s*=\s*\S")
+TOML = re.compile(r"\[\[?[\w.-]+\]\]?\s*(#.*)?$|[\w-]+\s*=")
 HTML = re.compile(r"<(!doctype html|html|head|body)\b", re.I)
 YAML = re.compile(r"(- )?[\w-]+:(\s|$)|---$")
 MAKERS: dict[Wanted, str] = {

@@ -70,6 +70,7 @@ def load_toml(text: str, source: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         found = detect_kind(text[:HEAD_BYTES].encode("utf-8", "replace"))
-        if found.kind in ("toml", "empty"):
-            raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
+        if found.kind in ("toml", "text", "empty"):
+            seen = f"; the file looks like {found}" if found.kind == "text" else ""
+            raise ConfigError(f"{source}: not valid TOML: {e}; correct that line{seen}") from e
         raise ConfigError(f"{source}: {explain_wrong_file(found, 'pool file', source)}") from e
