@@ -87,6 +87,8 @@ class Run(Struct, frozen=True, kw_only=True):
     """The most questions to ask."""
     notes: tuple[str, ...] = ()
     """Caveats in plain words, for the report."""
+    warnings: tuple[str, ...] = ()
+    """Why the figures may mislead."""
     settings: dict[str, Any] = {}
     """Whatever else must be equal to resume the run, such as the digest of the pool."""
     version: str = ""
