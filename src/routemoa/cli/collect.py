@@ -15,10 +15,11 @@ from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.table import print_table
+from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
 from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
-from routemoa.core.types import to_plain
+from routemoa.core.types import Scores, to_plain
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
 from routemoa.datasets.collector import (
     CollectCall,
@@ -29,7 +30,7 @@ from routemoa.datasets.collector import (
     list_remaining_calls,
     summarize_models,
 )
-from routemoa.datasets.questions import read_questions
+from routemoa.datasets.questions import Question, read_questions
 
 __all__ = ["announce_collection", "collect", "run_calls"]
 
@@ -92,15 +93,26 @@ def collect(
         failures = run_calls(pool, calls, collection, concurrency)
         results = summarize_models(questions, pool.models, collection)
         finished = collection.finished_questions
+        warnings = warn_of_dominance(questions, collection)
     if as_json:
         counts = {"records": out, "questions": len(questions), "finished": finished, "calls": len(calls)}
         models = {r.model: {k: v for k, v in to_plain(r).items() if k != "model"} for r in results}
-        plain = {**counts, "failures": failures, "estimate": to_plain(estimate), "models": models}
+        plain = {**counts, "failures": failures, "estimate": to_plain(estimate), "models": models, "warnings": warnings}
         click.echo(json.dumps(plain, indent=2))
     else:
         _print_results(results)
         _print_failures(failures)
         click.echo(f"{finished:,} questions in {out}", err=True)
+    print_warnings(warnings)
+
+
+def warn_of_dominance(questions: Sequence[Question], collection: AnswerCollection) -> list[str]:
+    """Return a warning where one model dominates the others, so that a mixture will not help."""
+    from routemoa.evaluation.dominance import describe_dominance, find_dominating_model  # brings numpy
+
+    scores: list[Scores] = [{m: a.score for m, a in collection.answers.get(q.key, {}).items()} for q in questions]
+    found = find_dominating_model(scores, [q.task for q in questions])
+    return [describe_dominance(found)] if found else []
 
 
 def announce_collection(questions: int, models: int, finished: int, estimate: Estimate) -> str:

@@ -13,6 +13,7 @@ import click
 
 from routemoa.cli.options import pool_option
 from routemoa.cli.terminal.threads import use_one_thread
+from routemoa.cli.terminal.warn import print_warnings
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -58,6 +59,7 @@ def serve(
     from routemoa.core.pool import Pool
     from routemoa.gateway.server import listen
     from routemoa.ledger import default_path
+    from routemoa.mixture.pool_warnings import list_pool_warnings
 
     use_one_thread()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -66,6 +68,7 @@ def serve(
         raise click.UsageError("--store and --no-store exclude each other.")
     pool = Pool.default(pool_file)
     path = None if no_store else Path(store_file).expanduser() if store_file else default_path()
+    print_warnings(list_pool_warnings(pool))
     with listen(host, port) as listening:
         if not _is_loopback(host) and not len(pool.tenants):
             warning = "other machines may reach it, and there is no authentication without [[tenant]] in the pool file"

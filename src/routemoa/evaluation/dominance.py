@@ -22,11 +22,11 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from routemoa.core.types import Scores
-from routemoa.evaluation.report.formatting import format_points
+from routemoa.evaluation.report.formatting import format_interval, format_percent, format_points
 from routemoa.evaluation.statistics import Z95, MeanInterval, bootstrap_interval, wilson_interval
 from routemoa.judging.posterior import ErrorCorrelation
 
-__all__ = ["Dominance", "describe_dominance", "find_dominating_model"]
+__all__ = ["MIN_GAIN", "Dominance", "describe_dominance", "find_dominating_model"]
 
 MIN_QUESTIONS = 50
 """Below so many questions that two models share nothing is concluded."""
@@ -136,19 +136,20 @@ def _is_nothing_to_gain(
 
 def describe_dominance(found: Dominance) -> str:
     """Return the warning with its evidence."""
+    best, second = format_percent(found.accuracy), format_percent(found.runner_up_accuracy)
     lead = f"{format_points(found.lead.mean)} points, 95 % {_format_ends(found.lead)}"
     sentence = (
         f"{found.model} dominates this pool, and a mixture will not help here: use `single:{found.model}`. On "
-        f"{found.questions:,} questions it is right on {found.accuracy:.1%}, the next best, {found.runner_up}, on "
-        f"{found.runner_up_accuracy:.1%} ({lead})"
+        f"{found.questions:,} questions it is right on {best}, the next best, {found.runner_up}, on {second} ({lead})"
     )
     if found.wrong:
         sentence += f"; of its {found.wrong:,} wrong answers {found.runner_up} has {found.runner_up_right:,} right"
         share = found.correctable_share
+        ends = f"{format_percent(share.mean)}, 95 % {format_interval((share.low, share.high))}"
         if len(found.rivals) > 1:
             sentence += (
-                f", and a vote of the next {len(found.rivals)} could correct {found.correctable:,} ({share.mean:.1%}, "
-                f"95 % {share.low:.1%} to {share.high:.1%}) and spoil up to {found.outvoted:,} right ones"
+                f", and a vote of the next {len(found.rivals)} could correct {found.correctable:,} ({ends}) and spoil "
+                f"up to {found.outvoted:,} right ones"
             )
     if found.mixture:
         gain = f"{format_points(found.mixture.mean)} points, 95 % {_format_ends(found.mixture)}"

@@ -16,6 +16,7 @@ from routemoa.cli.options import json_file_option, pool_option, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.progress import AnswerProgress
+from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
 from routemoa.core.errors import ConfigError, ModelError, RouteMoAError
 from routemoa.core.pool import METHODS, Pool
@@ -81,6 +82,8 @@ class Benchmark:
     seed: int | None
     max_cost: float | None
     """Dollars."""
+    warnings: tuple[str, ...] = ()
+    """Why the figures will mislead."""
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -129,6 +132,7 @@ def _run_benchmark(options: BenchOptions) -> None:
     answered = open_run(folder, run, benchmark.questions, retry=options.retry)
     units = plan_units(benchmark.questions, benchmark.methods, answered)
     costs = estimate_cost(units, benchmark.pool, benchmark.judge)
+    print_warnings(benchmark.warnings)
     confirm_cost(_announce(benchmark, len(units), costs), costs, assume_yes=options.yes)
     try:
         if units:
@@ -163,7 +167,20 @@ def _check_options(options: BenchOptions) -> Benchmark:
         options.concurrency or (1 if any(m.local for m in pool) else REMOTE_CONCURRENCY),
         options.seed,
         options.max_cost,
+        tuple(_find_warnings(pool, methods, questions)),
     )
+
+
+def _find_warnings(pool: Pool, methods: Sequence[str], questions: Sequence[Question]) -> list[str]:
+    """Return what is wrong with the pool, and whether the questions are those that something was trained on."""
+    from routemoa.evaluation.trained_questions import warn_of_training
+    from routemoa.judging.judge_model import load_pool_judge
+    from routemoa.mixture.pool_warnings import list_pool_warnings
+
+    if all(method.startswith("single:") for method in methods):
+        return []
+    texts = [(question.query, question.prompt) for question in questions]
+    return [*list_pool_warnings(pool), *warn_of_training(texts, pool.scorer, load_pool_judge(pool))]
 
 
 def _parse_methods(names: str, pool: Pool) -> tuple[str, ...]:
@@ -213,6 +230,7 @@ def _describe_run(benchmark: Benchmark, options: BenchOptions) -> Run:
         limit=options.limit,
         settings={"pool": digest_pool(benchmark.pool), "seed": benchmark.seed, "judge": options.judge},
         notes=_list_notes(benchmark.concurrency, benchmark.pool),
+        warnings=benchmark.warnings,
         version=__version__,
     )
 
@@ -283,6 +301,8 @@ def _summarize(folder: Path, run: Run, questions: Sequence[Question]) -> dict[st
     selected.sort(key=lambda o: (run.methods.index(o.method), o.task, o.id))  # not in the order of arrival
     figures = summarize(selected, run.seed)
     save_run(folder, replace(run, summary=figures))
-    if selected:
-        print_page(build_report(run, selected, figures))
-    return figures
+    if not selected:
+        return figures | {"warnings": list(run.warnings)}
+    report = build_report(run, selected, figures)
+    print_page(report)
+    return figures | {"warnings": list(report.warnings)}

@@ -45,14 +45,15 @@ def show(pool_file: str | None, as_json: bool) -> None:
 
     pool = Pool.default(pool_file)
     warnings = list_pool_warnings(pool)
-    parts = [describe_scorer(pool), describe_judge(pool), describe_limits(pool.limits), describe_tenants(pool)]
     if as_json:
         click.echo(json.dumps(_to_plain(pool) | {"warnings": warnings}, indent=2))
         print_warnings(warnings)
         return
     print_table(HEADS, [_make_row(m, pool) for m in pool], title=pool.source)
-    for line in filter(None, (*parts, _describe_mixture(pool))):
-        _print_wrapped(line)
+    parts = (describe_scorer(pool), describe_judge(pool), describe_limits(pool.limits), describe_tenants(pool))
+    for line in (*parts, _describe_mixture(pool)):
+        if line:
+            _print_wrapped(line)
     print_warnings(warnings)
 
 
@@ -66,7 +67,6 @@ def _to_plain(pool: Pool) -> dict[str, Any]:
     from msgspec.structs import fields
 
     from routemoa.cli.pool.parts import judged_models, known_models
-    from routemoa.core.types import to_plain
 
     keys = [f.name for f in fields(pool.models[0]) if f.encode_name == f.name]
     models = [{key: getattr(m, key) for key in keys} | {"weights": _weights_state(m, pool)} for m in pool]
@@ -79,7 +79,7 @@ def _to_plain(pool: Pool) -> dict[str, Any]:
         "target": m.preference.target,
         "stop_confidence": m.confidence_threshold,
     }
-    limits = to_plain(pool.limits)
+    limits = {name: getattr(pool.limits, name) for name in pool.limits.__struct_fields__}
     return {
         "source": pool.source,
         "models": models,

@@ -33,6 +33,8 @@ MIN_QUESTIONS = 20
 SMALL_ROOM = 0.02
 """Of the accuracy: what a perfect choice must add for a better choice to be worth looking for."""
 MAX_NAMED = 4
+SPENDING = ("cost", "tokens", "completion_tokens", "seconds", "path_tokens", "calls")
+"""Measures by which two methods are compared; the first that is known counts."""
 
 
 class Advice(Struct, frozen=True):
@@ -147,9 +149,9 @@ def _find_better(rows: Sequence[MethodRow], figures: Mapping[str, Any]) -> str |
 
 
 def _compare_spending(ratios: Mapping[str, float | None]) -> tuple[str, float | None]:
-    """Return the first of dollars, tokens, output tokens and seconds that is known, and our share of the baseline's."""
-    known = [(m, ratio) for m in ("cost", "tokens", "completion_tokens", "seconds") if (ratio := ratios.get(m))]
-    return known[0] if known else ("cost", None)
+    """Return the first measure of SPENDING that is known, and our share of the baseline's."""
+    known = [(m, ratio) for m in SPENDING if (ratio := ratios.get(m))]
+    return known[0] if known else (SPENDING[0], None)
 
 
 def _advise_pool(run: Run, row_of: Mapping[str, MethodRow], chosen: ModelShares | None) -> str | None:
@@ -189,7 +191,7 @@ def _advise_questions(headline: Headline, sample: SampleSize) -> str:
     if sample.more:
         return (
             f"About {_round_up(sample.more):,} more questions would make a difference as large as this one "
-            f"({format_points(sample.difference)} points) significant, with a chance of {POWER:.0%}; "
+            f"({format_points(sample.difference)} points) significant, with a chance of {100 * POWER:.0f} %; "
             f"{sample.asked:,} were asked."
         )
     points, planned = f"{100 * NOTICEABLE:.0f} points", _round_up(max(0, sample.needed_for_noticeable - sample.asked))

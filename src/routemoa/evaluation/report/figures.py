@@ -152,7 +152,7 @@ def build_report(run: Run, outcomes: Sequence[Outcome], figures: Mapping[str, An
 
 def _find_dominance(run: Run, grouped: GroupedOutcomes) -> Dominance | None:
     """Return the model that dominates, by the scores of single models that the run holds."""
-    questions = list(dict.fromkeys(question for outcomes in grouped.values() for question in outcomes))
+    questions = sorted({question for outcomes in grouped.values() for question in outcomes})
     rows: list[Scores] = [{} for _ in questions]
     for method, outcomes in grouped.items():
         for row, question in zip(rows, questions, strict=True):
