@@ -83,7 +83,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     model = learn(data, verbalized=not logprob)
     facts: dict[str, float | int | str] = {"queries": len(data), "files": ", ".join(Path(t).name for t in traces)}
     facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
-    model = msgspec.structs.replace(model, fitted=facts, questions=pack_hashes(texts))
+    models = tuple(dict.fromkeys(m for panel in data for m in panel.models))
+    model = msgspec.structs.replace(model, fitted=facts, models=models, questions=pack_hashes(texts))
     write_file(out, encode_judge_model(model))
     if as_json:
         click.echo(msgspec.json.encode({"judging": model, "held_out": figures, "passed_over": ungraded}))

@@ -130,7 +130,9 @@ def read_lines(file: str | os.PathLike[str], on_bad: Callable[[BadLine], None]) 
             compressed = raw.peek(2)[:2] == GZIP_MAGIC
             # For reading lines a GzipFile is as good as a BinaryIO.
             source = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if compressed else raw
-            for number, line in enumerate(_to_utf8(source, detect_encoding(read_head(file))), 1):
+            encoding = detect_encoding(read_head(file))
+            lines = source if encoding in (None, "utf-8-sig") else _convert_lines(source, str(encoding))
+            for number, line in enumerate(lines, 1):
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if text.strip():
                     yield number, text
@@ -142,11 +144,11 @@ def read_lines(file: str | os.PathLike[str], on_bad: Callable[[BadLine], None]) 
         on_bad(BadLine(str(file), 0, f"cannot be read: {e.strerror or e}"))
 
 
-def _to_utf8(source: BinaryIO, encoding: str | None) -> Iterable[bytes]:
-    """Return the lines of a file in UTF-8; those of UTF-16 are converted, others are passed on as they are."""
-    if encoding is None or encoding == "utf-8-sig":
-        return source
-    return (line.encode("utf-8", "surrogatepass") for line in io.TextIOWrapper(source, encoding, newline="\n"))
+def _convert_lines(source: BinaryIO, encoding: str) -> Iterator[bytes]:
+    """Yield the lines of a text in another encoding in UTF-8."""
+    with io.TextIOWrapper(source, encoding, newline="\n") as text:
+        for line in text:
+            yield line.encode("utf-8", "surrogatepass")
 
 
 def explain_json_error(line: bytes | str, error: Exception) -> str:

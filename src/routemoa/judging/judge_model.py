@@ -63,6 +63,8 @@ class JudgeModel(Struct, frozen=True):
     """Models as judges of their own answers."""
     fitted: dict[str, float | int | str] = {}
     """The data it was fitted on and its figures there; for people to read."""
+    models: tuple[str, ...] = ()
+    """The models whose answers it was fitted on; empty in files of earlier versions."""
     questions: str = ""
     """Hashes of the queries it was fitted on (`datasets.training_overlap`); empty in files of earlier versions."""
 

@@ -90,15 +90,15 @@ def warn_of_foreign_judge(pool: Pool, judged: Collection[str]) -> str | None:
         return None
     fix = f'fit one on traces of this pool:  routemoa judge fit TRACES --out "{pool.mixture.judge}"'
     if len(foreign) == len(judged):
-        return f"the judge file {pool.judge} is of another pool: it describes {_list_names(foreign)}; {fix}"
-    return f"the judge file {pool.judge} is of another pool: it also describes {_list_names(foreign)}; {fix}"
+        return f"the judge file {pool.judge} is of another pool: it was fitted on {_list_names(foreign)}; {fix}"
+    return f"the judge file {pool.judge} was fitted with {_list_names(foreign)}, which this pool does not have; {fix}"
 
 
 def name_judged_models(judge_model: JudgeModel) -> list[str]:
-    """Return the models that a judge model describes, as judges or by how their errors come together."""
+    """Return the models that a judge model was fitted on, else those that it describes."""
     pairs = judge_model.correlation.pairwise_error_correlation
     paired = [name for pair in pairs for name in pair.split("|")]
-    return list(dict.fromkeys([*judge_model.peer_judges, *judge_model.self_judges, *paired]))
+    return list(judge_model.models or dict.fromkeys([*judge_model.peer_judges, *judge_model.self_judges, *paired]))
 
 
 def split_known(models: Sequence[ModelSpec], known: Collection[str]) -> tuple[list[ModelSpec], list[ModelSpec]]:

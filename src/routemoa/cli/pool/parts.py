@@ -36,7 +36,7 @@ def describe_judge(pool: Pool) -> str:
     if pool.judge is None:
         return "judge: the default: weighs agreement and what models say of answers, knowing nothing of these models"
     models = judged_models(pool)
-    of = "cannot be read" if models is None else f"fitted on {len(models)} models" if models else "names no model"
+    of = "cannot be read" if models is None else f"of {len(models)} models" if models else "of no model by name"
     return f"judge: {pool.judge}, {of}: weighs agreement and what models say of answers, as learned"
 
 

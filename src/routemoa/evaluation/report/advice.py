@@ -113,7 +113,8 @@ def _advise_method(
         return f"Use `single:{dominance.model}`: it dominates this pool, and a mixture will not help."
     single = name_single_model(grouped, headline.baseline)
     if better or headline.verdict == "worse":
-        return f"Use `{better or single}`: on these questions it is more accurate than `{OURS}`, by more than chance."
+        winner = single if better in (None, headline.baseline) else better
+        return f"Use `{winner}`: on these questions it is more accurate than `{OURS}`, by more than chance."
     return _weigh_spending(single, headline)
 
 
