@@ -80,7 +80,7 @@ def test_the_message_names_the_file_that_was_wanted_and_how_to_make_it() -> None
 @given(st.binary(max_size=300), st.sampled_from(["", "a.csv", "a.jsonl", "a.toml"]))
 def test_any_bytes_have_a_kind_and_a_message_of_one_printable_line(data: bytes, name: str) -> None:
     for wanted in ("questions", "records", "traces", "judge model", "run", "pool file"):
-        assert explain_wrong_file(detect_kind(data, name), wanted, "f").isprintable()  # type: ignore[arg-type]
+        assert explain_wrong_file(detect_kind(data, name), wanted, "f").isprintable()
 
 
 def test_a_quoted_line_is_short_and_obeys_no_terminal() -> None:
