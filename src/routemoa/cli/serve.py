@@ -59,7 +59,6 @@ def serve(
     from routemoa.core.pool import Pool
     from routemoa.gateway.server import listen
     from routemoa.ledger import default_path
-    from routemoa.mixture.pool_warnings import list_pool_warnings
 
     use_one_thread()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -68,7 +67,6 @@ def serve(
         raise click.UsageError("--store and --no-store exclude each other.")
     pool = Pool.default(pool_file)
     path = None if no_store else Path(store_file).expanduser() if store_file else default_path()
-    print_warnings(list_pool_warnings(pool))
     with listen(host, port) as listening:
         if not _is_loopback(host) and not len(pool.tenants):
             warning = "other machines may reach it, and there is no authentication without [[tenant]] in the pool file"
@@ -115,6 +113,8 @@ async def _serve_until_stopped(
 
 
 def _announce(url: str, pool: Pool) -> None:
+    from routemoa.mixture.pool_warnings import list_pool_warnings
+
     key, header = ("KEY", ' -H "Authorization: Bearer KEY"') if len(pool.tenants) else ("unused", "")
     click.echo(
         f"serving {len(pool)} models as routemoa at {url}\n"
@@ -122,6 +122,7 @@ def _announce(url: str, pool: Pool) -> None:
         f"  curl {url}/models{header}",
         err=True,
     )
+    print_warnings(list_pool_warnings(pool))
 
 
 def _is_loopback(host: str) -> bool:

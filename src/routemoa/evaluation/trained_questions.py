@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from routemoa.core.pool import Pool
+from routemoa.datasets.questions import Question
 from routemoa.datasets.training_overlap import hash_query, unpack_hashes, warn_of_overlap
-from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.judge_model import JudgeModel, load_pool_judge
+from routemoa.mixture.pool_warnings import list_pool_warnings
 from routemoa.scoring.outcome_updates import OUTCOMES_FILE, read_outcomes
 from routemoa.scoring.trained import read_training_questions
 
-__all__ = ["read_scorer_hashes", "warn_of_training"]
+__all__ = ["read_scorer_hashes", "warn_before_run", "warn_of_training"]
 
 
 def warn_of_training(
@@ -33,6 +36,18 @@ def warn_of_training(
     if judge_model is not None and judge_model.questions:
         warnings.append(warn_of_overlap(texts, unpack_hashes(judge_model.questions), "the judge model"))
     return [warning for warning in warnings if warning]
+
+
+def warn_before_run(pool: Pool, methods: Sequence[str], questions: Sequence[Question]) -> list[str]:
+    """Return what is wrong with a pool before methods answer questions live; single models alone need nothing of it.
+
+    Raises:
+        ConfigError: the scorer's training questions or the judge model cannot be read.
+    """
+    if all(method.startswith("single:") for method in methods):
+        return []
+    texts = [(question.query, question.prompt) for question in questions]
+    return [*list_pool_warnings(pool), *warn_of_training(texts, pool.scorer, load_pool_judge(pool))]
 
 
 def read_scorer_hashes(folder: str | Path) -> frozenset[bytes]:

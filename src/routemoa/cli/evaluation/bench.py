@@ -150,6 +150,7 @@ def _run_benchmark(options: BenchOptions) -> None:
 def _check_options(options: BenchOptions) -> Benchmark:
     """Load what the options name. Raises ConfigError, before anything is spent."""
     from routemoa.core.price_list import price_hint
+    from routemoa.evaluation.trained_questions import warn_before_run
 
     pool = Pool.default(options.pool_file)
     methods = _parse_methods(options.methods, pool)
@@ -167,20 +168,8 @@ def _check_options(options: BenchOptions) -> Benchmark:
         options.concurrency or (1 if any(m.local for m in pool) else REMOTE_CONCURRENCY),
         options.seed,
         options.max_cost,
-        tuple(_find_warnings(pool, methods, questions)),
+        tuple(warn_before_run(pool, methods, questions)),
     )
-
-
-def _find_warnings(pool: Pool, methods: Sequence[str], questions: Sequence[Question]) -> list[str]:
-    """Return what is wrong with the pool, and whether the questions are those that something was trained on."""
-    from routemoa.evaluation.trained_questions import warn_of_training
-    from routemoa.judging.judge_model import load_pool_judge
-    from routemoa.mixture.pool_warnings import list_pool_warnings
-
-    if all(method.startswith("single:") for method in methods):
-        return []
-    texts = [(question.query, question.prompt) for question in questions]
-    return [*list_pool_warnings(pool), *warn_of_training(texts, pool.scorer, load_pool_judge(pool))]
 
 
 def _parse_methods(names: str, pool: Pool) -> tuple[str, ...]:
