@@ -24,7 +24,8 @@ from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool, ScorerTable, parse_pool
 from routemoa.core.tenants import SpendingLimits, Tenant
 from routemoa.core.types import Limits, ModelSpec
-from routemoa.datasets.questions import Question, parse_question
+from routemoa.datasets.columns import ALIASES
+from routemoa.datasets.questions import Question, parse_question, read_questions
 from routemoa.datasets.records import Record, parse_record
 from routemoa.gateway import requests
 from routemoa.gateway.request_limits import LIMIT_HEADERS
@@ -161,6 +162,26 @@ def test_lines_of_questions_and_records_are_read(block: Block) -> None:
     for number, line in enumerate(block.text.splitlines(), 1):
         parsed = parse_record(line) if '"scores"' in line else parse_question(line, "task", number)
         assert isinstance(parsed, Record | Question), parsed
+
+
+@pytest.mark.parametrize("block", find_blocks("csv"), ids=str)
+def test_tables_of_questions_are_read(block: Block, tmp_path: Path) -> None:
+    """They hold the same questions as the lines of JSON on their page."""
+    lines = next(b.text for b in page_blocks(block.page) if b.language == "json" and '"query"' in b.text)
+    files = {"q.csv": block.text, "q.jsonl": lines}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    said: list[str] = []
+    csv, jsonl = (list(read_questions(tmp_path / name, said.append)) for name in files)
+    assert csv == jsonl
+    assert said == []
+
+
+def test_every_other_name_of_a_column_is_documented() -> None:
+    page = read_page("docs/how-to/scorer.md")
+    for field in ("query", "reference"):
+        missing = {alias for alias in ALIASES[field] if f"`{alias}`" not in page}
+        assert not missing, field
 
 
 def test_the_table_of_records_names_every_field() -> None:

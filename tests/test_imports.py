@@ -33,6 +33,7 @@ ONLY_IN = {
     "jinja2": {"evaluation"},
     "matplotlib": {"evaluation", "cli"},
     "math_verify": {"datasets"},
+    "pyarrow": {"datasets"},
     "genai_prices": {"core"},
     "rich": {"cli"},
     "click": {"cli"},
