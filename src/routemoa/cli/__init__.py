@@ -99,7 +99,9 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except RouteMoAError as e:
-        click.echo("; ".join([f"routemoa: {e}", *getattr(e, "__notes__", [])]), err=True)
+        from routemoa.cli.terminal.printable import printable  # the error may quote an endpoint
+
+        click.echo(printable("; ".join([f"routemoa: {e}", *getattr(e, "__notes__", [])])), err=True)
         sys.exit(2 if isinstance(e, (ConfigError, QueryError)) else 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 HEADS = ["name", "endpoint", "model", "$/M in / out", "context", "latency", "prior", "key", "weights"]
+OPTIONAL = ["key", "latency", "context", "weights", "model", "endpoint"]  # left out first where they do not fit
 
 
 @click.command(short_help="Show the models of a pool and how they are mixed.")
@@ -33,7 +34,7 @@ def show(pool_file: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_to_plain(pool), indent=2))
         return
-    print_table(HEADS, [_make_row(m, pool) for m in pool], title=pool.source)
+    print_table(HEADS, [_make_row(m, pool) for m in pool], title=pool.source, optional=OPTIONAL)
     click.echo(_describe_mixture(pool))
 
 
