@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool import Pool
-from routemoa.core.trace import Degradation, Failure, Proposal, Trace
+from routemoa.core.trace import Degradation, Failure, Trace
 from routemoa.evaluation.report.formatting import format_dollars
 from routemoa.judging.answers.grouping import group_answers
 from routemoa.routing.decision import latest_answers
@@ -75,10 +75,11 @@ def describe_cost(trace: Trace) -> str:
 
 def models_left_out(trace: Trace) -> tuple[str, ...]:
     """Return the models that the limits left no room for and that were not called in any layer."""
-    ends: list[Proposal | Failure] = [end for layer in trace.layers for end in (*layer.proposals, *layer.failures)]
-    called = {e.model for e in ends if not (isinstance(e, Failure) and e.kind is FailureKind.UNAFFORDABLE)}
+    failures = [f for layer in trace.layers for f in layer.failures]
+    called = {p.model for layer in trace.layers for p in layer.proposals}
+    called |= {f.model for f in failures if f.kind is not FailureKind.UNAFFORDABLE}
     wanted = [m for d in trace.given_up if d.what in ("models", "model") for m in d.models]
-    refused = [e.model for e in ends if isinstance(e, Failure) and e.kind is FailureKind.UNAFFORDABLE]
+    refused = [f.model for f in failures if f.kind is FailureKind.UNAFFORDABLE]
     return tuple(dict.fromkeys(m for m in (*wanted, *refused) if m not in called))
 
 

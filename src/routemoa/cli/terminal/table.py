@@ -55,8 +55,9 @@ def fit_table(
     widths = _share_width(columns, natural, least, width)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for i in columns:
-        justify = "left" if heads[i] in left else "right"
-        table.add_column(Text(heads[i]), justify=justify, width=widths[i], overflow="fold")
+        table.add_column(
+            Text(heads[i]), justify="left" if heads[i] in left else "right", width=widths[i], overflow="fold"
+        )
     for row in rows:
         table.add_row(*(row[i] for i in columns))
     return table, [head for i, head in enumerate(heads) if i not in columns]
