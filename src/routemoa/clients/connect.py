@@ -10,15 +10,16 @@ from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
 from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
+from routemoa.core.protocols import Runtime
 
 __all__ = ["connect", "run_sync"]
 
 T = TypeVar("T")
 
 
-def connect(pool: Pool) -> HttpClient:
+def connect(pool: Pool, make: Callable[[Runtime | None], HttpClient] = HttpClient) -> HttpClient:
     """Return the HTTP client for `pool`, with the embedded runtime where a model is local; loads no model yet."""
-    return HttpClient(LocalRuntime(pool.directory) if any(m.local for m in pool) else None)
+    return make(LocalRuntime(pool.directory) if any(m.local for m in pool) else None)
 
 
 def run_sync(work: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:

@@ -16,7 +16,7 @@ _UNSAFE = re.compile(
     r"|\x1b[ -/]*[0-Z\\-~]"  # character sets, modes; not a sequence's beginning
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # all other control characters but tab and newline
     r"|[\u202a-\u202e\u2066-\u2069]"  # they reverse the order of what follows
-    r"|[\ud800-\udfff]+"  # halves of characters, which no terminal can show
+    r"|[\ud800-\udfff]"  # halves of characters, which no terminal can show
 )
 _UNFINISHED = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*\Z"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool import Pool
-from routemoa.core.trace import Degradation, Failure, Trace
+from routemoa.core.trace import Answer, Degradation, Failure, Trace
 from routemoa.evaluation.report.formatting import format_dollars
 from routemoa.judging.answers.grouping import group_answers
 from routemoa.routing.decision import latest_answers
@@ -15,20 +15,19 @@ __all__ = [
     "describe_degradation",
     "describe_failure",
     "describe_models",
+    "describe_source",
     "models_left_out",
     "summarize_answer",
     "summarize_trace",
 ]
 
 
-def summarize_answer(trace: Trace, hint: str) -> str:
+def summarize_answer(answer: Answer, hint: str) -> str:
     """Return the models that were asked, how far they agree, seconds, dollars, and `hint`: where to read more."""
-    agreement = describe_agreement(trace)
+    trace, agreement = answer.trace, describe_agreement(answer.trace)
     parts = [describe_models(trace), agreement]
-    if trace.aggregator:
-        parts.append(f"written by {trace.aggregator}")
-    elif trace.choice and "differ" in agreement:
-        parts.append(f"the answer is {trace.choice}'s")
+    if "differ" in agreement:
+        parts.append(describe_source(answer))
     if left_out := models_left_out(trace):
         parts.append(f"the limits left out {', '.join(left_out)}")
     elif any(d.what in ("aggregator", "ending") for d in trace.given_up):
@@ -40,7 +39,9 @@ def summarize_answer(trace: Trace, hint: str) -> str:
 
 def describe_models(trace: Trace) -> str:
     """Return the models that were asked, and which of them failed or were not waited for."""
-    answered = dict.fromkeys(p.model for layer in trace.layers for p in layer.proposals)
+    answers = {p.model for layer in trace.layers for p in layer.proposals}
+    called = [m for layer in trace.layers for m in (*layer.selected, *(p.model for p in layer.proposals))]
+    answered = dict.fromkeys(m for m in called if m in answers)
     failures = [f for layer in trace.layers for f in layer.failures if f.model not in answered]
     cancelled = dict.fromkeys(f.model for f in failures if f.kind is FailureKind.CANCELLED)
     failed = dict.fromkeys(f.model for f in failures if f.kind not in (FailureKind.CANCELLED, FailureKind.UNAFFORDABLE))
@@ -64,6 +65,17 @@ def describe_agreement(trace: Trace) -> str:
     if largest == 1:
         return "they differ" if count == 2 else f"all {count} differ"
     return f"{largest} of {count} agree, {'the other differs' if count - largest == 1 else 'the others differ'}"
+
+
+def describe_source(answer: Answer) -> str:
+    """Return where the text of an answer comes from, in words; empty where it is part of an answer."""
+    trace = answer.trace
+    if trace.aggregator:
+        return f"written by {trace.aggregator}"
+    proposals = [p for layer in reversed(trace.layers) for p in layer.proposals]
+    models = [p.model for p in proposals if p.text.strip() == answer.text.strip()]
+    model = trace.choice if trace.choice in models or not models else models[0]
+    return f"the answer is {model}'s" if model else ""
 
 
 def describe_cost(trace: Trace) -> str:
