@@ -46,7 +46,7 @@ class PseudoTerminal:
             stdin=secondary,
             stdout=secondary,
             stderr=secondary,
-            env={**environment, "TERM": "xterm-256color", **env},
+            env={**environment, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", **env},
             start_new_session=True,
         )
         os.close(secondary)
@@ -102,8 +102,6 @@ class PseudoTerminal:
         except OSError:  # Linux: the other side is closed
             return False
         self.raw += data.decode("utf-8", "replace")
-        if "\x1b[6n" in self.raw[-len(data) - 4 :]:  # where is the cursor? a terminal answers
-            self.send("\x1b[1;1R")
         return bool(data)
 
 

@@ -194,10 +194,10 @@ def test_an_interrupt_leaves_nothing_broken(tmp_path: Path) -> None:
     with endpoint(faults=Fault(first_byte=30)) as e:
         command = [*ROUTEMOA, "ask", "x", "--trace", str(trace_file), "--pool", pool(tmp_path, e.url)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        _wait(lambda: e.open_requests == 2)
+        wait_until(lambda: e.open_requests == 2)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
-        _wait(lambda: e.open_requests == 0)
+        wait_until(lambda: e.open_requests == 0)
     assert process.returncode == 130
     assert out == ""
     assert err.rstrip().endswith("interrupted")
@@ -275,7 +275,7 @@ def test_help_is_fast_and_has_examples() -> None:
     assert "Examples" in run("ask", "--help").stdout
 
 
-def _wait(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     for _ in range(500):
         if condition():
             return

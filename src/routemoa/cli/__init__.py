@@ -26,6 +26,7 @@ class LazyCommand(NamedTuple):
 COMMANDS = {
     "ask": LazyCommand("routemoa.cli.ask:ask", "Answer a question with the mixture, or with one model."),
     "bench": LazyCommand("routemoa.cli.evaluation.bench:bench", "Compare methods live on the questions of a task."),
+    "chat": LazyCommand("routemoa.cli.chat.command:chat", "Talk with the mixture, in several turns."),
     "collect": LazyCommand("routemoa.cli.collect:collect", "Ask every model every question of a file; keep records."),
     "demo": LazyCommand("routemoa.cli.demo:demo", "Answer three questions with the embedded pool, step by step."),
     "evaluate": LazyCommand(
@@ -78,6 +79,7 @@ def cli() -> None:
     Start here:
       routemoa demo                            see it work on three small local models
       routemoa ask "Why is the sky blue?"      ask the embedded pool
+      routemoa chat                            talk with it, in several turns
       routemoa ask --pool pool.toml "..."      ask your own models
       routemoa serve --pool pool.toml          the same over HTTP, for any OpenAI client
 

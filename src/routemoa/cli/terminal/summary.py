@@ -95,12 +95,12 @@ def models_left_out(trace: Trace) -> tuple[str, ...]:
     return tuple(dict.fromkeys(m for m in (*wanted, *refused) if m not in called))
 
 
-def describe_degradation(degradation: Degradation, layer: int | None) -> str:
-    """Return what the limits left no room for, in words; `layer` is the one that it concerns, None the answer."""
+def describe_degradation(degradation: Degradation, where: str = "") -> str:
+    """Return what the limits left no room for, in words; `where` begins them, such as "layer 2 "."""
     names = ", ".join(degradation.models)
     phrases = {
-        "models": f"layer {layer} without {names}",
-        "model": f"{names} does not write the answer" if layer is None else f"layer {layer} without {names}",
+        "models": f"{where}without {names}",
+        "model": f"{where}without {names}",
         "aggregator": f"{names} does not write the answer",
         "hedge": f"{names} not called as a hedge",
         "ending": "the end of the answer is missing",

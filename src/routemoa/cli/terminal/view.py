@@ -116,7 +116,8 @@ class QueryView:
             case events.CallStarted() | events.CallFinished() | events.AggregatorFailed():
                 self._print_other_call(event)
             case events.Degraded():
-                line = describe_degradation(event.given_up, self._layer)
+                where = "" if self._layer is None else f"layer {self._layer} "
+                line = describe_degradation(event.given_up, where)
                 self._print_line(f"  [yellow]limits[/]: {escape(line)}")
             case events.AggregatorStarted():
                 self._print_line(f"[bold]aggregator[/]: {self._colored(event.model)}")
