@@ -222,6 +222,13 @@ def test_what_an_endpoint_says_cannot_steer_the_terminal(tmp_path: Path, verbosi
     assert "\x07" not in done.stderr
 
 
+def test_a_terminal_that_lacks_a_character_shows_another(tmp_path: Path) -> None:
+    with endpoint("Grüße, 世界!") as e:
+        for option in ("-q", "-v", "-vv"):
+            done = run("ask", "x", option, "--pool", pool(tmp_path, e.url), PYTHONIOENCODING="ascii")
+            assert (done.returncode, done.stdout) == (0, "Gr??e, ??!\n"), done.stderr
+
+
 def test_very_verbose_shows_every_call_word_for_word(tmp_path: Path) -> None:
     def reply(body: dict[str, Any]) -> str:
         return 'The answer is 4.\n\nIt is even.\n<assessment>{"self": 0.75}</assessment>'

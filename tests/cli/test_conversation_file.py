@@ -37,6 +37,7 @@ def test_a_conversation_may_come_from_a_file(tmp_path: Path, shape: Any) -> None
         assert e.requests[0]["messages"] == [*CONVERSATION, {"role": "user", "content": "And 3+3?"}]
         assert e.requests[1]["messages"] == CONVERSATION
     assert done.stdout == "The answer is 4.\n"
+    assert ("only 'messages' is read, not 'model'" in done.stderr) == isinstance(shape, dict)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import NamedTuple
@@ -92,6 +93,9 @@ def main() -> None:
 
     Exit codes: 1 failed, 2 wrong use, 130 interrupted, 141 the reader of standard output is gone.
     """
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character must not cost an answer
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         cli(standalone_mode=False)
     except click.ClickException as e:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from routemoa.cli.terminal.files import write_file
 from routemoa.core.errors import QueryError
 from routemoa.core.messages import parse_messages
@@ -33,8 +35,10 @@ def read_conversation(file: str) -> tuple[Message, ...]:
         raise QueryError(f"{where}: it should hold messages as JSON, {FORM}; {_describe_text(text, e)}") from e
     if isinstance(value, dict):
         if "messages" not in value:
-            keys = ", ".join(map(repr, list(value)[:5])) or "none"
+            keys = _list_keys(list(value)) or "none"
             raise QueryError(f"{where}: it is an object without 'messages' (its keys: {keys}); it should be {FORM}")
+        if ignored := [key for key in value if key not in ("messages", "routemoa")]:
+            click.echo(f"note: {where}: only 'messages' is read, not {_list_keys(ignored)}", err=True)
         value = value["messages"]
     elif not isinstance(value, list):
         raise QueryError(f"{where}: it is {_describe_json(value)}; it should be {FORM}")
@@ -87,6 +91,10 @@ def _is_json_object(line: str) -> bool:
         return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _list_keys(keys: Sequence[str]) -> str:
+    return ", ".join(repr(key[:40]) for key in keys[:5]) + (" and more" if len(keys) > 5 else "")
 
 
 def _describe_json(value: Any) -> str:

@@ -94,7 +94,7 @@ def test_why_explains_the_last_turn(tmp_path: Path) -> None:
         done = chat(pool(tmp_path, e.url), "/why\n2+2?\n/why\n")
     assert done.stderr.startswith("nothing was asked in this chat yet\n")
     for words in ("routemoa: 2 calls", "prior, before any call: a 0.60, b 0.60", "layer 1 called a, b: ", "judged"):
-        assert words in done.stdout
+        assert words in done.stdout, done.stdout
     for words in ("agreement: both agree: 4 by a, b", "stopped: agreed", "the answer is"):
         assert words in done.stdout
 
