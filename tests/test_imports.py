@@ -36,6 +36,7 @@ ONLY_IN = {
     "pyarrow": {"datasets"},
     "genai_prices": {"core"},
     "rich": {"cli"},
+    "prompt_toolkit": {"cli"},
     "click": {"cli"},
 }
 

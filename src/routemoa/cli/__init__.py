@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,6 +33,7 @@ class LazyCommand(NamedTuple):
 COMMANDS = {
     "ask": LazyCommand("routemoa.cli.ask:ask", "Answer a question with the mixture, or with one model."),
     "bench": LazyCommand("routemoa.cli.evaluation.bench:bench", "Compare methods live on the questions of a task."),
+    "chat": LazyCommand("routemoa.cli.chat.command:chat", "Talk with the mixture, in several turns."),
     "collect": LazyCommand("routemoa.cli.collect:collect", "Ask every model every question of a file; keep records."),
     "completion": LazyCommand("routemoa.cli.completion:completion", "Print a script that completes commands with Tab."),
     "demo": LazyCommand(
@@ -94,6 +96,7 @@ def cli() -> None:
     Start here:
       routemoa demo                            see it work on three small local models
       routemoa ask "Why is the sky blue?"      ask the embedded pool
+      routemoa chat                            talk with it, in several turns
       routemoa ask --pool pool.toml "..."      ask your own models
       routemoa serve --pool pool.toml          the same over HTTP, for any OpenAI client
 
@@ -110,6 +113,9 @@ def main() -> None:
         from routemoa.cli.completion import register_shells
 
         register_shells()
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character must not cost an answer
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         cli(standalone_mode=False, complete_var=COMPLETION_VARIABLE)
     except click.ClickException as e:
@@ -119,7 +125,9 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except RouteMoAError as e:
-        click.echo("; ".join([f"routemoa: {e}", *getattr(e, "__notes__", [])]), err=True)
+        from routemoa.cli.terminal.printable import printable  # the error may quote an endpoint
+
+        click.echo(printable("; ".join([f"routemoa: {e}", *getattr(e, "__notes__", [])])), err=True)
         sys.exit(2 if isinstance(e, (ConfigError, QueryError)) else 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,6 +14,7 @@ import click
 from routemoa.cli.options import json_option, max_cost_option, pool_option, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
 from routemoa.cli.terminal.files import check_writable
+from routemoa.cli.terminal.printable import printable
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.session import open_run_client
 from routemoa.cli.terminal.table import print_table
@@ -212,10 +213,10 @@ def _print_results(results: Sequence[ModelResult]) -> None:
         for r in results
     ]
     heads = ["model", "accuracy", "graded", "answered", "failed", "dollars", "seconds each"]
-    print_table(heads, rows, left={"model"})
+    print_table(heads, rows, left={"model"}, optional=["answered", "seconds each", "graded", "dollars"])
 
 
 def _print_failures(failures: Mapping[str, Counter[str]]) -> None:
     for model, reasons in failures.items():
         for reason, count in reasons.most_common(MAX_REASONS):
-            click.echo(f"{model}: {count:,} x {reason}", err=True)
+            click.echo(f"{model}: {count:,} x {printable(reason)}", err=True)

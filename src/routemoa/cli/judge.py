@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.printable import printable_line
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.file_heads import find_wrong_kind
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
@@ -177,7 +178,7 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
 
 
 def _shorten(text: str) -> str:
-    line = " ".join(text.split())
+    line = printable_line(text)
     return line if len(line) <= MAX_TITLE else line[: MAX_TITLE - 1] + "…"
 
 

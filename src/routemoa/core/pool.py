@@ -73,12 +73,25 @@ class Pool:
         Raises:
             ConfigError: one line naming file, key and fix.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise ConfigError(f"the path of the pool file is of type {type(path).__name__}; give a text or a Path")
         try:
             text = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as e:
             why = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
             raise ConfigError(f"{path}: cannot be read: {why}; name a pool file with --pool or ROUTEMOA_POOL") from e
         return parse_pool(text, str(path), Path(path).absolute().parent, env)
+
+    @classmethod
+    def load(cls, pool: Pool | str | os.PathLike[str]) -> Pool:
+        """Return a pool as it is, or read the pool file at a path. Raises ConfigError."""
+        if isinstance(pool, str | os.PathLike):
+            return cls.from_toml(pool)
+        if not isinstance(pool, Pool):
+            raise ConfigError(f'the pool is of type {type(pool).__name__}; give a Pool or a path, such as "pool.toml"')
+        if not pool.models or not all(isinstance(m, ModelSpec) for m in pool.models):
+            raise ConfigError("the pool must have at least one model, each a ModelSpec")
+        return pool
 
     @classmethod
     def embedded(cls) -> Pool:

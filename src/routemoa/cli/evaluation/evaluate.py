@@ -35,6 +35,8 @@ COLUMNS = {
     "latency": ("seconds", ".2f"),
 }
 """Key of a method's figures -> its column and format."""
+OPTIONAL = ["critical path", "failed", "seconds", "tokens", "95 %", "dollars"]
+"""Columns that are left out, the first one first, where the terminal is narrow."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def _print_methods(results: Mapping[str, Any]) -> None:
         interval = "-" if f["accuracy"] is None else f"{f['ci95'][0]:.1%} to {f['ci95'][1]:.1%}"
         means = ["-" if f[key] is None else format(f[key], shape) for key, (_, shape) in COLUMNS.items()]
         rows.append([name, accuracy, interval, *means])
-    print_table(heads, rows, left={"method", "95 %"})
+    print_table(heads, rows, left={"method", "95 %"}, optional=OPTIONAL)
 
 
 def _print_savings(results: Mapping[str, Any]) -> None:

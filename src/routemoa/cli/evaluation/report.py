@@ -9,7 +9,7 @@ from rich.text import Text
 
 from routemoa.cli.options import json_file_option
 from routemoa.cli.terminal.files import check_writable, write_file
-from routemoa.cli.terminal.table import make_console, make_table
+from routemoa.cli.terminal.table import fit_table, make_console, print_fitted
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_json
@@ -70,12 +70,15 @@ def print_page(figures: Report) -> None:
     is_wide = console.width >= WIDE
     gap = "points over " + (figures.baseline or "best single")
     heads = ["method", "accuracy", gap, "failed", "n", *(MEASURES[m] for m in figures.measures), "saved vs. moa"]
-    table = make_table(heads, left={"method"}, folded=() if is_wide else heads[1:])
-    for group in GROUPS:
-        for row in figures.rows:
-            if row.group == group:
-                table.add_row(*map(Text, _make_cells(row, figures, is_wide)), style=STYLES.get(group, ""))
-    console.print(table)
+    rows = [
+        [Text(cell, style=STYLES.get(group, "")) for cell in _make_cells(row, figures, is_wide)]
+        for group in GROUPS
+        for row in figures.rows
+        if row.group == group
+    ]
+    optional = ["n", "failed", *(MEASURES[m] for m in reversed(figures.measures)), "saved vs. moa"]
+    folded = () if is_wide else heads[1:]
+    print_fitted(console, *fit_table(heads, rows, console.width, left={"method"}, folded=folded, optional=optional))
     if not is_wide:
         click.echo("95 % intervals: in a wider terminal, or with --html", err=True)
     for caveat in figures.caveats:

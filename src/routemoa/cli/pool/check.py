@@ -22,6 +22,7 @@ def check(pool_file: str | None, as_json: bool) -> None:
     The exit code is 1 where a model does not answer; a line for each such model says what to change and where.
     """
     from routemoa.cli.pool.probe import probe_models
+    from routemoa.cli.terminal.printable import printable
     from routemoa.cli.terminal.table import print_table
     from routemoa.cli.terminal.warn import print_warnings
     from routemoa.core.pool import Pool
@@ -40,7 +41,7 @@ def check(pool_file: str | None, as_json: bool) -> None:
         print_table(["name", "", "one token", "loading"], rows, title=pool.source)
         for probe in probes:
             if probe.problem:
-                click.echo(probe.problem, err=True)
+                click.echo(printable(probe.problem), err=True)
     print_warnings(warnings)
     if not all(p.ok for p in probes):
         sys.exit(1)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 HEADS = ["name", "endpoint", "model", "$/M in / out", "context", "latency", "prior", "key", "weights"]
+OPTIONAL = ["key", "latency", "context", "weights", "model", "endpoint"]  # left out first where they do not fit
 
 MEANING = {
     False: "calls the models likely to answer well, more only where that is expected to pay, and stops when sure",
@@ -49,7 +50,7 @@ def show(pool_file: str | None, as_json: bool) -> None:
         click.echo(json.dumps(_to_plain(pool) | {"warnings": warnings}, indent=2))
         print_warnings(warnings)
         return
-    print_table(HEADS, [_make_row(m, pool) for m in pool], title=pool.source)
+    print_table(HEADS, [_make_row(m, pool) for m in pool], title=pool.source, optional=OPTIONAL)
     parts = (describe_scorer(pool), describe_judge(pool), describe_limits(pool.limits), describe_tenants(pool))
     for line in (*parts, _describe_mixture(pool)):
         if line:

@@ -22,6 +22,8 @@ from rich.progress import (
 )
 from rich.progress import TransferSpeedColumn as SpeedColumn
 
+from routemoa.cli.terminal.printable import printable
+
 __all__ = ["AnswerProgress", "DownloadProgress", "SourceCounts", "StepProgress"]
 
 
@@ -40,6 +42,7 @@ class _Bars:
 
     def print_line(self, line: str) -> None:
         """Print a line of text, above the bars where there are any."""
+        line = printable(line)  # it may quote an endpoint
         if self._bars.disable:
             print(line, file=sys.stderr, flush=True)
         else:
