@@ -37,6 +37,7 @@ ONLY_IN = {
     "genai_prices": {"core"},
     "rich": {"cli"},
     "prompt_toolkit": {"cli"},
+    "tomlkit": {"cli"},
     "click": {"cli"},
 }
 

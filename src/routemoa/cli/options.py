@@ -11,6 +11,7 @@ import click
 from routemoa.cli.completion import complete_method
 
 __all__ = [
+    "edited_pool_option",
     "json_file_option",
     "json_option",
     "limit_options",
@@ -41,6 +42,9 @@ class Dollars(click.FloatRange):
 
 pool_option = click.option(
     "--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool."
+)
+edited_pool_option = click.option(
+    "--pool", "pool_file", metavar="FILE", help="The pool file to edit; else $ROUTEMOA_POOL, else pool.toml."
 )
 yes_option = click.option(
     "--yes", "-y", is_flag=True, help="Do not ask before calls that may cost money; without a terminal, make them."

@@ -6,16 +6,19 @@ is tolerant, and a figure that is absent or impossible is None.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 import msgspec
 
+from routemoa.clients.dialect import TOKEN_LIMITS, to_dialect
 from routemoa.core.errors import InvalidResponse, ModelHTTPError
 from routemoa.core.types import CacheControl, Completion, Message, ModelSpec, Request, Token, Usage
 
 __all__ = [
+    "TOKEN_LIMITS",
     "CompletionBuilder",
     "apply_member_settings",
     "build_body",
@@ -30,7 +33,6 @@ __all__ = [
     "supports_cache_control",
 ]
 
-TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 CACHE_READ_FIELDS = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
 """Prompt tokens read from the provider's cache: OpenAI, vLLM, llama.cpp and others; DeepSeek; Anthropic."""
 CACHE_WRITE_FIELDS = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
@@ -42,6 +44,7 @@ HINTS = {
     403: "check the key in {key} and what it may use",
     404: "check `endpoint` and `model` in the pool file",
 }
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MAX_ERROR_TEXT = 300  # characters of what an endpoint said, in an error
 
 
@@ -91,7 +94,7 @@ def _content(message: Message, hour: bool) -> str | list[dict[str, Any]]:
 
 
 def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return a body with the member's name, system text and parameters.
+    """Return a body with the member's name, system text and parameters, in its endpoint's dialect.
 
     The member's settings win, since the pool's owner wrote them; of two token limits the smaller one does.
     """
@@ -102,7 +105,7 @@ def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) 
         out = {k: v for k, v in out.items() if k not in TOKEN_LIMITS} | {own[0]: min(values)}
     if spec.system:
         out["messages"] = _with_system(spec.system, body.get("messages"))
-    return out
+    return dict(to_dialect(spec, out))
 
 
 def _with_system(system: str, messages: Any) -> Any:
@@ -274,7 +277,10 @@ def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, 
 
 
 def one_line(text: str, key: str | None = None) -> str:
-    """Return one line of bounded length without the key, which is removed first so that no part of it survives."""
+    """Return one line of bounded length without the key, which is removed first so that no part of it survives.
+
+    Control characters are left out, too: a terminal would obey them.
+    """
     text = text.replace(key, "[key]") if key else text
-    flat = " ".join(text[: 10 * MAX_ERROR_TEXT].split())
+    flat = _CONTROL.sub("", " ".join(text[: 10 * MAX_ERROR_TEXT].split()))
     return flat[: MAX_ERROR_TEXT - 3] + "..." if len(flat) > MAX_ERROR_TEXT else flat
