@@ -10,7 +10,7 @@ from rich.text import Text
 from routemoa.cli.options import json_file_option
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.table import make_console, make_table
-from routemoa.cli.terminal.warn import print_warnings
+from routemoa.cli.terminal.warn import clean_line, print_warnings
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_json
 from routemoa.evaluation.outcomes import OUTCOMES, load_run, read_outcomes
@@ -83,7 +83,7 @@ def print_page(figures: Report) -> None:
     print_warnings(figures.warnings)
     console.print(Text("\nWhat to do"), style="bold")
     for sentence in figures.advice.sentences:
-        console.print(Text(f"- {sentence}"))
+        console.print(Text(f"- {clean_line(sentence)}"))
 
 
 def _make_cells(row: MethodRow, figures: Report, is_wide: bool) -> list[str]:
