@@ -175,6 +175,18 @@ async def test_bench_reads_csv(tmp_path: Path) -> None:
     assert "100.0%" in result.stdout
 
 
+def test_names_from_foreign_files_obey_no_terminal(tmp_path: Path) -> None:
+    def renamed(record: Record) -> Record:
+        scores = {"\x1b[31mbad\n" if m == "strong" else m: s for m, s in record.scores.items()}
+        return Record(record.id, record.task, record.query, scores)
+
+    train = write(tmp_path / "r.jsonl", [renamed(r) for r in records(0, 80)])
+    result = done("scorer", "train", train, "--out", tmp_path / "s")
+    (line,) = (line for line in result.stderr.splitlines() if line.startswith("warning: "))
+    assert "[31mbad  dominates this pool" in line
+    assert "\x1b" not in line
+
+
 # --- pools
 
 

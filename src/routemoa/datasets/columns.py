@@ -9,6 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from routemoa.core.file_kind import quote_line
+
 __all__ = ["ALIASES", "ColumnMapping", "convert_row", "count_known", "map_columns"]
 
 ALIASES = {
@@ -36,9 +38,11 @@ class ColumnMapping(Struct, frozen=True):
 
     def describe(self) -> str | None:
         """Return which columns stand for which fields and which are ignored; None where all have their own names."""
-        renamed = [f"{column} as {field}" for field, column in self.fields.items() if _fold(column) != field]
+        renamed = [
+            f"{quote_line(column)} as {field}" for field, column in self.fields.items() if _fold(column) != field
+        ]
         parts = [f"read {', '.join(renamed)}"] if renamed else []
-        parts += [f"ignored {', '.join(self.ignored)}"] if self.ignored else []
+        parts += [f"ignored {', '.join(map(quote_line, self.ignored))}"] if self.ignored else []
         return "; ".join(parts) or None
 
 
@@ -47,7 +51,7 @@ def map_columns(columns: Sequence[str]) -> ColumnMapping:
     by_name: dict[str, str] = {}
     for column in columns:
         if _fold(column) in by_name:
-            return ColumnMapping({}, (), f"two columns are called '{column.strip()}'; rename one")
+            return ColumnMapping({}, (), f"two columns are called '{quote_line(column)}'; rename one")
         by_name[_fold(column)] = column
     fields: dict[str, str] = {}
     for field, aliases in ALIASES.items():
@@ -55,7 +59,7 @@ def map_columns(columns: Sequence[str]) -> ColumnMapping:
         if field == "query" and found != ["prompt"]:  # beside a question, `prompt` is the text to send
             found = [name for name in found if name != "prompt"]
         if found and found[0] != field and len(found) > 1:
-            names = " or ".join(by_name[name] for name in found)
+            names = " or ".join(quote_line(by_name[name]) for name in found)
             return ColumnMapping({}, (), f"{field} may be {names}; call the right column {field}")
         if found and found[0] not in map(_fold, fields.values()):
             fields[field] = by_name[found[0]]
@@ -117,5 +121,7 @@ def _fold(column: str) -> str:
 
 def _list_names(columns: Sequence[str], most: int = 8) -> str:
     """Return the first names of columns, each cut where it is long: without a header they may be whole questions."""
-    names = [name if len(name) <= 30 else name[:29] + "…" for name in (" ".join(c.split()) or "''" for c in columns)]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    names = [quote_line(name) or "''" for name in columns[:most]]
+    return ", ".join(name if len(name) <= 30 else name[:29] + "…" for name in names) + (
+        f" and {len(columns) - most} more" if len(columns) > most else ""
+    )

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from routemoa.cli.options import json_file_option
 from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.printable import printable_line
 from routemoa.cli.terminal.table import fit_table, make_console, print_fitted
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
@@ -86,7 +87,7 @@ def print_page(figures: Report) -> None:
     print_warnings(figures.warnings)
     console.print(Text("\nWhat to do"), style="bold")
     for sentence in figures.advice.sentences:
-        console.print(Text(f"- {sentence}"))
+        console.print(Text(f"- {printable_line(sentence)}"))
 
 
 def _make_cells(row: MethodRow, figures: Report, is_wide: bool) -> list[str]:
