@@ -32,6 +32,9 @@ COMMANDS = {
         "routemoa.cli.evaluation.evaluate:evaluate", "Replay methods on recorded answers, without calling a model."
     ),
     "grade": LazyCommand("routemoa.cli.evaluation.grade:grade", "Grade recorded answers against their references."),
+    "init": LazyCommand(
+        "routemoa.cli.init.command:init", "Write a pool file of the keys, servers and model files that are there."
+    ),
     "judge": LazyCommand("routemoa.cli.judge:judge", "Fit a judge model on graded traces; re-judge saved traces."),
     "ledger": LazyCommand("routemoa.cli.ledger.command:ledger", "Show the calls that were made and what they cost."),
     "pool": LazyCommand(
@@ -78,6 +81,7 @@ def cli() -> None:
     Start here:
       routemoa demo                            see it work on three small local models
       routemoa ask "Why is the sky blue?"      ask the embedded pool
+      routemoa init                            write pool.toml: your keys, local servers and model files
       routemoa ask --pool pool.toml "..."      ask your own models
       routemoa serve --pool pool.toml          the same over HTTP, for any OpenAI client
 

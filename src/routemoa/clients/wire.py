@@ -6,6 +6,7 @@ is tolerant, and a figure that is absent or impossible is None.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
@@ -42,6 +43,7 @@ HINTS = {
     403: "check the key in {key} and what it may use",
     404: "check `endpoint` and `model` in the pool file",
 }
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MAX_ERROR_TEXT = 300  # characters of what an endpoint said, in an error
 
 
@@ -91,7 +93,7 @@ def _content(message: Message, hour: bool) -> str | list[dict[str, Any]]:
 
 
 def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return a body with the member's name, system text and parameters.
+    """Return a body with the member's name, system text and parameters, in its endpoint's dialect.
 
     The member's settings win, since the pool's owner wrote them; of two token limits the smaller one does.
     """
@@ -102,6 +104,25 @@ def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) 
         out = {k: v for k, v in out.items() if k not in TOKEN_LIMITS} | {own[0]: min(values)}
     if spec.system:
         out["messages"] = _with_system(spec.system, body.get("messages"))
+    return _to_dialect(spec, out) if spec.rename or spec.omit else out
+
+
+def _to_dialect(spec: ModelSpec, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a body without the fields that the endpoint refuses, and with its names for the others.
+
+    What the member's own `parameters` set is not left out. Where a field is there under both names, the endpoint's own
+    counts; of two token limits the smaller one does.
+    """
+    kept = {k: v for k, v in body.items() if k not in spec.omit or k in spec.parameters}
+    out = {k: v for k, v in kept.items() if k not in spec.rename}
+    for field, name in spec.rename.items():
+        if field not in kept:
+            continue
+        value, other = kept[field], out.get(name)
+        if name not in out:
+            out[name] = value
+        elif name in TOKEN_LIMITS and _is_count(value) and _is_count(other):
+            out[name] = min(value, other)
     return out
 
 
@@ -274,7 +295,10 @@ def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, 
 
 
 def one_line(text: str, key: str | None = None) -> str:
-    """Return one line of bounded length without the key, which is removed first so that no part of it survives."""
+    """Return one line of bounded length without the key, which is removed first so that no part of it survives.
+
+    Control characters are left out, too: a terminal would obey them.
+    """
     text = text.replace(key, "[key]") if key else text
-    flat = " ".join(text[: 10 * MAX_ERROR_TEXT].split())
+    flat = _CONTROL.sub("", " ".join(text[: 10 * MAX_ERROR_TEXT].split()))
     return flat[: MAX_ERROR_TEXT - 3] + "..." if len(flat) > MAX_ERROR_TEXT else flat
