@@ -38,7 +38,7 @@ COMMANDS = {
     "judge": LazyCommand("routemoa.cli.judge:judge", "Fit a judge model on graded traces; re-judge saved traces."),
     "ledger": LazyCommand("routemoa.cli.ledger.command:ledger", "Show the calls that were made and what they cost."),
     "pool": LazyCommand(
-        "routemoa.cli.pool.commands:pool", "Show a pool file, check its models, fetch weights, add a model."
+        "routemoa.cli.pool.commands:pool", "Show and edit a pool file, check its models, fetch weights."
     ),
     "report": LazyCommand("routemoa.cli.evaluation.report:report", "Report what a run found, as a table or a page."),
     "scorer": LazyCommand(

@@ -46,7 +46,7 @@ class Recorded:
         return f"{self.url}/{provider}/v1"
 
     def write_table(self, path: Path, *names: str) -> Path:
-        """Write a table of providers in which those named are served here, and all other local servers are not there."""
+        """Write a table of providers in which those named are served here, and no other server of one's own runs."""
         lines = []
         for name, provider in load_providers({}).items():
             if name in names:

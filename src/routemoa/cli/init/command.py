@@ -217,9 +217,9 @@ def _try_pool(run: Run, candidates: Sequence[Candidate], cost: TrialCost) -> Non
         if not failures:
             break
         run.failures += failures
-        candidates, problems = without_failures(candidates, failures)
+        candidates, problems = without_failures(candidates, failures, run.results)
         for problem in problems:
-            click.echo(problem, err=True)
+            run.warn_once(problem)
         if number == ROUNDS:
             candidates = [c for c in candidates if run.results.has_answered(c)]
         chosen = _select(run, candidates)

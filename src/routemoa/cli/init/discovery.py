@@ -59,7 +59,7 @@ def list_places(providers: Mapping[str, Provider], env: Mapping[str, str]) -> li
             other = _read_url(provider, env)
             places.append(Place(provider, other or provider.url, variable, other is not None))
     servers = {p.url for p in places if p.provider.local}
-    return [p for p in places if p.provider.local or p.url not in servers]
+    return [p for p in places if p.provider.local or not p.moved or p.url not in servers]
 
 
 async def find_sources(
@@ -89,7 +89,7 @@ def describe_problem(place: Place, problem: ListProblem, reason: str) -> str:
             return f"{provider.title}: the account has no credit ({reason}); add some{page}"
         case ListProblem.UNREACHABLE:
             remedy = "start it" if provider.local else "check the network (a proxy goes into HTTPS_PROXY)"
-            return f"{provider.title}: {reason}; {remedy}, then run  routemoa init  again"
+            return f"{provider.title}: {reason}; {remedy}, then try again"
     return f"{provider.title}: {reason}" + (f"; see {provider.docs}" if provider.docs else "")
 
 

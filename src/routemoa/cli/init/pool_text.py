@@ -11,7 +11,8 @@ from textwrap import wrap
 
 from msgspec import Struct
 
-from routemoa.cli.init.presets import PRESETS, Candidate, PresetName
+from routemoa.cli.init.presets import PRESETS, Candidate, PresetName, Source
+from routemoa.clients.model_lists.reply import ListedModel
 from routemoa.core.pool import METHODS
 from routemoa.core.price_list import find_listing
 from routemoa.core.pricing import Price
@@ -20,9 +21,11 @@ from routemoa.core.providers import LOCAL
 __all__ = [
     "PoolModel",
     "build_models",
+    "find_tiered_price",
     "name_models",
     "shorten_path",
     "summarize_prices",
+    "without_repetition",
     "write_model_table",
     "write_pool",
 ]
@@ -61,17 +64,26 @@ def name_models(candidates: Sequence[Candidate], taken: Iterable[str] = ()) -> l
     return names
 
 
-def build_models(target: Path, chosen: Sequence[Candidate]) -> list[PoolModel]:
+def build_models(target: Path, chosen: Sequence[Candidate], names: Sequence[str] | None = None) -> list[PoolModel]:
     """Return the models of the file `target`: named, files relative to its folder, prices with tiers noted."""
     models = []
-    for name, candidate in zip(name_models(chosen), chosen, strict=True):
+    for name, candidate in zip(names or name_models(chosen), chosen, strict=True):
         source, listed = candidate.source, candidate.listed
-        listing = find_listing(source.provider.url, listed.id) if source.endpoint == source.provider.name else None
-        price = None if listing is None else listing.price
-        is_tiered = price is not None and price.input.tiers and price.input.base == listed.input_price
         model = shorten_path(listed.id, target.absolute().parent) if source.endpoint == LOCAL else listed.id
-        models.append(PoolModel(name, candidate, model, price if is_tiered else None))
+        models.append(PoolModel(name, candidate, model, find_tiered_price(source, listed)))
     return models
+
+
+def find_tiered_price(source: Source, listed: ListedModel) -> Price | None:
+    """Return the library's price of a model where it is the list's and depends on the length of the prompt.
+
+    A pool file has no key for such a price; left out of it, the library's counts.
+    """
+    if source.endpoint not in (source.provider.name, source.provider.url) or source.local:
+        return None
+    listing = find_listing(source.provider.url, listed.id)
+    price = None if listing is None else listing.price
+    return price if price is not None and price.input.tiers and price.input.base == listed.input_price else None
 
 
 def write_pool(
@@ -97,7 +109,7 @@ def write_pool(
     tables: list[list[str]] = []
     said: set[str] = set()
     for model in models:
-        tables.append(_without_repetition(write_model_table(model, guess=known), said))
+        tables.append(without_repetition(write_model_table(model, guess=known), said))
     tail = [
         "[mixture]",
         _line("prefer", PRESETS[preset].prefer, "what a better answer may cost: quality, balanced, cheap or fast"),
@@ -128,13 +140,13 @@ def write_model_table(model: PoolModel, *, guess: bool) -> list[str]:
     return lines
 
 
-def _without_repetition(lines: Sequence[str], said: set[str]) -> list[str]:
+def without_repetition(lines: Sequence[str], said: set[str]) -> list[str]:
     """Return a table's lines without the comments that an earlier table explained already, and note its own."""
     kept = []
     for line in lines:
         code, mark, comment = line.partition("  # ")
         key = f"{code.partition('=')[0]}#{comment}"
-        explains = code.startswith(("name", "endpoint", "model", "context", "input_price = 0.0"))
+        explains = code.startswith(("name", "endpoint", "model", "context")) or comment.startswith("it runs here")
         kept.append(code.rstrip() if mark and explains and key in said else line)
         said.add(key)
     return kept

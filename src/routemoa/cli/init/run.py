@@ -37,6 +37,7 @@ class Run:
     failures: list[Failure] = field(default_factory=list)
     results: ProbeResults = field(default_factory=ProbeResults)
     answer: TrialAnswer | None = None
+    warned: set[str] = field(default_factory=set)
 
     @property
     def asks(self) -> bool:
@@ -50,13 +51,19 @@ class Run:
 
     @property
     def works(self) -> bool:
-        """Whether a model answers, as far as any was asked."""
-        return not self.results.probes or any(probe.ok for probe in self.results.probes.values())
+        """Whether a model of the file answers, as far as any was asked."""
+        return not self.results.probes or any(self.results.has_answered(m.candidate) for m in self.models)
 
     def say(self, line: str = "") -> None:
         """Print a line for people."""
         if not self.as_json:
             click.echo(line)
+
+    def warn_once(self, line: str) -> None:
+        """Print a line about what went wrong, if it was not printed before."""
+        if line not in self.warned:
+            self.warned.add(line)
+            click.echo(line, err=True)
 
     def show_findings(self) -> None:
         """Print what was found, and a line for each thing that stands in the way."""
@@ -69,7 +76,7 @@ class Run:
             print_table(["found", "", ""], rows)
         for finding in self.findings:
             if finding.problem:
-                click.echo(finding.problem, err=True)
+                self.warn_once(finding.problem)
 
     def show_presets(self, choices: Iterable[tuple[PresetName, Sequence[PoolModel]]]) -> None:
         """Print what each preset would take, and what asking all its models once costs."""

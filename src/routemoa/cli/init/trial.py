@@ -125,10 +125,13 @@ def probe_new_models(pool: Pool, models: Sequence[tuple[str, Candidate]], result
         results.probes[candidate.source.endpoint, candidate.listed.id] = probe
 
 
-def without_failures(candidates: Sequence[Candidate], failures: Sequence[Failure]) -> tuple[list[Candidate], list[str]]:
+def without_failures(
+    candidates: Sequence[Candidate], failures: Sequence[Failure], results: ProbeResults
+) -> tuple[list[Candidate], list[str]]:
     """Return the models that may still be taken after some failed, and a line for each thing that went wrong.
 
-    A key that is refused takes all models of its provider away; an account without credit all that are not free.
+    A key that is refused takes all models of its provider away that did not answer; an account without credit all that
+    are not free.
     """
     failed = {(f.candidate.source.endpoint, f.candidate.listed.id) for f in failures}
     left = [c for c in candidates if (c.source.endpoint, c.listed.id) not in failed]
@@ -141,8 +144,11 @@ def without_failures(candidates: Sequence[Candidate], failures: Sequence[Failure
             lines += [f"{f.name}: {f.reason}" for f in own]
             continue
         line = describe_problem(place, account.problem, account.reason.partition(";")[0])
-        left = [c for c in left if c.source.endpoint != source.endpoint]
-        if account.problem == ListProblem.BALANCE and not source.free_only:
+        if source.free_only and account.problem == ListProblem.BALANCE:
+            lines += [f"{f.name}: {f.reason}" for f in own]
+            continue
+        left = [c for c in left if c.source.endpoint != source.endpoint or results.has_answered(c)]
+        if account.problem == ListProblem.BALANCE:
             free, _ = make_candidates(replace(source, free_only=True))
             left += free
             line += "; until then its free models are taken, which are limited to a few calls a minute" if free else ""
