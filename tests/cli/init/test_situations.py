@@ -122,7 +122,7 @@ def test_3_ollama_alone_costs_nothing_and_is_tried_without_being_asked(tmp_path:
     assert {m["model"] for m in pool["model"]} == {"qwen2.5:7b", "llama3.2:latest", "qwen2.5:0.5b"}
     assert all((m["input_price"], m["output_price"]) == (0.0, 0.0) for m in pool["model"])
     assert all("prior" not in m and "api_key_env" not in m for m in pool["model"])
-    assert "it costs nothing" in done.stdout
+    assert "that costs nothing" in done.stdout
     assert len([b for _, b in providers.asked if b["messages"][-1]["content"] == "Say ok."]) == 3
 
 

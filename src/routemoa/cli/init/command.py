@@ -85,7 +85,8 @@ def init(
     places = _choose_places(names)
     _check_target(run, force=force)
     with_files = not names or "local" in names
-    run.findings = asyncio.run(find_sources(places, os.environ, run.today, with_files=with_files))
+    with run.wait("Looking for models: " + ", ".join([p.provider.title for p in places] + ["GGUF files"] * with_files)):
+        run.findings = asyncio.run(find_sources(places, os.environ, run.today, with_files=with_files))
     run.show_findings()
     candidates = _collect_candidates(run)
     if not candidates:
@@ -195,10 +196,10 @@ def _estimate(run: Run) -> TrialCost | None:
         price = f"an unknown amount: no price for {', '.join(cost.unpriced)}"
     run.say()
     if run.asks:
-        question = f"Try them: one token from each, then one question? It costs {price}."
+        question = f"Try them now, one token from each, then one question? That costs {price}."
         return cost if click.confirm(question, default=True, err=True) else None
     if run.assume_yes or not (cost.total or cost.unpriced):
-        run.say(f"Trying them: one token from each, then one question; it costs {price}.")
+        run.say(f"Trying them, one token from each, then one question; that costs {price}.")
         return cost
     run.say(f"Not tried, since that costs {price}:  routemoa pool check --pool {run.target}")
     return None
@@ -212,7 +213,8 @@ def _try_pool(run: Run, candidates: Sequence[Candidate], cost: TrialCost) -> Non
     first = tuple(m.candidate for m in run.models)
     for number in range(1, ROUNDS + 1):
         named = [(m.name, m.candidate) for m in run.models]
-        probe_new_models(Pool.from_toml(run.target), named, run.results)
+        with run.wait("Asking each for one token"):
+            probe_new_models(Pool.from_toml(run.target), named, run.results)
         failures = run.results.find_failures(named)
         if not failures:
             break
@@ -230,7 +232,8 @@ def _try_pool(run: Run, candidates: Sequence[Candidate], cost: TrialCost) -> Non
             return
         _write(run, chosen)
     if run.works:
-        run.answer = ask_question(Pool.from_toml(run.target), cost, lambda line: click.echo(line, err=True))
+        with run.wait("Asking the mixture"):
+            run.answer = ask_question(Pool.from_toml(run.target), cost, run.warn_once)
     run.show_trial()
 
 

@@ -243,7 +243,17 @@ def _pick(queues: Sequence[Sequence[Candidate]], count: int, most_local: int, me
         heads = [queue[0] for queue in waiting if queue]
         if not heads:
             break
-        best = min(heads, key=lambda c: (families[c.name.family], providers[c.source.endpoint], _promise(c)))
+        # Of the same model at two providers that with the shorter list is taken: the other has more to offer besides.
+        best = min(
+            heads,
+            key=lambda c: (
+                families[c.name.family],
+                providers[c.source.endpoint],
+                *_promise(c),
+                len(c.source.models),
+                c.listed.id,
+            ),
+        )
         for queue in waiting:
             if queue and queue[0] is best:
                 del queue[0]

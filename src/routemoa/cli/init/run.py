@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from routemoa.cli.init.discovery import Finding
 from routemoa.cli.init.pool_text import PoolModel, summarize_prices
@@ -59,6 +62,12 @@ class Run:
         if not self.as_json:
             click.echo(line)
 
+    def wait(self, doing: str) -> AbstractContextManager[object]:
+        """Show what is waited for, on a terminal."""
+        if self.as_json or not sys.stderr.isatty():
+            return nullcontext()
+        return Console(stderr=True).status(doing)
+
     def warn_once(self, line: str) -> None:
         """Print a line about what went wrong, if it was not printed before."""
         if line not in self.warned:
@@ -82,7 +91,8 @@ class Run:
         """Print what each preset would take, and what asking all its models once costs."""
         rows = [[name, ", ".join(m.name for m in models), _format_total(models)] for name, models in choices]
         self.say()
-        print_table(["preset", "models", "$ for 500 tokens in, 500 out, from all"], rows)
+        print_table(["preset", "models", "dollars"], rows)
+        self.say("dollars: all its models asked once, 500 tokens in and 500 out")
 
     def show_models(self) -> None:
         """Print the models of the file."""
@@ -96,7 +106,7 @@ class Run:
             rows.append([model.name, model.candidate.source.endpoint, model.candidate.name.family, prices, prior])
         self.say()
         if not self.as_json:
-            title = f"{self.target}: preset {self.preset}, {len(rows)} model{'s' if len(rows) != 1 else ''}"
+            title = f"written: {self.target}, preset {self.preset}, {len(rows)} model{'s' if len(rows) != 1 else ''}"
             print_table(["name", "endpoint", "family", "$/M in / out", "prior"], rows, title=title)
 
     def show_trial(self) -> None:
@@ -126,9 +136,7 @@ class Run:
         self.say("Next:")
         self.say(f'  routemoa ask {file} "Why is the sky blue?"')
         self.say(f"  routemoa serve {file}")
-        self.say(
-            "  routemoa pool add --help                            # another model; pool remove, update, show, check"
-        )
+        self.say("  routemoa pool --help                 # add, remove, update, show, check")
 
     def list_remarks(self) -> list[str]:
         """Return lines for the head of the file: what was left out of the lists, and what is thin about the pool."""
