@@ -22,6 +22,7 @@ from routemoa.core import events
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool, ScorerTable, parse_pool
+from routemoa.core.providers import load_providers
 from routemoa.core.tenants import SpendingLimits, Tenant
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.datasets.questions import Question, parse_question
@@ -142,6 +143,17 @@ def test_every_public_name_is_documented() -> None:
     for name in routemoa.__all__:
         module = getattr(routemoa, name).__module__
         assert re.search(rf"^::: {re.escape(module)}(\.{name})?$", page, re.MULTILINE), name
+
+
+def test_the_table_of_providers_is_complete() -> None:
+    rows = read_table(CONFIGURATION, "Providers")
+    providers = load_providers({})
+    assert set(rows) == set(providers)
+    for name, (keys, dialect) in rows.items():
+        assert tuple(re.findall(r"`(\w+)`", keys)) == providers[name].keys
+        named = set(re.findall(r"`(\w+)`", dialect))
+        assert named & {*providers[name].rename, *providers[name].omit} or not providers[name].rename
+        assert bool(providers[name].omit) == ("without" in dialect)
 
 
 def test_the_map_names_every_package() -> None:

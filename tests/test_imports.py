@@ -35,6 +35,7 @@ ONLY_IN = {
     "math_verify": {"datasets"},
     "genai_prices": {"core"},
     "rich": {"cli"},
+    "tomlkit": {"cli"},
     "click": {"cli"},
 }
 

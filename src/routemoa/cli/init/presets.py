@@ -125,8 +125,8 @@ def choose_models(
     """Return the models of a pool: of families as different as can be, then of providers, the best first.
 
     Superseded models are left out. Of those within the ceiling that a provider offers of one family, the recent ones
-    come first: the best by the public tables or, where these do not know all of them, the dearest. Old and dearer
-    models are taken, the cheapest first, only where a pool would have fewer than three otherwise.
+    come first: the best by the public tables or, where these do not know all of them, the most expensive. Old models
+    and those above the ceiling are taken, the cheapest first, only where a pool would have fewer than three otherwise.
 
     Args:
         candidates: of all sources.

@@ -109,8 +109,8 @@ def estimate_trial(pool: Pool) -> TrialCost:
     """Return what probing every model and one question may cost at most."""
     priced = [m for m in pool if m.price is not None]
     probes = sum(m.worst_cost(*PROBE_TOKENS) or 0.0 for m in priced)
-    dearest = sorted((m.worst_cost(*QUESTION_TOKENS) or 0.0 for m in priced), reverse=True)[:2]
-    question = min(MAX_COST, math.ceil(sum(dearest) * 1000) / 1000)
+    most_expensive = sorted((m.worst_cost(*QUESTION_TOKENS) or 0.0 for m in priced), reverse=True)[:2]
+    question = min(MAX_COST, math.ceil(sum(most_expensive) * 1000) / 1000)
     return TrialCost(probes, question, tuple(m.name for m in pool if m.price is None))
 
 
