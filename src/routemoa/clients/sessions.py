@@ -67,7 +67,8 @@ def find_proxy(url: str) -> str | None:
 
 def system_reason(error: BaseException) -> str:
     """Return the operating system's words for an error, without addresses and class names around them."""
-    number = getattr(error, "errno", None) or getattr(getattr(error, "os_error", None), "errno", None)
+    system = getattr(error, "os_error", None) or error
+    number, words = getattr(system, "errno", None), getattr(system, "strerror", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number)
-    return str(error) or type(error).__name__
+    return words if isinstance(words, str) and words else str(error) or type(error).__name__

@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from routemoa.clients.dialect import TOKEN_LIMITS, to_dialect
 from routemoa.core.errors import InvalidResponse, ModelHTTPError
 from routemoa.core.types import CacheControl, Completion, Message, ModelSpec, Request, Token, Usage
 
 __all__ = [
+    "TOKEN_LIMITS",
     "CompletionBuilder",
     "apply_member_settings",
     "build_body",
@@ -31,7 +33,6 @@ __all__ = [
     "supports_cache_control",
 ]
 
-TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 CACHE_READ_FIELDS = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
 """Prompt tokens read from the provider's cache: OpenAI, vLLM, llama.cpp and others; DeepSeek; Anthropic."""
 CACHE_WRITE_FIELDS = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
@@ -104,26 +105,7 @@ def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) 
         out = {k: v for k, v in out.items() if k not in TOKEN_LIMITS} | {own[0]: min(values)}
     if spec.system:
         out["messages"] = _with_system(spec.system, body.get("messages"))
-    return _to_dialect(spec, out) if spec.rename or spec.omit else out
-
-
-def _to_dialect(spec: ModelSpec, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a body without the fields that the endpoint refuses, and with its names for the others.
-
-    What the member's own `parameters` set is not left out. Where a field is there under both names, the endpoint's own
-    counts; of two token limits the smaller one does.
-    """
-    kept = {k: v for k, v in body.items() if k not in spec.omit or k in spec.parameters}
-    out = {k: v for k, v in kept.items() if k not in spec.rename}
-    for field, name in spec.rename.items():
-        if field not in kept:
-            continue
-        value, other = kept[field], out.get(name)
-        if name not in out:
-            out[name] = value
-        elif name in TOKEN_LIMITS and _is_count(value) and _is_count(other):
-            out[name] = min(value, other)
-    return out
+    return dict(to_dialect(spec, out))
 
 
 def _with_system(system: str, messages: Any) -> Any:

@@ -144,12 +144,17 @@ def _check_target(run: Run, *, force: bool) -> None:
 
 def _collect_candidates(run: Run) -> list[Candidate]:
     """Return the models of all sources that a preset may take; note how many were left out and why."""
-    from routemoa.cli.init.presets import make_candidates
+    from routemoa.cli.init.presets import describe_left_out, make_candidates
 
     candidates = []
     for source in run.sources:
-        found, run.left_out[source.endpoint] = make_candidates(source)
+        found, counts = make_candidates(source)
+        run.left_out[source.endpoint] = counts
         candidates += found
+        if not found:
+            why = f" ({describe_left_out(counts)})" if counts else ""
+            remedy = "; load one there first" if source.local else ""
+            run.warn_once(f"{source.provider.title}: lists no model that a pool could take{why}{remedy}")
     return candidates
 
 
@@ -189,11 +194,14 @@ def _estimate(run: Run) -> TrialCost | None:
     """Say what trying the pool may cost at most, and ask where it costs anything; None where it is not to be tried."""
     from routemoa.cli.init.trial import estimate_trial
     from routemoa.core.pool import Pool
+    from routemoa.core.price_list import price_hint
 
-    cost = estimate_trial(Pool.from_toml(run.target))
+    pool = Pool.from_toml(run.target)
+    cost = estimate_trial(pool)
     price = f"at most ${cost.total:.2g}" if cost.total else "nothing"
     if cost.unpriced:
         price = f"an unknown amount: no price for {', '.join(cost.unpriced)}"
+        run.warn_once(f"{', '.join(cost.unpriced)}: no price is known; {price_hint(pool[cost.unpriced[0]])}")
     run.say()
     if run.asks:
         question = f"Try them now, one token from each, then one question? That costs {price}."

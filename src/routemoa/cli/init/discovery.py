@@ -95,7 +95,7 @@ def describe_problem(place: Place, problem: ListProblem, reason: str) -> str:
 
 def with_library_prices(source: Source) -> Source:
     """Return a source with the prices, contexts and ends from the price library where the list does not say them."""
-    models, used, url = [], "", source.provider.price_url or source.provider.url
+    models, url = [], source.provider.price_url or source.provider.url
     for model in source.models:
         priced = model.input_price is not None and model.output_price is not None
         listing = None if priced and model.context else find_listing(url, model.id)
@@ -108,7 +108,6 @@ def with_library_prices(source: Source) -> Source:
         if price is None:
             models.append(replace(model, context=context, deprecated=ended))
             continue
-        used = str(price)
         models.append(
             replace(
                 model,
@@ -116,11 +115,12 @@ def with_library_prices(source: Source) -> Source:
                 output_price=price.output.base,
                 cached_price=None if price.cached is None else price.cached.base,
                 cache_write_price=None if price.cache_write is None else price.cache_write.base,
+                price_source=str(price),
                 context=context,
                 deprecated=ended,
             )
         )
-    return replace(source, models=tuple(models), price_source=used or source.price_source)
+    return replace(source, models=tuple(models))
 
 
 async def _nothing() -> None:

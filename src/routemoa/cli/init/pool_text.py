@@ -180,7 +180,7 @@ def _price_lines(model: PoolModel) -> list[str]:
     for key, price in prices.items():
         if price is None or (key == "request_price" and not price):
             continue
-        note = "" if lines else f"dollars per million tokens: {source.price_source}"
+        note = "" if lines else f"dollars per million tokens: {listed.price_source or source.price_source}"
         lines.append(_line(key, price, "dollars per call" if key == "request_price" else note))
     return lines
 

@@ -112,7 +112,7 @@ def plan_changes(
         is_new = unpriced and priced and key in ("input_price", "output_price")
         if new is None or (key not in entry and not is_new):
             continue
-        comment = _new_comment(comments.get(key, ""), source)
+        comment = _new_comment(comments.get(key, ""), listed.price_source or source.price_source)
         if entry.get(key) != new or comment is not None:
             changes.append(Change(key, new if entry.get(key) != new else None, comment))
     return changes, note
@@ -124,14 +124,14 @@ def _find_note(listed: ListedModel | None, source: Source) -> str | None:
     return listed.deprecated
 
 
-def _new_comment(comment: str, source: Source) -> str | None:
-    """Return a price's comment with the source and day of now, where it names those of another day."""
+def _new_comment(comment: str, source: str) -> str | None:
+    """Return a price's comment with its source and day now, where it names those of another day."""
     text = comment.removeprefix("#").strip()
     found = DATED.search(text)
     if found is None:
         return None
     head, _, _ = text.rpartition(": ")
-    new = f"{head}: {source.price_source}" if head else source.price_source
+    new = f"{head}: {source}" if head else source
     return None if new == text else new
 
 

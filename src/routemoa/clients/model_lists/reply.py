@@ -37,6 +37,8 @@ class ListedModel(Struct, frozen=True, omit_defaults=True):
     cache_write_price: float | None = None
     request_price: float | None = None
     """Dollars for each call."""
+    price_source: str | None = None
+    """Where its prices are from, if not from the list."""
     input_modalities: tuple[str, ...] = ()
     """What it reads, such as "text" and "image"; empty is unknown."""
     chat: bool | None = None
