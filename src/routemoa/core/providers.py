@@ -115,7 +115,7 @@ def load_providers(env: Mapping[str, str] = os.environ) -> dict[str, Provider]:
     tables = dict(_load_builtin())
     if path := env.get(PROVIDERS_VARIABLE):
         try:
-            text = Path(path).expanduser().read_text("utf-8")
+            text = Path(path).expanduser().read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as e:
             reason = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
             raise ConfigError(f"{path}: cannot be read: {reason}; correct or unset {PROVIDERS_VARIABLE}") from e

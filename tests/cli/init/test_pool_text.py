@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from routemoa.cli.init.discovery import FILES
 from routemoa.cli.init.names import find_score, parse_name
 from routemoa.cli.init.pool_text import build_models, name_models, shorten_path, summarize_prices, write_pool
-from routemoa.cli.init.presets import Candidate, Source
+from routemoa.cli.init.presets import Candidate, Source, choose_models, make_candidates
 from routemoa.clients.model_lists.reply import ListedModel
 from routemoa.core.pool import METHODS, Pool, parse_pool
 from routemoa.core.providers import load_providers
+from tests.cli.init.test_presets import recorded
 
 TODAY = date(2026, 11, 26)
 PROVIDERS = load_providers({})
@@ -65,6 +66,19 @@ def test_a_file_with_every_kind_of_model() -> None:
     assert text.count("what answers and traces call it") == 1, "explained once"
     assert text.endswith("# left out\n")
     assert max(map(len, text.splitlines())) < 130
+
+
+@pytest.mark.parametrize("name", list(PROVIDERS))
+def test_a_file_for_every_provider_parses(name: str) -> None:
+    source = recorded(name)
+    variable = source.provider.keys[0] if source.provider.keys else None
+    chosen = choose_models(make_candidates(replace(source, key_variable=variable))[0], "best")
+    text = write_pool(build_models(Path("/work/here/pool.toml"), chosen), "best", TODAY, [])
+    pool = parse_pool(text, "pool.toml", Path("/work/here"), {variable: "k"} if variable else {})
+    assert [m.model for m in pool] == [c.listed.id for c in chosen]
+    assert {m.endpoint for m in pool} == {source.provider.url}
+    assert {m.api_key_env for m in pool} == {variable}
+    assert (f"key in {variable}" in text) == (variable is not None)
 
 
 def test_no_guess_is_made_where_no_model_has_a_figure() -> None:

@@ -141,7 +141,13 @@ def test_models_for_one_purpose_are_better_than_none() -> None:
 
 def test_without_prices_there_is_a_pool_all_the_same() -> None:
     models = [entry(m, None) for m in ("gpt-6-sol", "gpt-6-luna", "gpt-5.4-nano")]
-    assert choose(source(*models)) == ["gpt-6-sol", "gpt-6-luna", "gpt-5.4-nano"]
+    assert set(choose(source(*models))) == {"gpt-6-sol", "gpt-6-luna", "gpt-5.4-nano"}
+
+
+def test_without_prices_small_models_go_first_but_for_the_best() -> None:
+    models = [entry(f"a/{m}", None) for m in ("claude-opus-5", "claude-haiku-5", "gpt-6-sol", "gpt-6-luna")]
+    assert set(choose(source(*models), preset="cheap")[:2]) == {"a/claude-haiku-5", "a/gpt-6-luna"}
+    assert set(choose(source(*models), preset="best")[:2]) == {"a/claude-opus-5", "a/gpt-6-sol"}
 
 
 def test_each_provider_gets_a_place_and_no_model_two() -> None:

@@ -147,6 +147,15 @@ def test_a_file_keeps_its_permissions_and_its_link(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.toml", "pool.toml"]
 
 
+def test_a_byte_order_mark_stays(tmp_path: Path) -> None:
+    path = tmp_path / "pool.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + POOL.replace("\n", "\r\n").encode())
+    file = PoolFile(path)
+    file.save(remove_table(file.text, "b"), [e for e in file.entries if e["name"] != "b"])
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf# My pool,\r\n")
+    assert names(path.read_text("utf-8-sig")) == ["a", "c"]
+
+
 def test_an_edit_that_would_do_something_else_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, POOL)
     with pytest.raises(ConfigError, match="change it by hand"):

@@ -236,7 +236,7 @@ def _try_pool(run: Run, candidates: Sequence[Candidate], cost: TrialCost) -> Non
         if not chosen:
             run.failures.clear()
             _write(run, first)
-            click.echo(f"no model answers; {run.target} has them all: mend that, then  routemoa pool check", err=True)
+            click.echo(f"no model answers; mend that, then  routemoa pool check --pool {run.target}", err=True)
             return
         _write(run, chosen)
     if run.works:

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["ModelName", "PublishedScore", "expected_score", "family_rank", "find_score", "parse_name"]
+__all__ = ["ModelName", "PublishedScore", "expected_score", "family_rank", "find_score", "is_small", "parse_name"]
 
 _DATE = re.compile(r"(20\d\d-?[01]\d-?[0-3]\d|(?<=-)2[3-9][01]\d|(?<=-)[01]\d[0-3]\d|(?<=-)[01]\d-20\d\d)(?=-|$)")
 """A day or a month: 2025-12-11, 20251211, 2512, 0813, 09-2025."""
@@ -91,6 +91,11 @@ def find_score(name: ModelName) -> PublishedScore | None:
     forms = (name.short, name.base, plain)
     dated = [f"{form}-{name.date}" for form in forms if name.date]
     return next((scores[form] for form in (*dated, *forms) if form in scores), None)
+
+
+def is_small(name: ModelName) -> bool:
+    """Return whether a name says that the model is one of its provider's small ones."""
+    return bool(set(re.split(r"[-_.]", name.short)) & set(_load()["words"]["small"]))
 
 
 def expected_score(name: ModelName) -> float | None:

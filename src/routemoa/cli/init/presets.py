@@ -15,6 +15,7 @@ from routemoa.cli.init.names import (
     expected_score,
     family_rank,
     find_score,
+    is_small,
     parse_name,
 )
 from routemoa.clients.model_lists.reply import ListedModel
@@ -139,7 +140,7 @@ def choose_models(
     remote = _without_superseded([c for c in candidates if not c.source.local])
     newest = max((c.listed.created for c in remote if c.listed.created), default=date.min)
     within = [c for c in remote if (mean_price(c) or 0.0) <= rules.ceiling and not _is_old(c, newest)]
-    queues = [_by_quality(group) for group in _group(within)]
+    queues = [_by_quality(group, frugal=preset != "best") for group in _group(within)]
     queues += [_by_size(group, rules.max_size) for group in _group(local)]
     count = max(rules.count, len({c.source.endpoint for c in remote})) if remote else LEAST
     enough = len({c.name.base for c in within}) >= LEAST
@@ -194,8 +195,11 @@ def _group(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
     return list(groups.values())
 
 
-def _by_quality(group: Sequence[Candidate]) -> list[Candidate]:
-    """Order a family's models: the recent ones by the public tables, else by price; then the others by age."""
+def _by_quality(group: Sequence[Candidate], *, frugal: bool) -> list[Candidate]:
+    """Order a family's models: the recent ones by the public tables, else by price; then the others by age.
+
+    `frugal`: where no price is known, those whose names say that they are small come first.
+    """
     by_age = sorted(group, key=_age, reverse=True)
     recent = [c for c in by_age if _is_recent(c, by_age[0])]
     scores = {c.listed.id: expected_score(c.name) for c in recent}
@@ -203,6 +207,8 @@ def _by_quality(group: Sequence[Candidate]) -> list[Candidate]:
         recent.sort(key=lambda c: (scores[c.listed.id] or 0.0, mean_price(c) or 0.0), reverse=True)
     else:
         recent.sort(key=lambda c: mean_price(c) or 0.0, reverse=True)
+    if frugal and any(mean_price(c) is None for c in recent):
+        recent.sort(key=lambda c: is_small(c.name), reverse=True)
     return [*recent, *(c for c in by_age if c not in recent)]
 
 

@@ -64,7 +64,8 @@ class PoolFile:
         if len(data) > MAX_BYTES:
             raise ConfigError(f"{path}: is larger than {MAX_BYTES >> 20} MiB; is it a pool file?")
         try:
-            self.text = data.decode("utf-8")
+            self._mark = "\ufeff" if data.startswith(b"\xef\xbb\xbf") else ""
+            self.text = data.decode("utf-8-sig")
         except UnicodeDecodeError as e:
             raise ConfigError(f"{path}: it is not UTF-8 text") from e
         self.entries: list[dict[str, Any]] = self._check(self.text)
@@ -94,7 +95,7 @@ class PoolFile:
         target = self.path.resolve()
         check_writable(str(target))
         mode = target.stat().st_mode
-        write_file(target, text.encode())
+        write_file(target, (self._mark + text).encode())
         target.chmod(mode & 0o7777)
         self.text, self.entries = text, [dict(e) for e in entries]
 

@@ -40,8 +40,8 @@ def update(*, names: tuple[str, ...], pool_file: str | None, dry_run: bool, as_j
     """Compare a pool file with its providers' live lists; take over new prices and contexts.
 
     Models that are deprecated or no longer listed are named, and a comment behind `model` says so. Only keys that the
-    file has are changed, and prices added where it has none; comments and layout stay. Without NAME all models are
-    compared. A price of your own is one more that would be changed: look with --dry-run first.
+    file has are changed, and prices added where it has none; comments and layout stay. Prices that you wrote yourself
+    are replaced, too: look with --dry-run first. Without NAME all models are compared.
 
     \b
     Examples:

@@ -6,15 +6,12 @@ from collections.abc import Iterable
 
 import click
 
-__all__ = ["clean_line", "print_warnings"]
+from routemoa.cli.terminal.printable import printable_line
+
+__all__ = ["print_warnings"]
 
 
 def print_warnings(warnings: Iterable[str]) -> None:
     """Print each warning; names in it may come from foreign files."""
     for warning in warnings:
-        click.echo(f"warning: {clean_line(warning)}", err=True)
-
-
-def clean_line(text: str) -> str:
-    """Return a text on one line, without characters that a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in text)
+        click.echo(f"warning: {printable_line(warning)}", err=True)
