@@ -315,7 +315,7 @@ async def test_a_missing_file_is_named_with_its_whole_path(tmp_path: Path) -> No
 
 async def test_a_missing_runtime_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"routemoa\[local\]"):
+    with pytest.raises(MissingExtra, match=r"xllamacpp is not installed: run  .*\[local\]"):
         await LocalRuntime(tmp_path).address(SPEC)
 
 

@@ -25,6 +25,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, cast
 
+from routemoa.clients.runtime_check import explain_load_error
 from routemoa.clients.weights import load_manifest
 from routemoa.core.errors import MissingExtra, ModelError
 from routemoa.core.types import Address, ModelSpec
@@ -212,7 +213,7 @@ def _exit_reason(process: subprocess.Popen[str], errors: Sequence[str]) -> str:
         return f"killed by {signal.Signals(-code).name}" + (": out of memory?" if code == -signal.SIGKILL else "")
     lines = [line for line in errors if line.strip()] or [f"exit code {code}"]
     chosen = next((line for line in lines if " E " in line), lines[-1])
-    return chosen.partition(" E ")[2] or chosen
+    return explain_load_error(chosen.partition(" E ")[2] or chosen)
 
 
 def _stop_all(servers: dict[tuple[Path, int], _ModelServer]) -> None:

@@ -82,7 +82,7 @@ def test_templates_escape_everything() -> None:
 
 def test_without_jinja2_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(MissingExtra, match=r"jinja2.*routemoa\[plot\]"):
+    with pytest.raises(MissingExtra, match=r"jinja2.*run  .*\[plot\]"):
         render_page(*unfinished_run())
 
 

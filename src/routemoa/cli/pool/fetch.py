@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,15 +67,15 @@ def fetch_missing(pool: Pool) -> None:
     Raises:
         FetchError: then none of the pool's models could answer.
         MissingExtra: the embedded runtime is not installed; nothing was downloaded.
+        ConfigError: it cannot be loaded on this machine; nothing was downloaded.
     """
+    from routemoa.clients.runtime_check import check_runtime
     from routemoa.clients.weights.download import FetchError
-    from routemoa.core.errors import MissingExtra
 
-    if any(m.local for m in pool) and find_spec("xllamacpp") is None:
-        raise MissingExtra("xllamacpp, which runs local models,", "local")
     missing = [w for w in _list_weights(pool) if not w.is_fetched]
     if not missing:
         return
+    check_runtime()
     result = _download(missing, "auto")
     unavailable = [m for m in pool if m.local and m.model in result.missing]
     if len(unavailable) == len(pool):
