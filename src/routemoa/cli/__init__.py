@@ -117,9 +117,7 @@ def main() -> None:
         from routemoa.cli.completion import register_shells
 
         register_shells()
-    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character must not cost an answer
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    _open_streams()
     try:
         cli(standalone_mode=False, complete_var=COMPLETION_VARIABLE)
     except click.ClickException as e:
@@ -136,3 +134,13 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _open_streams() -> None:
+    """Make the standard streams usable: a closed one is empty, and a character that one lacks costs no answer."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  (until the process ends)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

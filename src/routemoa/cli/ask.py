@@ -11,7 +11,7 @@ import click
 from msgspec.structs import replace
 from rich.console import Console
 
-from routemoa.cli.conversation_file import read_conversation
+from routemoa.cli.conversation_file import read_conversation, with_system
 from routemoa.cli.options import limit_options, method_option, pool_option, read_limits, system_option
 from routemoa.cli.terminal.call_log import LoggedClient
 from routemoa.cli.terminal.files import check_writable
@@ -138,14 +138,13 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Conso
 
 def _read_messages(question: str | None, messages_file: str | None, system: str | None) -> tuple[Message, ...]:
     """Return what is to be answered: a file's messages, a question, or both in this order, after the system message."""
-    head = (Message("system", system),) if system else ()
     if messages_file is None:
-        return (*head, Message("user", _read_question(question)))
+        return with_system([Message("user", _read_question(question))], system)
     if messages_file == "-" == question:
         raise QueryError("messages and question cannot both be read from standard input; give one of them a file")
     messages = read_conversation(messages_file)
     tail = () if question is None else (Message("user", _read_question(question)),)
-    return (*head, *messages, *tail)
+    return with_system([*messages, *tail], system)
 
 
 def _read_question(question: str | None) -> str:

@@ -15,7 +15,7 @@ from routemoa.core.errors import QueryError
 from routemoa.core.messages import parse_messages
 from routemoa.core.types import Message
 
-__all__ = ["read_conversation", "write_conversation"]
+__all__ = ["read_conversation", "with_system", "write_conversation"]
 
 FORM = '[{"role": "user", "content": "..."}, ...], or {"messages": [...]}'
 MAX_BYTES = 64 * 2**20
@@ -46,6 +46,13 @@ def read_conversation(file: str) -> tuple[Message, ...]:
         return parse_messages(value)
     except QueryError as e:
         raise QueryError(f"{where}: {e}") from e
+
+
+def with_system(messages: Sequence[Message], system: str | None) -> tuple[Message, ...]:
+    """Return the messages after a system message, which replaces their own; as they are where there is none."""
+    if not system:
+        return tuple(messages)
+    return (Message("system", system), *(m for m in messages if m.role != "system"))
 
 
 def write_conversation(file: str, messages: Sequence[Message], notes: Mapping[str, Any]) -> None:

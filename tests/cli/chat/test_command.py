@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -239,6 +240,16 @@ def test_an_interrupt_while_it_waits_for_a_line_ends_it(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert err.rstrip().endswith("interrupted")
     assert "Traceback" not in err
+
+
+def test_closed_streams_are_empty(tmp_path: Path) -> None:
+    with endpoint(reply) as e:
+        options = f"--pool {pool(tmp_path, e.url, 'a')}"
+        for command, code in (("chat <&-", 0), ("ask hi >&-", 0), ("ask hi 2>&-", 0), ("ask <&-", 2)):
+            script = f"exec {shlex.join(ROUTEMOA)} {command} {options}"
+            done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+            assert done.returncode == code, done.stderr
+            assert "Traceback" not in done.stderr
 
 
 def test_history_needs_no_home(tmp_path: Path) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from routemoa.cli.terminal.session import AnswerWriter
+from routemoa.core.events import AnswerDelta, ProposalDelta, ProposalFinished
+from routemoa.core.trace import Proposal
+from routemoa.core.types import Usage
 from routemoa.testing import Fault
 from tests.cli.pseudo_terminal import PseudoTerminal
 from tests.cli.test_ask import endpoint, pool
@@ -101,3 +108,21 @@ def test_an_interrupt_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
         assert terminal.wait_for_exit() == 130
     assert [line for line in terminal.screen if line] == ["interrupted"]
     assert terminal.raw.rindex("\x1b[?25h") > terminal.raw.rindex("\x1b[?25l")  # the cursor is shown again
+
+
+def test_a_long_answer_in_many_pieces_is_linear_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seconds(pieces: int) -> float:
+        writer = AnswerWriter()
+        writer.live = True
+        begun = time.perf_counter()
+        for _ in range(pieces):
+            writer.add(AnswerDelta("word "))
+        text = ("word " * pieces).strip()
+        writer.add(ProposalFinished(1, Proposal("a", text, Usage(), None, None)))
+        for _ in range(pieces):
+            writer.add(ProposalDelta(1, "b", "word "))
+        return time.perf_counter() - begun
+
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    short = min(seconds(2_000) for _ in range(3))
+    assert seconds(40_000) < 80 * short

@@ -13,7 +13,7 @@ from rich.console import Console
 from routemoa.cli.chat.commands import ChatCommands
 from routemoa.cli.chat.conversation import Conversation
 from routemoa.cli.chat.reading import TurnReader, make_reader
-from routemoa.cli.conversation_file import read_conversation
+from routemoa.cli.conversation_file import read_conversation, with_system
 from routemoa.cli.options import limit_options, method_option, pool_option, read_limits, system_option
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.threads import use_one_thread
@@ -63,9 +63,7 @@ def chat(*, pool_file: str | None, method: str, system: str | None, file: str | 
     """
     use_one_thread()
     pool = Pool.default(pool_file)
-    earlier = read_conversation(file) if file else ()
-    if system:
-        earlier = (Message("system", system), *(m for m in earlier if m.role != "system"))
+    earlier = with_system(read_conversation(file) if file else (), system)
     options = ChatOptions(method, read_limits(limits).with_defaults(pool.limits), earlier, file)
     failures = asyncio.run(_talk(pool, options))
     if failures and not sys.stdin.isatty():

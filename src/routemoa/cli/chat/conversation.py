@@ -123,6 +123,8 @@ class Conversation:
         except RouteMoAError as e:
             self._report_failure(str(e), turn)
             return
+        except BrokenPipeError:  # nothing can be shown any more
+            raise
         except Exception as e:  # a defect must not cost the user the conversation
             self._report_failure(f"this is a defect of routemoa, please report it: {type(e).__name__}: {e}", turn)
             return

@@ -51,6 +51,7 @@ class LineReader:
     def __init__(self, *, prompts: bool) -> None:
         self._prompts = prompts
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._input = sys.stdin.fileno()
         self._pending = ""
         self._is_over = False
 
@@ -85,11 +86,12 @@ class LineReader:
         return await line
 
     def _wait_for_line(self) -> str | None:
-        while "\n" not in self._pending and not self._is_over:
-            data = os.read(sys.stdin.fileno(), 65536)  # not sys.stdin: its lock would hang the end of the process
+        pieces = [self._pending]
+        while "\n" not in pieces[-1] and not self._is_over:
+            data = os.read(self._input, 65536)  # not sys.stdin: its lock would hang the end of the process
             self._is_over = not data
-            self._pending += self._decoder.decode(data, final=not data)
-        line, newline, self._pending = self._pending.partition("\n")
+            pieces.append(self._decoder.decode(data, final=not data))
+        line, newline, self._pending = "".join(pieces).partition("\n")
         return line.removesuffix("\r").removeprefix("\ufeff") if line or newline else None
 
 

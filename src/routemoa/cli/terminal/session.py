@@ -25,6 +25,10 @@ from routemoa.mixture.budget.run_client import RunClient
 __all__ = ["AnswerWriter", "EventView", "open_ledger", "open_run_client", "run_query"]
 
 
+MAX_BLANKS = 8
+"""Characters of white space around an answer that is still recognized."""
+
+
 class EventView(Protocol):
     """Shows events."""
 
@@ -96,10 +100,14 @@ class AnswerWriter:
         self._activity = Activity()
         self._waiting = None if console is None else WaitingLine(console, self._activity)
         self._safe = PrintableStream()
-        self._shown = ""
-        """What is written of the answer that is being written."""
+        self._shown: list[str] = []
+        """The pieces of the answer that is being written."""
+        self._length = 0
+        """Characters of these pieces."""
         self._complete: set[str] = set()
         """The proposals so far: an answer that is one of them is complete while other models are asked."""
+        self._is_whole = False
+        """Whether what is written is one of them."""
         self._is_deciding = True
         self._at_line_start = True
 
@@ -145,7 +153,9 @@ class AnswerWriter:
         if self.live:
             if self._waiting:
                 self._waiting.hide()
-            self._shown += piece
+            self._shown.append(piece)
+            self._length += len(piece)
+            self._is_whole = False
             self._print(self._safe.feed(piece))
 
     def _restart(self, marker: str) -> None:
@@ -154,14 +164,19 @@ class AnswerWriter:
             if self._waiting:
                 self._waiting.hide()
             self._print(self._safe.finish() + (marker[1:] if self._at_line_start and self._shown else marker))
-            self._shown = ""
+            self._shown, self._length = [], 0
             self.begin()
 
     def _wait_for_others(self) -> None:
         """Show what is going on once the leading answer is complete and others are still asked."""
-        if self._is_deciding and self._shown and self._shown.strip() in self._complete:
+        if self._is_deciding and not self._is_whole and any(self._is_all_of(text) for text in self._complete):
+            self._is_whole = True
             self._end_line()
             self.begin()
+
+    def _is_all_of(self, text: str) -> bool:
+        """Return whether a proposal is what is shown; its length is compared first, as this is asked at each piece."""
+        return len(text) <= self._length <= len(text) + MAX_BLANKS and "".join(self._shown).strip() == text
 
     def _print(self, text: str) -> None:
         if self.live and text:
