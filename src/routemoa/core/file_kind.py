@@ -135,7 +135,7 @@ def _detect_text(first: str, rest: str, name: str) -> tuple[str, str]:
         (first.startswith("<"), "xml", "XML"),
         (lower.endswith((".csv", ".tsv")), "csv", "CSV"),
         (lower.endswith(".toml") or TOML.match(code), "toml", "a TOML file"),
-        (first.startswith("["), "json array", "a JSON array"),
+        (re.match(r"\[+\s*(?:$|[\]{\"\d-]|(?:null|true|false)\b)", first) is not None, "json array", "a JSON array"),
         (len(re.split(r"[,;\t]", first)) > 1 and TABLE.search(first), "csv", "CSV"),
         (YAML.match(first), "yaml", "YAML"),
     )
