@@ -133,7 +133,7 @@ class Response(Struct, frozen=True):
     @property
     def events(self) -> list[Any]:
         """The data of each event of a stream."""
-        return [d if d == "[DONE]" else msgspec.json.decode(d) for d in SSEParser().feed(self.body)]
+        return [d if d == "[DONE]" else msgspec.json.decode(d) for d, _ in SSEParser().feed(self.body)]
 
 
 def dechunked(data: bytes) -> bytes:
