@@ -264,7 +264,7 @@ async def test_a_stream_that_is_left_is_settled_at_what_it_produced() -> None:
         assert await anext(pieces) == "word " * 20
     settled(desk)
     assert client.open == 0
-    estimate = PRICED.cost(estimate_usage(ASKED, "word " * 20))
+    estimate = PRICED.cost(estimate_usage(ASKED, len("word " * 20)))
     closing = tab.closed[1]
     assert (closing.outcome, closing.cost, closing.charged) == ("cut", None, estimate)
     assert closing.usage == Usage()

@@ -10,6 +10,8 @@ __all__ = ["KeyCutter", "cut_key", "redact", "redact_body"]
 PLACEHOLDER = "[key]"
 MIN_KEY_LENGTH = 8
 """Characters. Shorter keys ("EMPTY", "none") are words that answers contain, too: only errors lose those."""
+ESCAPED = '/"\\'
+"""Characters that JSON may write with a backslash before them."""
 LONGEST_ESCAPE = 6
 """Characters of an escaped one, \\u0041."""
 
@@ -64,7 +66,8 @@ class KeyCutter:
 
 def _cut(text: str, key: str) -> str:
     text = text.replace(key, PLACEHOLDER)
-    return _pattern(key).sub(PLACEHOLDER, text) if "%" in text or "\\u" in text or "\\/" in text else text
+    may_escape = "%" in text or "\\u" in text or ("\\" in text and any(c in key for c in ESCAPED))
+    return _pattern(key).sub(PLACEHOLDER, text) if may_escape else text
 
 
 def _may_become(key: str, text: str, at: int) -> bool:
@@ -89,7 +92,7 @@ def _forms(character: str) -> tuple[str, ...]:
     forms = [f"\\u{hexadecimal:0>4}"]
     if ord(character) < 256:
         forms.append(f"%{hexadecimal:0>2}")
-    if character in '/"\\':
+    if character in ESCAPED:
         forms.append("\\" + character)
     return tuple(forms)
 

@@ -94,7 +94,7 @@ _TAGS = (
     re.compile("◁(?:(?P<pair_open>think▷)|(?P<pair_close>/think▷))"),
 )
 _BEGINNING = re.compile(
-    rf"<(?:(?i:/?(?:{_beginnings(XML_NAMES)}|{_XML})?\s?|(?:{_XML})\s[^<>]{{0,{MAX_ATTRIBUTES}}}"
+    rf"<(?:(?i:/?(?:{_beginnings(XML_NAMES)}|{_XML})?\s?/?|(?:{_XML})\s[^<>]{{0,{MAX_ATTRIBUTES}}}"
     rf"|/?(?:{_beginnings(WRAPPERS)}|{_either(WRAPPERS)})))"
     rf"|{_beginnings([*PAIRS, *PAIRS.values(), *MESSAGE_ENDS, *FRAMES, '<|start|>', '<|channel|>', '<|'])}"
     rf"|<\|start\|>[ \w]{{0,40}}|<{_CHANNEL}(?:{_beginnings(['<|constrain|>', '<|message|>'])})?"

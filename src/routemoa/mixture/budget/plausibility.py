@@ -20,6 +20,8 @@ ROUNDING_TOKENS = 16
 """By which a count of an answer may exceed its limit: some count the end of the answer, or of a turn, as well."""
 UNLIMITED_OUTPUT_TOKENS = 2**18
 """Of an answer without a limit: no model writes more at once."""
+ROUNDING = 1e-12
+"""Of dollars: sums of floats are not exact."""
 MAX_DOLLARS = 1000.0
 """Of a call without a known price: none costs more."""
 
@@ -65,7 +67,7 @@ def bound_usage(model: ModelSpec, usage: Usage, bounds: UsageBounds, *, has_answ
         reasoning_tokens=_at_most(usage.reasoning_tokens, completion),
     )
     cost, most = model.cost(bounded), _most_dollars(model, bounded, bounds)
-    if cost is not None and cost > most:
+    if cost is not None and cost > most * (1.0 + ROUNDING):
         problems.append(f"${cost:.6g} is more than the call can have cost")
         bounded = replace(bounded, reported_cost=most)
     return replace(bounded, problem="; ".join(problems))
