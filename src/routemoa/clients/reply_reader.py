@@ -132,9 +132,9 @@ class ReplyReader:
                     yield part
             chunk = await self._read(min(USAGE_WAIT, self._idle) if self._builder.finish_reason else self._idle)
         for event in parser.end():
-            data = event.data.strip()
-            if data == DONE or isinstance(wire.decode_json(data), dict):
-                yield SSEEvent(data, event.name)
+            for part in split_event(event):
+                if part.data == DONE or isinstance(wire.decode_json(part.data), dict):
+                    yield part
 
     def _cut_off(self) -> ModelError:
         """Return the error of a stream that ended without a reason to."""

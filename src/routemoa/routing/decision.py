@@ -22,6 +22,7 @@ __all__ = [
     "latest_answers",
     "models_with_context",
     "quoted_answers",
+    "refusing_models",
     "reserve_models",
     "without_refusals",
 ]
@@ -79,10 +80,18 @@ def quoted_answers(trace: Trace, decision: Decision) -> tuple[Proposal, ...]:
     return last_layer_answers(trace, decision.ranking) if decision.references is None else decision.references
 
 
+def refusing_models(trace: Trace) -> set[str]:
+    """Return the models whose latest answer is a refusal."""
+    return {p.model for p in latest_answers(trace) if p.refusal}
+
+
 def aggregator_models(trace: Trace, ranking: Ranking, chosen: str) -> list[str]:
-    """Return the models that may aggregate: `chosen` first if it is ranked, then by rank, without those that failed."""
-    failed = failed_models(trace)
-    ranked = [r.model for r in ranking if r.model not in failed]
+    """Return the models that may aggregate: `chosen` first if it is ranked, then by rank.
+
+    Those that failed are left out, and those that refuse to answer.
+    """
+    unable = failed_models(trace) | refusing_models(trace)
+    ranked = [r.model for r in ranking if r.model not in unable]
     return sorted(ranked, key=lambda name: name != chosen)
 
 

@@ -210,6 +210,7 @@ def error_text(body: Any, key: str | None = None) -> str:
 
 def decode_json(data: bytes | str) -> Any:
     """Decode JSON to plain Python; what is no JSON comes back as text."""
+    data = data.removeprefix(b"\xef\xbb\xbf") if isinstance(data, bytes) else data.removeprefix("\ufeff")
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -12,8 +12,8 @@ MIN_KEY_LENGTH = 8
 """Characters. Shorter keys ("EMPTY", "none") are words that answers contain, too: only errors lose those."""
 ESCAPED = '/"\\'
 """Characters that JSON may write with a backslash before them."""
-LONGEST_ESCAPE = 6
-"""Characters of an escaped one, \\u0041."""
+LONGEST_ESCAPE = 7
+"""Characters of an escaped one: \\u0041, after two backslashes where JSON stands in JSON."""
 
 
 def redact(text: str, key: str | None) -> str:
@@ -89,7 +89,7 @@ def _may_become(key: str, text: str, at: int) -> bool:
 def _forms(character: str) -> tuple[str, ...]:
     """Return the ways to write a character, in lower case, but for itself."""
     hexadecimal = f"{ord(character):x}"
-    forms = [f"\\u{hexadecimal:0>4}"]
+    forms = [f"\\u{hexadecimal:0>4}", f"\\\\u{hexadecimal:0>4}"]
     if ord(character) < 256:
         forms.append(f"%{hexadecimal:0>2}")
     if character in ESCAPED:

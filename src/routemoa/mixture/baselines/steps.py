@@ -15,14 +15,14 @@ from routemoa.core.trace import Proposal, Trace
 from routemoa.core.types import Message, ModelSpec, Request
 from routemoa.mixture.layer import LayerRequest, make_failure, make_proposal, read_completion, run_layer
 from routemoa.mixture.run import Run
-from routemoa.routing.decision import complete_first, failed_models, without_refusals
+from routemoa.routing.decision import complete_first, failed_models, refusing_models, without_refusals
 
 __all__ = ["call_model", "last_answers", "remaining_models", "run_proposers", "unable_models"]
 
 
 def unable_models(trace: Trace) -> set[str]:
-    """Return the models that failed in this query, in whichever part: none of them is asked to write or moderate."""
-    return failed_models(trace) | {f.model for f in trace.failures}
+    """Return the models that failed or refused in this query: none of them is asked to write or moderate."""
+    return failed_models(trace) | {f.model for f in trace.failures} | refusing_models(trace)
 
 
 def remaining_models(models: Sequence[ModelSpec], trace: Trace) -> list[ModelSpec]:
