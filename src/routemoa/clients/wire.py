@@ -6,7 +6,6 @@ is tolerant, and a figure that is absent or impossible is None.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ import msgspec
 
 from routemoa.clients.dialect import TOKEN_LIMITS, to_dialect
 from routemoa.core.errors import InvalidResponse, ModelHTTPError
+from routemoa.core.printable import printable_line
 from routemoa.core.types import CacheControl, Completion, Message, ModelSpec, Request, Token, Usage
 
 __all__ = [
@@ -44,7 +44,6 @@ HINTS = {
     403: "check the key in {key} and what it may use",
     404: "check `endpoint` and `model` in the pool file",
 }
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MAX_ERROR_TEXT = 300  # characters of what an endpoint said, in an error
 
 
@@ -279,8 +278,8 @@ def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, 
 def one_line(text: str, key: str | None = None) -> str:
     """Return one line of bounded length without the key, which is removed first so that no part of it survives.
 
-    Control characters are left out, too: a terminal would obey them.
+    Escape sequences are left out, too: a terminal would obey them.
     """
     text = text.replace(key, "[key]") if key else text
-    flat = _CONTROL.sub("", " ".join(text[: 10 * MAX_ERROR_TEXT].split()))
+    flat = printable_line(text[: 10 * MAX_ERROR_TEXT])
     return flat[: MAX_ERROR_TEXT - 3] + "..." if len(flat) > MAX_ERROR_TEXT else flat

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from routemoa.cli.terminal.printable import printable
 from routemoa.clients.http import HttpClient
 from routemoa.clients.wire import build_body
 from routemoa.core.errors import ModelError
+from routemoa.core.printable import printable
 from routemoa.core.protocols import Runtime
 from routemoa.core.types import Completion, ModelSpec, Request, to_json
 
