@@ -127,7 +127,7 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except RouteMoAError as e:
-        from routemoa.cli.terminal.printable import printable  # the error may quote an endpoint
+        from routemoa.core.printable import printable  # the error may quote an endpoint
 
         click.echo(printable("; ".join([f"routemoa: {e}", *getattr(e, "__notes__", [])])), err=True)
         sys.exit(2 if isinstance(e, (ConfigError, QueryError)) else 1)

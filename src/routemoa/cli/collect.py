@@ -14,13 +14,13 @@ import click
 from routemoa.cli.options import json_option, max_cost_option, pool_option, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
 from routemoa.cli.terminal.files import check_writable
-from routemoa.cli.terminal.printable import printable
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.session import open_run_client
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import BudgetExceeded, QueryError
 from routemoa.core.pool import Pool
+from routemoa.core.printable import printable
 from routemoa.core.types import Scores, to_plain
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
 from routemoa.datasets.collector import (

@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from routemoa.cli.terminal.files import check_writable, write_file
-from routemoa.cli.terminal.printable import printable_line
 from routemoa.core.errors import ConfigError
+from routemoa.core.printable import printable_line
 from routemoa.datasets.file_heads import find_wrong_kind
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 from routemoa.datasets.records import Record, parse_record

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 from rich.console import Console
 
-from routemoa.cli.terminal.printable import printable
 from routemoa.cli.terminal.session import AnswerWriter, run_query
 from routemoa.cli.terminal.summary import summarize_answer
 from routemoa.clients.http import HttpClient
 from routemoa.core.errors import RouteMoAError
 from routemoa.core.pool import Pool
+from routemoa.core.printable import printable
 from routemoa.core.protocols import Method
 from routemoa.core.trace import Trace
 from routemoa.core.trace_builder import TraceBuilder

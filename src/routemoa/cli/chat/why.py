@@ -5,7 +5,6 @@ from __future__ import annotations
 from rich.text import Text
 from rich.tree import Tree
 
-from routemoa.cli.terminal.printable import printable_line
 from routemoa.cli.terminal.summary import (
     describe_agreement,
     describe_cost,
@@ -13,6 +12,7 @@ from routemoa.cli.terminal.summary import (
     describe_failure,
     describe_source,
 )
+from routemoa.core.printable import printable_line
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
 from routemoa.judging.answers.grouping import final_answer, group_answers
 from routemoa.routing.decision import latest_answers

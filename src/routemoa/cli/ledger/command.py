@@ -16,9 +16,9 @@ from typing import Any
 import click
 
 from routemoa.cli.ledger.tables import NOTED, format_time, make_call_table, make_summary_table
-from routemoa.cli.terminal.printable import printable_line
 from routemoa.cli.terminal.table import make_console, print_fitted
 from routemoa.core.errors import ConfigError
+from routemoa.core.printable import printable_line
 from routemoa.core.types import to_plain
 from routemoa.ledger import correct_call
 from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls
@@ -202,6 +202,6 @@ def _print_table(entries: Sequence[LedgerEntry], by: Grouping | None) -> None:
     print_fitted(console, table, dropped)
     noted = [e for e in entries if e.note] if by is None else []
     for entry in noted[-MAX_NOTES:]:
-        click.echo(f"{NOTED} call {entry.id}: {printable_line(entry.note)}", err=True)
+        click.echo(f"{NOTED} call {entry.id}: {printable_line(entry.note or '')}", err=True)
     if len(noted) > MAX_NOTES:
         click.echo(f"{len(noted) - MAX_NOTES} more notes: with --json", err=True)

@@ -22,10 +22,10 @@ def check(pool_file: str | None, as_json: bool) -> None:
     The exit code is 1 where a model does not answer; a line for each such model says what to change and where.
     """
     from routemoa.cli.pool.probe import probe_models
-    from routemoa.cli.terminal.printable import printable
     from routemoa.cli.terminal.table import print_table
     from routemoa.cli.terminal.warn import print_warnings
     from routemoa.core.pool import Pool
+    from routemoa.core.printable import printable
     from routemoa.mixture.pool_warnings import list_pool_warnings
 
     pool = Pool.default(pool_file)

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.progress import TransferSpeedColumn as SpeedColumn
 
-from routemoa.cli.terminal.printable import printable
+from routemoa.core.printable import printable
 
 __all__ = ["AnswerProgress", "DownloadProgress", "SourceCounts", "StepProgress"]
 

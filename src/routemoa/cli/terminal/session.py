@@ -12,10 +12,10 @@ from rich.console import Console
 
 from routemoa.cli.terminal.activity import Activity, WaitingLine
 from routemoa.cli.terminal.files import write_file
-from routemoa.cli.terminal.printable import PrintableStream
 from routemoa.clients.connect import connect
 from routemoa.core.events import AggregatorFailed, AnswerDelta, AnswerReplaced, Event, ProposalFinished, Stopped
 from routemoa.core.pool import Pool
+from routemoa.core.printable import PrintableStream
 from routemoa.core.protocols import CallRecorder, Method
 from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import ModelSpec, Query, to_json

@@ -10,12 +10,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from routemoa.cli.terminal.activity import Activity
-from routemoa.cli.terminal.printable import printable, printable_line
 from routemoa.cli.terminal.summary import describe_degradation, describe_failure, summarize_trace
 from routemoa.cli.terminal.table import fit_table
 from routemoa.core import events
 from routemoa.core.events import Event
 from routemoa.core.pool import Pool
+from routemoa.core.printable import printable, printable_line
 from routemoa.core.trace import Failure, Proposal, Ranking
 from routemoa.core.types import Scores
 

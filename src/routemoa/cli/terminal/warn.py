@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import click
 
-from routemoa.cli.terminal.printable import printable_line
+from routemoa.core.printable import printable_line
 
 __all__ = ["print_warnings"]
 

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.clients.replies.redaction import redact
+from routemoa.core.printable import printable_line
 
 __all__ = [
     "NO_STATUS",
@@ -33,7 +34,6 @@ __all__ = [
     "one_line",
 ]
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MAX_ERROR_TEXT = 300
 """Characters of what an endpoint said, in an error."""
 NO_STATUS = 502
@@ -221,7 +221,7 @@ def decode_json(data: bytes | str) -> Any:
 def one_line(text: str, key: str | None = None) -> str:
     """Return one line of bounded length without the key, which is removed first so that no part of it survives.
 
-    Control characters are left out, too: a terminal would obey them.
+    Escape sequences are left out, too: a terminal would obey them.
     """
-    flat = CONTROL.sub("", " ".join(redact(text, key)[: 10 * MAX_ERROR_TEXT].split()))
+    flat = printable_line(redact(text, key)[: 10 * MAX_ERROR_TEXT])
     return flat[: MAX_ERROR_TEXT - 3] + "..." if len(flat) > MAX_ERROR_TEXT else flat

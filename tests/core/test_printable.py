@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.cli.terminal.printable import PrintableStream, printable, printable_line
+from routemoa.core.printable import PrintableStream, printable, printable_line
 
 ALPHABET = "\x1b[]P\\;07 a?(m\x07\x9b\x9c\x90\r\n\t\u202e\ud83d"
 
