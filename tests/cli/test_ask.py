@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from routemoa.core.pool import METHODS
 from routemoa.core.trace import Answer
 from routemoa.core.types import from_json
 from routemoa.testing import FakeEndpoint, Fault
@@ -279,7 +280,9 @@ def test_help_is_fast_and_has_examples() -> None:
         times.append(time.perf_counter() - begun)
     assert "Start here" in done.stdout
     assert min(times) < 0.3
-    assert "Examples" in run("ask", "--help").stdout
+    shown = " ".join(run("ask", "--help").stdout.split())
+    assert "Examples" in shown
+    assert f"{', '.join(METHODS)}, or single:MODEL" in shown
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

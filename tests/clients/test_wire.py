@@ -281,4 +281,4 @@ def test_of_two_limits_under_both_names_the_smaller_is_sent(sent: dict[str, int]
 
 
 def test_an_errors_line_holds_nothing_that_a_terminal_obeys() -> None:
-    assert one_line("a\x1b[31mb\x07\n c\x9b2Jd") == "a[31mb c2Jd"
+    assert one_line("a\x1b[31mb\x07\n c\x9b2Jd") == "ab cd"
