@@ -15,7 +15,7 @@ from routemoa.cli.options import pool_option
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.session import AnswerWriter, run_query
 from routemoa.cli.terminal.threads import use_one_thread
-from routemoa.cli.terminal.view import QueryView, summarize_trace
+from routemoa.cli.terminal.view import QueryView, describe_ending, summarize_trace
 from routemoa.clients.connect import connect
 from routemoa.core.errors import AllModelsFailed, QueryError
 from routemoa.core.pool import Pool, parse_limits
@@ -114,7 +114,10 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter | None, options
             await store.aclose()
     if options.as_json:
         click.echo(to_json(trace.answer))
-    elif view:
+        return
+    if (ending := describe_ending(trace.trace)) is not None:
+        click.echo(f"note: {ending}", err=True)
+    if view:
         console.print(summarize_trace(trace.trace, pool), style="dim", highlight=False)
 
 

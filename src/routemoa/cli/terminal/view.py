@@ -15,7 +15,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.trace import Degradation, Failure, Proposal, Ranking, Trace
 from routemoa.core.types import Scores
 
-__all__ = ["QueryView", "summarize_trace"]
+__all__ = ["QueryView", "describe_ending", "summarize_trace"]
 
 _COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red")
 
@@ -200,6 +200,16 @@ def summarize_trace(trace: Trace, pool: Pool) -> str:
     parts += [f"about {dense.latency:.1f} s"] if dense.latency is not None else []
     parts += [f"about ${dense.cost:.4g}"] if dense.cost else []
     return f"{actual}; a dense MoA of this pool would have taken {', '.join(parts)} (an estimate)"
+
+
+def describe_ending(trace: Trace) -> str | None:
+    """Return what is wrong with the end of the answer; None where it is complete."""
+    if trace.refusal:
+        return "this is a refusal, not an answer"
+    return {
+        "length": "the answer breaks off at its token limit (finish_reason length)",
+        "content_filter": "a content filter of the endpoint cut the answer off (finish_reason content_filter)",
+    }.get(trace.finish_reason or "")
 
 
 def _describe_degradation(degradation: Degradation) -> str:

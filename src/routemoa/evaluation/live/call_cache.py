@@ -28,6 +28,7 @@ from routemoa.core.protocols import Client
 from routemoa.core.types import Completion, Limits, ModelSpec, Request, Thinking, Usage
 from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_lines
 from routemoa.mixture.budget.account import DEFAULT_OUTPUT_TOKENS, Account, Reservation
+from routemoa.mixture.budget.plausibility import bound_usage, call_bounds
 
 __all__ = ["CALLS", "CURRENT_QUESTION", "CachedCall", "CallCache", "QuestionRun"]
 
@@ -177,11 +178,15 @@ class CallCache:
         try:
             async with aclosing(self._client.stream(model, reservation.request)) as pieces:
                 async for piece in pieces:
-                    if isinstance(piece, Completion):
-                        settled = True
-                        finished = replace(call, completion=piece, cost=model.cost(piece.usage))
-                        self._add(question, finished, reservation)
-                    yield piece
+                    if not isinstance(piece, Completion):
+                        yield piece
+                        continue
+                    settled = True
+                    bounds = call_bounds(model, reservation)
+                    usage = bound_usage(model, piece.usage, bounds, has_answered=bool(piece.text))
+                    completion = replace(piece, usage=usage)
+                    self._add(question, replace(call, completion=completion, cost=model.cost(usage)), reservation)
+                    yield completion
         except ModelError as e:
             settled = True
             self._add(question, _failed_call(call, e), reservation)
