@@ -95,7 +95,9 @@ def test_json_is_one_object_with_the_public_keys(tmp_path: Path) -> None:
     assert whole["text"] == "The answer is 4."
     assert trace["prior"] == {"a": 0.6, "b": 0.6}
     layer = trace["layers"][0]
-    assert {"model", "text", "usage", "latency", "cost"} == set(layer["proposals"][0])
+    assert {"model", "text", "usage", "latency", "cost", "finish_reason", "refusal", "thought_length"} == set(
+        layer["proposals"][0]
+    )
     assert {"judge", "subject", "kind", "value"} == set(layer["assessments"][0])
     assert {"model", "performance", "cost", "latency", "why"} == set(layer["ranking"][0])
     counts = {"prompt_tokens", "completion_tokens", "cached_tokens", "written_tokens"}

@@ -227,6 +227,10 @@ class Trace(Struct, frozen=True):
     """Dollars counted against the limits: never less than the calls can have cost."""
     latency: float | None = None
     """Seconds."""
+    finish_reason: str | None = None
+    """How the answer ended: "stop", "length", "content_filter" or "tool_calls"; None is unknown."""
+    refusal: bool = False
+    """Whether the answer is a refusal."""
     seed: int | None = None
     """Of the orders in which answers were shown to their judges."""
     routes_not_taken: tuple[Alternative, ...] = ()

@@ -89,7 +89,8 @@ class TraceBuilder:
             case t.AnswerReplaced():
                 self._pieces.clear()
             case t.Done():
-                self._update(latency=event.latency, charged=event.charged)
+                ending = {"finish_reason": event.finish_reason, "refusal": event.refusal}
+                self._update(latency=event.latency, charged=event.charged, **ending)
                 if event.usage is not None:
                     self._add_usage(event.usage, event.cost)
                     if event.usage.reported_cost is not None and self.trace.aggregator:

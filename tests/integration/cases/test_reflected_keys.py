@@ -88,8 +88,8 @@ async def test_no_error_holds_the_key(
     async with setting(
         tmp_path, send(body.replace("MARK", written), "application/json", status), api_key_env="REFLECTED_KEY"
     ) as s:
-        for more in ({}, {"stream": True}):
-            response = await s.ask(model, **more)
+        for stream in (False, True):
+            response = await s.ask(model, stream=stream)
             assert response.status >= 400
             assert_unseen(response.body)
     assert "SECRET" not in caplog.text
@@ -97,7 +97,7 @@ async def test_no_error_holds_the_key(
 
 async def test_a_key_that_a_model_says_word_by_word_is_cut_out_of_the_answer(tmp_path: Path) -> None:
     async with setting(tmp_path, say(f"My key is {KEY}, really.", size=3), api_key_env="REFLECTED_KEY") as s:
-        for more in ({}, {"stream": True}):
-            response = await s.ask(**more)
+        for stream in (False, True):
+            response = await s.ask(stream=stream)
             assert_unseen(response.body)
         assert (await s.ask()).json["choices"][0]["message"]["content"] == "My key is [key], really."

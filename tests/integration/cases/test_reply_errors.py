@@ -13,7 +13,7 @@ from tests.gateway.harness import HI
 from tests.integration.cases.raw_endpoint import EVENT_STREAM, Raw, Reply, delta, say, send, setting, sse, text_of
 
 JSON = "application/json"
-PRICED = {"input_price": 1.0, "output_price": 10.0}
+PRICED: dict[str, Any] = {"input_price": 1.0, "output_price": 10.0}
 NO = {"message": "prompt of 9000 tokens exceeds context 8192", "code": 400}
 
 
@@ -112,7 +112,7 @@ async def test_what_may_pass_is_tried_again_and_what_cannot_is_not(tmp_path: Pat
 
 async def test_an_error_in_the_middle_of_a_members_stream_is_passed_on_and_booked(tmp_path: Path) -> None:
     error = {"error": {"code": 502, "message": "provider disconnected"}, "choices": []}
-    pieces = [sse(delta({"content": "The"})), 0.1, sse(error), sse(delta({"content": "x"}))]
+    pieces: list[str | bytes | float] = [sse(delta({"content": "The"})), 0.1, sse(error), sse(delta({"content": "x"}))]
     async with setting(tmp_path, send(pieces), **PRICED) as s:
         response = await s.ask("a", stream=True)
         [call] = await s.calls()

@@ -157,5 +157,5 @@ async def test_an_answer_about_tags_is_untouched(tmp_path: Path) -> None:
     text = "Use `<think>` so:\n```\n<think>why</think>\nanswer\n```\nAnd close it with `</think>`."
     assert remove_thoughts(text) == text
     async with setting(tmp_path, say(text, size=3)) as s:
-        for more in ({}, {"stream": True}):
-            assert text_of(await s.ask(**more)) == text
+        for stream in (False, True):
+            assert text_of(await s.ask(stream=stream)) == text

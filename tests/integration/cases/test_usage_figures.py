@@ -15,7 +15,7 @@ from routemoa.ledger import correct_call
 from routemoa.mixture.budget import metering
 from tests.integration.cases.raw_endpoint import USAGE, Raw, delta, say, send, setting, sse
 
-PRICES = {"input_price": 1.0, "output_price": 10.0, "cached_price": 0.1}
+PRICES: dict[str, Any] = {"input_price": 1.0, "output_price": 10.0, "cached_price": 0.1}
 PARIS = [sse(delta({"content": "Paris"})), sse(delta({}, "stop"))]
 
 

@@ -114,11 +114,9 @@ class Attempts:
         pass
 
 
-async def read(
-    desk: MeteredClient, model: ModelSpec = PRICED, request: Request = ASKED
-) -> list[str | Thinking | Completion]:
+async def read(desk: MeteredClient, model: ModelSpec = PRICED, request: Request = ASKED) -> list[str | Completion]:
     async with aclosing(desk.stream(model, request)) as pieces:
-        return [piece async for piece in pieces]
+        return [piece async for piece in pieces if not isinstance(piece, Thinking)]
 
 
 def settled(desk: MeteredClient) -> None:

@@ -66,7 +66,7 @@ class KeyCutter:
 
 def _cut(text: str, key: str) -> str:
     text = text.replace(key, PLACEHOLDER)
-    may_escape = "%" in text or "\\u" in text or ("\\" in text and any(c in key for c in ESCAPED))
+    may_escape = "%" in text or "\\u" in text or any("\\" + c in text for c in ESCAPED if c in key)
     return _pattern(key).sub(PLACEHOLDER, text) if may_escape else text
 
 

@@ -23,8 +23,8 @@ from routemoa.core.errors import (
 )
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Limits, ModelSpec, Request, Thinking, Usage
-from routemoa.mixture.budget.account import Account, Reservation, max_output_tokens, max_prompt_tokens, token_limit
-from routemoa.mixture.budget.plausibility import UsageBounds, bound_usage
+from routemoa.mixture.budget.account import Account, Reservation
+from routemoa.mixture.budget.plausibility import UsageBounds, bound_usage, call_bounds
 
 __all__ = ["Deadline", "MeteredCall", "MeteredClient", "estimate_usage"]
 
@@ -135,7 +135,7 @@ class MeteredClient:
         except (BudgetExceeded, ConfigError) as e:
             self.refusal = e
             raise Unaffordable(model.name, e) from e
-        bounds = _usage_bounds(model, reservation, prompt_tokens, answers)
+        bounds = call_bounds(model, reservation, prompt_tokens=prompt_tokens, answers=answers)
         if self.recorder is None:
             return MeteredCall(self, model, reservation, bounds, None)
         try:
@@ -279,19 +279,3 @@ def estimate_usage(request: Request, characters: int) -> Usage:
     """Estimate the tokens of a cancelled call from what was sent and had come: about four characters to a token."""
     prompt = sum(len(m.content) for m in request.messages) // CHARACTERS_PER_TOKEN
     return Usage(max(1, prompt), characters // CHARACTERS_PER_TOKEN)
-
-
-def _usage_bounds(
-    model: ModelSpec, reservation: Reservation, prompt_tokens: int | None, answers: int | None
-) -> UsageBounds:
-    """Return the most that a call can use; see `MeteredClient.open`."""
-    request = reservation.request
-    prompt = max_prompt_tokens(model, request) if prompt_tokens is None else prompt_tokens
-    return UsageBounds(
-        None if answers is None else prompt,
-        None if answers is None else token_limit(model, request),
-        max_output_tokens(model, request),
-        reservation.max_cost,
-        reservation.max_tokens is not None,
-        answers or 1,
-    )

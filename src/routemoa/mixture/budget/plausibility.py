@@ -11,8 +11,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.types import ModelSpec, Usage
+from routemoa.mixture.budget.account import Reservation, max_output_tokens, max_prompt_tokens, token_limit
 
-__all__ = ["UsageBounds", "bound_usage"]
+__all__ = ["UsageBounds", "bound_usage", "call_bounds"]
 
 ADDED_PROMPT_TOKENS = 2**17
 """Tokens that an endpoint may add to a prompt: a system text, tools, results of a search."""
@@ -41,6 +42,29 @@ class UsageBounds(Struct, frozen=True):
     """Whether a budget or a limit of the request holds, which the call must not pass."""
     answers: int = 1
     """Answers that were asked for (`n`)."""
+
+
+def call_bounds(
+    model: ModelSpec, reservation: Reservation, *, prompt_tokens: int | None = None, answers: int | None = 1
+) -> UsageBounds:
+    """Return the most that a call can use.
+
+    Args:
+        model: that is called.
+        reservation: what is set aside for the call, and the request that is sent.
+        prompt_tokens: of the prompt at most, where the request does not hold it.
+        answers: how many are asked for; None where the prompt or the answers have no bound.
+    """
+    request = reservation.request
+    prompt = max_prompt_tokens(model, request) if prompt_tokens is None else prompt_tokens
+    return UsageBounds(
+        None if answers is None else prompt,
+        None if answers is None else token_limit(model, request),
+        max_output_tokens(model, request),
+        reservation.max_cost,
+        reservation.max_tokens is not None,
+        answers or 1,
+    )
 
 
 def bound_usage(model: ModelSpec, usage: Usage, bounds: UsageBounds, *, has_answered: bool) -> Usage:
