@@ -18,11 +18,7 @@ from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.session import AnswerWriter, open_ledger, run_query
 from routemoa.cli.terminal.summary import describe_ending, summarize_answer, summarize_trace
 from routemoa.cli.terminal.threads import use_one_thread
-<<<<<<< HEAD
 from routemoa.cli.terminal.view import QueryView
-=======
-from routemoa.cli.terminal.view import QueryView, describe_ending, summarize_trace
->>>>>>> wire
 from routemoa.clients.connect import connect
 from routemoa.core.errors import AllModelsFailed, QueryError
 from routemoa.core.pool import Pool
@@ -133,12 +129,9 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Conso
             await store.aclose()
     if options.as_json:
         click.echo(to_json(trace.answer))
-<<<<<<< HEAD
-=======
         return
     if (ending := describe_ending(trace.trace)) is not None:
         click.echo(f"note: {ending}", err=True)
->>>>>>> wire
     if view:
         console.print(summarize_trace(trace.trace, pool), style="dim", highlight=False)
     elif not options.quiet and not options.as_json:

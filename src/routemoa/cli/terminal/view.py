@@ -239,7 +239,6 @@ class QueryView:
         self._console.print(Padding(table, (0, _INDENT)))
 
 
-<<<<<<< HEAD
 def _shorten(line: str, room: int) -> str:
     """Return the beginning of a line that fits, up to the end of a word where there is one."""
     if cell_len(line) <= room:
@@ -247,53 +246,3 @@ def _shorten(line: str, room: int) -> str:
     cut = set_cell_size(line, room - 1)
     words = cut.rpartition(" ")[0]
     return (words if len(words) > len(cut) // 2 else cut.rstrip()) + "…"
-=======
-def summarize_trace(trace: Trace, pool: Pool) -> str:
-    """Return calls, tokens, seconds and dollars, and what a dense mixture of the same pool would have taken."""
-    usage = trace.usage
-    tokens = f"{_format_count(usage.prompt_tokens)} tokens read, {_format_count(usage.completion_tokens)} written"
-    cost = "cost unknown" if trace.cost is None else f"${trace.cost:.4g}"
-    seconds = "" if trace.latency is None else f"{trace.latency:.1f} s, "
-    actual = f"{trace.calls} call{'s' if trace.calls != 1 else ''}, {tokens}, {seconds}{cost}"
-    dense = next((r for r in trace.routes_not_taken if r.method == "moa"), None)
-    if dense is None:
-        layers = pool.mixture.dense_layers
-        return (
-            f"{actual}; a dense MoA of this pool would have made {len(pool) * layers + 1} calls "
-            f"({len(pool)} models x {layers} layers + 1)"
-        )
-    parts = [f"{dense.calls} calls"]
-    parts += [f"about {dense.latency:.1f} s"] if dense.latency is not None else []
-    parts += [f"about ${dense.cost:.4g}"] if dense.cost else []
-    return f"{actual}; a dense MoA of this pool would have taken {', '.join(parts)} (an estimate)"
-
-
-def describe_ending(trace: Trace) -> str | None:
-    """Return what is wrong with the end of the answer; None where it is complete."""
-    if trace.refusal:
-        return "this is a refusal, not an answer"
-    return {
-        "length": "the answer breaks off at its token limit (finish_reason length)",
-        "content_filter": "a content filter of the endpoint cut the answer off (finish_reason content_filter)",
-    }.get(trace.finish_reason or "")
-
-
-def _describe_degradation(degradation: Degradation) -> str:
-    phrase = {
-        "models": "{} not called",
-        "model": "{} not called",
-        "aggregator": "{} does not write the answer",
-        "hedge": "{} not called as a hedge",
-        "ending": "the end of the answer is missing",
-    }[degradation.what]
-    return f"{phrase.format(', '.join(degradation.models))}: {degradation.why}"
-
-
-def _on_one_line(text: str) -> str:
-    """Return the text on one line, without control characters."""
-    return " ".join(strip_control_codes(text).split())
-
-
-def _format_count(tokens: int | None) -> str:
-    return "unknown" if tokens is None else str(tokens)
->>>>>>> wire

@@ -27,13 +27,8 @@ from routemoa.core.failure_kind import FailureKind
 from routemoa.core.protocols import CallRecorder, Client
 from routemoa.core.types import Completion, ModelSpec, Request, Thinking, Usage
 from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_lines
-<<<<<<< HEAD
 from routemoa.ledger import Store
 from routemoa.mixture.budget.run_client import RunClient
-=======
-from routemoa.mixture.budget.account import DEFAULT_OUTPUT_TOKENS, Account, Reservation
-from routemoa.mixture.budget.plausibility import bound_usage, call_bounds
->>>>>>> wire
 
 __all__ = ["CALLS", "CURRENT_QUESTION", "CachedCall", "CallCache", "QuestionRun"]
 
@@ -197,22 +192,10 @@ class CallCache:
         try:
             async with aclosing(call_client.stream(model, request)) as pieces:
                 async for piece in pieces:
-<<<<<<< HEAD
                     if isinstance(piece, Completion):
                         answer = piece  # the last piece: it is on disk before the caller sees it
                     else:
                         yield piece
-=======
-                    if not isinstance(piece, Completion):
-                        yield piece
-                        continue
-                    settled = True
-                    bounds = call_bounds(model, reservation)
-                    usage = bound_usage(model, piece.usage, bounds, has_answered=bool(piece.text))
-                    completion = replace(piece, usage=usage)
-                    self._add(question, replace(call, completion=completion, cost=model.cost(usage)), reservation)
-                    yield completion
->>>>>>> wire
         except ModelError as e:
             self._add(question, _failed_call(call, e), call_client.dollars)
             raise
