@@ -2,10 +2,10 @@
 
 import sys
 
-from routemoa import Pool, RouteMoA
+from routemoa import RouteMoA
 
 pool_file, question = sys.argv[1:]
-answer = RouteMoA(Pool.from_toml(pool_file)).ask(question)
+answer = RouteMoA(pool_file).ask(question)
 
 print(answer.text)
 print("stopped because", answer.trace.stop_reason)

@@ -33,7 +33,7 @@ from tests.gateway.test_server import serve
 
 ADDRESS = "http://127.0.0.1:8080"
 """Where the documents say that the server listens."""
-CHECKED = {"sh", "python", "json", "toml", "sql"}
+CHECKED = {"sh", "python", "json", "toml", "sql", "csv"}
 SHOWN = {"", "text"}
 """Output: blocks that are compared by tests of their own, or belong to the generated reference."""
 

@@ -22,9 +22,11 @@ from routemoa.core import events
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool, ScorerTable, parse_pool
+from routemoa.core.providers import load_providers
 from routemoa.core.tenants import SpendingLimits, Tenant
 from routemoa.core.types import Limits, ModelSpec
-from routemoa.datasets.questions import Question, parse_question
+from routemoa.datasets.columns import ALIASES
+from routemoa.datasets.questions import Question, parse_question, read_questions
 from routemoa.datasets.records import Record, parse_record
 from routemoa.gateway import requests
 from routemoa.gateway.request_limits import LIMIT_HEADERS
@@ -144,6 +146,17 @@ def test_every_public_name_is_documented() -> None:
         assert re.search(rf"^::: {re.escape(module)}(\.{name})?$", page, re.MULTILINE), name
 
 
+def test_the_table_of_providers_is_complete() -> None:
+    rows = read_table(CONFIGURATION, "Providers")
+    providers = load_providers({})
+    assert set(rows) == set(providers)
+    for name, (keys, dialect) in rows.items():
+        assert tuple(re.findall(r"`(\w+)`", keys)) == providers[name].keys
+        named = set(re.findall(r"`(\w+)`", dialect))
+        assert named & {*providers[name].rename, *providers[name].omit} or not providers[name].rename
+        assert bool(providers[name].omit) == ("without" in dialect)
+
+
 def test_the_map_names_every_package() -> None:
     packages = {init.parent.name for init in (ROOT / "src/routemoa").glob("*/__init__.py")}
     assert set(read_table("docs/concepts.md", "The packages")) == packages
@@ -161,6 +174,26 @@ def test_lines_of_questions_and_records_are_read(block: Block) -> None:
     for number, line in enumerate(block.text.splitlines(), 1):
         parsed = parse_record(line) if '"scores"' in line else parse_question(line, "task", number)
         assert isinstance(parsed, Record | Question), parsed
+
+
+@pytest.mark.parametrize("block", find_blocks("csv"), ids=str)
+def test_tables_of_questions_are_read(block: Block, tmp_path: Path) -> None:
+    """They hold the same questions as the lines of JSON on their page."""
+    lines = next(b.text for b in page_blocks(block.page) if b.language == "json" and '"query"' in b.text)
+    files = {"q.csv": block.text, "q.jsonl": lines}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    said: list[str] = []
+    csv, jsonl = (list(read_questions(tmp_path / name, said.append)) for name in files)
+    assert csv == jsonl
+    assert said == []
+
+
+def test_every_other_name_of_a_column_is_documented() -> None:
+    page = read_page("docs/how-to/scorer.md")
+    for field in ("query", "reference"):
+        missing = {alias for alias in ALIASES[field] if f"`{alias}`" not in page}
+        assert not missing, field
 
 
 def test_the_table_of_records_names_every_field() -> None:

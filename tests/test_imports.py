@@ -33,8 +33,11 @@ ONLY_IN = {
     "jinja2": {"evaluation"},
     "matplotlib": {"evaluation", "cli"},
     "math_verify": {"datasets"},
+    "pyarrow": {"datasets"},
     "genai_prices": {"core"},
     "rich": {"cli"},
+    "prompt_toolkit": {"cli"},
+    "tomlkit": {"cli"},
     "click": {"cli"},
 }
 
@@ -81,7 +84,7 @@ def test_imports_go_down_only(path: Path) -> None:
 def test_the_source_folder_holds_the_packages_and_nothing_else() -> None:
     entries = {p.name for p in SRC.iterdir() if p.name != "__pycache__"}
     assert entries == {*LEVEL, "__init__.py", "__main__.py", "py.typed"}
-    assert len(entries) <= 16
+    assert len(entries) <= 16  # __main__.py beside thirteen packages
 
 
 def test_tests_are_laid_out_like_the_source() -> None:

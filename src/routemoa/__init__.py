@@ -1,7 +1,7 @@
 """A mixture of language models behind one model name (RouteMoA, arXiv 2601.18130).
 
-    from routemoa import Pool, RouteMoA
-    answer = RouteMoA(Pool.from_toml("pool.toml")).ask("...")
+    from routemoa import RouteMoA
+    answer = RouteMoA("pool.toml").ask("...")
     print(answer, answer.trace.stop_reason, answer.trace.cost)
 
 `Client`, `Scorer`, `Policy`, `Method` and `CallRecorder` are what you can replace; `examples/` has one of each.

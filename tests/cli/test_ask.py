@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,6 +65,14 @@ def test_the_answer_alone_is_on_standard_output(tmp_path: Path) -> None:
     with endpoint() as e:
         done = run("ask", "2+2?", "--pool", pool(tmp_path, e.url))
     assert done.stdout == "The answer is 4.\n"
+    assert re.fullmatch(r"asked a, b · both agree · \d+\.\d s · cost unknown · why: -v\n", done.stderr)
+    assert done.returncode == 0
+
+
+def test_verbose_shows_the_steps(tmp_path: Path) -> None:
+    with endpoint() as e:
+        done = run("ask", "-v", "2+2?", "--pool", pool(tmp_path, e.url))
+    assert done.stdout == "The answer is 4.\n"
     for words in ("prior", "layer 1", "judges its own answer", "new ranking", "stops: agreed", "a dense MoA"):
         assert words in done.stderr
     assert done.returncode == 0
@@ -114,7 +123,9 @@ def test_the_dense_mixture_over_a_real_socket(tmp_path: Path) -> None:
         return "Four." if "one final answer" in turn else f"An answer after {turn.count('<answer id=')} others."
 
     with endpoint(reply) as e:
-        done = run("ask", "2+2?", "--method", "moa", "--pool", pool(tmp_path, e.url), "--trace", str(tmp_path / "t"))
+        done = run(
+            "ask", "-v", "2+2?", "--method", "moa", "--pool", pool(tmp_path, e.url), "--trace", str(tmp_path / "t")
+        )
         assert len(e.requests) == 2 * 3 + 1
     assert done.stdout == "Four.\n", done.stderr
     for words in ("layer 3: calls a, b (2 of 2 models)", "stops: last layer: 3 of 3", "aggregator: a", "7 calls"):
@@ -128,8 +139,8 @@ def test_the_dense_mixture_over_a_real_socket(tmp_path: Path) -> None:
 
 def test_calls_outside_layers_and_several_samples_are_shown(tmp_path: Path) -> None:
     with endpoint("The answer is [b]4[/].") as e:
-        smoa = run("ask", "2+2?", "--method", "smoa", "--pool", pool(tmp_path, e.url))
-        samples = run("ask", "2+2?", "--method", "self-moa", "--pool", pool(tmp_path, e.url))
+        smoa = run("ask", "2+2?", "-v", "--method", "smoa", "--pool", pool(tmp_path, e.url))
+        samples = run("ask", "2+2?", "-v", "--method", "self-moa", "--pool", pool(tmp_path, e.url))
     for words in ("roles: calls a", "moderator: calls a", "The answer is [b]4[/]."):
         assert words in smoa.stderr
     assert "layer 1: calls a 3 times (1 of 2 models)" in samples.stderr
@@ -146,6 +157,10 @@ def test_calls_outside_layers_and_several_samples_are_shown(tmp_path: Path) -> N
         (["ask", "x", "--trace", "/nowhere/at/all.json"], 2, "cannot be written"),
         (["ask", "x", "--nonsense"], 2, "No such option"),
         (["aks"], 2, "aks"),
+        (["ask", "x", "-q", "-v"], 2, "exclude each other"),
+        (["ask", "-", "--messages", "-"], 2, "cannot both be read"),
+        (["ask", "--messages", "nowhere.json"], 2, "nowhere.json: it cannot be read"),
+        (["ask", "--messages", "/"], 2, "it cannot be read"),
     ],
 )
 def test_wrong_use_is_one_line(tmp_path: Path, args: list[str], code: int, words: str) -> None:
@@ -179,10 +194,10 @@ def test_an_interrupt_leaves_nothing_broken(tmp_path: Path) -> None:
     with endpoint(faults=Fault(first_byte=30)) as e:
         command = [*ROUTEMOA, "ask", "x", "--trace", str(trace_file), "--pool", pool(tmp_path, e.url)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        _wait(lambda: e.open_requests == 2)
+        wait_until(lambda: e.open_requests == 2)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
-        _wait(lambda: e.open_requests == 0)
+        wait_until(lambda: e.open_requests == 0)
     assert process.returncode == 130
     assert out == ""
     assert err.rstrip().endswith("interrupted")
@@ -192,9 +207,68 @@ def test_an_interrupt_leaves_nothing_broken(tmp_path: Path) -> None:
 
 def test_model_output_is_never_markup(tmp_path: Path) -> None:
     with endpoint("[bold]The answer[/] is [link=http://evil]4[/link]. \x1b[31mred") as e:
-        done = run("ask", "x", "--pool", pool(tmp_path, e.url))
+        done = run("ask", "x", "-vv", "--pool", pool(tmp_path, e.url))
     assert "[bold]The answer[/]" in done.stderr
-    assert "\x1b[31m" not in done.stderr
+    assert "red" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize("verbosity", [(), ("-v",), ("-vv",), ("-q",)])
+def test_what_an_endpoint_says_cannot_steer_the_terminal(tmp_path: Path, verbosity: tuple[str, ...]) -> None:
+    with endpoint(faults=Fault(status=400, message="no \x1b]0;title\x07\x1b[2Jroom")) as e:
+        done = run("ask", "x", *verbosity, "--pool", pool(tmp_path, e.url))
+    assert "HTTP 400: no room" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert "\x07" not in done.stderr
+
+
+def test_a_terminal_that_lacks_a_character_shows_another(tmp_path: Path) -> None:
+    with endpoint("Grüße, 世界!") as e:
+        for option in ("-q", "-v", "-vv"):
+            done = run("ask", "x", option, "--pool", pool(tmp_path, e.url), PYTHONIOENCODING="ascii")
+            assert (done.returncode, done.stdout) == (0, "Gr??e, ??!\n"), done.stderr
+
+
+def test_very_verbose_shows_every_call_word_for_word(tmp_path: Path) -> None:
+    def reply(body: dict[str, Any]) -> str:
+        return 'The answer is 4.\n\nIt is even.\n<assessment>{"self": 0.75}</assessment>'
+
+    with endpoint(reply) as e:
+        done = run("ask", "-vv", "2+2?", "--system", "Be brief.", "--pool", pool(tmp_path, e.url))
+    for words in (
+        "Be brief.",
+        "Reply in two parts",
+        '{"self": 0.75}</assessment>',
+        "It is even.",
+        "call of a, proposal",
+    ):
+        assert words in done.stderr
+    assert done.stdout == "The answer is 4.\n\nIt is even.\n"
+
+
+def test_the_limits_say_what_they_leave_out_and_not_more(tmp_path: Path) -> None:
+    """b is left out of layer 1 and called in layer 2; c is never called."""
+
+    def reply(body: dict[str, Any]) -> str:
+        return f"The answer is {ord(body['model'][0])}."
+
+    with endpoint(reply) as e:
+        file = pool(tmp_path, e.url, "abc")
+        steps = run("ask", "-v", "2+2?", "--max-calls", "2", "--pool", file).stderr
+        dense = run("ask", "-v", "2+2?", "--max-calls", "2", "--method", "moa", "--pool", file).stderr
+        line = run("ask", "2+2?", "--max-calls", "2", "--method", "moa", "--pool", file).stderr
+    assert "layer 1 without b: only 2 more calls are" in steps
+    assert "layer 2: calls b" in steps
+    assert "not called" not in steps
+    assert "c not called: all 2 calls" in dense
+    assert "failed" not in dense
+    assert line.startswith("asked a, b · they differ · the answer is a's · the limits left out c · ")
+
+
+def test_a_failed_model_is_named_in_the_line(tmp_path: Path) -> None:
+    with endpoint(lambda body: "The answer is 4.", faults=[Fault(status=400)]) as e:
+        done = run("ask", "2+2?", "--method", "moa", "--pool", pool(tmp_path, e.url, "abc"))
+    assert re.match(r"asked \w, \w; \w failed · both agree · ", done.stderr)
 
 
 def test_help_is_fast_and_has_examples() -> None:
@@ -208,7 +282,7 @@ def test_help_is_fast_and_has_examples() -> None:
     assert "Examples" in run("ask", "--help").stdout
 
 
-def _wait(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     for _ in range(500):
         if condition():
             return

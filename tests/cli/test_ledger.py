@@ -94,13 +94,15 @@ def test_the_table_of_sums_ends_in_a_total(kept: Path) -> None:
 @pytest.mark.parametrize(("wide", "width"), [(True, 140), (False, 80)])
 def test_a_terminal_shows_bars_and_what_fits(kept: Path, wide: bool, width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
-    console.print(make_summary_table(list(read_calls(kept)), "model", is_wide=wide, bar_width=14))
-    console.print(make_call_table(list(read_calls(kept)), is_wide=wide))
+    sums, without = make_summary_table(list(read_calls(kept)), "model", width, bar_width=14)
+    console.print(sums)
+    console.print(make_call_table(list(read_calls(kept)), width)[0])
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert shown.count("█") >= 14
     assert "…" not in shown
     assert ("cached" in shown) == wide
+    assert ("cached" in without) != wide
 
 
 def test_json_is_exact_and_whole(kept: Path) -> None:

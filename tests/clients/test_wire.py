@@ -221,3 +221,45 @@ def test_urls_and_bodies_that_are_no_json() -> None:
     assert chat_url("http://x/openai?api-version=1") == "http://x/openai/chat/completions?api-version=1"
     assert decode_json(b"<html>\xff") == "<html>\ufffd"
     assert decode_json(b"[" * 100_000) == "[" * 100_000
+
+
+# --- the dialect of an endpoint
+
+
+def test_fields_are_renamed_and_left_out_as_the_member_says() -> None:
+    spec = ModelSpec(
+        "a",
+        "http://x/v1",
+        "m",
+        rename={"max_tokens": "max_completion_tokens", "seed": "random_seed"},
+        omit=("user", "top_p"),
+    )
+    body = apply_member_settings(spec, {"max_tokens": 9, "seed": 1, "user": "u", "top_p": 1, "n": 1}, "m")
+    assert body == {"max_completion_tokens": 9, "random_seed": 1, "n": 1, "model": "m"}
+
+
+def test_what_the_member_sets_itself_is_not_left_out() -> None:
+    spec = ModelSpec("a", "http://x/v1", "m", omit=("temperature",), parameters={"temperature": 0.5})
+    assert apply_member_settings(spec, {"temperature": 1.0}, "m")["temperature"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("sent", "limit"),
+    [
+        ({"max_tokens": 9, "max_completion_tokens": 5}, 5),
+        ({"max_tokens": 5, "max_completion_tokens": 9}, 5),
+        ({"max_tokens": 7}, 7),
+        ({"max_completion_tokens": 7}, 7),
+    ],
+)
+def test_of_two_limits_under_both_names_the_smaller_is_sent(sent: dict[str, int], limit: int) -> None:
+    spec = ModelSpec("a", "http://x/v1", "m", rename={"max_tokens": "max_completion_tokens"})
+    assert apply_member_settings(spec, sent, "m") == {"max_completion_tokens": limit, "model": "m"}
+    own = ModelSpec(
+        "a", "http://x/v1", "m", rename={"max_tokens": "max_completion_tokens"}, parameters={"max_tokens": 6}
+    )
+    assert apply_member_settings(own, sent, "m") == {"max_completion_tokens": min(6, limit), "model": "m"}
+
+
+def test_an_errors_line_holds_nothing_that_a_terminal_obeys() -> None:
+    assert one_line("a\x1b[31mb\x07\n c\x9b2Jd") == "a[31mb c2Jd"

@@ -241,3 +241,19 @@ def test_errors_in_a_policy_file(text: str, words: list[str]) -> None:
     for word in ["policy.toml", *words]:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path, ends: str) -> None:
+    text = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9/v1"\n'.replace("\n", ends)
+    (tmp_path / "pool.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert Pool.from_toml(tmp_path / "pool.toml").models[0].name == "a"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "latin-1"])
+def test_another_encoding_is_one_line(tmp_path: Path, encoding: str) -> None:
+    text = '[[model]]\nname = "é"\nendpoint = "http://127.0.0.1:9/v1"\n'
+    (tmp_path / "pool.toml").write_bytes(text.encode(encoding))
+    with pytest.raises(ConfigError, match=r"pool\.toml: .*UTF-8") as caught:
+        Pool.from_toml(tmp_path / "pool.toml")
+    assert "\n" not in str(caught.value)

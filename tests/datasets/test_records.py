@@ -95,6 +95,45 @@ def test_duplicates_are_named_across_files_and_other_tasks_may_share_an_id(tmp_p
     assert str(bad[0]) == f"{two}:2: task 't', id '1' is already at {one}:1"
 
 
+def test_an_id_that_occurs_often_is_named_once(tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_text("\n".join([line(), line(id="2"), *[line()] * 400, line(id="2")]))
+    with pytest.raises(RecordsError) as e:
+        list(read_records(file))
+    assert [b.line for b in e.value.bad] == [3, 403]
+    assert "task 't', id '1' is already on line 1 and on 399 more lines" in str(e.value)
+    assert str(e.value).endswith("task 't', id '2' is already on line 2")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("query,reference\na,b\n", "looks like CSV (first line: query,reference); make records of it with  routemoa"),
+        ('{"query": "q"}\n', 'looks like questions (first line: {"query": "q"})'),
+        ('{"text": "t", "trace": {}}\n', "traces with grades are for  routemoa judge fit"),
+        ('{"method": "moa", "right": 1, "query": "q"}\n', "show the run with  routemoa report DIR"),
+        ("<html>", "looks like an HTML page"),
+    ],
+)
+@pytest.mark.parametrize("is_gzip", [False, True])
+def test_another_kind_of_file_is_one_line(tmp_path: Path, content: str, words: str, is_gzip: bool) -> None:
+    file = tmp_path / "r.jsonl"
+    data = content.encode()
+    file.write_bytes(gzip.compress(data) if is_gzip else data)
+    with pytest.raises(RecordsError) as e:
+        list(read_records(file))
+    assert str(e.value).startswith(f"{file}: not records: ")
+    assert words in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_a_broken_line_among_good_ones_is_quoted(tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_text(line() + "\n{'id': '2'}\x1b[31m\n")
+    with pytest.raises(RecordsError, match=r"r\.jsonl:2: not valid JSON: .*; the line reads: \{'id': '2'\} \[31m"):
+        list(read_records(file))
+
+
 def test_a_null_stays_a_null_and_unknown_keys_are_ignored(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     file.write_bytes(b"\xef\xbb\xbf" + line(subject="x", costs={"a": 0.5}).encode() + b"\r\n\n  \n")

@@ -262,14 +262,3 @@ async def test_a_defect_of_ours_is_not_swallowed(make_pool: MakePool) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await RouteMoA(make_pool("a", prior=0.6), ScriptedClient({"a": broken})).answer("x")
-
-
-def test_the_synchronous_face_works_without_and_within_a_loop(make_pool: MakePool) -> None:
-    mixture = RouteMoA(make_pool("a", prior=0.9), ScriptedClient({"a": "The answer is 4."}))
-    assert str(mixture.ask("2+2?")) == "The answer is 4."
-
-    async def notebook() -> str:
-        assert (await mixture.aask("2+2?")).text == "The answer is 4."
-        return mixture.ask("2+2?").text
-
-    assert asyncio.run(notebook()) == "The answer is 4."

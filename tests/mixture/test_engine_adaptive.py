@@ -12,7 +12,18 @@ from routemoa.core.errors import AllModelsFailed, ModelHTTPError
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Answer, Assessment, Layer, Proposal, Trace
 from routemoa.core.trace_builder import fold_events
-from routemoa.core.types import ModelSpec, Query, Usage, from_json, to_json
+from routemoa.core.types import (
+    Completion,
+    Limits,
+    Message,
+    ModelSpec,
+    Query,
+    StreamMode,
+    Token,
+    Usage,
+    from_json,
+    to_json,
+)
 from routemoa.judging.judge_model import Coefficients, JudgeModel, Reliability
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.layer import LayerRequest
@@ -174,6 +185,36 @@ def test_a_judgment_counts_for_the_answer_that_was_judged() -> None:
     assert current_assessments(Trace(Query.from_text("x"), "routemoa", layers=(alone,))) == views
 
 
+@pytest.mark.parametrize("stream_mode", ["final", "leader"])
+async def test_a_lone_model_is_asked_the_callers_question_and_nothing_else(
+    make_pool: MakePool, stream_mode: StreamMode
+) -> None:
+    pool = make_pool("a", "b", prior=0.3, mixture={"self_assessment": "spoken"})
+    specs = (replace(pool.models[0], prior=0.9), *pool.models[1:])
+    talk = (Message("system", "Be brief."), Message("user", "2+2?"), Message("assistant", "4"), Message("user", "3+3?"))
+    client = ScriptedClient(dict.fromkeys("ab", "The answer is 6."))
+    query = Query(talk, {"temperature": 0}, limits=Limits(stream_mode=stream_mode))
+    await RouteMoA(Pool(specs, pool.mixture), client).answer(query)
+    assert [(c.model, c.request.messages, c.request.parameters) for c in client.calls] == [
+        ("a", talk, {"temperature": 0})
+    ]
+
+
+async def test_the_only_call_that_the_limits_allow_is_asked_nothing_else(make_pool: MakePool) -> None:
+    client = ScriptedClient(dict.fromkeys("ab", "The answer is 4."))
+    query = Query.from_text("2+2?", None)
+    await RouteMoA(make_pool("a", "b", prior=0.5), client).answer(replace(query, limits=Limits(max_calls=1)))
+    assert [c.request.messages for c in client.calls] == [query.messages]
+
+
+async def test_self_assessments_without_weight_are_not_asked_for(make_pool: MakePool) -> None:
+    known = JudgeModel(coefficients=Coefficients(verbalized=0.0))
+    client = ScriptedClient({"a": "The answer is 4.", "b": "The answer is 5.", "c": "The answer is 5."})
+    await RouteMoA(make_pool(*"abc", prior=0.5), client, judge_model=known).answer("2+2?")
+    assert len(client.calls) == 3
+    assert {c.request.messages[-1].content for c in client.calls} == {"2+2?"}
+
+
 async def test_what_the_gate_has_decided_stands_unless_the_answer_speaks_against_itself(make_pool: MakePool) -> None:
     pool = make_pool("a", "b", "c", prior=0.5, mixture={"self_assessment": "spoken"})
     specs = (replace(pool.models[0], prior=0.73), *pool.models[1:])
@@ -182,7 +223,11 @@ async def test_what_the_gate_has_decided_stands_unless_the_answer_speaks_against
     assert trace.layers[0].why.startswith("one model alone")
     assert calls(client) == ["a"]
     assert (trace.stop_reason or "").startswith("one model alone: a at 0.73")
-    doubted = ScriptedClient({m: essay(i) + '\n<assessment>{"self": 0.1}</assessment>' for i, m in enumerate("abc")})
-    known = JudgeModel(self_judges={"a": Reliability(0.8, 1.0)}, coefficients=Coefficients(verbalized=3.0))
-    trace = (await RouteMoA(Pool(specs, pool.mixture), doubted, judge_model=known).answer("Why?")).trace
+    doubtful = {
+        m: Completion(essay(i), Usage(9, 40), "stop", tokens=(Token(essay(i), -2.3),)) for i, m in enumerate("abc")
+    }
+    doubted = ScriptedClient(doubtful)
+    known = JudgeModel(self_judges={"a": Reliability(0.8, 1.0)}, coefficients=Coefficients(logprob=3.0))
+    by_tokens = replace(pool.mixture, self_assessment="logprob")
+    trace = (await RouteMoA(Pool(specs, by_tokens), doubted, judge_model=known).answer("Why?")).trace
     assert calls(doubted)[:2] == ["a", "b"]

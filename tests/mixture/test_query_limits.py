@@ -196,7 +196,7 @@ PRICED: list[tuple[float, float] | None] = [(1.0, 2.0), (2.0, 4.0), (4.0, 8.0)]
 
 
 def test_fewer_models_then_a_cheaper_one_then_no_aggregator() -> None:
-    def given_up(**terms: float) -> list[str]:
+    def given_up(**terms: Any) -> list[str]:
         mixture = RouteMoA(pool(PRICED, "[mixture]\ntop_k = 3\ntarget = 1.0"), ScriptedClient(answers(3, closed=False)))
         trace = mixture.ask("Write an essay.", **terms).trace
         return [g.what for g in trace.given_up]

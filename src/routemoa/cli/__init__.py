@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,17 +33,23 @@ class LazyCommand(NamedTuple):
 COMMANDS = {
     "ask": LazyCommand("routemoa.cli.ask:ask", "Answer a question with the mixture, or with one model."),
     "bench": LazyCommand("routemoa.cli.evaluation.bench:bench", "Compare methods live on the questions of a task."),
+    "chat": LazyCommand("routemoa.cli.chat.command:chat", "Talk with the mixture, in several turns."),
     "collect": LazyCommand("routemoa.cli.collect:collect", "Ask every model every question of a file; keep records."),
     "completion": LazyCommand("routemoa.cli.completion:completion", "Print a script that completes commands with Tab."),
-    "demo": LazyCommand("routemoa.cli.demo:demo", "Answer three questions with the embedded pool, step by step."),
+    "demo": LazyCommand(
+        "routemoa.cli.demo.command:demo", "See it work: three questions to small local models, step by step."
+    ),
     "evaluate": LazyCommand(
         "routemoa.cli.evaluation.evaluate:evaluate", "Replay methods on recorded answers, without calling a model."
     ),
     "grade": LazyCommand("routemoa.cli.evaluation.grade:grade", "Grade recorded answers against their references."),
+    "init": LazyCommand(
+        "routemoa.cli.init.command:init", "Write a pool file of the keys, servers and model files that are there."
+    ),
     "judge": LazyCommand("routemoa.cli.judge:judge", "Fit a judge model on graded traces; re-judge saved traces."),
     "ledger": LazyCommand("routemoa.cli.ledger.command:ledger", "Show the calls that were made and what they cost."),
     "pool": LazyCommand(
-        "routemoa.cli.pool.commands:pool", "Show a pool file, check its models, fetch weights, add a model."
+        "routemoa.cli.pool.commands:pool", "Show and edit a pool file, check its models, fetch weights."
     ),
     "report": LazyCommand("routemoa.cli.evaluation.report:report", "Report what a run found, as a table or a page."),
     "scorer": LazyCommand(
@@ -92,6 +99,8 @@ def cli() -> None:
     Start here:
       routemoa demo                            see it work on three small local models
       routemoa ask "Why is the sky blue?"      ask the embedded pool
+      routemoa chat                            talk with it, in several turns
+      routemoa init                            write pool.toml: your keys, local servers and model files
       routemoa ask --pool pool.toml "..."      ask your own models
       routemoa serve --pool pool.toml          the same over HTTP, for any OpenAI client
 
@@ -108,6 +117,7 @@ def main() -> None:
         from routemoa.cli.completion import register_shells
 
         register_shells()
+    _open_streams()
     try:
         cli(standalone_mode=False, complete_var=COMPLETION_VARIABLE)
     except click.ClickException as e:
@@ -117,8 +127,20 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except RouteMoAError as e:
-        click.echo("; ".join([f"routemoa: {e}", *getattr(e, "__notes__", [])]), err=True)
+        from routemoa.core.printable import printable  # the error may quote an endpoint
+
+        click.echo(printable("; ".join([f"routemoa: {e}", *getattr(e, "__notes__", [])])), err=True)
         sys.exit(2 if isinstance(e, (ConfigError, QueryError)) else 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _open_streams() -> None:
+    """Make the standard streams usable: a closed one is empty, and a character that one lacks costs no answer."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  (until the process ends)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

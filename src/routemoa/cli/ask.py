@@ -1,4 +1,4 @@
-"""`routemoa ask`: answer one question and show how the answer came about."""
+"""`routemoa ask`: answer one question; on request, show how the answer came about."""
 
 from __future__ import annotations
 
@@ -11,56 +11,52 @@ import click
 from msgspec.structs import replace
 from rich.console import Console
 
-from routemoa.cli.completion import complete_method
-from routemoa.cli.options import pool_option
+from routemoa.cli.conversation_file import read_conversation, with_system
+from routemoa.cli.options import limit_options, method_option, pool_option, read_limits, system_option
+from routemoa.cli.terminal.call_log import LoggedClient
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.session import AnswerWriter, open_ledger, run_query
+from routemoa.cli.terminal.summary import summarize_answer, summarize_trace
 from routemoa.cli.terminal.threads import use_one_thread
-from routemoa.cli.terminal.view import QueryView, summarize_trace
+from routemoa.cli.terminal.view import QueryView
 from routemoa.clients.connect import connect
 from routemoa.core.errors import AllModelsFailed, QueryError
-from routemoa.core.pool import Pool, parse_limits
-from routemoa.core.types import Limits, Query, StreamMode, to_json
-from routemoa.mixture.method_registry import METHODS, build_method
+from routemoa.core.pool import Pool
+from routemoa.core.types import Limits, Message, Query, to_json
+from routemoa.mixture.method_registry import build_method
 
 __all__ = ["ask"]
 
 
 @dataclass(frozen=True)
 class AskOptions:
-    """The options of `routemoa ask` but its limits."""
+    """The options of `routemoa ask` but what it is asked and its limits."""
 
     pool_file: str | None
     method: str
-    system: str | None
     as_json: bool
     trace_file: str | None
     quiet: bool
+    verbosity: int
+    """0 shows a line, 1 the steps, 2 every call word for word."""
 
 
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("question", required=False)
 @pool_option
+@method_option
+@limit_options
+@system_option
 @click.option(
-    "--method",
-    default="routemoa",
-    show_default=True,
-    metavar="NAME",
-    shell_complete=complete_method,
-    help=f"{', '.join(METHODS)}, or single:MODEL.",
+    "--messages",
+    "messages_file",
+    metavar="FILE",
+    help='A conversation to answer, as JSON: [{"role": "user", "content": "..."}, ...] or {"messages": [...]}. '
+    "QUESTION, where there is one, is its last turn.",
 )
-@click.option("--max-cost", type=float, metavar="DOLLARS", help="The most that all calls together may cost.")
-@click.option("--max-seconds", type=float, metavar="SECONDS", help="Answer within this time, with the answers so far.")
-@click.option("--max-calls", type=int, metavar="N", help="The most calls to make, retries included.")
-@click.option("--max-output-tokens", type=int, metavar="N", help="The most tokens that all models together may write.")
-@click.option(
-    "--stream-mode",
-    type=click.Choice(["final", "leader"]),
-    help="On a terminal: show the final answer only, or the leading model's answer at once [default: leader].",
-)
-@click.option("--system", metavar="TEXT", help="System message before the question.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the text and its whole trace.")
 @click.option("--trace", "trace_file", metavar="FILE", help="Also write text and trace to FILE, as JSON.")
+@click.option("--verbose", "-v", count=True, help="Show the steps; -vv also every call, word for word.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the answer only.")
 def ask(  # one parameter for the question, the options of AskOptions, and limits by their names in `[limits]`
     *,
@@ -68,44 +64,57 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
     pool_file: str | None,
     method: str,
     system: str | None,
+    messages_file: str | None,
     as_json: bool,
     trace_file: str | None,
+    verbose: int,
     quiet: bool,
     **limits: Any,
 ) -> None:
     """Answer a question with a mixture of models, or with one model.
 
-    Without QUESTION, or with -, the question is read from standard input. The answer goes to standard output,
-    everything else to standard error. On a terminal the leading model's answer appears at once; where the other models
-    lead to a better answer, that follows below it.
+    Without QUESTION, or with -, the question is read from standard input. The answer goes to standard output. One line
+    on standard error says which models were asked, whether they agree, the seconds and the dollars; -v shows how the
+    answer came about. On a terminal the leading model's answer appears at once; where the other models lead to a better
+    answer, that follows below it.
 
-    Limits always hold: a call that does not fit is not made, and the trace says what was left out. `[limits]` in the
-    pool file sets limits for all questions.
+    Limits always hold: a call that does not fit is not made, and -v says what was left out. `[limits]` in the pool file
+    sets limits for all questions.
 
     \b
     Examples:
       routemoa ask "What is 17 * 23?"
+      routemoa ask -v "What is 17 * 23?"                       how the answer came about
       routemoa ask --max-cost 0.01 --max-seconds 20 "Compare TCP and UDP."
       git diff | routemoa ask --quiet --system "Review this change." -
+      routemoa ask --messages conversation.json "And in one sentence?"
       routemoa ask --json --method single:coder-1.5b "Say hello" | jq .trace.usage
     """
     use_one_thread()
-    options = AskOptions(pool_file, method, system, as_json, trace_file, quiet)
-    own_limits = parse_limits({k: v for k, v in limits.items() if v is not None}, "limits")
-    query = Query.from_text(_read_question(question), system)
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other.")
+    options = AskOptions(pool_file, method, as_json, trace_file, quiet, verbose)
+    own_limits = read_limits(limits)
+    query = Query(_read_messages(question, messages_file, system))
     check_writable(trace_file)
     pool = Pool.default(pool_file)
-    writer = None if as_json else AnswerWriter()
-    defaults = pool.limits.with_defaults(Limits(stream_mode=_default_stream_mode(writer)))
-    asyncio.run(_answer(replace(query, limits=own_limits.with_defaults(defaults)), pool, writer, options))
-
-
-async def _answer(query: Query, pool: Pool, writer: AnswerWriter | None, options: AskOptions) -> None:
-    client, store = connect(pool), open_ledger()
     console = Console(stderr=True)
+    writer = AnswerWriter(None if quiet or verbose else console, silent=as_json)
+    streams = writer.live and not verbose  # a person watches the answer, not the steps
+    defaults = pool.limits.with_defaults(Limits(stream_mode="leader" if streams else "final"))
+    query = replace(query, limits=own_limits.with_defaults(defaults))
+    asyncio.run(_answer(query, pool, writer, console, options))
+
+
+async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Console, options: AskOptions) -> None:
+    full = options.verbosity > 1
     view = None
-    if not options.quiet and not options.as_json:
-        view = QueryView(pool, console, leading=query.limits.stream_mode == "leader")
+    if options.verbosity:
+        leading = writer.live and query.limits.stream_mode == "leader"
+        view = QueryView(pool, console, final=not writer.live, leading=leading, full=full)
+    writer.begin()
+    client = connect(pool, lambda runtime: LoggedClient(console, runtime)) if full else connect(pool)
+    store = open_ledger()
     try:
         method = build_method(pool, options.method, client)
         recorder = None if store is None else store.recorder(None, method.name)
@@ -114,18 +123,28 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter | None, options
         e.add_note(f"the models are those of {pool.source}; try each with  routemoa pool check")
         raise
     finally:
+        writer.close()
         await client.close()
         if store is not None:
             await store.aclose()
     if options.as_json:
         click.echo(to_json(trace.answer))
-    elif view:
+    if view:
         console.print(summarize_trace(trace.trace, pool), style="dim", highlight=False)
+    elif not options.quiet and not options.as_json:
+        line = summarize_answer(trace.answer, "why: -v")
+        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
-def _default_stream_mode(writer: AnswerWriter | None) -> StreamMode:
-    """Return "leader" where a person watches the answer arrive."""
-    return "leader" if writer is not None and writer.live else "final"
+def _read_messages(question: str | None, messages_file: str | None, system: str | None) -> tuple[Message, ...]:
+    """Return what is to be answered: a file's messages, a question, or both in this order, after the system message."""
+    if messages_file is None:
+        return with_system([Message("user", _read_question(question))], system)
+    if messages_file == "-" == question:
+        raise QueryError("messages and question cannot both be read from standard input; give one of them a file")
+    messages = read_conversation(messages_file)
+    tail = () if question is None else (Message("user", _read_question(question)),)
+    return with_system([*messages, *tail], system)
 
 
 def _read_question(question: str | None) -> str:

@@ -17,9 +17,11 @@ from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.session import open_run_client
 from routemoa.cli.terminal.table import print_table
+from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import BudgetExceeded, QueryError
 from routemoa.core.pool import Pool
-from routemoa.core.types import to_plain
+from routemoa.core.printable import printable
+from routemoa.core.types import Scores, to_plain
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
 from routemoa.datasets.collector import (
     CollectCall,
@@ -30,7 +32,7 @@ from routemoa.datasets.collector import (
     list_remaining_calls,
     summarize_models,
 )
-from routemoa.datasets.questions import read_questions
+from routemoa.datasets.questions import Question, read_questions
 
 __all__ = ["CollectionRun", "announce_collection", "collect", "run_calls"]
 
@@ -42,7 +44,7 @@ Failures = dict[str, Counter[str]]
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.argument("task", metavar="TASK.jsonl")
+@click.argument("task", metavar="QUESTIONS")
 @pool_option
 @click.option("--out", required=True, metavar="RECORDS", help="The file for the records; gzip where it ends in .gz.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask the first N questions only.")
@@ -67,9 +69,10 @@ def collect(  # click passes a keyword for each option
 ) -> None:
     """Ask every model of a pool every question, and keep answers, scores, costs and seconds as records.
 
-    A line of TASK.jsonl is {"id", "task", "query", "reference"?, "grader"?} with grader exact, numeric, choice,
-    contains, math, code, rouge or f1; original lines of GSM8K and ARC are read, too. A call that fails has a null
-    score, never a zero.
+    QUESTIONS is a file of JSON lines, CSV or Parquet (extra [parquet]) with "query" and, as you have them, "id",
+    "task", "reference" and "grader": exact, numeric, choice, contains, math, code, rouge or f1. Columns with usual
+    other names (question, prompt, answer, ...) are read as these, and so are the files of GSM8K and ARC. A call that
+    fails has a null score, never a zero.
 
     The cost is estimated first. On a terminal you are asked whether to go on; without one, calls that may cost money
     need --max-cost or --yes. --max-cost is never passed: the most that a call can cost is set aside before it is made.
@@ -80,13 +83,13 @@ def collect(  # click passes a keyword for each option
     \b
     Examples:
       routemoa collect gsm8k_test.jsonl.gz --out gsm8k.records.jsonl --limit 100
-      routemoa collect mine.jsonl --pool pool.toml --out mine.jsonl.gz --max-cost 2
+      routemoa collect mine.csv --pool pool.toml --out mine.records.jsonl.gz --max-cost 2
     """
     check_writable(out)
     if Path(out).absolute() == Path(task).absolute():
         raise QueryError("--out is the task file itself; choose another place")
     pool = Pool.default(pool_file)
-    questions = list(read_questions(task))[:limit]
+    questions = list(read_questions(task, lambda line: click.echo(line, err=True)))[:limit]
     if not questions:
         raise QueryError(f"{task}: no question in it; for the format see  routemoa collect --help")
     require_prices(pool, max_cost)
@@ -99,15 +102,26 @@ def collect(  # click passes a keyword for each option
         failures = run_calls(run)
         results = summarize_models(questions, pool.models, collection)
         finished = collection.finished_questions
+        warnings = warn_of_dominance(questions, collection)
     if as_json:
         counts = {"records": out, "questions": len(questions), "finished": finished, "calls": len(calls)}
         models = {r.model: {k: v for k, v in to_plain(r).items() if k != "model"} for r in results}
-        plain = {**counts, "failures": failures, "estimate": to_plain(estimate), "models": models}
+        plain = {**counts, "failures": failures, "estimate": to_plain(estimate), "models": models, "warnings": warnings}
         click.echo(json.dumps(plain, indent=2))
     else:
         _print_results(results)
         _print_failures(failures)
         click.echo(f"{finished:,} questions in {out}", err=True)
+    print_warnings(warnings)
+
+
+def warn_of_dominance(questions: Sequence[Question], collection: AnswerCollection) -> list[str]:
+    """Return a warning where one model dominates the others, so that a mixture will not help."""
+    from routemoa.evaluation.dominance import describe_dominance, find_dominating_model  # brings numpy
+
+    scores: list[Scores] = [{m: a.score for m, a in collection.answers.get(q.key, {}).items()} for q in questions]
+    found = find_dominating_model(scores, [q.task for q in questions])
+    return [describe_dominance(found)] if found else []
 
 
 def announce_collection(questions: int, models: int, finished: int, estimate: Estimate) -> str:
@@ -199,10 +213,10 @@ def _print_results(results: Sequence[ModelResult]) -> None:
         for r in results
     ]
     heads = ["model", "accuracy", "graded", "answered", "failed", "dollars", "seconds each"]
-    print_table(heads, rows, left={"model"})
+    print_table(heads, rows, left={"model"}, optional=["answered", "seconds each", "graded", "dollars"])
 
 
 def _print_failures(failures: Mapping[str, Counter[str]]) -> None:
     for model, reasons in failures.items():
         for reason, count in reasons.most_common(MAX_REASONS):
-            click.echo(f"{model}: {count:,} x {reason}", err=True)
+            click.echo(f"{model}: {count:,} x {printable(reason)}", err=True)

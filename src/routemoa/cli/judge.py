@@ -12,8 +12,11 @@ import msgspec
 
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.core.errors import ConfigError
+from routemoa.core.printable import printable_line
+from routemoa.datasets.file_heads import find_wrong_kind
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 from routemoa.datasets.records import Record, parse_record
+from routemoa.datasets.training_overlap import pack_hashes
 from routemoa.evaluation.rejudging import (
     RejudgedTrace,
     SavedTrace,
@@ -63,7 +66,7 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
 
     check_writable(out)
     errors = ErrorCollector()
-    data, ungraded = _read_graded_queries(traces, errors)
+    data, texts, ungraded = _read_graded_queries(traces, errors)
     if len(data) < MIN_GRADED_QUERIES:
         errors.raise_if_any()
         raise ConfigError(
@@ -81,7 +84,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     model = learn(data, verbalized=not logprob)
     facts: dict[str, float | int | str] = {"queries": len(data), "files": ", ".join(Path(t).name for t in traces)}
     facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
-    model = msgspec.structs.replace(model, fitted=facts)
+    models = tuple(dict.fromkeys(m for panel in data for m in panel.models))
+    model = msgspec.structs.replace(model, fitted=facts, models=models, questions=pack_hashes(texts))
     write_file(out, encode_judge_model(model))
     if as_json:
         click.echo(msgspec.json.encode({"judging": model, "held_out": figures, "passed_over": ungraded}))
@@ -93,25 +97,31 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     errors.raise_if_any()
 
 
-def _read_graded_queries(paths: tuple[str, ...], errors: ErrorCollector) -> tuple[list[GradedPanel], int]:
-    """Return every graded line, of traces or of records, and how many lines had no grade."""
+def _read_graded_queries(paths: tuple[str, ...], errors: ErrorCollector) -> tuple[list[GradedPanel], list[str], int]:
+    """Return every graded line, of traces or of records, the texts of these queries, and how many had no grade."""
     from routemoa.training.judge import build_graded_panel, build_graded_panels
 
     data: list[GradedPanel] = []
     records: list[Record] = []
+    texts: list[str] = []
     ungraded = 0
     for path in paths:
+        if fault := find_wrong_kind(path, "traces", "traces", "records"):
+            errors(BadLine(path, 0, fault))
+            continue
         for number, line in read_lines(path, errors):
             item = parse_trace(line) if b'"trace"' in line else parse_record(line)
             if isinstance(item, str):
                 errors(BadLine(path, number, item))
             elif isinstance(item, SavedTrace) and _has_grade(truth := score_answers(item) or {}, item):
                 data.append(build_graded_panel(item.trace, truth))
+                texts.append(item.trace.query.text)
             elif isinstance(item, Record) and item.responses:
                 records.append(item)
+                texts.append(item.query)
             else:
                 ungraded += 1
-    return data + build_graded_panels(records), ungraded
+    return data + build_graded_panels(records), texts, ungraded
 
 
 def _has_grade(truth: Mapping[str, float | None], saved: SavedTrace) -> bool:
@@ -168,7 +178,7 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
 
 
 def _shorten(text: str) -> str:
-    line = " ".join(text.split())
+    line = printable_line(text)
     return line if len(line) <= MAX_TITLE else line[: MAX_TITLE - 1] + "…"
 
 

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import click
 
-__all__ = ["json_file_option", "json_option", "max_cost_option", "pool_option", "yes_option"]
+from routemoa.cli.completion import complete_method
+
+__all__ = [
+    "edited_pool_option",
+    "json_file_option",
+    "json_option",
+    "limit_options",
+    "max_cost_option",
+    "method_option",
+    "pool_option",
+    "read_limits",
+    "system_option",
+    "yes_option",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Dollars(click.FloatRange):
@@ -26,11 +43,53 @@ class Dollars(click.FloatRange):
 pool_option = click.option(
     "--pool", "pool_file", metavar="FILE", help="Pool file; else $ROUTEMOA_POOL, else the embedded pool."
 )
+edited_pool_option = click.option(
+    "--pool", "pool_file", metavar="FILE", help="The pool file to edit; else $ROUTEMOA_POOL, else pool.toml."
+)
 yes_option = click.option(
     "--yes", "-y", is_flag=True, help="Do not ask before calls that may cost money; without a terminal, make them."
 )
 max_cost_option = click.option(
     "--max-cost", type=Dollars(), metavar="DOLLARS", help="The most to spend in all, earlier parts of the run included."
 )
+method_option = click.option(
+    "--method",
+    default="routemoa",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=complete_method,
+    help="routemoa, moa, smoa, self-moa, best-single, random, cascade, or single:MODEL.",
+)
+system_option = click.option("--system", metavar="TEXT", help="System message before the conversation.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 json_file_option = click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE.")
+
+_LIMIT_OPTIONS = (
+    click.option("--max-cost", type=float, metavar="DOLLARS", help="The most that all calls together may cost."),
+    click.option(
+        "--max-seconds", type=float, metavar="SECONDS", help="Answer within this time, with the answers so far."
+    ),
+    click.option("--max-calls", type=int, metavar="N", help="The most calls to make, retries included."),
+    click.option(
+        "--max-output-tokens", type=int, metavar="N", help="The most tokens that all models together may write."
+    ),
+    click.option(
+        "--stream-mode",
+        type=click.Choice(["final", "leader"]),
+        help="On a terminal: show the final answer only, or the leading model's answer at once [default: leader].",
+    ),
+)
+
+
+def limit_options(command: F) -> F:
+    """Add the options for the limits of an answer, by their names in `[limits]`."""
+    for option in reversed(_LIMIT_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_limits(options: Mapping[str, Any]) -> Any:
+    """Return the `Limits` that the options of `limit_options` set. Raises ConfigError."""
+    from routemoa.core.pool import parse_limits
+
+    return parse_limits({key: value for key, value in options.items() if value is not None}, "limits")

@@ -13,6 +13,7 @@ import click
 
 from routemoa.cli.options import pool_option
 from routemoa.cli.terminal.threads import use_one_thread
+from routemoa.cli.terminal.warn import print_warnings
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -112,6 +113,8 @@ async def _serve_until_stopped(
 
 
 def _announce(url: str, pool: Pool) -> None:
+    from routemoa.mixture.pool_warnings import list_pool_warnings
+
     key, header = ("KEY", ' -H "Authorization: Bearer KEY"') if len(pool.tenants) else ("unused", "")
     click.echo(
         f"serving {len(pool)} models as routemoa at {url}\n"
@@ -119,6 +122,7 @@ def _announce(url: str, pool: Pool) -> None:
         f"  curl {url}/models{header}",
         err=True,
     )
+    print_warnings(list_pool_warnings(pool))
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
+from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
+from routemoa.core.protocols import Runtime
 
 __all__ = ["connect", "run_sync"]
 
 T = TypeVar("T")
 
 
-def connect(pool: Pool) -> HttpClient:
+def connect(pool: Pool, make: Callable[[Runtime | None], HttpClient] = HttpClient) -> HttpClient:
     """Return the HTTP client for `pool`, with the embedded runtime where a model is local; loads no model yet."""
-    return HttpClient(LocalRuntime(pool.directory) if any(m.local for m in pool) else None)
+    return make(LocalRuntime(pool.directory) if any(m.local for m in pool) else None)
 
 
-def run_sync(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` and return its result; where an event loop already runs (a notebook), in a thread of its own."""
+def run_sync(work: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:
+    """Run a coroutine and return its result; `instead` is the code to use where an event loop runs already.
+
+    Raises:
+        QueryError: an event loop runs in this thread, which this call would block.
+    """
+    if _is_loop_running():
+        raise QueryError(f"an event loop is running already (a notebook or a coroutine): use  {instead}")
+    return asyncio.run(work())
+
+
+def _is_loop_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        return False
+    return True

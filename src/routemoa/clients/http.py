@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from routemoa.clients import wire
 from routemoa.clients.retry import Retry, RetryPolicy, parse_retry_after, with_retries
-from routemoa.clients.sessions import SessionPool, find_proxy
+from routemoa.clients.sessions import SessionPool, find_proxy, system_reason
 from routemoa.clients.sse import SSEParser
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
@@ -236,7 +236,7 @@ class HttpClient:
         import aiohttp
 
         url = wire.chat_url(address.url)
-        headers = {"Content-Type": "application/json"}
+        headers = {**model.headers, "Content-Type": "application/json"}
         if model.local:  # a new connection is cheap here; a kept one may be closed just as it is used again
             headers["Connection"] = "close"
         if address.key:
@@ -255,7 +255,7 @@ class HttpClient:
             return InvalidResponse(model.name, reason)
         except (aiohttp.ClientError, OSError, ValueError) as e:
             fix = "its process ended" if model.local else "start it, or correct `endpoint` in the pool file"
-            reason = wire.one_line(f"{address.url} cannot be reached: {_system_reason(e)}", address.key)
+            reason = wire.one_line(f"{address.url} cannot be reached: {system_reason(e)}", address.key)
             return Unreachable(model.name, f"{reason}; {fix}", sent=not isinstance(e, aiohttp.ClientConnectorError))
 
     def _time_left(self, limit: float, reason: str, deadline: float) -> tuple[float, str]:
@@ -275,7 +275,7 @@ class HttpClient:
         except TimeoutError as e:
             raise ModelTimeout(model.name, reason) from e
         except (aiohttp.ClientError, OSError) as e:
-            raise Unreachable(model.name, f"the connection was lost: {_system_reason(e)}", sent=True) from e
+            raise Unreachable(model.name, f"the connection was lost: {system_reason(e)}", sent=True) from e
 
     async def _chunks(
         self, model: ModelSpec, response: aiohttp.ClientResponse, deadline: float
@@ -301,11 +301,3 @@ def _check_lost_connection(error: ModelError, *, finished: bool, produced: bool)
         raise InvalidResponse(error.model, error.reason, produced=True) from error
     error.produced = error.produced or produced
     raise error
-
-
-def _system_reason(error: BaseException) -> str:
-    """Return the operating system's words for an error, without addresses and class names around them."""
-    number = getattr(error, "errno", None) or getattr(getattr(error, "os_error", None), "errno", None)
-    if isinstance(number, int) and number > 0:
-        return os.strerror(number)
-    return str(error) or type(error).__name__

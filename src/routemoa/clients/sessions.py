@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["SessionPool", "find_proxy"]
+__all__ = ["SessionPool", "find_proxy", "system_reason"]
 
 KEEP_ALIVE_SECONDS = 4.0
 """Shorter than the 5 s after which common servers (uvicorn, llama.cpp) close an idle connection."""
@@ -62,3 +63,12 @@ def find_proxy(url: str) -> str | None:
     if host in {"localhost", "::1"} or host.startswith("127.") or proxy_bypass(host):
         return None
     return getproxies().get(target.scheme)
+
+
+def system_reason(error: BaseException) -> str:
+    """Return the operating system's words for an error, without addresses and class names around them."""
+    system = getattr(error, "os_error", None) or error
+    number, words = getattr(system, "errno", None), getattr(system, "strerror", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
+    return words if isinstance(words, str) and words else str(error) or type(error).__name__

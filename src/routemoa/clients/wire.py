@@ -12,10 +12,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from routemoa.clients.dialect import TOKEN_LIMITS, to_dialect
 from routemoa.core.errors import InvalidResponse, ModelHTTPError
+from routemoa.core.printable import printable_line
 from routemoa.core.types import CacheControl, Completion, Message, ModelSpec, Request, Token, Usage
 
 __all__ = [
+    "TOKEN_LIMITS",
     "CompletionBuilder",
     "apply_member_settings",
     "build_body",
@@ -30,7 +33,6 @@ __all__ = [
     "supports_cache_control",
 ]
 
-TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 CACHE_READ_FIELDS = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
 """Prompt tokens read from the provider's cache: OpenAI, vLLM, llama.cpp and others; DeepSeek; Anthropic."""
 CACHE_WRITE_FIELDS = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
@@ -91,7 +93,7 @@ def _content(message: Message, hour: bool) -> str | list[dict[str, Any]]:
 
 
 def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return a body with the member's name, system text and parameters.
+    """Return a body with the member's name, system text and parameters, in its endpoint's dialect.
 
     The member's settings win, since the pool's owner wrote them; of two token limits the smaller one does.
     """
@@ -102,7 +104,7 @@ def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) 
         out = {k: v for k, v in out.items() if k not in TOKEN_LIMITS} | {own[0]: min(values)}
     if spec.system:
         out["messages"] = _with_system(spec.system, body.get("messages"))
-    return out
+    return dict(to_dialect(spec, out))
 
 
 def _with_system(system: str, messages: Any) -> Any:
@@ -274,7 +276,10 @@ def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, 
 
 
 def one_line(text: str, key: str | None = None) -> str:
-    """Return one line of bounded length without the key, which is removed first so that no part of it survives."""
+    """Return one line of bounded length without the key, which is removed first so that no part of it survives.
+
+    Escape sequences are left out, too: a terminal would obey them.
+    """
     text = text.replace(key, "[key]") if key else text
-    flat = " ".join(text[: 10 * MAX_ERROR_TEXT].split())
+    flat = printable_line(text[: 10 * MAX_ERROR_TEXT])
     return flat[: MAX_ERROR_TEXT - 3] + "..." if len(flat) > MAX_ERROR_TEXT else flat

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture, parse_mixture_table
 from routemoa.core.price_list import with_list_prices
+from routemoa.core.providers import expand_endpoint
 from routemoa.core.tenants import Tenants, parse_tenants
 from routemoa.core.toml import check_range, load_toml, parse_table, suggest_name
 from routemoa.core.types import Limits, ModelSpec
@@ -73,12 +74,25 @@ class Pool:
         Raises:
             ConfigError: one line naming file, key and fix.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise ConfigError(f"the path of the pool file is of type {type(path).__name__}; give a text or a Path")
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as e:
             why = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
             raise ConfigError(f"{path}: cannot be read: {why}; name a pool file with --pool or ROUTEMOA_POOL") from e
         return parse_pool(text, str(path), Path(path).absolute().parent, env)
+
+    @classmethod
+    def load(cls, pool: Pool | str | os.PathLike[str]) -> Pool:
+        """Return a pool as it is, or read the pool file at a path. Raises ConfigError."""
+        if isinstance(pool, str | os.PathLike):
+            return cls.from_toml(pool)
+        if not isinstance(pool, Pool):
+            raise ConfigError(f'the pool is of type {type(pool).__name__}; give a Pool or a path, such as "pool.toml"')
+        if not pool.models or not all(isinstance(m, ModelSpec) for m in pool.models):
+            raise ConfigError("the pool must have at least one model, each a ModelSpec")
+        return pool
 
     @classmethod
     def embedded(cls) -> Pool:
@@ -153,15 +167,11 @@ def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> list[Mod
 def _parse_model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
     if isinstance(entry, dict) and isinstance(entry.get("name"), str):
         where = f"{where} '{entry['name']}'"
-    spec = parse_table(entry, ModelSpec, where)
+    spec = parse_table(expand_endpoint(entry, where, env) if isinstance(entry, dict) else entry, ModelSpec, where)
     if not spec.name.strip():
         raise ConfigError(f"{where}: name is empty; give the model a name")
     if spec.name in METHODS:
         raise ConfigError(f"{where}: name '{spec.name}' is the name of a method; choose another")
-    if not spec.local and not (urlsplit(spec.endpoint).scheme in ("http", "https") and urlsplit(spec.endpoint).netloc):
-        raise ConfigError(
-            f'{where}: endpoint \'{spec.endpoint}\' is neither "local" nor a URL; write e.g. "http://127.0.0.1:9001/v1"'
-        )
     for key, low, high, unit in MODEL_RANGES:
         check_range(f"{where}: {key}", getattr(spec, key), low, high, unit)
     if spec.api_key_env is not None and not env.get(spec.api_key_env):
@@ -171,6 +181,16 @@ def _parse_model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
     for key in ("cached_price", "cache_write_price", "request_price"):
         if getattr(spec, key) is not None and None in (spec.input_price, spec.output_price):
             raise ConfigError(f"{where}: {key} is part of a price; give input_price and output_price, too")
+    for name, value in spec.headers.items():
+        _check_header(f"{where}: headers: {name}", name, value)
     if spec.local and spec.input_price is None and spec.output_price is None:  # there is no bill
         spec = msgspec.structs.replace(spec, input_price=0.0, output_price=0.0)
     return msgspec.structs.replace(spec, model=spec.model or spec.name)
+
+
+def _check_header(where: str, name: str, value: str) -> None:
+    """Check that a header can be sent and holds no key. Raises ConfigError."""
+    if name.lower() in ("authorization", "content-type", "content-length", "host"):
+        raise ConfigError(f"{where}: is set for each call; a key goes into the variable that api_key_env names")
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not re.fullmatch(r"[\x20-\x7e]*", value):
+        raise ConfigError(f"{where}: cannot be a header; use printable ASCII on one line")

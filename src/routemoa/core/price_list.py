@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, time
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -21,7 +21,15 @@ from routemoa.core.types import ModelSpec
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
-__all__ = ["find_price", "has_price_library", "price_hint", "price_sources", "with_list_prices"]
+__all__ = [
+    "Listing",
+    "find_listing",
+    "find_price",
+    "has_price_library",
+    "price_hint",
+    "price_sources",
+    "with_list_prices",
+]
 
 RELEASE_DATES = {"0.2.3": "2026-11-10"}
 """Release of the library -> its day in the package index; its data carry no date of their own."""
@@ -29,6 +37,15 @@ CACHE_WRITE_KEYS = ("cache_write_mtok", "cache_write_5m_mtok", "cache_write_1h_m
 OUTPUT_KEYS = ("output_mtok", "output_reasoning_mtok")
 UNBOUNDED_KEYS = ("output_citation_mtok",)
 """Charged without being requested, by counts that are in no usage figure."""
+
+
+class Listing(NamedTuple):
+    """What the library knows of a model at a provider's endpoint."""
+
+    price: Price | None
+    context: int | None
+    """Tokens of prompt and answer together."""
+    deprecated: bool
 
 
 def with_list_prices(models: Iterable[ModelSpec], now: datetime | None = None) -> tuple[ModelSpec, ...]:
@@ -73,25 +90,37 @@ def find_price(model: str, at: datetime) -> Price | None:
     return _to_price([found.get_prices(at)], "")
 
 
+def find_listing(endpoint: str, model: str, now: datetime | None = None) -> Listing | None:
+    """Return what the library knows of a model that is served at a public endpoint; None where it knows nothing."""
+    if not has_price_library() or not _is_public(endpoint) or (info := _find_model_info(endpoint, model)) is None:
+        return None
+    return Listing(_price_of(info, now or datetime.now(UTC)), info.context_window, bool(info.deprecated))
+
+
 def _may_be_listed(model: ModelSpec) -> bool:
     """Return whether a model lacks a price and has a public endpoint; the library knows no others."""
     if model.local or (model.input_price, model.output_price) != (None, None):
         return False
-    url = urlsplit(model.endpoint)
+    return _is_public(model.endpoint)
+
+
+def _is_public(endpoint: str) -> bool:
+    url = urlsplit(endpoint)
     return url.scheme == "https" and bool(re.search(r"\.[a-z-]+$", url.hostname or ""))
 
 
 def _add_list_price(model: ModelSpec, now: datetime) -> ModelSpec:
     """Return the model with its list price, or as it is where the library has none."""
-    from genai_prices import __version__
-
     info = _find_model_info(model.endpoint, model.model or model.name)
-    if info is None:
-        return model
-    price = _to_price(_prices_on_day(info, now), f"genai-prices {__version__}", _price_date(info, __version__))
-    if price is None:
+    if info is None or (price := _price_of(info, now)) is None:
         return model
     return replace(model, list_price=price, input_price=price.input.base, output_price=price.output.base)
+
+
+def _price_of(info: ModelInfo, now: datetime) -> Price | None:
+    from genai_prices import __version__
+
+    return _to_price(_prices_on_day(info, now), f"genai-prices {__version__}", _price_date(info, __version__))
 
 
 def _find_model_info(endpoint: str, model: str) -> ModelInfo | None:

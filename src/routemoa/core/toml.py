@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file
 
 __all__ = ["check_range", "load_toml", "parse_table", "suggest_name"]
 
@@ -68,4 +69,8 @@ def load_toml(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
-        raise ConfigError(f"{source}: not valid TOML: {e}; correct that line") from e
+        found = detect_kind(text[:HEAD_BYTES].encode("utf-8", "replace"))
+        if found.kind in ("toml", "text", "empty"):
+            seen = f"; the file looks like {found}" if found.kind == "text" else ""
+            raise ConfigError(f"{source}: not valid TOML: {e}; correct that line{seen}") from e
+        raise ConfigError(f"{source}: {explain_wrong_file(found, 'pool file', source)}") from e

@@ -60,7 +60,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 
     name: str
     endpoint: str
-    """A base URL, or "local" for the embedded runtime."""
+    """A base URL, or "local" for the embedded runtime. A provider's name is replaced by its URL as the file is read."""
     model: str = ""
     """The endpoint's own name for the model; the pool fills in `name` where it is left out."""
     api_key_env: str | None = None
@@ -85,6 +85,12 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     """The endpoint honours `response_format` with a JSON schema."""
     cache_control: bool | None = None
     """The endpoint wants cache marks in the prompt; None decides by the host."""
+    headers: dict[str, str] = {}
+    """Sent with every call."""
+    rename: dict[str, str] = {}
+    """Field of a request -> the endpoint's name for it."""
+    omit: tuple[str, ...] = ()
+    """Fields that the endpoint refuses: not sent unless `parameters` has them."""
     list_price: Price | None = msgspec.field(name="-listed", default=None)
     """Set by `price_list`; not a key of the table."""
 

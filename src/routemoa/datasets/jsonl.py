@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import sys
 import zlib
@@ -15,11 +16,20 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.core.errors import RouteMoAError
+from routemoa.core.file_kind import detect_encoding, quote_line
+from routemoa.datasets.file_heads import GZIP_MAGIC, read_head
 
-__all__ = ["Appender", "BadLine", "ErrorCollector", "RecordsError", "explain_json_error", "read_lines"]
+__all__ = [
+    "Appender",
+    "BadLine",
+    "ErrorCollector",
+    "RecordsError",
+    "SeenIds",
+    "explain_json_error",
+    "read_lines",
+]
 
 MAX_LISTED = 20  # bad lines that an error lists; it always gives their number
-GZIP_MAGIC = b"\x1f\x8b"
 BLOCK_BYTES = 1 << 16
 
 
@@ -50,8 +60,19 @@ class RecordsError(RouteMoAError):
             super().__init__(str(self.bad[0]))
             return
         more = self.count - len(self.bad)
-        listed = "".join(f"\n  {b}" for b in self.bad) + (f"\n  and {more:,} more" if more else "")
+        listed = "".join(f"\n  {line}" for line in _merge_equal(self.bad)) + (f"\n  and {more:,} more" if more else "")
         super().__init__(f"{self.count:,} lines cannot be used; correct or remove them:{listed}")
+
+
+def _merge_equal(bad: Iterable[BadLine]) -> list[str]:
+    """Return a line of text for each file and reason, so that a fault of many lines is described once."""
+    groups: dict[tuple[str, str], list[BadLine]] = {}
+    for b in bad:
+        groups.setdefault((b.file, b.reason), []).append(b)
+    return [
+        str(group[0]) if len(group) == 1 else f"{file}:{','.join(str(b.line) for b in group)}: {reason}"
+        for (file, reason), group in groups.items()
+    ]
 
 
 class ErrorCollector:
@@ -73,10 +94,35 @@ class ErrorCollector:
             raise RecordsError(self.first, self.count)
 
 
-def read_lines(file: str | os.PathLike[str], on_bad: Callable[[BadLine], None]) -> Iterator[tuple[int, bytes]]:
-    """Yield the non-empty lines of a plain or gzip file with their numbers, which count from 1.
+class SeenIds:
+    """Remembers where each task and id was, to name every duplicated one once, however often it occurs."""
 
-    Gzip is recognised by content. Where a file is damaged or cannot be read, `on_bad` is called.
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, str], tuple[str, int]] = {}
+        self._repeated: dict[tuple[str, str], list[tuple[str, int]]] = {}
+
+    def add(self, key: tuple[str, str], file: str, line: int) -> bool:
+        """Return whether a task and id are new; remember where they are."""
+        if key in self._places:
+            self._repeated.setdefault(key, []).append((file, line))
+            return False
+        self._places[key] = (file, line)
+        return True
+
+    def report(self, on_bad: Callable[[BadLine], None]) -> None:
+        """Call `on_bad` once for each duplicated task and id."""
+        for key, places in self._repeated.items():
+            (first_file, first_line), (file, line) = self._places[key], places[0]
+            first = f"on line {first_line}" if file == first_file else f"at {first_file}:{first_line}"
+            others = len(places) - 1
+            more = f" and on {others:,} more line{'s' * (others > 1)}" if others else ""
+            on_bad(BadLine(file, line, f"task '{key[0]}', id '{key[1]}' is already {first}{more}"))
+
+
+def read_lines(file: str | os.PathLike[str], on_bad: Callable[[BadLine], None]) -> Iterator[tuple[int, bytes]]:
+    """Yield the non-empty lines of a plain or gzip file in UTF-8 with their numbers, which count from 1.
+
+    Gzip and UTF-16 are recognised by content. Where a file is damaged or cannot be read, `on_bad` is called.
     """
     number = 0
     try:
@@ -84,19 +130,35 @@ def read_lines(file: str | os.PathLike[str], on_bad: Callable[[BadLine], None]) 
             compressed = raw.peek(2)[:2] == GZIP_MAGIC
             # For reading lines a GzipFile is as good as a BinaryIO.
             source = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if compressed else raw
-            for number, line in enumerate(source, 1):
+            encoding = detect_encoding(read_head(file))
+            lines = source if encoding in (None, "utf-8-sig") else _convert_lines(source, str(encoding))
+            for number, line in enumerate(lines, 1):
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if text.strip():
                     yield number, text
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
         on_bad(BadLine(str(file), number + 1, f"damaged gzip data, nothing after it was read: {e}"))
+    except UnicodeDecodeError as e:
+        on_bad(BadLine(str(file), number + 1, f"not {e.encoding} text, nothing after it was read: {e.reason}"))
     except OSError as e:
         on_bad(BadLine(str(file), 0, f"cannot be read: {e.strerror or e}"))
 
 
+def _convert_lines(source: BinaryIO, encoding: str) -> Iterator[bytes]:
+    """Yield the lines of a text in another encoding in UTF-8."""
+    with io.TextIOWrapper(source, encoding, newline="\n") as text:
+        for line in text:
+            yield line.encode("utf-8", "surrogatepass")
+
+
 def explain_json_error(line: bytes | str, error: Exception) -> str:
-    """Return why a line is not JSON; NaN and Infinity, which some programs write, are named."""
-    text = line if isinstance(line, str) else line.decode("utf-8", "replace")
+    """Return why a line is not JSON, and how it begins; NaN and Infinity, which some programs write, are named."""
+    if isinstance(line, bytes):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            return "not UTF-8 text (Latin-1?); convert it:  iconv -f WINDOWS-1252 -t UTF-8 FILE > utf8.jsonl"
+    text = line if isinstance(line, str) else line.decode()
     for word in ("NaN", "Infinity"):
         if word in text:
             return f"not valid JSON: {word} is not a JSON number; write null where nothing was measured"
@@ -104,7 +166,8 @@ def explain_json_error(line: bytes | str, error: Exception) -> str:
         return "not valid JSON: nested too deeply"
     if isinstance(error, msgspec.ValidationError):
         return str(error).replace("`", "'")
-    return "not valid JSON: " + str(error).removeprefix("JSON is malformed: ")
+    reason = str(error).removeprefix("JSON is malformed: ")
+    return f"not valid JSON: {reason}; the line reads: {quote_line(text)}"
 
 
 class Appender:

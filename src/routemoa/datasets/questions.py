@@ -1,20 +1,31 @@
-"""Questions to ask live models, read from task files: our own lines, and the raw lines of GSM8K and ARC."""
+"""Questions to ask live models, read from task files: JSON lines, CSV or Parquet, ours or those of GSM8K and ARC."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import msgspec
 from msgspec import Struct
 
+from routemoa.core.file_kind import detect_kind
+from routemoa.datasets.file_heads import find_wrong_kind, read_head
 from routemoa.datasets.grading import GraderName, grade, suggest_grader
-from routemoa.datasets.jsonl import BadLine, ErrorCollector, explain_json_error, read_lines
+from routemoa.datasets.jsonl import (
+    BadLine,
+    ErrorCollector,
+    SeenIds,
+    explain_json_error,
+    read_lines,
+)
+from routemoa.datasets.question_tables import read_csv_rows, read_parquet_rows
 
-__all__ = ["Question", "question_from_json", "read_questions"]
+__all__ = ["Question", "name_task", "question_from_json", "read_questions"]
+
+TABLE_READERS = {"csv": read_csv_rows, "parquet": read_parquet_rows}
 
 
 class Question(Struct, frozen=True):
@@ -46,29 +57,52 @@ class Question(Struct, frozen=True):
         return grade(answer, self.reference, self.grader) if self.reference and self.grader else None
 
 
-def read_questions(path: str | os.PathLike[str]) -> Iterator[Question]:
-    """Yield the questions of a task file, plain or gzip, one JSON object a line.
+def read_questions(path: str | os.PathLike[str], say: Callable[[str], None] = lambda _: None) -> Iterator[Question]:
+    """Yield the questions of a task file: lines of JSON, CSV or Parquet, plain or gzip.
 
     A line is {"id", "task", "query", "prompt"?, "reference"?, "grader"?}, a GSM8K line {"question", "answer"} with
     "#### N" in it, or an ARC line {"question", "choices", "answerKey"}. A missing task is the file's name, a missing
     id the line's number; a missing grader follows from the reference: a number, a letter, mathematics, else "contains".
+    A table has the same names as columns, or their usual other names (`columns.ALIASES`).
+
+    Args:
+        path: the file; what it holds decides how it is read, not its name.
+        say: called with a line about columns that stand for others or are ignored.
 
     Raises:
         RecordsError: after the last question, when any line cannot be used; it lists the first 20.
+        MissingExtra: a Parquet file without the extra [parquet].
     """
-    name = Path(path).name.removesuffix(".gz").removesuffix(".jsonl")
+    file, task = os.fspath(path), name_task(path)
     errors = ErrorCollector()
-    seen: dict[tuple[str, str], int] = {}
-    for number, line in read_lines(path, errors):
-        question = parse_question(line, name, number)
-        if isinstance(question, Question) and question.key in seen:
-            question = f"task '{question.task}', id '{question.id}' is already on line {seen[question.key]}"
+    seen = SeenIds()
+    for line, question in _read_all(file, task, errors, say):
         if isinstance(question, str):
-            errors(BadLine(os.fspath(path), number, question))
-            continue
-        seen[question.key] = number
-        yield question
+            errors(BadLine(file, line, question))
+        elif seen.add(question.key, file, line):
+            yield question
+    seen.report(errors)
     errors.raise_if_any()
+
+
+def name_task(path: str | os.PathLike[str]) -> str:
+    """Return the name of a file without its folder and endings: the task of questions that name none."""
+    return re.sub(r"(\.(jsonl|csv|tsv|parquet))?(\.gz)?$", "", Path(path).name, count=1) or Path(path).name
+
+
+def _read_all(
+    file: str, task: str, on_bad: ErrorCollector, say: Callable[[str], None]
+) -> Iterator[tuple[int, Question | str]]:
+    """Yield each question of a file, or why there is none, with its line."""
+    kind = detect_kind(read_head(file), file)
+    if kind.kind in TABLE_READERS:
+        for row in TABLE_READERS[kind.kind](file, on_bad, say):
+            yield row.line, question_from_json(row.fields, task, row.number)
+    elif fault := find_wrong_kind(file, "questions", "questions", "records"):
+        on_bad(BadLine(file, 0, fault))
+    else:
+        for number, line in read_lines(file, on_bad):
+            yield number, parse_question(line, task, number)
 
 
 def parse_question(line: bytes | str, task: str, number: int) -> Question | str:
@@ -128,7 +162,7 @@ def _convert_gsm8k(row: Mapping[str, Any]) -> dict[str, Any] | str:
     """Return the fields of a GSM8K row, or what it lacks."""
     result = re.search(r"####\s*(.+)\s*$", str(row.get("answer", "")))
     if not isinstance(row["question"], str) or not result:
-        return "a question without query needs an answer that ends in '#### number', or choices"
+        return "a question without query needs an answer that ends in '#### number', or choices; else name it query"
     prompt = f"{row['question']}\n\nWork it out, then end with one line: The answer is <number>."
     kept = {k: row[k] for k in ("id", "task") if k in row}
     return kept | {"query": row["question"], "prompt": prompt, "reference": result[1].strip(), "grader": "numeric"}

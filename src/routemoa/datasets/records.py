@@ -17,7 +17,15 @@ from msgspec.structs import replace
 
 from routemoa.core.trace import Answer
 from routemoa.core.types import Scores
-from routemoa.datasets.jsonl import BadLine, ErrorCollector, RecordsError, explain_json_error, read_lines
+from routemoa.datasets.file_heads import find_wrong_kind
+from routemoa.datasets.jsonl import (
+    BadLine,
+    ErrorCollector,
+    RecordsError,
+    SeenIds,
+    explain_json_error,
+    read_lines,
+)
 from routemoa.judging.answers.extraction import unwrap_list
 
 __all__ = ["BadLine", "Record", "RecordsError", "parse_record", "read_records", "record_from_trace"]
@@ -66,21 +74,19 @@ def read_records(paths: Paths, on_bad: Callable[[BadLine], None] | None = None) 
     """
     errors = ErrorCollector()
     report = on_bad or errors
-    seen: dict[tuple[str, str], tuple[str, int]] = {}
+    seen = SeenIds()
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         file = os.fspath(path)
+        if fault := find_wrong_kind(file, "records", "records"):
+            report(BadLine(file, 0, fault))
+            continue
         for number, line in read_lines(file, report):
             record = parse_record(line)
             if isinstance(record, str):
                 report(BadLine(file, number, record))
-                continue
-            key = (record.task, record.id)
-            if key in seen:
-                where = ":".join(map(str, seen[key]))
-                report(BadLine(file, number, f"task '{record.task}', id '{record.id}' is already at {where}"))
-                continue
-            seen[key] = (file, number)
-            yield record
+            elif seen.add((record.task, record.id), file, number):
+                yield record
+    seen.report(report)
     errors.raise_if_any()
 
 

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file, quote_line
 from routemoa.core.types import add_optional
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 
@@ -86,6 +87,8 @@ class Run(Struct, frozen=True, kw_only=True):
     """The most questions to ask."""
     notes: tuple[str, ...] = ()
     """Caveats in plain words, for the report."""
+    warnings: tuple[str, ...] = ()
+    """Why the figures may mislead."""
     settings: dict[str, Any] = {}
     """Whatever else must be equal to resume the run, such as the digest of the pool."""
     version: str = ""
@@ -109,13 +112,17 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     Raises:
         ConfigError: the folder holds no run.
     """
-    path = Path(folder) / RUN
+    path, data = Path(folder) / RUN, b""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Run)
+        data = path.read_bytes()
+        return msgspec.json.decode(data, type=Run)
     except OSError as e:
         hint = "name a folder that  routemoa bench  or  routemoa evaluate  wrote"
         raise ConfigError(f"{path}: {e.strerror}; {hint}") from e
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        found = detect_kind(data[:HEAD_BYTES], str(path))
+        if "the run.json" not in found.description:
+            raise ConfigError(f"{path}: {explain_wrong_file(found, 'run', str(path))}") from e
         raise ConfigError(f"{path}: not the file of a run: {e}") from e
 
 
@@ -133,5 +140,5 @@ def read_outcomes(folder: str | os.PathLike[str]) -> Iterator[Outcome]:
         try:
             yield msgspec.json.decode(line, type=Outcome)
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
-            errors(BadLine(str(path), number, str(e)))
+            errors(BadLine(str(path), number, f"not an outcome of a run: {e}; the line reads: {quote_line(line)}"))
     errors.raise_if_any()

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Layer, Ranking, Trace, upgrade_trace
 from routemoa.core.types import ModelSpec, Scores
+from routemoa.datasets.file_heads import find_wrong_kind
 from routemoa.datasets.grading import GraderName, grade, suggest_grader
 from routemoa.datasets.jsonl import BadLine, explain_json_error, read_lines
 from routemoa.judging.judge_model import JudgeModel
@@ -78,6 +79,9 @@ def read_traces(
     path: str | os.PathLike[str], on_bad_line: Callable[[BadLine], None]
 ) -> Iterator[tuple[int, SavedTrace]]:
     """Yield the traces of a file with their line numbers; call `on_bad_line` for lines that hold none."""
+    if fault := find_wrong_kind(path, "traces", "traces"):
+        on_bad_line(BadLine(os.fspath(path), 0, fault))
+        return
     for number, line in read_lines(path, on_bad_line):
         saved = parse_trace(line)
         if isinstance(saved, str):

@@ -7,22 +7,19 @@ it had an effect. Nothing in a body reaches an endpoint's address, a file or a k
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from routemoa.core.errors import QueryError
-from routemoa.core.types import CacheControl, CacheMark, Message, Query
+from routemoa.core.messages import parse_messages, raise_wrong_type
+from routemoa.core.types import Query
 
 __all__ = ["SAMPLING_FIELDS", "ChatRequest", "parse_chat_request"]
 
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-"""OpenAI's roles -> ours."""
-UNSUPPORTED = "a mixture does not support this; name one model of the pool as `model` instead (GET /v1/models)"
+REMEDY = "; name one model of the pool as `model` instead (GET /v1/models)"
+UNSUPPORTED = f"a mixture does not support this{REMEDY}"
 INT64 = 2**63
-MAX_CACHE_MARKS = 4
-"""Of a prompt, at the providers that read them."""
 
 READ_FIELDS = {"model", "messages", "stream", "stream_options", "response_format"}
 IGNORED_FIELDS = {"user", "metadata", "safety_identifier", "prompt_cache_key"}
@@ -67,7 +64,7 @@ def parse_chat_request(body: Mapping[str, Any]) -> ChatRequest:
     parameters = _parse_parameters(body)
     _check_response_format(body.get("response_format"))
     stream = _parse_optional_bool("stream", body.get("stream"))
-    query = Query(_parse_messages(body.get("messages")), parameters)
+    query = Query(parse_messages(body.get("messages"), REMEDY), parameters)
     return ChatRequest(query, stream, _parse_include_usage(body.get("stream_options"), stream))
 
 
@@ -90,7 +87,7 @@ def _check_response_format(value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, dict):
-        _raise_wrong_type("response_format", "an object", value)
+        raise_wrong_type("response_format", "an object", value)
     if value.get("type") != "text":
         raise QueryError(f"'response_format' other than text: {UNSUPPORTED}", "response_format")
 
@@ -99,7 +96,7 @@ def _parse_include_usage(options: Any, stream: bool) -> bool:
     if options is None:
         return False
     if not isinstance(options, dict):
-        _raise_wrong_type("stream_options", "an object", options)
+        raise_wrong_type("stream_options", "an object", options)
     if not stream:
         raise QueryError("'stream_options' is only allowed with stream: true", "stream_options")
     return _parse_optional_bool("stream_options.include_usage", options.get("include_usage"))
@@ -107,81 +104,8 @@ def _parse_include_usage(options: Any, stream: bool) -> bool:
 
 def _parse_optional_bool(where: str, value: Any) -> bool:
     if value is not None and not isinstance(value, bool):
-        _raise_wrong_type(where, "a boolean", value)
+        raise_wrong_type(where, "a boolean", value)
     return bool(value)
-
-
-# --- messages
-
-
-def _parse_messages(value: Any) -> tuple[Message, ...]:
-    if not isinstance(value, list):
-        _raise_wrong_type("messages", "an array of messages", value)
-    if not value:
-        raise QueryError("'messages' is empty; give at least one message", "messages")
-    messages = tuple(_parse_message(f"messages[{i}]", m) for i, m in enumerate(value))
-    if not any(m.content.strip() for m in messages):
-        raise QueryError("'messages' contains no text; there is nothing to answer", "messages")
-    if sum(len(m.marks) for m in messages) > MAX_CACHE_MARKS:
-        raise QueryError(f"'messages' has more than {MAX_CACHE_MARKS} cache_control marks; remove some", "messages")
-    return messages
-
-
-def _parse_message(where: str, value: Any) -> Message:
-    if not isinstance(value, dict):
-        _raise_wrong_type(where, "an object with role and content", value)
-    role = value.get("role")
-    if role in ("tool", "function") or value.get("tool_calls") or value.get("function_call") or value.get("audio"):
-        raise QueryError(f"'{where}' belongs to a tool call or contains audio: {UNSUPPORTED}", where)
-    if not isinstance(role, str) or role not in ROLES:
-        raise QueryError(f"'{where}.role' must be one of {', '.join(ROLES)}", f"{where}.role")
-    content = value.get("content")
-    if isinstance(content, str):
-        return Message(ROLES[role], content)
-    text, marks = _parse_parts(f"{where}.content", content)
-    return Message(ROLES[role], text, marks)
-
-
-def _parse_parts(where: str, parts: Any) -> tuple[str, tuple[CacheMark, ...]]:
-    """Return the text of all parts together, and their cache marks."""
-    if not isinstance(parts, list):
-        _raise_wrong_type(where, "a string or an array of text parts", parts)
-    text = ""
-    marks: list[CacheMark] = []
-    for i, part in enumerate(parts):
-        piece = _parse_text_part(f"{where}[{i}]", part)
-        text += piece
-        control = _parse_cache_control(f"{where}[{i}].cache_control", part.get("cache_control"), piece)
-        if control is not None:
-            marks.append(CacheMark(len(text), control))
-    return text, tuple(marks)
-
-
-def _parse_text_part(where: str, part: Any) -> str:
-    if not isinstance(part, dict):
-        _raise_wrong_type(where, "an object with type and text", part)
-    if part.get("type") != "text":
-        raise QueryError(f"'{where}' is not a text part; images, audio and files: {UNSUPPORTED}", where)
-    text = part.get("text")
-    if not isinstance(text, str):
-        _raise_wrong_type(f"{where}.text", "a string", text)
-    return text
-
-
-def _parse_cache_control(where: str, value: Any, text: str) -> CacheControl | None:
-    """Return a part's cache mark; members whose endpoint does not support such marks are sent the text alone."""
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        _raise_wrong_type(where, "an object with type", value)
-    try:
-        control = msgspec.convert(value, CacheControl)
-    except msgspec.ValidationError as e:
-        wanted = '{"type": "ephemeral"}, optionally with "ttl": "5m" or "1h", the time to keep it'
-        raise QueryError(f"'{where}' must be {wanted}", where) from e
-    if not text:
-        raise QueryError(f"'{where}' marks an empty text; put it on a part with text", where)
-    return control
 
 
 # --- sampling parameters
@@ -190,7 +114,7 @@ def _parse_cache_control(where: str, value: Any, text: str) -> CacheControl | No
 def _number(low: float, high: float) -> Callable[[str, Any], float]:
     def check(name: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            _raise_wrong_type(name, "a number", value)
+            raise_wrong_type(name, "a number", value)
         if not low <= value <= high:
             raise QueryError(f"'{name}' is {value}; it must be from {low:g} to {high:g}", name)
         return value
@@ -201,7 +125,7 @@ def _number(low: float, high: float) -> Callable[[str, Any], float]:
 def _integer(low: int) -> Callable[[str, Any], int]:
     def check(name: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            _raise_wrong_type(name, "an integer", value)
+            raise_wrong_type(name, "an integer", value)
         if not low <= value < INT64:
             raise QueryError(f"'{name}' is out of range; it must be at least {low} and fit in 64 bits", name)
         return value
@@ -212,7 +136,7 @@ def _integer(low: int) -> Callable[[str, Any], int]:
 def _stop_sequences(name: str, value: Any) -> str | list[str]:
     sequences = value if isinstance(value, list) else [value]
     if not all(isinstance(s, str) for s in sequences):
-        _raise_wrong_type(name, "a string or an array of strings", value)
+        raise_wrong_type(name, "a string or an array of strings", value)
     if not 1 <= len(sequences) <= 4 or "" in sequences:
         raise QueryError(f"'{name}' takes from 1 to 4 sequences, none of them empty", name)
     checked: str | list[str] = value
@@ -230,21 +154,3 @@ SAMPLING_FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "stop": _stop_sequences,
 }
 """Sampling parameter -> what checks and returns its value."""
-
-# --- errors
-
-JSON_KINDS = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    int: "an integer",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "null",
-}
-
-
-def _raise_wrong_type(where: str, wanted: str, value: Any) -> NoReturn:
-    """Raise QueryError for a value of the wrong type; the value itself is not repeated."""
-    kind = JSON_KINDS[type(value)]
-    raise QueryError(f"Invalid type for '{where}': expected {wanted}, but got {kind} instead.", where)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file
 from routemoa.core.mixture_table import Mixture, parse_mixture
 from routemoa.core.pool import Pool
 from routemoa.judging.posterior import ErrorCorrelation
@@ -62,6 +63,10 @@ class JudgeModel(Struct, frozen=True):
     """Models as judges of their own answers."""
     fitted: dict[str, float | int | str] = {}
     """The data it was fitted on and its figures there; for people to read."""
+    models: tuple[str, ...] = ()
+    """The models whose answers it was fitted on; empty in files of earlier versions."""
+    questions: str = ""
+    """Hashes of the queries it was fitted on (`datasets.training_overlap`); empty in files of earlier versions."""
 
 
 RENAMED_FIELDS: dict[str, dict[str, str]] = {
@@ -83,12 +88,19 @@ def load_pool_judge(pool: Pool) -> JudgeModel:
 
 def read_judge_model(path: str | Path) -> JudgeModel:
     """Read a judge model; files of earlier versions are read, too. Raises ConfigError."""
+    data = b""
     try:
-        plain = _upgrade(msgspec.json.decode(Path(path).read_bytes()))
+        data = Path(path).read_bytes()
+        plain = _upgrade(msgspec.json.decode(data))
+        if isinstance(plain, dict) and not plain.keys() & set(JudgeModel.__struct_fields__):
+            raise msgspec.ValidationError("it has none of its keys")
         return msgspec.convert(plain, JudgeModel)
     except OSError as e:
         raise ConfigError(f"{path}: cannot be read: {e.strerror}; make one with  routemoa judge fit") from e
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as e:
+        found = detect_kind(data[:HEAD_BYTES], str(path))
+        if found.kind != "judge model" and "a judge model" not in found.description:
+            raise ConfigError(f"{path}: {explain_wrong_file(found, 'judge model', str(path))}") from e
         raise ConfigError(f"{path}: not a judge model that  routemoa judge fit  wrote: {e}") from e
 
 
@@ -101,7 +113,7 @@ def read_policy(path: str | None) -> tuple[Mixture, JudgeModel]:
     if path is None:
         return Mixture(), JudgeModel()
     try:
-        mixture = parse_mixture(Path(path).read_text("utf-8"), path)
+        mixture = parse_mixture(Path(path).read_text("utf-8-sig"), path)
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: cannot be read; --policy takes a TOML file with a [mixture] table") from e
     return mixture, read_judge_model(Path(path).absolute().parent / mixture.judge) if mixture.judge else JudgeModel()

@@ -63,7 +63,7 @@ class Store:
     def __init__(self, path: Path, tenants: Tenants | None = None, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        self._database = LedgerDatabase(path, tenants or Tenants(), clock)
+        self._database = LedgerDatabase(path, Tenants() if tenants is None else tenants, clock)
         self._writer = Writer(self._database, path)
 
     def recorder(self, key: str | None, method: str, purpose: str | None = None) -> StoreRecorder:

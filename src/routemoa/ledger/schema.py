@@ -23,12 +23,15 @@ __all__ = [
     "connect_reading",
     "default_path",
     "is_locked",
+    "remove_log",
     "to_store_error",
     "write_checkpoint",
 ]
 
 LOG = logging.getLogger("routemoa.ledger")
 SCHEMA = 1
+LOG_SUFFIXES = ("-wal", "-shm")
+"""Of the files that SQLite keeps beside its own."""
 BUSY_TIMEOUT = 10.0
 """Seconds that a process waits for another one that has the file locked."""
 CREATE_TABLES = """
@@ -76,9 +79,23 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open the ledger for writing; create it, readable by its owner only, where there is none. Raises StoreError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
+        with _hold_creation_lock(path):
+            if not path.exists():
+                remove_log(path)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
+            return _prepare(path)
     except OSError as e:
         raise to_store_error(path, e) from e
+
+
+def remove_log(path: Path) -> None:
+    """Remove the write-ahead log of a file that is gone: SQLite would write it into whatever file comes next."""
+    for suffix in LOG_SUFFIXES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _prepare(path: Path) -> sqlite3.Connection:
+    """Open the file and create what it lacks. Raises StoreError."""
     connection = _open_connection(path, path, isolation_level=None, check_same_thread=False)
     with _close_on_error(connection, path):
         _read_version(connection, path)  # before anything changes: the file may be another program's
@@ -92,6 +109,22 @@ def connect(path: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
         connection.execute("COMMIT")
     return connection
+
+
+@contextmanager
+def _hold_creation_lock(path: Path) -> Iterator[None]:
+    """Let one process at a time create the file, or open it. Raises OSError."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: SQLite's own locks have to do
+        yield
+        return
+    file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def connect_reading(path: Path) -> sqlite3.Connection | None:
@@ -118,13 +151,15 @@ def write_checkpoint(path: Path) -> None:
         LOG.info("%s", to_store_error(path, e))
 
 
-def is_locked(error: sqlite3.Error | OSError) -> bool:
+def is_locked(error: sqlite3.Error | OSError | StoreError) -> bool:
     """Return whether the error says that another process is writing."""
     return _error_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def to_store_error(path: Path, error: OSError | sqlite3.Error) -> StoreError:
+def to_store_error(path: Path, error: OSError | sqlite3.Error | StoreError) -> StoreError:
     """Return the error to show for one of the system's or of SQLite's."""
+    if isinstance(error, StoreError):
+        return error
     other_file = "name another file in ROUTEMOA_STORE"
     if isinstance(error, OSError):
         return StoreError(f"{path}: the store cannot be used: {error.strerror or error}; {other_file}")
@@ -144,7 +179,7 @@ def to_store_error(path: Path, error: OSError | sqlite3.Error) -> StoreError:
     return StoreError(f"{path}: the store cannot be used: {error}; {other_file}")
 
 
-def _error_code(error: sqlite3.Error | OSError) -> int:
+def _error_code(error: sqlite3.Error | OSError | StoreError) -> int:
     """Return SQLite's primary result code, 0 where there is none."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 

@@ -6,21 +6,20 @@ many calls there were. They are cached between transactions for as long as no ot
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-
 from routemoa.core.errors import BudgetExceeded
-from routemoa.core.tenants import ALL_TENANTS, SPANS, SpendingLimits, Tenants, find_windows, format_time
+from routemoa.core.tenants import ALL_TENANTS, SPANS, SpendingLimits, Tenants, find_windows
+from routemoa.ledger.budget_check import Window, WindowKey, find_refusal
 from routemoa.ledger.process_locks import ProcessLock
-from routemoa.ledger.schema import BUSY_TIMEOUT, connect, to_store_error
+from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, connect, remove_log, to_store_error
 from routemoa.ledger.steps import (
     MAX_PICODOLLARS,
-    PICODOLLARS_PER_DOLLAR,
     FinishedCall,
     LedgerStep,
     StartedCall,
@@ -46,26 +45,6 @@ UPSERT_WINDOW = (
 )
 
 Row = tuple[Any, ...]
-WindowKey = tuple[str, str]
-"""A tenant's name (or ALL_TENANTS), and the day or month."""
-
-
-class Window(Struct):
-    """The totals of a tenant's day or month, in picodollars."""
-
-    spent: int
-    held: int
-    """Reserved for calls under way."""
-
-
-class Obstacle(Struct, order=True):
-    """A budget that a call does not fit into. The order is by how long it stands in the way."""
-
-    permanent: bool
-    """The call does not fit even if every call under way turns out to cost nothing."""
-    reset: float
-    """When the budget starts again, in seconds since the epoch."""
-    message: str
 
 
 class LedgerDatabase:
@@ -80,7 +59,10 @@ class LedgerDatabase:
         """Picodollars spent and reserved in the windows seen so far; may be read from any thread."""
         self._clock = clock
         self._tenants = tenants
+        self._path = path
         self._connection = connect(path)
+        self._file, self._log_file = _identify(path), _identify(path.with_name(path.name + "-wal"))
+        self._open_calls: dict[int, StartedCall] = {}  # of this process, by their numbers
         self._today = ""
         self._data_version: int | None = None  # SQLite's, of the data that is cached here
         self._windows: dict[WindowKey, Window] = {}
@@ -108,7 +90,14 @@ class LedgerDatabase:
         )
 
     def write(self, steps: Sequence[LedgerStep]) -> None:
-        """Write all steps, or none of them. A call that does not fit gets a `refusal`. Raises sqlite3.Error."""
+        """Write all steps, or none of them. A call that does not fit gets a `refusal`.
+
+        Raises:
+            sqlite3.Error, OSError: the file cannot be written.
+            StoreError: another file is in its place, which is no store.
+        """
+        if _identify(self._path) != self._file:
+            self._move_to_new_file()
         started: list[Row] = []
         finished: list[Row] = []
         withdrawn: list[Row] = []
@@ -133,6 +122,11 @@ class LedgerDatabase:
         except BaseException:
             self._rollback()
             raise
+        for step in steps:
+            if not isinstance(step, StartedCall):
+                self._open_calls.pop(step.call.number, None)
+            elif step.refusal is None:
+                self._open_calls[step.number] = step
 
     def close(self) -> None:
         """Settle the calls that this process has left open, as if it had died, and close. Raises sqlite3.Error."""
@@ -151,6 +145,59 @@ class LedgerDatabase:
         """Close the file without writing."""
         self._process_lock.release()
         self._connection.close()
+
+    # --- a file that was deleted or replaced while it was open
+
+    def _move_to_new_file(self) -> None:
+        """Go on in the file that is at the path now; create one where there is none.
+
+        What is spent today and this month counts on: the new totals are at least the old ones, and calls under way are
+        written again. Raises StoreError, OSError, sqlite3.Error; then the next write tries again.
+        """
+        was_deleted = _identify(self._path) is None
+        totals = self._read_totals()
+        if not was_deleted and _identify(self._path.with_name(self._path.name + "-wal")) == self._log_file:
+            remove_log(self._path)  # the old file's
+        connection = connect(self._path)
+        self._process_lock.release()
+        self._connection.close()
+        self._connection = connection
+        connection.execute("PRAGMA busy_timeout = 0")
+        self._file, self._log_file = _identify(self._path), _identify(self._path.with_name(self._path.name + "-wal"))
+        self._data_version = None
+        self._process_lock = ProcessLock(self._path)
+        calls, self._open_calls = list(self._open_calls.values()), {}
+        try:
+            self._begin()
+            self._process_lock.acquire()
+            for key, spent in totals.items():
+                window = self._load_window(key)
+                window.spent = max(window.spent, spent)
+            self._execute_many(INSERT_CALL, [self._reserve(call) for call in calls])
+            self._commit()
+        except BaseException:
+            self._rollback()
+            raise
+        finally:
+            self._open_calls |= {call.number: call for call in calls}
+        LOG.warning(
+            "%s: the store was %s while it was in use; calls are written to the file that is there now, and budgets "
+            "count what was spent today and this month",
+            self._path,
+            "deleted" if was_deleted else "replaced",
+        )
+
+    def _read_totals(self) -> dict[WindowKey, int]:
+        """Return what was spent in this day and month, in picodollars: from the old file, else as far as known."""
+        now = find_windows(self._clock())
+        known = {key: window.spent for key, window in self._windows.items()}
+        try:
+            rows = self._connection.execute(
+                "SELECT key, window, spent FROM windows WHERE window IN (?, ?)", (now.day, now.month)
+            ).fetchall()
+        except sqlite3.Error:
+            return known
+        return known | {(key, window): spent for key, window, spent in rows}
 
     # --- transactions
 
@@ -234,31 +281,7 @@ class LedgerDatabase:
         return refusal
 
     def _find_refusal(self, call: StartedCall) -> BudgetExceeded | None:
-        """Return why a call does not fit as the totals stand; of several reasons the one that lasts longest."""
-        max_cost, now = to_picodollars(call.max_cost), find_windows(call.began)
-        obstacles: list[Obstacle] = []
-        for name, limits in self.limits(call.key):
-            for span in SPANS:
-                limit = limits.for_span(span)
-                if limit is None:
-                    continue
-                window = self._load_window((name, now.id(span)))
-                unspent = round(limit * PICODOLLARS_PER_DOLLAR) - window.spent
-                if max_cost > unspent - window.held:
-                    left = max(0, unspent - window.held) / PICODOLLARS_PER_DOLLAR
-                    subject = "all tenants together" if name == ALL_TENANTS else f"tenant '{name}'"
-                    message = f"{subject}: ${left:,.4g} of ${limit:,.4g} is left of this {span}'s budget"
-                    obstacles.append(Obstacle(max_cost > unspent, now.reset(span), message))
-        if not obstacles:
-            return None
-        last = max(obstacles)
-        hope = "" if last.permanent else "calls under way may free some of it, and "
-        return BudgetExceeded(
-            f"{last.message}, and the next call can cost ${call.max_cost or 0:,.4g}; {hope}the budget starts again at "
-            f"{format_time(last.reset)}",
-            temporary=not last.permanent,
-            reset=last.reset,
-        )
+        return find_refusal(call, self.limits(call.key), self._load_window)
 
     # --- calls of dead processes
 
@@ -274,6 +297,15 @@ class LedgerDatabase:
         for number, began, key, most in rows:
             self._settle(StartedCall("", began, key, "", "", "", most, number), to_picodollars(most))
         self._execute_many(MARK_CALL_LOST, [(number,) for number, *_ in rows])
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one at the same path; None where there is none. Raises OSError."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _update_row(step: FinishedCall) -> Row:

@@ -28,6 +28,8 @@ __all__ = ["Writer"]
 
 RETRY_INTERVAL = 1.0
 """Seconds until a write that failed is tried again."""
+WARNING_INTERVAL = 10.0
+"""Seconds until the same warning is logged again."""
 CHECKPOINT_INTERVAL = 2000
 """Steps between checkpoints."""
 
@@ -58,6 +60,7 @@ class Writer:
         self._steps_since_checkpoint = 0
         self._checkpoint_thread: threading.Thread | None = None
         self._closed = False
+        self._last_warning = ("", 0.0)  # its text, and when it was logged
 
     def enqueue(self, item: QueueItem) -> None:
         """Write this soon. Raises StoreError when the store is closed."""
@@ -138,7 +141,7 @@ class Writer:
             if items:
                 self._database.write([s for s in steps if s is not None])
             self._locked_since = None
-        except (sqlite3.Error, OSError) as e:
+        except (sqlite3.Error, OSError, StoreError) as e:
             self._handle_error(items, e)
             written = not self._queue
             items = [i for i in items if isinstance(i, PendingCommit) and i.error is not None]
@@ -148,7 +151,7 @@ class Writer:
         self._notify([i for i in items if isinstance(i, PendingCommit)])
         return written
 
-    def _handle_error(self, items: list[QueueItem], error: sqlite3.Error | OSError) -> None:
+    def _handle_error(self, items: list[QueueItem], error: sqlite3.Error | OSError | StoreError) -> None:
         """Queue again what is to be tried again: everything while another process writes, else what has ended.
 
         A call that was to be started fails where the error is not a lock, or the lock has lasted BUSY_TIMEOUT.
@@ -160,13 +163,20 @@ class Writer:
             return
         self._locked_since = None
         store_error = to_store_error(self._path, error)
-        LOG.warning("%s", store_error)
+        self._warn(store_error)
         for item in items:
             if isinstance(item, PendingCommit):
                 item.error = store_error
                 if item.step is not None:
                     item.step.number = 0
         self._queue.extendleft(i for i in reversed(items) if not isinstance(i, PendingCommit))
+
+    def _warn(self, error: StoreError) -> None:
+        """Log an error, but the same one only once in WARNING_INTERVAL: every call of a busy server may meet it."""
+        message, now = str(error), time.monotonic()
+        if message != self._last_warning[0] or now - self._last_warning[1] > WARNING_INTERVAL:
+            self._last_warning = (message, now)
+            LOG.warning("%s", message)
 
     def _notify(self, commits: Iterable[PendingCommit]) -> None:
         """Resolve the futures of commits, each on its own loop."""

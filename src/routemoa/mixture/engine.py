@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from routemoa.clients.connect import connect, run_sync
+from routemoa.core.errors import ConfigError
 from routemoa.core.events import AnswerDelta, Degraded, Event, Reranked, Scored, Selected, Started, Stopped
+from routemoa.core.messages import to_query
 from routemoa.core.pool import Pool, parse_limits
 from routemoa.core.price_list import price_sources
 from routemoa.core.protocols import CallRecorder, Client, Scorer
 from routemoa.core.trace import Answer, Degradation, StopKind, StopReason
-from routemoa.core.types import Query
+from routemoa.core.types import Message, Query
 from routemoa.judging.judge_model import JudgeModel, load_pool_judge
 from routemoa.mixture.aggregator import aggregation_request, write_answer
 from routemoa.mixture.alternatives import estimate_alternatives
@@ -30,12 +33,18 @@ from routemoa.scoring.constant import load_scorer
 
 __all__ = ["RouteMoA"]
 
+Messages = Sequence[Message | Mapping[str, Any]]
+"""A conversation: `Message`s, or OpenAI's objects with `role` and `content`."""
+Question = str | Query | Messages
+
 
 class RouteMoA(BaseMethod):
     """A mixture of language models behind one name.
 
+        RouteMoA("pool.toml").ask("Why is the sky blue?")
+
     Args:
-        pool: the models and how they are mixed.
+        pool: the models and how they are mixed: a Pool, or the path of a pool file.
         client: calls the models; by default the HTTP client, with the embedded runtime for local models.
         scorer: predicts how likely each model is to answer well; by default the pool file's, else each `prior`.
         judge_model: what is known of the judges and of how errors come together; by default the pool file's.
@@ -44,14 +53,17 @@ class RouteMoA(BaseMethod):
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Pool | str | os.PathLike[str],
         client: Client | None = None,
         scorer: Scorer | None = None,
         judge_model: JudgeModel | None = None,
         policy: Policy | None = None,
     ) -> None:
+        _check_plug_in(client, "client", "Client", "stream", "close")
+        _check_plug_in(scorer, "scorer", "Scorer", "score", "knows")
+        _check_plug_in(policy, "policy", "Policy", "initial", "update", "is_sufficient")
+        self.pool = pool = Pool.load(pool)
         super().__init__("routemoa", client or connect(pool), pool.limits)
-        self.pool = pool
         self.scorer = scorer or load_scorer(pool)
         unscored = {m.name for m in pool if not self.scorer.knows(m)}
         self.policy = policy or build_policy(pool.models, pool.mixture, judge_model or load_pool_judge(pool), unscored)
@@ -80,7 +92,12 @@ class RouteMoA(BaseMethod):
             return self.policy.update(run.trace, limits.estimates(), StopReason(StopKind.LIMITS, plan.reason))
         names = tuple(m.name for m in plan.models)
         run.emit(Selected(request.number, names, decision.selection_reason))
-        request = replace(request, max_tokens=plan.max_tokens, leader=leader.begin_layer(request.number, names))
+        request = replace(
+            request,
+            verbalized=request.verbalized and not limits.is_only_call(plan.models),
+            max_tokens=plan.max_tokens,
+            leader=leader.begin_layer(request.number, names),
+        )
         reserve = limits.reserve(decision, plan.models)
         await run_layer(run, request, plan.models, reserve, limits.wait_policy(plan.models, decision))
         decision = self.policy.update(run.trace, limits.estimates(), limits.time_over())
@@ -125,29 +142,46 @@ class RouteMoA(BaseMethod):
         """Return the first event, with the seed of the orders in which answers are shown to judges."""
         return Started(query, self.name, _seed(query), self._prices)
 
-    def ask(self, question: str | Query, **limits: Any) -> Answer:
-        """Answer a question and wait for it; `limits` are keys of [limits], such as `max_cost=0.01`.
+    def ask(self, question: Question | None = None, *, messages: Messages | None = None, **limits: Any) -> Answer:
+        """Answer a question and wait for it.
+
+        Args:
+            question: a text, a Query, or messages.
+            messages: a conversation instead of a question: `Message`s, or OpenAI's `{"role": ..., "content": ...}`.
+            limits: keys of [limits], such as `max_cost=0.01`.
 
         Raises:
+            QueryError: there is no question, or an event loop runs already: use `await mixture.aask(...)` there.
+            ConfigError: a limit is unknown or out of range.
             RouteMoAError: there is no answer.
         """
-        return run_sync(self.answer(_to_query(question, **limits)))
+        query = _to_query(question, messages, limits)
+        return run_sync(lambda: self.answer(query), "await mixture.aask(...)")
 
-    async def aask(self, question: str | Query, **limits: Any) -> Answer:
+    async def aask(
+        self, question: Question | None = None, *, messages: Messages | None = None, **limits: Any
+    ) -> Answer:
         """Answer a question in a coroutine; the asynchronous twin of `ask`. Raises RouteMoAError."""
-        return await self.answer(_to_query(question, **limits))
+        return await self.answer(_to_query(question, messages, limits))
 
-    async def answer(self, query: str | Query) -> Answer:
-        """Return the final text and its trace. Raises AllModelsFailed, BudgetExceeded."""
-        return await super().answer(_to_query(query))
+    async def answer(self, query: Question) -> Answer:
+        """Return the final text and its trace. Raises AllModelsFailed, BudgetExceeded, QueryError."""
+        return await super().answer(to_query(query))
 
-    def stream(self, query: str | Query, recorder: CallRecorder | None = None) -> AsyncGenerator[Event, None]:
-        """Yield what happens, from Started to Done. Raises AllModelsFailed, BudgetExceeded."""
-        return super().stream(_to_query(query), recorder)
+    def stream(
+        self,
+        query: Question | None = None,
+        recorder: CallRecorder | None = None,
+        *,
+        messages: Messages | None = None,
+        **limits: Any,
+    ) -> AsyncGenerator[Event, None]:
+        """Yield what happens, from Started to Done. Raises AllModelsFailed, BudgetExceeded, QueryError."""
+        return super().stream(_to_query(query, messages, limits), recorder)
 
     def close(self) -> None:
         """End the embedded models, if there are any. Inside a coroutine: `await mixture.client.close()`."""
-        run_sync(self.client.close())
+        run_sync(self.client.close, "await mixture.client.close()")
 
 
 def _show_leader(run: Run) -> LeaderStream:
@@ -179,6 +213,14 @@ def _seed(query: Query) -> int:
     return seed if isinstance(seed, int) else zlib.crc32(query.text.encode())
 
 
-def _to_query(question: str | Query, **limits: Any) -> Query:
-    query = Query.from_text(question) if isinstance(question, str) else question
+def _to_query(question: object, messages: object, limits: dict[str, Any]) -> Query:
+    query = to_query(question, messages)
     return replace(query, limits=parse_limits(limits, "limits").with_defaults(query.limits)) if limits else query
+
+
+def _check_plug_in(value: object, name: str, protocol: str, *methods: str) -> None:
+    """Raise ConfigError where a part that the caller brought cannot be one; None passes."""
+    if value is not None and not all(callable(getattr(value, method, None)) for method in methods):
+        raise ConfigError(
+            f"{name} is of type {type(value).__name__}; it must be a {protocol}, with {' and '.join(methods)}"
+        )

@@ -35,6 +35,8 @@ def build_method(pool: Pool, method: str, client: Client) -> Method:
     Raises:
         ConfigError: there is none of that name, or the pool's scorer cannot be read.
     """
+    if not isinstance(method, str):
+        raise ConfigError(f"the method is of type {type(method).__name__}; give its name: {', '.join(METHODS)}")
     if method in METHODS:
         return _BUILD[method](pool, client)
     if method.startswith("single:") and method[7:] in pool:

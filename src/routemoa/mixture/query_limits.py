@@ -69,6 +69,11 @@ class QueryLimits:
             raise BudgetExceeded(f"not even one call fits: {plan.reason}")
         return plan
 
+    def is_only_call(self, called: Sequence[ModelSpec]) -> bool:
+        """Return whether this call is the only one of the query, so that a self-assessment would change nothing."""
+        calls_left = self._run.client.account.remaining.calls
+        return len(called) == 1 and calls_left == 1 and not latest_answers(self._run.trace)
+
     def reserve(self, decision: Decision, called: Sequence[ModelSpec]) -> list[ModelSpec]:
         """Return the models that replace failed ones, best first; an adaptive panel asks no model twice."""
         names = [m.name for m in called]

@@ -47,11 +47,12 @@ class AdaptivePolicy(Struct, frozen=True):
         candidates = planner.order_candidates(ranking, answered=(first.model,))
         if self._one_model_suffices(planner, ranking, candidates):
             reason = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
-            return Decision(predicted, ranking, models=(first.model,), selection_reason=reason)
+            alone = LayerOptions(self_assessment=self.mixture.self_assessment == "logprob")  # the caller's own prompt
+            return Decision(predicted, ranking, (first.model,), reason, alone)
         panel = planner.choose_first_panel(ranking, candidates)
         chance = panel.probability_any_right
         reason = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
-        return Decision(predicted, ranking, models=panel.models, selection_reason=reason)
+        return Decision(predicted, ranking, panel.models, reason, LayerOptions(self._self_assessments_count))
 
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """Infer the posterior of every answer, and call more models where that is expected to pay."""
@@ -82,6 +83,11 @@ class AdaptivePolicy(Struct, frozen=True):
         """Return the judge model for a query: of a multiple choice, wrong answers coincide at least by chance."""
         correlation = limit_to_options(self.judge_model.correlation, count_options(query.text))
         return replace(self.judge_model, correlation=correlation)
+
+    @property
+    def _self_assessments_count(self) -> bool:
+        """Whether the posterior uses self-assessments: token probabilities are free, words are asked for if they do."""
+        return self.mixture.self_assessment == "logprob" or self.judge_model.coefficients.verbalized != 0
 
     def _make_planner(self, judge_model: JudgeModel, estimates: CallEstimates) -> PanelPlanner:
         return PanelPlanner(
@@ -139,7 +145,7 @@ class AdaptivePolicy(Struct, frozen=True):
             outlook.ranking,
             self._choose_next_models(trace, state, outlook),
             f"{gain.calls} more would add {100 * gain.gain:.1f} points to a probability of {probability:.2f}",
-            LayerOptions(True, cross_assessment=not independent, quote_answers=not independent),
+            LayerOptions(self._self_assessments_count, cross_assessment=not independent, quote_answers=not independent),
             choice=answers[0].model if answers else None,
             references=() if independent else self._choose_references(state, outlook.ranking),
         )

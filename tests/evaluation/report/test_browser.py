@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from routemoa.evaluation.outcomes import Outcome, Run
 from routemoa.evaluation.report.figures import build_report
 from routemoa.evaluation.report.page import render
 from routemoa.evaluation.statistics import summarize
@@ -180,6 +181,40 @@ async def test_a_browser_shows_it_without_a_problem(report_file: Path, tmp_path:
             grounds.append(await tab.evaluate("getComputedStyle(document.body).backgroundColor"))
         assert grounds[0] != grounds[1]
         assert not tab.problems()
+
+
+LABELS_ON_BARS = """(() => {
+  const found = [];
+  // in maps (chosen) the cells hold figures
+  for (const svg of document.querySelectorAll('svg:not([aria-labelledby^=chosen])')) {
+    const bars = [...svg.querySelectorAll('[id*=LineCollection] path, [id*=-patch_] path')]
+      .filter(e => e.closest('[id*=LineCollection]') || getComputedStyle(e).fill !== 'none')
+      .map(e => e.getBoundingClientRect()).filter(r => r.width > 0 || r.height > 0);
+    for (const text of svg.querySelectorAll('[id*=-text_]')) {
+      if (text.closest('[id*=axis_], [id*=legend]')) continue;
+      const t = text.getBoundingClientRect(), slack = 3;  // the box of a text is higher than its letters
+      const covers = r => r.left < t.right - 1 && r.right > t.left + 1 && r.top < t.bottom - slack
+        && r.bottom > t.top + slack;
+      if (bars.some(covers))
+        found.push(svg.querySelector('title').textContent + ': ' + text.textContent.trim());
+    }
+  }
+  return found;
+})()"""
+
+
+@pytest.mark.parametrize("run", [replay_run, unfinished_run, lambda: replay_run(seeds=1, questions=40)])
+async def test_no_label_sits_on_a_bar(run: Callable[[], tuple[Run, list[Outcome]]], tmp_path: Path) -> None:
+    one, outcomes = run()
+    file = tmp_path / "report.html"
+    file.write_text(render(build_report(one, outcomes, summarize(outcomes, 0))))
+    async with open_browser() as tab:
+        await tab.open(file)
+        await tab.set_size(1280)
+        assert await tab.evaluate("document.querySelectorAll('svg [id*=LineCollection] path').length") > 5
+        assert await tab.evaluate("document.querySelectorAll('svg [id*=-patch_] path').length") > 5
+        assert await tab.evaluate("document.querySelectorAll('svg [id*=-text_]').length") > 20
+        assert await tab.evaluate(LABELS_ON_BARS) == []
 
 
 async def test_it_prints_with_everything_open_on_white(report_file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
+from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib.resources import files
 
@@ -101,15 +102,49 @@ def test_the_same_outcomes_give_the_same_bytes() -> None:
     assert render_page(*replay_run()) == render_page(*replay_run())
 
 
-def test_a_page_without_prices_times_and_confidences_says_so() -> None:
+def test_a_page_without_prices_and_confidences_says_so_and_leaves_out_what_is_empty() -> None:
     text = render_page(*unfinished_run())
     assert "This run is not finished" in text
     assert "Dollars are unknown for every method, because no price is known" in text
-    assert "Unknown: no graded answer of routemoa has a stated confidence." in text
-    assert "Unknown: pools of other sizes were not run." in text
-    assert "Unknown: the method was not run without any of its parts." in text
-    assert "timed out" in text or "Failure" in text or "A failure counts as a wrong answer: routemoa 1." in text
+    assert headings(text) == [
+        "Summary",
+        "What to do",
+        "All methods",
+        "Accuracy against tokens and tokens on the critical path",
+        "Spending relative to the dense mixture",
+        "Differences to best-single, by task",
+        "Models called and chosen",
+        "Layers",
+        "Caveats",
+    ]
+    assert "A failure counts as a wrong answer: routemoa 1." in text
+    columns = re.findall(r'<th scope="col"[^>]*>([^<]*)', text.split("<tbody>")[0])
+    assert "dollars" not in columns
+    assert "tokens" in columns
     assert "nan" not in re.sub(r"<[^>]*>", " ", text).lower().split()
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"<h2[^>]*>([^<]+)</h2>", text)
+
+
+@pytest.mark.parametrize("run", [replay_run, unfinished_run])
+def test_the_navigation_and_the_headings_say_the_same(run: Callable[[], tuple[Run, list[Outcome]]]) -> None:
+    text = render_page(*run())
+    links = re.findall(r'<li><a href="#(\w+)">([^<]+)</a></li>', text)
+    assert [heading for _, heading in links] == headings(text)
+    for anchor, heading in links:
+        section = text.split(f'<h2 id="{anchor}">{heading}</h2>')[1].split("</section>")[0]
+        assert re.sub(r"<[^>]*>", "", section).strip(), heading
+
+
+def test_advice_and_warnings_are_on_the_page_and_only_their_code_is_markup() -> None:
+    run, outcomes = replay_run()
+    text = render_page(replace(run, warnings=("use `single:<b>` and & not `moa`",)), outcomes)
+    assert "use <code>single:&lt;b&gt;</code> and &amp; not <code>moa</code>" in text
+    advice = text.split('id="advice">')[1].split("</section>")[0]
+    assert advice.count("<li>") >= 2
+    assert "Use <code>" in advice
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_p
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.session import open_ledger
+from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
 from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, RouteMoAError
 from routemoa.core.pool import METHODS, Pool
 from routemoa.core.types import ModelSpec
-from routemoa.datasets.questions import Question
+from routemoa.datasets.questions import Question, name_task
 
 if TYPE_CHECKING:
     from routemoa.datasets.collector import Estimate
@@ -63,7 +64,7 @@ class BenchOptions:
     @property
     def task_name(self) -> str:
         """The name of the task or of its file."""
-        return Path(self.task).name.removesuffix(".gz").removesuffix(".jsonl")
+        return name_task(self.task)
 
     @property
     def folder(self) -> Path:
@@ -84,6 +85,8 @@ class Benchmark:
     seed: int | None
     max_cost: float | None
     """Dollars."""
+    warnings: tuple[str, ...] = ()
+    """Why the figures will mislead."""
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -117,9 +120,9 @@ class Benchmark:
 def bench(**options: Any) -> None:  # click passes a keyword for each option: the fields of BenchOptions
     """Let methods answer TASK's questions live, and compare their accuracy, cost and latency.
 
-    TASK is arc-challenge, gsm8k, humaneval, math500, mbpp, mmlu-pro or race, or a JSONL file of your own: a line is
-    {"id", "task", "query", "reference", "grader"} with grader exact, numeric, choice, contains, math, code, rouge, f1
-    or judge.
+    TASK is arc-challenge, gsm8k, humaneval, math500, mbpp, mmlu-pro or race, or a file of your own as JSON lines, CSV
+    or Parquet (extra [parquet]): {"id", "task", "query", "reference", "grader"} with grader exact, numeric, choice,
+    contains, math, code, rouge, f1 or judge.
 
     The cost is estimated first. On a terminal you are asked whether to go on; without one, calls that may cost money
     need --max-cost or --yes. --max-cost is never passed: the most that a call can cost is set aside before it is made.
@@ -147,6 +150,7 @@ def _run_benchmark(options: BenchOptions) -> None:
     answered = find_answered(folder, run, benchmark.questions, retry=options.retry)
     units = plan_units(benchmark.questions, benchmark.methods, answered)
     costs = estimate_cost(units, benchmark.pool, benchmark.judge)
+    print_warnings(benchmark.warnings)
     announcement = _announce(benchmark, len(units), costs)
     confirm_cost(announcement, costs, assume_yes=options.yes, max_cost=options.max_cost)
     start_run(folder, run, retry=options.retry)
@@ -166,6 +170,8 @@ def _run_benchmark(options: BenchOptions) -> None:
 
 def _check_options(options: BenchOptions) -> Benchmark:
     """Load what the options name. Raises ConfigError, before anything is spent."""
+    from routemoa.evaluation.trained_questions import warn_before_run
+
     pool = Pool.default(options.pool_file)
     methods = _parse_methods(options.methods, pool)
     require_prices(pool, options.max_cost)
@@ -179,6 +185,7 @@ def _check_options(options: BenchOptions) -> Benchmark:
         options.concurrency or (1 if any(m.local for m in pool) else REMOTE_CONCURRENCY),
         options.seed,
         options.max_cost,
+        tuple(warn_before_run(pool, methods, questions)),
     )
 
 
@@ -229,6 +236,7 @@ def _describe_run(benchmark: Benchmark, options: BenchOptions) -> Run:
         limit=options.limit,
         settings={"pool": digest_pool(benchmark.pool), "seed": benchmark.seed, "judge": options.judge},
         notes=_list_notes(benchmark.concurrency, benchmark.pool),
+        warnings=benchmark.warnings,
         version=__version__,
     )
 
@@ -303,6 +311,8 @@ def _summarize(folder: Path, run: Run, questions: Sequence[Question]) -> dict[st
     selected.sort(key=lambda o: (run.methods.index(o.method), o.task, o.id))  # not in the order of arrival
     figures = summarize(selected, run.seed)
     save_run(folder, replace(run, summary=figures))
-    if selected:
-        print_page(build_report(run, selected, figures))
-    return figures
+    if not selected:
+        return figures | {"warnings": list(run.warnings)}
+    report = build_report(run, selected, figures)
+    print_page(report)
+    return figures | {"warnings": list(report.warnings)}

@@ -15,11 +15,13 @@ from routemoa import __version__
 from routemoa.cli.options import json_file_option
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.table import print_table
+from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.replay.methods import METHODS
-from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay
+from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay, warn_of_dominance
+from routemoa.evaluation.trained_questions import warn_of_training
 
 __all__ = ["evaluate"]
 
@@ -33,6 +35,8 @@ COLUMNS = {
     "latency": ("seconds", ".2f"),
 }
 """Key of a method's figures -> its column and format."""
+OPTIONAL = ["critical path", "failed", "seconds", "tokens", "95 %", "dollars"]
+"""Columns that are left out, the first one first, where the terminal is narrow."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +111,14 @@ def _replay_methods(options: EvaluateOptions) -> None:
     )
     methods = parse_methods(options.methods, prepared.replay.members)
     results, outcomes = compute_figures(prepared, methods, options.seed, options.seeds, sizes)
+    questions = [(q.record.query, q.record.prompt) for q in prepared.replay.questions]
+    overlap = warn_of_training(questions, options.scorer, prepared.replay.judge_model)
+    results["warnings"] = [*overlap, *warn_of_dominance(prepared, outcomes, options.seed)]
     if options.json_file:
         write_file(options.json_file, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
     if options.out:
         name = Path(options.records[0]).name.partition(".")[0]
-        _write_run(Path(options.out), results, outcomes, name, methods)
+        _write_run(Path(options.out), results | {"warnings": overlap}, outcomes, name, methods)
     _print_figures(results)
 
 
@@ -136,6 +143,7 @@ def _write_run(
         seed=results["seed"],
         seeds=results["seeds"],
         notes=tuple(results["notes"]),
+        warnings=tuple(results["warnings"]),  # that one model dominates, the report finds out again
         version=__version__,
         summary={key: results[key] for key in SUMMARY_KEYS if key in results},
         scale=results.get("scale", {}),
@@ -164,6 +172,7 @@ def _print_figures(results: Mapping[str, Any]) -> None:
         click.echo(f"{name}, by models in the pool: {shown}")
     for note in results["notes"]:
         click.echo(f"note: {note}", err=True)
+    print_warnings(results["warnings"])
 
 
 def _print_methods(results: Mapping[str, Any]) -> None:
@@ -175,7 +184,7 @@ def _print_methods(results: Mapping[str, Any]) -> None:
         interval = "-" if f["accuracy"] is None else f"{f['ci95'][0]:.1%} to {f['ci95'][1]:.1%}"
         means = ["-" if f[key] is None else format(f[key], shape) for key, (_, shape) in COLUMNS.items()]
         rows.append([name, accuracy, interval, *means])
-    print_table(heads, rows, left={"method", "95 %"})
+    print_table(heads, rows, left={"method", "95 %"}, optional=OPTIONAL)
 
 
 def _print_savings(results: Mapping[str, Any]) -> None:

@@ -100,7 +100,8 @@ def _print_result(result: GradingResult) -> None:
         ]
         for model, s in sorted(result.models.items(), key=lambda pair: -(pair[1].accuracy or 0.0))
     ]
-    print_table(["model", "accuracy", "graded", "failed", "agreement with recorded"], rows, left={"model"})
+    heads = ["model", "accuracy", "graded", "failed", "agreement with recorded"]
+    print_table(heads, rows, left={"model"}, optional=["graded", "agreement with recorded"])
     for task, graders in result.graders.items():
         click.echo(f"{task}: {', '.join(f'{count:,} {name}' for name, count in graders.items())}")
     if result.agreement is not None:

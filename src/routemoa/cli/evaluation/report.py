@@ -9,8 +9,10 @@ from rich.text import Text
 
 from routemoa.cli.options import json_file_option
 from routemoa.cli.terminal.files import check_writable, write_file
-from routemoa.cli.terminal.table import make_console, make_table
+from routemoa.cli.terminal.table import fit_table, make_console, print_fitted
+from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
+from routemoa.core.printable import printable_line
 from routemoa.core.types import to_json
 from routemoa.evaluation.outcomes import OUTCOMES, load_run, read_outcomes
 from routemoa.evaluation.report.figures import Report, build_report
@@ -32,9 +34,10 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
     """Report the run in DIR: is the mixture better than the best single model, and what does it cost?
 
     DIR is the folder of a run, finished or not:  routemoa bench --out DIR  or  routemoa evaluate --out DIR. The
-    terminal shows the answer and a table of all methods. The page adds charts of quality against cost and latency,
-    savings, examples where routing helped and hurt, calibration, which models were chosen when, what each part
-    contributes, and the caveats. It needs no network and no scripts. Intervals are 95 %, by bootstrap over questions.
+    terminal shows the answer, a table of all methods, and what to do: which method, which pool, how many more
+    questions. The page adds charts of quality against cost and latency, savings, examples where routing helped and
+    hurt, calibration, which models were chosen when, what each part contributes, and the caveats; what the run does not
+    have is left out. It needs no network and no scripts. Intervals are 95 %, by bootstrap over questions.
 
     \b
     Examples:
@@ -62,22 +65,29 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
 
 
 def print_page(figures: Report) -> None:
-    """Print the answer in a sentence and the table of all methods; the caveats go to standard error."""
+    """Print the answer in a sentence, the table of all methods and what to do; the caveats go to standard error."""
     console = make_console()
     console.print(Text(figures.headline.sentence), style="bold")
     is_wide = console.width >= WIDE
     gap = "points over " + (figures.baseline or "best single")
     heads = ["method", "accuracy", gap, "failed", "n", *(MEASURES[m] for m in figures.measures), "saved vs. moa"]
-    table = make_table(heads, left={"method"}, folded=() if is_wide else heads[1:])
-    for group in GROUPS:
-        for row in figures.rows:
-            if row.group == group:
-                table.add_row(*map(Text, _make_cells(row, figures, is_wide)), style=STYLES.get(group, ""))
-    console.print(table)
+    rows = [
+        [Text(cell, style=STYLES.get(group, "")) for cell in _make_cells(row, figures, is_wide)]
+        for group in GROUPS
+        for row in figures.rows
+        if row.group == group
+    ]
+    optional = ["n", "failed", *(MEASURES[m] for m in reversed(figures.measures)), "saved vs. moa"]
+    folded = () if is_wide else heads[1:]
+    print_fitted(console, *fit_table(heads, rows, console.width, left={"method"}, folded=folded, optional=optional))
     if not is_wide:
         click.echo("95 % intervals: in a wider terminal, or with --html", err=True)
     for caveat in figures.caveats:
         click.echo(f"note: {caveat}", err=True)
+    print_warnings(figures.warnings)
+    console.print(Text("\nWhat to do"), style="bold")
+    for sentence in figures.advice.sentences:
+        console.print(Text(f"- {printable_line(sentence)}"))
 
 
 def _make_cells(row: MethodRow, figures: Report, is_wide: bool) -> list[str]:

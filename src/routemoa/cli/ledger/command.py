@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from routemoa.cli.ledger.tables import format_time, make_call_table, make_summary_table
-from routemoa.cli.terminal.table import make_console
+from routemoa.cli.terminal.table import make_console, print_fitted
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import to_plain
 from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls
@@ -147,13 +147,11 @@ def _print_csv(entries: Sequence[LedgerEntry], by: Grouping | None) -> None:
 
 def _print_table(entries: Sequence[LedgerEntry], by: Grouping | None) -> None:
     console = make_console()
-    is_wide = console.width >= WIDE
     if by is None:
-        console.print(make_call_table(entries, is_wide=is_wide))
+        table, dropped = make_call_table(entries, console.width)
     else:
-        bar_width = WIDE_BAR_WIDTH if is_wide else BAR_WIDTH
-        console.print(
-            make_summary_table(entries, by, is_wide=is_wide, bar_width=bar_width if sys.stdout.isatty() else 0)
+        bar_width = WIDE_BAR_WIDTH if console.width >= WIDE else BAR_WIDTH
+        table, dropped = make_summary_table(
+            entries, by, console.width, bar_width=bar_width if sys.stdout.isatty() else 0
         )
-    if not is_wide:
-        click.echo("all columns: in a wider terminal, or with --csv", err=True)
+    print_fitted(console, table, dropped)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from rich.bar import Bar
-from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from routemoa.cli.terminal.table import make_table
+from routemoa.cli.terminal.table import fit_table
 from routemoa.evaluation.report.formatting import format_dollars
 from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls, total_tokens
 from routemoa.ledger.queries import LedgerEntry
@@ -21,40 +19,47 @@ STYLES = {"ok": "", "cut": "dim", "open": "dim"}
 FAILURE_STYLE = "red"
 LEFT = {*GROUPINGS, "time (UTC)", "outcome"}
 FOLDED = set(GROUPINGS) - {"day", "purpose"}  # names, which may be long
-WIDE_ONLY = {"key", "method", "cached", "cut", "uncounted", "cost", "unpriced", "seconds"}  # shown where they fit
+OPTIONAL = ["cached", "uncounted", "unpriced", "cut", "key", "cost", "method", "seconds", "purpose", "written", "read"]
+"""Columns that are left out, the first one first, where the terminal is narrow."""
+EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def make_call_table(entries: Sequence[LedgerEntry], *, is_wide: bool) -> Table:
-    """Return a table with a row for each call; with `is_wide`, with all columns."""
-    columns = {head: cell for head, cell in CALL_COLUMNS.items() if is_wide or head not in WIDE_ONLY}
-    table = make_table([*columns], left=LEFT, folded=FOLDED)
+def make_call_table(entries: Sequence[LedgerEntry], width: int) -> tuple[Table, list[str]]:
+    """Return a table with a row for each call, at most `width` characters wide, and the columns it leaves out."""
+    rows = []
     for entry in entries:
-        *cells, outcome = [cell(entry) for cell in columns.values()]
-        table.add_row(*map(Text, cells), Text(outcome, style=STYLES.get(entry.outcome, FAILURE_STYLE)))
-    return table
+        *cells, outcome = [cell(entry) for cell in CALL_COLUMNS.values()]
+        rows.append([*map(Text, cells), Text(outcome, style=STYLES.get(entry.outcome, FAILURE_STYLE))])
+    return fit_table([*CALL_COLUMNS], rows, width, left=LEFT, folded=FOLDED, optional=OPTIONAL)
 
 
-def make_summary_table(entries: Sequence[LedgerEntry], by: Grouping, *, is_wide: bool, bar_width: int) -> Table:
-    """Return a table with a row for each group of calls and one for all.
+def make_summary_table(
+    entries: Sequence[LedgerEntry], by: Grouping, width: int, *, bar_width: int
+) -> tuple[Table, list[str]]:
+    """Return a table with a row for each group of calls and one for all, and the columns it leaves out.
 
     Args:
         entries: the calls.
         by: what groups them.
-        is_wide: whether to show all columns.
+        width: characters of the terminal.
         bar_width: characters of the bars that compare the groups by dollars, else by tokens; 0 shows none.
     """
     groups, total = group_calls(entries, by), summarize_calls("total", entries)
-    columns = {head: cell for head, cell in SUMMARY_COLUMNS.items() if is_wide or head not in WIDE_ONLY}
-    table = make_table([by, *columns], left=LEFT, folded=FOLDED)
     in_dollars = bool(total.charged)
-    if bar_width:
-        table.add_column("charged" if in_dollars else "tokens", min_width=bar_width)
     sizes = [float((g.charged if in_dollars else total_tokens(g)) or 0.0) for g in groups]
+    bars = "share of dollars" if in_dollars else "share of tokens"
+    heads, rows = [by, *SUMMARY_COLUMNS], []
     for group, size in zip((*groups, total), (*sizes, 0.0), strict=True):
-        cells: list[RenderableType] = [Text(group.group), *(Text(cell(group)) for cell in columns.values())]
-        cells += [Bar(max(sizes), 0, size, width=bar_width, color="blue")] if bar_width and size else []
-        table.add_row(*cells, style="bold" if group is total else "")
-    return table
+        cells = [group.group, *(cell(group) for cell in SUMMARY_COLUMNS.values())]
+        row = [Text(cell, style="bold" if group is total else "") for cell in cells]
+        rows.append([*row, _make_bar(size, max(sizes), bar_width)] if bar_width else row)
+    heads += [bars] if bar_width else []
+    return fit_table(heads, rows, width, left={*LEFT, bars}, folded=FOLDED, optional=[*OPTIONAL, bars])
+
+
+def _make_bar(size: float, largest: float, width: int) -> Text:
+    eighths = round(8 * width * size / largest) if largest else 0
+    return Text("█" * (eighths // 8) + EIGHTHS[eighths % 8].strip(), style="blue")
 
 
 def format_time(seconds: float) -> str:

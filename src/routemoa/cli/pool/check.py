@@ -23,12 +23,17 @@ def check(pool_file: str | None, as_json: bool) -> None:
     """
     from routemoa.cli.pool.probe import probe_models
     from routemoa.cli.terminal.table import print_table
+    from routemoa.cli.terminal.warn import print_warnings
     from routemoa.core.pool import Pool
+    from routemoa.core.printable import printable
+    from routemoa.mixture.pool_warnings import list_pool_warnings
 
     pool = Pool.default(pool_file)
+    warnings = list_pool_warnings(pool)
     probes = asyncio.run(probe_models(pool))
     if as_json:
-        click.echo(json.dumps({"source": pool.source, "models": [p.to_plain() for p in probes]}, indent=2))
+        plain = {"source": pool.source, "models": [p.to_plain() for p in probes], "warnings": warnings}
+        click.echo(json.dumps(plain, indent=2))
     else:
         rows = [
             [p.name, "ok" if p.ok else "failed", _format_seconds(p.latency), _format_seconds(p.loading)] for p in probes
@@ -36,7 +41,8 @@ def check(pool_file: str | None, as_json: bool) -> None:
         print_table(["name", "", "one token", "loading"], rows, title=pool.source)
         for probe in probes:
             if probe.problem:
-                click.echo(probe.problem, err=True)
+                click.echo(printable(probe.problem), err=True)
+    print_warnings(warnings)
     if not all(p.ok for p in probes):
         sys.exit(1)
 

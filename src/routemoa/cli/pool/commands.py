@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import click
 
+from routemoa.cli.pool.add import add
 from routemoa.cli.pool.check import check
 from routemoa.cli.pool.fetch import fetch
 from routemoa.cli.pool.join import join
 from routemoa.cli.pool.prices import prices
+from routemoa.cli.pool.remove import remove
 from routemoa.cli.pool.show import show
+from routemoa.cli.pool.update import update
 
 __all__ = ["pool"]
 
 
 @click.group(context_settings={"max_content_width": 100})
 def pool() -> None:
-    """Show a pool file and its prices, check its models, fetch weights, add a model to the scorer."""
+    """Show a pool file and its prices, check its models, add and remove models, take over new prices, fetch weights."""
 
 
-for command in (show, prices, check, fetch, join):
+for command in (show, prices, check, add, remove, update, fetch, join):
     pool.add_command(command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,7 @@ def _download(weights: Sequence[Weight], source: SourceName) -> FetchResult:
         fetcher = Fetcher(source, report=progress.print_line)
         for weight in wanted:
             fetcher.progress = progress.add_file(weight.name, weight.bytes)
+            fetcher.stage = partial(progress.begin_stage, weight.name)
             result = fetcher.fetch_all([weight])
             ready |= result.ready
             missing |= result.missing

@@ -19,6 +19,7 @@ __all__ = ["prices"]
 RATES = {"input": "input", "output": "output", "cached": "cached", "written": "cache write"}
 """JSON key of a rate -> its column."""
 HEADS = ["name", *RATES.values(), "per call", "long prompts", "source", "date", "age"]
+OPTIONAL = ["age", "long prompts", "per call", "cache write", "cached", "date", "source"]  # left out first
 
 
 @click.command(short_help="Show what each model costs and where its price comes from.")
@@ -41,7 +42,7 @@ def prices(*, pool_file: str | None, as_json: bool) -> None:
         models = [_to_plain(m, today) for m in pool]
         click.echo(json.dumps({"source": pool.source, "models": models}, indent=2))
         return
-    print_table(HEADS, [_make_row(m, today) for m in pool], title=pool.source)
+    print_table(HEADS, [_make_row(m, today) for m in pool], title=pool.source, optional=OPTIONAL)
     for model in pool:
         if model.price is None:
             click.echo(f"{model.name}: no price is known; {price_hint(model)}", err=True)

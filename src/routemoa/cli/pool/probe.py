@@ -23,6 +23,7 @@ from routemoa.core.errors import (
     Unreachable,
 )
 from routemoa.core.pool import Pool
+from routemoa.core.providers import load_providers
 from routemoa.core.types import Message, ModelSpec, Request
 
 __all__ = ["Probe", "probe_models"]
@@ -42,6 +43,8 @@ class Probe:
     """Seconds that a local model took to load, before the call."""
     problem: str | None = None
     """What to change in the pool file, in one line."""
+    status: int | None = None
+    """The HTTP status of a refusal."""
 
     @property
     def ok(self) -> bool:
@@ -77,21 +80,33 @@ async def _probe(model: ModelSpec, pool: Pool, client: HttpClient, runtime: Loca
                 pass
         return Probe(model.name, monotonic() - started, loading)
     except RouteMoAError as e:
+        status = e.status if isinstance(e, ModelHTTPError) else None
+        if isinstance(e, ModelHTTPError) and _thought_too_long(e):
+            return Probe(model.name, monotonic() - started, loading)
         where = f"{pool.source}: [[model]] '{model.name}': {_find_key(e)}"
-        return Probe(model.name, None, loading, f"{where}: {_explain(e)}")
+        return Probe(model.name, None, loading, f"{where}: {_explain(e)}", status)
 
 
 def _limit_to_one_token(model: ModelSpec) -> ModelSpec:
-    """Return the model with answers of one token, by the parameter for this that its file already uses."""
+    """Return the model with answers of one token, or as few as its provider takes.
+
+    The parameter for this is the one that its file already uses.
+    """
     key = next((k for k in LENGTH_KEYS if k in model.parameters), LENGTH_KEYS[0])
     others = {k: v for k, v in model.parameters.items() if k not in LENGTH_KEYS}
-    return msgspec.structs.replace(model, parameters={**others, key: 1})
+    least = next((p.least_tokens for p in load_providers().values() if p.url == model.endpoint.rstrip("/")), 1)
+    return msgspec.structs.replace(model, parameters={**others, key: least})
+
+
+def _thought_too_long(error: ModelHTTPError) -> bool:
+    """Return whether a refusal only says that a reasoning model needed its few tokens to think: so it answers."""
+    return error.status == 400 and "output limit was reached" in error.reason
 
 
 def _find_key(error: RouteMoAError) -> str:
     """Return the key of the pool file that an error points to."""
     match error:
-        case ModelHTTPError(status=401 | 403):
+        case ModelHTTPError(status=401 | 402 | 403):
             return "api_key_env"
         case ModelHTTPError(status=404) if "model" not in error.reason.lower().replace("`model`", ""):
             return "endpoint"
@@ -106,6 +121,8 @@ def _explain(error: RouteMoAError) -> str:
     """Return what happened, and what to do where the error itself does not say it."""
     reason = error.reason if isinstance(error, ModelError) else str(error)
     match error:
+        case ModelHTTPError(status=402):
+            return f"{reason}; add credit to the account"
         case ModelHTTPError(status=429):
             return f"{reason}; wait, or check the provider's quota"
         case ModelHTTPError(status=status) if status >= 500:

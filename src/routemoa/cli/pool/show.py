@@ -1,8 +1,11 @@
-"""`routemoa pool show`: the models of a pool, and how they are mixed."""
+"""`routemoa pool show`: the models of a pool, and what chooses, judges, limits and mixes them."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 HEADS = ["name", "endpoint", "model", "$/M in / out", "context", "latency", "prior", "key", "weights"]
+OPTIONAL = ["key", "latency", "context", "weights", "model", "endpoint"]  # left out first where they do not fit
+
+MEANING = {
+    False: "calls the models likely to answer well, more only where that is expected to pay, and stops when sure",
+    True: "calls the best models in layers, with the constants of arXiv 2601.18130",
+}
+"""Whether the fusion is a published one -> what the mixture does."""
 
 
 @click.command(short_help="Show the models of a pool and how they are mixed.")
@@ -24,21 +34,40 @@ HEADS = ["name", "endpoint", "model", "$/M in / out", "context", "latency", "pri
 def show(pool_file: str | None, as_json: bool) -> None:
     """Show the models of a pool and how they are mixed, without calling a model.
 
-    Prices are dollars per million tokens, input / output; a dash is an unknown figure.
+    Prices are dollars per million tokens, input / output; a dash is an unknown figure. Below the table: the scorer, the
+    judge model, the limits and the mixture, and what each does. Warnings say what does not fit: a scorer or a judge
+    file of other models, models of one family only.
     """
+    from routemoa.cli.pool.parts import describe_judge, describe_limits, describe_scorer, describe_tenants
     from routemoa.cli.terminal.table import print_table
+    from routemoa.cli.terminal.warn import print_warnings
     from routemoa.core.pool import Pool
+    from routemoa.mixture.pool_warnings import list_pool_warnings
 
     pool = Pool.default(pool_file)
+    warnings = list_pool_warnings(pool)
     if as_json:
-        click.echo(json.dumps(_to_plain(pool), indent=2))
+        click.echo(json.dumps(_to_plain(pool) | {"warnings": warnings}, indent=2))
+        print_warnings(warnings)
         return
-    print_table(HEADS, [_make_row(m, pool) for m in pool], title=pool.source)
-    click.echo(_describe_mixture(pool))
+    print_table(HEADS, [_make_row(m, pool) for m in pool], title=pool.source, optional=OPTIONAL)
+    parts = (describe_scorer(pool), describe_judge(pool), describe_limits(pool.limits), describe_tenants(pool))
+    for line in (*parts, _describe_mixture(pool)):
+        if line:
+            _print_wrapped(line)
+    print_warnings(warnings)
+
+
+def _print_wrapped(line: str) -> None:
+    """Print a line, on a terminal folded between words."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    click.echo(textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False) if width else line)
 
 
 def _to_plain(pool: Pool) -> dict[str, Any]:
     from msgspec.structs import fields
+
+    from routemoa.cli.pool.parts import judged_models, known_models
 
     keys = [f.name for f in fields(pool.models[0]) if f.encode_name == f.name]
     models = [{key: getattr(m, key) for key in keys} | {"weights": _weights_state(m, pool)} for m in pool]
@@ -51,7 +80,16 @@ def _to_plain(pool: Pool) -> dict[str, Any]:
         "target": m.preference.target,
         "stop_confidence": m.confidence_threshold,
     }
-    return {"source": pool.source, "models": models, "mixture": mixture}
+    limits = {name: getattr(pool.limits, name) for name in pool.limits.__struct_fields__}
+    return {
+        "source": pool.source,
+        "models": models,
+        "mixture": mixture,
+        "scorer": None if pool.scorer is None else {"path": str(pool.scorer), "known": known_models(pool)},
+        "judge": None if pool.judge is None else {"path": str(pool.judge), "models": judged_models(pool)},
+        "limits": limits,
+        "tenants": len(pool.tenants),
+    }
 
 
 def _make_row(m: ModelSpec, pool: Pool) -> list[str]:
@@ -88,7 +126,7 @@ def _describe_mixture(pool: Pool) -> str:
     return (
         f"mixture: at most {m.max_layers} layers of {m.max_layer_models} models, {selection}, "
         f"stop above {m.confidence_threshold:g}, self-assessment {m.self_assessment}, "
-        f"aggregator {m.aggregator}, fusion {m.fusion}"
+        f"aggregator {m.aggregator}, fusion {m.fusion}: {MEANING[m.published]}"
     )
 
 

@@ -8,10 +8,13 @@ from time import perf_counter
 import click
 import numpy as np
 
-from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures
+from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures, warn_of_dominance
 from routemoa.cli.scorer.plots import check_plot, draw_plot
 from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
+from routemoa.evaluation.dominance import MIN_GAIN
+from routemoa.evaluation.trained_questions import warn_of_training
 from routemoa.scoring.predictor import Predictor
 from routemoa.scoring.trained import load_trained_scorer, read_manifest
 from routemoa.training.metrics import Predictions, evaluate_predictions
@@ -51,11 +54,15 @@ def evaluate(folder: str, records: tuple[str, ...], json_file: str | None, plot:
     predictions = Predictions.from_predictor(predictor, data.texts)
     figures = evaluate_predictions(predictions, data, chosen, seed)
     figures["latency_ms"] = _measure_latency(predictor, data.texts)
+    overlap = warn_of_training(list(zip(data.texts, data.prompts, strict=True)), folder)
+    is_routing_useless = figures["accuracy"] < figures["best_single"] + MIN_GAIN
+    figures["warnings"] = [*overlap, *(warn_of_dominance(data) if is_routing_useless else [])]
     if json_file:
         write_file(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
     if plot:
         draw_plot(plot, predictions, data, figures)
     print_figures(summarize_figures(figures), figures["ci95"])
+    print_warnings(figures["warnings"])
 
 
 def _select_known_models(predictor: Predictor, data: Table) -> Table:

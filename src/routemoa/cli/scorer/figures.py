@@ -9,10 +9,12 @@ import click
 import numpy as np
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.types import Scores
 from routemoa.datasets.records import read_records
+from routemoa.evaluation.dominance import describe_dominance, find_dominating_model
 from routemoa.training.table import Table, build_table
 
-__all__ = ["print_figures", "read_table", "summarize_figures"]
+__all__ = ["print_figures", "read_table", "summarize_figures", "warn_of_dominance"]
 
 
 def read_table(records: Sequence[str]) -> Table:
@@ -31,6 +33,16 @@ def read_table(records: Sequence[str]) -> Table:
     if left_out := [m for m in data.models if m not in measured]:
         click.echo(f"never measured, left out: {', '.join(left_out)}", err=True)
     return data.select_models(measured)
+
+
+def warn_of_dominance(data: Table) -> list[str]:
+    """Return a warning where one model dominates the others, so that a mixture will not help."""
+    rows: list[Scores] = [
+        {m: None if np.isnan(score) else float(score) for m, score in zip(data.models, row, strict=True)}
+        for row in data.scores
+    ]
+    found = find_dominating_model(rows, data.tasks)
+    return [describe_dominance(found)] if found else []
 
 
 def summarize_figures(figures: Mapping[str, Any]) -> dict[str, Any]:

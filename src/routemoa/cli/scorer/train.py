@@ -16,8 +16,9 @@ from typing import Any, Literal
 import click
 import numpy as np
 
-from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures
+from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures, warn_of_dominance
 from routemoa.cli.terminal.files import check_writable
+from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.predictor import Predictor
@@ -102,6 +103,7 @@ def _train(options: TrainOptions) -> None:
     except OSError as e:
         raise ConfigError(f"--out {options.out}: {e.strerror or e}") from e
     print_figures(facts["cross_validated"])
+    print_warnings(warn_of_dominance(data))
     seconds = perf_counter() - started
     click.echo(f"{options.out}: written in {seconds:.0f} s; features: {facts['features']}", err=True)
 

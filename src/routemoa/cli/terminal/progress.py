@@ -17,9 +17,12 @@ from rich.progress import (
     ProgressColumn,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import TransferSpeedColumn as SpeedColumn
+
+from routemoa.core.printable import printable
 
 __all__ = ["AnswerProgress", "DownloadProgress", "SourceCounts", "StepProgress"]
 
@@ -39,6 +42,7 @@ class _Bars:
 
     def print_line(self, line: str) -> None:
         """Print a line of text, above the bars where there are any."""
+        line = printable(line)  # it may quote an endpoint
         if self._bars.disable:
             print(line, file=sys.stderr, flush=True)
         else:
@@ -49,8 +53,14 @@ class DownloadProgress(_Bars):
     """A bar for each file that is downloaded."""
 
     def __init__(self) -> None:
-        description = TextColumn("{task.description}")
-        super().__init__(description, BarColumn(), DownloadColumn(), SpeedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            SpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        super().__init__(*columns, TimeElapsedColumn())
         self._tasks: dict[str, TaskID] = {}
 
     def add_file(self, name: str, total: int) -> Callable[[int, int], None]:
@@ -66,6 +76,12 @@ class DownloadProgress(_Bars):
                 self.print_line(f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
         return move
+
+    def begin_stage(self, name: str, stage: str) -> None:
+        """Say what is done with a file now; its bar starts again."""
+        self._bars.reset(self._tasks[name], description=f"{name}: {stage}")
+        if self._bars.disable:
+            self.print_line(f"{name}: {stage}")
 
     def finish_file(self, name: str, *, succeeded: bool) -> None:
         """Mark a file as downloaded or failed."""

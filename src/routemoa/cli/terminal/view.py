@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group
-from rich.control import strip_control_codes
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
+from routemoa.cli.terminal.activity import Activity
+from routemoa.cli.terminal.summary import describe_degradation, describe_failure, summarize_trace
+from routemoa.cli.terminal.table import fit_table
 from routemoa.core import events
 from routemoa.core.events import Event
 from routemoa.core.pool import Pool
-from routemoa.core.trace import Degradation, Failure, Proposal, Ranking, Trace
+from routemoa.core.printable import printable, printable_line
+from routemoa.core.trace import Failure, Proposal, Ranking
 from routemoa.core.types import Scores
 
 __all__ = ["QueryView", "summarize_trace"]
 
 _COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red")
+_INDENT = 2
+_OPTIONAL = ("performance", "$/M out", "seconds", "why")
+"""Columns of a ranking that are left out, the first one first, where the terminal is narrow."""
 
 
 class QueryView:
@@ -25,24 +32,34 @@ class QueryView:
 
     Args:
         pool: the models, each of which gets a color.
-        console: where to print. On a terminal the ends of the running answers are shown.
+        console: where to print. On a terminal the ends of the running answers and a clock are shown.
         final: show the end of the final answer, too.
         leading: the leading answer is written to the same terminal: events that come meanwhile are shown after it.
+        full: print every answer in full, and the events that a reader seldom needs.
     """
 
-    def __init__(self, pool: Pool, console: Console, *, final: bool = False, leading: bool = False) -> None:
+    def __init__(
+        self, pool: Pool, console: Console, *, final: bool = False, leading: bool = False, full: bool = False
+    ) -> None:
         self._pool = pool
         self._console = console
         self._colors = {m.name: _COLORS[i % len(_COLORS)] for i, m in enumerate(pool)}
         self._final = final
+        self._full = full
         self._partial: dict[str, str] = {}  # the end of each answer that is being written
         self._repeated: set[str] = set()  # models that are called more than once at the same time
         self._leading = leading
         self._held_back: list[Event] = []  # while the leading answer is written
-        self._live = Live(console=console, transient=True, refresh_per_second=8)
+        self._layer: int | None = 1  # the one that events about limits concern; None once the layers are over
+        self._has_answer = False  # something of it is written
+        self._activity = Activity()
+        self._live = Live(
+            console=console, transient=True, refresh_per_second=8, redirect_stdout=False, get_renderable=self._render
+        )
 
     def show(self, event: Event) -> None:
         """Print one event, or hold it back until the leading answer is written."""
+        self._activity.add(event)
         if not self._leading:
             self._print(event)
         elif isinstance(event, events.Reranked | events.Stopped | events.AnswerReplaced):  # the first layer is over
@@ -63,11 +80,17 @@ class QueryView:
 
     def _print(self, event: Event) -> None:
         match event:
+            case events.Started():
+                self._start_live()
+                self._print_start(event)
             case events.Scored():
-                title = "prior: how likely each model is to answer well"
-                self._console.print(self._ranking_table(title, event.ranking, event.prior, "prior"))
+                self._print_ranking("prior: how likely each model is to answer well", event.ranking, event.prior)
             case events.Selected():
+                self._layer = event.layer
                 self._print_selection(event)
+            case events.ProposalStarted() if self._full and event.quoted:
+                shown = ", ".join(map(self._colored, event.quoted))
+                self._print_line(f"  {self._colored(event.model)} is shown the answers of {shown}")
             case events.ProposalDelta():
                 self._update_partial(event.model, event.text)
             case events.ProposalFinished():
@@ -78,22 +101,35 @@ class QueryView:
             case events.Judged():
                 self._print_assessments(event)
             case events.Reranked():
-                self._live.stop()
-                self._console.print(self._ranking_table("new ranking", event.ranking, event.scores, "posterior"))
+                self._layer = event.layer + 1
+                self._print_ranking("new ranking", event.ranking, event.scores, "posterior")
+            case _:
+                self._print_ending(event)
+
+    def _print_ending(self, event: Event) -> None:
+        """Print an event that belongs to no layer."""
+        match event:
             case events.Stopped():
-                self._live.stop()
+                self._layer = None
+                self._partial = {}
                 self._print_line(f"[bold]stops[/]: {escape(event.reason)}")
             case events.CallStarted() | events.CallFinished() | events.AggregatorFailed():
-                self._live.stop()
                 self._print_other_call(event)
             case events.Degraded():
-                self._print_line(f"  [yellow]limits[/]: {escape(_describe_degradation(event.given_up))}")
+                where = "" if self._layer is None else f"layer {self._layer} "
+                line = describe_degradation(event.given_up, where)
+                self._print_line(f"  [yellow]limits[/]: {escape(line)}")
             case events.AggregatorStarted():
                 self._print_line(f"[bold]aggregator[/]: {self._colored(event.model)}")
-                if self._final:
-                    self._start_partial((event.model,))
-            case events.AnswerDelta() if self._final and self._live.is_started:
-                self._update_partial(next(iter(self._partial)), event.text)
+                self._start_partial((event.model,))
+            case events.AnswerDelta() if self._final:
+                if self._partial:
+                    self._update_partial(next(iter(self._partial)), event.text)
+            case events.AnswerDelta():
+                self._live.stop()
+                if not self._has_answer and self._layer is None:
+                    self._print_line("[bold]answer[/]")
+                self._has_answer = True
             case events.Done():
                 self._live.stop()
             case _:
@@ -102,24 +138,36 @@ class QueryView:
     def _print_line(self, markup: str) -> None:
         self._console.print(markup, highlight=False)
 
-    def _start_partial(self, models: tuple[str, ...]) -> None:
-        self._partial = dict.fromkeys(models, "")
-        self._repeated = {m for m in models if models.count(m) > 1}
+    def _print_start(self, event: events.Started) -> None:
+        if self._full:
+            self._print_line(f"[bold]method[/]: {escape(event.method)}, seed {event.seed}")
+            for model, source in event.prices.items():
+                self._print_line(f"  price of {self._colored(model)}: {escape(source)}")
+
+    def _start_live(self) -> None:
         if self._console.is_terminal and not self._leading:
             self._live.start()
 
+    def _start_partial(self, models: tuple[str, ...]) -> None:
+        self._partial = dict.fromkeys(models, "")
+        self._repeated = {m for m in models if models.count(m) > 1}
+        self._start_live()
+
     def _update_partial(self, model: str, text: str) -> None:
-        """Show the end of what a model has written so far."""
+        """Keep the end of what a model has written so far."""
         if model in self._repeated:  # the pieces of its answers come mixed
             text = ""
-        room = max(20, self._console.width - len(model) - 6)
-        self._partial[model] = (self._partial.get(model, "") + text)[-room:]
-        if self._live.is_started:
-            lines = [
-                Text.assemble((f"  {m} ", self._colors.get(m, "")), (_on_one_line(end), "dim"))
-                for m, end in self._partial.items()
-            ]
-            self._live.update(Group(*lines))
+        self._partial[model] = (self._partial.get(model, "") + text)[-self._console.width :]
+
+    def _render(self) -> RenderableType:
+        """Return what changes: the ends of the running answers, and the clock."""
+        lines = []
+        for model, end in list(self._partial.items()):
+            room = max(20, self._console.width - cell_len(model) - 6)
+            line = Text.assemble((f"  {model} ", self._colors.get(model, "")), (printable_line(end)[-room:], "dim"))
+            line.truncate(self._console.width - 1)
+            lines.append(line)
+        return Group(*lines, self._activity)
 
     def _print_selection(self, event: events.Selected) -> None:
         times = {m: event.models.count(m) for m in event.models}
@@ -131,17 +179,24 @@ class QueryView:
         self._start_partial(event.models)
 
     def _print_proposal(self, proposal: Proposal) -> None:
+        """Print an answer: its beginning, as far as the line goes, or the whole."""
         self._partial.pop(proposal.model, None)
-        line = _on_one_line(proposal.text)
         seconds = "" if proposal.latency is None else f" {proposal.latency:.1f} s"
         tokens = "" if proposal.usage.completion_tokens is None else f", {proposal.usage.completion_tokens} tokens"
-        room = max(20, self._console.width - len(proposal.model) - 24)
         text = Text.from_markup(f"  {self._colored(proposal.model)}[dim]{seconds}{tokens}[/]  ")
-        text.append(line if len(line) <= room else line[: room - 1] + "…")
+        if self._full:
+            self._console.print(text)
+            self._console.print(Padding(Text(printable(proposal.text).strip()), (0, 4)))
+            return
+        text.append(_shorten(printable_line(proposal.text), max(20, self._console.width - text.cell_len)))
         self._console.print(text, overflow="ellipsis", no_wrap=True)
 
     def _print_failure(self, failure: Failure) -> None:
-        self._print_line(f"  {self._colored(failure.model)} [red]failed[/]: {escape(failure.reason)}")
+        end, why = describe_failure(failure)
+        style = "red" if end == "failed" else "yellow"
+        self._print_line(f"  {self._colored(failure.model)} [{style}]{end}[/]: {escape(printable_line(why))}")
+        if self._full and failure.partial:
+            self._console.print(Padding(Text(printable(failure.partial).strip(), style="dim"), (0, 4)))
 
     def _print_assessments(self, event: events.Judged) -> None:
         for a in event.assessments:
@@ -161,62 +216,33 @@ class QueryView:
     def _colored(self, model: str) -> str:
         return f"[{self._colors.get(model, 'white')}]{escape(model)}[/]"
 
-    def _ranking_table(self, title: str, ranking: Ranking, scores: Scores, column: str) -> Table:
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 2))
-        table.add_column("model")
-        table.add_column(column, justify="right")
-        table.add_column("performance" if column == "prior" else "", justify="right")
-        table.add_column("$/M out", justify="right")
-        table.add_column("seconds", justify="right")
-        table.add_column("why", style="dim")
-        for ranked in ranking:
-            score = scores.get(ranked.model)
-            table.add_row(
-                self._colored(ranked.model),
-                "unknown" if score is None else f"{score:.3f}",
-                f"{ranked.performance:.3f}" if column == "prior" else "",
-                "unknown" if ranked.cost is None else f"{ranked.cost:g}",
-                "unknown" if ranked.latency is None else f"{ranked.latency:.1f}",
-                ranked.why,
-            )
-        return table
+    def _print_ranking(self, title: str, ranking: Ranking, scores: Scores, column: str = "prior") -> None:
+        """Print a ranking, with the columns that fit."""
+        heads = ["model", column, "performance", "$/M out", "seconds", "why"]
+        rows = [
+            [
+                Text(r.model, style=self._colors.get(r.model, "white")),
+                Text("unknown" if (score := scores.get(r.model)) is None else f"{score:.3f}"),
+                Text(f"{r.performance:.3f}"),
+                Text("unknown" if r.cost is None else f"{r.cost:g}"),
+                Text("unknown" if r.latency is None else f"{r.latency:.1f}"),
+                Text(r.why, style="dim"),
+            ]
+            for r in ranking
+        ]
+        if all(row[1].plain == row[2].plain for row in rows) or column != "prior":  # it says the same
+            heads, rows = [heads[0], *heads[1:2], *heads[3:]], [[*row[:2], *row[3:]] for row in rows]
+        width = self._console.width - 2 * _INDENT
+        left = {"model", "why"}
+        table, _ = fit_table(heads, rows, width, left=left, folded={"why"}, optional=_OPTIONAL)
+        self._console.print(Text(title, style="bold"))
+        self._console.print(Padding(table, (0, _INDENT)))
 
 
-def summarize_trace(trace: Trace, pool: Pool) -> str:
-    """Return calls, tokens, seconds and dollars, and what a dense mixture of the same pool would have taken."""
-    usage = trace.usage
-    tokens = f"{_format_count(usage.prompt_tokens)} tokens read, {_format_count(usage.completion_tokens)} written"
-    cost = "cost unknown" if trace.cost is None else f"${trace.cost:.4g}"
-    seconds = "" if trace.latency is None else f"{trace.latency:.1f} s, "
-    actual = f"{trace.calls} call{'s' if trace.calls != 1 else ''}, {tokens}, {seconds}{cost}"
-    dense = next((r for r in trace.routes_not_taken if r.method == "moa"), None)
-    if dense is None:
-        layers = pool.mixture.dense_layers
-        return (
-            f"{actual}; a dense MoA of this pool would have made {len(pool) * layers + 1} calls "
-            f"({len(pool)} models x {layers} layers + 1)"
-        )
-    parts = [f"{dense.calls} calls"]
-    parts += [f"about {dense.latency:.1f} s"] if dense.latency is not None else []
-    parts += [f"about ${dense.cost:.4g}"] if dense.cost else []
-    return f"{actual}; a dense MoA of this pool would have taken {', '.join(parts)} (an estimate)"
-
-
-def _describe_degradation(degradation: Degradation) -> str:
-    phrase = {
-        "models": "{} not called",
-        "model": "{} not called",
-        "aggregator": "{} does not write the answer",
-        "hedge": "{} not called as a hedge",
-        "ending": "the end of the answer is missing",
-    }[degradation.what]
-    return f"{phrase.format(', '.join(degradation.models))}: {degradation.why}"
-
-
-def _on_one_line(text: str) -> str:
-    """Return the text on one line, without control characters."""
-    return " ".join(strip_control_codes(text).split())
-
-
-def _format_count(tokens: int | None) -> str:
-    return "unknown" if tokens is None else str(tokens)
+def _shorten(line: str, room: int) -> str:
+    """Return the beginning of a line that fits, up to the end of a word where there is one."""
+    if cell_len(line) <= room:
+        return line
+    cut = set_cell_size(line, room - 1)
+    words = cut.rpartition(" ")[0]
+    return (words if len(words) > len(cut) // 2 else cut.rstrip()) + "…"

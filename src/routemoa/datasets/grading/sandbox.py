@@ -5,9 +5,10 @@ capability; no further user namespaces. The program sees the interpreter with it
 this machine: no home, no project, no /etc, no /proc; an empty environment; one small folder in memory to write to.
 Time, memory, processes, files and output are limited.
 
-Not covered: system calls are not filtered (a hole in the kernel is a hole here), and memory that is neither mapped nor
-in a file (SysV segments, buffers of pipes) is not counted. Run programs written to attack *this* machine in a virtual
-machine. Where there is no sandbox nothing is run: `NoSandbox` says what is missing.
+Memory counts for good: system calls whose memory no limit sees (memfd, System V, message queues, io_uring) are refused;
+what buffers of pipes hold is bounded by the kernel for each user. Not covered: other system calls are not filtered (a
+hole in the kernel is a hole here). Run programs written to attack *this* machine in a virtual machine. Where there is
+no sandbox nothing is run: `NoSandbox` says what is missing.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import msgspec
 
 from routemoa.core.errors import NoSandbox
+from routemoa.datasets.grading.seccomp_filter import build_filter
 
 __all__ = ["ProgramResult", "run_program"]
 
@@ -165,22 +167,23 @@ def _run_isolated(program: str, isolation: tuple[str, ...], limits: _ResourceLim
     # -S: the standard library alone, so that a verdict does not depend on what else is installed here.
     python = [f"/python/bin/{Path(os.path.realpath(sys.executable)).name}", "-sSPB", "-"]
     status_in, status_out = os.pipe()
-    with tempfile.TemporaryFile() as text, os.fdopen(status_in, "rb") as status_lines:
-        text.write(program.encode("utf-8", "replace"))
-        text.seek(0)
+    with _open_unnamed(program.encode("utf-8", "replace")) as text, os.fdopen(status_in, "rb") as status_lines:
         try:
+            rules = _open_unnamed(build_filter())
+            pipes = ["--json-status-fd", str(status_out), "--seccomp", str(rules.fileno())]
             process = subprocess.Popen(  # noqa: S603
-                [*isolation, "--json-status-fd", str(status_out), "--", *prlimit, "--", *python],
+                [*isolation, *pipes, "--", *prlimit, "--", *python],
                 stdin=text,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=[status_out],
+                pass_fds=[status_out, rules.fileno()],
                 start_new_session=True,
                 env={},
                 cwd="/",
             )
         finally:
             os.close(status_out)
+        rules.close()
         with process:
             output, reason = _read_until_end(process, limits)
         status = {key: value for line in status_lines for key, value in json.loads(line).items()}
@@ -191,6 +194,14 @@ def _run_isolated(program: str, isolation: tuple[str, ...], limits: _ResourceLim
     if reason == "ended" and exit_code is None:  # bubblewrap itself failed: nothing was run, so nothing is judged
         raise NoSandbox(f"bubblewrap does not work here: {shown.strip()} (are user namespaces allowed?)")
     return ProgramResult(exit_code if reason == "ended" else None, shown, reason)
+
+
+def _open_unnamed(data: bytes) -> IO[bytes]:
+    """Return a file without a name that holds `data`, at its beginning."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  (the caller closes it)
+    file.write(data)
+    file.seek(0)
+    return file
 
 
 def _read_until_end(process: subprocess.Popen[bytes], limits: _ResourceLimits) -> tuple[bytes, EndReason]:

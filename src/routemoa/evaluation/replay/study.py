@@ -11,6 +11,7 @@ from msgspec import Struct
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
+from routemoa.evaluation.dominance import describe_dominance, find_dominating_model
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.list_prices import PRICE_DATE, load_list_prices
 from routemoa.evaluation.replay.methods import ALWAYS, METHODS, Replay
@@ -20,7 +21,7 @@ from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.judge_model import read_policy
 from routemoa.scoring.trained import load_trained_scorer, read_manifest
 
-__all__ = ["PreparedReplay", "compute_figures", "parse_methods", "prepare_replay"]
+__all__ = ["PreparedReplay", "compute_figures", "parse_methods", "prepare_replay", "warn_of_dominance"]
 
 DENSE_BASELINES = ("moa", "smoa")
 NO_AGGREGATOR = "routemoa-no-aggregator"
@@ -126,6 +127,21 @@ def compute_figures(
     figures["notes"] = _notes(prepared, methods, sizes)
     figures |= {"models": list(replay.members), "skipped": prepared.skipped, "seed": seed, "seeds": seeds}
     return figures, outcomes
+
+
+def warn_of_dominance(prepared: PreparedReplay, outcomes: Sequence[Outcome], seed: int) -> list[str]:
+    """Return a warning where one of the replayed models dominates the others and the mixture."""
+    replay = prepared.replay
+    records = sorted((question.record for question in replay.questions), key=lambda r: (r.task, r.id))
+    scores: list[Scores] = [{m: record.scores.get(m) for m in replay.members} for record in records]
+    ours: dict[tuple[str, str], list[float]] = {}
+    for outcome in outcomes:
+        if outcome.method == "routemoa" and outcome.right is not None:
+            ours.setdefault((outcome.task, outcome.id), []).append(outcome.right)
+    means = {question: sum(right) / len(right) for question, right in ours.items()}
+    mixture = [means.get((record.task, record.id)) for record in records] if means else None
+    found = find_dominating_model(scores, [record.task for record in records], mixture, seed)
+    return [describe_dominance(found)] if found else []
 
 
 def _priced_figures(

@@ -37,18 +37,24 @@ def draw_savings(key: str, savings: Sequence[Saving]) -> Chart | None:
         axis.barh(places, spent, height=0.55, color=COLOURS["blue"], xerr=error, ecolor=COLOURS["ink"], capsize=3)
         axis.axvline(100, color=COLOURS["vermilion"], linestyle="--", linewidth=1.4)
         for place, s in zip(places, savings, strict=True):
-            end = 100 * (1 - s.low)
             saved, more = format_whole_percent(s.saved), format_whole_percent(-s.saved)
-            label = f"{saved} saved" if s.saved >= 0 else f"{more} more"
-            axis.annotate(label, (end, place), (7, 0), textcoords="offset points", va="center", fontsize=12)
+            _label_row(axis, place, f"{saved} saved" if s.saved >= 0 else f"{more} more")
         axis.set_yticks(places, names)
-        limit = max(118, *(x * 1.3 for x in spent))
+        limit = max(105.0, *(105 * (1 - s.low) for s in savings))
         axis.set(xlabel="% of the dense mixture's (moa, dashed: 100 %)", xlim=(0, limit))
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         shares = ", ".join(f"{name} {x:.0f} %" for name, x in zip(names, spent, strict=True))
         description = f"RouteMoA's spending as a share of the dense mixture's on the same questions: {shares}."
-        return render_svg(figure, key, "Spending relative to the dense mixture", description)
+        return render_svg(figure, key, "RouteMoA's spending in % of the dense mixture's", description)
+
+
+def _label_row(axis: Any, place: float, label: str) -> None:
+    """Write a label to the right of the frame, where no bar can be."""
+    axis.annotate(
+        label, (1, place), (10, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
+        fontsize=12, annotation_clip=False,
+    )  # fmt: skip
 
 
 def draw_tasks(key: str, tasks: Sequence[TaskComparison], baseline: str) -> Chart | None:
@@ -100,12 +106,14 @@ def draw_calibration(key: str, calibration: Calibration) -> Chart:
     bins = calibration.bins
     with open_figure(WIDTH, 430) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        upper.plot([0, 100], [0, 100], color=COLOURS["soft"], linewidth=1, linestyle="--")
-        upper.annotate("perfect calibration", (78, 78), (0, -8), textcoords="offset points", rotation=0, va="top",
-                       ha="left", fontsize=11, color=COLOURS["soft"])  # fmt: skip
+        upper.plot([0, 100], [0, 100], color=COLOURS["soft"], linewidth=1, linestyle="--", label="perfect calibration")
         x, y = [100 * b.confidence for b in bins], [100 * b.right for b in bins]
         error = [[100 * (b.right - b.ci95[0]) for b in bins], [100 * (b.ci95[1] - b.right) for b in bins]]
-        upper.errorbar(x, y, yerr=error, color=COLOURS["blue"], marker="o", markersize=6, capsize=3, elinewidth=1.2)
+        upper.errorbar(
+            x, y, yerr=error, color=COLOURS["blue"], marker="o", markersize=6, capsize=3, elinewidth=1.2,
+            label="right, with 95 % intervals",
+        )  # fmt: skip
+        figure.legend(loc="outside upper center", ncols=2, fontsize=11.5)
         upper.set(ylabel="right, %", xlim=(0, 100), ylim=(0, 103))
         lower.bar([50 * (b.low + b.high) for b in bins], [b.n for b in bins], 9, color=COLOURS["blue"])
         lower.set(xlabel="stated confidence, %", ylabel="answers")
@@ -183,8 +191,7 @@ def _draw_gap(axis: Any, place: float, gap: AccuracyGap) -> None:
     else:
         style = {"color": COLOURS["soft"], "marker": "D", "markerfacecolor": "none"}
     axis.errorbar([x], [place], xerr=error, markersize=8, capsize=4, **style)
-    label = format_points(gap.difference)
-    axis.annotate(label, (x, place), (0, 9), textcoords="offset points", ha="center", fontsize=11)
+    _label_row(axis, place, format_points(gap.difference))
 
 
 def draw_scale(key: str, pool: str, curves: Sequence[ScaleCurve]) -> Chart | None:

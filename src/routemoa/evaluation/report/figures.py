@@ -7,7 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from routemoa.core.types import Scores
+from routemoa.evaluation.dominance import Dominance, describe_dominance, find_dominating_model
 from routemoa.evaluation.outcomes import Outcome, Run
+from routemoa.evaluation.report.advice import Advice, build_advice
 from routemoa.evaluation.report.caveats import list_caveats
 from routemoa.evaluation.report.findings import (
     Calibration,
@@ -29,6 +32,7 @@ from routemoa.evaluation.report.method_rows import (
     MethodRow,
     build_rows,
     group_outcomes,
+    mean_score,
 )
 from routemoa.evaluation.statistics import compute_savings
 
@@ -107,6 +111,9 @@ class Report(Struct, frozen=True, rename={"baseline": "against"}):
     ablations: tuple[Ablation, ...]
     scale: tuple[ScaleCurve, ...]
     caveats: tuple[str, ...]
+    advice: Advice
+    warnings: tuple[str, ...] = ()
+    """Why the figures may mislead, and that one model dominates."""
 
 
 def build_report(run: Run, outcomes: Sequence[Outcome], figures: Mapping[str, Any]) -> Report:
@@ -118,24 +125,52 @@ def build_report(run: Run, outcomes: Sequence[Outcome], figures: Mapping[str, An
     row_of = {row.method: row for row in rows}
     ours = grouped.get(OURS, {})
     seeds = len({o.seed for o in outcomes})
+    headline = build_headline(grouped, row_of, baseline, AccuracyGap.between(figures, OURS, DENSE))
+    chosen = count_model_shares(ours, run.models)
+    dominance = _find_dominance(run, grouped)
     return Report(
         run=run,
         questions=len({question for questions in grouped.values() for question in questions}),
         seeds=seeds,
-        headline=build_headline(grouped, row_of, baseline, AccuracyGap.between(figures, OURS, DENSE)),
+        headline=headline,
         measures=_select_measures(rows),
         rows=rows,
         savings=_savings(outcomes, run.seed),
         tasks=compare_tasks(ours, grouped[baseline]) if ours and baseline else (),
         baseline=baseline,
         calibration=measure_calibration(ours),
-        chosen=count_model_shares(ours, run.models),
+        chosen=chosen,
         layers=summarize_layers(ours),
         stops=summarize_stops(ours, run.models),
         ablations=_ablations(grouped, row_of, figures),
         scale=_scale_curves(run),
         caveats=list_caveats(run, grouped, rows, baseline, seeds),
+        advice=build_advice(run, grouped, figures, headline=headline, rows=rows, chosen=chosen, dominance=dominance),
+        warnings=(*run.warnings, *([describe_dominance(dominance)] if dominance else [])),
     )
+
+
+def _find_dominance(run: Run, grouped: GroupedOutcomes) -> Dominance | None:
+    """Return the model that dominates, by the scores of single models that the run holds."""
+    questions = sorted({question for outcomes in grouped.values() for question in outcomes})
+    rows: list[Scores] = [{} for _ in questions]
+    for method, outcomes in grouped.items():
+        for row, question in zip(rows, questions, strict=True):
+            for outcome in outcomes.get(question, ()):
+                if run.kind == "replay":  # live, later answers were written with others in view
+                    row.update(outcome.model_scores)
+                elif name := _name_of_single(method, outcome):
+                    row[name] = outcome.right
+    ours = grouped.get(OURS)
+    mixture = None if ours is None else [mean_score(ours[q]) if q in ours else None for q in questions]
+    return find_dominating_model(rows, [task for task, _ in questions], mixture, run.seed)
+
+
+def _name_of_single(method: str, outcome: Outcome) -> str | None:
+    """Return the model that a method always calls alone; None for other methods."""
+    if method == SINGLE:
+        return outcome.choice
+    return method.removeprefix("single:") if method.startswith("single:") else None
 
 
 def _best_single(grouped: GroupedOutcomes, run: Run) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from msgspec import Struct
 from routemoa.core.trace import StopKind, StopReason
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.report.method_rows import MethodOutcomes, QuestionOutcomes, mean_score
+from routemoa.evaluation.statistics import wilson_interval
 
 __all__ = [
     "NO_CHOICE",
@@ -35,7 +35,6 @@ CONFIDENCE_BINS = 10
 MAX_STOP_KINDS = 12
 NO_CHOICE = "(nobody)"
 """The name, in `ModelShares.final`, for questions without a chosen model."""
-Z95 = 1.96
 Shares = dict[str, dict[str, float]]
 """Model -> column -> share of questions."""
 
@@ -182,14 +181,7 @@ def _confidence_bin(number: int, answers: Sequence[tuple[float, float]]) -> Conf
     right = sum(right for _, right in answers) / n
     confidence = sum(confidence for confidence, _ in answers) / n
     low, high = number / CONFIDENCE_BINS, (number + 1) / CONFIDENCE_BINS
-    return ConfidenceBin(low, high, n, confidence, right, _wilson_interval(right, n))
-
-
-def _wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a share of `n` (Wilson 1927)."""
-    middle, scale = share + Z95 * Z95 / (2 * n), 1 + Z95 * Z95 / n
-    error = Z95 * math.sqrt(max(0.0, share * (1 - share)) / n + Z95 * Z95 / (4 * n * n))
-    return max(0.0, (middle - error) / scale), min(1.0, (middle + error) / scale)
+    return ConfidenceBin(low, high, n, confidence, right, wilson_interval(right, n))
 
 
 def count_model_shares(ours: MethodOutcomes, models: Sequence[str]) -> ModelShares | None:

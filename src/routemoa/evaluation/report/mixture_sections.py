@@ -65,6 +65,8 @@ def view_models(report: Report) -> tuple[Figure, ...]:
     )
     figures = []
     for key, title, by_model, columns, unit in views:
+        if key == "layered" and len(columns) < 2:  # the same as by task
+            continue
         rows = [
             [f"{unit}{column} ({n:,})", *(format_percent(row[column], 0) for row in by_model.values())]
             for column, n in columns.items()
@@ -103,18 +105,15 @@ def view_layers(report: Report) -> LayersView | None:
         )
         for stop in report.stops
     ]
+    head = (Column("reason", "heading"), *map(Column, columns), Column("example", "text"))
     return LayersView(
-        build_table("Results by last layer", headings, layers),
-        Table(
-            "Reasons to stop",
-            (Column("reason", "heading"), *map(Column, columns), Column("example", "text")),
-            (RowGroup("", tuple(stops)),),
-        ),
+        build_table("Results by last layer", headings, layers) if layers else None,
+        Table("Reasons to stop", head, (RowGroup("", tuple(stops)),)) if stops else None,
     )
 
 
-def view_ablations(report: Report) -> AblationsView:
-    """Return the mixture without each of its parts, relative to the whole mixture."""
+def view_ablations(report: Report) -> AblationsView | None:
+    """Return the mixture without each of its parts, relative to the whole mixture; None where no part was left out."""
     not_run = tuple(a.description for a in report.ablations if not a.row)
     rows = [
         Row(
@@ -129,7 +128,7 @@ def view_ablations(report: Report) -> AblationsView:
         if a.row
     ]
     if not rows:
-        return AblationsView(None, not_run)
+        return None
     columns = ("right", "points (95 %)", *(MEASURES[m] for m in report.measures))
     table = Table(
         f"{OURS} without one of its parts, relative to the whole",

@@ -61,7 +61,15 @@ class LabelPlace(Struct, frozen=True):
 
 
 ALIGNMENTS: tuple[tuple[Align, float], ...] = (("left", 8), ("right", -8), ("center", 0))
-LABEL_PLACES = [LabelPlace(align, dx, dy) for dy in (7, -8, 19, -20, 31, -32, 43, -44) for align, dx in ALIGNMENTS]
+LABEL_PLACES = [
+    LabelPlace(align, dx * reach, dy)
+    for dy in (7, -8, 19, -20, 31, -32, 43, -44, 56, -57)
+    for align, dx in ALIGNMENTS
+    for reach in (1, 3, 6)
+    if dx or reach == 1
+]
+MARKER, LINE = 6.0, 1.5
+"""Points around the centre of a marker and of a line that a label should leave free."""
 
 
 def method_style(method: str) -> tuple[str, str]:
@@ -86,14 +94,16 @@ def draw_quality(key: str, rows: Sequence[MethodRow], measure: str) -> Chart | N
     with open_figure(540, 420) as figure:
         axis = figure.subplots()
         _set_scale(axis, measure, is_log=is_log, label_minor_ticks=highest < 60 * lowest)
+        obstacles: list[Box] = []
         for method, point in points.items():
-            _draw_point(axis, row_of[method], point, measure, lowest if is_log else 0.0)
+            obstacles += _draw_point(axis, row_of[method], point, measure, lowest if is_log else 0.0)
         xs, ys = [reachable[m][0] for m in front] + [highest], [100 * reachable[m][1] for m in front]
         axis.step(xs, [*ys, ys[-1]], where="post", color=COLOURS["ink"], linewidth=1.2, linestyle="--", zorder=1)
+        obstacles += _step_lines(xs, [*ys, ys[-1]])
         unit = f"{MEASURES[measure]} per question" + (", logarithmic" if is_log else "")
         axis.set(xlabel=unit, ylabel="right, %")
         axis.margins(0.12, 0.12)
-        _draw_labels(figure, axis, {m: (x, 100 * y) for m, (x, y) in points.items()}, front)
+        _draw_labels(figure, axis, {m: (x, 100 * y) for m, (x, y) in points.items()}, front, obstacles)
         description = (
             f"{len(points)} methods by {MEASURES[measure]} per question and accuracy, with 95 % intervals. The dashed "
             f"line is the Pareto front, cheapest first: {', '.join(front)}."
@@ -111,8 +121,17 @@ def _set_scale(axis: Any, measure: str, *, is_log: bool, label_minor_ticks: bool
     axis.xaxis.set_major_formatter(lambda x, _: label(x))
 
 
-def _draw_point(axis: Any, row: MethodRow, point: tuple[float, float], measure: str, floor: float) -> None:
-    """Draw a method's marker with its error bars, which end above half of `floor` on a logarithmic axis."""
+def _step_lines(xs: Sequence[float], ys: Sequence[float]) -> list[Box]:
+    """Return the lines of a front that goes right, then up, in data coordinates."""
+    flat = [Box(a, y, b, y) for a, b, y in zip(xs, xs[1:], ys, strict=False)]
+    return flat + [Box(x, a, x, b) for x, a, b in zip(xs[1:], ys, ys[1:], strict=False)]
+
+
+def _draw_point(axis: Any, row: MethodRow, point: tuple[float, float], measure: str, floor: float) -> list[Box]:
+    """Draw a method's marker with its error bars, which end above half of `floor` on a logarithmic axis.
+
+    Returns the error bars, in data coordinates.
+    """
     (x, y), (colour, marker) = point, method_style(row.method)
     low, high = row.ci95 or (y, y)
     left, right = row.intervals.get(measure, (x, x))
@@ -128,24 +147,30 @@ def _draw_point(axis: Any, row: MethodRow, point: tuple[float, float], measure: 
     elif row.group == "single":
         style |= {"markersize": 5, "elinewidth": 0.7}
     axis.errorbar([x], [100 * y], **bars, linestyle="none", zorder=3, **style)
+    return [Box(x, 100 * low, x, 100 * high), Box(x - bars["xerr"][0][0], 100 * y, right, 100 * y)]
 
 
-def _draw_labels(figure: Any, axis: Any, points: Points, front: Sequence[str]) -> None:
-    """Label each point where the label covers the least of other labels and points."""
+def _draw_labels(figure: Any, axis: Any, points: Points, front: Sequence[str], obstacles: Sequence[Box]) -> None:
+    """Label each point where the label covers the least of labels, markers, error bars and the front.
+
+    `obstacles` are the bars and lines in data coordinates.
+    """
     figure.draw_without_rendering()
     positions = {m: axis.transData.transform(p) for m, p in points.items()}
     frame = axis.get_window_extent()
-    taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in positions.values()]
+    taken = [Box(x - MARKER, y - MARKER, x + MARKER, y + MARKER) for x, y in positions.values()]
+    taken += [_to_points(axis, box) for box in obstacles]
     for method in sorted(points, key=lambda m: (m != "routemoa", m not in front, m.startswith("single:"), m)):
         is_single = method.startswith("single:")
         label = shorten(method.removeprefix("single:"), 22) + (" (upper bound)" if method == "oracle" else "")
         font_size = 10.5 if is_single else 11.5
         x, y = positions[method]
-        width, height = len(label) * font_size * 0.56, font_size * 1.15
+        width, height = len(label) * font_size * 0.58, font_size * 1.15
         boxes = {place: place.box(x, y, width, height) for place in LABEL_PLACES}
         place = _choose_place(boxes, frame, taken)
         taken.append(boxes[place])
         line = {"arrowstyle": "-", "color": COLOURS["soft"], "linewidth": 0.6, "shrinkB": 4}
+        is_far = abs(place.dy) > 15 or abs(place.dx) > 10
         axis.annotate(
             label,
             points[method],
@@ -156,8 +181,15 @@ def _draw_labels(figure: Any, axis: Any, points: Points, front: Sequence[str]) -
             fontsize=font_size,
             fontweight="bold" if method == "routemoa" else "normal",
             color=COLOURS["soft"] if is_single or method == "oracle" else COLOURS["ink"],
-            arrowprops=line if abs(place.dy) > 15 else None,
+            arrowprops=line if is_far else None,
         )
+
+
+def _to_points(axis: Any, box: Box) -> Box:
+    """Return a line in data coordinates as a box in the figure's points that a label should leave free."""
+    left, bottom = axis.transData.transform((box.left, box.bottom))
+    right, top = axis.transData.transform((box.right, box.top))
+    return Box(left - LINE, bottom - LINE, right + LINE, top + LINE)
 
 
 def _choose_place(boxes: Mapping[LabelPlace, Box], frame: Any, taken: Sequence[Box]) -> LabelPlace:
@@ -168,4 +200,4 @@ def _penalty(place: LabelPlace, box: Box, frame: Any, taken: Sequence[Box]) -> f
     """Return how bad a place is: what it covers, how far it leaves the frame, how far it is from its point."""
     outside = max(0.0, frame.x0 - box.left) + max(0.0, box.right - frame.x1)
     outside += max(0.0, frame.y0 - box.bottom) + max(0.0, box.top - frame.y1)
-    return float(sum(box.overlap(other) for other in taken) + 40 * outside + abs(place.dy))
+    return float(2 * sum(box.overlap(other) for other in taken) + 40 * outside + abs(place.dy) + abs(place.dx))

@@ -28,6 +28,7 @@ __all__ = [
     "Row",
     "RowGroup",
     "SavingsView",
+    "Section",
     "SummaryView",
     "Table",
     "TaskView",
@@ -105,13 +106,14 @@ class SummaryView(Struct, frozen=True):
     sentence: str
     verdict: str
     tile_groups: tuple[TileGroup, ...]
-    unfinished: str | None
-    """The caveat of an unfinished run."""
+    notes: tuple[str, ...]
+    """Why the figures may mislead, and that the run is not finished."""
 
 
 class MethodsView(Struct, frozen=True):
     """The table of all methods."""
 
+    explanation: str
     table: Table
     unknown: tuple[str, ...]
     """Why figures are unknown."""
@@ -120,6 +122,9 @@ class MethodsView(Struct, frozen=True):
 class QualityView(Struct, frozen=True):
     """Accuracy against spending."""
 
+    measures: tuple[str, ...]
+    """Labels of what the charts show."""
+    has_oracle: bool
     figures: tuple[Figure, ...]
     notes: tuple[str, ...]
 
@@ -127,9 +132,7 @@ class QualityView(Struct, frozen=True):
 class SavingsView(Struct, frozen=True):
     """The spending that is saved relative to the dense mixture."""
 
-    figure: Figure | None
-    unknown: str
-    """Why there is no figure."""
+    figure: Figure
     missing: tuple[str, ...]
     """Measures without a figure."""
 
@@ -197,33 +200,44 @@ class CalibrationView(Struct, frozen=True):
 class LayersView(Struct, frozen=True):
     """Layers and reasons to stop."""
 
-    layers: Table
-    stops: Table
+    layers: Table | None
+    stops: Table | None
 
 
 class AblationsView(Struct, frozen=True):
     """The mixture without each of its parts."""
 
-    figure: Figure | None
+    figure: Figure
     not_run: tuple[str, ...]
     """Labels of the parts without an ablation in this run."""
 
 
+class Section(Struct, frozen=True):
+    """A section of the page: the navigation and its heading say the same."""
+
+    id: str
+    """The target of the navigation; also the name of its template."""
+    heading: str
+
+
 class PageView(Struct, frozen=True):
-    """The whole page. A section that cannot be shown is None or empty, and its template says why."""
+    """The whole page. A section without contents is None or empty, and is not among the sections."""
 
     title: str
     about: str
     version: str
+    sections: tuple[Section, ...]
+    """Those that have contents, in their order."""
     summary: SummaryView
+    advice: tuple[str, ...]
     methods: MethodsView
-    quality: QualityView
-    savings: SavingsView
+    quality: QualityView | None
+    savings: SavingsView | None
     tasks: TasksView | None
     calibration: CalibrationView | None
     models: tuple[Figure, ...]
     layers: LayersView | None
-    ablations: AblationsView
+    ablations: AblationsView | None
     scale: tuple[Figure, ...]
     caveats: tuple[str, ...]
 

@@ -48,7 +48,7 @@ def load_task(name: str) -> Task:
         ConfigError: there is no such task.
     """
     if name not in TASK_NAMES:
-        raise ConfigError(f"task '{name}' is unknown; known: {', '.join(TASK_NAMES)}, or a JSONL file of your own")
+        raise ConfigError(f"task '{name}' is unknown; known: {', '.join(TASK_NAMES)}, or a file of your own")
     return cast(Task, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 

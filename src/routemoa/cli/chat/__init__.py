@@ -1,0 +1,1 @@
+"""`routemoa chat`: a conversation with a mixture of models."""

@@ -1,0 +1,112 @@
+"""`routemoa chat`: a conversation with a mixture of models, in the terminal or from a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+
+from routemoa.cli.chat.commands import ChatCommands
+from routemoa.cli.chat.conversation import Conversation
+from routemoa.cli.chat.reading import TurnReader, make_reader
+from routemoa.cli.conversation_file import read_conversation, with_system
+from routemoa.cli.options import limit_options, method_option, pool_option, read_limits, system_option
+from routemoa.cli.terminal.session import open_ledger
+from routemoa.cli.terminal.threads import use_one_thread
+from routemoa.clients.connect import connect
+from routemoa.core.pool import Pool
+from routemoa.core.types import Limits, Message
+from routemoa.mixture.method_registry import method_names
+
+__all__ = ["chat"]
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """The options of `routemoa chat`."""
+
+    method: str
+    limits: Limits
+    """Of each turn."""
+    messages: tuple[Message, ...]
+    """That the conversation begins with."""
+    file: str | None
+    """Where `/save` without a name writes."""
+
+
+@click.command(context_settings={"max_content_width": 100})
+@pool_option
+@method_option
+@limit_options
+@system_option
+@click.option("--resume", "file", metavar="FILE", help="Go on with a conversation that /save has written.")
+def chat(*, pool_file: str | None, method: str, system: str | None, file: str | None, **limits: Any) -> None:
+    """Talk with a mixture of models: each turn is answered as `routemoa ask` answers a question.
+
+    Later turns send the whole conversation. The limits hold for each turn. Below an answer a line says which models
+    were asked, whether they agree, and what the chat has cost so far; /why shows how the answer came about, /help lists
+    all commands. Ctrl-C stops an answer, Ctrl-D leaves. A model or a turn that fails does not end the chat.
+
+    Without a terminal each line of standard input is a turn or a command, and the answers go to standard output. The
+    exit code is 1 where a turn failed.
+
+    \b
+    Examples:
+      routemoa chat --pool pool.toml
+      routemoa chat --method moa --max-cost 0.05 --system "Answer in French."
+      routemoa chat --resume talk.json
+      printf 'Name a prime.\\nAnd the next one?\\n/why\\n' | routemoa chat
+    """
+    use_one_thread()
+    pool = Pool.default(pool_file)
+    earlier = with_system(read_conversation(file) if file else (), system)
+    options = ChatOptions(method, read_limits(limits).with_defaults(pool.limits), earlier, file)
+    failures = asyncio.run(_talk(pool, options))
+    if failures and not sys.stdin.isatty():
+        sys.exit(1)
+
+
+async def _talk(pool: Pool, options: ChatOptions) -> int:
+    """Answer one turn after the other and return how many failed."""
+    client, store = connect(pool), open_ledger()
+    console = Console(stderr=True)
+    try:
+        conversation = Conversation(
+            pool, client, store, console, method=options.method, limits=options.limits, messages=options.messages
+        )
+        reader = make_reader(method_names(pool))
+        if sys.stdin.isatty():
+            _greet(conversation)
+        await _answer_turns(conversation, reader, ChatCommands(conversation, options.file))
+        return conversation.failures
+    finally:
+        await client.close()
+        if store is not None:
+            await store.aclose()
+
+
+async def _answer_turns(conversation: Conversation, reader: TurnReader, commands: ChatCommands) -> None:
+    while True:
+        name = conversation.method.name
+        line = await reader.read("> " if name == "routemoa" else f"{name}> ")
+        if line is None:
+            return
+        if line.startswith("/"):
+            if not await commands.run(line):
+                return
+        elif line.strip():
+            await conversation.ask(line.strip())
+
+
+def _greet(conversation: Conversation) -> None:
+    pool, messages = conversation.pool, conversation.messages
+    earlier = f", after {len(messages)} messages" if messages else ""
+    unanswered = conversation.last is not None and not conversation.last.is_kept
+    earlier += " and a question without an answer (/retry asks it)" if unanswered else ""
+    count = "1 model" if len(pool) == 1 else f"{len(pool)} models"
+    line = f"{count} of {pool.source}{earlier}\n/help lists the commands, Ctrl-D leaves"
+    conversation.console.print(line, style="dim", highlight=False, markup=False)

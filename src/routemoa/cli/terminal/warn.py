@@ -1,0 +1,17 @@
+"""Warnings on standard error: one line each, where the user decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from routemoa.core.printable import printable_line
+
+__all__ = ["print_warnings"]
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Print each warning; names in it may come from foreign files."""
+    for warning in warnings:
+        click.echo(f"warning: {printable_line(warning)}", err=True)

@@ -1,0 +1,70 @@
+"""Decide whether a call fits into the budgets of its tenant and of all tenants. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from routemoa.core.errors import BudgetExceeded
+from routemoa.core.tenants import ALL_TENANTS, SPANS, SpendingLimits, find_windows, format_time
+from routemoa.ledger.steps import PICODOLLARS_PER_DOLLAR, StartedCall, to_picodollars
+
+__all__ = ["Window", "WindowKey", "find_refusal"]
+
+WindowKey = tuple[str, str]
+"""A tenant's name (or ALL_TENANTS), and the day or month."""
+
+
+class Window(Struct):
+    """The totals of a tenant's day or month, in picodollars."""
+
+    spent: int
+    held: int
+    """Reserved for calls under way."""
+
+
+class Obstacle(Struct, order=True):
+    """A budget that a call does not fit into. The order is by how long it stands in the way."""
+
+    permanent: bool
+    """The call does not fit even if every call under way turns out to cost nothing."""
+    reset: float
+    """When the budget starts again, in seconds since the epoch."""
+    message: str
+
+
+def find_refusal(
+    call: StartedCall, limits: Sequence[tuple[str, SpendingLimits]], load_window: Callable[[WindowKey], Window]
+) -> BudgetExceeded | None:
+    """Return why a call does not fit as the totals stand; of several reasons the one that lasts longest.
+
+    Args:
+        call: about to be made.
+        limits: that it must keep, each with the name that its windows are under.
+        load_window: returns the totals of a tenant's day or month.
+    """
+    max_cost, now = to_picodollars(call.max_cost), find_windows(call.began)
+    obstacles: list[Obstacle] = []
+    for name, of in limits:
+        for span in SPANS:
+            limit = of.for_span(span)
+            if limit is None:
+                continue
+            window = load_window((name, now.id(span)))
+            unspent = round(limit * PICODOLLARS_PER_DOLLAR) - window.spent
+            if max_cost > unspent - window.held:
+                left = max(0, unspent - window.held) / PICODOLLARS_PER_DOLLAR
+                subject = "all tenants together" if name == ALL_TENANTS else f"tenant '{name}'"
+                message = f"{subject}: ${left:,.4g} of ${limit:,.4g} is left of this {span}'s budget"
+                obstacles.append(Obstacle(max_cost > unspent, now.reset(span), message))
+    if not obstacles:
+        return None
+    last = max(obstacles)
+    hope = "" if last.permanent else "calls under way may free some of it, and "
+    return BudgetExceeded(
+        f"{last.message}, and the next call can cost ${call.max_cost or 0:,.4g}; {hope}the budget starts again at "
+        f"{format_time(last.reset)}",
+        temporary=not last.permanent,
+        reset=last.reset,
+    )
