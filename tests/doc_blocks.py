@@ -63,7 +63,7 @@ def find_commands(program: str) -> list[Command]:
 
 
 def split_commands(block: Block) -> Iterator[Command]:
-    """Yield the commands of a block: without comments, each part of a pipeline by itself."""
+    """Yield the commands of a block: without comments, each part of a pipeline by itself, and those in $(...)."""
     for line in block.text.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
@@ -80,6 +80,8 @@ def split_commands(block: Block) -> Iterator[Command]:
                 words = words[1:]
             if words:
                 yield Command(block, tuple(words), output_file)
+            for inner in re.findall(r"\$\(([^()]+)\)", " ".join(words)):
+                yield Command(block, tuple(shlex.split(inner)), None)
             words = []
 
 

@@ -18,7 +18,17 @@ import pytest
 
 from routemoa.cli import cli
 from tests.cli.test_ask import endpoint
-from tests.doc_blocks import PAGES, ROOT, SNIPPET, Block, Command, find_blocks, find_commands, page_blocks
+from tests.doc_blocks import (
+    PAGES,
+    ROOT,
+    SNIPPET,
+    Block,
+    Command,
+    find_blocks,
+    find_commands,
+    page_blocks,
+    split_commands,
+)
 from tests.gateway.test_server import serve
 
 ADDRESS = "http://127.0.0.1:8080"
@@ -94,13 +104,9 @@ def touch_files(words: tuple[str, ...]) -> None:
             Path(word).mkdir(exist_ok=True)
 
 
-@pytest.mark.parametrize("command", find_commands("routemoa"), ids=str)
-def test_commands_are_accepted(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every subcommand, option and value parses; nothing runs."""
-    monkeypatch.chdir(tmp_path)
-    touch_files(command.words)
+def accept(arguments: list[str]) -> None:
+    """Parse the arguments of `routemoa`: every subcommand, option and value; nothing runs."""
     found: click.Command = cli
-    arguments = list(command.words[1:])
     with ExitStack() as stack:
         context = None
         while True:
@@ -112,8 +118,15 @@ def test_commands_are_accepted(command: Command, tmp_path: Path, monkeypatch: py
                 assert found.invoke_without_command
                 break
             name, subcommand, arguments = found.resolve_command(context, arguments)
-            assert subcommand is not None, f"{command}: no {name}"
+            assert subcommand is not None, f"no {name}"
             found = subcommand
+
+
+@pytest.mark.parametrize("command", find_commands("routemoa"), ids=str)
+def test_commands_are_accepted(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch_files(command.words)
+    accept(list(command.words[1:]))
 
 
 @pytest.mark.parametrize("command", find_commands("python"), ids=str)
@@ -130,11 +143,22 @@ def test_targets_exist(command: Command) -> None:
     assert re.search(rf"^{command.words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
+CHECKED_HERE = {"routemoa", "python", "make", "curl"}
+CHECKED_ELSEWHERE = {"uv", "pipx", "pip", "python3", "source", "docker", "openssl", "echo", "eval"}
+"""Programs whose lines tests/test_doc_installs.py checks."""
+
+
 def test_no_other_programs_are_used() -> None:
-    known = {"OMP_NUM_THREADS=1", "routemoa", "python", "make", "curl", "source", "export", ".venv/bin/pre-commit"}
+    known = {*CHECKED_HERE, *CHECKED_ELSEWHERE, "export", ".venv/bin/pre-commit"}
     for block in find_blocks("sh"):
-        for line in block.text.replace("\\\n", " ").splitlines():
-            assert not line or line.split(maxsplit=1)[0] in known, f"{block}: {line}"
+        for command in split_commands(block):
+            assert command.words[0] in known, f"{block}: {command}"
+
+
+@pytest.mark.parametrize("block", find_blocks("sh"), ids=str)
+def test_blocks_are_shell(block: Block) -> None:
+    done = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("command", find_commands("curl"), ids=str)
