@@ -26,7 +26,7 @@ from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
-from routemoa.core.types import Completion, Message, ModelSpec, Query, Request
+from routemoa.core.types import Completion, Message, ModelSpec, Query, Request, Thinking
 from routemoa.mixture.baselines import MoA
 from routemoa.mixture.prompts import AGGREGATE, IMPROVE
 
@@ -46,7 +46,7 @@ class Watching:
         self._client = client
         self.calls: list[tuple[ModelSpec, Request, Completion]] = []
 
-    async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
+    async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Thinking | Completion, None]:
         async with aclosing(self._client.stream(model, request)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Completion):

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from routemoa.core.pool import METHODS
 from routemoa.core.trace import Answer
 from routemoa.core.types import from_json
 from routemoa.testing import FakeEndpoint, Fault
@@ -94,7 +95,9 @@ def test_json_is_one_object_with_the_public_keys(tmp_path: Path) -> None:
     assert whole["text"] == "The answer is 4."
     assert trace["prior"] == {"a": 0.6, "b": 0.6}
     layer = trace["layers"][0]
-    assert {"model", "text", "usage", "latency", "cost"} == set(layer["proposals"][0])
+    assert {"model", "text", "usage", "latency", "cost", "finish_reason", "refusal", "thought_length"} == set(
+        layer["proposals"][0]
+    )
     assert {"judge", "subject", "kind", "value"} == set(layer["assessments"][0])
     assert {"model", "performance", "cost", "latency", "why"} == set(layer["ranking"][0])
     counts = {"prompt_tokens", "completion_tokens", "cached_tokens", "written_tokens"}
@@ -279,7 +282,9 @@ def test_help_is_fast_and_has_examples() -> None:
         times.append(time.perf_counter() - begun)
     assert "Start here" in done.stdout
     assert min(times) < 0.3
-    assert "Examples" in run("ask", "--help").stdout
+    shown = " ".join(run("ask", "--help").stdout.split())
+    assert "Examples" in shown
+    assert f"{', '.join(METHODS)}, or single:MODEL" in shown
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -66,11 +66,11 @@ def error(*arguments: str) -> RouteMoAError:
 
 def test_calls_are_listed_latest_last(kept: Path) -> None:
     lines = run().stdout.splitlines()
-    assert lines[0].split()[:3] == ["time", "(UTC)", "key"]
-    assert lines[1].split() == ["2026-11-24", "12:00:00", "acme", "routemoa", "proposal", "fast", "100", "0", "10",
-                                "$0.10", "$0.10", "1.00", "ok"]  # fmt: skip
-    assert lines[4].split() == ["2026-11-25", "12:00:01", "-", "routemoa", "retry", "fast", "-", "-", "-", "-", "-",
-                                "0.25", "Refused"]  # fmt: skip
+    assert lines[0].split()[:4] == ["id", "time", "(UTC)", "key"]
+    assert lines[1].split() == ["1", "2026-11-24", "12:00:00", "acme", "routemoa", "proposal", "fast", "100", "0",
+                                "10", "$0.10", "$0.10", "1.00", "ok"]  # fmt: skip
+    assert lines[4].split() == ["4", "2026-11-25", "12:00:01", "-", "routemoa", "retry", "fast", "-", "-", "-", "-",
+                                "-", "0.25", "Refused"]  # fmt: skip
     assert [line.split()[-1] for line in run("--limit", "2").stdout.splitlines()] == ["outcome", "cut", "Refused"]
 
 

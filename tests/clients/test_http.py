@@ -187,12 +187,19 @@ async def test_nothing_is_tried_again_after_the_first_token(fault: Fault) -> Non
     assert naps == []
 
 
-@pytest.mark.parametrize("fault", [Fault(garbage=True), Fault(garbage=True, whole=True)])
-async def test_garbage_is_garbled(fault: Fault) -> None:
-    async with serving(always=fault) as (endpoint, client, _):
+async def test_garbage_is_garbled() -> None:
+    async with serving(always=Fault(garbage=True)) as (endpoint, client, _):
         with pytest.raises(InvalidResponse):
             await gather(client, spec(endpoint))
     assert len(endpoint.requests) == 1
+
+
+async def test_a_page_in_place_of_an_answer_is_an_error_that_may_pass() -> None:
+    async with serving(always=Fault(garbage=True, whole=True)) as (endpoint, client, _):
+        with pytest.raises(ModelHTTPError, match="an HTML page in place of an answer") as caught:
+            await gather(client, spec(endpoint))
+    assert caught.value.status == 502
+    assert len(endpoint.requests) == 4
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
 from routemoa.clients.weights import load_manifest
 from routemoa.core.errors import MissingExtra, ModelError
-from routemoa.core.types import Completion, Message, ModelSpec, Request
+from routemoa.core.types import Completion, Message, ModelSpec, Request, Thinking
 
 SMOL = load_manifest()["smollm2-135m"]
 SPEC = ModelSpec("smol", "local", SMOL.name, parameters={"temperature": 0.0})
@@ -102,7 +102,7 @@ class Lent:
 @asynccontextmanager
 async def calling(
     runtime: LocalRuntime, request: Request = SHORT, spec: ModelSpec = SPEC
-) -> AsyncIterator[AsyncGenerator[str | Completion, None]]:
+) -> AsyncIterator[AsyncGenerator[str | Thinking | Completion, None]]:
     client = HttpClient(Lent(runtime))
     try:
         async with aclosing(client.stream(spec, request)) as pieces:

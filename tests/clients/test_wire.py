@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -10,23 +11,21 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from routemoa.clients.retry import RetryPolicy, is_retryable, parse_retry_after
-from routemoa.clients.sse import SSEParser
+from routemoa.clients.sse import SSEEvent, SSEParser, is_event_stream, split_event
 from routemoa.clients.wire import (
-    CompletionBuilder,
     apply_member_settings,
     build_body,
     chat_url,
     decode_json,
-    error_text,
     one_line,
-    parse_completion,
-    parse_object,
+    parse_body,
+    parse_chunk,
 )
-from routemoa.core.errors import InvalidResponse, ModelHTTPError, ModelTimeout, Unreachable
-from routemoa.core.types import CacheControl, CacheMark, Message, ModelSpec, Request, Usage
+from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
+from routemoa.core.types import CacheControl, CacheMark, Message, ModelSpec, Request
 
 STREAM = ': hi\r\n\r\ndata: {"a": "ü👍"}\n\ndata:two\rdata: lines\r\revent: x\nid: 1\n\ndata: last'.encode()
-EVENTS = ['{"a": "ü👍"}', "two\nlines", "last"]
+EVENTS = [SSEEvent('{"a": "ü👍"}'), SSEEvent("two\nlines"), SSEEvent("last")]
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12).map(sorted))
@@ -45,56 +44,56 @@ def test_no_bytes_break_the_parser(chunks: list[bytes]) -> None:
     parser.end()
 
 
-json_like = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda c: st.lists(c) | st.dictionaries(st.sampled_from(["choices", "delta", "message", "content", "usage"]), c),
+@pytest.mark.parametrize(
+    ("data", "events"),
+    [
+        (b"event: error\ndata: x\n\n", [("x", "error")]),
+        (b'error: {"code": 500}\n\n', [('{"code": 500}', "error")]),  # llama.cpp, until September 2025
+        (b"event: a\n\ndata: x\n\n", [("x", "")]),  # an event without data leaves no name behind
+        (b'data: {"a": 1}\ndata: {"b": 2}\ndata: [DONE]\n\n', [('{"a": 1}', ""), ('{"b": 2}', ""), ("[DONE]", "")]),
+        (b'data: {"a":\ndata: 1}\n\n', [('{"a":\n1}', "")]),  # one object on two lines
+        (b"data:\n\ndata: [DONE] \n\n", [("[DONE]", "")]),
+        (b"\xef\xbb\xbfdata: x\n\n", [("x", "")]),
+    ],
 )
-
-
-@given(st.dictionaries(st.sampled_from(["choices", "usage", "error", "id"]), json_like))
-def test_no_json_breaks_the_reader(body: dict[str, object]) -> None:
-    folded = CompletionBuilder()
-    folded.add(body)
-    folded.completion(1.0, None)
-    parse_completion(body, 1.0)
-    assert "\n" not in error_text(body)
-
-
-def test_absurd_usage_is_unknown_and_the_last_one_counts() -> None:
-    folded = CompletionBuilder()
-    folded.add({"usage": {"prompt_tokens": 3, "completion_tokens": 1}, "choices": []})
-    folded.add({"usage": {"prompt_tokens": 3, "completion_tokens": 9}})
-    folded.add({"usage": None, "choices": [{"delta": {"content": None}, "finish_reason": "length"}]})
-    assert folded.completion(1.0, None).usage == Usage(3, 9)
-    for absurd in (-1, 1.5, "12", True, 2**60):
-        folded.add({"usage": {"prompt_tokens": absurd}})
-        assert folded.usage == Usage(None, None)
+def test_events_as_endpoints_send_them(data: bytes, events: list[tuple[str, str]]) -> None:
+    parser = SSEParser()
+    assert [tuple(part) for e in [*parser.feed(data), *parser.end()] for part in split_event(e)] == events
 
 
 @pytest.mark.parametrize(
-    ("reported", "cached", "written"),
+    ("head", "content_type", "is_stream"),
     [
-        ({"prompt_tokens_details": {"cached_tokens": 64}}, 64, None),  # OpenAI, vLLM, llama.cpp
-        ({"prompt_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 30}}, 64, 30),  # OpenRouter
-        ({"prompt_cache_hit_tokens": 64, "prompt_cache_miss_tokens": 36}, 64, None),  # DeepSeek
-        ({"cache_read_input_tokens": 64, "cache_creation_input_tokens": 36}, 64, 36),  # Anthropic
-        ({"prompt_tokens_details": {"cached_tokens": 0}, "prompt_cache_hit_tokens": 64}, 0, None),
-        ({"prompt_tokens_details": {"cached_tokens": None}, "prompt_cache_hit_tokens": 64}, 64, None),
-        ({"prompt_tokens_details": None}, None, None),
-        ({"prompt_tokens_details": {"cached_tokens": 101}}, None, None),
-        ({"prompt_tokens_details": {"cached_tokens": -1}}, None, None),
-        ({"prompt_tokens_details": {"cached_tokens": True}}, None, None),
-        ({"prompt_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 37}}, 64, None),
+        (b'data: {"a"', "application/json", True),
+        (b": comment", "application/json", True),
+        (b"event: x", "", True),
+        (b"\xef\xbb\xbf\n\ndata:", "text/plain", True),
+        (b'{"error"', "text/event-stream", False),
+        (b'[{"error"', "text/event-stream", False),
+        (b"<html>", "text/event-stream", False),
+        (b"  \n", "text/event-stream", None),
+        (b"da", "application/json", None),
+        (b"", "application/json", None),
+        (b"something else", "text/event-stream", True),
+        (b"something else", "text/plain", False),
     ],
 )
-def test_cached_tokens_are_part_of_the_prompt_whoever_reports_them(
-    reported: dict[str, object], cached: int | None, written: int | None
-) -> None:
-    folded = CompletionBuilder()
-    folded.add({"usage": {"prompt_tokens": 100, "completion_tokens": 9, **reported}})
-    assert folded.usage == Usage(100, 9, cached, written)
-    folded.add({"usage": {"completion_tokens": 9, **reported}})
-    assert folded.usage == Usage(None, 9)
+def test_the_bytes_say_what_a_reply_is(head: bytes, content_type: str, is_stream: bool | None) -> None:
+    assert is_event_stream(head, content_type) is is_stream
+
+
+@pytest.mark.parametrize("size", [1000, 7])
+def test_a_long_line_in_small_pieces_takes_linear_time(size: int) -> None:
+    line = b"data: " + b"x" * 400_000 + b"\n\n"
+
+    def read(data: bytes) -> float:
+        parser, started = SSEParser(), perf_counter()
+        events = [e for i in range(0, len(data), size) for e in parser.feed(data[i : i + size])]
+        assert len(events) == 1
+        return perf_counter() - started
+
+    short = min(read(line[: len(line) // 4] + b"\n\n") for _ in range(3))
+    assert min(read(line) for _ in range(3)) < 12 * short + 0.01
 
 
 HOUR = CacheControl("ephemeral", "1h")
@@ -138,14 +137,6 @@ def test_a_members_system_text_leaves_the_marks_where_they_are() -> None:
     assert contents(spec, MARKED)[0] == "Be brief."
 
 
-def test_content_in_parts_is_text() -> None:
-    message = {"content": [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}]}
-    completion = parse_completion({"choices": [{"message": message}]}, 1.0)
-    assert completion is not None
-    assert completion.text == "ab"
-    assert parse_completion({"choices": []}, 1.0) is None
-
-
 SPEC = ModelSpec("m", "http://x/v1", "m", system="S", parameters={"temperature": 0.5, "max_tokens": 10})
 
 
@@ -171,12 +162,40 @@ def test_the_two_names_of_the_cap_are_one_setting() -> None:
     assert "max_completion_tokens" not in body
 
 
-def test_an_error_in_a_reply_is_one_and_a_null_is_none() -> None:
-    assert parse_object("m", '{"error": null, "id": "x"}')["id"] == "x"
+def chunk(data: str) -> dict[str, object]:
+    return parse_chunk("m", SSEEvent(data), "sk-1")
+
+
+def test_an_error_in_a_chunk_is_one_and_a_null_is_none() -> None:
+    assert chunk('{"error": null, "id": "x"}')["id"] == "x"
     with pytest.raises(ModelHTTPError, match="HTTP 503 in the reply: busy"):
-        parse_object("m", '{"error": {"code": 503, "message": "busy"}}')
-    with pytest.raises(InvalidResponse, match=r"error in the reply: no \[key\] here"):
-        parse_object("m", '{"error": "no sk-1 here"}', "sk-1")
+        chunk('{"error": {"code": 503, "message": "busy"}}')
+    with pytest.raises(ModelHTTPError, match=r"error in the reply: no \[key\] here") as caught:
+        chunk('{"error": "no sk-1 here"}')
+    assert caught.value.status == 502
+    with pytest.raises(InvalidResponse, match="not a JSON object"):
+        chunk("<html>")
+    with pytest.raises(ModelHTTPError, match="overloaded"):
+        parse_chunk("m", SSEEvent("overloaded", "error"))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        (b"", ModelHTTPError, "the reply is empty"),
+        (b" \n ", ModelHTTPError, "the reply is empty"),
+        (b"<!doctype html><title>Sign in</title>", ModelHTTPError, 'an HTML page in place of an answer: "Sign in"'),
+        (b"upstream connect error", ModelHTTPError, "not JSON: upstream connect error"),
+        (b'{"error": {"message": "no", "code": 401}}', ModelHTTPError, "HTTP 401 in the reply: no"),
+        (b'{"choices": [{"message": {"content": "The', InvalidResponse, "not a JSON object"),
+        (b'{"status": "ok"}', InvalidResponse, "no completion in the reply"),
+        (b'{"choices": []}', InvalidResponse, "no completion in the reply"),
+        (b"[]", InvalidResponse, "not a JSON object"),
+    ],
+)
+def test_a_body_without_an_answer_is_an_error(body: bytes, kind: type[ModelError], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        parse_body("m", body)
 
 
 def test_a_text_is_cut_only_after_the_key_is_blotted_out() -> None:
@@ -262,4 +281,4 @@ def test_of_two_limits_under_both_names_the_smaller_is_sent(sent: dict[str, int]
 
 
 def test_an_errors_line_holds_nothing_that_a_terminal_obeys() -> None:
-    assert one_line("a\x1b[31mb\x07\n c\x9b2Jd") == "a[31mb c2Jd"
+    assert one_line("a\x1b[31mb\x07\n c\x9b2Jd") == "ab cd"

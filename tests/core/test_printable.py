@@ -58,9 +58,9 @@ def test_text_without_sequences_is_not_held_back() -> None:
 def test_the_work_is_linear(part: str) -> None:
     def seconds(length: int) -> float:
         text = (part * length)[:length]
-        begun = time.perf_counter()
+        begun = time.process_time()
         printable(text)
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     short = min(seconds(50_000) for _ in range(3))
     assert min(seconds(500_000) for _ in range(3)) < 40 * short + 0.01

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -133,7 +133,7 @@ class Response(Struct, frozen=True):
     @property
     def events(self) -> list[Any]:
         """The data of each event of a stream."""
-        return [d if d == "[DONE]" else msgspec.json.decode(d) for d in SSEParser().feed(self.body)]
+        return [d if d == "[DONE]" else msgspec.json.decode(d) for d, _ in SSEParser().feed(self.body)]
 
 
 def dechunked(data: bytes) -> bytes:
@@ -155,6 +155,7 @@ async def serving(
     members: Sequence[str] = ("a", "b/c"),
     pool: Pool | None = None,
     attempts: int = 1,
+    build: Callable[[Pool, HttpClient], Iterable[Method]] = lambda pool, client: [RouteMoA(pool, client)],
     **options: Any,
 ) -> AsyncIterator[Serving]:
     """Run a server in this event loop; check at the end that nothing is left running."""
@@ -162,7 +163,7 @@ async def serving(
     if pool is None:
         pool = Pool(tuple(ModelSpec(m, endpoint, f"upstream-{m}", prior=0.6) for m in members), Mixture(layers=2))
     client = HttpClient(timeouts=Timeouts(first_byte=5.0), retries=RetryPolicy(attempts=attempts, base=0.01))
-    chosen = methods or (RouteMoA(pool, client),)
+    chosen = methods or tuple(build(pool, client))
     listening = listen("127.0.0.1", 0)
     ready = asyncio.Event()
     server = Server(create_app({m.name: m for m in chosen}, pool, client, **options), ready.set)

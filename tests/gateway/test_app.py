@@ -213,11 +213,13 @@ async def test_a_members_errors(fault: Fault, status: int, passed_on: bool) -> N
             assert secret not in caught.value.response.text
 
 
-async def test_a_members_stream_cut_short_is_cut_short_here_too() -> None:
-    async with FakeEndpoint("one two three", faults=Fault(cut_after=2)) as e, serving(endpoint=e.url) as s:
-        raw = await (await s.raw({"model": "a", "messages": HI, "stream": True})).all()
-        assert b"one" in raw
-        assert not raw.endswith(b"0\r\n\r\n")
+@pytest.mark.parametrize("quiet", [False, True])
+async def test_a_members_stream_cut_short_ends_with_an_error(quiet: bool) -> None:
+    fault = Fault(cut_after=2, quiet_cut=quiet)
+    async with FakeEndpoint("one two three", faults=fault) as e, serving(endpoint=e.url) as s:
+        events = (await (await s.raw({"model": "a", "messages": HI, "stream": True})).whole()).events
+        assert events[1]["choices"][0]["delta"]["content"] == "one "
+        assert events[-1]["error"]["code"] == "answer_interrupted"
 
 
 def _undated(data: bytes) -> bytes:

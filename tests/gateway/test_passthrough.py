@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
-from routemoa.core.types import Limits, ModelSpec
+from routemoa.core.types import Limits, ModelSpec, Usage
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.usage_tap import BodyTap, EventTap
 from routemoa.ledger import LedgerEntry, Store, read_calls
@@ -51,7 +51,7 @@ def test_the_filter_is_the_identity_on_everything_but_the_usage_chunk(
     whole = b"".join([*before, usage, *after])
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
     texts: list[str] = []
-    tap = EventTap(texts.append, drop_usage=drop)
+    tap = EventTap("m", texts.append, drop_usage=drop)
     out, fed = b"", 0
     ends = [sum(map(len, before[:i])) for i in range(len(before) + 1)]
     for cut in [*cuts, len(whole)]:
@@ -62,28 +62,27 @@ def test_the_filter_is_the_identity_on_everything_but_the_usage_chunk(
     out += tap.end()
     assert out == b"".join([*before, *([] if drop else [usage]), *after])
     assert tap.is_complete
-    assert tap.usage is not None
+    assert tap.reader.usage == Usage(7, 3)
 
 
 def test_text_is_counted_in_every_part_of_the_answer() -> None:
     texts: list[str] = []
     call = {"index": 0, "id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     delta = {"role": "assistant", "content": "a", "reasoning_content": "b", "tool_calls": [call]}
-    EventTap(texts.append, drop_usage=False).feed(block({"choices": [{"delta": delta}]}, "\n"))
+    EventTap("m", texts.append, drop_usage=False).feed(block({"choices": [{"delta": delta}]}, "\n"))
     assert "".join(texts) == "abf{}"
 
 
-def test_a_whole_response_has_its_usage_and_a_broken_one_none() -> None:
-    whole = BodyTap()
-    data = msgspec.json.encode({"choices": [], "usage": USAGE})
+def test_a_whole_response_has_its_usage_and_a_broken_one_is_an_error() -> None:
+    whole = BodyTap("m")
+    data = msgspec.json.encode({"choices": [{"message": {"content": "x"}}], "usage": USAGE})
     assert whole.feed(data[:9]) + whole.feed(data[9:]) + whole.end() == data
-    assert whole.usage is not None
-    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (7, 3)
-    for broken in (b"<html>", b"[]", b'{"usage": 3}', b""):
-        other = BodyTap()
-        other.feed(broken)
-        other.end()
-        assert other.usage is None
+    assert whole.is_complete
+    assert whole.reader.usage == Usage(7, 3)
+    for broken in (b"<html>", b"[]", b'{"usage": 3}', b"", b'{"choices": []}', b'{"choices": [{"mess'):
+        other = BodyTap("m")
+        assert other.feed(broken) + other.end() == b""
+        assert other.error is not None
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from routemoa.gateway import create_app
 from routemoa.gateway.errors import Interrupted, error_response
 from routemoa.gateway.requests import parse_chat_request
 from routemoa.gateway.responses import ChatCompletion
+from routemoa.gateway.sse import ChunkEncoder
 from routemoa.mixture.engine import RouteMoA
 from routemoa.testing import ScriptedClient
 
@@ -154,18 +155,46 @@ def test_what_another_model_could_do_says_so() -> None:
         parse_chat_request(ask(tools=[{"type": "function"}]))
 
 
-def test_unknown_usage_is_null_and_a_strange_finish_is_stop() -> None:
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("tool_calls", "tool_calls"),
+        (None, "stop"),
+        ("strange", "stop"),
+    ],
+)
+def test_unknown_usage_is_null_and_the_finish_reason_is_one_that_openai_knows(ended: str | None, told: str) -> None:
     reply = ChatCompletion("routemoa")
     for event in (
         Started(Query.from_text("hi"), "routemoa"),
         AnswerDelta("x"),
-        Done(1.0, Usage(3, None), None, "tool_calls"),
+        Done(1.0, Usage(3, None), None, ended),
     ):
         reply.add(event)
     whole = reply.to_completion()
     assert whole["usage"] is None
-    assert whole["choices"][0]["finish_reason"] == "stop"
+    assert whole["choices"][0]["finish_reason"] == told
+    assert whole["choices"][0]["message"]["refusal"] is None
     assert whole["routemoa"]["cost"] is None
+
+
+def test_a_refusal_says_so_and_is_readable_for_clients_that_do_not_know_it() -> None:
+    reply = ChatCompletion("routemoa")
+    encoder = ChunkEncoder(reply, include_usage=False)
+    events = (Started(Query.from_text("hi"), "routemoa"), AnswerDelta("I cannot."), Done(1.0, refusal=True))
+    data = b"".join(encoder.encode_event(event) for event in events) + encoder.encode_end()
+    message = reply.to_completion()["choices"][0]["message"]
+    assert (message["content"], message["refusal"]) == ("I cannot.", "I cannot.")
+    deltas = [
+        msgspec.json.decode(line[6:])["choices"][0]["delta"]
+        for line in data.splitlines()
+        if line.startswith(b"data: {")
+    ]
+    assert [d.get("refusal") for d in deltas].count("I cannot.") == 1
+    assert "".join(d.get("content", "") for d in deltas) == "I cannot."
 
 
 def test_cached_tokens_are_shown_where_they_are_known() -> None:

@@ -16,7 +16,7 @@ from routemoa.cli.options import limit_options, method_option, pool_option, read
 from routemoa.cli.terminal.call_log import LoggedClient
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.session import AnswerWriter, open_ledger, run_query
-from routemoa.cli.terminal.summary import summarize_answer, summarize_trace
+from routemoa.cli.terminal.summary import describe_ending, summarize_answer, summarize_trace
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.view import QueryView
 from routemoa.clients.connect import connect
@@ -129,6 +129,9 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Conso
             await store.aclose()
     if options.as_json:
         click.echo(to_json(trace.answer))
+        return
+    if (ending := describe_ending(trace.trace)) is not None:
+        click.echo(f"note: {ending}", err=True)
     if view:
         console.print(summarize_trace(trace.trace, pool), style="dim", highlight=False)
     elif not options.quiet and not options.as_json:

@@ -14,23 +14,17 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.clients import wire
+from routemoa.clients.reply_reader import Pieces, ReplyReader, without_key
 from routemoa.clients.retry import Retry, RetryPolicy, parse_retry_after, with_retries
 from routemoa.clients.sessions import SessionPool, find_proxy, system_reason
-from routemoa.clients.sse import SSEParser
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
-from routemoa.core.types import Address, Completion, ModelSpec, Request
+from routemoa.core.types import Address, ModelSpec, Request
 
 if TYPE_CHECKING:
     import aiohttp
 
 __all__ = ["HttpClient", "Timeouts", "UpstreamResponse"]
-
-USAGE_WAIT = 5.0
-"""Seconds in which the usage may follow the last word of an answer."""
-END_WAIT = 0.2
-"""Seconds in which a response may end after [DONE], so that its connection can serve again."""
-DONE = "[DONE]"
 
 
 class Timeouts(Struct, frozen=True):
@@ -82,6 +76,8 @@ class HttpClient:
         self._sleep = sleep
         self._jitter = jitter
         self._sessions = SessionPool(timeouts.connect)
+        self._unmarked_thinkers: set[str] = set()
+        """Models whose thoughts begin without a tag: their chat template writes it into the prompt."""
 
     async def ready(self) -> None:
         """Load the HTTP library (some 80 ms), which the first call would otherwise wait for."""
@@ -98,8 +94,8 @@ class HttpClient:
         deadline = monotonic() + self._timeouts.total
         return Retry(self._retries, deadline, local=model.local, sleep=self._sleep, jitter=self._jitter)
 
-    def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
-        """Yield pieces of text, then one Completion; repeat the call until the first piece.
+    def stream(self, model: ModelSpec, request: Request) -> Pieces:
+        """Yield pieces of the answer, then one Completion; repeat the call until the first piece.
 
         Raises:
             ModelError: there is no answer, or its rest is lost (`produced` is set then).
@@ -108,28 +104,23 @@ class HttpClient:
         retry = self.new_retry(model)
         return with_retries(lambda: self.attempt(model, request, retry.deadline), retry)
 
-    async def attempt(
-        self, model: ModelSpec, request: Request, deadline: float
-    ) -> AsyncGenerator[str | Completion, None]:
+    async def attempt(self, model: ModelSpec, request: Request, deadline: float) -> Pieces:
         """Yield what one attempt of `stream` gives; `deadline` is on the clock of `monotonic()`."""
         started = monotonic()
         address = await self.address(model)
         body = wire.build_body(model, request, address.model, stream=True)
         async with self._post(model, address, body, deadline) as response:
-            if response.content_type == "text/event-stream":
-                async with aclosing(self._read_stream(model, address, response, started, deadline)) as pieces:
-                    async for piece in pieces:
-                        yield piece
-                return
-            data = b"".join([c async for c in self._chunks(model, response, deadline)])
-        found = wire.parse_object(model.name, data, address.key)
-        completion = wire.parse_completion(found, monotonic() - started)
-        if completion is None:
-            text = wire.error_text(found, address.key)
-            raise InvalidResponse(model.name, f"no completion in the reply: {text}")
-        if completion.text:
-            yield completion.text
-        yield completion
+
+            def read(idle: float) -> Awaitable[bytes]:
+                return self._chunk(model, response, idle, deadline)
+
+            hold = model.name in self._unmarked_thinkers
+            reader = ReplyReader(model.name, address.key, read, self._timeouts.idle, hold=hold)
+            async with aclosing(reader.read(response.content_type, started)) as pieces:
+                async for piece in pieces:
+                    if reader.lacks_opening:
+                        self._unmarked_thinkers.add(model.name)
+                    yield piece
 
     @asynccontextmanager
     async def forward(
@@ -144,7 +135,7 @@ class HttpClient:
         address = await self.address(model)
         sent = wire.apply_member_settings(model, body, address.model)
         async with self._post(model, address, sent, deadline) as response:
-            chunks = self._chunks(model, response, deadline)
+            chunks = without_key(self._chunks(model, response, deadline), address.key)
             async with aclosing(chunks):
                 yield UpstreamResponse(response.status, response.content_type, chunks)
 
@@ -156,53 +147,6 @@ class HttpClient:
             return await self._runtime.address(model)
         key = self._env.get(model.api_key_env, "").strip() if model.api_key_env else ""  # a file's last line end
         return Address(model.endpoint, model.model, key or None)
-
-    async def _read_stream(
-        self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse, started: float, deadline: float
-    ) -> AsyncGenerator[str | Completion, None]:
-        """Fold the events of a streamed completion; yield its text as it comes, then the whole."""
-        builder = wire.CompletionBuilder()
-        first_token: float | None = None
-        done = False
-
-        def idle() -> float:
-            return min(USAGE_WAIT, self._timeouts.idle) if builder.finish_reason else self._timeouts.idle
-
-        try:
-            async with aclosing(self._events(model, response, idle, deadline)) as events:
-                async for data in events:
-                    if done := data == DONE:
-                        break
-                    if text := builder.add(wire.parse_object(model.name, data, address.key)):
-                        first_token = first_token if first_token is not None else monotonic() - started
-                        yield text
-        except ModelError as e:
-            _check_lost_connection(e, finished=builder.finish_reason is not None, produced=first_token is not None)
-        if not done and builder.finish_reason is None:
-            reason = "the stream was cut off before its end"
-            if first_token is not None:
-                raise InvalidResponse(model.name, reason, produced=True)
-            raise Unreachable(model.name, reason, sent=True)
-        completion = builder.completion(monotonic() - started, first_token)
-        if done:
-            with suppress(ModelError):
-                await self._chunk(model, response, END_WAIT, deadline)
-        yield completion
-
-    async def _events(
-        self, model: ModelSpec, response: aiohttp.ClientResponse, idle: Callable[[], float], deadline: float
-    ) -> AsyncGenerator[str, None]:
-        """Yield the data of each event that has any, "[DONE]" as such; an event cut in half at the end is left out."""
-        parser = SSEParser()
-        while chunk := await self._chunk(model, response, idle(), deadline):
-            for data in parser.feed(chunk):
-                if text := data.strip():
-                    yield DONE if text == DONE else data
-        for data in parser.end():
-            if data.strip() == DONE:
-                yield DONE
-            elif isinstance(wire.decode_json(data), dict):
-                yield data
 
     @asynccontextmanager
     async def _post(
@@ -290,14 +234,3 @@ class HttpClient:
                 body = await response.content.read(64 * 1024)
         after = parse_retry_after(response.headers.get("Retry-After"))
         return wire.make_http_error(model, response.status, body, address.key, after)
-
-
-def _check_lost_connection(error: ModelError, *, finished: bool, produced: bool) -> None:
-    """Raise the error of a stream, unless the model had finished: its answer is complete, however it hung up."""
-    lost = isinstance(error, Unreachable)
-    if finished and (lost or isinstance(error, ModelTimeout)):
-        return
-    if produced and lost:
-        raise InvalidResponse(error.model, error.reason, produced=True) from error
-    error.produced = error.produced or produced
-    raise error

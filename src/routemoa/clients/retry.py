@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from routemoa.core.errors import ModelError, ModelHTTPError, Unaffordable, Unreachable
 from routemoa.core.protocols import Client
-from routemoa.core.types import Completion, ModelSpec, Request
+from routemoa.core.types import Completion, ModelSpec, Request, Thinking
 
 __all__ = ["AttemptClient", "Retry", "RetryPolicy", "is_retryable", "parse_retry_after", "with_retries"]
 
@@ -85,7 +85,9 @@ class AttemptClient(Client, Protocol):
         """Return the attempts of a call that begins now."""
         ...
 
-    def attempt(self, model: ModelSpec, request: Request, deadline: float) -> AsyncGenerator[str | Completion, None]:
+    def attempt(
+        self, model: ModelSpec, request: Request, deadline: float
+    ) -> AsyncGenerator[str | Thinking | Completion, None]:
         """Yield what one attempt of `stream` gives, until `deadline` on the clock of `monotonic()`."""
         ...
 

@@ -4,39 +4,94 @@ from __future__ import annotations
 
 import codecs
 import re
+from typing import NamedTuple
 
-__all__ = ["SSEParser"]
+__all__ = ["EVENT_STREAM", "SSEEvent", "SSEParser", "is_event_stream", "split_event"]
+
+EVENT_STREAM = "text/event-stream"
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
+"""With one of these begins the first line of a stream of events."""
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+
+
+class SSEEvent(NamedTuple):
+    """One event."""
+
+    data: str
+    name: str = ""
 
 
 class SSEParser:
-    """Splits bytes into the data of whole server-sent events, wherever the bytes were cut."""
+    """Splits bytes into whole server-sent events that have data, wherever the bytes were cut."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")  # a leading BOM is no text
-        self._pending = ""
+        self._line: list[str] = []  # the beginning of a line, in parts
         self._data: list[str] = []
+        self._name = ""
 
-    def feed(self, chunk: bytes) -> list[str]:
-        """Return the data of the events that `chunk` completes."""
-        self._pending += self._decoder.decode(chunk)
+    def feed(self, chunk: bytes) -> list[SSEEvent]:
+        """Return the events that `chunk` completes."""
+        text = self._decoder.decode(chunk)
+        if self._line and self._line[-1].endswith("\r"):  # half of a CRLF, or a CR alone
+            text = self._line.pop() + text
+        if "\n" not in text and "\r" not in text[:-1]:
+            self._line.append(text)
+            return []
         # A lone CR at the very end may be half of a CRLF: wait for what follows.
-        whole = self._pending[:-1] if self._pending.endswith("\r") else self._pending
-        *lines, rest = re.split(r"\r\n|\n|\r", whole)
-        self._pending = rest + self._pending[len(whole) :]
-        return [event for line in lines if (event := self._line(line)) is not None]
+        whole = text[:-1] if text.endswith("\r") else text
+        *lines, rest = re.split(r"\r\n|\n|\r", "".join(self._line) + whole)
+        self._line = [rest, text[len(whole) :]]
+        return [event for line in lines if (event := self._read_line(line)) is not None]
 
-    def end(self) -> list[str]:
-        """Return the data of the last event of a stream whose final blank line never came."""
+    def end(self) -> list[SSEEvent]:
+        """Return the last event of a stream whose final blank line never came."""
         return [*self.feed(b"\n"), *self.feed(b"\n")]
 
-    def _line(self, line: str) -> str | None:
+    def _read_line(self, line: str) -> SSEEvent | None:
         if line:
             field, _, value = line.partition(":")
+            value = value.removeprefix(" ")
             if field == "data":
-                self._data.append(value.removeprefix(" "))
+                self._data.append(value)
+            elif field == "event":
+                self._name = value
+            elif field == "error":  # no field of the standard: llama.cpp wrote its errors so until September 2025
+                self._data.append(value)
+                self._name = "error"
             return None  # comments (no field name) and other fields carry nothing for us
+        name, self._name = self._name, ""
         if not self._data:
             return None
-        event = "\n".join(self._data)
+        data = "\n".join(self._data)
         self._data.clear()
-        return event
+        return SSEEvent(data, name)
+
+
+def split_event(event: SSEEvent) -> list[SSEEvent]:
+    """Return the events in the data of one, without those that are blank.
+
+    Some endpoints end an event with its line, not with a blank one: then each line is an object of its own.
+    """
+    data = event.data.strip()
+    if "\n" not in data:
+        return [SSEEvent(data, event.name)] if data else []
+    lines = [line.strip() for line in data.split("\n") if line.strip()]
+    if all(line == "[DONE]" or (line[0] == "{" and line[-1] == "}") for line in lines):
+        return [SSEEvent(line, event.name) for line in lines]
+    return [SSEEvent(data, event.name)]
+
+
+def is_event_stream(head: bytes, content_type: str) -> bool | None:
+    """Return whether a reply is a stream of events, whatever its header says; None where the head is too short.
+
+    Args:
+        head: the first bytes.
+        content_type: of the header; decides where the bytes do not.
+    """
+    start = head.lstrip(_BLANK)
+    if not start or any(field.startswith(start) for field in _FIELDS if len(start) < len(field)):
+        return None
+    if start.startswith(_FIELDS):
+        return True
+    return content_type == EVENT_STREAM and start[:1] not in b"{[<"

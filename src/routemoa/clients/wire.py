@@ -6,20 +6,31 @@ is tolerant, and a figure that is absent or impossible is None.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 import msgspec
 
 from routemoa.clients.dialect import TOKEN_LIMITS, to_dialect
+from routemoa.clients.replies.completion import first_choice
+from routemoa.clients.replies.errors import (
+    NO_STATUS,
+    ReportedError,
+    decode_json,
+    describe_body,
+    error_text,
+    find_error,
+    one_line,
+)
+from routemoa.clients.replies.redaction import cut_key, redact_body
+from routemoa.clients.replies.usage import is_count
+from routemoa.clients.sse import SSEEvent
 from routemoa.core.errors import InvalidResponse, ModelHTTPError
-from routemoa.core.printable import printable_line
-from routemoa.core.types import CacheControl, Completion, Message, ModelSpec, Request, Token, Usage
+from routemoa.core.types import CacheControl, Message, ModelSpec, Request, Usage
 
 __all__ = [
     "TOKEN_LIMITS",
-    "CompletionBuilder",
     "apply_member_settings",
     "build_body",
     "chat_url",
@@ -27,16 +38,13 @@ __all__ = [
     "error_text",
     "is_token_limit",
     "make_http_error",
+    "make_reported_error",
     "one_line",
-    "parse_completion",
-    "parse_object",
+    "parse_body",
+    "parse_chunk",
     "supports_cache_control",
 ]
 
-CACHE_READ_FIELDS = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
-"""Prompt tokens read from the provider's cache: OpenAI, vLLM, llama.cpp and others; DeepSeek; Anthropic."""
-CACHE_WRITE_FIELDS = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
-"""Prompt tokens written to the provider's cache."""
 CACHE_CONTROL_HOSTS = {"openrouter.ai", "api.openrouter.ai", "api.anthropic.com"}
 """Hosts that want `cache_control` on parts of a prompt: where they cache what it says, and no more."""
 HINTS = {
@@ -44,7 +52,6 @@ HINTS = {
     403: "check the key in {key} and what it may use",
     404: "check `endpoint` and `model` in the pool file",
 }
-MAX_ERROR_TEXT = 300  # characters of what an endpoint said, in an error
 
 
 def build_body(spec: ModelSpec, request: Request, model: str, *, stream: bool) -> dict[str, Any]:
@@ -99,8 +106,8 @@ def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) 
     """
     out = {**body, **spec.parameters, "model": model}
     # The two caps are one setting under its old and its new name, and endpoints refuse a call that has both.
-    if own := [cap for cap in TOKEN_LIMITS if _is_count(spec.parameters.get(cap))]:
-        values = [v for part in (body, spec.parameters) for cap in TOKEN_LIMITS if _is_count(v := part.get(cap))]
+    if own := [cap for cap in TOKEN_LIMITS if is_count(spec.parameters.get(cap))]:
+        values = [v for part in (body, spec.parameters) for cap in TOKEN_LIMITS if is_count(v := part.get(cap))]
         out = {k: v for k, v in out.items() if k not in TOKEN_LIMITS} | {own[0]: min(values)}
     if spec.system:
         out["messages"] = _with_system(spec.system, body.get("messages"))
@@ -121,106 +128,9 @@ def _with_system(system: str, messages: Any) -> Any:
     return [{"role": "system", "content": system}, *messages]
 
 
-class CompletionBuilder:
-    """Folds the chunks of a streamed completion."""
-
-    def __init__(self) -> None:
-        self.usage = Usage()
-        self.finish_reason: str | None = None
-        self._pieces: list[str] = []
-        self._tokens: list[Token] | None = None
-
-    def add(self, chunk: Mapping[str, Any]) -> str:
-        """Add a chunk; return its text."""
-        if isinstance(usage := chunk.get("usage"), dict) and usage:
-            self.usage = parse_usage(usage)
-        choices = chunk.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-        if isinstance(choice.get("finish_reason"), str):
-            self.finish_reason = choice["finish_reason"]
-        if (tokens := parse_logprobs(choice.get("logprobs"))) is not None:
-            self._tokens = (self._tokens or []) + tokens
-        delta = choice.get("delta")
-        text = content_text(delta.get("content")) if isinstance(delta, dict) else ""
-        self._pieces.append(text)
-        return text
-
-    def completion(self, latency: float, first_token: float | None) -> Completion:
-        """Return the whole; `latency` and `first_token` are seconds since the call began."""
-        tokens = None if self._tokens is None else tuple(self._tokens)
-        return Completion("".join(self._pieces), self.usage, self.finish_reason, latency, first_token, tokens)
-
-
-def parse_completion(body: Mapping[str, Any], latency: float) -> Completion | None:
-    """Read a completion that came in one piece; None when the body is none."""
-    choices = body.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return None
-    choice = choices[0]
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        return None
-    tokens = parse_logprobs(choice.get("logprobs"))
-    reason = choice.get("finish_reason")
-    return Completion(
-        content_text(message.get("content")),
-        parse_usage(body.get("usage")),
-        reason if isinstance(reason, str) else None,
-        latency,
-        latency,
-        None if tokens is None else tuple(tokens),
-    )
-
-
-def content_text(content: Any) -> str:
-    """Return a message's content as text: a string, or the text parts of a list."""
-    if isinstance(content, list):
-        return "".join(str(p.get("text") or "") for p in content if isinstance(p, dict))
-    return content if isinstance(content, str) else ""
-
-
-def parse_usage(usage: Any) -> Usage:
-    """Read token counts; what is absent, negative, no whole number or more than the whole prompt is None."""
-    given = usage if isinstance(usage, dict) else {}
-    details = given.get("prompt_tokens_details")
-    merged = {**given, **details} if isinstance(details, dict) else given
-    prompt = _count(given.get("prompt_tokens"))
-    cached = _part(prompt, (merged.get(name) for name in CACHE_READ_FIELDS))
-    left = None if prompt is None else prompt - (cached or 0)
-    return Usage(
-        prompt, _count(given.get("completion_tokens")), cached, _part(left, (merged.get(n) for n in CACHE_WRITE_FIELDS))
-    )
-
-
-def _part(whole: int | None, values: Iterable[Any]) -> int | None:
-    """Return the first figure that is there, if it can be a part of the whole."""
-    found = next((v for v in values if v is not None), None)
-    return found if _is_count(found) and whole is not None and found <= whole else None
-
-
 def is_token_limit(value: Any) -> TypeGuard[int]:
     """Return whether a value of one of TOKEN_LIMITS limits anything."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _count(value: Any) -> int | None:
-    return value if _is_count(value) else None
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
-
-
-def parse_logprobs(logprobs: Any) -> list[Token] | None:
-    """Read the token log-probabilities of a choice; None when there are none."""
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    if not isinstance(content, list):
-        return None
-    return [
-        Token(str(t.get("token") or ""), float(t["logprob"]))
-        for t in content
-        if isinstance(t, dict) and isinstance(t.get("logprob"), int | float) and abs(t["logprob"]) < 2**53
-    ]
 
 
 def chat_url(base: str) -> str:
@@ -229,44 +139,9 @@ def chat_url(base: str) -> str:
     return f"{path.rstrip('/')}/chat/completions{mark}{query}"
 
 
-def decode_json(data: bytes | str) -> Any:
-    """Decode JSON to plain Python; what is no JSON comes back as text."""
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return data.decode("utf-8", "replace") if isinstance(data, bytes) else data
-
-
-def error_text(body: Any, key: str | None = None) -> str:
-    """Return the message of an OpenAI-shaped error body, or what comes closest, on one line."""
-    error = body.get("error", body) if isinstance(body, dict) else body
-    message = error.get("message") or error.get("detail") if isinstance(error, dict) else error
-    return one_line(str(message if message is not None else error), key)
-
-
-def parse_object(model: str, data: bytes | str, key: str | None = None) -> dict[str, Any]:
-    """Read the JSON object of a reply whose status was 200.
-
-    Raises:
-        Garbled: it is none, or holds an error.
-        Refused: it holds an error with an HTTP status.
-    """
-    found = decode_json(data)
-    if not isinstance(found, dict):
-        raise InvalidResponse(model, f"not a JSON object: {error_text(found, key)}")
-    if error := found.get("error"):  # some endpoints send "error": null along with every chunk
-        code = error.get("code") if isinstance(error, dict) else None
-        said = error_text(found, key)
-        if isinstance(code, int) and 400 <= code < 600:
-            raise ModelHTTPError(model, f"HTTP {code} in the reply: {said}", status=code)
-        raise InvalidResponse(model, f"error in the reply: {said}")
-    return found
-
-
 def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, after: float | None) -> ModelHTTPError:
     """Return the error for an HTTP `status` that is no success; `after` is in seconds. The key is removed."""
-    for form in {key, key.replace("/", "\\/")} if key else ():  # as it is, and as some write it in JSON
-        body = body.replace(form.encode(), b"[key]")
+    body = redact_body(body, key)
     said = error_text(decode_json(body), key)
     hint = HINTS.get(status, "").format(key=spec.api_key_env or "api_key_env")
     if status < 400:
@@ -275,11 +150,42 @@ def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, 
     return ModelHTTPError(spec.name, reason, status=status, retry_after=after, body=body)
 
 
-def one_line(text: str, key: str | None = None) -> str:
-    """Return one line of bounded length without the key, which is removed first so that no part of it survives.
+def make_reported_error(model: str, error: ReportedError, body: bytes = b"") -> ModelHTTPError:
+    """Return the error that a reply with a good status holds: nothing was answered, nothing is billed."""
+    reason = f"HTTP {error.status} in the reply" if error.status else "error in the reply"
+    return ModelHTTPError(model, f"{reason}: {error.message}", status=error.status or NO_STATUS, body=body)
 
-    Escape sequences are left out, too: a terminal would obey them.
+
+def parse_chunk(model: str, event: SSEEvent, key: str | None = None) -> dict[str, Any]:
+    """Read one chunk of a stream.
+
+    Raises:
+        ModelHTTPError: it is an error.
+        InvalidResponse: it is no JSON object.
     """
-    text = text.replace(key, "[key]") if key else text
-    flat = printable_line(text[: 10 * MAX_ERROR_TEXT])
-    return flat[: MAX_ERROR_TEXT - 3] + "..." if len(flat) > MAX_ERROR_TEXT else flat
+    found = decode_json(event.data)
+    if error := find_error(found, event.name, key):
+        raise make_reported_error(model, error)
+    if not isinstance(found, dict):
+        raise InvalidResponse(model, f"not a JSON object: {error_text(found, key)}")
+    return found
+
+
+def parse_body(model: str, data: bytes, key: str | None = None) -> dict[str, Any]:
+    """Read a reply in one piece, which has an answer.
+
+    Raises:
+        ModelHTTPError: it is an error, a page, or empty.
+        InvalidResponse: it is JSON that is cut off, or no completion.
+    """
+    if error := describe_body(data, key):
+        raise make_reported_error(model, error, cut_key(data, key))
+    found = decode_json(data)
+    if error := find_error(found, key=key):
+        raise make_reported_error(model, error, cut_key(data, key))
+    if not isinstance(found, dict):
+        raise InvalidResponse(model, f"not a JSON object: {error_text(found, key)}")
+    if not first_choice(found):
+        reason = f"no completion in the reply: {error_text(found, key)}"
+        raise InvalidResponse(model, reason, usage=Usage(0, 0, 0, 0))
+    return found

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from routemoa.core.trace import Failure
+    from routemoa.core.types import Usage
 
 __all__ = [
     "AllModelsFailed",
@@ -94,12 +95,14 @@ class ModelError(RouteMoAError):
 
     kind: ClassVar[FailureKind] = FailureKind.OTHER
 
-    def __init__(self, model: str, reason: str, *, produced: bool = False) -> None:
+    def __init__(self, model: str, reason: str, *, produced: bool = False, usage: Usage | None = None) -> None:
         super().__init__(f"{model}: {reason}")
         self.model = model
         self.reason = reason
         self.produced = produced
         """Whether the model had begun to answer, so that tokens may have been billed."""
+        self.usage = usage
+        """What the endpoint says that the call used all the same; None where it says nothing."""
 
 
 class Unreachable(ModelError):

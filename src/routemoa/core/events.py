@@ -190,8 +190,11 @@ class Done(Event, frozen=True):
     cost: float | None = None
     """Dollars of the aggregator's call."""
     finish_reason: str | None = None
+    """How the answer ended: "stop", "length", "content_filter" or "tool_calls"; None is unknown."""
     charged: float | None = None
     """Dollars of the whole query, counted against its limits."""
+    refusal: bool = False
+    """Whether the answer is a refusal."""
 
 
 AnyEvent = (

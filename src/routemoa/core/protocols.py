@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from routemoa.core.events import Event
 from routemoa.core.trace import Answer
-from routemoa.core.types import Address, Completion, ModelSpec, Purpose, Query, Request, Scores, Usage
+from routemoa.core.types import Address, Completion, ModelSpec, Purpose, Query, Request, Scores, Thinking, Usage
 
 __all__ = ["CallRecorder", "CallResult", "CallStart", "Client", "Method", "Runtime", "Scorer"]
 
@@ -17,8 +17,11 @@ __all__ = ["CallRecorder", "CallResult", "CallStart", "Client", "Method", "Runti
 class Client(Protocol):
     """Calls models. `clients.http` has the HTTP client, `testing` a scripted one."""
 
-    def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
-        """Yield pieces of text as they come, then exactly one Completion with the whole.
+    def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Thinking | Completion, None]:
+        """Yield pieces of the answer as they come, then exactly one Completion with the whole.
+
+        Thoughts are no part of the answer: a client may yield `Thinking` while they come. Where the Completion's text
+        is not what the pieces were, the Completion holds.
 
         Closing the iterator early (or cancelling the task) ends the call at the endpoint as well.
 
@@ -82,6 +85,8 @@ class CallResult(Struct, frozen=True):
     seconds: float
     outcome: str
     """Either "ok", "cut" for a call that we cancelled, or the value of a FailureKind."""
+    note: str = ""
+    """What was wrong with the endpoint's figures."""
 
 
 class CallRecorder(Protocol):

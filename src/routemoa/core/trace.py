@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+TRUNCATED = frozenset({"length", "content_filter"})
+"""The finish reasons of answers that break off."""
+
+
 class Proposal(Struct, frozen=True):
     """A model's candidate answer, without its judgments."""
 
@@ -39,7 +43,23 @@ class Proposal(Struct, frozen=True):
     latency: float | None
     """Seconds."""
     cost: float | None
-    """Dollars."""
+    """Dollars: what the endpoint reports, else our price times its tokens."""
+    finish_reason: str | None = None
+    """How it ended: "stop", "length", "content_filter" or "tool_calls"; None is unknown."""
+    refusal: bool = False
+    """Whether the model refused to answer; `text` is its refusal."""
+    thought_length: int = 0
+    """Characters of thoughts, which are not part of `text`."""
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the answer breaks off."""
+        return self.finish_reason in TRUNCATED
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is an answer with its end."""
+        return not self.is_truncated and not self.refusal
 
 
 class Failure(Struct, frozen=True):
@@ -207,12 +227,16 @@ class Trace(Struct, frozen=True):
     """Dollars counted against the limits: never less than the calls can have cost."""
     latency: float | None = None
     """Seconds."""
+    finish_reason: str | None = None
+    """How the answer ended: "stop", "length", "content_filter" or "tool_calls"; None is unknown."""
+    refusal: bool = False
+    """Whether the answer is a refusal."""
     seed: int | None = None
     """Of the orders in which answers were shown to their judges."""
     routes_not_taken: tuple[Alternative, ...] = ()
     given_up: tuple[Degradation, ...] = ()
     prices: dict[str, str] = {}
-    """Model -> where its price comes from, and its date."""
+    """Model -> where its price comes from, and its date; or that its endpoint reports what a call costs."""
 
     @property
     def stop(self) -> StopReason | None:

@@ -12,7 +12,10 @@ from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query, Usage, add_optional
 
-__all__ = ["TraceBuilder", "collect_answer", "fold_events"]
+__all__ = ["REPORTED_COST", "TraceBuilder", "collect_answer", "fold_events"]
+
+REPORTED_COST = "the endpoint's own figure"
+"""Where the price of a model comes from whose endpoint reports what a call costs."""
 
 
 class TraceBuilder:
@@ -86,9 +89,12 @@ class TraceBuilder:
             case t.AnswerReplaced():
                 self._pieces.clear()
             case t.Done():
-                self._update(latency=event.latency, charged=event.charged)
+                ending = {"finish_reason": event.finish_reason, "refusal": event.refusal}
+                self._update(latency=event.latency, charged=event.charged, **ending)
                 if event.usage is not None:
                     self._add_usage(event.usage, event.cost)
+                    if event.usage.reported_cost is not None and self.trace.aggregator:
+                        self._note_reported_cost(self.trace.aggregator)
             case _:  # a ProposalDelta is part of the proposal that follows
                 pass
 
@@ -116,6 +122,12 @@ class TraceBuilder:
         if isinstance(call, Failure) and call.kind is FailureKind.UNAFFORDABLE:
             self._count_calls(-1)  # it was not made
         self._add_usage(call.usage, call.cost)
+        if call.usage.reported_cost is not None:
+            self._note_reported_cost(call.model)
+
+    def _note_reported_cost(self, model: str) -> None:
+        if self.trace.prices.get(model) != REPORTED_COST:
+            self._update(prices={**self.trace.prices, model: REPORTED_COST})
 
     def _count_calls(self, number: int) -> None:
         self._calls += number

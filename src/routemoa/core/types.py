@@ -28,6 +28,7 @@ __all__ = [
     "Request",
     "Scores",
     "StreamMode",
+    "Thinking",
     "Token",
     "Usage",
     "add_optional",
@@ -111,7 +112,12 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
         return Price(Rate(self.input_price), Rate(self.output_price), cached, cache_write, self.request_price or 0.0)
 
     def cost(self, usage: Usage) -> float | None:
-        """Return the dollars of a call, or None where a price or a token count is unknown."""
+        """Return the dollars of a call, or None where they are unknown.
+
+        What the endpoint reports goes before our price times the tokens; a zero only where no price is known.
+        """
+        if usage.reported_cost is not None and (usage.reported_cost > 0.0 or self.price is None):
+            return usage.reported_cost
         price, prompt, completion = self.price, usage.prompt_tokens, usage.completion_tokens
         if price is None or prompt is None or completion is None:
             return None
@@ -198,6 +204,17 @@ class Usage(Struct, frozen=True, rename={"cache_write_tokens": "written_tokens"}
     """Of the prompt's tokens, those read from the provider's cache."""
     cache_write_tokens: int | None = None
     """Of the prompt's tokens, those written to the provider's cache."""
+    reasoning_tokens: int | None = None
+    """Of the completion's tokens, those of thoughts; a sum is over the calls that report them."""
+    reported_cost: float | None = None
+    """Dollars of the call, where the endpoint reports them; of one call only, sums leave it out."""
+    problem: str = ""
+    """Which figures of the endpoint could not be meant, or were too large; empty where all hold."""
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether nothing was used."""
+        return self.prompt_tokens == 0 and self.completion_tokens == 0 and not self.reported_cost
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -205,6 +222,7 @@ class Usage(Struct, frozen=True, rename={"cache_write_tokens": "written_tokens"}
             add_optional(self.completion_tokens, other.completion_tokens),
             add_optional(self.cached_tokens, other.cached_tokens),
             add_optional(self.cache_write_tokens, other.cache_write_tokens),
+            _add_known(self.reasoning_tokens, other.reasoning_tokens),
         )
 
 
@@ -232,12 +250,24 @@ class Completion(Struct, frozen=True):
     text: str
     usage: Usage = Usage()
     finish_reason: str | None = None
+    """How the text ended: "stop", "length", "content_filter" or "tool_calls"; None is unknown."""
     latency: float | None = None
     """Seconds until the end."""
     first_token: float | None = None
     """Seconds until the first token."""
     tokens: tuple[Token, ...] | None = None
     """Only where log-probabilities were asked for and given."""
+    refusal: bool = False
+    """Whether the model refused to answer: `text` is its refusal."""
+    thought_length: int = 0
+    """Characters of thoughts, which are not part of `text`."""
+
+
+class Thinking(Struct, frozen=True):
+    """A piece of a stream: the model thinks, and has not answered yet, or goes on to think."""
+
+    characters: int
+    """Of its thoughts since the last piece."""
 
 
 class Address(Struct, frozen=True):
@@ -255,6 +285,10 @@ class Address(Struct, frozen=True):
 def add_optional(a: Number | None, b: Number | None) -> Number | None:
     """Return the sum, or None where either part is unknown."""
     return None if a is None or b is None else a + b
+
+
+def _add_known(a: int | None, b: int | None) -> int | None:
+    return a if b is None else b if a is None else a + b
 
 
 def to_json(value: Any) -> bytes:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallRecorder
-from routemoa.core.tenants import Tenants, format_time
+from routemoa.core.tenants import Span, Tenants, format_time
 from routemoa.gateway.connection import ResponseWriter, discard_body
 from routemoa.gateway.errors import MissingKey, error_response
 from routemoa.ledger import Store, StoreError
@@ -66,13 +66,19 @@ class Caller:
 
     def find_budget_error(self) -> BudgetExceeded | None:
         """Return the error where the budget is used up, so that no call can be made; None where something is left."""
-        left = None if self._store is None else self._store.remaining_budget(self.name)
-        if left is None:
-            return None
-        if ended := [(reset, span) for span, dollars, reset in left.spans if dollars is not None and dollars <= 0.0]:
+        if self._find_ended() and self._store is not None:
+            self._store.reload_budget(self.name)  # a correction may have freed some of it
+        if ended := self._find_ended():
             reset, span = max(ended)
             return BudgetExceeded(f"nothing is left for this {span}", reset=reset)
         return None
+
+    def _find_ended(self) -> list[tuple[float, Span]]:
+        """Return the spans whose budget is used up, each after the time when it starts again."""
+        left = None if self._store is None else self._store.remaining_budget(self.name)
+        if left is None:
+            return []
+        return [(reset, span) for span, dollars, reset in left.spans if dollars is not None and dollars <= 0.0]
 
     def get_budget_headers(self) -> Mapping[str, str]:
         """Return the response headers that say what is left at this moment; none where there is no budget."""

@@ -38,6 +38,7 @@ __all__ = [
     "UnknownModel",
     "UnknownRoute",
     "error_response",
+    "log_failure",
     "to_failure",
 ]
 
@@ -137,6 +138,11 @@ def to_failure(error: ModelError) -> Failure:
     """Return a failed call as a trace has it; its usage, time and cost are unknown here."""
     status = error.status if isinstance(error, ModelHTTPError) else None
     return Failure(error.model, error.reason, error.kind, Usage(), None, None, status)
+
+
+def log_failure(error: ModelError) -> None:
+    """Log a failed call whose error the caller has read in the endpoint's own words."""
+    _log_failures([to_failure(error)])
 
 
 def error_response(error: Exception) -> ErrorResponse:

@@ -13,15 +13,15 @@ from msgspec.structs import replace
 from routemoa.clients import wire
 from routemoa.clients.http import UpstreamResponse
 from routemoa.clients.retry import AttemptClient, with_retries
-from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError
+from routemoa.core.errors import ModelError, ModelHTTPError, ModelTimeout, QueryError
 from routemoa.core.failure_kind import KEY_STATUSES
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.types import Limits, Message, ModelSpec, Request, Usage
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import ResponseWriter
-from routemoa.gateway.errors import Interrupted, error_response, to_failure
+from routemoa.gateway.errors import Interrupted, error_response, log_failure, to_failure
 from routemoa.gateway.sse import encode_sse
-from routemoa.gateway.usage_tap import BodyTap, EventTap, ResponseTap, tap_response
+from routemoa.gateway.usage_tap import ReplyTap
 from routemoa.mixture.budget.metering import MeteredClient
 
 __all__ = ["UNBUFFERED", "Forwarder", "PassThrough"]
@@ -76,14 +76,18 @@ class PassThrough:
             self._prompt = msgspec.json.encode(sent).decode()
         except (ValueError, TypeError) as e:
             raise QueryError(f"the request cannot be encoded as JSON: {wire.one_line(str(e))}") from e
-        self._tapped = recorder is not None or replace(limits, stream_mode=None) != Limits()
-        """Whether the response is read for its usage."""
-        self._adds_usage = self._tapped and _lacks_usage(sent)
+        counted = recorder is not None or replace(limits, stream_mode=None) != Limits()
+        self._answers = _count_answers({k: v for k, v in sent.items() if k not in model.parameters})
+        self._adds_usage = counted and _lacks_usage(sent)
         """Whether we ask for the usage of a stream, which the caller did not."""
         self._broke_between_events = False
+        self._error_passed = False
+        """Whether the endpoint's own error event was passed on."""
 
     async def send(self, out: ResponseWriter) -> None:
         """Pass the response on byte for byte; an error of the member too, unless it is about our key.
+
+        An error within a response whose status is good gets a status of its own, while nothing has been sent.
 
         Raises:
             ModelError: there is no response, or its rest is lost.
@@ -98,6 +102,10 @@ class PassThrough:
             async for _ in with_retries(attempt, retry, self._metered.deadline.at):
                 pass
         except ModelHTTPError as e:
+            if self._error_passed:
+                log_failure(e)
+                await out.write(b"", last=True)
+                return
             if out.started or e.status < 400 or e.status in KEY_STATUSES or not e.body:
                 raise
             headers = {} if e.retry_after is None else {"retry-after": str(max(1, round(e.retry_after)))}
@@ -118,22 +126,21 @@ class PassThrough:
         caps = {cap: self._body[cap] for cap in wire.TOKEN_LIMITS if cap in self._body}
         request = Request((Message("user", self._prompt),), caps, purpose=purpose)
         prompt_tokens = len(self._prompt.encode()) + FRAME_TOKENS
-        call = await self._metered.open(self._model, request, prompt_tokens=prompt_tokens)
-        tap: ResponseTap | None = None
+        call = await self._metered.open(self._model, request, prompt_tokens=prompt_tokens, answers=self._answers)
+        tap: ReplyTap | None = None
         try:
             async with (
                 asyncio.timeout(self._metered.deadline.seconds_left),
                 self._client.forward(self._model, self._body_for(call.request), deadline) as response,
             ):
-                if self._tapped:
-                    tap = tap_response(response.content_type, call.add, drop_usage=self._adds_usage)
+                tap = ReplyTap(self._model.name, response.content_type, call.add, drop_usage=self._adds_usage)
                 async for _ in self._pass_on(response, tap, out):
                     yield
-            call.complete((tap and tap.usage) or Usage())
+            call.complete(tap.usage or Usage())
         except (ModelError, TimeoutError) as e:
             error = e if isinstance(e, ModelError) else self._metered.deadline.timeout(self._model)
             call.fail(error)
-            self._broke_between_events = isinstance(tap, EventTap)
+            self._broke_between_events = tap is not None and tap.is_stream
             raise error from (None if error is e else e)
         finally:
             if tap is not None and tap.usage is not None and tap.is_complete:
@@ -141,19 +148,24 @@ class PassThrough:
             call.close()
 
     async def _pass_on(
-        self, response: UpstreamResponse, tap: ResponseTap | None, out: ResponseWriter
+        self, response: UpstreamResponse, tap: ReplyTap, out: ResponseWriter
     ) -> AsyncGenerator[None, None]:
-        """Write a response; its head at once, except where the body comes in one piece and may still break off."""
-        if not isinstance(tap, BodyTap):
-            await out.start(response.status, response.content_type, UNBUFFERED)
-            yield
+        """Write a response, from the first bytes on that are no error. Raises ModelError where it is or ends as one."""
         async for chunk in response.chunks:
-            if ready := chunk if tap is None else tap.feed(chunk):
-                await _write(ready, response, out)
+            ready = tap.feed(chunk)
+            if tap.error is not None and not out.started:
+                raise tap.error
+            if ready:
+                await _write(ready, response.status, tap, out)
                 yield
-            if tap is not None and tap.is_broken:
-                raise InvalidResponse(self._model.name, "an event of the stream is not JSON", produced=True)
-        await _write(b"" if tap is None else tap.end(), response, out)
+            if tap.error is not None:
+                self._error_passed = isinstance(tap.error, ModelHTTPError)
+                raise tap.error
+        rest = tap.end()
+        if tap.error is None or out.started:
+            await _write(rest, response.status, tap, out)
+        if tap.error is not None:
+            raise tap.error
 
     def _body_for(self, request: Request) -> Mapping[str, Any]:
         """Return the body for the endpoint: unchanged, except for the token limit and the request for the usage."""
@@ -176,9 +188,19 @@ def _lacks_usage(sent: Mapping[str, Any]) -> bool:
     return sent.get("stream") is True and isinstance(options, dict) and not options.get("include_usage")
 
 
-async def _write(data: bytes, response: UpstreamResponse, out: ResponseWriter) -> None:
+def _count_answers(sent: Mapping[str, Any]) -> int | None:
+    """Return how many answers a body asks for; None where its prompt or its answers have no bound."""
+    try:
+        check_bounded({k: v for k, v in sent.items() if k != "n"})
+    except QueryError:
+        return None
+    count = sent.get("n")
+    return count if isinstance(count, int) and count > 1 else 1
+
+
+async def _write(data: bytes, status: int, tap: ReplyTap, out: ResponseWriter) -> None:
     if not out.started:
-        await out.start(response.status, response.content_type, UNBUFFERED)
+        await out.start(status, tap.content_type, UNBUFFERED)
     if data:
         await out.write(data)
 

@@ -17,8 +17,8 @@ from routemoa.core.types import StreamMode
 
 __all__ = ["ChatCompletion"]
 
-FINISH_REASONS = {"stop", "length", "content_filter"}
-"""Those that OpenAI's SDK knows and that a mixture can have."""
+FINISH_REASONS = {"stop", "length", "content_filter", "tool_calls"}
+"""Those that OpenAI's SDK knows."""
 
 
 class ChatCompletion:
@@ -31,6 +31,8 @@ class ChatCompletion:
         self.is_complete = False
         """Whether the method has ended with Done."""
         self._builder = TraceBuilder()
+        self.is_refusal = False
+        """Whether the answer is a model's refusal."""
         self._finish_reason: str | None = None
 
     def add(self, event: Event) -> None:
@@ -38,7 +40,7 @@ class ChatCompletion:
         self._builder.add(event)
         if isinstance(event, Done):
             self.is_complete = True
-            self._finish_reason = event.finish_reason
+            self._finish_reason, self.is_refusal = event.finish_reason, event.refusal
 
     @property
     def text(self) -> str:
@@ -52,7 +54,7 @@ class ChatCompletion:
 
     def to_completion(self) -> dict[str, Any]:
         """Return the `chat.completion` object."""
-        message = {"role": "assistant", "content": self.text, "refusal": None}
+        message = {"role": "assistant", "content": self.text, "refusal": self.text if self.is_refusal else None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
         head = {**self.head, "object": "chat.completion"}
         return {**head, "choices": [choice], "usage": self.usage(), "routemoa": self.explain()}
@@ -63,8 +65,11 @@ class ChatCompletion:
         if usage.prompt_tokens is None or usage.completion_tokens is None:
             return None
         counts = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
-        cached = None if usage.cached_tokens is None else {"cached_tokens": usage.cached_tokens}
-        details = {"prompt_tokens_details": cached} if cached else {}
+        details: dict[str, dict[str, int]] = {}
+        if usage.cached_tokens is not None:
+            details["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+        if usage.reasoning_tokens is not None:
+            details["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
         return {**counts, "total_tokens": usage.prompt_tokens + usage.completion_tokens, **details}
 
     def explain(self) -> dict[str, Any]:

@@ -81,9 +81,12 @@ class ChunkEncoder:
         return b""
 
     def encode_end(self) -> bytes:
-        """Return the last chunks: the finish reason, the token counts where they were asked for, and [DONE]."""
+        """Return the last chunks: a refusal, the finish reason, the token counts where they were asked for, [DONE]."""
         completion = self._completion
-        out = self._role_chunk() + self._chunk({}, completion.finish_reason, {"routemoa": completion.explain()})
+        out = self._role_chunk()
+        if completion.is_refusal:  # its text was sent as content, which every client shows
+            out += self._chunk({"refusal": completion.text})
+        out += self._chunk({}, completion.finish_reason, {"routemoa": completion.explain()})
         if self._include_usage:
             head = {**completion.head, "object": "chat.completion.chunk"}
             out += encode_sse({**head, "choices": [], "usage": completion.usage()})

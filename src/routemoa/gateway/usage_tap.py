@@ -1,4 +1,4 @@
-"""Reads the usage and the text of an endpoint's response while it is passed on. Pure.
+"""Reads an endpoint's response while it is passed on: its usage, its text, its end, and whether it is an error. Pure.
 
 Bytes are passed on as they came. The one exception is the event of token counts in a stream, where the caller did not
 ask for it.
@@ -7,45 +7,94 @@ ask for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from routemoa.clients import wire
-from routemoa.clients.sse import SSEParser
+from routemoa.clients.replies.completion import texts_of
+from routemoa.clients.replies.endings import read_ending
+from routemoa.clients.replies.errors import ReportedError, find_error
+from routemoa.clients.replies.usage import UsageReader
+from routemoa.clients.sse import EVENT_STREAM, SSEParser, is_event_stream, split_event
+from routemoa.core.errors import InvalidResponse, ModelError
 from routemoa.core.types import Usage
 
-__all__ = ["BodyTap", "EventTap", "ResponseTap", "tap_response"]
+__all__ = ["BodyTap", "EventTap", "ReplyTap"]
 
 LINE_END = rb"(?>\r\n|\n|\r)"
 BLANK_LINE = re.compile(LINE_END)
 EVENT_END = re.compile(LINE_END + LINE_END)
 MAX_BUFFERED_BYTES = 16 * 2**20
 """Of a response in one piece; the usage of a larger one is not read."""
+MAX_HEAD_BYTES = 64 * 1024
+"""White space before a response begins."""
+DONE = "[DONE]"
 
 
-class ResponseTap(Protocol):
-    """Reads a response while it passes through."""
+class ReplyTap:
+    """Taps a response: a stream or one in one piece, whatever its header says.
 
-    usage: Usage | None
-    """The provider's figures, once they have come."""
-    is_complete: bool
-    """Whether `usage` counts the whole answer."""
-    is_broken: bool
-    """Whether an event was not JSON, so that a client could not read on; nothing more is passed on."""
+    Args:
+        model: that answers.
+        content_type: of the response's header.
+        on_text: called with the text of each event of a stream, whichever part of the answer it belongs to.
+        drop_usage: the caller did not ask for the event that contains only token counts.
+    """
+
+    def __init__(self, model: str, content_type: str, on_text: Callable[[str], object], *, drop_usage: bool) -> None:
+        self.content_type = content_type
+        """What the response is."""
+        self._model, self._on_text, self._drop_usage = model, on_text, drop_usage
+        self._head = b""
+        self._tap: EventTap | BodyTap | None = None
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the response is a stream; known once its first bytes have come."""
+        return isinstance(self._tap, EventTap)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The endpoint's figures, once they have come."""
+        return self._tap.reader.usage if self._tap is not None and self._tap.reader.found else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `usage` counts the whole answer."""
+        return self._tap is not None and self._tap.is_complete and self._tap.error is None
+
+    @property
+    def error(self) -> ModelError | None:
+        """What the response is instead of an answer, as soon as it is known."""
+        return None if self._tap is None else self._tap.error
 
     def feed(self, chunk: bytes) -> bytes:
         """Take bytes and return those to pass on now."""
-        ...
+        if self._tap is None:
+            self._head += chunk
+            is_stream = is_event_stream(self._head, self.content_type.partition(";")[0].strip().lower())
+            if is_stream is None and len(self._head) <= MAX_HEAD_BYTES:
+                return b""
+            chunk = self._begin(is_stream=bool(is_stream))
+        assert self._tap is not None  # noqa: S101  (it has begun)
+        return self._tap.feed(chunk)
 
     def end(self) -> bytes:
         """Take the end of the response and return what is still to be passed on."""
-        ...
+        rest = b""
+        if self._tap is None:
+            rest = self.feed(self._begin(is_stream=False))
+        return rest + self._tap.end() if self._tap is not None else rest
 
-
-def tap_response(content_type: str, on_text: Callable[[str], None], *, drop_usage: bool) -> ResponseTap:
-    """Return the tap for a response of this content type; `on_text` is called with the text of a stream."""
-    is_stream = content_type.partition(";")[0].strip().lower() == "text/event-stream"
-    return EventTap(on_text, drop_usage=drop_usage) if is_stream else BodyTap()
+    def _begin(self, *, is_stream: bool) -> bytes:
+        """Choose the tap and return the bytes that it has to read."""
+        self._tap = (
+            EventTap(self._model, self._on_text, drop_usage=self._drop_usage) if is_stream else BodyTap(self._model)
+        )
+        if is_stream and not self.content_type.lower().startswith(EVENT_STREAM):
+            self.content_type = EVENT_STREAM
+        head, self._head = self._head, b""
+        return head
 
 
 class BodyTap:
@@ -55,10 +104,11 @@ class BodyTap:
     passed on as it comes, without reading its usage.
     """
 
-    def __init__(self) -> None:
-        self.usage: Usage | None = None
+    def __init__(self, model: str) -> None:
+        self.reader = UsageReader()
         self.is_complete = False
-        self.is_broken = False
+        self.error: ModelError | None = None
+        self._model = model
         self._buffer: bytearray | None = bytearray()
 
     def feed(self, chunk: bytes) -> bytes:
@@ -69,11 +119,16 @@ class BodyTap:
         return self._release() if len(self._buffer) > MAX_BUFFERED_BYTES else b""
 
     def end(self) -> bytes:
-        """Read the usage and return the response."""
+        """Read the response and return it; nothing where it is an error."""
+        if self._buffer is None:
+            return b""
         data = self._release()
-        body = wire.decode_json(data) if len(data) <= MAX_BUFFERED_BYTES else None
-        if isinstance(body, dict) and isinstance(body.get("usage"), dict):
-            self.usage, self.is_complete = wire.parse_usage(body["usage"]), True
+        try:
+            body = wire.parse_body(self._model, data)
+        except ModelError as e:
+            self.error = e
+            return b""
+        self.is_complete = self.reader.add(body)
         return data
 
     def _release(self) -> bytes:
@@ -85,78 +140,87 @@ class EventTap:
     """Taps a stream. Each event is passed on when it is complete, so that what was passed on ends between two events.
 
     Args:
+        model: that answers.
         on_text: called with the text of each event, whichever part of the answer it belongs to.
         drop_usage: the caller did not ask for the event that contains only token counts.
     """
 
-    def __init__(self, on_text: Callable[[str], None], *, drop_usage: bool) -> None:
-        self.usage: Usage | None = None
+    def __init__(self, model: str, on_text: Callable[[str], object], *, drop_usage: bool) -> None:
+        self.reader = UsageReader()
         self.is_complete = False
-        self.is_broken = False
+        self.error: ModelError | None = None
+        """An error in an event, or an event that is no JSON, so that a client could not read on."""
+        self._model = model
         self._on_text = on_text
         self._drop_usage = drop_usage
-        self._pending = b""
+        self._has_answer = False  # a choice came
+        self._is_ended = False  # a reason to end came, or [DONE]
+        self._pending = bytearray()
         self._last_cr_passed: bool | None = None
         """Whether the last event was passed on, where it ended in a CR whose LF may follow; else None."""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return the events that `chunk` completes."""
+        """Return the events that `chunk` completes, up to an error, which is returned as well if it can be read."""
         out = bytearray()
         if chunk and self._last_cr_passed is not None:
             if chunk.startswith(b"\n"):
                 out += b"\n" if self._last_cr_passed else b""
                 chunk = chunk[1:]
             self._last_cr_passed = None
-        searched, data = max(0, len(self._pending) - 3), self._pending + chunk
+        searched, data = max(0, len(self._pending) - 3), self._pending
+        data += chunk
         start = 0
         while (found := BLANK_LINE.match(data, start) or EVENT_END.search(data, max(start, searched))) is not None:
-            event, start = data[start : found.end()], found.end()
-            passed = not self.is_broken and self._read_event(event)
+            event, start = bytes(data[start : found.end()]), found.end()
+            passed = self.error is None and self._read_event(event)
             out += event if passed else b""
             self._last_cr_passed = passed if event.endswith(b"\r") and start == len(data) else None
-        self._pending = data[start:]
+        del data[:start]
         return bytes(out)
 
     def end(self) -> bytes:
-        """Return the beginning of an event that was never completed."""
-        rest, self._pending = self._pending, b""
-        return rest if rest and not self.is_broken and self._read_event(rest, cut=True) else b""
+        """Return the beginning of an event that was never completed; note where the stream was cut off."""
+        rest = bytes(self._pending)
+        self._pending.clear()
+        rest = rest if rest and self.error is None and self._read_event(rest, cut=True) else b""
+        if self.error is None and not self._is_ended:
+            self.error = (
+                InvalidResponse(self._model, "the stream was cut off before its end", produced=True)
+                if self._has_answer
+                else wire.make_reported_error(self._model, ReportedError("the stream is empty"))
+            )
+        return rest
 
     def _read_event(self, event: bytes, *, cut: bool = False) -> bool:
         """Read an event and return whether to pass it on; a `cut` one need not be JSON."""
         parser = SSEParser()
-        for data in (*parser.feed(event), *parser.end()):
+        parts = [part for whole in (*parser.feed(event), *parser.end()) for part in split_event(whole)]
+        for data, name in parts:
+            if data == DONE:
+                self._is_ended = True
+                continue
             chunk = wire.decode_json(data)
+            if (error := find_error(chunk, name)) is not None:
+                self.error = wire.make_reported_error(self._model, error, data.encode())
+                self.error.produced = self._has_answer
+                return True
             if isinstance(chunk, dict) and self._read_chunk(chunk):
                 return not self._drop_usage
-            if not cut and isinstance(chunk, str) and chunk.strip() not in ("", "[DONE]"):
-                self.is_broken = True
+            if not cut and isinstance(chunk, str):
+                self.error = InvalidResponse(self._model, "an event of the stream is not JSON", produced=True)
                 return False
         return True
 
     def _read_chunk(self, chunk: dict[str, Any]) -> bool:
         """Read a chunk and return whether it contains only token counts."""
-        usage, choices = chunk.get("usage"), chunk.get("choices")
-        has_usage = isinstance(usage, dict) and bool(usage)
-        if has_usage:
-            self.usage = wire.parse_usage(usage)
-        if isinstance(choices, list):
-            for choice in choices:
-                for text in _texts(choice.get("delta") if isinstance(choice, dict) else None):
+        choices = chunk.get("choices")
+        has_usage = self.reader.add(chunk)
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                self._has_answer = True
+                self._is_ended = self._is_ended or read_ending(choice.get("finish_reason")) is not None
+                for text in texts_of(choice.get("delta")):
                     self._on_text(text)
         only_usage = has_usage and choices == []
         self.is_complete = self.is_complete or only_usage
         return only_usage
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in a delta: the answer, its reasoning, the arguments of a tool call."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            if key not in ("role", "type", "id"):
-                yield from _texts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts(part)

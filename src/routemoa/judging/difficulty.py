@@ -19,6 +19,7 @@ __all__ = [
     "Curve",
     "mean_success_curve",
     "prior_log_odds",
+    "shift_prior",
     "sigmoid",
     "success_curve",
 ]
@@ -62,6 +63,11 @@ def prior_log_odds(prior: float) -> float:
     """Return the log-odds of a prior, which is clipped to what counts as certain."""
     p = _clip(prior)
     return math.log(p / (1 - p))
+
+
+def shift_prior(prior: float, log_odds: float) -> float:
+    """Return a prior moved by so many log-odds."""
+    return sigmoid(prior_log_odds(prior) + log_odds)
 
 
 def sigmoid(x: float) -> float:

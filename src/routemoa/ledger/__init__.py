@@ -18,13 +18,24 @@ from msgspec import Struct
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.tenants import NO_KEY, SPANS, Span, Tenants, find_windows
+from routemoa.ledger.corrections import Correction, correct_call
 from routemoa.ledger.queries import LedgerEntry, read_calls
 from routemoa.ledger.schema import StoreError, default_path
 from routemoa.ledger.steps import PICODOLLARS_PER_DOLLAR, FinishedCall, StartedCall, to_picodollars
 from routemoa.ledger.transactions import LedgerDatabase
 from routemoa.ledger.writer import Writer
 
-__all__ = ["LedgerEntry", "RemainingBudget", "Store", "StoreError", "StoreRecorder", "default_path", "read_calls"]
+__all__ = [
+    "Correction",
+    "LedgerEntry",
+    "RemainingBudget",
+    "Store",
+    "StoreError",
+    "StoreRecorder",
+    "correct_call",
+    "default_path",
+    "read_calls",
+]
 
 UNRECORDED_CALL = -1
 """The number of a call that could not be recorded."""
@@ -92,6 +103,10 @@ class Store:
             return None
         day, month = (min(dollars, default=None) for dollars in remaining.values())
         return RemainingBudget(day, month, now.day_reset, now.month_reset)
+
+    def reload_budget(self, key: str | None) -> None:
+        """Read again what a tenant has used, as another process may have corrected it."""
+        self._writer.reload_used(NO_KEY if key is None else key)
 
     async def flush(self) -> None:
         """Wait until every call that has ended so far is settled in the file. Raises StoreError."""

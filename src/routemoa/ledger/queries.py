@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routemoa.ledger.schema import connect_reading, to_store_error
 
-__all__ = ["LedgerEntry", "read_calls"]
+__all__ = ["CALL_COLUMNS", "LedgerEntry", "read_calls", "read_notes"]
 
 
 class LedgerEntry(Struct, frozen=True):
     """A call as the ledger holds it; None is unknown.
 
-    The field names are the columns of the table `calls`, of `routemoa ledger --csv`, and the keys of `--json`.
+    The field names are the columns of the table `calls`, of `routemoa ledger --csv`, and the keys of `--json`; `note`
+    comes from the table `notes`.
     """
 
     id: int
@@ -36,12 +38,37 @@ class LedgerEntry(Struct, frozen=True):
     completion_tokens: int | None
     cached_tokens: int | None
     cost: float | None
-    """Dollars, by the provider's own count."""
+    """Dollars, by the provider's own count, or as they were corrected."""
     charged: float | None
     """Dollars counted against budgets."""
     seconds: float | None
     outcome: str
     """One of "open", "ok", "cut" where we cancelled it, "lost" where its process ended, or the kind of the failure."""
+    note: str | None = None
+    """What was wrong with the provider's figures, or why they were corrected."""
+
+    def corrected(self, cost: float, note: str) -> LedgerEntry:
+        """Return the call as it is after a correction."""
+        return replace(self, cost=cost, charged=cost, note=note)
+
+
+CALL_COLUMNS = LedgerEntry.__struct_fields__[:-1]
+"""Of the table `calls`."""
+
+Notes = dict[tuple[int, str], list[tuple[float | None, str]]]
+"""Id and request of a call -> its notes in their order, each with the dollars that it corrects the call to, if any."""
+
+
+def read_notes(connection: sqlite3.Connection, call: int | None = None) -> Notes:
+    """Return the notes of all calls, or of one; none in a file that a version without them has written."""
+    notes: Notes = {}
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'notes'").fetchone():
+        rows = connection.execute(
+            "SELECT call, request, cost, note FROM notes WHERE ? IS NULL OR call = ? ORDER BY id", (call, call)
+        )
+        for number, request, cost, note in rows:
+            notes.setdefault((number, request), []).append((cost, note))
+    return notes
 
 
 def read_calls(path: Path, since: float | None = None, last: int | None = None) -> Iterator[LedgerEntry]:
@@ -59,11 +86,15 @@ def read_calls(path: Path, since: float | None = None, last: int | None = None) 
     if connection is None:
         return
     try:
-        query = f"SELECT {', '.join(LedgerEntry.__struct_fields__)} FROM calls WHERE began >= ?"  # noqa: S608
+        notes = read_notes(connection)
+        query = f"SELECT {', '.join(CALL_COLUMNS)} FROM calls WHERE began >= ?"  # noqa: S608
         if last is not None:
             query = f"SELECT * FROM ({query} ORDER BY id DESC LIMIT {last})"  # noqa: S608
         for row in connection.execute(f"{query} ORDER BY id", (-1e18 if since is None else since,)):
-            yield LedgerEntry(*row)
+            entry = LedgerEntry(*row)
+            for cost, note in notes.get((entry.id, entry.request), ()):
+                entry = replace(entry, note=note) if cost is None else entry.corrected(cost, note)
+            yield entry
     except sqlite3.Error as e:
         raise to_store_error(path, e) from e
     finally:

@@ -64,6 +64,23 @@ CREATE TABLE windows (        -- totals of a UTC day ("2026-11-25") or month ("2
 ) WITHOUT ROWID;
 """
 
+CREATE_NOTES = """
+CREATE TABLE IF NOT EXISTS notes (  -- what was found or corrected later; rows are only added
+  id INTEGER PRIMARY KEY,
+  call INTEGER NOT NULL,      -- calls.id, with its request: ids are given again once all newer calls are deleted
+  request TEXT NOT NULL,
+  at REAL NOT NULL,           -- seconds since the epoch
+  cost REAL,                  -- the dollars that the call did cost; NULL where the note corrects nothing
+  note TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS notes_call ON notes (call);
+CREATE VIEW IF NOT EXISTS corrected_calls AS  -- the calls, with the last correction of each
+  SELECT c.id, c.request, c.began, c.key, c.method, c.model, c.purpose, c.most, c.prompt_tokens, c.completion_tokens,
+    c.cached_tokens, ifnull(n.cost, c.cost) AS cost, ifnull(n.cost, c.charged) AS charged, c.seconds, c.outcome
+  FROM calls c LEFT JOIN notes n ON n.id = (
+    SELECT max(id) FROM notes WHERE call = c.id AND request = c.request AND cost IS NOT NULL);
+"""
+
 
 class StoreError(ConfigError):
     """The ledger's file cannot be read or written. The message is one line: which file, why, and what to do."""
@@ -107,6 +124,8 @@ def _prepare(path: Path) -> sqlite3.Connection:
             for statement in CREATE_TABLES.split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        for statement in CREATE_NOTES.split(";\n"):
+            connection.execute(statement)
         connection.execute("COMMIT")
     return connection
 

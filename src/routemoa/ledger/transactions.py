@@ -38,6 +38,7 @@ UPDATE_CALL = (
     "UPDATE calls SET prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost = ?, charged = ?, seconds = ?, "
     "outcome = ? WHERE id = ?"
 )
+INSERT_NOTE = "INSERT INTO notes (call, request, at, cost, note) VALUES (?, ?, ?, NULL, ?)"
 DELETE_CALL = "DELETE FROM calls WHERE id = ?"
 MARK_CALL_LOST = "UPDATE calls SET charged = most, outcome = 'lost' WHERE id = ?"
 UPSERT_WINDOW = (
@@ -101,6 +102,7 @@ class LedgerDatabase:
         started: list[Row] = []
         finished: list[Row] = []
         withdrawn: list[Row] = []
+        noted: list[Row] = []
         try:
             self._begin()
             if time.monotonic() - self._last_cleanup > CLEANUP_INTERVAL:
@@ -115,9 +117,12 @@ class LedgerDatabase:
                         withdrawn.append((step.call.number,))
                 elif self._settle(step.call, to_picodollars(step.result.charged)):
                     finished.append(_update_row(step))
+                    if step.result.note:
+                        noted.append((step.call.number, step.call.request, self._clock(), step.result.note))
             self._execute_many(INSERT_CALL, started)
             self._execute_many(UPDATE_CALL, finished)
             self._execute_many(DELETE_CALL, withdrawn)
+            self._execute_many(INSERT_NOTE, noted)
             self._commit()
         except BaseException:
             self._rollback()
@@ -127,6 +132,13 @@ class LedgerDatabase:
                 self._open_calls.pop(step.call.number, None)
             elif step.refusal is None:
                 self._open_calls[step.number] = step
+
+    def reload_used(self, key: str) -> None:
+        """Read again what a tenant has used: another process may have written, or corrected a call."""
+        now = find_windows(self._clock())
+        query = "SELECT key, window, spent + held FROM windows WHERE key IN (?, ?) AND window IN (?, ?)"
+        rows = self._connection.execute(query, (key, ALL_TENANTS, now.day, now.month))
+        self.used |= {(name, window): used for name, window, used in rows}
 
     def close(self) -> None:
         """Settle the calls that this process has left open, as if it had died, and close. Raises sqlite3.Error."""

@@ -88,6 +88,15 @@ class Writer:
                     self.enqueue(WithdrawnCall(step))
             raise
 
+    def reload_used(self, key: str) -> None:
+        """Read again what a tenant has used, unless another thread is writing; never waits."""
+        if not self._closed and self._lock.acquire(blocking=False):
+            try:
+                with suppress(sqlite3.Error):  # the next write reports it
+                    self._database.reload_used(key)
+            finally:
+                self._lock.release()
+
     def close(self) -> None:
         """Write what is queued and close the database; blocks. A second time does nothing."""
         if self._closed:

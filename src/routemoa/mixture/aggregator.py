@@ -9,12 +9,21 @@ from time import perf_counter
 from types import MappingProxyType
 
 from routemoa.core.errors import CallCancelled, ModelError, Unaffordable
-from routemoa.core.events import AggregatorFailed, AggregatorStarted, AnswerDelta, CallFinished, CallStarted, Degraded
+from routemoa.core.events import (
+    AggregatorFailed,
+    AggregatorStarted,
+    AnswerDelta,
+    AnswerReplaced,
+    CallFinished,
+    CallStarted,
+    Degraded,
+)
 from routemoa.core.trace import Degradation, Proposal
 from routemoa.core.types import Completion, ModelSpec, Query, Request
 from routemoa.mixture import prompts
 from routemoa.mixture.call_group import CallEnd, CallGroup, PendingCall, WaitPolicy
 from routemoa.mixture.layer import empty_answer, make_failure, no_completion
+from routemoa.mixture.leader_stream import THOUGHT_MARKER, THOUGHT_SHOWN
 from routemoa.mixture.run import Run
 
 __all__ = ["aggregation_request", "write_answer"]
@@ -50,10 +59,11 @@ async def write_answer(
         await CallGroup(write, writers[1:], WaitPolicy(hedge_after=hedge_after)).run(writers[:1])
     for writing in writings.values():
         if (whole := writing.completion) is not None:
-            run.finish(whole.finish_reason, whole.usage, writing.spec.cost(whole.usage))
+            cost = writing.spec.cost(whole.usage)
+            run.finish(whole.finish_reason, whole.usage, cost, is_refusal=whole.refusal)
             return
     run.emit(AnswerDelta(proposals[0].text))
-    run.finish("stop")
+    run.finish_with(proposals[0])
 
 
 class _Writing:
@@ -72,6 +82,7 @@ class _Writing:
         self._started = perf_counter()
         self._is_aggregator = False
         self._reported = False
+        self._written: list[str] = []
 
     async def make(self) -> CallEnd:
         """Make the call."""
@@ -97,14 +108,27 @@ class _Writing:
         """Emit the text as it comes; an empty answer is no beginning."""
         async with aclosing(self._run.client.stream(self.spec, self._request)) as pieces:
             async for piece in pieces:
-                if isinstance(piece, Completion) and not piece.text.strip():
-                    raise empty_answer(self.spec, piece)
-                self._begin()
                 if isinstance(piece, Completion):
+                    if not piece.text.strip():
+                        raise empty_answer(self.spec, piece)
+                    self._begin()
+                    self._correct(piece.text)
                     return piece
-                self._run.emit(AnswerDelta(piece))
-                await self._run.room()
+                self._begin()
+                if isinstance(piece, str) and piece:
+                    self._written.append(piece)
+                    self._run.emit(AnswerDelta(piece))
+                    await self._run.room()
         raise no_completion(self.spec)
+
+    def _correct(self, text: str) -> None:
+        """Emit the answer where what was written is not it: a part of that turned out to be a thought."""
+        written = "".join(self._written)
+        if written.strip() == text.strip():
+            return
+        if written:
+            self._run.emit(AnswerReplaced(THOUGHT_SHOWN, self.spec.name, THOUGHT_MARKER))
+        self._run.emit(AnswerDelta(text))
 
     def _begin(self) -> None:
         rival = self._call.begin()

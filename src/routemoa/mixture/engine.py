@@ -109,8 +109,8 @@ class RouteMoA(BaseMethod):
         final, stands = decision.final_answers, leader.stands(decision.final_answers)
         alternatives = estimate_alternatives(run.trace, self.pool, limits.estimates())
         run.emit(Stopped(str(decision.stop or ""), leader.leader if stands else decision.choice, alternatives))
-        if stands:
-            run.finish("stop")
+        if stands and leader.answer is not None:
+            run.finish_with(leader.answer)
             return
         if not final:
             _write_partial_answer(run, limits, leader)

@@ -27,7 +27,15 @@ from routemoa.mixture.prompts import ReplyFormat
 from routemoa.mixture.reply_parser import Reply
 from routemoa.mixture.run import Run
 
-__all__ = ["LayerRequest", "empty_answer", "make_failure", "no_completion", "read_completion", "run_layer"]
+__all__ = [
+    "LayerRequest",
+    "empty_answer",
+    "make_failure",
+    "make_proposal",
+    "no_completion",
+    "read_completion",
+    "run_layer",
+]
 
 
 class LayerRequest(Struct, frozen=True):
@@ -131,8 +139,7 @@ class _Proposal:
         reply = replies.parse_reply(completion.text, self._format)
         if not reply.answer:
             return self._fail(empty_answer(spec, completion), completion.usage)
-        latency, usage = perf_counter() - self._started, completion.usage
-        proposal = Proposal(spec.name, reply.answer, usage, latency, spec.cost(usage))
+        proposal = make_proposal(spec, completion, reply.answer, perf_counter() - self._started)
         run.emit(ProposalFinished(self._layer, proposal, completion.first_token))
         if assessments := self._assessments(reply, completion):
             run.emit(Judged(self._layer, assessments))
@@ -147,7 +154,7 @@ class _Proposal:
                 self._call.begin()
                 if isinstance(piece, Completion):
                     return piece
-                if text := visible.feed(piece):
+                if isinstance(piece, str) and (text := visible.feed(piece)):
                     self._pieces.append(text)
                     self._run.emit(ProposalDelta(self._layer, self._spec.name, text))
                     await self._run.room()
@@ -182,17 +189,36 @@ async def read_completion(client: Client, spec: ModelSpec, request: Request) -> 
     raise no_completion(spec)
 
 
+def make_proposal(spec: ModelSpec, completion: Completion, text: str, latency: float) -> Proposal:
+    """Return an answer for the trace; `text` is the completion's, without judgments. `latency` is in seconds."""
+    usage = completion.usage
+    return Proposal(
+        spec.name,
+        text,
+        usage,
+        latency,
+        spec.cost(usage),
+        completion.finish_reason,
+        completion.refusal,
+        completion.thought_length,
+    )
+
+
 def make_failure(
     spec: ModelSpec, error: ModelError, latency: float, usage: Usage | None = None, partial: str = ""
 ) -> Failure:
-    """Return a failed call for the trace. Refused or never sent: nothing was used; else the usage is unknown."""
+    """Return a failed call for the trace.
+
+    Refused or never sent: nothing was used; else the usage is what the endpoint says, if it does.
+    """
+    usage = error.usage if usage is None else usage
     if usage is None:
         lost = error.produced or (isinstance(error, Unreachable) and error.sent)
         unused = isinstance(error, ModelHTTPError | Unreachable | Unaffordable) and not lost
         usage = Usage(0, 0, 0, 0) if unused else Usage()
         cost = 0.0 if unused else None
     else:
-        cost = spec.cost(usage)
+        cost = 0.0 if usage.is_zero else spec.cost(usage)
     status = error.status if isinstance(error, ModelHTTPError) else None
     return Failure(spec.name, error.reason, error.kind, usage, latency, cost, status, partial)
 
@@ -204,4 +230,13 @@ def no_completion(spec: ModelSpec) -> InvalidResponse:
 
 def empty_answer(spec: ModelSpec, completion: Completion) -> InvalidResponse:
     """Return the error of a call that produced no answer."""
-    return InvalidResponse(spec.name, f"empty answer (finish_reason {completion.finish_reason})", produced=True)
+    ending = f"finish_reason {completion.finish_reason}"
+    if completion.thought_length and completion.finish_reason == "length":
+        reason = f"empty answer: its thoughts took all the tokens that it may write ({ending}); raise max_tokens"
+    elif completion.thought_length:
+        reason = f"empty answer: there are only thoughts ({ending})"
+    elif completion.finish_reason == "tool_calls":
+        reason = f"empty answer: it calls a tool instead of answering ({ending})"
+    else:
+        reason = f"empty answer ({ending})"
+    return InvalidResponse(spec.name, reason, produced=True)

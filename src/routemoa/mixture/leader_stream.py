@@ -9,10 +9,14 @@ from routemoa.core.trace import Proposal
 from routemoa.core.types import StreamMode
 from routemoa.judging.answers.grouping import all_agree
 
-__all__ = ["MARKER", "LeaderStream"]
+__all__ = ["MARKER", "THOUGHT_MARKER", "THOUGHT_SHOWN", "LeaderStream"]
 
 MARKER = "\n\n---\n\nOther models were asked as well, and on their word this is the better answer:\n\n"
 """Stands between an answer that was shown and the one that replaces it, for readers of plain text."""
+
+THOUGHT_SHOWN = "what was shown was a thought"
+THOUGHT_MARKER = "\n\n---\n\nThe text above was a thought of the model. This is its answer:\n\n"
+"""Stands between a thought that was shown, since nothing marked it as one, and the answer."""
 
 
 class LeaderStream:
@@ -29,7 +33,7 @@ class LeaderStream:
         self._broken: str | None = None
         """Why the shown answer cannot stand, once its model has failed."""
         self._texts: dict[str, str] = {}
-        self._complete: set[str] = set()
+        self._finished: dict[str, Proposal] = {}
         self._failed: set[str] = set()
 
     def begin_layer(self, layer: int, called: Sequence[str]) -> str | None:
@@ -49,7 +53,7 @@ class LeaderStream:
                 self._offer_lead(event.model)
             case ProposalFinished(layer=1):
                 self._texts[event.proposal.model] = event.proposal.text
-                self._complete.add(event.proposal.model)
+                self._finished[event.proposal.model] = event.proposal
                 self._offer_lead(event.proposal.model)
             case ProposalFailed(layer=1):
                 self._fail(event)
@@ -59,17 +63,26 @@ class LeaderStream:
 
     def stands(self, final_answers: Sequence[Proposal]) -> bool:
         """Return whether the shown answer is the final one: the best, or one that says the same."""
-        if self.leader not in self._complete or self._broken or not self.shown.strip() or not final_answers:
+        shown = self._finished.get(self.leader)
+        if shown is None or self._broken or not self.shown.strip() or not final_answers:
             return False
         best = final_answers[0]
+        if best.is_complete and not shown.is_complete:
+            return False
         return best.text.strip() == self.shown.strip() or all_agree([best.text, self.shown])
+
+    @property
+    def answer(self) -> Proposal | None:
+        """The shown answer, once it is complete."""
+        return self._finished.get(self.leader)
 
     def replacement(self, final_answers: Sequence[Proposal]) -> list[Event]:
         """Return the event that announces another answer; none where nothing was shown."""
         if not self.shown:
             return []
         better = f"the judges prefer the answer of {final_answers[0].model}" if final_answers else "it is not whole"
-        return [AnswerReplaced(self._broken or better, self.leader, MARKER)]
+        marker = THOUGHT_MARKER if self._broken == THOUGHT_SHOWN else MARKER
+        return [AnswerReplaced(self._broken or better, self.leader, marker)]
 
     def _offer_lead(self, model: str) -> None:
         """Let a model that has begun lead, where the leader has failed unseen."""
@@ -88,6 +101,9 @@ class LeaderStream:
     def _show_more(self) -> list[Event]:
         text = self._texts.get(self.leader, "")
         seen = self.shown if text.startswith(self.shown) else self.shown.lstrip()  # a finished answer is stripped
+        if not text.startswith(seen) and self.leader in self._finished and not self._broken:
+            # A finished answer may be shorter than what was shown by white space, but not another text.
+            self._broken = None if seen.strip() == text.strip() else THOUGHT_SHOWN
         if len(text) <= len(seen) or not text.startswith(seen) or self._broken:
             return []
         piece = text[len(seen) :]

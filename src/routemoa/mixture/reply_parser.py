@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from routemoa.clients.replies.thoughts import remove_thoughts
 from routemoa.mixture.prompts import ASSESSMENT, SCALE, ReplyFormat
 
 __all__ = ["AnswerStream", "ModerationVerdict", "Reply", "parse_moderation", "parse_reply", "parse_roles"]
@@ -39,7 +40,8 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def parse_reply(text: str, reply_format: ReplyFormat) -> Reply:
-    """Parse a reply; where the format asks for no judgment, the whole text is the answer."""
+    """Parse a reply; where the format asks for no judgment, the whole text but for thoughts is the answer."""
+    text = remove_thoughts(text)
     if not reply_format:
         return Reply(text.strip())
     answer, judgment = None, None
@@ -185,8 +187,8 @@ def parse_roles(text: str) -> tuple[str, ...]:
 
 
 def _find_json(text: str, first: str, last: str) -> Any:
-    """Return the JSON from the first to the last bracket, after the model's reasoning; None where there is none."""
-    text = text.rpartition("</think>")[2]
+    """Return the JSON from the first to the last bracket, after the model's thoughts; None where there is none."""
+    text = remove_thoughts(text)
     start, end = text.find(first), text.rfind(last)
     if start < 0:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 from routemoa.core.errors import AllModelsFailed, RouteMoAError
 from routemoa.core.events import Done, Event
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.trace import Answer, Trace
+from routemoa.core.trace import Answer, Proposal, Trace
 from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import Query, Usage
 from routemoa.mixture.budget.metering import MeteredClient
@@ -65,10 +65,22 @@ class Run:
         if self._reader is not None:
             await self._reader.room()
 
-    def finish(self, finish_reason: str | None, usage: Usage | None = None, cost: float | None = None) -> None:
+    def finish(
+        self,
+        finish_reason: str | None,
+        usage: Usage | None = None,
+        cost: float | None = None,
+        *,
+        is_refusal: bool = False,
+    ) -> None:
         """Emit the end; `usage` and `cost` (dollars) are the aggregator's, if one was called."""
         client = self.client
-        self.emit(Done(client.deadline.seconds_passed, usage, cost, finish_reason, client.charged))
+        done = Done(client.deadline.seconds_passed, usage, cost, finish_reason, client.charged, is_refusal)
+        self.emit(done)
+
+    def finish_with(self, answer: Proposal) -> None:
+        """Emit the end of an answer that stands as a model gave it: it ended as that did."""
+        self.finish(answer.finish_reason or "stop", is_refusal=answer.refusal)
 
     def no_answer(self) -> RouteMoAError:
         """Return why there is no answer: nothing fitted into the limits or the budget, or else every model failed."""

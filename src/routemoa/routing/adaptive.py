@@ -22,7 +22,7 @@ from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.multiple_choice import count_options, limit_to_options
 from routemoa.judging.posterior import Vote, infer
-from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers
+from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, without_refusals
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.panel_planner import ExpectedGain, Outlook, PanelPlanner, call_penalties
 from routemoa.routing.state import HYSTERESIS_MARGIN, PanelState
@@ -166,14 +166,14 @@ class AdaptivePolicy(Struct, frozen=True):
         order = [r.model for r in ranking]
         if self.mixture.references == "all":
             place = {model: i for i, model in enumerate(order)}
-            return tuple(sorted(state.proposals, key=lambda p: place[p.model]))
+            return tuple(sorted(without_refusals(state.proposals), key=lambda p: place[p.model]))
         return best_distinct_answers(state.proposals, state.groups.group_of, order, self.mixture.reference_tokens)
 
     def _order_final_answers(self, state: PanelState, ranking: Ranking) -> tuple[Proposal, ...]:
-        """Return the answers to write the final one from, the leading group's best-ranked first."""
+        """Return the answers to write the final one from, the leading group's best first: complete, then by rank."""
         if not state.proposals:
             return ()
         place = {r.model: i for i, r in enumerate(ranking)}
         leading = range(len(state.proposals)) if state.leader is None else state.groups.members(state.leader)
-        best = min((state.proposals[i] for i in leading), key=lambda p: place[p.model])
+        best = min((state.proposals[i] for i in leading), key=lambda p: (not p.is_complete, place[p.model]))
         return (best, *(p for p in self._choose_references(state, ranking) if p.model != best.model))

@@ -15,13 +15,16 @@ __all__ = [
     "LayerOptions",
     "aggregator_models",
     "best_distinct_answers",
+    "complete_first",
     "current_assessments",
     "failed_models",
     "last_layer_answers",
     "latest_answers",
     "models_with_context",
     "quoted_answers",
+    "refusing_models",
     "reserve_models",
+    "without_refusals",
 ]
 
 
@@ -77,10 +80,18 @@ def quoted_answers(trace: Trace, decision: Decision) -> tuple[Proposal, ...]:
     return last_layer_answers(trace, decision.ranking) if decision.references is None else decision.references
 
 
+def refusing_models(trace: Trace) -> set[str]:
+    """Return the models whose latest answer is a refusal."""
+    return {p.model for p in latest_answers(trace) if p.refusal}
+
+
 def aggregator_models(trace: Trace, ranking: Ranking, chosen: str) -> list[str]:
-    """Return the models that may aggregate: `chosen` first if it is ranked, then by rank, without those that failed."""
-    failed = failed_models(trace)
-    ranked = [r.model for r in ranking if r.model not in failed]
+    """Return the models that may aggregate: `chosen` first if it is ranked, then by rank.
+
+    Those that failed are left out, and those that refuse to answer.
+    """
+    unable = failed_models(trace) | refusing_models(trace)
+    ranked = [r.model for r in ranking if r.model not in unable]
     return sorted(ranked, key=lambda name: name != chosen)
 
 
@@ -115,28 +126,48 @@ def _agree(text: str, other: str) -> bool:
     return text == other or len(set(group_answers((text, other)).group_of)) == 1
 
 
+def without_refusals(proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
+    """Return the answers; the refusals only where there is nothing else."""
+    return tuple(p for p in proposals if not p.refusal) or tuple(proposals)
+
+
+def complete_first(answers: Sequence[Proposal]) -> tuple[Proposal, ...]:
+    """Return answers, best first, with a complete one before the best where that breaks off and both say the same."""
+    if not answers or answers[0].is_complete:
+        return tuple(answers)
+    equal = next((a for a in answers[1:] if a.is_complete and _agree(a.text, answers[0].text)), None)
+    return tuple(answers) if equal is None else (equal, *(a for a in answers if a is not equal))
+
+
 def last_layer_answers(trace: Trace, ranking: Ranking) -> tuple[Proposal, ...]:
-    """Return the answers of the last layer that gave any, in the order of `ranking`."""
+    """Return the answers of the last layer that gave any, in the order of `ranking`, without refusals beside them."""
     place = {r.model: i for i, r in enumerate(ranking)}
     for layer in reversed(trace.layers):
         if layer.proposals:
-            return tuple(sorted(layer.proposals, key=lambda p: place.get(p.model, len(place))))
+            answers = without_refusals(layer.proposals)
+            return complete_first(sorted(answers, key=lambda p: place.get(p.model, len(place))))
     return ()
 
 
 def best_distinct_answers(
     proposals: Sequence[Proposal], groups: Sequence[int | None], order: Sequence[str], tokens: int
 ) -> tuple[Proposal, ...]:
-    """Return the best answer of each group, best first, as many as fit in `tokens` (estimated); at least one."""
+    """Return the best answer of each group, best first, as many as fit in `tokens` (estimated); at least one.
+
+    Of a group a complete answer is better than one that breaks off. Refusals are left out.
+    """
     place = {model: i for i, model in enumerate(order)}
-    ranked = sorted(range(len(proposals)), key=lambda i: place.get(proposals[i].model, len(place)))
+    only_refusals = all(p.refusal for p in proposals)
+    kept = [(p, g) for p, g in zip(proposals, groups, strict=True) if only_refusals or not p.refusal]
+    ranked = sorted(kept, key=lambda pair: place.get(pair[0].model, len(place)))
     seen: set[int | None] = set()
     chosen: list[Proposal] = []
     characters_left = CHARACTERS_PER_TOKEN * tokens
-    for i in ranked:
-        proposal, group = proposals[i], groups[i]
+    for first, group in ranked:
         if group is not None and group in seen:
             continue
+        same = [first] if group is None else [p for p, g in ranked if g == group]
+        proposal = next((p for p in same if p.is_complete), first)
         seen.add(group)
         characters_left -= len(proposal.text)
         if characters_left < 0 and chosen:

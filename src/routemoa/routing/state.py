@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from routemoa.core.trace import Proposal, Trace
 from routemoa.core.types import Scores
 from routemoa.judging.answers.grouping import Groups, group_answers
+from routemoa.judging.difficulty import shift_prior
 from routemoa.judging.evidence import Signals, collect_signals, signal_log_odds
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import Posterior, Vote, infer, updated_priors
@@ -53,10 +54,10 @@ class TraceReader(Struct, frozen=True):
         """Return what the answers and judgments of a trace amount to."""
         proposals = latest_answers(trace)
         models = [p.model for p in proposals]
-        groups = group_answers([p.text for p in proposals])
+        groups = _group_proposals(proposals)
         signals = collect_signals(models, groups, current_assessments(trace), self.judge_model)
         posterior = infer(
-            self._votes(trace, models, groups),
+            self._votes(trace, proposals, groups),
             self.judge_model.correlation,
             [signal_log_odds(s, self.judge_model, verbalized=self.verbalized) for s in signals],
             vote_coefficient=self.judge_model.coefficients.votes,
@@ -64,13 +65,18 @@ class TraceReader(Struct, frozen=True):
         )
         return PanelState(proposals, groups, signals, posterior, self._leader(trace, posterior, proposals, groups))
 
-    def _votes(self, trace: Trace, models: Sequence[str], groups: Groups) -> list[Vote]:
-        priors = self.impute_priors(trace.prior)
+    def _votes(self, trace: Trace, proposals: Sequence[Proposal], groups: Groups) -> list[Vote]:
+        """Return each answer as a vote; one that is not complete is less likely right than its model's others."""
+        priors, coefficients = self.impute_priors(trace.prior), self.judge_model.coefficients
         informed = models_with_context(trace)
-        informed_weight = self.judge_model.coefficients.informed_vote
         return [
-            Vote(m, priors[m], group, informed_weight if m in informed else 1.0)
-            for m, group in zip(models, groups.group_of, strict=True)
+            Vote(
+                p.model,
+                priors[p.model] if p.is_complete else shift_prior(priors[p.model], coefficients.truncated),
+                group,
+                coefficients.informed_vote if p.model in informed else 1.0,
+            )
+            for p, group in zip(proposals, groups.group_of, strict=True)
         ]
 
     def _leader(self, trace: Trace, posterior: Posterior, proposals: Sequence[Proposal], groups: Groups) -> int | None:
@@ -103,3 +109,9 @@ class TraceReader(Struct, frozen=True):
             else:
                 scores[proposal.model] = state.posterior.probabilities[group]
         return scores
+
+
+def _group_proposals(proposals: Sequence[Proposal]) -> Groups:
+    """Group answers by what they say; a refusal says nothing, unless all are refusals."""
+    places = [i for i, p in enumerate(proposals) if not p.refusal] or list(range(len(proposals)))
+    return group_answers([proposals[i].text for i in places]).spread(places, len(proposals))

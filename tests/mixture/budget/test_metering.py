@@ -27,7 +27,7 @@ from routemoa.core.errors import (
 from routemoa.core.events import ProposalFailed, Selected
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.trace import Failure
-from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Thinking, Usage
 from routemoa.mixture.budget.metering import MeteredClient, estimate_usage
 from routemoa.mixture.layer import make_failure
 from routemoa.mixture.run import Run
@@ -116,7 +116,7 @@ class Attempts:
 
 async def read(desk: MeteredClient, model: ModelSpec = PRICED, request: Request = ASKED) -> list[str | Completion]:
     async with aclosing(desk.stream(model, request)) as pieces:
-        return [piece async for piece in pieces]
+        return [piece async for piece in pieces if not isinstance(piece, Thinking)]
 
 
 def settled(desk: MeteredClient) -> None:
@@ -264,7 +264,7 @@ async def test_a_stream_that_is_left_is_settled_at_what_it_produced() -> None:
         assert await anext(pieces) == "word " * 20
     settled(desk)
     assert client.open == 0
-    estimate = PRICED.cost(estimate_usage(ASKED, "word " * 20))
+    estimate = PRICED.cost(estimate_usage(ASKED, len("word " * 20)))
     closing = tab.closed[1]
     assert (closing.outcome, closing.cost, closing.charged) == ("cut", None, estimate)
     assert closing.usage == Usage()

@@ -49,7 +49,8 @@ def chat(*, pool_file: str | None, method: str, system: str | None, file: str | 
 
     Later turns send the whole conversation. The limits hold for each turn. Below an answer a line says which models
     were asked, whether they agree, and what the chat has cost so far; /why shows how the answer came about, /help lists
-    all commands. Ctrl-C stops an answer, Ctrl-D leaves. A model or a turn that fails does not end the chat.
+    all commands. Ctrl-C stops an answer, Ctrl-D leaves. A model or a turn that fails does not end the chat. What is
+    written at a terminal is kept for the arrow keys of the next chat, in the user's state folder.
 
     Without a terminal each line of standard input is a turn or a command, and the answers go to standard output. The
     exit code is 1 where a turn failed.

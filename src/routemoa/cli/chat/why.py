@@ -81,8 +81,9 @@ def _describe_groups(trace: Trace) -> str:
     groups = group_answers([p.text for p in answers])
     if not groups.closed:
         return ""
+    place = {r.model: i for i, r in enumerate(trace.ranking)}
     models: dict[str, list[str]] = {}
-    for proposal in answers:
+    for proposal in sorted(answers, key=lambda p: place.get(p.model, len(place))):
         models.setdefault(_shorten(final_answer(proposal.text) or "no result"), []).append(proposal.model)
     return "; ".join(f"{result} by {', '.join(names)}" for result, names in models.items())
 

@@ -15,10 +15,12 @@ from typing import Any
 
 import click
 
-from routemoa.cli.ledger.tables import format_time, make_call_table, make_summary_table
+from routemoa.cli.ledger.tables import NOTED, format_time, make_call_table, make_summary_table
 from routemoa.cli.terminal.table import make_console, print_fitted
 from routemoa.core.errors import ConfigError
+from routemoa.core.printable import printable_line
 from routemoa.core.types import to_plain
+from routemoa.ledger import correct_call
 from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls
 from routemoa.ledger.queries import LedgerEntry, read_calls
 from routemoa.ledger.schema import default_path
@@ -29,6 +31,8 @@ DEFAULT_CALLS = 50  # in the table of calls
 WIDE = 128  # characters in which all columns fit
 BAR_WIDTH = 14  # characters, on a terminal
 WIDE_BAR_WIDTH = 24
+MAX_NOTES = 5  # below the table of calls
+STORE_HELP = "Ledger file; else $ROUTEMOA_STORE, else your own ledger."
 UNITS = {"h": 3600.0, "d": 86_400.0}
 
 
@@ -45,7 +49,7 @@ class LedgerOptions:
     store: str | None
 
 
-@click.command(context_settings={"max_content_width": 100})
+@click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
 @click.option("--since", metavar="WHEN", help="Calls since a UTC day (2026-11-25) or a time ago (24h, 7d, 30d).")
 @click.option("--by", type=click.Choice(GROUPINGS), help="Sum the calls by this, and in all.")
 @click.option(
@@ -57,8 +61,9 @@ class LedgerOptions:
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: all columns, exact numbers, empty where unknown.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: exact numbers, null where unknown.")
 @click.option("--plot", metavar="FILE", help="Also draw dollars a day by model, or by --by, to FILE.svg or .png.")
-@click.option("--store", metavar="FILE", help="Ledger file; else $ROUTEMOA_STORE, else your own ledger.")
-def ledger(**options: Any) -> None:  # click passes a keyword for each option: the fields of LedgerOptions
+@click.option("--store", metavar="FILE", help=STORE_HELP)
+@click.pass_context
+def ledger(ctx: click.Context, /, **options: Any) -> None:  # a keyword for each option: the fields of LedgerOptions
     """Show the calls that were made, latest last, or with --by their sums, without calling a model.
 
     Tokens and dollars are those that providers report; a dash is unknown. `charged` is what counts against budgets:
@@ -71,8 +76,48 @@ def ledger(**options: Any) -> None:  # click passes a keyword for each option: t
       routemoa ledger --since 2026-11-01 --by key       what each tenant took
       routemoa ledger --by day --plot days.svg          dollars a day, stacked by model
       routemoa ledger --since 30d --csv > november.csv
+      routemoa ledger correct 42 --cost 0.0017 --reason "the provider's invoice"
     """
-    _show_ledger(LedgerOptions(**options))
+    ctx.obj = options["store"]
+    if ctx.invoked_subcommand is None:
+        _show_ledger(LedgerOptions(**options))
+
+
+@ledger.command()
+@click.argument("call_id", metavar="ID", type=int)
+@click.option("--cost", type=float, required=True, metavar="DOLLARS", help="What the call did cost.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept with the call.")
+@click.option("--json", "as_json", is_flag=True, help="Print the call before and after as one JSON object.")
+@click.option("--store", metavar="FILE", help=STORE_HELP)
+@click.pass_obj
+def correct(
+    outer_store: str | None, /, *, call_id: int, cost: float, reason: str, as_json: bool, **others: Any
+) -> None:
+    """Correct what the call ID cost.
+
+    The correction is added with its reason, the call's own row stays as it is. Sums and the budgets of the call's day
+    and month follow at once, in running servers, too. To take a correction back, correct the call again.
+
+    \b
+    Examples:
+      routemoa ledger                                        shows the ids; * marks doubtful figures
+      routemoa ledger correct 42 --cost 0.0017 --reason "the provider's invoice"
+      routemoa ledger correct 43 --cost 0 --reason "the provider refunded it"
+    """
+    chosen = others["store"] or outer_store
+    correction = correct_call(Path(chosen) if chosen else default_path(), call_id, cost, reason, time.time())
+    before, after = correction.before, correction.after
+    if as_json:
+        click.echo(json.dumps({"before": to_plain(before), "after": to_plain(after)}, indent=1))
+        return
+    was, now = _format_charge(before), _format_charge(after)
+    click.echo(
+        f"call {call_id} of {before.model}, {format_time(before.began)} UTC: charged {was} -> {now} ({after.note})"
+    )
+
+
+def _format_charge(entry: LedgerEntry) -> str:
+    return "an unknown amount" if entry.charged is None else f"${entry.charged:.6g}"
 
 
 def _show_ledger(options: LedgerOptions) -> None:
@@ -155,3 +200,8 @@ def _print_table(entries: Sequence[LedgerEntry], by: Grouping | None) -> None:
             entries, by, console.width, bar_width=bar_width if sys.stdout.isatty() else 0
         )
     print_fitted(console, table, dropped)
+    noted = [e for e in entries if e.note] if by is None else []
+    for entry in noted[-MAX_NOTES:]:
+        click.echo(f"{NOTED} call {entry.id}: {printable_line(entry.note or '')}", err=True)
+    if len(noted) > MAX_NOTES:
+        click.echo(f"{len(noted) - MAX_NOTES} more notes: with --json", err=True)

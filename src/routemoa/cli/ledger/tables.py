@@ -13,10 +13,12 @@ from routemoa.evaluation.report.formatting import format_dollars
 from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls, total_tokens
 from routemoa.ledger.queries import LedgerEntry
 
-__all__ = ["format_time", "make_call_table", "make_summary_table"]
+__all__ = ["NOTED", "format_time", "make_call_table", "make_summary_table"]
 
 STYLES = {"ok": "", "cut": "dim", "open": "dim"}
 FAILURE_STYLE = "red"
+NOTED = "*"
+"""Marks the dollars of a call that has a note."""
 LEFT = {*GROUPINGS, "time (UTC)", "outcome"}
 FOLDED = set(GROUPINGS) - {"day", "purpose"}  # names, which may be long
 OPTIONAL = ["cached", "uncounted", "unpriced", "cut", "key", "cost", "method", "seconds", "purpose", "written", "read"]
@@ -80,6 +82,7 @@ def _seconds(value: float | None) -> str:
 
 
 CALL_COLUMNS: dict[str, Callable[[LedgerEntry], str]] = {
+    "id": lambda c: str(c.id),
     "time (UTC)": lambda c: format_time(c.began),
     "key": lambda c: c.key,
     "method": lambda c: c.method,
@@ -89,7 +92,7 @@ CALL_COLUMNS: dict[str, Callable[[LedgerEntry], str]] = {
     "cached": lambda c: _count(c.cached_tokens),
     "written": lambda c: _count(c.completion_tokens),
     "cost": lambda c: _dollars(c.cost),
-    "charged": lambda c: _dollars(c.charged),
+    "charged": lambda c: _dollars(c.charged) + (NOTED if c.note else ""),
     "seconds": lambda c: _seconds(c.seconds),
     "outcome": lambda c: c.outcome,
 }

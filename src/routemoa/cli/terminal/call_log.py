@@ -15,7 +15,7 @@ from routemoa.clients.wire import build_body
 from routemoa.core.errors import ModelError
 from routemoa.core.printable import printable
 from routemoa.core.protocols import Runtime
-from routemoa.core.types import Completion, ModelSpec, Request, to_json
+from routemoa.core.types import Completion, ModelSpec, Request, Thinking, to_json
 
 __all__ = ["LoggedClient"]
 
@@ -29,7 +29,7 @@ class LoggedClient(HttpClient):
 
     async def attempt(
         self, model: ModelSpec, request: Request, deadline: float
-    ) -> AsyncGenerator[str | Completion, None]:
+    ) -> AsyncGenerator[str | Thinking | Completion, None]:
         """Yield what one attempt gives, and print it. Raises ModelError."""
         text: list[str] = []
         outcome = "cancelled"
@@ -39,7 +39,7 @@ class LoggedClient(HttpClient):
                     if isinstance(piece, Completion):
                         outcome = f"replied, finish_reason {piece.finish_reason}"
                         text = [piece.text]
-                    else:
+                    elif isinstance(piece, str):
                         text.append(piece)
                     yield piece
         except ModelError as e:

@@ -13,6 +13,7 @@ __all__ = [
     "describe_agreement",
     "describe_cost",
     "describe_degradation",
+    "describe_ending",
     "describe_failure",
     "describe_models",
     "describe_source",
@@ -139,3 +140,13 @@ def _count_calls(calls: int) -> str:
 
 def _format_count(tokens: int | None) -> str:
     return "unknown" if tokens is None else str(tokens)
+
+
+def describe_ending(trace: Trace) -> str | None:
+    """Return what is wrong with the end of the answer; None where it is complete."""
+    if trace.refusal:
+        return "this is a refusal, not an answer"
+    return {
+        "length": "the answer breaks off at its token limit (finish_reason length)",
+        "content_filter": "a content filter of the endpoint cut the answer off (finish_reason content_filter)",
+    }.get(trace.finish_reason or "")

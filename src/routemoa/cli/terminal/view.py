@@ -51,7 +51,7 @@ class QueryView:
         self._leading = leading
         self._held_back: list[Event] = []  # while the leading answer is written
         self._layer: int | None = 1  # the one that events about limits concern; None once the layers are over
-        self._has_answer = False  # something of it is written
+        self._has_answer = leading  # something of it is written
         self._activity = Activity()
         self._live = Live(
             console=console, transient=True, refresh_per_second=8, redirect_stdout=False, get_renderable=self._render
@@ -130,7 +130,7 @@ class QueryView:
                 if not self._has_answer and self._layer is None:
                     self._print_line("[bold]answer[/]")
                 self._has_answer = True
-            case events.Done():
+            case events.Done() | events.AnswerReplaced():
                 self._live.stop()
             case _:
                 pass

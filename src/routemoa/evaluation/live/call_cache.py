@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.protocols import CallRecorder, Client
-from routemoa.core.types import Completion, ModelSpec, Request, Usage
+from routemoa.core.types import Completion, ModelSpec, Request, Thinking, Usage
 from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_lines
 from routemoa.ledger import Store
 from routemoa.mixture.budget.run_client import RunClient
@@ -167,7 +167,7 @@ class CallCache:
         """Close the client's connections."""
         await self._run.close()
 
-    async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
+    async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Thinking | Completion, None]:
         """Yield the cached answer of this call, else call the model.
 
         Raises:

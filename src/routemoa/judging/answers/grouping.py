@@ -32,7 +32,8 @@ class Groups(Struct, frozen=True):
     """Answers grouped by what they say."""
 
     group_of: tuple[int | None, ...]
-    """The group of each answer, numbered by first appearance; None where a closed question's answer states nothing."""
+    """The group of each answer, numbered by first appearance; None where a closed question's answer states nothing, and
+    for a refusal beside answers."""
     closed: bool
     """Whether results were compared, so that at most one group is right."""
     similarity: tuple[float | None, ...]
@@ -41,6 +42,12 @@ class Groups(Struct, frozen=True):
     def members(self, group: int) -> tuple[int, ...]:
         """Return the indices of the answers in a group."""
         return tuple(i for i, g in enumerate(self.group_of) if g == group)
+
+    def spread(self, places: Sequence[int], count: int) -> Groups:
+        """Return the groups of `count` answers of which only those at `places` were grouped."""
+        at = {place: i for i, place in enumerate(places)}
+        group_of = tuple(self.group_of[at[i]] if i in at else None for i in range(count))
+        return Groups(group_of, self.closed, tuple(self.similarity[at[i]] if i in at else None for i in range(count)))
 
 
 def group_answers(texts: Sequence[str]) -> Groups:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from routemoa.core.events import AnswerDelta, Stopped
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Client
-from routemoa.core.trace import Layer
+from routemoa.core.trace import Layer, Proposal
 from routemoa.core.types import ModelSpec
 from routemoa.mixture.baselines.steps import run_proposers
 from routemoa.mixture.layer import LayerRequest
@@ -43,16 +43,19 @@ class Cascade(BaseMethod):
             request = LayerRequest(number, run.query, verbalized=self.verbalized, logprob=not self.verbalized)
             await run_proposers(run, request, [spec])
             answer = _read_answer(run.trace.layers[-1])
-            if answer and answer.confidence is not None and answer.confidence >= self.threshold:
+            if answer and answer.proposal.is_complete and (answer.confidence or 0.0) >= self.threshold:
                 break
         answers = [a for layer in run.trace.layers if (a := _read_answer(layer))]
         if not answers:
             raise run.no_answer()
-        # Among equally confident answers, the more expensive model's: it comes later.
-        chosen = max(enumerate(answers), key=lambda i: (i[1].confidence is not None, i[1].confidence or 0.0, i[0]))[1]
+        # Among equally confident answers, a complete one; then the more expensive model's, which comes later.
+        chosen = max(
+            enumerate(answers),
+            key=lambda i: (i[1].confidence is not None, i[1].confidence or 0.0, i[1].proposal.is_complete, i[0]),
+        )[1]
         run.emit(Stopped(self._reason(chosen, len(run.trace.layers))))
-        run.emit(AnswerDelta(chosen.text))
-        run.finish("stop")
+        run.emit(AnswerDelta(chosen.proposal.text))
+        run.finish_with(chosen.proposal)
 
     def _reason(self, chosen: _Answer, asked: int) -> str:
         kind = "spoken" if self.verbalized else "log-probability"
@@ -67,14 +70,18 @@ class Cascade(BaseMethod):
 class _Answer(Struct, frozen=True):
     """The answer of a layer of one model; its confidence is in [0, 1], or None where it could not be read."""
 
-    model: str
-    text: str
+    proposal: Proposal
     confidence: float | None
+
+    @property
+    def model(self) -> str:
+        """The model that gave it."""
+        return self.proposal.model
 
 
 def _read_answer(layer: Layer) -> _Answer | None:
     own = {a.subject: a.value for a in layer.assessments if a.kind == "self"}
-    return next((_Answer(p.model, p.text, own.get(p.model)) for p in layer.proposals), None)
+    return next((_Answer(p, own.get(p.model)) for p in layer.proposals), None)
 
 
 def _price_order(m: ModelSpec) -> tuple[float, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from routemoa.core.events import AnswerDelta, Event, ProposalDelta, ProposalFinished, Stopped
+from routemoa.core.events import AnswerDelta, AnswerReplaced, Event, ProposalDelta, ProposalFinished, Stopped
 from routemoa.core.protocols import Client
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.mixture.baselines.steps import run_proposers
 from routemoa.mixture.layer import LayerRequest
+from routemoa.mixture.leader_stream import THOUGHT_MARKER, THOUGHT_SHOWN
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.run import Run
 
@@ -30,14 +31,15 @@ class Single(BaseMethod):
 
     async def run(self, run: Run) -> None:
         """Stream the answer as it is written."""
-        streamed = False
+        streamed: list[str] = []
 
         def show(event: Event) -> None:
-            nonlocal streamed
             if isinstance(event, ProposalDelta):
-                streamed = True
+                streamed.append(event.text)
                 run.emit(AnswerDelta(event.text))
-            elif isinstance(event, ProposalFinished) and not streamed:
+            elif isinstance(event, ProposalFinished) and "".join(streamed).strip() != event.proposal.text:
+                if streamed:  # a part of it turned out to be a thought
+                    run.emit(AnswerReplaced(THOUGHT_SHOWN, self.spec.name, THOUGHT_MARKER))
                 run.emit(AnswerDelta(event.proposal.text))
 
         run.observe(show)
@@ -45,4 +47,4 @@ class Single(BaseMethod):
         if not run.trace.layers[0].proposals:
             raise run.no_answer()
         run.emit(Stopped(self.why))
-        run.finish("stop")
+        run.finish_with(run.trace.layers[0].proposals[0])

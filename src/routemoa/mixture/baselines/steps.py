@@ -13,16 +13,16 @@ from routemoa.core.errors import ModelError
 from routemoa.core.events import CallFinished, CallStarted, Selected
 from routemoa.core.trace import Proposal, Trace
 from routemoa.core.types import Message, ModelSpec, Request
-from routemoa.mixture.layer import LayerRequest, make_failure, read_completion, run_layer
+from routemoa.mixture.layer import LayerRequest, make_failure, make_proposal, read_completion, run_layer
 from routemoa.mixture.run import Run
-from routemoa.routing.decision import failed_models
+from routemoa.routing.decision import complete_first, failed_models, refusing_models, without_refusals
 
 __all__ = ["call_model", "last_answers", "remaining_models", "run_proposers", "unable_models"]
 
 
 def unable_models(trace: Trace) -> set[str]:
-    """Return the models that failed in this query, in whichever part: none of them is asked to write or moderate."""
-    return failed_models(trace) | {f.model for f in trace.failures}
+    """Return the models that failed or refused in this query: none of them is asked to write or moderate."""
+    return failed_models(trace) | {f.model for f in trace.failures} | refusing_models(trace)
 
 
 def remaining_models(models: Sequence[ModelSpec], trace: Trace) -> list[ModelSpec]:
@@ -34,11 +34,12 @@ def remaining_models(models: Sequence[ModelSpec], trace: Trace) -> list[ModelSpe
 def last_answers(trace: Trace, models: Sequence[ModelSpec]) -> tuple[Proposal, ...]:
     """Return the answers of the last layer that gave any, in the order of `models`; of one model, by their texts.
 
-    The order in which they arrived does not count, so that the same answers always make the same prompt.
+    Refusals are left out, unless there is nothing else. The order in which the answers arrived does not count, so that
+    the same answers always make the same prompt.
     """
     place = {m.name: i for i, m in enumerate(models)}
     proposals = next((layer.proposals for layer in reversed(trace.layers) if layer.proposals), ())
-    return tuple(sorted(proposals, key=lambda p: (place[p.model], p.text)))
+    return complete_first(sorted(without_refusals(proposals), key=lambda p: (place[p.model], p.text)))
 
 
 async def run_proposers(
@@ -61,6 +62,5 @@ async def call_model(run: Run, purpose: str, spec: ModelSpec, messages: tuple[Me
     except ModelError as e:
         run.emit(CallFinished(purpose, failure=make_failure(spec, e, perf_counter() - started)))
         return None
-    cost, latency = spec.cost(reply.usage), perf_counter() - started
-    run.emit(CallFinished(purpose, Proposal(spec.name, reply.text, reply.usage, latency, cost)))
+    run.emit(CallFinished(purpose, make_proposal(spec, reply, reply.text, perf_counter() - started)))
     return reply.text

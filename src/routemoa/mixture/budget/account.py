@@ -27,6 +27,7 @@ __all__ = [
     "largest_fitting",
     "max_output_tokens",
     "max_prompt_tokens",
+    "token_limit",
 ]
 
 DEFAULT_OUTPUT_TOKENS = 4096
@@ -231,6 +232,11 @@ def cap_output(model: ModelSpec, request: Request, cap: int) -> Request:
     names = [key for part in parts for key in TOKEN_LIMITS if part.get(key) is not None]
     rest = {k: v for k, v in request.parameters.items() if k not in TOKEN_LIMITS}
     return replace(request, parameters={**rest, names[0] if names else TOKEN_LIMITS[0]: cap})
+
+
+def token_limit(model: ModelSpec, request: Request) -> int | None:
+    """Return the limit of the answer that is sent with a request; None without one."""
+    return min(_token_limits(model, request), default=None)
 
 
 def _token_limits(model: ModelSpec, request: Request) -> list[int]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from math import inf
 from time import monotonic, perf_counter
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from routemoa.clients.retry import AttemptClient, with_retries
 from routemoa.core.errors import (
@@ -21,17 +22,22 @@ from routemoa.core.errors import (
     Unreachable,
 )
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
-from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Limits, ModelSpec, Request, Usage
+from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Limits, ModelSpec, Request, Thinking, Usage
 from routemoa.mixture.budget.account import Account, Reservation
+from routemoa.mixture.budget.plausibility import UsageBounds, bound_usage, call_bounds
 
 __all__ = ["Deadline", "MeteredCall", "MeteredClient", "estimate_usage"]
 
+LOG = logging.getLogger("routemoa.usage")
 NO_USAGE = Usage(0, 0, 0, 0)
 """Of a call that was never answered."""
 CANCELLED = "cut"
 """The outcome of a call that we cancelled, as ledgers have it."""
 
-Pieces = AsyncGenerator[str | Completion, None]
+Pieces = AsyncGenerator[str | Thinking | Completion, None]
+
+_warned: set[str] = set()
+"""Models whose figures were too large: the log says so once."""
 
 
 class Deadline:
@@ -105,20 +111,33 @@ class MeteredClient:
         retry = client.new_retry(model)
 
         def attempt() -> Pieces:
-            tried = replace(request, purpose="retry") if retry.failures else request
+            tried = structs.replace(request, purpose="retry") if retry.failures else request
             return self._attempt(model, tried, lambda m, r: client.attempt(m, r, retry.deadline))
 
         return with_retries(attempt, retry, self.deadline.at)
 
-    async def open(self, model: ModelSpec, request: Request, *, prompt_tokens: int | None = None) -> MeteredCall:
-        """Reserve a call; `prompt_tokens` at most, where the request does not hold the prompt. Raises Unaffordable."""
+    async def open(
+        self, model: ModelSpec, request: Request, *, prompt_tokens: int | None = None, answers: int | None = 1
+    ) -> MeteredCall:
+        """Reserve a call.
+
+        Args:
+            model: to call.
+            request: to send.
+            prompt_tokens: of the prompt at most, where the request does not hold it.
+            answers: how many are asked for; None where the prompt or the answers have no bound.
+
+        Raises:
+            Unaffordable: it does not fit into what is left.
+        """
         try:
             reservation = await self._reserve(model, request, prompt_tokens)
         except (BudgetExceeded, ConfigError) as e:
             self.refusal = e
             raise Unaffordable(model.name, e) from e
+        bounds = call_bounds(model, reservation, prompt_tokens=prompt_tokens, answers=answers)
         if self.recorder is None:
-            return MeteredCall(self, model, reservation, None)
+            return MeteredCall(self, model, reservation, bounds, None)
         try:
             number = await self.recorder.start(CallStart(model.name, request.purpose, reservation.max_cost))
         except BudgetExceeded as e:
@@ -128,7 +147,7 @@ class MeteredClient:
         except BaseException:
             self._release(reservation)
             raise
-        return MeteredCall(self, model, reservation, number)
+        return MeteredCall(self, model, reservation, bounds, number)
 
     async def _reserve(self, model: ModelSpec, request: Request, prompt_tokens: int | None) -> Reservation:
         """Reserve a call. Raises BudgetExceeded, ConfigError."""
@@ -152,15 +171,14 @@ class MeteredClient:
         try:
             async with aclosing(call(model, metered.request)) as pieces:
                 while (piece := await self._next(model, pieces)) is not None:
-                    metered.add(piece)
-                    yield piece
+                    yield metered.add(piece)
         except ModelError as e:
             metered.fail(e)
             raise
         finally:
             metered.close()
 
-    async def _next(self, model: ModelSpec, pieces: Pieces) -> str | Completion | None:
+    async def _next(self, model: ModelSpec, pieces: Pieces) -> str | Thinking | Completion | None:
         """Return the next piece, in time; None at the end."""
         if self.deadline.limit is None:
             return await anext(pieces, None)
@@ -177,31 +195,59 @@ class MeteredCall:
     A call that is closed with neither a completion nor a failure was cancelled.
     """
 
-    def __init__(self, client: MeteredClient, model: ModelSpec, reservation: Reservation, number: int | None) -> None:
+    def __init__(
+        self,
+        client: MeteredClient,
+        model: ModelSpec,
+        reservation: Reservation,
+        bounds: UsageBounds,
+        number: int | None,
+    ) -> None:
         self.request = reservation.request
         self._client, self._model, self._reservation, self._number = client, model, reservation, number
+        self._bounds = bounds
         self._started = perf_counter()
-        self._text: list[str] = []
+        self._produced = 0  # characters of the answer and of thoughts
         self._usage: Usage | None = None
         self._outcome = CANCELLED
 
-    def add(self, piece: str | Completion) -> None:
-        """Add a piece of the answer, or its end."""
+    def add(self, piece: str | Thinking | Completion) -> str | Thinking | Completion:
+        """Add a piece of the answer, or its end; return it, with the usage within its bounds."""
         if isinstance(piece, Completion):
-            self.complete(piece.usage)
-        else:
-            self._text.append(piece)
+            has_answered = bool(piece.text) or piece.thought_length > 0
+            return structs.replace(piece, usage=self.complete(piece.usage, has_answered=has_answered))
+        self._produced += piece.characters if isinstance(piece, Thinking) else len(piece)
+        return piece
 
-    def complete(self, usage: Usage) -> None:
-        """Note that the answer is complete, and what the provider counted."""
-        self._usage, self._outcome = usage, "ok"
+    def complete(self, usage: Usage, *, has_answered: bool = True) -> Usage:
+        """Note that the answer is complete, and what the endpoint counted; return that within its bounds."""
+        self._usage, self._outcome = self._bound(usage, has_answered=has_answered), "ok"
+        return self._usage
 
     def fail(self, error: ModelError) -> None:
-        """Note that the call failed. Refused or never sent: nothing was used; else the usage is unknown."""
+        """Note that the call failed. Refused or never sent: nothing was used; else what the endpoint says, if it does.
+
+        The usage of `error` is brought within its bounds.
+        """
         self._outcome = error.kind.value
         never_sent = isinstance(error, Unreachable) and not error.sent
-        if isinstance(error, ModelHTTPError) or never_sent:
+        if error.usage is not None:
+            unused = error.usage.is_zero and not error.produced
+            error.usage = NO_USAGE if unused else self._bound(error.usage, has_answered=error.produced)
+            self._usage = error.usage
+        elif isinstance(error, ModelHTTPError) or never_sent:
             self._usage = None if error.produced else NO_USAGE
+
+    def _bound(self, usage: Usage, *, has_answered: bool) -> Usage:
+        bounded = bound_usage(self._model, usage, self._bounds, has_answered=has_answered)
+        if bounded.problem and self._model.name not in _warned:
+            _warned.add(self._model.name)
+            LOG.warning(
+                "model %s: its endpoint's figures cannot be right and are bounded: %s",
+                self._model.name,
+                bounded.problem,
+            )
+        return bounded
 
     def close(self) -> None:
         """Settle the call.
@@ -218,18 +264,18 @@ class MeteredCall:
             return
         charged = self._charge() if cost is None else cost
         seconds = perf_counter() - self._started
-        client.recorder.finish(self._number, CallResult(usage, cost, charged, seconds, self._outcome))
+        client.recorder.finish(self._number, CallResult(usage, cost, charged, seconds, self._outcome, usage.problem))
 
     def _charge(self) -> float | None:
         """Return the dollars to charge for a call of unknown cost, at most what was reserved; None is unknown."""
         most = self._reservation.max_cost
         if self._outcome == "ok":
             return most
-        produced = self._model.cost(estimate_usage(self._reservation.request, "".join(self._text)))
+        produced = self._model.cost(estimate_usage(self._reservation.request, self._produced))
         return produced if most is None else most if produced is None else min(produced, most)
 
 
-def estimate_usage(request: Request, text: str) -> Usage:
+def estimate_usage(request: Request, characters: int) -> Usage:
     """Estimate the tokens of a cancelled call from what was sent and had come: about four characters to a token."""
     prompt = sum(len(m.content) for m in request.messages) // CHARACTERS_PER_TOKEN
-    return Usage(max(1, prompt), len(text) // CHARACTERS_PER_TOKEN)
+    return Usage(max(1, prompt), characters // CHARACTERS_PER_TOKEN)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from routemoa.core.errors import BudgetExceeded, Unaffordable
 from routemoa.core.protocols import CallRecorder, Client
-from routemoa.core.types import Completion, Limits, ModelSpec, Request
+from routemoa.core.types import Completion, Limits, ModelSpec, Request, Thinking
 from routemoa.mixture.budget.account import DEFAULT_OUTPUT_TOKENS, Account, Reservation
 from routemoa.mixture.budget.metering import MeteredClient
 
@@ -45,7 +45,7 @@ class RunClient:
         self.on_unknown_cost = on_unknown_cost
         self._call_ended = asyncio.Event()
 
-    def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
+    def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Thinking | Completion, None]:
         """Yield the client's stream.
 
         Raises:
@@ -98,7 +98,7 @@ class RunCall(MeteredClient):
         """Counted against the limit for this call: its cost, or the most that it can have cost."""
         self._run = run
 
-    async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
+    async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Thinking | Completion, None]:
         """Yield the client's stream. Raises ModelError, BudgetExceeded, ConfigError."""
         try:
             async with aclosing(super().stream(model, request)) as pieces:
