@@ -24,6 +24,7 @@ __all__ = [
     "build_body",
     "chat_url",
     "decode_json",
+    "error_code",
     "error_text",
     "is_token_limit",
     "make_http_error",
@@ -244,6 +245,15 @@ def error_text(body: Any, key: str | None = None) -> str:
     return one_line(str(message if message is not None else error), key)
 
 
+def error_code(body: Any) -> str | None:
+    """Return the code of an OpenAI-shaped error body; None where it has none, or only repeats its status."""
+    error = body.get("error", body) if isinstance(body, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    if not isinstance(code, str) and isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
+        code = error["type"]  # llama.cpp has no code beside the status
+    return code[:100] if isinstance(code, str) and not code.isdigit() else None
+
+
 def parse_object(model: str, data: bytes | str, key: str | None = None) -> dict[str, Any]:
     """Read the JSON object of a reply whose status was 200.
 
@@ -272,7 +282,9 @@ def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, 
     if status < 400:
         hint = "it redirects elsewhere; put the final URL into `endpoint`"
     reason = f"HTTP {status}" + (f": {said}" if said else "") + (f"; {hint}" if hint else "")
-    return ModelHTTPError(spec.name, reason, status=status, retry_after=after, body=body)
+    return ModelHTTPError(
+        spec.name, reason, status=status, retry_after=after, body=body, code=error_code(decode_json(body))
+    )
 
 
 def one_line(text: str, key: str | None = None) -> str:

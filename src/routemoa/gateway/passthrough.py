@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
+from math import ceil
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -13,15 +14,24 @@ from msgspec.structs import replace
 from routemoa.clients import wire
 from routemoa.clients.http import UpstreamResponse
 from routemoa.clients.retry import AttemptClient, with_retries
-from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError
+from routemoa.core.errors import (
+    ContextExceeded,
+    InvalidResponse,
+    ModelError,
+    ModelHTTPError,
+    ModelTimeout,
+    QueryError,
+)
 from routemoa.core.failure_kind import KEY_STATUSES
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.types import Limits, Message, ModelSpec, Request, Usage
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import ResponseWriter
-from routemoa.gateway.errors import Interrupted, error_response, to_failure
+from routemoa.gateway.errors import CoolingDown, Interrupted, error_response, to_failure
 from routemoa.gateway.sse import encode_sse
 from routemoa.gateway.usage_tap import BodyTap, EventTap, ResponseTap, tap_response
+from routemoa.mixture.admission import skip_cooling
+from routemoa.mixture.budget.context import ContextFit, fit_texts
 from routemoa.mixture.budget.metering import MeteredClient
 
 __all__ = ["UNBUFFERED", "Forwarder", "PassThrough"]
@@ -37,9 +47,9 @@ class Forwarder(AttemptClient, Protocol):
     """Passes requests on to the pool's members, one attempt at a time; `HttpClient` is one."""
 
     def forward(
-        self, model: ModelSpec, body: Mapping[str, Any], deadline: float
+        self, model: ModelSpec, body: Mapping[str, Any], deadline: float, added: Collection[str] = ()
     ) -> AbstractAsyncContextManager[UpstreamResponse]:
-        """Send a caller's body and return the response as it comes. Raises ModelError."""
+        """Send a caller's body, with the fields that we `added`; return the response as it comes. Raises ModelError."""
         ...
 
 
@@ -54,7 +64,8 @@ class PassThrough:
         recorder: records its calls, if there is one.
 
     Raises:
-        QueryError: there is a limit, and what the body asks for has no upper bound.
+        QueryError: there is a limit, and what the body asks for has no upper bound; or the member's declared context
+            surely cannot hold the prompt.
     """
 
     def __init__(
@@ -80,6 +91,11 @@ class PassThrough:
         """Whether the response is read for its usage."""
         self._adds_usage = self._tapped and _lacks_usage(sent)
         """Whether we ask for the usage of a stream, which the caller did not."""
+        self.is_silent_stream = sent.get("stream") is True
+        """Whether a stream was asked for and nothing has come from the member yet."""
+        self._added_fields = ("stream_options",) if self._adds_usage else ()
+        if fit_texts(model.context, _prompt_texts(sent)) is ContextFit.NEVER:
+            raise ContextExceeded(f"{model.name} holds {model.context:,} tokens", "messages")
         self._broke_between_events = False
 
     async def send(self, out: ResponseWriter) -> None:
@@ -88,7 +104,17 @@ class PassThrough:
         Raises:
             ModelError: there is no response, or its rest is lost.
             Unaffordable: the call does not fit into what is left.
+            CoolingDown: the member is left alone for a while after failures.
         """
+        memory = self._metered.memory
+        if (ticket := memory.acquire(self._model)) is None:  # there is no other to ask, and no waiting here
+            raise CoolingDown(skip_cooling(self._model, memory))
+        try:
+            await self._send(out)
+        finally:
+            ticket.close()
+
+    async def _send(self, out: ResponseWriter) -> None:
         retry = self._client.new_retry(self._model)
 
         def attempt() -> AsyncGenerator[None, None]:
@@ -100,7 +126,9 @@ class PassThrough:
         except ModelHTTPError as e:
             if out.started or e.status < 400 or e.status in KEY_STATUSES or not e.body:
                 raise
-            headers = {} if e.retry_after is None else {"retry-after": str(max(1, round(e.retry_after)))}
+            headers = {} if e.retry_after is None else {"retry-after": str(max(1, ceil(e.retry_after)))}
+            if e.retried or self._metered.memory.breaker(self._model).openings > 1:  # it fails again and again
+                headers["x-should-retry"] = "false"
             await out.start(e.status, _content_type(e.body), headers)
             await out.write(e.body, last=True)
         except ModelError as e:
@@ -123,8 +151,11 @@ class PassThrough:
         try:
             async with (
                 asyncio.timeout(self._metered.deadline.seconds_left),
-                self._client.forward(self._model, self._body_for(call.request), deadline) as response,
+                self._client.forward(
+                    self._model, self._body_for(call.request), deadline, added=self._added_fields
+                ) as response,
             ):
+                call.answered()
                 if self._tapped:
                     tap = tap_response(response.content_type, call.add, drop_usage=self._adds_usage)
                 async for _ in self._pass_on(response, tap, out):
@@ -144,6 +175,12 @@ class PassThrough:
         self, response: UpstreamResponse, tap: ResponseTap | None, out: ResponseWriter
     ) -> AsyncGenerator[None, None]:
         """Write a response; its head at once, except where the body comes in one piece and may still break off."""
+        self.is_silent_stream = False
+        if out.started and not _is_event_stream(response.content_type):  # our head has announced a stream
+            whole = b"".join([chunk async for chunk in response.chunks])
+            await out.write(b"data: " + b" ".join(whole.split(b"\n")) + b"\n\ndata: [DONE]\n\n")
+            yield
+            return
         if not isinstance(tap, BodyTap):
             await out.start(response.status, response.content_type, UNBUFFERED)
             yield
@@ -168,12 +205,27 @@ class PassThrough:
         return body
 
 
+def _prompt_texts(sent: Mapping[str, Any]) -> list[str]:
+    """Return the texts of a body's messages; images and the like are not counted."""
+    texts: list[str] = []
+    messages = sent.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        parts = content if isinstance(content, list) else [content]
+        texts += [t for p in parts if isinstance(t := p.get("text") if isinstance(p, dict) else p, str)]
+    return texts
+
+
 def _lacks_usage(sent: Mapping[str, Any]) -> bool:
     """Return whether a body asks for a stream without its usage, so that the usage may be asked for."""
     options = sent.get("stream_options")
     if options is None:
         return sent.get("stream") is True
     return sent.get("stream") is True and isinstance(options, dict) and not options.get("include_usage")
+
+
+def _is_event_stream(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
 async def _write(data: bytes, response: UpstreamResponse, out: ResponseWriter) -> None:

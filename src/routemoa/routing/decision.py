@@ -22,6 +22,7 @@ __all__ = [
     "models_with_context",
     "quoted_answers",
     "reserve_models",
+    "skipped_models",
 ]
 
 
@@ -59,8 +60,13 @@ class Decision(Struct, frozen=True):
 
 
 def failed_models(trace: Trace) -> set[str]:
-    """Return the models that failed in this query, which are not called again."""
-    return {f.model for layer in trace.layers for f in layer.failures}
+    """Return the models that failed or were skipped in this query, which are not called again."""
+    return {f.model for layer in trace.layers for f in layer.failures} | skipped_models(trace)
+
+
+def skipped_models(trace: Trace) -> set[str]:
+    """Return the models that this query does not call."""
+    return {s.model for s in trace.skipped}
 
 
 def reserve_models(trace: Trace, decision: Decision, called: Sequence[str], *, repeat: bool) -> list[str]:

@@ -27,6 +27,7 @@ __all__ = [
     "largest_fitting",
     "max_output_tokens",
     "max_prompt_tokens",
+    "output_limit",
 ]
 
 DEFAULT_OUTPUT_TOKENS = 4096
@@ -121,6 +122,10 @@ class Account:
             raise ConfigError(
                 f"{model.name} has no price, and a limit in dollars cannot be kept without; {price_hint(model)}"
             )
+        if cap_name(model, request) in model.omit:
+            raise BudgetExceeded(
+                f"{model.name} cannot be held to a limit: the pool file leaves out its token limit (omit)"
+            )
         cap = self._affordable_tokens(model, prompt, wanted, most)
         shortest = MIN_OUTPUT_TOKENS if min_tokens is None else min_tokens
         if cap < max(1, min(wanted, shortest, self.limits.max_output_tokens or wanted)):
@@ -210,6 +215,11 @@ def max_output_tokens(model: ModelSpec, request: Request) -> int:
     return max(1, min(DEFAULT_OUTPUT_TOKENS, room))
 
 
+def output_limit(model: ModelSpec, request: Request) -> int | None:
+    """Return the smallest limit in tokens that request and pool file set for an answer; None is no limit."""
+    return min(_token_limits(model, request), default=None)
+
+
 def largest_fitting(most: int, fits: Callable[[int], bool]) -> int:
     """Return the largest number up to `most` that fits, where all smaller ones do as well; 0 where none does."""
     low, high = 0, most
@@ -227,10 +237,15 @@ def cap_output(model: ModelSpec, request: Request, cap: int) -> Request:
     if min(_token_limits(model, request), default=cap + 1) <= cap:
         return request
     cap = min(cap, max_output_tokens(model, request))
+    rest = {k: v for k, v in request.parameters.items() if k not in TOKEN_LIMITS}
+    return replace(request, parameters={**rest, cap_name(model, request): cap})
+
+
+def cap_name(model: ModelSpec, request: Request) -> str:
+    """Return the name under which an answer is limited: that of request or pool file, else one the member takes."""
     parts = (request.parameters, model.parameters)
     names = [key for part in parts for key in TOKEN_LIMITS if part.get(key) is not None]
-    rest = {k: v for k, v in request.parameters.items() if k not in TOKEN_LIMITS}
-    return replace(request, parameters={**rest, names[0] if names else TOKEN_LIMITS[0]: cap})
+    return next((n for n in (*names, *TOKEN_LIMITS) if n not in model.omit), TOKEN_LIMITS[0])
 
 
 def _token_limits(model: ModelSpec, request: Request) -> list[int]:

@@ -10,16 +10,10 @@ from time import monotonic, perf_counter
 
 from msgspec.structs import replace
 
-from routemoa.clients.retry import AttemptClient, with_retries
-from routemoa.core.errors import (
-    BudgetExceeded,
-    ConfigError,
-    ModelError,
-    ModelHTTPError,
-    ModelTimeout,
-    Unaffordable,
-    Unreachable,
-)
+from routemoa.clients.dialect import HINTS
+from routemoa.clients.memory import MemberMemory, RemembersMembers
+from routemoa.clients.retry import AttemptClient, Retry, with_retries
+from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, ModelTimeout, Unaffordable
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Limits, ModelSpec, Request, Usage
 from routemoa.mixture.budget.account import Account, Reservation
@@ -55,7 +49,7 @@ class Deadline:
 
     def timeout(self, model: ModelSpec) -> ModelTimeout:
         """Return the error of a call for which the time was over."""
-        return ModelTimeout(model.name, f"the limit of {self.limit:g} s was reached (max_seconds)")
+        return ModelTimeout(model.name, f"the limit of {self.limit:g} s was reached (max_seconds)", by_limit=True)
 
 
 class MeteredClient:
@@ -81,6 +75,9 @@ class MeteredClient:
         """Why the last call that did not fit was not made."""
         self.unpriced = False
         """Whether a call was made whose cost is unknown."""
+        self.memory = client.memory if isinstance(client, RemembersMembers) else MemberMemory()
+        """What is known of the members' endpoints: nothing, where the client remembers nothing."""
+        self.remembers = isinstance(client, RemembersMembers)
         self._client = client
         self._attempts = client if isinstance(client, AttemptClient) else None
 
@@ -92,8 +89,13 @@ class MeteredClient:
     async def close(self) -> None:
         """Do nothing: the wrapped client is shared and stays open."""
 
-    def stream(self, model: ModelSpec, request: Request) -> Pieces:
+    def stream(self, model: ModelSpec, request: Request, may_repeat: Callable[[], bool] = lambda: True) -> Pieces:
         """Yield the client's stream, each attempt of it metered.
+
+        Args:
+            model: the member to call.
+            request: the call.
+            may_repeat: asked before a failed attempt is repeated: false where another member can be asked instead.
 
         Raises:
             Unaffordable: the call does not fit into what is left; it was not made.
@@ -102,13 +104,22 @@ class MeteredClient:
         client = self._attempts
         if client is None:
             return self._attempt(model, request, self._client.stream)
-        retry = client.new_retry(model)
+        retry = self._new_retry(client, model)
+        retry.may_repeat = may_repeat
 
         def attempt() -> Pieces:
             tried = replace(request, purpose="retry") if retry.failures else request
             return self._attempt(model, tried, lambda m, r: client.attempt(m, r, retry.deadline))
 
         return with_retries(attempt, retry, self.deadline.at)
+
+    def _new_retry(self, client: AttemptClient, model: ModelSpec) -> Retry:
+        return client.new_retry(model)
+
+    def dropped_parameters(self, model: ModelSpec, request: Request) -> list[str]:
+        """Return the caller's sampling parameters that the member is not sent, since its endpoint refuses them."""
+        omitted = self.memory.dialect(model).omit.intersection(HINTS).union(model.omit)
+        return [name for name in request.parameters if name in omitted and name not in model.parameters]
 
     async def open(self, model: ModelSpec, request: Request, *, prompt_tokens: int | None = None) -> MeteredCall:
         """Reserve a call; `prompt_tokens` at most, where the request does not hold the prompt. Raises Unaffordable."""
@@ -181,16 +192,23 @@ class MeteredCall:
         self.request = reservation.request
         self._client, self._model, self._reservation, self._number = client, model, reservation, number
         self._started = perf_counter()
+        self._began = client.memory.clock()
         self._text: list[str] = []
         self._usage: Usage | None = None
         self._outcome = CANCELLED
 
     def add(self, piece: str | Completion) -> None:
         """Add a piece of the answer, or its end."""
+        if not self._text:
+            self.answered()
         if isinstance(piece, Completion):
             self.complete(piece.usage)
         else:
             self._text.append(piece)
+
+    def answered(self) -> None:
+        """Note that the endpoint answers, so that others may call it, too."""
+        self._client.memory.succeed(self._model, self._began)
 
     def complete(self, usage: Usage) -> None:
         """Note that the answer is complete, and what the provider counted."""
@@ -199,9 +217,10 @@ class MeteredCall:
     def fail(self, error: ModelError) -> None:
         """Note that the call failed. Refused or never sent: nothing was used; else the usage is unknown."""
         self._outcome = error.kind.value
-        never_sent = isinstance(error, Unreachable) and not error.sent
-        if isinstance(error, ModelHTTPError) or never_sent:
-            self._usage = None if error.produced else NO_USAGE
+        if self._client.remembers:
+            self._client.memory.fail(self._model, error, self._began)
+        if not error.may_be_billed:
+            self._usage = NO_USAGE
 
     def close(self) -> None:
         """Settle the call.
