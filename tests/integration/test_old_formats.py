@@ -118,7 +118,7 @@ def test_traces_are_read_in_full() -> None:
 
 def _without_later_fields(value: Any) -> Any:
     """Return JSON of today without the fields that came after the saved traces; they say nothing there."""
-    later = {"skipped": [], "code": None, "retry_after": None, "unanswered": False}
+    later: dict[str, Any] = {"skipped": [], "code": None, "retry_after": None, "unanswered": False}
     if isinstance(value, list):
         return [_without_later_fields(v) for v in value]
     if isinstance(value, dict):
