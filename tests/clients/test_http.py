@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from time import monotonic
@@ -14,7 +15,7 @@ import pytest
 from routemoa.clients.http import HttpClient, Timeouts
 from routemoa.clients.retry import RetryPolicy
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
-from routemoa.core.types import Completion, Message, ModelSpec, Request, Usage
+from routemoa.core.types import Completion, Message, ModelSpec, Patience, Request, Usage
 from routemoa.testing import FakeEndpoint, Fault
 
 TEXT = "Grüße aus Zürich — naïve façade, 日本語 and 👍 too."
@@ -215,6 +216,47 @@ async def test_timeouts(fault: Fault, timeouts: Timeouts, words: str) -> None:
         with pytest.raises(ModelTimeout, match=words):
             await gather(client, spec(endpoint))
         await _soon(lambda: endpoint.open_requests == 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "patience", "words"),
+    [
+        (Fault(first_byte=5), Patience(first=0.1), "no first byte within 0.1 s"),
+        (Fault(between=5), Patience(between=0.1), "nothing came for 0.1 s"),
+        (Fault(between=0.05), Patience(total=0.2), "no answer within 0.2 s, all attempts together"),
+        (Fault(first_byte=0.3), Patience(first=5.0), ""),
+        (Fault(between=0.03), Patience(between=5.0, total=9.0), ""),
+    ],
+)
+async def test_a_members_own_patience_goes_before_the_clients(fault: Fault, patience: Patience, words: str) -> None:
+    short = Timeouts(first_byte=0.2, idle=0.02, total=0.5) if not words else Timeouts()
+    async with serving(always=fault, timeouts=short) as (endpoint, client, _):
+        if not words:
+            assert (await gather(client, spec(endpoint, patience=patience)))[1].text == TEXT
+            return
+        with pytest.raises(ModelTimeout, match=words):
+            await gather(client, spec(endpoint, patience=patience))
+
+
+async def test_an_address_that_swallows_connections_costs_the_time_to_connect_and_nothing_else() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        held = [socket.socket() for _ in range(4)]
+        for waiting in held:  # its queue is full: what comes next gets no answer
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        await asyncio.sleep(0.1)
+        client = HttpClient(retries=RetryPolicy(attempts=1))
+        model = ModelSpec("m", f"http://127.0.0.1:{listening.getsockname()[1]}/v1", "m", patience=Patience(connect=0.3))
+        begun = monotonic()
+        with pytest.raises(ModelTimeout, match=r"no connection within 0.3 s") as caught:
+            await gather(client, model)
+        assert 0.25 < monotonic() - begun < 1.0
+        assert not caught.value.may_be_billed
+        await client.close()
+        for waiting in held:
+            waiting.close()
 
 
 async def test_leaving_early_closes_the_connection() -> None:

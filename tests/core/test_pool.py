@@ -9,7 +9,7 @@ import pytest
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import PREFERENCES, Mixture, parse_mixture
 from routemoa.core.pool import Pool
-from routemoa.core.types import Usage
+from routemoa.core.types import Patience, Usage
 
 ONE = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
 
@@ -57,6 +57,15 @@ def test_every_public_key_is_read(tmp_path: Path) -> None:
     assert spec.cost(Usage(1_000_000, 2_000_000)) == pytest.approx(0.70)
     assert pool.mixture.selection_margin == 0.2
     assert pool.mixture.confidence_threshold == 0.805
+
+
+def test_patience_of_a_member_goes_before_that_of_the_pool(tmp_path: Path) -> None:
+    text = 'patience = { first = 600 }\nomit = ["seed"]\nrename = { max_tokens = "max_completion_tokens" }\n'
+    pool = read(tmp_path, ONE + text + "[patience]\nfirst = 30.0\nbetween = 5\n")
+    assert pool.patience == Patience(None, 30.0, 5.0, None)
+    assert pool.models[0].patience.with_defaults(pool.patience) == Patience(None, 600.0, 5.0, None)
+    assert pool.models[0].omit == ("seed",)
+    assert pool.models[0].rename == {"max_tokens": "max_completion_tokens"}
 
 
 def test_what_is_left_out_is_unknown_not_zero(tmp_path: Path) -> None:
@@ -109,6 +118,18 @@ def test_the_large_pool_has_its_own_published_constants(tmp_path: Path) -> None:
         (ONE + '[mixture]\nreferences = "none"', ["references", "none"]),
         (ONE + "[mixture]\nmax_models = 2.5", ["max_models", "Expected"]),
         ("a = \nb = 1", ["not valid TOML", "line 1"]),
+        (ONE + "[patience]\nfirst = 0", ["[patience]", "first = 0", "more than 0"]),
+        (ONE + "[patience]\ntotal = inf", ["[patience]", "total = inf"]),
+        (ONE + "[patience]\nfirst_byte = 5", ["[patience]", "first_byte", "first"]),
+        (ONE + "[patience]\nconnect = true", ["[patience]", "connect", "Expected"]),
+        (ONE + "patience = { between = -1 }", ["'a'", "patience", "between = -1"]),
+        (ONE + "patience = { idle = 1 }", ["'a'", "patience", "idle"]),
+        (ONE + "patience = 5", ["'a'", "patience", "Expected"]),
+        (ONE + 'omit = "stop"', ["'a'", "omit", "Expected"]),
+        (ONE + 'omit = ["messages"]', ["'a'", "messages", "neither be left out"]),
+        (ONE + 'rename = { model = "name" }', ["'a'", "'model'", "neither be left out"]),
+        (ONE + 'rename = { seed = "messages" }', ["'a'", "'messages'", "neither be left out"]),
+        (ONE + 'rename = { system = "robot" }', ["'a'", "'system'", '"user"', '"developer"', '"robot"']),
     ],
 )
 def test_errors_are_one_line_that_names_file_key_and_fix(tmp_path: Path, text: str, words: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -23,7 +23,7 @@ from routemoa.core.trace_builder import collect_answer
 from routemoa.core.types import ModelSpec, Query, Usage
 from routemoa.gateway import create_app
 from routemoa.gateway.server import Server, listen
-from routemoa.mixture.engine import RouteMoA
+from routemoa.mixture.method_registry import build_method
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 ANSWER = (AnswerDelta("Hel"), AnswerDelta("lo."), Done(0.1, Usage(3, 4), 0.5, "length"))
@@ -155,15 +155,15 @@ async def serving(
     members: Sequence[str] = ("a", "b/c"),
     pool: Pool | None = None,
     attempts: int = 1,
-    build: Callable[[Pool, HttpClient], Iterable[Method]] = lambda pool, client: [RouteMoA(pool, client)],
+    names: Sequence[str] = ("routemoa",),
     **options: Any,
 ) -> AsyncIterator[Serving]:
-    """Run a server in this event loop; check at the end that nothing is left running."""
+    """Run a server in this event loop, with `methods` or else those of `names`; check at the end that nothing runs."""
     before = asyncio.all_tasks()
     if pool is None:
         pool = Pool(tuple(ModelSpec(m, endpoint, f"upstream-{m}", prior=0.6) for m in members), Mixture(layers=2))
     client = HttpClient(timeouts=Timeouts(first_byte=5.0), retries=RetryPolicy(attempts=attempts, base=0.01))
-    chosen = methods or tuple(build(pool, client))
+    chosen = methods or tuple(build_method(pool, name, client) for name in names)
     listening = listen("127.0.0.1", 0)
     ready = asyncio.Event()
     server = Server(create_app({m.name: m for m in chosen}, pool, client, **options), ready.set)

@@ -59,10 +59,11 @@ async def test_a_disconnect_ends_the_calls_at_the_endpoints(model: str, stream: 
         await until(lambda: e.open_connections == 0)
 
 
-async def test_a_quiet_stream_is_kept_alive() -> None:
+async def test_a_quiet_stream_is_kept_alive_before_its_first_token_too() -> None:
     async with serving(Script(0.2, AnswerDelta("Hel"), 0.2, *ANSWER), keep_alive=0.03) as s:
         raw = await (await s.raw({"model": "routemoa", "messages": HI, "stream": True})).all()
-        assert raw.index(b'"Hel"') < raw.index(b": keep-alive") < raw.index(b"[DONE]")
+        assert raw.index(b": keep-alive") < raw.index(b'"Hel"') < raw.rindex(b": keep-alive") < raw.index(b"[DONE]")
+        assert raw.count(b"HTTP/1.1 200 OK") == 1
         stream = await s.sdk.chat.completions.create(model="routemoa", messages=HI, stream=True)
         assert "".join([c.choices[0].delta.content or "" async for c in stream]) == "HelHello."
 

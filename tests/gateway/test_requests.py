@@ -109,10 +109,9 @@ def test_sampling_parameters_go_along_and_nothing_else_does() -> None:
         ({"max_tokens": 1.5}, "max_tokens"),
         ({"max_completion_tokens": 2**64}, "max_completion_tokens"),
         ({"seed": 10**30}, "seed"),
-        ({"stop": []}, "stop"),
         ({"stop": ["a"] * 5}, "stop"),
         ({"stop": [1]}, "stop"),
-        ({"stop": ""}, "stop"),
+        ({"stop": ["a", ""]}, "stop"),
         ({"presence_penalty": 3}, "presence_penalty"),
         ({"n": 2}, "n"),
         ({"tools": [{"type": "function"}]}, "tools"),
@@ -148,6 +147,11 @@ def test_refuses_what_it_cannot_honour_and_names_it(more: dict[str, Any], param:
         parse_chat_request(ask(**more))
     assert caught.value.param == param
     assert param.partition("[")[0].partition(".")[0] in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, [], "", [""]])
+def test_a_stop_list_without_a_sequence_is_no_stop_list(value: Any) -> None:
+    assert parse_chat_request(ask(stop=value)).query.parameters == {}
 
 
 def test_what_another_model_could_do_says_so() -> None:

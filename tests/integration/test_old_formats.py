@@ -113,7 +113,18 @@ def test_traces_are_read_in_full() -> None:
         query = dict(plain["query"])
         if "contract" in query:
             query["limits"] = query.pop("contract")
-        assert json.loads(to_json(trace)) == {**plain, "query": query}
+        assert _without_later_fields(json.loads(to_json(trace))) == {**plain, "query": query}
+
+
+def _without_later_fields(value: Any) -> Any:
+    """Return JSON of today without the fields that came after the saved traces; they say nothing there."""
+    later: dict[str, Any] = {"skipped": [], "code": None, "retry_after": None, "unanswered": False}
+    if isinstance(value, list):
+        return [_without_later_fields(v) for v in value]
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if k not in later or v != later[k]}
+        return {k: _without_later_fields(v) for k, v in kept.items()}
+    return value
 
 
 def test_each_kind_of_trace_says_what_it_said() -> None:

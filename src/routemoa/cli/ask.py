@@ -113,7 +113,9 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Conso
         leading = writer.live and query.limits.stream_mode == "leader"
         view = QueryView(pool, console, final=not writer.live, leading=leading, full=full)
     writer.begin()
-    client = connect(pool, lambda runtime: LoggedClient(console, runtime)) if full else connect(pool)
+    client = (
+        connect(pool, lambda runtime, timeouts: LoggedClient(console, runtime, timeouts)) if full else connect(pool)
+    )
     store = open_ledger()
     try:
         method = build_method(pool, options.method, client)

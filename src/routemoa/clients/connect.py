@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from routemoa.clients.http import HttpClient
+from routemoa.clients.http import HttpClient, Timeouts
 from routemoa.clients.local import LocalRuntime
 from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
@@ -17,9 +17,16 @@ __all__ = ["connect", "run_sync"]
 T = TypeVar("T")
 
 
-def connect(pool: Pool, make: Callable[[Runtime | None], HttpClient] = HttpClient) -> HttpClient:
-    """Return the HTTP client for `pool`, with the embedded runtime where a model is local; loads no model yet."""
-    return make(LocalRuntime(pool.directory) if any(m.local for m in pool) else None)
+def connect(pool: Pool, make: Callable[[Runtime | None, Timeouts], HttpClient] | None = None) -> HttpClient:
+    """Return the HTTP client for `pool`, with the embedded runtime where a model is local; loads no model yet.
+
+    Args:
+        pool: its models and its patience.
+        make: returns the client; by default the plain one.
+    """
+    runtime = LocalRuntime(pool.directory) if any(m.local for m in pool) else None
+    timeouts = Timeouts().with_patience(pool.patience)
+    return HttpClient(runtime, timeouts=timeouts) if make is None else make(runtime, timeouts)
 
 
 def run_sync(work: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:

@@ -1,34 +1,146 @@
-"""The dialect of an endpoint: its names for fields of a request, and the fields that it refuses. Pure."""
+"""The dialect of an endpoint: its names for fields of a request, and the fields that it refuses. Pure.
+
+It stands in the pool file or is learned (`dialect_learning`). Two names are no fields of the body: "system" is the role
+of messages, "cache_control" a mark on parts of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
+
+from msgspec import Struct
 
 from routemoa.core.types import ModelSpec
 
-__all__ = ["TOKEN_LIMITS", "to_dialect"]
+__all__ = [
+    "FIXED",
+    "HINTS",
+    "TOKEN_LIMITS",
+    "Dialect",
+    "apply_dialect",
+    "describe_dialect",
+    "is_system",
+    "member_dialect",
+    "to_dialect",
+]
 
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 """One setting under its old and its new name."""
+HINTS = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed"})
+"""A mixture's caller may not miss these: they shade an answer. They are left out where an endpoint refuses them, and
+the trace says so."""
+FIXED = frozenset({"model", "messages"})
+"""Never left out or renamed."""
+
+
+class Dialect(Struct, frozen=True):
+    """What differs from OpenAI's chat API."""
+
+    omit: frozenset[str] = frozenset()
+    """Fields that are not sent."""
+    rename: dict[str, str] = {}
+    """Field -> its name there."""
+
+    def __bool__(self) -> bool:
+        return bool(self.omit or self.rename)
+
+    def __or__(self, other: Dialect) -> Dialect:
+        return Dialect(self.omit | other.omit, {**self.rename, **other.rename})
+
+
+def member_dialect(spec: ModelSpec) -> Dialect:
+    """Return what the pool file says of a member's endpoint."""
+    return Dialect(frozenset(spec.omit), dict(spec.rename)) if spec.omit or spec.rename else Dialect()
+
+
+def describe_dialect(dialect: Dialect) -> str:
+    """Return the dialect as lines of a pool file, on one line."""
+    parts = []
+    if dialect.omit:
+        parts.append(f"omit = {json.dumps(sorted(dialect.omit))}")
+    if dialect.rename:
+        pairs = ", ".join(f"{old} = {json.dumps(new)}" for old, new in sorted(dialect.rename.items()))
+        parts.append(f"rename = {{ {pairs} }}")
+    return ", ".join(parts)
 
 
 def to_dialect(spec: ModelSpec, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a body without the fields that the member's endpoint refuses, and with its names for the others.
+    """Return a body in the dialect that the pool file gives to a member; what its `parameters` set is not left out."""
+    return apply_dialect(body, member_dialect(spec), spec.parameters) if spec.rename or spec.omit else body
 
-    What the member's own `parameters` set is not left out. Where a field is there under both names, the endpoint's own
-    counts; of two token limits the smaller one does.
+
+def apply_dialect(body: Mapping[str, Any], dialect: Dialect, keep: Collection[str] = ()) -> dict[str, Any]:
+    """Return a body as the endpoint takes it; fields in `keep` are renamed, but never left out.
+
+    Where a field is there under both names, the endpoint's own counts; of two token limits the smaller one does.
     """
-    if not spec.rename and not spec.omit:
-        return body
-    kept = {k: v for k, v in body.items() if k not in spec.omit or k in spec.parameters}
-    out = {k: v for k, v in kept.items() if k not in spec.rename}
-    for field, name in spec.rename.items():
-        if field not in kept:
+    omit = [name for name in dialect.omit if name not in keep and name not in dialect.rename]
+    out = {name: value for name, value in body.items() if name in FIXED or name not in omit}
+    renamed = {old: out.pop(old) for old in dialect.rename if old in out}
+    for old, value in renamed.items():
+        new = dialect.rename[old]
+        other = out.setdefault(new, value)
+        if new in TOKEN_LIMITS and isinstance(value, int) and isinstance(other, int):
+            out[new] = min(value, other)
+    if (role := dialect.rename.get("system")) is not None:
+        out["messages"] = _map_messages(out.get("messages"), _fold_system if role == "user" else _rename_system(role))
+    if "stream" in omit:
+        out.pop("stream_options", None)
+    if "cache_control" in omit:
+        out["messages"] = _map_messages(out.get("messages"), _drop_marks)
+    if "system" in omit:
+        out["messages"] = _map_messages(out.get("messages"), lambda m: [x for x in m if not is_system(x)])
+    return out
+
+
+def _map_messages(messages: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
+    return change(messages) if isinstance(messages, list) else messages
+
+
+def is_system(message: Any) -> bool:
+    """Return whether a message of a body is a system message, under either of its roles."""
+    return isinstance(message, dict) and message.get("role") in ("system", "developer")
+
+
+def _rename_system(role: str) -> Callable[[list[Any]], list[Any]]:
+    return lambda messages: [{**m, "role": role} if is_system(m) else m for m in messages]
+
+
+def _fold_system(messages: list[Any]) -> list[Any]:
+    """Put the system texts before the first user turn's text: templates without a system role refuse two user turns."""
+    system = [m.get("content") for m in messages if is_system(m)]
+    rest = [m for m in messages if not is_system(m)]
+    if not system:
+        return messages
+    first = next((i for i, m in enumerate(rest) if isinstance(m, dict) and m.get("role") == "user"), None)
+    if first is None:
+        return [{"role": "user", "content": _join(system)}, *rest]
+    merged = {**rest[first], "content": _join([*system, rest[first].get("content")])}
+    return [*rest[:first], merged, *rest[first + 1 :]]
+
+
+def _join(contents: Iterable[Any]) -> Any:
+    """Return contents one after the other: as text, or as parts where one of them has parts."""
+    given = [c for c in contents if c]
+    if all(isinstance(c, str) for c in given):
+        return "\n\n".join(given)
+    parts: list[Any] = []
+    for content in given:
+        parts += content if isinstance(content, list) else [{"type": "text", "text": f"{content}\n\n"}]
+    return parts
+
+
+def _drop_marks(messages: list[Any]) -> list[Any]:
+    """Return messages without cache marks; parts that are all text become one text again."""
+    out: list[Any] = []
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(content, list):
+            out.append(message)
             continue
-        value, other = kept[field], out.get(name)
-        if name not in out:
-            out[name] = value
-        elif name in TOKEN_LIMITS and isinstance(value, int) and isinstance(other, int):
-            out[name] = min(value, other)
+        parts = [{k: v for k, v in p.items() if k != "cache_control"} if isinstance(p, dict) else p for p in content]
+        is_text = all(isinstance(p, dict) and set(p) == {"type", "text"} and isinstance(p["text"], str) for p in parts)
+        out.append({**message, "content": "".join(p["text"] for p in parts) if is_text else parts})
     return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -14,30 +14,41 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.clients import wire
+from routemoa.clients.dialect import HINTS, apply_dialect
+from routemoa.clients.dialect_learning import LEARNING_STEPS, learn_dialect, read_refusal
+from routemoa.clients.memory import MemberMemory
 from routemoa.clients.reply_reader import Pieces, ReplyReader, without_key
-from routemoa.clients.retry import Retry, RetryPolicy, parse_retry_after, with_retries
+from routemoa.clients.retry import Retry, RetryPolicy, read_retry_after, with_retries
 from routemoa.clients.sessions import SessionPool, find_proxy, system_reason
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
-from routemoa.core.types import Address, ModelSpec, Request
+from routemoa.core.types import Address, ModelSpec, Patience, Request
 
 if TYPE_CHECKING:
     import aiohttp
 
 __all__ = ["HttpClient", "Timeouts", "UpstreamResponse"]
 
+PROBE_CONNECT = 1.0
+"""Seconds in which an endpoint that gave no connection has to give one when it is tried again."""
+
 
 class Timeouts(Struct, frozen=True):
-    """Seconds to wait for an endpoint."""
+    """Seconds to wait for an endpoint; generous, since a model may load or think for minutes before it begins."""
 
-    connect: float = 5.0
+    connect: float = 3.0
     """For each attempt."""
-    first_byte: float = 120.0
+    first_byte: float = 300.0
     """For each attempt."""
-    idle: float = 60.0
+    idle: float = 120.0
     """Between two pieces of a response."""
-    total: float = 600.0
+    total: float = 1200.0
     """For all attempts of a call together."""
+
+    def with_patience(self, patience: Patience) -> Timeouts:
+        """Return these times, with those that `patience` sets in their place."""
+        default = Patience(self.connect, self.first_byte, self.idle, self.total)
+        return self if patience == Patience() else Timeouts(*msgspec.structs.astuple(patience.with_defaults(default)))
 
 
 class UpstreamResponse(Struct, frozen=True):
@@ -51,10 +62,13 @@ class UpstreamResponse(Struct, frozen=True):
 class HttpClient:
     """Calls models over HTTP.
 
-    Keys are read from `env` for each call, go into the Authorization header, and are removed from every error.
+    Keys are read from `env` for each call, go into the Authorization header, and are removed from every error. Fields
+    that an endpoint refuses are learned, and left out or renamed from then on (`dialect`).
 
     Args:
         runtime: serves the models whose endpoint is "local".
+        timeouts: of members that set no `patience` themselves.
+        retries: of `stream`; in place of other members, a call is repeated once (`new_retry`).
         sleep: waits so many seconds between two attempts.
         jitter: a number in [0, 1] for each wait; random but in tests.
     """
@@ -76,6 +90,8 @@ class HttpClient:
         self._sleep = sleep
         self._jitter = jitter
         self._sessions = SessionPool(timeouts.connect)
+        self.memory = MemberMemory(jitter=jitter)
+        """How well the members' endpoints are, and what was learned of them."""
         self._unmarked_thinkers: set[str] = set()
         """Models whose thoughts begin without a tag: their chat template writes it into the prompt."""
 
@@ -90,9 +106,23 @@ class HttpClient:
             await self._runtime.close()
 
     def new_retry(self, model: ModelSpec) -> Retry:
-        """Return the attempts of a call that begins now."""
-        deadline = monotonic() + self._timeouts.total
-        return Retry(self._retries, deadline, local=model.local, sleep=self._sleep, jitter=self._jitter)
+        """Return the attempts of a call that begins now, for a caller that may ask another member instead."""
+        return self._retry(model, self._retries.in_place)
+
+    def new_patient_retry(self, model: ModelSpec) -> Retry:
+        """Return the attempts of a call that begins now, for a caller that can only wait."""
+        return self._retry(model, self._retries)
+
+    def _retry(self, model: ModelSpec, policy: RetryPolicy) -> Retry:
+        deadline = monotonic() + self._times(model).total
+        return Retry(policy, deadline, local=model.local, sleep=self._sleep, jitter=self._jitter)
+
+    def _times(self, model: ModelSpec) -> Timeouts:
+        times = self._timeouts.with_patience(model.patience)
+        fault = self.memory.breaker(model).fault
+        if fault is not None and fault.connecting:  # it gave no connection before: a call that tries it again is short
+            return msgspec.structs.replace(times, connect=min(times.connect, PROBE_CONNECT))
+        return times
 
     def stream(self, model: ModelSpec, request: Request) -> Pieces:
         """Yield pieces of the answer, then one Completion; repeat the call until the first piece.
@@ -101,7 +131,7 @@ class HttpClient:
             ModelError: there is no answer, or its rest is lost (`produced` is set then).
             QueryError: the request holds something that JSON cannot.
         """
-        retry = self.new_retry(model)
+        retry = self.new_patient_retry(model)
         return with_retries(lambda: self.attempt(model, request, retry.deadline), retry)
 
     async def attempt(self, model: ModelSpec, request: Request, deadline: float) -> Pieces:
@@ -109,13 +139,14 @@ class HttpClient:
         started = monotonic()
         address = await self.address(model)
         body = wire.build_body(model, request, address.model, stream=True)
-        async with self._post(model, address, body, deadline) as response:
+        keep = request.parameters.keys() - HINTS - model.parameters.keys()
+        async with self._post(model, address, body, deadline, keep) as response:
 
             def read(idle: float) -> Awaitable[bytes]:
                 return self._chunk(model, response, idle, deadline)
 
             hold = model.name in self._unmarked_thinkers
-            reader = ReplyReader(model.name, address.key, read, self._timeouts.idle, hold=hold)
+            reader = ReplyReader(model.name, address.key, read, self._times(model).idle, hold=hold)
             async with aclosing(reader.read(response.content_type, started)) as pieces:
                 async for piece in pieces:
                     if reader.lacks_opening:
@@ -124,9 +155,12 @@ class HttpClient:
 
     @asynccontextmanager
     async def forward(
-        self, model: ModelSpec, body: Mapping[str, Any], deadline: float
+        self, model: ModelSpec, body: Mapping[str, Any], deadline: float, added: Collection[str] = ()
     ) -> AsyncGenerator[UpstreamResponse, None]:
         """Send a caller's `body` with the member's name and settings, in one attempt.
+
+        What the caller asked for is never left out: a refusal of it is the caller's to read. Fields that we `added` may
+        be.
 
         Raises:
             ModelError: no response, or an HTTP error (ModelHTTPError with the endpoint's own body).
@@ -134,7 +168,8 @@ class HttpClient:
         """
         address = await self.address(model)
         sent = wire.apply_member_settings(model, body, address.model)
-        async with self._post(model, address, sent, deadline) as response:
+        keep = body.keys() - model.parameters.keys() - set(added)
+        async with self._post(model, address, sent, deadline, keep) as response:
             chunks = without_key(self._chunks(model, response, deadline), address.key)
             async with aclosing(chunks):
                 yield UpstreamResponse(response.status, response.content_type, chunks)
@@ -150,25 +185,43 @@ class HttpClient:
 
     @asynccontextmanager
     async def _post(
-        self, model: ModelSpec, address: Address, body: Mapping[str, Any], deadline: float
+        self, model: ModelSpec, address: Address, body: Mapping[str, Any], deadline: float, keep: Collection[str] = ()
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """Send a call; yield the response once its status is known to be good. Leaving early closes the connection."""
+        """Send a call; yield the response once its status is known to be good. Leaving early closes the connection.
+
+        A body that is refused for one of its fields is sent again without that field, unless it is in `keep`.
+        """
+        response = await self._send_in_dialect(model, address, body, deadline, keep)
         try:
-            data = msgspec.json.encode(body)
-        except (ValueError, TypeError) as e:
-            raise QueryError(f"the request cannot be written as JSON: {wire.one_line(str(e))}") from e
-        response = await self._send(model, address, data, deadline)
-        if isinstance(response, ModelError):
-            raise response
-        try:
-            if response.status >= 300:
-                raise await self._http_error(model, address, response)
             yield response
         finally:
-            if response.content.at_eof():
-                response.release()
-            else:
-                response.close()
+            _leave(response)
+
+    async def _send_in_dialect(
+        self, model: ModelSpec, address: Address, body: Mapping[str, Any], deadline: float, keep: Collection[str]
+    ) -> aiohttp.ClientResponse:
+        """Return the good response to a body; learn what the endpoint refuses. Raises ModelError, QueryError."""
+        known = dialect = self.memory.dialect(model)
+        for _ in range(LEARNING_STEPS):
+            sent = apply_dialect(body, dialect, keep)
+            response = await self._send(model, address, _encode_body(sent), deadline)
+            if isinstance(response, ModelError):
+                raise response
+            if response.status < 300:
+                if dialect != known:
+                    self.memory.learn(model, self.memory.dialect(model) | dialect)
+                return response
+            try:
+                error = await self._http_error(model, address, response)
+            finally:
+                _leave(response)
+            learned = (
+                learn_dialect(dialect, sent, *read_refusal(error.body), keep) if error.status in (400, 422) else None
+            )
+            if learned is None or learned == dialect:
+                break
+            dialect = learned
+        raise error
 
     async def _send(
         self, model: ModelSpec, address: Address, data: bytes, deadline: float
@@ -185,13 +238,17 @@ class HttpClient:
             headers["Connection"] = "close"
         if address.key:
             headers["Authorization"] = f"Bearer {address.key}"
-        wait, reason = self._time_left(self._timeouts.first_byte, "no first byte within", deadline)
+        times = self._times(model)
+        wait, reason = self._time_left(times.first_byte, "no first byte within", deadline, times.total)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=times.connect)
         try:
             async with asyncio.timeout(wait):
                 session = await self._sessions.open()
-                return await session.post(url, data=data, headers=headers, allow_redirects=False, proxy=find_proxy(url))
+                return await session.post(
+                    url, data=data, headers=headers, allow_redirects=False, proxy=find_proxy(url), timeout=timeout
+                )
         except aiohttp.ConnectionTimeoutError:
-            return ModelTimeout(model.name, f"no connection within {self._timeouts.connect:g} s")
+            return ModelTimeout(model.name, f"no connection within {times.connect:g} s", sent=False)
         except TimeoutError:
             return ModelTimeout(model.name, reason)
         except aiohttp.ClientResponseError as e:
@@ -202,17 +259,17 @@ class HttpClient:
             reason = wire.one_line(f"{address.url} cannot be reached: {system_reason(e)}", address.key)
             return Unreachable(model.name, f"{reason}; {fix}", sent=not isinstance(e, aiohttp.ClientConnectorError))
 
-    def _time_left(self, limit: float, reason: str, deadline: float) -> tuple[float, str]:
+    def _time_left(self, limit: float, reason: str, deadline: float, total_limit: float) -> tuple[float, str]:
         """Return the seconds to wait now, and the reason to give when they are over."""
         left = max(0.0, deadline - monotonic())
-        total = f"no answer within {self._timeouts.total:g} s, all attempts together"
+        total = f"no answer within {total_limit:g} s, all attempts together"
         return (limit, f"{reason} {limit:g} s") if limit < left else (left, total)
 
     async def _chunk(self, model: ModelSpec, response: aiohttp.ClientResponse, idle: float, deadline: float) -> bytes:
         """Read the next bytes, within `idle` seconds and the deadline; none at the end of the response."""
         import aiohttp
 
-        wait, reason = self._time_left(idle, "nothing came for", deadline)
+        wait, reason = self._time_left(idle, "nothing came for", deadline, self._times(model).total)
         try:
             async with asyncio.timeout(wait):
                 return await response.content.readany()
@@ -224,7 +281,8 @@ class HttpClient:
     async def _chunks(
         self, model: ModelSpec, response: aiohttp.ClientResponse, deadline: float
     ) -> AsyncGenerator[bytes, None]:
-        while chunk := await self._chunk(model, response, self._timeouts.idle, deadline):
+        idle = self._times(model).idle
+        while chunk := await self._chunk(model, response, idle, deadline):
             yield chunk
 
     async def _http_error(self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse) -> ModelHTTPError:
@@ -232,5 +290,20 @@ class HttpClient:
         with suppress(Exception):  # the status says enough when the body cannot be read
             async with asyncio.timeout(self._timeouts.connect):
                 body = await response.content.read(64 * 1024)
-        after = parse_retry_after(response.headers.get("Retry-After"))
+        after = read_retry_after(response.headers, body) if response.status >= 400 else None
         return wire.make_http_error(model, response.status, body, address.key, after)
+
+
+def _encode_body(body: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (ValueError, TypeError) as e:
+        raise QueryError(f"the request cannot be written as JSON: {wire.one_line(str(e))}") from e
+
+
+def _leave(response: aiohttp.ClientResponse) -> None:
+    """Give a connection back, or close it where the response is not at its end."""
+    if response.content.at_eof():
+        response.release()
+    else:
+        response.close()

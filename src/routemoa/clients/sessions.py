@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncGenerator
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -12,7 +14,9 @@ from urllib.request import getproxies, proxy_bypass
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["SessionPool", "find_proxy", "system_reason"]
+__all__ = ["SessionPool", "find_proxy", "is_exempt", "system_reason"]
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 KEEP_ALIVE_SECONDS = 4.0
 """Shorter than the 5 s after which common servers (uvicorn, llama.cpp) close an idle connection."""
@@ -62,7 +66,54 @@ def find_proxy(url: str) -> str | None:
     host = target.hostname or ""
     if host in {"localhost", "::1"} or host.startswith("127.") or proxy_bypass(host):
         return None
-    return getproxies().get(target.scheme)
+    proxies = getproxies()
+    proxy = proxies.get(target.scheme)
+    if proxy is None or is_exempt(host, target.port or DEFAULT_PORTS.get(target.scheme), proxies.get("no", "")):
+        return None
+    return proxy
+
+
+def is_exempt(host: str, port: int | None, no_proxy: str) -> bool:
+    """Return whether a NO_PROXY list names a host: as curl and requests read it, beyond what Python does itself.
+
+    Entries are separated by commas or spaces: a name, which stands for its subdomains as well, with or without a dot or
+    "*." before it; an address; a range of addresses (10.0.0.0/8); each with a port or without; or "*" for all.
+    """
+    address = _parse_address(host)
+    for entry in re.split(r"[,\s]+", no_proxy.strip()):
+        name, entry_port = _split_port(entry)
+        if not name or (entry_port is not None and entry_port != port):
+            continue
+        if name == "*" or _names_host(name.lower(), host.lower().rstrip("."), address):
+            return True
+    return False
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    """Return the name and the port of a NO_PROXY entry; IPv6 addresses with a port stand in brackets."""
+    if m := re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?", entry):
+        return m[1], int(m[2]) if m[2] else None
+    if entry.count(":") == 1 and (m := re.fullmatch(r"([^:]+):(\d{1,5})", entry)):
+        return m[1], int(m[2])
+    return entry, None
+
+
+def _names_host(name: str, host: str, address: IPv4Address | IPv6Address | None) -> bool:
+    if address is not None:
+        try:
+            network = ip_network(name, strict=False)
+        except ValueError:
+            return False
+        return address in network
+    suffix = name.removeprefix("*").removeprefix(".").rstrip(".")
+    return bool(suffix) and (host == suffix or host.endswith(f".{suffix}"))
+
+
+def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 def system_reason(error: BaseException) -> str:

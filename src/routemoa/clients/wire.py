@@ -19,12 +19,14 @@ from routemoa.clients.replies.errors import (
     ReportedError,
     decode_json,
     describe_body,
+    error_code,
     error_text,
     find_error,
     one_line,
 )
 from routemoa.clients.replies.redaction import cut_key, redact_body
 from routemoa.clients.replies.usage import is_count
+from routemoa.clients.retry import read_retry_after
 from routemoa.clients.sse import SSEEvent
 from routemoa.core.errors import InvalidResponse, ModelHTTPError
 from routemoa.core.types import CacheControl, Message, ModelSpec, Request, Usage
@@ -35,6 +37,7 @@ __all__ = [
     "build_body",
     "chat_url",
     "decode_json",
+    "error_code",
     "error_text",
     "is_token_limit",
     "make_http_error",
@@ -147,13 +150,22 @@ def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, 
     if status < 400:
         hint = "it redirects elsewhere; put the final URL into `endpoint`"
     reason = f"HTTP {status}" + (f": {said}" if said else "") + (f"; {hint}" if hint else "")
-    return ModelHTTPError(spec.name, reason, status=status, retry_after=after, body=body)
+    return ModelHTTPError(
+        spec.name, reason, status=status, retry_after=after, body=body, code=error_code(decode_json(body), key)
+    )
 
 
 def make_reported_error(model: str, error: ReportedError, body: bytes = b"") -> ModelHTTPError:
     """Return the error that a reply with a good status holds: nothing was answered, nothing is billed."""
     reason = f"HTTP {error.status} in the reply" if error.status else "error in the reply"
-    return ModelHTTPError(model, f"{reason}: {error.message}", status=error.status or NO_STATUS, body=body)
+    return ModelHTTPError(
+        model,
+        f"{reason}: {error.message}",
+        status=error.status or NO_STATUS,
+        retry_after=read_retry_after({}, body or error.message.encode()),
+        body=body,
+        code=error.code,
+    )
 
 
 def parse_chunk(model: str, event: SSEEvent, key: str | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ RouteMoAError
 ├── ConfigError            a pool file or setting is wrong: names the file, the key and the fix
 │   └── StoreError         the ledger's file cannot be used: says why and what to do (in ledger.schema)
 ├── QueryError             the request itself is wrong (empty, or not supported by a mixture)
+│   └── ContextExceeded    no model of the pool can hold the prompt; nothing was spent
 ├── MissingExtra           an optional dependency is not installed: names the extra to install
 ├── FetchError             a weight could not be downloaded (in clients.weights.download)
 ├── NoSandbox              a model's code cannot be run safely here: says what to install or allow
@@ -27,7 +28,7 @@ from routemoa.core.failure_kind import FailureKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from routemoa.core.trace import Failure
+    from routemoa.core.trace import Failure, Skip
     from routemoa.core.types import Usage
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "BudgetExceeded",
     "CallCancelled",
     "ConfigError",
+    "ContextExceeded",
     "InvalidResponse",
     "MissingExtra",
     "ModelError",
@@ -63,6 +65,10 @@ class QueryError(RouteMoAError):
         super().__init__(message)
         self.param = param
         """The field of the request that is wrong, where there is one."""
+
+
+class ContextExceeded(QueryError):
+    """The prompt is longer than any model that was asked for can hold; no call was made."""
 
 
 class MissingExtra(RouteMoAError):
@@ -103,6 +109,13 @@ class ModelError(RouteMoAError):
         """Whether the model had begun to answer, so that tokens may have been billed."""
         self.usage = usage
         """What the endpoint says that the call used all the same; None where it says nothing."""
+        self.retried = False
+        """Whether the call had been repeated before, so that its caller need not repeat it once more."""
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether the endpoint may have processed the call: False where it refused it or never got it."""
+        return True
 
 
 class Unreachable(ModelError):
@@ -115,11 +128,30 @@ class Unreachable(ModelError):
         self.sent = sent
         """Whether the request had been sent, so that it may have been processed and billed."""
 
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether the request had been sent."""
+        return self.produced or self.sent
+
 
 class ModelTimeout(ModelError):
     """No answer within the time of the attempt or of the call."""
 
     kind = FailureKind.TIMEOUT
+
+    def __init__(
+        self, model: str, reason: str, *, produced: bool = False, sent: bool = True, by_limit: bool = False
+    ) -> None:
+        super().__init__(model, reason, produced=produced)
+        self.sent = sent
+        """Whether the request had been sent, so that it may have been processed and billed."""
+        self.by_limit = by_limit
+        """Whether the time was a limit of the request (max_seconds), which says nothing of the endpoint."""
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether the request had been sent."""
+        return self.produced or self.sent
 
 
 class ModelHTTPError(ModelError):
@@ -128,7 +160,14 @@ class ModelHTTPError(ModelError):
     kind = FailureKind.HTTP_ERROR
 
     def __init__(
-        self, model: str, reason: str, *, status: int, retry_after: float | None = None, body: bytes = b""
+        self,
+        model: str,
+        reason: str,
+        *,
+        status: int,
+        retry_after: float | None = None,
+        body: bytes = b"",
+        code: str | None = None,
     ) -> None:
         super().__init__(model, reason)
         self.status = status
@@ -136,6 +175,13 @@ class ModelHTTPError(ModelError):
         """Seconds, where the endpoint gave them."""
         self.body = body
         """The endpoint's own response, for a caller that is passed through to it."""
+        self.code = code
+        """The endpoint's own code for the error, where it gave one."""
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether the model had begun to answer: a refusal costs nothing."""
+        return self.produced
 
 
 class InvalidResponse(ModelError):
@@ -160,11 +206,21 @@ class Unaffordable(ModelError):
         self.why = why
         """Which limit or price was missing."""
 
+    @property
+    def may_be_billed(self) -> bool:
+        """False: the call was not made."""
+        return False
+
 
 class AllModelsFailed(RouteMoAError):
-    """Every model that could answer failed."""
+    """Every model that could answer failed or was not called."""
 
-    def __init__(self, failures: Sequence[Failure]) -> None:
-        super().__init__("no model could answer: " + "; ".join(f"{f.model}: {f.reason}" for f in failures))
+    def __init__(self, failures: Sequence[Failure], skipped: Sequence[Skip] = ()) -> None:
+        failed = {f.model for f in failures}
+        not_called = [s for s in skipped if s.model not in failed]
+        reasons = [f"{f.model}: {f.reason}" for f in failures] + [f"{s.model}: {s.reason}" for s in not_called]
+        super().__init__("no model could answer: " + "; ".join(reasons))
         self.failures = tuple(failures)
         """The failed calls, each with its reason."""
+        self.skipped = tuple(not_called)
+        """The models that were not called, each with its reason."""

@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from routemoa.core.trace import Alternative, Assessment, Degradation, Failure, Proposal, Ranking
+from routemoa.core.trace import Alternative, Assessment, Degradation, Failure, Proposal, Ranking, Skip
 from routemoa.core.types import Purpose, Query, Scores, Usage
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Reranked",
     "Scored",
     "Selected",
+    "Skipped",
     "Started",
     "Stopped",
 ]
@@ -67,6 +68,12 @@ class Selected(Event, frozen=True):
     models: tuple[str, ...]
     why: str = ""
     """Why these models."""
+
+
+class Skipped(Event, frozen=True):
+    """A model is not called in this query: it cools down after failures, or cannot hold the prompt."""
+
+    skip: Skip
 
 
 class ProposalStarted(Event, frozen=True):
@@ -174,7 +181,7 @@ class AnswerReplaced(Event, frozen=True, tag="continued"):
 
 
 class Degraded(Event, frozen=True, tag="gave_up"):
-    """The limits left no room for something."""
+    """The limits left no room for something, or a model does not support it."""
 
     given_up: Degradation
     """Where it is a hedge, a call that was announced is not made."""
@@ -201,6 +208,7 @@ AnyEvent = (
     Started
     | Scored
     | Selected
+    | Skipped
     | ProposalStarted
     | ProposalDelta
     | ProposalFinished

@@ -18,11 +18,11 @@ from routemoa.core.price_list import with_list_prices
 from routemoa.core.providers import expand_endpoint
 from routemoa.core.tenants import Tenants, parse_tenants
 from routemoa.core.toml import check_range, load_toml, parse_table, suggest_name
-from routemoa.core.types import Limits, ModelSpec
+from routemoa.core.types import Limits, ModelSpec, Patience
 
 __all__ = ["METHODS", "Pool", "parse_limits", "parse_pool"]
 
-TABLES = ("model", "mixture", "limits", "scorer", "tenant", "totals")
+TABLES = ("model", "mixture", "limits", "patience", "scorer", "tenant", "totals")
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
 """The methods that use the whole pool (routemoa.mixture.method_registry builds them); no model may have such a name."""
 
@@ -49,6 +49,8 @@ class Pool:
     """The file of a fitted judge model."""
     limits: Limits = field(default_factory=Limits)
     """Of a request that sets none itself."""
+    patience: Patience = field(default_factory=Patience)
+    """How long to wait for endpoints; that of a model goes before it."""
     tenants: Tenants = field(default_factory=Tenants)
     """The callers of the server, with their budgets."""
 
@@ -132,13 +134,15 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) 
     models = _parse_models(table.get("model"), source, env)
     mixture = parse_mixture_table(table.get("mixture", {}), models, f"{source}: [mixture]")
     limits = parse_limits(table.get("limits", {}), f"{source}: [limits]")
+    patience = parse_table(table.get("patience", {}), Patience, f"{source}: [patience]")
+    _check_patience(patience, f"{source}: [patience]")
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
     scorer = parse_table(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
     folder = Path(os.path.normpath(directory / Path(scorer.path).expanduser())) if scorer else None
     if folder and not (folder / "manifest.json").is_file():
         raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
     tenants = parse_tenants(table, source, env)
-    return Pool(with_list_prices(models), mixture, source, directory, folder, judge, limits, tenants)
+    return Pool(with_list_prices(models), mixture, source, directory, folder, judge, limits, patience, tenants)
 
 
 def parse_limits(table: Any, where: str) -> Limits:
@@ -150,6 +154,21 @@ def parse_limits(table: Any, where: str) -> Limits:
     if limits.max_seconds is not None and not 0 < limits.max_seconds < float("inf"):
         raise ConfigError(f"{where}: max_seconds = {limits.max_seconds} is out of range; it is more than 0")
     return limits
+
+
+def _check_patience(patience: Patience, where: str) -> None:
+    for key in Patience.__struct_fields__:
+        if (value := getattr(patience, key)) is not None and not 0 < value < float("inf"):
+            raise ConfigError(f"{where}: {key} = {value} is out of range; it is seconds, more than 0, or left out")
+
+
+def _check_fields(spec: ModelSpec, where: str) -> None:
+    """Check the names in `omit` and `rename`. Raises ConfigError."""
+    for name in (*spec.omit, *spec.rename, *spec.rename.values()):
+        if name in ("model", "messages"):
+            raise ConfigError(f"{where}: '{name}' is in every request and can neither be left out nor renamed")
+    if (role := spec.rename.get("system")) not in (None, "user", "developer"):
+        raise ConfigError(f'{where}: rename: the role \'system\' becomes "user" or "developer", not "{role}"')
 
 
 def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> list[ModelSpec]:
@@ -178,6 +197,8 @@ def _parse_model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
         raise ConfigError(
             f"{where}: api_key_env: environment variable {spec.api_key_env} is not set; export it, or remove the key"
         )
+    _check_patience(spec.patience, f"{where}: patience")
+    _check_fields(spec, where)
     for key in ("cached_price", "cache_write_price", "request_price"):
         if getattr(spec, key) is not None and None in (spec.input_price, spec.output_price):
             raise ConfigError(f"{where}: {key} is part of a price; give input_price and output_price, too")

@@ -23,6 +23,7 @@ __all__ = [
     "Proposal",
     "RankedModel",
     "Ranking",
+    "Skip",
     "StopKind",
     "StopReason",
     "Trace",
@@ -79,6 +80,12 @@ class Failure(Struct, frozen=True):
     """The HTTP status, where the endpoint refused the call."""
     partial: str = ""
     """The part of the answer that had arrived."""
+    code: str | None = None
+    """The endpoint's own code for the error, where it gave one."""
+    retry_after: float | None = None
+    """Seconds after which the endpoint wants to be called again, where it said so."""
+    unanswered: bool = False
+    """The endpoint broke before anything of an answer came, so that it reported no usage."""
 
     @property
     def concerns_setup(self) -> bool:
@@ -97,6 +104,20 @@ class Failure(Struct, frozen=True):
         if self.kind is FailureKind.INVALID_RESPONSE and not self.reason.startswith("empty answer"):
             return "its reply could not be read"
         return self.reason
+
+
+class Skip(Struct, frozen=True):
+    """A model that was not called in a query, though it might have been."""
+
+    model: str
+    kind: Literal["cooling", "context"]
+    """It cools down after failures, or cannot hold the prompt."""
+    reason: str
+    """Begins with "skipped: "; our own words, which callers of the server may read."""
+    retry_after: float | None = None
+    """Seconds until it may be called; None where waiting does not help."""
+    status: int | None = None
+    """The HTTP status that it failed with before, if it did."""
 
 
 class Assessment(Struct, frozen=True):
@@ -157,10 +178,11 @@ class Alternative(Struct, frozen=True):
 
 
 class Degradation(Struct, frozen=True):
-    """Something that the limits left no room for."""
+    """Something that the limits left no room for, or that a model does not support."""
 
-    what: Literal["models", "model", "aggregator", "hedge", "ending"]
-    """Models of a panel, an expensive model for a cheaper one, the aggregator, a hedge, the end of the answer."""
+    what: Literal["models", "model", "aggregator", "hedge", "ending", "parameter"]
+    """Models of a panel, an expensive model for a cheaper one, the aggregator, a hedge, the end of the answer, or a
+    sampling parameter that a model's endpoint refuses."""
     why: str
     """Our own words: it never quotes an endpoint, so callers of the server may read it."""
     models: tuple[str, ...] = ()
@@ -235,6 +257,8 @@ class Trace(Struct, frozen=True):
     """Of the orders in which answers were shown to their judges."""
     routes_not_taken: tuple[Alternative, ...] = ()
     given_up: tuple[Degradation, ...] = ()
+    skipped: tuple[Skip, ...] = ()
+    """The models that were not called: they cool down after failures, or cannot hold the prompt."""
     prices: dict[str, str] = {}
     """Model -> where its price comes from, and its date; or that its endpoint reports what a call costs."""
 

@@ -55,6 +55,8 @@ class TraceBuilder:
             case t.Selected():
                 self._layers.append(Layer(selected=event.models, why=event.why))
                 self._update_layers()
+            case t.Skipped():
+                self._update(skipped=(*self.trace.skipped, event.skip))
             case t.ProposalStarted() | t.AggregatorStarted() | t.CallStarted():
                 self._start_call(event)
             case t.ProposalFinished():
@@ -118,9 +120,15 @@ class TraceBuilder:
             self._count(event.failure)
 
     def _count(self, call: Proposal | Failure) -> None:
-        """Add the usage and the cost of a call that has ended."""
+        """Add the usage and the cost of a call that has ended.
+
+        A call that broke before anything of an answer came adds nothing, as its endpoint reported nothing. What it can
+        have cost at most is in `charged`.
+        """
         if isinstance(call, Failure) and call.kind is FailureKind.UNAFFORDABLE:
             self._count_calls(-1)  # it was not made
+        if isinstance(call, Failure) and call.unanswered:
+            return
         self._add_usage(call.usage, call.cost)
         if call.usage.reported_cost is not None:
             self._note_reported_cost(call.model)

@@ -23,6 +23,7 @@ __all__ = [
     "Limits",
     "Message",
     "ModelSpec",
+    "Patience",
     "Purpose",
     "Query",
     "Request",
@@ -51,6 +52,24 @@ StreamMode = Literal["final", "leader", "events"]
 
 Purpose = Literal["proposal", "judge", "aggregator", "hedge", "retry", "direct"]
 """What a call is for; "direct" is a member of the pool that a caller named as its model."""
+
+
+class Patience(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Seconds to wait for an endpoint; None is as the pool has it, or its default. The `[patience]` table."""
+
+    connect: float | None = None
+    """To connect."""
+    first: float | None = None
+    """From the request to the first byte of the response, for each attempt."""
+    between: float | None = None
+    """Between two pieces of a response."""
+    total: float | None = None
+    """For a whole call, its repetition included."""
+
+    def with_defaults(self, default: Patience) -> Patience:
+        """Return this patience, with `default` where a time is unset."""
+        own, other = msgspec.structs.astuple(self), msgspec.structs.astuple(default)
+        return Patience(*(b if a is None else a for a, b in zip(own, other, strict=True)))
 
 
 class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -92,6 +111,8 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     """Field of a request -> the endpoint's name for it."""
     omit: tuple[str, ...] = ()
     """Fields that the endpoint refuses: not sent unless `parameters` has them."""
+    patience: Patience = Patience()
+    """How long to wait for it."""
     list_price: Price | None = msgspec.field(name="-listed", default=None)
     """Set by `price_list`; not a key of the table."""
 

@@ -15,9 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from routemoa.clients.memory import MemberMemory, RemembersMembers
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Method
+from routemoa.core.types import ModelSpec
 from routemoa.gateway.auth import AuthMiddleware
 from routemoa.gateway.chat import ChatEndpoint
 from routemoa.gateway.errors import HttpError, UnknownModel, UnknownRoute, error_response
@@ -27,7 +29,8 @@ from routemoa.ledger import Store
 __all__ = ["create_app"]
 
 BODY_LIMIT = 16 * 2**20
-KEEP_ALIVE_SECONDS = 15.0
+KEEP_ALIVE_SECONDS = 10.0
+"""Of silence, after which the head of a stream is sent, and then a comment each time."""
 
 
 def create_app(
@@ -70,7 +73,7 @@ def create_app(
     chat = ChatEndpoint(methods, pool, client, store, body_limit=body_limit, keep_alive=keep_alive)
     app = Starlette(
         routes=[
-            Route("/healthz", _get_health),
+            Route("/healthz", _Health(pool, client).get),
             Route("/v1/models", models.get_all),
             Route("/v1/models/{id:path}", models.get_one),
             Route("/v1/chat/completions", chat, methods=["POST"]),
@@ -108,8 +111,23 @@ class _ModelList:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "routemoa"}
 
 
-async def _get_health(_: Request) -> Response:
-    return _json_response({"status": "ok"})
+class _Health:
+    """GET /healthz; with `?verbose` also how well each member's endpoint is."""
+
+    def __init__(self, pool: Pool, client: Forwarder) -> None:
+        self._pool = pool
+        self._memory = client.memory if isinstance(client, RemembersMembers) else MemberMemory()
+
+    async def get(self, request: Request) -> Response:
+        """Return the state of the server."""
+        if request.query_params.get("verbose", "0").lower() in ("0", "false", "no"):
+            return _json_response({"status": "ok"})
+        return _json_response({"status": "ok", "members": {m.name: self._describe(m) for m in self._pool}})
+
+    def _describe(self, model: ModelSpec) -> dict[str, Any]:
+        learned = self._memory.dialect(model)
+        dialect = {"omit": sorted(learned.omit), "rename": dict(sorted(learned.rename.items()))}
+        return {**self._memory.health(model).to_plain(), "learned": dialect}
 
 
 async def _handle_unknown_route(request: Request, error: Exception) -> Response:

@@ -20,7 +20,7 @@ __all__ = ["AuthMiddleware", "Caller"]
 TENANT_SCOPE_KEY = "routemoa.tenant"
 """Where the scope of a request names its tenant."""
 OPEN_PATH = "/healthz"
-"""Needs no key."""
+"""Needs no key, unless it is asked for the members."""
 
 
 class AuthMiddleware:
@@ -33,7 +33,7 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != "http" or not self._tenants.members or scope["path"] == OPEN_PATH:
+        if scope["type"] != "http" or not self._tenants.members or _is_open(scope):
             await self._app(scope, receive, send)
             return
         token = _bearer_token(scope)
@@ -97,6 +97,11 @@ class Caller:
         if self._store is not None and self._store.remaining_budget(self.name) is not None:
             with suppress(StoreError):  # the answer is complete without it
                 await self._store.flush()
+
+
+def _is_open(scope: Scope) -> bool:
+    """Return whether a request needs no key."""
+    return scope["path"] == OPEN_PATH and b"verbose" not in scope["query_string"]
 
 
 def _bearer_token(scope: Scope) -> str | None:

@@ -127,13 +127,23 @@ class _ChatResponse:
 
     def __init__(self, writer: ResponseWriter) -> None:
         self._writer = writer
-        self._is_own_stream = False
-        """Whether the stream is ours, so that it may contain our comments and error events."""
+        self._has_started_stream = False
+        """Whether we sent the head of a stream."""
         self._names_events = False
         """Whether its events have names."""
+        self._wants_stream = False
+        """Whether the request asks a method for a stream."""
+        self._passed_through: PassThrough | None = None
 
     async def send_keep_alive(self) -> None:
-        """Show that the connection is alive."""
+        """Show that the connection is alive; a stream that has been silent so long begins with its head.
+
+        From then on an error is the stream's last event and has no status of its own. A response in one piece keeps its
+        status honest and stays silent.
+        """
+        passed = self._passed_through
+        if self._wants_stream or (passed is not None and passed.is_silent_stream):
+            await self._start_stream()
         if self._is_own_stream:
             await self._writer.write(KEEP_ALIVE_COMMENT)
 
@@ -150,10 +160,11 @@ class _ChatResponse:
     async def send_stream(self, method: Method, request: ChatRequest, caller: Caller) -> None:
         """Send a method's answer as it is written.
 
-        The status waits for the first piece, so that an early failure still gets its own.
+        The status waits for the first piece, or for the first comment, so that an early failure still gets its own.
         """
         completion = ChatCompletion(method.name, request.query.limits.stream_mode or "final")
         encoder = self._choose_encoder(completion, request)
+        self._wants_stream = True
         async with aclosing(method.stream(request.query, caller.new_recorder(method.name))) as events:
             async for event in events:
                 if data := encoder.encode_event(event):
@@ -165,6 +176,7 @@ class _ChatResponse:
 
     async def pass_through(self, request: PassThrough) -> None:
         """Send the response of a model of the pool."""
+        self._passed_through = request
         await request.send(self._writer)
 
     async def send_error(self, error: Exception) -> None:
@@ -178,6 +190,12 @@ class _ChatResponse:
         # Else a passed-through response broke off: left unfinished, it makes the server close the connection, as the
         # endpoint closed its own.
 
+    @property
+    def _is_own_stream(self) -> bool:
+        """Whether the stream may contain our comments and error events: one of ours, or none of a member's so far."""
+        passed = self._passed_through
+        return self._has_started_stream and (passed is None or passed.is_silent_stream)
+
     def _choose_encoder(self, completion: ChatCompletion, request: ChatRequest) -> StreamEncoder:
         self._names_events = completion.mode == "events"
         if self._names_events:
@@ -187,7 +205,7 @@ class _ChatResponse:
     async def _start_stream(self) -> None:
         if not self._writer.started:
             await self._writer.start(200, EVENT_STREAM, UNBUFFERED)
-            self._is_own_stream = True
+            self._has_started_stream = True
 
 
 def _check_complete(completion: ChatCompletion) -> None:

@@ -34,11 +34,13 @@ class ResponseWriter:
         self.started = False
 
     async def start(self, status: int, content_type: str, headers: Mapping[str, str] | None = None) -> None:
-        """Send the status and the headers; they cannot be changed after that."""
+        """Send the status and the headers; they cannot be changed after that, and a second start does nothing."""
         fields = {"content-type": content_type, **self._extra_headers(), **(headers or {})}
         raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields.items()]
-        self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+        async with self._lock:
+            if not self.started:
+                self.started = True
+                await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send a piece of the body; after the last one nothing more is sent."""

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from math import ceil
 from time import time
 from typing import Any
 
 from msgspec import Struct
 
+from routemoa.clients.faults import diagnose, is_context_overflow
 from routemoa.core.errors import (
     AllModelsFailed,
     BudgetExceeded,
     ConfigError,
+    ContextExceeded,
     ModelError,
     ModelHTTPError,
     QueryError,
@@ -24,13 +27,14 @@ from routemoa.core.errors import (
 )
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.tenants import format_time
-from routemoa.core.trace import Failure
+from routemoa.core.trace import Failure, Skip
 from routemoa.core.types import Usage
 from routemoa.ledger import StoreError
 
 __all__ = [
     "LIMIT_KINDS",
     "BodyTooLarge",
+    "CoolingDown",
     "ErrorResponse",
     "HttpError",
     "Interrupted",
@@ -48,6 +52,9 @@ RETRY_SOON_SECONDS = 2
 """After so long, calls under way may have left something of a budget."""
 LIMIT_KINDS = {FailureKind.TIMEOUT, FailureKind.CANCELLED, FailureKind.UNAFFORDABLE}
 """The kinds of failures that a limit causes."""
+FAULT_STATUSES = {400, 413, 422}
+"""HTTP statuses that say that the request itself is wrong."""
+OVERFLOW_CODE = "context_length_exceeded"
 
 
 class ErrorResponse(Struct, frozen=True):
@@ -62,6 +69,8 @@ class ErrorResponse(Struct, frozen=True):
     """Seconds."""
     reset: str | None = None
     """When a budget starts again, ISO 8601 in UTC."""
+    retried: bool = False
+    """Whether a client gains nothing from a retry: calls were repeated or other models asked, or the fault lasts."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -79,17 +88,26 @@ class ErrorResponse(Struct, frozen=True):
             headers["retry-after"] = str(self.retry_after)
         if self.reset is not None:
             headers["x-routemoa-reset"] = self.reset
-            if (self.retry_after or 0) > RETRY_SOON_SECONDS:
-                headers["x-should-retry"] = "false"  # OpenAI's clients retry a 429 within seconds otherwise
+        later = self.reset is not None and (self.retry_after or 0) > RETRY_SOON_SECONDS
+        if later or self.retried:
+            headers["x-should-retry"] = "false"  # OpenAI's clients retry a 429 or 5xx within seconds otherwise
         return headers
 
 
 class HttpError(Exception):
     """The request is refused with an HTTP status before any model is called."""
 
-    def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str | None = None,
+        param: str | None = None,
+        *,
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(message)
-        self.response = ErrorResponse(status, message, param, code)
+        self.response = ErrorResponse(status, message, param, code, retry_after)
 
 
 class UnknownRoute(HttpError):
@@ -126,6 +144,14 @@ class MissingKey(HttpError):
         super().__init__(401, f"{wrong}. {fix}", "invalid_api_key")
 
 
+class CoolingDown(HttpError):
+    """The one model that was named is not called now: it failed before, and its time is not over."""
+
+    def __init__(self, skip: Skip) -> None:
+        response = _cooling_response([skip], f"{skip.model}: {skip.reason}.")
+        super().__init__(response.status, response.message, response.code, retry_after=response.retry_after)
+
+
 class Interrupted(Exception):
     """The model that wrote the answer failed after a part had been sent, which cannot be taken back."""
 
@@ -151,13 +177,13 @@ def error_response(error: Exception) -> ErrorResponse:
         case HttpError():
             return error.response
         case QueryError():
-            return ErrorResponse(400, str(error), error.param)
+            return _query_response(error)
         case Unaffordable():
             return _budget_response(error.why)
         case BudgetExceeded() | ConfigError():
             return _budget_response(error)
         case AllModelsFailed():
-            return _all_failed_response(error.failures)
+            return _all_failed_response(error.failures, error.skipped)
         case ModelError():
             return _model_failed_response(error)
         case Interrupted():
@@ -167,6 +193,13 @@ def error_response(error: Exception) -> ErrorResponse:
         case _:
             logger.error("unexpected error while answering", exc_info=error)
             return ErrorResponse(500, "The server had an error while processing your request.", code="internal_error")
+
+
+def _query_response(error: QueryError) -> ErrorResponse:
+    if isinstance(error, ContextExceeded):
+        message = f"The prompt is longer than any model here can hold: {error}. Shorten it."
+        return ErrorResponse(400, message, error.param, OVERFLOW_CODE)
+    return ErrorResponse(400, str(error), error.param)
 
 
 def _budget_response(error: BudgetExceeded | ConfigError) -> ErrorResponse:
@@ -185,19 +218,50 @@ def _budget_response(error: BudgetExceeded | ConfigError) -> ErrorResponse:
     return ErrorResponse(429, message, code="insufficient_quota", retry_after=wait, reset=reset)
 
 
-def _all_failed_response(failures: Sequence[Failure]) -> ErrorResponse:
+def _all_failed_response(failures: Sequence[Failure], skipped: Sequence[Skip]) -> ErrorResponse:
     """Return the response where every model failed; its status is that of the common cause, if there is one."""
     _log_failures(failures)
-    message = "No model could answer. " + "; ".join(map(_describe, failures)) + "."
-    kinds, statuses = {f.kind for f in failures}, {f.status for f in failures}
+    reasons = [*map(_describe, failures), *(f"{s.model}: {s.reason}" for s in skipped)]
+    message = "No model could answer. " + "; ".join(reasons) + "."
+    cooling = [s for s in skipped if s.kind == "cooling"]
+    if cooling and not failures:
+        return _cooling_response(cooling, message)
+    kinds = {f.kind for f in failures}
     if kinds == {FailureKind.UNAFFORDABLE}:
         return ErrorResponse(400, message, "routemoa", "contract_too_small")
+    if (response := _request_fault_response(failures)) is not None:
+        return response
+    statuses = {f.status for f in failures} | {s.status for s in cooling}
     status = 502
     if kinds and kinds <= LIMIT_KINDS:
         status = 504
-    elif failures and statuses <= {429, 503}:
+    elif statuses and statuses <= {429, 503}:
         status = 429 if statuses == {429} else 503
-    return ErrorResponse(status, message, code="no_model_left")
+    waits = [w for w in (*(f.retry_after for f in failures), *(s.retry_after for s in cooling)) if w is not None]
+    wait = max(1, ceil(min(waits))) if waits and status in (429, 503) else None
+    return ErrorResponse(status, message, code="no_model_left", retry_after=wait, retried=True)
+
+
+def _request_fault_response(failures: Sequence[Failure]) -> ErrorResponse | None:
+    """Return the response where all models say that the request is wrong: as one of them says it, with its code."""
+    faults = [f for f in failures if f.kind is not FailureKind.CANCELLED]
+    if not faults or any(f.status not in FAULT_STATUSES for f in faults):
+        return None
+    if all(is_context_overflow(f.status, f.reason, f.code) for f in faults):
+        return ErrorResponse(400, f"{_words(faults[0])}.", "messages", OVERFLOW_CODE, retried=True)
+    chosen = next(f for f in faults if not is_context_overflow(f.status, f.reason, f.code))
+    return ErrorResponse(chosen.status or 400, f"{_words(chosen)}.", code=chosen.code, retried=True)
+
+
+def _words(failure: Failure) -> str:
+    return _describe(failure).replace(f"HTTP {failure.status}: ", "", 1).rstrip(".")
+
+
+def _cooling_response(cooling: Sequence[Skip], message: str) -> ErrorResponse:
+    """Return the response where no call was made, since all models cool down: when the first of them may be called."""
+    status = 429 if cooling and all(s.status == 429 for s in cooling) else 503
+    wait = max(1, ceil(min((s.retry_after or 1.0 for s in cooling), default=1.0)))
+    return ErrorResponse(status, message, code="model_cooling_down", retry_after=wait)
 
 
 def _model_failed_response(error: ModelError) -> ErrorResponse:
@@ -207,10 +271,12 @@ def _model_failed_response(error: ModelError) -> ErrorResponse:
     status, wait = 502, None
     if isinstance(error, ModelHTTPError):
         status = error.status if error.status in (429, 503) else 502
-        wait = None if error.retry_after is None else max(1, round(error.retry_after))
+        wait = None if error.retry_after is None else max(1, ceil(error.retry_after))
     elif failure.kind is FailureKind.TIMEOUT:
         status = 504
-    return ErrorResponse(status, f"{_describe(failure)}.", code="model_failed", retry_after=wait)
+    fault = diagnose(error, 0.0)
+    useless = error.retried or (fault is not None and fault.permanent)
+    return ErrorResponse(status, f"{_describe(failure)}.", code="model_failed", retry_after=wait, retried=useless)
 
 
 def _describe(failure: Failure) -> str:

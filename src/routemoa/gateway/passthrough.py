@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
+from math import ceil
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -13,15 +14,17 @@ from msgspec.structs import replace
 from routemoa.clients import wire
 from routemoa.clients.http import UpstreamResponse
 from routemoa.clients.retry import AttemptClient, with_retries
-from routemoa.core.errors import ModelError, ModelHTTPError, ModelTimeout, QueryError
+from routemoa.core.errors import ContextExceeded, ModelError, ModelHTTPError, ModelTimeout, QueryError
 from routemoa.core.failure_kind import KEY_STATUSES
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.types import Limits, Message, ModelSpec, Request, Usage
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import ResponseWriter
-from routemoa.gateway.errors import Interrupted, error_response, log_failure, to_failure
+from routemoa.gateway.errors import CoolingDown, Interrupted, error_response, log_failure, to_failure
 from routemoa.gateway.sse import encode_sse
 from routemoa.gateway.usage_tap import ReplyTap
+from routemoa.mixture.admission import skip_cooling
+from routemoa.mixture.budget.context import ContextFit, fit_texts
 from routemoa.mixture.budget.metering import MeteredClient
 
 __all__ = ["UNBUFFERED", "Forwarder", "PassThrough"]
@@ -37,9 +40,9 @@ class Forwarder(AttemptClient, Protocol):
     """Passes requests on to the pool's members, one attempt at a time; `HttpClient` is one."""
 
     def forward(
-        self, model: ModelSpec, body: Mapping[str, Any], deadline: float
+        self, model: ModelSpec, body: Mapping[str, Any], deadline: float, added: Collection[str] = ()
     ) -> AbstractAsyncContextManager[UpstreamResponse]:
-        """Send a caller's body and return the response as it comes. Raises ModelError."""
+        """Send a caller's body, with the fields that we `added`; return the response as it comes. Raises ModelError."""
         ...
 
 
@@ -54,7 +57,8 @@ class PassThrough:
         recorder: records its calls, if there is one.
 
     Raises:
-        QueryError: there is a limit, and what the body asks for has no upper bound.
+        QueryError: there is a limit, and what the body asks for has no upper bound; or the member's declared context
+            surely cannot hold the prompt.
     """
 
     def __init__(
@@ -80,9 +84,22 @@ class PassThrough:
         self._answers = _count_answers({k: v for k, v in sent.items() if k not in model.parameters})
         self._adds_usage = counted and _lacks_usage(sent)
         """Whether we ask for the usage of a stream, which the caller did not."""
+        self._wants_stream = sent.get("stream") is True
+        self._has_passed = False
+        """Whether anything of the member's was passed on."""
+        self._is_framed = False
+        """Whether its reply in one piece is passed on within a stream, whose head was sent before it came."""
+        self._added_fields = ("stream_options",) if self._adds_usage else ()
+        if fit_texts(model.context, _prompt_texts(sent)) is ContextFit.NEVER:
+            raise ContextExceeded(f"{model.name} holds {model.context:,} tokens", "messages")
         self._broke_between_events = False
         self._error_passed = False
         """Whether the endpoint's own error event was passed on."""
+
+    @property
+    def is_silent_stream(self) -> bool:
+        """Whether a stream was asked for and nothing of the member's was passed on yet."""
+        return self._wants_stream and not self._has_passed
 
     async def send(self, out: ResponseWriter) -> None:
         """Pass the response on byte for byte; an error of the member too, unless it is about our key.
@@ -92,7 +109,17 @@ class PassThrough:
         Raises:
             ModelError: there is no response, or its rest is lost.
             Unaffordable: the call does not fit into what is left.
+            CoolingDown: the member is left alone for a while after failures.
         """
+        memory = self._metered.memory
+        if (ticket := memory.acquire(self._model)) is None:  # there is no other to ask, and no waiting here
+            raise CoolingDown(skip_cooling(self._model, memory))
+        try:
+            await self._send(out)
+        finally:
+            ticket.close()
+
+    async def _send(self, out: ResponseWriter) -> None:
         retry = self._client.new_retry(self._model)
 
         def attempt() -> AsyncGenerator[None, None]:
@@ -108,11 +135,13 @@ class PassThrough:
                 return
             if out.started or e.status < 400 or e.status in KEY_STATUSES or not e.body:
                 raise
-            headers = {} if e.retry_after is None else {"retry-after": str(max(1, round(e.retry_after)))}
+            headers = {} if e.retry_after is None else {"retry-after": str(max(1, ceil(e.retry_after)))}
+            if e.retried or self._metered.memory.breaker(self._model).openings > 1:  # it fails again and again
+                headers["x-should-retry"] = "false"
             await out.start(e.status, _content_type(e.body), headers)
             await out.write(e.body, last=True)
         except ModelError as e:
-            if not (out.started and self._broke_between_events):
+            if not (self._has_passed and self._broke_between_events):
                 raise
             response = error_response(e if isinstance(e, ModelTimeout) else Interrupted(to_failure(e)))
             await out.write(encode_sse(response.body), last=True)
@@ -131,11 +160,15 @@ class PassThrough:
         try:
             async with (
                 asyncio.timeout(self._metered.deadline.seconds_left),
-                self._client.forward(self._model, self._body_for(call.request), deadline) as response,
+                self._client.forward(
+                    self._model, self._body_for(call.request), deadline, added=self._added_fields
+                ) as response,
             ):
                 tap = ReplyTap(self._model.name, response.content_type, call.add, drop_usage=self._adds_usage)
                 async for _ in self._pass_on(response, tap, out):
+                    call.answered()
                     yield
+            call.answered()
             call.complete(tap.usage or Usage())
         except (ModelError, TimeoutError) as e:
             error = e if isinstance(e, ModelError) else self._metered.deadline.timeout(self._model)
@@ -153,19 +186,30 @@ class PassThrough:
         """Write a response, from the first bytes on that are no error. Raises ModelError where it is or ends as one."""
         async for chunk in response.chunks:
             ready = tap.feed(chunk)
-            if tap.error is not None and not out.started:
+            if tap.error is not None and not self._has_passed:
                 raise tap.error
             if ready:
-                await _write(ready, response.status, tap, out)
+                await self._write(ready, response.status, tap, out)
                 yield
             if tap.error is not None:
                 self._error_passed = isinstance(tap.error, ModelHTTPError)
                 raise tap.error
         rest = tap.end()
-        if tap.error is None or out.started:
-            await _write(rest, response.status, tap, out)
+        if tap.error is None or self._has_passed:
+            await self._write(rest, response.status, tap, out)
         if tap.error is not None:
             raise tap.error
+        if self._is_framed:
+            await out.write(b"\n\ndata: [DONE]\n\n")
+
+    async def _write(self, data: bytes, status: int, tap: ReplyTap, out: ResponseWriter) -> None:
+        if not self._has_passed:
+            self._has_passed = True  # from here on no comment of ours is written
+            self._is_framed = out.started and not tap.is_stream
+            await out.start(status, tap.content_type, UNBUFFERED)
+            data = b"data: " + data if self._is_framed else data
+        if data:
+            await out.write(data.replace(b"\r", b" ").replace(b"\n", b" ") if self._is_framed else data)
 
     def _body_for(self, request: Request) -> Mapping[str, Any]:
         """Return the body for the endpoint: unchanged, except for the token limit and the request for the usage."""
@@ -178,6 +222,17 @@ class PassThrough:
         if self._adds_usage:
             body = {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
         return body
+
+
+def _prompt_texts(sent: Mapping[str, Any]) -> list[str]:
+    """Return the texts of a body's messages; images and the like are not counted."""
+    texts: list[str] = []
+    messages = sent.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        parts = content if isinstance(content, list) else [content]
+        texts += [t for p in parts if isinstance(t := p.get("text") if isinstance(p, dict) else p, str)]
+    return texts
 
 
 def _lacks_usage(sent: Mapping[str, Any]) -> bool:
@@ -196,13 +251,6 @@ def _count_answers(sent: Mapping[str, Any]) -> int | None:
         return None
     count = sent.get("n")
     return count if isinstance(count, int) and count > 1 else 1
-
-
-async def _write(data: bytes, status: int, tap: ReplyTap, out: ResponseWriter) -> None:
-    if not out.started:
-        await out.start(status, tap.content_type, UNBUFFERED)
-    if data:
-        await out.write(data)
 
 
 def _content_type(body: bytes) -> str:

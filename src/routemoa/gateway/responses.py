@@ -84,6 +84,7 @@ class ChatCompletion:
             "aggregator": trace.aggregator,
             "proposers": list(dict.fromkeys(p.model for layer in trace.layers for p in layer.proposals)),
             "given_up": msgspec.to_builtins(trace.given_up),
+            "skipped": {s.model: s.reason for s in trace.skipped},
             "charged": trace.charged,
             "prices": trace.prices,
             "stream_mode": self.mode,

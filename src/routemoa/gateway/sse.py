@@ -15,6 +15,7 @@ from routemoa.core.events import (
     Event,
     ProposalFailed,
     Scored,
+    Skipped,
     Started,
 )
 from routemoa.gateway.errors import LIMIT_KINDS, Interrupted
@@ -117,7 +118,7 @@ class ChunkEncoder:
 class EventEncoder:
     """Encodes every event under its own name, with the public reasons of failures.
 
-    The first two events wait for the third, so that limits too small for any call still get an HTTP status.
+    What comes before the first layer waits for it, so that limits too small for any call still get an HTTP status.
     """
 
     def __init__(self, completion: ChatCompletion) -> None:
@@ -130,7 +131,7 @@ class EventEncoder:
         event = _without_private_reason(event)
         name = str(event.__struct_config__.tag).encode()
         data = self._waiting + b"event: " + name + b"\n" + encode_sse(event)
-        self._waiting = data if isinstance(event, Started | Scored) else b""
+        self._waiting = data if isinstance(event, Started | Scored | Skipped) else b""
         return b"" if self._waiting else data
 
     def encode_end(self) -> bytes:

@@ -21,6 +21,7 @@ from routemoa.core.events import (
 from routemoa.core.trace import Degradation, Proposal
 from routemoa.core.types import Completion, ModelSpec, Query, Request
 from routemoa.mixture import prompts
+from routemoa.mixture.admission import Admission, leave_out_misfits
 from routemoa.mixture.call_group import CallEnd, CallGroup, PendingCall, WaitPolicy
 from routemoa.mixture.layer import empty_answer, make_failure, no_completion
 from routemoa.mixture.leader_stream import THOUGHT_MARKER, THOUGHT_SHOWN
@@ -56,7 +57,10 @@ async def write_answer(
         return await writings[call].make()
 
     if writers:
-        await CallGroup(write, writers[1:], WaitPolicy(hedge_after=hedge_after)).run(writers[:1])
+        first, others = leave_out_misfits(
+            run, writers[:1], writers[1:], lambda _: aggregation_request(run.query, proposals)
+        )
+        await CallGroup(write, others, WaitPolicy(hedge_after=hedge_after), Admission(run)).run(first)
     for writing in writings.values():
         if (whole := writing.completion) is not None:
             cost = writing.spec.cost(whole.usage)
@@ -106,7 +110,8 @@ class _Writing:
 
     async def _stream(self) -> Completion:
         """Emit the text as it comes; an empty answer is no beginning."""
-        async with aclosing(self._run.client.stream(self.spec, self._request)) as pieces:
+        stream = self._run.client.stream(self.spec, self._request, lambda: self._call.is_last_hope)
+        async with aclosing(stream) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Completion):
                     if not piece.text.strip():

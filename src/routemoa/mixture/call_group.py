@@ -9,14 +9,14 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import Enum
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.types import ModelSpec, Purpose
 
-__all__ = ["WAIT_FOR_ALL", "CallEnd", "CallGroup", "PendingCall", "WaitPolicy"]
+__all__ = ["WAIT_FOR_ALL", "CallEnd", "CallGroup", "CallGuard", "PendingCall", "Ticket", "WaitPolicy"]
 
 
 class CallEnd(Enum):
@@ -38,15 +38,66 @@ class WaitPolicy(Struct, frozen=True):
     """Model -> seconds without a first token after which the reserve's next model is called as well."""
     is_sufficient: Callable[[], bool] | None = None
     """Checked when a call has ended while others run; true cancels those."""
+    give_up_after: Mapping[str, float] = {}
+    """Model -> seconds without a first token after which its call is cancelled, once another call was answered."""
 
 
 WAIT_FOR_ALL = WaitPolicy()
 
 
+class Ticket(Protocol):
+    """The right to make one call."""
+
+    def close(self) -> None:
+        """Return it once the call has ended."""
+        ...
+
+
+class CallGuard(Protocol):
+    """Says which models may be called now."""
+
+    def is_ready(self, spec: ModelSpec) -> bool:
+        """Return whether a model may be called now."""
+        ...
+
+    def admit(self, spec: ModelSpec) -> Ticket | None:
+        """Return the right to call a model; None, and a note in the trace, where it may not be called."""
+        ...
+
+    def force(self, specs: Sequence[ModelSpec]) -> tuple[ModelSpec, Ticket] | None:
+        """Return the least bad of models of which none is ready, with the right to call it; None where none has."""
+        ...
+
+    def report_slow(self, spec: ModelSpec, seconds: float) -> None:
+        """Note that a call was cancelled since nothing had come for so long."""
+        ...
+
+
+class _OpenGuard:
+    """Lets every model be called."""
+
+    def is_ready(self, spec: ModelSpec) -> bool:
+        return True
+
+    def admit(self, spec: ModelSpec) -> Ticket:
+        return self
+
+    def force(self, specs: Sequence[ModelSpec]) -> tuple[ModelSpec, Ticket] | None:
+        return None
+
+    def report_slow(self, spec: ModelSpec, seconds: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class PendingCall:
     """One call of a group while it runs."""
 
-    def __init__(self, group: CallGroup, spec: ModelSpec, purpose: Purpose, rival: PendingCall | None = None) -> None:
+    def __init__(
+        self, group: CallGroup, spec: ModelSpec, purpose: Purpose, ticket: Ticket, rival: PendingCall | None = None
+    ) -> None:
         self.spec = spec
         self.purpose = purpose
         self.rival = rival
@@ -57,12 +108,18 @@ class PendingCall:
         """Whether its first token has come."""
         self.started = perf_counter()
         self.task: asyncio.Task[CallEnd] | None = None
+        self.ticket = ticket
         self._group = group
 
     @property
     def is_hedge(self) -> bool:
         """Whether it stands in for a slow call."""
         return self.purpose == "hedge"
+
+    @property
+    def is_last_hope(self) -> bool:
+        """Whether no other call of its group can answer: none runs or was answered, and no model is left to call."""
+        return self._group.is_last_hope(self)
 
     def begin(self) -> PendingCall | None:
         """Note the first token. Of a hedged pair the call that begins first goes on: return the other, cancelled."""
@@ -74,7 +131,14 @@ class PendingCall:
         if rival is None or rival.began:
             return None
         waited = perf_counter() - rival.started
-        return rival if rival.cancel(f"no first token for {waited:.2f} s: {self.spec.name} was faster") else None
+        return rival if rival.give_up(f"no first token for {waited:.2f} s: {self.spec.name} was faster") else None
+
+    def give_up(self, reason: str) -> bool:
+        """Cancel the call since its first token is late; return whether it was still running."""
+        cancelled = self.cancel(reason)
+        if cancelled:
+            self._group.guard.report_slow(self.spec, perf_counter() - self.started)
+        return cancelled
 
     def cancel(self, reason: str) -> bool:
         """Cancel the call; return whether it was still running."""
@@ -92,6 +156,7 @@ class CallGroup:
         make_call: makes one call and returns how it ended; cancelled by us, it says so and ends as FAILED.
         reserve: the models that replace failed calls and hedge slow ones, best first.
         policy: how long to wait.
+        guard: says which models may be called; a model that may not is passed over for the next of the reserve.
     """
 
     def __init__(
@@ -99,7 +164,9 @@ class CallGroup:
         make_call: Callable[[PendingCall], Coroutine[Any, Any, CallEnd]],
         reserve: Sequence[ModelSpec],
         policy: WaitPolicy = WAIT_FOR_ALL,
+        guard: CallGuard = _OpenGuard(),  # noqa: B008  (without state)
     ) -> None:
+        self.guard = guard
         self._make_call = make_call
         self._reserve = list(reserve)
         self._policy = policy
@@ -120,9 +187,7 @@ class CallGroup:
         self._leader = leader
         self._held = [m for m in selected if leader is not None and m.local and m is not leader]
         try:
-            for spec in selected:
-                if spec not in self._held:
-                    self._start(spec, "proposal")
+            self._start_first([spec for spec in selected if spec not in self._held])
             while self._running or self._held:
                 await self._step()
         finally:
@@ -140,16 +205,50 @@ class CallGroup:
         if call.spec is self._leader:
             held, self._held = self._held, []
             for spec in held:
-                self._start(spec, "proposal")
+                self._fill(spec)
 
-    def _start(self, spec: ModelSpec, purpose: Purpose, rival: PendingCall | None = None) -> None:
-        call = PendingCall(self, spec, purpose, rival)
+    def is_last_hope(self, call: PendingCall) -> bool:
+        """Return whether no other call can answer in place of this one."""
+        others = any(c is not call for c in self._running) or bool(self._held)
+        return not (others or self._is_answered or any(map(self.guard.is_ready, self._reserve)))
+
+    def _start_first(self, specs: Sequence[ModelSpec]) -> None:
+        """Call models, or those of the reserve in their place; the least bad one where none is ready."""
+        candidates = [*specs, *self._held, *self._reserve]
+        if candidates and not any(map(self.guard.is_ready, candidates)):
+            self._held.clear()
+            self._reserve.clear()
+            if (forced := self.guard.force(candidates)) is not None:
+                self._start(*forced, "proposal")
+            return
+        for spec in specs:
+            self._fill(spec)
+        if all(call.spec is not self._leader for call in self._running):  # nothing to wait for
+            held, self._held = self._held, []
+            for spec in held:
+                self._fill(spec)
+
+    def _fill(self, spec: ModelSpec | None = None) -> None:
+        """Call a model, or else the first of the reserve that may be called."""
+        while spec is not None or self._reserve:
+            spec = self._reserve.pop(0) if spec is None else spec
+            if (ticket := self.guard.admit(spec)) is not None:
+                self._start(spec, ticket, "proposal")
+                return
+            spec = None
+
+    def _start(self, spec: ModelSpec, ticket: Ticket, purpose: Purpose, rival: PendingCall | None = None) -> None:
+        call = PendingCall(self, spec, purpose, ticket, rival)
         if rival is not None:
             rival.rival = call
         self._calls.append(call)
         self._running.append(call)
         call.task = asyncio.create_task(self._make_call(call))
-        call.task.add_done_callback(lambda _: self._ended.put_nowait(call))
+        call.task.add_done_callback(lambda _: self._note_end(call))
+
+    def _note_end(self, call: PendingCall) -> None:
+        call.ticket.close()
+        self._ended.put_nowait(call)
 
     async def _step(self) -> None:
         """Wait for the next end of a call or the next moment at which something is due, and act on it."""
@@ -184,14 +283,15 @@ class CallGroup:
         rival = call.rival
         paired = rival is not None and rival in self._running and rival.cancel_reason is None
         failed = call not in self._running and call.cancel_reason is None and _end_of(call) is CallEnd.FAILED
-        if failed and self._reserve and not paired and not self._is_over:
-            self._start(self._reserve.pop(0), "proposal")
+        if failed and not paired and not self._is_over:
+            self._fill()
 
     def _next_due(self) -> float | None:
         """Return when something has to be done even if no call ends."""
         if self._stopped:
             return None
         times = [at for call in self._running if (at := self._hedge_at(call)) is not None]
+        times += [at for call in self._running if (at := self._give_up_at(call)) is not None]
         return min(times if self._time_over is None else [*times, self._time_over], default=None)
 
     def _hedge_at(self, call: PendingCall) -> float | None:
@@ -201,19 +301,38 @@ class CallGroup:
             return None
         return call.started + after
 
+    def _give_up_at(self, call: PendingCall) -> float | None:
+        """Return when a call is too slow to be waited for; None while no other was answered."""
+        after = self._policy.give_up_after.get(call.spec.name)
+        if after is None or call.began or call.cancel_reason is not None or call.spec.local or not self._is_answered:
+            return None
+        return call.started + after
+
     def _on_time(self) -> None:
         now = perf_counter()
         if self._time_over is not None and now >= self._time_over:
             self._cancel_all(f"not waited for: the {self._policy.seconds:.1f} s of its layer were over")
             return
         for call in list(self._running):
-            if (at := self._hedge_at(call)) is not None and at <= now:
-                spec = next((m for m in self._reserve if not m.local and m not in self._declined), None)
-                if spec is None:
-                    self._policy = replace(self._policy, hedge_after={})
-                    return
-                self._reserve.remove(spec)
-                self._start(spec, "hedge", call)
+            if (at := self._give_up_at(call)) is not None and at <= now:
+                call.give_up(f"no first token for {now - call.started:.0f} s, and another model has answered")
+            elif (at := self._hedge_at(call)) is not None and at <= now:
+                self._hedge(call)
+
+    def _hedge(self, call: PendingCall) -> None:
+        """Call the next model of the reserve as well; hedge no more where there is none."""
+        able = (m for m in self._reserve if not m.local and m not in self._declined and self.guard.is_ready(m))
+        spec = next(able, None)
+        ticket = None if spec is None else self.guard.admit(spec)
+        if spec is None or ticket is None:
+            self._policy = replace(self._policy, hedge_after={})
+            return
+        self._reserve.remove(spec)
+        self._start(spec, ticket, "hedge", call)
+
+    @property
+    def _is_answered(self) -> bool:
+        return any(_end_of(call) is CallEnd.ANSWERED for call in self._calls)
 
     @property
     def _is_over(self) -> bool:
@@ -230,4 +349,6 @@ class CallGroup:
 def _end_of(call: PendingCall) -> CallEnd | None:
     """Return how a call ended; None for one that was cancelled or raised."""
     task = call.task
-    return None if task is None or task.cancelled() or task.exception() is not None else task.result()
+    if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+        return None
+    return task.result()

@@ -74,9 +74,10 @@ class RouteMoA(BaseMethod):
         """Score, call layer after layer until the policy stops, and write the answer."""
         run.observe(self._latency.observe)
         prior = await self.scorer.score(run.query, self.pool.models)
-        decision = self.policy.initial(prior, self._latency.estimates())
-        run.emit(Scored(prior, decision.ranking))
         limits = QueryLimits(self.pool, self.policy, run, lambda: self._latency.estimates(latest_answers(run.trace)))
+        estimates = limits.leave_out_unavailable(LayerRequest(1, run.query))
+        decision = self.policy.initial(prior, estimates)
+        run.emit(Scored(prior, decision.ranking))
         leader = _show_leader(run)
         while decision.stop is None:
             decision = await self._run_layer(run, decision, limits, leader)

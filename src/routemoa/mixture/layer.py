@@ -6,21 +6,29 @@ A failed model is recorded and replaced from the reserve; failures are never fat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from random import Random
 from time import perf_counter
 
 from msgspec import Struct
 
-from routemoa.core.errors import CallCancelled, InvalidResponse, ModelError, ModelHTTPError, Unaffordable, Unreachable
+from routemoa.core.errors import (
+    CallCancelled,
+    InvalidResponse,
+    ModelError,
+    ModelHTTPError,
+    ModelTimeout,
+    Unaffordable,
+    Unreachable,
+)
 from routemoa.core.events import Degraded, Judged, ProposalDelta, ProposalFailed, ProposalFinished, ProposalStarted
-from routemoa.core.protocols import Client
 from routemoa.core.trace import Assessment, Degradation, Failure, Proposal
-from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Usage
+from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Thinking, Usage
 from routemoa.judging.published_fusion import mean_token_probability
 from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
+from routemoa.mixture.admission import Admission, leave_out_misfits
 from routemoa.mixture.budget.account import cap_output
 from routemoa.mixture.call_group import WAIT_FOR_ALL, CallEnd, CallGroup, PendingCall, WaitPolicy
 from routemoa.mixture.prompts import ReplyFormat
@@ -58,6 +66,9 @@ class LayerRequest(Struct, frozen=True):
     """Of each answer; None is as the query has it."""
     leader: str | None = None
     """The model whose answer streams to the caller: it is asked for nothing but its answer."""
+    is_last: bool = True
+    """Whether no other layer can answer instead: the last of its models is then tried once more, or while it cools
+    down."""
 
     def reply_format(self, spec: ModelSpec) -> ReplyFormat:
         """Return what `spec` is asked for besides its answer."""
@@ -102,7 +113,10 @@ async def run_layer(
         reserve: the models that replace failed ones and hedge slow ones, best first.
         policy: how long to wait.
     """
-    calls = CallGroup(lambda call: _Proposal(run, request, call).make(), reserve, policy)
+    selected, reserve = leave_out_misfits(run, selected, reserve, request.request_for)
+    calls = CallGroup(
+        lambda call: _Proposal(run, request, call).make(), reserve, policy, Admission(run, force=request.is_last)
+    )
     leader = next((m for m in selected if m.name == request.leader and m.local), None)
     await calls.run(selected, leader)
 
@@ -136,6 +150,7 @@ class _Proposal:
             if call.cancel_reason is None:
                 raise
             return self._fail(CallCancelled(spec.name, call.cancel_reason, produced=bool(self._pieces)))
+        self._note_dropped_parameters()
         reply = replies.parse_reply(completion.text, self._format)
         if not reply.answer:
             return self._fail(empty_answer(spec, completion), completion.usage)
@@ -149,7 +164,9 @@ class _Proposal:
         """Emit the answer's text as it comes, without the judgments in it."""
         visible = replies.AnswerStream(self._format)
         request = self._request.request_for(self._spec, self._call.purpose, self._candidates)
-        async with aclosing(self._run.client.stream(self._spec, request)) as pieces:
+        is_last = self._request.is_last
+        stream = self._run.client.stream(self._spec, request, lambda: is_last and self._call.is_last_hope)
+        async with aclosing(stream) as pieces:
             async for piece in pieces:
                 self._call.begin()
                 if isinstance(piece, Completion):
@@ -159,6 +176,13 @@ class _Proposal:
                     self._run.emit(ProposalDelta(self._layer, self._spec.name, text))
                     await self._run.room()
         raise no_completion(self._spec)
+
+    def _note_dropped_parameters(self) -> None:
+        """Say which of the caller's parameters this model was not sent, the first time in a query."""
+        spec, run = self._spec, self._run
+        dropped = run.client.dropped_parameters(spec, Request((), self._request.query.parameters))
+        if dropped and all(g.what != "parameter" or spec.name not in g.models for g in run.trace.given_up):
+            run.emit(Degraded(Degradation("parameter", f"its endpoint takes no {', '.join(dropped)}", (spec.name,))))
 
     def _assessments(self, reply: Reply, completion: Completion) -> tuple[Assessment, ...]:
         """Return the judgments in a reply: of the proposer's own answer and of the candidates of others."""
@@ -180,9 +204,9 @@ class _Proposal:
         return CallEnd.FAILED
 
 
-async def read_completion(client: Client, spec: ModelSpec, request: Request) -> Completion:
-    """Make a call and return the whole, without its pieces. Raises ModelError."""
-    async with aclosing(client.stream(spec, request)) as pieces:
+async def read_completion(stream: AsyncGenerator[str | Thinking | Completion, None], spec: ModelSpec) -> Completion:
+    """Read a call's stream and return the whole, without its pieces. Raises ModelError."""
+    async with aclosing(stream) as pieces:
         async for piece in pieces:
             if isinstance(piece, Completion):
                 return piece
@@ -213,14 +237,25 @@ def make_failure(
     """
     usage = error.usage if usage is None else usage
     if usage is None:
-        lost = error.produced or (isinstance(error, Unreachable) and error.sent)
-        unused = isinstance(error, ModelHTTPError | Unreachable | Unaffordable) and not lost
-        usage = Usage(0, 0, 0, 0) if unused else Usage()
-        cost = 0.0 if unused else None
+        usage = Usage() if error.may_be_billed else Usage(0, 0, 0, 0)
+        cost = None if error.may_be_billed else 0.0
     else:
         cost = 0.0 if usage.is_zero else spec.cost(usage)
-    status = error.status if isinstance(error, ModelHTTPError) else None
-    return Failure(spec.name, error.reason, error.kind, usage, latency, cost, status, partial)
+    refusal = error if isinstance(error, ModelHTTPError) else None
+    broke = isinstance(error, Unreachable) or (isinstance(error, ModelTimeout) and not error.by_limit)
+    return Failure(
+        spec.name,
+        error.reason,
+        error.kind,
+        usage,
+        latency,
+        cost,
+        None if refusal is None else refusal.status,
+        partial,
+        None if refusal is None else refusal.code,
+        None if refusal is None else refusal.retry_after,
+        unanswered=broke and error.may_be_billed and not error.produced and not partial,
+    )
 
 
 def no_completion(spec: ModelSpec) -> InvalidResponse:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routemoa.core.events import AnswerDelta, AnswerReplaced, Event, ProposalDelta, ProposalFailed, ProposalFinished
+from routemoa.core.events import (
+    AnswerDelta,
+    AnswerReplaced,
+    Event,
+    ProposalDelta,
+    ProposalFailed,
+    ProposalFinished,
+    Skipped,
+)
 from routemoa.core.trace import Proposal
 from routemoa.core.types import StreamMode
 from routemoa.judging.answers.grouping import all_agree
@@ -56,7 +64,9 @@ class LeaderStream:
                 self._finished[event.proposal.model] = event.proposal
                 self._offer_lead(event.proposal.model)
             case ProposalFailed(layer=1):
-                self._fail(event)
+                self._fail(event.failure.model, event.failure.public_reason)
+            case Skipped():
+                self._fail(event.skip.model, event.skip.reason)
             case _:
                 return []
         return self._show_more()
@@ -89,12 +99,11 @@ class LeaderStream:
         if not self.shown and self.leader in self._failed:
             self.leader = model
 
-    def _fail(self, event: ProposalFailed) -> None:
-        name = event.failure.model
+    def _fail(self, name: str, reason: str) -> None:
         self._failed.add(name)
         begun = [m for m in self._texts if m not in self._failed]
         if name == self.leader and self.shown:
-            self._broken = f"{name} failed: {event.failure.public_reason}"
+            self._broken = f"{name} failed: {reason}"
         elif name == self.leader and begun:
             self.leader = begun[0]
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Degradation, StopKind, StopReason
 from routemoa.core.types import ModelSpec, Request
+from routemoa.mixture.admission import SLOW_SECONDS, leave_out_misfits, skip_cooling
 from routemoa.mixture.budget.account import comfortable_tokens
 from routemoa.mixture.budget.planner import BudgetedPlan, Resources, layer_time_limit, plan_within_budget
 from routemoa.mixture.call_group import WaitPolicy
@@ -25,6 +28,8 @@ __all__ = ["QueryLimits"]
 
 MIN_TIME_SHARE = 0.05
 """Of `max_seconds`: with less of it left, no layer begins."""
+LATE_FACTOR = 3.0
+"""A first token is given up after so many times the seconds of a usual call, measured or declared."""
 
 
 class QueryLimits:
@@ -40,6 +45,30 @@ class QueryLimits:
     def __init__(self, pool: Pool, policy: Policy, run: Run, estimates: Callable[[], CallEstimates]) -> None:
         self._pool, self._policy, self._run = pool, policy, run
         self.estimates = estimates
+
+    def leave_out_unavailable(self, request: LayerRequest) -> CallEstimates:
+        """Return the estimates without the models that this query does not call, and note these in the trace.
+
+        Args:
+            request: of the first layer.
+
+        Raises:
+            ContextExceeded: no model can hold the prompt.
+            AllModelsFailed: every model that could asked to be left alone for a while.
+        """
+        run, memory = self._run, self._run.client.memory
+        fitting, _ = leave_out_misfits(run, self._pool.models, (), request.request_for)
+        ready = [m for m in fitting if memory.skip_seconds(m) is None]
+        if not ready:
+            able = sorted(filter(memory.can_force, fitting), key=lambda m: memory.breaker(m).wait(memory.clock()))
+            ready = able[:1]
+        for model in fitting:
+            if model not in ready:
+                run.skip(skip_cooling(model, memory))
+        if not ready:
+            raise run.no_answer()
+        skipped = frozenset(s.model for s in run.trace.skipped)
+        return replace(self.estimates(), unavailable=skipped) if skipped else self.estimates()
 
     def plan_layer(self, decision: Decision, request: LayerRequest) -> BudgetedPlan:
         """Return the part of the policy's choice that fits, or what fits in its place.
@@ -94,12 +123,31 @@ class QueryLimits:
                 writer=writer is not None and len(called) + answers > 1,
                 others=len(called) + answers + len(failed_models(trace)) < len(self._pool),
             )
-        return WaitPolicy(seconds, self.hedge_after, None if self._pool.mixture.published else self._is_sufficient)
+        is_sufficient = None if self._pool.mixture.published else self._is_sufficient
+        if not self._pool.mixture.hedge:
+            return WaitPolicy(seconds, {}, is_sufficient)
+        give_up_after = self._give_up_after()
+        return WaitPolicy(seconds, {**give_up_after, **estimates.hedge_after}, is_sufficient, give_up_after)
 
     @property
     def hedge_after(self) -> Mapping[str, float]:
         """Model -> seconds without a first token after which it is hedged; empty where no model is."""
-        return self.estimates().hedge_after if self._pool.mixture.hedge else {}
+        return {**self._give_up_after(), **self.estimates().hedge_after} if self._pool.mixture.hedge else {}
+
+    def _give_up_after(self) -> dict[str, float]:
+        """Model -> seconds without a first token after which it is not waited for, where another has answered.
+
+        Far more than the model is known to need: what its `patience` says, else by its usual time. A model of unknown
+        speed gets twice the time after each time that it was given up, so that a slow one comes to answer.
+        """
+        estimates, memory, after = self.estimates(), self._run.client.memory, dict[str, float]()
+        for model in self._pool:
+            unknown = SLOW_SECONDS * 2.0 ** min(memory.breaker(model).openings, 6)
+            known = (model.latency, estimates.seconds.get(model.name), estimates.hedge_after.get(model.name))
+            usual = LATE_FACTOR * max(seconds or 0.0 for seconds in known)
+            patience = model.patience.first or self._pool.patience.first
+            after[model.name] = max(unknown, usual) if patience is None else patience
+        return after
 
     def time_over(self) -> StopReason | None:
         """Return why no further layer may run, whatever the answers are; None where one may."""

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
-from routemoa.core.errors import AllModelsFailed, RouteMoAError
-from routemoa.core.events import Done, Event
+from routemoa.core.errors import AllModelsFailed, ContextExceeded, RouteMoAError
+from routemoa.core.events import Done, Event, Skipped
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.trace import Answer, Proposal, Trace
+from routemoa.core.trace import Answer, Proposal, Skip, Trace
 from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import Query, Usage
 from routemoa.mixture.budget.metering import MeteredClient
@@ -60,6 +60,11 @@ class Run:
         for observer in self._observers:
             observer(event)
 
+    def skip(self, skip: Skip) -> None:
+        """Note in the trace that a model is not called, the first time that this is so."""
+        if all(skip.model != s.model for s in self.trace.skipped):
+            self.emit(Skipped(skip))
+
     async def room(self) -> None:
         """Wait while the reader is far behind; streams do so between two pieces, so that memory stays bounded."""
         if self._reader is not None:
@@ -85,10 +90,13 @@ class Run:
     def no_answer(self) -> RouteMoAError:
         """Return why there is no answer: nothing fitted into the limits or the budget, or else every model failed."""
         failures = [f for layer in self.trace.layers for f in layer.failures]
+        skipped = self.trace.skipped
+        if not failures and skipped and all(s.kind == "context" for s in skipped):
+            return ContextExceeded("; ".join(f"{s.model}: {s.reason}" for s in skipped), "messages")
         refusal = self.client.refusal
-        if refusal is not None and all(f.kind is FailureKind.UNAFFORDABLE for f in failures):
+        if refusal is not None and failures and all(f.kind is FailureKind.UNAFFORDABLE for f in failures):
             return refusal
-        return AllModelsFailed(failures)
+        return AllModelsFailed(failures, skipped)
 
 
 class EventQueue:

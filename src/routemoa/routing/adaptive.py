@@ -22,7 +22,7 @@ from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.multiple_choice import count_options, limit_to_options
 from routemoa.judging.posterior import Vote, infer
-from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, without_refusals
+from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models, without_refusals
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.panel_planner import ExpectedGain, Outlook, PanelPlanner, call_penalties
 from routemoa.routing.state import HYSTERESIS_MARGIN, PanelState
@@ -42,9 +42,10 @@ class AdaptivePolicy(Struct, frozen=True):
     def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """Call one model alone, or the smallest panel that holds a right answer with probability `target`."""
         planner = self._make_planner(self.judge_model, estimates)
-        ranking = planner.rank(predicted)
+        unavailable = estimates.unavailable
+        ranking = planner.rank(predicted, unavailable, skipped=unavailable)
         first = ranking[0]
-        candidates = planner.order_candidates(ranking, answered=(first.model,))
+        candidates = planner.order_candidates(ranking, answered=(first.model,), failed=unavailable)
         if self._one_model_suffices(planner, ranking, candidates):
             reason = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
             alone = LayerOptions(self_assessment=self.mixture.self_assessment == "logprob")  # the caller's own prompt
@@ -115,7 +116,7 @@ class AdaptivePolicy(Struct, frozen=True):
             return False
         if state.posterior.leader_probability < first.performance - HYSTERESIS_MARGIN:
             return False
-        candidates = planner.order_candidates(trace.ranking, answered=(first.model,))
+        candidates = planner.order_candidates(trace.ranking, answered=(first.model,), failed=failed_models(trace))
         return self._one_model_suffices(planner, trace.ranking, candidates)
 
     # What comes next.

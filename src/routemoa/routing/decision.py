@@ -24,6 +24,7 @@ __all__ = [
     "quoted_answers",
     "refusing_models",
     "reserve_models",
+    "skipped_models",
     "without_refusals",
 ]
 
@@ -62,8 +63,13 @@ class Decision(Struct, frozen=True):
 
 
 def failed_models(trace: Trace) -> set[str]:
-    """Return the models that failed in this query, which are not called again."""
-    return {f.model for layer in trace.layers for f in layer.failures}
+    """Return the models that failed or were skipped in this query, which are not called again."""
+    return {f.model for layer in trace.layers for f in layer.failures} | skipped_models(trace)
+
+
+def skipped_models(trace: Trace) -> set[str]:
+    """Return the models that this query does not call."""
+    return {s.model for s in trace.skipped}
 
 
 def reserve_models(trace: Trace, decision: Decision, called: Sequence[str], *, repeat: bool) -> list[str]:

@@ -37,6 +37,8 @@ class CallEstimates(Struct, frozen=True):
     seconds: Mapping[str, float] = {}
     hedge_after: Mapping[str, float] = {}
     """Seconds after which a model's first token is later than 95 % of its own."""
+    unavailable: Collection[str] = ()
+    """Models that this query does not call: they cool down after failures, or cannot hold the prompt."""
 
 
 class MeasuredCall(NamedTuple):

@@ -13,7 +13,7 @@ from routemoa.core.types import ModelSpec, Scores
 from routemoa.judging.expected_gains import MAX_LOOKAHEAD, expected_gains
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import Posterior, probability_any_right
-from routemoa.routing.decision import failed_models
+from routemoa.routing.decision import failed_models, skipped_models
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.ranking import RankingOptions, call_penalty, rank_models
 from routemoa.routing.state import PanelState, TraceReader
@@ -80,17 +80,24 @@ class PanelPlanner(Struct, frozen=True):
         """Rank the models by the posterior, and estimate what calls of those that are left would add."""
         failed = failed_models(trace)
         scores = self.reader.score_models(trace.prior, state)
-        ranking = self.rank(scores, failed, previous_order)
+        ranking = self.rank(scores, failed, previous_order, skipped_models(trace))
         candidates = self.order_candidates(ranking, {p.model for p in state.proposals}, failed)
         gain = self.estimate_gain(state.posterior, candidates, self.reader.impute_priors(trace.prior))
         return Outlook(scores, ranking, candidates, gain)
 
-    def rank(self, scores: Scores, failed: Collection[str] = (), previous_order: Sequence[str] = ()) -> Ranking:
+    def rank(
+        self,
+        scores: Scores,
+        failed: Collection[str] = (),
+        previous_order: Sequence[str] = (),
+        skipped: Collection[str] = (),
+    ) -> Ranking:
         """Rank all models by what the user prefers."""
         preference = self.mixture.preference
         options = RankingOptions(
             latency=self.latency,
             failed=failed,
+            skipped=skipped,
             tie=preference.tie,
             unscored_models=self.unscored_models,
             penalties=self.penalties,

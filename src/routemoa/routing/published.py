@@ -12,7 +12,7 @@ from routemoa.core.types import ModelSpec, Scores
 from routemoa.judging.answers.grouping import all_agree
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.published_fusion import fuse_scores, map_prior
-from routemoa.routing.decision import Decision, LayerOptions, failed_models, last_layer_answers
+from routemoa.routing.decision import Decision, LayerOptions, failed_models, last_layer_answers, skipped_models
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.ranking import RankingOptions, rank_models, select_models
 from routemoa.routing.stopping import published_stop
@@ -31,8 +31,9 @@ class PublishedPolicy(Struct, frozen=True):
 
     def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
         """Call the best few within the margin."""
-        scores = map_prior(predicted)
-        return self._call_next_layer(scores, self._rank(scores, estimates), 1, ())
+        scores, unavailable = map_prior(predicted), estimates.unavailable
+        ranking = self._rank(scores, estimates, unavailable, unavailable)
+        return self._call_next_layer(scores, ranking, 1, unavailable)
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """Return False: a layer of the published loop waits for all its calls."""
@@ -42,7 +43,7 @@ class PublishedPolicy(Struct, frozen=True):
         """Fuse, rank, and stop when sure, agreed, at the last layer or without a model to call."""
         mixture, failed = self.mixture, failed_models(trace)
         scores = self._fuse_layers(trace)
-        ranking = self._rank(scores, estimates, failed)
+        ranking = self._rank(scores, estimates, failed, skipped_models(trace))
         stop = forced_stop or published_stop(
             trace.layers,
             scores,
@@ -82,7 +83,9 @@ class PublishedPolicy(Struct, frozen=True):
     def _select(self, ranking: Ranking, failed: Collection[str]) -> tuple[str, ...]:
         return select_models(ranking, self.mixture.max_layer_models, self.mixture.selection_margin, failed)
 
-    def _rank(self, scores: Scores, estimates: CallEstimates, failed: Collection[str] = ()) -> Ranking:
+    def _rank(
+        self, scores: Scores, estimates: CallEstimates, failed: Collection[str], skipped: Collection[str]
+    ) -> Ranking:
         tie = self.mixture.preference.tie
-        options = RankingOptions(estimates.seconds, failed, tie, self.unscored_models)
+        options = RankingOptions(estimates.seconds, failed, skipped, tie, self.unscored_models)
         return rank_models(self.models, scores, options)

@@ -30,6 +30,8 @@ class RankingOptions(Struct, frozen=True):
     """Measured seconds of a call; they replace the pool file's."""
     failed: Collection[str] = ()
     """Models that failed in this query; they come last."""
+    skipped: Collection[str] = ()
+    """Those of them that were not called at all; the ranking says so."""
     tie: float = 0.0
     """Performances within this of the best one not yet ranked are equal."""
     unscored_models: Collection[str] = ()
@@ -83,7 +85,7 @@ def rank_models(
     ranking: list[RankedModel] = []
     for i, m in enumerate(ordered):
         if m.name in options.failed:
-            why = "failed in this query"
+            why = "skipped in this query" if m.name in options.skipped else "failed in this query"
         else:
             why = _explain_place(places[i], places[i - 1], ordered[i - 1].name, places[0], options) if i else "best"
             why += _score_note(m.name, scores, any_scored, options)

@@ -12,15 +12,13 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
-from routemoa.clients.http import HttpClient
 from routemoa.clients.sse import SSEParser
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
-from routemoa.core.protocols import Method
 from routemoa.core.tenants import Tenants
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.ledger import LedgerEntry, Store, read_calls
-from routemoa.mixture.method_registry import METHODS, build_method
+from routemoa.mixture.method_registry import METHODS
 from tests.gateway.harness import Response, Serving, serving, until
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -143,11 +141,6 @@ class Setting:
         return list(read_calls(self.path))
 
 
-def build_all(pool: Pool, client: HttpClient) -> list[Method]:
-    """Return every method."""
-    return [build_method(pool, name, client) for name in METHODS]
-
-
 @asynccontextmanager
 async def setting(
     folder: Path,
@@ -167,7 +160,7 @@ async def setting(
         pool = Pool(models, Mixture(), limits=limits or Limits(), tenants=Tenants() if tenants is None else tenants)
         path = folder / "store.db"
         store = Store(path, tenants)
-        served = serving(pool=pool, attempts=attempts, store=store, build=build_all)
+        served = serving(pool=pool, attempts=attempts, store=store, names=METHODS)
         yield Setting(await stack.enter_async_context(served), endpoints, path)
 
 

@@ -147,7 +147,9 @@ async def test_moa_goes_on_with_those_that_answered() -> None:
     assert [[p.model for p in layer.proposals] for layer in answer.trace.layers] == [["a", "c"], ["a"], ["a"]]
     assert [[f.model for f in layer.failures] for layer in answer.trace.layers] == [["b"], ["c"], []]
     assert answer.trace.aggregator == "a"  # b, the best, and c have failed
-    assert answer.trace.cost is None  # c's call may have been billed
+    assert answer.trace.cost is not None
+    assert answer.trace.charged is not None
+    assert answer.trace.charged > answer.trace.cost  # c reported nothing, and its call may have been billed
 
 
 async def test_moas_earlier_answers_stand_when_a_later_layer_fails() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any
 
 import msgspec
 
+from routemoa.clients.dialect import Dialect
 from routemoa.clients.http import HttpClient, Timeouts
 from routemoa.clients.local import LocalRuntime
 from routemoa.clients.retry import RetryPolicy
@@ -30,6 +31,13 @@ __all__ = ["Probe", "probe_models"]
 
 LENGTH_KEYS = ("max_tokens", "max_completion_tokens")
 TIMEOUT = 60.0  # seconds
+SCHEMA = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}},
+    "required": ["ok"],
+    "additionalProperties": False,
+}
+"""For members that say that they honour one."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,10 @@ class Probe:
     """What to change in the pool file, in one line."""
     status: int | None = None
     """The HTTP status of a refusal."""
+    learned: Dialect = field(default_factory=Dialect)
+    """The fields that the endpoint refused, and that are left out or renamed from now on."""
+    cool_down: float | None = None
+    """Seconds for which a server would skip the model after this failure; None where it would try again at once."""
 
     @property
     def ok(self) -> bool:
@@ -53,7 +65,8 @@ class Probe:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
-        return {"ok": self.ok, **asdict(self)}
+        learned = {"omit": sorted(self.learned.omit), "rename": dict(self.learned.rename)}
+        return {"ok": self.ok, **asdict(self), "learned": learned}
 
 
 async def probe_models(pool: Pool) -> list[Probe]:
@@ -74,17 +87,29 @@ async def _probe(model: ModelSpec, pool: Pool, client: HttpClient, runtime: Loca
             await runtime.address(model)
             loading = monotonic() - started
         started = monotonic()
-        request = Request((Message("user", "Say ok."),))
+        request = _probe_request(model, pool)
         async with aclosing(client.stream(_limit_to_one_token(model), request)) as pieces:
             async for _ in pieces:
                 pass
-        return Probe(model.name, monotonic() - started, loading)
+        return Probe(model.name, monotonic() - started, loading, learned=client.memory.dialect(model))
     except RouteMoAError as e:
         status = e.status if isinstance(e, ModelHTTPError) else None
         if isinstance(e, ModelHTTPError) and _thought_too_long(e):
-            return Probe(model.name, monotonic() - started, loading)
+            return Probe(model.name, monotonic() - started, loading, learned=client.memory.dialect(model))
+        if isinstance(e, ModelError):
+            client.memory.fail(model, e, started)
         where = f"{pool.source}: [[model]] '{model.name}': {_find_key(e)}"
-        return Probe(model.name, None, loading, f"{where}: {_explain(e)}", status)
+        cool_down = client.memory.health(model).retry_in
+        return Probe(model.name, None, loading, f"{where}: {_explain(e)}", status, cool_down=cool_down)
+
+
+def _probe_request(model: ModelSpec, pool: Pool) -> Request:
+    """Return the shortest call that has every field which the mixture adds to calls of this model."""
+    return Request(
+        (Message("user", "Say ok."),),
+        logprobs=pool.mixture.self_assessment == "logprob",
+        schema=SCHEMA if model.json_schema else None,
+    )
 
 
 def _limit_to_one_token(model: ModelSpec) -> ModelSpec:

@@ -65,12 +65,13 @@ def _print_wrapped(line: str) -> None:
 
 
 def _to_plain(pool: Pool) -> dict[str, Any]:
+    from msgspec import to_builtins
     from msgspec.structs import fields
 
     from routemoa.cli.pool.parts import judged_models, known_models
 
     keys = [f.name for f in fields(pool.models[0]) if f.encode_name == f.name]
-    models = [{key: getattr(m, key) for key in keys} | {"weights": _weights_state(m, pool)} for m in pool]
+    models = [{key: to_builtins(getattr(m, key)) for key in keys} | {"weights": _weights_state(m, pool)} for m in pool]
     m = pool.mixture
     mixture = {name: getattr(m, name) for name in m.__struct_fields__} | {
         "layers": m.max_layers,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from routemoa.clients.http import HttpClient
+from routemoa.clients.http import HttpClient, Timeouts
 from routemoa.clients.wire import build_body
 from routemoa.core.errors import ModelError
 from routemoa.core.printable import printable
@@ -23,8 +23,8 @@ __all__ = ["LoggedClient"]
 class LoggedClient(HttpClient):
     """A client that prints each attempt of a call when it ends. Keys are in headers, which are not printed."""
 
-    def __init__(self, console: Console, runtime: Runtime | None) -> None:
-        super().__init__(runtime)
+    def __init__(self, console: Console, runtime: Runtime | None, timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
+        super().__init__(runtime, timeouts=timeouts)
         self._console = console
 
     async def attempt(

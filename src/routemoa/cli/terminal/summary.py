@@ -105,6 +105,7 @@ def describe_degradation(degradation: Degradation, where: str = "") -> str:
         "aggregator": f"{names} does not write the answer",
         "hedge": f"{names} not called as a hedge",
         "ending": "the end of the answer is missing",
+        "parameter": f"{names} was asked without it",
     }
     return f"{phrases[degradation.what]}: {degradation.why}"
 

@@ -91,6 +91,8 @@ class QueryView:
             case events.ProposalStarted() if self._full and event.quoted:
                 shown = ", ".join(map(self._colored, event.quoted))
                 self._print_line(f"  {self._colored(event.model)} is shown the answers of {shown}")
+            case events.Skipped():
+                self._print_line(f"  {self._colored(event.skip.model)} [yellow]{escape(event.skip.reason)}[/]")
             case events.ProposalDelta():
                 self._update_partial(event.model, event.text)
             case events.ProposalFinished():

@@ -28,6 +28,7 @@ __all__ = [
     "ReportedError",
     "decode_json",
     "describe_body",
+    "error_code",
     "error_text",
     "find_error",
     "is_error_event",
@@ -80,6 +81,8 @@ class ReportedError(Struct, frozen=True):
     """One line of bounded length, without the key."""
     status: int | None = None
     """The HTTP status that the error stands for; None where it names none."""
+    code: str | None = None
+    """The endpoint's own code for the error, without the key; None where it has none."""
 
 
 def is_error_event(name: str) -> bool:
@@ -145,7 +148,8 @@ def _innermost(value: Any) -> Any:
 def _report(part: Any, key: str | None, body: Mapping[str, Any] | None = None) -> ReportedError:
     places = [p for p in (part, body) if isinstance(p, dict)]
     status = next((s for place in places for s in _statuses(place)), None)
-    return ReportedError(one_line(_message(part), key) or "no reason given", status)
+    code = next((c for place in places if (c := error_code(place, key)) is not None), None)
+    return ReportedError(one_line(_message(part), key) or "no reason given", status, code)
 
 
 def _statuses(place: Mapping[str, Any]) -> Iterator[int]:
@@ -207,6 +211,15 @@ def error_text(body: Any, key: str | None = None) -> str:
         return one_line(html.unescape(title[1]) if title else re.sub(r"<[^<>]{0,200}>", " ", body[:2000]), key)
     part = _find_part(body) if isinstance(body, dict) else None
     return one_line(_message(body if part is None else part), key)
+
+
+def error_code(body: Any, key: str | None = None) -> str | None:
+    """Return the code of an OpenAI-shaped error body; None where it has none, or only repeats its status."""
+    error = body.get("error", body) if isinstance(body, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    if not isinstance(code, str) and isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
+        code = error["type"]  # llama.cpp has no code beside the status
+    return one_line(code, key)[:100] if isinstance(code, str) and code and not code.isdigit() else None
 
 
 def decode_json(data: bytes | str) -> Any:

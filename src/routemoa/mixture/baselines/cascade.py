@@ -11,6 +11,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.trace import Layer, Proposal
 from routemoa.core.types import ModelSpec
+from routemoa.mixture.admission import Admission
 from routemoa.mixture.baselines.steps import run_proposers
 from routemoa.mixture.layer import LayerRequest
 from routemoa.mixture.method import BaseMethod
@@ -39,8 +40,13 @@ class Cascade(BaseMethod):
 
     async def run(self, run: Run) -> None:
         """Ask one model a layer. An unreadable confidence counts as low; a model that fails is skipped."""
-        for number, spec in enumerate(self.order, 1):
-            request = LayerRequest(number, run.query, verbalized=self.verbalized, logprob=not self.verbalized)
+        admission = Admission(run)
+        order = sorted(self.order, key=lambda m: not admission.is_ready(m))  # one that cools down is a last resort
+        for number, spec in enumerate(order, 1):
+            last = number == len(order)
+            request = LayerRequest(
+                number, run.query, verbalized=self.verbalized, logprob=not self.verbalized, is_last=last
+            )
             await run_proposers(run, request, [spec])
             answer = _read_answer(run.trace.layers[-1])
             if answer and answer.proposal.is_complete and (answer.confidence or 0.0) >= self.threshold:

@@ -13,6 +13,7 @@ from routemoa.core.errors import ModelError
 from routemoa.core.events import CallFinished, CallStarted, Selected
 from routemoa.core.trace import Proposal, Trace
 from routemoa.core.types import Message, ModelSpec, Request
+from routemoa.mixture.admission import Admission, leave_out_misfits
 from routemoa.mixture.layer import LayerRequest, make_failure, make_proposal, read_completion, run_layer
 from routemoa.mixture.run import Run
 from routemoa.routing.decision import complete_first, failed_models, refusing_models, without_refusals
@@ -51,16 +52,23 @@ async def run_proposers(
 
 
 async def call_model(run: Run, purpose: str, spec: ModelSpec, messages: tuple[Message, ...]) -> str | None:
-    """Ask a model for something else than an answer; return its reply, or None where the call failed.
+    """Ask a model for something else than an answer; return its reply, or None where the call failed or cools down.
 
     The caller's sampling parameters are for answers (a `stop` or a token limit would cut the reply): they do not apply.
     """
+    request = Request(messages, purpose="judge")
+    fitting, _ = leave_out_misfits(run, [spec], (), lambda _: request)
+    ticket = Admission(run).admit(spec) if fitting else None
+    if ticket is None:
+        return None
     run.emit(CallStarted(purpose, spec.name))
     started = perf_counter()
     try:
-        reply = await read_completion(run.client, spec, Request(messages, purpose="judge"))
+        reply = await read_completion(run.client.stream(spec, request, lambda: False), spec)
     except ModelError as e:
         run.emit(CallFinished(purpose, failure=make_failure(spec, e, perf_counter() - started)))
         return None
+    finally:
+        ticket.close()
     run.emit(CallFinished(purpose, make_proposal(spec, reply, reply.text, perf_counter() - started)))
     return reply.text

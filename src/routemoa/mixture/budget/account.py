@@ -122,6 +122,10 @@ class Account:
             raise ConfigError(
                 f"{model.name} has no price, and a limit in dollars cannot be kept without; {price_hint(model)}"
             )
+        if cap_name(model, request) in model.omit:
+            raise BudgetExceeded(
+                f"{model.name} cannot be held to a limit: the pool file leaves out its token limit (omit)"
+            )
         cap = self._affordable_tokens(model, prompt, wanted, most)
         shortest = MIN_OUTPUT_TOKENS if min_tokens is None else min_tokens
         if cap < max(1, min(wanted, shortest, self.limits.max_output_tokens or wanted)):
@@ -228,15 +232,21 @@ def cap_output(model: ModelSpec, request: Request, cap: int) -> Request:
     if min(_token_limits(model, request), default=cap + 1) <= cap:
         return request
     cap = min(cap, max_output_tokens(model, request))
+    rest = {k: v for k, v in request.parameters.items() if k not in TOKEN_LIMITS}
+    return replace(request, parameters={**rest, cap_name(model, request): cap})
+
+
+def cap_name(model: ModelSpec, request: Request) -> str:
+    """Return the name under which an answer is limited: that of request or pool file, else one the member takes."""
     parts = (request.parameters, model.parameters)
     names = [key for part in parts for key in TOKEN_LIMITS if part.get(key) is not None]
-    rest = {k: v for k, v in request.parameters.items() if k not in TOKEN_LIMITS}
-    return replace(request, parameters={**rest, names[0] if names else TOKEN_LIMITS[0]: cap})
+    return next((n for n in (*names, *TOKEN_LIMITS) if n not in model.omit), TOKEN_LIMITS[0])
 
 
 def token_limit(model: ModelSpec, request: Request) -> int | None:
-    """Return the limit of the answer that is sent with a request; None without one."""
-    return min(_token_limits(model, request), default=None)
+    """Return the limit of the answer that is sent with a request; None without one, or where it is left out."""
+    sent = {k: v for k, v in request.parameters.items() if k not in model.omit or k in model.rename}
+    return min(_token_limits(model, replace(request, parameters=sent)), default=None)
 
 
 def _token_limits(model: ModelSpec, request: Request) -> list[int]:

@@ -11,16 +11,10 @@ from time import monotonic, perf_counter
 
 from msgspec import structs
 
-from routemoa.clients.retry import AttemptClient, with_retries
-from routemoa.core.errors import (
-    BudgetExceeded,
-    ConfigError,
-    ModelError,
-    ModelHTTPError,
-    ModelTimeout,
-    Unaffordable,
-    Unreachable,
-)
+from routemoa.clients.dialect import HINTS
+from routemoa.clients.memory import MemberMemory, RemembersMembers
+from routemoa.clients.retry import AttemptClient, Retry, with_retries
+from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, ModelTimeout, Unaffordable
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Limits, ModelSpec, Request, Thinking, Usage
 from routemoa.mixture.budget.account import Account, Reservation
@@ -61,7 +55,7 @@ class Deadline:
 
     def timeout(self, model: ModelSpec) -> ModelTimeout:
         """Return the error of a call for which the time was over."""
-        return ModelTimeout(model.name, f"the limit of {self.limit:g} s was reached (max_seconds)")
+        return ModelTimeout(model.name, f"the limit of {self.limit:g} s was reached (max_seconds)", by_limit=True)
 
 
 class MeteredClient:
@@ -87,6 +81,9 @@ class MeteredClient:
         """Why the last call that did not fit was not made."""
         self.unpriced = False
         """Whether a call was made whose cost is unknown."""
+        self.memory = client.memory if isinstance(client, RemembersMembers) else MemberMemory()
+        """What is known of the members' endpoints: nothing, where the client remembers nothing."""
+        self.remembers = isinstance(client, RemembersMembers)
         self._client = client
         self._attempts = client if isinstance(client, AttemptClient) else None
 
@@ -98,8 +95,13 @@ class MeteredClient:
     async def close(self) -> None:
         """Do nothing: the wrapped client is shared and stays open."""
 
-    def stream(self, model: ModelSpec, request: Request) -> Pieces:
+    def stream(self, model: ModelSpec, request: Request, may_repeat: Callable[[], bool] = lambda: True) -> Pieces:
         """Yield the client's stream, each attempt of it metered.
+
+        Args:
+            model: the member to call.
+            request: the call.
+            may_repeat: asked before a failed attempt is repeated: false where another member can be asked instead.
 
         Raises:
             Unaffordable: the call does not fit into what is left; it was not made.
@@ -108,13 +110,22 @@ class MeteredClient:
         client = self._attempts
         if client is None:
             return self._attempt(model, request, self._client.stream)
-        retry = client.new_retry(model)
+        retry = self._new_retry(client, model)
+        retry.may_repeat = may_repeat
 
         def attempt() -> Pieces:
             tried = structs.replace(request, purpose="retry") if retry.failures else request
             return self._attempt(model, tried, lambda m, r: client.attempt(m, r, retry.deadline))
 
         return with_retries(attempt, retry, self.deadline.at)
+
+    def _new_retry(self, client: AttemptClient, model: ModelSpec) -> Retry:
+        return client.new_retry(model)
+
+    def dropped_parameters(self, model: ModelSpec, request: Request) -> list[str]:
+        """Return the caller's sampling parameters that the member is not sent, since its endpoint refuses them."""
+        omitted = self.memory.dialect(model).omit.intersection(HINTS).union(model.omit)
+        return [name for name in request.parameters if name in omitted and name not in model.parameters]
 
     async def open(
         self, model: ModelSpec, request: Request, *, prompt_tokens: int | None = None, answers: int | None = 1
@@ -207,17 +218,24 @@ class MeteredCall:
         self._client, self._model, self._reservation, self._number = client, model, reservation, number
         self._bounds = bounds
         self._started = perf_counter()
+        self._began = client.memory.clock()
         self._produced = 0  # characters of the answer and of thoughts
         self._usage: Usage | None = None
         self._outcome = CANCELLED
 
     def add(self, piece: str | Thinking | Completion) -> str | Thinking | Completion:
         """Add a piece of the answer, or its end; return it, with the usage within its bounds."""
+        if self._produced == 0:
+            self.answered()
         if isinstance(piece, Completion):
             has_answered = bool(piece.text) or piece.thought_length > 0
             return structs.replace(piece, usage=self.complete(piece.usage, has_answered=has_answered))
         self._produced += piece.characters if isinstance(piece, Thinking) else len(piece)
         return piece
+
+    def answered(self) -> None:
+        """Note that the endpoint answers, so that others may call it, too."""
+        self._client.memory.succeed(self._model, self._began)
 
     def complete(self, usage: Usage, *, has_answered: bool = True) -> Usage:
         """Note that the answer is complete, and what the endpoint counted; return that within its bounds."""
@@ -230,13 +248,14 @@ class MeteredCall:
         The usage of `error` is brought within its bounds.
         """
         self._outcome = error.kind.value
-        never_sent = isinstance(error, Unreachable) and not error.sent
+        if self._client.remembers:
+            self._client.memory.fail(self._model, error, self._began)
         if error.usage is not None:
             unused = error.usage.is_zero and not error.produced
             error.usage = NO_USAGE if unused else self._bound(error.usage, has_answered=error.produced)
             self._usage = error.usage
-        elif isinstance(error, ModelHTTPError) or never_sent:
-            self._usage = None if error.produced else NO_USAGE
+        elif not error.may_be_billed:
+            self._usage = NO_USAGE
 
     def _bound(self, usage: Usage, *, has_answered: bool) -> Usage:
         bounded = bound_usage(self._model, usage, self._bounds, has_answered=has_answered)

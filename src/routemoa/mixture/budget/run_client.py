@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
+from routemoa.clients.retry import AttemptClient, PatientClient, Retry
 from routemoa.core.errors import BudgetExceeded, Unaffordable
 from routemoa.core.protocols import CallRecorder, Client
 from routemoa.core.types import Completion, Limits, ModelSpec, Request, Thinking
@@ -98,14 +99,20 @@ class RunCall(MeteredClient):
         """Counted against the limit for this call: its cost, or the most that it can have cost."""
         self._run = run
 
-    async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Thinking | Completion, None]:
+    async def stream(
+        self, model: ModelSpec, request: Request, may_repeat: Callable[[], bool] = lambda: True
+    ) -> AsyncGenerator[str | Thinking | Completion, None]:
         """Yield the client's stream. Raises ModelError, BudgetExceeded, ConfigError."""
         try:
-            async with aclosing(super().stream(model, request)) as pieces:
+            async with aclosing(super().stream(model, request, may_repeat)) as pieces:
                 async for piece in pieces:
                     yield piece
         except Unaffordable as e:  # the end of the run, not a model that fails
             raise e.why from e
+
+    def _new_retry(self, client: AttemptClient, model: ModelSpec) -> Retry:
+        """Return the attempts of a call that no other model can take over: a run waits, and can be resumed."""
+        return client.new_patient_retry(model) if isinstance(client, PatientClient) else client.new_retry(model)
 
     async def _reserve(self, model: ModelSpec, request: Request, prompt_tokens: int | None) -> Reservation:
         return await self._run.reserve(model, request)

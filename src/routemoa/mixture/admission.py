@@ -1,0 +1,97 @@
+"""Which members a query may call: not those that cool down after failures, nor those that cannot hold the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil
+
+from routemoa.clients.faults import Fault
+from routemoa.clients.memory import MemberMemory
+from routemoa.core.failure_kind import FailureKind
+from routemoa.core.trace import Skip
+from routemoa.core.types import ModelSpec, Request
+from routemoa.mixture.budget.context import ContextFit, context_fit, least_tokens
+from routemoa.mixture.call_group import Ticket
+from routemoa.mixture.run import Run
+
+__all__ = ["SLOW_SECONDS", "Admission", "leave_out_misfits", "skip_cooling"]
+
+SLOW_SECONDS = 30.0
+"""A model of unknown speed is late after so long without a first token, twice as long each time it was given up."""
+
+
+class Admission:
+    """Lets the calls of a group be made, by what the client remembers of the members.
+
+    Args:
+        force: call the least bad member where none is ready.
+    """
+
+    def __init__(self, run: Run, *, force: bool = True) -> None:
+        self._run = run
+        self._may_force = force
+        self._memory = run.client.memory
+
+    def is_ready(self, spec: ModelSpec) -> bool:
+        """Return whether a model may be called now."""
+        return self._memory.skip_seconds(spec) is None
+
+    def admit(self, spec: ModelSpec) -> Ticket | None:
+        """Return the right to call a model; None, and a note in the trace, while it cools down."""
+        ticket = self._memory.acquire(spec)
+        if ticket is None:
+            self._run.skip(skip_cooling(spec, self._memory))
+        return ticket
+
+    def force(self, specs: Sequence[ModelSpec]) -> tuple[ModelSpec, Ticket] | None:
+        """Return the model whose cool-down ends first, where nothing was answered yet; note the others in the trace."""
+        answered = any(layer.proposals for layer in self._run.trace.layers)
+        forced = self._memory.force(specs) if self._may_force and not answered else None
+        for spec in specs:
+            if forced is None or spec.name != forced[0].name:
+                self._run.skip(skip_cooling(spec, self._memory))
+        return forced
+
+    def report_slow(self, spec: ModelSpec, seconds: float) -> None:
+        """Let a model cool down as long as it was waited for in vain."""
+        if seconds >= SLOW_SECONDS and self._run.client.remembers:
+            fault = Fault(FailureKind.TIMEOUT, wasted=seconds, opens_at_once=True)
+            self._memory.note_fault(spec, fault, self._memory.clock() - seconds)
+
+
+def skip_cooling(spec: ModelSpec, memory: MemberMemory) -> Skip:
+    """Return the note that a model cools down."""
+    seconds, fault = memory.skip_seconds(spec) or 1.0, memory.breaker(spec).fault
+    cause = "" if fault is None else f" after {fault}"
+    reason = f"skipped: cooling down {ceil(seconds)} s{cause}"
+    return Skip(spec.name, "cooling", reason, seconds, None if fault is None else fault.status)
+
+
+def leave_out_misfits(
+    run: Run, selected: Sequence[ModelSpec], reserve: Sequence[ModelSpec], request: Callable[[ModelSpec], Request]
+) -> tuple[list[ModelSpec], list[ModelSpec]]:
+    """Return the models to call and their reserve without those whose context is too short; note these in the trace.
+
+    A model that may be too small is called only where none is left that is large enough. Models of the reserve take the
+    places of those that are left out.
+    """
+    models = [*selected, *reserve]
+    if all(m.context is None for m in models):
+        return list(selected), list(reserve)
+    fits = [context_fit(m, request(m)) for m in models]
+    best = max(fits)
+    left = [m for m, fit in zip(models, fits, strict=True) if fit is best is not ContextFit.NEVER]
+    for model, fit in zip(models, fits, strict=True):
+        if model not in left:
+            run.skip(_skip_misfit(model, request(model), fit))
+    return left[: len(selected)], left[len(selected) :]
+
+
+def _skip_misfit(model: ModelSpec, request: Request, fit: ContextFit) -> Skip:
+    held = f"its context of {model.context:,} tokens"
+    if fit is ContextFit.NEVER:
+        texts = [model.system or "", *(m.content for m in request.messages)]
+        reason = f"skipped: the prompt has {least_tokens(texts):,} tokens at least, and {held} cannot hold it"
+    else:
+        reason = f"skipped: the prompt may not fit into {held}"
+    return Skip(model.name, "context", reason)
