@@ -51,7 +51,7 @@ class AskOptions:
 @click.option(
     "--stream-mode",
     type=click.Choice(["final", "leader"]),
-    help="On a terminal: show the final answer only, or the leading model's answer at once [default: leader].",
+    help="On a terminal: show final text only, or the leading model's answer at once [default: final].",
 )
 @click.option("--system", metavar="TEXT", help="System message before the question.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the text and its whole trace.")
@@ -71,8 +71,9 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
     """Answer a question with a mixture of models, or with one model.
 
     Without QUESTION, or with -, the question is read from standard input. The answer goes to standard output,
-    everything else to standard error. On a terminal the leading model's answer appears at once; where the other models
-    lead to a better answer, that follows below it.
+    everything else to standard error. On a terminal the answer of a model that is asked alone appears as it is written.
+    With --stream-mode leader the leading model's answer always does; where the other models lead to a better answer,
+    that follows below it.
 
     Limits always hold: a call that does not fit is not made, and the trace says what was left out. `[limits]` in the
     pool file sets limits for all questions.
@@ -100,7 +101,7 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter | None, options
     console = Console(stderr=True)
     view = None
     if not options.quiet and not options.as_json:
-        view = QueryView(pool, console, leading=query.limits.stream_mode == "leader")
+        view = QueryView(pool, console, leading=query.limits.stream_mode in ("leader", "final"))
     try:
         method = build_method(pool, options.method, client)
         recorder = None if store is None else store.recorder(None, method.name)
@@ -127,9 +128,9 @@ def _open_ledger() -> Store | None:
         return None
 
 
-def _default_stream_mode(writer: AnswerWriter | None) -> StreamMode:
-    """Return "leader" where a person watches the answer arrive."""
-    return "leader" if writer is not None and writer.live else "final"
+def _default_stream_mode(writer: AnswerWriter | None) -> StreamMode | None:
+    """Return "final" where a person watches the answer arrive; None where nothing is shown before the end."""
+    return "final" if writer is not None and writer.live else None
 
 
 def _read_question(question: str | None) -> str:

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from routemoa.core.errors import (
     AllModelsFailed,
+    AnswerInterrupted,
     BudgetExceeded,
     ConfigError,
     ModelError,
@@ -33,7 +34,6 @@ __all__ = [
     "BodyTooLarge",
     "ErrorResponse",
     "HttpError",
-    "Interrupted",
     "MissingKey",
     "UnknownModel",
     "UnknownRoute",
@@ -125,14 +125,6 @@ class MissingKey(HttpError):
         super().__init__(401, f"{wrong}. {fix}", "invalid_api_key")
 
 
-class Interrupted(Exception):
-    """The model that wrote the answer failed after a part had been sent, which cannot be taken back."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.reason)
-        self.failure = failure
-
-
 def to_failure(error: ModelError) -> Failure:
     """Return a failed call as a trace has it; its usage, time and cost are unknown here."""
     status = error.status if isinstance(error, ModelHTTPError) else None
@@ -154,7 +146,7 @@ def error_response(error: Exception) -> ErrorResponse:
             return _all_failed_response(error.failures)
         case ModelError():
             return _model_failed_response(error)
-        case Interrupted():
+        case AnswerInterrupted():
             _log_failures([error.failure])
             message = f"The answer broke off: {_describe(error.failure)}. Discard what was sent of it and ask again."
             return ErrorResponse(502, message, code="answer_interrupted")

@@ -13,13 +13,20 @@ from msgspec.structs import replace
 from routemoa.clients import wire
 from routemoa.clients.http import UpstreamResponse
 from routemoa.clients.retry import AttemptClient, with_retries
-from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError
+from routemoa.core.errors import (
+    AnswerInterrupted,
+    InvalidResponse,
+    ModelError,
+    ModelHTTPError,
+    ModelTimeout,
+    QueryError,
+)
 from routemoa.core.failure_kind import KEY_STATUSES
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.types import Limits, Message, ModelSpec, Request, Usage
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import ResponseWriter
-from routemoa.gateway.errors import Interrupted, error_response, to_failure
+from routemoa.gateway.errors import error_response, to_failure
 from routemoa.gateway.sse import encode_sse
 from routemoa.gateway.usage_tap import BodyTap, EventTap, ResponseTap, tap_response
 from routemoa.mixture.budget.metering import MeteredClient
@@ -106,7 +113,7 @@ class PassThrough:
         except ModelError as e:
             if not (out.started and self._broke_between_events):
                 raise
-            response = error_response(e if isinstance(e, ModelTimeout) else Interrupted(to_failure(e)))
+            response = error_response(e if isinstance(e, ModelTimeout) else AnswerInterrupted(to_failure(e)))
             await out.write(encode_sse(response.body), last=True)
         else:
             await out.write(b"", last=True)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from routemoa.core.errors import CallCancelled, ModelError, Unaffordable
 from routemoa.core.events import AggregatorFailed, AggregatorStarted, AnswerDelta, CallFinished, CallStarted, Degraded
-from routemoa.core.trace import Degradation, Proposal
+from routemoa.core.trace import Degradation, Failure, Proposal
 from routemoa.core.types import Completion, ModelSpec, Query, Request
 from routemoa.mixture import prompts
 from routemoa.mixture.call_group import CallEnd, CallGroup, PendingCall, WaitPolicy
@@ -52,6 +52,9 @@ async def write_answer(
         if (whole := writing.completion) is not None:
             run.finish(whole.finish_reason, whole.usage, writing.spec.cost(whole.usage))
             return
+        if writing.broken_off is not None:
+            run.break_off(writing.broken_off)
+            return
     run.emit(AnswerDelta(proposals[0].text))
     run.finish("stop")
 
@@ -67,10 +70,13 @@ class _Writing:
     ) -> None:
         self.spec = call.spec
         self.completion: Completion | None = None
+        self.broken_off: Failure | None = None
+        """Why it failed, where a part of its text was shown that nothing may replace."""
         self._run, self._call, self._writings = run, call, writings
         self._request = aggregation_request(run.query, proposals, hedge=call.is_hedge)
         self._started = perf_counter()
         self._is_aggregator = False
+        self._shown = False
         self._reported = False
 
     async def make(self) -> CallEnd:
@@ -94,7 +100,8 @@ class _Writing:
         return CallEnd.ANSWERED
 
     async def _stream(self) -> Completion:
-        """Emit the text as it comes; an empty answer is no beginning."""
+        """Emit the text as it comes; an empty answer is no beginning, and white space waits for the first word."""
+        blank: list[str] = []
         async with aclosing(self._run.client.stream(self.spec, self._request)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Completion) and not piece.text.strip():
@@ -102,7 +109,12 @@ class _Writing:
                 self._begin()
                 if isinstance(piece, Completion):
                     return piece
-                self._run.emit(AnswerDelta(piece))
+                if not self._shown and not piece.strip():
+                    blank.append(piece)
+                    continue
+                self._shown = True
+                self._run.emit(AnswerDelta("".join((*blank, piece))))
+                blank.clear()
                 await self._run.room()
         raise no_completion(self.spec)
 
@@ -122,8 +134,10 @@ class _Writing:
             self._reported = True
             failure = make_failure(self.spec, error, perf_counter() - self._started)
             if self._is_aggregator:
-                self._run.emit(AggregatorFailed(failure))
+                kept = self._shown and self._run.shows_final_text
+                self.broken_off = failure if kept else None
+                self._run.emit(AggregatorFailed(failure, kept))
             else:
                 self._run.emit(CallStarted("hedge", self.spec.name))
                 self._run.emit(CallFinished("hedge", failure=failure))
-        return CallEnd.FAILED
+        return CallEnd.FAILED if self.broken_off is None else CallEnd.BROKE_OFF

@@ -47,11 +47,12 @@ class AdaptivePolicy(Struct, frozen=True):
         candidates = planner.order_candidates(ranking, answered=(first.model,))
         if self._one_model_suffices(planner, ranking, candidates):
             reason = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
-            return Decision(predicted, ranking, models=(first.model,), selection_reason=reason)
+            return Decision(predicted, ranking, models=(first.model,), selection_reason=reason, alone=True)
         panel = planner.choose_first_panel(ranking, candidates)
         chance = panel.probability_any_right
         reason = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
-        return Decision(predicted, ranking, models=panel.models, selection_reason=reason)
+        alone = len(panel.models) == 1 and 1 in (self.mixture.max_models, self.mixture.max_layers)
+        return Decision(predicted, ranking, models=panel.models, selection_reason=reason, alone=alone)
 
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """Infer the posterior of every answer, and call more models where that is expected to pay."""
