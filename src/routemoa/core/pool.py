@@ -15,13 +15,14 @@ import msgspec
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture, parse_mixture_table
 from routemoa.core.price_list import with_list_prices
+from routemoa.core.server_table import ServerSettings, parse_server_table
 from routemoa.core.tenants import Tenants, parse_tenants
 from routemoa.core.toml import check_range, load_toml, parse_table, suggest_name
 from routemoa.core.types import Limits, ModelSpec
 
 __all__ = ["METHODS", "Pool", "parse_limits", "parse_pool"]
 
-TABLES = ("model", "mixture", "limits", "scorer", "tenant", "totals")
+TABLES = ("model", "mixture", "limits", "server", "scorer", "tenant", "totals")
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
 """The methods that use the whole pool (routemoa.mixture.method_registry builds them); no model may have such a name."""
 
@@ -50,6 +51,8 @@ class Pool:
     """Of a request that sets none itself."""
     tenants: Tenants = field(default_factory=Tenants)
     """The callers of the server, with their budgets."""
+    server: ServerSettings = field(default_factory=ServerSettings)
+    """What the server lets in."""
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self.models)
@@ -124,7 +127,8 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) 
     if folder and not (folder / "manifest.json").is_file():
         raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
     tenants = parse_tenants(table, source, env)
-    return Pool(with_list_prices(models), mixture, source, directory, folder, judge, limits, tenants)
+    server = parse_server_table(table.get("server", {}), f"{source}: [server]")
+    return Pool(with_list_prices(models), mixture, source, directory, folder, judge, limits, tenants, server)
 
 
 def parse_limits(table: Any, where: str) -> Limits:
