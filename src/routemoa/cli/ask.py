@@ -75,8 +75,9 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
 
     Without QUESTION, or with -, the question is read from standard input. The answer goes to standard output. One line
     on standard error says which models were asked, whether they agree, the seconds and the dollars; -v shows how the
-    answer came about. On a terminal the leading model's answer appears at once; where the other models lead to a better
-    answer, that follows below it.
+    answer came about. On a terminal the answer of a model that is asked alone appears as it is written. With
+    --stream-mode leader the leading model's answer always does; where the other models lead to a better answer, that
+    follows below it.
 
     Limits always hold: a call that does not fit is not made, and -v says what was left out. `[limits]` in the pool file
     sets limits for all questions.
@@ -110,7 +111,7 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Conso
     full = options.verbosity > 1
     view = None
     if options.verbosity:
-        leading = writer.live and query.limits.stream_mode == "leader"
+        leading = writer.live and query.limits.stream_mode in ("leader", "final")
         view = QueryView(pool, console, final=not writer.live, leading=leading, full=full)
     writer.begin()
     client = (

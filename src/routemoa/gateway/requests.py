@@ -73,7 +73,7 @@ def _parse_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
     for name, value in body.items():
         if name in SAMPLING_FIELDS:
-            if value not in NO_VALUE[name]:
+            if value not in UNSET_VALUES.get(name, (None,)):
                 parameters[name] = SAMPLING_FIELDS[name](name, value)
         elif name in REFUSED_FIELDS:
             if value not in REFUSED_FIELDS[name]:
@@ -97,9 +97,10 @@ def _parse_include_usage(options: Any, stream: bool) -> bool:
         return False
     if not isinstance(options, dict):
         raise_wrong_type("stream_options", "an object", options)
-    if not stream:
+    include_usage = _parse_optional_bool("stream_options.include_usage", options.get("include_usage"))
+    if include_usage and not stream:
         raise QueryError("'stream_options' is only allowed with stream: true", "stream_options")
-    return _parse_optional_bool("stream_options.include_usage", options.get("include_usage"))
+    return include_usage
 
 
 def _parse_optional_bool(where: str, value: Any) -> bool:
@@ -154,9 +155,9 @@ SAMPLING_FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "stop": _stop_sequences,
 }
 """Sampling parameter -> what checks and returns its value."""
-
-NO_VALUE: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(SAMPLING_FIELDS, (None,)),
+UNSET_VALUES: dict[str, tuple[Any, ...]] = {
     "stop": (None, [], "", [""]),
+    "max_tokens": (None, -1),
+    "max_completion_tokens": (None, -1),
 }
-"""Sampling parameter -> the values with which clients say that they do not set it."""
+"""Sampling parameter -> the values with which clients say that they do not set it; of any other that is null."""

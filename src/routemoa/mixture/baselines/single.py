@@ -44,7 +44,12 @@ class Single(BaseMethod):
 
         run.observe(show)
         await run_proposers(run, LayerRequest(1, run.query), [self.spec])
-        if not run.trace.layers[0].proposals:
+        layer = run.trace.layers[0]
+        if not layer.proposals:
+            if streamed and run.shows_final_text:
+                run.emit(Stopped(self.why))
+                run.break_off(layer.failures[-1])
+                return
             raise run.no_answer()
         run.emit(Stopped(self.why))
         run.finish_with(run.trace.layers[0].proposals[0])
