@@ -102,7 +102,7 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
     console = Console(stderr=True)
     writer = AnswerWriter(None if quiet or verbose else console, silent=as_json)
     streams = writer.live and not verbose  # a person watches the answer, not the steps
-    defaults = pool.limits.with_defaults(Limits(stream_mode="leader" if streams else "final"))
+    defaults = pool.limits.with_defaults(Limits(stream_mode="final" if streams else None))
     query = replace(query, limits=own_limits.with_defaults(defaults))
     asyncio.run(_answer(query, pool, writer, console, options))
 
@@ -111,7 +111,7 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Conso
     full = options.verbosity > 1
     view = None
     if options.verbosity:
-        leading = writer.live and query.limits.stream_mode in ("leader", "final")
+        leading = writer.live and query.limits.stream_mode is not None
         view = QueryView(pool, console, final=not writer.live, leading=leading, full=full)
     writer.begin()
     client = (

@@ -73,7 +73,7 @@ def _parse_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
     for name, value in body.items():
         if name in SAMPLING_FIELDS:
-            if value not in UNSET_VALUES.get(name, (None,)):
+            if value not in NO_VALUE[name]:
                 parameters[name] = SAMPLING_FIELDS[name](name, value)
         elif name in REFUSED_FIELDS:
             if value not in REFUSED_FIELDS[name]:
@@ -155,9 +155,10 @@ SAMPLING_FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "stop": _stop_sequences,
 }
 """Sampling parameter -> what checks and returns its value."""
-UNSET_VALUES: dict[str, tuple[Any, ...]] = {
+NO_VALUE: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(SAMPLING_FIELDS, (None,)),
     "stop": (None, [], "", [""]),
     "max_tokens": (None, -1),
     "max_completion_tokens": (None, -1),
 }
-"""Sampling parameter -> the values with which clients say that they do not set it; of any other that is null."""
+"""Sampling parameter -> the values with which clients say that they do not set it."""

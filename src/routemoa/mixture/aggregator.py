@@ -126,7 +126,7 @@ class _Writing:
                     self._correct(piece.text)
                     return piece
                 self._begin()
-                if not isinstance(piece, str):
+                if not isinstance(piece, str) or not piece:
                     continue
                 if not self._written and not piece.strip():
                     blank.append(piece)

@@ -44,10 +44,10 @@ class LeaderStream:
         self._mode = mode
         self._active = False
         self._shown: list[str] = []
+        self._void: str | None = None
+        """Why the shown answer cannot stand, where it cannot."""
         self._failure: Failure | None = None
-        """Why the shown answer cannot stand, once its model has failed."""
-        self._showed_thought = False
-        """Whether what was shown turned out to be a thought that nothing had marked."""
+        """How its model failed, where it did."""
         self._texts: dict[str, list[str]] = {}
         """Model -> the pieces of its answer that were not shown."""
         self._finished: dict[str, Proposal] = {}
@@ -91,21 +91,20 @@ class LeaderStream:
                 self._texts.setdefault(event.model, []).append(event.text)
                 self._offer_lead(event.model)
             case ProposalFinished(layer=1):
-                model = event.proposal.model
-                self._finished[model] = event.proposal
-                self._offer_lead(model)
-                self._texts[model] = [self._rest_of(event.proposal)]
+                self._finished[event.proposal.model] = event.proposal
+                self._offer_lead(event.proposal.model)
+                self._finish(event.proposal)
             case ProposalFailed(layer=1):
                 self._fail(event.failure.model, event.failure)
             case Skipped():
-                self._fail(event.skip.model)
+                self._fail(event.skip.model, None)
             case _:
                 return []
         return self._show_more()
 
     def stop_reason(self) -> StopReason | None:
         """Return why no further model is called, where what was shown is final; None where one may be."""
-        if self._mode != "final" or not self._shown:
+        if self._mode != "final" or not self._shown or self._void == THOUGHT_SHOWN:
             return None
         if self._failure is not None:
             return StopReason(StopKind.NO_ANSWER, f"the answer of {self.leader} broke off after a part of it was shown")
@@ -114,7 +113,7 @@ class LeaderStream:
     def stands(self, final_answers: Sequence[Proposal]) -> bool:
         """Return whether the shown answer is the final one: the best, or one that says the same."""
         shown = self._finished.get(self.leader)
-        if shown is None or self._failure or self._showed_thought or not self._shown or not final_answers:
+        if shown is None or self._void is not None or not self._shown or not final_answers:
             return False
         if self._mode == "final":
             return True
@@ -133,43 +132,44 @@ class LeaderStream:
         if not self._shown:
             return []
         better = f"the judges prefer the answer of {final_answers[0].model}" if final_answers else "it is not whole"
-        if self._showed_thought:
-            return [AnswerReplaced(THOUGHT_SHOWN, self.leader, THOUGHT_MARKER)]
-        failure = self._failure
-        why = better if failure is None else f"{failure.model} failed: {failure.public_reason}"
-        return [AnswerReplaced(why, self.leader, MARKER)]
+        marker = THOUGHT_MARKER if self._void == THOUGHT_SHOWN else MARKER
+        return [AnswerReplaced(self._void or better, self.leader, marker)]
 
     def _offer_lead(self, model: str) -> None:
         """Let a model that has begun lead, where the leader has failed unseen."""
         if not self._shown and self.leader in self._failed:
             self.leader = model
 
-    def _fail(self, model: str, failure: Failure | None = None) -> None:
-        """Note that a model failed, or was not called where there is no `failure`."""
-        self._failed.add(model)
-        if model != self.leader:
+    def _fail(self, name: str, failure: Failure | None) -> None:
+        """Note that a model has failed, or was not called."""
+        self._failed.add(name)
+        if name != self.leader:
             return
-        if self._shown:
-            self._failure = failure
+        if self._shown and failure is not None:
+            self._failure, self._void = failure, f"{name} failed: {failure.public_reason}"
         elif self._mode == "final":
             self._active = False
         elif begun := [m for m in self._texts if m not in self._failed]:
             self.leader = begun[0]
 
-    def _rest_of(self, proposal: Proposal) -> str:
-        """Return what was not shown yet of a complete answer, which is stripped; note where it is another text."""
-        shown = self.shown if proposal.model == self.leader else ""
-        seen = shown if proposal.text.startswith(shown) else shown.lstrip()
-        if proposal.text.startswith(seen):
-            return proposal.text[len(seen) :]
-        self._showed_thought = seen.strip() != proposal.text.strip()
-        return ""
+    def _finish(self, proposal: Proposal) -> None:
+        """Keep what was not shown yet of a complete answer, which is stripped.
+
+        It may be shorter by white space than what was shown, but another text makes that void.
+        """
+        model, text = proposal.model, proposal.text
+        shown = self.shown if model == self.leader else ""
+        seen = shown if text.startswith(shown) else shown.lstrip()
+        if text.startswith(seen):
+            self._texts[model] = [text[len(seen) :]]
+        else:
+            self._texts[model] = []
+            self._void = self._void if seen.strip() == text.strip() else THOUGHT_SHOWN
 
     def _show_more(self) -> list[Event]:
         """Show what the leader has written; white space at the beginning waits for the first word."""
         pieces = self._texts.get(self.leader)
-        is_void = self._failure is not None or self._showed_thought
-        if not pieces or is_void or not (self._shown or pieces[-1].strip()):
+        if not pieces or self._void is not None or not (self._shown or pieces[-1].strip()):
             return []
         text = "".join(pieces)
         pieces.clear()

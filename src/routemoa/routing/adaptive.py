@@ -54,8 +54,9 @@ class AdaptivePolicy(Struct, frozen=True):
         chance = panel.probability_any_right
         reason = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
         alone = len(panel.models) == 1 and 1 in (self.mixture.max_models, self.mixture.max_layers)
-        options = LayerOptions(self._self_assessments_count)
-        return Decision(predicted, ranking, panel.models, reason, options, alone=alone)
+        return Decision(
+            predicted, ranking, panel.models, reason, LayerOptions(self._self_assessments_count), alone=alone
+        )
 
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """Infer the posterior of every answer, and call more models where that is expected to pay."""

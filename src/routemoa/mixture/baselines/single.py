@@ -31,7 +31,7 @@ class Single(BaseMethod):
 
     async def run(self, run: Run) -> None:
         """Stream the answer as it is written."""
-        streamed: list[str] = []
+        streamed: list[str] = []  # the part of the answer that was shown
 
         def show(event: Event) -> None:
             if isinstance(event, ProposalDelta):
