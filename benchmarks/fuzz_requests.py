@@ -1,4 +1,4 @@
-"""Requests that no client should send, drawn from a seed. benchmarks/hostile.py sends them; it prints nothing itself."""
+"""Requests that no client should send, drawn from a seed; benchmarks/hostile.py sends them."""
 
 from __future__ import annotations
 
@@ -43,17 +43,20 @@ STRANGE: tuple[Any, ...] = (
     *({"a": {"a": {"a": []}}}, ["x"] * 300, {"type": "text"}, "NaN", "<think>", "\ufeff"),
 )  # fmt: skip
 FIELDS = (
-    *("model", "messages", "stream", "stream_options", "temperature", "top_p", "max_tokens", "seed", "stop", "n", "tools"),
+    *("model", "messages", "stream", "stream_options", "temperature", "top_p", "max_tokens", "seed", "stop", "n"),
+    "tools",
     *("tool_choice", "response_format", "logprobs", "routemoa", "user", "metadata", "presence_penalty", "functions"),
     *("max_completion_tokens", "logit_bias", "modalities", "service_tier", "store", "unknown", "", "model\x00"),
 )  # fmt: skip
 HEADERS = (
-    *("Authorization", "Origin", "Host", "Expect", "Upgrade", "Transfer-Encoding", "Content-Encoding", "Accept", "Range"),
+    *("Authorization", "Origin", "Host", "Expect", "Upgrade", "Transfer-Encoding", "Content-Encoding", "Accept"),
+    "Range",
     *("X-RouteMoA-Max-Cost", "X-RouteMoA-Max-Seconds", "X-RouteMoA-Stream-Mode", "X-RouteMoA-Max-Calls", "Connection"),
     *("Access-Control-Request-Method", "Content-Type", "X-Forwarded-For", "Cookie", "TE", "Trailer"),
 )  # fmt: skip
 VALUES = (
-    *("", "*", "close", "keep-alive", "chunked", "gzip", "100-continue", "websocket", "h2c", "NaN", "1e999", "-1", "0.001"),
+    *("", "*", "close", "keep-alive", "chunked", "gzip", "100-continue", "websocket", "h2c", "NaN", "1e999", "-1"),
+    "0.001",
     *("null", "evil.example", "http://localhost:3000", "text/plain", "a" * 3000, "\xff\xfe", "Bearer x", "{}", "final"),
 )  # fmt: skip
 

@@ -8,8 +8,8 @@ members: the mixture, the hostile member passed through, and MoA, whole and stre
 `--schemathesis` names its command: make it with  uv venv /tmp/st && uv pip install -p /tmp/st schemathesis.
 (c) 1,100 connections that send nothing or half of a head.
 
-Bars: the worst /healthz under 100 ms; memory under +100 MB; `max_seconds` within 5 %; no traceback; no HTTP 500; nothing
-that hangs beyond the deadlines; a log under 1 MB, and under 100 lines in (c). Exits with 1 when one is missed.
+Bars: the worst /healthz under 100 ms; memory under +100 MB; `max_seconds` within 5 %; no traceback; no HTTP 500;
+nothing that hangs beyond the deadlines; a log under 1 MB, and under 100 lines in (c). Exits with 1 when one is missed.
 `--quick`: fewer endpoints and requests, to see whether it runs.
 """
 
@@ -300,7 +300,7 @@ async def half_open(port: int, folder: Path, count: int) -> dict[str, Any]:
                     sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n")
                 await asyncio.sleep(0)
         began = monotonic()
-        while (left := len(server.about.net_connections("tcp"))) > 20 and monotonic() - began < 30.0:
+        while (left := len(server.about.net_connections("tcp"))) > 20 and monotonic() - began < 30.0:  # noqa: ASYNC110
             await asyncio.sleep(0.5)
         for sock in opened:
             sock.close()

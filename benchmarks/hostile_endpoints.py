@@ -134,7 +134,9 @@ ENDPOINTS: dict[str, Callable[[], Body]] = {
     "drip": lambda: dripping(SSE, b":", 0.05),
     "drip-words": lambda: dripping(SSE, chunk("word "), 0.2),
     "tiny-events": lambda: all_of(SSE, *[chunk("a") * 1000] * 1000, answer("done")),
-    "tiny-pieces": lambda: for_ever(HEAD + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n:\r\n"),
+    "tiny-pieces": lambda: for_ever(
+        HEAD + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n:\r\n"
+    ),
     "blank-lines": lambda: for_ever(SSE, b"\n"),
     "comments": lambda: for_ever(SSE, b": keep-alive\n\n"),
     "long-line": lambda: cut_up(SSE, long_line(), 1024),
@@ -149,8 +151,10 @@ ENDPOINTS: dict[str, Callable[[], Body]] = {
     "interim": lambda: for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "silent": nothing,
     "head-only": lambda: nothing(SSE),
-    "latin": lambda: all_of(SSE, b'data: {"choices": [{"delta": {"content": "\xe9\xff\\ud800"}}]}\n\n', answer("\u0000\u202e")),
-    "reset": lambda: all_of(),
+    "latin": lambda: all_of(
+        SSE, b'data: {"choices": [{"delta": {"content": "\xe9\xff\\ud800"}}]}\n\n', answer("\u0000\u202e")
+    ),
+    "reset": all_of,
 }  # fmt: skip
 """Name -> what it sends."""
 
