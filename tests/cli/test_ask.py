@@ -101,7 +101,7 @@ def test_json_is_one_object_with_the_public_keys(tmp_path: Path) -> None:
     assert {"judge", "subject", "kind", "value"} == set(layer["assessments"][0])
     assert {"model", "performance", "cost", "latency", "why"} == set(layer["ranking"][0])
     counts = {"prompt_tokens", "completion_tokens", "cached_tokens", "written_tokens"}
-    assert counts == set(trace["usage"])
+    assert {*counts, "reasoning_tokens", "reported_cost", "problem"} == set(trace["usage"])
     assert trace["calls"] == 2
     assert trace["cost"] is None  # the file gives no price
     assert trace["aggregator"] is None

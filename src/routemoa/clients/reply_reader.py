@@ -22,8 +22,8 @@ END_WAIT = 0.2
 DONE = "[DONE]"
 MAX_HEAD_BYTES = 64 * 1024
 """White space before a reply begins."""
-MAX_BODY_BYTES = 32 * 2**20
-"""Of a reply in one piece."""
+MAX_REPLY_BYTES = 64 * 2**20
+"""Of a whole reply, streamed or in one piece."""
 
 Pieces = AsyncGenerator[str | Thinking | Completion, None]
 
@@ -42,7 +42,8 @@ class ReplyReader:
     def __init__(
         self, model: str, key: str | None, read: Callable[[float], Awaitable[bytes]], idle: float, *, hold: bool = False
     ) -> None:
-        self._model, self._key, self._read, self._idle = model, key, read, idle
+        self._model, self._key, self._read_chunk, self._idle = model, key, read, idle
+        self._bytes = 0
         self._builder = CompletionBuilder(key, hold=hold)
         self._first_token: float | None = None
 
@@ -50,6 +51,15 @@ class ReplyReader:
     def lacks_opening(self) -> bool:
         """Whether the reply began with a thought that no tag opened."""
         return self._builder.lacks_opening
+
+    async def _read(self, idle: float) -> bytes:
+        """Return the next bytes. Raises ModelError where none come in time, or too many have come."""
+        chunk = await self._read_chunk(idle)
+        self._bytes += len(chunk)
+        if self._bytes > MAX_REPLY_BYTES:
+            reason = f"the reply is larger than {MAX_REPLY_BYTES // 2**20} MiB"
+            raise InvalidResponse(self._model, reason, produced=True, usage=self._builder.known_usage)
+        return chunk
 
     async def read(self, content_type: str, started: float) -> Pieces:
         """Yield the pieces of the answer, then the Completion.
@@ -87,8 +97,6 @@ class ReplyReader:
         data = bytearray(head)
         while chunk := await self._read(self._idle):
             data += chunk
-            if len(data) > MAX_BODY_BYTES:
-                raise InvalidResponse(self._model, f"the reply is larger than {MAX_BODY_BYTES // 2**20} MiB")
         return bytes(data)
 
     async def _read_stream(self, head: bytes, started: float) -> Pieces:

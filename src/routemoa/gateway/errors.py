@@ -17,6 +17,7 @@ from msgspec import Struct
 from routemoa.clients.faults import diagnose, is_context_overflow
 from routemoa.core.errors import (
     AllModelsFailed,
+    AnswerInterrupted,
     BudgetExceeded,
     ConfigError,
     ContextExceeded,
@@ -37,8 +38,9 @@ __all__ = [
     "CoolingDown",
     "ErrorResponse",
     "HttpError",
-    "Interrupted",
     "MissingKey",
+    "Overloaded",
+    "SlowRequest",
     "UnknownModel",
     "UnknownRoute",
     "error_response",
@@ -83,7 +85,7 @@ class ErrorResponse(Struct, frozen=True):
     @property
     def headers(self) -> dict[str, str]:
         """The headers that go with it."""
-        headers: dict[str, str] = {}
+        headers = {"connection": "close"} if self.status == 408 else {}
         if self.retry_after is not None:
             headers["retry-after"] = str(self.retry_after)
         if self.reset is not None:
@@ -127,6 +129,22 @@ class BodyTooLarge(HttpError):
         super().__init__(413, f"The request body is larger than {limit} bytes; send less.", "request_too_large")
 
 
+class SlowRequest(HttpError):
+    """The body did not come in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(408, f"The request body was not complete within {seconds:.0f} s.", "request_timeout")
+
+
+class Overloaded(HttpError):
+    """The server has too much to do; nothing was spent on the request."""
+
+    def __init__(self, retry_after: int) -> None:
+        self.response = ErrorResponse(
+            503, "The server is overloaded; try again later.", code="overloaded", retry_after=retry_after
+        )
+
+
 class UnknownModel(HttpError):
     """No method and no model of the pool has this name."""
 
@@ -150,14 +168,6 @@ class CoolingDown(HttpError):
     def __init__(self, skip: Skip) -> None:
         response = _cooling_response([skip], f"{skip.model}: {skip.reason}.")
         super().__init__(response.status, response.message, response.code, retry_after=response.retry_after)
-
-
-class Interrupted(Exception):
-    """The model that wrote the answer failed after a part had been sent, which cannot be taken back."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.reason)
-        self.failure = failure
 
 
 def to_failure(error: ModelError) -> Failure:
@@ -186,7 +196,7 @@ def error_response(error: Exception) -> ErrorResponse:
             return _all_failed_response(error.failures, error.skipped)
         case ModelError():
             return _model_failed_response(error)
-        case Interrupted():
+        case AnswerInterrupted():
             _log_failures([error.failure])
             message = f"The answer broke off: {_describe(error.failure)}. Discard what was sent of it and ask again."
             return ErrorResponse(502, message, code="answer_interrupted")

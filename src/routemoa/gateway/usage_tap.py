@@ -25,7 +25,7 @@ LINE_END = rb"(?>\r\n|\n|\r)"
 BLANK_LINE = re.compile(LINE_END)
 EVENT_END = re.compile(LINE_END + LINE_END)
 MAX_BUFFERED_BYTES = 16 * 2**20
-"""Of a response in one piece; the usage of a larger one is not read."""
+"""Of a response in one piece, the usage of a larger one is not read; and of an event, a larger one is not passed on."""
 MAX_HEAD_BYTES = 64 * 1024
 """White space before a response begins."""
 DONE = "[DONE]"
@@ -176,6 +176,9 @@ class EventTap:
             out += event if passed else b""
             self._last_cr_passed = passed if event.endswith(b"\r") and start == len(data) else None
         del data[:start]
+        if len(data) > MAX_BUFFERED_BYTES and self.error is None:
+            reason = f"an event is larger than {MAX_BUFFERED_BYTES // 2**20} MiB"
+            self.error = InvalidResponse(self._model, reason, produced=True)
         return bytes(out)
 
     def end(self) -> bytes:

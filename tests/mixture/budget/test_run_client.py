@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routemoa.clients.http import HttpClient
 from routemoa.clients.retry import Retry, RetryPolicy
-from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, ModelTimeout, Unreachable
+from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.types import Completion, Message, ModelSpec, Request, Usage
+from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.budget.run_client import RunClient
-from routemoa.testing import ScriptedClient
+from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
 from tests.mixture.budget.test_metering import Recorder
 
 MODEL = ModelSpec("m", "http://x", "m", input_price=1.0, output_price=1.0, parameters={"max_tokens": 100})
@@ -143,3 +145,17 @@ async def test_calls_of_unknown_cost_are_told_and_each_call_has_its_recorder() -
     assert first.dollars == pytest.approx(2 * MOST)
     assert second.dollars == pytest.approx((5 + 100) / 1e6)
     assert [r.outcomes for r in recorders] == [["Unreachable", "ok"], ["ok"]]
+
+
+async def test_a_run_waits_for_its_model_longer_than_a_query_that_has_others() -> None:
+    async def sleep(seconds: float) -> None:
+        pass
+
+    async with FakeEndpoint("4", [Fault(status=503, retry_after="60")] * 4) as endpoint:
+        client, model = HttpClient(sleep=sleep), ModelSpec("m", endpoint.url, "m")
+        with pytest.raises(ModelHTTPError):
+            assert [p async for p in MeteredClient(client).stream(model, ASKED)]
+        assert len(endpoint.requests) == 1
+        assert [p async for p in RunClient(client).stream(model, ASKED)]
+        assert len(endpoint.requests) == 5
+        await client.close()

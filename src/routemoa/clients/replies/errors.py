@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from routemoa.clients.replies.redaction import redact
+from routemoa.clients.replies.redaction import LONGEST_ESCAPE, redact
 from routemoa.core.printable import printable_line
 
 __all__ = [
@@ -182,9 +182,10 @@ def _message(part: Any) -> str:
             break
         found = next((part[name] for name in MESSAGE_FIELDS if part.get(name) not in (None, "", {}, [])), None)
         if found is None:
-            return str(next((part[n] for n in ("code", "type", "status") if part.get(n)), part))
+            named = next((part[n] for n in ("code", "type", "status") if isinstance(part.get(n), str | int)), None)
+            return "an object with " + ", ".join(map(str, list(part)[:MAX_LISTED])) if named is None else str(named)
         part = found
-    return str(part)
+    return str(part) if isinstance(part, str | int | float) else type(part).__name__
 
 
 def describe_body(data: bytes, key: str | None = None) -> ReportedError | None:
@@ -232,9 +233,13 @@ def decode_json(data: bytes | str) -> Any:
 
 
 def one_line(text: str, key: str | None = None) -> str:
-    """Return one line of bounded length without the key, which is removed first so that no part of it survives.
+    """Return one line of bounded length without the key, of which no part survives; the work is bounded as well.
 
     Escape sequences are left out, too: a terminal would obey them.
     """
-    flat = printable_line(redact(text, key)[: 10 * MAX_ERROR_TEXT])
+    longest_key = LONGEST_ESCAPE * len(key or "")
+    begun = text[: 10 * MAX_ERROR_TEXT + longest_key]
+    kept = redact(begun, key)
+    kept = kept[:-longest_key] if longest_key and len(begun) < len(text) else kept  # it may end in half a key
+    flat = printable_line(kept)
     return flat[: MAX_ERROR_TEXT - 3] + "..." if len(flat) > MAX_ERROR_TEXT else flat

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-__all__ = ["KeyCutter", "cut_key", "redact", "redact_body"]
+__all__ = ["LONGEST_ESCAPE", "KeyCutter", "cut_key", "redact", "redact_body"]
 
 PLACEHOLDER = "[key]"
 MIN_KEY_LENGTH = 8
