@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from routemoa.clients.http import HttpClient, Timeouts
+from routemoa.clients.http import HttpClient
 from routemoa.clients.retry import RetryPolicy
+from routemoa.clients.timeouts import Timeouts
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.types import Completion, Message, ModelSpec, Patience, Request, Usage
 from routemoa.testing import FakeEndpoint, Fault

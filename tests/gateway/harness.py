@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Struct
 from openai import AsyncOpenAI
 
-from routemoa.clients.http import HttpClient, Timeouts
+from routemoa.clients.http import HttpClient
 from routemoa.clients.retry import RetryPolicy
 from routemoa.clients.sse import SSEParser
+from routemoa.clients.timeouts import Timeouts
 from routemoa.core.events import AnswerDelta, Done, Event, Started
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool

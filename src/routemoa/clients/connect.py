@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from routemoa.clients.http import HttpClient, Timeouts
+from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
+from routemoa.clients.timeouts import Timeouts
 from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Runtime

@@ -20,35 +20,18 @@ from routemoa.clients.memory import MemberMemory
 from routemoa.clients.reply_reader import Pieces, ReplyReader, without_key
 from routemoa.clients.retry import Retry, RetryPolicy, read_retry_after, with_retries
 from routemoa.clients.sessions import SessionPool, find_proxy, system_reason
+from routemoa.clients.timeouts import Timeouts
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
-from routemoa.core.types import Address, ModelSpec, Patience, Request
+from routemoa.core.types import Address, ModelSpec, Request
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["HttpClient", "Timeouts", "UpstreamResponse"]
+__all__ = ["HttpClient", "UpstreamResponse"]
 
 PROBE_CONNECT = 1.0
 """Seconds in which an endpoint that gave no connection has to give one when it is tried again."""
-
-
-class Timeouts(Struct, frozen=True):
-    """Seconds to wait for an endpoint; generous, since a model may load or think for minutes before it begins."""
-
-    connect: float = 3.0
-    """For each attempt."""
-    first_byte: float = 300.0
-    """For each attempt."""
-    idle: float = 120.0
-    """Between two pieces of a response."""
-    total: float = 1200.0
-    """For all attempts of a call together."""
-
-    def with_patience(self, patience: Patience) -> Timeouts:
-        """Return these times, with those that `patience` sets in their place."""
-        default = Patience(self.connect, self.first_byte, self.idle, self.total)
-        return self if patience == Patience() else Timeouts(*msgspec.structs.astuple(patience.with_defaults(default)))
 
 
 class UpstreamResponse(Struct, frozen=True):

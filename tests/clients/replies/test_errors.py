@@ -140,6 +140,25 @@ def test_a_body_that_is_no_json_is_described(data: bytes, message: str | None) -
     assert error is None or (message or "") in error.message
 
 
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"error": {"message": "too long", "code": "context_length_exceeded"}}, "context_length_exceeded"),
+        ([{"error": {"message": "no", "code": "blocked"}}], "blocked"),
+        ({"object": "error", "message": "no", "code": "bad_model"}, "bad_model"),
+        ({"error": {"message": "too long", "type": "exceed_context_size_error", "code": 400}}, "exceed_context_size_error"),
+        ({"error": {"message": "no", "code": "400"}}, None),  # the status once more
+        ({"error": {"message": "no", "code": 400}}, None),
+        ({"error": "no"}, None),
+        ({"error": {"message": "no", "code": "key sk-secret-1234\x1b"}}, "key [key]"),
+    ],
+)  # fmt: skip
+def test_the_code_of_an_error_behind_a_good_status_is_kept(body: object, code: str | None) -> None:
+    error = find_error(body, key="sk-secret-1234")
+    assert error is not None
+    assert error.code == code
+
+
 def test_the_key_is_cut_out_of_what_endpoints_say() -> None:
     key = "sk-secret-1234"
     error = find_error({"error": {"message": f"wrong key {key}"}}, key=key)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from routemoa.core.types import ModelSpec, Usage
+from routemoa.core.types import Message, ModelSpec, Request, Usage
+from routemoa.mixture.budget.account import token_limit
 from routemoa.mixture.budget.plausibility import ADDED_PROMPT_TOKENS, UsageBounds, bound_usage
 
 PRICED = ModelSpec("m", "http://x/v1", "m", input_price=1.0, output_price=10.0)
@@ -110,3 +111,17 @@ def test_no_figures_pass_a_strict_bound(usage: Usage, has_answered: bool, bounds
         assert cost is None or cost <= (bounds.max_cost or 0.0) * (1 + 1e-9)
     assert cost is None or bounds.prompt_tokens is None or cost <= 3.0
     assert bound_usage(PRICED, replace(bounded, problem=""), bounds, has_answered=has_answered).problem == ""
+
+
+@pytest.mark.parametrize(
+    ("member", "limit"),
+    [
+        (UNPRICED, 20),
+        (replace(UNPRICED, omit=("max_tokens",)), None),  # not sent, so it bounds nothing
+        (replace(UNPRICED, rename={"max_tokens": "max_completion_tokens"}), 20),
+        (replace(UNPRICED, omit=("max_tokens",), parameters={"max_tokens": 30}), 30),
+        (replace(UNPRICED, parameters={"max_tokens": 10}), 10),
+    ],
+)
+def test_a_limit_that_is_not_sent_is_none(member: ModelSpec, limit: int | None) -> None:
+    assert token_limit(member, Request((Message("user", "Hi"),), {"max_tokens": 20})) == limit

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from routemoa.clients.dialect import Dialect
-from routemoa.clients.http import HttpClient, Timeouts
+from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
 from routemoa.clients.retry import RetryPolicy
+from routemoa.clients.timeouts import Timeouts
 from routemoa.core.errors import (
     InvalidResponse,
     MissingExtra,

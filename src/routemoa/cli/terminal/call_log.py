@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from routemoa.clients.http import HttpClient, Timeouts
+from routemoa.clients.http import HttpClient
+from routemoa.clients.timeouts import Timeouts
 from routemoa.clients.wire import build_body
 from routemoa.core.errors import ModelError
 from routemoa.core.printable import printable
