@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.types import Limits, ModelSpec, Usage
+from routemoa.gateway import usage_tap
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.usage_tap import BodyTap, EventTap
 from routemoa.ledger import LedgerEntry, Store, read_calls
@@ -71,6 +72,26 @@ def test_text_is_counted_in_every_part_of_the_answer() -> None:
     delta = {"role": "assistant", "content": "a", "reasoning_content": "b", "tool_calls": [call]}
     EventTap("m", texts.append, drop_usage=False).feed(block({"choices": [{"delta": delta}]}, "\n"))
     assert "".join(texts) == "abf{}"
+
+
+def test_a_long_event_in_small_pieces_takes_linear_time() -> None:
+    def seconds(length: int) -> float:
+        data = block({"choices": [{"delta": {"content": "x" * length}}]}, "\n")
+        tap, started = EventTap("m", len, drop_usage=False), time.perf_counter()
+        out = b"".join(tap.feed(data[i : i + 1000]) for i in range(0, len(data), 1000))
+        assert out == data
+        return time.perf_counter() - started
+
+    short = min(seconds(250_000) for _ in range(3))
+    assert min(seconds(2_000_000) for _ in range(3)) < 8 * 3 * short + 0.05
+
+
+def test_an_event_without_an_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_tap, "MAX_BUFFERED_BYTES", 10_000)
+    tap = EventTap("m", len, drop_usage=False)
+    for _ in range(20):
+        tap.feed(b"data: " + b"x" * 1000)
+    assert tap.error is not None
 
 
 def test_a_whole_response_has_its_usage_and_a_broken_one_is_an_error() -> None:

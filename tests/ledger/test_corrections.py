@@ -137,3 +137,12 @@ async def test_a_note_of_a_call_that_was_deleted_is_not_given_to_another(path: P
     assert await record(store, 2.0) == number
     await store.aclose()
     assert (entries(path)[number].charged, entries(path)[number].note) == (2.0, None)
+
+
+async def test_the_budget_of_all_together_holds_where_there_are_no_tenants(path: Path) -> None:
+    store = Store(path, Tenants(totals=SpendingLimits(max_cost_per_day=1.0)))
+    recorder = store.recorder(None, "routemoa")
+    assert recorder.has_budget
+    with pytest.raises(BudgetExceeded):
+        await recorder.start(CallStart("m", "proposal", 1.5))
+    await store.aclose()

@@ -9,7 +9,7 @@ from time import monotonic
 from routemoa.clients import wire
 from routemoa.clients.replies.completion import CompletionBuilder, parse_completion
 from routemoa.clients.replies.redaction import KeyCutter
-from routemoa.clients.sse import SSEEvent, SSEParser, is_event_stream, split_event
+from routemoa.clients.sse import EVENT_STREAM, SSEEvent, SSEParser, is_event_stream, split_event
 from routemoa.core.errors import InvalidResponse, ModelError, ModelTimeout, Unreachable
 from routemoa.core.types import Completion, Thinking
 
@@ -90,7 +90,7 @@ class ReplyReader:
             head += chunk
             is_stream = is_event_stream(head, content_type)
             if is_stream is not None or len(head) > MAX_HEAD_BYTES:
-                return bool(is_stream), head
+                return content_type == EVENT_STREAM if is_stream is None else is_stream, head
         return False, head
 
     async def _read_body(self, head: bytes) -> bytes:

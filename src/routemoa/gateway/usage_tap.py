@@ -72,10 +72,11 @@ class ReplyTap:
         """Take bytes and return those to pass on now."""
         if self._tap is None:
             self._head += chunk
-            is_stream = is_event_stream(self._head, self.content_type.partition(";")[0].strip().lower())
+            declared = self.content_type.partition(";")[0].strip().lower()
+            is_stream = is_event_stream(self._head, declared)
             if is_stream is None and len(self._head) <= MAX_HEAD_BYTES:
                 return b""
-            chunk = self._begin(is_stream=bool(is_stream))
+            chunk = self._begin(is_stream=declared == EVENT_STREAM if is_stream is None else is_stream)
         assert self._tap is not None  # noqa: S101  (it has begun)
         return self._tap.feed(chunk)
 

@@ -45,7 +45,7 @@ MAX_LISTED = 3
 ERROR_EVENTS = {"error", "err", "exception", "failure", "failed", "fatal", "response.failed", "response.error"}
 MESSAGE_FIELDS = (
     *("message", "detail", "msg", "error_description", "error_msg", "error_message", "errorMessage", "errorMsg"),
-    *("err_msg", "status_msg", "faultstring", "reason", "title", "error", "description"),
+    *("err_msg", "status_msg", "faultstring", "reason", "title", "error", "description", "text"),
 )
 """Fields that say what is wrong, in the order in which they are believed."""
 SIGNS = {
