@@ -1,13 +1,14 @@
-"""Time to the first token: `leader` beside the one model that leads, through `routemoa serve`.
+"""Time to the first token: RouteMoA's stream beside the one model that writes it, through `routemoa serve`.
 
     .venv/bin/python benchmarks/first_token.py [--only scripted|embedded] [--json benchmarks/results/first_token.json]
 
 The same prompts, in turns and in an order that is drawn: the leading model passed through by its name, `best-single`,
-and RouteMoA streaming its leader. (a) scripted endpoints in a process of their own (faulty.py without faults), which
-give their first token after 30 or 200 ms, with a panel of three; one request at a time, and eight at once. (b) the
-embedded pool, warm; every prompt begins with a token of its own, so that no prompt cache knows it. Three seeds each.
+and RouteMoA. (a) scripted endpoints in a process of their own (faulty.py without faults), which give their first token
+after 30 or 200 ms; one request at a time, and eight at once. A panel of three is asked in the mode `leader`, a model
+that the gate chooses alone in the default mode, `final`. (b) the embedded pool, warm, in the mode `leader`; every
+prompt begins with a token of its own, so that no prompt cache knows it. Three seeds each.
 
-Bar: leader <= 1.1 x single + 5 ms, at the median and at the 95th percentile. Exits with 1 when it is missed.
+Bar: RouteMoA <= 1.1 x single + 5 ms, at the median and at the 95th percentile. Exits with 1 when it is missed.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ def question(lots: Random) -> str:
     return f"req-{next(numbers):06d} {asked}"
 
 
-async def first(port: int, model: str, text: str, tokens: int) -> tuple[float, dict[str, Any]]:
+async def first(port: int, model: str, text: str, tokens: int, mode: str = "leader") -> tuple[float, dict[str, Any]]:
     """Seconds to the first token, and what the server says of the answer."""
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": text}], "stream": True}
-    body |= {"max_tokens": tokens} | ({"routemoa": {"stream_mode": "leader"}} if model == "routemoa" else {})
+    body |= {"max_tokens": tokens} | ({"routemoa": {"stream_mode": mode}} if model == "routemoa" else {})
     reply = await post(port, body)
     found = read(reply, stream=True)
     assert reply.first is not None, (model, reply.status, reply.body[-500:])
@@ -61,8 +62,8 @@ async def first(port: int, model: str, text: str, tokens: int) -> tuple[float, d
     return reply.first - reply.sent, found.about
 
 
-async def compare(
-    port: int, ways: Sequence[str], prompts: int, lots: Random, tokens: int, at_once: int = 1
+async def compare(  # a benchmark's own settings
+    port: int, ways: Sequence[str], prompts: int, lots: Random, mode: str, at_once: int = 1
 ) -> dict[str, list[float]]:
     """Seconds to the first token, by the name of the model asked."""
     times: dict[str, list[float]] = defaultdict(list)
@@ -70,7 +71,7 @@ async def compare(
 
     async def one(way: str, asked: Random) -> None:
         async with turn:
-            seconds, _ = await first(port, way, question(asked), tokens)
+            seconds, _ = await first(port, way, question(asked), 400, mode)
             times[way].append(seconds)
 
     jobs = []
@@ -95,11 +96,12 @@ def verdict(times: dict[str, list[float]], single: str) -> dict[str, Any]:
 # --- (a) scripted endpoints
 
 
-def write_pool(file: Path, behind: Running, fusion: str) -> None:
-    """Members whose priors are low enough that a panel of three is asked at once."""
+def write_pool(file: Path, behind: Running, fusion: str, *, alone: bool = False) -> None:
+    """Members whose priors are low enough that a panel of three is asked at once, or the first is enough alone."""
     out = ["[mixture]", f'fusion = "{fusion}"', "top_k = 3"]
     for place, name in enumerate(PANEL):
-        out += ["[[model]]", f'name = "{name}"', f'endpoint = "{behind.url(name)}"', f"prior = {0.56 - place * 0.03}"]
+        prior = (0.97 if place == 0 else 0.5) if alone else 0.56 - place * 0.03
+        out += ["[[model]]", f'name = "{name}"', f'endpoint = "{behind.url(name)}"', f"prior = {prior:.2f}"]
         out += ["input_price = 1.0", "output_price = 4.0"]
     file.write_text("\n".join(out) + "\n")
 
@@ -108,24 +110,25 @@ async def scripted(prompts: int, folder: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for first_token in (0.03, 0.2):
         members = tuple(Member(name, 1.0, 4.0, first_token=first_token, between=0.003, right=0.9) for name in PANEL)
-        for fusion in ("adaptive", "published-small"):
+        for fusion, mode in (("adaptive", "leader"), ("published-small", "leader"), ("adaptive", "final")):
             async with endpoints(Spec(members, jitter=0.0, tokens=40), folder) as behind:
-                write_pool(file := folder / f"{fusion}.toml", behind, fusion)
-                options = ("--pool", str(file), "--store", str(folder / f"{fusion}-{first_token}.db"))
+                write_pool(file := folder / f"{fusion}-{mode}.toml", behind, fusion, alone=mode == "final")
+                options = ("--pool", str(file), "--store", str(folder / f"{fusion}-{mode}-{first_token}.db"))
                 async with serving(folder / "server.log", *options) as server:
                     for at_once in (1, 8):
-                        name = f"{1e3 * first_token:.0f} ms, {fusion}, {at_once} at once"
-                        figures[name] = await one_scripted(server, behind, prompts, at_once)
+                        what = "one alone" if mode == "final" else fusion
+                        name = f"{1e3 * first_token:.0f} ms, {what}, {mode}, {at_once} at once"
+                        figures[name] = await one_scripted(server, behind, prompts, at_once, mode)
     return figures
 
 
-async def one_scripted(server: Serving, behind: Running, prompts: int, at_once: int) -> dict[str, Any]:
+async def one_scripted(server: Serving, behind: Running, prompts: int, at_once: int, mode: str) -> dict[str, Any]:
     ways = ("m0", "best-single", "routemoa")
-    await compare(server.port, ways, 5, Random(99), 400)  # warm: connections, imports
+    await compare(server.port, ways, 5, Random(99), mode)  # warm: connections, imports
     times: dict[str, list[float]] = defaultdict(list)
     await behind.forget()
     for seed in SEEDS:
-        for way, seconds in (await compare(server.port, ways, prompts, Random(seed), 400, at_once)).items():
+        for way, seconds in (await compare(server.port, ways, prompts, Random(seed), mode, at_once)).items():
             times[way] += seconds
     mixed = len(await behind.bills()) - 2 * len(SEEDS) * prompts
     return {**verdict(times, "m0"), "calls_of_a_mixture": round(mixed / (len(SEEDS) * prompts), 2)}
@@ -186,13 +189,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures = asyncio.run(measure(args, Path(folder)))
     missed = []
-    print(f"{'':36} {'single':>17} {'best-single':>17} {'leader':>17}   ratio p50, p95   (p50 p95, ms)")
+    print(f"{'':42} {'single':>17} {'best-single':>17} {'RouteMoA':>17}   ratio p50, p95   (p50 p95, ms)")
     for name, r in figures.items():
         ways = (r["single"], "best-single", "routemoa")
         cells = [
             f"{1e3 * s['p50']:8.1f} {1e3 * s['p95']:8.1f}" if (s := r["seconds"].get(w)) else " " * 17 for w in ways
         ]
-        print(f"{name:36} {' '.join(cells)}   {r['p50']['ratio']:.3f} {r['p95']['ratio']:.3f}", end="")
+        print(f"{name:42} {' '.join(cells)}   {r['p50']['ratio']:.3f} {r['p95']['ratio']:.3f}", end="")
         print(f"   {r['calls_of_a_mixture']} calls a mixture, {r['runs']['routemoa']} runs")
         missed += [
             f"{name}: {point} is {r[point]['ratio']} x single" for point in ("p50", "p95") if not r[point]["held"]

@@ -127,20 +127,20 @@ async def test_a_wrong_header_is_refused_by_name(key: str, value: str) -> None:
 
 async def test_the_method_gets_the_limits_and_the_stream_mode() -> None:
     method = Script(*ANSWER)
-    modes = Pool((), limits=Limits(max_cost=9.0, stream_mode="final"))
+    modes = Pool((), limits=Limits(max_cost=9.0, stream_mode="leader"))
     async with serving(method) as s:
         await (await s.raw({**BODY, "routemoa": {"max_calls": 4}}, headers={"x-routemoa-max-calls": "3"})).whole()
         await (await s.raw({**BODY, "stream": True})).whole()
         await (await s.raw({**BODY, "routemoa": {"stream_mode": "leader"}})).whole()
     async with serving(method, pool=modes) as s:
         await (await s.raw({**BODY, "stream": True})).whole()
-        await (await s.raw({**BODY, "stream": True}, headers={"X-RouteMoA-Stream-Mode": "leader"})).whole()
+        await (await s.raw({**BODY, "stream": True}, headers={"X-RouteMoA-Stream-Mode": "final"})).whole()
     assert [q.limits for q in method.queries] == [
-        Limits(max_calls=3, stream_mode="final"),
-        Limits(stream_mode="leader"),
+        Limits(max_calls=3, stream_mode="events"),  # in one piece: nothing is shown before the end
         Limits(stream_mode="final"),
-        Limits(stream_mode="final"),  # the methods lay the pool's limits under it
-        Limits(stream_mode="leader"),
+        Limits(stream_mode="events"),
+        Limits(stream_mode="leader"),  # the methods lay the pool's limits under it
+        Limits(stream_mode="final"),
     ]
 
 

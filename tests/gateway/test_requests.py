@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from routemoa.clients.http import HttpClient
-from routemoa.core.errors import AllModelsFailed, ModelHTTPError, ModelTimeout, QueryError, Unreachable
+from routemoa.core.errors import (
+    AllModelsFailed,
+    AnswerInterrupted,
+    ModelHTTPError,
+    ModelTimeout,
+    QueryError,
+    Unreachable,
+)
 from routemoa.core.events import AnswerDelta, Done, Event, Started
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool import Pool
@@ -22,7 +29,7 @@ from routemoa.core.trace import Answer, Failure
 from routemoa.core.trace_builder import collect_answer
 from routemoa.core.types import CacheControl, CacheMark, Message, ModelSpec, Query, Usage, to_json
 from routemoa.gateway import create_app
-from routemoa.gateway.errors import Interrupted, error_response
+from routemoa.gateway.errors import error_response
 from routemoa.gateway.requests import parse_chat_request
 from routemoa.gateway.responses import ChatCompletion
 from routemoa.gateway.sse import ChunkEncoder
@@ -251,7 +258,7 @@ def test_one_model_passed_through_that_fails(caplog: pytest.LogCaptureFixture) -
     limited = error_response(ModelHTTPError("m", "HTTP 429", status=429, retry_after=6.6))
     assert (limited.status, limited.headers) == (429, {"retry-after": "7"})
     assert error_response(ModelHTTPError("m", "HTTP 401: no; check the key in K", status=401)).status == 502
-    assert error_response(Interrupted(failure("Garbled", "cut"))).code == "answer_interrupted"
+    assert error_response(AnswerInterrupted(failure("Garbled", "cut"))).code == "answer_interrupted"
 
 
 def test_the_log_quotes_no_query(caplog: pytest.LogCaptureFixture) -> None:

@@ -50,6 +50,7 @@ REPLACED: tuple[Event, ...] = (
     DONE,
 )
 BODY = {"model": "routemoa", "messages": HI, "stream": True}
+LEADER = {**BODY, "routemoa": {"stream_mode": "leader"}}
 SECRET = "HTTP 401: key sk-secret at http://10.0.0.1 is wrong"
 
 
@@ -63,7 +64,7 @@ def content(response: Response) -> str:
 
 async def test_a_leader_that_is_right_streams_like_any_answer() -> None:
     async with serving(Script(AnswerDelta("It is "), 0.02, AnswerDelta("4."), DONE)) as s:
-        response = await (await s.raw(BODY)).whole()
+        response = await (await s.raw(LEADER)).whole()
         assert content(response) == "It is 4."
         account = response.events[-2]["routemoa"]
         assert {k: account[k] for k in ("stream_mode", "charged", "given_up", "prices")} == {
@@ -76,7 +77,7 @@ async def test_a_leader_that_is_right_streams_like_any_answer() -> None:
 
 async def test_what_replaces_the_leaders_answer_is_marked_for_both_kinds_of_clients() -> None:
     async with serving(Script(*REPLACED)) as s:
-        response = await (await s.raw({**BODY, "stream_options": {"include_usage": True}})).whole()
+        response = await (await s.raw({**LEADER, "stream_options": {"include_usage": True}})).whole()
         assert content(response) == f"It is 5.{MARKER}It is 4."
         extended = [c for c in response.events[:-1] if "routemoa" in c]
         assert len(extended) == 2
@@ -124,12 +125,11 @@ async def test_the_first_piece_goes_out_as_it_comes() -> None:
 
 async def test_a_continuation_of_nothing_is_none() -> None:
     async with serving(Script(AnswerReplaced("it is not whole", "a", MARKER), AnswerDelta("4."), DONE)) as s:
-        assert content(await (await s.raw(BODY)).whole()) == "4."
+        assert content(await (await s.raw(LEADER)).whole()) == "4."
 
 
 @pytest.mark.parametrize("kind", ["TimedOut", "Unaffordable"])
-@pytest.mark.parametrize("mode", ["leader", "final"])
-async def test_an_aggregator_whose_time_is_over_is_replaced(kind: str, mode: str) -> None:
+async def test_an_aggregator_whose_time_is_over_is_replaced_in_leader_mode(kind: str) -> None:
     steps = (
         AggregatorStarted("b"),
         AnswerDelta("It mi"),
@@ -138,7 +138,7 @@ async def test_an_aggregator_whose_time_is_over_is_replaced(kind: str, mode: str
         DONE,
     )
     async with serving(Script(*steps)) as s:
-        response = await (await s.raw({**BODY, "routemoa": {"stream_mode": mode}})).whole()
+        response = await (await s.raw(LEADER)).whole()
         text = content(response)
         assert text.startswith("It mi\n\n---\n\n")
         assert text.endswith(":\n\nIt is 4.")
@@ -148,10 +148,28 @@ async def test_an_aggregator_whose_time_is_over_is_replaced(kind: str, mode: str
         assert response.events[-1] == "[DONE]"
 
 
+@pytest.mark.parametrize("kind", ["TimedOut", "Unaffordable", "Garbled", "Refused", "Unreachable"])
+async def test_by_default_nothing_replaces_what_an_aggregator_wrote(kind: str) -> None:
+    steps = (AggregatorStarted("b"), AnswerDelta("It mi"), AggregatorFailed(failed(kind)), AnswerDelta("4."), DONE)
+    async with serving(Script(*steps)) as s:
+        response = await (await s.raw(BODY)).whole()
+        assert "".join(c["choices"][0]["delta"].get("content", "") for c in response.events[:-1]) == "It mi"
+        assert response.events[-1]["error"]["code"] == "answer_interrupted"
+        assert b'finish_reason":"' not in response.body
+
+
+async def test_by_default_nothing_replaces_what_a_leader_wrote() -> None:
+    """A method of the caller's own may not know the modes."""
+    async with serving(Script(*REPLACED)) as s:
+        response = await (await s.raw(BODY)).whole()
+        assert "".join(c["choices"][0]["delta"].get("content", "") for c in response.events[:-1]) == "It is 5."
+        assert response.events[-1]["error"]["code"] == "answer_interrupted"
+
+
 async def test_an_aggregator_that_broke_still_breaks_the_stream() -> None:
     steps = (AggregatorStarted("b"), AnswerDelta("It mi"), AggregatorFailed(failed("Garbled")), AnswerDelta("4."), DONE)
     async with serving(Script(*steps)) as s:
-        response = await (await s.raw(BODY)).whole()
+        response = await (await s.raw(LEADER)).whole()
         assert response.events[-1]["error"]["code"] == "answer_interrupted"
 
 
@@ -159,7 +177,7 @@ async def test_an_aggregator_that_failed_before_its_text_was_shown_changes_nothi
     head = REPLACED[:3]
     steps = (*head, AggregatorStarted("b"), AggregatorFailed(failed("Garbled")), AnswerDelta("It is 4."), DONE)
     async with serving(Script(*steps)) as s:
-        assert content(await (await s.raw(BODY)).whole()) == f"It is 5.{MARKER}It is 4."
+        assert content(await (await s.raw(LEADER)).whole()) == f"It is 5.{MARKER}It is 4."
 
 
 @pytest.mark.parametrize("mode", ["leader", "events"])
@@ -264,7 +282,7 @@ async def test_the_real_engine_shows_nothing_that_an_endpoint_says_about_its_key
     assert (b'"reason":"its endpoint refused this server (HTTP 401)"' in raw) == (mode == "events")
 
 
-async def test_the_sdk_sees_an_early_failure_in_leader_mode_as_one() -> None:
+async def test_the_sdk_sees_an_early_failure_as_one() -> None:
     async with serving(Script(0.01, AllModelsFailed([failed("TimedOut")]))) as s:
         with pytest.raises(openai.InternalServerError) as caught:
             await s.sdk.chat.completions.create(model="routemoa", messages=HI, stream=True)

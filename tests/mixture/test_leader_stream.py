@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from time import perf_counter
 
 import pytest
 
@@ -161,6 +162,53 @@ def test_in_no_other_mode(mode: str | None) -> None:
     assert it.observe(says("a", "x")) == it.observe(done("a", "x")) == []
     assert not it.stands(final("a", "x"))
     assert it.replacement(final("a", "x")) == []
+
+
+def alone() -> LeaderStream:
+    it = LeaderStream("final")
+    assert it.begin_layer(1, ["a"], alone=True) == "a"
+    return it
+
+
+def test_the_answer_of_a_model_alone_is_final_as_it_comes() -> None:
+    it = alone()
+    assert it.stop_reason() is None
+    assert shown(it, [says("a", "\n "), says("a", "It is"), says("b", "No"), done("a", "It is so.")]) == [
+        "\n It is",
+        " so.",
+    ]
+    assert str(it.stop_reason()) == "one model alone: the answer of a was shown as it came, so it stands"
+    assert it.stands(final("a", "It is so."))
+    assert it.stands(final("b", "Another."))  # whatever is better: nothing may replace it
+    assert it.broken_off is None
+
+
+def test_an_answer_alone_that_breaks_off_stands_as_far_as_it_came() -> None:
+    it = alone()
+    assert shown(it, [says("a", "It is"), fails("a"), says("b", "No."), done("b", "No.")]) == ["It is"]
+    assert it.broken_off is not None
+    assert it.broken_off.model == "a"
+    assert str(it.stop_reason()).startswith("no new answer: ")
+    assert not it.stands(final("b", "No."))
+
+
+@pytest.mark.parametrize("before", [[], [says("a", "")], [says("a", " \n"), says("a", "\t")]])
+def test_where_a_model_alone_fails_unseen_none_leads(before: list[Event]) -> None:
+    it = alone()
+    assert shown(it, [*before, says("b", "We "), fails("a"), says("b", "lead."), done("b", "We lead.")]) == []
+    assert it.stop_reason() is None
+    assert it.broken_off is None
+    assert not it.stands(final("b", "We lead."))
+
+
+def test_a_long_answer_takes_time_in_proportion_to_its_length() -> None:
+    """4 MB in 40,000 pieces: some 100 ms, where copying what came before would take ten seconds."""
+    it = alone()
+    begun = perf_counter()
+    for _ in range(40_000):
+        it.observe(says("a", "x" * 100))
+    it.observe(done("a", "x" * 4_000_000))
+    assert perf_counter() - begun < 2.0
 
 
 def test_only_the_first_layer_is_led() -> None:

@@ -75,8 +75,9 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
 
     Without QUESTION, or with -, the question is read from standard input. The answer goes to standard output. One line
     on standard error says which models were asked, whether they agree, the seconds and the dollars; -v shows how the
-    answer came about. On a terminal the leading model's answer appears at once; where the other models lead to a better
-    answer, that follows below it.
+    answer came about. On a terminal the answer of a model that is asked alone appears as it is written. With
+    --stream-mode leader the leading model's answer always does; where the other models lead to a better answer, that
+    follows below it.
 
     Limits always hold: a call that does not fit is not made, and -v says what was left out. `[limits]` in the pool file
     sets limits for all questions.
@@ -101,7 +102,7 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
     console = Console(stderr=True)
     writer = AnswerWriter(None if quiet or verbose else console, silent=as_json)
     streams = writer.live and not verbose  # a person watches the answer, not the steps
-    defaults = pool.limits.with_defaults(Limits(stream_mode="leader" if streams else "final"))
+    defaults = pool.limits.with_defaults(Limits(stream_mode="final" if streams else None))
     query = replace(query, limits=own_limits.with_defaults(defaults))
     asyncio.run(_answer(query, pool, writer, console, options))
 
@@ -110,7 +111,7 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Conso
     full = options.verbosity > 1
     view = None
     if options.verbosity:
-        leading = writer.live and query.limits.stream_mode == "leader"
+        leading = writer.live and query.limits.stream_mode is not None
         view = QueryView(pool, console, final=not writer.live, leading=leading, full=full)
     writer.begin()
     client = (

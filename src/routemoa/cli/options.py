@@ -76,7 +76,7 @@ _LIMIT_OPTIONS = (
     click.option(
         "--stream-mode",
         type=click.Choice(["final", "leader"]),
-        help="On a terminal: show the final answer only, or the leading model's answer at once [default: leader].",
+        help="On a terminal: show final text only, or the leading model's answer at once [default: final].",
     ),
 )
 

@@ -10,6 +10,7 @@ RouteMoAError
 ├── NoSandbox              a model's code cannot be run safely here: says what to install or allow
 ├── BudgetExceeded         the next call does not fit into what is left of the limits or of a budget; it was not made
 ├── AllModelsFailed        every model that could answer failed: gives the reason for each
+├── AnswerInterrupted      the answer broke off after a part of it was shown, which cannot be taken back
 └── ModelError             one call to one model failed (recorded in the trace; fatal only when no model is left)
     ├── Unreachable        no connection, or it was lost before anything came
     ├── ModelTimeout       no answer within the attempt's or the call's time
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllModelsFailed",
+    "AnswerInterrupted",
     "BudgetExceeded",
     "CallCancelled",
     "ConfigError",
@@ -224,3 +226,11 @@ class AllModelsFailed(RouteMoAError):
         """The failed calls, each with its reason."""
         self.skipped = tuple(not_called)
         """The models that were not called, each with its reason."""
+
+
+class AnswerInterrupted(RouteMoAError):
+    """The model that wrote the answer failed after a part of it was shown, which cannot be taken back."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"the answer broke off: {failure.model}: {failure.reason}")
+        self.failure = failure

@@ -162,6 +162,8 @@ class AggregatorFailed(Event, frozen=True):
     """The aggregator has failed: its text so far is void."""
 
     failure: Failure
+    kept: bool = False
+    """Whether its text stays all the same: it was shown to a caller, for whom nothing may replace it."""
 
 
 class AnswerDelta(Event, frozen=True):

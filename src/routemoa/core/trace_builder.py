@@ -111,8 +111,9 @@ class TraceBuilder:
     def _end_separate_call(self, event: t.CallFinished | t.AggregatorFailed) -> None:
         """End a call that belongs to no layer."""
         if isinstance(event, t.AggregatorFailed):
-            self._pieces.clear()
-            self._update(aggregator=None)
+            if not event.kept:
+                self._pieces.clear()
+                self._update(aggregator=None)
         elif event.reply:
             self._count(event.reply)
         if event.failure:

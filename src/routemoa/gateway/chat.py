@@ -115,10 +115,14 @@ class ChatEndpoint:
         return replace(limits, max_seconds=max(0.001, round(limit - waited, 3)))
 
     def _with_limits(self, request: ChatRequest, limits: Limits) -> ChatRequest:
-        """Return the request with its limits; the methods add the pool file's, except for the stream mode."""
-        mode: StreamMode = "final"
+        """Return the request with its limits; the methods add the pool file's, except for the stream mode.
+
+        A response in one piece shows no text early. So its method may replace every answer until the end, as for
+        a reader of events.
+        """
+        mode: StreamMode = "events"
         if request.stream:
-            mode = limits.with_defaults(self._pool.limits).stream_mode or "leader"
+            mode = limits.with_defaults(self._pool.limits).stream_mode or "final"
         return replace(request, query=replace(request.query, limits=replace(limits, stream_mode=mode)))
 
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 from routemoa.clients.faults import diagnose, is_context_overflow
 from routemoa.core.errors import (
     AllModelsFailed,
+    AnswerInterrupted,
     BudgetExceeded,
     ConfigError,
     ContextExceeded,
@@ -37,7 +38,6 @@ __all__ = [
     "CoolingDown",
     "ErrorResponse",
     "HttpError",
-    "Interrupted",
     "MissingKey",
     "UnknownModel",
     "UnknownRoute",
@@ -152,14 +152,6 @@ class CoolingDown(HttpError):
         super().__init__(response.status, response.message, response.code, retry_after=response.retry_after)
 
 
-class Interrupted(Exception):
-    """The model that wrote the answer failed after a part had been sent, which cannot be taken back."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.reason)
-        self.failure = failure
-
-
 def to_failure(error: ModelError) -> Failure:
     """Return a failed call as a trace has it; its usage, time and cost are unknown here."""
     status = error.status if isinstance(error, ModelHTTPError) else None
@@ -186,7 +178,7 @@ def error_response(error: Exception) -> ErrorResponse:
             return _all_failed_response(error.failures, error.skipped)
         case ModelError():
             return _model_failed_response(error)
-        case Interrupted():
+        case AnswerInterrupted():
             _log_failures([error.failure])
             message = f"The answer broke off: {_describe(error.failure)}. Discard what was sent of it and ask again."
             return ErrorResponse(502, message, code="answer_interrupted")

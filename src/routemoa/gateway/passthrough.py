@@ -14,13 +14,20 @@ from msgspec.structs import replace
 from routemoa.clients import wire
 from routemoa.clients.http import UpstreamResponse
 from routemoa.clients.retry import AttemptClient, with_retries
-from routemoa.core.errors import ContextExceeded, ModelError, ModelHTTPError, ModelTimeout, QueryError
+from routemoa.core.errors import (
+    AnswerInterrupted,
+    ContextExceeded,
+    ModelError,
+    ModelHTTPError,
+    ModelTimeout,
+    QueryError,
+)
 from routemoa.core.failure_kind import KEY_STATUSES
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.types import Limits, Message, ModelSpec, Request, Usage
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import ResponseWriter
-from routemoa.gateway.errors import CoolingDown, Interrupted, error_response, log_failure, to_failure
+from routemoa.gateway.errors import CoolingDown, error_response, log_failure, to_failure
 from routemoa.gateway.sse import encode_sse
 from routemoa.gateway.usage_tap import ReplyTap
 from routemoa.mixture.admission import skip_cooling
@@ -143,7 +150,7 @@ class PassThrough:
         except ModelError as e:
             if not (self._has_passed and self._broke_between_events):
                 raise
-            response = error_response(e if isinstance(e, ModelTimeout) else Interrupted(to_failure(e)))
+            response = error_response(e if isinstance(e, ModelTimeout) else AnswerInterrupted(to_failure(e)))
             await out.write(encode_sse(response.body), last=True)
         else:
             await out.write(b"", last=True)

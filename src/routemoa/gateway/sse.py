@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
+from routemoa.core.errors import AnswerInterrupted
 from routemoa.core.events import (
     AggregatorFailed,
     AnswerDelta,
@@ -18,7 +19,10 @@ from routemoa.core.events import (
     Skipped,
     Started,
 )
-from routemoa.gateway.errors import LIMIT_KINDS, Interrupted
+from routemoa.core.failure_kind import FailureKind
+from routemoa.core.trace import Failure
+from routemoa.core.types import Usage
+from routemoa.gateway.errors import LIMIT_KINDS
 from routemoa.gateway.responses import ChatCompletion
 
 __all__ = ["KEEP_ALIVE_COMMENT", "ChunkEncoder", "EventEncoder", "StreamEncoder", "encode_sse"]
@@ -41,7 +45,7 @@ class StreamEncoder(Protocol):
         """Return the bytes to send after an event, often none.
 
         Raises:
-            Interrupted: the text sent so far is void, and nothing can replace it.
+            AnswerInterrupted: the text sent so far is void, and nothing can replace it.
         """
         ...
 
@@ -53,7 +57,8 @@ class StreamEncoder(Protocol):
 class ChunkEncoder:
     """Encodes chunks of a chat completion.
 
-    Text that was sent may be replaced: a chunk says so, and the new text follows.
+    In the mode "leader" text that was sent may be replaced: a chunk says so, and the new text follows. In the mode
+    "final" a stream contains one answer: where that breaks off, so does the stream.
 
     Args:
         completion: takes the events.
@@ -68,16 +73,19 @@ class ChunkEncoder:
 
     def encode_event(self, event: Event) -> bytes:
         """Return the chunks of an event: text, or that other text replaces it."""
-        had_text = bool(self._completion.text)  # the text of an aggregator that fails is void
+        failed = isinstance(event, AggregatorFailed)
+        had_text = failed and bool(self._completion.text)  # it is void once the event is added
         self._completion.add(event)
         match event:
             case AnswerDelta() if event.text:
                 return self._text_chunk(event.text)
             case AnswerReplaced() if self._sent_characters:
+                self._check_replaceable(Failure(event.leader, event.why, FailureKind.OTHER, Usage(), None, None))
                 return self._continuation_chunk(event.why, event.leader, event.marker)
-            case AggregatorFailed(failure=failure) if had_text and self._sent_characters:
+            case AggregatorFailed(failure=failure, kept=False) if had_text and self._sent_characters:
                 if failure.kind not in LIMIT_KINDS:
-                    raise Interrupted(failure)
+                    raise AnswerInterrupted(failure)
+                self._check_replaceable(failure)
                 return self._continuation_chunk(failure.public_reason, failure.model, UNFINISHED_MARKER)
         return b""
 
@@ -101,6 +109,11 @@ class ChunkEncoder:
     def _text_chunk(self, text: str, extra: dict[str, Any] | None = None) -> bytes:
         self._sent_characters += len(text)
         return self._role_chunk() + self._chunk({"content": text}, extra=extra)
+
+    def _check_replaceable(self, failure: Failure) -> None:
+        """Raise AnswerInterrupted where a reader takes all text as final, so that nothing may replace what was sent."""
+        if self._completion.mode == "final":
+            raise AnswerInterrupted(failure)
 
     def _continuation_chunk(self, why: str, leader: str, marker: str) -> bytes:
         """Announce another answer: in the text for every reader, in `routemoa` for clients that know it."""

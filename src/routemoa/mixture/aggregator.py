@@ -18,7 +18,7 @@ from routemoa.core.events import (
     CallStarted,
     Degraded,
 )
-from routemoa.core.trace import Degradation, Proposal
+from routemoa.core.trace import Degradation, Failure, Proposal
 from routemoa.core.types import Completion, ModelSpec, Query, Request
 from routemoa.mixture import prompts
 from routemoa.mixture.admission import Admission, leave_out_misfits
@@ -66,6 +66,9 @@ async def write_answer(
             cost = writing.spec.cost(whole.usage)
             run.finish(whole.finish_reason, whole.usage, cost, is_refusal=whole.refusal)
             return
+        if writing.broken_off is not None:
+            run.break_off(writing.broken_off)
+            return
     run.emit(AnswerDelta(proposals[0].text))
     run.finish_with(proposals[0])
 
@@ -81,6 +84,8 @@ class _Writing:
     ) -> None:
         self.spec = call.spec
         self.completion: Completion | None = None
+        self.broken_off: Failure | None = None
+        """Why it failed, where a part of its text was shown that nothing may replace."""
         self._run, self._call, self._writings = run, call, writings
         self._request = aggregation_request(run.query, proposals, hedge=call.is_hedge)
         self._started = perf_counter()
@@ -109,7 +114,8 @@ class _Writing:
         return CallEnd.ANSWERED
 
     async def _stream(self) -> Completion:
-        """Emit the text as it comes; an empty answer is no beginning."""
+        """Emit the text as it comes; an empty answer is no beginning, and white space waits for the first word."""
+        blank: list[str] = []
         stream = self._run.client.stream(self.spec, self._request, lambda: self._call.is_last_hope)
         async with aclosing(stream) as pieces:
             async for piece in pieces:
@@ -120,10 +126,16 @@ class _Writing:
                     self._correct(piece.text)
                     return piece
                 self._begin()
-                if isinstance(piece, str) and piece:
-                    self._written.append(piece)
-                    self._run.emit(AnswerDelta(piece))
-                    await self._run.room()
+                if not isinstance(piece, str) or not piece:
+                    continue
+                if not self._written and not piece.strip():
+                    blank.append(piece)
+                    continue
+                text = "".join((*blank, piece))
+                blank.clear()
+                self._written.append(text)
+                self._run.emit(AnswerDelta(text))
+                await self._run.room()
         raise no_completion(self.spec)
 
     def _correct(self, text: str) -> None:
@@ -151,8 +163,10 @@ class _Writing:
             self._reported = True
             failure = make_failure(self.spec, error, perf_counter() - self._started)
             if self._is_aggregator:
-                self._run.emit(AggregatorFailed(failure))
+                kept = bool(self._written) and self._run.shows_final_text
+                self.broken_off = failure if kept else None
+                self._run.emit(AggregatorFailed(failure, kept))
             else:
                 self._run.emit(CallStarted("hedge", self.spec.name))
                 self._run.emit(CallFinished("hedge", failure=failure))
-        return CallEnd.FAILED
+        return CallEnd.FAILED if self.broken_off is None else CallEnd.BROKE_OFF

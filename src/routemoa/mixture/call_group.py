@@ -25,6 +25,8 @@ class CallEnd(Enum):
     ANSWERED = "answered"
     FAILED = "failed"
     """The next model of the reserve takes its place."""
+    BROKE_OFF = "broke off"
+    """It failed after a part of its text was shown, which nothing may replace."""
     NOT_MADE = "not made"
     """A hedge that did not fit into what is left: nothing is missing, and its model may be called later."""
 
@@ -40,6 +42,8 @@ class WaitPolicy(Struct, frozen=True):
     """Checked when a call has ended while others run; true cancels those."""
     give_up_after: Mapping[str, float] = {}
     """Model -> seconds without a first token after which its call is cancelled, once another call was answered."""
+    until_first_token: bool = False
+    """Whether `seconds` end with the first token of any call: its text is with the caller, so it is waited for."""
 
 
 WAIT_FOR_ALL = WaitPolicy()
@@ -202,6 +206,8 @@ class CallGroup:
 
     def on_begin(self, call: PendingCall) -> None:
         """Start the models that wait for the leader, once it has begun."""
+        if call.began and self._policy.until_first_token:
+            self._time_over = None
         if call.spec is self._leader:
             held, self._held = self._held, []
             for spec in held:

@@ -25,7 +25,7 @@ from routemoa.mixture.layer import LayerRequest, run_layer
 from routemoa.mixture.leader_stream import LeaderStream
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.query_limits import QueryLimits
-from routemoa.mixture.run import Run
+from routemoa.mixture.run import ANSWER_BREAKS_OFF, Run
 from routemoa.routing.decision import Decision, aggregator_models, latest_answers, quoted_answers
 from routemoa.routing.latency import LatencyTracker
 from routemoa.routing.policy import Policy, build_policy
@@ -97,11 +97,14 @@ class RouteMoA(BaseMethod):
             request,
             verbalized=request.verbalized and not limits.is_only_call(plan.models),
             max_tokens=plan.max_tokens,
-            leader=leader.begin_layer(request.number, names),
+            leader=leader.begin_layer(request.number, names, alone=decision.alone and names == decision.models),
         )
         reserve = limits.reserve(decision, plan.models)
-        await run_layer(run, request, plan.models, reserve, limits.wait_policy(plan.models, decision))
+        policy = limits.wait_policy(plan.models, decision)
+        await run_layer(run, request, plan.models, reserve, replace(policy, until_first_token=leader.is_final))
         decision = self.policy.update(run.trace, limits.estimates(), limits.time_over())
+        if decision.stop is None and (reason := leader.stop_reason()) is not None:
+            decision = self.policy.update(run.trace, limits.estimates(), reason)
         run.emit(Reranked(request.number, decision.scores, decision.ranking))
         return decision
 
@@ -110,6 +113,9 @@ class RouteMoA(BaseMethod):
         final, stands = decision.final_answers, leader.stands(decision.final_answers)
         alternatives = estimate_alternatives(run.trace, self.pool, limits.estimates())
         run.emit(Stopped(str(decision.stop or ""), leader.leader if stands else decision.choice, alternatives))
+        if leader.broken_off is not None:
+            run.break_off(leader.broken_off)
+            return
         if stands and leader.answer is not None:
             run.finish_with(leader.answer)
             return
@@ -187,7 +193,7 @@ class RouteMoA(BaseMethod):
 
 def _show_leader(run: Run) -> LeaderStream:
     """Return the leader's stream, which emits its text as the answer while the first layer runs."""
-    leader = LeaderStream(run.client.limits.stream_mode)
+    leader = LeaderStream(run.stream_mode)
 
     def show(event: Event) -> None:
         for shown in leader.observe(event):
@@ -202,7 +208,7 @@ def _write_partial_answer(run: Run, limits: QueryLimits, leader: LeaderStream) -
     text = limits.partial_answer()
     if not text:
         raise run.no_answer()
-    run.emit(Degraded(Degradation("ending", "the time limit was reached: the answer breaks off")))
+    run.emit(Degraded(Degradation("ending", ANSWER_BREAKS_OFF)))
     if not leader.shown.strip():
         run.emit(AnswerDelta(text))
     run.finish("length")

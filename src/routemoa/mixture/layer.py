@@ -198,10 +198,10 @@ class _Proposal:
         return tuple(assessments)
 
     def _fail(self, error: ModelError, usage: Usage | None = None) -> CallEnd:
-        latency = perf_counter() - self._started
-        failure = make_failure(self._spec, error, latency, usage, "".join(self._pieces))
-        self._run.emit(ProposalFailed(self._layer, failure))
-        return CallEnd.FAILED
+        latency, partial = perf_counter() - self._started, "".join(self._pieces)
+        self._run.emit(ProposalFailed(self._layer, make_failure(self._spec, error, latency, usage, partial)))
+        shown = self._spec.name == self._request.leader and self._run.shows_final_text and partial.strip()
+        return CallEnd.BROKE_OFF if shown else CallEnd.FAILED
 
 
 async def read_completion(stream: AsyncGenerator[str | Thinking | Completion, None], spec: ModelSpec) -> Completion:

@@ -1,4 +1,4 @@
-"""Streams the leading answer while the mixture works, and decides whether it stands in the end. Pure."""
+"""Streams an answer while the mixture works, and decides whether it stands in the end. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from routemoa.core.events import (
     ProposalFinished,
     Skipped,
 )
-from routemoa.core.trace import Proposal
+from routemoa.core.trace import Failure, Proposal, StopKind, StopReason
 from routemoa.core.types import StreamMode
 from routemoa.judging.answers.grouping import all_agree
 
@@ -30,23 +30,54 @@ THOUGHT_MARKER = "\n\n---\n\nThe text above was a thought of the model. This is 
 class LeaderStream:
     """The answer that is shown as it comes, and how much of it: events in, events out.
 
-    The first model of the first layer leads. Where it fails before any of its text was shown, the next model that has
-    begun leads. No model leads in a stream mode other than "leader".
+    In the mode "leader" the first model of the first layer leads. Where it fails before any of its text was shown, the
+    next model that has begun leads. Where another answer is better, that one replaces it.
+
+    In the mode "final" a model leads only where it is called alone and no other has to be called. What was shown of its
+    answer is final: nothing replaces it. Where it fails unseen, no model leads.
+
+    In no other mode does a model lead.
     """
 
     def __init__(self, mode: StreamMode | None) -> None:
         self.leader = ""
-        self.shown = ""
-        self._active = mode == "leader"
-        self._broken: str | None = None
-        """Why the shown answer cannot stand, once its model has failed."""
-        self._texts: dict[str, str] = {}
+        self._mode = mode
+        self._active = False
+        self._shown: list[str] = []
+        self._void: str | None = None
+        """Why the shown answer cannot stand, where it cannot."""
+        self._failure: Failure | None = None
+        """How its model failed, where it did."""
+        self._texts: dict[str, list[str]] = {}
+        """Model -> the pieces of its answer that were not shown."""
         self._finished: dict[str, Proposal] = {}
         self._failed: set[str] = set()
 
-    def begin_layer(self, layer: int, called: Sequence[str]) -> str | None:
-        """Return the model that leads a layer in which these are called, best first; None where none leads."""
-        if not self._active or layer > 1:
+    @property
+    def shown(self) -> str:
+        """The text that was shown."""
+        return "".join(self._shown)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether what is shown of the layer's answer is final."""
+        return self._active and self._mode == "final"
+
+    @property
+    def broken_off(self) -> Failure | None:
+        """The failure of a model whose answer was shown in part, where nothing may replace it."""
+        return self._failure if self._mode == "final" else None
+
+    def begin_layer(self, layer: int, called: Sequence[str], *, alone: bool = False) -> str | None:
+        """Return the model that leads a layer; None where none leads.
+
+        Args:
+            layer: its number, from 1.
+            called: the models of the layer, best first.
+            alone: its one model is expected to do as well as a mixture.
+        """
+        self._active = layer == 1 and (self._mode == "leader" or (self._mode == "final" and alone))
+        if not self._active:
             return None
         self.leader = called[0]
         return self.leader
@@ -57,25 +88,35 @@ class LeaderStream:
             return []
         match event:
             case ProposalDelta(layer=1):
-                self._texts[event.model] = self._texts.get(event.model, "") + event.text
+                self._texts.setdefault(event.model, []).append(event.text)
                 self._offer_lead(event.model)
             case ProposalFinished(layer=1):
-                self._texts[event.proposal.model] = event.proposal.text
                 self._finished[event.proposal.model] = event.proposal
                 self._offer_lead(event.proposal.model)
+                self._finish(event.proposal)
             case ProposalFailed(layer=1):
-                self._fail(event.failure.model, event.failure.public_reason)
+                self._fail(event.failure.model, event.failure)
             case Skipped():
-                self._fail(event.skip.model, event.skip.reason)
+                self._fail(event.skip.model, None)
             case _:
                 return []
         return self._show_more()
 
+    def stop_reason(self) -> StopReason | None:
+        """Return why no further model is called, where what was shown is final; None where one may be."""
+        if self._mode != "final" or not self._shown or self._void == THOUGHT_SHOWN:
+            return None
+        if self._failure is not None:
+            return StopReason(StopKind.NO_ANSWER, f"the answer of {self.leader} broke off after a part of it was shown")
+        return StopReason(StopKind.ONE_MODEL, f"the answer of {self.leader} was shown as it came, so it stands")
+
     def stands(self, final_answers: Sequence[Proposal]) -> bool:
         """Return whether the shown answer is the final one: the best, or one that says the same."""
         shown = self._finished.get(self.leader)
-        if shown is None or self._broken or not self.shown.strip() or not final_answers:
+        if shown is None or self._void is not None or not self._shown or not final_answers:
             return False
+        if self._mode == "final":
+            return True
         best = final_answers[0]
         if best.is_complete and not shown.is_complete:
             return False
@@ -88,33 +129,50 @@ class LeaderStream:
 
     def replacement(self, final_answers: Sequence[Proposal]) -> list[Event]:
         """Return the event that announces another answer; none where nothing was shown."""
-        if not self.shown:
+        if not self._shown:
             return []
         better = f"the judges prefer the answer of {final_answers[0].model}" if final_answers else "it is not whole"
-        marker = THOUGHT_MARKER if self._broken == THOUGHT_SHOWN else MARKER
-        return [AnswerReplaced(self._broken or better, self.leader, marker)]
+        marker = THOUGHT_MARKER if self._void == THOUGHT_SHOWN else MARKER
+        return [AnswerReplaced(self._void or better, self.leader, marker)]
 
     def _offer_lead(self, model: str) -> None:
         """Let a model that has begun lead, where the leader has failed unseen."""
-        if not self.shown and self.leader in self._failed:
+        if not self._shown and self.leader in self._failed:
             self.leader = model
 
-    def _fail(self, name: str, reason: str) -> None:
+    def _fail(self, name: str, failure: Failure | None) -> None:
+        """Note that a model has failed, or was not called."""
         self._failed.add(name)
-        begun = [m for m in self._texts if m not in self._failed]
-        if name == self.leader and self.shown:
-            self._broken = f"{name} failed: {reason}"
-        elif name == self.leader and begun:
+        if name != self.leader:
+            return
+        if self._shown and failure is not None:
+            self._failure, self._void = failure, f"{name} failed: {failure.public_reason}"
+        elif self._mode == "final":
+            self._active = False
+        elif begun := [m for m in self._texts if m not in self._failed]:
             self.leader = begun[0]
 
+    def _finish(self, proposal: Proposal) -> None:
+        """Keep what was not shown yet of a complete answer, which is stripped.
+
+        It may be shorter by white space than what was shown, but another text makes that void.
+        """
+        model, text = proposal.model, proposal.text
+        shown = self.shown if model == self.leader else ""
+        seen = shown if text.startswith(shown) else shown.lstrip()
+        if text.startswith(seen):
+            self._texts[model] = [text[len(seen) :]]
+        else:
+            self._texts[model] = []
+            self._void = self._void if seen.strip() == text.strip() else THOUGHT_SHOWN
+
     def _show_more(self) -> list[Event]:
-        text = self._texts.get(self.leader, "")
-        seen = self.shown if text.startswith(self.shown) else self.shown.lstrip()  # a finished answer is stripped
-        if not text.startswith(seen) and self.leader in self._finished and not self._broken:
-            # A finished answer may be shorter than what was shown by white space, but not another text.
-            self._broken = None if seen.strip() == text.strip() else THOUGHT_SHOWN
-        if len(text) <= len(seen) or not text.startswith(seen) or self._broken:
+        """Show what the leader has written; white space at the beginning waits for the first word."""
+        pieces = self._texts.get(self.leader)
+        if not pieces or self._void is not None or not (self._shown or pieces[-1].strip()):
             return []
-        piece = text[len(seen) :]
-        self.shown += piece
-        return [AnswerDelta(piece)]
+        text = "".join(pieces)
+        pieces.clear()
+        if text:
+            self._shown.append(text)
+        return [AnswerDelta(text)] if text else []

@@ -7,15 +7,18 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
-from routemoa.core.errors import AllModelsFailed, ContextExceeded, RouteMoAError
-from routemoa.core.events import Done, Event, Skipped
+from routemoa.core.errors import AllModelsFailed, AnswerInterrupted, ContextExceeded, RouteMoAError
+from routemoa.core.events import Degraded, Done, Event, Skipped
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.trace import Answer, Proposal, Skip, Trace
+from routemoa.core.trace import Answer, Degradation, Failure, Proposal, Skip, Trace
 from routemoa.core.trace_builder import TraceBuilder
-from routemoa.core.types import Query, Usage
+from routemoa.core.types import Query, StreamMode, Usage
 from routemoa.mixture.budget.metering import MeteredClient
 
-__all__ = ["EventQueue", "Run", "stream_events"]
+__all__ = ["ANSWER_BREAKS_OFF", "EventQueue", "Run", "stream_events"]
+
+ANSWER_BREAKS_OFF = "the time limit was reached: the answer breaks off"
+"""Why the end of an answer was given up."""
 
 MAX_WAITING = 256
 """Events that may wait for a slow reader before the models' streams pause."""
@@ -86,6 +89,27 @@ class Run:
     def finish_with(self, answer: Proposal) -> None:
         """Emit the end of an answer that stands as a model gave it: it ended as that did."""
         self.finish(answer.finish_reason or "stop", is_refusal=answer.refusal)
+
+    @property
+    def stream_mode(self) -> StreamMode | None:
+        """What a reader is shown before the end; None where nothing is."""
+        return None if self._reader is None else self.client.limits.stream_mode
+
+    @property
+    def shows_final_text(self) -> bool:
+        """Whether a reader takes every piece of the answer, as it is written, for final."""
+        return self.stream_mode == "final"
+
+    def break_off(self, failure: Failure) -> None:
+        """End an answer of which a part was shown, where nothing may replace it and its model failed.
+
+        Raises:
+            AnswerInterrupted: it was not the request's time limit that ended it.
+        """
+        if self.client.deadline.seconds_left != 0.0:
+            raise AnswerInterrupted(failure)
+        self.emit(Degraded(Degradation("ending", ANSWER_BREAKS_OFF)))
+        self.finish("length")
 
     def no_answer(self) -> RouteMoAError:
         """Return why there is no answer: nothing fitted into the limits or the budget, or else every model failed."""

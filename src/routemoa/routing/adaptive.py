@@ -48,12 +48,15 @@ class AdaptivePolicy(Struct, frozen=True):
         candidates = planner.order_candidates(ranking, answered=(first.model,), failed=unavailable)
         if self._one_model_suffices(planner, ranking, candidates):
             reason = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
-            alone = LayerOptions(self_assessment=self.mixture.self_assessment == "logprob")  # the caller's own prompt
-            return Decision(predicted, ranking, (first.model,), reason, alone)
+            options = LayerOptions(self_assessment=self.mixture.self_assessment == "logprob")  # the caller's own prompt
+            return Decision(predicted, ranking, (first.model,), reason, options, alone=True)
         panel = planner.choose_first_panel(ranking, candidates)
         chance = panel.probability_any_right
         reason = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
-        return Decision(predicted, ranking, panel.models, reason, LayerOptions(self._self_assessments_count))
+        alone = len(panel.models) == 1 and 1 in (self.mixture.max_models, self.mixture.max_layers)
+        return Decision(
+            predicted, ranking, panel.models, reason, LayerOptions(self._self_assessments_count), alone=alone
+        )
 
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """Infer the posterior of every answer, and call more models where that is expected to pay."""

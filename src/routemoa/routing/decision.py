@@ -60,6 +60,8 @@ class Decision(Struct, frozen=True):
     """At the end: whether an aggregator writes the answer; else the leading one stands."""
     references: tuple[Proposal, ...] | None = None
     """The answers that the next layer is shown; None: all of the last one."""
+    alone: bool = False
+    """Whether its one model is expected to do as well as a mixture, so that no other has to be called."""
 
 
 def failed_models(trace: Trace) -> set[str]:

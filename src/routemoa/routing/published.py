@@ -78,7 +78,8 @@ class PublishedPolicy(Struct, frozen=True):
         # Self-scores in the first two layers, cross-scores in the second, answers only from the third on.
         options = LayerOptions(self_assessment=number <= 2, cross_assessment=number == 2, quote_answers=number > 1)
         models = self._select(ranking, failed)
-        return Decision(scores, ranking, models=models, selection_reason=reason, options=options)
+        alone = len(models) == 1 and 1 in (len(self.models), mixture.max_layers)
+        return Decision(scores, ranking, models=models, selection_reason=reason, alone=alone, options=options)
 
     def _select(self, ranking: Ranking, failed: Collection[str]) -> tuple[str, ...]:
         return select_models(ranking, self.mixture.max_layer_models, self.mixture.selection_margin, failed)

@@ -116,7 +116,7 @@ class Conversation:
         turn = self.last = Turn(question)
         self.turns += 1
         writer = AnswerWriter(self.console)
-        mode = self._limits.stream_mode or ("leader" if writer.live else "final")
+        mode = self._limits.stream_mode or ("final" if writer.live else None)
         query = Query((*self.messages, Message("user", question)), limits=replace(self._limits, stream_mode=mode))
         try:
             finished = await _run_until_interrupt(self._answer(query, turn, writer))

@@ -31,7 +31,7 @@ class Single(BaseMethod):
 
     async def run(self, run: Run) -> None:
         """Stream the answer as it is written."""
-        streamed: list[str] = []
+        streamed: list[str] = []  # the part of the answer that was shown
 
         def show(event: Event) -> None:
             if isinstance(event, ProposalDelta):
@@ -44,7 +44,12 @@ class Single(BaseMethod):
 
         run.observe(show)
         await run_proposers(run, LayerRequest(1, run.query), [self.spec])
-        if not run.trace.layers[0].proposals:
+        layer = run.trace.layers[0]
+        if not layer.proposals:
+            if streamed and run.shows_final_text:
+                run.emit(Stopped(self.why))
+                run.break_off(layer.failures[-1])
+                return
             raise run.no_answer()
         run.emit(Stopped(self.why))
         run.finish_with(run.trace.layers[0].proposals[0])
