@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from routemoa.core.events import AnswerDelta, Done, Event, Started
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import CallRecorder, Method
+from routemoa.core.server_table import ServerSettings
 from routemoa.core.trace import Answer
 from routemoa.core.trace_builder import collect_answer
 from routemoa.core.types import ModelSpec, Query, Usage
@@ -69,6 +71,16 @@ class Serving:
         self.client = client
         self.server = server
         self.sdk = AsyncOpenAI(base_url=url, api_key="unused", max_retries=0)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.split("/")[2].split(":")[1])
+
+    async def connect(self, data: bytes = b"") -> Raw:
+        """Open a connection and send bytes on it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        return Raw(reader, writer)
 
     async def raw(
         self, body: Mapping[str, Any], path: str = "/chat/completions", headers: Mapping[str, str] | None = None
@@ -156,17 +168,19 @@ async def serving(
     pool: Pool | None = None,
     attempts: int = 1,
     names: Sequence[str] = ("routemoa",),
+    settings: ServerSettings | None = None,
     **options: Any,
 ) -> AsyncIterator[Serving]:
     """Run a server in this event loop, with `methods` or else those of `names`; check at the end that nothing runs."""
     before = asyncio.all_tasks()
     if pool is None:
         pool = Pool(tuple(ModelSpec(m, endpoint, f"upstream-{m}", prior=0.6) for m in members), Mixture(layers=2))
+    pool = pool if settings is None else replace(pool, server=settings)
     client = HttpClient(timeouts=Timeouts(first_byte=5.0), retries=RetryPolicy(attempts=attempts, base=0.01))
     chosen = methods or tuple(build_method(pool, name, client) for name in names)
     listening = listen("127.0.0.1", 0)
     ready = asyncio.Event()
-    server = Server(create_app({m.name: m for m in chosen}, pool, client, **options), ready.set)
+    server = Server(create_app({m.name: m for m in chosen}, pool, client, **options), ready.set, pool.server)
     running = asyncio.create_task(server.serve([listening]))
     await ready.wait()
     served = Serving(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", client, server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil
 import pytest
 from click.testing import CliRunner
@@ -162,9 +164,18 @@ def test_a_wrong_pool_file_ends_it_before_it_listens(tmp_path: Path) -> None:
     assert isinstance(result.exception, ConfigError)
 
 
-async def test_it_warns_when_others_can_reach_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "10.0.0.1", "fe80::1"])
+def test_it_lets_no_other_machine_in_without_keys(tmp_path: Path, host: str) -> None:
+    pool = str(write_pool(tmp_path, "http://127.0.0.1:9/v1"))
+    result = CliRunner().invoke(cli, ["serve", "--pool", pool, "--host", host, "--port", "0"])
+    assert result.exit_code == 2
+    assert "no authentication" in result.output
+    assert "--insecure" in result.output
+
+
+async def test_with_insecure_it_warns_when_others_can_reach_it(tmp_path: Path) -> None:
     file = write_pool(tmp_path, "http://127.0.0.1:9/v1")
-    command = [*ROUTEMOA, "serve", "--pool", str(file), "--host", "0.0.0.0", "--port", "0"]
+    command = [*ROUTEMOA, "serve", "--pool", str(file), "--host", "0.0.0.0", "--port", "0", "--insecure"]
     process = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
     assert process.stderr is not None
     try:
@@ -172,6 +183,37 @@ async def test_it_warns_when_others_can_reach_it(tmp_path: Path) -> None:
     finally:
         process.kill()
         await process.communicate()
+
+
+async def test_it_raises_the_soft_limit_on_descriptors(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    file = write_pool(tmp_path, "http://127.0.0.1:9/v1")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        async with serve(file) as s:
+            assert psutil.Process(s.process.pid).rlimit(psutil.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_names_and_origins_of_the_command_line_are_let_in(tmp_path: Path) -> None:
+    file = write_pool(tmp_path, "http://127.0.0.1:9/v1")
+    options = ("--allow-origin", "https://chat.example.com", "--allow-host", "models.example.com")
+    async with serve(file, *options) as s, aiohttp.ClientSession() as client:
+        for host, status in {"models.example.com": 200, "models.example.com:8": 200, "evil.example": 403}.items():
+            async with client.get(f"{s.url}/models", headers={"host": host}) as response:
+                assert response.status == status
+        for origin, let_in in {"https://chat.example.com": True, "https://evil.example": False}.items():
+            async with client.get(f"{s.url}/models", headers={"origin": origin}) as response:
+                assert ("access-control-allow-origin" in response.headers) == let_in
+
+
+@pytest.mark.parametrize("origin", ["chat.example.com", "https://chat.example.com/path", "https://", ""])
+def test_what_is_no_origin_is_one_line(tmp_path: Path, origin: str) -> None:
+    pool = str(write_pool(tmp_path, "http://127.0.0.1:9/v1"))
+    result = CliRunner().invoke(cli, ["serve", "--pool", pool, "--port", "0", "--allow-origin", origin])
+    assert isinstance(result.exception, ConfigError)
+    assert "without a path" in str(result.exception)
 
 
 TENANT = '[[tenant]]\nname = "acme"\nkey_env = "ACME_KEY"\nmax_cost_per_day = 1.0\n'

@@ -16,13 +16,14 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture, parse_mixture_table
 from routemoa.core.price_list import with_list_prices
 from routemoa.core.providers import expand_endpoint
+from routemoa.core.server_table import ServerSettings, parse_server_table
 from routemoa.core.tenants import Tenants, parse_tenants
 from routemoa.core.toml import check_range, load_toml, parse_table, suggest_name
 from routemoa.core.types import Limits, ModelSpec, Patience
 
 __all__ = ["METHODS", "Pool", "parse_limits", "parse_pool"]
 
-TABLES = ("model", "mixture", "limits", "patience", "scorer", "tenant", "totals")
+TABLES = ("model", "mixture", "limits", "patience", "server", "scorer", "tenant", "totals")
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
 """The methods that use the whole pool (routemoa.mixture.method_registry builds them); no model may have such a name."""
 
@@ -53,6 +54,8 @@ class Pool:
     """How long to wait for endpoints; that of a model goes before it."""
     tenants: Tenants = field(default_factory=Tenants)
     """The callers of the server, with their budgets."""
+    server: ServerSettings = field(default_factory=ServerSettings)
+    """What the server lets in."""
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self.models)
@@ -142,7 +145,8 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) 
     if folder and not (folder / "manifest.json").is_file():
         raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
     tenants = parse_tenants(table, source, env)
-    return Pool(with_list_prices(models), mixture, source, directory, folder, judge, limits, patience, tenants)
+    server = parse_server_table(table.get("server", {}), f"{source}: [server]")
+    return Pool(with_list_prices(models), mixture, source, directory, folder, judge, limits, patience, tenants, server)
 
 
 def parse_limits(table: Any, where: str) -> Limits:

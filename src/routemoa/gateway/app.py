@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from time import time
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -23,12 +25,13 @@ from routemoa.core.types import ModelSpec
 from routemoa.gateway.auth import AuthMiddleware
 from routemoa.gateway.chat import ChatEndpoint
 from routemoa.gateway.errors import HttpError, UnknownModel, UnknownRoute, error_response
+from routemoa.gateway.guards.load import LoadGate
+from routemoa.gateway.guards.origins import HostMiddleware, cors_middleware
 from routemoa.gateway.passthrough import Forwarder
 from routemoa.ledger import Store
 
 __all__ = ["create_app"]
 
-BODY_LIMIT = 16 * 2**20
 KEEP_ALIVE_SECONDS = 10.0
 """Of silence, after which the head of a stream is sent, and then a comment each time."""
 
@@ -39,8 +42,9 @@ def create_app(
     client: Forwarder,
     store: Store | None = None,
     *,
-    body_limit: int = BODY_LIMIT,
+    body_limit: int | None = None,
     keep_alive: float = KEEP_ALIVE_SECONDS,
+    loopback: bool = False,
 ) -> Starlette:
     """Return an ASGI application that speaks OpenAI's chat API.
 
@@ -49,8 +53,10 @@ def create_app(
         pool: its models are passed through under their names; a method of the same name goes first.
         client: passes requests on; closed when the application ends.
         store: records every call and holds the budgets of tenants; closed when the application ends.
-        body_limit: bytes of a request.
+        body_limit: bytes of a request; by default as `[server]` of the pool file has it.
         keep_alive: seconds between the comments that keep a quiet stream open.
+        loopback: the server listens on this machine alone: web pages of its programs may use it, and a request that
+            names another server is refused.
 
     Raises:
         ConfigError: the pool file sets budgets, and there is no store to hold them.
@@ -60,17 +66,23 @@ def create_app(
             f"{pool.source}: budgets of [[tenant]] and [totals] are kept in the store; do not serve without one"
         )
 
+    settings = pool.server if body_limit is None else replace(pool.server, max_body_bytes=body_limit)
+    gate = LoadGate(settings.queue_seconds)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None, None]:
+        watching = asyncio.create_task(gate.watch())
         try:
             yield
         finally:
+            watching.cancel()
             await client.close()
             if store is not None:
                 await store.aclose()
 
     models = _ModelList([*methods, *(m.name for m in pool if m.name not in methods)])
-    chat = ChatEndpoint(methods, pool, client, store, body_limit=body_limit, keep_alive=keep_alive)
+    chat = ChatEndpoint(methods, pool, client, store, gate=gate, settings=settings, keep_alive=keep_alive)
+    checks_hosts = loopback or settings.allow_hosts
     app = Starlette(
         routes=[
             Route("/healthz", _Health(pool, client).get),
@@ -81,7 +93,11 @@ def create_app(
         ],
         exception_handlers={HTTPException: _handle_unknown_route, HttpError: _handle_error, Exception: _handle_error},
         lifespan=lifespan,
-        middleware=[Middleware(AuthMiddleware, tenants=pool.tenants, body_limit=body_limit)],
+        middleware=[
+            *([Middleware(HostMiddleware, allowed=settings.allow_hosts)] if checks_hosts else []),
+            *cors_middleware(settings, loopback=loopback),
+            Middleware(AuthMiddleware, tenants=pool.tenants, body_limit=settings.max_body_bytes),
+        ],
     )
     app.router.redirect_slashes = False  # a redirected POST loses its body or its key in some clients
     return app

@@ -12,7 +12,7 @@ from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.tenants import Span, Tenants, format_time
 from routemoa.gateway.connection import ResponseWriter, discard_body
-from routemoa.gateway.errors import MissingKey, error_response
+from routemoa.gateway.errors import MissingKey, SlowRequest, error_response
 from routemoa.ledger import Store, StoreError
 
 __all__ = ["AuthMiddleware", "Caller"]
@@ -41,8 +41,9 @@ class AuthMiddleware:
         if tenant is not None:
             await self._app({**scope, TENANT_SCOPE_KEY: tenant.name}, receive, send)
             return
-        with suppress(ClientDisconnect):
+        with suppress(ClientDisconnect, SlowRequest):
             await discard_body(receive, self._body_limit)
+        with suppress(ClientDisconnect):
             response = error_response(MissingKey(given=token is not None))
             await ResponseWriter(send).json(response.status, response.body, {"www-authenticate": "Bearer"})
 

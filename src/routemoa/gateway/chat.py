@@ -14,10 +14,12 @@ from starlette.types import Receive, Scope, Send
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Method
+from routemoa.core.server_table import ServerSettings
 from routemoa.core.types import Limits, StreamMode
 from routemoa.gateway.auth import Caller
 from routemoa.gateway.connection import ResponseWriter, discard_body, read_json_object, run_while_connected
-from routemoa.gateway.errors import HttpError, UnknownModel, error_response
+from routemoa.gateway.errors import HttpError, Overloaded, UnknownModel, error_response
+from routemoa.gateway.guards.load import LoadGate
 from routemoa.gateway.passthrough import UNBUFFERED, Forwarder, PassThrough
 from routemoa.gateway.request_limits import LIMITS_FIELD, parse_request_limits
 from routemoa.gateway.requests import ChatRequest, parse_chat_request
@@ -42,7 +44,8 @@ class ChatEndpoint:
         pool: the models to pass through, and the default limits.
         client: passes requests on.
         store: records calls and holds budgets, if there is one.
-        body_limit: bytes of a request.
+        gate: admits requests while the server keeps up.
+        settings: the limit and the deadline of a body.
         keep_alive: seconds between the comments that keep a quiet stream open.
     """
 
@@ -53,14 +56,16 @@ class ChatEndpoint:
         client: Forwarder,
         store: Store | None,
         *,
-        body_limit: int,
+        gate: LoadGate,
+        settings: ServerSettings,
         keep_alive: float,
     ) -> None:
         self._methods = methods
         self._pool = pool
         self._client = client
         self._store = store
-        self._body_limit = body_limit
+        self._gate = gate
+        self._settings = settings
         self._keep_alive = keep_alive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,15 +80,25 @@ class ChatEndpoint:
         except (HttpError, BudgetExceeded) as e:
             await response.send_error(e)
             return
-        work = self._answer(body, scope["headers"], arrived, caller, response)
+        work = self._answer_in_turn(body, scope["headers"], arrived, caller, response)
         await run_while_connected(receive, work, response.send_keep_alive, self._keep_alive)
 
     async def _read_body(self, scope: Scope, receive: Receive, caller: Caller) -> dict[str, Any]:
         """Read the body, unless the caller's budget is used up. Raises HttpError, BudgetExceeded, ClientDisconnect."""
         if (error := caller.find_budget_error()) is not None:
-            await discard_body(receive, self._body_limit)
+            await discard_body(receive, self._settings.max_body_bytes)
             raise error
-        return await read_json_object(scope, receive, self._body_limit)
+        return await read_json_object(scope, receive, self._settings.max_body_bytes, self._settings.body_seconds)
+
+    async def _answer_in_turn(
+        self, body: dict[str, Any], headers: Headers, arrived: float, caller: Caller, response: _ChatResponse
+    ) -> None:
+        """Answer a request once it has its turn, or refuse it where that would take too long."""
+        try:
+            async with self._gate.place():
+                await self._answer(body, headers, arrived, caller, response)
+        except Overloaded as e:
+            await response.send_error(e)
 
     async def _answer(
         self, body: dict[str, Any], headers: Headers, arrived: float, caller: Caller, response: _ChatResponse

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from time import monotonic
 from typing import Any
 
 import msgspec
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from routemoa.gateway.errors import BodyTooLarge, HttpError
+from routemoa.gateway.errors import BodyTooLarge, HttpError, SlowRequest
 
-__all__ = ["ResponseWriter", "discard_body", "read_json_object", "run_while_connected"]
+__all__ = [
+    "ResponseWriter",
+    "count_containers",
+    "decode_json_bytes",
+    "discard_body",
+    "read_json_object",
+    "run_while_connected",
+]
 
 MAX_DISCARDED_BODIES = 8
 """How many times the limit of a body is read, and dropped, before the connection is closed."""
+BYTES_PER_SECOND = 64 * 1024
+"""At which a large body has to come in."""
+LARGE_BODY = 2**20
+"""Bytes above which a body is read in a thread."""
+MAX_CONTAINERS = 200_000
+"""Objects and arrays in a body. Each takes some hundred bytes of memory, and two of the body."""
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 class ResponseWriter:
@@ -56,22 +73,50 @@ class ResponseWriter:
         await self.write(data, last=True)
 
 
-async def read_json_object(scope: Scope, receive: Receive, limit: int) -> dict[str, Any]:
-    """Read the JSON object in a request's body of at most `limit` bytes.
+async def read_json_object(scope: Scope, receive: Receive, limit: int, seconds: float) -> dict[str, Any]:
+    """Read the JSON object in a request's body.
+
+    Args:
+        scope: of the request.
+        receive: of the ASGI server.
+        limit: bytes of the body.
+        seconds: for the body to come in; a large one has more, as `BYTES_PER_SECOND` says.
 
     Raises:
-        HttpError: it is too large, not JSON, not an object, or sent by a web page without declaring it as JSON.
+        HttpError: it is too large, too slow, not JSON, not an object, or a web page sent it without declaring it as
+            JSON.
         ClientDisconnect: the caller disconnected.
     """
     _check_origin(scope)
-    data = await _read_body(receive, limit)
-    try:
-        body = msgspec.json.decode(data)
-    except (ValueError, RecursionError) as e:
-        raise HttpError(400, f"The request body is not valid JSON: {e}") from e
+    body = await decode_json_bytes(await _read_body(receive, limit, seconds))
     if not isinstance(body, dict):
         raise HttpError(400, "The request body must be a JSON object.")
     return body
+
+
+async def decode_json_bytes(data: bytes) -> Any:
+    """Decode a body; a large one in a thread. Raises HttpError."""
+    try:
+        return await asyncio.to_thread(_decode, data) if len(data) > LARGE_BODY else _decode(data)
+    except (ValueError, RecursionError) as e:
+        raise HttpError(400, f"The request body is not valid JSON: {str(e)[:200]}") from e
+
+
+def _decode(data: bytes) -> Any:
+    """Decode JSON, unless it has so many values that reading them takes far more memory than the body."""
+    if count_containers(data) > MAX_CONTAINERS:
+        message = f"The request body has more than {MAX_CONTAINERS} objects and arrays; send fewer."
+        raise HttpError(413, message, "request_too_large")
+    return msgspec.json.decode(data)
+
+
+def count_containers(data: bytes) -> int:
+    """Return how many objects and arrays JSON has at most; brackets in its strings count only where there are many."""
+    count = data.count(b"{") + data.count(b"[")
+    if count <= MAX_CONTAINERS:
+        return count
+    outside = _STRING.sub(b"", data)
+    return outside.count(b"{") + outside.count(b"[")
 
 
 def _check_origin(scope: Scope) -> None:
@@ -85,18 +130,18 @@ def _check_origin(scope: Scope) -> None:
         raise HttpError(415, "Send the request with the header Content-Type: application/json.")
 
 
-async def _read_body(receive: Receive, limit: int) -> bytes:
-    """Read the body.
+async def _read_body(receive: Receive, limit: int, seconds: float) -> bytes:
+    """Read the body, in time.
 
     What exceeds the limit is still read, up to a point, and dropped: a caller whose connection is closed while it
     sends sees a broken connection and never the reason.
     """
     data = bytearray()
     size = 0
+    began = monotonic()
     while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
+        allowed = seconds + size / BYTES_PER_SECOND
+        message = await _receive_before(receive, began + allowed, allowed)
         piece = message.get("body", b"")
         size += len(piece)
         if size <= limit:
@@ -109,20 +154,42 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
             return bytes(data)
 
 
-async def discard_body(receive: Receive, limit: int) -> None:
-    """Read a body of up to `limit` bytes and drop it, so that the caller is ready for the response.
+async def discard_body(receive: Receive, limit: int, seconds: float = 10.0) -> None:
+    """Read a body of up to `limit` bytes, for so many seconds, and drop it: then the caller is ready for the response.
 
     Raises:
         ClientDisconnect: the caller disconnected.
+        SlowRequest: it did not come in time.
     """
     size = 0
+    until = monotonic() + seconds
     while size <= limit:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
+        message = await _receive_before(receive, until, seconds)
         size += len(message.get("body", b""))
         if not message.get("more_body", False):
             return
+
+
+async def _receive_before(receive: Receive, until: float, seconds: float) -> Message:
+    """Return the next piece of a body.
+
+    Args:
+        receive: of the ASGI server.
+        until: when it has to be there, on the clock of `monotonic()`.
+        seconds: how long that is after the beginning.
+
+    Raises:
+        ClientDisconnect: the caller disconnected.
+        SlowRequest: it did not come in time.
+    """
+    try:
+        async with asyncio.timeout(until - monotonic()):
+            message = await receive()
+    except TimeoutError as e:
+        raise SlowRequest(seconds) from e
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message
 
 
 async def run_while_connected(

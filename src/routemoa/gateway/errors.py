@@ -39,6 +39,8 @@ __all__ = [
     "ErrorResponse",
     "HttpError",
     "MissingKey",
+    "Overloaded",
+    "SlowRequest",
     "UnknownModel",
     "UnknownRoute",
     "error_response",
@@ -83,7 +85,7 @@ class ErrorResponse(Struct, frozen=True):
     @property
     def headers(self) -> dict[str, str]:
         """The headers that go with it."""
-        headers: dict[str, str] = {}
+        headers = {"connection": "close"} if self.status == 408 else {}
         if self.retry_after is not None:
             headers["retry-after"] = str(self.retry_after)
         if self.reset is not None:
@@ -125,6 +127,22 @@ class BodyTooLarge(HttpError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"The request body is larger than {limit} bytes; send less.", "request_too_large")
+
+
+class SlowRequest(HttpError):
+    """The body did not come in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(408, f"The request body was not complete within {seconds:.0f} s.", "request_timeout")
+
+
+class Overloaded(HttpError):
+    """The server has too much to do; nothing was spent on the request."""
+
+    def __init__(self, retry_after: int) -> None:
+        self.response = ErrorResponse(
+            503, "The server is overloaded; try again later.", code="overloaded", retry_after=retry_after
+        )
 
 
 class UnknownModel(HttpError):

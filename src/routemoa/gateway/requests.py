@@ -97,9 +97,10 @@ def _parse_include_usage(options: Any, stream: bool) -> bool:
         return False
     if not isinstance(options, dict):
         raise_wrong_type("stream_options", "an object", options)
-    if not stream:
+    include_usage = _parse_optional_bool("stream_options.include_usage", options.get("include_usage"))
+    if include_usage and not stream:
         raise QueryError("'stream_options' is only allowed with stream: true", "stream_options")
-    return _parse_optional_bool("stream_options.include_usage", options.get("include_usage"))
+    return include_usage
 
 
 def _parse_optional_bool(where: str, value: Any) -> bool:
@@ -154,9 +155,10 @@ SAMPLING_FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "stop": _stop_sequences,
 }
 """Sampling parameter -> what checks and returns its value."""
-
 NO_VALUE: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(SAMPLING_FIELDS, (None,)),
     "stop": (None, [], "", [""]),
+    "max_tokens": (None, -1),
+    "max_completion_tokens": (None, -1),
 }
 """Sampling parameter -> the values with which clients say that they do not set it."""

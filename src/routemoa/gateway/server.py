@@ -5,34 +5,65 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
+from time import monotonic
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.server_table import ServerSettings
+from routemoa.gateway.guards.connections import ConnectionRegistry
+from routemoa.gateway.guards.descriptors import default_max_connections, descriptor_limit
+from routemoa.gateway.guards.protocol import HTTP_LOGGER, GuardedProtocol
 
 __all__ = ["Server", "listen"]
 
+BACKLOG = 2048
+"""Connections that the system holds until they are accepted; it refuses more."""
+SWEEP_SECONDS = 1.0
+"""Between two looks at the deadlines of all connections."""
+
 
 class Server(uvicorn.Server):
-    """uvicorn with three differences.
+    """uvicorn with four differences.
 
     It calls back when it is ready. A second Ctrl-C cancels the running answers. At the end it returns, instead of
-    ending the process by the signal it got, so that the caller can clean up.
+    ending the process by the signal it got, so that the caller can clean up. Its connections have deadlines, and there
+    is a cap on their number.
 
     Args:
         app: the application.
         ready: called once the server accepts requests.
+        settings: of connections.
         access_log: log a line for each request (method, path, status).
     """
 
-    def __init__(self, app: ASGIApp, ready: Callable[[], None], *, access_log: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        ready: Callable[[], None],
+        settings: ServerSettings = ServerSettings(),  # noqa: B008  (frozen)
+        *,
+        access_log: bool = False,
+    ) -> None:
+        limit = settings.max_connections or default_max_connections(descriptor_limit())
+        self._registry = ConnectionRegistry(limit, settings.max_connections_per_address or math.ceil(0.9 * limit))
         config = uvicorn.Config(
-            app, http="h11", ws="none", lifespan="on", log_config=None, access_log=access_log, server_header=False
+            app,
+            http=cast("type[asyncio.Protocol]", partial(GuardedProtocol, self._registry, settings)),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=access_log,
+            server_header=False,
+            backlog=BACKLOG,
         )
         super().__init__(config)
         self._ready = ready
@@ -43,9 +74,11 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         # uvicorn raises the signal again at its end, when these handlers are back in place, and ignore it.
         before = {sig: signal.signal(sig, _ignore_signal) for sig in (signal.SIGINT, signal.SIGTERM)}
+        sweeping = asyncio.create_task(self._check_deadlines())
         try:
             await super().serve(sockets)
         finally:
+            sweeping.cancel()
             for sig, handler in before.items():
                 signal.signal(sig, handler)
 
@@ -59,8 +92,16 @@ class Server(uvicorn.Server):
         """Accept no more requests after the first signal; cancel the running answers after a second Ctrl-C."""
         super().handle_exit(sig, frame)
         if self.force_exit and self._loop is not None:
-            logging.getLogger("uvicorn.error").disabled = True  # it reports each cancelled answer as an error
+            for name in ("uvicorn.error", HTTP_LOGGER):  # they report each cancelled answer as an error
+                logging.getLogger(name).disabled = True
             self._loop.call_soon_threadsafe(self._cancel_answers)
+
+    async def _check_deadlines(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = monotonic()
+            for connection in self._registry:
+                connection.check_deadlines(now)
 
     def _cancel_answers(self) -> None:
         for task in list(self.server_state.tasks):
@@ -75,7 +116,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.create_server(address[:2], family=family, backlog=2048)
+        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
         # Accepted sockets inherit the option. asyncio sets it only on sockets that name their protocol, which these do
         # not. Without it a piece of a stream waits about 40 ms for the reader's delayed ACK of the piece before.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

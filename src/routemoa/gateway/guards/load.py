@@ -1,0 +1,205 @@
+"""Sheds load: admits requests while the server keeps up, lets the others wait for a bounded time, refuses the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import selectors
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Any
+
+from routemoa.gateway.errors import Overloaded
+from routemoa.gateway.guards.descriptors import RESERVED, count_descriptors, descriptor_limit
+
+__all__ = ["LoadGate", "MeasuredLoop", "RequestLimit"]
+
+logger = logging.getLogger("routemoa.gateway")
+
+TICK = 0.1
+"""Seconds between two looks at the load."""
+FIRST_LIMIT = 100.0
+"""Requests at the same time, until the load is known."""
+MIN_LIMIT = 16.0
+HIGH, LOW = 0.92, 0.80
+"""Shares of its time that the event loop is busy: above, fewer requests are admitted; below, more may be."""
+SHRINK, GROW = 0.93, 1.15
+SHRINK_EVERY = 0.5
+"""Seconds after which a smaller limit shows."""
+DESCRIPTORS_PER_REQUEST = 4
+"""That a request may need beyond its own connection."""
+MAX_RETRY_AFTER = 30.0
+
+
+class MeasuredSelector(selectors.DefaultSelector):
+    """Measures how long the event loop has nothing to do."""
+
+    idle_seconds = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        """Wait for events."""
+        began = monotonic()
+        try:
+            return super().select(timeout)
+        finally:
+            self.idle_seconds += monotonic() - began
+
+
+class MeasuredLoop(asyncio.SelectorEventLoop):
+    """An event loop that knows how busy it is."""
+
+    def __init__(self) -> None:
+        self._measured = MeasuredSelector()
+        super().__init__(self._measured)
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds, since the start, in which there was nothing to do."""
+        return self._measured.idle_seconds
+
+
+class RequestLimit:
+    """How many requests the server can answer at the same time, learned from how busy it is. Pure."""
+
+    def __init__(self) -> None:
+        self.value = FIRST_LIMIT
+        self.busy = 0.0
+        """The share of its time, of late, that the event loop was busy; in [0, 1]."""
+        self._shrunk = -math.inf
+
+    def observe(self, now: float, busy: float, running: int) -> None:
+        """Take a look at the load.
+
+        Args:
+            now: seconds, on any clock.
+            busy: the share of the time since the last look that the event loop was busy, in [0, 1].
+            running: requests that are being answered.
+        """
+        self.busy += 0.3 * (busy - self.busy)
+        if self.busy > HIGH and now - self._shrunk >= SHRINK_EVERY:
+            self._shrunk = now
+            self.value = max(MIN_LIMIT, SHRINK * min(self.value, max(running, 0.5 * self.value)))
+        elif self.busy < LOW and running >= self.value - 1.0:
+            self.value = GROW * self.value + 1.0
+
+
+class LoadGate:
+    """Admits requests.
+
+    Args:
+        queue_seconds: that a request may wait for its turn.
+        clock: seconds.
+        jitter: a number in [0, 1] for each refusal, so that callers do not come back as one.
+    """
+
+    def __init__(
+        self,
+        queue_seconds: float,
+        *,
+        clock: Callable[[], float] = monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.limit = RequestLimit()
+        self.running = 0
+        self.refused = 0
+        self._queue_seconds = queue_seconds
+        self._clock = clock
+        self._jitter = jitter
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._waiting = 0
+        self._seconds = 0.0  # that a request takes, of late
+        self._descriptors = math.inf  # that are left
+
+    @asynccontextmanager
+    async def place(self) -> AsyncGenerator[None, None]:
+        """Hold a place for one request. Raises Overloaded."""
+        await self._enter()
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._leave(self._clock() - began)
+
+    async def watch(self) -> None:
+        """Look at the load from time to time, for ever."""
+        loop = asyncio.get_running_loop()
+        idle = loop.idle_seconds if isinstance(loop, MeasuredLoop) else 0.0
+        then = self._clock()
+        while True:
+            await asyncio.sleep(TICK)
+            now = self._clock()
+            passed = max(1e-6, now - then)
+            if isinstance(loop, MeasuredLoop):
+                busy = 1.0 - (loop.idle_seconds - idle) / passed
+                idle = loop.idle_seconds
+            else:
+                busy = 1.0 - TICK / passed  # by how late this look is
+            then = now
+            self._look(now, min(1.0, max(0.0, busy)))
+
+    def _look(self, now: float, busy: float) -> None:
+        self.limit.observe(now, busy, self.running)
+        used = count_descriptors()
+        self._descriptors = math.inf if used is None else descriptor_limit() - RESERVED - used
+        self._admit_waiting()
+
+    @property
+    def _is_free(self) -> bool:
+        return self.running < self.limit.value and self._descriptors >= DESCRIPTORS_PER_REQUEST
+
+    @property
+    def _expected_wait(self) -> float:
+        """Seconds until one more request would have its turn, by how long requests took of late."""
+        return (self._waiting + 1) * self._seconds / self.limit.value
+
+    async def _enter(self) -> None:
+        if not self._waiting and self._is_free:
+            self._start()
+            return
+        if self._expected_wait > self._queue_seconds:
+            raise self._refuse()
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        self._waiting += 1
+        try:
+            await asyncio.wait({turn}, timeout=self._queue_seconds)
+        except asyncio.CancelledError:
+            if turn.done():
+                self._leave(None)
+            raise
+        finally:
+            if not turn.done():
+                turn.cancel()
+                self._queue.remove(turn)
+                self._waiting -= 1
+        if turn.cancelled():
+            raise self._refuse()
+
+    def _start(self) -> None:
+        self.running += 1
+        self._descriptors -= DESCRIPTORS_PER_REQUEST
+
+    def _leave(self, seconds: float | None) -> None:
+        """End a request that took so many seconds; None where it never began."""
+        self.running -= 1
+        if seconds is not None:
+            self._seconds += 0.05 * (seconds - self._seconds) if self._seconds else seconds
+        self._admit_waiting()
+
+    def _admit_waiting(self) -> None:
+        while self._queue and self._is_free:
+            turn = self._queue.popleft()
+            if not turn.done():
+                self._waiting -= 1
+                self._start()
+                turn.set_result(None)
+
+    def _refuse(self) -> Overloaded:
+        self.refused += 1
+        logger.warning("overloaded: a request was refused; %d are being answered, %d wait", self.running, self._waiting)
+        wait = min(MAX_RETRY_AFTER, max(1.0, self._expected_wait))
+        return Overloaded(math.ceil(wait * (1.0 + 0.5 * self._jitter())))

@@ -1,0 +1,111 @@
+"""By which names the server may be addressed, and which web pages may use it."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import ip_address
+
+import msgspec
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from routemoa.core.server_table import ServerSettings
+from routemoa.gateway.connection import ResponseWriter
+from routemoa.gateway.errors import ErrorResponse
+
+__all__ = ["HostMiddleware", "cors_middleware", "is_allowed_host"]
+
+LOOPBACK_ORIGIN = r"https?://(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
+"""Pages that a program on this machine serves."""
+EXPOSED_HEADERS = ("retry-after", "x-should-retry", "x-request-id", "x-routemoa-reset")
+"""Response headers that a page may read beyond the few that it always may."""
+PREFLIGHT_SECONDS = 600
+
+
+def cors_middleware(settings: ServerSettings, *, loopback: bool) -> list[Middleware]:
+    """Return the middleware that lets web pages in; none where no page is let in.
+
+    Args:
+        settings: name the origins of pages.
+        loopback: the server listens on this machine alone, so that pages of programs on it are let in, too.
+    """
+    if not settings.allow_origins and not loopback:
+        return []
+    regex = LOOPBACK_ORIGIN if loopback else None
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.allow_origins,
+            allow_origin_regex=regex,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            expose_headers=EXPOSED_HEADERS,
+            max_age=PREFLIGHT_SECONDS,
+        )
+    ]
+
+
+class HostMiddleware:
+    """Refuses requests that name another server than this one.
+
+    A web page whose name is made to point at this machine (DNS rebinding) shares an origin with the server, so that the
+    browser lets it in. It gives itself away by the name in the Host header.
+
+    Args:
+        app: what is protected.
+        allowed: names beyond those of this machine.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Sequence[str] = ()) -> None:
+        self._app = app
+        self._allowed = frozenset(name.lower() for name in allowed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
+        if is_allowed_host(host, self._allowed, from_page=b"origin" in headers):
+            await self._app(scope, receive, send)
+            return
+        name = re.sub(r"[^\w.:\[\]-]", "?", host)[:100]
+        fix = f"start it with --allow-host {name.rpartition(':')[0] or name} if it is"
+        message = f"This server is not known as {name}: {fix}."
+        response = ErrorResponse(403, message, param="host", code="host_not_allowed")
+        await ResponseWriter(send).start(response.status, "application/json", {"connection": "close"})
+        await send({"type": "http.response.body", "body": msgspec.json.encode(response.body)})
+
+
+def is_allowed_host(host: str, allowed: frozenset[str], *, from_page: bool) -> bool:
+    """Return whether a Host header may name this server.
+
+    An address may: no page can make it point elsewhere. A name of one label may unless a web page sent the request
+    (`from_page`): no page of the internet has one.
+    """
+    name = _without_port(host.strip().lower()).removesuffix(".")
+    if not name or name in allowed or name == "localhost" or name.endswith(".localhost") or name in _own_names():
+        return True
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return "." not in name and not from_page and re.fullmatch(r"[\w-]+", name) is not None
+    return True
+
+
+def _without_port(host: str) -> str:
+    """Return the name or the address of a Host header."""
+    if bracketed := re.fullmatch(r"(\[[0-9a-f:.]*\])(:\d*)?", host):
+        return bracketed[1]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host
+
+
+@lru_cache(1)
+def _own_names() -> frozenset[str]:
+    name = socket.gethostname().lower()
+    return frozenset({name, name.partition(".")[0] + ".local"})

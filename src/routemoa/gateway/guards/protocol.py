@@ -1,0 +1,256 @@
+"""HTTP/1.1 connections with deadlines: uvicorn's protocol, which waits for callers without end, with bounds.
+
+It differs in this: the head of a request has a deadline, and so has a caller that does not read; a caller that has shut
+down its side of the connection still gets its response; a connection for which there is no place gets a 503; what is
+wrong with a request is answered in JSON and is no line of the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from http import HTTPStatus
+from time import monotonic
+from typing import Any
+
+import h11
+import msgspec
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from routemoa.core.server_table import ServerSettings
+from routemoa.gateway.errors import ErrorResponse
+from routemoa.gateway.guards.connections import ConnectionRegistry, caller_address
+
+__all__ = ["HTTP_LOGGER", "MAX_HEAD_BYTES", "GuardedProtocol"]
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request: its first line and its headers."""
+READ_BYTES = 16 * 1024
+"""Read from a connection at once, so that one full of tiny pieces does not keep the others waiting."""
+TINY_CHUNKS = 1000
+"""Chunks of a body after which they have to have `TINY_BYTES` on average: each costs more time than it has bytes."""
+TINY_BYTES = 32
+PROBE_AFTER = 0.5
+"""Seconds after which a caller that has shut down its side is asked, by an interim response, whether it still reads."""
+PROBE_AGAIN = 15.0
+LOOK_EVERY = 0.2
+"""Seconds between two looks whether it has gone."""
+LINGER_SECONDS = 1.0
+"""That a connection stays open after an error: closed while its caller sends, it would look broken."""
+
+HTTP_LOGGER = "routemoa.gateway.http"
+logger = logging.getLogger(HTTP_LOGGER)
+logger.setLevel(logging.ERROR)  # a malformed request is its caller's fault
+
+
+class _Http(h11.Connection):
+    """The parser, which remembers what was wrong and refuses bodies in tiny chunks."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, MAX_HEAD_BYTES)
+        self.fault: h11.RemoteProtocolError | None = None
+        self._chunks = self._bytes = 0
+
+    def next_event(self) -> Any:
+        """Return the next event. Raises RemoteProtocolError."""
+        try:
+            event = super().next_event()
+            if isinstance(event, h11.Data):
+                self._count(event)
+            elif isinstance(event, h11.Request):
+                self._chunks = self._bytes = 0
+        except h11.RemoteProtocolError as e:
+            self.fault = e
+            raise
+        return event
+
+    def _count(self, event: h11.Data) -> None:
+        self._chunks += 1
+        self._bytes += len(event.data)
+        if self._chunks > TINY_CHUNKS and self._bytes < TINY_BYTES * self._chunks:
+            raise h11.RemoteProtocolError("the body comes in too many too small chunks; send larger ones")
+
+
+class GuardedProtocol(H11Protocol):
+    """One connection.
+
+    Args:
+        registry: of all connections.
+        settings: the deadlines.
+        uvicorn: what uvicorn's protocol takes.
+    """
+
+    conn: _Http
+
+    def __init__(self, registry: ConnectionRegistry, settings: ServerSettings, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self.address = ""
+        self.conn = _Http()
+        self.logger = logger
+        self._registry = registry
+        self._settings = settings
+        self._is_over = False
+        """Whether what still comes is dropped: the last response was sent, and its caller is given time to read it."""
+        self._head_since: float | None = None
+        """Since when a head of a request is missing; None while one is answered."""
+        self._unread_since: float | None = None
+        """Since when the caller has read too little."""
+        self._probing: asyncio.TimerHandle | None = None
+
+    # What uvicorn and asyncio call.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or refuse it where there is no place."""
+        super().connection_made(transport)
+        if hasattr(transport, "max_size"):
+            transport.max_size = READ_BYTES  # asyncio's: what one read takes at most
+        self.address = caller_address(self.client[0] if self.client else "")
+        self._head_since = monotonic()
+        if not self._registry.admit(self):
+            self._refuse()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._registry.remove(self)
+        self._stop_probing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read a piece of a request."""
+        if self._is_over or self.conn.their_state is h11.ERROR:
+            return
+        try:
+            super().data_received(data)
+        except h11.LocalProtocolError:  # the request turned out to be wrong while its response was being sent
+            self.transport.abort()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio has it so
+        """Keep the connection for the response to a whole request; return whether it is kept.
+
+        A caller that ends its side later, in the middle of the response, has gone.
+        """
+        if self._probing is not None:
+            return True
+        if self._is_over or self.conn.our_state is h11.ERROR:
+            return False
+        if self.cycle is None or self.cycle.response_complete:
+            if self.conn.trailing_data[0]:
+                self.send_400_response("the request is not complete")
+            return False
+        if self.cycle.response_started:
+            return False
+        if self.conn.their_state is h11.SEND_BODY:
+            self.send_400_response("the body is not complete")
+            return False
+        self.cycle.keep_alive = False
+        self._probing = self.loop.call_later(PROBE_AFTER, self._probe)
+        return True
+
+    def handle_events(self) -> None:
+        """Read what has come; note that a head is complete."""
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before and not self.cycle.response_complete:
+            self._head_since = None
+            self._registry.set_busy(self)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self._head_since = monotonic()
+        self._registry.set_waiting(self)
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what is wrong with a request, where no response has begun, and close the connection."""
+        fault = self.conn.fault
+        if fault is not None:
+            msg = str(fault)
+        self._respond(ErrorResponse(fault.error_status_hint if fault else 400, f"Invalid HTTP request: {msg[:200]}."))
+
+    def pause_writing(self) -> None:
+        """Note that the caller does not read."""
+        super().pause_writing()
+        self._unread_since = monotonic()
+
+    def resume_writing(self) -> None:
+        """Note that it reads again."""
+        super().resume_writing()
+        self._unread_since = None
+
+    # What the registry and the server call.
+
+    def evict(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
+
+    def check_deadlines(self, now: float) -> None:
+        """Close the connection where its caller takes too long; `now` is on the clock of `monotonic()`."""
+        if self.transport.is_closing():
+            self._unread_since = self._unread_since or now  # until all that was sent is read
+        if self._unread_since is not None and now - self._unread_since > self._settings.write_seconds:
+            self.transport.abort()
+        elif self._head_since is not None and now - self._head_since > self._settings.head_seconds:
+            if not self._is_over and self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+                seconds = self._settings.head_seconds
+                self._respond(ErrorResponse(408, f"The request was not complete within {seconds:g} s."))
+            else:
+                self.transport.abort()
+
+    # Responses without the application.
+
+    def _refuse(self) -> None:
+        """Say that there is no place for another connection."""
+        self._respond(ErrorResponse(503, "The server has too many connections.", code="overloaded", retry_after=5))
+
+    def _respond(self, response: ErrorResponse) -> None:
+        """Send a whole response and close the connection; only close it where a response has begun."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._is_over = True
+        if self.transport.is_closing() or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.close()
+        elif not self._registry.linger(self):
+            self.transport.abort()
+        else:
+            body = msgspec.json.encode(response.body)
+            headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+            lines = [f"{k}: {v}" for k, v in (headers | response.headers).items()]
+            status = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"
+            self.transport.write("\r\n".join([status, *lines, "", ""]).encode("latin-1") + body)
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    # A caller that has shut down its side.
+
+    def _probe(self) -> None:
+        """Send a caller that has shut down its side something that it skips.
+
+        A caller that has closed its connection looks the same until something is sent to it. Before the response begins
+        that is an interim response, which every client skips; later it is the next piece.
+        """
+        if not self.cycle.response_started and self.scope["http_version"] == "1.1":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._look(monotonic() + PROBE_AGAIN)
+
+    def _look(self, probe_again: float) -> None:
+        """Close the connection where its caller has gone, else look again soon, and ask again after some time."""
+        if self.transport.is_closing() or self.cycle.response_complete:
+            return
+        if self._is_gone():
+            self.transport.abort()
+        elif monotonic() > probe_again:
+            self._probe()
+        else:
+            self._probing = self.loop.call_later(LOOK_EVERY, self._look, probe_again)
+
+    def _is_gone(self) -> bool:
+        """Return whether the other end has said that nothing reads any more."""
+        sock = self.transport.get_extra_info("socket")
+        return sock is None or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    def _stop_probing(self) -> None:
+        if self._probing is not None:
+            self._probing.cancel()
