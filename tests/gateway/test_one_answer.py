@@ -230,13 +230,6 @@ async def test_a_response_in_one_piece_replaces_until_the_end() -> None:
     assert response.json["routemoa"]["stream_mode"] == "final"
 
 
-async def test_a_lone_model_of_a_response_in_one_piece_may_doubt() -> None:
-    """No text is shown early, so a doubt may still bring in other models."""
-    models = Models(lambda name, _: [f"{ESSAYS[name]}\n", '<assessment>{"self": 0.05}</assessment>'])
-    await ask(pool(alone=True), models, {"stream": False})
-    assert "assessment" in models.calls[0][1].messages[-1].content
-
-
 @pytest.mark.parametrize(
     ("members", "alone"),
     [

@@ -21,6 +21,9 @@ from tests.cli.test_ask import endpoint, pool
 CLOCK = re.compile(r"asking [^\n(]*\((\d+) s\)")
 
 
+LEADER = ("ask", "2+2?", "--stream-mode", "leader")
+
+
 def two_pools(tmp_path: Path, fast: str, slow: str) -> str:
     """Write a pool of a at one endpoint and b at another."""
     pool(tmp_path, fast, "a")
@@ -49,7 +52,7 @@ def test_the_clock_goes_on_below_an_answer_while_others_are_asked(tmp_path: Path
     with (
         endpoint() as fast,
         endpoint(faults=Fault(first_byte=2.2)) as slow,
-        PseudoTerminal("ask", "2+2?", "--pool", two_pools(tmp_path, fast.url, slow.url)) as terminal,
+        PseudoTerminal(*LEADER, "--pool", two_pools(tmp_path, fast.url, slow.url)) as terminal,
     ):
         terminal.wait_for("The answer is 4.")
         terminal.wait_for("asking b, a answered")
@@ -63,7 +66,7 @@ def test_the_clock_goes_on_below_an_answer_while_others_are_asked(tmp_path: Path
 def test_a_better_answer_follows_below_the_leading_one(tmp_path: Path) -> None:
     with (
         endpoint(lambda body: "The answer is 5." if body["model"] == "a" else "The answer is 4.") as e,
-        PseudoTerminal("ask", "2+2?", "--pool", pool(tmp_path, e.url, "abcd")) as terminal,
+        PseudoTerminal(*LEADER, "--pool", pool(tmp_path, e.url, "abcd")) as terminal,
     ):
         assert terminal.wait_for_exit() == 0
     screen = terminal.screen
