@@ -146,7 +146,7 @@ def test_a_body_that_is_no_json_is_described(data: bytes, message: str | None) -
         ({"error": {"message": "too long", "code": "context_length_exceeded"}}, "context_length_exceeded"),
         ([{"error": {"message": "no", "code": "blocked"}}], "blocked"),
         ({"object": "error", "message": "no", "code": "bad_model"}, "bad_model"),
-        ({"error": {"message": "too long", "type": "exceed_context_size_error", "code": 400}}, "exceed_context_size_error"),
+        ({"error": {"message": "x", "type": "exceed_context_size_error", "code": 400}}, "exceed_context_size_error"),
         ({"error": {"message": "no", "code": "400"}}, None),  # the status once more
         ({"error": {"message": "no", "code": 400}}, None),
         ({"error": "no"}, None),
