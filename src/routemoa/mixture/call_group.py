@@ -9,14 +9,15 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import Enum
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.types import ModelSpec, Purpose
+from routemoa.mixture.call_guard import CallGuard, OpenGuard, Ticket
 
-__all__ = ["WAIT_FOR_ALL", "CallEnd", "CallGroup", "CallGuard", "PendingCall", "Ticket", "WaitPolicy"]
+__all__ = ["WAIT_FOR_ALL", "CallEnd", "CallGroup", "PendingCall", "WaitPolicy"]
 
 
 class CallEnd(Enum):
@@ -47,53 +48,6 @@ class WaitPolicy(Struct, frozen=True):
 
 
 WAIT_FOR_ALL = WaitPolicy()
-
-
-class Ticket(Protocol):
-    """The right to make one call."""
-
-    def close(self) -> None:
-        """Return it once the call has ended."""
-        ...
-
-
-class CallGuard(Protocol):
-    """Says which models may be called now."""
-
-    def is_ready(self, spec: ModelSpec) -> bool:
-        """Return whether a model may be called now."""
-        ...
-
-    def admit(self, spec: ModelSpec) -> Ticket | None:
-        """Return the right to call a model; None, and a note in the trace, where it may not be called."""
-        ...
-
-    def force(self, specs: Sequence[ModelSpec]) -> tuple[ModelSpec, Ticket] | None:
-        """Return the least bad of models of which none is ready, with the right to call it; None where none has."""
-        ...
-
-    def report_slow(self, spec: ModelSpec, seconds: float) -> None:
-        """Note that a call was cancelled since nothing had come for so long."""
-        ...
-
-
-class _OpenGuard:
-    """Lets every model be called."""
-
-    def is_ready(self, spec: ModelSpec) -> bool:
-        return True
-
-    def admit(self, spec: ModelSpec) -> Ticket:
-        return self
-
-    def force(self, specs: Sequence[ModelSpec]) -> tuple[ModelSpec, Ticket] | None:
-        return None
-
-    def report_slow(self, spec: ModelSpec, seconds: float) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class PendingCall:
@@ -168,7 +122,7 @@ class CallGroup:
         make_call: Callable[[PendingCall], Coroutine[Any, Any, CallEnd]],
         reserve: Sequence[ModelSpec],
         policy: WaitPolicy = WAIT_FOR_ALL,
-        guard: CallGuard = _OpenGuard(),  # noqa: B008  (without state)
+        guard: CallGuard = OpenGuard(),  # noqa: B008  (without state)
     ) -> None:
         self.guard = guard
         self._make_call = make_call

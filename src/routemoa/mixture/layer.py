@@ -254,7 +254,7 @@ def make_failure(
         partial,
         None if refusal is None else refusal.code,
         None if refusal is None else refusal.retry_after,
-        unanswered=broke and error.may_be_billed and not error.produced and not partial,
+        unanswered=broke and usage == Usage() and not error.produced and not partial,
     )
 
 
