@@ -62,7 +62,7 @@ def outcome_table(outcomes: Sequence[Outcome], width: int, *, with_recorded: boo
     if not with_recorded:
         return Group(_table("these questions", [now], width))
     recorded = read_recorded()
-    note = f"what is not of now was recorded by {recorded.date}, {recorded.machine}; its last row has 54 of the 96"
+    note = f"recorded by {recorded.date}, {recorded.machine}; a method with fewer questions was stopped after these"
     return Group(
         _table("these three questions", [now, *recorded.demo], width),
         Text(),
