@@ -17,13 +17,14 @@ from routemoa.clients import wire
 from routemoa.clients.dialect import HINTS, apply_dialect
 from routemoa.clients.dialect_learning import LEARNING_STEPS, learn_dialect, read_refusal
 from routemoa.clients.memory import MemberMemory
+from routemoa.clients.replies.thoughts import is_thinker
 from routemoa.clients.reply_reader import Pieces, ReplyReader, without_key
 from routemoa.clients.retry import Retry, RetryPolicy, read_retry_after, with_retries
 from routemoa.clients.sessions import SessionPool, find_proxy, system_reason
 from routemoa.clients.timeouts import Timeouts
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
-from routemoa.core.types import Address, ModelSpec, Request
+from routemoa.core.types import Address, Completion, ModelSpec, Request
 
 if TYPE_CHECKING:
     import aiohttp
@@ -75,8 +76,8 @@ class HttpClient:
         self._sessions = SessionPool(timeouts.connect)
         self.memory = MemberMemory(jitter=jitter)
         """How well the members' endpoints are, and what was learned of them."""
-        self._unmarked_thinkers: set[str] = set()
-        """Models whose thoughts begin without a tag: their chat template writes it into the prompt."""
+        self._lacks_opening: dict[str, bool] = {}
+        """Model -> whether its thoughts begin without a tag, since its chat template writes that into the prompt."""
 
     async def ready(self) -> None:
         """Load the HTTP library (some 80 ms), which the first call would otherwise wait for."""
@@ -128,12 +129,14 @@ class HttpClient:
             def read(idle: float) -> Awaitable[bytes]:
                 return self._chunk(model, response, idle, deadline)
 
-            hold = model.name in self._unmarked_thinkers
+            hold = self._lacks_opening.get(model.name, is_thinker(model.model))
             reader = ReplyReader(model.name, address.key, read, self._times(model).idle, hold=hold)
             async with aclosing(reader.read(response.content_type, started)) as pieces:
                 async for piece in pieces:
                     if reader.lacks_opening:
-                        self._unmarked_thinkers.add(model.name)
+                        self._lacks_opening[model.name] = True
+                    elif isinstance(piece, Completion):
+                        self._lacks_opening.setdefault(model.name, False)
                     yield piece
 
     @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
 from time import monotonic
 
@@ -104,12 +104,13 @@ class ReplyReader:
         builder = self._builder
         done = False
         try:
-            async with aclosing(self._events(head)) as events:
-                async for event in events:
-                    if done := event.data == DONE:
-                        break
-                    for piece in self._fold(event, started):
+            async with aclosing(self._batches(head)) as batches:
+                async for batch in batches:
+                    pieces, done = self._fold(batch, started)
+                    for piece in pieces:
                         yield piece
+                    if done:
+                        break
         except ModelError as e:
             self._check_lost_connection(e)
         if not done and builder.finish_reason is None:
@@ -122,27 +123,40 @@ class ReplyReader:
                 await self._read(END_WAIT)
         yield completion
 
-    def _fold(self, event: SSEEvent, started: float) -> list[str | Thinking]:
-        """Add a chunk and return what it brings. Raises ModelError."""
-        text = self._builder.add(wire.parse_chunk(self._model, event, self._key))
-        thought = self._builder.take_thought()
-        if self._first_token is None and (text or thought):
-            self._first_token = monotonic() - started
-        return [*([Thinking(thought)] if thought else []), *([text] if text else [])]
+    def _fold(self, batch: Iterable[SSEEvent], started: float) -> tuple[list[str | Thinking], bool]:
+        """Add the chunks that came together; return what they bring, and whether [DONE] was among them.
 
-    async def _events(self, head: bytes) -> AsyncGenerator[SSEEvent, None]:
-        """Yield each event that has data, "[DONE]" as such; an event cut in half at the end is left out."""
+        Where one of them is an error, or says that the endpoint broke off, none of their text is given: what was not
+        shown need not be taken back.
+
+        Raises:
+            ModelError: one of them is an error, or no chunk.
+        """
+        pieces: list[str | Thinking] = []
+        for event in batch:
+            if event.data == DONE:
+                return pieces, True
+            was_restarted = self._builder.is_restarted
+            text = self._builder.add(wire.parse_chunk(self._model, event, self._key))
+            thought = self._builder.take_thought()
+            if self._builder.is_restarted and not was_restarted:
+                pieces = [p for p in pieces if not isinstance(p, str)]
+            if self._first_token is None and (text or thought):
+                self._first_token = monotonic() - started
+            pieces += [*([Thinking(thought)] if thought else []), *([text] if text else [])]
+            if self._builder.is_broken_off:
+                pieces.clear()
+        return pieces, False
+
+    async def _batches(self, head: bytes) -> AsyncGenerator[list[SSEEvent], None]:
+        """Yield the events that come together, "[DONE]" as such; an event cut in half at the end is left out."""
         parser = SSEParser()
         chunk = head
         while chunk:
-            for event in parser.feed(chunk):
-                for part in split_event(event):
-                    yield part
+            yield [part for event in parser.feed(chunk) for part in split_event(event)]
             chunk = await self._read(min(USAGE_WAIT, self._idle) if self._builder.finish_reason else self._idle)
-        for event in parser.end():
-            for part in split_event(event):
-                if part.data == DONE or isinstance(wire.decode_json(part.data), dict):
-                    yield part
+        rest = [part for event in parser.end() for part in split_event(event)]
+        yield [p for p in rest if p.data == DONE or isinstance(wire.decode_json(p.data), dict)]
 
     def _cut_off(self) -> ModelError:
         """Return the error of a stream that ended without a reason to."""

@@ -55,9 +55,19 @@ class CompletionBuilder:
         return self.usage if self._usage.found else None
 
     @property
+    def is_broken_off(self) -> bool:
+        """Whether the endpoint gave a reason to end that is none."""
+        return self.finish_reason is not None and not is_known_ending(self.finish_reason)
+
+    @property
     def thought_length(self) -> int:
         """Characters of thoughts so far, in fields of their own and in the text."""
         return self._thought_length + self._splitter.thought_length
+
+    @property
+    def is_restarted(self) -> bool:
+        """Whether text that was given turned out to be a thought."""
+        return self._splitter.is_restarted
 
     @property
     def lacks_opening(self) -> bool:
@@ -83,7 +93,9 @@ class CompletionBuilder:
         return self._add_message(message) if isinstance(message, dict) else ""
 
     def _add_message(self, message: Mapping[str, Any]) -> str:
-        self._thought_length += _count_thought(message)
+        if (thought := _count_thought(message)) > 0:
+            self._thought_length += thought
+            self._splitter.release()
         content, refusal = content_text(message.get("content"))
         refusal += message["refusal"] if isinstance(message.get("refusal"), str) else ""
         if refusal:
@@ -103,16 +115,15 @@ class CompletionBuilder:
         Raises:
             InvalidResponse: the endpoint broke off, or gave a reason to end that is none.
         """
-        ending = self.finish_reason
-        if ending is not None and not is_known_ending(ending):
-            reason = f"the endpoint broke off in the middle of its answer (finish_reason {ending})"
+        if self.is_broken_off:
+            reason = f"the endpoint broke off in the middle of its answer (finish_reason {self.finish_reason})"
             raise InvalidResponse(model, reason, produced=True, usage=self.known_usage)
         text, refusal = self._splitter.answer, "".join(self._refusal)
         is_refusal = bool(refusal.strip())
         return Completion(
             text if text.strip() or not is_refusal else refusal,
             self.usage,
-            ending,
+            self.finish_reason,
             latency,
             first_token,
             self._answer_tokens(),
