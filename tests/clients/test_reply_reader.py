@@ -28,7 +28,9 @@ def script(*steps: bytes | ModelError) -> Callable[[float], Awaitable[bytes]]:
 
 
 async def read_all(
-    *steps: bytes | ModelError, content_type: str = "text/event-stream", caps: ReplyCaps = ReplyCaps()  # noqa: B008  (frozen)
+    *steps: bytes | ModelError,
+    content_type: str = "text/event-stream",
+    caps: ReplyCaps = ReplyCaps(),  # noqa: B008  (frozen)
 ) -> list[str | Thinking | Completion]:
     reader = ReplyReader("m", None, script(*steps), 60.0, caps)
     return [piece async for piece in reader.read(content_type, monotonic())]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from routemoa.core.errors import InvalidResponse
@@ -16,8 +15,6 @@ __all__ = ["PIECE_BYTES", "IncomingBody"]
 
 PIECE_BYTES = 8 * 1024
 """Given at once; between two pieces of what has come together, other tasks run."""
-READ_BYTES = 16 * 1024
-"""Read from the connection at once."""
 PLAIN = {"", "identity"}
 WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """Encoding -> what zlib calls it. We ask for none, but some endpoints compress all the same."""
@@ -39,7 +36,6 @@ class IncomingBody:
         self._compressed = b""  # that was read and not decompressed
         self._ready = memoryview(b"")  # that was read and not given
         self._has_begun = False
-        _read_little(response)
 
     async def read(self) -> bytes:
         """Return the next piece; none at the end.
@@ -94,11 +90,3 @@ class IncomingBody:
         else:
             self._compressed = self._inflater.unconsumed_tail
         return data
-
-
-def _read_little(response: aiohttp.ClientResponse) -> None:
-    """Read little from the connection at once, so that one full of tiny pieces does not keep the others waiting."""
-    connection = response.connection
-    transport = None if connection is None else connection.transport
-    with suppress(AttributeError):
-        transport.max_size = READ_BYTES  # type: ignore[union-attr]  # asyncio's: what one read takes at most

@@ -23,6 +23,8 @@ USAGE_WAIT = 5.0
 END_WAIT = 0.2
 """Seconds in which a response may end after [DONE], so that its connection can serve again."""
 DONE = "[DONE]"
+PIECE_CHARACTERS = 32 * 1024
+"""Of the answer, given at once."""
 MAX_HEAD_BYTES = 64 * 1024
 """White space before a reply begins."""
 
@@ -39,7 +41,8 @@ class _Folded:
     @property
     def pieces(self) -> list[str | Thinking]:
         text = "".join(self.texts)
-        return [*([Thinking(self.thought)] if self.thought else []), *([text] if text else [])]
+        parts = [text[i : i + PIECE_CHARACTERS] for i in range(0, len(text), PIECE_CHARACTERS)]
+        return [*([Thinking(self.thought)] if self.thought else []), *parts]
 
 
 class ReplyReader:
@@ -104,8 +107,10 @@ class ReplyReader:
             completion = await asyncio.to_thread(self._parse_body, data, started)
         else:
             completion = self._parse_body(data, started)
-        if completion.text:
-            yield completion.text
+        folded = _Folded()
+        folded.texts.append(completion.text)
+        for piece in folded.pieces:
+            yield piece
         yield completion
 
     def _parse_body(self, data: bytes, started: float) -> Completion:
@@ -142,7 +147,9 @@ class ReplyReader:
                         done = await self._fold_all(events, folded, started)
                     except ModelError as e:  # what came before it is told first
                         error = e
-                    for piece in folded.pieces:
+                    for number, piece in enumerate(folded.pieces):
+                        if number > 1:
+                            await asyncio.sleep(0)
                         yield piece
                     if error is not None:
                         raise error

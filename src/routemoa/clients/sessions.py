@@ -18,6 +18,8 @@ __all__ = ["SessionPool", "find_proxy", "is_exempt", "system_reason"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+READ_BUFFER = 16 * 1024
+"""Bytes of a response that are read before somebody takes them; twice as many at the most."""
 KEEP_ALIVE_SECONDS = 4.0
 """Shorter than the 5 s after which common servers (uvicorn, llama.cpp) close an idle connection."""
 
@@ -60,6 +62,7 @@ class SessionPool:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
             headers={"Accept-Encoding": "identity"},  # a small reply gains nothing by compression, a bomb all
             auto_decompress=False,
+            read_bufsize=READ_BUFFER,
             max_line_size=self._header_bytes,
             max_field_size=self._header_bytes,
         ) as session:

@@ -18,7 +18,7 @@ class ReplyCaps(Struct, frozen=True, forbid_unknown_fields=True):
 
     reply_bytes: int = 128 * MIB
     """Of a reply in all: a stream has some 300 for each token."""
-    body_bytes: int = 16 * MIB
+    body_bytes: int = 8 * MIB
     """Of a reply in one piece."""
     event_bytes: int = 16 * MIB
     """Of one event of a stream, and of what comes without any event."""

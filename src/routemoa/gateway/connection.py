@@ -26,6 +26,8 @@ MAX_DISCARDED_BODIES = 8
 """How many times the limit of a body is read, and dropped, before the connection is closed."""
 MAX_CONTAINERS = 50_000
 """Objects and arrays in a body."""
+PART_BYTES = 256 * 1024
+"""Of a response that is sent at once."""
 BYTES_PER_SECOND = 64 * 1024
 """At which a large body has to come in."""
 
@@ -55,11 +57,18 @@ class ResponseWriter:
                 await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
-        """Send a piece of the body; after the last one nothing more is sent."""
+        """Send a piece of the body; after the last one nothing more is sent.
+
+        A large one goes out in parts, as it is read: each is copied several times on its way.
+        """
         async with self._lock:
-            if not self._ended:
-                self._ended = last
-                await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+            if self._ended:
+                return
+            self._ended = last
+            for start in range(0, max(1, len(data)), PART_BYTES):
+                part = data if len(data) <= PART_BYTES else data[start : start + PART_BYTES]
+                more = not last or start + PART_BYTES < len(data)
+                await self._send({"type": "http.response.body", "body": part, "more_body": more})
 
     async def json(self, status: int, value: Any, headers: Mapping[str, str] | None = None) -> None:
         """Send a whole JSON response."""
