@@ -19,6 +19,8 @@ THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinki
 """Fields of a message beside its content: DeepSeek and vLLM; OpenRouter, Ollama and Groq; others."""
 THOUGHT_PARTS = {"thinking", "reasoning", "thought", "redacted_thinking", "reasoning_content"}
 """Types of parts of a content (Mistral, Anthropic)."""
+MAX_TOKENS = 500_000
+"""Log-probabilities that are kept."""
 MAX_DEPTH = 6
 """Of the lists and objects in which a thought comes."""
 
@@ -36,7 +38,7 @@ class CompletionBuilder:
         """Under OpenAI's name, else as the endpoint has it."""
         self._thought_length = 0  # of thoughts in fields of their own
         self._told_thought = 0  # of which `take_thought` has told
-        self._text_length = 0
+        self._text_length = self._refusal_length = 0
         self._usage = UsageReader()
         self._splitter = ThoughtSplitter(hold=hold)
         self._cutter = KeyCutter(key)
@@ -70,6 +72,11 @@ class CompletionBuilder:
         return self._splitter.is_restarted
 
     @property
+    def text_length(self) -> int:
+        """Characters of text and refusal so far, thoughts in it included."""
+        return self._text_length + self._refusal_length
+
+    @property
     def lacks_opening(self) -> bool:
         """Whether the reply began with a thought that no tag opened."""
         return self._splitter.lacks_opening
@@ -88,7 +95,7 @@ class CompletionBuilder:
             self.finish_reason = ending
         if (tokens := parse_logprobs(choice.get("logprobs"))) is not None:
             self._tokens = self._tokens or []
-            self._tokens += tokens
+            self._tokens += tokens[: MAX_TOKENS - len(self._tokens)]
         message = choice.get("delta")
         return self._add_message(message) if isinstance(message, dict) else ""
 
@@ -98,6 +105,7 @@ class CompletionBuilder:
             self._splitter.release()
         content, refusal = content_text(message.get("content"))
         refusal += message["refusal"] if isinstance(message.get("refusal"), str) else ""
+        self._refusal_length += len(refusal)
         if refusal:
             self._refusal.append(self._refusal_cutter.feed(refusal))
         self._text_length += len(content)

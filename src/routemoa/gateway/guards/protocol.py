@@ -26,8 +26,6 @@ __all__ = ["HTTP_LOGGER", "MAX_HEAD_BYTES", "GuardedProtocol"]
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request: its first line and its headers."""
-READ_BYTES = 16 * 1024
-"""Read from a connection at once, so that one full of tiny pieces does not keep the others waiting."""
 TINY_CHUNKS = 1000
 """Chunks of a body after which they have to have `TINY_BYTES` on average: each costs more time than it has bytes."""
 TINY_BYTES = 32
@@ -103,8 +101,6 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or refuse it where there is no place."""
         super().connection_made(transport)
-        if hasattr(transport, "max_size"):
-            transport.max_size = READ_BYTES  # asyncio's: what one read takes at most
         self.address = caller_address(self.client[0] if self.client else "")
         self._head_since = monotonic()
         if not self._registry.admit(self):
