@@ -7,10 +7,8 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["LARGE", "MAX_CONTAINERS", "SMALL", "TooManyValues", "count_containers", "decode_bounded"]
+__all__ = ["MAX_CONTAINERS", "SMALL", "TooManyValues", "count_containers", "decode_bounded"]
 
-LARGE = 2**20
-"""Bytes of JSON above which it is decoded in a thread."""
 MAX_CONTAINERS = 200_000
 """Objects and arrays in a text. Each takes some hundred bytes of memory, and two of the text."""
 SMALL = 2 * MAX_CONTAINERS
