@@ -76,6 +76,6 @@ def _is_special(file: Path) -> bool:
 
 def _unwritable(path: str, error: OSError | ValueError) -> ConfigError:
     if isinstance(error, FileNotFoundError):
-        return ConfigError(f"{path}: its folder does not exist; make it, or choose another place")
+        return ConfigError(f"{path}: cannot be written: its folder does not exist; make it or choose another place")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return ConfigError(f"{path}: cannot be written ({reason}); choose another place")
