@@ -257,7 +257,7 @@ def ledger(stores: Sequence[Path], came: Sequence[Came]) -> dict[str, float]:
 
 
 def charged_to_billed(rows: Sequence[LedgerEntry], came: Sequence[Came]) -> float:
-    """Dollars that the ledger charged for all calls, a cut one at its worst case, to those that the endpoints billed."""
+    """Dollars that the ledger charged for all calls to those that the endpoints billed."""
     charged = sum(row.charged for row in rows if row.charged is not None)
     priced = [b for c in came for b in c.bills if not (c.asked.pool == 1 and b.member in UNPRICED)]
     return charged / billed if (billed := sum(b.dollars for b in priced)) else 1.0
