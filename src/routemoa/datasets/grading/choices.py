@@ -1,55 +1,101 @@
-"""Extract the option that an answer to a multiple-choice question settles on. Pure functions."""
+"""Grade an answer to a multiple-choice question: does it settle on the right option, or on all that are right? Pure."""
 
 from __future__ import annotations
 
+import json
 import re
+from typing import NamedTuple
 
-from routemoa.judging.answers.extraction import ANSWER_LEAD_IN, find_boxes, strip_markup
+from routemoa.datasets.grading.text_overlap import contains_words
+from routemoa.judging.answers.extraction import find_statements, fold_text, strip_markup
+from routemoa.judging.answers.options import get_reader, read_options, unify_labels
 
-__all__ = ["extract_choice", "parse_label"]
+__all__ = ["ChoiceReference", "grade_choice", "name_option", "parse_choice"]
 
-CHOOSING = re.compile(r"\b(?:choose|select|pick|go with|going with)\b|^####", re.IGNORECASE | re.MULTILINE)
-IS_RIGHT = (
-    r"(?:is|would be|must be)\s+(?:clearly\s+)?(?:the\s+)?(?:most\s+)?(?:correct|right|best|true|accurate|answer)"
+_LABEL = r"[A-Za-z]|\d{1,2}|[^\W\da-zA-Z_](?![^\W_])"
+_LABELLED = re.compile(
+    rf"[\W_]*+(?:(?:option|choice|answer)\s++)?({_LABEL})(?![^\W_])(?:[\W_]*+|\W?\W?\s?(?:[.):]|\|\|)\s?+(.*))", re.DOTALL | re.IGNORECASE
 )
+_LISTED = re.compile(r"[\W_]*+(?:[A-Z]|\d{1,2})(?:\W++(?:(?:and|und|et|y|e|и)\W++)?(?:[A-Z]|\d{1,2}))++[\W_]*+")
+_GLUED = re.compile(r"\W*+([A-Z]{2,12})\W*+")
+_EACH = re.compile(r"[A-Z]|\d{1,2}")
+_OPTION_LINE = re.compile(r"(?m)^[ \t>*]*+\(?([A-Z]|\d{1,2})[).:][ \t]++(\S.*)$")
 
 
-def parse_label(reference: str) -> str | None:
-    """Return the letter or digit that a reference names, or None."""
-    m = re.fullmatch(r"\W*(?:option\s+)?([A-Ja-j]|\d)\W*(?:(?:[.):]|\|\|)\s.*)?", strip_markup(reference), re.DOTALL)
-    return m[1].upper() if m else None
+class ChoiceReference(NamedTuple):
+    """What is right: the labels of all right options, or the text of the one."""
+
+    labels: frozenset[str]
+    """In capitals; empty where the reference names none."""
+    text: str
+    """The option's text; "" where only labels are known."""
 
 
-def extract_choice(text: str, digits: bool) -> str | None:
-    """Return the option a text settles on, the last one stated, or None.
+def parse_choice(reference: str) -> ChoiceReference:
+    """Return the labels that a reference names ("B", "B) rain", "A, C", "ACD", '["A", "C"]'), else its text.
 
-    Args:
-        text: an answer without markup.
-        digits: whether the options are digits; else the letters A to J.
+    Labels are letters of any script or numbers.
     """
-    label = r"\d" if digits else "[A-J]"
-    # In "A robe" A is an article, in "A because" an option; "A and C" settles on nothing.
-    article = r"(?!(?<=A)\s+(?!because|since|as\b|is\b|due\b|for\b|with\b|which|by\b)[a-z])"
-    option = re.compile(
-        rf"[\s\"'“(\[]*(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s*[\"'(\[]*)?({label})(?![\w'’]){article}"
-        rf"(?!\)?\s*(?:or|and|/|,|&)\s*\(?{label}\b(?!\s+is))"
-    )
-    stated = [(at, m[1].upper()) for at, box in find_boxes(text) if (m := re.match(rf"\W*({label}|[a-j])\b", box))]
-    for lead in (*ANSWER_LEAD_IN.finditer(text), *CHOOSING.finditer(text)):
-        if m := option.match(text, lead.end()):
-            stated.append((m.start(1), m[1]))
-    stated += [(m.start(1), m[1]) for m in re.finditer(rf"(?<!\w)\(?({label})\)?(?=\s+{IS_RIGHT})", text)]
-    return max(stated)[1] if stated else _extract_unstated_choice(text, label)
+    bare = _join_json(strip_markup(reference))
+    if m := _LABELLED.fullmatch(bare):
+        return ChoiceReference(frozenset((m[1].upper(),)), (m[2] or "").strip())
+    if _LISTED.fullmatch(bare):
+        return ChoiceReference(frozenset(_EACH.findall(bare)), "")
+    if (m := _GLUED.fullmatch(bare)) and list(m[1]) == sorted(set(m[1])):
+        return ChoiceReference(frozenset(m[1]), "")
+    return ChoiceReference(frozenset(), bare)
 
 
-def _extract_unstated_choice(text: str, label: str) -> str | None:
-    """Return the option of a text that states none: all of it, the only one its lines list, or the one in brackets."""
-    if m := re.fullmatch(rf"\W*({label}|[a-j])\W*", text):
-        return m[1].upper()
-    labelled = rf"\s*(?:[(\[]({label})[)\]]|({label})[.):])(?=\s|$)|\s*({label})\s*$"
-    lines = text.splitlines()
-    listed = [next(g for g in m.groups() if g) for line in lines if (m := re.match(labelled, line))]
-    if len(set(listed)) == 1:
-        return listed[0]
-    bracketed = set(re.findall(rf"\(({label})\)", text))
-    return bracketed.pop() if len(bracketed) == 1 and not listed else None
+def grade_choice(text: str, reference: ChoiceReference) -> bool:
+    """Return whether a text without markup settles on exactly the right options."""
+    if reference.labels:
+        chosen = read_options(text, get_reader(min(reference.labels)))
+        if not chosen and not min(reference.labels).isdigit():
+            chosen = _read_other_scripts(text, reference.labels)
+        if chosen:
+            return chosen == reference.labels
+    return bool(reference.text) and _states_text(text, reference.text)
+
+
+def name_option(reference: str, question: str) -> str:
+    """Return a reference that is the text of an option of a question as "B) text", any other as it is."""
+    if parse_choice(reference).labels:
+        return reference
+    options = [(label, text) for label, text in _OPTION_LINE.findall(question) if fold_text(text) == fold_text(reference)]
+    return f"{options[-1][0]}) {reference}" if options else reference
+
+
+_ALPHABETS = ("ABCDEFGH", "أبجدهوزح", "ابجدهوزح", "कखगघङचछज", "アイウエオカキク", "가나다라마바사아", "甲乙丙丁戊己庚辛")
+
+
+def _read_other_scripts(text: str, expected: frozenset[str]) -> frozenset[str]:
+    """Return the options that a text names in letters of another script than the reference, as letters like its own.
+
+    The options of "A" to "D" become "أ" to "د" in Arabic. A Cyrillic letter counts as the Latin one that it looks like.
+    """
+    of_reference = next((alphabet for alphabet in _ALPHABETS if expected <= set(alphabet)), None)
+    other = get_reader("ب" if all(label.isascii() for label in expected) else "B")
+    chosen = read_options(text, other)
+    for alphabet in _ALPHABETS:
+        if chosen and of_reference and chosen <= set(alphabet):
+            return frozenset(of_reference[alphabet.index(label)] for label in chosen)
+    return unify_labels(chosen) if all(label.isascii() for label in expected) else chosen
+
+
+def _join_json(reference: str) -> str:
+    """Return a JSON list of labels as a list with commas, any other text as it is."""
+    if reference.startswith("["):
+        try:
+            labels = json.loads(reference)
+        except (ValueError, RecursionError):
+            return reference
+        if isinstance(labels, list) and all(isinstance(label, str | int) for label in labels):
+            return ", ".join(map(str, labels))
+    return reference
+
+
+def _states_text(text: str, option: str) -> bool:
+    """Return whether the last statement of a text, or a text that states nothing, is an option's text."""
+    statements = find_statements(text)
+    said, wanted = fold_text(statements[-1] if statements else text), fold_text(option)
+    return said == wanted or (bool(statements) and said.startswith(wanted) and contains_words(said, wanted))
