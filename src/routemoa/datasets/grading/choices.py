@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from routemoa.datasets.grading.text_overlap import contains_words
 from routemoa.judging.answers.extraction import find_statements, fold_text, strip_markup
-from routemoa.judging.answers.options import get_reader, read_options, unify_labels
+from routemoa.judging.answers.options import ALPHABETS, LATIN, get_reader, read_options, to_latin
 
 __all__ = ["ChoiceReference", "grade_choice", "name_option", "parse_choice"]
 
@@ -51,7 +51,7 @@ def grade_choice(text: str, reference: ChoiceReference) -> bool:
     if reference.labels:
         chosen = read_options(text, get_reader(min(reference.labels)))
         if not chosen and not min(reference.labels).isdigit():
-            chosen = _read_other_scripts(text, reference.labels)
+            chosen = _read_other_script(text, reference.labels)
         if chosen:
             return chosen == reference.labels
     return bool(reference.text) and _states_text(text, reference.text)
@@ -65,21 +65,18 @@ def name_option(reference: str, question: str) -> str:
     return f"{options[-1][0]}) {reference}" if options else reference
 
 
-_ALPHABETS = ("ABCDEFGH", "أبجدهوزح", "ابجدهوزح", "कखगघङचछज", "アイウエオカキク", "가나다라마바사아", "甲乙丙丁戊己庚辛")
-
-
-def _read_other_scripts(text: str, expected: frozenset[str]) -> frozenset[str]:
+def _read_other_script(text: str, expected: frozenset[str]) -> frozenset[str]:
     """Return the options that a text names in letters of another script than the reference, as letters like its own.
 
-    The options of "A" to "D" become "أ" to "د" in Arabic. A Cyrillic letter counts as the Latin one that it looks like.
+    "A" to "D" become "أ" to "د" in Arabic. A Cyrillic letter counts as the Latin one that it looks like.
     """
-    of_reference = next((alphabet for alphabet in _ALPHABETS if expected <= set(alphabet)), None)
-    other = get_reader("ب" if all(label.isascii() for label in expected) else "B")
-    chosen = read_options(text, other)
-    for alphabet in _ALPHABETS:
-        if chosen and of_reference and chosen <= set(alphabet):
-            return frozenset(of_reference[alphabet.index(label)] for label in chosen)
-    return unify_labels(chosen) if all(label.isascii() for label in expected) else chosen
+    if all(label.isascii() for label in expected):
+        return frozenset(to_latin(sorted(read_options(text, get_reader("ب")))))
+    chosen = read_options(text, get_reader("B"))
+    native = next((letters for letters in ALPHABETS[1:] if expected <= set(letters)), None)
+    if native and chosen <= set(LATIN):
+        return frozenset(native[LATIN.index(label)] for label in chosen)
+    return frozenset(label for label in expected if to_latin([label])[0] in chosen) if len(chosen) == 1 else frozenset()
 
 
 def _join_json(reference: str) -> str:

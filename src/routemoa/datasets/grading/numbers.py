@@ -8,18 +8,15 @@ from __future__ import annotations
 import re
 
 from routemoa.judging.answers.extraction import find_answer_field, find_statements, fold_text, strip_step_numbers
-from routemoa.judging.answers.numerals import (
-    find_decimal_mark,
-    is_ambiguous,
-    read_chinese_quantity,
-    rewrite_numbers,
-    rewrite_scales,
-    scale_after,
-)
+from routemoa.judging.answers.numerals import NUMBER_START, find_decimal_mark, is_ambiguous, rewrite_numbers
+from routemoa.judging.answers.scales import read_chinese_quantity, rewrite_scales, scale_after
+from routemoa.judging.answers.sentences import find_concluding_number
 
 __all__ = ["NUMBER", "extract_number", "parse_reference_number", "share_value"]
 
 RELATIVE_TOLERANCE = 1e-6
+MAX_CONCLUDING = 20
+"""Numbers at the end of a text among which its concluding number is looked for."""
 
 NUMBER = re.compile(
     r"""(?P<sign>(?<![\w.)\]}])[-+])?(?<![0-9A-Za-z_.À-ɏЀ-ӿ])(?:[$€£¥₹₽₩]\s?|(?:USD|EUR)\s?|Rs\.?\s?)?
@@ -89,7 +86,12 @@ def _extract(text: str) -> list[float]:
             return _possible_values(number)
         if number is None and (written_out := read_chinese_quantity(fold_text(result))) is not None:
             return [float(written_out)]
-    numbers = list(NUMBER.finditer(STEP.sub("", text)))  # without the numbers of steps
+    body = STEP.sub("", text)  # without the numbers of steps
+    numbers = list(NUMBER.finditer(body))
+    concluded = find_concluding_number(body)
+    if concluded and concluded[1]:  # "17500 screws in 14 days", after "1250 × 14 = 17500"
+        of_conclusion = [m for m in numbers[-MAX_CONCLUDING:] if _possible_values(m)[0] == float(concluded[0])]
+        numbers = of_conclusion or numbers
     return _possible_values(numbers[-1]) if numbers else []
 
 

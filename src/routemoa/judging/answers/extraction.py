@@ -85,7 +85,7 @@ def isolate_answer(text: str) -> str:
     next_turn = _NEXT_TURN.search(text)
     if next_turn is None:
         return text
-    ends = [m.end() for m in find_lead_ins(text)]
+    ends = find_lead_ins(text)[:1]
     if box := _BOX_OR_HASH.search(text):
         ends.append(box.end())
     next_turn = _NEXT_TURN.search(text, min(ends)) if ends else None
@@ -110,7 +110,8 @@ def unwrap_list(text: str) -> str:
 
 _FONT_COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit|mbox)\s*+\{([^{}]*)\}")
 _LATEX_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|\\,|\\!|,\\!)(?=\d{3})")  # 1{,}000 and 1\,000
-_MARKS = re.compile(r"\\[()\[\]]|\\(?=[$%#&_])|`|\*+(?!\s*\d)|(?<!\d)(?<!\d )\*+|\$(?=\$)|\\[,;:!]")
+# Every alternative begins with a character, so that the search skips what is none of them.
+_MARKS = re.compile(r"\\[()\[\]]|\\(?=[$%#&_])|`|\*+(?!\s*\d)|\*(?<!\d\*)(?<!\d \*)\**|\$(?=\$)|\\[,;:!]")
 _TAGS = re.compile(r"<(b|strong|i|em|u|mark|code|span|p)>([^<>]{0,400})</\1>")
 _DASH = re.compile(r"[−–—](?=\s*[\d.])")
 
@@ -118,8 +119,8 @@ _DASH = re.compile(r"[−–—](?=\s*[\d.])")
 def strip_markup(text: str) -> str:
     """Drop reasoning and markup (2*3 is none), and unify the ways to write digits, spaces, dashes and thousands."""
     text = THOUGHT_END.split(unify_characters(text))[-1]
-    text = _FONT_COMMAND.sub(r"\1", text)
-    text = _LATEX_THOUSANDS.sub(",", text)
+    if "\\" in text or "{,}" in text:
+        text = _LATEX_THOUSANDS.sub(",", _FONT_COMMAND.sub(r"\1", text))
     text = _MARKS.sub("", text)
     if "</" in text:
         text = _TAGS.sub(r"\2", text)
@@ -163,7 +164,9 @@ def find_statements(text: str) -> list[str]:
     Each goes to the end of its sentence, JSON value or line.
     """
     statements: list[tuple[int, str | None]] = [*find_boxes(text)]
-    statements += [(lead_in.end(), None) for lead_in in (*find_lead_ins(text), *_HASH_LEAD_IN.finditer(text))]
+    statements += [(end, None) for end in find_lead_ins(text)]
+    if "####" in text:
+        statements += [(lead_in.end(), None) for lead_in in _HASH_LEAD_IN.finditer(text)]
     last = sorted(statements, key=lambda at: at[0])[-MAX_STATEMENTS:]
     return [_read_statement(text, start) if found is None else found for start, found in last]
 
@@ -191,4 +194,5 @@ def find_answer_field(text: str) -> str | None:
     value = rest[len(quote) : end.start()].strip()
     if quote:
         value = _ESCAPED_QUOTE.sub(r"\1", value).replace("\\\\", "\\")
-    return value if _WORD.search(value) or value[:1] in ("[", "(", "{", '"', "'") else None
+    is_result = not value or value[0] in "[({\"'" or _WORD.search(value)  # an empty field states that there is none
+    return value if is_result else None

@@ -15,16 +15,10 @@ from typing import NamedTuple
 
 from routemoa.judging.answers.extraction import bound_text, find_answer_field, find_statements, strip_markup
 from routemoa.judging.answers.languages import strip_frame
-from routemoa.judging.answers.numerals import (
-    find_decimal_mark,
-    is_ambiguous,
-    read_chinese_quantity,
-    rewrite_numbers,
-    rewrite_scales,
-    unify_characters,
-)
+from routemoa.judging.answers.numerals import find_decimal_mark, is_ambiguous, rewrite_numbers, unify_characters
 from routemoa.judging.answers.options import find_chosen_option
-from routemoa.judging.answers.sentences import split_sentence
+from routemoa.judging.answers.scales import read_chinese_quantity, rewrite_scales
+from routemoa.judging.answers.sentences import find_concluding_number, split_sentence
 
 __all__ = ["MAX_SHORT_LENGTH", "ExtractedResult", "extract_result"]
 
@@ -47,6 +41,10 @@ class ExtractedResult(NamedTuple):
     """The form where the decimal mark is a comma, if the text does not show its mark and this is another form."""
     sentence: tuple[str, str] | None = None
     """Both sides of a text that is one sentence: "capital" and "paris" of "The capital is Paris."."""
+    number: str | None = None
+    """The number that the last sentence of a text without a stated result is about."""
+    is_calculated: bool = False
+    """Whether the text gave that number as the result of a calculation."""
 
 
 NO_RESULT = ExtractedResult(None, False)
@@ -65,8 +63,15 @@ def extract_result(text: str) -> ExtractedResult:
     _, mark, rest = text.rpartition("####")
     is_short = len(text) <= MAX_SHORT_LENGTH and "\n" not in text
     result = _normalize_in_context(strip_frame(rest if mark else text), text) if is_short else NO_RESULT
-    sides = None if mark else split_sentence(text)
-    return result._replace(sentence=(_normalize(sides[0]), _normalize(sides[1]))) if sides else result
+    if mark:
+        return result
+    sides = split_sentence(text)
+    concluded = find_concluding_number(text)
+    return result._replace(
+        sentence=(_normalize(sides[0]), _normalize(sides[1])) if sides else None,
+        number=concluded[0] if concluded else None,
+        is_calculated=bool(concluded and concluded[1]),
+    )
 
 
 def _result_of_statement(statement: str, text: str) -> ExtractedResult:
@@ -77,9 +82,12 @@ def _result_of_statement(statement: str, text: str) -> ExtractedResult:
     return result if result.form is not None and len(result.form) <= MAX_SHORT_LENGTH else NO_RESULT
 
 
+_PLAIN_POINT = re.compile(r"-?\d{1,15}\.\d{1,2}")
+
+
 def _normalize_in_context(value: str, text: str, *, is_stated: bool = False) -> ExtractedResult:
     """Return a result in one form; the words and other numbers of its text tell what its separators mean."""
-    if not is_ambiguous(value):
+    if not is_ambiguous(value) or _PLAIN_POINT.fullmatch(value):
         return ExtractedResult(_normalize(value), is_stated)
     mark = find_decimal_mark(text)
     form = _normalize(value, mark)
@@ -87,7 +95,12 @@ def _normalize_in_context(value: str, text: str, *, is_stated: bool = False) -> 
     return ExtractedResult(form, is_stated, mark, comma_form if comma_form != form else None)
 
 
+_PLAIN_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
+
+
 def _normalize(value: str, decimal_mark: str | None = None) -> str:
+    if _PLAIN_NUMBER.fullmatch(value) and (number := _normalize_number(value)):
+        return number
     return _normalize_literal(value) or _normalize_expression(value, decimal_mark)
 
 
@@ -134,7 +147,7 @@ _NOTATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\cup|∪", "u"),
         (r"(?<=\d)\s*+(?:\\cdot|\\times|[·×*])\s*+(?=\d)", "x"),  # 2 · 3 is not 23
         (r"\\cdot|\\times|[·×*]", ""),
-        (r"(?<![A-Za-z])(?:US|R|A|C|HK)\$|[$]|\\[()\[\]%]", ""),
+        (r"(?<![A-Za-z])(?:US|R|A|C|HK)\$(?=\s?\d)|[$]|\\[()\[\]%]", ""),
     )
 )
 """LaTeX and Unicode notations, each with its plain form; applied in this order."""
@@ -144,16 +157,19 @@ _MONEY = "€£¥₹₽₩"
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _UNIT = (
     rf"\s*+(?:[%{_MONEY}]|(?:mm|cm|dm|km|in|ft|yd|mi|kg|mg|units?)(?:\^?\{{?[23]\}}?)?"
-    rf"|(?:(?<=\s)[^\W\d_]{{2}}|[{_UNSPACED}])[^\d=+*/^\\]*|(?<=\s)[а-я]\.?)"
+    rf"|(?:(?<=\s)(?:[^\W\d_]{{2}}|d['’][^\W\d_]|[\u0600-\u06ff\u0900-\u097f])|[{_UNSPACED}])[^\d=+*/^\\]*|(?<=\s)[а-я]\.?)"
 )
 _QUANTITY = re.compile(rf"(?<![\d,.])([{_MONEY}]?[-+]?[\d,.]*+(?<=\d)){_UNIT}")  # "576 distinct arrangements", "5 %"
 _MIXED = re.compile(rf"(?<!\d)([-+]?)(\d++)(?:\s++(\d++)/(\d++)|\s*+\((\d++)\)/\((\d++)\))(?:{_UNIT})?")  # "2 1/2"
-_OPTION = re.compile(r"\(?([a-z])\).*|([a-j])[.:]\s.*|\(?([a-j]):")  # "(c) because", "b. Paris"
+_OPTION = re.compile(r"\(?([^\W\d_])\).*|([a-jа-д])[.:]\s.*|\(?([a-j]):")  # "(c) because", "b. Paris"
 _NUMBER = re.compile(
     rf"(?<![\d,.])[{_MONEY}]?([-+]?(?:\d{{1,3}}(?:,\d{{2,3}})*,\d{{3}}(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+))(?:/(\d+(?:\.\d+)?))?"
 )
-_CURRENCY = re.compile(r"(?:usd|eur|gbp|inr|rub|krw|jpy|cny|rmb|chf|rs\.?)\s?(?=[-+]?\d)")
+_CURRENCY = re.compile(r"^(?:usd|eur|gbp|inr|rub|krw|jpy|cny|rmb|chf|rs\.?)\s?(?=[-+]?\d)")
 _LEADING = re.compile(r"^(?:[ ,;:!\"'“”„‘’«»「」『』《》【】¿¡]|\.(?!\d))+")
+_BEFORE_NUMBER = re.compile(
+    r"^(?:(?:the|el|la|das|die|le|les|o|a|il|les|die)\s)?(?:(?:number|número|numero|zahl|nombre|число|数字|숫자|العدد|संख्या)\s)?(?=\d)"
+)
 _PRONOUN = re.compile(r"^(?:it|this|that|which) is ")
 _ARTICLE = re.compile(
     r"(?:the|an?|el|l[aeo]s?|der|die|das|il|gli|os?|as|une?|ein|eine|um|uma|una)\s(?=[^\W\d_]{2})|l['’](?=[^\W\d_]{2})",
@@ -167,11 +183,11 @@ def _normalize_expression(value: str, decimal_mark: str | None) -> str:
     flat = _strip_surroundings(value)
     if option := _OPTION.fullmatch(flat):
         return option[1] or option[2] or option[3]
-    flat = _strip_unit(_CURRENCY.sub("", flat, count=1))
-    if _is_prose(flat):
-        return _drop_article(_normalize_words(value))
+    flat = _strip_unit(_CURRENCY.sub("", _BEFORE_NUMBER.sub("", flat, count=1), count=1))
     if not flat.isascii() and (number := read_chinese_quantity(flat)) is not None:
         return str(number)
+    if _is_prose(flat):
+        return _normalize_words(_drop_article(value))
     flat = _remove_layout(flat)
     return _normalize_number(flat) or flat
 
@@ -202,7 +218,7 @@ def _strip_unit(flat: str) -> str:
     return flat
 
 
-_ONLY_WORDS = re.compile(r"(?:[^\W\d_α-ωΑ-Ω]| ){2,}")
+_ONLY_WORDS = re.compile(r"(?:[^\W\d_α-ωΑ-Ω]|[ \u064b-\u0652\u0900-\u0963]){2,}")
 _LONG_WORD = re.compile(r"[^\W\d_]{4}")
 _MATHEMATICS = re.compile(r"sqrt|[=^\\]")
 
@@ -214,6 +230,7 @@ def _is_prose(flat: str) -> bool:
 
 
 def _drop_article(words: str) -> str:
+    words = _LEADING.sub("", words)
     return words[article.end() :] if (article := _ARTICLE.match(words)) else words
 
 

@@ -7,13 +7,13 @@ denied ("not A but B", "A is wrong") does not, nor does "A or B".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from routemoa.judging.answers.extraction import find_boxes
 from routemoa.judging.answers.languages import CORRECTION, OPTION_NOUN, find_lead_ins
 
-__all__ = ["OptionReader", "find_chosen_option", "get_reader", "read_options", "unify_labels"]
+__all__ = ["ALPHABETS", "LATIN", "OptionReader", "find_chosen_option", "get_reader", "read_options", "to_latin"]
 
 MAX_CONCLUSION = 300
 """Characters at the end of a text in which an option is looked for where nothing says what is asked."""
@@ -58,7 +58,7 @@ _JOIN = (
     r"(?:[,;/&+、]\s?(?:and|or|y|o|und|oder|et|ou|e|и|или|और)?|(?:and|or|y|o|und|oder|et|ou|e|и|или)\b|和|及|与|與|と|や|或|または"
     r"|또는|[와과]|و|أو|और|या)"
 )
-_JOINED = re.compile(rf"{_CLOSE}\s{{0,3}}{_JOIN}\s{{0,3}}{_OPEN}")
+_JOINED = re.compile(rf"(?>{_CLOSE}\s{{0,3}}{_JOIN}\s{{0,3}}{_OPEN})")
 _OR = re.compile(r"\b(?:or|oder|o|ou|или)\b|或|または|또는|أو|या", re.IGNORECASE)
 
 
@@ -82,7 +82,7 @@ def _make_reader(label: str, glued: str = "(?!)", small: str = "(?!)") -> Option
     """Return the patterns of labels, of several without a space between, and of those that count only where alone."""
     alone = rf"(?={_CLOSE}\s{{0,3}}(?:[.,;:。।!?]|$|\n))"
     noun = rf"(?i:(?:(?:the|la|le|el|il|der|die|das|den|a|o)\s|l['’])?(?:(?:{OPTION_NOUN})\s?[:.]?)?)"
-    ends = r"(?![A-Za-z0-9_'’À-ÿ])"
+    ends = r"(?![A-Za-z0-9_À-ÿ]|['’][A-Za-z])"
     # In "A robe" A is an article, in "A because" an option.
     article = (
         r"(?!(?<=[AIO])\s+(?!(?:because|since|as|is|are|was|were|seems|looks|would|must|due|for|with|which|by|and|or|if"
@@ -94,7 +94,7 @@ def _make_reader(label: str, glued: str = "(?!)", small: str = "(?!)") -> Option
             rf"{_CLOSE}\s{{0,3}}{_JOIN}\s{{0,3}}{_OPEN}{noun}{_OPEN}({label}){ends}(?!{_CLOSE}\s?(?:{_VERB})(?![a-z]))"
         ),
         re.compile(
-            rf"(?<![A-Za-z0-9_'’])(?<!\bif\s)(?<!\bnor\s)(?<!\bni\s)({label}(?:{_JOINED.pattern}{label}){{0,8}}){ends}"
+            rf"(?<![A-Za-z0-9_])(?<![A-Za-z]['’])(?<!\bif\s)(?<!\bnor\s)(?<!\bni\s)({label}{ends}(?:{_JOINED.pattern}{label}{ends}){{0,8}}+)"
             rf"{_CLOSE}\s?(?:(?i:option|choice|statement|{OPTION_NOUN})\s)?(?:{_RIGHT})"
         ),
         re.compile(rf"\W*+(?:({label})|({small}))\W*+"),
@@ -124,14 +124,19 @@ def read_options(text: str, reader: OptionReader = _LETTERS) -> frozenset[str]:
     return _read_unstated(text, reader)
 
 
+_CAPITAL = re.compile(r"[A-J](?<![A-Za-z0-9_'’][A-J])(?![A-Za-z0-9_'’])")
+
+
 def find_chosen_option(text: str) -> str | None:
     """Return the one option, A to J, that the end of a text chooses in words such as "B is correct", or None."""
     tail = text[-MAX_CONCLUSION:]
+    if not _CAPITAL.search(tail):
+        return None
     choices = [found for found in _find_choices(tail, _LETTERS, only_words=True) if found[1]]
     if not choices:
         return None
     _, labels = max(choices, key=lambda found: found[0])
-    return min(labels) if len(labels) == 1 and min(labels) <= "J" else None
+    return min(labels) if len(labels) == 1 and min(labels) <= "J" and min(labels) in tail else None
 
 
 def _find_choices(
@@ -142,8 +147,8 @@ def _find_choices(
         for box in find_boxes(text):
             start = text.index("{", box.start) + 1
             yield start, _read_list(text, start, reader)
-        for lead_in in find_lead_ins(text):
-            yield lead_in.end(), _read_list(text, lead_in.end(), reader)
+        for end in find_lead_ins(text):
+            yield end, _read_list(text, end, reader)
     for chosen in _CHOOSING.finditer(text):
         yield chosen.end(), _read_list(text, chosen.end(), reader)
     for right in reader.right.finditer(text):
@@ -190,14 +195,19 @@ MAX_LIST = 60
 """Characters of a text that is nothing but a list of labels."""
 _ONLY_LABELS = re.compile(r"(?:[A-Z]|\d{1,2}|\W|(?:and|y|und|et|e|и|और)\b|和|及|与|與|と|[와과]|و){1,60}")
 
+LATIN = "ABCDEFGH"
+ALPHABETS = (LATIN, "أبجدهوزح", "ابجدهوزح", "कखगघङचछज", "アイウエオカキク", "가나다라마바사아", "甲乙丙丁戊己庚辛")
+"""The letters with which languages label options, in their order."""
 _LOOKALIKES = dict(zip("АВСЕНКМОРТХ", "ABCEHKMOPTX", strict=True))
 _CYRILLIC_ONLY = frozenset("БГДЖЗИЛ")
 
 
-def unify_labels(labels: Iterable[str]) -> frozenset[str]:
-    """Return capital labels with Latin letters for their Cyrillic look-alikes.
+def to_latin(labels: Sequence[str]) -> list[str]:
+    """Return capital labels of another script as Latin ones: "ب" is the second letter, "В" looks like B.
 
-    They stay as they are where one of them is Cyrillic alone (Б, Г, Д): beside it, В is the third option.
+    Cyrillic labels stay as they are where one of them is Cyrillic alone (Б, Г, Д): beside it, В is the third option.
     """
-    found = frozenset(labels)
-    return found if _CYRILLIC_ONLY & found else frozenset(_LOOKALIKES.get(label, label) for label in found)
+    for alphabet in ALPHABETS[1:]:
+        if labels and set(labels) <= set(alphabet):
+            return [LATIN[alphabet.index(label)] for label in labels]
+    return list(labels) if _CYRILLIC_ONLY & set(labels) else [_LOOKALIKES.get(label, label) for label in labels]

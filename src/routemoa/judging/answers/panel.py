@@ -10,17 +10,15 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from routemoa.judging.answers.normalization import ExtractedResult
-from routemoa.judging.answers.options import unify_labels
+from routemoa.judging.answers.options import to_latin
 
 __all__ = ["resolve_forms"]
 
 
 def resolve_forms(results: Sequence[ExtractedResult]) -> list[str | None]:
     """Return the form of each result, where the panel settles which of several readings is meant."""
-    marks = {result.decimal_mark for result in results}
-    has_comma = "," in marks and "." not in marks
-    forms = [result.comma_form if has_comma and result.comma_form else result.form for result in results]
-    sentences = [result.sentence for result in results]
+    forms = _resolve_numbers(_resolve_marks(results), results)
+    sentences = [r.sentence if form == r.form else None for form, r in zip(forms, results, strict=True)]
     if any(sentences):
         forms = _resolve_sentences(forms, sentences)
     letters = {form.upper() for form in forms if form and len(form) == 1}
@@ -29,14 +27,43 @@ def resolve_forms(results: Sequence[ExtractedResult]) -> list[str | None]:
     return forms
 
 
-def _resolve_letters(forms: Sequence[str | None], letters: set[str]) -> list[str | None]:
-    """Read Cyrillic letters as Latin ones where the panel has Latin ones and no letter that is Cyrillic alone."""
-    unified = unify_labels(letters)
-    if not any("A" <= letter <= "J" for letter in letters) or len(unified) == len(letters):
-        return list(forms)
+def _resolve_marks(results: Sequence[ExtractedResult]) -> list[str | None]:
+    """Return the forms, a number with a lone comma or full stop read as the other answers write or state it."""
+    if not any(result.comma_form for result in results):
+        return [result.form for result in results]
+    marks = {result.decimal_mark for result in results}
+    has_comma = "," in marks and "." not in marks
+    sure = {result.form for result in results if not result.comma_form}
     return [
-        min(unify_labels((form.upper(),))).casefold() if form and len(form) == 1 else form for form in forms
+        result.comma_form
+        if result.comma_form and (has_comma or (result.comma_form in sure and result.form not in sure))
+        else result.form
+        for result in results
     ]
+
+
+def _resolve_numbers(forms: Sequence[str | None], results: Sequence[ExtractedResult]) -> list[str | None]:
+    """Read texts that state no result as the number that they end with.
+
+    It counts where another answer is that number, or where it was calculated and most answers give some result: an
+    essay among essays that ends with a number does not state it.
+    """
+    pairs = list(zip(forms, results, strict=True))
+    known = {form for form, r in pairs if form and (r.is_stated or r.number in (None, form))}
+    is_closed = 2 * sum(bool(form or r.is_calculated) for form, r in pairs) > len(pairs)
+    return [
+        r.number if not r.is_stated and (r.number in known or (is_closed and r.is_calculated)) else form
+        for form, r in pairs
+    ]
+
+
+def _resolve_letters(forms: Sequence[str | None], letters: set[str]) -> list[str | None]:
+    """Read letters of another script as Latin ones where the panel has Latin ones."""
+    others = frozenset(letter for letter in letters if not letter.isascii())
+    if not any("A" <= letter <= "J" for letter in letters):
+        return list(forms)
+    latin = dict(zip(sorted(others), to_latin(sorted(others)), strict=True))
+    return [latin.get(form.upper(), form).casefold() if form and len(form) == 1 else form for form in forms]
 
 
 def _resolve_sentences(
