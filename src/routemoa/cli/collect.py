@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from routemoa.cli.options import json_option, pool_option, yes_option
+from routemoa.cli.options import duplicates_option, json_option, pool_option, say, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.progress import AnswerProgress
@@ -49,6 +49,7 @@ Failures = dict[str, Counter[str]]
     "--concurrency", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Calls per endpoint."
 )
 @click.option("--retry", is_flag=True, help="Repeat the calls that failed.")
+@duplicates_option
 @yes_option
 @json_option
 def collect(
@@ -59,6 +60,7 @@ def collect(
     limit: int | None,
     concurrency: int,
     retry: bool,
+    allow_duplicates: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -80,7 +82,7 @@ def collect(
     if Path(out).absolute() == Path(task).absolute():
         raise QueryError("--out is the task file itself; choose another place")
     pool = Pool.default(pool_file)
-    questions = list(read_questions(task))[:limit]
+    questions = list(read_questions(task, say, allow_duplicates=allow_duplicates))[:limit]
     if not questions:
         raise QueryError(f"{task}: no question in it; for the format see  routemoa collect --help")
     with AnswerCollection(out, questions, [m.name for m in pool], retry=retry) as collection:

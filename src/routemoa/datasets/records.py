@@ -17,7 +17,14 @@ from msgspec.structs import replace
 
 from routemoa.core.trace import Answer
 from routemoa.core.types import Scores
-from routemoa.datasets.jsonl import BadLine, ErrorCollector, RecordsError, explain_json_error, read_lines
+from routemoa.datasets.jsonl import (
+    BadLine,
+    ErrorCollector,
+    RecordsError,
+    SeenIds,
+    explain_json_error,
+    read_lines,
+)
 from routemoa.judging.answers.extraction import unwrap_list
 
 __all__ = ["BadLine", "Record", "RecordsError", "parse_record", "read_records", "record_from_trace"]
@@ -53,34 +60,43 @@ class Record(Struct, frozen=True, omit_defaults=True):
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-def read_records(paths: Paths, on_bad: Callable[[BadLine], None] | None = None) -> Iterator[Record]:
+def read_records(
+    paths: Paths,
+    on_bad: Callable[[BadLine], None] | None = None,
+    *,
+    allow_duplicates: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Record]:
     """Yield the records of one file or several, plain or gzip, one at a time.
 
     Args:
         paths: a path or several; gzip is recognised by content, not by name. Empty lines are skipped.
         on_bad: called with each bad line, which is then skipped. Without it all files are read to their end before
             the error is raised, so that all bad lines can be corrected at once.
+        allow_duplicates: keep records whose task and id came before, as "id#2", "id#3"; else they are bad lines.
+        say: called once with a line about such records, where there are any.
 
     Raises:
         RecordsError: after the last record, when any line was bad and there is no `on_bad`; it lists the first 20.
     """
     errors = ErrorCollector()
     report = on_bad or errors
-    seen: dict[tuple[str, str], tuple[str, int]] = {}
+    seen = SeenIds()
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         file = os.fspath(path)
         for number, line in read_lines(file, report):
             record = parse_record(line)
             if isinstance(record, str):
                 report(BadLine(file, number, record))
-                continue
-            key = (record.task, record.id)
-            if key in seen:
-                where = ":".join(map(str, seen[key]))
-                report(BadLine(file, number, f"task '{record.task}', id '{record.id}' is already at {where}"))
-                continue
-            seen[key] = (file, number)
-            yield record
+            elif allow_duplicates:
+                id = seen.tell_apart((record.task, record.id), file, number)
+                yield record if id == record.id else replace(record, id=id)
+            elif seen.add((record.task, record.id), file, number):
+                yield record
+    if not allow_duplicates:
+        seen.report(report)
+    elif seen.repeated:
+        say(f"{seen.repeated:,} records repeat an id; told apart as id#2, id#3, ...")
     errors.raise_if_any()
 
 

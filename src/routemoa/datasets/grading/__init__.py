@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from routemoa.datasets.grading.choices import grade_choice, parse_choice
+from routemoa.datasets.grading.choices import grade_choice, lists_options, name_option, parse_choice
 from routemoa.datasets.grading.numbers import NUMBER, extract_number, parse_reference_number, share_value
 from routemoa.datasets.grading.text_overlap import contains_words, parse_references, rouge_l, token_f1
 from routemoa.judging.answers.extraction import (
@@ -35,7 +35,11 @@ _EXPRESSION = re.compile(
 )
 
 
-def grade(answer: str, reference: str | None, grader: GraderName) -> float | None:
+_LETTER = re.compile(r"\(?[A-J]\)?\.?")
+_WORD = re.compile(r"\w")
+
+
+def grade(answer: str, reference: str | None, grader: GraderName, question: str = "") -> float | None:
     """Return how right `answer` is, in [0, 1]; None where the reference is absent or unusable for `grader`.
 
     Args:
@@ -47,6 +51,7 @@ def grade(answer: str, reference: str | None, grader: GraderName) -> float | Non
             closing full stop; "contains" looks for the reference as whole words; "math" compares expressions (needs
             the extra [eval]); "code" runs the answer against tests in a sandbox; "rouge" is ROUGE-L of the whole
             text, "f1" token F1 of the text or its stated result. "judge" has no grade here: None.
+        question: for "choice", where it lists the options, an answer may give the right one's text.
 
     Raises:
         MissingExtra: "math" without the extra [eval].
@@ -58,7 +63,8 @@ def grade(answer: str, reference: str | None, grader: GraderName) -> float | Non
     match grader:
         case "numeric" | "choice" | "exact" | "contains":
             read = answer if grader == "contains" else bound_text(answer)
-            is_right = _is_right(strip_markup(isolate_answer(read)), reference, grader)
+            named = name_option(reference, question) if grader == "choice" else reference
+            is_right = _is_right(strip_markup(isolate_answer(read)), named, grader)
             return None if is_right is None else float(is_right)
         case "math":
             from routemoa.datasets.grading.math import grade_math
@@ -79,13 +85,13 @@ def grade(answer: str, reference: str | None, grader: GraderName) -> float | Non
             return None
 
 
-def suggest_grader(reference: str) -> GraderName:
-    """Return the grader that fits a reference which names none."""
+def suggest_grader(reference: str, question: str = "") -> GraderName:
+    """Return the grader that fits a reference which names none; letters beyond J are those of listed options."""
     bare = strip_markup(reference)
-    if re.fullmatch(r"\(?[A-J]\)?\.?", bare):
+    if _LETTER.fullmatch(bare) or lists_options(question, bare):
         return "choice"
     number = NUMBER.search(bare)
-    if number and not re.search(r"\w", bare[: number.start()] + bare[number.end() :]):
+    if number and not _WORD.search(bare[: number.start()] + bare[number.end() :]):
         return "numeric"
     return "math" if len(bare) <= 200 and _EXPRESSION.search(bare) else "contains"
 

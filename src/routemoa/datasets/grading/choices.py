@@ -6,15 +6,16 @@ import json
 import re
 from typing import NamedTuple
 
-from routemoa.datasets.grading.text_overlap import contains_words
 from routemoa.judging.answers.extraction import find_statements, fold_text, strip_markup
 from routemoa.judging.answers.options import ALPHABETS, LATIN, get_reader, read_options, to_latin
+from routemoa.judging.answers.sentences import split_sentence
 
-__all__ = ["ChoiceReference", "grade_choice", "name_option", "parse_choice"]
+__all__ = ["ChoiceReference", "grade_choice", "lists_options", "name_option", "parse_choice"]
 
 _LABEL = r"[A-Za-z]|\d{1,2}|[^\W\da-zA-Z_](?![^\W_])"
 _LABELLED = re.compile(
-    rf"[\W_]*+(?:(?:option|choice|answer)\s++)?({_LABEL})(?![^\W_])(?:[\W_]*+|\W?\W?\s?(?:[.):]|\|\|)\s?+(.*))", re.DOTALL | re.IGNORECASE
+    rf"[\W_]*+(?:(?:option|choice|answer)\s++)?({_LABEL})(?![^\W_])(?:[\W_]*+|\W?\W?\s?(?:[.):]|\|\|)\s?+(.*))",
+    re.DOTALL | re.IGNORECASE,
 )
 _LISTED = re.compile(r"[\W_]*+(?:[A-Z]|\d{1,2})(?:\W++(?:(?:and|und|et|y|e|и)\W++)?(?:[A-Z]|\d{1,2}))++[\W_]*+")
 _GLUED = re.compile(r"\W*+([A-Z]{2,12})\W*+")
@@ -58,11 +59,22 @@ def grade_choice(text: str, reference: ChoiceReference) -> bool:
 
 
 def name_option(reference: str, question: str) -> str:
-    """Return a reference that is the text of an option of a question as "B) text", any other as it is."""
-    if parse_choice(reference).labels:
-        return reference
-    options = [(label, text) for label, text in _OPTION_LINE.findall(question) if fold_text(text) == fold_text(reference)]
-    return f"{options[-1][0]}) {reference}" if options else reference
+    """Return a reference to one option that a question lists as "B) text"; any other reference as it is.
+
+    An answer may then give the text instead of the letter.
+    """
+    labels, text = parse_choice(reference)
+    for label, option in reversed(_OPTION_LINE.findall(question)):
+        if labels == {label} or (not labels and fold_text(option) == fold_text(text)):
+            return f"{label}) {option}"
+    return reference
+
+
+def lists_options(question: str, reference: str) -> bool:
+    """Return whether a reference is one of the letters, or several, with which a question lists its options."""
+    labels, text = parse_choice(reference)
+    listed = {label for label, _ in _OPTION_LINE.findall(question)}
+    return bool(labels) and not text and all(label.isalpha() for label in labels) and labels <= listed
 
 
 def _read_other_script(text: str, expected: frozenset[str]) -> frozenset[str]:
@@ -92,7 +104,9 @@ def _join_json(reference: str) -> str:
 
 
 def _states_text(text: str, option: str) -> bool:
-    """Return whether the last statement of a text, or a text that states nothing, is an option's text."""
+    """Return whether what a text states, or the whole of it, is an option's text, or says it of something."""
     statements = find_statements(text)
-    said, wanted = fold_text(statements[-1] if statements else text), fold_text(option)
-    return said == wanted or (bool(statements) and said.startswith(wanted) and contains_words(said, wanted))
+    said, wanted = statements[-1] if statements else text, fold_text(option)
+    sentence = split_sentence(said)
+    parts = (said, sentence.complement) if sentence else (said,)
+    return wanted in {fold_text(part) for part in parts}

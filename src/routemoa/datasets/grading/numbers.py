@@ -34,7 +34,10 @@ _ABOUT = (
     "|exactement|au total|aproximadamente|unos|unas|exactamente|en total|solo|cerca de|exatamente|no total|circa"
     "|esattamente|in totale|около|примерно|ровно|всего"
 )
-LEAD_IN = re.compile(rf"(?:[^\w\n]|\b(?:{_ABOUT})\b|大约|大約|约|約|一共|总共|總共|共|合計|約|약|총|लगभग|कुल|حوالي|تقريبا)*+", re.IGNORECASE)
+LEAD_IN = re.compile(
+    rf"(?:[^\w\n]|\b(?:{_ABOUT})\b|大约|大約|约|約|一共|总共|總共|共|合計|約|약|총|लगभग|कुल|حوالي|تقريبا)*+",
+    re.IGNORECASE,
+)
 """Words that may stand between "Answer:" and its number."""
 FULL_HOUR = re.compile(r"(?<![\d:])(\d{1,2}):00(?![\d:])")
 TRAILING_REMARK = re.compile(r"(?<=\w)\s+\((?=[^()]*[a-z]{2})[^()]*+\)\s*+[.\"]*+$", re.IGNORECASE)

@@ -10,7 +10,7 @@ import re
 import warnings
 from typing import NamedTuple
 
-from routemoa.judging.answers.languages import CORRECTION, find_lead_ins, strip_frame
+from routemoa.judging.answers.languages import CORRECTION, find_first_lead_in, find_lead_ins, strip_frame
 from routemoa.judging.answers.numerals import unify_characters
 
 __all__ = [
@@ -85,9 +85,8 @@ def isolate_answer(text: str) -> str:
     next_turn = _NEXT_TURN.search(text)
     if next_turn is None:
         return text
-    ends = find_lead_ins(text)[:1]
-    if box := _BOX_OR_HASH.search(text):
-        ends.append(box.end())
+    lead_in, box = find_first_lead_in(text), _BOX_OR_HASH.search(text)
+    ends = [*([lead_in] if lead_in else []), *([box.end()] if box else [])]
     next_turn = _NEXT_TURN.search(text, min(ends)) if ends else None
     return text[: next_turn.start()] if next_turn else text
 

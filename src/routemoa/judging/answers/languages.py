@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["CORRECTION", "OPTION_NOUN", "find_lead_ins", "strip_frame"]
+__all__ = ["CORRECTION", "OPTION_NOUN", "find_first_lead_in", "find_lead_ins", "strip_frame"]
+
+MAX_LEAD_INS = 50
+"""Places that introduce a result with one noun that are looked at, from the last one."""
 
 _RESULT = (
     r"(?=[\"'“„«「『(\[{$\\<*]{0,4}[-+]?[€£$¥₹]?\s?"
@@ -40,21 +43,22 @@ def _verbal(nouns: str, adjectives: str, relations: str, verbs: str, adverbs: st
 
 
 _SPANISH = _verbal(
-    r"respuestas?|resultados?|soluci[oó]n(?:es)?|opci[oó]n|alternativa",
+    r"respuestas?|resultados?|soluci[oó]n(?:es)?|opci(?:[oó]n|ones)|alternativa",
     r"y|correctas?|final(?:es)?|definitiva|adecuada|exacta|verdadera|buscada",
     r"al?|del?|para|en",
     r"(?:es(?:\ +igual\ +a)?|son|era|ser[íi]a|ser[áa]|(?:debe|puede|debería|ha\ +de|tiene\ +que)\ +ser)\b",
     r"por\ lo\ tanto|por\ tanto|entonces|pues|así|claramente|simplemente|exactamente|decir|la\ siguiente",
 )
 _GERMAN = _verbal(
-    r"(?:end)?antwort(?:m[öo]glichkeit)?|(?:end)?ergebnis|l(?:ö|oe)sung|resultat|option",
+    r"(?:end)?antwort(?:m[öo]glichkeit)?(?:en)?|(?:end)?ergebnis(?:se)?|l(?:ö|oe)sung|resultat|option",
     r"und|richtige|korrekte",
     r"auf|zur?|der|des|für|dieser|von",
     r"(?:ist(?:\ +gleich)?|lautet|w(?:ä|ae)re|war|sind|betr(?:ä|ae)gt|muss|kann\ +nur|ergibt|entspricht|hei(?:ß|ss)t)\b",
     r"also|daher|somit|demnach|folglich|damit|deshalb|dann|nun|eindeutig|klar|wie\ folgt|genau",
 )
 _GERMAN_INVERTED = re.compile(  # "lautet die Antwort 18"
-    rf"""(?<=die\ |das\ |ige\ |kte\ |hte\ )(?:antwort|ergebnis|l(?:ö|oe)sung)\b\s+(?:also\ +|somit\ +)?{_RESULT}""", _FLAGS
+    rf"""(?<=die\ |das\ |ige\ |kte\ |hte\ )(?:antwort|ergebnis|l(?:ö|oe)sung)\b\s+(?:also\ +|somit\ +)?{_RESULT}""",
+    _FLAGS,
 )
 _FRENCH = _verbal(
     r"r[ée]ponses?|r[ée]sultats?|solutions?|options?|choix|proposition",
@@ -71,7 +75,7 @@ _PORTUGUESE = _verbal(
     r"portanto|então|assim|logo|pois|claramente|simplesmente|exatamente|a\ seguinte|de",
 )
 _ITALIAN = _verbal(
-    r"risposta|risposte|risultat[oi]|soluzion[ei]|opzione|scelta|alternativa",
+    r"risposta|risposte|risultat[oi]|soluzion[ei]|opzion[ei]|scelta|alternativa",
     r"e|corrett[ao]|final[ei]|definitiv[ao]|giust[ao]|esatt[ao]|cercat[ao]",
     r"a|al|alla|allo|all['’]|di|del|della|per",
     r"(?:è(?:\ +(?:uguale|pari)\ +a)?|é|e['’]|sono|era|sar[àa]|sarebbe|(?:deve|dovrebbe|può)\ +essere)(?![^\W_])",
@@ -118,7 +122,7 @@ _WORDS: dict[str, tuple[re.Pattern[str], ...]] = {
     **dict.fromkeys(("antwort", "endergebnis", "lösung", "loesung", "ergebnis"), (_GERMAN, _GERMAN_INVERTED)),
     **dict.fromkeys(("réponse", "reponse", "résultat", "proposition", "choix"), (_FRENCH,)),
     **dict.fromkeys(("resposta", "soluç", "opç"), (_PORTUGUESE,)),
-    **dict.fromkeys(("rispost", "risultat", "soluzion", "opzione", "scelta"), (_ITALIAN,)),
+    **dict.fromkeys(("rispost", "risultat", "soluzion", "opzion", "scelta"), (_ITALIAN,)),
     **dict.fromkeys(("ответ", "результат", "решени", "итог", "вариант"), (_RUSSIAN,)),
     **dict.fromkeys(("结果", "结论", "結論", "正确", "正確"), (_CHINESE,)),
     **dict.fromkeys(("正解", "正答", "選択肢", "解は", "回答"), (_JAPANESE,)),
@@ -136,19 +140,47 @@ _WORDS: dict[str, tuple[re.Pattern[str], ...]] = {
 _ASCII_WORDS = {word: patterns for word, patterns in _WORDS.items() if word.isascii()}
 
 
-def find_lead_ins(text: str) -> list[int]:
-    """Return the places after which a result follows, in whatever language the text says so; in their order."""
-    folded = text.lower()
-    if len(folded) != len(text):  # İ
-        folded = "".join(sign.lower()[:1] for sign in text)
+def find_lead_ins(text: str, most: int = MAX_LEAD_INS) -> list[int]:
+    """Return the places after which a result follows, in whatever language the text says so; in their order.
+
+    Of each noun only the last `most` are looked for.
+    """
+    folded = _fold(text)
     ends: set[int] = set()
     for word, patterns in (_ASCII_WORDS if text.isascii() else _WORDS).items():
-        at = folded.find(word)
-        while at >= 0:
-            if not word.isascii() or not (at and (folded[at - 1].isalnum() or folded[at - 1] == "/")):
-                ends.update(m.end() for pattern in patterns if (m := pattern.match(text, at)))
-            at = folded.find(word, at + len(word))
+        found = 0
+        at = folded.rfind(word)
+        while at >= 0 and found < most:
+            matches = _match_noun(text, folded, word, at, patterns)
+            found += len(matches) > 0
+            ends.update(matches)
+            at = folded.rfind(word, 0, at)
     return sorted(ends)
+
+
+def find_first_lead_in(text: str) -> int | None:
+    """Return the first place after which a result follows, or None."""
+    folded = _fold(text)
+    firsts: list[int] = []
+    for word, patterns in (_ASCII_WORDS if text.isascii() else _WORDS).items():
+        at = folded.find(word)
+        while at >= 0 and not (matches := _match_noun(text, folded, word, at, patterns)):
+            at = folded.find(word, at + 1)
+        if at >= 0:
+            firsts += matches
+    return min(firsts, default=None)
+
+
+def _fold(text: str) -> str:
+    """Return a text in lower case, each character where it was."""
+    folded = text.lower()
+    return folded if len(folded) == len(text) else "".join(sign.lower()[:1] for sign in text)  # İ
+
+
+def _match_noun(text: str, folded: str, word: str, at: int, patterns: tuple[re.Pattern[str], ...]) -> list[int]:
+    """Return where the results begin that a noun at a place introduces."""
+    is_inside = word.isascii() and at > 0 and (folded[at - 1].isalnum() or folded[at - 1] == "/")
+    return [] if is_inside else [m.end() for pattern in patterns if (m := pattern.match(text, at))]
 
 
 CORRECTION = re.compile(
@@ -179,6 +211,7 @@ _BEFORE_LABEL = re.compile(
     r"|(?-i:(?:la|el|le|il|der|die|das|a|o|the)\s(?=[\"'(]?[A-Z](?![^\W_])|[a-z][.)]?$))",
     re.IGNORECASE,
 )
+_WRAPPED_LABEL = re.compile(r"[<\[_]([A-Z])[>\]_](?![^\W_])")
 _AFTER_RESULT = re.compile(
     r"(?:\s?(?:です|だ|である|となります|となる|になります|になる|でしょう|でした|입니다|이다|이에요|예요|이 됩니다|가 됩니다"
     r"|이 된다)|\s(?:है|हैं|होगा|होगी|होंगे|sein|lauten))(?=[\s.。।!」\"')]{0,4}$)"
@@ -188,6 +221,8 @@ _AFTER_LABEL = re.compile(r"(?<=[A-Za-z0-9)\]」』\"'])\s?(?:选项|選項|项|
 
 def strip_frame(statement: str) -> str:
     """Return a result without the words of its language around it: "la opción B", "18です", "B选项"."""
+    if wrapped := _WRAPPED_LABEL.match(statement):
+        return wrapped[1]
     if frame := _BEFORE_LABEL.match(statement):
         statement = statement[frame.end() :]
     if statement.isascii() and not statement.rstrip(". ").endswith(("sein", "lauten")):

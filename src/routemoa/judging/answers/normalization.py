@@ -18,7 +18,7 @@ from routemoa.judging.answers.languages import strip_frame
 from routemoa.judging.answers.numerals import find_decimal_mark, is_ambiguous, rewrite_numbers, unify_characters
 from routemoa.judging.answers.options import find_chosen_option
 from routemoa.judging.answers.scales import read_chinese_quantity, rewrite_scales
-from routemoa.judging.answers.sentences import find_concluding_number, split_sentence
+from routemoa.judging.answers.sentences import Sentence, find_concluding_number, split_sentence
 
 __all__ = ["MAX_SHORT_LENGTH", "ExtractedResult", "extract_result"]
 
@@ -39,8 +39,8 @@ class ExtractedResult(NamedTuple):
     """"," or "." where the result has a number that depends on it and the text shows it."""
     comma_form: str | None = None
     """The form where the decimal mark is a comma, if the text does not show its mark and this is another form."""
-    sentence: tuple[str, str] | None = None
-    """Both sides of a text that is one sentence: "capital" and "paris" of "The capital is Paris."."""
+    sentence: Sentence | None = None
+    """Of a text that is one sentence: "capital" and "paris" of "The capital is Paris."."""
     number: str | None = None
     """The number that the last sentence of a text without a stated result is about."""
     is_calculated: bool = False
@@ -68,7 +68,7 @@ def extract_result(text: str) -> ExtractedResult:
     sides = split_sentence(text)
     concluded = find_concluding_number(text)
     return result._replace(
-        sentence=(_normalize(sides[0]), _normalize(sides[1])) if sides else None,
+        sentence=sides and Sentence(_normalize(sides.subject), _normalize(sides.complement), sides.is_identity),
         number=concluded[0] if concluded else None,
         is_calculated=bool(concluded and concluded[1]),
     )
@@ -99,7 +99,7 @@ _PLAIN_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
 
 
 def _normalize(value: str, decimal_mark: str | None = None) -> str:
-    if _PLAIN_NUMBER.fullmatch(value) and (number := _normalize_number(value)):
+    if decimal_mark != "," and _PLAIN_NUMBER.fullmatch(value) and (number := _normalize_number(value)):
         return number
     return _normalize_literal(value) or _normalize_expression(value, decimal_mark)
 
@@ -161,7 +161,9 @@ _UNIT = (
 )
 _QUANTITY = re.compile(rf"(?<![\d,.])([{_MONEY}]?[-+]?[\d,.]*+(?<=\d)){_UNIT}")  # "576 distinct arrangements", "5 %"
 _MIXED = re.compile(rf"(?<!\d)([-+]?)(\d++)(?:\s++(\d++)/(\d++)|\s*+\((\d++)\)/\((\d++)\))(?:{_UNIT})?")  # "2 1/2"
-_OPTION = re.compile(r"\(?([^\W\d_])\).*|([a-jа-д])[.:]\s.*|\(?([a-j]):")  # "(c) because", "b. Paris"
+_OPTION = re.compile(
+    r"\(?([^\W\d_])\).*|([a-jа-д])(?:[.:]\s|,\s(?![a-z]\b(?!\sis\b))).*|\(?([a-j]):"
+)  # "(c) because", "b. Paris"
 _NUMBER = re.compile(
     rf"(?<![\d,.])[{_MONEY}]?([-+]?(?:\d{{1,3}}(?:,\d{{2,3}})*,\d{{3}}(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+))(?:/(\d+(?:\.\d+)?))?"
 )
@@ -218,7 +220,7 @@ def _strip_unit(flat: str) -> str:
     return flat
 
 
-_ONLY_WORDS = re.compile(r"(?:[^\W\d_α-ωΑ-Ω]|[ \u064b-\u0652\u0900-\u0963]){2,}")
+_ONLY_WORDS = re.compile(r"(?:[^\W\d_α-ωΑ-Ω]|[ \u064b-\u0652\u0900-\u0963]){2,}+")
 _LONG_WORD = re.compile(r"[^\W\d_]{4}")
 _MATHEMATICS = re.compile(r"sqrt|[=^\\]")
 

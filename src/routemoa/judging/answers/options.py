@@ -21,7 +21,9 @@ MAX_OPTIONS = 26
 
 _OPEN = r"[\s\"'“”„‘’«「『【《(\[{$<*_]{0,6}+"
 _CLOSE = r"[\"'“”’»」』】》)\]}$>*_]{0,6}+"
-_VERB = r"is|are|was|were|would|could|cannot|can't|isn't|does|ist|sind|es|est|é|è|son|sont|são|sono|не|は|が|是|不|错|有"
+_VERB = (
+    r"is|are|was|were|would|could|cannot|can't|isn't|does|ist|sind|es|est|é|è|son|sont|são|sono|не|は|が|是|不|错|有"
+)
 _RIGHT = "|".join(
     (
         r"(?:is|are|would\ be|must\ be|seems|looks)\s(?:clearly\s|therefore\s|thus\s)?(?:the\s)?(?:most\s|only\s)?"
@@ -59,6 +61,7 @@ _JOIN = (
     r"|또는|[와과]|و|أو|और|या)"
 )
 _JOINED = re.compile(rf"(?>{_CLOSE}\s{{0,3}}{_JOIN}\s{{0,3}}{_OPEN})")
+_DENIED = re.compile(rf"{_CLOSE}\s?(?:では(?:ありません|ない)|じゃな|[이가]\s?아[니닙닌]|नहीं)")
 _OR = re.compile(r"\b(?:or|oder|o|ou|или)\b|或|または|또는|أو|या", re.IGNORECASE)
 
 
@@ -82,7 +85,7 @@ def _make_reader(label: str, glued: str = "(?!)", small: str = "(?!)") -> Option
     """Return the patterns of labels, of several without a space between, and of those that count only where alone."""
     alone = rf"(?={_CLOSE}\s{{0,3}}(?:[.,;:。।!?]|$|\n))"
     noun = rf"(?i:(?:(?:the|la|le|el|il|der|die|das|den|a|o)\s|l['’])?(?:(?:{OPTION_NOUN})\s?[:.]?)?)"
-    ends = r"(?![A-Za-z0-9_À-ÿ]|['’][A-Za-z])"
+    ends = r"(?![A-Za-z0-9À-ÿ]|[-_'’][A-Za-z0-9])"
     # In "A robe" A is an article, in "A because" an option.
     article = (
         r"(?!(?<=[AIO])\s+(?!(?:because|since|as|is|are|was|were|seems|looks|would|must|due|for|with|which|by|and|or|if"
@@ -94,7 +97,7 @@ def _make_reader(label: str, glued: str = "(?!)", small: str = "(?!)") -> Option
             rf"{_CLOSE}\s{{0,3}}{_JOIN}\s{{0,3}}{_OPEN}{noun}{_OPEN}({label}){ends}(?!{_CLOSE}\s?(?:{_VERB})(?![a-z]))"
         ),
         re.compile(
-            rf"(?<![A-Za-z0-9_])(?<![A-Za-z]['’])(?<!\bif\s)(?<!\bnor\s)(?<!\bni\s)({label}{ends}(?:{_JOINED.pattern}{label}{ends}){{0,8}}+)"
+            rf"(?<![A-Za-z0-9_])(?<![A-Za-z]['’])(?<!\b[Ii]f\s)(?<!\b[Ss][ie]\s)(?<!如果)(?<!\bnor\s)(?<!\bn[ié]\s)({label}{ends}(?:{_JOINED.pattern}{label}{ends}){{0,8}}+)"
             rf"{_CLOSE}\s?(?:(?i:option|choice|statement|{OPTION_NOUN})\s)?(?:{_RIGHT})"
         ),
         re.compile(rf"\W*+(?:({label})|({small}))\W*+"),
@@ -139,9 +142,7 @@ def find_chosen_option(text: str) -> str | None:
     return min(labels) if len(labels) == 1 and min(labels) <= "J" and min(labels) in tail else None
 
 
-def _find_choices(
-    text: str, reader: OptionReader, *, only_words: bool = False
-) -> Iterator[tuple[int, frozenset[str]]]:
+def _find_choices(text: str, reader: OptionReader, *, only_words: bool = False) -> Iterator[tuple[int, frozenset[str]]]:
     """Yield each place at which labels may be chosen, with those that are."""
     if not only_words:
         for box in find_boxes(text):
@@ -165,7 +166,7 @@ def _read_list(text: str, at: int, reader: OptionReader) -> frozenset[str]:
     if denied := CORRECTION.match(text, at):
         at = denied.end()
     first = reader.first.match(text, at)
-    if first is None:
+    if first is None or _DENIED.match(text, first.end()):
         return frozenset()
     if first[2]:
         return frozenset(first[2]) if list(first[2]) == sorted(set(first[2])) else frozenset()
@@ -187,13 +188,15 @@ def _read_unstated(text: str, reader: OptionReader) -> frozenset[str]:
     listed = {next(filter(None, m.groups())) for line in text.splitlines() if (m := reader.listed.match(line))}
     if len(listed) == 1:
         return frozenset(listed)
+    if not listed and (m := reader.whole.fullmatch(text.rstrip().rpartition("\n")[2])):
+        return frozenset(((m[1] or m[2]).upper(),))
     bracketed = set(reader.bracketed.findall(text))
     return frozenset(bracketed) if len(bracketed) == 1 and not listed else frozenset()
 
 
 MAX_LIST = 60
 """Characters of a text that is nothing but a list of labels."""
-_ONLY_LABELS = re.compile(r"(?:[A-Z]|\d{1,2}|\W|(?:and|y|und|et|e|и|और)\b|和|及|与|與|と|[와과]|و){1,60}")
+_ONLY_LABELS = re.compile(r"(?:[A-Z]|\d{1,2}+|\W|(?:and|y|und|et|e|и|और)\b|和|及|与|與|と|[와과]|و){1,60}+")
 
 LATIN = "ABCDEFGH"
 ALPHABETS = (LATIN, "أبجدهوزح", "ابجدهوزح", "कखगघङचछज", "アイウエオカキク", "가나다라마바사아", "甲乙丙丁戊己庚辛")

@@ -11,6 +11,7 @@ from itertools import combinations
 
 from routemoa.judging.answers.normalization import ExtractedResult
 from routemoa.judging.answers.options import to_latin
+from routemoa.judging.answers.sentences import Sentence
 
 __all__ = ["resolve_forms"]
 
@@ -66,9 +67,7 @@ def _resolve_letters(forms: Sequence[str | None], letters: set[str]) -> list[str
     return [latin.get(form.upper(), form).casefold() if form and len(form) == 1 else form for form in forms]
 
 
-def _resolve_sentences(
-    forms: Sequence[str | None], sentences: Sequence[tuple[str, str] | None]
-) -> list[str | None]:
+def _resolve_sentences(forms: Sequence[str | None], sentences: Sequence[Sentence | None]) -> list[str | None]:
     """Read a sentence as the side of it that another answer is, and sentences that say the same as one.
 
     "The capital is Paris." is "paris" beside an answer "Paris". "The capital is Paris." and "The capital of France is
@@ -76,11 +75,11 @@ def _resolve_sentences(
     """
     bare = {form for form, sentence in zip(forms, sentences, strict=True) if form and not sentence}
     resolved = list(forms)
-    for i, sides in enumerate(sentences):
-        named = bare.intersection(sides) if sides else ()
+    for i, sentence in enumerate(sentences):
+        named = bare.intersection(_possible_answers(sentence)) if sentence else ()
         if len(named) == 1:
             resolved[i] = next(iter(named))
-    left = [i for i, sides in enumerate(sentences) if sides and resolved[i] not in bare]
+    left = [i for i, sentence in enumerate(sentences) if sentence and resolved[i] not in bare]
     for i, j in combinations(left, 2):
         if resolved[i] != resolved[j] and _say_the_same(sentences[i], sentences[j]):
             same = {resolved[i], resolved[j]}
@@ -90,11 +89,16 @@ def _resolve_sentences(
     return resolved
 
 
-def _say_the_same(one: tuple[str, str] | None, other: tuple[str, str] | None) -> bool:
+def _possible_answers(sentence: Sentence) -> tuple[str, ...]:
+    """Return what a sentence may be the answer of: what it says, and of "Paris is the capital" also the subject."""
+    return (sentence.subject, sentence.complement) if sentence.is_identity else (sentence.complement,)
+
+
+def _say_the_same(one: Sentence | None, other: Sentence | None) -> bool:
     """Return whether two sentences say the same thing of the same subject, whichever side it is on."""
     if not one or not other:
         return False
-    if sorted(one) == sorted(other):
+    if sorted(one[:2]) == sorted(other[:2]):
         return True
-    words, others = set(one[0].split()), set(other[0].split())
-    return one[1] == other[1] and (words <= others or others <= words)
+    words, others = set(one.subject.split()), set(other.subject.split())
+    return one.complement == other.complement and (words <= others or others <= words)

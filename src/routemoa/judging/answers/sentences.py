@@ -1,35 +1,57 @@
-"""Read what a text without a stated result says: "Paris" of "The capital is Paris.", 18 of "So 18 apples are left." Pure."""
+"""Read what a text says that states no result: "Paris" of "The capital is Paris.", 18 of "18 apples are left." Pure."""
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from routemoa.judging.answers.numerals import NUMBER_START, find_decimal_mark, is_ambiguous, rewrite_numbers
 
-__all__ = ["MAX_SENTENCE_LENGTH", "find_concluding_number", "split_sentence"]
+__all__ = ["MAX_SENTENCE_LENGTH", "Sentence", "find_concluding_number", "split_sentence"]
 
 MAX_SENTENCE_LENGTH = 150
 """Characters of a sentence that is taken apart."""
 
+
+class Sentence(NamedTuple):
+    """The two sides of a sentence that says what something is."""
+
+    subject: str
+    complement: str
+    is_identity: bool = False
+    """Whether the complement names one thing, so that the subject may be the answer: "Paris is the capital"."""
+
+
 _NEGATED = r"(?!(?:not|no|never|nicht|kein\w{0,2}|pas|non|n[ãa]o|не|nunca|mai|jamais)\b)"
 _EUROPEAN = re.compile(
     rf"""(?:(?:so|thus|hence|therefore|also|daher|somit|donc|ainsi|entonces|portanto|quindi|dunque|por\ (?:lo\ )?tanto),?\s)?
-    (?P<subject>[^,;:]{{2,90}}?)\s(?:is|are|was|were|es|son|ist|sind|war|est|sont|é|são|foi|è|sono|era|hei(?:ß|ss)t|lautet)\s
+    (?P<subject>[^,;:]{{2,90}}?)(?<!\bno)(?<!\bnon)(?<!\bn[ãa]o)(?<!\bnever)(?<!\bnunca)
+    \s(?:is|are|was|were|es|son|ist|sind|war|est|sont|é|são|foi|è|sono|era|hei(?:ß|ss)t|lautet)\s
     (?:called\s|named\s)?{_NEGATED}(?P<complement>[^,;:]{{1,60}})""",
     re.VERBOSE | re.IGNORECASE,
 )
-_RUSSIAN = re.compile(r"(?P<subject>[^,;:]{2,90}?)\s(?:[-–—](?:\sэто)?|это|является|были?|была|было)\s(?!не\b)(?P<complement>[^,;:]{1,60})")
+_RUSSIAN = re.compile(
+    r"(?P<subject>[^,;:]{2,90}?)(?<!\bне)\s(?:[-–—](?:\sэто)?|это|является|были?|была|было)\s(?!не\b)"
+    r"(?P<complement>[^,;:]{1,60})"
+)
 _CHINESE = re.compile(r"(?P<subject>[^,;:是为為]{1,40})(?<!不)[是为為](?!不)(?P<complement>[^,;:是]{1,30})")
 _JAPANESE = re.compile(r"(?P<subject>[^,;:は]{1,40})は,?(?P<complement>[^,;:は]{1,30}?)(?:です|である|だ|になります)?")
-_KOREAN = re.compile(r"(?P<subject>[^,;:]{1,40})[은는이가]\s(?P<complement>[^,;:]{1,30}?)\s?(?:입니다|이다|이에요|예요|이며)")
+_KOREAN = re.compile(
+    r"(?P<subject>[^,;:]{1,40})[은는이가]\s(?P<complement>[^,;:]{1,30}?)\s?(?:입니다|이다|이에요|예요|이며)"
+)
 _ARABIC = re.compile(r"(?P<subject>[^,;:]{2,60}?)\s(?:هي|هو)\s(?P<complement>[^,;:]{1,40})")
 _HINDI = re.compile(r"(?P<subject>[^,;:]{2,60})\s(?P<complement>[^\s,;:]{2,30})\s(?:है|हैं)")
-_NEGATIONS = re.compile(r"नहीं|ではな|じゃな|아니|ليس|不是|并非")
+_IDENTITY = re.compile(
+    r"(?:the|el|la|los|las|der|die|das|le|les|il|lo|gli|ال\w+)\s\S|l['’]|[^\s]{1,12}(?:的|の|의)|.{1,20}\s(?:का|की|के)\s",
+    re.IGNORECASE,
+)
+_PORTUGUESE_IDENTITY = re.compile(r"[oa]s?\s\S", re.IGNORECASE)
+_NEGATIONS = re.compile(r"नहीं|ではな|ではあり|じゃな|아니|아닙|아닌|ليس|不是|并非")
 _LATER_SENTENCE = re.compile(r"[.!?。！？।؟]\s?\S")
 
 
-def split_sentence(text: str) -> tuple[str, str] | None:
-    """Return the subject of a text that is one short sentence, and what it is said to be; None for any other text.
+def split_sentence(text: str) -> Sentence | None:
+    """Return the sides of a text that is one short sentence of what something is; None for any other text.
 
     A sentence that denies something is not taken apart.
     """
@@ -40,7 +62,10 @@ def split_sentence(text: str) -> tuple[str, str] | None:
         return None
     for pattern in _patterns_for(sentence):
         if m := pattern.fullmatch(sentence):
-            return m["subject"], m["complement"]
+            is_identity = _IDENTITY.match(m["complement"]) or (
+                " é " in sentence and _PORTUGUESE_IDENTITY.match(m["complement"])
+            )
+            return Sentence(m["subject"], m["complement"], bool(is_identity))
     return None
 
 
@@ -58,7 +83,9 @@ MAX_CONCLUSION = 600
 MAX_OPERATION, MAX_RESULT = 80, 40
 """Characters of what is calculated, and of what it gives."""
 _SENTENCE_BREAK = re.compile(r"(?<=[^\d\s])[.!?]\s|[。！？।؟\n]")
-_NUMBER = re.compile(rf"(?:(?<![\w)\]}}])-)?{NUMBER_START}(?:\d{{1,3}}(?:,\d{{2,3}}){{1,9}}|\d{{1,30}})(?:\.\d{{1,15}})?(?![\d,]\d)")
+_NUMBER = re.compile(
+    rf"(?:(?<![\w)\]}}])-)?{NUMBER_START}(?:\d{{1,3}}(?:,\d{{2,3}}){{1,9}}|\d{{1,30}})(?:\.\d{{1,15}})?(?![\d,]\d)"
+)
 _DIGIT = re.compile(r"\d")
 _OPERATION = re.compile(r"\d\D{0,40}(?:[-+*/×÷·−]|(?<=[\d ])x(?=[\d ])|\\times|\\div|\\cdot)\D{0,40}\d")
 
