@@ -1,13 +1,14 @@
 """python benchmarks/answer_reading.py [--json FILE] [--dump FILE.json.gz] [--against FILE.json.gz]
 
-How well answers are read on recorded texts: graded against the recorded score, extracted, and grouped. Run it with two
-versions of the package (`--dump` with one, `--against` with the other) to list every answer that is read worse.
+How well answers are read on recorded texts: graded against the recorded score, extracted, and grouped. Run it with
+two versions of the package (`--dump` with one, `--against` with the other) to list every answer that is read worse.
 
 For each file of records: the share of answers whose grade is the recorded score; the share that states or is a result;
 of the pairs of right answers to a question the share in one group, of the pairs of a right and a wrong one the share
-apart; groups a question. Choice questions of RouterBench name no reference: it is the letter that alone makes up a right
-answer. The recorded scores of GSM8K and MATH are of ZeroEval's graders, which misread some answers themselves. The files
-of benchmarks/results were scored by graders of this package; the scores of languages.records.jsonl.gz were read by hand.
+apart; groups a question. Choice questions of RouterBench name no reference: it is the letter that alone makes up a
+right answer. The recorded scores of GSM8K and MATH are of ZeroEval's graders, which misread some answers themselves.
+The scores of languages.records.jsonl.gz were read by hand; the other files of benchmarks/results were scored by graders
+of this package, "short questions" as wrong where a whole sentence was answered.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from time import process_time
-from typing import Any
+from typing import Any, cast
 
 from routemoa.datasets.grading import GraderName, grade
 from routemoa.datasets.records import Record, read_records
@@ -64,7 +65,7 @@ def choose_grader(record: Record, grader: GraderName | None) -> GraderName | Non
     """Return the grader of a record; the ids of eleven languages hold it."""
     parts = record.id.split("-")
     if grader is None and len(parts) == 3 and parts[1] in ("numeric", "choice", "contains"):
-        return parts[1]
+        return cast(GraderName, parts[1])
     return grader
 
 

@@ -55,7 +55,8 @@ def read_questions(
 
     A line is {"id", "task", "query", "prompt"?, "reference"?, "grader"?}, a GSM8K line {"question", "answer"} with
     "#### N" in it, an ARC line {"question", "choices", "answerKey"}, or the like with a list of `choices` or `options`
-    and an `answer` (`choice_rows`). A missing task is the file's name, a missing id the line's number; a missing grader follows from the reference: a number, a letter, mathematics, else "contains".
+    and an `answer` (`choice_rows`). A missing task is the file's name, a missing id the line's number; a missing grader
+    follows from the reference: a number, a letter, mathematics, else "contains".
 
     Args:
         path: the file.

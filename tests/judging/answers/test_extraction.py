@@ -20,10 +20,44 @@ from routemoa.judging.answers.grouping import all_agree, final_answer, group_ans
 
 LONG = 4_000_000
 PIECES = (
-    "<" + " " * 12_000, "a", " ", "\n", "(", "\\boxed{", "\\boxed{1} ", "answer: ", "answer is 3. ", "1,11", "9.999", "1 234 ", '"answer": "',
-    '{"answer": ', "#### 1\n", "答案是", "답은 ", "ответ ", "B is correct. ", "not a but ", "A, {B}, ", "$", "**", "```\n", "</think>", "é",
-    "²", "٣", "3万", "\u200b", "3 × 6 = 18. ", "The capital is Paris. ", "Question: ", "=", "'", "[[", "x=",
-)  # fmt: skip
+    "<" + " " * 12_000,
+    "a",
+    " ",
+    "\n",
+    "(",
+    "\\boxed{",
+    "\\boxed{1} ",
+    "answer: ",
+    "answer is 3. ",
+    "1,11",
+    "9.999",
+    "1 234 ",
+    '"answer": "',
+    '{"answer": ',
+    "#### 1\n",
+    "答案是",
+    "답은 ",
+    "ответ ",
+    "B is correct. ",
+    "not a but ",
+    "A, {B}, ",
+    "$",
+    "**",
+    "```\n",
+    "</think>",
+    "é",
+    "²",
+    "٣",
+    "3万",
+    "\u200b",
+    "3 × 6 = 18. ",
+    "The capital is Paris. ",
+    "Question: ",
+    "=",
+    "'",
+    "[[",
+    "x=",
+)
 
 
 @pytest.mark.parametrize("piece", PIECES)

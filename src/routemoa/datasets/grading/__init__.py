@@ -44,9 +44,9 @@ def grade(answer: str, reference: str | None, grader: GraderName, question: str 
 
     Args:
         answer: the whole text of a model.
-        reference: the expected answer; for "numeric" it must hold a number, for "choice" it names all
-            right options ("B", "A, C", "3") or is the text of the one; for "code" the tests; for "rouge" and "f1" it may be
-            a JSON list of texts, of which the best counts.
+        reference: the expected answer; for "numeric" it must hold a number, for "choice" it names all right options
+            ("B", "A, C", "3") or is the text of the one; for "code" the tests; for "rouge" and "f1" it may be a JSON
+            list of texts, of which the best counts.
         grader: how to compare. "exact" compares the text or its stated result, ignoring case, spacing, markup and a
             closing full stop; "contains" looks for the reference as whole words; "math" compares expressions (needs
             the extra [eval]); "code" runs the answer against tests in a sandbox; "rouge" is ROUGE-L of the whole

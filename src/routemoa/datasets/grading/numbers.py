@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from routemoa.judging.answers.extraction import find_answer_field, find_statements, fold_text, strip_step_numbers
-from routemoa.judging.answers.numerals import NUMBER_START, find_decimal_mark, is_ambiguous, rewrite_numbers
+from routemoa.judging.answers.numerals import find_decimal_mark, is_ambiguous, rewrite_numbers
 from routemoa.judging.answers.scales import read_chinese_quantity, rewrite_scales, scale_after
 from routemoa.judging.answers.sentences import find_concluding_number
 

@@ -26,7 +26,8 @@ _ENGLISH = re.compile(
     (?:>(?<=answer>)\s*|(?:\ +(?:to|for|of)\ +(?:the|this|your)\ +{_RELATED})?
     \s*(?:(?:(?:would|should|must|can\ only|could\ only|has\ to|have\ to|ought\ to)\ (?:then\ |therefore\ |thus\ )?be
     |will\ be(?=\s{_RESULT})|is|was|are|be)
-    (?:,?\ (?:therefore|thus|then|hence|clearly|simply|definitely|indeed|obviously|most\ likely|likely|actually),?)?\b\s*+:?
+    (?:,?\ (?:therefore|thus|then|hence|clearly|simply|definitely|indeed|obviously|most\ likely|likely|actually),?)?\b
+    \s*+:?
     |equals|\.?:|=|→|[-–—]\ +{_RESULT}|\n)\s*)""",
     _FLAGS,
 )
@@ -53,7 +54,7 @@ _GERMAN = _verbal(
     r"(?:end)?antwort(?:m[öo]glichkeit)?(?:en)?|(?:end)?ergebnis(?:se)?|l(?:ö|oe)sung|resultat|option",
     r"und|richtige|korrekte",
     r"auf|zur?|der|des|für|dieser|von",
-    r"(?:ist(?:\ +gleich)?|lautet|w(?:ä|ae)re|war|sind|betr(?:ä|ae)gt|muss|kann\ +nur|ergibt|entspricht|hei(?:ß|ss)t)\b",
+    r"(?:ist(?:\ +gleich)?|lautet|w(?:ä|ae)re|war|sind|betr(?:ä|ae)gt|muss|kann\ nur|ergibt|entspricht|hei(?:ß|ss)t)\b",
     r"also|daher|somit|demnach|folglich|damit|deshalb|dann|nun|eindeutig|klar|wie\ folgt|genau",
 )
 _GERMAN_INVERTED = re.compile(  # "lautet die Antwort 18"
@@ -195,15 +196,11 @@ CORRECTION = re.compile(
 )
 """What a statement first denies: "not A but" in "not A but B"."""
 
-OPTION_NOUN = "|".join(
-    sorted(
-        """option choice letter opción opcion letra alternativa inciso respuesta réponse lettre proposition choix opção
-        opcao resposta opzione lettera risposta antwortmöglichkeit antwort buchstabe auswahl вариант ответ буква пункт 选项
-        選項 选择 選択肢 第 선택지 보기 الخيار خيار الإجابة الحرف حرف विकल्प""".split(),
-        key=len,
-        reverse=True,
-    )
-)
+_OPTION_WORDS = """
+    option choice letter opción opcion letra alternativa inciso respuesta réponse lettre proposition choix opção opcao
+    resposta opzione lettera risposta antwortmöglichkeit antwort buchstabe auswahl вариант ответ буква пункт
+    选项 選項 选择 選択肢 第 선택지 보기 الخيار خيار الإجابة الحرف حرف विकल्प"""
+OPTION_NOUN = "|".join(sorted(_OPTION_WORDS.split(), key=len, reverse=True))
 """The words for an option that may stand before its label."""
 _BEFORE_LABEL = re.compile(
     rf"(?:(?:the|la|le|el|il|der|die|das|den|a|o)\s|l['’])?\s?(?:{OPTION_NOUN})\s?[:.]?\s?"
@@ -213,8 +210,8 @@ _BEFORE_LABEL = re.compile(
 )
 _WRAPPED_LABEL = re.compile(r"[<\[_]([A-Z])[>\]_](?![^\W_])")
 _AFTER_RESULT = re.compile(
-    r"(?:\s?(?:です|だ|である|となります|となる|になります|になる|でしょう|でした|입니다|이다|이에요|예요|이 됩니다|가 됩니다"
-    r"|이 된다)|\s(?:है|हैं|होगा|होगी|होंगे|sein|lauten))(?=[\s.。।!」\"')]{0,4}$)"
+    r"(?:\s?(?:です|だ|である|となります|となる|になります|になる|でしょう"
+    r"|でした|입니다|이다|이에요|예요|이 됩니다|가 됩니다|이 된다)|\s(?:है|हैं|होगा|होगी|होंगे|sein|lauten))(?=[\s.。।!」\"')]{0,4}$)"
 )
 _AFTER_LABEL = re.compile(r"(?<=[A-Za-z0-9)\]」』\"'])\s?(?:选项|選項|项|項|번|番)(?=[\s.。।!]{0,3}$)")
 

@@ -79,17 +79,17 @@ def _write_with_point(number: re.Match[str]) -> str:
 
 _WORD = re.compile(r"[^\W\d_]+")
 _ACCENTED = re.compile("[à-öø-ÿ]")
-_COMMA_WORDS = frozenset(
-    """el la los las es una por que y del con para cada der das und ist sind ein eine einen von zu mit für den dem nicht
+_COMMON_WORDS = """
+    el la los las es una por que y del con para cada der das und ist sind ein eine einen von zu mit für den dem nicht
     le les des est et une du dans pour sont donc il lo gli che di è un per sono della dei da dos em um uma é são com não
     respuesta antwort réponse resposta risposta ergebnis lösung résultat resultado risultato lautet beträgt daher hay
     tiene quedan cuesta cuestan kostet kosten coûte coûtent custa custam costa costano insgesamt wir on nous au aux auf
-    sich""".split()
-)
-_ENGLISH_WORDS = frozenset(
-    """the of and is to that it are with so we answer each has have he she his her this they was be as by from which
-    equals therefore since number there then""".split()
-)
+    sich mil reais millones milhões millionen tausend mila milioni miliardi euro euros"""
+"""Of Spanish, German, French, Portuguese and Italian, where English does not have them."""
+_COMMON_ENGLISH_WORDS = """
+    the of and is to that it are with so we answer each has have he she his her this they was be as by from which
+    equals therefore since number there then"""
+_COMMA_WORDS, _ENGLISH_WORDS = frozenset(_COMMON_WORDS.split()), frozenset(_COMMON_ENGLISH_WORDS.split())
 
 
 def find_decimal_mark(text: str) -> str | None:
@@ -106,8 +106,9 @@ def _language_has_comma(sample: str) -> bool:
     """Return whether a text is in a language whose decimals have a comma, judged by its commonest words."""
     folded = sample.casefold()
     words = _WORD.findall(folded)
-    cyrillic = sum("а" <= word[0] <= "я" for word in words)
+    cyrillic = len([word for word in words if "а" <= word[0] <= "я"])
     if cyrillic:
-        return cyrillic > len(words) / 2
+        return 2 * cyrillic > len(words)
     foreign = sum(word in _COMMA_WORDS for word in words) + bool(_ACCENTED.search(folded))
-    return foreign > sum(word in _ENGLISH_WORDS for word in words)
+    english = sum(word in _ENGLISH_WORDS for word in words)
+    return foreign > english

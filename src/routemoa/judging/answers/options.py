@@ -1,4 +1,4 @@
-"""Read which options of a multiple-choice question a text settles on, in the many ways models name them. Pure functions.
+"""Read which options of a multiple-choice question a text settles on, in the many ways models name them. Pure.
 
 The last choice that a text states counts: after "the answer is", in a box, "B is correct", "so B", "故选B". What is
 denied ("not A but B", "A is wrong") does not, nor does "A or B".
@@ -43,15 +43,18 @@ _RIGHT = "|".join(
     )
 )
 _CHOOSING = re.compile(
-    r"""\b(?:choose|select|pick|go(?:ing)?\ with|(?:it|this|which)?\ ?(?:must|has\ to|can\ only)\ be|correct\ one\ is|right\ one\ is
+    r"""\b(?:choose|select|pick|go(?:ing)?\ with|(?:it|this|which)?\ ?(?:must|has\ to|can\ only)\ be
+    |correct\ one\ is|right\ one\ is
     |elijo|escojo|elegimos|escolho|wählen?|choisis|choisissons|scelgo|scegliamo|выбираем|выбираю)\b
-    |(?<!不)(?:故选|故選|应选|應選|应选择|所以选|因此选|选择|選擇|选(?![择项])|選(?![擇項]))[择擇]?\s?:?|正确的?是\s?:?|正しいのは
+    |(?<!不)(?:故选|故選|应选|應選|应选择|所以选|因此选|选择|選擇|选(?![择项])|選(?![擇項]))[择擇]?\s?:?
+    |正确的?是\s?:?|正しいのは
     |^\#\#\#\#""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 _CONCLUDING = re.compile(
-    r"""(?:\b(?:so|therefore|thus|hence|daher|somit|also|folglich|donc|ainsi|por\ (?:lo\ )?tanto|entonces|portanto|logo|quindi
-    |dunque|pertanto|значит|поэтому|следовательно|итак)\b|所以|因此|故|したがって|よって|따라서|그러므로|لذلك|إذن|وبالتالي|इसलिए|अतः)
+    r"""(?:\b(?:so|therefore|thus|hence|daher|somit|also|folglich|donc|ainsi|por\ (?:lo\ )?tanto|entonces|portanto|logo
+    |quindi|dunque|pertanto|значит|поэтому|следовательно|итак)\b|所以|因此|故|したがって|よって|따라서|그러므로
+    |لذلك|إذن|وبالتالي|इसलिए|अतः)
     [\s,:]{0,3}(?:it(?:['’]s|\ is)\s|c['’]est\s|es\s|ist\s|es\ ist\s|è\s|é\s|это\s|是|选)?""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -62,7 +65,7 @@ _JOIN = (
 )
 _JOINED = re.compile(rf"(?>{_CLOSE}\s{{0,3}}{_JOIN}\s{{0,3}}{_OPEN})")
 _DENIED = re.compile(rf"{_CLOSE}\s?(?:では(?:ありません|ない)|じゃな|[이가]\s?아[니닙닌]|नहीं)")
-_OR = re.compile(r"\b(?:or|oder|o|ou|или)\b|或|または|또는|أو|या", re.IGNORECASE)
+_OR = re.compile(r"\b(?:or|oder|o|ou|или)\b|或|または|또는|أو|या")
 
 
 class OptionReader(NamedTuple):

@@ -1,4 +1,4 @@
-"""Settle what the answers of a panel mean beside each other: a lone "3,5", "В" or "The capital is Paris." Pure functions.
+"""Settle what the answers of a panel mean beside each other: a lone "3,5", "В" or "The capital is Paris." Pure.
 
 Some results have two readings, and what the other answers look like tells which is meant. The order of the answers
 never matters.
@@ -37,7 +37,7 @@ def _resolve_marks(results: Sequence[ExtractedResult]) -> list[str | None]:
     sure = {result.form for result in results if not result.comma_form}
     return [
         result.comma_form
-        if result.comma_form and (has_comma or (result.comma_form in sure and result.form not in sure))
+        if result.comma_form and (has_comma or (result.comma_form in sure and "," in (result.form or "")))
         else result.form
         for result in results
     ]

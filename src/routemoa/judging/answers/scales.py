@@ -83,7 +83,7 @@ def _is_part(rest: re.Match[str], last: float) -> bool:
     return _value(rest) < last and bool(has_scale or (is_glued and last >= 1e4))
 
 
-_DIGITS = {sign: i for i, signs in enumerate("零〇 一 二两兩 三 四 五 六 七 八 九".split()) for sign in signs}
+_DIGITS = dict(zip("零〇一二两兩三四五六七八九", (0, 0, 1, 2, 2, 2, 3, 4, 5, 6, 7, 8, 9), strict=True))
 _UNITS = {"十": 10, "百": 100, "千": 1000}
 _MYRIADS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _QUANTITY = re.compile(

@@ -24,7 +24,8 @@ class Sentence(NamedTuple):
 
 _NEGATED = r"(?!(?:not|no|never|nicht|kein\w{0,2}|pas|non|n[ãa]o|не|nunca|mai|jamais)\b)"
 _EUROPEAN = re.compile(
-    rf"""(?:(?:so|thus|hence|therefore|also|daher|somit|donc|ainsi|entonces|portanto|quindi|dunque|por\ (?:lo\ )?tanto),?\s)?
+    rf"""(?:(?:so|thus|hence|therefore|also|daher|somit|donc|ainsi|entonces|portanto|quindi|dunque|por\ (?:lo\ )?tanto)
+    ,?\s)?
     (?P<subject>[^,;:]{{2,90}}?)(?<!\bno)(?<!\bnon)(?<!\bn[ãa]o)(?<!\bnever)(?<!\bnunca)
     \s(?:is|are|was|were|es|son|ist|sind|war|est|sont|é|são|foi|è|sono|era|hei(?:ß|ss)t|lautet)\s
     (?:called\s|named\s)?{_NEGATED}(?P<complement>[^,;:]{{1,60}})""",
