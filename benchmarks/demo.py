@@ -1,6 +1,7 @@
 """Record what other methods do on the demo's three questions, and sum up the 96 recorded ones, for the demo's end.
 
     python benchmarks/demo.py --out src/routemoa/cli/demo/recorded.json
+    python benchmarks/demo.py --recorded-only --out FILE     # the 96 questions only: no call is made
 
 The demo's own pool answers live, one question at a time: the best single model for the scorer, and a dense mixture of
 all members. The 96 questions are those of benchmarks/results/bench_short96.
@@ -68,10 +69,12 @@ def sum_short96() -> list[MethodFigures]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", metavar="FILE", required=True)
+    parser.add_argument("--recorded-only", action="store_true")
     options = parser.parse_args()
     pool = Pool.from_toml(Path(str(resources.files("routemoa.cli.demo"))) / "pool.toml")
     questions = chosen_questions(load_questions())
-    demo = [asyncio.run(record(method, pool, questions)) for method in METHODS]
+    live = () if options.recorded_only else METHODS
+    demo = [asyncio.run(record(method, pool, questions)) for method in live]
     date = datetime.now(UTC).date().isoformat()
     recorded = Recorded(date, "two cores", tuple(demo), tuple(sum_short96()))
     Path(options.out).write_bytes(msgspec.json.format(msgspec.json.encode(recorded), indent=2) + b"\n")

@@ -1,4 +1,7 @@
-"""Requests that no client should send, drawn from a seed; benchmarks/hostile.py sends them."""
+"""Requests that no client should send, drawn from a seed.
+
+benchmarks/fuzz_requests.py has no command of its own: benchmarks/hostile.py sends them.
+"""
 
 from __future__ import annotations
 

@@ -119,6 +119,8 @@ def test_traces_are_read_in_full() -> None:
 def _without_later_fields(value: Any) -> Any:
     """Return JSON of today without the fields that came after the saved traces; they say nothing there."""
     later: dict[str, Any] = {"skipped": [], "code": None, "retry_after": None, "unanswered": False}
+    later |= {"reasoning_tokens": None, "reported_cost": None, "problem": ""}
+    later |= {"finish_reason": None, "refusal": False, "thought_length": 0}
     if isinstance(value, list):
         return [_without_later_fields(v) for v in value]
     if isinstance(value, dict):

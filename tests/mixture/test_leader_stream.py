@@ -24,7 +24,7 @@ from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, R
 from routemoa.mixture.baselines.single import Single
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.layer import make_failure
-from routemoa.mixture.leader_stream import MARKER, LeaderStream
+from routemoa.mixture.leader_stream import BROKEN_MARKER, MARKER, LeaderStream
 from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool
 
@@ -180,16 +180,16 @@ def test_the_answer_of_a_model_alone_is_final_as_it_comes() -> None:
     assert str(it.stop_reason()) == "one model alone: the answer of a was shown as it came, so it stands"
     assert it.stands(final("a", "It is so."))
     assert it.stands(final("b", "Another."))  # whatever is better: nothing may replace it
-    assert it.broken_off is None
 
 
-def test_an_answer_alone_that_breaks_off_stands_as_far_as_it_came() -> None:
+def test_an_answer_alone_that_breaks_off_is_replaced() -> None:
     it = alone()
     assert shown(it, [says("a", "It is"), fails("a"), says("b", "No."), done("b", "No.")]) == ["It is"]
-    assert it.broken_off is not None
-    assert it.broken_off.model == "a"
-    assert str(it.stop_reason()).startswith("no new answer: ")
+    assert it.stop_reason() is None  # another model is called
     assert not it.stands(final("b", "No."))
+    [event] = it.replacement(final("b", "No."))
+    assert isinstance(event, AnswerReplaced)
+    assert (event.leader, event.marker) == ("a", BROKEN_MARKER)
 
 
 @pytest.mark.parametrize("before", [[], [says("a", "")], [says("a", " \n"), says("a", "\t")]])
@@ -197,7 +197,6 @@ def test_where_a_model_alone_fails_unseen_none_leads(before: list[Event]) -> Non
     it = alone()
     assert shown(it, [*before, says("b", "We "), fails("a"), says("b", "lead."), done("b", "We lead.")]) == []
     assert it.stop_reason() is None
-    assert it.broken_off is None
     assert not it.stands(final("b", "We lead."))
 
 

@@ -113,9 +113,6 @@ class RouteMoA(BaseMethod):
         final, stands = decision.final_answers, leader.stands(decision.final_answers)
         alternatives = estimate_alternatives(run.trace, self.pool, limits.estimates())
         run.emit(Stopped(str(decision.stop or ""), leader.leader if stands else decision.choice, alternatives))
-        if leader.broken_off is not None:
-            run.break_off(leader.broken_off)
-            return
         if stands and leader.answer is not None:
             run.finish_with(leader.answer)
             return

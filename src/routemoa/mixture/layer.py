@@ -200,8 +200,7 @@ class _Proposal:
     def _fail(self, error: ModelError, usage: Usage | None = None) -> CallEnd:
         latency, partial = perf_counter() - self._started, "".join(self._pieces)
         self._run.emit(ProposalFailed(self._layer, make_failure(self._spec, error, latency, usage, partial)))
-        shown = self._spec.name == self._request.leader and self._run.shows_final_text and partial.strip()
-        return CallEnd.BROKE_OFF if shown else CallEnd.FAILED
+        return CallEnd.FAILED
 
 
 async def read_completion(stream: AsyncGenerator[str | Thinking | Completion, None], spec: ModelSpec) -> Completion:

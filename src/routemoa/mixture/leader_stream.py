@@ -17,7 +17,7 @@ from routemoa.core.trace import Failure, Proposal, StopKind, StopReason
 from routemoa.core.types import StreamMode
 from routemoa.judging.answers.grouping import all_agree
 
-__all__ = ["MARKER", "THOUGHT_MARKER", "THOUGHT_SHOWN", "LeaderStream"]
+__all__ = ["BROKEN_MARKER", "MARKER", "THOUGHT_MARKER", "THOUGHT_SHOWN", "LeaderStream"]
 
 MARKER = "\n\n---\n\nOther models were asked as well, and on their word this is the better answer:\n\n"
 """Stands between an answer that was shown and the one that replaces it, for readers of plain text."""
@@ -27,6 +27,10 @@ THOUGHT_MARKER = "\n\n---\n\nThe text above was a thought of the model. This is 
 """Stands between a thought that was shown, since nothing marked it as one, and the answer."""
 
 
+BROKEN_MARKER = "\n\n---\n\nThe answer above broke off. This is the answer of another model:\n\n"
+"""Stands between an answer whose model failed and the one that takes its place, where nothing else is ever replaced."""
+
+
 class LeaderStream:
     """The answer that is shown as it comes, and how much of it: events in, events out.
 
@@ -34,7 +38,7 @@ class LeaderStream:
     next model that has begun leads. Where another answer is better, that one replaces it.
 
     In the mode "final" a model leads only where it is called alone and no other has to be called. What was shown of its
-    answer is final: nothing replaces it. Where it fails unseen, no model leads.
+    answer is final: nothing replaces it, unless it breaks off. Where it fails unseen, no model leads.
 
     In no other mode does a model lead.
     """
@@ -62,11 +66,6 @@ class LeaderStream:
     def is_final(self) -> bool:
         """Whether what is shown of the layer's answer is final."""
         return self._active and self._mode == "final"
-
-    @property
-    def broken_off(self) -> Failure | None:
-        """The failure of a model whose answer was shown in part, where nothing may replace it."""
-        return self._failure if self._mode == "final" else None
 
     def begin_layer(self, layer: int, called: Sequence[str], *, alone: bool = False) -> str | None:
         """Return the model that leads a layer; None where none leads.
@@ -104,10 +103,8 @@ class LeaderStream:
 
     def stop_reason(self) -> StopReason | None:
         """Return why no further model is called, where what was shown is final; None where one may be."""
-        if self._mode != "final" or not self._shown or self._void == THOUGHT_SHOWN:
+        if self._mode != "final" or not self._shown or self._void is not None:
             return None
-        if self._failure is not None:
-            return StopReason(StopKind.NO_ANSWER, f"the answer of {self.leader} broke off after a part of it was shown")
         return StopReason(StopKind.ONE_MODEL, f"the answer of {self.leader} was shown as it came, so it stands")
 
     def stands(self, final_answers: Sequence[Proposal]) -> bool:
@@ -132,7 +129,8 @@ class LeaderStream:
         if not self._shown:
             return []
         better = f"the judges prefer the answer of {final_answers[0].model}" if final_answers else "it is not whole"
-        marker = THOUGHT_MARKER if self._void == THOUGHT_SHOWN else MARKER
+        broken = MARKER if self._failure is None or self._mode == "leader" else BROKEN_MARKER
+        marker = THOUGHT_MARKER if self._void == THOUGHT_SHOWN else broken
         return [AnswerReplaced(self._void or better, self.leader, marker)]
 
     def _offer_lead(self, model: str) -> None:

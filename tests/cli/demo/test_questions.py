@@ -63,6 +63,7 @@ def test_random_questions_are_one_of_each_kind_and_repeatable() -> None:
 
 def test_the_recorded_figures_are_of_these_questions() -> None:
     recorded = read_recorded()
-    assert {f.questions for f in recorded.demo} == {3}
-    assert {f.method for f in recorded.demo} == {"best single model", "dense MoA"}
+    assert all(f.questions == 3 for f in recorded.demo)
+    assert [f.method for f in recorded.short96] == ["the mixture", "best single model", "dense MoA"]
     assert recorded.short96[0].questions == 96
+    assert recorded.short96[0].right > recorded.short96[1].right

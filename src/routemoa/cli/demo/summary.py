@@ -62,7 +62,7 @@ def outcome_table(outcomes: Sequence[Outcome], width: int, *, with_recorded: boo
     if not with_recorded:
         return Group(_table("these questions", [now], width))
     recorded = read_recorded()
-    note = f"best single and dense MoA, and the 96 questions: recorded on {recorded.date}, {recorded.machine}"
+    note = f"recorded by {recorded.date}, {recorded.machine}; a method with fewer questions was stopped after these"
     return Group(
         _table("these three questions", [now, *recorded.demo], width),
         Text(),

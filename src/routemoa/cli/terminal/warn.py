@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import click
 
-from routemoa.core.printable import printable_line
+from routemoa.core.printable import printable
 
 __all__ = ["print_warnings"]
 
@@ -14,4 +14,4 @@ __all__ = ["print_warnings"]
 def print_warnings(warnings: Iterable[str]) -> None:
     """Print each warning; names in it may come from foreign files."""
     for warning in warnings:
-        click.echo(f"warning: {printable_line(warning)}", err=True)
+        click.echo("warning: " + printable(warning).replace("\n", " "), err=True)
