@@ -19,10 +19,12 @@ from routemoa.core.events import (
     Skipped,
     Started,
 )
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Failure
+from routemoa.core.types import Usage
 from routemoa.gateway.errors import LIMIT_KINDS
 from routemoa.gateway.responses import ChatCompletion
-from routemoa.mixture.leader_stream import MARKER
+from routemoa.mixture.leader_stream import BROKEN_MARKER, THOUGHT_MARKER
 
 __all__ = ["KEEP_ALIVE_COMMENT", "ChunkEncoder", "EventEncoder", "StreamEncoder", "encode_sse"]
 
@@ -79,7 +81,10 @@ class ChunkEncoder:
             case AnswerDelta() if event.text:
                 return self._text_chunk(event.text)
             case AnswerReplaced() if self._sent_characters:
-                if event.marker == MARKER:  # an answer that broke off, or was a thought, is no answer
+                if event.marker not in (
+                    BROKEN_MARKER,
+                    THOUGHT_MARKER,
+                ):  # what broke off, or was a thought, is no answer
                     self._check_replaceable(Failure(event.leader, event.why, FailureKind.OTHER, Usage(), None, None))
                 return self._continuation_chunk(event.why, event.leader, event.marker)
             case AggregatorFailed(failure=failure, kept=False) if had_text and self._sent_characters:
