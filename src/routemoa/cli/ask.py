@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
@@ -114,9 +115,7 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Conso
         leading = writer.live and query.limits.stream_mode is not None
         view = QueryView(pool, console, final=not writer.live, leading=leading, full=full)
     writer.begin()
-    client = (
-        connect(pool, lambda runtime, timeouts: LoggedClient(console, runtime, timeouts)) if full else connect(pool)
-    )
+    client = connect(pool, partial(LoggedClient, console)) if full else connect(pool)
     store = open_ledger()
     try:
         method = build_method(pool, options.method, client)

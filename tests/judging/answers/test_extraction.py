@@ -17,6 +17,7 @@ from routemoa.judging.answers.extraction import (
     strip_markup,
 )
 from routemoa.judging.answers.grouping import all_agree, final_answer, group_answers
+from routemoa.judging.answers.languages import find_lead_ins
 
 LONG = 4_000_000
 PIECES = (
@@ -94,3 +95,11 @@ def test_statements_boxes_and_fields() -> None:
     assert find_answer_field('{"answer": "_"}') is None
     assert strip_markup("<b>5</b> and <B>") == "5 and <B>"
     assert isolate_answer("The answer is 3.\n\n## Question:\nWhich?\nThe answer is 4.") == "The answer is 3.\n"
+
+
+def test_a_key_that_ends_with_a_noun_states_no_result() -> None:
+    call = '[{"arguments": {"diet_option": "vegan", "city": "Rome"}, "name": "find"}]'
+    assert find_lead_ins(call) == []
+    assert find_lead_ins("search_result = 18") == []
+    for text in ("final_answer: 18", "The answer: 18"):
+        assert final_answer(text) == "18", text

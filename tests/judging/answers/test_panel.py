@@ -31,6 +31,9 @@ from routemoa.judging.answers.sentences import find_concluding_number, split_sen
         (["Ответ: В", "Ответ: B"], (0, 0)),
         (["Ответ: В", "Ответ: B", "Ответ: Б"], (0, 1, 2)),
         (["الجواب: ب", "Answer: B"], (0, 0)),
+        (["The answer is 10.", "We try 4 + 4 + 2 = 10. This still doesn't add up to"], (0, 1)),
+        (["The answer is 0.", "The solutions of x^3 - 4x^2 + 6x - 24 = 0 are x = 2, x = 3, and x = -4."], (0, None)),
+        (["The answer is 19.", "We get 10. That doesn't add up to 19."], (0, 1)),
         (["B) rain", "(B)", "The answer is B because it rains.", "Rain"], (0, 0, 0, 1)),
     ],
 )
@@ -64,6 +67,18 @@ def test_essays_that_end_with_a_number_stay_open() -> None:
         ("No number here.", None),
         ("", None),
         ("x = 5\ny = 6", ("6", False)),
+        ("It is 3 * 6 = 18. So there are 18", ("18", True)),
+        ("200 + 25 = 225 \\text{ lbs", ("225", True)),
+        ("The number of melons not sold is 84 - 21 = 63.", ("63", True)),
+        ("We get 3 * 6 = 18. Then we add", None),
+        ("We get 18. We add 3 and 18 is", None),
+        ("So 47/10 = 47/10 =", None),
+        ("We get 3 * 6 = 18. There cannot be 18.", None),
+        ("Es sind 3 * 6 = 18. Das sind nicht 18.", None),
+        ("The equation 2x^2 - 8x = 0 has two roots.", None),
+        ("sin^2 of it, \\sin^2 a + \\cos^2 a = 1, we get 2 and 3.", None),
+        ("We know x^2 - 4x + 4 = 0. Then x = 2.", ("2", False)),
+        ("We find x = 1/3, and x = 2.", None),
     ],
 )
 def test_the_concluding_number(text: str, number: tuple[str, bool] | None) -> None:

@@ -181,7 +181,10 @@ def _fold(text: str) -> str:
 def _match_noun(text: str, folded: str, word: str, at: int, patterns: tuple[re.Pattern[str], ...]) -> list[int]:
     """Return where the results begin that a noun at a place introduces."""
     is_inside = word.isascii() and at > 0 and (folded[at - 1].isalnum() or folded[at - 1] == "/")
-    return [] if is_inside else [m.end() for pattern in patterns if (m := pattern.match(text, at))]
+    is_named = at > 1 and folded[at - 1] == "_" and folded[at - 2].isalnum()  # a key, "diet_option": "vegan"
+    if is_inside or (is_named and not folded.endswith("final_", 0, at)):
+        return []
+    return [m.end() for pattern in patterns if (m := pattern.match(text, at))]
 
 
 CORRECTION = re.compile(

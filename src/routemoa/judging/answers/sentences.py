@@ -83,11 +83,28 @@ MAX_CONCLUSION = 600
 """Characters at the end of a text in which its concluding number is looked for."""
 MAX_OPERATION, MAX_RESULT = 80, 40
 """Characters of what is calculated, and of what it gives."""
-_SENTENCE_BREAK = re.compile(r"(?<=[^\d\s])[.!?]\s|[。！？।؟\n]")
+_SENTENCE_BREAK = re.compile(r"[.!?](?:\s|\\n)|[。！？।؟\n]")
 _NUMBER = re.compile(
-    rf"(?:(?<![\w)\]}}])-)?{NUMBER_START}(?:\d{{1,3}}(?:,\d{{2,3}}){{1,9}}|\d{{1,30}})(?:\.\d{{1,15}})?(?![\d,]\d)"
+    rf"(?:(?<![\w)\]}}])-)?{NUMBER_START}(?<!\^)(?:\d{{1,3}}(?:,\d{{2,3}}){{1,9}}|\d{{1,30}})(?:\.\d{{1,15}})?(?![\d,]\d)"
 )
 _DIGIT = re.compile(r"\d")
+_FULL_STOP = re.compile(r"[.!?](?:\s|\\n)|[。！？।؟]")
+_CUT = re.compile(
+    r"(?:[-=+*/×÷·<>^,:;(\[{&|\\]|\\(?:cdot|times|div|[dt]?frac|sqrt)|\b(?:and|or|the|an|is|are|of|to|with|by|for))$"
+)
+_ENDED = re.compile(r"(?:[^\w\s]|\d[^\s\d]{0,12}(?:\s(?:\\text\{\s?)?[^\W\d_]{1,20}){0,4})$")
+_CLAUSE_BREAK = re.compile(r"[,;:.!?。、]\s|\n")
+_EQUATION = re.compile(
+    r"(?<![A-Za-z\\])[a-cn-z]\s?\^|\d(?:[nyz]|x(?!\s?\d))(?![A-Za-z0-9])|^\s*[nxyz]\s?[-+*/]"
+    r"|[-+*/(]\s?[a-cnxyz](?![\w'’])|\\(?!text|times|div|cdot|[dt]?frac|left|right|mathrm|quad)[a-z]"
+)
+"""Terms with a variable: "x^3 + 6x - 24 = 0" calculates nothing."""
+_GOES_ON = re.compile(r"\s?[+*/×÷·^]|\s-\s?\d|\(\d|\s?\\(?:cdot|times|div|[dt]?frac|sqrt)")
+_DENIED = re.compile(
+    r"(?:n['’]t|\bcannot|\b(?:not|nicht|keine?|pas|n[ãa]o|не|never|nie|nunca|no\s(?:son|es|hay|quedan|tiene)))\b"
+    r"(?:(?!\s(?:is|are|was|were|es|son|ist|sind|est|sont|é|são|è|sono)\s)[^,;:=]){0,25}$",
+    re.IGNORECASE,
+)
 _OPERATION = re.compile(r"\d\D{0,40}(?:[-+*/×÷·−]|(?<=[\d ])x(?=[\d ])|\\times|\\div|\\cdot)\D{0,40}\d")
 
 
@@ -100,18 +117,19 @@ def find_concluding_number(text: str) -> tuple[str, bool] | None:
         return None
     tail = text[-MAX_CONCLUSION:].rstrip()
     last = _find_last_sentence(tail)
-    if not _DIGIT.search(last):
+    if not _DIGIT.search(last) or _is_cut(tail):
         return None
     if is_ambiguous(tail):
         tail = rewrite_numbers(tail, find_decimal_mark(text))
         last = _find_last_sentence(tail)
-    numbers = [_plain(number[0]) for number in _NUMBER.finditer(last)]
+    numbers = {_plain(number[0]): number.start() for number in _NUMBER.finditer(last)}
     if not numbers or _OPERATION.search(last.rpartition("=")[2]):  # a calculation without its result
         return None
     calculated = _find_last_result(tail)
-    if calculated in numbers:
-        return calculated, True
-    return (numbers[0], False) if len(set(numbers)) == 1 else None
+    concluded = calculated if calculated in numbers else next(iter(numbers)) if len(numbers) == 1 else None
+    if concluded is None or _DENIED.search(last[: numbers[concluded]]):
+        return None
+    return concluded, concluded == calculated
 
 
 def _find_last_sentence(text: str) -> str:
@@ -119,15 +137,26 @@ def _find_last_sentence(text: str) -> str:
     return sentences[-1] if sentences else ""
 
 
+def _is_cut(text: str) -> bool:
+    """Return whether a text breaks off: within a calculation, or where its other sentences have a full stop."""
+    return _CUT.search(text) is not None or (_FULL_STOP.search(text) is not None and not _ENDED.search(text))
+
+
 def _find_last_result(text: str) -> str | None:
     """Return the number after the last equals sign that follows an operation on numbers, or None."""
     *lefts, right = text.split("=")
     for left in reversed(lefts):
         number = _NUMBER.search(right[:MAX_RESULT])
-        if number and _OPERATION.search(left[-MAX_OPERATION:]):
+        if number and not _GOES_ON.match(right, number.end()) and _calculates(left):
             return _plain(number[0])
         right = left
     return None
+
+
+def _calculates(left: str) -> bool:
+    """Return whether what stands before an equals sign ends with an operation on numbers alone."""
+    clause = _CLAUSE_BREAK.split(left[-MAX_OPERATION:].rstrip(" \n\t&\\"))[-1]
+    return _OPERATION.search(clause) is not None and not _EQUATION.search(clause)
 
 
 def _plain(number: str) -> str:
