@@ -102,7 +102,7 @@ def test_an_id_that_occurs_often_is_named_once(tmp_path: Path) -> None:
         list(read_records(file))
     assert [b.line for b in e.value.bad] == [3, 403]
     assert "task 't', id '1' is already on line 1 and on 399 more lines" in str(e.value)
-    assert str(e.value).endswith("task 't', id '2' is already on line 2")
+    assert str(e.value).endswith("task 't', id '2' is already on line 2; --allow-duplicates keeps them apart")
 
 
 @pytest.mark.parametrize(

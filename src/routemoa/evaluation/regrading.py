@@ -147,6 +147,9 @@ def _grade_record(record: Record, kind: GraderName | None) -> GradedRecord:
             verdicts[model] = None
         else:
             verdicts[model] = 0.0 if model in failed else grade(text, record.reference, kind, record.query)
+    found = {verdicts[model] for model, text in answers.items() if text is not None}
+    if found == {None}:  # a letter is not compared with the text of an option
+        return ungraded("its reference names no letter and its question lists no options, but answers give letters")
     return GradedRecord(record.id, record.task, verdicts, kind, None, failed)
 
 

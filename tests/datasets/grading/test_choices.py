@@ -96,6 +96,14 @@ def test_an_answer_may_give_the_text_of_an_option_that_the_question_lists() -> N
     assert grade("B", "rain", "choice", QUESTION) == 1.0
 
 
+@pytest.mark.parametrize("answer", ["B", "(B)", "The answer is B.", "So B is correct."])
+def test_a_letter_is_not_compared_with_the_text_of_an_option_that_no_question_lists(answer: str) -> None:
+    assert grade(answer, "rain", "choice") is None
+    assert grade(answer, "rain", "choice", QUESTION) == 1.0
+    assert grade(answer, "fog", "choice", QUESTION) == 0.0
+    assert grade(answer + " It is rain.", "—", "choice") is None
+
+
 def test_letters_suggest_a_choice_where_the_question_lists_them() -> None:
     options = "\n".join(f"{letter}. option {letter}" for letter in ascii_uppercase)
     assert suggest_grader("K") == "contains"  # potassium?

@@ -20,6 +20,7 @@ _LABELLED = re.compile(
 _LISTED = re.compile(r"[\W_]*+(?:[A-Z]|\d{1,2})(?:\W++(?:(?:and|und|et|y|e|и)\W++)?(?:[A-Z]|\d{1,2}))++[\W_]*+")
 _GLUED = re.compile(r"\W*+([A-Z]{2,12})\W*+")
 _EACH = re.compile(r"[A-Z]|\d{1,2}")
+_WORD = re.compile(r"[^\W_]")
 _OPTION_LINE = re.compile(r"(?m)^[ \t>*]*+\(?([A-Z]|\d{1,2})[).:][ \t]++(\S.*)$")
 
 
@@ -47,15 +48,22 @@ def parse_choice(reference: str) -> ChoiceReference:
     return ChoiceReference(frozenset(), bare)
 
 
-def grade_choice(text: str, reference: ChoiceReference) -> bool:
-    """Return whether a text without markup settles on exactly the right options."""
+def grade_choice(text: str, reference: ChoiceReference) -> bool | None:
+    """Return whether a text without markup settles on exactly the right options.
+
+    None where that is unknown: the reference says nothing, or is an option's text and the answer only a letter.
+    """
+    if not reference.labels and not _WORD.search(reference.text):
+        return None
     if reference.labels:
         chosen = read_options(text, get_reader(min(reference.labels)))
         if not chosen and not min(reference.labels).isdigit():
             chosen = _read_other_script(text, reference.labels)
         if chosen:
             return chosen == reference.labels
-    return bool(reference.text) and _states_text(text, reference.text)
+    if reference.text and _states_text(text, reference.text):
+        return True
+    return None if not reference.labels and read_options(text) else False
 
 
 def name_option(reference: str, question: str) -> str:
