@@ -47,23 +47,30 @@ MODELS = ("routemoa", "moa", "good-1", "cascade", "a/b", "")
 
 
 class Probe:
-    """Asks /healthz all the time, and looks at the server's memory."""
+    """Asks /healthz all the time, from a process of its own, and looks at the server's memory."""
 
     def __init__(self, server: Serving) -> None:
         self._server = server
         self.latencies: list[float] = []
         self.before = self.most = self._memory()
         self._task: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Probe:
-        self._task = asyncio.create_task(self._watch())
+        command = [sys.executable, __file__, "--probe", str(self._server.port)]
+        self._process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        assert self._process.stdout is not None
+        await self._process.stdout.readline()
+        self._task = asyncio.create_task(self._watch(self._process.stdout))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._task is not None
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        assert self._process is not None
+        await asyncio.sleep(0.1)
+        self._process.kill()
+        await self._task
+        await self._process.wait()
 
     def figures(self) -> dict[str, Any]:
         ordered = sorted(self.latencies)
@@ -82,12 +89,18 @@ class Probe:
     def _memory(self) -> float:
         return float(self._server.about.memory_info().rss) / 2**20
 
-    async def _watch(self) -> None:
-        while True:
-            began = monotonic()
-            self.latencies.append(await health(self._server.port))
+    async def _watch(self, told: asyncio.StreamReader) -> None:
+        async for line in told:
+            self.latencies.append(float(line))
             self.most = max(self.most, self._memory())
-            await asyncio.sleep(max(0.0, 0.02 - (monotonic() - began)))
+
+
+async def tell_health(port: int) -> None:
+    """Print the seconds that each of many GET /healthz takes, for ever: what the process of a probe does."""
+    while True:
+        began = monotonic()
+        print(await health(port), flush=True)
+        await asyncio.sleep(max(0.0, 0.02 - (monotonic() - began)))
 
 
 async def health(port: int) -> float:
@@ -350,7 +363,10 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--schemathesis", metavar="COMMAND", help="the command of schemathesis, to use it as well")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--probe", type=int, metavar="PORT", help="what the process of a probe runs")
     args = parser.parse_args()
+    if args.probe:
+        asyncio.run(tell_health(args.probe))
     with tempfile.TemporaryDirectory() as folder:
         figures, missed = asyncio.run(measure(args, Path(folder)))
     if args.json:

@@ -132,7 +132,7 @@ async def post(port: int, body: Mapping[str, Any], headers: Mapping[str, str] | 
         with suppress(ConnectionError):
             while piece := await reader.read(2**16):
                 got += piece
-                if first is None and FIRST.search(got):
+                if first is None and FIRST.search(got, max(0, len(got) - len(piece) - 20)):
                     first = monotonic()
     finally:
         ended = monotonic()

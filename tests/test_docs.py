@@ -19,10 +19,12 @@ from msgspec.structs import fields
 
 import routemoa
 from routemoa.core import events
+from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool, ScorerTable, parse_pool
 from routemoa.core.providers import load_providers
+from routemoa.core.server_table import ServerSettings
 from routemoa.core.tenants import SpendingLimits, Tenant
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.datasets.columns import ALIASES
@@ -59,6 +61,8 @@ def test_the_documented_pool_names_every_key() -> None:
     assert set().union(*table["model"]) == {f.name for f in fields(ModelSpec) if f.encode_name == f.name}
     assert set(table["mixture"]) == set(Mixture.__struct_fields__)
     assert set(table["limits"]) == set(Limits.__struct_fields__)
+    assert set(table["caps"]) == set(ReplyCaps.__struct_fields__)
+    assert set(table["server"]) == set(ServerSettings.__struct_fields__)
     assert set(table["scorer"]) == set(ScorerTable.__struct_fields__)
     assert set(table["tenant"][0]) == set(Tenant.__struct_fields__)
     assert set(table["totals"]) == set(SpendingLimits.__struct_fields__)
@@ -70,6 +74,8 @@ def test_the_documented_pool_names_every_key() -> None:
         ("`[[model]]`", [ModelSpec]),
         ("`[mixture]`", [Mixture]),
         ("`[limits]`", [Limits]),
+        ("`[caps]`", [ReplyCaps]),
+        ("`[server]`", [ServerSettings]),
         ("`[scorer]`", [ScorerTable]),
         ("`[[tenant]]` and `[totals]`", [Tenant, SpendingLimits]),
     ],

@@ -166,8 +166,8 @@ async def test_nobody_listens() -> None:
     [
         Fault(cut_after=4),
         Fault(cut_after=4, quiet_cut=True),
-        Fault(error_after=4),
-        Fault(error_after=4, error_code=500),
+        Fault(error_after=4, between=0.01),
+        Fault(error_after=4, error_code=500, between=0.01),
     ],
     ids=["connection cut", "ended early", "error object", "error object with a code"],
 )

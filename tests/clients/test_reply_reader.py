@@ -8,8 +8,8 @@ from time import monotonic, perf_counter
 
 import pytest
 
-from routemoa.clients import reply_reader
 from routemoa.clients.reply_reader import ReplyReader, without_key
+from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError, ModelTimeout, Unreachable
 from routemoa.core.types import Completion, Thinking, Usage
 
@@ -28,9 +28,11 @@ def script(*steps: bytes | ModelError) -> Callable[[float], Awaitable[bytes]]:
 
 
 async def read_all(
-    *steps: bytes | ModelError, content_type: str = "text/event-stream"
+    *steps: bytes | ModelError,
+    content_type: str = "text/event-stream",
+    caps: ReplyCaps = ReplyCaps(),  # noqa: B008  (frozen)
 ) -> list[str | Thinking | Completion]:
-    reader = ReplyReader("m", None, script(*steps), 60.0)
+    reader = ReplyReader("m", None, script(*steps), 60.0, caps)
     return [piece async for piece in reader.read(content_type, monotonic())]
 
 
@@ -77,11 +79,10 @@ async def test_what_was_lost_says_whether_tokens_may_be_billed(
     assert caught.value.usage == usage
 
 
-async def test_replies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reply_reader, "MAX_REPLY_BYTES", 100_000)
+async def test_replies_are_bounded() -> None:
     for endless in ([b" " * 1000], [b"data: x"], [SAID], [b'{"a": "' + b"x" * 1000], [event({"reasoning": "x" * 500})]):
         with pytest.raises(InvalidResponse, match=r"the reply is larger than|not a JSON object"):
-            await read_all(*endless * 20_000)
+            await read_all(*endless * 20_000, caps=ReplyCaps(reply_bytes=100_000))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.types import Limits, ModelSpec, Usage
-from routemoa.gateway import usage_tap
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.usage_tap import BodyTap, EventTap
 from routemoa.ledger import LedgerEntry, Store, read_calls
@@ -86,9 +85,8 @@ def test_a_long_event_in_small_pieces_takes_linear_time() -> None:
     assert min(seconds(2_000_000) for _ in range(3)) < 8 * 3 * short + 0.05
 
 
-def test_an_event_without_an_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage_tap, "MAX_BUFFERED_BYTES", 10_000)
-    tap = EventTap("m", len, drop_usage=False)
+def test_an_event_without_an_end_is_bounded() -> None:
+    tap = EventTap("m", len, drop_usage=False, limit=10_000)
     for _ in range(20):
         tap.feed(b"data: " + b"x" * 1000)
     assert tap.error is not None

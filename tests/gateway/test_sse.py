@@ -266,7 +266,7 @@ async def test_the_real_engine_in_every_mode(answers: dict[str, str], mode: str)
 @pytest.mark.parametrize("mode", ["leader", "final", "events"])
 async def test_the_real_engine_shows_nothing_that_an_endpoint_says_about_its_key(mode: str) -> None:
     """The leader's stream breaks off with a 401: its full reason is for the log and for traces alone."""
-    refusing = Fault(error_after=2, error_code=401, message="key sk-secret at http://10.0.0.1 is wrong")
+    refusing = Fault(error_after=2, error_code=401, between=0.02, message="key sk-secret at http://10.0.0.1 is wrong")
     async with FakeEndpoint("It is 5.", refusing) as bad, FakeEndpoint("It is 4.", Fault(between=0.01)) as good:
         pool = panel(good.url)
         leader = replace(pool["a"], endpoint=bad.url)

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import ROOT
 
 
+@pytest.mark.alone
 def test_no_contract_is_overshot(tmp_path: Path) -> None:
     found = tmp_path / "contract.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "contract.py"), "--requests", "120", "--control", "0"]
@@ -22,4 +25,4 @@ def test_no_contract_is_overshot(tmp_path: Path) -> None:
     assert not any("internal_error" in code for code in figures["errors"]), done.stdout
     assert figures["answered"] > 30
     assert figures["errors_before_a_call"] > 5, "contracts too small for anything are refused before anything is spent"
-    assert figures["late_over_5_percent"] <= 3, done.stdout  # a machine that runs other tests may be late by itself
+    assert figures["late_over_5_percent"] <= 3, done.stdout  # a busy machine may be late by itself

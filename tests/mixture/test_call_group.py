@@ -401,14 +401,18 @@ async def test_cancelling_the_reader_cancels_all() -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_a_defect_is_raised(late: bool) -> None:
-    client = Models(a=Says(0.0, 0.01, BROKEN, late), b=Says(0.02))
-    with pytest.raises(RuntimeError, match="a defect"):
-        await heard(run(client, specs("ab"), specs("c")))
+async def test_a_defect_in_one_call_is_that_calls_failure(late: bool, caplog: pytest.LogCaptureFixture) -> None:
+    client = Models(a=Says(0.0, 0.01, BROKEN, late), b=Says(0.02), c=Says(0.02))
+    events = await heard(run(client, specs("ab"), specs("c")))
+    [failure] = [e.failure for e in events if isinstance(e, ProposalFailed)]
+    assert failure.model == "a"
+    assert failure.reason == "its reply could not be handled (RuntimeError)"
+    assert set(answered(events)) == {"b", "c"}
     assert client.open == 0
+    assert caplog.records[0].exc_info is not None
 
 
-async def test_a_defect_of_one_that_was_cut_is_raised() -> None:
+async def test_a_defect_of_one_that_was_cut_is_its_failure() -> None:
     class Rude(Models):
         async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
             if model.name == "a":
@@ -418,8 +422,9 @@ async def test_a_defect_of_one_that_was_cut_is_raised() -> None:
             finally:
                 raise BROKEN
 
-    with pytest.raises(RuntimeError, match="a defect"):
-        await heard(run(Rude(), specs("ba"), (), WaitPolicy(None, {}, lambda: True)))
+    events = await heard(run(Rude(), specs("ba"), (), WaitPolicy(None, {}, lambda: True)))
+    assert {e.failure.model for e in events if isinstance(e, ProposalFailed)} == {"b"}
+    assert set(answered(events)) == {"a"}
 
 
 async def test_local_members_wait_for_the_local_leaders_first_token() -> None:

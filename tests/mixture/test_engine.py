@@ -256,9 +256,15 @@ async def test_proposers_work_at_the_same_time_and_stop_when_the_reader_leaves(m
     assert asyncio.all_tasks() == before
 
 
-async def test_a_defect_of_ours_is_not_swallowed(make_pool: MakePool) -> None:
+async def test_a_defect_in_one_members_call_is_logged_and_is_its_failure(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(spec: ModelSpec, request: Request) -> str:
         raise ZeroDivisionError("a bug")
 
-    with pytest.raises(ZeroDivisionError):
+    client = ScriptedClient({"a": broken, "b": "The answer is 4."})
+    answer = await RouteMoA(make_pool("a", "b", prior=0.6), client).answer("x")
+    assert answer.text == "The answer is 4."
+    assert any(r.exc_info and r.exc_info[0] is ZeroDivisionError for r in caplog.records)
+    with pytest.raises(AllModelsFailed, match="could not be handled"):
         await RouteMoA(make_pool("a", prior=0.6), ScriptedClient({"a": broken})).answer("x")

@@ -202,8 +202,8 @@ async def test_the_reader_leaves_early(count: int, late: bool, second: float) ->
 
 @pytest.mark.parametrize("failing", ["", "a", "b"])
 async def test_the_reader_leaves_once_the_pair_is_decided(failing: str) -> None:
-    a = Side("a", 0.03, NO if "a" in failing else None)
-    b = Side("b", 0.01, NO if "b" in failing else None)
+    a = Side("a", 0.2, NO if "a" in failing else None)
+    b = Side("b", 0.05, NO if "b" in failing else None)
     async with tidy(a, b, opened=2):
         pair = Pair(a, b, 0.01)
         await leave_after(pair, 1)

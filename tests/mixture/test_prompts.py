@@ -114,3 +114,13 @@ def test_an_answer_cannot_leave_its_quotes_or_imitate_a_judgment(texts: list[str
 def test_labels_do_not_run_out() -> None:
     assert candidate_labels(3) == ("A", "B", "C")
     assert len(set(candidate_labels(60))) == 60
+
+
+def test_the_middle_of_a_very_long_answer_is_not_quoted() -> None:
+    text = "It begins so. " + "word " * 100_000 + "The answer is 42."
+    out = quote_answers([text])
+    assert "It begins so." in out
+    assert "The answer is 42.\n</answer>" in out
+    assert "characters left out" in out
+    assert len(out) < 70_000
+    assert quote_answers(["short"]) == '<answer id="A">\nshort\n</answer>'

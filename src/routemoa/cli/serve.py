@@ -82,7 +82,7 @@ def serve(  # one parameter for each option
     """
     from routemoa.core.pool import Pool
     from routemoa.gateway.guards.descriptors import raise_limit
-    from routemoa.gateway.guards.load import MeasuredLoop
+    from routemoa.gateway.guards.event_loop import ServerLoop
     from routemoa.gateway.server import listen
     from routemoa.ledger import default_path
 
@@ -96,7 +96,7 @@ def serve(  # one parameter for each option
     path = None if no_store else Path(store_file).expanduser() if store_file else default_path()
     with listen(host, port) as listening:
         raise_limit()
-        with asyncio.Runner(loop_factory=None if sys.platform == "win32" else MeasuredLoop) as runner:
+        with asyncio.Runner(loop_factory=None if sys.platform == "win32" else ServerLoop) as runner:
             if runner.run(_serve_until_stopped(pool, listening, host, path, verbose)):
                 raise click.Abort
 

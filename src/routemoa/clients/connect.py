@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
 from routemoa.clients.timeouts import Timeouts
+from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Runtime
@@ -18,16 +19,23 @@ __all__ = ["connect", "run_sync"]
 T = TypeVar("T")
 
 
-def connect(pool: Pool, make: Callable[[Runtime | None, Timeouts], HttpClient] | None = None) -> HttpClient:
+class MakeClient(Protocol):
+    """Makes the client of a pool; `HttpClient` itself does."""
+
+    def __call__(self, runtime: Runtime | None, *, timeouts: Timeouts, caps: ReplyCaps) -> HttpClient:
+        """Return the client."""
+        ...
+
+
+def connect(pool: Pool, make: MakeClient = HttpClient) -> HttpClient:
     """Return the HTTP client for `pool`, with the embedded runtime where a model is local; loads no model yet.
 
     Args:
-        pool: its models and its patience.
+        pool: its models, its patience and its caps.
         make: returns the client; by default the plain one.
     """
     runtime = LocalRuntime(pool.directory) if any(m.local for m in pool) else None
-    timeouts = Timeouts().with_patience(pool.patience)
-    return HttpClient(runtime, timeouts=timeouts) if make is None else make(runtime, timeouts)
+    return make(runtime, timeouts=Timeouts().with_patience(pool.patience), caps=pool.caps)
 
 
 def run_sync(work: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:

@@ -16,14 +16,17 @@ from msgspec import Struct
 from routemoa.clients import wire
 from routemoa.clients.dialect import HINTS, apply_dialect
 from routemoa.clients.dialect_learning import LEARNING_STEPS, learn_dialect, read_refusal
+from routemoa.clients.incoming import IncomingBody
 from routemoa.clients.memory import MemberMemory
+from routemoa.clients.replies.thoughts import is_thinker
 from routemoa.clients.reply_reader import Pieces, ReplyReader, without_key
 from routemoa.clients.retry import Retry, RetryPolicy, read_retry_after, with_retries
 from routemoa.clients.sessions import SessionPool, find_proxy, system_reason
 from routemoa.clients.timeouts import Timeouts
+from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
-from routemoa.core.types import Address, ModelSpec, Request
+from routemoa.core.types import Address, Completion, ModelSpec, Request
 
 if TYPE_CHECKING:
     import aiohttp
@@ -40,6 +43,7 @@ class UpstreamResponse(Struct, frozen=True):
     status: int
     content_type: str
     chunks: AsyncIterator[bytes]
+    caps: ReplyCaps = ReplyCaps()
 
 
 class HttpClient:
@@ -52,6 +56,7 @@ class HttpClient:
         runtime: serves the models whose endpoint is "local".
         timeouts: of members that set no `patience` themselves.
         retries: of `stream`; in place of other members, a call is repeated once (`new_retry`).
+        caps: of what is read of a reply.
         sleep: waits so many seconds between two attempts.
         jitter: a number in [0, 1] for each wait; random but in tests.
     """
@@ -62,6 +67,7 @@ class HttpClient:
         *,
         timeouts: Timeouts = Timeouts(),  # noqa: B008  (frozen)
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008
+        caps: ReplyCaps = ReplyCaps(),  # noqa: B008
         env: Mapping[str, str] = os.environ,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -72,11 +78,12 @@ class HttpClient:
         self._env = env
         self._sleep = sleep
         self._jitter = jitter
-        self._sessions = SessionPool(timeouts.connect)
+        self._caps = caps
+        self._sessions = SessionPool(timeouts.connect, caps.header_bytes)
         self.memory = MemberMemory(jitter=jitter)
         """How well the members' endpoints are, and what was learned of them."""
-        self._unmarked_thinkers: set[str] = set()
-        """Models whose thoughts begin without a tag: their chat template writes it into the prompt."""
+        self._lacks_opening: dict[str, bool] = {}
+        """Model -> whether its thoughts begin without a tag, since its chat template writes that into the prompt."""
 
     async def ready(self) -> None:
         """Load the HTTP library (some 80 ms), which the first call would otherwise wait for."""
@@ -124,16 +131,19 @@ class HttpClient:
         body = wire.build_body(model, request, address.model, stream=True)
         keep = request.parameters.keys() - HINTS - model.parameters.keys()
         async with self._post(model, address, body, deadline, keep) as response:
+            incoming = IncomingBody(model.name, response)
 
             def read(idle: float) -> Awaitable[bytes]:
-                return self._chunk(model, response, idle, deadline)
+                return self._chunk(model, incoming, idle, deadline)
 
-            hold = model.name in self._unmarked_thinkers
-            reader = ReplyReader(model.name, address.key, read, self._times(model).idle, hold=hold)
+            hold = self._lacks_opening.get(model.name, is_thinker(model.model))
+            reader = ReplyReader(model.name, address.key, read, self._times(model).idle, self._caps, hold=hold)
             async with aclosing(reader.read(response.content_type, started)) as pieces:
                 async for piece in pieces:
                     if reader.lacks_opening:
-                        self._unmarked_thinkers.add(model.name)
+                        self._lacks_opening[model.name] = True
+                    elif isinstance(piece, Completion):
+                        self._lacks_opening.setdefault(model.name, False)
                     yield piece
 
     @asynccontextmanager
@@ -153,9 +163,10 @@ class HttpClient:
         sent = wire.apply_member_settings(model, body, address.model)
         keep = body.keys() - model.parameters.keys() - set(added)
         async with self._post(model, address, sent, deadline, keep) as response:
-            chunks = without_key(self._chunks(model, response, deadline), address.key)
+            incoming = IncomingBody(model.name, response)
+            chunks = without_key(self._chunks(model, incoming, deadline), address.key)
             async with aclosing(chunks):
-                yield UpstreamResponse(response.status, response.content_type, chunks)
+                yield UpstreamResponse(response.status, response.content_type, chunks, self._caps)
 
     async def address(self, model: ModelSpec) -> Address:
         """Return where a model answers; load a local one if need be. Raises ModelError."""
@@ -248,31 +259,34 @@ class HttpClient:
         total = f"no answer within {total_limit:g} s, all attempts together"
         return (limit, f"{reason} {limit:g} s") if limit < left else (left, total)
 
-    async def _chunk(self, model: ModelSpec, response: aiohttp.ClientResponse, idle: float, deadline: float) -> bytes:
+    async def _chunk(self, model: ModelSpec, incoming: IncomingBody, idle: float, deadline: float) -> bytes:
         """Read the next bytes, within `idle` seconds and the deadline; none at the end of the response."""
         import aiohttp
 
         wait, reason = self._time_left(idle, "nothing came for", deadline, self._times(model).total)
         try:
             async with asyncio.timeout(wait):
-                return await response.content.readany()
+                return await incoming.read()
         except TimeoutError as e:
             raise ModelTimeout(model.name, reason) from e
         except (aiohttp.ClientError, OSError) as e:
             raise Unreachable(model.name, f"the connection was lost: {system_reason(e)}", sent=True) from e
 
-    async def _chunks(
-        self, model: ModelSpec, response: aiohttp.ClientResponse, deadline: float
-    ) -> AsyncGenerator[bytes, None]:
+    async def _chunks(self, model: ModelSpec, incoming: IncomingBody, deadline: float) -> AsyncGenerator[bytes, None]:
         idle = self._times(model).idle
-        while chunk := await self._chunk(model, response, idle, deadline):
+        size = 0
+        while chunk := await self._chunk(model, incoming, idle, deadline):
+            size += len(chunk)
+            if size > self._caps.reply_bytes:
+                reason = f"the reply is larger than {self._caps.reply_bytes} bytes"
+                raise InvalidResponse(model.name, reason, produced=True)
             yield chunk
 
     async def _http_error(self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse) -> ModelHTTPError:
         body = b""
         with suppress(Exception):  # the status says enough when the body cannot be read
             async with asyncio.timeout(self._timeouts.connect):
-                body = await response.content.read(64 * 1024)
+                body = await IncomingBody(model.name, response).read_start(self._caps.error_bytes)
         after = read_retry_after(response.headers, body) if response.status >= 400 else None
         return wire.make_http_error(model, response.status, body, address.key, after)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from time import monotonic
 
@@ -10,7 +11,9 @@ from routemoa.clients import wire
 from routemoa.clients.replies.completion import CompletionBuilder, parse_completion
 from routemoa.clients.replies.redaction import KeyCutter
 from routemoa.clients.sse import EVENT_STREAM, SSEEvent, SSEParser, is_event_stream, split_event
+from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError, ModelTimeout, Unreachable
+from routemoa.core.json_bounds import LARGE
 from routemoa.core.types import Completion, Thinking
 
 __all__ = ["Pieces", "ReplyReader", "without_key"]
@@ -20,12 +23,26 @@ USAGE_WAIT = 5.0
 END_WAIT = 0.2
 """Seconds in which a response may end after [DONE], so that its connection can serve again."""
 DONE = "[DONE]"
+PIECE_CHARACTERS = 32 * 1024
+"""Of the answer, given at once."""
 MAX_HEAD_BYTES = 64 * 1024
 """White space before a reply begins."""
-MAX_REPLY_BYTES = 64 * 2**20
-"""Of a whole reply, streamed or in one piece."""
 
 Pieces = AsyncGenerator[str | Thinking | Completion, None]
+
+
+class _Folded:
+    """What the events that came together bring: given as one piece, so that many small ones cost little."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.thought = 0
+
+    @property
+    def pieces(self) -> list[str | Thinking]:
+        text = "".join(self.texts)
+        parts = [text[i : i + PIECE_CHARACTERS] for i in range(0, len(text), PIECE_CHARACTERS)]
+        return [*([Thinking(self.thought)] if self.thought else []), *parts]
 
 
 class ReplyReader:
@@ -36,13 +53,21 @@ class ReplyReader:
         key: of the endpoint; cut out of what it says.
         read: returns the next bytes, none at the end, or raises ModelError when none come for so many seconds.
         idle: seconds that may pass between two pieces.
+        caps: of what is read.
         hold: the model is known to begin with a thought that no tag opens.
     """
 
     def __init__(
-        self, model: str, key: str | None, read: Callable[[float], Awaitable[bytes]], idle: float, *, hold: bool = False
+        self,
+        model: str,
+        key: str | None,
+        read: Callable[[float], Awaitable[bytes]],
+        idle: float,
+        caps: ReplyCaps = ReplyCaps(),  # noqa: B008  (frozen)
+        *,
+        hold: bool = False,
     ) -> None:
-        self._model, self._key, self._read_chunk, self._idle = model, key, read, idle
+        self._model, self._key, self._read_chunk, self._idle, self._caps = model, key, read, idle, caps
         self._bytes = 0
         self._builder = CompletionBuilder(key, hold=hold)
         self._first_token: float | None = None
@@ -56,8 +81,8 @@ class ReplyReader:
         """Return the next bytes. Raises ModelError where none come in time, or too many have come."""
         chunk = await self._read_chunk(idle)
         self._bytes += len(chunk)
-        if self._bytes > MAX_REPLY_BYTES:
-            reason = f"the reply is larger than {MAX_REPLY_BYTES // 2**20} MiB"
+        if self._bytes > self._caps.reply_bytes:
+            reason = f"the reply is larger than {self._caps.reply_bytes} bytes"
             raise InvalidResponse(self._model, reason, produced=True, usage=self._builder.known_usage)
         return chunk
 
@@ -77,11 +102,20 @@ class ReplyReader:
                 async for piece in pieces:
                     yield piece
             return
-        body = wire.parse_body(self._model, await self._read_body(head), self._key)
-        completion = parse_completion(self._model, body, monotonic() - started, self._key)
-        if completion.text:
-            yield completion.text
+        data = await self._read_body(head)
+        if len(data) > LARGE:
+            completion = await asyncio.to_thread(self._parse_body, data, started)
+        else:
+            completion = self._parse_body(data, started)
+        folded = _Folded()
+        folded.texts.append(completion.text)
+        for piece in folded.pieces:
+            yield piece
         yield completion
+
+    def _parse_body(self, data: bytes, started: float) -> Completion:
+        body = wire.parse_body(self._model, data, self._key)
+        return parse_completion(self._model, body, monotonic() - started, self._key)
 
     async def _read_head(self, content_type: str) -> tuple[bool, bytes]:
         """Return whether the reply is a stream of events, and the bytes that show it."""
@@ -97,6 +131,8 @@ class ReplyReader:
         data = bytearray(head)
         while chunk := await self._read(self._idle):
             data += chunk
+            if len(data) > self._caps.body_bytes:
+                raise InvalidResponse(self._model, f"the reply is larger than {self._caps.body_bytes} bytes")
         return bytes(data)
 
     async def _read_stream(self, head: bytes, started: float) -> Pieces:
@@ -104,12 +140,16 @@ class ReplyReader:
         builder = self._builder
         done = False
         try:
-            async with aclosing(self._events(head)) as events:
-                async for event in events:
-                    if done := event.data == DONE:
-                        break
-                    for piece in self._fold(event, started):
+            async with aclosing(self._batches(head)) as batches:
+                async for events in batches:
+                    folded = _Folded()
+                    done = await self._fold_all(events, folded, started)
+                    for number, piece in enumerate(folded.pieces):
+                        if number > 1:
+                            await asyncio.sleep(0)
                         yield piece
+                    if done:
+                        break
         except ModelError as e:
             self._check_lost_connection(e)
         if not done and builder.finish_reason is None:
@@ -122,27 +162,65 @@ class ReplyReader:
                 await self._read(END_WAIT)
         yield completion
 
-    def _fold(self, event: SSEEvent, started: float) -> list[str | Thinking]:
-        """Add a chunk and return what it brings. Raises ModelError."""
+    async def _fold_all(self, events: Sequence[SSEEvent], folded: _Folded, started: float) -> bool:
+        """Add the chunks that came together, and what they bring to `folded`; return whether they end the reply.
+
+        Where one of them is an error, or says that the endpoint broke off, none of their text is given: what was not
+        shown need not be taken back.
+
+        Raises:
+            ModelError: one of them is an error, or no chunk.
+        """
+        for event in events:
+            if event.data == DONE:
+                return True
+            if len(event.data) > LARGE:
+                await asyncio.to_thread(self._fold, event, folded, started)
+            else:
+                self._fold(event, folded, started)
+        return False
+
+    def _fold(self, event: SSEEvent, folded: _Folded, started: float) -> None:
+        """Add a chunk, and what it brings to `folded`. Raises ModelError."""
+        was_restarted = self._builder.is_restarted
         text = self._builder.add(wire.parse_chunk(self._model, event, self._key))
         thought = self._builder.take_thought()
         if self._first_token is None and (text or thought):
             self._first_token = monotonic() - started
-        return [*([Thinking(thought)] if thought else []), *([text] if text else [])]
+        if self._builder.is_restarted and not was_restarted:
+            folded.texts.clear()
+        folded.thought += thought
+        folded.texts.append(text)
+        if self._builder.is_broken_off:
+            folded.thought = 0
+            folded.texts.clear()
+        if self._builder.text_length > self._caps.answer_bytes:
+            raise InvalidResponse(self._model, f"the answer is longer than {self._caps.answer_bytes} bytes")
 
-    async def _events(self, head: bytes) -> AsyncGenerator[SSEEvent, None]:
-        """Yield each event that has data, "[DONE]" as such; an event cut in half at the end is left out."""
+    async def _batches(self, head: bytes) -> AsyncGenerator[Sequence[SSEEvent], None]:
+        """Yield the events that came together and have data, "[DONE]" as such; one cut in half at the end is left out.
+
+        Raises:
+            InvalidResponse: one is too large, or so much comes without any.
+        """
         parser = SSEParser()
-        chunk = head
+        chunk, without_event = head, 0
         while chunk:
-            for event in parser.feed(chunk):
-                for part in split_event(event):
-                    yield part
+            without_event += len(chunk)
+            if events := [part for event in parser.feed(chunk) for part in split_event(event)]:
+                without_event = 0
+                yield events
+            elif without_event > self._caps.event_bytes:
+                reason = f"no event ended within {self._caps.event_bytes} bytes of the stream"
+                raise InvalidResponse(self._model, reason, produced=self._first_token is not None)
             chunk = await self._read(min(USAGE_WAIT, self._idle) if self._builder.finish_reason else self._idle)
-        for event in parser.end():
-            for part in split_event(event):
-                if part.data == DONE or isinstance(wire.decode_json(part.data), dict):
-                    yield part
+        if events := [
+            part
+            for event in parser.end()
+            for part in split_event(event)
+            if part.data == DONE or isinstance(wire.decode_json(part.data), dict)
+        ]:
+            yield events
 
     def _cut_off(self) -> ModelError:
         """Return the error of a stream that ended without a reason to."""

@@ -18,6 +18,8 @@ __all__ = ["SessionPool", "find_proxy", "is_exempt", "system_reason"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+READ_BUFFER = 16 * 1024
+"""Bytes of a response that are read before somebody takes them; twice as many at the most."""
 KEEP_ALIVE_SECONDS = 4.0
 """Shorter than the 5 s after which common servers (uvicorn, llama.cpp) close an idle connection."""
 
@@ -27,10 +29,12 @@ class SessionPool:
 
     Args:
         connect_timeout: seconds to connect in.
+        header_bytes: of one header of a response.
     """
 
-    def __init__(self, connect_timeout: float) -> None:
+    def __init__(self, connect_timeout: float, header_bytes: int = 64 * 1024) -> None:
         self._connect_timeout = connect_timeout
+        self._header_bytes = header_bytes
         self._session: aiohttp.ClientSession | None = None
         self._holder: AsyncGenerator[aiohttp.ClientSession, None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -56,6 +60,11 @@ class SessionPool:
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
+            headers={"Accept-Encoding": "identity"},  # a small reply gains nothing by compression, a bomb all
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER,
+            max_line_size=self._header_bytes,
+            max_field_size=self._header_bytes,
         ) as session:
             yield session
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import re
 from typing import NamedTuple
 
 __all__ = ["EVENT_STREAM", "SSEEvent", "SSEParser", "is_event_stream", "split_event"]
@@ -40,8 +39,9 @@ class SSEParser:
             return []
         # A lone CR at the very end may be half of a CRLF: wait for what follows.
         whole = text[:-1] if text.endswith("\r") else text
-        *lines, rest = re.split(r"\r\n|\n|\r", "".join(self._line) + whole)
-        self._line = [rest, text[len(whole) :]]
+        first, *lines = _split_lines(whole)  # what came before holds no line end
+        lines = ["".join((*self._line, first)), *lines]
+        self._line = [lines.pop(), text[len(whole) :]]
         return [event for line in lines if (event := self._read_line(line)) is not None]
 
     def end(self) -> list[SSEEvent]:
@@ -66,6 +66,13 @@ class SSEParser:
         data = "\n".join(self._data)
         self._data.clear()
         return SSEEvent(data, name)
+
+
+def _split_lines(text: str) -> list[str]:
+    """Return the lines of a text; many times as fast as a regular expression."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.split("\n")
 
 
 def split_event(event: SSEEvent) -> list[SSEEvent]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any, NoReturn
 
 import msgspec
@@ -14,6 +14,8 @@ __all__ = ["parse_messages", "raise_wrong_type", "to_query"]
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 """OpenAI's roles -> ours."""
+MAX_ENTRIES = 10_000
+"""Messages of a conversation, and parts of a message."""
 MAX_CACHE_MARKS = 4
 """Of a prompt, at the providers that read them."""
 UNSUPPORTED = "a mixture does not support this"
@@ -69,6 +71,7 @@ def parse_messages(value: object, remedy: str = "") -> tuple[Message, ...]:
         raise_wrong_type("messages", "an array of messages", value)
     if not value:
         raise QueryError("'messages' is empty; give at least one message", "messages")
+    _check_count("messages", value)
     messages = tuple(_parse_message(f"messages[{i}]", m, f"{UNSUPPORTED}{remedy}") for i, m in enumerate(value))
     if not any(m.content.strip() for m in messages):
         raise QueryError("'messages' contains no text; there is nothing to answer", "messages")
@@ -81,6 +84,12 @@ def raise_wrong_type(where: str, wanted: str, value: object) -> NoReturn:
     """Raise QueryError for a value of the wrong type; the value itself is not repeated."""
     kind = JSON_KINDS.get(type(value), f"a value of type {type(value).__name__}")
     raise QueryError(f"Invalid type for '{where}': expected {wanted}, but got {kind} instead.", where)
+
+
+def _check_count(where: str, values: Sized) -> None:
+    """Raise QueryError for more entries than any conversation has: each costs time."""
+    if len(values) > MAX_ENTRIES:
+        raise QueryError(f"'{where}' has {len(values)} entries; it may have {MAX_ENTRIES}", where)
 
 
 def _check_query(query: Query) -> Query:
@@ -116,13 +125,16 @@ def _parse_parts(where: str, parts: Any, unsupported: str) -> tuple[str, tuple[C
     """Return the text of all parts together, and their cache marks."""
     if not isinstance(parts, list | tuple):
         raise_wrong_type(where, "a string or an array of text parts", parts)
+    _check_count(where, parts)
     texts: list[str] = []
+    length = 0
     marks: list[CacheMark] = []
     for i, part in enumerate(parts):
         texts.append(_parse_text_part(f"{where}[{i}]", part, unsupported))
+        length += len(texts[-1])
         control = _parse_cache_control(f"{where}[{i}].cache_control", part.get("cache_control"), texts[-1])
         if control is not None:
-            marks.append(CacheMark(sum(map(len, texts)), control))
+            marks.append(CacheMark(length, control))
     return "".join(texts), tuple(marks)
 
 

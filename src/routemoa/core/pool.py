@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from routemoa.core.caps_table import ReplyCaps, parse_caps_table
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture, parse_mixture_table
 from routemoa.core.price_list import with_list_prices
@@ -23,7 +24,7 @@ from routemoa.core.types import Limits, ModelSpec, Patience
 
 __all__ = ["METHODS", "Pool", "parse_limits", "parse_pool"]
 
-TABLES = ("model", "mixture", "limits", "patience", "server", "scorer", "tenant", "totals")
+TABLES = ("model", "mixture", "limits", "patience", "caps", "server", "scorer", "tenant", "totals")
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
 """The methods that use the whole pool (routemoa.mixture.method_registry builds them); no model may have such a name."""
 
@@ -52,6 +53,8 @@ class Pool:
     """Of a request that sets none itself."""
     patience: Patience = field(default_factory=Patience)
     """How long to wait for endpoints; that of a model goes before it."""
+    caps: ReplyCaps = field(default_factory=ReplyCaps)
+    """How much of a reply is read."""
     tenants: Tenants = field(default_factory=Tenants)
     """The callers of the server, with their budgets."""
     server: ServerSettings = field(default_factory=ServerSettings)
@@ -146,7 +149,19 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) 
         raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
     tenants = parse_tenants(table, source, env)
     server = parse_server_table(table.get("server", {}), f"{source}: [server]")
-    return Pool(with_list_prices(models), mixture, source, directory, folder, judge, limits, patience, tenants, server)
+    return Pool(
+        with_list_prices(models),
+        mixture,
+        source,
+        directory,
+        folder,
+        judge,
+        limits,
+        patience,
+        parse_caps_table(table.get("caps", {}), f"{source}: [caps]"),
+        tenants,
+        server,
+    )
 
 
 def parse_limits(table: Any, where: str) -> Limits:

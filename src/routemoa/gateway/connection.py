@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from time import monotonic
 from typing import Any
@@ -12,11 +11,11 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from routemoa.core.json_bounds import LARGE, TooManyValues, decode_bounded
 from routemoa.gateway.errors import BodyTooLarge, HttpError, SlowRequest
 
 __all__ = [
     "ResponseWriter",
-    "count_containers",
     "decode_json_bytes",
     "discard_body",
     "read_json_object",
@@ -25,14 +24,12 @@ __all__ = [
 
 MAX_DISCARDED_BODIES = 8
 """How many times the limit of a body is read, and dropped, before the connection is closed."""
+MAX_CONTAINERS = 50_000
+"""Objects and arrays in a body."""
+PART_BYTES = 256 * 1024
+"""Of a response that is sent at once."""
 BYTES_PER_SECOND = 64 * 1024
 """At which a large body has to come in."""
-LARGE_BODY = 2**20
-"""Bytes above which a body is read in a thread."""
-MAX_CONTAINERS = 200_000
-"""Objects and arrays in a body. Each takes some hundred bytes of memory, and two of the body."""
-
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 class ResponseWriter:
@@ -60,11 +57,18 @@ class ResponseWriter:
                 await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
-        """Send a piece of the body; after the last one nothing more is sent."""
+        """Send a piece of the body; after the last one nothing more is sent.
+
+        A large one goes out in parts, as it is read: each is copied several times on its way.
+        """
         async with self._lock:
-            if not self._ended:
-                self._ended = last
-                await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+            if self._ended:
+                return
+            self._ended = last
+            for start in range(0, max(1, len(data)), PART_BYTES):
+                part = data if len(data) <= PART_BYTES else data[start : start + PART_BYTES]
+                more = not last or start + PART_BYTES < len(data)
+                await self._send({"type": "http.response.body", "body": part, "more_body": more})
 
     async def json(self, status: int, value: Any, headers: Mapping[str, str] | None = None) -> None:
         """Send a whole JSON response."""
@@ -97,26 +101,13 @@ async def read_json_object(scope: Scope, receive: Receive, limit: int, seconds: 
 async def decode_json_bytes(data: bytes) -> Any:
     """Decode a body; a large one in a thread. Raises HttpError."""
     try:
-        return await asyncio.to_thread(_decode, data) if len(data) > LARGE_BODY else _decode(data)
+        if len(data) > LARGE:
+            return await asyncio.to_thread(decode_bounded, data, MAX_CONTAINERS)
+        return decode_bounded(data, MAX_CONTAINERS)
+    except TooManyValues as e:
+        raise HttpError(413, f"The request body is too large: {e}; send fewer.", "request_too_large") from e
     except (ValueError, RecursionError) as e:
         raise HttpError(400, f"The request body is not valid JSON: {str(e)[:200]}") from e
-
-
-def _decode(data: bytes) -> Any:
-    """Decode JSON, unless it has so many values that reading them takes far more memory than the body."""
-    if count_containers(data) > MAX_CONTAINERS:
-        message = f"The request body has more than {MAX_CONTAINERS} objects and arrays; send fewer."
-        raise HttpError(413, message, "request_too_large")
-    return msgspec.json.decode(data)
-
-
-def count_containers(data: bytes) -> int:
-    """Return how many objects and arrays JSON has at most; brackets in its strings count only where there are many."""
-    count = data.count(b"{") + data.count(b"[")
-    if count <= MAX_CONTAINERS:
-        return count
-    outside = _STRING.sub(b"", data)
-    return outside.count(b"{") + outside.count(b"[")
 
 
 def _check_origin(scope: Scope) -> None:

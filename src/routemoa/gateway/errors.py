@@ -41,6 +41,7 @@ __all__ = [
     "MissingKey",
     "Overloaded",
     "SlowRequest",
+    "UnknownHost",
     "UnknownModel",
     "UnknownRoute",
     "error_response",
@@ -127,6 +128,15 @@ class BodyTooLarge(HttpError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"The request body is larger than {limit} bytes; send less.", "request_too_large")
+
+
+class UnknownHost(HttpError):
+    """The request names another server than this one."""
+
+    def __init__(self, name: str) -> None:
+        host = name.rpartition(":")[0] or name
+        message = f"This server is not known as {name}: start it with --allow-host {host} if it is."
+        super().__init__(403, message, "host_not_allowed", "host")
 
 
 class SlowRequest(HttpError):

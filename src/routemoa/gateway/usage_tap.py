@@ -16,16 +16,15 @@ from routemoa.clients.replies.endings import read_ending
 from routemoa.clients.replies.errors import ReportedError, find_error
 from routemoa.clients.replies.usage import UsageReader
 from routemoa.clients.sse import EVENT_STREAM, SSEParser, is_event_stream, split_event
+from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError
 from routemoa.core.types import Usage
 
 __all__ = ["BodyTap", "EventTap", "ReplyTap"]
 
 LINE_END = rb"(?>\r\n|\n|\r)"
-BLANK_LINE = re.compile(LINE_END)
+BLANK_LINES = re.compile(rb"[\r\n]++")
 EVENT_END = re.compile(LINE_END + LINE_END)
-MAX_BUFFERED_BYTES = 16 * 2**20
-"""Of a response in one piece, the usage of a larger one is not read; and of an event, a larger one is not passed on."""
 MAX_HEAD_BYTES = 64 * 1024
 """White space before a response begins."""
 DONE = "[DONE]"
@@ -39,12 +38,21 @@ class ReplyTap:
         content_type: of the response's header.
         on_text: called with the text of each event of a stream, whichever part of the answer it belongs to.
         drop_usage: the caller did not ask for the event that contains only token counts.
+        caps: of an event, and of a response in one piece.
     """
 
-    def __init__(self, model: str, content_type: str, on_text: Callable[[str], object], *, drop_usage: bool) -> None:
+    def __init__(
+        self,
+        model: str,
+        content_type: str,
+        on_text: Callable[[str], object],
+        *,
+        drop_usage: bool,
+        caps: ReplyCaps = ReplyCaps(),  # noqa: B008  (frozen)
+    ) -> None:
         self.content_type = content_type
         """What the response is."""
-        self._model, self._on_text, self._drop_usage = model, on_text, drop_usage
+        self._model, self._on_text, self._drop_usage, self._caps = model, on_text, drop_usage, caps
         self._head = b""
         self._tap: EventTap | BodyTap | None = None
 
@@ -52,6 +60,11 @@ class ReplyTap:
     def is_stream(self) -> bool:
         """Whether the response is a stream; known once its first bytes have come."""
         return isinstance(self._tap, EventTap)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait for the end of their event or of the response."""
+        return 0 if self._tap is None else self._tap.waiting_bytes
 
     @property
     def usage(self) -> Usage | None:
@@ -90,7 +103,9 @@ class ReplyTap:
     def _begin(self, *, is_stream: bool) -> bytes:
         """Choose the tap and return the bytes that it has to read."""
         self._tap = (
-            EventTap(self._model, self._on_text, drop_usage=self._drop_usage) if is_stream else BodyTap(self._model)
+            EventTap(self._model, self._on_text, drop_usage=self._drop_usage, limit=self._caps.event_bytes)
+            if is_stream
+            else BodyTap(self._model, self._caps.body_bytes)
         )
         if is_stream and not self.content_type.lower().startswith(EVENT_STREAM):
             self.content_type = EVENT_STREAM
@@ -103,9 +118,14 @@ class BodyTap:
 
     So a response that breaks off can still be tried again, or become an error with a status. A very large one is
     passed on as it comes, without reading its usage.
+
+    Args:
+        model: that answers.
+        limit: bytes of what is read.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, limit: int = ReplyCaps().body_bytes) -> None:
+        self._limit = limit
         self.reader = UsageReader()
         self.is_complete = False
         self.error: ModelError | None = None
@@ -117,7 +137,12 @@ class BodyTap:
         if self._buffer is None:
             return chunk
         self._buffer += chunk
-        return self._release() if len(self._buffer) > MAX_BUFFERED_BYTES else b""
+        return self._release() if len(self._buffer) > self._limit else b""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait for the end of the response."""
+        return len(self._buffer or b"")
 
     def end(self) -> bytes:
         """Read the response and return it; nothing where it is an error."""
@@ -144,9 +169,18 @@ class EventTap:
         model: that answers.
         on_text: called with the text of each event, whichever part of the answer it belongs to.
         drop_usage: the caller did not ask for the event that contains only token counts.
+        limit: bytes of an event.
     """
 
-    def __init__(self, model: str, on_text: Callable[[str], object], *, drop_usage: bool) -> None:
+    def __init__(
+        self,
+        model: str,
+        on_text: Callable[[str], object],
+        *,
+        drop_usage: bool,
+        limit: int = ReplyCaps().event_bytes,
+    ) -> None:
+        self._limit = limit
         self.reader = UsageReader()
         self.is_complete = False
         self.error: ModelError | None = None
@@ -171,16 +205,22 @@ class EventTap:
         searched, data = max(0, len(self._pending) - 3), self._pending
         data += chunk
         start = 0
-        while (found := BLANK_LINE.match(data, start) or EVENT_END.search(data, max(start, searched))) is not None:
+        while (found := BLANK_LINES.match(data, start) or EVENT_END.search(data, max(start, searched))) is not None:
             event, start = bytes(data[start : found.end()]), found.end()
             passed = self.error is None and self._read_event(event)
             out += event if passed else b""
             self._last_cr_passed = passed if event.endswith(b"\r") and start == len(data) else None
         del data[:start]
-        if len(data) > MAX_BUFFERED_BYTES and self.error is None:
-            reason = f"an event is larger than {MAX_BUFFERED_BYTES // 2**20} MiB"
-            self.error = InvalidResponse(self._model, reason, produced=True)
+        if len(data) > self._limit and self.error is None:
+            reason = f"an event of the stream is larger than {self._limit} bytes"
+            self.error = InvalidResponse(self._model, reason, produced=self._has_answer)
+            data.clear()
         return bytes(out)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait for the end of their event."""
+        return len(self._pending)
 
     def end(self) -> bytes:
         """Return the beginning of an event that was never completed; note where the stream was cut off."""
@@ -197,6 +237,8 @@ class EventTap:
 
     def _read_event(self, event: bytes, *, cut: bool = False) -> bool:
         """Read an event and return whether to pass it on; a `cut` one need not be JSON."""
+        if b"data" not in event and b"error" not in event:  # a blank line, a comment
+            return True
         parser = SSEParser()
         parts = [part for whole in (*parser.feed(event), *parser.end()) for part in split_event(whole)]
         for data, name in parts:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from time import perf_counter
 from types import MappingProxyType
 
-from routemoa.core.errors import CallCancelled, ModelError, Unaffordable
+from routemoa.core.errors import CallCancelled, ModelError, RouteMoAError, Unaffordable
 from routemoa.core.events import (
     AggregatorFailed,
     AggregatorStarted,
@@ -23,7 +23,7 @@ from routemoa.core.types import Completion, ModelSpec, Query, Request
 from routemoa.mixture import prompts
 from routemoa.mixture.admission import Admission, leave_out_misfits
 from routemoa.mixture.call_group import CallEnd, CallGroup, PendingCall, WaitPolicy
-from routemoa.mixture.layer import empty_answer, make_failure, no_completion
+from routemoa.mixture.layer import empty_answer, make_failure, no_completion, report_defect
 from routemoa.mixture.leader_stream import THOUGHT_MARKER, THOUGHT_SHOWN
 from routemoa.mixture.run import Run
 
@@ -111,6 +111,10 @@ class _Writing:
             if self._call.cancel_reason is None:
                 raise
             return self._fail(CallCancelled(self.spec.name, self._call.cancel_reason))
+        except RouteMoAError:
+            raise
+        except Exception as e:  # one writer's reply must not end the query
+            return self._fail(report_defect(self.spec, e))
         return CallEnd.ANSWERED
 
     async def _stream(self) -> Completion:

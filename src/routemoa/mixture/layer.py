@@ -6,6 +6,7 @@ A failed model is recorded and replaced from the reserve; failures are never fat
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from random import Random
@@ -19,6 +20,7 @@ from routemoa.core.errors import (
     ModelError,
     ModelHTTPError,
     ModelTimeout,
+    RouteMoAError,
     Unaffordable,
     Unreachable,
 )
@@ -42,8 +44,11 @@ __all__ = [
     "make_proposal",
     "no_completion",
     "read_completion",
+    "report_defect",
     "run_layer",
 ]
+
+logger = logging.getLogger("routemoa.mixture")
 
 
 class LayerRequest(Struct, frozen=True):
@@ -139,6 +144,7 @@ class _Proposal:
         run.emit(ProposalStarted(self._layer, spec.name, quoted, call.purpose))
         try:
             completion = await self._stream()
+            reply = await replies.read_reply(completion.text, self._format, run.client.deadline.seconds_left)
         except Unaffordable as e:
             if not call.is_hedge:
                 return self._fail(e)
@@ -150,8 +156,11 @@ class _Proposal:
             if call.cancel_reason is None:
                 raise
             return self._fail(CallCancelled(spec.name, call.cancel_reason, produced=bool(self._pieces)))
+        except RouteMoAError:
+            raise
+        except Exception as e:  # one member's reply must not end the query
+            return self._fail(report_defect(spec, e))
         self._note_dropped_parameters()
-        reply = replies.parse_reply(completion.text, self._format)
         if not reply.answer:
             return self._fail(empty_answer(spec, completion), completion.usage)
         proposal = make_proposal(spec, completion, reply.answer, perf_counter() - self._started)
@@ -255,6 +264,12 @@ def make_failure(
         None if refusal is None else refusal.retry_after,
         unanswered=broke and usage == Usage() and not error.produced and not partial,
     )
+
+
+def report_defect(spec: ModelSpec, error: Exception) -> ModelError:
+    """Log a defect of ours that one member's call brought up; return it as the failure of that call."""
+    logger.error("unexpected error in a call of %s", spec.name, exc_info=error)
+    return ModelError(spec.name, f"its reply could not be handled ({type(error).__name__})", produced=True)
 
 
 def no_completion(spec: ModelSpec) -> InvalidResponse:

@@ -97,6 +97,8 @@ _JUDGMENT_PATTERN = re.compile(
 )
 # Invisible text that models read, and characters that reverse the order of text.
 _HIDDEN_PATTERN = re.compile("[\U000e0000-\U000e007f\u202a-\u202e\u2066-\u2069]")
+MAX_QUOTED = 64 * 1024
+"""Characters of an answer that other models are shown: some 16,000 tokens, about what the largest models write."""
 _LOOKALIKES = str.maketrans("❮‹〈⟨˂ᐸ–—−─“”‘’аеорсѕіуԁһոⅼӏαοιν", "<<<<<<----\"\"''aeopcsiydhnllaoiv")
 
 
@@ -108,9 +110,21 @@ def candidate_labels(count: int) -> tuple[str, ...]:
 def quote_answers(texts: Sequence[str]) -> str:
     """Return candidate answers as labelled data; text that imitates our quotes or judgments is neutralized."""
     return "\n\n".join(
-        f'<answer id="{label}">\n{neutralize(text.strip())}\n</answer>'
+        f'<answer id="{label}">\n{quoted_text(text)}\n</answer>'
         for label, text in zip(candidate_labels(len(texts)), texts, strict=True)
     )
+
+
+def quoted_text(text: str) -> str:
+    """Return an answer as other models are shown it: neutralized, the middle of a very long one left out.
+
+    Its beginning and its end say what it answers; a million tokens of it would only be paid for once more.
+    """
+    text = text.strip()
+    if len(text) > MAX_QUOTED:
+        left_out = len(text) - MAX_QUOTED
+        text = f"{text[: MAX_QUOTED // 2]}\n[... {left_out} characters left out ...]\n{text[-MAX_QUOTED // 2 :]}"
+    return neutralize(text)
 
 
 @lru_cache(maxsize=64)  # each judge of a layer is shown the same answers

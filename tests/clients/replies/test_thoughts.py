@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from routemoa.clients.replies.thoughts import ThoughtSplitter, remove_thoughts
+from routemoa.clients.replies.thoughts import ThoughtSplitter, is_thinker, remove_thoughts
 
 
 def split(text: str, *, is_cut: bool = False, hold: bool = False, size: int | None = None) -> ThoughtSplitter:
@@ -195,3 +195,25 @@ def test_the_time_is_linear(part: str, size: int | None) -> None:
 
     short = min(seconds(50_000) for _ in range(3))
     assert min(seconds(400_000) for _ in range(3)) < 8 * 3 * short + 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "thinks"),
+    [
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", True),
+        ("deepseek-r1:14b", True),
+        ("Qwen/QwQ-32B", True),
+        ("qwen3-30b-a3b-thinking-2507", True),
+        ("deepseek-reasoner", True),
+        ("phi-4-reasoning-plus", True),
+        ("magistral-small", True),
+        ("llama-3.1-8b", False),
+        ("gpt-4.1", False),
+        ("command-r", False),
+        ("r10", False),
+        ("qwen3-8b", False),
+        ("unthinkable", False),
+    ],
+)
+def test_names_of_models_that_think(name: str, thinks: bool) -> None:
+    assert is_thinker(name) == thinks

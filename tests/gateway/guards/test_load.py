@@ -10,7 +10,8 @@ import pytest
 
 from routemoa.core.server_table import ServerSettings
 from routemoa.gateway.errors import Overloaded
-from routemoa.gateway.guards.load import FIRST_LIMIT, MIN_LIMIT, LoadGate, MeasuredLoop, RequestLimit
+from routemoa.gateway.guards.event_loop import ServerLoop
+from routemoa.gateway.guards.load import FIRST_LIMIT, MIN_LIMIT, LoadGate, RequestLimit
 from tests.gateway.harness import ANSWER, HI, Script, serving, until
 
 
@@ -141,14 +142,14 @@ async def test_without_descriptors_no_request_begins(monkeypatch: pytest.MonkeyP
 def test_a_measured_loop_knows_how_busy_it_is() -> None:
     async def work(busy: float, idle: float) -> float:
         loop = asyncio.get_running_loop()
-        assert isinstance(loop, MeasuredLoop)
+        assert isinstance(loop, ServerLoop)
         before, began = loop.idle_seconds, time.monotonic()
         while time.monotonic() - began < busy:  # noqa: ASYNC110  (it is to be busy)
             await asyncio.sleep(0)
         await asyncio.sleep(idle)
         return loop.idle_seconds - before
 
-    with asyncio.Runner(loop_factory=MeasuredLoop) as runner:
+    with asyncio.Runner(loop_factory=ServerLoop) as runner:
         assert runner.run(work(0.2, 0.0)) < 0.1
         assert 0.15 < runner.run(work(0.05, 0.2)) < 0.5
 

@@ -154,7 +154,7 @@ async def setting(
     async with AsyncExitStack() as stack:
         endpoints = [await stack.enter_async_context(running(reply)) for reply in replies]
         models = tuple(
-            ModelSpec(name, e.url, "up", prior=prior, **spec)
+            ModelSpec(name, e.url, prior=prior, **{"model": "up", **spec})
             for name, prior, e in zip("abc", (0.9, 0.8, 0.7), endpoints, strict=False)
         )
         pool = Pool(models, Mixture(), limits=limits or Limits(), tenants=Tenants() if tenants is None else tenants)

@@ -11,8 +11,8 @@ from tests.integration.cases.raw_endpoint import Raw, Reply, delta, endings_of, 
 
 WAYS = [
     pytest.param("routemoa", {}, id="mixture"),
-    pytest.param("routemoa", {"stream": True}, id="leader"),
-    pytest.param("routemoa", {"stream": True, "routemoa": {"stream_mode": "final"}}, id="final"),
+    pytest.param("routemoa", {"stream": True}, id="stream"),
+    pytest.param("routemoa", {"stream": True, "routemoa": {"stream_mode": "leader"}}, id="leader"),
     pytest.param("best-single", {}, id="best-single"),
     pytest.param("best-single", {"stream": True}, id="best-single, streamed"),
     pytest.param("cascade", {}, id="cascade"),
@@ -68,7 +68,7 @@ NO_ENDINGS = [
 
 
 @pytest.mark.parametrize("dies", NO_ENDINGS)
-@pytest.mark.parametrize("more", [{}, {"stream": True}, {"stream": True, "routemoa": {"stream_mode": "final"}}])
+@pytest.mark.parametrize("more", [{}, {"stream": True}, {"stream": True, "routemoa": {"stream_mode": "leader"}}])
 async def test_an_answer_that_broke_off_is_none_and_the_next_model_answers(
     tmp_path: Path, dies: Reply, more: dict[str, Any]
 ) -> None:
@@ -79,6 +79,13 @@ async def test_an_answer_that_broke_off_is_none_and_the_next_model_answers(
         assert endings_of(response) == ["stop"]
         calls = await s.calls()
         assert [c.outcome == "ok" for c in calls] == [False, True]
+
+
+@pytest.mark.parametrize("last", [delta({}, "error"), delta({}, "abort"), {"error": {"message": "gone", "code": 502}}])
+async def test_what_broke_off_before_it_was_shown_is_not_shown(tmp_path: Path, last: dict[str, Any]) -> None:
+    async with setting(tmp_path, send(sse(BEGUN, last, "[DONE]")), say("Paris is the capital.")) as s:
+        response = await s.ask(stream=True)
+        assert (text_of(response), endings_of(response)) == ("Paris is the capital.", ["stop"])
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ async def test_the_judges_learn_that_an_answer_breaks_off(tmp_path: Path) -> Non
 
 async def test_a_shown_answer_that_breaks_off_is_replaced_by_a_complete_equal_one(tmp_path: Path) -> None:
     async with setting(tmp_path, say("The answer is 42", "length"), say("The answer is 42.")) as s:
-        response = await s.ask(text="What is 84 / 2?", stream=True)
+        response = await s.ask(text="What is 84 / 2?", stream=True, routemoa={"stream_mode": "leader"})
         assert endings_of(response) == (["stop"] if s.endpoints[1].requests else ["length"])
 
 

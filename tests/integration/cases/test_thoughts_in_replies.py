@@ -30,7 +30,7 @@ MARKED = [
 WAYS = [
     ("routemoa", {}),
     ("routemoa", {"stream": True}),
-    ("routemoa", {"stream": True, "routemoa": {"stream_mode": "final"}}),
+    ("routemoa", {"stream": True, "routemoa": {"stream_mode": "leader"}}),
     ("best-single", {}),
     ("best-single", {"stream": True}),
     ("cascade", {}),
@@ -81,24 +81,22 @@ ONLY_THOUGHTS = [
 @pytest.mark.parametrize("more", [{}, {"stream": True}])
 async def test_a_thought_alone_is_no_answer(tmp_path: Path, reply: Reply, more: dict[str, Any]) -> None:
     async with setting(tmp_path, reply, say("The answer is 42.")) as s:
-        text = text_of(await s.ask(text="6*7?", **more))
-        assert text.endswith("The answer is 42.")
-        if reply is not ONLY_THOUGHTS[2] or not more:  # what nothing marked as a thought was shown before its end
-            assert text == "The answer is 42."
+        assert text_of(await s.ask(text="6*7?", **more)) == "The answer is 42."
     async with setting(tmp_path / "alone", reply) as s:
         response = await s.ask(text="6*7?", **more)
-        shown = response.status == 200
-        assert not shown or (reply is ONLY_THOUGHTS[2] and more)
-        error = response.events[-1]["error"] if shown else response.error
-        assert "thoughts" in error["message"]
+        assert response.status == 502
+        assert "thoughts" in response.error["message"]
 
 
 UNMARKED = "I recall the capital of France.\n</think>\n\nParis"
+SLOW = [piece for i in range(0, len(UNMARKED), 7) for piece in (sse(delta({"content": UNMARKED[i : i + 7]})), 0.02)]
+WRITTEN = send([*SLOW, sse(delta({}, "stop"), "[DONE]")])
 
 
-async def test_an_unmarked_thought_is_replaced_once_and_held_back_from_then_on(tmp_path: Path) -> None:
-    async with setting(tmp_path, say(UNMARKED, size=7)) as s:
-        first = await s.ask(stream=True)
+@pytest.mark.parametrize("mode", ["final", "leader"])
+async def test_an_unmarked_thought_is_void_once_and_held_back_from_then_on(tmp_path: Path, mode: str) -> None:
+    async with setting(tmp_path, WRITTEN) as s:
+        first = await s.ask(stream=True, routemoa={"stream_mode": mode})
         assert text_of(first).endswith("The text above was a thought of the model. This is its answer:\n\nParis")
         [announced] = [e["routemoa"] for e in first.events if isinstance(e, dict) and "event" in e.get("routemoa", {})]
         assert announced["event"] == "continuation"
@@ -107,10 +105,25 @@ async def test_an_unmarked_thought_is_replaced_once_and_held_back_from_then_on(t
         assert text_of(await s.ask()) == "Paris"
 
 
+@pytest.mark.parametrize("name", ["deepseek-r1:14b", "qwen3-4b-thinking-2507", "QwQ-32B"])
+async def test_a_model_whose_name_says_that_it_thinks_is_held_back_at_once(tmp_path: Path, name: str) -> None:
+    async with setting(tmp_path, WRITTEN, model=name) as s:
+        for _ in range(2):
+            assert text_of(await s.ask(stream=True)) == "Paris"
+    plain: list[str | bytes | float] = [
+        sse(delta({"content": "Pa"})),
+        0.1,
+        sse(delta({"content": "ris"}), delta({}, "stop"), "[DONE]"),
+    ]
+    async with setting(tmp_path / "b", send(plain), model=name) as s:
+        for _ in range(2):
+            assert text_of(await s.ask(stream=True)) == "Paris"
+
+
 @pytest.mark.parametrize("model", ["best-single", "self-moa"])
 async def test_other_streams_replace_an_unmarked_thought_as_well(tmp_path: Path, model: str) -> None:
-    async with setting(tmp_path, say(UNMARKED, size=7)) as s:
-        text = text_of(await s.ask(model, stream=True))
+    async with setting(tmp_path, WRITTEN) as s:
+        text = text_of(await s.ask(model, stream=True, routemoa={"stream_mode": "leader"}))
         assert text.endswith("Paris")
         assert "</think>" not in text
         assert text_of(await s.ask(model)) == "Paris"

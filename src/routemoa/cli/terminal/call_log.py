@@ -13,6 +13,7 @@ from rich.text import Text
 from routemoa.clients.http import HttpClient
 from routemoa.clients.timeouts import Timeouts
 from routemoa.clients.wire import build_body
+from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import ModelError
 from routemoa.core.printable import printable
 from routemoa.core.protocols import Runtime
@@ -24,8 +25,15 @@ __all__ = ["LoggedClient"]
 class LoggedClient(HttpClient):
     """A client that prints each attempt of a call when it ends. Keys are in headers, which are not printed."""
 
-    def __init__(self, console: Console, runtime: Runtime | None, timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
-        super().__init__(runtime, timeouts=timeouts)
+    def __init__(
+        self,
+        console: Console,
+        runtime: Runtime | None,
+        *,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  (frozen)
+        caps: ReplyCaps = ReplyCaps(),  # noqa: B008
+    ) -> None:
+        super().__init__(runtime, timeouts=timeouts, caps=caps)
         self._console = console
 
     async def attempt(

@@ -19,6 +19,8 @@ THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinki
 """Fields of a message beside its content: DeepSeek and vLLM; OpenRouter, Ollama and Groq; others."""
 THOUGHT_PARTS = {"thinking", "reasoning", "thought", "redacted_thinking", "reasoning_content"}
 """Types of parts of a content (Mistral, Anthropic)."""
+MAX_TOKENS = 500_000
+"""Log-probabilities that are kept."""
 MAX_DEPTH = 6
 """Of the lists and objects in which a thought comes."""
 
@@ -36,7 +38,7 @@ class CompletionBuilder:
         """Under OpenAI's name, else as the endpoint has it."""
         self._thought_length = 0  # of thoughts in fields of their own
         self._told_thought = 0  # of which `take_thought` has told
-        self._text_length = 0
+        self._text_length = self._refusal_length = 0
         self._usage = UsageReader()
         self._splitter = ThoughtSplitter(hold=hold)
         self._cutter = KeyCutter(key)
@@ -55,9 +57,24 @@ class CompletionBuilder:
         return self.usage if self._usage.found else None
 
     @property
+    def is_broken_off(self) -> bool:
+        """Whether the endpoint gave a reason to end that is none."""
+        return self.finish_reason is not None and not is_known_ending(self.finish_reason)
+
+    @property
     def thought_length(self) -> int:
         """Characters of thoughts so far, in fields of their own and in the text."""
         return self._thought_length + self._splitter.thought_length
+
+    @property
+    def is_restarted(self) -> bool:
+        """Whether text that was given turned out to be a thought."""
+        return self._splitter.is_restarted
+
+    @property
+    def text_length(self) -> int:
+        """Characters of text and refusal so far, thoughts in it included."""
+        return self._text_length + self._refusal_length
 
     @property
     def lacks_opening(self) -> bool:
@@ -78,14 +95,17 @@ class CompletionBuilder:
             self.finish_reason = ending
         if (tokens := parse_logprobs(choice.get("logprobs"))) is not None:
             self._tokens = self._tokens or []
-            self._tokens += tokens
+            self._tokens += tokens[: MAX_TOKENS - len(self._tokens)]
         message = choice.get("delta")
         return self._add_message(message) if isinstance(message, dict) else ""
 
     def _add_message(self, message: Mapping[str, Any]) -> str:
-        self._thought_length += _count_thought(message)
+        if (thought := _count_thought(message)) > 0:
+            self._thought_length += thought
+            self._splitter.release()
         content, refusal = content_text(message.get("content"))
         refusal += message["refusal"] if isinstance(message.get("refusal"), str) else ""
+        self._refusal_length += len(refusal)
         if refusal:
             self._refusal.append(self._refusal_cutter.feed(refusal))
         self._text_length += len(content)
@@ -103,16 +123,15 @@ class CompletionBuilder:
         Raises:
             InvalidResponse: the endpoint broke off, or gave a reason to end that is none.
         """
-        ending = self.finish_reason
-        if ending is not None and not is_known_ending(ending):
-            reason = f"the endpoint broke off in the middle of its answer (finish_reason {ending})"
+        if self.is_broken_off:
+            reason = f"the endpoint broke off in the middle of its answer (finish_reason {self.finish_reason})"
             raise InvalidResponse(model, reason, produced=True, usage=self.known_usage)
         text, refusal = self._splitter.answer, "".join(self._refusal)
         is_refusal = bool(refusal.strip())
         return Completion(
             text if text.strip() or not is_refusal else refusal,
             self.usage,
-            ending,
+            self.finish_reason,
             latency,
             first_token,
             self._answer_tokens(),

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.clients.replies.redaction import LONGEST_ESCAPE, redact
+from routemoa.core.json_bounds import SMALL, TooManyValues, decode_bounded
 from routemoa.core.printable import printable_line
 
 __all__ = [
@@ -227,8 +228,10 @@ def decode_json(data: bytes | str) -> Any:
     """Decode JSON to plain Python; what is no JSON comes back as text."""
     data = data.removeprefix(b"\xef\xbb\xbf") if isinstance(data, bytes) else data.removeprefix("\ufeff")
     try:
+        if len(data) > SMALL:
+            return decode_bounded(data if isinstance(data, bytes) else data.encode())
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, TooManyValues, RecursionError):
         return data.decode("utf-8", "replace") if isinstance(data, bytes) else data
 
 

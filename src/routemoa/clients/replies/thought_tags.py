@@ -176,8 +176,8 @@ class TagFinder:
             end = at + len(tag.text)
             if not self._tags_left or at >= known:
                 break
-            if end == len(text) and not is_end:  # what follows may matter
-                known = at
+            if end == len(text) and not is_end:  # what follows may matter, and make a thought of what is before
+                known = start if tag.kind == "close" else at
                 break
             self._tags_left -= 1
             if at > start:

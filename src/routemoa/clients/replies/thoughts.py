@@ -8,18 +8,21 @@ the opening one into the prompt.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from routemoa.clients.replies.code_spans import CodeSpans
 from routemoa.clients.replies.thought_tags import WORD_FAMILIES, TagFinder, Token
 
-__all__ = ["ThoughtSplitter", "remove_thoughts"]
+__all__ = ["ThoughtSplitter", "is_thinker", "remove_thoughts"]
 
 PAIRED_FAMILIES = {"reasoning", "reflection"}
 """Their lone closing tags are text: the words are common in answers, too."""
 CHANNELS = "channels"
 """The family of gpt-oss's channels."""
+
+_THINKER = re.compile(r"(?<![a-z0-9])(?:r1|qwq|thinking|think|reasoner|reasoning|magistral)(?![a-z0-9])", re.IGNORECASE)
 
 PlacedToken = tuple[Token, int]
 """A token and where it begins in the reply."""
@@ -69,6 +72,10 @@ class ThoughtSplitter:
     def thought_length(self) -> int:
         """Characters that are no part of the answer: thoughts, their tags and the space behind them."""
         return self._position - self._length
+
+    def release(self) -> None:
+        """Hold nothing back any more: the model's thoughts came elsewhere."""
+        self._hold = False
 
     def feed(self, piece: str) -> str:
         """Take a piece of the reply and return the text of the answer that is known now."""
@@ -247,3 +254,8 @@ def remove_thoughts(text: str) -> str:
     splitter.feed(text)
     splitter.end()
     return splitter.answer
+
+
+def is_thinker(model: str) -> bool:
+    """Return whether a model's name says that it thinks before it answers, perhaps without a tag that opens it."""
+    return _THINKER.search(model) is not None

@@ -18,7 +18,7 @@ from msgspec import Struct
 from routemoa.core.errors import ModelError, QueryError
 from routemoa.core.types import Completion, ModelSpec, Request
 from routemoa.datasets.records import Record
-from routemoa.mixture.prompts import ASSESSMENT, neutralize
+from routemoa.mixture.prompts import ASSESSMENT, quoted_text
 
 __all__ = ["JudgedAnswer", "RecordedClient", "SimulatedJudge"]
 
@@ -113,7 +113,7 @@ class RecordedClient:
         if '"scores"' in instructions:
             # The judge's own answer comes first, so that another model's equal text overwrites it.
             responses = sorted((record.responses or {}).items(), key=lambda item: item[0] != model)
-            author_of = {neutralize(answer.strip()): author for author, answer in responses if answer}
+            author_of = {quoted_text(answer): author for author, answer in responses if answer}
             scores: dict[str, float | None] = {}
             for label, quoted in _QUOTE.findall(instructions):
                 author = author_of.get(quoted)

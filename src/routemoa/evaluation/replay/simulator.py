@@ -18,7 +18,7 @@ from routemoa.core.types import Query, Scores, Usage
 from routemoa.evaluation.rejudging import apply_policy
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.evaluation.replay.token_counts import CallTotals, ReplayQuestion, combine_parallel
-from routemoa.mixture.prompts import ReplyFormat, candidate_labels, neutralize
+from routemoa.mixture.prompts import ReplyFormat, candidate_labels, quoted_text
 from routemoa.routing.decision import Decision, aggregator_models, latest_answers, quoted_answers, reserve_models
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.policy import Policy
@@ -113,5 +113,5 @@ def _judge(
         yield Assessment(model, model, "self", judge.score(model, record.id, own))
     for peer in shown if reply_format.peers else ():
         if peer != model:
-            answer = JudgedAnswer(peer, neutralize(question.texts[peer].strip()), record.scores.get(peer))
+            answer = JudgedAnswer(peer, quoted_text(question.texts[peer]), record.scores.get(peer))
             yield Assessment(model, peer, "cross", judge.score(model, record.id, answer))

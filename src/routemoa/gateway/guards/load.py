@@ -6,17 +6,16 @@ import asyncio
 import logging
 import math
 import random
-import selectors
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
 
 from routemoa.gateway.errors import Overloaded
 from routemoa.gateway.guards.descriptors import RESERVED, count_descriptors, descriptor_limit
+from routemoa.gateway.guards.event_loop import ServerLoop
 
-__all__ = ["LoadGate", "MeasuredLoop", "RequestLimit"]
+__all__ = ["LoadGate", "RequestLimit"]
 
 logger = logging.getLogger("routemoa.gateway")
 
@@ -33,33 +32,6 @@ SHRINK_EVERY = 0.5
 DESCRIPTORS_PER_REQUEST = 4
 """That a request may need beyond its own connection."""
 MAX_RETRY_AFTER = 30.0
-
-
-class MeasuredSelector(selectors.DefaultSelector):
-    """Measures how long the event loop has nothing to do."""
-
-    idle_seconds = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        """Wait for events."""
-        began = monotonic()
-        try:
-            return super().select(timeout)
-        finally:
-            self.idle_seconds += monotonic() - began
-
-
-class MeasuredLoop(asyncio.SelectorEventLoop):
-    """An event loop that knows how busy it is."""
-
-    def __init__(self) -> None:
-        self._measured = MeasuredSelector()
-        super().__init__(self._measured)
-
-    @property
-    def idle_seconds(self) -> float:
-        """Seconds, since the start, in which there was nothing to do."""
-        return self._measured.idle_seconds
 
 
 class RequestLimit:
@@ -127,13 +99,13 @@ class LoadGate:
     async def watch(self) -> None:
         """Look at the load from time to time, for ever."""
         loop = asyncio.get_running_loop()
-        idle = loop.idle_seconds if isinstance(loop, MeasuredLoop) else 0.0
+        idle = loop.idle_seconds if isinstance(loop, ServerLoop) else 0.0
         then = self._clock()
         while True:
             await asyncio.sleep(TICK)
             now = self._clock()
             passed = max(1e-6, now - then)
-            if isinstance(loop, MeasuredLoop):
+            if isinstance(loop, ServerLoop):
                 busy = 1.0 - (loop.idle_seconds - idle) / passed
                 idle = loop.idle_seconds
             else:

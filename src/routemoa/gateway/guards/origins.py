@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 
-import msgspec
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from routemoa.core.server_table import ServerSettings
 from routemoa.gateway.connection import ResponseWriter
-from routemoa.gateway.errors import ErrorResponse
+from routemoa.gateway.errors import UnknownHost
 
 __all__ = ["HostMiddleware", "cors_middleware", "is_allowed_host"]
 
@@ -75,11 +74,8 @@ class HostMiddleware:
             await self._app(scope, receive, send)
             return
         name = re.sub(r"[^\w.:\[\]-]", "?", host)[:100]
-        fix = f"start it with --allow-host {name.rpartition(':')[0] or name} if it is"
-        message = f"This server is not known as {name}: {fix}."
-        response = ErrorResponse(403, message, param="host", code="host_not_allowed")
-        await ResponseWriter(send).start(response.status, "application/json", {"connection": "close"})
-        await send({"type": "http.response.body", "body": msgspec.json.encode(response.body)})
+        response = UnknownHost(name).response
+        await ResponseWriter(send).json(response.status, response.body, {"connection": "close"})
 
 
 def is_allowed_host(host: str, allowed: frozenset[str], *, from_page: bool) -> bool:

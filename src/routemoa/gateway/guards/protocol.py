@@ -21,13 +21,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from routemoa.core.server_table import ServerSettings
 from routemoa.gateway.errors import ErrorResponse
 from routemoa.gateway.guards.connections import ConnectionRegistry, caller_address
+from routemoa.gateway.guards.event_loop import READ_BYTES
 
 __all__ = ["HTTP_LOGGER", "MAX_HEAD_BYTES", "GuardedProtocol"]
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request: its first line and its headers."""
-READ_BYTES = 16 * 1024
-"""Read from a connection at once, so that one full of tiny pieces does not keep the others waiting."""
 TINY_CHUNKS = 1000
 """Chunks of a body after which they have to have `TINY_BYTES` on average: each costs more time than it has bytes."""
 TINY_BYTES = 32
@@ -103,8 +102,6 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or refuse it where there is no place."""
         super().connection_made(transport)
-        if hasattr(transport, "max_size"):
-            transport.max_size = READ_BYTES  # asyncio's: what one read takes at most
         self.address = caller_address(self.client[0] if self.client else "")
         self._head_since = monotonic()
         if not self._registry.admit(self):
@@ -117,13 +114,15 @@ class GuardedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read a piece of a request."""
-        if self._is_over or self.conn.their_state is h11.ERROR:
-            return
-        try:
-            super().data_received(data)
-        except h11.LocalProtocolError:  # the request turned out to be wrong while its response was being sent
-            self.transport.abort()
+        """Read a piece of a request, little at once: the parser takes a head of any size that comes whole."""
+        for start in range(0, len(data), READ_BYTES):
+            if self._is_over or self.conn.their_state is h11.ERROR:
+                return
+            try:
+                super().data_received(data[start : start + READ_BYTES])
+            except h11.LocalProtocolError:  # the request turned out to be wrong while its response was being sent
+                self.transport.abort()
+                return
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio has it so
         """Keep the connection for the response to a whole request; return whether it is kept.

@@ -78,7 +78,7 @@ class SMoA(BaseMethod):
         reply = await call_model(run, "moderator", writers[0], messages)
         if reply is None:
             return answers, None
-        best, done = _read_verdict(answers, keep, reply)
+        best, done = await asyncio.to_thread(_read_verdict, answers, keep, reply)
         return best, writers[0].name if done else None
 
     def _writers(self, run: Run) -> list[ModelSpec]:
@@ -96,7 +96,7 @@ class SMoA(BaseMethod):
             if self._roles is None:
                 messages = prompts.role_writing_messages(len(self.pool))
                 reply = await call_model(run, "roles", self.best, messages)
-                written = replies.parse_roles(reply) if reply is not None else ()
+                written = await asyncio.to_thread(replies.parse_roles, reply) if reply is not None else ()
                 self._roles = (*written, *prompts.ROLES)  # too few or none: the built-in ones fill up
 
     def _cast(self) -> list[ModelSpec]:

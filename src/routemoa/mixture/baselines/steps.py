@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from routemoa.core.errors import ModelError
+from routemoa.core.errors import ModelError, RouteMoAError
 from routemoa.core.events import CallFinished, CallStarted, Selected
 from routemoa.core.trace import Proposal, Trace
 from routemoa.core.types import Message, ModelSpec, Request
 from routemoa.mixture.admission import Admission, leave_out_misfits
-from routemoa.mixture.layer import LayerRequest, make_failure, make_proposal, read_completion, run_layer
+from routemoa.mixture.layer import LayerRequest, make_failure, make_proposal, read_completion, report_defect, run_layer
 from routemoa.mixture.run import Run
 from routemoa.routing.decision import complete_first, failed_models, refusing_models, without_refusals
 
@@ -67,6 +67,12 @@ async def call_model(run: Run, purpose: str, spec: ModelSpec, messages: tuple[Me
         reply = await read_completion(run.client.stream(spec, request, lambda: False), spec)
     except ModelError as e:
         run.emit(CallFinished(purpose, failure=make_failure(spec, e, perf_counter() - started)))
+        return None
+    except RouteMoAError:
+        raise
+    except Exception as e:  # one member's reply must not end the query
+        failure = make_failure(spec, report_defect(spec, e), perf_counter() - started)
+        run.emit(CallFinished(purpose, failure=failure))
         return None
     finally:
         ticket.close()

@@ -1,0 +1,46 @@
+"""The event loop of the server: it knows how busy it is, and reads little from a connection at once."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from time import monotonic
+from typing import Any
+
+__all__ = ["READ_BYTES", "ServerLoop"]
+
+READ_BYTES = 16 * 1024
+"""Read from a connection at once, so that one full of tiny pieces does not keep the others waiting."""
+
+
+class _MeasuredSelector(selectors.DefaultSelector):
+    """Measures how long there is nothing to do."""
+
+    idle_seconds = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        """Wait for events."""
+        began = monotonic()
+        try:
+            return super().select(timeout)
+        finally:
+            self.idle_seconds += monotonic() - began
+
+
+class ServerLoop(asyncio.SelectorEventLoop):
+    """An event loop for many connections."""
+
+    def __init__(self) -> None:
+        self._measured = _MeasuredSelector()
+        super().__init__(self._measured)
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds, since the start, in which there was nothing to do."""
+        return self._measured.idle_seconds
+
+    def _make_socket_transport(self, *args: Any, **options: Any) -> Any:
+        # asyncio has no public setting for what it reads at once: 256 kB.
+        transport = super()._make_socket_transport(*args, **options)  # type: ignore[misc]
+        transport.max_size = READ_BYTES
+        return transport
