@@ -139,6 +139,8 @@ _WORDS: dict[str, tuple[re.Pattern[str], ...]] = {
 }
 """The beginnings of nouns, in lower case -> what introduces a result with them."""
 _ASCII_WORDS = {word: patterns for word, patterns in _WORDS.items() if word.isascii()}
+_LATIN_WORDS = {word: patterns for word, patterns in _WORDS.items() if max(word) < "\u0250"}
+_BEYOND_LATIN = re.compile("[\u0370-\u1fff\u2e80-\uffff]")
 
 
 def find_lead_ins(text: str, most: int = MAX_LEAD_INS) -> list[int]:
@@ -148,7 +150,7 @@ def find_lead_ins(text: str, most: int = MAX_LEAD_INS) -> list[int]:
     """
     folded = _fold(text)
     ends: set[int] = set()
-    for word, patterns in (_ASCII_WORDS if text.isascii() else _WORDS).items():
+    for word, patterns in _words_for(text).items():
         found = 0
         at = folded.rfind(word)
         while at >= 0 and found < most:
@@ -163,13 +165,20 @@ def find_first_lead_in(text: str) -> int | None:
     """Return the first place after which a result follows, or None."""
     folded = _fold(text)
     firsts: list[int] = []
-    for word, patterns in (_ASCII_WORDS if text.isascii() else _WORDS).items():
+    for word, patterns in _words_for(text).items():
         at = folded.find(word)
         while at >= 0 and not (matches := _match_noun(text, folded, word, at, patterns)):
             at = folded.find(word, at + 1)
         if at >= 0:
             firsts += matches
     return min(firsts, default=None)
+
+
+def _words_for(text: str) -> dict[str, tuple[re.Pattern[str], ...]]:
+    """Return the nouns that can stand in a text, by its script."""
+    if text.isascii():
+        return _ASCII_WORDS
+    return _WORDS if _BEYOND_LATIN.search(text) else _LATIN_WORDS
 
 
 def _fold(text: str) -> str:

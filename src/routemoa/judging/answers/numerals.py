@@ -22,7 +22,8 @@ NUMBER_START = r"(?<![0-9A-Za-z_.,À-ɏЀ-ӿ])"
 _ZEROS = (0x660, 0x6F0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xE50, 0xED0, 0x1040, 0x17E0)
 """The zeros of Arabic, Persian, Devanagari, Bengali, ... Khmer; NFKC knows only the full-width ones."""
 _SEPARATORS = {"٫": ".", "٬": ",", "،": ",", "؛": ";", "٪": "%", "、": ",", "−": "-"}
-_CHARACTERS = str.maketrans({chr(zero + i): str(i) for zero in _ZEROS for i in range(10)} | _SEPARATORS)
+_PLAIN = {chr(zero + i): str(i) for zero in _ZEROS for i in range(10)} | _SEPARATORS
+_ODD = re.compile(f"[{''.join(_PLAIN)}]")
 _INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufe0f\ufeff]")
 _DIGIT = "[0-9٠-٩۰-۹०-९]"
 _GROUP_SPACE = re.compile(f"(?<={_DIGIT})[\u00a0\u2007-\u200a\u202f](?={_DIGIT}{{3}}(?!{_DIGIT}))")
@@ -34,7 +35,7 @@ def unify_characters(text: str) -> str:
         return text
     if not text.isprintable():  # the odd spaces and the invisible characters are not printable
         text = _GROUP_SPACE.sub("", _INVISIBLE.sub("", text))
-    return unicodedata.normalize("NFKC", text).translate(_CHARACTERS)
+    return _ODD.sub(lambda sign: _PLAIN[sign[0]], unicodedata.normalize("NFKC", text))
 
 
 _APOSTROPHES = re.compile(r"(?<=\d)['’](?=\d{3}(?!\d))")  # 1'234.50, as in Switzerland
