@@ -56,7 +56,7 @@ def pool(tmp_path: Path, url: str, names: str = "ab") -> str:
 
 
 def run(*args: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("ROUTEMOA")} | env
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ROUTEMOA") or k == "ROUTEMOA_STORE"} | env
     return subprocess.run(
         [*ROUTEMOA, *args], capture_output=True, text=True, input=stdin or "", timeout=60, check=False, env=environment
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from routemoa.clients.connect import connect
 from routemoa.core.errors import AllModelsFailed, QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.types import Limits, Message, Query, to_json
+from routemoa.core.unicode_text import decode_text
 from routemoa.mixture.method_registry import build_method
 
 __all__ = ["ask"]
@@ -155,7 +157,8 @@ def _read_messages(question: str | None, messages_file: str | None, system: str 
 def _read_question(question: str | None) -> str:
     if question is None and sys.stdin.isatty():
         raise QueryError('no question: write it as  routemoa ask "..."  or pipe it in')
-    text = sys.stdin.read() if question in (None, "-") else question
+    # An argument that is not in the terminal's encoding comes with its bytes escaped.
+    text = decode_text(sys.stdin.buffer.read() if question in (None, "-") else os.fsencode(question))
     if not text or not text.strip():
         raise QueryError("the question is empty: write it as an argument or pipe it in")
     return text

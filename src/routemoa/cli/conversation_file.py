@@ -12,6 +12,7 @@ import click
 
 from routemoa.cli.terminal.files import write_file
 from routemoa.core.errors import QueryError
+from routemoa.core.file_kind import detect_encoding
 from routemoa.core.messages import parse_messages
 from routemoa.core.types import Message
 
@@ -74,7 +75,7 @@ def _read_text(file: str, where: str) -> str:
     if len(data) > MAX_BYTES:
         raise QueryError(f"{where}: it is larger than {MAX_BYTES // 2**20} MB")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode(detect_encoding(data[:4096]) or "utf-8")
     except UnicodeDecodeError as e:
         raise QueryError(
             f"{where}: it is not UTF-8 text: byte {e.start} is {data[e.start]:#04x}; save it as UTF-8"

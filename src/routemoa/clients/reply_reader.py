@@ -13,7 +13,7 @@ from routemoa.clients.replies.redaction import KeyCutter
 from routemoa.clients.sse import EVENT_STREAM, SSEEvent, SSEParser, is_event_stream, split_event
 from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError, ModelTimeout, Unreachable
-from routemoa.core.json_bounds import LARGE
+from routemoa.core.large_work import LARGE, run_large
 from routemoa.core.types import Completion, Thinking
 
 __all__ = ["Pieces", "ReplyReader", "without_key"]
@@ -104,7 +104,7 @@ class ReplyReader:
             return
         data = await self._read_body(head)
         if len(data) > LARGE:
-            completion = await asyncio.to_thread(self._parse_body, data, started)
+            completion = await run_large(self._parse_body, data, started)
         else:
             completion = self._parse_body(data, started)
         folded = _Folded()
@@ -175,7 +175,7 @@ class ReplyReader:
             if event.data == DONE:
                 return True
             if len(event.data) > LARGE:
-                await asyncio.to_thread(self._fold, event, folded, started)
+                await run_large(self._fold, event, folded, started)
             else:
                 self._fold(event, folded, started)
         return False

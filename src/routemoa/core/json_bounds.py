@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import msgspec
 
-__all__ = ["LARGE", "MAX_CONTAINERS", "SMALL", "TooManyValues", "count_containers", "decode_bounded"]
+from routemoa.core.unicode_text import mend_halves
 
-LARGE = 2**20
-"""Bytes of JSON above which it is decoded in a thread."""
+__all__ = ["MAX_CONTAINERS", "SMALL", "TooManyValues", "count_containers", "decode_bounded"]
+
 MAX_CONTAINERS = 200_000
 """Objects and arrays in a text. Each takes some hundred bytes of memory, and two of the text."""
 SMALL = 2 * MAX_CONTAINERS
@@ -39,7 +40,33 @@ def decode_bounded(data: bytes, limit: int = MAX_CONTAINERS) -> Any:
     """
     if len(data) > 2 * limit and count_containers(data, limit) > limit:
         raise TooManyValues(limit)
-    return msgspec.json.decode(data)
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        if b"\\ud" not in data and b"\\uD" not in data:
+            raise
+        return _decode_halves(data)
+
+
+def _decode_halves(data: bytes) -> Any:
+    """Decode JSON with halves of characters, which JavaScript writes and msgspec refuses."""
+    try:
+        return _mend(json.loads(data, parse_constant=_refuse_constant))
+    except ValueError as e:
+        raise msgspec.DecodeError(str(e)) from e
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _mend(value: Any) -> Any:
+    if isinstance(value, str):
+        return mend_halves(value)
+    if isinstance(value, list):
+        return [_mend(part) for part in value]
+    return {mend_halves(k): _mend(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def count_containers(data: bytes, limit: int = MAX_CONTAINERS) -> int:

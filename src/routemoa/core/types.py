@@ -11,8 +11,10 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from routemoa.core.pricing import Price, Rate
+from routemoa.core.unicode_text import mend_halves
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
@@ -173,6 +175,11 @@ class Message(Struct, frozen=True, omit_defaults=True):
     content: str
     marks: tuple[CacheMark, ...] = ()
     """In the order of their ends."""
+
+    def __post_init__(self) -> None:
+        """Mend halves of characters, which no endpoint and no file takes."""
+        if (mended := mend_halves(self.content)) is not self.content:
+            force_setattr(self, "content", mended)
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

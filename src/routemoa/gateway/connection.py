@@ -11,7 +11,8 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from routemoa.core.json_bounds import LARGE, TooManyValues, decode_bounded
+from routemoa.core.json_bounds import TooManyValues, decode_bounded
+from routemoa.core.large_work import LARGE, run_large
 from routemoa.gateway.errors import BodyTooLarge, HttpError, SlowRequest
 
 __all__ = [
@@ -102,7 +103,7 @@ async def decode_json_bytes(data: bytes) -> Any:
     """Decode a body; a large one in a thread. Raises HttpError."""
     try:
         if len(data) > LARGE:
-            return await asyncio.to_thread(decode_bounded, data, MAX_CONTAINERS)
+            return await run_large(decode_bounded, data, MAX_CONTAINERS)
         return decode_bounded(data, MAX_CONTAINERS)
     except TooManyValues as e:
         raise HttpError(413, f"The request body is too large: {e}; send fewer.", "request_too_large") from e

@@ -23,7 +23,7 @@ from routemoa.core.errors import (
     QueryError,
 )
 from routemoa.core.failure_kind import KEY_STATUSES
-from routemoa.core.json_bounds import LARGE
+from routemoa.core.large_work import LARGE, run_large
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.types import Limits, Message, ModelSpec, Request, Usage
 from routemoa.gateway.bounds import check_bounded
@@ -200,7 +200,7 @@ class PassThrough:
         """Write a response, from the first bytes on that are no error. Raises ModelError where it is or ends as one."""
         async for chunk in response.chunks:
             ends_large = tap.is_stream and tap.waiting_bytes > LARGE and (b"\n" in chunk or b"\r" in chunk)
-            ready = await asyncio.to_thread(tap.feed, chunk) if ends_large else tap.feed(chunk)
+            ready = await run_large(tap.feed, chunk) if ends_large else tap.feed(chunk)
             if tap.error is not None and not self._has_passed:
                 raise tap.error
             if ready:
@@ -209,7 +209,7 @@ class PassThrough:
             if tap.error is not None:
                 self._error_passed = isinstance(tap.error, ModelHTTPError)
                 raise tap.error
-        rest = await asyncio.to_thread(tap.end) if tap.waiting_bytes > LARGE else tap.end()
+        rest = await run_large(tap.end) if tap.waiting_bytes > LARGE else tap.end()
         if tap.error is None or self._has_passed:
             await self._write(rest, response.status, tap, out)
         if tap.error is not None:

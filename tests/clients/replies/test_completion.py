@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from routemoa.clients.replies.completion import CompletionBuilder, parse_completion
 from routemoa.clients.replies.endings import ENDINGS, read_ending
+from routemoa.clients.replies.errors import decode_json
 from routemoa.core.errors import InvalidResponse
 from routemoa.core.types import Completion, Token, Usage
 
@@ -186,3 +187,32 @@ def test_no_json_breaks_the_reader(body: dict[str, object]) -> None:
     folded.end()
     folded.completion("m", 1.0, None)
     parse_completion("m", body, 1.0)
+
+
+def test_an_emoji_that_was_cut_in_two_is_whole() -> None:
+    chunks = ['{"choices":[{"delta":{"content":"a\\ud83d"}}]}', '{"choices":[{"delta":{"content":"\\ude00b"}}]}']
+    folded = CompletionBuilder()
+    given = [folded.add(decode_json(chunk)) for chunk in chunks]
+    assert "".join([*given, folded.end()]) == "a😀b"
+    assert folded.completion("m", 1.0, None).text == "a😀b"
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ('{"choices":[{"message":{"content":"a\\ud83d"}}], "usage": {"prompt_tokens": NaN}}', "a\ufffd"),
+        (
+            '{"choices":[{"message":{"content":"\\udc00 b"},'
+            ' "logprobs": {"content": [{"token": "\\udc00", "logprob": NaN}]}}]}',
+            "\ufffd b",
+        ),
+        ('{"choices":[{"message":{"content":"c"}}], "usage": {"cost": Infinity, "completion_tokens": -Infinity}}', "c"),
+        ('\ufeff{"choices":[{"message":{"content":"\\u0000d\\ud800\\ud800"}}]}', "\x00d\ufffd\ufffd"),
+    ],
+)  # fmt: skip
+def test_halves_of_characters_and_numbers_that_are_none_lose_no_answer(body: str, text: str) -> None:
+    completion = parse_completion("m", decode_json(body), 1.0)
+    assert completion.text == text
+    completion.text.encode()
+    assert completion.usage.prompt_tokens is None
+    assert completion.usage.reported_cost is None

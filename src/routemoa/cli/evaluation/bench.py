@@ -16,7 +16,7 @@ from routemoa import __version__
 from routemoa.cli.completion import complete_methods, complete_model
 from routemoa.cli.options import duplicates_option, json_file_option, max_cost_option, pool_option, say, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
-from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.warn import print_warnings
@@ -147,6 +147,7 @@ def _run_benchmark(options: BenchOptions) -> None:
     from routemoa.evaluation.live.runner import plan_units
 
     check_writable(options.json_file)
+    check_writable_folder(options.out)
     benchmark = _check_options(options)
     folder, run = benchmark.folder, _describe_run(benchmark, options)
     answered = find_answered(folder, run, benchmark.questions, retry=options.retry)

@@ -13,7 +13,7 @@ import msgspec
 
 from routemoa import __version__
 from routemoa.cli.options import duplicates_option, json_file_option, say
-from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
@@ -101,6 +101,7 @@ def evaluate(**options: Any) -> None:  # click passes a keyword for each option:
 
 def _replay_methods(options: EvaluateOptions) -> None:
     check_writable(options.json_file)
+    check_writable_folder(options.out)
     parse_methods(options.methods)  # a typing error is reported before anything is read
     sizes = _parse_sizes(options.sizes)
     prepared = prepare_replay(

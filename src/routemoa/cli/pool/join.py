@@ -50,7 +50,7 @@ def join(  # click passes a keyword for each option
       routemoa pool join my-model --pool pool.toml --out my-scorer
     """
     from routemoa.cli.scorer.join import choose_probes, join_records
-    from routemoa.cli.terminal.files import check_writable
+    from routemoa.cli.terminal.files import check_writable_folder
     from routemoa.core.errors import ConfigError, ModelError
     from routemoa.core.pool import Pool
     from routemoa.datasets.records import read_records
@@ -58,7 +58,7 @@ def join(  # click passes a keyword for each option
     pool = Pool.default(pool_file)
     source = _find_scorer(pool, name, folder)
     target = out or str(source)
-    check_writable(target)
+    check_writable_folder(target)
     questions = [_to_question(probe) for probe in choose_probes(source, count, graded=True)]
     answers = f"{target.rstrip('/')}.{name.replace('/', '_')}.jsonl"
     _collect_answers(pool, name, questions, answers, assume_yes=yes, max_cost=max_cost)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from routemoa.cli.options import duplicates_option, say
-from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.files import check_writable_folder, write_file
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import Record, read_records
 from routemoa.scoring.outcome_updates import OUTCOMES_FILE
@@ -55,7 +55,7 @@ def join_records(folder: str | Path, records: Sequence[Record], out: str, source
     Raises:
         ConfigError: no new model has enough answers, or `out` cannot be written.
     """
-    check_writable(out)
+    check_writable_folder(out)
     before = load_trained_scorer(folder).predictor
     facts = dict(read_manifest(folder))
     seen = read_training_questions(folder)

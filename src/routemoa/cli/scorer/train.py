@@ -18,7 +18,7 @@ import numpy as np
 
 from routemoa.cli.options import duplicates_option
 from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures, warn_of_dominance
-from routemoa.cli.terminal.files import check_writable
+from routemoa.cli.terminal.files import check_writable_folder
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
 from routemoa.scoring.encoder import Encoder
@@ -91,7 +91,7 @@ def train(**options: Any) -> None:  # click passes a keyword for each option: th
 
 
 def _train(options: TrainOptions) -> None:
-    check_writable(options.out)
+    check_writable_folder(options.out)
     data = read_table(options.records, allow_duplicates=options.allow_duplicates)
     started = perf_counter()
     facts: dict[str, Any] = {

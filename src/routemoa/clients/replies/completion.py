@@ -12,6 +12,7 @@ from routemoa.clients.replies.thoughts import ThoughtSplitter
 from routemoa.clients.replies.usage import UsageReader
 from routemoa.core.errors import InvalidResponse
 from routemoa.core.types import Completion, Token, Usage
+from routemoa.core.unicode_text import HalfJoiner, mend_halves
 
 __all__ = ["CompletionBuilder", "first_choice", "parse_completion", "texts_of"]
 
@@ -42,6 +43,7 @@ class CompletionBuilder:
         self._usage = UsageReader()
         self._splitter = ThoughtSplitter(hold=hold)
         self._cutter = KeyCutter(key)
+        self._joiner = HalfJoiner()
         self._refusal: list[str] = []
         self._refusal_cutter = KeyCutter(key)
         self._tokens: list[Token] | None = None
@@ -92,7 +94,7 @@ class CompletionBuilder:
         self._usage.add(chunk)
         choice = first_choice(chunk)
         if (ending := read_ending(choice.get("finish_reason"))) is not None:
-            self.finish_reason = ending
+            self.finish_reason = mend_halves(ending)
         if (tokens := parse_logprobs(choice.get("logprobs"))) is not None:
             self._tokens = self._tokens or []
             self._tokens += tokens[: MAX_TOKENS - len(self._tokens)]
@@ -105,16 +107,17 @@ class CompletionBuilder:
             self._splitter.release()
         content, refusal = content_text(message.get("content"))
         refusal += message["refusal"] if isinstance(message.get("refusal"), str) else ""
+        refusal = mend_halves(refusal)
         self._refusal_length += len(refusal)
         if refusal:
             self._refusal.append(self._refusal_cutter.feed(refusal))
         self._text_length += len(content)
-        return self._splitter.feed(self._cutter.feed(content)) if content else ""
+        return self._splitter.feed(self._cutter.feed(self._joiner.feed(content))) if content else ""
 
     def end(self) -> str:
         """Take the end of the reply; return the rest of the answer."""
         self._refusal.append(self._refusal_cutter.end())
-        rest = self._splitter.feed(self._cutter.end())
+        rest = self._splitter.feed(self._cutter.feed(self._joiner.end()) + self._cutter.end())
         return rest + self._splitter.end(is_cut=self.finish_reason == "length")
 
     def completion(self, model: str, latency: float, first_token: float | None) -> Completion:
@@ -211,7 +214,7 @@ def parse_logprobs(logprobs: Any) -> list[Token] | None:
     if not isinstance(content, list):
         return None
     return [
-        Token(str(t.get("token") or ""), float(t["logprob"]))
+        Token(mend_halves(str(t.get("token") or "")), float(t["logprob"]))
         for t in content
         if isinstance(t, dict) and isinstance(t.get("logprob"), int | float) and abs(t["logprob"]) < 2**53
     ]

@@ -13,6 +13,7 @@ Endpoints, gateways and proxies report errors with a status of 200, too, each in
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -231,8 +232,17 @@ def decode_json(data: bytes | str) -> Any:
         if len(data) > SMALL:
             return decode_bounded(data if isinstance(data, bytes) else data.encode())
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, TooManyValues, RecursionError):
-        return data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+    except (msgspec.DecodeError, UnicodeDecodeError, TooManyValues, RecursionError) as e:
+        text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+        return text if isinstance(e, TooManyValues | RecursionError) else _decode_leniently(text)
+
+
+def _decode_leniently(text: str) -> Any:
+    """Decode what is JSON but for numbers that are none and halves of characters; what is no JSON comes back."""
+    try:
+        return json.loads(text, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return text
 
 
 def one_line(text: str, key: str | None = None) -> str:
