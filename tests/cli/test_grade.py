@@ -73,7 +73,7 @@ def test_every_record_by_its_own_task(tmp_path: Path) -> None:
     assert [(u["id"], u["why"]) for u in found["ungraded"]] == [
         ("3", "no reference"),
         ("4", "no responses"),
-        ("6", "its reference cannot be graded as choice"),
+        ("6", "its reference names no letter and its question lists no options, but answers give letters"),
     ]
     assert found["graders"] == {
         "gsm8k": {"numeric": 2, "not graded": 2},
@@ -90,6 +90,8 @@ def test_a_task_that_some_records_have_picks_them(tmp_path: Path) -> None:
 def test_a_known_task_that_no_record_has_is_the_task_of_all(tmp_path: Path) -> None:
     lines = [record("1", "mine", "18", {"a": "18 of 20", "b": "20 of 18"})]
     assert figures(tmp_path, lines, "--task", "gsm8k")["graders"] == {"mine": {"numeric": 1}}
+    assert figures(tmp_path, lines, "--task", "race")["graders"] == {"mine": {"choice": 1}}  # option 18
+    lines = [record("1", "mine", "—", {"a": "18 of 20"})]
     assert figures(tmp_path, lines, "--task", "race")["ungraded"][0]["why"].endswith("graded as choice")
 
 

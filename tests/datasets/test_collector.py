@@ -85,7 +85,7 @@ def test_questions_are_read_from_three_shapes(tmp_path: Path) -> None:
         ({"query": "q", "reference": "many", "grader": "numeric"}, "cannot be graded as numeric"),
         ({"question": "q", "answer": "4"}, "#### number"),
         ({"question": "q", "choices": {"text": ["a"], "label": ["A"]}, "answerKey": "B"}, "answerKey"),
-        ({"question": "q", "choices": {"text": ["a"]}, "answerKey": "A"}, "as many of text as of label"),
+        ({"question": "q", "choices": {"text": ["a"], "label": ["A", "B"]}, "answerKey": "A"}, "as many of text as of"),
     ],
 )
 def test_a_bad_question_is_named(tmp_path: Path, line: Any, reason: str) -> None:

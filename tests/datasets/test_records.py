@@ -92,7 +92,7 @@ def test_duplicates_are_named_across_files_and_other_tasks_may_share_an_id(tmp_p
     two.write_text(line(task="u") + "\n" + line())
     bad: list[BadLine] = []
     assert len(list(read_records([one, two], bad.append))) == 2
-    assert str(bad[0]) == f"{two}:2: task 't', id '1' is already at {one}:1"
+    assert str(bad[0]).startswith(f"{two}:2: task 't', id '1' is already at {one}:1")
 
 
 def test_an_id_that_occurs_often_is_named_once(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_an_id_that_occurs_often_is_named_once(tmp_path: Path) -> None:
         list(read_records(file))
     assert [b.line for b in e.value.bad] == [3, 403]
     assert "task 't', id '1' is already on line 1 and on 399 more lines" in str(e.value)
-    assert str(e.value).endswith("task 't', id '2' is already on line 2")
+    assert str(e.value).endswith("task 't', id '2' is already on line 2; --allow-duplicates keeps them apart")
 
 
 @pytest.mark.parametrize(
@@ -245,3 +245,18 @@ def test_responses_recorded_as_printed_lists_are_unwrapped() -> None:
     assert responses("['B\\n']", "['B']", None) == {"m0": "B\n", "m1": "B", "m2": None}
     assert responses("['B\\n']", "It is ['B']") == {"m0": "['B\\n']", "m1": "It is ['B']"}
     assert responses("['x']") == {"m0": "['x']"}
+
+
+def test_duplicates_are_named_once_and_may_be_kept_apart(tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_text("\n".join([line(), line(id="2"), *[line()] * 400, line(id="2"), line(id="1#2")]))
+    with pytest.raises(RecordsError, match="--allow-duplicates keeps them apart") as e:
+        list(read_records(file))
+    assert [b.line for b in e.value.bad] == [3, 403]
+    assert "task 't', id '1' is already on line 1 and on 399 more lines" in str(e.value)
+    said: list[str] = []
+    kept = [r.id for r in read_records(file, allow_duplicates=True, say=said.append)]
+    assert len(set(kept)) == len(kept) == 404
+    assert kept[:4] == ["1", "2", "1#2", "1#3"]
+    assert kept[-2:] == ["2#2", "1#2#2"]
+    assert said == ["402 records repeat an id; told apart as id#2, id#3, ..."]

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import click
 
-from routemoa.cli.options import json_option, max_cost_option, pool_option, yes_option
+from routemoa.cli.options import (
+    duplicates_option,
+    json_option,
+    max_cost_option,
+    pool_option,
+    say,
+    yes_option,
+)
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.progress import AnswerProgress
@@ -53,6 +60,7 @@ Failures = dict[str, Counter[str]]
 )
 @click.option("--retry", is_flag=True, help="Repeat the calls that failed.")
 @max_cost_option
+@duplicates_option
 @yes_option
 @json_option
 def collect(  # click passes a keyword for each option
@@ -64,6 +72,7 @@ def collect(  # click passes a keyword for each option
     concurrency: int,
     retry: bool,
     max_cost: float | None,
+    allow_duplicates: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -89,7 +98,7 @@ def collect(  # click passes a keyword for each option
     if Path(out).absolute() == Path(task).absolute():
         raise QueryError("--out is the task file itself; choose another place")
     pool = Pool.default(pool_file)
-    questions = list(read_questions(task, lambda line: click.echo(line, err=True)))[:limit]
+    questions = list(read_questions(task, say, allow_duplicates=allow_duplicates))[:limit]
     if not questions:
         raise QueryError(f"{task}: no question in it; for the format see  routemoa collect --help")
     require_prices(pool, max_cost)

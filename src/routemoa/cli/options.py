@@ -11,6 +11,7 @@ import click
 from routemoa.cli.completion import complete_method
 
 __all__ = [
+    "duplicates_option",
     "edited_pool_option",
     "json_file_option",
     "json_option",
@@ -19,6 +20,7 @@ __all__ = [
     "method_option",
     "pool_option",
     "read_limits",
+    "say",
     "system_option",
     "yes_option",
 ]
@@ -38,6 +40,11 @@ class Dollars(click.FloatRange):
         if not math.isfinite(dollars):
             self.fail(f"{value} is not an amount of dollars.", param, ctx)
         return dollars
+
+
+def say(line: str) -> None:
+    """Print a line about how files are read on standard error."""
+    click.echo(line, err=True)
 
 
 pool_option = click.option(
@@ -61,6 +68,9 @@ method_option = click.option(
     help="routemoa, moa, smoa, self-moa, best-single, random, cascade, or single:MODEL.",
 )
 system_option = click.option("--system", metavar="TEXT", help="System message before the conversation.")
+duplicates_option = click.option(
+    "--allow-duplicates", is_flag=True, help="Keep lines that repeat an id, as id#2, id#3; else they are refused."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 json_file_option = click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE.")
 

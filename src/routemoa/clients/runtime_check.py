@@ -38,7 +38,7 @@ def check_runtime() -> None:
 
 def explain_load_error(reason: str) -> str:
     """Return why the runtime did not load, and what to install where a system library is missing."""
-    found = re.search(r"([\w.+-]+\.so[\w.]*): cannot open shared object file", reason)
+    found = re.search(r"(?<![\w.+-])([\w.+-]++): cannot open shared object file", reason)
     if found is None:
         return reason
     package = DEBIAN_PACKAGES.get(found[1])

@@ -23,7 +23,7 @@ __all__ = ["Installation", "find_installation", "install_command"]
 
 NAME = "routemoa"
 Tool = Literal["pip", "uv pip", "uv tool", "pipx"]
-EXTRA_MARKER = re.compile(r"""^(?P<library>[^;]+?)\s*;\s*extra\s*==\s*['"](?P<extra>[\w-]+)['"]\s*$""")
+EXTRA_MARKER = re.compile(r"""^(?P<library>[^;]*[^;\s])\s*+;\s*+extra\s*+==\s*+['"](?P<extra>[\w-]+)['"]\s*$""")
 OWN_EXTRAS = re.compile(rf"^{NAME}\[(?P<extras>[\w, -]+)\]$")
 
 

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 MAX_LISTED = 20  # bad lines that an error lists; it always gives their number
+ALLOW_HINT = "; --allow-duplicates keeps them apart"
 BLOCK_BYTES = 1 << 16
 
 
@@ -100,6 +101,7 @@ class SeenIds:
     def __init__(self) -> None:
         self._places: dict[tuple[str, str], tuple[str, int]] = {}
         self._repeated: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
 
     def add(self, key: tuple[str, str], file: str, line: int) -> bool:
         """Return whether a task and id are new; remember where they are."""
@@ -109,6 +111,23 @@ class SeenIds:
         self._places[key] = (file, line)
         return True
 
+    def tell_apart(self, key: tuple[str, str], file: str, line: int) -> str:
+        """Return the id of a task and id, with a number where it came before: "7", then "7#2", "7#3"."""
+        task, id = key
+        if self.add(key, file, line):
+            return id
+        number = self._numbers.get(key, 1) + 1
+        while (task, f"{id}#{number}") in self._places:
+            number += 1
+        self._numbers[key] = number
+        self._places[task, f"{id}#{number}"] = (file, line)
+        return f"{id}#{number}"
+
+    @property
+    def repeated(self) -> int:
+        """How many lines repeat a task and id that came before."""
+        return sum(len(places) for places in self._repeated.values())
+
     def report(self, on_bad: Callable[[BadLine], None]) -> None:
         """Call `on_bad` once for each duplicated task and id."""
         for key, places in self._repeated.items():
@@ -116,7 +135,7 @@ class SeenIds:
             first = f"on line {first_line}" if file == first_file else f"at {first_file}:{first_line}"
             others = len(places) - 1
             more = f" and on {others:,} more line{'s' * (others > 1)}" if others else ""
-            on_bad(BadLine(file, line, f"task '{key[0]}', id '{key[1]}' is already {first}{more}"))
+            on_bad(BadLine(file, line, f"task '{key[0]}', id '{key[1]}' is already {first}{more}{ALLOW_HINT}"))
 
 
 def read_lines(file: str | os.PathLike[str], on_bad: Callable[[BadLine], None]) -> Iterator[tuple[int, bytes]]:

@@ -10,8 +10,10 @@ from typing import Any, cast, get_args
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routemoa.core.file_kind import detect_kind
+from routemoa.datasets.choice_rows import convert_choices
 from routemoa.datasets.file_heads import find_wrong_kind, read_head
 from routemoa.datasets.grading import GraderName, grade, suggest_grader
 from routemoa.datasets.jsonl import (
@@ -54,20 +56,24 @@ class Question(Struct, frozen=True):
 
     def grade(self, answer: str) -> float | None:
         """Return the answer's score in [0, 1], or None without a reference."""
-        return grade(answer, self.reference, self.grader) if self.reference and self.grader else None
+        return grade(answer, self.reference, self.grader, self.query) if self.reference and self.grader else None
 
 
-def read_questions(path: str | os.PathLike[str], say: Callable[[str], None] = lambda _: None) -> Iterator[Question]:
+def read_questions(
+    path: str | os.PathLike[str], say: Callable[[str], None] = lambda _: None, *, allow_duplicates: bool = False
+) -> Iterator[Question]:
     """Yield the questions of a task file: lines of JSON, CSV or Parquet, plain or gzip.
 
     A line is {"id", "task", "query", "prompt"?, "reference"?, "grader"?}, a GSM8K line {"question", "answer"} with
-    "#### N" in it, or an ARC line {"question", "choices", "answerKey"}. A missing task is the file's name, a missing
-    id the line's number; a missing grader follows from the reference: a number, a letter, mathematics, else "contains".
-    A table has the same names as columns, or their usual other names (`columns.ALIASES`).
+    "#### N" in it, an ARC line {"question", "choices", "answerKey"}, or the like with a list of `choices` or `options`
+    and an `answer` (`choice_rows`). A missing task is the file's name, a missing id the line's number; a missing grader
+    follows from the reference: a number, a letter, mathematics, else "contains". A table has the same names as columns,
+    or their usual other names (`columns.ALIASES`).
 
     Args:
         path: the file; what it holds decides how it is read, not its name.
-        say: called with a line about columns that stand for others or are ignored.
+        say: called with a line about columns that stand for others or are ignored, and about allowed duplicates.
+        allow_duplicates: keep questions whose task and id came before, as "id#2", "id#3"; else they are bad lines.
 
     Raises:
         RecordsError: after the last question, when any line cannot be used; it lists the first 20.
@@ -79,9 +85,14 @@ def read_questions(path: str | os.PathLike[str], say: Callable[[str], None] = la
     for line, question in _read_all(file, task, errors, say):
         if isinstance(question, str):
             errors(BadLine(file, line, question))
+        elif allow_duplicates:
+            yield replace(question, id=seen.tell_apart(question.key, file, line))
         elif seen.add(question.key, file, line):
             yield question
-    seen.report(errors)
+    if not allow_duplicates:
+        seen.report(errors)
+    elif seen.repeated:
+        say(f"{seen.repeated:,} questions repeat an id; told apart as id#2, id#3, ...")
     errors.raise_if_any()
 
 
@@ -125,7 +136,7 @@ def question_from_json(plain: object, task: str, number: int) -> Question | str:
     if not isinstance(plain, dict):
         return "not a JSON object"
     if "query" not in plain and "question" in plain:
-        plain = _convert_arc(plain) if "choices" in plain else _convert_gsm8k(plain)
+        plain = convert_choices(plain) if {"choices", "options"} & plain.keys() else _convert_gsm8k(plain)
         if isinstance(plain, str):
             return plain
     return _make_question({"id": f"{task}-{number}", "task": task} | plain)
@@ -136,7 +147,7 @@ def _make_question(fields: Mapping[str, Any]) -> Question | str:
         return fault
     reference, grader = fields.get("reference"), fields.get("grader")
     if reference is not None:
-        grader = grader or suggest_grader(reference)
+        grader = grader or suggest_grader(reference, fields["query"])
         if grader != "judge" and grade("", reference, cast(GraderName, grader)) is None:
             return f"reference '{reference}' cannot be graded as {grader}"
     return Question(fields["id"], fields["task"], fields["query"], fields.get("prompt"), reference, grader)
@@ -166,18 +177,3 @@ def _convert_gsm8k(row: Mapping[str, Any]) -> dict[str, Any] | str:
     prompt = f"{row['question']}\n\nWork it out, then end with one line: The answer is <number>."
     kept = {k: row[k] for k in ("id", "task") if k in row}
     return kept | {"query": row["question"], "prompt": prompt, "reference": result[1].strip(), "grader": "numeric"}
-
-
-def _convert_arc(row: Mapping[str, Any]) -> dict[str, Any] | str:
-    """Return the fields of an ARC row, or what it lacks; its options become A, B, C, since ARC numbers some."""
-    choices = row["choices"] if isinstance(row["choices"], dict) else {}
-    texts, labels = choices.get("text"), choices.get("label")
-    if not isinstance(texts, list) or not isinstance(labels, list) or not 0 < len(texts) == len(labels) <= 10:
-        return "choices must have as many of text as of label, at most ten"
-    if not isinstance(row["question"], str) or row.get("answerKey") not in labels:
-        return "answerKey is none of the choices' labels"
-    query = "\n".join([row["question"], *(f"{chr(65 + i)}. {text}" for i, text in enumerate(texts))])
-    prompt = f"{query}\n\nEnd with one line: The answer is <letter>."
-    kept = {k: row[k] for k in ("id", "task") if k in row}
-    letter = chr(65 + labels.index(row["answerKey"]))
-    return kept | {"query": query, "prompt": prompt, "reference": letter, "grader": "choice"}

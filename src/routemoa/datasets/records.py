@@ -61,13 +61,21 @@ class Record(Struct, frozen=True, omit_defaults=True):
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-def read_records(paths: Paths, on_bad: Callable[[BadLine], None] | None = None) -> Iterator[Record]:
+def read_records(
+    paths: Paths,
+    on_bad: Callable[[BadLine], None] | None = None,
+    *,
+    allow_duplicates: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Record]:
     """Yield the records of one file or several, plain or gzip, one at a time.
 
     Args:
         paths: a path or several; gzip is recognised by content, not by name. Empty lines are skipped.
         on_bad: called with each bad line, which is then skipped. Without it all files are read to their end before
             the error is raised, so that all bad lines can be corrected at once.
+        allow_duplicates: keep records whose task and id came before, as "id#2", "id#3"; else they are bad lines.
+        say: called once with a line about such records, where there are any.
 
     Raises:
         RecordsError: after the last record, when any line was bad and there is no `on_bad`; it lists the first 20.
@@ -84,9 +92,15 @@ def read_records(paths: Paths, on_bad: Callable[[BadLine], None] | None = None) 
             record = parse_record(line)
             if isinstance(record, str):
                 report(BadLine(file, number, record))
+            elif allow_duplicates:
+                id = seen.tell_apart((record.task, record.id), file, number)
+                yield record if id == record.id else replace(record, id=id)
             elif seen.add((record.task, record.id), file, number):
                 yield record
-    seen.report(report)
+    if not allow_duplicates:
+        seen.report(report)
+    elif seen.repeated:
+        say(f"{seen.repeated:,} records repeat an id; told apart as id#2, id#3, ...")
     errors.raise_if_any()
 
 

@@ -138,7 +138,7 @@ def _grade_record(record: Record, kind: GraderName | None) -> GradedRecord:
         return ungraded("no reference")
     if not record.responses:
         return ungraded("no responses")
-    kind = kind or find_grader(record.task) or suggest_grader(record.reference)
+    kind = kind or find_grader(record.task) or suggest_grader(record.reference, record.query)
     if grade("", record.reference, kind) is None:
         return ungraded(f"its reference cannot be graded as {kind}")
     verdicts: dict[str, float | None] = {}
@@ -146,7 +146,10 @@ def _grade_record(record: Record, kind: GraderName | None) -> GradedRecord:
         if text is None:
             verdicts[model] = None
         else:
-            verdicts[model] = 0.0 if model in failed else grade(text, record.reference, kind)
+            verdicts[model] = 0.0 if model in failed else grade(text, record.reference, kind, record.query)
+    found = {verdicts[model] for model, text in answers.items() if text is not None}
+    if found == {None}:  # a letter is not compared with the text of an option
+        return ungraded("its reference names no letter and its question lists no options, but answers give letters")
     return GradedRecord(record.id, record.task, verdicts, kind, None, failed)
 
 

@@ -108,11 +108,8 @@ def _find_fault(saved: SavedTrace) -> str | None:
         for model, value in values.items():
             if value is not None and not 0.0 <= value <= 1.0:
                 return f"{name} of '{model}' is {value:g}, outside [0, 1]"
-    if (
-        saved.reference is not None
-        and grade("", saved.reference, saved.grader or suggest_grader(saved.reference)) is None
-    ):
-        return f"reference '{saved.reference}' cannot be graded as {saved.grader or suggest_grader(saved.reference)}"
+    if saved.reference is not None and grade("", saved.reference, kind := _find_grader(saved)) is None:
+        return f"reference '{saved.reference}' cannot be graded as {kind}"
     return None
 
 
@@ -122,8 +119,12 @@ def score_answers(saved: SavedTrace) -> Mapping[str, float | None] | None:
         return saved.grades if saved.scores is None else saved.scores
     if saved.reference is None:
         return None
-    kind = saved.grader or suggest_grader(saved.reference)
-    return {p.model: grade(p.text, saved.reference, kind) for p in latest_answers(saved.trace)}
+    kind, question = _find_grader(saved), saved.trace.query.text
+    return {p.model: grade(p.text, saved.reference, kind, question) for p in latest_answers(saved.trace)}
+
+
+def _find_grader(saved: SavedTrace) -> GraderName:
+    return saved.grader or suggest_grader(saved.reference or "", saved.trace.query.text)
 
 
 def apply_policy(policy: Policy, trace: Trace, layer: Layer) -> PolicyStep:

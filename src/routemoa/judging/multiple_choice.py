@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from string import ascii_uppercase
 
 from msgspec.structs import replace
 
@@ -15,8 +16,8 @@ DISTRACTOR_PULL = 0.25
 RouterBench's ARC answers (2,656 pairs), which is what this was chosen on."""
 MAX_COINCIDENCE = 0.9
 """Bound on the probability that two wrong answers are the same."""
-LETTERS = "ABCDEFGHIJ"
-_OPTION_LETTER = re.compile(r"(?m)^[ \t>*]*\(?([A-J])[).:][ \t]+\S")
+LETTERS = ascii_uppercase
+_OPTION_LETTER = re.compile(r"(?m)^[ \t>*]*\(?([A-Z])[).:][ \t]+\S")
 
 
 def count_options(text: str) -> int | None:

@@ -85,10 +85,10 @@ each P{meaning}:
 
 # Whatever opens one of our tags, or begins or ends a turn in a chat template: some tokenizers read it in messages too.
 _FRAME_PATTERN = re.compile(
-    rf"(?:<|&lt;|&#60;|&#x3c;)(?=\s*/?\s*(?:answers?|{ASSESSMENT}|(?:im_|(?:start|end)_of_)\w+)\b"
-    r"|\s*/?\s*(?:think(?:ing)?|system|user|assistant|tool_\w+|[be]os|s)\s*>"
-    r"|\s*\|[^|<>\n]{1,40}\|\s*>|\|\w|<\s*/?\s*SYS\b)"
-    r"|\[(?=\s*/?\s*(?:INST|SYS(?:TEM_PROMPT)?|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\s*\]|\|\w+\|\])",
+    rf"(?:<|&lt;|&#60;|&#x3c;)(?=\s*+/?\s*+(?:answers?|{ASSESSMENT}|(?:im_|(?:start|end)_of_)\w+)\b"
+    r"|\s*+/?\s*+(?:think(?:ing)?|system|user|assistant|tool_\w+|[be]os|s)\s*+>"
+    r"|\s*+\|[^|<>\n]{1,40}\|\s*+>|\|\w|<\s*+/?\s*+SYS\b)"
+    r"|\[(?=\s*+/?\s*+(?:INST|SYS(?:TEM_PROMPT)?|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\s*\]|\|\w+\|\])",
     re.IGNORECASE,
 )
 _RULE_PATTERN = re.compile(r"(?m)^[^\S\n]*(-{3,})[^\S\n]*$")

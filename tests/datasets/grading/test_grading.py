@@ -195,7 +195,7 @@ def test_without_a_usable_reference_there_is_no_grade(kind: GraderName) -> None:
     assert grade("18", None, kind) is None
     assert grade("18", " ", kind) is None
     assert grade("B", "none of these", "numeric") is None
-    assert grade("B", "none of these", "choice") is None
+    assert grade("B", "—", "choice") is None
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import click
 
 from routemoa import __version__
 from routemoa.cli.completion import complete_methods, complete_model
-from routemoa.cli.options import json_file_option, max_cost_option, pool_option, yes_option
+from routemoa.cli.options import duplicates_option, json_file_option, max_cost_option, pool_option, say, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
 from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
 from routemoa.cli.terminal.progress import AnswerProgress
@@ -58,6 +58,7 @@ class BenchOptions:
     max_cost: float | None
     judge: str | None
     retry: bool
+    allow_duplicates: bool
     yes: bool
     json_file: str | None
 
@@ -115,6 +116,7 @@ class Benchmark:
     help="Model of the pool that compares answers where the grader is 'judge'.",
 )
 @click.option("--retry", is_flag=True, help="Repeat the questions that a method failed to answer.")
+@duplicates_option
 @yes_option
 @json_file_option
 def bench(**options: Any) -> None:  # click passes a keyword for each option: the fields of BenchOptions
@@ -207,7 +209,7 @@ def _load_questions(options: BenchOptions) -> list[Question]:
     """Return the questions, and try each of their graders, so that one without its sandbox or extra fails here."""
     from routemoa.evaluation.tasks.loading import load_questions, sample_questions
 
-    loaded = load_questions(options.task, options.data, lambda line: click.echo(line, err=True))
+    loaded = load_questions(options.task, options.data, say, allow_duplicates=options.allow_duplicates)
     chosen = sample_questions(loaded, options.limit, options.seed)
     for question in {q.grader: q for q in chosen}.values():
         question.grade("nothing")

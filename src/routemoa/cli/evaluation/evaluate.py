@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from routemoa import __version__
-from routemoa.cli.options import json_file_option
+from routemoa.cli.options import duplicates_option, json_file_option, say
 from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
@@ -52,6 +52,7 @@ class EvaluateOptions:
     prices: str
     judges: float | None
     sizes: str | None
+    allow_duplicates: bool
     json_file: str | None
     out: str | None
 
@@ -80,6 +81,7 @@ class EvaluateOptions:
 )
 @click.option("--judges", type=click.FloatRange(0, 1), metavar="AUC", help="Simulate judges of this reliability.")
 @click.option("--sizes", metavar="LIST", help="Also evaluate random pools of these sizes, such as 3,5,8,13,21.")
+@duplicates_option
 @json_file_option
 @click.option("--out", metavar="DIR", help="Write run.json and outcomes.jsonl for  routemoa report DIR.")
 def evaluate(**options: Any) -> None:  # click passes a keyword for each option: the fields of EvaluateOptions
@@ -103,7 +105,7 @@ def _replay_methods(options: EvaluateOptions) -> None:
     parse_methods(options.methods)  # a typing error is reported before anything is read
     sizes = _parse_sizes(options.sizes)
     prepared = prepare_replay(
-        list(read_records(options.records)),
+        list(read_records(options.records, allow_duplicates=options.allow_duplicates, say=say)),
         options.scorer,
         options.policy,
         use_list_prices=options.prices == "library",

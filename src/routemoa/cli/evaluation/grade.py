@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from routemoa.cli.options import duplicates_option, say
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.progress import StepProgress
 from routemoa.cli.terminal.table import print_table
@@ -26,8 +27,9 @@ MAX_NAMED = 5  # ungraded records that are named, for each reason
 @click.option(
     "--task", metavar="NAME", help="Grade only records of this task; where no record has it, treat all as this task."
 )
+@duplicates_option
 @click.option("--json", "json_file", metavar="FILE", help="Write all verdicts and figures to FILE.")
-def grade(*, records: str, task: str | None, json_file: str | None) -> None:
+def grade(*, records: str, task: str | None, allow_duplicates: bool, json_file: str | None) -> None:
     """Grade the recorded answers (`responses`) of RECORDS against their `reference`.
 
     The name of a task decides how: gsm8k is numeric; math500 and math-l5 are mathematical equivalence (extra [eval]);
@@ -46,7 +48,8 @@ def grade(*, records: str, task: str | None, json_file: str | None) -> None:
       routemoa grade records.jsonl.gz --task gsm8k --json verdicts.json
     """
     check_writable(json_file)
-    selected, grader = select_records(list(read_records(records)), task)
+    read = read_records(records, allow_duplicates=allow_duplicates, say=say)
+    selected, grader = select_records(list(read), task)
     if not selected:
         raise QueryError(f"{records}: no record in it")
     with StepProgress(len(selected), "grading", "records graded") as progress:

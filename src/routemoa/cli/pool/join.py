@@ -94,7 +94,7 @@ def _to_question(probe: TrainingQuestion) -> Question:
     from routemoa.datasets.grading import suggest_grader
     from routemoa.datasets.questions import Question
 
-    grader = suggest_grader(probe.reference) if probe.reference else None
+    grader = suggest_grader(probe.reference, probe.query) if probe.reference else None
     return Question(probe.id, probe.task, probe.query, probe.prompt, probe.reference, grader)
 
 

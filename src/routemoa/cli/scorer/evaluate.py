@@ -8,6 +8,7 @@ from time import perf_counter
 import click
 import numpy as np
 
+from routemoa.cli.options import duplicates_option
 from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures, warn_of_dominance
 from routemoa.cli.scorer.plots import check_plot, draw_plot
 from routemoa.cli.terminal.files import check_writable, write_file
@@ -31,9 +32,12 @@ TIMED_QUERIES = 500
 @click.option(
     "--json", "json_file", metavar="FILE", help="Write all figures to FILE, with intervals, by task and by model."
 )
+@duplicates_option
 @click.option("--plot", metavar="FILE", help="Draw reliability, hit rate and cost against quality: .png or .svg.")
 @click.option("--seed", default=0, show_default=True, help="Seed for the shuffled control and the resampling.")
-def evaluate(folder: str, records: tuple[str, ...], json_file: str | None, plot: str | None, seed: int) -> None:
+def evaluate(  # click passes a keyword for each option
+    *, folder: str, records: tuple[str, ...], allow_duplicates: bool, json_file: str | None, plot: str | None, seed: int
+) -> None:
     """Measure the scorer in DIR on RECORDS that it was not trained on.
 
     Accuracy is the true score of the model that the scorer ranks first. It is compared with the best single model, the
@@ -50,7 +54,7 @@ def evaluate(folder: str, records: tuple[str, ...], json_file: str | None, plot:
         check_plot(plot)
     predictor = load_trained_scorer(folder).predictor
     chosen = read_manifest(folder)["chosen"]
-    data = _select_known_models(predictor, read_table(records))
+    data = _select_known_models(predictor, read_table(records, allow_duplicates=allow_duplicates))
     predictions = Predictions.from_predictor(predictor, data.texts)
     figures = evaluate_predictions(predictions, data, chosen, seed)
     figures["latency_ms"] = _measure_latency(predictor, data.texts)

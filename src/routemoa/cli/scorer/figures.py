@@ -8,6 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
+from routemoa.cli.options import say
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import Scores
 from routemoa.datasets.records import read_records
@@ -17,14 +18,14 @@ from routemoa.training.table import Table, build_table
 __all__ = ["print_figures", "read_table", "summarize_figures", "warn_of_dominance"]
 
 
-def read_table(records: Sequence[str]) -> Table:
+def read_table(records: Sequence[str], *, allow_duplicates: bool = False) -> Table:
     """Return all records of these files, without models that were never measured.
 
     Raises:
         ConfigError: there is no record, or none was measured.
         RecordsError: a line cannot be used.
     """
-    data = build_table(list(read_records(records)))
+    data = build_table(list(read_records(records, allow_duplicates=allow_duplicates, say=say)))
     if not data.texts:
         raise ConfigError(f"{', '.join(records)}: no record; see docs/how-to/scorer.md for the format")
     measured = [data.models[j] for j in np.flatnonzero((~np.isnan(data.scores)).any(axis=0))]

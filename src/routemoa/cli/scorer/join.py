@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from routemoa.cli.options import duplicates_option, say
 from routemoa.cli.terminal.files import check_writable_folder, write_file
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import Record, read_records
@@ -26,7 +27,8 @@ OWN_FACTS = ("files", "format", "created", "routemoa", "models", "tasks")  # of 
 @click.argument("folder", metavar="DIR")
 @click.argument("records", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="DIR2", help="The folder to write; it may be DIR itself.")
-def join(folder: str, records: tuple[str, ...], out: str) -> None:
+@duplicates_option
+def join(folder: str, records: tuple[str, ...], out: str, allow_duplicates: bool) -> None:
     """Add the models of RECORDS that the scorer in DIR does not know, from 30 to 60 answers of each.
 
     The models that it knows are not retrained. `routemoa scorer probes` prints the most informative questions to ask.
@@ -36,7 +38,8 @@ def join(folder: str, records: tuple[str, ...], out: str) -> None:
     Example:
       routemoa scorer join my-scorer answers.jsonl --out my-scorer
     """
-    new = join_records(folder, list(read_records(records)), out, records)
+    read = read_records(records, allow_duplicates=allow_duplicates, say=say)
+    new = join_records(folder, list(read), out, records)
     click.echo(f"{out}: joined {', '.join(new)}", err=True)
 
 

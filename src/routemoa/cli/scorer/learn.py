@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from routemoa.cli.options import duplicates_option, say
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.jsonl import Appender
 from routemoa.datasets.records import read_records
@@ -19,7 +20,8 @@ __all__ = ["forget", "learn"]
 @click.command(short_help="Update a scorer with outcomes of real traffic.")
 @click.argument("folder", metavar="DIR")
 @click.argument("records", nargs=-1, required=True)
-def learn(folder: str, records: tuple[str, ...]) -> None:
+@duplicates_option
+def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool) -> None:
     """Update the scorer in DIR with outcomes: RECORDS of real traffic, such as traces with feedback.
 
     The changes are bounded and kept beside the trained arrays; `routemoa scorer forget` undoes them. A model whose
@@ -34,7 +36,7 @@ def learn(folder: str, records: tuple[str, ...]) -> None:
         raise ConfigError(
             f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"
         )
-    new = [GradedQuery(r.query, r.scores) for r in read_records(records)]
+    new = [GradedQuery(r.query, r.scores) for r in read_records(records, allow_duplicates=allow_duplicates, say=say)]
     if not any(m in trained.models for o in new for m in o.scores):
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(trained.models)}")
     path = Path(folder) / OUTCOMES_FILE

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import click
 import numpy as np
 
+from routemoa.cli.options import duplicates_option
 from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures, warn_of_dominance
 from routemoa.cli.terminal.files import check_writable_folder
 from routemoa.cli.terminal.warn import print_warnings
@@ -38,6 +39,7 @@ class TrainOptions:
     """The arguments and options of `routemoa scorer train`."""
 
     records: tuple[str, ...]
+    allow_duplicates: bool
     out: str
     recipe: Literal["fast", "published"]
     encoder: str | None
@@ -49,6 +51,7 @@ class TrainOptions:
 
 @click.command(short_help="Train a scorer on records.")
 @click.argument("records", nargs=-1, required=True)
+@duplicates_option
 @click.option("--out", required=True, metavar="DIR", help="The folder to write.")
 @click.option(
     "--recipe", type=click.Choice(["fast", "published"]), default="fast", show_default=True, help="See above."
@@ -89,7 +92,7 @@ def train(**options: Any) -> None:  # click passes a keyword for each option: th
 
 def _train(options: TrainOptions) -> None:
     check_writable_folder(options.out)
-    data = read_table(options.records)
+    data = read_table(options.records, allow_duplicates=options.allow_duplicates)
     started = perf_counter()
     facts: dict[str, Any] = {
         "recipe": options.recipe,

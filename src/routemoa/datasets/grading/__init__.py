@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from routemoa.datasets.grading.choices import extract_choice, parse_label
-from routemoa.datasets.grading.numbers import NUMBER, extract_number, parse_first_number, share_value
+from routemoa.datasets.grading.choices import grade_choice, lists_options, name_option, parse_choice
+from routemoa.datasets.grading.numbers import NUMBER, extract_number, parse_reference_number, share_value
 from routemoa.datasets.grading.text_overlap import contains_words, parse_references, rouge_l, token_f1
 from routemoa.judging.answers.extraction import (
     THOUGHT_END,
+    bound_text,
     find_boxes,
     find_statements,
     fold_text,
@@ -34,17 +35,23 @@ _EXPRESSION = re.compile(
 )
 
 
-def grade(answer: str, reference: str | None, grader: GraderName) -> float | None:
+_LETTER = re.compile(r"\(?[A-J]\)?\.?")
+_WORD = re.compile(r"\w")
+
+
+def grade(answer: str, reference: str | None, grader: GraderName, question: str = "") -> float | None:
     """Return how right `answer` is, in [0, 1]; None where the reference is absent or unusable for `grader`.
 
     Args:
         answer: the whole text of a model.
-        reference: the expected answer; for "numeric" it must hold a number, for "choice" it is a letter or a digit,
-            for "code" the tests; for "rouge" and "f1" it may be a JSON list of texts, of which the best counts.
+        reference: the expected answer; for "numeric" it must hold a number, for "choice" it names all right options
+            ("B", "A, C", "3") or is the text of the one; for "code" the tests; for "rouge" and "f1" it may be a JSON
+            list of texts, of which the best counts.
         grader: how to compare. "exact" compares the text or its stated result, ignoring case, spacing, markup and a
             closing full stop; "contains" looks for the reference as whole words; "math" compares expressions (needs
             the extra [eval]); "code" runs the answer against tests in a sandbox; "rouge" is ROUGE-L of the whole
             text, "f1" token F1 of the text or its stated result. "judge" has no grade here: None.
+        question: for "choice", where it lists the options, an answer may give the right one's text.
 
     Raises:
         MissingExtra: "math" without the extra [eval].
@@ -55,7 +62,9 @@ def grade(answer: str, reference: str | None, grader: GraderName) -> float | Non
     answer = unwrap_list(answer)
     match grader:
         case "numeric" | "choice" | "exact" | "contains":
-            is_right = _is_right(strip_markup(isolate_answer(answer)), reference, grader)
+            read = answer if grader == "contains" else bound_text(answer)
+            named = name_option(reference, question) if grader == "choice" else reference
+            is_right = _is_right(strip_markup(isolate_answer(read)), named, grader)
             return None if is_right is None else float(is_right)
         case "math":
             from routemoa.datasets.grading.math import grade_math
@@ -76,13 +85,13 @@ def grade(answer: str, reference: str | None, grader: GraderName) -> float | Non
             return None
 
 
-def suggest_grader(reference: str) -> GraderName:
-    """Return the grader that fits a reference which names none."""
+def suggest_grader(reference: str, question: str = "") -> GraderName:
+    """Return the grader that fits a reference which names none; letters beyond J are those of listed options."""
     bare = strip_markup(reference)
-    if re.fullmatch(r"\(?[A-J]\)?\.?", bare):
+    if _LETTER.fullmatch(bare) or lists_options(question, bare):
         return "choice"
     number = NUMBER.search(bare)
-    if number and not re.search(r"\w", bare[: number.start()] + bare[number.end() :]):
+    if number and not _WORD.search(bare[: number.start()] + bare[number.end() :]):
         return "numeric"
     return "math" if len(bare) <= 200 and _EXPRESSION.search(bare) else "contains"
 
@@ -91,11 +100,10 @@ def _is_right(text: str, reference: str, grader: Literal["numeric", "choice", "e
     """Return whether a text gives the reference; None where the reference is unusable for `grader`."""
     match grader:
         case "numeric":
-            expected = parse_first_number(strip_markup(_extract_result(reference)))
+            expected = parse_reference_number(strip_markup(_extract_result(reference)))
             return share_value(extract_number(text), expected) if expected else None
         case "choice":
-            label = parse_label(reference)
-            return extract_choice(text, label.isdigit()) == label if label else None
+            return grade_choice(text, parse_choice(reference))
         case "exact":
             return fold_text(strip_markup(reference)) in {
                 fold_text(text),

@@ -1,55 +1,120 @@
-"""Extract the option that an answer to a multiple-choice question settles on. Pure functions."""
+"""Grade an answer to a multiple-choice question: does it settle on the right option, or on all that are right? Pure."""
 
 from __future__ import annotations
 
+import json
 import re
+from typing import NamedTuple
 
-from routemoa.judging.answers.extraction import ANSWER_LEAD_IN, find_boxes, strip_markup
+from routemoa.judging.answers.extraction import find_statements, fold_text, strip_markup
+from routemoa.judging.answers.options import ALPHABETS, LATIN, get_reader, read_options, to_latin
+from routemoa.judging.answers.sentences import split_sentence
 
-__all__ = ["extract_choice", "parse_label"]
+__all__ = ["ChoiceReference", "grade_choice", "lists_options", "name_option", "parse_choice"]
 
-CHOOSING = re.compile(r"\b(?:choose|select|pick|go with|going with)\b|^####", re.IGNORECASE | re.MULTILINE)
-IS_RIGHT = (
-    r"(?:is|would be|must be)\s+(?:clearly\s+)?(?:the\s+)?(?:most\s+)?(?:correct|right|best|true|accurate|answer)"
+_LABEL = r"[A-Za-z]|\d{1,2}|[^\W\da-zA-Z_](?![^\W_])"
+_LABELLED = re.compile(
+    rf"[\W_]*+(?:(?:option|choice|answer)\s++)?({_LABEL})(?![^\W_])(?:[\W_]*+|\W?\W?\s?(?:[.):]|\|\|)\s?+(.*))",
+    re.DOTALL | re.IGNORECASE,
 )
+_LISTED = re.compile(r"[\W_]*+(?:[A-Z]|\d{1,2})(?:\W++(?:(?:and|und|et|y|e|и)\W++)?(?:[A-Z]|\d{1,2}))++[\W_]*+")
+_GLUED = re.compile(r"\W*+([A-Z]{2,12})\W*+")
+_EACH = re.compile(r"[A-Z]|\d{1,2}")
+_WORD = re.compile(r"[^\W_]")
+_OPTION_LINE = re.compile(r"(?m)^[ \t>*]*+\(?([A-Z]|\d{1,2})[).:][ \t]++(\S.*)$")
 
 
-def parse_label(reference: str) -> str | None:
-    """Return the letter or digit that a reference names, or None."""
-    m = re.fullmatch(r"\W*(?:option\s+)?([A-Ja-j]|\d)\W*(?:(?:[.):]|\|\|)\s.*)?", strip_markup(reference), re.DOTALL)
-    return m[1].upper() if m else None
+class ChoiceReference(NamedTuple):
+    """What is right: the labels of all right options, or the text of the one."""
+
+    labels: frozenset[str]
+    """In capitals; empty where the reference names none."""
+    text: str
+    """The option's text; "" where only labels are known."""
 
 
-def extract_choice(text: str, digits: bool) -> str | None:
-    """Return the option a text settles on, the last one stated, or None.
+def parse_choice(reference: str) -> ChoiceReference:
+    """Return the labels that a reference names ("B", "B) rain", "A, C", "ACD", '["A", "C"]'), else its text.
 
-    Args:
-        text: an answer without markup.
-        digits: whether the options are digits; else the letters A to J.
+    Labels are letters of any script or numbers.
     """
-    label = r"\d" if digits else "[A-J]"
-    # In "A robe" A is an article, in "A because" an option; "A and C" settles on nothing.
-    article = r"(?!(?<=A)\s+(?!because|since|as\b|is\b|due\b|for\b|with\b|which|by\b)[a-z])"
-    option = re.compile(
-        rf"[\s\"'“(\[]*(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s*[\"'(\[]*)?({label})(?![\w'’]){article}"
-        rf"(?!\)?\s*(?:or|and|/|,|&)\s*\(?{label}\b(?!\s+is))"
-    )
-    stated = [(at, m[1].upper()) for at, box in find_boxes(text) if (m := re.match(rf"\W*({label}|[a-j])\b", box))]
-    for lead in (*ANSWER_LEAD_IN.finditer(text), *CHOOSING.finditer(text)):
-        if m := option.match(text, lead.end()):
-            stated.append((m.start(1), m[1]))
-    stated += [(m.start(1), m[1]) for m in re.finditer(rf"(?<!\w)\(?({label})\)?(?=\s+{IS_RIGHT})", text)]
-    return max(stated)[1] if stated else _extract_unstated_choice(text, label)
+    bare = _join_json(strip_markup(reference))
+    if m := _LABELLED.fullmatch(bare):
+        return ChoiceReference(frozenset((m[1].upper(),)), (m[2] or "").strip())
+    if _LISTED.fullmatch(bare):
+        return ChoiceReference(frozenset(_EACH.findall(bare)), "")
+    if (m := _GLUED.fullmatch(bare)) and list(m[1]) == sorted(set(m[1])):
+        return ChoiceReference(frozenset(m[1]), "")
+    return ChoiceReference(frozenset(), bare)
 
 
-def _extract_unstated_choice(text: str, label: str) -> str | None:
-    """Return the option of a text that states none: all of it, the only one its lines list, or the one in brackets."""
-    if m := re.fullmatch(rf"\W*({label}|[a-j])\W*", text):
-        return m[1].upper()
-    labelled = rf"\s*(?:[(\[]({label})[)\]]|({label})[.):])(?=\s|$)|\s*({label})\s*$"
-    lines = text.splitlines()
-    listed = [next(g for g in m.groups() if g) for line in lines if (m := re.match(labelled, line))]
-    if len(set(listed)) == 1:
-        return listed[0]
-    bracketed = set(re.findall(rf"\(({label})\)", text))
-    return bracketed.pop() if len(bracketed) == 1 and not listed else None
+def grade_choice(text: str, reference: ChoiceReference) -> bool | None:
+    """Return whether a text without markup settles on exactly the right options.
+
+    None where that is unknown: the reference says nothing, or is an option's text and the answer only a letter.
+    """
+    if not reference.labels and not _WORD.search(reference.text):
+        return None
+    if reference.labels:
+        chosen = read_options(text, get_reader(min(reference.labels)))
+        if not chosen and not min(reference.labels).isdigit():
+            chosen = _read_other_script(text, reference.labels)
+        if chosen:
+            return chosen == reference.labels
+    if reference.text and _states_text(text, reference.text):
+        return True
+    return None if not reference.labels and read_options(text) else False
+
+
+def name_option(reference: str, question: str) -> str:
+    """Return a reference to one option that a question lists as "B) text"; any other reference as it is.
+
+    An answer may then give the text instead of the letter.
+    """
+    labels, text = parse_choice(reference)
+    for label, option in reversed(_OPTION_LINE.findall(question)):
+        if labels == {label} or (not labels and fold_text(option) == fold_text(text)):
+            return f"{label}) {option}"
+    return reference
+
+
+def lists_options(question: str, reference: str) -> bool:
+    """Return whether a reference is one of the letters, or several, with which a question lists its options."""
+    labels, text = parse_choice(reference)
+    listed = {label for label, _ in _OPTION_LINE.findall(question)}
+    return bool(labels) and not text and all(label.isalpha() for label in labels) and labels <= listed
+
+
+def _read_other_script(text: str, expected: frozenset[str]) -> frozenset[str]:
+    """Return the options that a text names in letters of another script than the reference, as letters like its own.
+
+    "A" to "D" become "أ" to "د" in Arabic. A Cyrillic letter counts as the Latin one that it looks like.
+    """
+    if all(label.isascii() for label in expected):
+        return frozenset(to_latin(sorted(read_options(text, get_reader("ب")))))
+    chosen = read_options(text, get_reader("B"))
+    native = next((letters for letters in ALPHABETS[1:] if expected <= set(letters)), None)
+    if native and chosen <= set(LATIN):
+        return frozenset(native[LATIN.index(label)] for label in chosen)
+    return frozenset(label for label in expected if to_latin([label])[0] in chosen) if len(chosen) == 1 else frozenset()
+
+
+def _join_json(reference: str) -> str:
+    """Return a JSON list of labels as a list with commas, any other text as it is."""
+    if reference.startswith("["):
+        try:
+            labels = json.loads(reference)
+        except (ValueError, RecursionError):
+            return reference
+        if isinstance(labels, list) and all(isinstance(label, str | int) for label in labels):
+            return ", ".join(map(str, labels))
+    return reference
+
+
+def _states_text(text: str, option: str) -> bool:
+    """Return whether what a text states, or the whole of it, is an option's text, or says it of something."""
+    statements = find_statements(text)
+    said, wanted = statements[-1] if statements else text, fold_text(option)
+    sentence = split_sentence(said)
+    parts = (said, sentence.complement) if sentence else (said,)
+    return wanted in {fold_text(part) for part in parts}

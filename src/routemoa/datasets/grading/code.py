@@ -33,13 +33,13 @@ __all__ = ["CodeResult", "build_program", "grade_code", "run_tests"]
 
 ANSWER_MARK = re.compile(r"(?m)^# --- answer(?:: *(?P<name>\w+))? ---[ \t]*$")
 FENCE = re.compile(
-    r"""(?ms)^(?P<indent>[ \t]*(?:[-*+>]\s+|\d+[.)]\s+)?)(?P<fence>```+|~~~+)[ \t]*(?P<tag>[^\s`{]*)[^\n`]*\n
+    r"""(?ms)^(?P<indent>[ \t]*+(?:[-*+>]\s++|\d++[.)]\s++)?)(?P<fence>```++|~~~++)[ \t]*+(?P<tag>[^\s`{]*+)[^\n`]*+\n
     (?P<code>.*?)(?:(?:^[ \t>]*|(?<=[^\n]))(?P<close>(?P=fence))|\Z)""",
     re.VERBOSE,
 )
 PYTHON_TAGS = re.compile(r"(?s)\[PYTHON\]\n?(.*?)(?:\[/PYTHON\]|\Z)")  # Code Llama's own fence
 CODE_START = re.compile(r"(?m)^[ \t]*(?:(?:async +)?def \w|class \w|import \w|from \w[\w.]* import\b|@\w)")
-DEFINITION = re.compile(r"(?m)^\s*(?:(?:async +)?def|class) \w|\blambda\b")
+DEFINITION = re.compile(r"(?m)^[ \t]*+(?:(?:async +)?def|class) \w|\blambda\b")
 PYTHON_FENCE_TAG = re.compile(r"(?i)(?:python|py)[\d.]*|ipython|pycon|")
 JSON_FIELDS = ("code", "answer", "solution", "completion", "program")
 

@@ -39,6 +39,7 @@ _LATEX_SIGNS = {
     "°": "^\\circ ", "θ": "\\theta ",
     "∈": "\\in ", "−": "-", "–": "-", "…": "\\ldots ", "ℝ": "\\mathbb{R}", "\u00a0": " ", "\u202f": " ",
 }  # fmt: skip
+_ODD_SIGN = re.compile("|".join(_LATEX_SIGNS))
 _MATH_SPAN = re.compile(r"\$(?=\S)([^$]*[^$\s])\$(?!\d)")  # mathematics within text, not amounts of dollars
 _LIST_SEPARATOR = re.compile(
     r"[\s$]*(?:,|\band\b|\bor\b|,\s*and|,\s*or|\\text\{ *(?:and|or) *\})[\s$]*(?:[a-zA-Z]\s*=\s*)?"
@@ -100,7 +101,7 @@ def _worker_pool() -> WorkerPool:
 def _normalize_notation(text: str) -> str:
     """Return the text with its signs as LaTeX and dollars as the only delimiters of mathematics."""
     text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}", text)
-    text = re.sub("|".join(_LATEX_SIGNS), lambda m: _LATEX_SIGNS[m[0]], text)
+    text = _ODD_SIGN.sub(lambda m: _LATEX_SIGNS[m[0]], text)
     text = unicodedata.normalize("NFKC", text).replace("⁄", "/")
     text = re.sub(r"(?<!\\)\\{1,2}[()]|(?<!\\)\\[\[\]]", "$", text)
     return text.replace("$$", "$")

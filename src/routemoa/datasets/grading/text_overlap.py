@@ -13,6 +13,8 @@ __all__ = ["contains_words", "parse_references", "rouge_l", "token_f1", "tokeniz
 UNSPACED = r"\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # scripts that put no space between words
 _TOKEN = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 _JOINED = re.compile(r"(?<=\w)['’](?=\w)|(?<=\d),(?=\d{3}(?!\d))|(?<=\b\w)\.(?=\w\b)")  # don't, 1,000, U.S.
+_UNBOUND_START = re.compile(rf"[{UNSPACED}\W]")
+_UNBOUND_END = re.compile(rf"[{UNSPACED}\W]$")
 _ARTICLES = frozenset(("a", "an", "the"))
 
 
@@ -22,9 +24,9 @@ def contains_words(text: str, reference: str) -> bool:
         return False
     before = r"(?<!\d[.,])" if reference[0].isdigit() else ""
     after = r"(?![.,]\d)" if reference[-1].isdigit() else ""
-    if not re.match(rf"[{UNSPACED}\W]", reference):
+    if not _UNBOUND_START.match(reference):
         before += rf"(?<![^\W{UNSPACED}])"
-    if not re.search(rf"[{UNSPACED}\W]$", reference):
+    if not _UNBOUND_END.search(reference):
         after += rf"(?![^\W{UNSPACED}])"
     return re.search(before + re.escape(reference) + after, text) is not None
 

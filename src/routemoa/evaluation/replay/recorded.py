@@ -100,7 +100,7 @@ class RecordedClient:
 
     def _find_record(self, prompt: str) -> tuple[Record, str]:
         """Return the record of the question that a prompt begins with, and the rest of the prompt."""
-        for end in [len(prompt), *(m.start() for m in re.finditer(r"\n+---\n", prompt))]:
+        for end in [len(prompt), *(m.start() for m in re.finditer(r"(?<!\n)\n+---\n", prompt))]:
             if record := self._records.get(prompt[:end].strip()):
                 return record, prompt[end:]
         raise QueryError(f"no record holds the question {prompt[:80]!r}")

@@ -61,7 +61,8 @@ _STYLE: Any = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]*>")
+_UNWANTED = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", re.DOTALL)
 
 
 class Chart(Struct, frozen=True):
@@ -99,15 +100,14 @@ def render_svg(figure: Any, key: str, title: str, description: str) -> Chart:
     drawn = buffer.getvalue()
     width, height = figure.get_size_inches() * 72
     inner = drawn[drawn.index(">", drawn.index("<svg")) + 1 : drawn.rindex("</svg>")]
-    for unwanted in (r"<!--.*?-->", r"<metadata>.*?</metadata>", r"<style.*?</style>"):
-        inner = re.sub(unwanted, "", inner, flags=re.DOTALL)
+    inner = _UNWANTED.sub("", inner)
     inner = _TAG.sub(lambda tag: _adapt_tag(tag[0], key), inner)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
         f'aria-labelledby="{key}-title {key}-desc">'
         f'<title id="{key}-title">{escape(title)}</title><desc id="{key}-desc">{escape(description)}</desc>'
     )
-    inner = re.sub(r"[ \n]*\n *", "\n", inner)
+    inner = re.sub(r"(?<![ \n])[ \n]*\n *", "\n", inner)
     return Chart(title, description, f"{head}{inner}</svg>")
 
 

@@ -46,14 +46,20 @@ class HubError(RouteMoAError):
 
 
 def load_questions(
-    name: str, folder: str | None = None, on_progress: Callable[[str], None] = lambda line: None
+    name: str,
+    folder: str | None = None,
+    on_progress: Callable[[str], None] = lambda line: None,
+    *,
+    allow_duplicates: bool = False,
 ) -> list[Question]:
     """Return the questions of a task in their order.
 
     Args:
         name: one of `TASK_NAMES`, or the path of a file that `routemoa.datasets.questions.read_questions` reads.
         folder: holds the task's file; else FOLDERS, the cache and the hub are tried in this order.
-        on_progress: called with a line while the hub is read, and about columns of a file that stand for others.
+        on_progress: called with a line while the hub is read, about columns of a file that stand for others, and about
+            questions that repeat an id.
+        allow_duplicates: keep questions of a file whose id came before.
 
     Raises:
         ConfigError: there is no such task or file, or it holds no question.
@@ -65,7 +71,7 @@ def load_questions(
         path = _find_local_file(task, name, folder) or _download(task.HUB, _cache_path(name), on_progress)
         questions = list(_read_rows(task, path))
     elif Path(name).is_file():
-        questions = list(read_questions(name, on_progress))
+        questions = list(read_questions(name, on_progress, allow_duplicates=allow_duplicates))
     else:
         hint = "there is no file of that name" if Path(name).suffix else "it is neither a task nor a file"
         raise ConfigError(f"{name}: {hint}; tasks: {', '.join(TASK_NAMES)}")

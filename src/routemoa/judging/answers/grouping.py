@@ -16,12 +16,16 @@ from itertools import combinations, pairwise
 
 from msgspec import Struct
 
-from routemoa.judging.answers.normalization import ExtractedResult, extract_result
+from routemoa.judging.answers.extraction import bound_text
+from routemoa.judging.answers.normalization import extract_result
+from routemoa.judging.answers.panel import resolve_forms
 
 __all__ = ["Groups", "all_agree", "final_answer", "group_answers", "text_similarity"]
 
 SAME_TEXT_SIMILARITY = 0.9
 """Similarity from which two open answers say the same."""
+MAX_FOLDED = 64_000
+"""Characters of a text that are compared without case and spacing."""
 MAX_COMPARED_LENGTH = 6000
 """Characters of an open answer that are compared."""
 CACHED_TEXTS = 256
@@ -52,25 +56,27 @@ class Groups(Struct, frozen=True):
 
 def group_answers(texts: Sequence[str]) -> Groups:
     """Group the answers that say the same; their order changes no group."""
-    results = [_extract_result(text) for text in texts]
-    return _group_by_result(results) if _is_closed(results) else _group_by_words(texts)
+    results = [_extract_result(bound_text(text)) for text in texts]
+    forms = resolve_forms(results)
+    is_closed = _is_closed(forms, [result.is_stated for result in results])
+    return _group_by_form(forms) if is_closed else _group_by_words(texts)
 
 
-def _is_closed(results: Sequence[ExtractedResult]) -> bool:
+def _is_closed(forms: Sequence[str | None], is_stated: Sequence[bool]) -> bool:
     """Return whether half of the answers state a result, or more than half state one or are short.
 
     One short answer ("I cannot help with that.") does not make the long ones beside it wrong.
     """
-    known = sum(bool(result.form) for result in results)
-    stated = sum(bool(result.form) and result.is_stated for result in results)
-    return known > 0 and (2 * stated >= len(results) or 2 * known > len(results))
+    known = sum(bool(form) for form in forms)
+    stated = sum(bool(form) and s for form, s in zip(forms, is_stated, strict=True))
+    return known > 0 and (2 * stated >= len(forms) or 2 * known > len(forms))
 
 
-def _group_by_result(results: Sequence[ExtractedResult]) -> Groups:
+def _group_by_form(forms: Sequence[str | None]) -> Groups:
     """Group the answers to a closed question: the same result is the same answer."""
     number: dict[str, int] = {}
-    group_of = tuple(number.setdefault(r.form, len(number)) if r.form else None for r in results)
-    return Groups(group_of, True, (None,) * len(results))
+    group_of = tuple(number.setdefault(form, len(number)) if form else None for form in forms)
+    return Groups(group_of, True, (None,) * len(forms))
 
 
 def _group_by_words(texts: Sequence[str]) -> Groups:
@@ -103,10 +109,10 @@ def all_agree(texts: Sequence[str]) -> bool:
     """Return whether at least two answers all say the same: equal results, or equal texts where any states none."""
     if len(texts) < 2:
         return False
-    results = [final_answer(text) for text in texts]
-    if any(result is None for result in results):
-        return len({" ".join(text.split()).casefold() for text in texts}) == 1
-    return len(set(results)) == 1 and bool(results[0])
+    forms = resolve_forms([_extract_result(bound_text(text)) for text in texts])
+    if any(form is None for form in forms):
+        return len({(" ".join(text[:MAX_FOLDED].split()).casefold(), text[MAX_FOLDED:]) for text in texts}) == 1
+    return len(set(forms)) == 1 and bool(forms[0])
 
 
 def text_similarity(a: str, b: str) -> float:
@@ -116,7 +122,7 @@ def text_similarity(a: str, b: str) -> float:
 
 def final_answer(text: str) -> str | None:
     """Return the result of a text in one form, or None where it has none that stands apart from the rest."""
-    return _extract_result(text).form
+    return _extract_result(bound_text(text)).form
 
 
 _extract_result = lru_cache(maxsize=CACHED_TEXTS)(extract_result)

@@ -1,0 +1,104 @@
+"""Settle what the answers of a panel mean beside each other: a lone "3,5", "В" or "The capital is Paris." Pure.
+
+Some results have two readings, and what the other answers look like tells which is meant. The order of the answers
+never matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from routemoa.judging.answers.normalization import ExtractedResult
+from routemoa.judging.answers.options import to_latin
+from routemoa.judging.answers.sentences import Sentence
+
+__all__ = ["resolve_forms"]
+
+
+def resolve_forms(results: Sequence[ExtractedResult]) -> list[str | None]:
+    """Return the form of each result, where the panel settles which of several readings is meant."""
+    forms = _resolve_numbers(_resolve_marks(results), results)
+    sentences = [r.sentence if form == r.form else None for form, r in zip(forms, results, strict=True)]
+    if any(sentences):
+        forms = _resolve_sentences(forms, sentences)
+    letters = {form.upper() for form in forms if form and len(form) == 1}
+    if any(not letter.isascii() for letter in letters):
+        forms = _resolve_letters(forms, letters)
+    return forms
+
+
+def _resolve_marks(results: Sequence[ExtractedResult]) -> list[str | None]:
+    """Return the forms, a number with a lone comma or full stop read as the other answers write or state it."""
+    if not any(result.comma_form for result in results):
+        return [result.form for result in results]
+    marks = {result.decimal_mark for result in results}
+    has_comma = "," in marks and "." not in marks
+    sure = {result.form for result in results if not result.comma_form}
+    return [
+        result.comma_form
+        if result.comma_form and (has_comma or (result.comma_form in sure and "," in (result.form or "")))
+        else result.form
+        for result in results
+    ]
+
+
+def _resolve_numbers(forms: Sequence[str | None], results: Sequence[ExtractedResult]) -> list[str | None]:
+    """Read texts that state no result as the number that they end with.
+
+    It counts where another answer is that number, or where it was calculated and most answers give some result: an
+    essay among essays that ends with a number does not state it.
+    """
+    pairs = list(zip(forms, results, strict=True))
+    known = {form for form, r in pairs if form and (r.is_stated or r.number in (None, form))}
+    is_closed = 2 * sum(bool(form or r.is_calculated) for form, r in pairs) > len(pairs)
+    return [
+        r.number if not r.is_stated and (r.number in known or (is_closed and r.is_calculated)) else form
+        for form, r in pairs
+    ]
+
+
+def _resolve_letters(forms: Sequence[str | None], letters: set[str]) -> list[str | None]:
+    """Read letters of another script as Latin ones where the panel has Latin ones."""
+    others = frozenset(letter for letter in letters if not letter.isascii())
+    if not any("A" <= letter <= "J" for letter in letters):
+        return list(forms)
+    latin = dict(zip(sorted(others), to_latin(sorted(others)), strict=True))
+    return [latin.get(form.upper(), form).casefold() if form and len(form) == 1 else form for form in forms]
+
+
+def _resolve_sentences(forms: Sequence[str | None], sentences: Sequence[Sentence | None]) -> list[str | None]:
+    """Read a sentence as the side of it that another answer is, and sentences that say the same as one.
+
+    "The capital is Paris." is "paris" beside an answer "Paris". "The capital is Paris." and "The capital of France is
+    Paris." are one result: they say the same of the same, as the words of one subject are among the other's.
+    """
+    bare = {form for form, sentence in zip(forms, sentences, strict=True) if form and not sentence}
+    resolved = list(forms)
+    for i, sentence in enumerate(sentences):
+        named = bare.intersection(_possible_answers(sentence)) if sentence else ()
+        if len(named) == 1:
+            resolved[i] = next(iter(named))
+    left = [i for i, sentence in enumerate(sentences) if sentence and resolved[i] not in bare]
+    for i, j in combinations(left, 2):
+        if resolved[i] != resolved[j] and _say_the_same(sentences[i], sentences[j]):
+            same = {resolved[i], resolved[j]}
+            kept = min(form for form in same if form)
+            for k in left:
+                resolved[k] = kept if k in (i, j) or (resolved[k] and resolved[k] in same) else resolved[k]
+    return resolved
+
+
+def _possible_answers(sentence: Sentence) -> tuple[str, ...]:
+    """Return what a sentence may be the answer of: what it says, and of "Paris is the capital" also the subject."""
+    return (sentence.subject, sentence.complement) if sentence.is_identity else (sentence.complement,)
+
+
+def _say_the_same(one: Sentence | None, other: Sentence | None) -> bool:
+    """Return whether two sentences say the same thing of the same subject, whichever side it is on."""
+    if not one or not other:
+        return False
+    if sorted(one[:2]) == sorted(other[:2]):
+        return True
+    words, others = set(one.subject.split()), set(other.subject.split())
+    return one.complement == other.complement and (words <= others or others <= words)

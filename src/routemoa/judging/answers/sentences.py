@@ -1,0 +1,163 @@
+"""Read what a text says that states no result: "Paris" of "The capital is Paris.", 18 of "18 apples are left." Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from routemoa.judging.answers.numerals import NUMBER_START, find_decimal_mark, is_ambiguous, rewrite_numbers
+
+__all__ = ["MAX_SENTENCE_LENGTH", "Sentence", "find_concluding_number", "split_sentence"]
+
+MAX_SENTENCE_LENGTH = 150
+"""Characters of a sentence that is taken apart."""
+
+
+class Sentence(NamedTuple):
+    """The two sides of a sentence that says what something is."""
+
+    subject: str
+    complement: str
+    is_identity: bool = False
+    """Whether the complement names one thing, so that the subject may be the answer: "Paris is the capital"."""
+
+
+_NEGATED = r"(?!(?:not|no|never|nicht|kein\w{0,2}|pas|non|n[ãa]o|не|nunca|mai|jamais)\b)"
+_EUROPEAN = re.compile(
+    rf"""(?:(?:so|thus|hence|therefore|also|daher|somit|donc|ainsi|entonces|portanto|quindi|dunque|por\ (?:lo\ )?tanto)
+    ,?\s)?
+    (?P<subject>[^,;:]{{2,90}}?)(?<!\bno)(?<!\bnon)(?<!\bn[ãa]o)(?<!\bnever)(?<!\bnunca)
+    \s(?:is|are|was|were|es|son|ist|sind|war|est|sont|é|são|foi|è|sono|era|hei(?:ß|ss)t|lautet)\s
+    (?:called\s|named\s)?{_NEGATED}(?P<complement>[^,;:]{{1,60}})""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_RUSSIAN = re.compile(
+    r"(?P<subject>[^,;:]{2,90}?)(?<!\bне)\s(?:[-–—](?:\sэто)?|это|является|были?|была|было)\s(?!не\b)"
+    r"(?P<complement>[^,;:]{1,60})"
+)
+_CHINESE = re.compile(r"(?P<subject>[^,;:是为為]{1,40})(?<!不)[是为為](?!不)(?P<complement>[^,;:是]{1,30})")
+_JAPANESE = re.compile(r"(?P<subject>[^,;:は]{1,40})は,?(?P<complement>[^,;:は]{1,30}?)(?:です|である|だ|になります)?")
+_KOREAN = re.compile(
+    r"(?P<subject>[^,;:]{1,40})[은는이가]\s(?P<complement>[^,;:]{1,30}?)\s?(?:입니다|이다|이에요|예요|이며)"
+)
+_ARABIC = re.compile(r"(?P<subject>[^,;:]{2,60}?)\s(?:هي|هو)\s(?P<complement>[^,;:]{1,40})")
+_HINDI = re.compile(r"(?P<subject>[^,;:]{2,60})\s(?P<complement>[^\s,;:]{2,30})\s(?:है|हैं)")
+_IDENTITY = re.compile(
+    r"(?:the|el|la|los|las|der|die|das|le|les|il|lo|gli|ال\w+)\s\S|l['’]|[^\s]{1,12}(?:的|の|의)|.{1,20}\s(?:का|की|के)\s",
+    re.IGNORECASE,
+)
+_PORTUGUESE_IDENTITY = re.compile(r"[oa]s?\s\S", re.IGNORECASE)
+_NEGATIONS = re.compile(r"नहीं|ではな|ではあり|じゃな|아니|아닙|아닌|ليس|不是|并非")
+_LATER_SENTENCE = re.compile(r"[.!?。！？।؟]\s?\S")
+
+
+def split_sentence(text: str) -> Sentence | None:
+    """Return the sides of a text that is one short sentence of what something is; None for any other text.
+
+    A sentence that denies something is not taken apart.
+    """
+    if len(text) > MAX_SENTENCE_LENGTH or "\n" in text:
+        return None
+    sentence = text.strip().rstrip(" .。।!！")
+    if _LATER_SENTENCE.search(sentence) or _NEGATIONS.search(sentence):
+        return None
+    for pattern in _patterns_for(sentence):
+        if m := pattern.fullmatch(sentence):
+            is_identity = _IDENTITY.match(m["complement"]) or (
+                " é " in sentence and _PORTUGUESE_IDENTITY.match(m["complement"])
+            )
+            return Sentence(m["subject"], m["complement"], bool(is_identity))
+    return None
+
+
+def _patterns_for(sentence: str) -> tuple[re.Pattern[str], ...]:
+    """Return the patterns of the script of a sentence."""
+    if sentence.isascii():
+        return (_EUROPEAN,)
+    if any("а" <= c <= "я" for c in sentence):
+        return (_RUSSIAN,)
+    return (_EUROPEAN, _JAPANESE, _CHINESE, _KOREAN, _ARABIC, _HINDI)
+
+
+MAX_CONCLUSION = 600
+"""Characters at the end of a text in which its concluding number is looked for."""
+MAX_OPERATION, MAX_RESULT = 80, 40
+"""Characters of what is calculated, and of what it gives."""
+_SENTENCE_BREAK = re.compile(r"[.!?](?:\s|\\n)|[。！？।؟\n]")
+_NUMBER = re.compile(
+    rf"(?:(?<![\w)\]}}])-)?{NUMBER_START}(?<!\^)(?:\d{{1,3}}(?:,\d{{2,3}}){{1,9}}|\d{{1,30}})(?:\.\d{{1,15}})?(?![\d,]\d)"
+)
+_DIGIT = re.compile(r"\d")
+_FULL_STOP = re.compile(r"[.!?](?:\s|\\n)|[。！？।؟]")
+_CUT = re.compile(
+    r"(?:[-=+*/×÷·<>^,:;(\[{&|\\]|\\(?:cdot|times|div|[dt]?frac|sqrt)|\b(?:and|or|the|an|is|are|of|to|with|by|for))$"
+)
+_ENDED = re.compile(r"(?:[^\w\s]|\d[^\s\d]{0,12}(?:\s(?:\\text\{\s?)?[^\W\d_]{1,20}){0,4})$")
+_CLAUSE_BREAK = re.compile(r"[,;:.!?。、]\s|\n")
+_EQUATION = re.compile(
+    r"(?<![A-Za-z\\])[a-cn-z]\s?\^|\d(?:[nyz]|x(?!\s?\d))(?![A-Za-z0-9])|^\s*[nxyz]\s?[-+*/]"
+    r"|[-+*/(]\s?[a-cnxyz](?![\w'’])|\\(?!text|times|div|cdot|[dt]?frac|left|right|mathrm|quad)[a-z]"
+)
+"""Terms with a variable: "x^3 + 6x - 24 = 0" calculates nothing."""
+_GOES_ON = re.compile(r"\s?[+*/×÷·^]|\s-\s?\d|\(\d|\s?\\(?:cdot|times|div|[dt]?frac|sqrt)")
+_DENIED = re.compile(
+    r"(?:n['’]t|\bcannot|\b(?:not|nicht|keine?|pas|n[ãa]o|не|never|nie|nunca|no\s(?:son|es|hay|quedan|tiene)))\b"
+    r"(?:(?!\s(?:is|are|was|were|es|son|ist|sind|est|sont|é|são|è|sono)\s)[^,;:=]){0,25}$",
+    re.IGNORECASE,
+)
+_OPERATION = re.compile(r"\d\D{0,40}(?:[-+*/×÷·−]|(?<=[\d ])x(?=[\d ])|\\times|\\div|\\cdot)\D{0,40}\d")
+
+
+def find_concluding_number(text: str) -> tuple[str, bool] | None:
+    """Return the number that the last sentence of a text is about, and whether the text calculated it; else None.
+
+    Of several numbers it is the one that the last calculation before ("3 × 6 = 18") gave.
+    """
+    if "```" in text:
+        return None
+    tail = text[-MAX_CONCLUSION:].rstrip()
+    last = _find_last_sentence(tail)
+    if not _DIGIT.search(last) or _is_cut(tail):
+        return None
+    if is_ambiguous(tail):
+        tail = rewrite_numbers(tail, find_decimal_mark(text))
+        last = _find_last_sentence(tail)
+    numbers = {_plain(number[0]): number.start() for number in _NUMBER.finditer(last)}
+    if not numbers or _OPERATION.search(last.rpartition("=")[2]):  # a calculation without its result
+        return None
+    calculated = _find_last_result(tail)
+    concluded = calculated if calculated in numbers else next(iter(numbers)) if len(numbers) == 1 else None
+    if concluded is None or _DENIED.search(last[: numbers[concluded]]):
+        return None
+    return concluded, concluded == calculated
+
+
+def _find_last_sentence(text: str) -> str:
+    sentences = [sentence for sentence in _SENTENCE_BREAK.split(text) if sentence.strip()]
+    return sentences[-1] if sentences else ""
+
+
+def _is_cut(text: str) -> bool:
+    """Return whether a text breaks off: within a calculation, or where its other sentences have a full stop."""
+    return _CUT.search(text) is not None or (_FULL_STOP.search(text) is not None and not _ENDED.search(text))
+
+
+def _find_last_result(text: str) -> str | None:
+    """Return the number after the last equals sign that follows an operation on numbers, or None."""
+    *lefts, right = text.split("=")
+    for left in reversed(lefts):
+        number = _NUMBER.search(right[:MAX_RESULT])
+        if number and not _GOES_ON.match(right, number.end()) and _calculates(left):
+            return _plain(number[0])
+        right = left
+    return None
+
+
+def _calculates(left: str) -> bool:
+    """Return whether what stands before an equals sign ends with an operation on numbers alone."""
+    clause = _CLAUSE_BREAK.split(left[-MAX_OPERATION:].rstrip(" \n\t&\\"))[-1]
+    return _OPERATION.search(clause) is not None and not _EQUATION.search(clause)
+
+
+def _plain(number: str) -> str:
+    return f"{float(number.replace(',', '')) + 0.0:.10g}"
