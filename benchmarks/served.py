@@ -185,9 +185,9 @@ class Serving:
         await self.process.wait()
 
 
-async def start(log: Path, *options: str, env: Mapping[str, str] | None = None) -> Serving:
-    """Start the server with `options` and wait until it listens. Raises RuntimeError: it does not."""
-    command = [*ROUTEMOA, "serve", "--port", "0", *options]
+async def start(log: Path, *options: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> Serving:
+    """Start the server with `options`, by the command `prefix`; wait until it listens. Raises RuntimeError."""
+    command = [*prefix, *ROUTEMOA, "serve", "--port", "0", *options]
     with log.open("wb") as said:
         process = await asyncio.create_subprocess_exec(*command, stderr=said, env={**os.environ, **(env or {})})
     for _ in range(600):
@@ -204,9 +204,11 @@ def _text(file: Path) -> str:
 
 
 @asynccontextmanager
-async def serving(log: Path, *options: str, env: Mapping[str, str] | None = None) -> AsyncGenerator[Serving, None]:
+async def serving(
+    log: Path, *options: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+) -> AsyncGenerator[Serving, None]:
     """The server, ended in order at the end."""
-    server = await start(log, *options, env=env)
+    server = await start(log, *options, env=env, prefix=prefix)
     try:
         yield server
     finally:
