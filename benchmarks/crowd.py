@@ -197,14 +197,18 @@ def write_pool(file: Path, port: int) -> None:
 
 
 class Cores:
-    """How many cores each process uses."""
+    """How many cores each process uses, and for how many more it waits (Linux)."""
 
     def __init__(self, **processes: psutil.Process) -> None:
         self._processes, self._began = processes, monotonic()
         self._before = self._read()
 
     def _read(self) -> dict[str, float]:
-        return {k: (t := p.cpu_times()).user + t.system for k, p in self._processes.items()}
+        used = {k: (t := p.cpu_times()).user + t.system for k, p in self._processes.items()}
+        with suppress(OSError):
+            for k, p in self._processes.items():
+                used[f"{k} waits"] = int(Path(f"/proc/{p.pid}/schedstat").read_text().split()[1]) / 1e9
+        return used
 
     def used(self) -> dict[str, float]:
         seconds = monotonic() - self._began
