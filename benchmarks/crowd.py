@@ -229,7 +229,8 @@ async def load(args: argparse.Namespace, behind: Running, server: Serving) -> di
     faults = await behind.faults()
     log = server.log.read_bytes()
     usual = summarize(unloaded, faults)
-    memory = {f"{s:g} s": _memory_at(states, s) for s in (args.seconds / 12, args.seconds / 2, args.seconds)}
+    marks = {f"{args.seconds * share:g} s": share for share in (1 / 12, 1 / 2)} | {"end": 1.0}
+    memory = {name: _memory_at(states, share * args.seconds) for name, share in marks.items()}
     return {
         "unloaded": usual,
         "loaded": summarize(loaded, faults),
@@ -273,7 +274,7 @@ def find_missed(r: dict[str, Any]) -> list[str]:
         out.append(f"a request was under way for {loaded['longest_left']} s")
     if r["recovery_s"] > RECOVERY:
         out.append(f"recovered after {r['recovery_s']} s")
-    if list(r["memory_mb"].values())[-2] > GROWTH * r["memory_mb"]["third"]:
+    if r["memory_mb"]["end"] > GROWTH * r["memory_mb"]["third"]:
         out.append(f"memory grew: {r['memory_mb']}")
     if r["log"]["tracebacks"]:
         out.append(f"{r['log']['tracebacks']} tracebacks")

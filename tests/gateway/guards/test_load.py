@@ -23,7 +23,7 @@ def observe(limit: RequestLimit, busy: float, running: float, seconds: float = 3
 
 def test_the_limit_grows_only_where_it_binds() -> None:
     assert observe(RequestLimit(), 0.3, 50) == FIRST_LIMIT
-    assert observe(RequestLimit(), 0.3, 10_000) > 1000
+    assert observe(RequestLimit(), 0.3, 10_000, 6.0) > 1000
 
 
 def test_a_busy_loop_makes_it_shrink_to_no_less_than_a_few() -> None:
