@@ -37,6 +37,7 @@ so many seconds."""
 DESCRIPTORS_PER_REQUEST = 4
 """That a request may need beyond its own connection."""
 MAX_RETRY_AFTER = 30.0
+"""Seconds, before the jitter."""
 
 
 class RequestLimit:
@@ -93,6 +94,8 @@ class LoadGate:
         self._waiting = 0
         self._seconds = 0.0  # that a request takes, of late
         self._started = 0  # in this turn of the event loop
+        self._booked = -math.inf
+        """Until when refused requests were told to wait: each has a turn of its own, so they do not return as one."""
         self._descriptors = math.inf  # that are left
 
     @asynccontextmanager
@@ -134,9 +137,15 @@ class LoadGate:
         return has_place and self._started < STARTED_AT_ONCE
 
     @property
+    def _turn_seconds(self) -> float:
+        """Seconds between two requests that get their turn, by how long requests took of late."""
+        return self._seconds / self.limit.value
+
+    @property
     def _expected_wait(self) -> float:
-        """Seconds until one more request would have its turn, by how long requests took of late."""
-        return (self._waiting + 1) * self._seconds / self.limit.value
+        """Seconds until one more request would have its turn."""
+        places = min(self.limit.value - self.running, self._descriptors / DESCRIPTORS_PER_REQUEST)
+        return max(0.0, self._waiting + 1 - max(0.0, places)) * self._turn_seconds
 
     @property
     def _patience(self) -> float:
@@ -195,5 +204,7 @@ class LoadGate:
     def _refuse(self) -> Overloaded:
         self.refused += 1
         logger.warning("overloaded: a request was refused; %d are being answered, %d wait", self.running, self._waiting)
-        wait = min(MAX_RETRY_AFTER, max(1.0, self._expected_wait))
-        return Overloaded(math.ceil(wait * (1.0 + 0.5 * self._jitter())))
+        now = self._clock()
+        turn = min(max(self._booked, now + self._expected_wait), now + MAX_RETRY_AFTER)
+        self._booked = turn + self._turn_seconds
+        return Overloaded(math.ceil(max(1.0, turn - now) * (1.0 + 0.5 * self._jitter())))
