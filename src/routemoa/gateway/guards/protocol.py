@@ -92,6 +92,8 @@ class GuardedProtocol(H11Protocol):
         self._settings = settings
         self._is_over = False
         """Whether what still comes is dropped: the last response was sent, and its caller is given time to read it."""
+        self._was_asked = False
+        """Whether a request has come."""
         self._head_since: float | None = None
         """Since when a head of a request is missing; None while one is answered."""
         self._unread_since: float | None = None
@@ -155,6 +157,7 @@ class GuardedProtocol(H11Protocol):
         before = self.cycle
         super().handle_events()
         if self.cycle is not before and not self.cycle.response_complete:
+            self._was_asked = True
             self._head_since = None
             self._registry.set_busy(self)
 
@@ -185,7 +188,7 @@ class GuardedProtocol(H11Protocol):
 
     def evict(self) -> None:
         """Close the connection at once; say why where nothing was said on it."""
-        if self.cycle is None and not self._is_over and self.conn.our_state is h11.IDLE:
+        if not (self._was_asked or self._is_over) and self.conn.our_state is h11.IDLE:
             self._write(TOO_MANY)
         self.transport.abort()
 
@@ -206,7 +209,7 @@ class GuardedProtocol(H11Protocol):
 
     def _end_overflow(self) -> None:
         """Close a connection for which there was no place, unless it is being answered."""
-        if self.cycle is None:
+        if not self._was_asked:
             self._respond(TOO_MANY)
         elif self.cycle.response_complete:
             self.transport.close()
