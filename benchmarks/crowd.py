@@ -216,22 +216,19 @@ async def load(args: argparse.Namespace, behind: Running, server: Serving) -> di
     log = server.log.read_bytes()
     usual = summarize(unloaded, faults)
     marks = {"start": 0.0, "twelfth": 1 / 12, "half": 0.5, "end": 1.0}
-    memory = {name: _memory_at(states, share * args.seconds) for name, share in marks.items()}
+    at = {k: min(states, key=lambda s, k=k: abs(s["at"] - marks[k] * args.seconds)) for k in marks}  # type: ignore[misc]
     return {
         "unloaded": usual,
         "loaded": summarize(loaded, faults),
         "recovery_s": find_recovery(after, faults, usual["seconds_without_fault"]["p50"]),
-        "memory_mb": memory,
+        "memory_mb": {k: round(s["memory_mb"], 1) for k, s in at.items()},
+        "fds_open": {k: s["fds"] for k, s in at.items()},
         "fds": max(s["fds"] for s in states),
         "healthz_s": cuts([s["healthz_s"] for s in states], 3),
         "cores": used,
         "load_average": [round(x, 1) for x in os.getloadavg()],
         "log": {"bytes": len(log), "lines": log.count(b"\n"), "tracebacks": log.count(b"Traceback")},
     }
-
-
-def _memory_at(states: list[dict[str, float]], second: float) -> float:
-    return round(min(states, key=lambda s: abs(s["at"] - second))["memory_mb"], 1)
 
 
 async def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
