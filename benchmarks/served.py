@@ -1,6 +1,6 @@
 """`routemoa serve` and the faulty endpoints as processes, and a plain HTTP caller: what benchmarks of the server share.
 
-benchmarks/served.py is imported by contract.py, kill.py, first_token.py and hedging.py; it prints nothing by itself.
+benchmarks/served.py is imported by contract.py, crowd.py, kill.py, first_token.py and hedging.py, and prints nothing.
 
 The caller is raw asyncio, so that it costs little beside the server on a small machine; what came is read once it has
 all come. Times are taken from the request's last byte being sent to the answer's last byte having come.
@@ -185,9 +185,9 @@ class Serving:
         await self.process.wait()
 
 
-async def start(log: Path, *options: str, env: Mapping[str, str] | None = None) -> Serving:
-    """Start the server with `options` and wait until it listens. Raises RuntimeError: it does not."""
-    command = [*ROUTEMOA, "serve", "--port", "0", *options]
+async def start(log: Path, *options: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> Serving:
+    """Start the server with `options`, by the command `prefix`; wait until it listens. Raises RuntimeError."""
+    command = [*prefix, *ROUTEMOA, "serve", "--port", "0", *options]
     with log.open("wb") as said:
         process = await asyncio.create_subprocess_exec(*command, stderr=said, env={**os.environ, **(env or {})})
     for _ in range(600):
@@ -204,9 +204,11 @@ def _text(file: Path) -> str:
 
 
 @asynccontextmanager
-async def serving(log: Path, *options: str, env: Mapping[str, str] | None = None) -> AsyncGenerator[Serving, None]:
+async def serving(
+    log: Path, *options: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+) -> AsyncGenerator[Serving, None]:
     """The server, ended in order at the end."""
-    server = await start(log, *options, env=env)
+    server = await start(log, *options, env=env, prefix=prefix)
     try:
         yield server
     finally:
@@ -252,6 +254,25 @@ async def endpoints(spec: Spec, folder: Path) -> AsyncGenerator[Running, None]:
     finally:
         process.kill()
         await process.wait()
+
+
+class Cores:
+    """How many cores each process uses, and for how many more it waits (Linux)."""
+
+    def __init__(self, **processes: psutil.Process) -> None:
+        self._processes, self._began = processes, monotonic()
+        self._before = self._read()
+
+    def _read(self) -> dict[str, float]:
+        used = {k: (t := p.cpu_times()).user + t.system for k, p in self._processes.items()}
+        with suppress(OSError):
+            for k, p in self._processes.items():
+                used[f"{k} waits"] = int(Path(f"/proc/{p.pid}/schedstat").read_text().split()[1]) / 1e9
+        return used
+
+    def used(self) -> dict[str, float]:
+        seconds = monotonic() - self._began
+        return {k: round((v - self._before[k]) / seconds, 2) for k, v in self._read().items()}
 
 
 def cuts(values: Sequence[float], digits: int = 4) -> dict[str, float]:

@@ -104,6 +104,38 @@ def test_it_opens_after_three_failures_in_a_row_and_not_before() -> None:
     assert breaker == Breaker()
 
 
+@pytest.mark.parametrize(
+    ("calls", "failing", "opens"),
+    [(1, 1, False), (3, 3, True), (4, 3, True), (30, 3, False), (300, 30, False), (300, 90, False), (300, 300, True)],
+)
+def test_while_many_calls_wait_the_failures_that_come_first_say_little(calls: int, failing: int, opens: bool) -> None:
+    """A burst: refusals come at once, the first tokens of the others later."""
+    memory = MemberMemory(clock=lambda: 0.0, jitter=lambda: 0.5)
+    waits = [memory.start_waiting(A) for _ in range(calls)]
+    for wait in waits[:failing]:
+        memory.fail(A, Unreachable("a", "reset"), 0.0)
+        wait.end()
+        wait.end()
+    assert (memory.acquire(A) is None) == opens
+
+
+def test_what_says_at_once_that_it_is_not_there_is_believed_however_many_wait() -> None:
+    memory = MemberMemory(clock=lambda: 0.0, jitter=lambda: 0.5)
+    for _ in range(100):
+        memory.start_waiting(A)
+    memory.fail(A, ModelHTTPError("a", "HTTP 401", status=401), 0.0)
+    assert memory.acquire(A) is None
+
+
+def test_calls_that_have_ended_wait_no_more() -> None:
+    memory = MemberMemory(clock=lambda: 0.0, jitter=lambda: 0.5)
+    for wait in [memory.start_waiting(A) for _ in range(100)]:
+        wait.end()
+    for _ in range(THRESHOLD):
+        memory.fail(A, Unreachable("a", "reset"), 0.0)
+    assert memory.acquire(A) is None
+
+
 def test_each_opening_in_a_row_is_twice_as_long_up_to_the_cap() -> None:
     breaker, now, waits = Breaker(failures=2), 0.0, []
     for _ in range(9):

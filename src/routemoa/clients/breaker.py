@@ -1,6 +1,6 @@
 """A circuit breaker for each member: opens after failures, cools down, and lets one call try again. Pure.
 
-    closed     calls are made; THRESHOLD failures in a row open it, some failures at once
+    closed     calls are made; THRESHOLD failures in a row open it (more while many calls wait), some failures at once
     open       calls are skipped until the cool-down is over: the endpoint's Retry-After, or a growing time with jitter
     half-open  one call tries the endpoint: its success closes the breaker, its failure opens it for longer
 
@@ -23,6 +23,9 @@ Phase = Literal["closed", "open", "half-open"]
 
 THRESHOLD = 3
 """Failures in a row that open a breaker."""
+WAITING_SHARE = 0.5
+"""Of the calls that wait for their first token: as many failures in a row are needed at least. Where a hundred calls
+are under way, three that fail first say little: failures come at once, answers take their time."""
 BASE = {False: 5.0, True: 15.0}
 """Whether the fault is permanent -> seconds of the first cool-down; each further one is twice as long."""
 CAP = 300.0
@@ -110,13 +113,23 @@ def on_success(breaker: Breaker, began: float) -> Breaker:
     return breaker if breaker.opened is not None and began < breaker.opened else Breaker()
 
 
-def on_failure(breaker: Breaker, fault: Fault, began: float, now: float, share: float) -> Breaker:
-    """Return the breaker after a failure of a call that began at `began`; `share` in [0, 1] is the jitter."""
+def on_failure(breaker: Breaker, fault: Fault, began: float, now: float, share: float, *, waiting: int = 0) -> Breaker:
+    """Return the breaker after a failure.
+
+    Args:
+        breaker: of the member.
+        fault: what the failure says of its endpoint.
+        began: when the call began, in seconds.
+        now: in seconds.
+        share: the jitter, in [0, 1].
+        waiting: the member's calls that still wait for their first token.
+    """
     if breaker.opened is not None and began < breaker.opened:  # one of the calls whose failures opened it
         told_until = now + min(fault.retry_after or 0.0, RETRY_AFTER_CAP)
         return replace(breaker, until=told_until, told=True, fault=fault) if told_until > breaker.until else breaker
     failures = breaker.failures + 1
-    if not (fault.opens_at_once or failures >= THRESHOLD or breaker.opened is not None):
+    enough = failures >= max(THRESHOLD, WAITING_SHARE * waiting)
+    if not (fault.opens_at_once or enough or breaker.opened is not None):
         return replace(breaker, failures=failures, fault=fault)
     again = breaker.opened is not None and breaker.probe is None  # the call that opened it, repeated
     openings = breaker.openings + (not again)

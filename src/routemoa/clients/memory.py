@@ -7,6 +7,7 @@ share one memory. The rules are pure (`breaker`, `dialect`); this holds the stat
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, Protocol, runtime_checkable
@@ -20,7 +21,7 @@ from routemoa.clients.faults import Fault, diagnose
 from routemoa.core.errors import ModelError
 from routemoa.core.types import ModelSpec
 
-__all__ = ["CallTicket", "Health", "MemberMemory", "RemembersMembers"]
+__all__ = ["CallTicket", "Health", "MemberMemory", "RemembersMembers", "TokenWait"]
 
 MemberKey = tuple[str, str, str | None]
 CLOSED = Breaker()
@@ -60,6 +61,22 @@ class CallTicket:
             self._memory.set_breaker(self._model, rules.release(breaker, self._began))
 
 
+class TokenWait:
+    """One call that waits for its first token; it must be ended."""
+
+    def __init__(self, counts: Counter[MemberKey], key: MemberKey) -> None:
+        self._counts, self._key, self._is_over = counts, key, False
+        counts[key] += 1
+
+    def end(self) -> None:
+        """End it: the first token has come, or the call has ended without one. A second time changes nothing."""
+        if not self._is_over:
+            self._is_over = True
+            self._counts[self._key] -= 1
+            if not self._counts[self._key]:
+                del self._counts[self._key]
+
+
 class MemberMemory:
     """Holds the breaker and the learned dialect of each member.
 
@@ -73,6 +90,8 @@ class MemberMemory:
         self._jitter = jitter
         self._breakers: dict[MemberKey, Breaker] = {}
         self._dialects: dict[MemberKey, Dialect] = {}
+        self._waiting: Counter[MemberKey] = Counter()
+        """Calls that wait for their first token."""
 
     def breaker(self, model: ModelSpec) -> Breaker:
         """Return a member's breaker."""
@@ -114,6 +133,10 @@ class MemberMemory:
         """Return whether `force` would return a member."""
         return rules.force(self.breaker(model), self.clock()) is not None
 
+    def start_waiting(self, model: ModelSpec) -> TokenWait:
+        """Note that a call is made, whose first token is waited for; return what is to be ended."""
+        return TokenWait(self._waiting, _key(model))
+
     def succeed(self, model: ModelSpec, began: float) -> None:
         """Note that a call that began at `began` is being answered."""
         if (breaker := self.breaker(model)) is not CLOSED:
@@ -127,7 +150,8 @@ class MemberMemory:
 
     def note_fault(self, model: ModelSpec, fault: Fault, began: float) -> None:
         """Note a fault of the endpoint that a call met which began at `began`."""
-        breaker = rules.on_failure(self.breaker(model), fault, began, self.clock(), self._jitter())
+        waiting = self._waiting[_key(model)]
+        breaker = rules.on_failure(self.breaker(model), fault, began, self.clock(), self._jitter(), waiting=waiting)
         self.set_breaker(model, breaker)
 
     def dialect(self, model: ModelSpec) -> Dialect:

@@ -30,7 +30,7 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     write_seconds: float = 60.0
     """In which a caller has to read something of its response."""
     queue_seconds: float = 4.0
-    """That a request may wait for its turn; one that would wait longer is refused at once, with a 503."""
+    """That a request may wait for its turn, at most; one that would wait longer is refused at once, with a 503."""
     allow_origins: tuple[str, ...] = ()
     """Origins of web pages that may use the server, such as "https://chat.example.com"; "*" is any."""
     allow_hosts: tuple[str, ...] = ()

@@ -50,13 +50,17 @@ def test_one_address_makes_room_for_itself_alone() -> None:
     assert registry.admit(Fake("b"))
 
 
-def test_few_may_stay_to_be_told_why() -> None:
+def test_few_may_stay_to_be_told_why_and_the_oldest_goes_first() -> None:
     registry = ConnectionRegistry(1, 1)
-    refused = [Fake() for _ in range(MAX_LINGERING)]
-    assert all(registry.linger(c) for c in refused)
-    assert not registry.linger(Fake())
+    refused = [Fake() for _ in range(MAX_LINGERING + 3)]
+    for connection in refused[:MAX_LINGERING]:
+        registry.linger(connection)
+    assert not any(c.evicted for c in refused)
     registry.remove(refused[0])
-    assert registry.linger(Fake())
+    for connection in refused[MAX_LINGERING:]:
+        registry.linger(connection)
+    assert [c.evicted for c in refused[:4]] == [False, True, True, False]
+    assert not any(c.evicted for c in refused[4:])
 
 
 @given(

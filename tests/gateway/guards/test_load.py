@@ -11,7 +11,14 @@ import pytest
 from routemoa.core.server_table import ServerSettings
 from routemoa.gateway.errors import Overloaded
 from routemoa.gateway.guards.event_loop import ServerLoop
-from routemoa.gateway.guards.load import FIRST_LIMIT, MIN_LIMIT, LoadGate, RequestLimit
+from routemoa.gateway.guards.load import (
+    FIRST_LIMIT,
+    MAX_RETRY_AFTER,
+    MIN_LIMIT,
+    STARTED_AT_ONCE,
+    LoadGate,
+    RequestLimit,
+)
 from tests.gateway.harness import ANSWER, HI, Script, serving, until
 
 
@@ -23,7 +30,7 @@ def observe(limit: RequestLimit, busy: float, running: float, seconds: float = 3
 
 def test_the_limit_grows_only_where_it_binds() -> None:
     assert observe(RequestLimit(), 0.3, 50) == FIRST_LIMIT
-    assert observe(RequestLimit(), 0.3, 10_000) > 1000
+    assert observe(RequestLimit(), 0.3, 10_000, 6.0) > 1000
 
 
 def test_a_busy_loop_makes_it_shrink_to_no_less_than_a_few() -> None:
@@ -93,6 +100,57 @@ async def test_where_the_wait_would_be_too_long_there_is_none() -> None:
                 pass
         assert time.perf_counter() - began < 0.1
         assert caught.value.response.retry_after == 2  # 3 s for two at a time, rounded up
+
+
+async def test_a_short_request_waits_for_less_than_the_queue_allows() -> None:
+    it = gate(1.0, queue_seconds=4.0, takes=0.1)
+    async with it.place():
+        began = time.perf_counter()
+        with pytest.raises(Overloaded):
+            async with it.place():
+                pass
+        assert 0.9 < time.perf_counter() - began < 2.0
+    assert it._patience == 1.0
+    it._seconds = 10.0
+    assert it._patience == 2.5
+    it._seconds = 60.0
+    assert it._patience == 4.0
+
+
+async def test_a_burst_that_fits_is_let_in_however_long_requests_take() -> None:
+    """A few begin in each turn of the event loop, and nothing is refused while there are places."""
+    it = gate(100.0, 4.0, takes=30.0)
+    turns: list[int] = []
+    running = 0
+
+    async def one() -> None:
+        nonlocal running
+        async with it.place():
+            running += 1
+            await asyncio.sleep(0.3)
+
+    tasks = [asyncio.ensure_future(one()) for _ in range(100)]
+    while running < 100:
+        before = running
+        await asyncio.sleep(0)
+        turns.append(running - before)
+    assert max(turns) <= STARTED_AT_ONCE
+    await asyncio.gather(*tasks)
+    assert it.refused == it.running == it._waiting == 0
+
+
+async def test_refused_callers_are_told_to_return_one_after_the_other() -> None:
+    """Ten places, two seconds each: five requests a second can be served."""
+    now = 100.0
+    it = LoadGate(4.0, clock=lambda: now, jitter=lambda: 0.0)
+    it.limit.value, it._seconds, it.running = 10.0, 2.0, 10
+    told = [it._refuse().response.retry_after or 0 for _ in range(100)]
+    assert told[0] == 1
+    assert told[49] == pytest.approx(10, abs=1)
+    assert told == sorted(told)
+    assert max(it._refuse().response.retry_after or 0 for _ in range(200)) == MAX_RETRY_AFTER
+    now += 60.0
+    assert it._refuse().response.retry_after == 1, "the load has gone"
 
 
 async def test_a_request_that_is_given_up_while_it_waits_leaves_no_hole() -> None:

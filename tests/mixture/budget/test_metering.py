@@ -417,3 +417,26 @@ async def test_a_defect_is_settled_too() -> None:
         await read(desk)
     settled(desk)
     assert desk.account.spent == tab.opened[1].max_cost
+
+
+async def test_calls_that_wait_and_answers_that_are_complete_speak_for_a_member_some_of_whose_calls_fail() -> None:
+    desk = MeteredClient(HttpClient())
+
+    async def fail(times: int) -> None:
+        for _ in range(times):
+            call = await desk.open(UNPRICED, ASKED)
+            call.fail(RESET)
+            call.close()
+
+    early = await desk.open(UNPRICED, ASKED)
+    early.add("Seven")
+    waiting = [await desk.open(UNPRICED, ASKED) for _ in range(20)]
+    await fail(5)
+    assert desk.memory.breaker(UNPRICED).failures == 5
+    assert desk.memory.skip_seconds(UNPRICED) is None, "twenty calls may still be answered"
+    early.add(Completion("Seven", Usage(9, 1)))
+    assert desk.memory.breaker(UNPRICED).failures == 0
+    for call in (early, *waiting):
+        call.close()
+    await fail(3)
+    assert desk.memory.skip_seconds(UNPRICED) is not None

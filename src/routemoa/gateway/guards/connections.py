@@ -10,6 +10,7 @@ from typing import Protocol
 __all__ = ["Connection", "ConnectionRegistry", "caller_address"]
 
 MAX_LINGERING = 64
+"""Connections beyond the limits that are told so."""
 
 
 class Connection(Protocol):
@@ -18,7 +19,7 @@ class Connection(Protocol):
     address: str
 
     def evict(self) -> None:
-        """Close it at once."""
+        """Close it at once; say why where nothing was said on it."""
         ...
 
     def check_deadlines(self, now: float) -> None:
@@ -41,7 +42,7 @@ class ConnectionRegistry:
         self._limit = limit
         self._address_limit = min(limit, address_limit)
         self._open: set[Connection] = set()
-        self._lingering: set[Connection] = set()
+        self._lingering: OrderedDict[Connection, None] = OrderedDict()
         self._counts: Counter[str] = Counter()
         self._waiting: OrderedDict[Connection, None] = OrderedDict()
         """Those without a complete request, the longest-waiting first."""
@@ -81,7 +82,7 @@ class ConnectionRegistry:
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that was closed."""
-        self._lingering.discard(connection)
+        self._lingering.pop(connection, None)
         if connection in self._open:
             self.set_busy(connection)
             self._open.discard(connection)
@@ -89,12 +90,12 @@ class ConnectionRegistry:
             if not self._counts[connection.address]:
                 del self._counts[connection.address]
 
-    def linger(self, connection: Connection) -> bool:
-        """Return whether a connection that was not admitted may stay for a moment, to be told why; few may."""
-        if len(self._lingering) >= MAX_LINGERING:
-            return False
-        self._lingering.add(connection)
-        return True
+    def linger(self, connection: Connection) -> None:
+        """Let a connection that was not admitted stay for a moment, to be told why; few may, the newest."""
+        self._lingering[connection] = None
+        if len(self._lingering) > MAX_LINGERING:
+            oldest, _ = self._lingering.popitem(last=False)
+            oldest.evict()
 
     def _evict(self, waiting: OrderedDict[Connection, None] | None) -> bool:
         """Close the longest-waiting connection; return whether there was one."""

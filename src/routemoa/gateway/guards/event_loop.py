@@ -1,4 +1,4 @@
-"""The event loop of the server: it knows how busy it is, and reads little from a connection at once."""
+"""The event loop of the server: it knows how busy it is, and takes few connections and few bytes at once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ __all__ = ["READ_BYTES", "ServerLoop"]
 
 READ_BYTES = 16 * 1024
 """Read from a connection at once, so that one full of tiny pieces does not keep the others waiting."""
+ACCEPTED_AT_ONCE = 16
+"""Connections that are accepted at once; the others wait in the system's queue. asyncio takes as many as that holds: a
+crowd would use up the descriptors before a single one of it was counted."""
 
 
 class _MeasuredSelector(selectors.DefaultSelector):
@@ -38,6 +41,19 @@ class ServerLoop(asyncio.SelectorEventLoop):
     def idle_seconds(self) -> float:
         """Seconds, since the start, in which there was nothing to do."""
         return self._measured.idle_seconds
+
+    def _accept_connection(
+        self,
+        protocol_factory: Any,
+        sock: Any,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        *timeouts: Any,
+    ) -> Any:
+        # asyncio takes the length of the queue for the number to accept at once, and has no setting of its own for it.
+        at_once = min(backlog, ACCEPTED_AT_ONCE)
+        return super()._accept_connection(protocol_factory, sock, sslcontext, server, at_once, *timeouts)  # type: ignore[misc]
 
     def _make_socket_transport(self, *args: Any, **options: Any) -> Any:
         # asyncio has no public setting for what it reads at once: 256 kB.

@@ -26,12 +26,18 @@ FIRST_LIMIT = 100.0
 MIN_LIMIT = 16.0
 HIGH, LOW = 0.92, 0.80
 """Shares of its time that the event loop is busy: above, fewer requests are admitted; below, more may be."""
-SHRINK, GROW = 0.93, 1.15
-SHRINK_EVERY = 0.5
-"""Seconds after which a smaller limit shows."""
+SHRINK, GROW = 0.93, 1.25
+SETTLES = 0.5
+"""Seconds after which another limit shows in how busy the event loop is."""
+STARTED_AT_ONCE = 2
+"""Requests that begin in one turn of the event loop: what else there is to do does not wait for a whole crowd."""
+QUEUE_SHARE, SHORT_QUEUE = 0.25, 1.0
+"""Of what a request takes of late, a share that it may wait, so that waiting does not make it much longer; but at least
+so many seconds."""
 DESCRIPTORS_PER_REQUEST = 4
 """That a request may need beyond its own connection."""
 MAX_RETRY_AFTER = 30.0
+"""Seconds, before the jitter."""
 
 
 class RequestLimit:
@@ -41,7 +47,7 @@ class RequestLimit:
         self.value = FIRST_LIMIT
         self.busy = 0.0
         """The share of its time, of late, that the event loop was busy; in [0, 1]."""
-        self._shrunk = -math.inf
+        self._changed = -math.inf
 
     def observe(self, now: float, busy: float, running: int) -> None:
         """Take a look at the load.
@@ -52,10 +58,13 @@ class RequestLimit:
             running: requests that are being answered.
         """
         self.busy += 0.3 * (busy - self.busy)
-        if self.busy > HIGH and now - self._shrunk >= SHRINK_EVERY:
-            self._shrunk = now
+        if now - self._changed < SETTLES:
+            return
+        if self.busy > HIGH:
+            self._changed = now
             self.value = max(MIN_LIMIT, SHRINK * min(self.value, max(running, 0.5 * self.value)))
         elif self.busy < LOW and running >= self.value - 1.0:
+            self._changed = now
             self.value = GROW * self.value + 1.0
 
 
@@ -63,7 +72,7 @@ class LoadGate:
     """Admits requests.
 
     Args:
-        queue_seconds: that a request may wait for its turn.
+        queue_seconds: that a request may wait for its turn, at most.
         clock: seconds.
         jitter: a number in [0, 1] for each refusal, so that callers do not come back as one.
     """
@@ -84,6 +93,9 @@ class LoadGate:
         self._queue: deque[asyncio.Future[None]] = deque()
         self._waiting = 0
         self._seconds = 0.0  # that a request takes, of late
+        self._started = 0  # in this turn of the event loop
+        self._booked = -math.inf
+        """Until when refused requests were told to wait: each has a turn of its own, so they do not return as one."""
         self._descriptors = math.inf  # that are left
 
     @asynccontextmanager
@@ -121,24 +133,36 @@ class LoadGate:
 
     @property
     def _is_free(self) -> bool:
-        return self.running < self.limit.value and self._descriptors >= DESCRIPTORS_PER_REQUEST
+        has_place = self.running < self.limit.value and self._descriptors >= DESCRIPTORS_PER_REQUEST
+        return has_place and self._started < STARTED_AT_ONCE
+
+    @property
+    def _turn_seconds(self) -> float:
+        """Seconds between two requests that get their turn, by how long requests took of late."""
+        return self._seconds / self.limit.value
 
     @property
     def _expected_wait(self) -> float:
-        """Seconds until one more request would have its turn, by how long requests took of late."""
-        return (self._waiting + 1) * self._seconds / self.limit.value
+        """Seconds until one more request would have its turn."""
+        places = min(self.limit.value - self.running, self._descriptors / DESCRIPTORS_PER_REQUEST)
+        return max(0.0, self._waiting + 1 - max(0.0, places)) * self._turn_seconds
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a request may wait now."""
+        return min(self._queue_seconds, max(SHORT_QUEUE, QUEUE_SHARE * self._seconds))
 
     async def _enter(self) -> None:
         if not self._waiting and self._is_free:
             self._start()
             return
-        if self._expected_wait > self._queue_seconds:
+        if self._expected_wait > self._patience:
             raise self._refuse()
         turn = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         self._waiting += 1
         try:
-            await asyncio.wait({turn}, timeout=self._queue_seconds)
+            await asyncio.wait({turn}, timeout=self._patience)
         except asyncio.CancelledError:
             if turn.done():
                 self._leave(None)
@@ -152,8 +176,15 @@ class LoadGate:
             raise self._refuse()
 
     def _start(self) -> None:
+        if not self._started:
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+        self._started += 1
         self.running += 1
         self._descriptors -= DESCRIPTORS_PER_REQUEST
+
+    def _begin_turn(self) -> None:
+        self._started = 0
+        self._admit_waiting()
 
     def _leave(self, seconds: float | None) -> None:
         """End a request that took so many seconds; None where it never began."""
@@ -173,5 +204,7 @@ class LoadGate:
     def _refuse(self) -> Overloaded:
         self.refused += 1
         logger.warning("overloaded: a request was refused; %d are being answered, %d wait", self.running, self._waiting)
-        wait = min(MAX_RETRY_AFTER, max(1.0, self._expected_wait))
-        return Overloaded(math.ceil(wait * (1.0 + 0.5 * self._jitter())))
+        now = self._clock()
+        turn = min(max(self._booked, now + self._expected_wait), now + MAX_RETRY_AFTER)
+        self._booked = turn + self._turn_seconds
+        return Overloaded(math.ceil(max(1.0, turn - now) * (1.0 + 0.5 * self._jitter())))

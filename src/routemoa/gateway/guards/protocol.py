@@ -1,8 +1,8 @@
 """HTTP/1.1 connections with deadlines: uvicorn's protocol, which waits for callers without end, with bounds.
 
 It differs in this: the head of a request has a deadline, and so has a caller that does not read; a caller that has shut
-down its side of the connection still gets its response; a connection for which there is no place gets a 503; what is
-wrong with a request is answered in JSON and is no line of the log.
+down its side of the connection still gets its response; a connection for which there is no place gets a 503, and the
+state of the server where it asks for that; what is wrong with a request is answered in JSON and is no line of the log.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from routemoa.core.server_table import ServerSettings
 from routemoa.gateway.errors import ErrorResponse
 from routemoa.gateway.guards.connections import ConnectionRegistry, caller_address
 from routemoa.gateway.guards.event_loop import READ_BYTES
+from routemoa.gateway.guards.overflow import TOO_MANY, OverflowApp
 
 __all__ = ["HTTP_LOGGER", "MAX_HEAD_BYTES", "GuardedProtocol"]
 
@@ -91,6 +92,8 @@ class GuardedProtocol(H11Protocol):
         self._settings = settings
         self._is_over = False
         """Whether what still comes is dropped: the last response was sent, and its caller is given time to read it."""
+        self._was_asked = False
+        """Whether a request has come."""
         self._head_since: float | None = None
         """Since when a head of a request is missing; None while one is answered."""
         self._unread_since: float | None = None
@@ -105,7 +108,10 @@ class GuardedProtocol(H11Protocol):
         self.address = caller_address(self.client[0] if self.client else "")
         self._head_since = monotonic()
         if not self._registry.admit(self):
-            self._refuse()
+            # Its request is read first: closed with a request unread, a connection looks broken to its caller.
+            self.app = OverflowApp(self.app)
+            self._registry.linger(self)
+            self.loop.call_later(LINGER_SECONDS, self._end_overflow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -151,6 +157,7 @@ class GuardedProtocol(H11Protocol):
         before = self.cycle
         super().handle_events()
         if self.cycle is not before and not self.cycle.response_complete:
+            self._was_asked = True
             self._head_since = None
             self._registry.set_busy(self)
 
@@ -180,7 +187,9 @@ class GuardedProtocol(H11Protocol):
     # What the registry and the server call.
 
     def evict(self) -> None:
-        """Close the connection at once."""
+        """Close the connection at once; say why where nothing was said on it."""
+        if not (self._was_asked or self._is_over) and self.conn.our_state is h11.IDLE:
+            self._write(TOO_MANY)
         self.transport.abort()
 
     def check_deadlines(self, now: float) -> None:
@@ -198,9 +207,12 @@ class GuardedProtocol(H11Protocol):
 
     # Responses without the application.
 
-    def _refuse(self) -> None:
-        """Say that there is no place for another connection."""
-        self._respond(ErrorResponse(503, "The server has too many connections.", code="overloaded", retry_after=5))
+    def _end_overflow(self) -> None:
+        """Close a connection for which there was no place, unless it is being answered."""
+        if not self._was_asked:
+            self._respond(TOO_MANY)
+        elif self.cycle.response_complete:
+            self.transport.close()
 
     def _respond(self, response: ErrorResponse) -> None:
         """Send a whole response and close the connection; only close it where a response has begun."""
@@ -210,17 +222,19 @@ class GuardedProtocol(H11Protocol):
         self._is_over = True
         if self.transport.is_closing() or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()
-        elif not self._registry.linger(self):
-            self.transport.abort()
         else:
-            body = msgspec.json.encode(response.body)
-            headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
-            lines = [f"{k}: {v}" for k, v in (headers | response.headers).items()]
-            status = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"
-            self.transport.write("\r\n".join([status, *lines, "", ""]).encode("latin-1") + body)
+            self._registry.linger(self)
+            self._write(response)
             self.transport.write_eof()
             self.flow.resume_reading()
             self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _write(self, response: ErrorResponse) -> None:
+        body = msgspec.json.encode(response.body)
+        headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+        lines = [f"{k}: {v}" for k, v in (headers | response.headers).items()]
+        status = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"
+        self.transport.write("\r\n".join([status, *lines, "", ""]).encode("latin-1") + body)
 
     # A caller that has shut down its side.
 

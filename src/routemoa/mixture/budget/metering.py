@@ -222,23 +222,26 @@ class MeteredCall:
         self._produced = 0  # characters of the answer and of thoughts
         self._usage: Usage | None = None
         self._outcome = CANCELLED
+        self._waiting = client.memory.start_waiting(model)
 
     def add(self, piece: str | Thinking | Completion) -> str | Thinking | Completion:
         """Add a piece of the answer, or its end; return it, with the usage within its bounds."""
-        if self._produced == 0:
-            self.answered()
         if isinstance(piece, Completion):
             has_answered = bool(piece.text) or piece.thought_length > 0
             return structs.replace(piece, usage=self.complete(piece.usage, has_answered=has_answered))
+        if self._produced == 0:
+            self.answered()
         self._produced += piece.characters if isinstance(piece, Thinking) else len(piece)
         return piece
 
     def answered(self) -> None:
-        """Note that the endpoint answers, so that others may call it, too."""
+        """Note that the endpoint answers, or that its answer is complete, so that others may call it, too."""
         self._client.memory.succeed(self._model, self._began)
+        self._waiting.end()
 
     def complete(self, usage: Usage, *, has_answered: bool = True) -> Usage:
         """Note that the answer is complete, and what the endpoint counted; return that within its bounds."""
+        self.answered()
         self._usage, self._outcome = self._bound(usage, has_answered=has_answered), "ok"
         return self._usage
 
@@ -259,21 +262,18 @@ class MeteredCall:
 
     def _bound(self, usage: Usage, *, has_answered: bool) -> Usage:
         bounded = bound_usage(self._model, usage, self._bounds, has_answered=has_answered)
-        if bounded.problem and self._model.name not in _warned:
-            _warned.add(self._model.name)
-            LOG.warning(
-                "model %s: its endpoint's figures cannot be right and are bounded: %s",
-                self._model.name,
-                bounded.problem,
-            )
+        name = self._model.name
+        if bounded.problem and name not in _warned:
+            _warned.add(name)
+            LOG.warning("model %s: its endpoint's figures cannot be right and are bounded: %s", name, bounded.problem)
         return bounded
 
     def close(self) -> None:
         """Settle the call.
 
-        The limits count never less than the call can have used. A recorder is charged, for a stream that was
-        cancelled, what it produced.
+        The limits count never less than it can have used; a recorder is charged what a cancelled stream produced.
         """
+        self._waiting.end()
         client, reservation = self._client, self._reservation
         usage = self._usage or Usage()
         cost = 0.0 if usage is NO_USAGE else self._model.cost(usage)
