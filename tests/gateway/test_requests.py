@@ -357,7 +357,7 @@ def test_no_bytes_are_answered_with_a_500(data: bytes) -> None:
     assert asyncio.run(post(APP, data))[0] in (200, 400, 404)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b'"\\ud800"', b"[" * 5000, b"1e999", b'{"model": 1e400}', b'{"a":"\xff"}'])
+@pytest.mark.parametrize("data", [b"", b"{", b'"\\ud800', b"[" * 5000, b"1e999", b'{"model": 1e400}', b'{"a":"\xff"}'])
 async def test_what_is_no_json_is_a_400(data: bytes) -> None:
     status, body = await post(APP, data)
     assert status == 400

@@ -178,7 +178,8 @@ class Message(Struct, frozen=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         """Mend halves of characters, which no endpoint and no file takes."""
-        if (mended := mend_halves(self.content)) is not self.content:
+        is_text = isinstance(self.content, str)  # what a caller gave that is none is told where a query is checked
+        if is_text and (mended := mend_halves(self.content)) is not self.content:
             force_setattr(self, "content", mended)
 
 

@@ -147,7 +147,7 @@ def test_retry_of_a_resumed_conversation_answers_its_last_question(tmp_path: Pat
         ("/save", "name a file"),
         ("/save POOL", "it exists and holds no conversation"),
         ("/save /nowhere/at/all.json", "cannot be written"),
-        ("/save /", "it exists and holds no conversation"),
+        ("/save /", "/: this is a folder"),
         ("/slave", "there is no command /slave; did you mean /save?"),
         ("/etc/passwd is what?", "begin with a space to ask this as a question"),
     ],
