@@ -217,3 +217,17 @@ def test_the_time_is_linear(part: str, size: int | None) -> None:
 )
 def test_names_of_models_that_think(name: str, thinks: bool) -> None:
     assert is_thinker(name) == thinks
+
+
+@given(
+    st.lists(
+        st.sampled_from(["<think>", "</think>", "a ", "[THINK]", "<assessment>", "thought process:", "`", "\n"]),
+        max_size=8,
+    )
+)
+def test_the_quick_look_misses_no_thought(parts: list[str]) -> None:
+    text = "".join(parts)
+    splitter = ThoughtSplitter()
+    splitter.feed(text)
+    splitter.end()
+    assert remove_thoughts(text) == splitter.answer

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
-__all__ = ["WORD_FAMILIES", "TagFinder", "TagKind", "Token"]
+__all__ = ["WORD_FAMILIES", "TagFinder", "TagKind", "Token", "has_tag"]
 
 XML_NAMES = dict.fromkeys(("think", "thinking", "thought", "thoughts", "antthinking", "longcat_think"), "think") | {
     "seed:think": "seed",
@@ -217,6 +217,14 @@ class TagFinder:
             earliest = max(start, len(text) - LONGEST_WORDS)
             known = next((i for i in range(earliest, known) if begins.fullmatch(text, i)), known)
         return known
+
+
+def has_tag(text: str) -> bool:
+    """Return whether a whole reply has anything that may mark a thought: far quicker than to find out what it is."""
+    if any(pattern.search(text) for pattern in _TAGS):
+        return True
+    start = len(text) - len(text.lstrip())
+    return any(words.first.match(text, start) for words in _WORDS.values())
 
 
 def _to_token(found: re.Match[str]) -> Token:

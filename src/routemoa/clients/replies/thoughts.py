@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from routemoa.clients.replies.code_spans import CodeSpans
-from routemoa.clients.replies.thought_tags import WORD_FAMILIES, TagFinder, Token
+from routemoa.clients.replies.thought_tags import WORD_FAMILIES, TagFinder, Token, has_tag
 
 __all__ = ["ThoughtSplitter", "is_thinker", "remove_thoughts"]
 
@@ -248,7 +248,7 @@ class _Thought:
 
 def remove_thoughts(text: str) -> str:
     """Return the answer in a whole reply."""
-    if not any(sign in text for sign in ("<", "[", "◁", "assistantfinal", "thought process:")):
+    if not has_tag(text):
         return text
     splitter = ThoughtSplitter()
     splitter.feed(text)

@@ -45,6 +45,7 @@ _COMMA_NUMBER = re.compile(
     rf"{NUMBER_START}(\d{{1,3}}(?:[. ]\d{{3}}){{1,9}}|\d{{1,30}})(?:,(\d{{1,30}}))?(?![\d,]|\.\d| \d{{3}})"
 )
 _AMBIGUOUS = re.compile(r"\d[.,]\d|\d \d{3}")
+_DIGIT_AFTER_COMMA, _DIGIT_AFTER_POINT = re.compile(r",\d"), re.compile(r"\.\d")
 _COMMA_DECIMAL = re.compile(r"(?<![\d.,])\d{1,15},\d{1,2}(?![\d.,]\d|\d)")
 _POINT_DECIMAL = re.compile(r"(?<![\d.,])\d{1,15}\.\d{1,2}(?![\d.,]\d|\d)|\d,\d{3}\.\d")
 _SURELY_COMMA = re.compile(
@@ -96,11 +97,13 @@ _COMMA_WORDS, _ENGLISH_WORDS = frozenset(_COMMON_WORDS.split()), frozenset(_COMM
 def find_decimal_mark(text: str) -> str | None:
     """Return "," or "." where the end of a text shows which of them its decimals have, else None."""
     sample = text[-MARK_SAMPLE:]
-    if _SURELY_COMMA.search(sample):
+    has_comma = _DIGIT_AFTER_COMMA.search(sample) is not None  # quickly found, without which the others find nothing
+    if has_comma and _SURELY_COMMA.search(sample):
         return ","
+    has_point = _DIGIT_AFTER_POINT.search(sample) is not None and _POINT_DECIMAL.search(sample) is not None
     if _language_has_comma(sample):
-        return "." if _POINT_DECIMAL.search(sample) and not _COMMA_DECIMAL.search(sample) else ","
-    return "." if _POINT_DECIMAL.search(sample) or len(sample) > MAX_WORDLESS else None
+        return "." if has_point and not (has_comma and _COMMA_DECIMAL.search(sample)) else ","
+    return "." if has_point or len(sample) > MAX_WORDLESS else None
 
 
 def _language_has_comma(sample: str) -> bool:

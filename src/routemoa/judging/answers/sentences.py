@@ -79,6 +79,8 @@ def _patterns_for(sentence: str) -> tuple[re.Pattern[str], ...]:
     return (_EUROPEAN, _JAPANESE, _CHINESE, _KOREAN, _ARABIC, _HINDI)
 
 
+MAX_ENDING = 200
+"""Characters at the end of a text that tell whether it breaks off."""
 MAX_CONCLUSION = 600
 """Characters at the end of a text in which its concluding number is looked for."""
 MAX_OPERATION, MAX_RESULT = 80, 40
@@ -139,7 +141,8 @@ def _find_last_sentence(text: str) -> str:
 
 def _is_cut(text: str) -> bool:
     """Return whether a text breaks off: within a calculation, or where its other sentences have a full stop."""
-    return _CUT.search(text) is not None or (_FULL_STOP.search(text) is not None and not _ENDED.search(text))
+    end = text[-MAX_ENDING:]
+    return _CUT.search(end) is not None or (not _ENDED.search(end) and _FULL_STOP.search(text) is not None)
 
 
 def _find_last_result(text: str) -> str | None:
