@@ -26,7 +26,7 @@ def demo(
 ) -> None:
     """Answer three questions with small models on this machine, show every step, and check the answers.
 
-    Missing models are downloaded first (1.7 GB, once). The three questions are chosen because they show the three ways
+    Missing models are downloaded first (1.2 GB, once). The three questions are chosen because they show the three ways
     the mixture works: an easy one that one model answers alone; one on which members disagree and more are called; and
     a function, which is run against its examples in a sandbox. --random asks others.
 
