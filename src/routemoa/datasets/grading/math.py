@@ -18,6 +18,7 @@ from routemoa.datasets.grading.numbers import NUMBER
 from routemoa.datasets.grading.worker_pool import WorkerPool
 from routemoa.judging.answers.extraction import (
     MAX_STATEMENT_LENGTH,
+    bound_text,
     find_answer_field,
     find_boxes,
     find_statements,
@@ -66,7 +67,7 @@ def extract_expressions(answer: str) -> list[str]:
     It is, in this order: the field "answer" of a JSON object; the last boxes; the last statement ("The answer is
     ..."); all of a short text; the last mathematics or number of the last paragraph that has any.
     """
-    text = _normalize_notation(isolate_answer(answer)).strip()
+    text = _normalize_notation(isolate_answer(bound_text(answer))).strip()
     if (value := find_answer_field(text)) is not None:
         return _possible_expressions(_unescape_latex(value))
     if boxed := _join_last_boxes(text):
