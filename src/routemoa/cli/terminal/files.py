@@ -20,9 +20,7 @@ def check_writable(path: str | None) -> None:
             raise ConfigError(f"{path}: this is a folder; name a file in it")
         if _is_special(file):
             return
-        part = _part(file)
-        part.touch()
-        part.unlink()
+        _try_to_write(file)
     except (OSError, ValueError) as e:
         raise _unwritable(path, e) from e
 
@@ -37,9 +35,7 @@ def check_writable_folder(path: str | None) -> None:
             existing = existing.parent
         if not existing.is_dir():
             raise ConfigError(f"{path}: {existing} is a file; choose another folder")
-        part = _part(existing / "check")
-        part.touch()
-        part.unlink()
+        _try_to_write(existing / "check")
     except (OSError, ValueError) as e:
         raise _unwritable(path, e) from e
 
@@ -63,6 +59,13 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
             part.unlink(missing_ok=True)
     except OSError as e:
         raise _unwritable(os.fspath(path), e) from e
+
+
+def _try_to_write(file: Path) -> None:
+    """Make a file beside this one and remove it; only that tells whether one can be made. Raises OSError."""
+    part = _part(file)
+    part.touch()
+    part.unlink()
 
 
 def _part(file: Path) -> Path:
