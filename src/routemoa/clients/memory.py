@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from msgspec import Struct
 
@@ -21,7 +21,7 @@ from routemoa.clients.faults import Fault, diagnose
 from routemoa.core.errors import ModelError
 from routemoa.core.types import ModelSpec
 
-__all__ = ["CallTicket", "Health", "MemberMemory", "RemembersMembers", "TokenWait"]
+__all__ = ["CallTicket", "Health", "MemberMemory", "TokenWait", "memory_of"]
 
 MemberKey = tuple[str, str, str | None]
 CLOSED = Breaker()
@@ -95,7 +95,7 @@ class MemberMemory:
 
     def breaker(self, model: ModelSpec) -> Breaker:
         """Return a member's breaker."""
-        return self._breakers.get(_key(model), CLOSED)
+        return self._breakers.get(_key(model), CLOSED) if self._breakers else CLOSED
 
     def set_breaker(self, model: ModelSpec, breaker: Breaker) -> None:
         """Set a member's breaker; one that is as good as new is forgotten."""
@@ -172,14 +172,10 @@ class MemberMemory:
         return CallTicket(self, model, now)
 
 
-@runtime_checkable
-class RemembersMembers(Protocol):
-    """A client with a memory of its members."""
-
-    @property
-    def memory(self) -> MemberMemory:
-        """What it remembers."""
-        ...
+def memory_of(client: object) -> MemberMemory | None:
+    """Return what a client remembers of its members; None where it remembers nothing."""
+    memory = getattr(client, "memory", None)
+    return memory if isinstance(memory, MemberMemory) else None
 
 
 def _key(model: ModelSpec) -> MemberKey:

@@ -33,12 +33,15 @@ class Rate(Struct, frozen=True, omit_defaults=True):
 
     def at(self, prompt: int) -> float:
         """Return the rate for a call whose prompt has `prompt` tokens."""
-        reached = [t.rate for t in self.tiers if prompt > t.start]
-        return reached[-1] if reached else self.base
+        rate = self.base
+        for tier in self.tiers:
+            if prompt > tier.start:
+                rate = tier.rate
+        return rate
 
     def highest(self, prompt: int) -> float:
         """Return the highest rate for a call whose prompt has at most `prompt` tokens."""
-        return max([self.base, *(t.rate for t in self.tiers if prompt > t.start)])
+        return max([self.base, *(t.rate for t in self.tiers if prompt > t.start)]) if self.tiers else self.base
 
 
 class Price(Struct, frozen=True, omit_defaults=True):
@@ -65,21 +68,25 @@ class Price(Struct, frozen=True, omit_defaults=True):
         """Return the dollars of one call; `cached` and `written` are part of the prompt's tokens."""
         cached = min(cached, prompt) if self.cached else 0
         written = min(written, prompt - cached) if self.cache_write else 0
+        answer = self._answer_cost(self.output.at(prompt), prompt, completion)
+        if not cached and not written:
+            return prompt * self.input.at(prompt) / MILLION + answer
         dollars = (prompt - cached - written) * self.input.at(prompt) / MILLION
         if self.cached and cached:
             dollars += cached * self.cached.at(prompt) / MILLION
         if self.cache_write and written:
             dollars += written * self.cache_write.at(prompt) / MILLION
-        dollars += completion * self.output.at(prompt) / MILLION + self._request_cost(prompt, completion)
         # A sum of more parts is rounded more often, which must not lift it above the bound.
-        return min(dollars, self.worst_cost(prompt, completion))
+        return min(dollars + answer, self.worst_cost(prompt, completion))
 
     def worst_cost(self, prompt: int, completion: int) -> float:
         """Return the most dollars that a call with at most so many tokens can cost, whatever the cache did."""
-        kinds = [self.input, *(rate for rate in (self.cached, self.cache_write) if rate)]
-        read = prompt * max(rate.highest(prompt) for rate in kinds) / MILLION
-        return read + (completion * self.output.highest(prompt) / MILLION + self._request_cost(prompt, completion))
+        rate = self.input.highest(prompt)
+        for kind in (self.cached, self.cache_write):
+            if kind:
+                rate = max(rate, kind.highest(prompt))
+        return prompt * rate / MILLION + self._answer_cost(self.output.highest(prompt), prompt, completion)
 
-    def _request_cost(self, prompt: int, completion: int) -> float:
-        """Return the dollars for the request itself; a call without tokens was refused, and costs nothing."""
-        return self.request if prompt or completion else 0.0
+    def _answer_cost(self, rate: float, prompt: int, completion: int) -> float:
+        """Return the dollars for the answer and the request itself; a call without tokens was refused, and is free."""
+        return completion * rate / MILLION + (self.request if prompt or completion else 0.0)

@@ -7,6 +7,7 @@ Missing is None: an unknown price, an absent usage figure or an unreadable score
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -74,7 +75,7 @@ class Patience(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         return Patience(*(b if a is None else a for a, b in zip(own, other, strict=True)))
 
 
-class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """A member of the pool, as its `[[model]]` table describes it (docs/reference/configuration.md).
 
     Prices are dollars per million tokens. None is unknown.
@@ -123,7 +124,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
         """Whether the embedded runtime serves it."""
         return self.endpoint == "local"
 
-    @property
+    @cached_property
     def price(self) -> Price | None:
         """The list price, else the pool file's, else unknown."""
         if self.list_price is not None:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from routemoa.clients.memory import MemberMemory, RemembersMembers
+from routemoa.clients.memory import MemberMemory, memory_of
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Method
@@ -132,7 +132,7 @@ class _Health:
 
     def __init__(self, pool: Pool, client: Forwarder) -> None:
         self._pool = pool
-        self._memory = client.memory if isinstance(client, RemembersMembers) else MemberMemory()
+        self._memory = memory_of(client) or MemberMemory()
 
     async def get(self, request: Request) -> Response:
         """Return the state of the server."""

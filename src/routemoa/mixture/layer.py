@@ -84,6 +84,8 @@ class LayerRequest(Struct, frozen=True):
 
     def candidates_for(self, spec: ModelSpec) -> tuple[Proposal, ...]:
         """Return the candidates as `spec` sees them: shuffled for each model, so that no place is favoured."""
+        if len(self.candidates) < 2:
+            return self.candidates
         shuffled = list(self.candidates)
         Random(f"{self.seed}:{self.number}:{spec.name}").shuffle(shuffled)  # noqa: S311  (an order, no secret)
         return tuple(shuffled)

@@ -225,7 +225,8 @@ class AnswerStream:
 
     def _find_judgment(self, text: str) -> tuple[int, bool]:
         """Return how much of a text is certainly no judgment, and whether one has begun behind that."""
-        begins = [m.start() for p in (_OPENING_TAG, _BARE_JUDGMENT) if (m := p.search(text))]
+        marked = [p for p, mark in ((_OPENING_TAG, "<"), (_BARE_JUDGMENT, "{")) if mark in text]
+        begins = [m.start() for p in marked if (m := p.search(text))]
         if begins:
             return min(begins), True
         # A judgment may just be beginning: hold the tail from the last "<", "{" or fence while it is short.

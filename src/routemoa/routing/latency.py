@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from math import inf
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -136,12 +135,14 @@ class LatencyTracker:
         """Return the quantile over the half of the calls that are closest in length, each stretched to `tokens`."""
         by_length = self._calls[model].by_length
         count = (len(by_length) + 1) // 2
-        first = last = bisect_left(by_length, (tokens,))
-        while last - first < count:  # the nearest calls lie side by side: take the nearer neighbour
-            shorter = tokens - by_length[first - 1].tokens if first > 0 else inf
-            longer = by_length[last].tokens - tokens if last < len(by_length) else inf
-            first, last = (first - 1, last) if shorter <= longer else (first, last + 1)
-        stretched = sorted(seconds * _stretch(tokens / length) for length, seconds in by_length[first:last])
+        # The nearest calls lie side by side. Their first is the first that is not farther off than the next after them.
+        first = bisect_left(
+            range(len(by_length) - count),
+            True,
+            key=lambda i: tokens - by_length[i].tokens <= by_length[i + count].tokens - tokens,
+        )
+        nearest = by_length[first : first + count]
+        stretched = sorted([seconds * _stretch(tokens / length) for length, seconds in nearest])
         return stretched[min(len(stretched) - 1, int(self._quantile * len(stretched)))]
 
 

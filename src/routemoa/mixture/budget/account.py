@@ -51,6 +51,8 @@ class Reservation(Struct, frozen=True):
     max_tokens: int | None
     """Of the answer; None is no limit."""
     request: Request
+    prompt_tokens: int
+    """Of the prompt at most."""
 
 
 class Remaining(Struct, frozen=True):
@@ -117,7 +119,7 @@ class Account:
         most = model.worst_cost(prompt, wanted)
         in_dollars = self.limits.max_cost is not None or self._bounded
         if not in_dollars and remaining.tokens is None:
-            return self._hold(Reservation(most, None, request))
+            return self._hold(Reservation(most, None, request, prompt))
         if most is None and in_dollars:
             raise ConfigError(
                 f"{model.name} has no price, and a limit in dollars cannot be kept without; {price_hint(model)}"
@@ -130,7 +132,7 @@ class Account:
         shortest = MIN_OUTPUT_TOKENS if min_tokens is None else min_tokens
         if cap < max(1, min(wanted, shortest, self.limits.max_output_tokens or wanted)):
             raise self._shortage(model, most, wanted)
-        return self._hold(Reservation(model.worst_cost(prompt, cap), cap, cap_output(model, request, cap)))
+        return self._hold(Reservation(model.worst_cost(prompt, cap), cap, cap_output(model, request, cap), prompt))
 
     def can_afford(self, model: ModelSpec, request: Request, min_tokens: int) -> bool:
         """Return whether `reserve` would set something aside."""
@@ -245,10 +247,12 @@ def cap_name(model: ModelSpec, request: Request) -> str:
 
 def token_limit(model: ModelSpec, request: Request) -> int | None:
     """Return the limit of the answer that is sent with a request; None without one, or where it is left out."""
-    sent = {k: v for k, v in request.parameters.items() if k not in model.omit or k in model.rename}
-    return min(_token_limits(model, replace(request, parameters=sent)), default=None)
+    if model.omit:
+        sent = {k: v for k, v in request.parameters.items() if k not in model.omit or k in model.rename}
+        request = replace(request, parameters=sent)
+    return min(_token_limits(model, request), default=None)
 
 
 def _token_limits(model: ModelSpec, request: Request) -> list[int]:
-    parts = (request.parameters, model.parameters)
+    parts = [part for part in (request.parameters, model.parameters) if part]
     return [v for key in TOKEN_LIMITS for part in parts if is_token_limit(v := part.get(key))]

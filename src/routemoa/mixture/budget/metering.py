@@ -12,7 +12,7 @@ from time import monotonic, perf_counter
 from msgspec import structs
 
 from routemoa.clients.dialect import HINTS
-from routemoa.clients.memory import MemberMemory, RemembersMembers
+from routemoa.clients.memory import MemberMemory, memory_of
 from routemoa.clients.retry import AttemptClient, Retry, with_retries
 from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, ModelTimeout, Unaffordable
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
@@ -81,9 +81,10 @@ class MeteredClient:
         """Why the last call that did not fit was not made."""
         self.unpriced = False
         """Whether a call was made whose cost is unknown."""
-        self.memory = client.memory if isinstance(client, RemembersMembers) else MemberMemory()
+        memory = memory_of(client)
+        self.memory = memory or MemberMemory()
         """What is known of the members' endpoints: nothing, where the client remembers nothing."""
-        self.remembers = isinstance(client, RemembersMembers)
+        self.remembers = memory is not None
         self._client = client
         self._attempts = client if isinstance(client, AttemptClient) else None
 
@@ -124,6 +125,8 @@ class MeteredClient:
 
     def dropped_parameters(self, model: ModelSpec, request: Request) -> list[str]:
         """Return the caller's sampling parameters that the member is not sent, since its endpoint refuses them."""
+        if not request.parameters:
+            return []
         omitted = self.memory.dialect(model).omit.intersection(HINTS).union(model.omit)
         return [name for name in request.parameters if name in omitted and name not in model.parameters]
 
@@ -146,7 +149,7 @@ class MeteredClient:
         except (BudgetExceeded, ConfigError) as e:
             self.refusal = e
             raise Unaffordable(model.name, e) from e
-        bounds = call_bounds(model, reservation, prompt_tokens=prompt_tokens, answers=answers)
+        bounds = call_bounds(model, reservation, answers=answers)
         if self.recorder is None:
             return MeteredCall(self, model, reservation, bounds, None)
         try:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.types import ModelSpec, Usage
-from routemoa.mixture.budget.account import Reservation, max_output_tokens, max_prompt_tokens, token_limit
+from routemoa.mixture.budget.account import Reservation, max_output_tokens, token_limit
 
 __all__ = ["UsageBounds", "bound_usage", "call_bounds"]
 
@@ -44,21 +44,17 @@ class UsageBounds(Struct, frozen=True):
     """Answers that were asked for (`n`)."""
 
 
-def call_bounds(
-    model: ModelSpec, reservation: Reservation, *, prompt_tokens: int | None = None, answers: int | None = 1
-) -> UsageBounds:
+def call_bounds(model: ModelSpec, reservation: Reservation, *, answers: int | None = 1) -> UsageBounds:
     """Return the most that a call can use.
 
     Args:
         model: that is called.
         reservation: what is set aside for the call, and the request that is sent.
-        prompt_tokens: of the prompt at most, where the request does not hold it.
         answers: how many are asked for; None where the prompt or the answers have no bound.
     """
     request = reservation.request
-    prompt = max_prompt_tokens(model, request) if prompt_tokens is None else prompt_tokens
     return UsageBounds(
-        None if answers is None else prompt,
+        None if answers is None else reservation.prompt_tokens,
         None if answers is None else token_limit(model, request),
         max_output_tokens(model, request),
         reservation.max_cost,
