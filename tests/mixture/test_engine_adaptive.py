@@ -84,11 +84,11 @@ async def test_disagreement_grows_the_panel_one_by_one_and_the_backed_answer_sta
     assert answer.trace.layers[1].scores["b"] > answer.trace.layers[0].scores["b"]  # type: ignore[operator]
 
 
-async def test_open_questions_get_references_judges_and_an_aggregator(make_pool: MakePool) -> None:
+async def test_refined_answers_get_references_judges_and_an_aggregator(make_pool: MakePool) -> None:
     judged = '\n<assessment>{"self": 0.5, "scores": {"A": 0.9, "B": 0.2}}</assessment>'
     client = ScriptedClient({m: essay(i) + judged for i, m in enumerate("abcd")})
-    answer = await RouteMoA(make_pool(*"abcd", prior=0.5, mixture={"max_models": 3}), client).answer("What is good?")
-    trace = answer.trace
+    pool = make_pool(*"abcd", prior=0.5, mixture={"max_models": 3, "later_layers": "refine"})
+    trace = (await RouteMoA(pool, client).answer("What is good?")).trace
     assert trace.layers[1].selected == ("c",)
     assert turn(client, 2).count("<answer id=") == 2
     assert set(trace.layers[1].quoted["c"]) == {"a", "b"}
@@ -216,7 +216,7 @@ async def test_self_assessments_without_weight_are_not_asked_for(make_pool: Make
 
 
 async def test_what_the_gate_has_decided_stands_unless_the_answer_speaks_against_itself(make_pool: MakePool) -> None:
-    pool = make_pool("a", "b", "c", prior=0.5, mixture={"self_assessment": "spoken"})
+    pool = make_pool("a", "b", "c", prior=0.5, mixture={"self_assessment": "spoken", "later_layers": "refine"})
     specs = (replace(pool.models[0], prior=0.73), *pool.models[1:])
     client = ScriptedClient({m: essay(i) for i, m in enumerate("abc")})  # open: nothing tells that it is right
     trace = (await RouteMoA(Pool(specs, pool.mixture), client).answer("Why?")).trace

@@ -275,7 +275,7 @@ async def test_where_another_is_better_a_continuation_follows(make_pool: MakePoo
 async def test_the_leader_is_asked_just_what_one_model_alone_is_asked(make_pool: MakePool) -> None:
     pool = make_pool("a", "b", prior=0.6, mixture=TWO)
     client, alone = ScriptedClient(ESSAYS), ScriptedClient(ESSAYS)
-    talk = (Message("system", "S"), Message("user", "one"), Message("assistant", "two"), Message("user", "Why?"))
+    talk = (Message("system", "S"), Message("user", "one"), Message("assistant", "two"), Message("user", "How many?"))
     query = Query(talk, {"temperature": 0}, LEADER)
     events = [e async for e in RouteMoA(pool, client).stream(query)]
     leader = next(e for e in events if isinstance(e, Scored)).ranking[0].model

@@ -197,7 +197,7 @@ PRICED: list[tuple[float, float] | None] = [(1.0, 2.0), (2.0, 4.0), (4.0, 8.0)]
 
 def test_fewer_models_then_a_cheaper_one_then_no_aggregator() -> None:
     def given_up(**terms: Any) -> list[str]:
-        mixture = RouteMoA(pool(PRICED, "[mixture]\ntop_k = 3\ntarget = 1.0"), ScriptedClient(answers(3, closed=False)))
+        mixture = RouteMoA(pool(PRICED, '[mixture]\ntop_k = 3\nopen = "synthesize"'), ScriptedClient(answers(3, closed=False)))
         trace = mixture.ask("Write an essay.", **terms).trace
         return [g.what for g in trace.given_up]
 
@@ -211,7 +211,7 @@ def test_fewer_models_then_a_cheaper_one_then_no_aggregator() -> None:
 
 
 def test_the_aggregator_is_given_up_where_its_time_has_gone() -> None:
-    slow = pool(PRICED, '[mixture]\ntop_k = 2\nmax_models = 2\ntarget = 1.0\naggregator = "m2"')
+    slow = pool(PRICED, '[mixture]\ntop_k = 2\nmax_models = 2\nopen = "synthesize"\naggregator = "m2"')
     slow = replace(slow, models=(*slow.models[:2], msgspec.structs.replace(slow.models[2], latency=30.0)))
     answer = RouteMoA(slow, ScriptedClient(answers(3, closed=False))).ask("Write an essay.", max_seconds=2)
     assert [(g.what, g.models) for g in answer.trace.given_up] == [("model", ("m2",))]

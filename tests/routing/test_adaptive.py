@@ -334,12 +334,12 @@ def test_calls_that_cost_nothing_are_still_not_made_for_nothing() -> None:
 # --- which answer stands, and whether an aggregator writes
 
 
-def test_open_answers_that_differ_get_references_and_an_aggregator() -> None:
+def test_answers_that_are_refined_get_references_judges_and_an_aggregator() -> None:
     priors: Scores = dict.fromkeys("abc", 0.6)
     texts: dict[str, str | None] = {
         n: ESSAY.format(w) for n, w in zip("abc", ("wheat", "roses", "apples"), strict=True)
     }
-    done, decisions = run_loop(adaptive(priors, prefer="quality"), priors, texts)
+    done, decisions = run_loop(adaptive(priors, prefer="quality", later_layers="refine"), priors, texts)
     assert len(done.layers) > 1
     ask, quoted = decisions[1].options, decisions[1].references
     assert (ask.self_assessment, ask.cross_assessment, ask.quote_answers) == (True, True, True)

@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from routemoa.core.trace import Alternative, Assessment, Degradation, Failure, Proposal, Ranking, Skip
+from routemoa.core.trace import Alternative, Assessment, Comparison, Degradation, Failure, Proposal, Ranking, Skip
 from routemoa.core.types import Purpose, Query, Scores, Usage
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "AnyEvent",
     "CallFinished",
     "CallStarted",
+    "Compared",
     "Degraded",
     "Done",
     "Event",
@@ -150,6 +151,12 @@ class CallFinished(Event, frozen=True):
     reply: Proposal | None = None
     """Its text is not a candidate answer."""
     failure: Failure | None = None
+
+
+class Compared(Event, frozen=True):
+    """A judge has compared two answers to an open question."""
+
+    comparison: Comparison
 
 
 class AggregatorStarted(Event, frozen=True):

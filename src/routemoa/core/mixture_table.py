@@ -67,6 +67,10 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Later layers are shown the best answer of each group of equal ones, or all answers."""
     reference_tokens: int = 3000
     """Tokens of all quoted answers together."""
+    open: Literal["auto", "alone", "synthesize", "select"] = "auto"
+    """What is done with an open question, whose answers are texts that cannot confirm one another."""
+    judge_model: str = "auto"
+    """The model that compares answers under `open = "select"`; "auto" is the best one."""
     hedge: bool = True
     """Also call the next model where a remote one's first token comes later than 95 % of its earlier ones."""
 
@@ -153,8 +157,7 @@ def _check_mixture(m: Mixture, models: list[ModelSpec], where: str) -> None:
     for key in ("dollars_per_point", "seconds_per_point"):
         if (rate := getattr(m, key)) is not None and not 0 < rate < float("inf"):
             raise ConfigError(f"{where}: {key} = {rate} is out of range; it is more than 0, or left out")
-    names = ["best", *(s.name for s in models)] if models else [m.aggregator]
-    if m.aggregator not in names:
-        raise ConfigError(
-            f"{where}: aggregator '{m.aggregator}' is not a model of this pool; {suggest_name(m.aggregator, names)}"
-        )
+    for key, default in (("aggregator", "best"), ("judge_model", "auto")):
+        name, names = getattr(m, key), [default, *(s.name for s in models)]
+        if models and name not in names:
+            raise ConfigError(f"{where}: {key} '{name}' is not a model of this pool; {suggest_name(name, names)}")

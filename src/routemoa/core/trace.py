@@ -130,6 +130,19 @@ class Assessment(Struct, frozen=True):
     """In [0, 1]; None where the judge's reply could not be parsed."""
 
 
+class Comparison(Struct, frozen=True):
+    """A judge's comparison of two answers to an open question, in both orders."""
+
+    judge: str
+    answers: tuple[str, str]
+    """The models whose answers were compared; the first one stood before."""
+    verdicts: tuple[str | None, str | None]
+    """What the judge preferred of the two answers that it was shown, "first", "second" or "tie", in the order of
+    `answers`, then in the other one; None where its reply could not be read."""
+    winner: str
+    """The model whose answer stands."""
+
+
 class RankedModel(Struct, frozen=True):
     """A model's place in a ranking."""
 
@@ -201,6 +214,7 @@ class StopKind(StrEnum):
     NO_MODEL = "no model left to call"
     LIMITS = "contract"
     CONFIDENT = "confident"
+    OPEN = "open question"
     OTHER = ""
 
 
@@ -238,6 +252,8 @@ class Trace(Struct, frozen=True):
     """The text of a `StopReason`."""
     choice: str | None = None
     """The model whose answer was chosen, or leads those that the aggregator was given."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Of the answers to an open question, by a judge."""
     aggregator: str | None = None
     failures: tuple[Failure, ...] = ()
     """Of aggregators and moderators; a layer keeps its own."""

@@ -217,6 +217,11 @@ class Query(Struct, frozen=True, omit_defaults=True):
         return cls((*head, Message("user", text)))
 
     @property
+    def question(self) -> str:
+        """The last user turn."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+    @property
     def text(self) -> str:
         """The text that a scorer reads: the last user turn, then the system text, then the earlier turns."""
         last = max((i for i, m in enumerate(self.messages) if m.role == "user"), default=len(self.messages) - 1)

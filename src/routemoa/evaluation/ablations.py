@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.trace import Ranking, StopKind, StopReason, Trace
-from routemoa.core.types import Scores
+from routemoa.core.types import Query, Scores
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, failed_models, latest_answers
 from routemoa.routing.latency import CallEstimates
@@ -68,9 +68,9 @@ class NoScorer(Struct, frozen=True):
     policy: Policy
     means: Mapping[str, float | None]
 
-    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates, query: Query | None = None) -> Decision:
         """Decide from the means alone."""
-        return self.policy.initial({m: self.means.get(m) for m in predicted}, estimates)
+        return self.policy.initial({m: self.means.get(m) for m in predicted}, estimates, query)
 
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """Decide as the inner policy does with the means as prior."""
@@ -91,9 +91,9 @@ class NoAssessment(Struct, frozen=True):
     kind: str
     """One of "self" and "cross"."""
 
-    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates, query: Query | None = None) -> Decision:
         """Decide as the inner policy does, without requesting this kind."""
-        return self._without_request(self.policy.initial(predicted, estimates))
+        return self._without_request(self.policy.initial(predicted, estimates, query))
 
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """Decide from the other kind alone, without requesting this one."""
@@ -125,9 +125,9 @@ class NoReranking(Struct, frozen=True):
     repeat_models: bool
     """Whether models that have answered are called again, as in the published loop."""
 
-    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates, query: Query | None = None) -> Decision:
         """Decide as the inner policy does: its ranking is by the prior."""
-        return self.policy.initial(predicted, estimates)
+        return self.policy.initial(predicted, estimates, query)
 
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """Decide as the inner policy does, with the next models by the prior."""
@@ -147,9 +147,9 @@ class NoAggregator(Struct, frozen=True):
 
     policy: Policy
 
-    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates, query: Query | None = None) -> Decision:
         """Decide as the inner policy does."""
-        return self.policy.initial(predicted, estimates)
+        return self.policy.initial(predicted, estimates, query)
 
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """Decide as the inner policy does, without an aggregator."""

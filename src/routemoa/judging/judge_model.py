@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +17,8 @@ from routemoa.judging.posterior import ErrorCorrelation
 __all__ = [
     "Coefficients",
     "JudgeModel",
+    "OpenEvidence",
+    "PairwiseJudge",
     "Reliability",
     "encode_judge_model",
     "load_pool_judge",
@@ -59,6 +61,33 @@ class Reliability(Struct, frozen=True):
     """How well its scores tell right from wrong, in [0, 1]."""
 
 
+class OpenEvidence(Struct, frozen=True):
+    """What was measured of a policy for open questions against the best model alone."""
+
+    policy: Literal["alone", "synthesize", "select"]
+    gain: float
+    """Wins less losses against the best model alone, as a share of the questions, less what its calls are worth."""
+    low: float
+    """Of the 95 % interval of `gain`."""
+    high: float
+    questions: int
+    judge: str
+    """What said which answer is better: the name of a model, or "labels"."""
+
+    def __str__(self) -> str:
+        interval = f"[{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+        return f"{self.policy} gained {100 * self.gain:+.1f} points {interval} on {self.questions} questions"
+
+
+class PairwiseJudge(Struct, frozen=True):
+    """How well a model tells the better one of two answers, asked in both orders."""
+
+    accuracy: float | None = None
+    """How often it is right where both orders agree; None is unknown, and then its word counts."""
+    length: float = 0.0
+    """What it adds to the log-odds of an answer for each e-fold of its length, which is no merit of the answer."""
+
+
 class JudgeModel(Struct, frozen=True):
     """All that is learned about judging. The defaults are for a pool of which nothing is known yet."""
 
@@ -68,6 +97,10 @@ class JudgeModel(Struct, frozen=True):
     """Models as judges of other models' answers."""
     self_judges: dict[str, Reliability] = {}
     """Models as judges of their own answers."""
+    pairwise_judge: PairwiseJudge = PairwiseJudge()
+    """The model that compares open answers."""
+    open_evidence: OpenEvidence | None = None
+    """What `routemoa judge calibrate` found about open questions; None before."""
     fitted: dict[str, float | int | str] = {}
     """The data it was fitted on and its figures there; for people to read."""
     models: tuple[str, ...] = ()

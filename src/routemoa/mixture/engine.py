@@ -26,6 +26,7 @@ from routemoa.mixture.leader_stream import LeaderStream
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.query_limits import QueryLimits
 from routemoa.mixture.run import ANSWER_BREAKS_OFF, Run
+from routemoa.mixture.selection import select_answer
 from routemoa.routing.decision import Decision, aggregator_models, latest_answers, quoted_answers
 from routemoa.routing.latency import LatencyTracker
 from routemoa.routing.policy import Policy, build_policy
@@ -66,7 +67,9 @@ class RouteMoA(BaseMethod):
         super().__init__("routemoa", client or connect(pool), pool.limits)
         self.scorer = scorer or load_scorer(pool)
         unscored = {m.name for m in pool if not self.scorer.knows(m)}
-        self.policy = policy or build_policy(pool.models, pool.mixture, judge_model or load_pool_judge(pool), unscored)
+        known = judge_model or load_pool_judge(pool)
+        self.policy = policy or build_policy(pool.models, pool.mixture, known, unscored)
+        self._pairwise_judge = known.pairwise_judge
         self._prices = price_sources(pool)
         self._latency = LatencyTracker()
 
@@ -76,7 +79,7 @@ class RouteMoA(BaseMethod):
         prior = await self.scorer.score(run.query, self.pool.models)
         limits = QueryLimits(self.pool, self.policy, run, lambda: self._latency.estimates(latest_answers(run.trace)))
         estimates = limits.leave_out_unavailable(LayerRequest(1, run.query))
-        decision = self.policy.initial(prior, estimates)
+        decision = self.policy.initial(prior, estimates, run.query)
         run.emit(Scored(prior, decision.ranking))
         leader = _show_leader(run)
         while decision.stop is None:
@@ -110,6 +113,8 @@ class RouteMoA(BaseMethod):
 
     async def _write_answer(self, run: Run, decision: Decision, limits: QueryLimits, leader: LeaderStream) -> None:
         """End with the shown answer, the best one, one written from the best, or a part of one where time is over."""
+        if decision.compare:
+            decision = await self._compare(run, decision)
         final, stands = decision.final_answers, leader.stands(decision.final_answers)
         alternatives = estimate_alternatives(run.trace, self.pool, limits.estimates())
         run.emit(Stopped(str(decision.stop or ""), leader.leader if stands else decision.choice, alternatives))
@@ -127,6 +132,14 @@ class RouteMoA(BaseMethod):
         for degradation in given_up:
             run.emit(Degraded(degradation))
         await write_answer(run, final, writers, limits.hedge_after)
+
+    async def _compare(self, run: Run, decision: Decision) -> Decision:
+        """Let a judge compare the final answers to an open question, and choose the winner."""
+        judges = aggregator_models(run.trace, decision.ranking, self.pool.mixture.judge_model)
+        if not judges:
+            return decision
+        final = await select_answer(run, decision.final_answers, self.pool[judges[0]], self._pairwise_judge)
+        return replace(decision, choice=final[0].model, final_answers=final)
 
     def _layer_request(self, run: Run, decision: Decision) -> LayerRequest:
         """Return what the next layer's models are asked for and shown."""

@@ -262,7 +262,7 @@ def moderation_messages(conversation: Sequence[Message], candidates: Sequence[st
     )
 
 
-# --- pairwise judgments of an evaluation (after arXiv 2306.05685, appendix A)
+# --- pairwise judgments (after arXiv 2306.05685, appendix A)
 
 COMPARE = """\
 Do not answer the message above yourself. Compare the two quoted answers: which one is more correct and more helpful \
@@ -270,8 +270,6 @@ to the person who asked? Their order and their length must not matter to you. Sa
 with one line: [[A]] if answer A is better, [[B]] if answer B is better, [[C]] if they are equally good."""
 
 
-def comparison_messages(question: str, a: str, b: str) -> tuple[Message, ...]:
+def comparison_messages(conversation: Sequence[Message], a: str, b: str) -> tuple[Message, ...]:
     """Return the messages that ask which of two answers is better."""
-    return _append_to_conversation(
-        (Message("user", question),), CANDIDATES.format(answers=quote_answers((a, b))) + COMPARE
-    )
+    return _append_to_conversation(conversation, CANDIDATES.format(answers=quote_answers((a, b))) + COMPARE)

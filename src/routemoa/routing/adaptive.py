@@ -24,6 +24,7 @@ from routemoa.judging.multiple_choice import count_options, limit_to_options
 from routemoa.judging.posterior import Vote, infer
 from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models, without_refusals
 from routemoa.routing.latency import CallEstimates
+from routemoa.routing.open_answers import OpenAnswers, plain_options
 from routemoa.routing.panel_planner import ExpectedGain, Outlook, PanelPlanner, call_penalties
 from routemoa.routing.state import HYSTERESIS_MARGIN, PanelState
 from routemoa.routing.stopping import adaptive_stop
@@ -39,7 +40,7 @@ class AdaptivePolicy(Struct, frozen=True):
     judge_model: JudgeModel
     unscored_models: frozenset[str]
 
-    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates, query: Query | None = None) -> Decision:
         """Call one model alone, or the smallest panel that holds a right answer with probability `target`."""
         planner = self._make_planner(self.judge_model, estimates)
         unavailable = estimates.unavailable
@@ -48,8 +49,9 @@ class AdaptivePolicy(Struct, frozen=True):
         candidates = planner.order_candidates(ranking, answered=(first.model,), failed=unavailable)
         if self._one_model_suffices(planner, ranking, candidates):
             reason = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
-            options = LayerOptions(self_assessment=self.mixture.self_assessment == "logprob")  # the caller's own prompt
-            return Decision(predicted, ranking, (first.model,), reason, options, alone=True)
+            return Decision(predicted, ranking, (first.model,), reason, plain_options(self.mixture), alone=True)
+        if (opening := self._open_answers.first_decision(query, predicted, ranking, candidates)) is not None:
+            return opening
         panel = planner.choose_first_panel(ranking, candidates)
         chance = panel.probability_any_right
         reason = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
@@ -62,6 +64,8 @@ class AdaptivePolicy(Struct, frozen=True):
         """Infer the posterior of every answer, and call more models where that is expected to pay."""
         planner = self._make_planner(self._adapt_judge_model(trace.query), estimates)
         state = planner.reader.read_panel(trace)
+        if state.proposals and self._open_answers.applies(trace.query, state):
+            return self._open_answers.next_decision(trace, state, planner, forced_stop)
         ranking_before = trace.layers[-2].ranking if len(trace.layers) > 1 else trace.ranking
         outlook = planner.look_ahead(trace, state, [r.model for r in ranking_before])
         if self._first_choice_stands(trace, state, planner):
@@ -75,6 +79,8 @@ class AdaptivePolicy(Struct, frozen=True):
         state = planner.reader.read_panel(trace)
         if state.leader is None:
             return False
+        if self._open_answers.applies(trace.query, state):
+            return self._open_answers.is_sufficient(trace, state)
         if state.posterior.probabilities[state.leader] > self.mixture.confidence_threshold:
             return True
         return not planner.look_ahead(trace, state).gain.pays
@@ -87,6 +93,10 @@ class AdaptivePolicy(Struct, frozen=True):
         """Return the judge model for a query: of a multiple choice, wrong answers coincide at least by chance."""
         correlation = limit_to_options(self.judge_model.correlation, count_options(query.text))
         return replace(self.judge_model, correlation=correlation)
+
+    @property
+    def _open_answers(self) -> OpenAnswers:
+        return OpenAnswers(self.mixture, self.judge_model)
 
     @property
     def _self_assessments_count(self) -> bool:

@@ -58,6 +58,8 @@ class Decision(Struct, frozen=True):
     """At the end: the answers for the aggregator, the leading one first."""
     aggregate: bool = False
     """At the end: whether an aggregator writes the answer; else the leading one stands."""
+    compare: bool = False
+    """At the end: whether a judge compares the final answers; the winner stands."""
     references: tuple[Proposal, ...] | None = None
     """The answers that the next layer is shown; None: all of the last one."""
     alone: bool = False

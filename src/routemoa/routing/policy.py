@@ -11,7 +11,7 @@ from typing import Protocol
 
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import StopReason, Trace
-from routemoa.core.types import ModelSpec, Scores
+from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision
@@ -24,7 +24,7 @@ __all__ = ["Policy", "build_policy"]
 class Policy(Protocol):
     """Decides from what is known of the models and what has happened."""
 
-    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates, query: Query | None = None) -> Decision:
         """Return the models to call first, from the scorer's prediction alone."""
         ...
 

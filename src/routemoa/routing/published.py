@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Ranking, StopReason, Trace
-from routemoa.core.types import ModelSpec, Scores
+from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.answers.grouping import all_agree
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.published_fusion import fuse_scores, map_prior
@@ -29,7 +29,7 @@ class PublishedPolicy(Struct, frozen=True):
     """Not used: published judging has nothing to learn."""
     unscored_models: frozenset[str]
 
-    def initial(self, predicted: Scores, estimates: CallEstimates) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates, query: Query | None = None) -> Decision:
         """Call the best few within the margin."""
         scores, unavailable = map_prior(predicted), estimates.unavailable
         ranking = self._rank(scores, estimates, unavailable, unavailable)

@@ -5,17 +5,17 @@ After Zheng et al. 2023 (arXiv 2306.05685, section 3.4): a verdict counts when b
 
 from __future__ import annotations
 
-import re
 from contextlib import aclosing
 
 from routemoa.core.errors import ModelError
 from routemoa.core.protocols import Client
-from routemoa.core.types import Completion, ModelSpec, Request
+from routemoa.core.types import Completion, Message, ModelSpec, Request
+from routemoa.judging.pairwise import Verdict, combine_orders, parse_verdict
 from routemoa.mixture import prompts
 
-__all__ = ["compare_answers", "parse_verdict"]
+__all__ = ["compare_answers"]
 
-VERDICTS = {"a": 1.0, "b": 0.0, "c": 0.5, "tie": 0.5}
+PREFERENCES = {"first": 1.0, "second": 0.0, "tie": 0.5}
 
 
 async def compare_answers(question: str, answer: str, other: str, judge: ModelSpec, client: Client) -> float | None:
@@ -23,15 +23,14 @@ async def compare_answers(question: str, answer: str, other: str, judge: ModelSp
 
     None where either verdict failed or could not be read. Makes two calls.
     """
-    first = await _request_verdict(question, answer, other, judge, client)
-    second = await _request_verdict(question, other, answer, judge, client)
-    if first is None or second is None:
-        return None
-    return 0.5 if first != 1.0 - second else first
+    forwards = await _request_verdict(question, answer, other, judge, client)
+    backwards = await _request_verdict(question, other, answer, judge, client)
+    verdict = combine_orders(forwards, backwards)
+    return None if verdict is None else PREFERENCES[verdict]
 
 
-async def _request_verdict(question: str, a: str, b: str, judge: ModelSpec, client: Client) -> float | None:
-    request = Request(prompts.comparison_messages(question, a, b))
+async def _request_verdict(question: str, a: str, b: str, judge: ModelSpec, client: Client) -> Verdict | None:
+    request = Request(prompts.comparison_messages((Message("user", question),), a, b))
     try:
         async with aclosing(client.stream(judge, request)) as pieces:
             async for piece in pieces:
@@ -40,11 +39,3 @@ async def _request_verdict(question: str, a: str, b: str, judge: ModelSpec, clie
     except ModelError:
         return None
     return None
-
-
-def parse_verdict(reply: str) -> float | None:
-    """Return 1.0 where the reply prefers answer A, 0.0 for B, 0.5 for a tie, None where it cannot be read."""
-    marked = re.findall(r"\[\[\s*(A|B|C|tie)\s*\]\]", reply, re.IGNORECASE)
-    if not marked and (bare := re.fullmatch(r"\W*(A|B|C|tie)\W*", reply.strip(), re.IGNORECASE)):
-        marked = [bare[1]]
-    return VERDICTS[marked[-1].casefold()] if marked else None

@@ -50,8 +50,8 @@ def simulate(
 ) -> SimulatedRun:
     """Run a policy on one question as the engine does: a called model gives its recorded answer, or fails."""
     mixture = mixture or Mixture()
-    decision = policy.initial(prior, CallEstimates())
     query = Query.from_text(question.record.prompt or question.record.query)
+    decision = policy.initial(prior, CallEstimates(), query)
     trace = Trace(query, "routemoa", prior, decision.ranking)
     totals = CallTotals()
     while decision.stop is None:

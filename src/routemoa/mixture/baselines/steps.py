@@ -1,4 +1,4 @@
-"""What several baselines are made of: a layer, a call beside the layers, and what a trace says.
+"""What several baselines are made of: a layer, and what a trace says.
 
 All of them treat failures as RouteMoA does: a model that failed is not called again in this query, the next step goes
 on with those that answered, and the query fails only when no model has.
@@ -7,18 +7,15 @@ on with those that answered, and the query fails only when no model has.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter
 
-from routemoa.core.errors import ModelError, RouteMoAError
-from routemoa.core.events import CallFinished, CallStarted, Selected
+from routemoa.core.events import Selected
 from routemoa.core.trace import Proposal, Trace
-from routemoa.core.types import Message, ModelSpec, Request
-from routemoa.mixture.admission import Admission, leave_out_misfits
-from routemoa.mixture.layer import LayerRequest, make_failure, make_proposal, read_completion, report_defect, run_layer
+from routemoa.core.types import ModelSpec
+from routemoa.mixture.layer import LayerRequest, run_layer
 from routemoa.mixture.run import Run
 from routemoa.routing.decision import complete_first, failed_models, refusing_models, without_refusals
 
-__all__ = ["call_model", "last_answers", "remaining_models", "run_proposers", "unable_models"]
+__all__ = ["last_answers", "remaining_models", "run_proposers", "unable_models"]
 
 
 def unable_models(trace: Trace) -> set[str]:
@@ -49,32 +46,3 @@ async def run_proposers(
     """Run a layer in which all of `models` answer at the same time; `reserve` replaces those that fail."""
     run.emit(Selected(request.number, tuple(m.name for m in models)))
     await run_layer(run, request, models, reserve)
-
-
-async def call_model(run: Run, purpose: str, spec: ModelSpec, messages: tuple[Message, ...]) -> str | None:
-    """Ask a model for something else than an answer; return its reply, or None where the call failed or cools down.
-
-    The caller's sampling parameters are for answers (a `stop` or a token limit would cut the reply): they do not apply.
-    """
-    request = Request(messages, purpose="judge")
-    fitting, _ = leave_out_misfits(run, [spec], (), lambda _: request)
-    ticket = Admission(run).admit(spec) if fitting else None
-    if ticket is None:
-        return None
-    run.emit(CallStarted(purpose, spec.name))
-    started = perf_counter()
-    try:
-        reply = await read_completion(run.client.stream(spec, request, lambda: False), spec)
-    except ModelError as e:
-        run.emit(CallFinished(purpose, failure=make_failure(spec, e, perf_counter() - started)))
-        return None
-    except RouteMoAError:
-        raise
-    except Exception as e:  # one member's reply must not end the query
-        failure = make_failure(spec, report_defect(spec, e), perf_counter() - started)
-        run.emit(CallFinished(purpose, failure=failure))
-        return None
-    finally:
-        ticket.close()
-    run.emit(CallFinished(purpose, make_proposal(spec, reply, reply.text, perf_counter() - started)))
-    return reply.text

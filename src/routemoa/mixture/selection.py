@@ -1,0 +1,53 @@
+"""Choose one of several open answers: a judge compares them in pairs, in both orders, and the winner stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from routemoa.core.events import Compared
+from routemoa.core.trace import Comparison, Proposal
+from routemoa.core.types import ModelSpec
+from routemoa.judging.judge_model import PairwiseJudge
+from routemoa.judging.pairwise import Verdict, beats, combine_orders, parse_verdict
+from routemoa.mixture import prompts
+from routemoa.mixture.run import Run
+from routemoa.mixture.separate_call import call_model
+
+__all__ = ["select_answer"]
+
+
+async def select_answer(
+    run: Run, answers: Sequence[Proposal], judge: ModelSpec, reliability: PairwiseJudge
+) -> tuple[Proposal, ...]:
+    """Return the answers with the winner of the knock-out first; two calls of the judge for each pair.
+
+    Args:
+        run: the query.
+        answers: by prior, best first; the first one stands at a tie and where the judge cannot be asked.
+        judge: compares them.
+        reliability: how well it does.
+    """
+    champion, prior = answers[0], run.trace.prior
+    for challenger in answers[1:]:
+        forwards, backwards = await asyncio.gather(
+            _ask(run, judge, champion, challenger), _ask(run, judge, challenger, champion)
+        )
+        verdict = combine_orders(forwards, backwards)
+        wins = beats(
+            verdict,
+            (prior.get(champion.model), prior.get(challenger.model)),
+            (len(champion.text), len(challenger.text)),
+            reliability,
+        )
+        winner = challenger if wins else champion
+        pair = (champion.model, challenger.model)
+        run.emit(Compared(Comparison(judge.name, pair, (forwards, backwards), winner.model)))
+        champion = winner
+    return (champion, *(a for a in answers if a is not champion))
+
+
+async def _ask(run: Run, judge: ModelSpec, first: Proposal, second: Proposal) -> Verdict | None:
+    messages = prompts.comparison_messages(run.query.messages, first.text, second.text)
+    reply = await call_model(run, "comparison", judge, messages)
+    return None if reply is None else parse_verdict(reply)

@@ -1,0 +1,173 @@
+"""What is done with a question whose answers are texts that cannot confirm one another: `[mixture] open`. Pure.
+
+    alone        the model with the best prior answers, and its text streams at once
+    synthesize   a panel answers in one parallel round; the aggregator writes from the answers that differ
+    select       a panel answers in one parallel round; a judge compares its answers in pairs, and the winner stands
+
+Likeness of texts is no evidence: choosing by it never beat the best single model (-1.5 to +.8 points on AlpacaEval 2).
+So the order of the answers is that of the priors, and the panel does not grow by what its answers say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from routemoa.core.mixture_table import Mixture
+from routemoa.core.trace import Proposal, Ranking, StopKind, StopReason, Trace
+from routemoa.core.types import Query, Scores
+from routemoa.judging.answers.question_kind import question_kind
+from routemoa.judging.judge_model import JudgeModel
+from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models, skipped_models
+from routemoa.routing.panel_planner import PanelPlanner
+from routemoa.routing.state import PanelState
+
+__all__ = ["OpenAnswers", "OpenPolicy", "choose_open_policy", "open_panel", "order_by_prior", "plain_options"]
+
+
+class OpenPolicy(Struct, frozen=True):
+    """What is done with an open question, and why."""
+
+    name: Literal["alone", "synthesize", "select"]
+    reason: str
+    """What the choice rests on, as a trace says it."""
+
+
+def choose_open_policy(mixture: Mixture, judge_model: JudgeModel) -> OpenPolicy:
+    """Return what is done with an open question.
+
+    "auto" follows `prefer`: cheap and fast ask one model, quality lets the best member write from a panel. Balanced
+    asks one model until `routemoa judge calibrate` has shown that another policy wins on this pool.
+    """
+    if mixture.open != "auto":
+        return OpenPolicy(mixture.open, f'open = "{mixture.open}"')
+    if mixture.prefer in ("cheap", "fast"):
+        return OpenPolicy("alone", f'prefer = "{mixture.prefer}"')
+    if mixture.prefer == "quality":
+        return OpenPolicy("synthesize", 'prefer = "quality"')
+    evidence = judge_model.open_evidence
+    if evidence is None:
+        return OpenPolicy("alone", "nothing measured says that another policy does better on this pool")
+    if evidence.policy == "alone" or evidence.low <= 0.0:
+        return OpenPolicy("alone", f"{evidence}: that is not worth the calls")
+    return OpenPolicy(evidence.policy, str(evidence))
+
+
+class OpenAnswers(Struct, frozen=True):
+    """Decides what is done with open questions."""
+
+    mixture: Mixture
+    judge_model: JudgeModel
+
+    @property
+    def policy(self) -> OpenPolicy:
+        """What is done with an open question, and why."""
+        return choose_open_policy(self.mixture, self.judge_model)
+
+    def applies(self, query: Query, state: PanelState) -> bool:
+        """Return whether answers cannot confirm one another: they state no results, or only one is asked for."""
+        if self.mixture.later_layers == "refine":
+            return False
+        if not state.groups.closed:
+            return True
+        return self.policy.name == "alone" and question_kind(query.question) == "open"
+
+    def is_sufficient(self, trace: Trace, state: PanelState) -> bool:
+        """Return whether other answers under way would not be used: the best model's is there, and no other counts."""
+        best = next((r.model for r in trace.ranking if r.model not in failed_models(trace)), None)
+        has_answered = any(p.model == best for p in state.proposals)
+        return has_answered and self.policy.name == "alone" and question_kind(trace.query.question) != "result"
+
+    def first_decision(
+        self, query: Query | None, predicted: Scores, ranking: Ranking, candidates: Sequence[str]
+    ) -> Decision | None:
+        """Return what is called first for a question that is open, or may be; None where it asks for a result."""
+        kind = "result" if query is None or not query.question.strip() else question_kind(query.question)
+        if kind == "result" or self.mixture.later_layers == "refine":
+            return None
+        policy, options = self.policy, plain_options(self.mixture)
+        if policy.name == "alone":
+            reason = "one model first: its answer shows whether the question has a result that others can confirm"
+            if kind == "open":
+                reason = f"open question, one model alone: {policy.reason}"
+            return Decision(predicted, ranking, (ranking[0].model,), reason, options, alone=kind == "open")
+        if kind is None:
+            return None
+        panel = tuple(open_panel(ranking, candidates, self.mixture, ()))
+        return Decision(predicted, ranking, panel, f"open question, {policy.name}: {policy.reason}", options)
+
+    def next_decision(
+        self, trace: Trace, state: PanelState, planner: PanelPlanner, forced_stop: StopReason | None
+    ) -> Decision:
+        """Fill the panel in one round where the answers turned out to be open; else end as the open policy does."""
+        scores: Scores = {**planner.reader.impute_priors(trace.prior)}
+        failed = failed_models(trace)
+        ranking = planner.rank(scores, failed, [r.model for r in trace.ranking], skipped_models(trace))
+        if forced_stop is None and (more := self._rest_of_panel(trace, state, planner, ranking)):
+            reason = f"the answers are open, {self.policy.name}: {self.policy.reason}"
+            return Decision(scores, ranking, more, reason, plain_options(self.mixture))
+        final = self._final_answers(state, ranking)
+        several = len(final) > 1
+        return Decision(
+            scores,
+            ranking,
+            stop=forced_stop or StopReason(StopKind.OPEN, self._explain(final)),
+            choice=final[0].model,
+            final_answers=final,
+            aggregate=several and self.policy.name == "synthesize",
+            compare=several and self.policy.name == "select",
+        )
+
+    def _rest_of_panel(
+        self, trace: Trace, state: PanelState, planner: PanelPlanner, ranking: Ranking
+    ) -> tuple[str, ...]:
+        """Return the models that complete the panel of a question that did not look open; none where it is complete."""
+        expected = question_kind(trace.query.question) == "open"
+        if expected or self.policy.name == "alone" or len(trace.layers) >= min(2, self.mixture.max_layers):
+            return ()
+        answered = {p.model for p in state.proposals}
+        candidates = planner.order_candidates(ranking, answered, failed_models(trace))
+        return tuple(open_panel(ranking, candidates, self.mixture, answered))
+
+    def _final_answers(self, state: PanelState, ranking: Ranking) -> tuple[Proposal, ...]:
+        """Return the answers that count, best prior first: one, or those that differ."""
+        answers = order_by_prior(state.proposals, ranking)
+        if self.policy.name == "alone":
+            return answers[:1]
+        order = [p.model for p in answers]
+        distinct = best_distinct_answers(state.proposals, state.groups.group_of, order, self.mixture.reference_tokens)
+        return (answers[0], *(p for p in distinct if p.model != answers[0].model and not p.refusal))
+
+    def _explain(self, final: Sequence[Proposal]) -> str:
+        """Say how it ends, and what that rests on."""
+        if len(final) == 1:
+            return f"the answer of {final[0].model} stands, the best by its prior; {self.policy.reason}"
+        does = "writes from" if self.policy.name == "synthesize" else "compares"
+        return f"a model {does} {len(final)} answers; {self.policy.reason}"
+
+
+def plain_options(mixture: Mixture) -> LayerOptions:
+    """Return the options of a layer that is asked nothing but the question: its prompt is the caller's own."""
+    return LayerOptions(self_assessment=mixture.self_assessment == "logprob")
+
+
+def open_panel(ranking: Ranking, candidates: Sequence[str], mixture: Mixture, answered: Collection[str]) -> list[str]:
+    """Return the models to call in one round, so that a panel of three (or `top_k`) has answered, best first.
+
+    Args:
+        ranking: of all models.
+        candidates: those that can still be called, the most promising first, without the ranking's first.
+        mixture: has the size of a panel.
+        answered: models whose answers count.
+    """
+    size = min(mixture.dense_panel, mixture.max_models) - len(answered)
+    first = [] if answered or not ranking else [ranking[0].model]
+    return [*first, *(m for m in candidates if m not in first)][: max(0, size)]
+
+
+def order_by_prior(proposals: Sequence[Proposal], ranking: Ranking) -> tuple[Proposal, ...]:
+    """Return answers in the order of the ranking by prior: complete ones first, refusals last."""
+    place = {r.model: i for i, r in enumerate(ranking)}
+    return tuple(sorted(proposals, key=lambda p: (p.refusal, not p.is_complete, place.get(p.model, len(place)))))
