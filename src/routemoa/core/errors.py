@@ -6,7 +6,7 @@ RouteMoAError
 ├── QueryError             the request itself is wrong (empty, or not supported by a mixture)
 │   └── ContextExceeded    no model of the pool can hold the prompt; nothing was spent
 ├── MissingExtra           an optional dependency is not installed: names the extra to install
-├── FetchError             a weight could not be downloaded (in clients.weights.download)
+├── FetchError             a weight could not be downloaded (in clients.weights)
 ├── NoSandbox              a model's code cannot be run safely here: says what to install or allow
 ├── BudgetExceeded         the next call does not fit into what is left of the limits or of a budget; it was not made
 ├── AllModelsFailed        every model that could answer failed: gives the reason for each

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import msgspec
 from platformdirs import user_cache_path
 
-from routemoa.core.errors import ConfigError
+from routemoa.core.errors import ConfigError, RouteMoAError
 
 __all__ = [
+    "FetchError",
     "Hub",
     "Registry",
     "Weight",
@@ -31,6 +32,10 @@ __all__ = [
     "load_manifest",
     "parse_manifest",
 ]
+
+
+class FetchError(RouteMoAError):
+    """A weight could not be downloaded. The message is one line: why, and what to do next."""
 
 
 class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="hub"):
