@@ -69,7 +69,7 @@ def fetch_missing(pool: Pool) -> None:
         MissingExtra: the embedded runtime is not installed; nothing was downloaded.
         ConfigError: it cannot be loaded on this machine; nothing was downloaded.
     """
-    from routemoa.clients.runtime_check import check_runtime
+    from routemoa.clients.local.runtime_check import check_runtime
     from routemoa.clients.weights import FetchError
 
     missing = [w for w in _list_weights(pool) if not w.is_fetched]
