@@ -20,7 +20,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.tenants import Tenants, parse_tenants
 from routemoa.core.trace import Failure, Skip
 from routemoa.core.types import ModelSpec, Usage
-from routemoa.gateway.errors import error_response
+from routemoa.gateway.failures import error_response
 from routemoa.ledger import Store
 from routemoa.mixture.method_registry import METHODS
 from routemoa.testing import FakeEndpoint, Fault

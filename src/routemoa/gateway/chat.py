@@ -18,7 +18,8 @@ from routemoa.core.server_table import ServerSettings
 from routemoa.core.types import Limits, StreamMode
 from routemoa.gateway.auth import Caller
 from routemoa.gateway.connection import ResponseWriter, discard_body, read_json_object, run_while_connected
-from routemoa.gateway.errors import HttpError, Overloaded, UnknownModel, error_response
+from routemoa.gateway.errors import HttpError, Overloaded, UnknownModel
+from routemoa.gateway.failures import error_response
 from routemoa.gateway.guards.load import LoadGate
 from routemoa.gateway.passthrough import UNBUFFERED, Forwarder, PassThrough
 from routemoa.gateway.request_limits import LIMITS_FIELD, parse_request_limits

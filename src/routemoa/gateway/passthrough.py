@@ -28,7 +28,7 @@ from routemoa.core.protocols import CallRecorder
 from routemoa.core.types import Limits, Message, ModelSpec, Request, Usage
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import ResponseWriter
-from routemoa.gateway.errors import CoolingDown, error_response, log_failure, to_failure
+from routemoa.gateway.failures import CoolingDown, error_response, log_failure, to_failure
 from routemoa.gateway.sse import encode_sse
 from routemoa.gateway.usage_tap import ReplyTap
 from routemoa.mixture.admission import skip_cooling
