@@ -32,7 +32,8 @@ from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
 from routemoa.core.tenants import SpendingLimits, Tenants
-from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.ledger import Store
 from routemoa.mixture.budget.account import Account
 from routemoa.mixture.budget.metering import MeteredClient

@@ -27,7 +27,8 @@ from routemoa.core.errors import (
 )
 from routemoa.core.pool import Pool, parse_pool
 from routemoa.core.trace import Answer
-from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.method_registry import build_method

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from routemoa.core.trace import Failure, Skip
-    from routemoa.core.types import Usage
+    from routemoa.core.usage import Usage
 
 __all__ = [
     "AllModelsFailed",

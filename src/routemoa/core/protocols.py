@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from routemoa.core.events import Event
 from routemoa.core.trace import Answer
-from routemoa.core.types import Address, Completion, ModelSpec, Purpose, Query, Request, Scores, Thinking, Usage
+from routemoa.core.types import Address, Completion, ModelSpec, Purpose, Query, Request, Scores, Thinking
+from routemoa.core.usage import Usage
 
 __all__ = ["CallRecorder", "CallResult", "CallStart", "Client", "Method", "Runtime", "Scorer"]
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from routemoa.core.failure_kind import KEY_STATUSES, FailureKind
-from routemoa.core.types import Query, Scores, Usage
+from routemoa.core.types import Query, Scores
+from routemoa.core.usage import Usage
 
 __all__ = [
     "Alternative",

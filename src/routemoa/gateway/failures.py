@@ -26,7 +26,7 @@ from routemoa.core.errors import (
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.tenants import format_time
 from routemoa.core.trace import Failure, Skip
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 from routemoa.gateway.errors import RETRY_SOON_SECONDS, ErrorResponse, HttpError
 from routemoa.ledger import StoreError
 

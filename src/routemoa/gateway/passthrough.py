@@ -25,7 +25,8 @@ from routemoa.core.errors import (
 from routemoa.core.failure_kind import KEY_STATUSES
 from routemoa.core.large_work import LARGE, run_large
 from routemoa.core.protocols import CallRecorder
-from routemoa.core.types import Limits, Message, ModelSpec, Request, Usage
+from routemoa.core.types import Limits, Message, ModelSpec, Request
+from routemoa.core.usage import Usage
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import ResponseWriter
 from routemoa.gateway.failures import CoolingDown, error_response, log_failure, to_failure

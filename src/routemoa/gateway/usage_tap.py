@@ -18,7 +18,7 @@ from routemoa.clients.replies.usage import UsageReader
 from routemoa.clients.sse import EVENT_STREAM, SSEParser, is_event_stream, split_event
 from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 
 __all__ = ["BodyTap", "EventTap", "ReplyTap"]
 

@@ -11,8 +11,9 @@ from routemoa.clients.replies.redaction import KeyCutter
 from routemoa.clients.replies.thoughts import ThoughtSplitter
 from routemoa.clients.replies.usage import UsageReader
 from routemoa.core.errors import InvalidResponse
-from routemoa.core.types import Completion, Token, Usage
+from routemoa.core.types import Completion, Token
 from routemoa.core.unicode_text import HalfJoiner, mend_halves
+from routemoa.core.usage import Usage
 
 __all__ = ["CompletionBuilder", "first_choice", "parse_completion", "texts_of"]
 

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 
 __all__ = ["UsageReader", "find_usage", "is_count", "parse_usage"]
 
