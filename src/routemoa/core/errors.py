@@ -116,7 +116,7 @@ class ModelError(RouteMoAError):
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether the endpoint may have processed the call: False where it refused it or never got it."""
+        """Return whether the endpoint may have processed the call: False where it refused it or never got it."""
         return True
 
 
@@ -132,7 +132,7 @@ class Unreachable(ModelError):
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether the request had been sent."""
+        """Return whether the request had been sent."""
         return self.produced or self.sent
 
 
@@ -152,7 +152,7 @@ class ModelTimeout(ModelError):
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether the request had been sent."""
+        """Return whether the request had been sent."""
         return self.produced or self.sent
 
 
@@ -182,7 +182,7 @@ class ModelHTTPError(ModelError):
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether the model had begun to answer: a refusal costs nothing."""
+        """Return whether the model had begun to answer: a refusal costs nothing."""
         return self.produced
 
 

@@ -95,7 +95,7 @@ class CallRecorder(Protocol):
 
     @property
     def has_budget(self) -> bool:
-        """Whether there is a budget, so that no call may be open-ended or without a price."""
+        """Return whether there is a budget, so that no call may be open-ended or without a price."""
         ...
 
     async def start(self, call: CallStart) -> int:

@@ -119,7 +119,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 
     @property
     def local(self) -> bool:
-        """Whether the embedded runtime serves it."""
+        """Return whether the embedded runtime serves it."""
         return self.endpoint == "local"
 
     @cached_property

@@ -29,7 +29,7 @@ class Usage(Struct, frozen=True, rename={"cache_write_tokens": "written_tokens"}
 
     @property
     def is_zero(self) -> bool:
-        """True where nothing was used."""
+        """Return whether nothing was used."""
         return self.prompt_tokens == 0 and self.completion_tokens == 0 and not self.reported_cost
 
     def __add__(self, other: Usage) -> Usage:

@@ -212,7 +212,7 @@ class _ChatResponse:
 
     @property
     def _is_own_stream(self) -> bool:
-        """Whether the stream may contain our comments and error events: one of ours, or none of a member's so far."""
+        """Return whether our comments and error events may go into the stream: it holds nothing of a member's."""
         passed = self._passed_through
         return self._has_started_stream and (passed is None or passed.is_silent_stream)
 

@@ -107,7 +107,7 @@ class PassThrough:
 
     @property
     def is_silent_stream(self) -> bool:
-        """Whether a stream was asked for and nothing of the member's was passed on yet."""
+        """Return whether a stream was asked for and nothing of the member's was passed on yet."""
         return self._wants_stream and not self._has_passed
 
     async def send(self, out: ResponseWriter) -> None:

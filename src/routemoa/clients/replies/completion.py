@@ -61,7 +61,7 @@ class CompletionBuilder:
 
     @property
     def is_broken_off(self) -> bool:
-        """Whether the endpoint gave a reason to end that is none."""
+        """Return whether the endpoint gave a reason to end that is none."""
         return self.finish_reason is not None and not is_known_ending(self.finish_reason)
 
     @property
@@ -71,7 +71,7 @@ class CompletionBuilder:
 
     @property
     def is_restarted(self) -> bool:
-        """Whether text that was given turned out to be a thought."""
+        """Return whether text that was given turned out to be a thought."""
         return self._splitter.is_restarted
 
     @property
@@ -81,7 +81,7 @@ class CompletionBuilder:
 
     @property
     def lacks_opening(self) -> bool:
-        """Whether the reply began with a thought that no tag opened."""
+        """Return whether the reply began with a thought that no tag opened."""
         return self._splitter.lacks_opening
 
     def take_thought(self) -> int:
