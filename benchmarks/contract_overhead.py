@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import platform
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+from bars import finish
 
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
@@ -175,13 +175,8 @@ def main() -> None:
     for name, r in figures.items():
         rest = "   ".join(f"{k.removesuffix('_ms')} {v:.4g}" for k, v in r.items() if k not in ("median_ms", "p99_ms"))
         print(f"{name:42} median {r['median_ms']:7.4f} ms   p99 {r['p99_ms']:7.4f}   {rest}")
-    over = missed(figures)
-    if args.json:
-        about = {"calls": args.calls, "python": platform.python_version(), "machine": platform.machine()}
-        args.json.write_text(json.dumps({"about": about, "figures": figures, "missed": over}, indent=2) + "\n")
-    for what in over:
-        print(f"MISSED: {what}")
-    sys.exit(1 if over else 0)
+    about = {"calls": args.calls, "python": platform.python_version(), "machine": platform.machine()}
+    finish({"about": about, "figures": figures, "missed": missed(figures)}, args.json)
 
 
 if __name__ == "__main__":
