@@ -1,4 +1,7 @@
-"""How a benchmark ends: its results go to a file, the bars that it missed to the terminal and into the exit status."""
+"""How a benchmark ends: its results go to a file, the bars that it missed to the terminal and into the exit status.
+
+benchmarks/bars.py is imported by those that have bars: contract.py, crowd.py, first_token.py, hostile.py, kill.py, ...
+"""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_the_tables_of_keys_are_complete_and_their_defaults_right(heading: str, 
     [
         (0, "pric = 0.5"),
         (1, '[[model]]\nname = "a"\nendpoint = "local"'),
-        (2, "input_price = -1.0"),
+        (2, "prior = 1.5"),
         (3, 'api_key_env = "SOME_API_KEY"'),
     ],
 )
