@@ -23,7 +23,6 @@ import argparse
 import asyncio
 import json
 import platform
-import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -37,6 +36,7 @@ from typing import Any
 
 import msgspec
 import psutil
+from bars import finish
 from faulty import Bill, Faults, Member, Spec
 from msgspec import Struct
 from msgspec.structs import replace
@@ -421,13 +421,8 @@ def main() -> None:
             x for x in every if over(x) or x.read.wrong or (x.late or 0) > 0.05 or "internal" in (x.read.code or "")
         ]
         args.cases.write_text("\n".join(json.dumps(describe(x), ensure_ascii=False) for x in cases) + "\n")
-    if args.json:
-        about = {"seed": args.seed, "at_once": args.at_once, "python": platform.python_version()}
-        out = {"about": about, "figures": f, "without_limits": c, "missed": broken}
-        args.json.write_text(json.dumps(out, indent=2) + "\n")
-    for what in broken:
-        print(f"MISSED: {what}")
-    sys.exit(1 if broken else 0)
+    about = {"seed": args.seed, "at_once": args.at_once, "python": platform.python_version()}
+    finish({"about": about, "figures": f, "without_limits": c, "missed": broken}, args.json)
 
 
 if __name__ == "__main__":

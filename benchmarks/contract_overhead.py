@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import platform
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
@@ -28,11 +26,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from bars import finish
+
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
 from routemoa.core.tenants import SpendingLimits, Tenants
-from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.ledger import Store
 from routemoa.mixture.budget.account import Account
 from routemoa.mixture.budget.metering import MeteredClient
@@ -174,13 +175,8 @@ def main() -> None:
     for name, r in figures.items():
         rest = "   ".join(f"{k.removesuffix('_ms')} {v:.4g}" for k, v in r.items() if k not in ("median_ms", "p99_ms"))
         print(f"{name:42} median {r['median_ms']:7.4f} ms   p99 {r['p99_ms']:7.4f}   {rest}")
-    over = missed(figures)
-    if args.json:
-        about = {"calls": args.calls, "python": platform.python_version(), "machine": platform.machine()}
-        args.json.write_text(json.dumps({"about": about, "figures": figures, "missed": over}, indent=2) + "\n")
-    for what in over:
-        print(f"MISSED: {what}")
-    sys.exit(1 if over else 0)
+    about = {"calls": args.calls, "python": platform.python_version(), "machine": platform.machine()}
+    finish({"about": about, "figures": figures, "missed": missed(figures)}, args.json)
 
 
 if __name__ == "__main__":

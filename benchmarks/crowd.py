@@ -23,7 +23,6 @@ import json
 import os
 import re
 import resource
-import sys
 import tempfile
 from collections import Counter
 from contextlib import suppress
@@ -33,6 +32,7 @@ from time import monotonic
 from typing import Any
 
 import psutil
+from bars import finish
 from crowd_endpoints import Running, Streams, endpoints
 from msgspec import Struct
 from msgspec.structs import replace
@@ -283,12 +283,8 @@ def main() -> None:
     missed = find_missed(figures, args.seconds)
     for name, value in figures.items():
         print(f"{name}: {json.dumps(value)}")
-    if args.json:
-        about = {k: v for k, v in vars(args).items() if k != "json"}
-        args.json.write_text(json.dumps({"about": about, "figures": figures, "missed": missed}, indent=2) + "\n")
-    for what in missed:
-        print(f"MISSED: {what}")
-    sys.exit(1 if missed else 0)
+    about = {k: v for k, v in vars(args).items() if k != "json"}
+    finish({"about": about, "figures": figures, "missed": missed}, args.json)
 
 
 if __name__ == "__main__":

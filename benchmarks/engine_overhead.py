@@ -25,7 +25,8 @@ from msgspec.structs import replace
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
-from routemoa.core.types import ModelSpec, Query, Usage
+from routemoa.core.types import ModelSpec, Query
+from routemoa.core.usage import Usage
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.judging.published_fusion import fuse_scores, map_prior

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import platform
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -26,6 +24,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from bars import finish
 from faulty import Member, Spec
 from served import Running, Serving, cuts, endpoints, post, read, serving
 
@@ -200,12 +199,8 @@ def main() -> None:
         missed += [
             f"{name}: {point} is {r[point]['ratio']} x single" for point in ("p50", "p95") if not r[point]["held"]
         ]
-    if args.json:
-        about = {"seeds": SEEDS, "bar": f"{FACTOR} x single + {SLACK} s", "python": platform.python_version()}
-        args.json.write_text(json.dumps({"about": about, "figures": figures, "missed": missed}, indent=2) + "\n")
-    for what in missed:
-        print(f"MISSED: {what}")
-    sys.exit(1 if missed else 0)
+    about = {"seeds": SEEDS, "bar": f"{FACTOR} x single + {SLACK} s", "python": platform.python_version()}
+    finish({"about": about, "figures": figures, "missed": missed}, args.json)
 
 
 if __name__ == "__main__":

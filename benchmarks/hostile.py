@@ -30,6 +30,7 @@ from random import Random
 from time import monotonic
 from typing import Any
 
+from bars import finish
 from fuzz_requests import draw_request
 from hostile_endpoints import ENDPOINTS
 from served import Serving, post, serving
@@ -369,11 +370,7 @@ def main() -> None:
         asyncio.run(tell_health(args.probe))
     with tempfile.TemporaryDirectory() as folder:
         figures, missed = asyncio.run(measure(args, Path(folder)))
-    if args.json:
-        args.json.write_text(json.dumps({"figures": figures, "missed": missed}, indent=2) + "\n")
-    for what in missed:
-        print(f"MISSED: {what}")
-    sys.exit(1 if missed else 0)
+    finish({"figures": figures, "missed": missed}, args.json)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import json
 import platform
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -31,6 +30,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+from bars import finish
 from faulty import Faults, Member, Spec
 from msgspec import Struct
 from served import ROUTEMOA, Running, Serving, endpoints, post, read, start
@@ -274,12 +274,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, suppress(KeyboardInterrupt):
         results = asyncio.run(measure(args.kills, args.seed, Path(folder)))
     print_table(results)
-    if args.json:
-        about = {"kills": args.kills, "seed": args.seed, "workers": WORKERS, "python": platform.python_version()}
-        args.json.write_text(json.dumps({"about": about, **results}, indent=2) + "\n")
-    for violation in results["missed"]:
-        print(f"MISSED: {violation}")
-    sys.exit(1 if results["missed"] else 0)
+    about = {"kills": args.kills, "seed": args.seed, "workers": WORKERS, "python": platform.python_version()}
+    finish({"about": about, **results}, args.json)
 
 
 if __name__ == "__main__":

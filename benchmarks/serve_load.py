@@ -25,6 +25,7 @@ from time import perf_counter
 from typing import Any
 
 import psutil
+from bars import finish
 
 from routemoa.testing import FakeEndpoint
 
@@ -163,13 +164,8 @@ def main() -> None:
         s = r[key]
         held = f"{s['fds']:4} files   {s['connections']:4} connections   {s['threads']:2} threads"
         print(f"{label:12} {s['rss_mb']:7.1f} MB   {held}")
-    failures = missed(r)
-    if args.json:
-        about = {"requests": n, "at_once": args.at_once, "python": platform.python_version()}
-        args.json.write_text(json.dumps({"about": about, "figures": r, "missed": failures}, indent=2) + "\n")
-    for failure in failures:
-        print(f"MISSED: {failure}")
-    sys.exit(1 if failures else 0)
+    about = {"requests": n, "at_once": args.at_once, "python": platform.python_version()}
+    finish({"about": about, "figures": r, "missed": missed(r)}, args.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
-from routemoa.core.types import Query, Scores, Usage
+from routemoa.core.types import Query, Scores
+from routemoa.core.usage import Usage
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.judging.answers.grouping import final_answer

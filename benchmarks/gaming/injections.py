@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from routemoa.core.events import Selected
 from routemoa.core.trace import Proposal
-from routemoa.core.types import Completion, ModelSpec, Query, Request, Usage
+from routemoa.core.types import Completion, ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.evaluation.replay.recorded import RecordedClient
 from routemoa.mixture import layer, prompts
 from routemoa.mixture.budget.metering import MeteredClient

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from routemoa.core.pool import Pool
     from routemoa.core.protocols import CallRecorder, Client, Method, Scorer
     from routemoa.core.trace import Answer, Trace
-    from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
+    from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
+    from routemoa.core.usage import Usage
     from routemoa.mixture.engine import RouteMoA
     from routemoa.routing.policy import Policy
 
@@ -74,7 +75,8 @@ _MODULES = {
     "core.pool": ("Pool",),
     "core.protocols": ("CallRecorder", "Client", "Method", "Scorer"),
     "core.trace": ("Answer", "Trace"),
-    "core.types": ("Completion", "Limits", "Message", "ModelSpec", "Query", "Request", "Usage"),
+    "core.types": ("Completion", "Limits", "Message", "ModelSpec", "Query", "Request"),
+    "core.usage": ("Usage",),
     "mixture.engine": ("RouteMoA",),
     "routing.policy": ("Policy",),
 }

@@ -18,7 +18,8 @@ from routemoa.cli import cli
 from routemoa.cli.ledger.tables import make_call_table, make_summary_table
 from routemoa.core.errors import ConfigError, MissingExtra, RouteMoAError
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.types import Purpose, Usage
+from routemoa.core.types import Purpose
+from routemoa.core.usage import Usage
 from routemoa.ledger import Store, default_path, read_calls
 from routemoa.ledger.aggregates import group_calls, summarize_calls
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
 from routemoa.cli.pool.fetch import fetch_missing
-from routemoa.clients.weights import load_manifest
-from routemoa.clients.weights.download import Fetcher, FetchError
+from routemoa.clients.weights import FetchError, load_manifest
+from routemoa.clients.weights.download import Fetcher
 from routemoa.core.pool import Pool
 
 

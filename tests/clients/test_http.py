@@ -16,7 +16,8 @@ from routemoa.clients.http import HttpClient
 from routemoa.clients.retry import RetryPolicy
 from routemoa.clients.timeouts import Timeouts
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
-from routemoa.core.types import Completion, Message, ModelSpec, Patience, Request, Usage
+from routemoa.core.types import Completion, Message, ModelSpec, Patience, Request
+from routemoa.core.usage import Usage
 from routemoa.testing import FakeEndpoint, Fault
 
 TEXT = "Grüße aus Zürich — naïve façade, 日本語 and 👍 too."

@@ -11,7 +11,8 @@ import pytest
 from routemoa.clients.reply_reader import ReplyReader, without_key
 from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError, ModelTimeout, Unreachable
-from routemoa.core.types import Completion, Thinking, Usage
+from routemoa.core.types import Completion, Thinking
+from routemoa.core.usage import Usage
 
 
 def script(*steps: bytes | ModelError) -> Callable[[float], Awaitable[bytes]]:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from routemoa.clients.weights import Hub, Registry, Weight, cache_folder, find_weights, load_manifest
+from routemoa.clients.weights import FetchError, Hub, Registry, Weight, cache_folder, find_weights, load_manifest
 from routemoa.clients.weights import download as fetching
-from routemoa.clients.weights.download import Fetcher, FetchError
+from routemoa.clients.weights.download import Fetcher
 from routemoa.core.errors import ConfigError
 
 DATA = os.urandom(3_000_000)

@@ -9,7 +9,8 @@ import pytest
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import PREFERENCES, Mixture, parse_mixture
 from routemoa.core.pool import Pool
-from routemoa.core.types import Patience, Usage
+from routemoa.core.types import Patience
+from routemoa.core.usage import Usage
 
 ONE = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
 

@@ -19,7 +19,8 @@ from routemoa.core.installation import install_command
 from routemoa.core.pool import parse_pool
 from routemoa.core.price_list import price_hint, price_sources, with_list_prices
 from routemoa.core.pricing import Price, Rate, Tier
-from routemoa.core.types import ModelSpec, Usage
+from routemoa.core.types import ModelSpec
+from routemoa.core.usage import Usage
 
 genai = pytest.importorskip("genai_prices.types")
 

@@ -6,7 +6,7 @@ import pytest
 
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Failure
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 
 KEY = "check the key sk-1 in OUR_KEY at http://10.0.0.7"
 REFUSED = "its endpoint refused this server (HTTP {})"

@@ -11,7 +11,8 @@ from routemoa.core.events import AnyEvent, Event
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Answer, Assessment, Failure, Proposal, RankedModel, Trace
 from routemoa.core.trace_builder import TraceBuilder, fold_events
-from routemoa.core.types import Message, Query, Usage, add_optional, from_json, to_json
+from routemoa.core.types import Message, Query, from_json, to_json
+from routemoa.core.usage import Usage, add_optional
 
 maybe_int = st.none() | st.integers(0, 10**6)
 maybe = st.none() | st.floats(0, 1e6)

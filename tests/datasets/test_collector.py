@@ -18,7 +18,8 @@ from click.testing import CliRunner, Result
 from routemoa.cli import cli
 from routemoa.core.errors import ModelHTTPError
 from routemoa.core.pool import Pool
-from routemoa.core.types import Completion, Usage
+from routemoa.core.types import Completion
+from routemoa.core.usage import Usage
 from routemoa.datasets import questions
 from routemoa.datasets.collection import AnswerCollection
 from routemoa.datasets.collector import (

@@ -13,7 +13,8 @@ import pytest
 
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
-from routemoa.core.types import Query, Usage
+from routemoa.core.types import Query
+from routemoa.core.usage import Usage
 from routemoa.datasets.jsonl import Appender
 from routemoa.datasets.records import (
     BadLine,

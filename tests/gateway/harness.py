@@ -23,7 +23,8 @@ from routemoa.core.protocols import CallRecorder, Method
 from routemoa.core.server_table import ServerSettings
 from routemoa.core.trace import Answer
 from routemoa.core.trace_builder import collect_answer
-from routemoa.core.types import ModelSpec, Query, Usage
+from routemoa.core.types import ModelSpec, Query
+from routemoa.core.usage import Usage
 from routemoa.gateway import create_app
 from routemoa.gateway.server import Server, listen
 from routemoa.mixture.method_registry import build_method

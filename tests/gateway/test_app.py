@@ -14,7 +14,8 @@ from routemoa.core.errors import AllModelsFailed
 from routemoa.core.events import AggregatorFailed, AnswerDelta, Done, ProposalStarted
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Failure
-from routemoa.core.types import ModelSpec, Usage
+from routemoa.core.types import ModelSpec
+from routemoa.core.usage import Usage
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway.harness import ANSWER, HI, Script, dechunked, serving
 

@@ -19,8 +19,9 @@ from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.tenants import Tenants, parse_tenants
 from routemoa.core.trace import Failure, Skip
-from routemoa.core.types import ModelSpec, Usage
-from routemoa.gateway.errors import error_response
+from routemoa.core.types import ModelSpec
+from routemoa.core.usage import Usage
+from routemoa.gateway.failures import error_response
 from routemoa.ledger import Store
 from routemoa.mixture.method_registry import METHODS
 from routemoa.testing import FakeEndpoint, Fault

@@ -13,7 +13,8 @@ from msgspec import Struct
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
-from routemoa.core.types import Completion, Limits, ModelSpec, Request, Usage
+from routemoa.core.types import Completion, Limits, ModelSpec, Request
+from routemoa.core.usage import Usage
 from routemoa.mixture.baselines.best_single import best_single
 from routemoa.mixture.baselines.moa import MoA
 from routemoa.mixture.baselines.self_moa import SelfMoA

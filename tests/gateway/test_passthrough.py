@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
-from routemoa.core.types import Limits, ModelSpec, Usage
+from routemoa.core.types import Limits, ModelSpec
+from routemoa.core.usage import Usage
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.usage_tap import BodyTap, EventTap
 from routemoa.ledger import LedgerEntry, Store, read_calls

@@ -25,8 +25,9 @@ from routemoa.core.failure_kind import FailureKind
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Failure
-from routemoa.core.types import Limits, ModelSpec, Usage
-from routemoa.gateway.errors import error_response
+from routemoa.core.types import Limits, ModelSpec
+from routemoa.core.usage import Usage
+from routemoa.gateway.failures import error_response
 from routemoa.gateway.request_limits import LIMIT_HEADERS, parse_request_limits, take_stricter
 from routemoa.ledger import StoreError
 from routemoa.testing import FakeEndpoint, Fault

@@ -27,9 +27,10 @@ from routemoa.core.pool import Pool
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.trace import Answer, Failure
 from routemoa.core.trace_builder import collect_answer
-from routemoa.core.types import CacheControl, CacheMark, Message, ModelSpec, Query, Usage, to_json
+from routemoa.core.types import CacheControl, CacheMark, Message, ModelSpec, Query, to_json
+from routemoa.core.usage import Usage
 from routemoa.gateway import create_app
-from routemoa.gateway.errors import error_response
+from routemoa.gateway.failures import error_response
 from routemoa.gateway.requests import parse_chat_request
 from routemoa.gateway.responses import ChatCompletion
 from routemoa.gateway.sse import ChunkEncoder

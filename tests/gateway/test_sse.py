@@ -34,7 +34,8 @@ from routemoa.core.failure_kind import FailureKind
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Degradation, Failure
-from routemoa.core.types import ModelSpec, Usage, from_json
+from routemoa.core.types import ModelSpec, from_json
+from routemoa.core.usage import Usage
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway.harness import ANSWER, HI, Response, Script, serving
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from routemoa.core.mixture_table import Fusion, Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
-from routemoa.core.types import ModelSpec, Query, Request, Usage
+from routemoa.core.types import ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture import prompts
 from routemoa.mixture.engine import RouteMoA

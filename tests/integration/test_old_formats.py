@@ -19,7 +19,8 @@ from routemoa.core.mixture_table import Mixture
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
 from routemoa.core.trace import Degradation, StopKind, Trace
-from routemoa.core.types import Limits, Message, ModelSpec, Query, Usage, to_json
+from routemoa.core.types import Limits, Message, ModelSpec, Query, to_json
+from routemoa.core.usage import Usage
 from routemoa.evaluation.rejudging import SavedTrace, parse_trace, rejudge
 from routemoa.judging.judge_model import Coefficients, JudgeModel, encode_judge_model, read_judge_model
 from routemoa.ledger import LedgerEntry, Store, read_calls

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routemoa.core.trace import Assessment, Layer, Proposal
-from routemoa.core.types import Token, Usage
+from routemoa.core.types import Token
+from routemoa.core.usage import Usage
 from routemoa.judging.published_fusion import cross_score, fuse_scores, map_prior, mean_token_probability, weighted_mean
 
 probability = st.floats(0, 1)

@@ -12,7 +12,7 @@ import pytest
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 from routemoa.ledger import LedgerEntry, Store, correct_call, read_calls
 
 TENANTS = Tenants((Tenant("acme", "KEY", max_cost_per_day=5.0),), SpendingLimits(max_cost_per_month=8.0))

@@ -14,7 +14,7 @@ import pytest
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.tenants import SpendingLimits, Tenants
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 from routemoa.ledger import Store, StoreError, read_calls
 
 TENANTS = Tenants((), SpendingLimits(max_cost_per_day=1.0))

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart
 from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 from routemoa.ledger import Store, default_path, read_calls
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
@@ -291,7 +291,7 @@ from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.ledger import Store
 from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 
 async def main(path, count, width, limit):
     store = Store(Path(path), Tenants((Tenant("acme", "K", limit),), SpendingLimits(), (b"",)))

@@ -16,7 +16,8 @@ from routemoa.core.errors import AllModelsFailed, ContextExceeded, ModelError, M
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Trace
-from routemoa.core.types import Completion, Message, ModelSpec, Query, Request, Usage
+from routemoa.core.types import Completion, Message, ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.mixture import admission
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.method_registry import build_method

@@ -10,7 +10,8 @@ from routemoa.core.errors import ModelError, ModelHTTPError
 from routemoa.core.events import Event
 from routemoa.core.trace import Proposal
 from routemoa.core.trace_builder import fold_events
-from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request, Usage
+from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.mixture import aggregator
 from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.run import Run, stream_events

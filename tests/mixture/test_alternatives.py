@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Alternative, Layer, Proposal, Trace
-from routemoa.core.types import ModelSpec, Query, Usage
+from routemoa.core.types import ModelSpec, Query
+from routemoa.core.usage import Usage
 from routemoa.mixture.alternatives import FRAME, estimate_alternatives
 from routemoa.routing.latency import CallEstimates
 

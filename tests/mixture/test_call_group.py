@@ -24,7 +24,8 @@ from routemoa.core.events import (
 )
 from routemoa.core.protocols import Client
 from routemoa.core.trace_builder import fold_events
-from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request, Usage
+from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.mixture import layer
 from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.call_group import WAIT_FOR_ALL, CallEnd, CallGroup, PendingCall, WaitPolicy

@@ -13,7 +13,8 @@ from routemoa.core.errors import AllModelsFailed, InvalidResponse, ModelError, M
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Answer
 from routemoa.core.trace_builder import fold_events
-from routemoa.core.types import Completion, Message, ModelSpec, Query, Request, Token, Usage, from_json, to_json
+from routemoa.core.types import Completion, Message, ModelSpec, Query, Request, Token, from_json, to_json
+from routemoa.core.usage import Usage
 from routemoa.mixture.engine import RouteMoA
 from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool

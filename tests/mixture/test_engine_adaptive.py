@@ -12,18 +12,8 @@ from routemoa.core.errors import AllModelsFailed, ModelHTTPError
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Answer, Assessment, Layer, Proposal, Trace
 from routemoa.core.trace_builder import fold_events
-from routemoa.core.types import (
-    Completion,
-    Limits,
-    Message,
-    ModelSpec,
-    Query,
-    StreamMode,
-    Token,
-    Usage,
-    from_json,
-    to_json,
-)
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, StreamMode, Token, from_json, to_json
+from routemoa.core.usage import Usage
 from routemoa.judging.judge_model import Coefficients, JudgeModel, Reliability
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.layer import LayerRequest

@@ -20,7 +20,8 @@ from routemoa.core.events import (
 )
 from routemoa.core.trace import Proposal
 from routemoa.core.trace_builder import fold_events
-from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.mixture.baselines.single import Single
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.layer import make_failure

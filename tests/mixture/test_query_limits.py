@@ -27,7 +27,8 @@ from routemoa.core.errors import (
 )
 from routemoa.core.pool import Pool, parse_pool
 from routemoa.core.trace import Answer
-from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Usage
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.method_registry import build_method
@@ -197,7 +198,9 @@ PRICED: list[tuple[float, float] | None] = [(1.0, 2.0), (2.0, 4.0), (4.0, 8.0)]
 
 def test_fewer_models_then_a_cheaper_one_then_no_aggregator() -> None:
     def given_up(**terms: Any) -> list[str]:
-        mixture = RouteMoA(pool(PRICED, '[mixture]\ntop_k = 3\nopen = "synthesize"'), ScriptedClient(answers(3, closed=False)))
+        mixture = RouteMoA(
+            pool(PRICED, '[mixture]\ntop_k = 3\nopen = "synthesize"'), ScriptedClient(answers(3, closed=False))
+        )
         trace = mixture.ask("Write an essay.", **terms).trace
         return [g.what for g in trace.given_up]
 

@@ -11,7 +11,8 @@ import pytest
 from routemoa.core.errors import AllModelsFailed
 from routemoa.core.events import AnswerDelta, Done, Event, ProposalDelta, Started
 from routemoa.core.trace_builder import fold_events
-from routemoa.core.types import Completion, ModelSpec, Query, Request, Usage
+from routemoa.core.types import Completion, ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.mixture.baselines.single import Single
 from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.run import MAX_WAITING, Run, stream_events

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Ranking, Trace
-from routemoa.core.types import ModelSpec, Query, Scores, Usage
+from routemoa.core.types import ModelSpec, Query, Scores
+from routemoa.core.usage import Usage
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import ErrorCorrelation, probability_any_right
 from routemoa.routing.adaptive import AdaptivePolicy

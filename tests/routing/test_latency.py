@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from routemoa.core.errors import CallCancelled, ModelError, ModelTimeout
 from routemoa.core.events import ProposalFailed, ProposalFinished
 from routemoa.core.trace import Proposal
-from routemoa.core.types import ModelSpec, Usage
+from routemoa.core.types import ModelSpec
+from routemoa.core.usage import Usage
 from routemoa.mixture.layer import make_failure
 from routemoa.routing.latency import CALLS_KEPT, MIN_FIRST_TOKENS, MIN_HEDGE_SECONDS, CallEstimates, LatencyTracker
 

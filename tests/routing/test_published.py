@@ -8,7 +8,8 @@ from routemoa.core.failure_kind import FailureKind
 from routemoa.core.mixture_table import Fusion, Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Failure, Layer, Proposal, Trace
-from routemoa.core.types import ModelSpec, Query, Scores, Usage, from_json, to_json
+from routemoa.core.types import ModelSpec, Query, Scores, from_json, to_json
+from routemoa.core.usage import Usage
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.published_fusion import fuse_scores, map_prior
 from routemoa.mixture.engine import RouteMoA

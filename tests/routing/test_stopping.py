@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from routemoa.core.trace import Layer, Proposal, StopKind, StopReason
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 from routemoa.routing.stopping import published_stop
 
 

@@ -13,7 +13,8 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
-from routemoa.core.types import ModelSpec, Query, Usage
+from routemoa.core.types import ModelSpec, Query
+from routemoa.core.usage import Usage
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.judging.answers.grouping import Groups

@@ -80,7 +80,7 @@ class Fault(Struct, frozen=True):
 
     @property
     def is_limit(self) -> bool:
-        """Whether the endpoint is well and asks for fewer calls."""
+        """Return whether the endpoint is well and asks for fewer calls."""
         return self.status == 429 and not self.permanent
 
     def __str__(self) -> str:

@@ -233,7 +233,7 @@ class HttpClient:
         if address.key:
             headers["Authorization"] = f"Bearer {address.key}"
         times = self._times(model)
-        wait, reason = self._time_left(times.first_byte, "no first byte within", deadline, times.total)
+        wait, reason = times.bound_wait(times.first_byte, "no first byte within", deadline)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=times.connect)
         try:
             async with asyncio.timeout(wait):
@@ -253,24 +253,10 @@ class HttpClient:
             reason = wire.one_line(f"{address.url} cannot be reached: {system_reason(e)}", address.key)
             return Unreachable(model.name, f"{reason}; {fix}", sent=not isinstance(e, aiohttp.ClientConnectorError))
 
-    def _time_left(self, limit: float, reason: str, deadline: float, total_limit: float) -> tuple[float, str]:
-        """Return the seconds to wait now, and the reason to give when they are over."""
-        left = max(0.0, deadline - monotonic())
-        total = f"no answer within {total_limit:g} s, all attempts together"
-        return (limit, f"{reason} {limit:g} s") if limit < left else (left, total)
-
     async def _chunk(self, model: ModelSpec, incoming: IncomingBody, idle: float, deadline: float) -> bytes:
         """Read the next bytes, within `idle` seconds and the deadline; none at the end of the response."""
-        import aiohttp
-
-        wait, reason = self._time_left(idle, "nothing came for", deadline, self._times(model).total)
-        try:
-            async with asyncio.timeout(wait):
-                return await incoming.read()
-        except TimeoutError as e:
-            raise ModelTimeout(model.name, reason) from e
-        except (aiohttp.ClientError, OSError) as e:
-            raise Unreachable(model.name, f"the connection was lost: {system_reason(e)}", sent=True) from e
+        wait, reason = self._times(model).bound_wait(idle, "nothing came for", deadline)
+        return await incoming.read_within(wait, reason)
 
     async def _chunks(self, model: ModelSpec, incoming: IncomingBody, deadline: float) -> AsyncGenerator[bytes, None]:
         idle = self._times(model).idle

@@ -6,7 +6,8 @@ import asyncio
 import zlib
 from typing import TYPE_CHECKING
 
-from routemoa.core.errors import InvalidResponse
+from routemoa.clients.sessions import system_reason
+from routemoa.core.errors import InvalidResponse, ModelTimeout, Unreachable
 
 if TYPE_CHECKING:
     import aiohttp
@@ -54,6 +55,24 @@ class IncomingBody:
             self._has_begun = True
         piece, self._ready = bytes(self._ready[:PIECE_BYTES]), self._ready[PIECE_BYTES:]
         return piece
+
+    async def read_within(self, wait: float, reason: str) -> bytes:
+        """Return the next piece, which has to come within `wait` seconds; none at the end.
+
+        Raises:
+            ModelTimeout: for `reason`, since it did not.
+            Unreachable: the connection was lost.
+            InvalidResponse: it cannot be decompressed.
+        """
+        import aiohttp
+
+        try:
+            async with asyncio.timeout(wait):
+                return await self.read()
+        except TimeoutError as e:
+            raise ModelTimeout(self._model, reason) from e
+        except (aiohttp.ClientError, OSError) as e:
+            raise Unreachable(self._model, f"the connection was lost: {system_reason(e)}", sent=True) from e
 
     async def read_start(self, limit: int) -> bytes:
         """Return the first bytes, `limit` at most. Raises as `read` does."""

@@ -74,7 +74,7 @@ class ReplyReader:
 
     @property
     def lacks_opening(self) -> bool:
-        """Whether the reply began with a thought that no tag opened."""
+        """Return whether the reply began with a thought that no tag opened."""
         return self._builder.lacks_opening
 
     async def _read(self, idle: float) -> bytes:

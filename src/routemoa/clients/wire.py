@@ -29,7 +29,8 @@ from routemoa.clients.replies.usage import is_count
 from routemoa.clients.retry import read_retry_after
 from routemoa.clients.sse import SSEEvent
 from routemoa.core.errors import InvalidResponse, ModelHTTPError
-from routemoa.core.types import CacheControl, Message, ModelSpec, Request, Usage
+from routemoa.core.types import CacheControl, Message, ModelSpec, Request
+from routemoa.core.usage import Usage
 
 __all__ = [
     "TOKEN_LIMITS",

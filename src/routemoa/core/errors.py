@@ -6,7 +6,7 @@ RouteMoAError
 ├── QueryError             the request itself is wrong (empty, or not supported by a mixture)
 │   └── ContextExceeded    no model of the pool can hold the prompt; nothing was spent
 ├── MissingExtra           an optional dependency is not installed: names the extra to install
-├── FetchError             a weight could not be downloaded (in clients.weights.download)
+├── FetchError             a weight could not be downloaded (in clients.weights)
 ├── NoSandbox              a model's code cannot be run safely here: says what to install or allow
 ├── BudgetExceeded         the next call does not fit into what is left of the limits or of a budget; it was not made
 ├── AllModelsFailed        every model that could answer failed: gives the reason for each
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from routemoa.core.trace import Failure, Skip
-    from routemoa.core.types import Usage
+    from routemoa.core.usage import Usage
 
 __all__ = [
     "AllModelsFailed",
@@ -116,7 +116,7 @@ class ModelError(RouteMoAError):
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether the endpoint may have processed the call: False where it refused it or never got it."""
+        """Return whether the endpoint may have processed the call: False where it refused it or never got it."""
         return True
 
 
@@ -132,7 +132,7 @@ class Unreachable(ModelError):
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether the request had been sent."""
+        """Return whether the request had been sent."""
         return self.produced or self.sent
 
 
@@ -152,7 +152,7 @@ class ModelTimeout(ModelError):
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether the request had been sent."""
+        """Return whether the request had been sent."""
         return self.produced or self.sent
 
 
@@ -182,7 +182,7 @@ class ModelHTTPError(ModelError):
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether the model had begun to answer: a refusal costs nothing."""
+        """Return whether the model had begun to answer: a refusal costs nothing."""
         return self.produced
 
 

@@ -7,7 +7,8 @@ import re
 from msgspec import Struct
 
 from routemoa.core.trace import Alternative, Assessment, Comparison, Degradation, Failure, Proposal, Ranking, Skip
-from routemoa.core.types import Purpose, Query, Scores, Usage
+from routemoa.core.types import Purpose, Query, Scores
+from routemoa.core.usage import Usage
 
 __all__ = [
     "AggregatorFailed",

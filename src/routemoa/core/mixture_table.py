@@ -76,7 +76,7 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def published(self) -> bool:
-        """Whether the loop is one of the published ones."""
+        """Return whether the loop is one of the published ones."""
         return self.fusion != "adaptive"
 
     @property
@@ -101,7 +101,7 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def selection_margin(self) -> float:
-        """How far a model's score may be behind the best and the model still be called, in [0, 1]."""
+        """Return how far a model's score may be behind the best and the model still be called, in [0, 1]."""
         if self.margin is not None:
             return self.margin
         return 0.2 if self.fusion == "published-small" else 1.0

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from routemoa.core.events import Event
 from routemoa.core.trace import Answer
-from routemoa.core.types import Address, Completion, ModelSpec, Purpose, Query, Request, Scores, Thinking, Usage
+from routemoa.core.types import Address, Completion, ModelSpec, Purpose, Query, Request, Scores, Thinking
+from routemoa.core.usage import Usage
 
 __all__ = ["CallRecorder", "CallResult", "CallStart", "Client", "Method", "Runtime", "Scorer"]
 
@@ -94,7 +95,7 @@ class CallRecorder(Protocol):
 
     @property
     def has_budget(self) -> bool:
-        """Whether there is a budget, so that no call may be open-ended or without a price."""
+        """Return whether there is a budget, so that no call may be open-ended or without a price."""
         ...
 
     async def start(self, call: CallStart) -> int:

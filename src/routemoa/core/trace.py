@@ -11,7 +11,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from routemoa.core.failure_kind import KEY_STATUSES, FailureKind
-from routemoa.core.types import Query, Scores, Usage
+from routemoa.core.types import Query, Scores
+from routemoa.core.usage import Usage
 
 __all__ = [
     "Alternative",
@@ -54,12 +55,12 @@ class Proposal(Struct, frozen=True):
 
     @property
     def is_truncated(self) -> bool:
-        """Whether the answer breaks off."""
+        """Return whether the answer breaks off."""
         return self.finish_reason in TRUNCATED
 
     @property
     def is_complete(self) -> bool:
-        """Whether it is an answer with its end."""
+        """Return whether it is an answer with its end."""
         return not self.is_truncated and not self.refusal
 
 
@@ -89,7 +90,7 @@ class Failure(Struct, frozen=True):
 
     @property
     def concerns_setup(self) -> bool:
-        """Whether the reason is about our endpoints and keys, not about the request."""
+        """Return whether the reason is about our endpoints and keys, not about the request."""
         status = self.status
         if self.kind is FailureKind.HTTP_ERROR:
             return status is None or status < 400 or status == 404 or status in KEY_STATUSES

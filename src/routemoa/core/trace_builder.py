@@ -10,7 +10,8 @@ from routemoa.core import events as t
 from routemoa.core.events import Event
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
-from routemoa.core.types import Query, Usage, add_optional
+from routemoa.core.types import Query
+from routemoa.core.usage import Usage, add_optional
 
 __all__ = ["REPORTED_COST", "TraceBuilder", "collect_answer", "fold_events"]
 

@@ -16,6 +16,7 @@ from msgspec.structs import force_setattr
 
 from routemoa.core.pricing import Price, Rate
 from routemoa.core.unicode_text import mend_halves
+from routemoa.core.usage import Usage
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
@@ -34,15 +35,12 @@ __all__ = [
     "StreamMode",
     "Thinking",
     "Token",
-    "Usage",
-    "add_optional",
     "from_json",
     "to_json",
     "to_plain",
 ]
 
 T = TypeVar("T")
-Number = TypeVar("Number", int, float)
 
 CHARACTERS_PER_TOKEN = 4
 """Characters of a text to a token, roughly: used only where nothing was counted."""
@@ -121,7 +119,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 
     @property
     def local(self) -> bool:
-        """Whether the embedded runtime serves it."""
+        """Return whether the embedded runtime serves it."""
         return self.endpoint == "local"
 
     @cached_property
@@ -230,37 +228,6 @@ class Query(Struct, frozen=True, omit_defaults=True):
         return "\n\n".join(m.content for m in (self.messages[last], *ordered)) if self.messages else ""
 
 
-class Usage(Struct, frozen=True, rename={"cache_write_tokens": "written_tokens"}):
-    """Tokens of a call as the endpoint counted them. Adds with `+`; an unknown count stays unknown."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None
-    """Of the prompt's tokens, those read from the provider's cache."""
-    cache_write_tokens: int | None = None
-    """Of the prompt's tokens, those written to the provider's cache."""
-    reasoning_tokens: int | None = None
-    """Of the completion's tokens, those of thoughts; a sum is over the calls that report them."""
-    reported_cost: float | None = None
-    """Dollars of the call, where the endpoint reports them; of one call only, sums leave it out."""
-    problem: str = ""
-    """Which figures of the endpoint could not be meant, or were too large; empty where all hold."""
-
-    @property
-    def is_zero(self) -> bool:
-        """Whether nothing was used."""
-        return self.prompt_tokens == 0 and self.completion_tokens == 0 and not self.reported_cost
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            add_optional(self.prompt_tokens, other.prompt_tokens),
-            add_optional(self.completion_tokens, other.completion_tokens),
-            add_optional(self.cached_tokens, other.cached_tokens),
-            add_optional(self.cache_write_tokens, other.cache_write_tokens),
-            _add_known(self.reasoning_tokens, other.reasoning_tokens),
-        )
-
-
 class Token(Struct, frozen=True):
     """A produced token with its natural-log probability."""
 
@@ -315,15 +282,6 @@ class Address(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Address({self.url!r}, {self.model!r}, key={'set' if self.key else None})"
-
-
-def add_optional(a: Number | None, b: Number | None) -> Number | None:
-    """Return the sum, or None where either part is unknown."""
-    return None if a is None or b is None else a + b
-
-
-def _add_known(a: int | None, b: int | None) -> int | None:
-    return a if b is None else b if a is None else a + b
 
 
 def to_json(value: Any) -> bytes:

@@ -104,7 +104,7 @@ class AnswerCollection:
 
     @property
     def finished_questions(self) -> int:
-        """How many of the questions are in RECORDS."""
+        """Return how many of the questions are in RECORDS."""
         return len(self._finished & self._questions.keys())
 
     def needs_call(self, question: Question, model: str) -> bool:

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from routemoa.core.errors import BudgetExceeded, ModelError
 from routemoa.core.protocols import Client
-from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Message, ModelSpec, Request, Usage
+from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Message, ModelSpec, Request
+from routemoa.core.usage import Usage
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
 from routemoa.datasets.questions import Question
 

@@ -125,7 +125,7 @@ class SeenIds:
 
     @property
     def repeated(self) -> int:
-        """How many lines repeat a task and id that came before."""
+        """Return how many lines repeat a task and id that came before."""
         return sum(len(places) for places in self._repeated.values())
 
     def report(self, on_bad: Callable[[BadLine], None]) -> None:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file, quote_line
-from routemoa.core.types import add_optional
+from routemoa.core.usage import add_optional
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 
 __all__ = ["OUTCOMES", "RUN", "Outcome", "Run", "load_run", "read_outcomes", "save_run"]

@@ -40,7 +40,7 @@ class SampleSize(Struct, frozen=True):
 
     @property
     def more(self) -> int | None:
-        """How many questions are missing."""
+        """Return how many questions are missing."""
         return None if self.needed is None else max(0, self.needed - self.asked)
 
 

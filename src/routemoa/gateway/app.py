@@ -24,7 +24,8 @@ from routemoa.core.protocols import Method
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.auth import AuthMiddleware
 from routemoa.gateway.chat import ChatEndpoint
-from routemoa.gateway.errors import HttpError, UnknownModel, UnknownRoute, error_response
+from routemoa.gateway.errors import HttpError, UnknownModel, UnknownRoute
+from routemoa.gateway.failures import error_response
 from routemoa.gateway.guards.load import LoadGate
 from routemoa.gateway.guards.origins import HostMiddleware, cors_middleware
 from routemoa.gateway.passthrough import Forwarder

@@ -12,7 +12,8 @@ from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.tenants import Span, Tenants, format_time
 from routemoa.gateway.connection import ResponseWriter, discard_body
-from routemoa.gateway.errors import MissingKey, SlowRequest, error_response
+from routemoa.gateway.errors import MissingKey, SlowRequest
+from routemoa.gateway.failures import error_response
 from routemoa.ledger import Store, StoreError
 
 __all__ = ["AuthMiddleware", "Caller"]

@@ -18,7 +18,8 @@ from routemoa.core.server_table import ServerSettings
 from routemoa.core.types import Limits, StreamMode
 from routemoa.gateway.auth import Caller
 from routemoa.gateway.connection import ResponseWriter, discard_body, read_json_object, run_while_connected
-from routemoa.gateway.errors import HttpError, Overloaded, UnknownModel, error_response
+from routemoa.gateway.errors import HttpError, Overloaded, UnknownModel
+from routemoa.gateway.failures import error_response
 from routemoa.gateway.guards.load import LoadGate
 from routemoa.gateway.passthrough import UNBUFFERED, Forwarder, PassThrough
 from routemoa.gateway.request_limits import LIMITS_FIELD, parse_request_limits
@@ -211,7 +212,7 @@ class _ChatResponse:
 
     @property
     def _is_own_stream(self) -> bool:
-        """Whether the stream may contain our comments and error events: one of ours, or none of a member's so far."""
+        """Return whether our comments and error events may go into the stream: it holds nothing of a member's."""
         passed = self._passed_through
         return self._has_started_stream and (passed is None or passed.is_silent_stream)
 

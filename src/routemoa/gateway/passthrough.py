@@ -25,10 +25,11 @@ from routemoa.core.errors import (
 from routemoa.core.failure_kind import KEY_STATUSES
 from routemoa.core.large_work import LARGE, run_large
 from routemoa.core.protocols import CallRecorder
-from routemoa.core.types import Limits, Message, ModelSpec, Request, Usage
+from routemoa.core.types import Limits, Message, ModelSpec, Request
+from routemoa.core.usage import Usage
 from routemoa.gateway.bounds import check_bounded
 from routemoa.gateway.connection import ResponseWriter
-from routemoa.gateway.errors import CoolingDown, error_response, log_failure, to_failure
+from routemoa.gateway.failures import CoolingDown, error_response, log_failure, to_failure
 from routemoa.gateway.sse import encode_sse
 from routemoa.gateway.usage_tap import ReplyTap
 from routemoa.mixture.admission import skip_cooling
@@ -106,7 +107,7 @@ class PassThrough:
 
     @property
     def is_silent_stream(self) -> bool:
-        """Whether a stream was asked for and nothing of the member's was passed on yet."""
+        """Return whether a stream was asked for and nothing of the member's was passed on yet."""
         return self._wants_stream and not self._has_passed
 
     async def send(self, out: ResponseWriter) -> None:

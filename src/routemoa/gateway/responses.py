@@ -49,7 +49,7 @@ class ChatCompletion:
 
     @property
     def finish_reason(self) -> str:
-        """Why the text ends, as OpenAI names it."""
+        """Return why the text ends, as OpenAI names it."""
         return self._finish_reason if self._finish_reason in FINISH_REASONS else "stop"
 
     def to_completion(self) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from routemoa.core.events import (
 )
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Failure
-from routemoa.core.types import Usage
-from routemoa.gateway.errors import LIMIT_KINDS
+from routemoa.core.usage import Usage
+from routemoa.gateway.failures import LIMIT_KINDS
 from routemoa.gateway.responses import ChatCompletion
 from routemoa.mixture.leader_stream import BROKEN_MARKER, THOUGHT_MARKER
 

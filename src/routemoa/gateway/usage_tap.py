@@ -18,7 +18,7 @@ from routemoa.clients.replies.usage import UsageReader
 from routemoa.clients.sse import EVENT_STREAM, SSEParser, is_event_stream, split_event
 from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 
 __all__ = ["BodyTap", "EventTap", "ReplyTap"]
 
@@ -58,7 +58,7 @@ class ReplyTap:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the response is a stream; known once its first bytes have come."""
+        """Return whether the response is a stream; known once its first bytes have come."""
         return isinstance(self._tap, EventTap)
 
     @property
@@ -73,12 +73,12 @@ class ReplyTap:
 
     @property
     def is_complete(self) -> bool:
-        """Whether `usage` counts the whole answer."""
+        """Return whether `usage` counts the whole answer."""
         return self._tap is not None and self._tap.is_complete and self._tap.error is None
 
     @property
     def error(self) -> ModelError | None:
-        """What the response is instead of an answer, as soon as it is known."""
+        """Return what the response is instead of an answer, as soon as it is known."""
         return None if self._tap is None else self._tap.error
 
     def feed(self, chunk: bytes) -> bytes:

@@ -143,7 +143,7 @@ class StoreRecorder:
 
     @property
     def has_budget(self) -> bool:
-        """Whether there is a budget, so that no call may be open-ended or without a price."""
+        """Return whether there is a budget, so that no call may be open-ended or without a price."""
         return self._has_budget
 
     async def start(self, call: CallStart) -> int:

@@ -1,7 +1,7 @@
 """Write the ledger in transactions: calls that start and finish, and the totals of their days and months.
 
 The totals stand in a table beside the calls, so that checking a call against its budgets takes the same time however
-many calls there were. They are cached between transactions for as long as no other process has written.
+many calls there were. They are cached (`windows`) for as long as no other process has written.
 """
 
 from __future__ import annotations
@@ -14,18 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from routemoa.core.errors import BudgetExceeded
-from routemoa.core.tenants import ALL_TENANTS, SPANS, SpendingLimits, Tenants, find_windows
-from routemoa.ledger.budget_check import Window, WindowKey, find_refusal
+from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenants
+from routemoa.ledger.budget_check import WindowKey, find_refusal
 from routemoa.ledger.process_locks import ProcessLock
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, connect, remove_log, to_store_error
-from routemoa.ledger.steps import (
-    MAX_PICODOLLARS,
-    FinishedCall,
-    LedgerStep,
-    StartedCall,
-    WithdrawnCall,
-    to_picodollars,
-)
+from routemoa.ledger.steps import FinishedCall, LedgerStep, StartedCall, WithdrawnCall, to_picodollars
+from routemoa.ledger.windows import WindowTotals
 
 __all__ = ["LedgerDatabase"]
 
@@ -41,9 +35,6 @@ UPDATE_CALL = (
 INSERT_NOTE = "INSERT INTO notes (call, request, at, cost, note) VALUES (?, ?, ?, NULL, ?)"
 DELETE_CALL = "DELETE FROM calls WHERE id = ?"
 MARK_CALL_LOST = "UPDATE calls SET charged = most, outcome = 'lost' WHERE id = ?"
-UPSERT_WINDOW = (
-    "INSERT INTO windows VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET spent = excluded.spent, held = excluded.held"
-)
 
 Row = tuple[Any, ...]
 
@@ -56,18 +47,14 @@ class LedgerDatabase:
     """
 
     def __init__(self, path: Path, tenants: Tenants, clock: Callable[[], float]) -> None:
-        self.used: dict[WindowKey, int] = {}
-        """Picodollars spent and reserved in the windows seen so far; may be read from any thread."""
         self._clock = clock
         self._tenants = tenants
         self._path = path
         self._connection = connect(path)
         self._file, self._log_file = _identify(path), _identify(path.with_name(path.name + "-wal"))
         self._open_calls: dict[int, StartedCall] = {}  # of this process, by their numbers
-        self._today = ""
         self._data_version: int | None = None  # SQLite's, of the data that is cached here
-        self._windows: dict[WindowKey, Window] = {}
-        self._changed: set[WindowKey] = set()
+        self._totals = WindowTotals(self._connection)
         self._next_number = 0
         self._last_cleanup = 0.0
         self._process_lock = ProcessLock(path)
@@ -76,13 +63,18 @@ class LedgerDatabase:
             self._process_lock.acquire()
             self._settle_dead_processes()
             for name in (*(t.name for t in tenants), ALL_TENANTS):
-                self._load_windows(name, clock())
+                self._totals.load_windows(name, clock())
             self._commit()
             self._connection.execute("PRAGMA busy_timeout = 0")  # from now on the writer tries again, on its own
         except (OSError, sqlite3.Error) as e:
             self._rollback()
             self.release()
             raise to_store_error(path, e) from e
+
+    @property
+    def used(self) -> dict[WindowKey, int]:
+        """The picodollars spent and reserved in the windows seen so far; may be read from any thread."""
+        return self._totals.used
 
     def limits(self, key: str) -> tuple[tuple[str, SpendingLimits], ...]:
         """Return the limits that a call of tenant `key` must keep, each with the name that its windows are under."""
@@ -135,10 +127,7 @@ class LedgerDatabase:
 
     def reload_used(self, key: str) -> None:
         """Read again what a tenant has used: another process may have written, or corrected a call."""
-        now = find_windows(self._clock())
-        query = "SELECT key, window, spent + held FROM windows WHERE key IN (?, ?) AND window IN (?, ?)"
-        rows = self._connection.execute(query, (key, ALL_TENANTS, now.day, now.month))
-        self.used |= {(name, window): used for name, window, used in rows}
+        self._totals.reload_used(key, self._clock())
 
     def close(self) -> None:
         """Settle the calls that this process has left open, as if it had died, and close. Raises sqlite3.Error."""
@@ -167,13 +156,13 @@ class LedgerDatabase:
         written again. Raises StoreError, OSError, sqlite3.Error; then the next write tries again.
         """
         was_deleted = _identify(self._path) is None
-        totals = self._read_totals()
+        spent_before = self._totals.read_spent(self._clock())
         if not was_deleted and _identify(self._path.with_name(self._path.name + "-wal")) == self._log_file:
             remove_log(self._path)  # the old file's
         connection = connect(self._path)
         self._process_lock.release()
         self._connection.close()
-        self._connection = connection
+        self._connection = self._totals.connection = connection
         connection.execute("PRAGMA busy_timeout = 0")
         self._file, self._log_file = _identify(self._path), _identify(self._path.with_name(self._path.name + "-wal"))
         self._data_version = None
@@ -182,8 +171,8 @@ class LedgerDatabase:
         try:
             self._begin()
             self._process_lock.acquire()
-            for key, spent in totals.items():
-                window = self._load_window(key)
+            for key, spent in spent_before.items():
+                window = self._totals.load_window(key)
                 window.spent = max(window.spent, spent)
             self._execute_many(INSERT_CALL, [self._reserve(call) for call in calls])
             self._commit()
@@ -199,44 +188,26 @@ class LedgerDatabase:
             "deleted" if was_deleted else "replaced",
         )
 
-    def _read_totals(self) -> dict[WindowKey, int]:
-        """Return what was spent in this day and month, in picodollars: from the old file, else as far as known."""
-        now = find_windows(self._clock())
-        known = {key: window.spent for key, window in self._windows.items()}
-        try:
-            rows = self._connection.execute(
-                "SELECT key, window, spent FROM windows WHERE window IN (?, ?)", (now.day, now.month)
-            ).fetchall()
-        except sqlite3.Error:
-            return known
-        return known | {(key, window): spent for key, window, spent in rows}
-
     # --- transactions
 
     def _begin(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
-        today = find_windows(self._clock())
-        if today.day != self._today:
-            self._today = today.day
-            self._windows.clear()
-            self.used = {key: used for key, used in self.used.items() if key[1] in (today.day, today.month)}
+        self._totals.start_day(self._clock())
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._data_version:
-            self._windows.clear()
+            self._totals.forget()
             self._next_number = self._connection.execute("SELECT ifnull(max(id), 0) + 1 FROM calls").fetchone()[0]
             self._data_version = version
 
     def _commit(self) -> None:
-        changed = {key: self._windows[key] for key in self._changed}
-        self._execute_many(UPSERT_WINDOW, [(*key, window.spent, window.held) for key, window in changed.items()])
+        self._totals.write_changes()
         self._connection.execute("COMMIT")
-        self.used |= {key: window.spent + window.held for key, window in changed.items()}
-        self._changed.clear()
+        self._totals.confirm_changes()
         self._process_lock.remove_stale()
 
     def _rollback(self) -> None:
         self._data_version = None  # what is cached was not written
-        self._changed.clear()
+        self._totals.drop_changes()
         self._process_lock.release_stale()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
@@ -245,28 +216,11 @@ class LedgerDatabase:
         if rows:
             self._connection.executemany(statement, rows)
 
-    # --- totals
-
-    def _load_window(self, key: WindowKey) -> Window:
-        """Return a window's totals, to be changed in place: the commit writes them back."""
-        self._changed.add(key)
-        if key not in self._windows:
-            row = self._connection.execute(
-                "SELECT spent, held FROM windows WHERE key = ? AND window = ?", key
-            ).fetchone()
-            self._windows[key] = Window(*(row or (0, 0)))
-        return self._windows[key]
-
-    def _load_windows(self, key: str, began: float) -> list[Window]:
-        """Return the windows that a call counts in: the day and the month of the tenant, and of all tenants."""
-        now = find_windows(began)
-        return [self._load_window((name, now.id(span))) for name in (key, ALL_TENANTS) for span in SPANS]
+    # --- calls
 
     def _reserve(self, call: StartedCall) -> Row:
         """Reserve the most that a call can cost, give it a number, and return its row."""
-        max_cost = to_picodollars(call.max_cost)
-        for window in self._load_windows(call.key, call.began):
-            window.held = min(MAX_PICODOLLARS, window.held + max_cost)
+        self._totals.reserve(call)
         call.number = self._next_number
         self._next_number += 1
         head = (call.number, call.request, call.began, call.key, call.method, call.model, call.purpose, call.max_cost)
@@ -276,10 +230,7 @@ class LedgerDatabase:
         """Replace a call's reservation by what is charged. Return False for a call that was never recorded."""
         if call.refusal is not None or not call.number:
             return False
-        max_cost = to_picodollars(call.max_cost)
-        for window in self._load_windows(call.key, call.began):
-            window.held = max(0, window.held - max_cost)
-            window.spent = min(MAX_PICODOLLARS, window.spent + charged)
+        self._totals.settle(call, charged)
         return True
 
     # --- budgets
@@ -293,7 +244,7 @@ class LedgerDatabase:
         return refusal
 
     def _find_refusal(self, call: StartedCall) -> BudgetExceeded | None:
-        return find_refusal(call, self.limits(call.key), self._load_window)
+        return find_refusal(call, self.limits(call.key), self._totals.load_window)
 
     # --- calls of dead processes
 

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Alternative, Proposal, Trace
-from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Usage, add_optional
+from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec
+from routemoa.core.usage import Usage, add_optional
 from routemoa.mixture import prompts
 from routemoa.mixture.baselines.call_plan import PlannedCall, Stage, plan_moa, plan_smoa
 from routemoa.routing.latency import CallEstimates

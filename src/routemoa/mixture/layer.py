@@ -26,7 +26,8 @@ from routemoa.core.errors import (
 )
 from routemoa.core.events import Degraded, Judged, ProposalDelta, ProposalFailed, ProposalFinished, ProposalStarted
 from routemoa.core.trace import Assessment, Degradation, Failure, Proposal
-from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Thinking, Usage
+from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Thinking
+from routemoa.core.usage import Usage
 from routemoa.judging.published_fusion import mean_token_probability
 from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies

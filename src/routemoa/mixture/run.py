@@ -12,7 +12,8 @@ from routemoa.core.events import Degraded, Done, Event, Skipped
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Answer, Degradation, Failure, Proposal, Skip, Trace
 from routemoa.core.trace_builder import TraceBuilder
-from routemoa.core.types import Query, StreamMode, Usage
+from routemoa.core.types import Query, StreamMode
+from routemoa.core.usage import Usage
 from routemoa.mixture.budget.metering import MeteredClient
 
 __all__ = ["ANSWER_BREAKS_OFF", "EventQueue", "Run", "stream_events"]

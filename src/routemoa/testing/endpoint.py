@@ -102,7 +102,7 @@ class FakeEndpoint:
 
     @property
     def open_connections(self) -> int:
-        """How many connections clients hold now."""
+        """Return how many connections clients hold now."""
         server = self._runner.server if self._runner else None
         return len(server.connections) if server else 0
 

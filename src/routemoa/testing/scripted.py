@@ -10,7 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.errors import ModelError
-from routemoa.core.types import Completion, ModelSpec, Request, Usage
+from routemoa.core.types import Completion, ModelSpec, Request
+from routemoa.core.usage import Usage
 
 __all__ = ["Reply", "ScriptedCall", "ScriptedClient"]
 

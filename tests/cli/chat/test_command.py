@@ -160,6 +160,7 @@ def test_a_wrong_command_is_one_line_and_loses_nothing(tmp_path: Path, line: str
     assert done.stdout == "1: One?\n3: /etc/passwd?\n"
     assert words in done.stderr
     assert Path(file).read_text() == before
+    assert done.returncode == 2
 
 
 def test_a_failing_member_does_not_end_it(tmp_path: Path) -> None:
@@ -224,6 +225,39 @@ def test_an_interrupt_stops_the_answer_and_the_next_line_is_read(tmp_path: Path)
     assert process.returncode == 0
 
 
+def test_a_chat_whose_only_answer_was_stopped_is_interrupted(tmp_path: Path) -> None:
+    with endpoint(reply, [Fault(first_byte=30)]) as e:
+        process = start(pool(tmp_path, e.url, "a"))
+        assert process.stdin is not None
+        process.stdin.write("One?\n")
+        process.stdin.flush()
+        wait_until(lambda: e.open_requests == 1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert out == ""
+    assert err.startswith("stopped; the question is not part of the conversation")
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("lines", ["", "\n  \n"])
+def test_an_empty_pipe_is_wrong_use(tmp_path: Path, lines: str) -> None:
+    done = chat(pool(tmp_path, "http://127.0.0.1:9/v1", "a"), lines)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "routemoa: no question: pipe in one a line, or run  routemoa chat  at a terminal\n"
+
+
+def test_a_chat_in_which_every_turn_fails_has_failed(tmp_path: Path) -> None:
+    done = chat(pool(tmp_path, "http://127.0.0.1:9/v1", "a"), "One?\n/nonsense\nTwo?\n")
+    assert done.returncode == 1
+    assert done.stderr.count("cannot be reached") == 2
+
+
+@pytest.mark.parametrize("lines", ["/models\n", "/quit\n"])
+def test_commands_alone_are_no_failure(tmp_path: Path, lines: str) -> None:
+    assert chat(pool(tmp_path, "http://127.0.0.1:9/v1", "a"), lines).returncode == 0
+
+
 def test_an_interrupt_while_it_waits_for_a_line_ends_it(tmp_path: Path) -> None:
     with endpoint(reply) as e:
         command = [*ROUTEMOA, "chat", "--method", "single:a", "--pool", pool(tmp_path, e.url, "a")]
@@ -245,7 +279,7 @@ def test_an_interrupt_while_it_waits_for_a_line_ends_it(tmp_path: Path) -> None:
 def test_closed_streams_are_empty(tmp_path: Path) -> None:
     with endpoint(reply) as e:
         options = f"--pool {pool(tmp_path, e.url, 'a')}"
-        for command, code in (("chat <&-", 0), ("ask hi >&-", 0), ("ask hi 2>&-", 0), ("ask <&-", 2)):
+        for command, code in (("chat <&-", 2), ("ask hi >&-", 0), ("ask hi 2>&-", 0), ("ask <&-", 2)):
             script = f"exec {shlex.join(ROUTEMOA)} {command} {options}"
             done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=60)
             assert done.returncode == code, done.stderr

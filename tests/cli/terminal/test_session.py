@@ -13,7 +13,7 @@ import pytest
 from routemoa.cli.terminal.session import AnswerWriter
 from routemoa.core.events import AnswerDelta, ProposalDelta, ProposalFinished
 from routemoa.core.trace import Proposal
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 from routemoa.testing import Fault
 from tests.cli.pseudo_terminal import PseudoTerminal
 from tests.cli.test_ask import endpoint, pool

@@ -12,7 +12,8 @@ from routemoa.clients.replies.completion import CompletionBuilder, parse_complet
 from routemoa.clients.replies.endings import ENDINGS, read_ending
 from routemoa.clients.replies.errors import decode_json
 from routemoa.core.errors import InvalidResponse
-from routemoa.core.types import Completion, Token, Usage
+from routemoa.core.types import Completion, Token
+from routemoa.core.usage import Usage
 
 
 def fold(*chunks: dict[str, Any], key: str | None = None) -> Completion:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routemoa.clients.replies.usage import UsageReader, parse_usage
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 
 
 def counts(usage: Usage) -> tuple[int | None, ...]:

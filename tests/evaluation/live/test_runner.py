@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from routemoa.cli import cli
 from routemoa.core.errors import BudgetExceeded, ConfigError, ModelHTTPError, NoSandbox
-from routemoa.core.types import Completion, Message, ModelSpec, Request, Usage
+from routemoa.core.types import Completion, Message, ModelSpec, Request
+from routemoa.core.usage import Usage
 from routemoa.datasets.questions import Question
 from routemoa.evaluation.live.call_cache import CALLS, CURRENT_QUESTION, CachedCall, CallCache, QuestionRun
 from routemoa.evaluation.live.cost_estimate import estimate_cost

@@ -19,7 +19,8 @@ from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Answer
 from routemoa.core.trace_builder import fold_events
-from routemoa.core.types import Completion, ModelSpec, Query, Request, Token, Usage, from_json, to_json
+from routemoa.core.types import Completion, ModelSpec, Query, Request, Token, from_json, to_json
+from routemoa.core.usage import Usage
 from routemoa.mixture.baselines.best_single import aggregator_candidates, choose_best_model
 from routemoa.mixture.baselines.cascade import LOGPROB, SPOKEN
 from routemoa.mixture.method_registry import METHODS, build_method, method_names

@@ -14,7 +14,8 @@ from routemoa.core.errors import AllModelsFailed, ModelTimeout
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool import Pool
 from routemoa.core.trace_builder import fold_events
-from routemoa.core.types import ModelSpec, Query, Request, Usage
+from routemoa.core.types import ModelSpec, Query, Request
+from routemoa.core.usage import Usage
 from routemoa.mixture.baselines import SMoA
 from routemoa.mixture.prompts import ROLES
 from routemoa.mixture.reply_parser import MAX_ROLE_LENGTH, ModerationVerdict, parse_moderation, parse_roles

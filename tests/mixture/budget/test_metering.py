@@ -27,7 +27,8 @@ from routemoa.core.errors import (
 from routemoa.core.events import ProposalFailed, Selected
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.trace import Failure
-from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Thinking, Usage
+from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Thinking
+from routemoa.core.usage import Usage
 from routemoa.mixture.budget.metering import MeteredClient, estimate_usage
 from routemoa.mixture.layer import make_failure
 from routemoa.mixture.run import Run

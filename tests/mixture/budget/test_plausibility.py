@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from routemoa.core.types import Message, ModelSpec, Request, Usage
+from routemoa.core.types import Message, ModelSpec, Request
+from routemoa.core.usage import Usage
 from routemoa.mixture.budget.account import token_limit
 from routemoa.mixture.budget.plausibility import ADDED_PROMPT_TOKENS, UsageBounds, bound_usage
 

@@ -16,7 +16,8 @@ from routemoa.clients.http import HttpClient
 from routemoa.clients.retry import Retry, RetryPolicy
 from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.protocols import CallRecorder
-from routemoa.core.types import Completion, Message, ModelSpec, Request, Usage
+from routemoa.core.types import Completion, Message, ModelSpec, Request
+from routemoa.core.usage import Usage
 from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.budget.run_client import RunClient
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient

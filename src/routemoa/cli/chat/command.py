@@ -18,6 +18,7 @@ from routemoa.cli.options import limit_options, method_option, pool_option, read
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.clients.connect import connect
+from routemoa.core.errors import QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.types import Limits, Message
 from routemoa.mixture.method_registry import method_names
@@ -53,7 +54,8 @@ def chat(*, pool_file: str | None, method: str, system: str | None, file: str | 
     written at a terminal is kept for the arrow keys of the next chat, in the user's state folder.
 
     Without a terminal each line of standard input is a turn or a command, and the answers go to standard output. The
-    exit code is 1 where a turn failed.
+    exit code is 1 where a turn failed, 2 where a command was wrong or the input is empty, and 130 where Ctrl-C stopped
+    every answer.
 
     \b
     Examples:
@@ -66,13 +68,13 @@ def chat(*, pool_file: str | None, method: str, system: str | None, file: str | 
     pool = Pool.default(pool_file)
     earlier = with_system(read_conversation(file) if file else (), system)
     options = ChatOptions(method, read_limits(limits).with_defaults(pool.limits), earlier, file)
-    failures = asyncio.run(_talk(pool, options))
-    if failures and not sys.stdin.isatty():
-        sys.exit(1)
+    code = asyncio.run(_talk(pool, options))
+    if code and not sys.stdin.isatty():
+        sys.exit(code)
 
 
 async def _talk(pool: Pool, options: ChatOptions) -> int:
-    """Answer one turn after the other and return how many failed."""
+    """Answer one turn after the other and return the exit code. Raises QueryError where a pipe is empty."""
     client, store = connect(pool), open_ledger()
     console = Console(stderr=True)
     try:
@@ -82,25 +84,39 @@ async def _talk(pool: Pool, options: ChatOptions) -> int:
         reader = make_reader(method_names(pool))
         if sys.stdin.isatty():
             _greet(conversation)
-        await _answer_turns(conversation, reader, ChatCommands(conversation, options.file))
-        return conversation.failures
+        commands = ChatCommands(conversation, options.file)
+        if not await _answer_turns(conversation, reader, commands) and not sys.stdin.isatty():
+            raise QueryError("no question: pipe in one a line, or run  routemoa chat  at a terminal")
+        return _choose_exit_code(conversation, commands)
     finally:
         await client.close()
         if store is not None:
             await store.aclose()
 
 
-async def _answer_turns(conversation: Conversation, reader: TurnReader, commands: ChatCommands) -> None:
+async def _answer_turns(conversation: Conversation, reader: TurnReader, commands: ChatCommands) -> int:
+    """Answer until the input ends; return the number of turns and commands."""
+    count = 0
     while True:
         name = conversation.method.name
         line = await reader.read("> " if name == "routemoa" else f"{name}> ")
         if line is None:
-            return
+            return count
+        count += bool(line.strip())
         if line.startswith("/"):
             if not await commands.run(line):
-                return
+                return count
         elif line.strip():
             await conversation.ask(line.strip())
+
+
+def _choose_exit_code(conversation: Conversation, commands: ChatCommands) -> int:
+    """Return the exit code that `routemoa ask` has for the same: a script must see what went wrong."""
+    if conversation.failures:
+        return 1
+    if commands.failures:
+        return 2
+    return 130 if conversation.turns and not conversation.answered else 0
 
 
 def _greet(conversation: Conversation) -> None:

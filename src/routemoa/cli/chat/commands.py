@@ -56,6 +56,7 @@ class ChatCommands:
 
     def __init__(self, conversation: Conversation, file: str | None = None) -> None:
         self._conversation = conversation
+        self.failures = 0
         self._file = file
         self._run: dict[str, Callable[[str], Awaitable[None] | None]] = {
             "/why": self._show_why,
@@ -78,6 +79,7 @@ class ChatCommands:
             if (work := self._run[name](argument.strip())) is not None:
                 await work
         except (ConfigError, QueryError) as e:
+            self.failures += 1
             click.echo(str(e), err=True)
         return True
 

@@ -97,6 +97,7 @@ class Conversation:
         self.spending = Spending()
         self.turns = 0
         self.failures = 0
+        self.answered = 0
         self.console = console
         self._client, self._store, self._limits = client, store, limits
         self._methods: dict[str, Method] = {}
@@ -130,6 +131,7 @@ class Conversation:
             return
         self.spending.add(turn.trace.trace)
         if finished:
+            self.answered += 1
             self._keep(turn)
             so_far = f"chat so far {self.spending} · " if self.turns > 1 else ""
             self._show(summarize_answer(turn.trace.answer, f"{so_far}why: /why"))

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +13,17 @@ import click
 
 from routemoa import __version__
 from routemoa.cli.completion import complete_methods, complete_model
-from routemoa.cli.options import duplicates_option, json_file_option, max_cost_option, pool_option, say, yes_option
-from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
+from routemoa.cli.evaluation.bench_options import Benchmark, BenchOptions, check_options
+from routemoa.cli.options import duplicates_option, json_file_option, max_cost_option, pool_option, yes_option
+from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
-from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, RouteMoAError
+from routemoa.core.errors import BudgetExceeded, ModelError, RouteMoAError
 from routemoa.core.pool import METHODS, Pool
-from routemoa.core.types import ModelSpec
-from routemoa.datasets.questions import Question, name_task
+from routemoa.datasets.questions import Question
 
 if TYPE_CHECKING:
     from routemoa.datasets.collector import Estimate
@@ -40,54 +39,6 @@ METHODS_HELP = (
     + ", single:NAME, routemoa-no-scorer (-self, -cross, -reranking, -early-stop, -aggregator)."
 )
 EARLY_ANSWERS = 3  # graded ones of a method, up to which each failure is printed
-REMOTE_CONCURRENCY = 4
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    """The arguments and options of `routemoa bench`."""
-
-    task: str
-    pool_file: str | None
-    methods: str
-    limit: int | None
-    seed: int | None
-    out: str | None
-    data: str | None
-    concurrency: int | None
-    max_cost: float | None
-    judge: str | None
-    retry: bool
-    allow_duplicates: bool
-    yes: bool
-    json_file: str | None
-
-    @property
-    def task_name(self) -> str:
-        """The name of the task or of its file."""
-        return name_task(self.task)
-
-    @property
-    def folder(self) -> Path:
-        """Where the run is kept."""
-        return Path(self.out or f"bench-{self.task_name}")
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A run whose options are checked: what to ask, how, and where to keep it."""
-
-    folder: Path
-    pool: Pool
-    methods: tuple[str, ...]
-    questions: list[Question]
-    judge: ModelSpec | None
-    concurrency: int
-    seed: int | None
-    max_cost: float | None
-    """Dollars."""
-    warnings: tuple[str, ...] = ()
-    """Why the figures will mislead."""
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -148,7 +99,7 @@ def _run_benchmark(options: BenchOptions) -> None:
 
     check_writable(options.json_file)
     check_writable_folder(options.out)
-    benchmark = _check_options(options)
+    benchmark = check_options(options)
     folder, run = benchmark.folder, _describe_run(benchmark, options)
     answered = find_answered(folder, run, benchmark.questions, retry=options.retry)
     units = plan_units(benchmark.questions, benchmark.methods, answered)
@@ -169,60 +120,6 @@ def _run_benchmark(options: BenchOptions) -> None:
         if options.json_file:
             write_file(options.json_file, (json.dumps(figures, indent=1, sort_keys=True) + "\n").encode())
     click.echo(f"for the page run  routemoa report {folder} --html {folder}/report.html", err=True)
-
-
-def _check_options(options: BenchOptions) -> Benchmark:
-    """Load what the options name. Raises ConfigError, before anything is spent."""
-    from routemoa.evaluation.trained_questions import warn_before_run
-
-    pool = Pool.default(options.pool_file)
-    methods = _parse_methods(options.methods, pool)
-    require_prices(pool, options.max_cost)
-    questions = _load_questions(options)
-    return Benchmark(
-        options.folder,
-        pool,
-        methods,
-        questions,
-        _find_judge(options.judge, pool, questions),
-        options.concurrency or (1 if any(m.local for m in pool) else REMOTE_CONCURRENCY),
-        options.seed,
-        options.max_cost,
-        tuple(warn_before_run(pool, methods, questions)),
-    )
-
-
-def _parse_methods(names: str, pool: Pool) -> tuple[str, ...]:
-    """Return the methods of a list with commas. Raises ConfigError."""
-    from routemoa.evaluation.live.methods import live_method_names
-
-    known = live_method_names(pool)
-    methods = tuple(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
-    if unknown := [n for n in methods if n not in known]:
-        raise ConfigError(f"--methods: '{unknown[0]}' is unknown; known: {', '.join(known)}")
-    if not methods:
-        raise ConfigError("--methods: name at least one")
-    return methods
-
-
-def _load_questions(options: BenchOptions) -> list[Question]:
-    """Return the questions, and try each of their graders, so that one without its sandbox or extra fails here."""
-    from routemoa.evaluation.tasks.loading import load_questions, sample_questions
-
-    loaded = load_questions(options.task, options.data, say, allow_duplicates=options.allow_duplicates)
-    chosen = sample_questions(loaded, options.limit, options.seed)
-    for question in {q.grader: q for q in chosen}.values():
-        question.grade("nothing")
-    return chosen
-
-
-def _find_judge(name: str | None, pool: Pool, questions: Sequence[Question]) -> ModelSpec | None:
-    """Return the model that compares answers, or None. Raises ConfigError."""
-    if name is not None and name not in pool:
-        raise ConfigError(f"--judge: '{name}' is no model of the pool; it has {', '.join(m.name for m in pool)}")
-    if name is None and any(q.grader == "judge" for q in questions):
-        raise ConfigError("some questions are graded by a judge; name a model of the pool with --judge")
-    return None if name is None else pool[name]
 
 
 def _describe_run(benchmark: Benchmark, options: BenchOptions) -> Run:

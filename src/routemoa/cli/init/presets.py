@@ -81,7 +81,7 @@ class Source(Struct, frozen=True):
 
     @property
     def local(self) -> bool:
-        """Whether its models run on this machine."""
+        """Return whether its models run on this machine."""
         return self.provider.local
 
 

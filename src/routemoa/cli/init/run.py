@@ -44,17 +44,17 @@ class Run:
 
     @property
     def asks(self) -> bool:
-        """Whether questions may be asked."""
+        """Return whether questions may be asked."""
         return not self.assume_yes and not self.as_json and is_interactive()
 
     @property
     def sources(self) -> list[Source]:
-        """What was found that can be used."""
+        """Return what was found that can be used."""
         return [f.source for f in self.findings if f.source is not None]
 
     @property
     def works(self) -> bool:
-        """Whether a model of the file answers, as far as any was asked."""
+        """Return whether a model of the file answers, as far as any was asked."""
         return not self.results.probes or any(self.results.has_answered(m.candidate) for m in self.models)
 
     def say(self, line: str = "") -> None:

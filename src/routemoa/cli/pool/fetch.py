@@ -69,8 +69,8 @@ def fetch_missing(pool: Pool) -> None:
         MissingExtra: the embedded runtime is not installed; nothing was downloaded.
         ConfigError: it cannot be loaded on this machine; nothing was downloaded.
     """
-    from routemoa.clients.runtime_check import check_runtime
-    from routemoa.clients.weights.download import FetchError
+    from routemoa.clients.local.runtime_check import check_runtime
+    from routemoa.clients.weights import FetchError
 
     missing = [w for w in _list_weights(pool) if not w.is_fetched]
     if not missing:
@@ -84,8 +84,7 @@ def fetch_missing(pool: Pool) -> None:
 
 def fetch_weights(names: Sequence[str]) -> list[Path]:
     """Return the verified files of these names in the manifest; download those that are missing. Raises FetchError."""
-    from routemoa.clients.weights import find_weights
-    from routemoa.clients.weights.download import FetchError
+    from routemoa.clients.weights import FetchError, find_weights
 
     weights = find_weights(names)
     result = _download([w for w in weights if not w.is_fetched], "auto")

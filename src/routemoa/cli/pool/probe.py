@@ -61,7 +61,7 @@ class Probe:
 
     @property
     def ok(self) -> bool:
-        """Whether the model answered."""
+        """Return whether the model answered."""
         return self.problem is None
 
     def to_plain(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Activity:
 
     @property
     def text(self) -> str:
-        """What is going on, and the seconds since the start."""
+        """Return what is going on, and the seconds since the start."""
         doing = self._doing
         if self._running:
             doing = f"asking {_join_names(self._running)}"

@@ -135,7 +135,7 @@ class AnswerProgress(StepProgress):
 
     @property
     def failed(self) -> int:
-        """How many answers failed, of all sources."""
+        """Return how many answers failed, of all sources."""
         return sum(counts.failures.total() for counts in self.sources.values())
 
     def count(self, source: str, score: float | None, failure: str | None) -> SourceCounts:

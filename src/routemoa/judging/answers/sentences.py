@@ -22,6 +22,11 @@ class Sentence(NamedTuple):
     """Whether the complement names one thing, so that the subject may be the answer: "Paris is the capital"."""
 
 
+def _compile_statement(subject: str, link: str, complement: str, end: str = "") -> re.Pattern[str]:
+    """Return the pattern of a sentence whose two sides are named by their groups; each part is a pattern itself."""
+    return re.compile(rf"(?P<subject>{subject}){link}(?P<complement>{complement}){end}")
+
+
 _NEGATED = r"(?!(?:not|no|never|nicht|kein\w{0,2}|pas|non|n[ãa]o|не|nunca|mai|jamais)\b)"
 _EUROPEAN = re.compile(
     rf"""(?:(?:so|thus|hence|therefore|also|daher|somit|donc|ainsi|entonces|portanto|quindi|dunque|por\ (?:lo\ )?tanto)
@@ -31,17 +36,14 @@ _EUROPEAN = re.compile(
     (?:called\s|named\s)?{_NEGATED}(?P<complement>[^,;:]{{1,60}})""",
     re.VERBOSE | re.IGNORECASE,
 )
-_RUSSIAN = re.compile(
-    r"(?P<subject>[^,;:]{2,90}?)(?<!\bне)\s(?:[-–—](?:\sэто)?|это|является|были?|была|было)\s(?!не\b)"
-    r"(?P<complement>[^,;:]{1,60})"
+_RUSSIAN = _compile_statement(
+    r"[^,;:]{2,90}?", r"(?<!\bне)\s(?:[-–—](?:\sэто)?|это|является|были?|была|было)\s(?!не\b)", r"[^,;:]{1,60}"
 )
-_CHINESE = re.compile(r"(?P<subject>[^,;:是为為]{1,40})(?<!不)[是为為](?!不)(?P<complement>[^,;:是]{1,30})")
-_JAPANESE = re.compile(r"(?P<subject>[^,;:は]{1,40})は,?(?P<complement>[^,;:は]{1,30}?)(?:です|である|だ|になります)?")
-_KOREAN = re.compile(
-    r"(?P<subject>[^,;:]{1,40})[은는이가]\s(?P<complement>[^,;:]{1,30}?)\s?(?:입니다|이다|이에요|예요|이며)"
-)
-_ARABIC = re.compile(r"(?P<subject>[^,;:]{2,60}?)\s(?:هي|هو)\s(?P<complement>[^,;:]{1,40})")
-_HINDI = re.compile(r"(?P<subject>[^,;:]{2,60})\s(?P<complement>[^\s,;:]{2,30})\s(?:है|हैं)")
+_CHINESE = _compile_statement(r"[^,;:是为為]{1,40}", r"(?<!不)[是为為](?!不)", r"[^,;:是]{1,30}")
+_JAPANESE = _compile_statement(r"[^,;:は]{1,40}", r"は,?", r"[^,;:は]{1,30}?", r"(?:です|である|だ|になります)?")
+_KOREAN = _compile_statement(r"[^,;:]{1,40}", r"[은는이가]\s", r"[^,;:]{1,30}?", r"\s?(?:입니다|이다|이에요|예요|이며)")
+_ARABIC = _compile_statement(r"[^,;:]{2,60}?", r"\s(?:هي|هو)\s", r"[^,;:]{1,40}")
+_HINDI = _compile_statement(r"[^,;:]{2,60}", r"\s", r"[^\s,;:]{2,30}", r"\s(?:है|हैं)")
 _IDENTITY = re.compile(
     r"(?:the|el|la|los|las|der|die|das|le|les|il|lo|gli|ال\w+)\s\S|l['’]|[^\s]{1,12}(?:的|の|의)|.{1,20}\s(?:का|की|के)\s",
     re.IGNORECASE,

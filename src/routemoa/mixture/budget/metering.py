@@ -16,7 +16,8 @@ from routemoa.clients.memory import MemberMemory, memory_of
 from routemoa.clients.retry import AttemptClient, Retry, with_retries
 from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, ModelTimeout, Unaffordable
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
-from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Limits, ModelSpec, Request, Thinking, Usage
+from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Limits, ModelSpec, Request, Thinking
+from routemoa.core.usage import Usage
 from routemoa.mixture.budget.account import Account, Reservation
 from routemoa.mixture.budget.plausibility import UsageBounds, bound_usage, call_bounds
 

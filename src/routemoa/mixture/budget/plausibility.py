@@ -10,7 +10,8 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.types import ModelSpec, Usage
+from routemoa.core.types import ModelSpec
+from routemoa.core.usage import Usage
 from routemoa.mixture.budget.account import Reservation, max_output_tokens, token_limit
 
 __all__ = ["UsageBounds", "bound_usage", "call_bounds"]

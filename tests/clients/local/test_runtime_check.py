@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from routemoa.cli import cli
-from routemoa.clients import runtime_check
-from routemoa.clients.runtime_check import check_runtime, explain_load_error
+from routemoa.clients.local import runtime_check
+from routemoa.clients.local.runtime_check import check_runtime, explain_load_error
 from routemoa.core.errors import ConfigError, MissingExtra
 
 MISSING = "ImportError: libgomp.so.1: cannot open shared object file: No such file or directory"

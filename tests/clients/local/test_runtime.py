@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from routemoa.clients import local
 from routemoa.clients.http import HttpClient
-from routemoa.clients.local import LocalRuntime
+from routemoa.clients.local import LocalRuntime, child
+from routemoa.clients.local import runtime as local_runtime
 from routemoa.clients.weights import load_manifest
 from routemoa.core.errors import MissingExtra, ModelError
 from routemoa.core.types import Completion, Message, ModelSpec, Request, Thinking
@@ -189,7 +189,7 @@ async def test_closing_a_stream_frees_the_slot(shared: LocalRuntime) -> None:
             async for _ in pieces:
                 return
 
-    await asyncio.gather(*[begin_and_leave() for _ in range(local.SLOTS)])
+    await asyncio.gather(*[begin_and_leave() for _ in range(child.SLOTS)])
     assert await idle(pids(shared)[0], within=3)
 
 
@@ -227,7 +227,7 @@ async def test_after_ten_quiet_minutes_a_crash_is_a_first_one_again(
     await kill(own)
     await own.address(SPEC)
     await kill(own)
-    monkeypatch.setattr(local, "RELOAD_BLOCK", 0.0)
+    monkeypatch.setattr(local_runtime, "RELOAD_BLOCK", 0.0)
     assert (await own.address(SPEC)).url
 
 
