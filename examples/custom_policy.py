@@ -1,6 +1,6 @@
 """A policy of your own chooses the models and stops, here after the two best:  python examples/custom_policy.py"""
 
-from routemoa import ModelSpec, Pool, RouteMoA, Trace
+from routemoa import ModelSpec, Pool, Query, RouteMoA, Trace
 from routemoa.core.trace import StopKind, StopReason
 from routemoa.routing.decision import Decision, last_layer_answers
 from routemoa.routing.latency import CallEstimates
@@ -12,7 +12,9 @@ pool = Pool(tuple(ModelSpec(name, "http://unused", prior=prior) for name, prior 
 
 
 class TwoBest:
-    def initial(self, predicted: dict[str, float | None], estimates: CallEstimates) -> Decision:
+    def initial(
+        self, predicted: dict[str, float | None], estimates: CallEstimates, query: Query | None = None
+    ) -> Decision:
         ranking = rank_models(pool, predicted)
         return Decision(predicted, ranking, models=tuple(place.model for place in ranking[:2]))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file
@@ -86,6 +86,12 @@ class PairwiseJudge(Struct, frozen=True):
     """How often it is right where both orders agree; None is unknown, and then its word counts."""
     length: float = 0.0
     """What it adds to the log-odds of an answer for each e-fold of its length, which is no merit of the answer."""
+    difficulty_sd: Annotated[float, Meta(ge=0, le=10)] = 2.5
+    """How far open questions differ in difficulty for all models alike, in log-odds.
+
+    Measured on AlpacaEval 2 (benchmarks/open_answers.py): where one system's answers are better than another's, they
+    are so by a share of all differences whose log-odds are 1.65 to 1.9 times those of the mean scores; 2.5 gives 1.78.
+    """
 
 
 class JudgeModel(Struct, frozen=True):

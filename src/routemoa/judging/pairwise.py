@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from msgspec import Struct
+
+from routemoa.judging.difficulty import DIFFICULTY_WEIGHTS, prior_log_odds, sigmoid, success_curve
 from routemoa.judging.judge_model import PairwiseJudge
 
-__all__ = ["ASSUMED_ACCURACY", "Verdict", "beats", "combine_orders", "parse_verdict"]
+__all__ = ["ASSUMED_ACCURACY", "Contestant", "KnockOut", "Verdict", "combine_orders", "parse_verdict"]
 
 Verdict = Literal["first", "second", "tie"]
 
 ASSUMED_ACCURACY = 0.75
 """How often a judge of which nothing was measured is right where its orders agree: between the recorded judges of
 JudgeBench, which are right on 59 to 86 % of the pairs."""
-CERTAIN = 0.99
-"""No judge and no prior counts as surer than this."""
+MAX_CONTESTANTS = 9
+"""Answers of a knock-out: as many as a panel has by default."""
 _MARKED = re.compile(r"\[\[\s*(A|B|C|tie)\s*\]\]", re.IGNORECASE)
 _BARE = re.compile(r"\W*(A|B|C|tie)\W*", re.IGNORECASE)
 _VERDICTS: dict[str, Verdict] = {"a": "first", "b": "second", "c": "tie", "tie": "tie"}
@@ -48,32 +52,94 @@ def combine_orders(forwards: Verdict | None, backwards: Verdict | None) -> Verdi
     return forwards if forwards == turned else "tie"
 
 
-def beats(
-    verdict: Verdict | None,
-    priors: tuple[float | None, float | None],
-    lengths: tuple[int, int],
-    judge: PairwiseJudge,
-) -> bool:
-    """Return whether the second answer displaces the first; without a verdict, or at a tie, the first one stands.
+class Contestant(Struct, frozen=True):
+    """An answer to an open question."""
 
-        log-odds = log-odds of the judge + log-odds of the second model's prior over the first's
-                   - length coefficient * ln(length of the second / length of the first)
+    prior: float | None
+    """P(good answer) of its model; None is unknown, and then it counts as the mean of the others."""
+    length: int
+    """Characters."""
+
+
+class KnockOut:
+    """Which answers to compare next, and which one is best by the verdicts so far.
+
+    Each answer is good or not; the priors and the difficulty that the models share (`difficulty`) say how likely. A
+    judge that agrees with itself prefers the better answer with the probability of its accuracy:
+
+        P(first preferred) = sigmoid(judge * (first good - second good) + length * ln(first's length / second's))
+
+    with `judge` the log-odds of its accuracy and `length` its length coefficient (a Bradley-Terry model with a
+    covariate, as AlpacaEval's length-controlled win rates). The answer most likely good is the champion, and meets the
+    next one that could displace it.
 
     Args:
-        verdict: of both orders together.
-        priors: P(good answer) of the two models; where one is None, they count as equal.
-        lengths: of the two answers, in characters.
-        judge: how well it judges; its length coefficient takes away what it gives to an answer for its length alone.
+        answers: by prior, best first; at most MAX_CONTESTANTS of them take part.
+        judge: how well it judges.
     """
-    if verdict != "second":
-        return False
-    evidence = _log_odds(ASSUMED_ACCURACY if judge.accuracy is None else judge.accuracy)
-    first, second = priors
-    if first is not None and second is not None:
-        evidence += _log_odds(second) - _log_odds(first)
-    return evidence - judge.length * math.log(max(1, lengths[1]) / max(1, lengths[0])) > 0.0
+
+    def __init__(self, answers: Sequence[Contestant], judge: PairwiseJudge) -> None:
+        self._answers = answers[:MAX_CONTESTANTS]
+        self._judge = judge
+        known = [a.prior for a in self._answers if a.prior is not None]
+        mean = sum(known) / len(known) if known else 0.5
+        priors = [mean if a.prior is None else a.prior for a in self._answers]
+        self._weights = _joint_prior(priors, judge.difficulty_sd)
+        self._met: set[int] = set()
+
+    @property
+    def champion(self) -> int:
+        """The answer most likely good, the earlier one among equals."""
+        return _best(_marginals(self._weights, len(self._answers)))
+
+    def next_pair(self) -> tuple[int, int] | None:
+        """Return the champion and the answer to compare it with; None where no verdict could change the champion."""
+        champion = self.champion
+        for other in range(len(self._answers)):
+            if other == champion or other in self._met:
+                continue
+            if _best(_marginals(self._update(champion, other, "second"), len(self._answers))) != champion:
+                return champion, other
+        return None
+
+    def record(self, pair: tuple[int, int], verdict: Verdict | None) -> None:
+        """Note what the judge said of a pair; a tie or no verdict changes nothing."""
+        first, second = pair
+        self._met.add(second)
+        if verdict is not None and verdict != "tie":
+            self._weights = self._update(first, second, verdict)
+            self._met.add(first if verdict == "second" else second)
+
+    def _update(self, first: int, second: int, verdict: Verdict) -> dict[int, float]:
+        """Return the weight of each set of good answers after a verdict."""
+        accuracy = ASSUMED_ACCURACY if self._judge.accuracy is None else self._judge.accuracy
+        judge = prior_log_odds(accuracy)
+        lengths = max(1, self._answers[first].length), max(1, self._answers[second].length)
+        for_length = self._judge.length * math.log(lengths[0] / lengths[1])
+        sign = 1.0 if verdict == "first" else -1.0
+        return {
+            good: weight * sigmoid(sign * (judge * ((good >> first & 1) - (good >> second & 1)) + for_length))
+            for good, weight in self._weights.items()
+        }
 
 
-def _log_odds(probability: float) -> float:
-    bounded = min(CERTAIN, max(1.0 - CERTAIN, probability))
-    return math.log(bounded / (1.0 - bounded))
+def _joint_prior(priors: Sequence[float], difficulty_sd: float) -> dict[int, float]:
+    """Return the probability of each set of good answers; bit i stands for answer i."""
+    curves = [success_curve(p, difficulty_sd) for p in priors]
+    weights: dict[int, float] = {}
+    for good in range(1 << len(priors)):
+        total = 0.0
+        for node, weight in enumerate(DIFFICULTY_WEIGHTS):
+            chances = [curve[node] if good >> i & 1 else 1.0 - curve[node] for i, curve in enumerate(curves)]
+            total += weight * math.prod(chances)
+        weights[good] = total
+    return weights
+
+
+def _marginals(weights: Mapping[int, float], count: int) -> list[float]:
+    """Return P(good) of each answer, up to a common factor."""
+    return [sum(weight for good, weight in weights.items() if good >> i & 1) for i in range(count)]
+
+
+def _best(values: Sequence[float]) -> int:
+    return max(range(len(values)), key=lambda i: (round(values[i], 12), -i))

@@ -9,7 +9,7 @@ from routemoa.core.events import Compared
 from routemoa.core.trace import Comparison, Proposal
 from routemoa.core.types import ModelSpec
 from routemoa.judging.judge_model import PairwiseJudge
-from routemoa.judging.pairwise import Verdict, beats, combine_orders, parse_verdict
+from routemoa.judging.pairwise import Contestant, KnockOut, Verdict, combine_orders, parse_verdict
 from routemoa.mixture import prompts
 from routemoa.mixture.run import Run
 from routemoa.mixture.separate_call import call_model
@@ -28,22 +28,15 @@ async def select_answer(
         judge: compares them.
         reliability: how well it does.
     """
-    champion, prior = answers[0], run.trace.prior
-    for challenger in answers[1:]:
-        forwards, backwards = await asyncio.gather(
-            _ask(run, judge, champion, challenger), _ask(run, judge, challenger, champion)
-        )
-        verdict = combine_orders(forwards, backwards)
-        wins = beats(
-            verdict,
-            (prior.get(champion.model), prior.get(challenger.model)),
-            (len(champion.text), len(challenger.text)),
-            reliability,
-        )
-        winner = challenger if wins else champion
-        pair = (champion.model, challenger.model)
-        run.emit(Compared(Comparison(judge.name, pair, (forwards, backwards), winner.model)))
-        champion = winner
+    contestants = [Contestant(run.trace.prior.get(a.model), len(a.text)) for a in answers]
+    knockout = KnockOut(contestants, reliability)
+    while (pair := knockout.next_pair()) is not None:
+        first, second = (answers[i] for i in pair)
+        verdicts = await asyncio.gather(_ask(run, judge, first, second), _ask(run, judge, second, first))
+        knockout.record(pair, combine_orders(*verdicts))
+        winner = answers[knockout.champion].model
+        run.emit(Compared(Comparison(judge.name, (first.model, second.model), (verdicts[0], verdicts[1]), winner)))
+    champion = answers[knockout.champion]
     return (champion, *(a for a in answers if a is not champion))
 
 

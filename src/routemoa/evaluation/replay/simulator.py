@@ -6,25 +6,36 @@ recorded; a `SimulatedJudge` may add them. No aggregator writes: its answer is c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.mixture_table import Mixture
-from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Trace
+from routemoa.core.trace import Assessment, Comparison, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query, Scores
 from routemoa.core.usage import Usage
 from routemoa.evaluation.rejudging import apply_policy
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.evaluation.replay.token_counts import CallTotals, ReplayQuestion, combine_parallel
+from routemoa.judging.judge_model import PairwiseJudge
+from routemoa.judging.pairwise import Contestant, KnockOut, Verdict, combine_orders
 from routemoa.mixture.prompts import ReplyFormat, candidate_labels, quoted_text
 from routemoa.routing.decision import Decision, aggregator_models, latest_answers, quoted_answers, reserve_models
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.policy import Policy
 
-__all__ = ["SimulatedRun", "simulate"]
+__all__ = ["SimulatedComparer", "SimulatedRun", "simulate"]
+
+
+class SimulatedComparer(Struct, frozen=True):
+    """A judge that compares the answers of two models."""
+
+    compare: Callable[[str, str], Verdict | None]
+    """Two models -> which of their answers it prefers, where it is shown that of the first one first."""
+    reliability: PairwiseJudge
+    """How well it does, as the policy knows it."""
 
 
 class SimulatedRun(Struct, frozen=True):
@@ -48,8 +59,19 @@ def simulate(
     question: ReplayQuestion,
     mixture: Mixture | None = None,
     judge: SimulatedJudge | None = None,
+    *,
+    comparer: SimulatedComparer | None = None,
 ) -> SimulatedRun:
-    """Run a policy on one question as the engine does: a called model gives its recorded answer, or fails."""
+    """Run a policy on one question as the engine does: a called model gives its recorded answer, or fails.
+
+    Args:
+        policy: decides.
+        prior: of every model.
+        question: the recorded answers.
+        mixture: as the policy has it.
+        judge: judges answers in later layers.
+        comparer: compares the answers to an open question; without it the one with the best prior is selected.
+    """
     mixture = mixture or Mixture()
     query = Query.from_text(question.record.prompt or question.record.query)
     decision = policy.initial(prior, CallEstimates(), query)
@@ -60,12 +82,32 @@ def simulate(
         step = apply_policy(policy, trace, layer)
         trace, decision, totals = step.trace, step.decision, totals + layer_totals
     trace = replace(trace, stop_reason=str(decision.stop), choice=decision.choice)
+    if decision.compare and comparer is not None:
+        trace, decision = _simulate_knockout(trace, decision, comparer)
+        totals += CallTotals(calls=2 * len(trace.comparisons))
     if not decision.aggregate or decision.choice is None:
         return SimulatedRun(trace, decision, totals)
     aggregator = aggregator_models(trace, decision.ranking, mixture.aggregator)[0]
     quoted = [p.model for p in decision.final_answers]
     totals += question.count_aggregation(aggregator, quoted, decision.choice)
     return SimulatedRun(trace, decision, totals, aggregator)
+
+
+def _simulate_knockout(trace: Trace, decision: Decision, comparer: SimulatedComparer) -> tuple[Trace, Decision]:
+    """Return the trace with the comparisons of the final answers, and the decision with the winner first."""
+    answers = decision.final_answers
+    contestants = [Contestant(trace.prior.get(a.model), len(a.text)) for a in answers]
+    knockout = KnockOut(contestants, comparer.reliability)
+    comparisons: list[Comparison] = []
+    while (pair := knockout.next_pair()) is not None:
+        first, second = (answers[i].model for i in pair)
+        verdicts = (comparer.compare(first, second), comparer.compare(second, first))
+        knockout.record(pair, combine_orders(*verdicts))
+        comparisons.append(Comparison("simulated", (first, second), verdicts, answers[knockout.champion].model))
+    champion = answers[knockout.champion]
+    final = (champion, *(a for a in decision.final_answers if a is not champion))
+    trace = replace(trace, comparisons=tuple(comparisons), choice=champion.model)
+    return trace, replace(decision, choice=champion.model, final_answers=final)
 
 
 def _simulate_layer(

@@ -5,7 +5,8 @@
     question_kind("Spiders and their legs")                # None: the answers will tell
 
 Answers that state a result can agree, so a further call can pay. A text cannot, and its policy is `[mixture] open`.
-Where nothing tells, the answers decide. What asks for a result goes first: "Explain your working. Answer yes or no."
+What asks for a result goes first: "Explain your working. Answer yes or no." Where nothing tells, the answers decide:
+"Who is Ada Lovelace?" may be answered in a word or in a page.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ QuestionKind = Literal["result", "open"]
 MAX_READ = 4000
 """Characters that are read at the beginning and at the end of a question."""
 SHORT = 200
-"""Characters of a question that may ask for a fact, such as a name or a year."""
+"""Characters of a question that asks for a result where it has digits, such as "2 + 2?"."""
 
 _RESULT = re.compile(
     r"\b(?:yes or no|true or false|multiple[- ]choice|final answer|single choice|one word|\\boxed)\b|\\boxed"
@@ -77,11 +78,6 @@ _OPEN_ELSEWHERE = re.compile(
     r"|써\s?줘|작성|설명|왜 |어떻게|요약|추천|اكتب|اشرح|لماذا|كيف|صف |लिख|समझा|क्यों|कैसे|बताइ",
     re.IGNORECASE,
 )
-_FACT = re.compile(
-    r"^\W*(?:who|whom|whose|when|where|which|in (?:which|what) \w+"
-    r"|what (?:year|colou?r|city|country|state|capital|language|animal|name|word|type|kind))\b",
-    re.IGNORECASE,
-)
 
 
 def question_kind(text: str) -> QuestionKind | None:
@@ -100,5 +96,4 @@ def question_kind(text: str) -> QuestionKind | None:
         return "result"
     if _OPEN.search(text) or _OPEN_ELSEWHERE.search(text):
         return "open"
-    asks_fact = len(text) <= SHORT and (has_digits or _FACT.search(text) is not None)
-    return "result" if asks_quantity or asks_fact else None
+    return "result" if asks_quantity or (has_digits and len(text) <= SHORT) else None
