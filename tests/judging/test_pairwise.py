@@ -51,7 +51,7 @@ def even(count: int, length: int = 100) -> list[Contestant]:
 def test_without_a_verdict_the_best_prior_stands() -> None:
     answers = [Contestant(0.6, 100), Contestant(0.5, 100), Contestant(None, 100)]
     for verdict in (None, "tie"):
-        assert play(answers, PairwiseJudge(), verdict).champion == 0  # type: ignore[arg-type]
+        assert play(answers, PairwiseJudge(), verdict).champion == 0
 
 
 def test_a_judge_decides_between_equals() -> None:
@@ -81,7 +81,7 @@ def test_no_answer_is_compared_twice_with_the_same_one_and_it_ends(
     lots, pairs = Random(seed), list[tuple[int, int]]()
     while (pair := knockout.next_pair()) is not None:
         pairs.append(pair)
-        knockout.record(pair, lots.choice(["first", "second", "tie"]))  # type: ignore[arg-type]
+        knockout.record(pair, lots.choice(["first", "second", "tie"]))
     assert len({frozenset(p) for p in pairs}) == len(pairs) <= max(0, len(priors) - 1)
 
 

@@ -58,6 +58,8 @@ Failures = dict[str, Counter[str]]
 @click.option(
     "--concurrency", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Calls per endpoint."
 )
+@click.option("--samples", type=click.IntRange(1, 32), metavar="N", help="Ask each model N times, as candidates.")
+@click.option("--efforts", metavar="LIST", help="Ask each model at these reasoning efforts, such as low,high.")
 @click.option("--retry", is_flag=True, help="Repeat the calls that failed.")
 @max_cost_option
 @duplicates_option
@@ -70,6 +72,8 @@ def collect(  # click passes a keyword for each option
     out: str,
     limit: int | None,
     concurrency: int,
+    samples: int | None,
+    efforts: str | None,
     retry: bool,
     max_cost: float | None,
     allow_duplicates: bool,
@@ -92,12 +96,14 @@ def collect(  # click passes a keyword for each option
     \b
     Examples:
       routemoa collect gsm8k_test.jsonl.gz --out gsm8k.records.jsonl --limit 100
+      routemoa collect gsm8k_test.jsonl.gz --out samples.jsonl --samples 5     # "small", "small#2", ...
       routemoa collect mine.csv --pool pool.toml --out mine.records.jsonl.gz --max-cost 2
     """
     check_writable(out)
     if Path(out).absolute() == Path(task).absolute():
         raise QueryError("--out is the task file itself; choose another place")
-    pool = Pool.default(pool_file)
+    levels = [level.strip() for level in (efforts or "").split(",") if level.strip()]
+    pool = Pool.default(pool_file).with_candidates(samples, levels)
     questions = list(read_questions(task, say, allow_duplicates=allow_duplicates))[:limit]
     if not questions:
         raise QueryError(f"{task}: no question in it; for the format see  routemoa collect --help")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from routemoa.core.candidates import expand_candidates
 from routemoa.core.caps_table import ReplyCaps, parse_caps_table
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture, parse_mixture_table
@@ -75,6 +76,11 @@ class Pool:
                 return m
         raise KeyError(name)
 
+    def with_candidates(self, samples: int | None = None, efforts: Sequence[str] = ()) -> Pool:
+        """Return the pool with each model as several candidates (`candidates`); one that is a candidate stays."""
+        models = [c for m in self for c in ((m,) if m.member else expand_candidates(m, samples, efforts))]
+        return replace(self, models=tuple(models))
+
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str], env: Mapping[str, str] = os.environ) -> Pool:
         """Read and check a pool file; the keys it names must be set in `env`.
@@ -124,6 +130,7 @@ MODEL_RANGES = (
     ("context", 1, None, "tokens"),
     ("latency", 0, None, "seconds"),
     ("prior", 0, 1, "a probability"),
+    ("samples", 1, 32, "a number of samples"),
 )
 """Key of `[[model]]`, its lowest and highest value, and its unit."""
 
@@ -195,10 +202,13 @@ def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> list[Mod
         raise ConfigError(f'{source}: no model; add one with [[model]], name = "...", endpoint = "..."')
     models: list[ModelSpec] = []
     for number, entry in enumerate(entries, 1):
-        spec = _parse_model(entry, f"{source}: [[model]] {number}", env)
-        if any(m.name == spec.name for m in models):
-            raise ConfigError(f"{source}: [[model]] {number}: name '{spec.name}' is taken already; names are unique")
-        models.append(spec)
+        where = f"{source}: [[model]] {number}"
+        for spec in expand_candidates(_parse_model(entry, where, env)):
+            if any(m.name == spec.name for m in models):
+                raise ConfigError(
+                    f"{source}: [[model]] {number}: name '{spec.name}' is taken already; names are unique"
+                )
+            models.append(spec)
     return models
 
 

@@ -114,6 +114,12 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     """Fields that the endpoint refuses: not sent unless `parameters` has them."""
     patience: Patience = Patience()
     """How long to wait for it."""
+    samples: int = 1
+    """How often one query may ask it: each time is a candidate (`candidates`)."""
+    efforts: tuple[str, ...] = ()
+    """Its levels of `reasoning_effort`, each a candidate."""
+    member: str | None = msgspec.field(name="-member", default=None)
+    """The entry that it is a candidate of, set where that has several; not a key of the table."""
     list_price: Price | None = msgspec.field(name="-listed", default=None)
     """Set by `price_list`; not a key of the table."""
 

@@ -6,19 +6,26 @@ policy without any call (`routemoa judge replay`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from itertools import combinations
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import StopReason, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.published import PublishedPolicy
 
-__all__ = ["Policy", "build_policy"]
+__all__ = ["SAME_MEMBER_CORRELATION", "Policy", "build_policy", "relate_candidates"]
+
+SAME_MEMBER_CORRELATION = 0.3
+"""How far a sample adds nothing to the same answer of another sample of its model, until that is learned."""
 
 
 class Policy(Protocol):
@@ -44,5 +51,18 @@ def build_policy(
     models: Iterable[ModelSpec], mixture: Mixture, judge_model: JudgeModel, unscored_models: Collection[str]
 ) -> Policy:
     """Return the policy that `[mixture] fusion` names."""
+    specs = tuple(models)
+    known = replace(judge_model, correlation=relate_candidates(judge_model.correlation, specs))
     kind = PublishedPolicy if mixture.published else AdaptivePolicy
-    return kind(tuple(models), mixture, judge_model, frozenset(unscored_models))
+    return kind(specs, mixture, known, frozenset(unscored_models))
+
+
+def relate_candidates(correlation: ErrorCorrelation, models: Sequence[ModelSpec]) -> ErrorCorrelation:
+    """Return the error correlation with what candidates of one member share, where nothing was learned of a pair."""
+    learned = correlation.pairwise_error_correlation
+    related = {
+        pair: SAME_MEMBER_CORRELATION
+        for a, b in combinations(sorted((m for m in models if m.member), key=lambda m: m.name), 2)
+        if a.member == b.member and (pair := f"{a.name}|{b.name}") not in learned
+    }
+    return replace(correlation, pairwise_error_correlation={**learned, **related}) if related else correlation

@@ -98,8 +98,9 @@ class TrainedScorer:
         return self._find_column(model) is not None
 
     def _find_column(self, spec: ModelSpec) -> int | None:
-        """Look a model up by its own name, else by the endpoint's name for it."""
-        return self._columns.get(spec.name, self._columns.get(spec.model))
+        """Look a model up by its own name, else by that of the entry it is a candidate of, else by the endpoint's."""
+        names = (spec.name, spec.member or spec.name, spec.model)
+        return next((self._columns[name] for name in names if name in self._columns), None)
 
     def _read_score(self, spec: ModelSpec, row: Floats) -> float | None:
         column = self._find_column(spec)
