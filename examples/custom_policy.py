@@ -2,6 +2,7 @@
 
 from routemoa import ModelSpec, Pool, Query, RouteMoA, Trace
 from routemoa.core.trace import StopKind, StopReason
+from routemoa.core.types import Scores
 from routemoa.routing.decision import Decision, last_layer_answers
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.ranking import rank_models
@@ -12,16 +13,13 @@ pool = Pool(tuple(ModelSpec(name, "http://unused", prior=prior) for name, prior 
 
 
 class TwoBest:
-    def initial(
-        self, predicted: dict[str, float | None], estimates: CallEstimates, query: Query | None = None
-    ) -> Decision:
+    def initial(self, predicted: Scores, estimates: CallEstimates, query: Query | None = None) -> Decision:
         ranking = rank_models(pool, predicted)
         return Decision(predicted, ranking, models=tuple(place.model for place in ranking[:2]))
 
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
-        answers = last_layer_answers(trace, trace.ranking)
         stop = forced_stop or StopReason(StopKind.OTHER, "two models were called")
-        return Decision(trace.prior, trace.ranking, stop=stop, final_answers=answers)
+        return Decision(trace.prior, trace.ranking, stop=stop, final_answers=last_layer_answers(trace, trace.ranking))
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         return False
