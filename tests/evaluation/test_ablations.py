@@ -35,7 +35,7 @@ def kinds(found: list[Trace]) -> set[str]:
 
 @pytest.mark.parametrize("fusion", ["adaptive", "published-large"])
 def test_what_is_taken_away_is_gone(fusion: str) -> None:
-    set_up = {"fusion": fusion, "later_layers": "refine", "stop_confidence": 0.999}
+    set_up = {"fusion": fusion, "later_layers": "refine", "stop_confidence": 0.999, "self_assessment": "spoken"}
     assert kinds(traces("", **set_up)) == {"self", "cross"}
     assert kinds(traces("no-self", **set_up)) == {"cross"}
     assert kinds(traces("no-cross", **set_up)) == {"self"}

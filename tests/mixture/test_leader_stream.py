@@ -223,7 +223,7 @@ def test_only_the_first_layer_is_led() -> None:
 # Through the engine.
 
 LEADER = Limits(stream_mode="leader")
-TWO = {"top_k": 2, "max_models": 2, "target": 1.0}
+TWO = {"top_k": 2, "max_models": 2, "target": 1.0, "self_assessment": "spoken"}
 ESSAYS = {
     "a": "Rain falls down from clouds when droplets merge.",
     "b": "Quite another view of seasons and of wind, this.",

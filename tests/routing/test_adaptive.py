@@ -340,7 +340,9 @@ def test_answers_that_are_refined_get_references_judges_and_an_aggregator() -> N
     texts: dict[str, str | None] = {
         n: ESSAY.format(w) for n, w in zip("abc", ("wheat", "roses", "apples"), strict=True)
     }
-    done, decisions = run_loop(adaptive(priors, prefer="quality", later_layers="refine"), priors, texts)
+    done, decisions = run_loop(
+        adaptive(priors, prefer="quality", later_layers="refine", self_assessment="spoken"), priors, texts
+    )
     assert len(done.layers) > 1
     ask, quoted = decisions[1].options, decisions[1].references
     assert (ask.self_assessment, ask.cross_assessment, ask.quote_answers) == (True, True, True)

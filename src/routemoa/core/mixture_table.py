@@ -49,7 +49,9 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     margin: float | None = None
     tie: float | None = None
     stop_confidence: float | None = None
-    self_assessment: Literal["spoken", "logprob"] = "spoken"
+    self_assessment: Literal["auto", "spoken", "logprob"] = "auto"
+    """"auto": in words, where the judge file has learned that they tell right from wrong; else they are not asked for.
+    The published fusions ask for them."""
     aggregator: str = "best"
     fusion: Fusion = "adaptive"
     judge: str | None = None
@@ -78,6 +80,11 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def published(self) -> bool:
         """Return whether the loop is one of the published ones."""
         return self.fusion != "adaptive"
+
+    @property
+    def assesses_in_words(self) -> bool:
+        """Whether self-assessments, where they are asked for, are words; else they are token probabilities."""
+        return self.self_assessment != "logprob"
 
     @property
     def max_layers(self) -> int:

@@ -143,7 +143,7 @@ class RouteMoA(BaseMethod):
 
     def _layer_request(self, run: Run, decision: Decision) -> LayerRequest:
         """Return what the next layer's models are asked for and shown."""
-        verbalized = self.pool.mixture.self_assessment == "spoken"
+        verbalized = self.pool.mixture.assesses_in_words
         options = decision.options
         return LayerRequest(
             len(run.trace.layers) + 1,

@@ -100,8 +100,12 @@ class AdaptivePolicy(Struct, frozen=True):
 
     @property
     def _self_assessments_count(self) -> bool:
-        """Whether the posterior uses self-assessments: token probabilities are free, words are asked for if they do."""
-        return self.mixture.self_assessment == "logprob" or self.judge_model.coefficients.verbalized != 0
+        """Return whether self-assessments are asked for: token probabilities are free; words cost tokens, and those of
+        small models say nothing, so that they are asked for where the judge file knows better, or on request."""
+        if not self.mixture.assesses_in_words:
+            return True
+        known = any(judge.weight > 0.0 for judge in self.judge_model.self_judges.values())
+        return self.judge_model.coefficients.verbalized != 0 and (known or self.mixture.self_assessment == "spoken")
 
     def _make_planner(self, judge_model: JudgeModel, estimates: CallEstimates) -> PanelPlanner:
         return PanelPlanner(

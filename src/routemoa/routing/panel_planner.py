@@ -73,8 +73,7 @@ class PanelPlanner(Struct, frozen=True):
     @property
     def reader(self) -> TraceReader:
         """The reader of this query's traces."""
-        verbalized = self.mixture.self_assessment == "spoken"
-        return TraceReader(tuple(m.name for m in self.models), self.judge_model, verbalized)
+        return TraceReader(tuple(m.name for m in self.models), self.judge_model, self.mixture.assesses_in_words)
 
     def look_ahead(self, trace: Trace, state: PanelState, previous_order: Sequence[str] = ()) -> Outlook:
         """Rank the models by the posterior, and estimate what calls of those that are left would add."""

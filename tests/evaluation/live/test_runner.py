@@ -295,7 +295,7 @@ async def test_the_estimate_bounds_what_every_method_takes(tmp_path: Path) -> No
 
 
 async def test_a_part_that_is_taken_away_is_not_used(tmp_path: Path, make_pool: MakePool) -> None:
-    pool = make_pool("a", "b", "c", prior=0.5, mixture={"prefer": "quality"})
+    pool = make_pool("a", "b", "c", prior=0.5, mixture={"prefer": "quality", "self_assessment": "spoken"})
     names = [n for n in live_method_names(pool) if n.startswith("routemoa-no-")]
     assert len(names) == 6
     prompts: dict[str, str] = {}

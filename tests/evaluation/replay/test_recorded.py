@@ -152,7 +152,7 @@ def mixture(**settings: object) -> RouteMoA:
 
 def test_a_whole_mixture_is_replayed_the_same_each_time() -> None:
     for settings in (
-        {"later_layers": "refine", "prefer": "quality"},
+        {"later_layers": "refine", "prefer": "quality", "self_assessment": "spoken"},
         {"fusion": "published-small", "stop_confidence": 1.0},
     ):
         one, other = (mixture(**settings).ask(QUESTION).trace for _ in range(2))

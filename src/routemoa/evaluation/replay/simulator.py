@@ -122,7 +122,7 @@ def _simulate_layer(
     answered = [m for m in called if m in question.texts]
     options = decision.options
     shown = [p.model for p in quoted_answers(trace, decision)]
-    self_score = options.self_assessment and mixture.self_assessment == "spoken"
+    self_score = options.self_assessment and mixture.assesses_in_words
     reply_format = ReplyFormat(self_score, candidate_labels(len(shown)) if options.cross_assessment else ())
     assessments = [a for m in answered for a in _judge(question, m, shown, reply_format, judge)] if judge else []
     layer = Layer(
