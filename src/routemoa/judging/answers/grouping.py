@@ -42,6 +42,8 @@ class Groups(Struct, frozen=True):
     """Whether results were compared, so that at most one group is right."""
     similarity: tuple[float | None, ...]
     """To an open question, each answer's mean similarity with the others, in [0, 1]; None where it is alone."""
+    failed: tuple[bool, ...] = ()
+    """Of code answers that were run: which of them crash or miss an example of the question; empty for others."""
 
     def members(self, group: int) -> tuple[int, ...]:
         """Return the indices of the answers in a group."""
@@ -51,7 +53,13 @@ class Groups(Struct, frozen=True):
         """Return the groups of `count` answers of which only those at `places` were grouped."""
         at = {place: i for i, place in enumerate(places)}
         group_of = tuple(self.group_of[at[i]] if i in at else None for i in range(count))
-        return Groups(group_of, self.closed, tuple(self.similarity[at[i]] if i in at else None for i in range(count)))
+        similarity = tuple(self.similarity[at[i]] if i in at else None for i in range(count))
+        return Groups(
+            group_of,
+            self.closed,
+            similarity,
+            self.failed and tuple(i in at and self.failed[at[i]] for i in range(count)),
+        )
 
 
 def group_answers(texts: Sequence[str]) -> Groups:

@@ -1,0 +1,244 @@
+"""Find the calls of functions in a text, with the values of their arguments. Pure functions; nothing is executed.
+
+A text is scanned once for assignments of literals (`xs = [1, 2]`) and for calls (`f(xs, 3)`), in code, tests, comments
+and prose alike. Only short pieces of it are parsed, and only as literals.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+__all__ = ["Call", "Example", "find_calls", "find_examples", "format_arguments", "parse_literal"]
+
+MAX_SCANNED = 40_000
+"""Characters of a text that are scanned."""
+MAX_PIECE = 1000
+"""Characters of a call, an assignment or an expected value."""
+MAX_NESTING = 30
+"""Brackets inside each other in such a piece."""
+MAX_ARGUMENTS_LENGTH = 500
+"""Characters of the arguments of a call, as literals."""
+
+_NAMES = re.compile(r"(?m)^[ \t]*+(?:async +)?def +(\w+) *(?=\()|^[ \t]*+(\w+) *= *lambda\b")
+_ASSIGNMENT_OR_CALL = re.compile(
+    r"(?m)(?P<target>^[ \t]*+(?:>>> ?)?\w+(?:, ?\w+){0,4} *(?::[^=\n]{1,40})?=(?!=))|(?<!\w)(?P<name>[A-Za-z_]\w*) ?\("
+)
+_ASKED_CALL = re.compile(r"(?m)(?:\bassert\b[^\n]{0,80}?|>>> ?|\b)(?P<name>[A-Za-z_]\w*) ?\(")
+_EXPECTED = re.compile(
+    r"[ \t`]*(?:==|=>|->|→|➞|#[ \t]*(?:=>|->|returns?|Output:)?|(?:should |must |will )?(?:returns?|gives?|is|equals?|be)\b)"
+    r"[ \t`:]*"
+)
+_DOCTEST_RESULT = re.compile(r"[ \t]*\n[ \t]*(?!>>>)(?=\S)")
+_DEFINING = re.compile(r"\b(?:def|class)[ \t]+$")
+_OPEN, _CLOSE = "([{", ")]}"
+_NOT_A_MAIN = frozenset(
+    "print len list set tuple dict sorted str int float bool sum max min abs any all map filter zip range enumerate "
+    "round reversed type isinstance super open input repr iter next isclose assertEqual assertTrue if for while and or "
+    "not in return assert def class lambda elif main".split()
+)
+
+
+class Call(Struct, frozen=True):
+    """A call of a function with known arguments."""
+
+    name: str
+    arguments: str
+    """The text of a tuple of literals, as `repr` writes it."""
+
+
+class Example(Struct, frozen=True):
+    """A call that a question shows, with what it returns."""
+
+    call: Call
+    expected: str | None = None
+    """The text of a literal, as `repr` writes it; None where the question does not say."""
+
+
+def find_calls(text: str) -> list[Call]:
+    """Return the distinct calls of functions that a text defines, in its order, whose arguments are known."""
+    text = text[:MAX_SCANNED]
+    parameters = _find_parameters(text)
+    values: dict[str, Any] = {}
+    calls: dict[Call, None] = {}
+    for match in _ASSIGNMENT_OR_CALL.finditer(text):
+        name = match["name"]
+        if name is None:
+            _assign(values, match["target"], text[match.end() : match.end() + MAX_PIECE])
+        elif name in parameters and not _DEFINING.search(text, max(0, match.start() - 20), match.start()):
+            piece = _cut_balanced(text, match.end() - 1)
+            if piece and (call := _read_call(name, piece, values, parameters[name])):
+                calls[call] = None
+    return list(calls)
+
+
+def find_examples(question: str) -> list[Example]:
+    """Return the calls that a question gives as examples: assertions, doctests, `f(1) -> 2`, "f(1) returns 2"."""
+    question = question[:MAX_SCANNED]
+    defined = _find_parameters(question)
+    examples: dict[Example, None] = {}
+    for match in _ASKED_CALL.finditer(question):
+        name = match["name"]
+        if name in _NOT_A_MAIN or _DEFINING.search(question, max(0, match.start("name") - 20), match.start("name")):
+            continue
+        piece = _cut_balanced(question, match.end() - 1)
+        call = _read_call(name, piece, {}, defined.get(name, ())) if piece else None
+        if call is None or piece is None:
+            continue
+        lead, end = match[0], match.end() - 1 + len(piece)
+        expected = _read_expected(question, end, is_doctest=lead.startswith(">>>"))
+        if expected is not None or "assert" in lead or lead.startswith(">>>") or name in defined:
+            is_direct = re.fullmatch(r"(?:assert\s+|>>> ?)?\w+ ?\(", lead) is not None
+            examples[Example(call, expected if is_direct else None)] = None
+    return list(examples)
+
+
+def format_arguments(values: Sequence[Any]) -> str | None:
+    """Return the text of arguments, as `repr` writes their tuple; None where it is too long or no literal."""
+    try:
+        text = repr(tuple(values))
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        return None
+    return text if len(text) <= MAX_ARGUMENTS_LENGTH and parse_literal(text) is not _NOTHING else None
+
+
+_NOTHING = object()
+
+
+def parse_literal(text: str) -> Any:
+    """Return the value of a literal; `_NOTHING` where the text is none, or too long or nested to be looked at."""
+    node = _parse(text.strip(), "eval")
+    return _evaluate(node.body, {}) if isinstance(node, ast.Expression) else _NOTHING
+
+
+def _parse(text: str, mode: str) -> ast.AST | None:
+    """Return the syntax tree of a short piece of text; None where it is no Python."""
+    if len(text) > MAX_PIECE or _nesting(text) > MAX_NESTING:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "invalid escape sequence", of a text that is not ours
+            return ast.parse(text, mode=mode)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _nesting(text: str) -> int:
+    """Return how deep brackets and signs stand inside each other, counted on the safe side."""
+    depth = deepest = signs = 0
+    for character in text:
+        depth += (character in _OPEN) - (character in _CLOSE)
+        signs = signs + 1 if character in "+-~" else 0
+        deepest = max(deepest, depth + signs)
+    return deepest
+
+
+def _evaluate(node: ast.AST, values: Mapping[str, Any]) -> Any:
+    """Return the value of a literal or of a name with a known value; `_NOTHING` for anything else."""
+    if isinstance(node, ast.Name):
+        return values.get(node.id, _NOTHING)
+    try:
+        return ast.literal_eval(node)  # type: ignore[arg-type]
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return _NOTHING
+
+
+def _find_parameters(text: str) -> dict[str, tuple[str, ...]]:
+    """Return the parameters of each function that a text defines, without `self`; none where they cannot be read."""
+    found: dict[str, tuple[str, ...]] = {}
+    for match in _NAMES.finditer(text):
+        name = match[1] or match[2]
+        if name in _NOT_A_MAIN or name.startswith(("__", "test")):
+            continue
+        piece = _cut_balanced(text, match.end()) if match[1] else None
+        node = _parse(f"def f{piece}: pass", "exec") if piece else None
+        arguments = node.body[0].args if isinstance(node, ast.Module) else None  # type: ignore[attr-defined]
+        names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)] if arguments else []
+        found[name] = tuple(n for n in names if n not in ("self", "cls"))
+    return found
+
+
+def _cut_balanced(text: str, start: int) -> str | None:
+    """Return the piece from an opening bracket to its closing one; None where it is too long or broken.
+
+    Brackets in strings do not count.
+    """
+    depth, quote, at, end = 0, "", start, min(len(text), start + MAX_PIECE)
+    while at < end:
+        character = text[at]
+        if quote:
+            at += character == "\\"
+            quote = "" if character == quote or character == "\n" else quote
+        elif character in "\"'":
+            quote = character
+        elif character in _OPEN:
+            depth += 1
+        elif character in _CLOSE:
+            depth -= 1
+            if depth == 0:
+                return text[start : at + 1]
+        at += 1
+    return None
+
+
+def _assign(values: dict[str, Any], target: str, rest: str) -> None:
+    """Note what an assignment gives its names; a name that is given something unknown is unknown from here on."""
+    names = [n.strip() for n in target.rstrip(" =").partition(":")[0].replace(">>>", "").split(",")]
+    value = _read_value(rest)
+    if len(names) == 1:
+        given = {names[0]: value}
+    elif isinstance(value, tuple) and len(value) == len(names):
+        given = dict(zip(names, value, strict=True))
+    else:
+        given = dict.fromkeys(names, _NOTHING)
+    for name, known in given.items():
+        if known is _NOTHING:
+            values.pop(name, None)
+        else:
+            values[name] = known
+
+
+def _read_value(rest: str) -> Any:
+    """Return the literal at the beginning of a text: to the end of its line, or of its bracket; else `_NOTHING`."""
+    rest = rest.lstrip(" \t`")
+    line = rest.partition("\n")[0]
+    if rest[:1] and rest[0] in _OPEN:
+        piece = _cut_balanced(rest, 0)
+        after = rest[len(piece) :].partition("\n")[0] if piece else ""
+        if piece and (not after.strip(" \t`.,;") or after.lstrip(" \t`.,;")[:1] in "#(" or after[:2] in (". ", " f")):
+            return parse_literal(piece)
+    for end in (len(line), line.find("#"), line.find("`"), line.rfind("."), line.find(', "'), line.find(" ")):
+        if end > 0 and (value := parse_literal(line[:end].strip(" \t.,;`"))) is not _NOTHING:
+            return value
+    return _NOTHING
+
+
+def _read_call(name: str, piece: str, values: Mapping[str, Any], parameters: Sequence[str]) -> Call | None:
+    """Return a call whose arguments are all known, keywords in the order of the function's parameters."""
+    node = _parse(f"f{piece}", "eval")
+    call = node.body if isinstance(node, ast.Expression) else None
+    if not isinstance(call, ast.Call) or not (call.args or call.keywords):
+        return None
+    given = [_evaluate(argument, values) for argument in call.args]
+    named = {k.arg: _evaluate(k.value, values) for k in call.keywords if k.arg is not None}
+    rest = parameters[len(given) : len(given) + len(named)]
+    if len(named) != len(call.keywords) or set(rest) != set(named):
+        return None
+    arguments = [*given, *(named[parameter] for parameter in rest)]
+    text = None if any(a is _NOTHING for a in arguments) else format_arguments(arguments)
+    return None if text is None else Call(name, text)
+
+
+def _read_expected(question: str, end: int, *, is_doctest: bool) -> str | None:
+    """Return what a question says a call returns, which ends at `end`; None where it does not say."""
+    match = _EXPECTED.match(question, end) or (_DOCTEST_RESULT.match(question, end) if is_doctest else None)
+    if match is None:
+        return None
+    value = _read_value(question[match.end() : match.end() + MAX_PIECE])
+    text = None if value is _NOTHING else format_arguments((value,))
+    return None if text is None else repr(value)
