@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from routemoa.core.trace import Alternative, Assessment, Degradation, Failure, Proposal, Ranking, Skip
+from routemoa.core.trace import Agreement, Alternative, Assessment, Degradation, Failure, Proposal, Ranking, Skip
 from routemoa.core.types import Purpose, Query, Scores, Usage
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "AnyEvent",
     "CallFinished",
     "CallStarted",
+    "Compared",
     "Degraded",
     "Done",
     "Event",
@@ -115,6 +116,13 @@ class Judged(Event, frozen=True):
 
     layer: int
     assessments: tuple[Assessment, ...]
+
+
+class Compared(Event, frozen=True):
+    """The code answers so far were run and compared, or are compared as text."""
+
+    layer: int
+    agreement: Agreement
 
 
 class Reranked(Event, frozen=True):
@@ -216,6 +224,7 @@ AnyEvent = (
     | ProposalFinished
     | ProposalFailed
     | Judged
+    | Compared
     | Reranked
     | Stopped
     | CallStarted

@@ -67,6 +67,8 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Later layers are shown the best answer of each group of equal ones, or all answers."""
     reference_tokens: int = 3000
     """Tokens of all quoted answers together."""
+    run_code: bool = False
+    """Run code answers in a sandbox and compare what they do; without, they are compared as text."""
     hedge: bool = True
     """Also call the next model where a remote one's first token comes later than 95 % of its earlier ones."""
 

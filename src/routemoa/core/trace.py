@@ -14,6 +14,7 @@ from routemoa.core.failure_kind import KEY_STATUSES, FailureKind
 from routemoa.core.types import Query, Scores, Usage
 
 __all__ = [
+    "Agreement",
     "Alternative",
     "Answer",
     "Assessment",
@@ -147,6 +148,19 @@ class RankedModel(Struct, frozen=True):
 Ranking = tuple[RankedModel, ...]
 
 
+class Agreement(Struct, frozen=True, omit_defaults=True):
+    """How the code answers to a query were compared after a layer: by what they do, or as text, and why."""
+
+    note: str
+    """Our own words: callers of the server may read it."""
+    models: tuple[str, ...] = ()
+    """The models whose latest answers were run; none where they are compared as text."""
+    groups: tuple[int, ...] = ()
+    """For each of them, the group of answers that do the same."""
+    failed: tuple[str, ...] = ()
+    """The models whose answers crash or miss an example of the question."""
+
+
 class Layer(Struct, frozen=True):
     """What happened in a layer."""
 
@@ -163,6 +177,8 @@ class Layer(Struct, frozen=True):
     """Why these models were called."""
     quoted: dict[str, tuple[str, ...]] = {}
     """Proposer -> the models whose answers it was shown, in the order of the labels A, B, C."""
+    agreement: Agreement | None = None
+    """How code answers so far were compared; None where the answers are no code."""
 
 
 class Alternative(Struct, frozen=True):

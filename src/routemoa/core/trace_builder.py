@@ -70,6 +70,8 @@ class TraceBuilder:
             case t.Judged():
                 layer = self._layers[event.layer - 1]
                 self._update_layer(event.layer, assessments=(*layer.assessments, *event.assessments))
+            case t.Compared():
+                self._update_layer(event.layer, agreement=event.agreement)
             case t.Reranked():
                 self._update_layer(event.layer, scores=event.scores, ranking=event.ranking)
             case t.Stopped():

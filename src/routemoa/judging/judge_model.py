@@ -41,6 +41,8 @@ class Coefficients(Struct, frozen=True):
     """Of similarity with the other answers to an open question."""
     informed_vote: float = 0.5
     """The weight, in [0, 1], of the vote of a model that saw the other answers."""
+    failed: float = -1.5
+    """Added to the log-odds of a model's prior where its code was run and crashes, or misses an example."""
     truncated: float = -1.5
     """Added to the log-odds of a model's prior where its answer breaks off.
 

@@ -71,7 +71,7 @@ def _observe_candidate(candidate: dict[str, Any], names: list[str], inputs: list
     """Load a candidate and call its main function with each input; return the exit code."""
     _, reply = _redirect_streams()
     write, encode, dump, parse = os.write, encode_output, json.dumps, ast.literal_eval
-    sys.stdout = sys.stderr = printed = _Printed()  # type: ignore[assignment]
+    sys.stdout = sys.stderr = printed = _Printed()
     signal.signal(signal.SIGALRM, _stop_call)
     module = types.ModuleType(ANSWER)
     sys.modules[ANSWER] = module
@@ -118,7 +118,7 @@ def _call(main: Callable[..., Any], arguments: tuple[Any, ...], printed: _Printe
     before = encode(arguments)
     signal.setitimer(signal.ITIMER_REAL, CALL_SECONDS)
     value = main(*arguments)
-    if inspect.isawaitable(value):
+    if inspect.iscoroutine(value):
         import asyncio
 
         value = asyncio.run(value)

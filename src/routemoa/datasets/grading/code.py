@@ -17,7 +17,6 @@ Models that answer a question do none of this; training on these scores would te
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from functools import cache

@@ -100,10 +100,12 @@ def _change_value(value: Any) -> list[Any]:
         return [not value]
     if isinstance(value, int | float):
         return [value + 1, value * 2]
-    if isinstance(value, str | list | tuple) and value:
-        first = _change_value(value[0])[:1] if not isinstance(value, str) else []
-        inside = [type(value)([*first, *value[1:]])] if first and not isinstance(value, str) else []
-        return [*([value[1:]] if len(value) > 1 else []), value[::-1], *inside, value + value[:1]]
+    if isinstance(value, str) and value:
+        return [*([value[1:]] if len(value) > 1 else []), value[::-1], value + value[0]]
+    if isinstance(value, list | tuple) and value:
+        items, first = list(value), _change_value(value[0])[:1]
+        changed = [items[1:] or items * 2, items[::-1], [*first, *items[1:]], [*items, items[0]]]
+        return [type(value)(change) for change in changed]
     if isinstance(value, dict) and len(value) > 1:
         return [dict(list(value.items())[1:])]
     if isinstance(value, set) and len(value) > 1:

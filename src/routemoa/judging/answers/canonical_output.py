@@ -32,26 +32,30 @@ def _encode(value: Any, nodes: list[int], level: int) -> Any:
     nodes[0] -= 1
     if nodes[0] < 0 or level > MAX_LEVELS:
         return ["cut"]
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return int(value) if abs(value) < 2**63 else ["int", hex(value)[:MAX_TEXT]]
-    if isinstance(value, float):
-        return float(value) if value - value == 0 else ["float", str(float(value))]
+    if value is None or isinstance(value, bool | int | float | str | bytes | bytearray):
+        return _encode_scalar(value)
+    if isinstance(value, list | tuple):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return [kind, *(_encode(item, nodes, level + 1) for item in islice(value, MAX_NODES))]
+    if isinstance(value, set | frozenset):
+        return ["set", *sorted((_encode(v, nodes, level + 1) for v in islice(value, MAX_NODES)), key=json.dumps)]
+    if isinstance(value, dict):
+        items = islice(value.items(), MAX_NODES)
+        pairs = [[_encode(k, nodes, level + 1), _encode(v, nodes, level + 1)] for k, v in items]
+        return ["dict", *sorted(pairs, key=json.dumps)]
+    return _encode_object(value, nodes, level)
+
+
+def _encode_scalar(value: bool | int | float | str | bytes | bytearray | None) -> Any:
     if isinstance(value, str):
         return _shorten(str(value))
     if isinstance(value, bytes | bytearray):
         return ["bytes", _shorten(bytes(value[:MAX_TEXT]).hex())]
-    if isinstance(value, list | tuple):
-        return [_kind(value), *(_encode(item, nodes, level + 1) for item in islice(value, MAX_NODES))]
-    if isinstance(value, set | frozenset):
-        return ["set", *sorted((_encode(v, nodes, level + 1) for v in islice(value, MAX_NODES)), key=json.dumps)]
-    if isinstance(value, dict):
-        pairs = [
-            [_encode(k, nodes, level + 1), _encode(v, nodes, level + 1)] for k, v in list(value.items())[:MAX_NODES]
-        ]
-        return ["dict", *sorted(pairs, key=json.dumps)]
-    return _encode_object(value, nodes, level)
+    if isinstance(value, float):
+        return float(value) if value - value == 0 else ["float", str(float(value))]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value) if abs(value) < 2**63 else ["int", hex(value)[:MAX_TEXT]]
+    return value
 
 
 def _encode_object(value: Any, nodes: list[int], level: int) -> Any:
@@ -70,10 +74,6 @@ def _encode_object(value: Any, nodes: list[int], level: int) -> Any:
         return ["object", name, _encode(vars(value), nodes, level + 1)]
     text = repr(value)
     return ["object", name, "" if " at 0x" in text else _shorten(text)]
-
-
-def _kind(value: Any) -> str:
-    return "tuple" if isinstance(value, tuple) else "list"
 
 
 def _shorten(text: str) -> str:

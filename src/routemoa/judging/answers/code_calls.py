@@ -31,16 +31,65 @@ _ASSIGNMENT_OR_CALL = re.compile(
 )
 _ASKED_CALL = re.compile(r"(?m)(?:\bassert\b[^\n]{0,80}?|>>> ?|\b)(?P<name>[A-Za-z_]\w*) ?\(")
 _EXPECTED = re.compile(
-    r"[ \t`]*(?:==|=>|->|→|➞|#[ \t]*(?:=>|->|returns?|Output:)?|(?:should |must |will )?(?:returns?|gives?|is|equals?|be)\b)"
+    r"[ \t`]*(?:==|=>|->|→|➞|#[ \t]*(?:=>|->|returns?|Output:)?"
+    r"|(?:should |must |will )?(?:returns?|gives?|is|equals?|be)\b)"
     r"[ \t`:]*"
 )
 _DOCTEST_RESULT = re.compile(r"[ \t]*\n[ \t]*(?!>>>)(?=\S)")
 _DEFINING = re.compile(r"\b(?:def|class)[ \t]+$")
 _OPEN, _CLOSE = "([{", ")]}"
 _NOT_A_MAIN = frozenset(
-    "print len list set tuple dict sorted str int float bool sum max min abs any all map filter zip range enumerate "
-    "round reversed type isinstance super open input repr iter next isclose assertEqual assertTrue if for while and or "
-    "not in return assert def class lambda elif main".split()
+    [
+        "print",
+        "len",
+        "list",
+        "set",
+        "tuple",
+        "dict",
+        "sorted",
+        "str",
+        "int",
+        "float",
+        "bool",
+        "sum",
+        "max",
+        "min",
+        "abs",
+        "any",
+        "all",
+        "map",
+        "filter",
+        "zip",
+        "range",
+        "enumerate",
+        "round",
+        "reversed",
+        "type",
+        "isinstance",
+        "super",
+        "open",
+        "input",
+        "repr",
+        "iter",
+        "next",
+        "isclose",
+        "assertEqual",
+        "assertTrue",
+        "if",
+        "for",
+        "while",
+        "and",
+        "or",
+        "not",
+        "in",
+        "return",
+        "assert",
+        "def",
+        "class",
+        "lambda",
+        "elif",
+        "main",
+    ]
 )
 
 
@@ -143,7 +192,7 @@ def _evaluate(node: ast.AST, values: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.Name):
         return values.get(node.id, _NOTHING)
     try:
-        return ast.literal_eval(node)  # type: ignore[arg-type]
+        return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return _NOTHING
 
@@ -157,7 +206,8 @@ def _find_parameters(text: str) -> dict[str, tuple[str, ...]]:
             continue
         piece = _cut_balanced(text, match.end()) if match[1] else None
         node = _parse(f"def f{piece}: pass", "exec") if piece else None
-        arguments = node.body[0].args if isinstance(node, ast.Module) else None  # type: ignore[attr-defined]
+        define = node.body[0] if isinstance(node, ast.Module) else None
+        arguments = define.args if isinstance(define, ast.FunctionDef) else None
         names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)] if arguments else []
         found[name] = tuple(n for n in names if n not in ("self", "cls"))
     return found
@@ -173,7 +223,7 @@ def _cut_balanced(text: str, start: int) -> str | None:
         character = text[at]
         if quote:
             at += character == "\\"
-            quote = "" if character == quote or character == "\n" else quote
+            quote = "" if character in {quote, "\n"} else quote
         elif character in "\"'":
             quote = character
         elif character in _OPEN:
