@@ -11,7 +11,8 @@ from time import monotonic
 from routemoa.core.errors import NoSandbox
 from routemoa.core.events import Compared
 from routemoa.core.trace import Agreement, Proposal
-from routemoa.judging.answers.behaviour import Behaviour, collect_inputs, group_behaviours, is_code_panel
+from routemoa.judging.answers.behaviour import Behaviour, collect_inputs, describe_groups, group_behaviours
+from routemoa.judging.answers.code_blocks import is_code_panel
 from routemoa.judging.answers.code_calls import find_examples
 from routemoa.mixture.run import Run
 from routemoa.routing.decision import latest_answers, without_refusals
@@ -89,7 +90,4 @@ class CodeComparison:
                 self._seconds_left -= monotonic() - started
             self._done[proposal.text] = Behaviour({**before.outputs, **found.outputs}, found.failure)
         groups = group_behaviours([self._done[p.text] for p in proposals], examples)
-        failed = tuple(p.model for p, has_failed in zip(proposals, groups.failed, strict=True) if has_failed)
-        note = f"code answers were run on {len(inputs)} inputs and are compared by their outputs"
-        group_of = tuple(group for group in groups.group_of if group is not None)
-        return Agreement(note, tuple(p.model for p in proposals), group_of, failed)
+        return describe_groups(groups, [p.model for p in proposals], len(inputs))

@@ -78,7 +78,7 @@ def _describe_proposal(proposal: Proposal, layer: Layer) -> str:
 def _describe_groups(trace: Trace) -> str:
     """Return the results that were compared, each with its models; empty where texts were compared."""
     answers = trace.layers[0].proposals if len(trace.layers) == 1 else latest_answers(trace)
-    groups = group_answers([p.text for p in answers])
+    groups = group_panel(trace)
     if not groups.closed:
         return ""
     place = {r.model: i for i, r in enumerate(trace.ranking)}

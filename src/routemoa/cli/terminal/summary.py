@@ -59,7 +59,7 @@ def describe_agreement(trace: Trace) -> str:
     count = len(answers)
     if count < 2:
         return ""
-    groups = group_answers([p.text for p in answers])
+    groups = group_panel(trace)
     largest = max((len(groups.members(g)) for g in set(groups.group_of) if g is not None), default=1)
     if largest == count:
         return "both agree" if count == 2 else f"all {count} agree"

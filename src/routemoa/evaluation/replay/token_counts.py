@@ -12,9 +12,19 @@ from functools import cached_property, lru_cache
 
 from msgspec import Struct
 
+from routemoa.core.trace import Agreement
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Message, add_optional
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.list_prices import ListPrice
+from routemoa.judging.answers.behaviour import (
+    Behaviour,
+    collect_inputs,
+    describe_groups,
+    group_behaviours,
+    restrict_inputs,
+)
+from routemoa.judging.answers.code_blocks import is_code_panel
+from routemoa.judging.answers.code_calls import find_examples
 from routemoa.judging.answers.grouping import Groups, group_answers
 from routemoa.mixture import prompts
 from routemoa.mixture.prompts import ASSESSMENT, ReplyFormat
@@ -73,6 +83,8 @@ class ReplayQuestion:
         responses = record.responses or {}
         self.texts = {m: text for m in members if (text := responses.get(m) or "").strip()}
         """Member -> its recorded answer."""
+        self.behaviours: Mapping[str, Behaviour] | None = None
+        """Member -> what its code did, where it was run on the inputs of all members' answers."""
         self._prices = prices or {}
         self._question_length = len(record.prompt or record.query)
         self._quote_lengths: dict[str, int] = {}
@@ -86,6 +98,18 @@ class ReplayQuestion:
     def group_of(self) -> dict[str, int | None]:
         """Member -> the group of its answer; None where the answer states no result."""
         return dict(zip(self.texts, self.groups.group_of, strict=True))
+
+    def compare_code(self, models: Sequence[str]) -> Agreement | None:
+        """Return how these members' code answers compare, as the engine would after they answered; None where not run.
+
+        Only inputs count that the question or one of these answers shows.
+        """
+        if self.behaviours is None or not is_code_panel([self.texts[m] for m in models]):
+            return None
+        examples = find_examples(self.record.prompt or self.record.query)
+        inputs = set(collect_inputs(examples, [self.texts[m] for m in models]))
+        behaviours = [restrict_inputs(self.behaviours[m], inputs) for m in models]
+        return describe_groups(group_behaviours(behaviours, examples), models, len(inputs))
 
     def count_proposal(
         self,

@@ -11,18 +11,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 from msgspec import Struct
 
+from routemoa.core.trace import Agreement
 from routemoa.judging.answers.canonical_output import encode_output
-from routemoa.judging.answers.code_blocks import holds_code, remove_blocks
 from routemoa.judging.answers.code_calls import Example, find_calls, format_arguments, parse_literal
-from routemoa.judging.answers.grouping import Groups, final_answer
+from routemoa.judging.answers.grouping import Groups
 
-__all__ = ["Behaviour", "Output", "agree", "collect_inputs", "group_behaviours", "is_code_panel", "misses_example"]
+__all__ = [
+    "Behaviour",
+    "Output",
+    "agree",
+    "collect_inputs",
+    "describe_groups",
+    "group_behaviours",
+    "misses_example",
+    "restrict_inputs",
+]
 
 MIN_COMPARED = 2
 """Inputs for which two answers must both have an output, to be compared at all."""
@@ -55,16 +64,6 @@ class Behaviour(Struct, frozen=True, omit_defaults=True):
     or the time was over."""
     failure: str | None = None
     """Why it could not be run: it holds no Python, or does not load."""
-
-
-def is_code_panel(texts: Sequence[str]) -> bool:
-    """Return whether more than half of the answers define a Python function and less than half state a result.
-
-    Prose with code that calculates its result is no code answer: "The answer is 18" is what counts there.
-    """
-    codes = [text for text in texts if holds_code(text)]
-    stated = [text for text in codes if final_answer(remove_blocks(text))]
-    return 2 * len(codes) > len(texts) and 2 * len(stated) < len(texts)
 
 
 def collect_inputs(examples: Sequence[Example], texts: Sequence[str]) -> tuple[str, ...]:
@@ -123,6 +122,22 @@ def group_behaviours(behaviours: Sequence[Behaviour], examples: Sequence[Example
             cluster = [kept if c == merged else c for c in cluster]
     number = {c: n for n, c in enumerate(dict.fromkeys(cluster))}
     return Groups(tuple(number[c] for c in cluster), True, (None,) * len(behaviours), failed)
+
+
+def describe_groups(groups: Groups, models: Sequence[str], inputs: int) -> Agreement:
+    """Return the groups of these models' answers for a trace; `inputs` is how many were tried."""
+    return Agreement(
+        f"code answers were run on {inputs} inputs and are compared by their outputs",
+        tuple(models),
+        tuple(group for group in groups.group_of if group is not None),
+        tuple(m for m, failed in zip(models, groups.failed, strict=True) if failed),
+    )
+
+
+def restrict_inputs(behaviour: Behaviour, inputs: Collection[str]) -> Behaviour:
+    """Return what an answer did with some of the inputs."""
+    outputs = {text: output for text, output in behaviour.outputs.items() if text in inputs}
+    return Behaviour(outputs, behaviour.failure)
 
 
 def has_failed(behaviour: Behaviour) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from routemoa.judging.answers.extraction import THOUGHT_END
+from routemoa.judging.answers.extraction import THOUGHT_END, bound_text
+from routemoa.judging.answers.normalization import extract_result
 
-__all__ = ["extract_candidates", "find_blocks", "holds_code", "remove_blocks", "unwrap_code"]
+__all__ = ["extract_candidates", "find_blocks", "holds_code", "is_code_panel", "unwrap_code"]
 
 FENCE = re.compile(
     r"""(?ms)^(?P<indent>[ \t]*+(?:[-*+>]\s++|\d++[.)]\s++)?)(?P<fence>```++|~~~++)[ \t]*+(?P<tag>[^\s`{]*+)[^\n`]*+\n
@@ -76,14 +79,28 @@ def unwrap_code(text: str) -> str:
     return text
 
 
+def is_code_panel(texts: Sequence[str]) -> bool:
+    """Return whether more than half of the answers define a Python function, and less than half state a result beside.
+
+    Prose with code that calculates its result is no code answer: "The answer is 18" is what counts there.
+    """
+    codes = [text for text in texts if holds_code(text)]
+    return 2 * len(codes) > len(texts) and 2 * sum(map(_states_result, codes)) < len(texts)
+
+
+@lru_cache(maxsize=256)
 def holds_code(text: str) -> bool:
     """Return whether an answer defines a Python function or class in a block, or is nothing but such code."""
+    if "def " not in text and "class " not in text and "lambda" not in text:
+        return False
     text = unwrap_code(THOUGHT_END.split(text)[-1])
     if blocks := find_blocks(text):
         return any(PYTHON_DEFINITION.search(block.code) for block in blocks)
     return bool(BARE_CODE.match(text) and PYTHON_DEFINITION.search(text))
 
 
-def remove_blocks(text: str) -> str:
-    """Return the prose of an answer, without its blocks of code."""
-    return PYTHON_TAGS.sub("\n", FENCE.sub("\n", text))
+@lru_cache(maxsize=256)
+def _states_result(text: str) -> bool:
+    """Return whether the prose of an answer, without its blocks of code, states a result."""
+    result = extract_result(bound_text(PYTHON_TAGS.sub("\n", FENCE.sub("\n", text))))
+    return result.is_stated and bool(result.form)
