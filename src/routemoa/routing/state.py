@@ -17,7 +17,7 @@ from routemoa.judging.posterior import Posterior, Vote, infer, updated_priors
 from routemoa.judging.published_fusion import impute_missing
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
 
-__all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader", "group_panel"]
+__all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader", "group_panel", "group_run_code"]
 
 HYSTERESIS_MARGIN = 0.02
 """Of probability: an answer that leads is displaced only by one that is better by more than this."""
@@ -114,17 +114,23 @@ class TraceReader(Struct, frozen=True):
 def group_panel(trace: Trace) -> Groups:
     """Group each model's latest answer: code by what it does, where it was run; else by what the answers say.
 
-    A refusal says nothing, unless all are refusals. So does an answer that came after the others were run.
+    A refusal says nothing, unless all are refusals.
     """
     proposals = latest_answers(trace)
-    run = next((layer.agreement for layer in reversed(trace.layers) if layer.agreement is not None), None)
-    if run is not None and run.models:
-        group_of = dict(zip(run.models, run.groups, strict=True))
-        return Groups(
-            tuple(group_of.get(p.model) for p in proposals),
-            True,
-            (None,) * len(proposals),
-            tuple(p.model in run.failed for p in proposals),
-        )
+    if (groups := group_run_code(trace, proposals)) is not None:
+        return groups
     places = [i for i, p in enumerate(proposals) if not p.refusal] or list(range(len(proposals)))
     return group_answers([proposals[i].text for i in places]).spread(places, len(proposals))
+
+
+def group_run_code(trace: Trace, proposals: Sequence[Proposal]) -> Groups | None:
+    """Return the groups of code answers that were run; None where they were not.
+
+    An answer that came after the others were run is in no group yet.
+    """
+    run = next((layer.agreement for layer in reversed(trace.layers) if layer.agreement is not None), None)
+    if run is None or not run.models:
+        return None
+    group_of = dict(zip(run.models, run.groups, strict=True))
+    failed = tuple(p.model in run.failed for p in proposals)
+    return Groups(tuple(group_of.get(p.model) for p in proposals), True, (None,) * len(proposals), failed)

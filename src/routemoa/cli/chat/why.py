@@ -16,6 +16,7 @@ from routemoa.core.printable import printable_line
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
 from routemoa.judging.answers.grouping import final_answer, group_answers
 from routemoa.routing.decision import latest_answers
+from routemoa.routing.state import group_run_code
 
 __all__ = ["explain_answer"]
 
@@ -41,6 +42,8 @@ def explain_answer(answer: Answer) -> Tree:
     if agreement := describe_agreement(trace):
         groups = _describe_groups(trace)
         tree.add(Text(f"agreement: {agreement}{f': {groups}' if groups else ''}"))
+    if note := next((layer.agreement.note for layer in reversed(trace.layers) if layer.agreement), ""):
+        tree.add(Text(note))
     for degradation in trace.given_up:
         tree.add(Text(f"limits: {describe_degradation(degradation)}"))
     tree.add(Text(f"stopped: {trace.stop_reason or 'before the end'}"))
@@ -76,12 +79,19 @@ def _describe_proposal(proposal: Proposal, layer: Layer) -> str:
 
 
 def _describe_groups(trace: Trace) -> str:
-    """Return the results that were compared, each with its models; empty where texts were compared."""
+    """Return the results that were compared, each with its models, or the models whose code does the same.
+
+    Empty where texts were compared.
+    """
     answers = trace.layers[0].proposals if len(trace.layers) == 1 else latest_answers(trace)
-    groups = group_panel(trace)
-    if not groups.closed:
-        return ""
     place = {r.model: i for i, r in enumerate(trace.ranking)}
+    if (run := group_run_code(trace, answers)) is not None:
+        same = [
+            [p.model for p, g in zip(answers, run.group_of, strict=True) if g == group] for group in set(run.group_of)
+        ]
+        return "; ".join(", ".join(sorted(names, key=lambda m: place.get(m, len(place)))) for names in same)
+    if not group_answers([p.text for p in answers]).closed:
+        return ""
     models: dict[str, list[str]] = {}
     for proposal in sorted(answers, key=lambda p: place.get(p.model, len(place))):
         models.setdefault(_shorten(final_answer(proposal.text) or "no result"), []).append(proposal.model)

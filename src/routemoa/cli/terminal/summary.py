@@ -8,6 +8,7 @@ from routemoa.core.trace import Answer, Degradation, Failure, Trace
 from routemoa.evaluation.report.formatting import format_dollars
 from routemoa.judging.answers.grouping import group_answers
 from routemoa.routing.decision import latest_answers
+from routemoa.routing.state import group_run_code
 
 __all__ = [
     "describe_agreement",
@@ -59,7 +60,7 @@ def describe_agreement(trace: Trace) -> str:
     count = len(answers)
     if count < 2:
         return ""
-    groups = group_panel(trace)
+    groups = group_run_code(trace, answers) or group_answers([p.text for p in answers])
     largest = max((len(groups.members(g)) for g in set(groups.group_of) if g is not None), default=1)
     if largest == count:
         return "both agree" if count == 2 else f"all {count} agree"

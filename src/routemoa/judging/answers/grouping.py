@@ -2,7 +2,7 @@
 
 A closed question has answers that state a result ("The answer is 18", a box, "#### 18", a JSON field "answer", or a
 text so short that it is its own result): results are brought to one form and compared. Answers to an open question
-state none: they are compared by their words. So is code, whose examples are no results; `behaviour` compares what it does.
+state none: they are compared by their words. So is code (`behaviour` compares what it does).
 """
 
 from __future__ import annotations
