@@ -10,6 +10,8 @@ import ast
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
@@ -18,6 +20,8 @@ __all__ = ["Call", "Example", "find_calls", "find_examples", "format_arguments",
 
 MAX_SCANNED = 40_000
 """Characters of a text that are scanned."""
+MAX_FOUND = 100
+"""Assignments and calls of a text that are looked at, so that the work is bounded."""
 MAX_PIECE = 1000
 """Characters of a call, an assignment or an expected value."""
 MAX_NESTING = 30
@@ -29,7 +33,9 @@ _NAMES = re.compile(r"(?m)^[ \t]*+(?:async +)?def +(\w+) *(?=\()|^[ \t]*+(\w+) *
 _ASSIGNMENT_OR_CALL = re.compile(
     r"(?m)(?P<target>^[ \t]*+(?:>>> ?)?\w+(?:, ?\w+){0,4} *(?::[^=\n]{1,40})?=(?!=))|(?<!\w)(?P<name>[A-Za-z_]\w*) ?\("
 )
-_ASKED_CALL = re.compile(r"(?m)(?:\bassert\b[^\n]{0,80}?|>>> ?|\b)(?P<name>[A-Za-z_]\w*) ?\(")
+_ANY_CALL = re.compile(r"(?<!\w)([A-Za-z_]\w*) ?\(")
+_INSIDE = (*"([{+-*/%<>=&|", "not", "and", "or", "in")
+"""What stands before a call that is a part of something else."""
 _EXPECTED = re.compile(
     r"[ \t`]*(?:==|=>|->|→|➞|#[ \t]*(?:=>|->|returns?|Output:)?"
     r"|(?:should |must |will )?(?:returns?|gives?|is|equals?|be)\b)"
@@ -109,21 +115,23 @@ class Example(Struct, frozen=True):
     """The text of a literal, as `repr` writes it; None where the question does not say."""
 
 
-def find_calls(text: str) -> list[Call]:
+@lru_cache(maxsize=128)
+def find_calls(text: str) -> tuple[Call, ...]:
     """Return the distinct calls of functions that a text defines, in its order, whose arguments are known."""
     text = text[:MAX_SCANNED]
     parameters = _find_parameters(text)
     values: dict[str, Any] = {}
     calls: dict[Call, None] = {}
-    for match in _ASSIGNMENT_OR_CALL.finditer(text):
+    wanted = (m for m in _ASSIGNMENT_OR_CALL.finditer(text) if m["name"] is None or m["name"] in parameters)
+    for match in islice(wanted, MAX_FOUND):
         name = match["name"]
         if name is None:
             _assign(values, match["target"], text[match.end() : match.end() + MAX_PIECE])
-        elif name in parameters and not _DEFINING.search(text, max(0, match.start() - 20), match.start()):
+        elif not _DEFINING.search(text, max(0, match.start() - 20), match.start()):
             piece = _cut_balanced(text, match.end() - 1)
             if piece and (call := _read_call(name, piece, values, parameters[name])):
                 calls[call] = None
-    return list(calls)
+    return tuple(calls)
 
 
 def find_examples(question: str) -> list[Example]:
@@ -131,19 +139,21 @@ def find_examples(question: str) -> list[Example]:
     question = question[:MAX_SCANNED]
     defined = _find_parameters(question)
     examples: dict[Example, None] = {}
-    for match in _ASKED_CALL.finditer(question):
-        name = match["name"]
-        if name in _NOT_A_MAIN or _DEFINING.search(question, max(0, match.start("name") - 20), match.start("name")):
-            continue
-        piece = _cut_balanced(question, match.end() - 1)
+    for match in islice(_ANY_CALL.finditer(question), MAX_FOUND):
+        name = match[1]
+        lead = question[question.rfind("\n", 0, match.start()) + 1 : match.start()].strip()[-MAX_PIECE:]
+        piece = (
+            None if name in _NOT_A_MAIN or lead.endswith(("def", "class")) else _cut_balanced(question, match.end() - 1)
+        )
         call = _read_call(name, piece, {}, defined.get(name, ())) if piece else None
         if call is None or piece is None:
             continue
-        lead, end = match[0], match.end() - 1 + len(piece)
-        expected = _read_expected(question, end, is_doctest=lead.startswith(">>>"))
-        if expected is not None or "assert" in lead or lead.startswith(">>>") or name in defined:
-            is_direct = re.fullmatch(r"(?:assert\s+|>>> ?)?\w+ ?\(", lead) is not None
-            examples[Example(call, expected if is_direct else None)] = None
+        is_test, is_doctest = lead.startswith("assert"), lead.startswith(">>>")
+        is_whole = lead in ("assert", ">>>") or not (is_test or is_doctest or lead.endswith(_INSIDE))
+        end = match.end() - 1 + len(piece)
+        expected = _read_expected(question, end, is_doctest=is_doctest) if is_whole else None
+        if expected is not None or is_test or is_doctest or name in defined:
+            examples[Example(call, expected)] = None
     return list(examples)
 
 
@@ -200,7 +210,7 @@ def _evaluate(node: ast.AST, values: Mapping[str, Any]) -> Any:
 def _find_parameters(text: str) -> dict[str, tuple[str, ...]]:
     """Return the parameters of each function that a text defines, without `self`; none where they cannot be read."""
     found: dict[str, tuple[str, ...]] = {}
-    for match in _NAMES.finditer(text):
+    for match in islice(_NAMES.finditer(text), MAX_FOUND):
         name = match[1] or match[2]
         if name in _NOT_A_MAIN or name.startswith(("__", "test")):
             continue
