@@ -78,12 +78,18 @@ def combine_parallel(calls: Iterable[CallTotals]) -> CallTotals:
 class ReplayQuestion:
     """A record prepared for a replay: the members' answers, their groups, and the tokens of calls about them."""
 
-    def __init__(self, record: Record, members: Iterable[str], prices: Mapping[str, ListPrice] | None = None) -> None:
+    def __init__(
+        self,
+        record: Record,
+        members: Iterable[str],
+        prices: Mapping[str, ListPrice] | None = None,
+        behaviours: Mapping[str, Behaviour] | None = None,
+    ) -> None:
         self.record = record
         responses = record.responses or {}
         self.texts = {m: text for m in members if (text := responses.get(m) or "").strip()}
         """Member -> its recorded answer."""
-        self.behaviours: Mapping[str, Behaviour] | None = None
+        self.behaviours = behaviours
         """Member -> what its code did, where it was run on the inputs of all members' answers."""
         self._prices = prices or {}
         self._question_length = len(record.prompt or record.query)
@@ -92,7 +98,10 @@ class ReplayQuestion:
     @cached_property
     def groups(self) -> Groups:
         """The groups of equal answers, in the order of `texts`."""
-        return group_answers(list(self.texts.values()))
+        agreement = self.compare_code(list(self.texts))
+        if agreement is None:
+            return group_answers(list(self.texts.values()))
+        return Groups(agreement.groups, True, (None,) * len(self.texts))
 
     @cached_property
     def group_of(self) -> dict[str, int | None]:

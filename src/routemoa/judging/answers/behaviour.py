@@ -29,6 +29,7 @@ __all__ = [
     "collect_inputs",
     "describe_groups",
     "group_behaviours",
+    "has_failed",
     "misses_example",
     "restrict_inputs",
 ]

@@ -80,12 +80,12 @@ def unwrap_code(text: str) -> str:
 
 
 def is_code_panel(texts: Sequence[str]) -> bool:
-    """Return whether more than half of the answers define a Python function, and less than half state a result beside.
+    """Return whether at least half of the answers define a Python function, and at most half of these state a result.
 
     Prose with code that calculates its result is no code answer: "The answer is 18" is what counts there.
     """
     codes = [text for text in texts if holds_code(text)]
-    return 2 * len(codes) > len(texts) and 2 * sum(map(_states_result, codes)) < len(texts)
+    return 0 < len(texts) <= 2 * len(codes) and 2 * sum(map(_states_result, codes)) <= len(codes)
 
 
 @lru_cache(maxsize=256)
