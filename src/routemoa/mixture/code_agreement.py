@@ -10,6 +10,7 @@ from time import monotonic
 
 from routemoa.core.errors import NoSandbox
 from routemoa.core.events import Compared
+from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Agreement, Proposal
 from routemoa.judging.answers.behaviour import Behaviour, collect_inputs, describe_groups, group_behaviours
 from routemoa.judging.answers.code_blocks import is_code_panel
@@ -37,23 +38,25 @@ class CodeComparison:
 
     Args:
         run: the query being answered.
-        enabled: whether code is run (`run_code`).
+        mixture: says whether code is run (`run_code`). Published loops compare texts, as published.
     """
 
-    def __init__(self, run: Run, *, enabled: bool) -> None:
+    def __init__(self, run: Run, mixture: Mixture) -> None:
         self._run = run
-        self._enabled = enabled
+        self._mixture = mixture
         self._seconds_left = MAX_SECONDS
         self._done: dict[str, Behaviour] = {}
         self._cancelled = threading.Event()
 
     async def compare(self, layer: int) -> None:
         """Emit how the answers so far were compared, where they are code."""
+        if self._mixture.published:
+            return
         proposals = without_refusals(latest_answers(self._run.trace))
         if not proposals or proposals[0].refusal or not is_code_panel([p.text for p in proposals]):
             return
         self._run.emit(
-            Compared(layer, await self._run_answers(proposals) if self._enabled else Agreement(RUN_CODE_OFF))
+            Compared(layer, await self._run_answers(proposals) if self._mixture.run_code else Agreement(RUN_CODE_OFF))
         )
 
     async def _run_answers(self, proposals: Sequence[Proposal]) -> Agreement:

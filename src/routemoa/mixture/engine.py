@@ -80,7 +80,7 @@ class RouteMoA(BaseMethod):
         decision = self.policy.initial(prior, estimates)
         run.emit(Scored(prior, decision.ranking))
         leader = _show_leader(run)
-        code = CodeComparison(run, enabled=self.pool.mixture.run_code)
+        code = CodeComparison(run, self.pool.mixture)
         while decision.stop is None:
             decision = await self._run_layer(run, decision, limits, leader, code)
         await self._write_answer(run, decision, limits, leader)

@@ -8,12 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routemoa.core.errors import NoSandbox
 from routemoa.datasets.grading.behaviour import observe_behaviour
+from routemoa.datasets.grading.sandbox import run_program
 from routemoa.judging.answers.behaviour import Behaviour, Output, agree, collect_inputs, group_behaviours
 from routemoa.judging.answers.canonical_output import encode_output
 from routemoa.judging.answers.code_blocks import is_code_panel
 from routemoa.judging.answers.code_calls import Call, Example, find_calls, find_examples
 from routemoa.judging.answers.grouping import Groups, all_agree, group_answers
+
+try:
+    run_program("pass")
+except NoSandbox as error:
+    pytest.skip(f"no sandbox here: {error}", allow_module_level=True)
 
 
 def fenced(code: str, tag: str = "python") -> str:
