@@ -160,6 +160,11 @@ class Agreement(Struct, frozen=True, omit_defaults=True):
     failed: tuple[str, ...] = ()
     """The models whose answers crash or miss an example of the question."""
 
+    def holds_between(self, a: str, b: str) -> bool:
+        """Return whether the answers of two models were run and do the same."""
+        group_of = dict(zip(self.models, self.groups, strict=True))
+        return a in group_of and group_of[a] == group_of.get(b)
+
 
 class Layer(Struct, frozen=True):
     """What happened in a layer."""
@@ -277,6 +282,11 @@ class Trace(Struct, frozen=True):
     """The models that were not called: they cool down after failures, or cannot hold the prompt."""
     prices: dict[str, str] = {}
     """Model -> where its price comes from, and its date; or that its endpoint reports what a call costs."""
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """How the code answers so far were compared last; None where the answers are no code."""
+        return next((layer.agreement for layer in reversed(self.layers) if layer.agreement is not None), None)
 
     @property
     def stop(self) -> StopReason | None:

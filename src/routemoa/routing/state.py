@@ -128,7 +128,7 @@ def group_run_code(trace: Trace, proposals: Sequence[Proposal]) -> Groups | None
 
     An answer that came after the others were run is in no group yet.
     """
-    run = next((layer.agreement for layer in reversed(trace.layers) if layer.agreement is not None), None)
+    run = trace.agreement
     if run is None or not run.models:
         return None
     group_of = dict(zip(run.models, run.groups, strict=True))

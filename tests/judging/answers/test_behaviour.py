@@ -14,7 +14,7 @@ from routemoa.datasets.grading.sandbox import run_program
 from routemoa.judging.answers.behaviour import Behaviour, Output, agree, collect_inputs, group_behaviours
 from routemoa.judging.answers.canonical_output import encode_output
 from routemoa.judging.answers.code_blocks import is_code_panel
-from routemoa.judging.answers.code_calls import Call, Example, find_calls, find_examples
+from routemoa.judging.answers.code_calls import Call, Example, find_calls, find_examples, find_imports
 from routemoa.judging.answers.grouping import Groups, all_agree, group_answers
 
 try:
@@ -32,7 +32,7 @@ def run_all(question: str, answers: Sequence[str]) -> tuple[Groups, list[Behavio
     examples = find_examples(question)
     inputs = collect_inputs(examples, answers)
     names = [example.call.name for example in examples]
-    behaviours = [observe_behaviour(answer, inputs, names) for answer in answers]
+    behaviours = [observe_behaviour(answer, inputs, names, find_imports(question)) for answer in answers]
     return group_behaviours(behaviours, examples), behaviours
 
 
@@ -160,6 +160,15 @@ PANELS: dict[str, tuple[str, list[str], tuple[int, ...], tuple[int, ...]]] = {
     "examples of the question: an assertion": (
         "Write a function squares.\nassert squares([4]) == [16]", [SQUARES, CUBES, DIFFERENTLY], (0, 1, 0), (1,),
     ),
+    "a wrong example, which no answer meets, counts for nothing": (
+        "squares([1, 2]) should return [1, 5]", [SQUARES, CUBES, DIFFERENTLY], (0, 1, 0), (),
+    ),
+    "imports that only the question shows": (
+        "from typing import List\nimport no_such_module\n\ndef squares(xs: List[int]) -> List[int]:\n    ...",
+        [fenced("def squares(xs: List[int]) -> List[int]:\n    return [x * x for x in xs]"), SQUARES],
+        (0, 0),
+        (),
+    ),
     "examples of the question: a doctest": (
         'def tripled(n):\n    """Triple it.\n    >>> tripled(2)\n    6\n    """\n',
         [fenced("def tripled(n):\n    return 3 * n\ntripled(5)"),
@@ -240,6 +249,8 @@ def test_calls_are_found_in_code_tests_comments_and_prose() -> None:
         ("f(1) -> 2", [("f", "(1,)", "2")]),
         ('For example, `rev("abc")` should return "cba".', [("rev", "('abc',)", "'cba'")]),
         ("def g(x):\n    '''\n    >>> g(1)\n    [1,\n     2]\n    '''", [("g", "(1,)", "[1, 2]")]),
+        ("grade([4.0, 3]) ==> ['A+', 'B']", [("grade", "([4.0, 3],)", "['A+', 'B']")]),
+        ("left('5 apples', 19) -> 19 - 5 = 14", [("left", "('5 apples', 19)", None)][:0]),
         ("half(3) => 1.5, half(4) returns 2.", [("half", "(3,)", "1.5"), ("half", "(4,)", "2")]),
         ("Write a function to sort a list (in place) and print(it).", []),
         ("assert f(open('x').read()) == 1", []),

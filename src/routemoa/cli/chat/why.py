@@ -42,8 +42,8 @@ def explain_answer(answer: Answer) -> Tree:
     if agreement := describe_agreement(trace):
         groups = _describe_groups(trace)
         tree.add(Text(f"agreement: {agreement}{f': {groups}' if groups else ''}"))
-    if note := next((layer.agreement.note for layer in reversed(trace.layers) if layer.agreement), ""):
-        tree.add(Text(note))
+    if trace.agreement is not None:
+        tree.add(Text(trace.agreement.note))
     for degradation in trace.given_up:
         tree.add(Text(f"limits: {describe_degradation(degradation)}"))
     tree.add(Text(f"stopped: {trace.stop_reason or 'before the end'}"))

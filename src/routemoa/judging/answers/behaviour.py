@@ -19,8 +19,9 @@ from msgspec import Struct
 
 from routemoa.core.trace import Agreement
 from routemoa.judging.answers.canonical_output import encode_output
-from routemoa.judging.answers.code_calls import Example, find_calls, format_arguments, parse_literal
+from routemoa.judging.answers.code_calls import Example, find_calls
 from routemoa.judging.answers.grouping import Groups
+from routemoa.judging.answers.literals import format_arguments, parse_literal
 
 __all__ = [
     "Behaviour",
@@ -44,6 +45,8 @@ MAX_CHANGES = 4
 """Changed copies of each of these calls."""
 FLOAT_TOLERANCE = 1e-6
 """Relative and absolute difference up to which numbers are equal."""
+TIMEOUT = "timeout"
+"""The error of a call that took too long."""
 MAX_DEPTH = 40
 """Of an output's structure that is compared."""
 
@@ -54,7 +57,7 @@ class Output(Struct, frozen=True, omit_defaults=True):
     value: str | None = None
     """What it returned, printed or changed: the JSON that the sandbox's harness writes; None where it raised."""
     error: str | None = None
-    """The name of the exception that it raised, or "timeout"."""
+    """The name of the exception that it raised, or `TIMEOUT`."""
 
 
 class Behaviour(Struct, frozen=True, omit_defaults=True):
@@ -114,7 +117,12 @@ def _change_value(value: Any) -> list[Any]:
 
 
 def group_behaviours(behaviours: Sequence[Behaviour], examples: Sequence[Example] = ()) -> Groups:
-    """Group the answers that do the same; one that fails, or misses an example of the question, stands alone."""
+    """Group the answers that do the same; one that fails, or misses an example of the question, stands alone.
+
+    An example that none of several answers meets counts for nothing: questions with wrong examples exist.
+    """
+    if len(behaviours) > 1:
+        examples = [e for e in examples if any(not has_failed(b) and not misses_example(b, [e]) for b in behaviours)]
     failed = tuple(has_failed(b) or misses_example(b, examples) for b in behaviours)
     cluster = list(range(len(behaviours)))
     for i, j in combinations(range(len(behaviours)), 2):
@@ -148,13 +156,14 @@ def has_failed(behaviour: Behaviour) -> bool:
 
 
 def misses_example(behaviour: Behaviour, examples: Sequence[Example]) -> bool:
-    """Return whether an answer returns for an example of the question what the question says it does not."""
-    return any(
-        example.expected is not None
-        and (output := behaviour.outputs.get(example.call.arguments)) is not None
-        and not (output.value is not None and _is_expected(output.value, example.expected))
-        for example in examples
-    )
+    """Return whether an answer does otherwise than the question says for one of its examples; too slow is unknown."""
+    for example in examples:
+        output = behaviour.outputs.get(example.call.arguments)
+        if example.expected is None or output is None or output.error == TIMEOUT:
+            continue
+        if output.value is None or not _is_expected(output.value, example.expected):
+            return True
+    return False
 
 
 def agree(one: Behaviour, other: Behaviour) -> bool:

@@ -7,8 +7,9 @@ and prose alike. Only short pieces of it are parsed, and only as literals.
 from __future__ import annotations
 
 import ast
+import builtins
+import keyword
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -16,87 +17,40 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["Call", "Example", "find_calls", "find_examples", "format_arguments", "parse_literal"]
+from routemoa.judging.answers.literals import (
+    MAX_PIECE,
+    NOTHING,
+    cut_balanced,
+    evaluate,
+    format_arguments,
+    parse_piece,
+    read_value,
+)
+
+__all__ = ["Call", "Example", "find_calls", "find_examples", "find_imports"]
 
 MAX_SCANNED = 40_000
 """Characters of a text that are scanned."""
 MAX_FOUND = 100
 """Assignments and calls of a text that are looked at, so that the work is bounded."""
-MAX_PIECE = 1000
-"""Characters of a call, an assignment or an expected value."""
-MAX_NESTING = 30
-"""Brackets inside each other in such a piece."""
-MAX_ARGUMENTS_LENGTH = 500
-"""Characters of the arguments of a call, as literals."""
+MAX_IMPORTS = 20
 
 _NAMES = re.compile(r"(?m)^[ \t]*+(?:async +)?def +(\w+) *(?=\()|^[ \t]*+(\w+) *= *lambda\b")
 _ASSIGNMENT_OR_CALL = re.compile(
     r"(?m)(?P<target>^[ \t]*+(?:>>> ?)?\w+(?:, ?\w+){0,4} *(?::[^=\n]{1,40})?=(?!=))|(?<!\w)(?P<name>[A-Za-z_]\w*) ?\("
 )
+_IMPORT = re.compile(r"(?m)^(?:from [\w.]+ import [\w*, ]+|import [\w., ]+)$")
 _ANY_CALL = re.compile(r"(?<!\w)([A-Za-z_]\w*) ?\(")
 _INSIDE = (*"([{+-*/%<>=&|", "not", "and", "or", "in")
 """What stands before a call that is a part of something else."""
 _EXPECTED = re.compile(
-    r"[ \t`]*(?:==|=>|->|→|➞|#[ \t]*(?:=>|->|returns?|Output:)?"
+    r"[ \t`]*(?:==>|==|=>|->|→|➞|#[ \t]*(?:=>|->|returns?|Output:)?"
     r"|(?:should |must |will )?(?:returns?|gives?|is|equals?|be)\b)"
     r"[ \t`:]*"
 )
 _DOCTEST_RESULT = re.compile(r"[ \t]*\n[ \t]*(?!>>>)(?=\S)")
 _DEFINING = re.compile(r"\b(?:def|class)[ \t]+$")
-_OPEN, _CLOSE = "([{", ")]}"
-_NOT_A_MAIN = frozenset(
-    [
-        "print",
-        "len",
-        "list",
-        "set",
-        "tuple",
-        "dict",
-        "sorted",
-        "str",
-        "int",
-        "float",
-        "bool",
-        "sum",
-        "max",
-        "min",
-        "abs",
-        "any",
-        "all",
-        "map",
-        "filter",
-        "zip",
-        "range",
-        "enumerate",
-        "round",
-        "reversed",
-        "type",
-        "isinstance",
-        "super",
-        "open",
-        "input",
-        "repr",
-        "iter",
-        "next",
-        "isclose",
-        "assertEqual",
-        "assertTrue",
-        "if",
-        "for",
-        "while",
-        "and",
-        "or",
-        "not",
-        "in",
-        "return",
-        "assert",
-        "def",
-        "class",
-        "lambda",
-        "elif",
-        "main",
-    ]
-)
+_NOT_A_MAIN = frozenset(dir(builtins)) | frozenset(keyword.kwlist) | {"main", "isclose", "assertEqual", "assertTrue"}
 
 
 class Call(Struct, frozen=True):
@@ -128,7 +82,7 @@ def find_calls(text: str) -> tuple[Call, ...]:
         if name is None:
             _assign(values, match["target"], text[match.end() : match.end() + MAX_PIECE])
         elif not _DEFINING.search(text, max(0, match.start() - 20), match.start()):
-            piece = _cut_balanced(text, match.end() - 1)
+            piece = cut_balanced(text, match.end() - 1)
             if piece and (call := _read_call(name, piece, values, parameters[name])):
                 calls[call] = None
     return tuple(calls)
@@ -143,7 +97,7 @@ def find_examples(question: str) -> list[Example]:
         name = match[1]
         lead = question[question.rfind("\n", 0, match.start()) + 1 : match.start()].strip()[-MAX_PIECE:]
         piece = (
-            None if name in _NOT_A_MAIN or lead.endswith(("def", "class")) else _cut_balanced(question, match.end() - 1)
+            None if name in _NOT_A_MAIN or lead.endswith(("def", "class")) else cut_balanced(question, match.end() - 1)
         )
         call = _read_call(name, piece, {}, defined.get(name, ())) if piece else None
         if call is None or piece is None:
@@ -157,54 +111,10 @@ def find_examples(question: str) -> list[Example]:
     return list(examples)
 
 
-def format_arguments(values: Sequence[Any]) -> str | None:
-    """Return the text of arguments, as `repr` writes their tuple; None where it is too long or no literal."""
-    try:
-        text = repr(tuple(values))
-    except (ValueError, RecursionError):  # an integer of thousands of digits
-        return None
-    return text if len(text) <= MAX_ARGUMENTS_LENGTH and parse_literal(text) is not _NOTHING else None
-
-
-_NOTHING = object()
-
-
-def parse_literal(text: str) -> Any:
-    """Return the value of a literal; `_NOTHING` where the text is none, or too long or nested to be looked at."""
-    node = _parse(text.strip(), "eval")
-    return _evaluate(node.body, {}) if isinstance(node, ast.Expression) else _NOTHING
-
-
-def _parse(text: str, mode: str) -> ast.AST | None:
-    """Return the syntax tree of a short piece of text; None where it is no Python."""
-    if len(text) > MAX_PIECE or _nesting(text) > MAX_NESTING:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "invalid escape sequence", of a text that is not ours
-            return ast.parse(text, mode=mode)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _nesting(text: str) -> int:
-    """Return how deep brackets and signs stand inside each other, counted on the safe side."""
-    depth = deepest = signs = 0
-    for character in text:
-        depth += (character in _OPEN) - (character in _CLOSE)
-        signs = signs + 1 if character in "+-~" else 0
-        deepest = max(deepest, depth + signs)
-    return deepest
-
-
-def _evaluate(node: ast.AST, values: Mapping[str, Any]) -> Any:
-    """Return the value of a literal or of a name with a known value; `_NOTHING` for anything else."""
-    if isinstance(node, ast.Name):
-        return values.get(node.id, _NOTHING)
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return _NOTHING
+def find_imports(question: str) -> str:
+    """Return the imports that a question shows, as code that may fail: an answer that continues it leaves them out."""
+    found = list(dict.fromkeys(islice(_IMPORT.findall(question[:MAX_SCANNED]), MAX_IMPORTS)))
+    return "".join(f"try:\n    {line.strip()}\nexcept Exception:\n    pass\n" for line in found)
 
 
 def _find_parameters(text: str) -> dict[str, tuple[str, ...]]:
@@ -214,8 +124,8 @@ def _find_parameters(text: str) -> dict[str, tuple[str, ...]]:
         name = match[1] or match[2]
         if name in _NOT_A_MAIN or name.startswith(("__", "test")):
             continue
-        piece = _cut_balanced(text, match.end()) if match[1] else None
-        node = _parse(f"def f{piece}: pass", "exec") if piece else None
+        piece = cut_balanced(text, match.end()) if match[1] else None
+        node = parse_piece(f"def f{piece}: pass", "exec") if piece else None
         define = node.body[0] if isinstance(node, ast.Module) else None
         arguments = define.args if isinstance(define, ast.FunctionDef) else None
         names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)] if arguments else []
@@ -223,74 +133,36 @@ def _find_parameters(text: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _cut_balanced(text: str, start: int) -> str | None:
-    """Return the piece from an opening bracket to its closing one; None where it is too long or broken.
-
-    Brackets in strings do not count.
-    """
-    depth, quote, at, end = 0, "", start, min(len(text), start + MAX_PIECE)
-    while at < end:
-        character = text[at]
-        if quote:
-            at += character == "\\"
-            quote = "" if character in {quote, "\n"} else quote
-        elif character in "\"'":
-            quote = character
-        elif character in _OPEN:
-            depth += 1
-        elif character in _CLOSE:
-            depth -= 1
-            if depth == 0:
-                return text[start : at + 1]
-        at += 1
-    return None
-
-
 def _assign(values: dict[str, Any], target: str, rest: str) -> None:
     """Note what an assignment gives its names; a name that is given something unknown is unknown from here on."""
     names = [n.strip() for n in target.rstrip(" =").partition(":")[0].replace(">>>", "").split(",")]
-    value = _read_value(rest)
+    value = read_value(rest)
     if len(names) == 1:
         given = {names[0]: value}
     elif isinstance(value, tuple) and len(value) == len(names):
         given = dict(zip(names, value, strict=True))
     else:
-        given = dict.fromkeys(names, _NOTHING)
+        given = dict.fromkeys(names, NOTHING)
     for name, known in given.items():
-        if known is _NOTHING:
+        if known is NOTHING:
             values.pop(name, None)
         else:
             values[name] = known
 
 
-def _read_value(rest: str) -> Any:
-    """Return the literal at the beginning of a text: to the end of its line, or of its bracket; else `_NOTHING`."""
-    rest = rest.lstrip(" \t`")
-    line = rest.partition("\n")[0]
-    if rest[:1] and rest[0] in _OPEN:
-        piece = _cut_balanced(rest, 0)
-        after = rest[len(piece) :].partition("\n")[0] if piece else ""
-        if piece and (not after.strip(" \t`.,;") or after.lstrip(" \t`.,;")[:1] in "#(" or after[:2] in (". ", " f")):
-            return parse_literal(piece)
-    for end in (len(line), line.find("#"), line.find("`"), line.rfind("."), line.find(', "'), line.find(" ")):
-        if end > 0 and (value := parse_literal(line[:end].strip(" \t.,;`"))) is not _NOTHING:
-            return value
-    return _NOTHING
-
-
 def _read_call(name: str, piece: str, values: Mapping[str, Any], parameters: Sequence[str]) -> Call | None:
     """Return a call whose arguments are all known, keywords in the order of the function's parameters."""
-    node = _parse(f"f{piece}", "eval")
+    node = parse_piece(f"f{piece}", "eval")
     call = node.body if isinstance(node, ast.Expression) else None
     if not isinstance(call, ast.Call) or not (call.args or call.keywords):
         return None
-    given = [_evaluate(argument, values) for argument in call.args]
-    named = {k.arg: _evaluate(k.value, values) for k in call.keywords if k.arg is not None}
+    given = [evaluate(argument, values) for argument in call.args]
+    named = {k.arg: evaluate(k.value, values) for k in call.keywords if k.arg is not None}
     rest = parameters[len(given) : len(given) + len(named)]
     if len(named) != len(call.keywords) or set(rest) != set(named):
         return None
     arguments = [*given, *(named[parameter] for parameter in rest)]
-    text = None if any(a is _NOTHING for a in arguments) else format_arguments(arguments)
+    text = None if any(a is NOTHING for a in arguments) else format_arguments(arguments)
     return None if text is None else Call(name, text)
 
 
@@ -299,6 +171,6 @@ def _read_expected(question: str, end: int, *, is_doctest: bool) -> str | None:
     match = _EXPECTED.match(question, end) or (_DOCTEST_RESULT.match(question, end) if is_doctest else None)
     if match is None:
         return None
-    value = _read_value(question[match.end() : match.end() + MAX_PIECE])
-    text = None if value is _NOTHING else format_arguments((value,))
+    value = read_value(question[match.end() : match.end() + MAX_PIECE])
+    text = None if value is NOTHING else format_arguments((value,))
     return None if text is None else repr(value)
