@@ -160,11 +160,6 @@ class Agreement(Struct, frozen=True, omit_defaults=True):
     failed: tuple[str, ...] = ()
     """The models whose answers crash or miss an example of the question."""
 
-    def holds_between(self, a: str, b: str) -> bool:
-        """Return whether the answers of two models were run and do the same."""
-        group_of = dict(zip(self.models, self.groups, strict=True))
-        return a in group_of and group_of[a] == group_of.get(b)
-
 
 class Layer(Struct, frozen=True):
     """What happened in a layer."""

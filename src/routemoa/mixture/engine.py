@@ -115,7 +115,7 @@ class RouteMoA(BaseMethod):
 
     async def _write_answer(self, run: Run, decision: Decision, limits: QueryLimits, leader: LeaderStream) -> None:
         """End with the shown answer, the best one, one written from the best, or a part of one where time is over."""
-        final, stands = decision.final_answers, leader.stands(decision.final_answers, run.trace.agreement)
+        final, stands = decision.final_answers, leader.stands(decision.final_answers)
         alternatives = estimate_alternatives(run.trace, self.pool, limits.estimates())
         run.emit(Stopped(str(decision.stop or ""), leader.leader if stands else decision.choice, alternatives))
         if stands and leader.answer is not None:

@@ -13,7 +13,7 @@ from routemoa.core.events import (
     ProposalFinished,
     Skipped,
 )
-from routemoa.core.trace import Agreement, Failure, Proposal, StopKind, StopReason
+from routemoa.core.trace import Failure, Proposal, StopKind, StopReason
 from routemoa.core.types import StreamMode
 from routemoa.judging.answers.grouping import all_agree
 
@@ -107,8 +107,8 @@ class LeaderStream:
             return None
         return StopReason(StopKind.ONE_MODEL, f"the answer of {self.leader} was shown as it came, so it stands")
 
-    def stands(self, final_answers: Sequence[Proposal], agreement: Agreement | None = None) -> bool:
-        """Return whether the shown answer is the final one: the best, or one that says or does the same."""
+    def stands(self, final_answers: Sequence[Proposal]) -> bool:
+        """Return whether the shown answer is the final one: the best, or one that says the same."""
         shown = self._finished.get(self.leader)
         if shown is None or self._void is not None or not self._shown or not final_answers:
             return False
@@ -117,8 +117,6 @@ class LeaderStream:
         best = final_answers[0]
         if best.is_complete and not shown.is_complete:
             return False
-        if agreement is not None and agreement.holds_between(best.model, shown.model):
-            return True
         return best.text.strip() == self.shown.strip() or all_agree([best.text, self.shown])
 
     @property
