@@ -9,7 +9,7 @@ import pytest
 
 from routemoa import RouteMoA
 from routemoa.cli.chat.why import explain_answer
-from routemoa.cli.terminal.summary import describe_agreement
+from routemoa.cli.terminal.summary import describe_agreement, describe_code_agreement
 from routemoa.core import events as t
 from routemoa.core.errors import NoSandbox
 from routemoa.core.mixture_table import Mixture
@@ -86,6 +86,8 @@ async def test_where_they_differ_further_models_answer_without_seeing_them() -> 
     assert trace.choice in ("b", "c")
     assert trace.aggregator is None
     assert describe_agreement(trace) == "2 of 3 agree, the other differs"
+    assert trace.agreement is not None
+    assert describe_code_agreement(trace.agreement).endswith(" are compared by their outputs: a; b, c")
 
 
 async def test_an_answer_that_crashes_falls_behind() -> None:

@@ -7,6 +7,7 @@ from rich.tree import Tree
 
 from routemoa.cli.terminal.summary import (
     describe_agreement,
+    describe_code_agreement,
     describe_cost,
     describe_degradation,
     describe_failure,
@@ -43,7 +44,7 @@ def explain_answer(answer: Answer) -> Tree:
         groups = _describe_groups(trace)
         tree.add(Text(f"agreement: {agreement}{f': {groups}' if groups else ''}"))
     if trace.agreement is not None:
-        tree.add(Text(trace.agreement.note))
+        tree.add(Text(describe_code_agreement(trace.agreement)))
     for degradation in trace.given_up:
         tree.add(Text(f"limits: {describe_degradation(degradation)}"))
     tree.add(Text(f"stopped: {trace.stop_reason or 'before the end'}"))
@@ -79,18 +80,10 @@ def _describe_proposal(proposal: Proposal, layer: Layer) -> str:
 
 
 def _describe_groups(trace: Trace) -> str:
-    """Return the results that were compared, each with its models, or the models whose code does the same.
-
-    Empty where texts were compared.
-    """
+    """Return the results that were compared, each with its models; empty where texts or code were compared."""
     answers = trace.layers[0].proposals if len(trace.layers) == 1 else latest_answers(trace)
     place = {r.model: i for i, r in enumerate(trace.ranking)}
-    if (run := group_run_code(trace, answers)) is not None:
-        same = [
-            [p.model for p, g in zip(answers, run.group_of, strict=True) if g == group] for group in set(run.group_of)
-        ]
-        return "; ".join(", ".join(sorted(names, key=lambda m: place.get(m, len(place)))) for names in same)
-    if not group_answers([p.text for p in answers]).closed:
+    if group_run_code(trace, answers) or not group_answers([p.text for p in answers]).closed:
         return ""
     models: dict[str, list[str]] = {}
     for proposal in sorted(answers, key=lambda p: place.get(p.model, len(place))):
