@@ -133,6 +133,26 @@ PANELS: dict[str, tuple[str, list[str], tuple[int, ...], tuple[int, ...]]] = {
         (0, 0, 1),
         (2,),
     ),
+    "coroutines and generators": (
+        "",
+        [
+            fenced("async def f(n):\n    return n + 1\nf(1)"),
+            fenced("def g(n):\n    return n + 1"),
+            fenced("def h(n):\n    yield n + 1"),
+            fenced("def k(n):\n    while True:\n        yield n"),
+        ],
+        (0, 0, 1, 2),
+        (),
+    ),
+    "code that ends the interpreter for one input": (
+        "",
+        [
+            fenced("import os\ndef f(n):\n    return os.abort() if n > 5 else n\n# f(1), f(2), f(9)"),
+            fenced("def g(n):\n    return n if n < 6 else None"),
+        ],
+        (0, 1),
+        (),
+    ),
     "a method of a class without arguments": (
         "",
         [SQUARES, fenced("class Solution:\n    def squares(self, xs):\n        return [x * x for x in xs]")],
@@ -155,7 +175,7 @@ PANELS: dict[str, tuple[str, list[str], tuple[int, ...], tuple[int, ...]]] = {
         [SQUARES, DIFFERENTLY, fenced("def f(xs):\n    raise SystemExit"),
          fenced("import os\ndef f(xs):\n    os._exit(0)")],
         (0, 0, 1, 2),
-        (2,),
+        (2, 3),
     ),
     "examples of the question: an assertion": (
         "Write a function squares.\nassert squares([4]) == [16]", [SQUARES, CUBES, DIFFERENTLY], (0, 1, 0), (1,),

@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from routemoa.datasets.grading.behaviour_harness import MAX_TIMEOUTS
 from routemoa.datasets.grading.code import harness_source
-from routemoa.datasets.grading.sandbox import MEBIBYTE, run_program
+from routemoa.datasets.grading.sandbox import MEBIBYTE, EndReason, run_program
 from routemoa.judging.answers import canonical_output
-from routemoa.judging.answers.behaviour import Behaviour, Output
+from routemoa.judging.answers.behaviour import TIMEOUT, Behaviour, Output
 from routemoa.judging.answers.code_blocks import extract_candidates, holds_code
 from routemoa.judging.answers.code_calls import find_calls
 
@@ -21,6 +22,7 @@ MAX_SECONDS = 4.0
 MEMORY = 256 * MEBIBYTE
 MAX_OUTPUT = 512 * 1024  # bytes of all outputs of an answer
 NO_FUNCTION = "it defines no Python function"
+DOES_NOT_LOAD = "its code does not load"
 
 
 def observe_behaviour(
@@ -48,16 +50,15 @@ def observe_behaviour(
         "inputs": list(inputs),
     }
     result = run_program(f"{_harness()}\n\nobserve({job!r})\n", seconds=seconds, memory=MEMORY, output=MAX_OUTPUT)
-    behaviour = _read_lines(result.output, set(inputs))
-    if not behaviour.outputs and behaviour.failure is None and result.reason != "ended":
-        return Behaviour(failure=f"stopped: {result.reason}")
-    return behaviour
+    return _read_lines(result.output, inputs, result.reason)
 
 
-def _read_lines(text: str, inputs: set[str]) -> Behaviour:
-    """Read what the harness wrote; whatever else stands there is ignored, as the answer may have written it."""
-    outputs: dict[str, Output] = {}
-    failure = None
+def _read_lines(text: str, inputs: Sequence[str], reason: EndReason) -> Behaviour:
+    """Read what the harness wrote; whatever else stands there is ignored, as the answer may have written it.
+
+    The first input without a line is the one that ended the program.
+    """
+    known, seen, outputs = set(inputs), set[str](), dict[str, Output]()
     for line in text.splitlines():
         try:
             plain: Any = json.loads(line)
@@ -65,14 +66,20 @@ def _read_lines(text: str, inputs: set[str]) -> Behaviour:
             continue
         if not isinstance(plain, dict):
             continue
-        if isinstance(plain.get("failure"), str):
-            failure = "its code " + plain["failure"]
+        if not seen and isinstance(plain.get("failure"), str):
+            return Behaviour(failure=DOES_NOT_LOAD)
         value, error, arguments = plain.get("value"), plain.get("error"), plain.get("input")
-        if arguments in inputs and isinstance(value, str):
+        if not isinstance(arguments, str) or arguments not in known:
+            continue
+        seen.add(arguments)
+        if isinstance(value, str):
             outputs[arguments] = Output(value=value)
-        elif arguments in inputs and isinstance(error, str):
+        elif isinstance(error, str):
             outputs[arguments] = Output(error=error)
-    return Behaviour(outputs, failure)
+    unseen = next((text for text in inputs if text not in seen), None)
+    if unseen is not None and sum(o.error == TIMEOUT for o in outputs.values()) < MAX_TIMEOUTS:
+        outputs[unseen] = Output(error=reason)
+    return Behaviour(outputs)
 
 
 @cache

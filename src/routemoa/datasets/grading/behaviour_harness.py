@@ -25,8 +25,9 @@ if TYPE_CHECKING:  # the sandbox need not load typing
 
 __all__ = ["observe"]
 
-LOAD_SECONDS = 2.0
-CALL_SECONDS = 0.5
+LOAD_SECONDS = 1.0  # of processor time
+CALL_SECONDS = 0.5  # of processor time, so that a busy machine changes no verdict
+WAIT_FACTOR = 3  # times as long by the clock, for code that waits
 MAX_TIMEOUTS = 3  # calls that take too long, until no other is tried
 MAX_PRINTED = 4000  # characters that a call prints
 NOT_LOADED = 3  # the exit code of a candidate that does not load
@@ -73,13 +74,14 @@ def _observe_candidate(candidate: dict[str, Any], names: list[str], inputs: list
     write, encode, dump, parse = os.write, encode_output, json.dumps, ast.literal_eval
     sys.stdout = sys.stderr = printed = _Printed()
     signal.signal(signal.SIGALRM, _stop_call)
+    signal.signal(signal.SIGPROF, _stop_call)
     module = types.ModuleType(ANSWER)
     sys.modules[ANSWER] = module
     try:
-        signal.setitimer(signal.ITIMER_REAL, LOAD_SECONDS)
+        _limit_time(LOAD_SECONDS)
         functions, entry_points = _load_answer(candidate, module.__dict__)
         main = _find_main(module.__dict__, functions, entry_points, names)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _limit_time(0)
     except BaseException:
         return NOT_LOADED
     if main is None:
@@ -95,11 +97,17 @@ def _observe_candidate(candidate: dict[str, Any], names: list[str], inputs: list
         except BaseException as e:
             line = {"error": type(e).__name__[:80]}
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            _limit_time(0)
         write(reply, dump({"input": text, **line}).encode() + b"\n")
         if timeouts >= MAX_TIMEOUTS:
             break
     return 0
+
+
+def _limit_time(seconds: float) -> None:
+    """Raise TooSlow after so many seconds from now; 0 is no limit."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, WAIT_FACTOR * seconds)
 
 
 def _stop_call(number: int, frame: object) -> None:
@@ -116,7 +124,7 @@ def _call(main: Callable[..., Any], arguments: tuple[Any, ...], printed: _Printe
         pass
     random.seed(0)
     before = encode(arguments)
-    signal.setitimer(signal.ITIMER_REAL, CALL_SECONDS)
+    _limit_time(CALL_SECONDS)
     value = main(*arguments)
     if inspect.iscoroutine(value):
         import asyncio

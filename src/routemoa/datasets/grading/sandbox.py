@@ -34,7 +34,7 @@ import msgspec
 from routemoa.core.errors import NoSandbox
 from routemoa.datasets.grading.seccomp_filter import build_filter
 
-__all__ = ["ProgramResult", "run_program"]
+__all__ = ["EndReason", "ProgramResult", "run_program"]
 
 MEBIBYTE = 1 << 20
 FOLDER_BYTES = 16 * MEBIBYTE  # that a program may write in all

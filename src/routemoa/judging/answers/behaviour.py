@@ -57,7 +57,7 @@ class Output(Struct, frozen=True, omit_defaults=True):
     value: str | None = None
     """What it returned, printed or changed: the JSON that the sandbox's harness writes; None where it raised."""
     error: str | None = None
-    """The name of the exception that it raised, or `TIMEOUT`."""
+    """The name of the exception that it raised, `TIMEOUT`, or the limit at which the program was stopped."""
 
 
 class Behaviour(Struct, frozen=True, omit_defaults=True):
