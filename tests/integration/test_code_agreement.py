@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,16 @@ from routemoa.core.pool import Pool
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import ModelSpec, from_json, to_json
 from routemoa.datasets.grading import sandbox
+from routemoa.datasets.grading.behaviour import observe_behaviour
 from routemoa.datasets.grading.sandbox import run_program
+from routemoa.datasets.records import Record
 from routemoa.evaluation.rejudging import rejudge
+from routemoa.evaluation.replay.recorded import RecordedClient
+from routemoa.evaluation.replay.simulator import simulate
+from routemoa.evaluation.replay.token_counts import ReplayQuestion
+from routemoa.judging.answers.behaviour import collect_inputs
 from routemoa.judging.judge_model import JudgeModel
+from routemoa.routing.policy import build_policy
 from routemoa.routing.state import group_panel
 from routemoa.testing import FakeEndpoint, ScriptedClient
 
@@ -155,6 +163,22 @@ async def test_with_a_sandbox_nothing_of_an_answer_reaches_this_machine(tmp_path
     trace = (await ask([hostile, WITH_SETS])).trace
     assert trace.layers[-1].agreement is not None
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("texts", list(permutations([WITH_SETS, WITH_LOOPS, WRONG, CRASHES], 3)))
+async def test_a_replay_with_recorded_behaviours_does_as_the_engine(texts: tuple[str, ...]) -> None:
+    responses: dict[str, str | None] = dict(zip("abc", texts, strict=True))
+    record = Record("q", "code", QUESTION, dict.fromkeys("abc", 1.0), responses=responses)
+    specs, mixture = tuple(ModelSpec(n, "http://x", n, prior=0.6) for n in "abc"), Mixture(run_code=True)
+    answer = await RouteMoA(Pool(specs, mixture), RecordedClient([record])).answer(QUESTION)
+    inputs = collect_inputs((), texts)
+    behaviours = {m: observe_behaviour(text, inputs) for m, text in zip("abc", texts, strict=True)}
+    question = ReplayQuestion(record, "abc", behaviours=behaviours)
+    policy = build_policy(specs, mixture, JudgeModel(), ())
+    run = simulate(policy, dict.fromkeys("abc", 0.6), question, mixture)
+    assert run.trace.choice == answer.trace.choice
+    assert run.trace.stop_reason == answer.trace.stop_reason
+    assert [layer.agreement for layer in run.trace.layers] == [layer.agreement for layer in answer.trace.layers]
 
 
 async def test_the_published_loops_compare_texts_as_published(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +20,7 @@ from routemoa.judging.answers.canonical_output import encode_output
 from routemoa.judging.answers.code_blocks import is_code_panel
 from routemoa.judging.answers.code_calls import Call, Example, find_calls, find_examples, find_imports
 from routemoa.judging.answers.grouping import Groups, all_agree, group_answers
+from tests import SHARED
 
 try:
     run_program("pass")
@@ -278,6 +283,28 @@ def test_calls_are_found_in_code_tests_comments_and_prose() -> None:
 )
 def test_examples_of_a_question(question: str, examples: list[tuple[str, str, str | None]]) -> None:
     assert find_examples(question) == [Example(Call(n, a), e) for n, a, e in examples]
+
+
+def read_tasks(name: str) -> list[dict[str, Any]]:
+    with gzip.open(SHARED / "data" / "tasks" / name, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def test_reference_solutions_meet_the_examples_of_their_questions() -> None:
+    tasks = [
+        (row["task_id"], row["prompt"], f"```python\n{row['prompt']}{row['canonical_solution']}```")
+        for row in random.Random(0).sample(read_tasks("HumanEval.jsonl.gz"), 40)
+    ] + [
+        (row["task_id"], "\n".join([row["prompt"], *row["test_list"]]), fenced(row["code"]))
+        for row in random.Random(0).sample(read_tasks("mbpp_sanitized.jsonl.gz"), 30)
+    ]
+    wrong_examples = {"HumanEval/47", "HumanEval/116", "HumanEval/148"}
+    with_examples = 0
+    for name, question, answer in tasks:
+        groups, behaviours = run_all(question, [answer])
+        assert groups.failed == (name in wrong_examples,), (name, behaviours)
+        with_examples += bool(find_examples(question))
+    assert with_examples > 0.8 * len(tasks)
 
 
 def test_code_is_an_open_question_unless_prose_states_the_result() -> None:
