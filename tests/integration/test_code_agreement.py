@@ -16,7 +16,7 @@ from routemoa.core.errors import NoSandbox
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Answer, Trace
-from routemoa.core.types import ModelSpec, from_json, to_json
+from routemoa.core.types import Message, ModelSpec, from_json, to_json
 from routemoa.datasets.grading import sandbox
 from routemoa.datasets.grading.behaviour import observe_behaviour
 from routemoa.datasets.grading.sandbox import run_program
@@ -27,6 +27,7 @@ from routemoa.evaluation.replay.simulator import simulate
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.judging.answers.behaviour import collect_inputs
 from routemoa.judging.judge_model import JudgeModel
+from routemoa.mixture.pool_warnings import list_pool_warnings
 from routemoa.routing.policy import build_policy
 from routemoa.routing.state import group_panel
 from routemoa.testing import FakeEndpoint, ScriptedClient
@@ -147,6 +148,9 @@ async def test_without_a_sandbox_nothing_is_run_and_the_trace_says_so(
     try:
         with caplog.at_level(logging.WARNING):
             trace = (await ask([hostile, hostile])).trace
+        warnings = list_pool_warnings(Pool((), Mixture(run_code=True)))
+        assert len(warnings) == 1
+        assert "apt-get install bubblewrap" in warnings[0]
     finally:
         sandbox._isolation_command.cache_clear()
     agreement = trace.layers[0].agreement
@@ -160,6 +164,7 @@ async def test_without_a_sandbox_nothing_is_run_and_the_trace_says_so(
 async def test_with_a_sandbox_nothing_of_an_answer_reaches_this_machine(tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     hostile = f"```python\nopen({str(marker)!r}, 'w').write('x')\ndef f(a):\n    open({str(marker)!r}, 'w')\nf(1)\n```"
+    assert list_pool_warnings(Pool((), Mixture(run_code=True))) == []
     trace = (await ask([hostile, WITH_SETS])).trace
     assert trace.layers[-1].agreement is not None
     assert not marker.exists()
@@ -179,6 +184,19 @@ async def test_a_replay_with_recorded_behaviours_does_as_the_engine(texts: tuple
     assert run.trace.choice == answer.trace.choice
     assert run.trace.stop_reason == answer.trace.stop_reason
     assert [layer.agreement for layer in run.trace.layers] == [layer.agreement for layer in answer.trace.layers]
+
+
+async def test_examples_of_earlier_turns_are_not_those_of_this_question() -> None:
+    turns = [
+        Message("user", "Write tripled. assert tripled([1], [2]) == 7"),
+        Message("assistant", "No."),
+        Message("user", QUESTION),
+    ]
+    pool = Pool(tuple(ModelSpec(n, "http://x", n, prior=0.6) for n in "ab"), Mixture(run_code=True))
+    trace = (await RouteMoA(pool, ScriptedClient({"a": WITH_SETS, "b": WITH_LOOPS})).aask(messages=turns)).trace
+    assert trace.agreement is not None
+    assert trace.agreement.failed == ()
+    assert "on 10 inputs" in trace.agreement.note
 
 
 async def test_the_published_loops_compare_texts_as_published(monkeypatch: pytest.MonkeyPatch) -> None:

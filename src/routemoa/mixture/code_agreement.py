@@ -78,7 +78,8 @@ class CodeComparison:
         """Run each answer on the inputs that are new to it, and group them. Raises NoSandbox."""
         from routemoa.datasets.grading.behaviour import observe_behaviour
 
-        question, texts = self._run.query.text, [p.text for p in proposals]
+        turns = [m.content for m in self._run.query.messages if m.role == "user"]
+        question, texts = turns[-1] if turns else "", [p.text for p in proposals]
         examples, inputs = await _in_worker(lambda: _read_inputs(question, texts))
         names = list(dict.fromkeys(example.call.name for example in examples))
         preamble = find_imports(question)
