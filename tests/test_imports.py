@@ -13,8 +13,8 @@ SRC = Path(__file__).parent.parent / "src" / "routemoa"
 LEVELS = [
     ["core"],
     ["clients", "scoring", "judging", "ledger", "testing"],
-    ["routing"],
-    ["mixture", "datasets"],
+    ["routing", "datasets"],
+    ["mixture"],
     ["gateway", "training", "evaluation"],
     ["cli"],
 ]

@@ -6,7 +6,17 @@ import re
 
 from msgspec import Struct
 
-from routemoa.core.trace import Alternative, Assessment, Comparison, Degradation, Failure, Proposal, Ranking, Skip
+from routemoa.core.trace import (
+    Agreement,
+    Alternative,
+    Assessment,
+    Comparison,
+    Degradation,
+    Failure,
+    Proposal,
+    Ranking,
+    Skip,
+)
 from routemoa.core.types import Purpose, Query, Scores
 from routemoa.core.usage import Usage
 
@@ -18,6 +28,7 @@ __all__ = [
     "AnyEvent",
     "CallFinished",
     "CallStarted",
+    "CodeCompared",
     "Compared",
     "Degraded",
     "Done",
@@ -117,6 +128,13 @@ class Judged(Event, frozen=True):
 
     layer: int
     assessments: tuple[Assessment, ...]
+
+
+class CodeCompared(Event, frozen=True):
+    """The code answers so far were run and compared, or are compared as text."""
+
+    layer: int
+    agreement: Agreement
 
 
 class Reranked(Event, frozen=True):
@@ -224,6 +242,8 @@ AnyEvent = (
     | ProposalFinished
     | ProposalFailed
     | Judged
+    | CodeCompared
+    | Compared
     | Reranked
     | Stopped
     | CallStarted

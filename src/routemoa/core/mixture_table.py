@@ -73,6 +73,8 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is done with an open question, whose answers are texts that cannot confirm one another."""
     judge_model: str = "auto"
     """The model that compares answers under `open = "select"`; "auto" is the best one."""
+    run_code: bool = False
+    """Run code answers in a sandbox and compare what they do; without, they are compared as text."""
     hedge: bool = True
     """Also call the next model where a remote one's first token comes later than 95 % of its earlier ones."""
 

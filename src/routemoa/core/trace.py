@@ -15,6 +15,7 @@ from routemoa.core.types import Query, Scores
 from routemoa.core.usage import Usage
 
 __all__ = [
+    "Agreement",
     "Alternative",
     "Answer",
     "Assessment",
@@ -161,6 +162,19 @@ class RankedModel(Struct, frozen=True):
 Ranking = tuple[RankedModel, ...]
 
 
+class Agreement(Struct, frozen=True, omit_defaults=True):
+    """How the code answers to a query were compared after a layer: by what they do, or as text, and why."""
+
+    note: str
+    """Our own words: callers of the server may read it."""
+    models: tuple[str, ...] = ()
+    """The models whose latest answers were run; none where they are compared as text."""
+    groups: tuple[int, ...] = ()
+    """For each of them, the group of answers that do the same."""
+    failed: tuple[str, ...] = ()
+    """The models whose answers crash or miss an example of the question."""
+
+
 class Layer(Struct, frozen=True):
     """What happened in a layer."""
 
@@ -177,6 +191,8 @@ class Layer(Struct, frozen=True):
     """Why these models were called."""
     quoted: dict[str, tuple[str, ...]] = {}
     """Proposer -> the models whose answers it was shown, in the order of the labels A, B, C."""
+    agreement: Agreement | None = None
+    """How code answers so far were compared; None where the answers are no code."""
 
 
 class Alternative(Struct, frozen=True):
@@ -278,6 +294,11 @@ class Trace(Struct, frozen=True):
     """The models that were not called: they cool down after failures, or cannot hold the prompt."""
     prices: dict[str, str] = {}
     """Model -> where its price comes from, and its date; or that its endpoint reports what a call costs."""
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """How the code answers so far were compared last; None where the answers are no code."""
+        return next((layer.agreement for layer in reversed(self.layers) if layer.agreement is not None), None)
 
     @property
     def stop(self) -> StopReason | None:

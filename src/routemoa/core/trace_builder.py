@@ -73,6 +73,8 @@ class TraceBuilder:
                 self._update_layer(event.layer, assessments=(*layer.assessments, *event.assessments))
             case t.Compared():
                 self._update(comparisons=(*self.trace.comparisons, event.comparison))
+            case t.CodeCompared():
+                self._update_layer(event.layer, agreement=event.agreement)
             case t.Reranked():
                 self._update_layer(event.layer, scores=event.scores, ranking=event.ranking)
             case t.Stopped():

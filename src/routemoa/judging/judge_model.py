@@ -43,6 +43,12 @@ class Coefficients(Struct, frozen=True):
     """Of similarity with the other answers to an open question."""
     informed_vote: float = 0.5
     """The weight, in [0, 1], of the vote of a model that saw the other answers."""
+    failed: float = -1.5
+    """Added to the log-odds of a model's prior where its code was run and crashes, or misses an example.
+
+    Measured on RouterBench's MBPP (benchmarks/code_behaviour.py): -1.29 on one half of the questions (133 answers that
+    hold no Python, do not load or crash), -1.52 on the other (143).
+    """
     truncated: float = -1.5
     """Added to the log-odds of a model's prior where its answer breaks off.
 

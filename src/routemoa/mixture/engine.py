@@ -21,6 +21,7 @@ from routemoa.core.types import Message, Query
 from routemoa.judging.judge_model import JudgeModel, load_pool_judge
 from routemoa.mixture.aggregator import aggregation_request, write_answer
 from routemoa.mixture.alternatives import estimate_alternatives
+from routemoa.mixture.code_agreement import CodeComparison
 from routemoa.mixture.layer import LayerRequest, run_layer
 from routemoa.mixture.leader_stream import LeaderStream
 from routemoa.mixture.method import BaseMethod
@@ -82,11 +83,14 @@ class RouteMoA(BaseMethod):
         decision = self.policy.initial(prior, estimates, run.query)
         run.emit(Scored(prior, decision.ranking))
         leader = _show_leader(run)
+        code = CodeComparison(run, self.pool.mixture)
         while decision.stop is None:
-            decision = await self._run_layer(run, decision, limits, leader)
+            decision = await self._run_layer(run, decision, limits, leader, code)
         await self._write_answer(run, decision, limits, leader)
 
-    async def _run_layer(self, run: Run, decision: Decision, limits: QueryLimits, leader: LeaderStream) -> Decision:
+    async def _run_layer(
+        self, run: Run, decision: Decision, limits: QueryLimits, leader: LeaderStream, code: CodeComparison
+    ) -> Decision:
         """Run the layer that the policy wants, as far as the limits allow, and decide again."""
         request = self._layer_request(run, decision)
         plan = limits.plan_layer(decision, request)
@@ -105,6 +109,7 @@ class RouteMoA(BaseMethod):
         reserve = limits.reserve(decision, plan.models)
         policy = limits.wait_policy(plan.models, decision)
         await run_layer(run, request, plan.models, reserve, replace(policy, until_first_token=leader.is_final))
+        await code.compare(request.number)
         decision = self.policy.update(run.trace, limits.estimates(), limits.time_over())
         if decision.stop is None and (reason := leader.stop_reason()) is not None:
             decision = self.policy.update(run.trace, limits.estimates(), reason)

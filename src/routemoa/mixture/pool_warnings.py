@@ -19,6 +19,7 @@ __all__ = [
     "name_judged_models",
     "split_known",
     "warn_of_foreign_judge",
+    "warn_of_missing_sandbox",
     "warn_of_one_family",
     "warn_of_unknown_models",
 ]
@@ -29,7 +30,7 @@ MAX_NAMED = 5
 
 def list_pool_warnings(pool: Pool) -> list[str]:
     """Return what is wrong with a pool though its file is valid; a scorer or judge file that cannot be read is, too."""
-    warnings: list[str | None] = [warn_of_one_family(pool.models)]
+    warnings: list[str | None] = [warn_of_one_family(pool.models), warn_of_missing_sandbox(pool)]
     try:
         if pool.scorer:
             from routemoa.scoring.trained import read_manifest  # brings numpy
@@ -57,6 +58,16 @@ def warn_of_one_family(models: Sequence[ModelSpec]) -> str | None:
         f"{count} models are {kin}: they err together, so their agreement says less than it seems; a model of another "
         "family adds more than another one of these"
     )
+
+
+def warn_of_missing_sandbox(pool: Pool) -> str | None:
+    """Return a warning where code answers are to be run, and this machine has no sandbox."""
+    if not pool.mixture.run_code:
+        return None
+    from routemoa.datasets.grading.sandbox import find_sandbox_fault
+
+    fault = find_sandbox_fault()
+    return fault and f"run_code is on, but code answers are compared as text: {fault}"
 
 
 def warn_of_unknown_models(pool: Pool, known: Collection[str]) -> str | None:

@@ -17,7 +17,7 @@ from routemoa.judging.posterior import Posterior, Vote, infer, updated_priors
 from routemoa.judging.published_fusion import impute_missing
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
 
-__all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader"]
+__all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader", "group_panel", "group_run_code"]
 
 HYSTERESIS_MARGIN = 0.02
 """Of probability: an answer that leads is displaced only by one that is better by more than this."""
@@ -54,7 +54,7 @@ class TraceReader(Struct, frozen=True):
         """Return what the answers and judgments of a trace amount to."""
         proposals = latest_answers(trace)
         models = [p.model for p in proposals]
-        groups = _group_proposals(proposals)
+        groups = group_panel(trace)
         signals = collect_signals(models, groups, current_assessments(trace), self.judge_model)
         posterior = infer(
             self._votes(trace, proposals, groups),
@@ -66,18 +66,18 @@ class TraceReader(Struct, frozen=True):
         return PanelState(proposals, groups, signals, posterior, self._leader(trace, posterior, proposals, groups))
 
     def _votes(self, trace: Trace, proposals: Sequence[Proposal], groups: Groups) -> list[Vote]:
-        """Return each answer as a vote; one that is not complete is less likely right than its model's others."""
+        """Return each answer as a vote; one that breaks off or fails is less likely right than its model's others."""
         priors, coefficients = self.impute_priors(trace.prior), self.judge_model.coefficients
         informed = models_with_context(trace)
-        return [
-            Vote(
-                p.model,
-                priors[p.model] if p.is_complete else shift_prior(priors[p.model], coefficients.truncated),
-                group,
-                coefficients.informed_vote if p.model in informed else 1.0,
-            )
-            for p, group in zip(proposals, groups.group_of, strict=True)
-        ]
+        votes: list[Vote] = []
+        for i, (p, group) in enumerate(zip(proposals, groups.group_of, strict=True)):
+            prior = priors[p.model]
+            if not p.is_complete:
+                prior = shift_prior(prior, coefficients.truncated)
+            if groups.failed and groups.failed[i]:
+                prior = shift_prior(prior, coefficients.failed)
+            votes.append(Vote(p.model, prior, group, coefficients.informed_vote if p.model in informed else 1.0))
+        return votes
 
     def _leader(self, trace: Trace, posterior: Posterior, proposals: Sequence[Proposal], groups: Groups) -> int | None:
         """Return the group that leads; the one that led before the last layer keeps the lead against noise."""
@@ -111,7 +111,26 @@ class TraceReader(Struct, frozen=True):
         return scores
 
 
-def _group_proposals(proposals: Sequence[Proposal]) -> Groups:
-    """Group answers by what they say; a refusal says nothing, unless all are refusals."""
+def group_panel(trace: Trace) -> Groups:
+    """Group each model's latest answer: code by what it does, where it was run; else by what the answers say.
+
+    A refusal says nothing, unless all are refusals.
+    """
+    proposals = latest_answers(trace)
+    if (groups := group_run_code(trace, proposals)) is not None:
+        return groups
     places = [i for i, p in enumerate(proposals) if not p.refusal] or list(range(len(proposals)))
     return group_answers([proposals[i].text for i in places]).spread(places, len(proposals))
+
+
+def group_run_code(trace: Trace, proposals: Sequence[Proposal]) -> Groups | None:
+    """Return the groups of code answers that were run; None where they were not.
+
+    An answer that came after the others were run is in no group yet.
+    """
+    run = trace.agreement
+    if run is None or not run.models:
+        return None
+    group_of = dict(zip(run.models, run.groups, strict=True))
+    failed = tuple(p.model in run.failed for p in proposals)
+    return Groups(tuple(group_of.get(p.model) for p in proposals), True, (None,) * len(proposals), failed)

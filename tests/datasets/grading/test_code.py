@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from routemoa.core.errors import NoSandbox
-from routemoa.datasets.grading.code import extract_candidates, grade_code, run_tests
+from routemoa.datasets.grading.code import grade_code, run_tests
 from routemoa.datasets.grading.sandbox import run_program
+from routemoa.judging.answers.code_blocks import extract_candidates
 from tests import SHARED
 
 try:

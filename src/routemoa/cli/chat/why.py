@@ -7,6 +7,7 @@ from rich.tree import Tree
 
 from routemoa.cli.terminal.summary import (
     describe_agreement,
+    describe_code_agreement,
     describe_cost,
     describe_degradation,
     describe_failure,
@@ -16,6 +17,7 @@ from routemoa.core.printable import printable_line
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
 from routemoa.judging.answers.grouping import final_answer, group_answers
 from routemoa.routing.decision import latest_answers
+from routemoa.routing.state import group_run_code
 
 __all__ = ["explain_answer"]
 
@@ -41,6 +43,8 @@ def explain_answer(answer: Answer) -> Tree:
     if agreement := describe_agreement(trace):
         groups = _describe_groups(trace)
         tree.add(Text(f"agreement: {agreement}{f': {groups}' if groups else ''}"))
+    if trace.agreement is not None:
+        tree.add(Text(describe_code_agreement(trace.agreement)))
     for degradation in trace.given_up:
         tree.add(Text(f"limits: {describe_degradation(degradation)}"))
     tree.add(Text(f"stopped: {trace.stop_reason or 'before the end'}"))
@@ -76,12 +80,11 @@ def _describe_proposal(proposal: Proposal, layer: Layer) -> str:
 
 
 def _describe_groups(trace: Trace) -> str:
-    """Return the results that were compared, each with its models; empty where texts were compared."""
+    """Return the results that were compared, each with its models; empty where texts or code were compared."""
     answers = trace.layers[0].proposals if len(trace.layers) == 1 else latest_answers(trace)
-    groups = group_answers([p.text for p in answers])
-    if not groups.closed:
-        return ""
     place = {r.model: i for i, r in enumerate(trace.ranking)}
+    if group_run_code(trace, answers) or not group_answers([p.text for p in answers]).closed:
+        return ""
     models: dict[str, list[str]] = {}
     for proposal in sorted(answers, key=lambda p: place.get(p.model, len(place))):
         models.setdefault(_shorten(final_answer(proposal.text) or "no result"), []).append(proposal.model)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool import Pool
-from routemoa.core.trace import Answer, Degradation, Failure, Trace
+from routemoa.core.trace import Agreement, Answer, Degradation, Failure, Trace
 from routemoa.evaluation.report.formatting import format_dollars
 from routemoa.judging.answers.grouping import group_answers
 from routemoa.routing.decision import latest_answers
+from routemoa.routing.state import group_run_code
 
 __all__ = [
     "describe_agreement",
+    "describe_code_agreement",
     "describe_cost",
     "describe_degradation",
     "describe_ending",
@@ -59,13 +61,23 @@ def describe_agreement(trace: Trace) -> str:
     count = len(answers)
     if count < 2:
         return ""
-    groups = group_answers([p.text for p in answers])
+    groups = group_run_code(trace, answers) or group_answers([p.text for p in answers])
     largest = max((len(groups.members(g)) for g in set(groups.group_of) if g is not None), default=1)
     if largest == count:
         return "both agree" if count == 2 else f"all {count} agree"
     if largest == 1:
         return "they differ" if count == 2 else f"all {count} differ"
     return f"{largest} of {count} agree, {'the other differs' if count - largest == 1 else 'the others differ'}"
+
+
+def describe_code_agreement(agreement: Agreement) -> str:
+    """Return how code answers were compared, and which models' code does the same, in words."""
+    groups = [
+        ", ".join(m for m, g in zip(agreement.models, agreement.groups, strict=True) if g == group)
+        for group in dict.fromkeys(agreement.groups)
+    ]
+    named = "; ".join(f"{names} fails" if names in agreement.failed else names for names in groups)
+    return f"{agreement.note}: {named}" if named else agreement.note
 
 
 def describe_source(answer: Answer) -> str:

@@ -10,7 +10,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from routemoa.cli.terminal.activity import Activity
-from routemoa.cli.terminal.summary import describe_degradation, describe_failure, summarize_trace
+from routemoa.cli.terminal.summary import (
+    describe_code_agreement,
+    describe_degradation,
+    describe_failure,
+    summarize_trace,
+)
 from routemoa.cli.terminal.table import fit_table
 from routemoa.core import events
 from routemoa.core.events import Event
@@ -102,6 +107,8 @@ class QueryView:
                 self._print_failure(event.failure)
             case events.Judged():
                 self._print_assessments(event)
+            case events.CodeCompared():
+                self._print_line(f"  {escape(describe_code_agreement(event.agreement))}")
             case events.Reranked():
                 self._layer = event.layer + 1
                 self._print_ranking("new ranking", event.ranking, event.scores, "posterior")

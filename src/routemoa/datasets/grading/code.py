@@ -17,31 +17,19 @@ Models that answer a question do none of this; training on these scores would te
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from routemoa.datasets.grading.sandbox import run_program
-from routemoa.judging.answers.extraction import THOUGHT_END
+from routemoa.judging.answers.code_blocks import extract_candidates
 
-__all__ = ["CodeResult", "build_program", "grade_code", "run_tests"]
+__all__ = ["CodeResult", "build_program", "grade_code", "harness_source", "run_tests"]
 
 ANSWER_MARK = re.compile(r"(?m)^# --- answer(?:: *(?P<name>\w+))? ---[ \t]*$")
-FENCE = re.compile(
-    r"""(?ms)^(?P<indent>[ \t]*+(?:[-*+>]\s++|\d++[.)]\s++)?)(?P<fence>```++|~~~++)[ \t]*+(?P<tag>[^\s`{]*+)[^\n`]*+\n
-    (?P<code>.*?)(?:(?:^[ \t>]*|(?<=[^\n]))(?P<close>(?P=fence))|\Z)""",
-    re.VERBOSE,
-)
-PYTHON_TAGS = re.compile(r"(?s)\[PYTHON\]\n?(.*?)(?:\[/PYTHON\]|\Z)")  # Code Llama's own fence
-CODE_START = re.compile(r"(?m)^[ \t]*(?:(?:async +)?def \w|class \w|import \w|from \w[\w.]* import\b|@\w)")
-DEFINITION = re.compile(r"(?m)^[ \t]*+(?:(?:async +)?def|class) \w|\blambda\b")
-PYTHON_FENCE_TAG = re.compile(r"(?i)(?:python|py)[\d.]*|ipython|pycon|")
-JSON_FIELDS = ("code", "answer", "solution", "completion", "program")
 
 
 class CodeResult(msgspec.Struct, frozen=True):
@@ -83,62 +71,11 @@ def build_program(answer: str, reference: str, *, seal: str = "passed") -> str:
         "name": mark["name"] if mark else None,
         "seal": seal[::-1],
     }
-    source = _harness_source()
+    source = harness_source()
     return f"{source}\n\nsupervise({source!r}, {job!r})\n"
 
 
-def extract_candidates(answer: str) -> list[dict[str, object]]:
-    """Return the ways to read an answer as code, the likeliest first; the first that loads is tested.
-
-    A candidate has "pieces" (texts to execute in turn), "cut" (whether prose may follow the code) and "strict" (whether
-    every statement must run). All fenced blocks together come first: later ones correct earlier ones or need them.
-    Single blocks are for answers whose examples fail. Last, each again without "strict", where a statement that is
-    neither an import nor a definition may fail, such as an example that reads input.
-    """
-    text = _unwrap_json(THOUGHT_END.split(answer)[-1])
-    blocks = _find_blocks(text)
-    if blocks:
-        may_trail = not blocks[-1].is_closed  # prose may follow the last block, or the answer was cut off
-        codes = [block.code for block in blocks]
-        defining = [code for code in codes if DEFINITION.search(code)]
-        orders = [(pieces, cut) for cut in (False, may_trail) for pieces in (codes, defining[-1:], defining[:1])]
-    else:
-        start = CODE_START.search(text)
-        orders = [([text], False), ([text[start.start() :]] if start else [], True), ([text], True)]
-    distinct = [order for i, order in enumerate(orders) if order[0] and order not in orders[:i]]
-    candidates = [{"pieces": pieces, "cut": cut, "strict": True} for pieces, cut in distinct]
-    return [*candidates, *({**candidate, "strict": False} for candidate in candidates)]
-
-
-class _Block(NamedTuple):
-    """A fenced block of an answer."""
-
-    tag: str
-    code: str
-    is_closed: bool
-
-
-def _find_blocks(text: str) -> list[_Block]:
-    """Return the blocks of Python in a text; where none is tagged as Python, all blocks."""
-    blocks = [_Block(m["tag"], m["code"], bool(m["close"])) for m in FENCE.finditer(text)]
-    blocks = [block for block in blocks if PYTHON_FENCE_TAG.fullmatch(block.tag)] or blocks
-    return blocks or [_Block("", m[1], True) for m in PYTHON_TAGS.finditer(text)]
-
-
-def _unwrap_json(text: str) -> str:
-    """Return the code of an answer that is a JSON object, fenced or not; any other text unchanged."""
-    bare = re.sub(r"^```(?:json)?\s*\n|\n```$", "", text.strip())
-    if bare.startswith("{"):
-        try:
-            plain = json.loads(bare, strict=False)
-        except ValueError:
-            return text
-        for name in JSON_FIELDS:
-            if isinstance(plain, dict) and isinstance(plain.get(name), str):
-                return str(plain[name])
-    return text
-
-
 @cache
-def _harness_source() -> str:
+def harness_source() -> str:
+    """Return the text of the program that goes into the sandbox."""
     return Path(__file__).with_name("sandbox_harness.py").read_text(encoding="utf-8")

@@ -34,7 +34,7 @@ import msgspec
 from routemoa.core.errors import NoSandbox
 from routemoa.datasets.grading.seccomp_filter import build_filter
 
-__all__ = ["ProgramResult", "run_program"]
+__all__ = ["EndReason", "ProgramResult", "find_sandbox_fault", "run_program"]
 
 MEBIBYTE = 1 << 20
 FOLDER_BYTES = 16 * MEBIBYTE  # that a program may write in all
@@ -88,6 +88,15 @@ def run_program(
         NoSandbox: bubblewrap is not installed or may not make namespaces here.
     """
     return _run_isolated(program, _isolation_command(), _ResourceLimits(seconds, memory, processes, output))
+
+
+def find_sandbox_fault() -> str | None:
+    """Return why no code can be run on this machine, and what to do; None where it can."""
+    try:
+        _isolation_command()
+    except NoSandbox as e:
+        return str(e)
+    return None
 
 
 @functools.cache

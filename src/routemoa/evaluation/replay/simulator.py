@@ -133,6 +133,8 @@ def _simulate_layer(
         why=decision.selection_reason,
         quoted={m: tuple(shown) for m in called} if shown else {},
     )
+    answers = latest_answers(replace(trace, layers=(*trace.layers, layer)))
+    layer = replace(layer, agreement=question.compare_code([p.model for p in answers]) if answers else None)
     return layer, combine_parallel(question.count_proposal(m, shown, reply_format) for m in called)
 
 

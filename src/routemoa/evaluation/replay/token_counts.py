@@ -12,10 +12,20 @@ from functools import cached_property, lru_cache
 
 from msgspec import Struct
 
+from routemoa.core.trace import Agreement
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Message
 from routemoa.core.usage import add_optional
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.list_prices import ListPrice
+from routemoa.judging.answers.behaviour import (
+    Behaviour,
+    collect_inputs,
+    describe_groups,
+    group_behaviours,
+    restrict_inputs,
+)
+from routemoa.judging.answers.code_blocks import is_code_panel
+from routemoa.judging.answers.code_calls import find_examples
 from routemoa.judging.answers.grouping import Groups, group_answers
 from routemoa.mixture import prompts
 from routemoa.mixture.prompts import ASSESSMENT, ReplyFormat
@@ -69,11 +79,19 @@ def combine_parallel(calls: Iterable[CallTotals]) -> CallTotals:
 class ReplayQuestion:
     """A record prepared for a replay: the members' answers, their groups, and the tokens of calls about them."""
 
-    def __init__(self, record: Record, members: Iterable[str], prices: Mapping[str, ListPrice] | None = None) -> None:
+    def __init__(
+        self,
+        record: Record,
+        members: Iterable[str],
+        prices: Mapping[str, ListPrice] | None = None,
+        behaviours: Mapping[str, Behaviour] | None = None,
+    ) -> None:
         self.record = record
         responses = record.responses or {}
         self.texts = {m: text for m in members if (text := responses.get(m) or "").strip()}
         """Member -> its recorded answer."""
+        self.behaviours = behaviours
+        """Member -> what its code did, where it was run on the inputs of all members' answers."""
         self._prices = prices or {}
         self._question_length = len(record.prompt or record.query)
         self._quote_lengths: dict[str, int] = {}
@@ -81,12 +99,27 @@ class ReplayQuestion:
     @cached_property
     def groups(self) -> Groups:
         """The groups of equal answers, in the order of `texts`."""
-        return group_answers(list(self.texts.values()))
+        agreement = self.compare_code(list(self.texts))
+        if agreement is None:
+            return group_answers(list(self.texts.values()))
+        return Groups(agreement.groups, True, (None,) * len(self.texts))
 
     @cached_property
     def group_of(self) -> dict[str, int | None]:
         """Member -> the group of its answer; None where the answer states no result."""
         return dict(zip(self.texts, self.groups.group_of, strict=True))
+
+    def compare_code(self, models: Sequence[str]) -> Agreement | None:
+        """Return how these members' code answers compare, as the engine would after they answered; None where not run.
+
+        Only inputs count that the question or one of these answers shows.
+        """
+        if self.behaviours is None or not is_code_panel([self.texts[m] for m in models]):
+            return None
+        examples = find_examples(self.record.prompt or self.record.query)
+        inputs = set(collect_inputs(examples, [self.texts[m] for m in models]))
+        behaviours = [restrict_inputs(self.behaviours[m], inputs) for m in models]
+        return describe_groups(group_behaviours(behaviours, examples), models, len(inputs))
 
     def count_proposal(
         self,

@@ -2,7 +2,7 @@
 
 A closed question has answers that state a result ("The answer is 18", a box, "#### 18", a JSON field "answer", or a
 text so short that it is its own result): results are brought to one form and compared. Answers to an open question
-state none: they are compared by their words.
+state none: they are compared by their words. So is code (`behaviour` compares what it does).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import combinations, pairwise
 
 from msgspec import Struct
 
+from routemoa.judging.answers.code_blocks import is_code_panel
 from routemoa.judging.answers.extraction import bound_text
 from routemoa.judging.answers.normalization import extract_result
 from routemoa.judging.answers.panel import resolve_forms
@@ -42,6 +43,8 @@ class Groups(Struct, frozen=True):
     """Whether results were compared, so that at most one group is right."""
     similarity: tuple[float | None, ...]
     """To an open question, each answer's mean similarity with the others, in [0, 1]; None where it is alone."""
+    failed: tuple[bool, ...] = ()
+    """Of code answers that were run: which of them crash or miss an example of the question; empty for others."""
 
     def members(self, group: int) -> tuple[int, ...]:
         """Return the indices of the answers in a group."""
@@ -51,14 +54,20 @@ class Groups(Struct, frozen=True):
         """Return the groups of `count` answers of which only those at `places` were grouped."""
         at = {place: i for i, place in enumerate(places)}
         group_of = tuple(self.group_of[at[i]] if i in at else None for i in range(count))
-        return Groups(group_of, self.closed, tuple(self.similarity[at[i]] if i in at else None for i in range(count)))
+        similarity = tuple(self.similarity[at[i]] if i in at else None for i in range(count))
+        return Groups(
+            group_of,
+            self.closed,
+            similarity,
+            self.failed and tuple(i in at and self.failed[at[i]] for i in range(count)),
+        )
 
 
 def group_answers(texts: Sequence[str]) -> Groups:
     """Group the answers that say the same; their order changes no group."""
     results = [_extract_result(bound_text(text)) for text in texts]
     forms = resolve_forms(results)
-    is_closed = _is_closed(forms, [result.is_stated for result in results])
+    is_closed = _is_closed(forms, [result.is_stated for result in results]) and not is_code_panel(texts)
     return _group_by_form(forms) if is_closed else _group_by_words(texts)
 
 
@@ -110,7 +119,7 @@ def all_agree(texts: Sequence[str]) -> bool:
     if len(texts) < 2:
         return False
     forms = resolve_forms([_extract_result(bound_text(text)) for text in texts])
-    if any(form is None for form in forms):
+    if any(form is None for form in forms) or is_code_panel(texts):
         return len({(" ".join(text[:MAX_FOLDED].split()).casefold(), text[MAX_FOLDED:]) for text in texts}) == 1
     return len(set(forms)) == 1 and bool(forms[0])
 

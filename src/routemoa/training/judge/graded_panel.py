@@ -13,6 +13,7 @@ from routemoa.judging.answers.grouping import Groups, group_answers
 from routemoa.judging.multiple_choice import count_options
 from routemoa.judging.published_fusion import impute_missing
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
+from routemoa.routing.state import group_panel
 
 __all__ = ["GradedPanel", "build_graded_panel", "build_graded_panels"]
 
@@ -46,7 +47,7 @@ def build_graded_panel(trace: Trace, right: Mapping[str, float | None]) -> Grade
     return GradedPanel(
         prior=trace.prior,
         models=tuple(p.model for p in proposals),
-        groups=group_answers([p.text for p in proposals]),
+        groups=group_panel(trace),
         right=tuple(right.get(p.model) for p in proposals),
         assessments=current_assessments(trace),
         had_context=tuple(p.model in informed for p in proposals),
