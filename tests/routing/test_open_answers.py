@@ -131,3 +131,9 @@ def test_a_limit_that_ends_the_loop_is_named() -> None:
     forced = policy().update(trace, CallEstimates(), StopReason(StopKind.LIMITS, "no time"))
     assert forced.stop is not None
     assert forced.stop.kind is StopKind.LIMITS
+
+
+def test_code_is_a_text_unless_it_is_run() -> None:
+    query = Query.from_text("Write a function that reverses a list.")
+    assert len(first(query).models) == 1
+    assert len(first(query, run_code=True).models) == 2

@@ -18,7 +18,7 @@ from msgspec import Struct
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Proposal, Ranking, StopKind, StopReason, Trace
 from routemoa.core.types import Query, Scores
-from routemoa.judging.answers.question_kind import question_kind
+from routemoa.judging.answers.question_kind import QuestionKind, question_kind
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models, skipped_models
 from routemoa.routing.panel_planner import PanelPlanner
@@ -72,19 +72,19 @@ class OpenAnswers(Struct, frozen=True):
             return False
         if not state.groups.closed:
             return True
-        return self.policy.name == "alone" and question_kind(query.question) == "open"
+        return self.policy.name == "alone" and self._kind(query) == "open"
 
     def is_sufficient(self, trace: Trace, state: PanelState) -> bool:
         """Return whether other answers under way would not be used: the best model's is there, and no other counts."""
         best = next((r.model for r in trace.ranking if r.model not in failed_models(trace)), None)
         has_answered = any(p.model == best for p in state.proposals)
-        return has_answered and self.policy.name == "alone" and question_kind(trace.query.question) != "result"
+        return has_answered and self.policy.name == "alone" and self._kind(trace.query) != "result"
 
     def first_decision(
         self, query: Query | None, predicted: Scores, ranking: Ranking, candidates: Sequence[str]
     ) -> Decision | None:
         """Return what is called first for a question that is open, or may be; None where it asks for a result."""
-        kind = "result" if query is None or not query.question.strip() else question_kind(query.question)
+        kind = "result" if query is None or not query.question.strip() else self._kind(query)
         if kind == "result" or self.mixture.later_layers == "refine":
             return None
         policy, options = self.policy, plain_options(self.mixture)
@@ -120,11 +120,16 @@ class OpenAnswers(Struct, frozen=True):
             compare=several and self.policy.name == "select",
         )
 
+    def _kind(self, query: Query) -> QuestionKind | None:
+        """Return what a question asks for; code counts as a text, unless it is run."""
+        kind = question_kind(query.question)
+        return ("result" if self.mixture.run_code else "open") if kind == "code" else kind
+
     def _rest_of_panel(
         self, trace: Trace, state: PanelState, planner: PanelPlanner, ranking: Ranking
     ) -> tuple[str, ...]:
         """Return the models that complete the panel of a question that did not look open; none where it is complete."""
-        expected = question_kind(trace.query.question) == "open"
+        expected = self._kind(trace.query) == "open"
         if expected or self.policy.name == "alone" or len(trace.layers) >= min(2, self.mixture.max_layers):
             return ()
         answered = {p.model for p in state.proposals}

@@ -20,8 +20,6 @@ RESULTS = (
     "Which planet is the largest?\nA. Mars\nB. Jupiter\nC. Venus",
     "Is the sky green? Answer yes or no.",
     "Explain your working, then answer with a single letter.",
-    "Write a python function to reverse a list.",
-    "def add(a: int, b: int) -> int:\n    '''Add two numbers.'''\n",
     "Question: which gas do plants take in?\nAnswer:",
     "民国时期的货币是什么？\n答案：",
 )
@@ -44,12 +42,22 @@ TEXTS = (
     "اكتب قصيدة عن الربيع",
     "बसंत पर एक कविता लिखिए",
 )
+CODE = (
+    "Write a python function to reverse a list.",
+    "def add(a: int, b: int) -> int:\n    '''Add two numbers.'''\n",
+    "Implement a class for a queue.",
+)
 UNDECIDED = ("Spiders and their legs", "Who is Ada Lovelace?", "What is kevlar made out of?", "", "Bonjour")
 
 
 @pytest.mark.parametrize("text", RESULTS)
 def test_what_asks_for_a_result(text: str) -> None:
     assert question_kind(text) == "result"
+
+
+@pytest.mark.parametrize("text", CODE)
+def test_what_asks_for_code(text: str) -> None:
+    assert question_kind(text) == "code"
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -2,9 +2,11 @@
 
     question_kind("How many legs have three spiders?")     # "result"
     question_kind("Write a poem about spiders.")           # "open"
+    question_kind("Write a function that counts legs.")    # "code"
     question_kind("Spiders and their legs")                # None: the answers will tell
 
-Answers that state a result can agree, so a further call can pay. A text cannot, and its policy is `[mixture] open`.
+Answers that state a result can agree, so a further call can pay. A text cannot, and its policy is `[mixture] open`. Nor
+can code, unless it is run.
 What asks for a result goes first: "Explain your working. Answer yes or no." Where nothing tells, the answers decide:
 "Who is Ada Lovelace?" may be answered in a word or in a page.
 """
@@ -18,7 +20,7 @@ from routemoa.judging.multiple_choice import count_options
 
 __all__ = ["QuestionKind", "question_kind"]
 
-QuestionKind = Literal["result", "open"]
+QuestionKind = Literal["result", "open", "code"]
 
 MAX_READ = 4000
 """Characters that are read at the beginning and at the end of a question."""
@@ -81,7 +83,7 @@ _OPEN_ELSEWHERE = re.compile(
 
 
 def question_kind(text: str) -> QuestionKind | None:
-    """Return whether a question asks for a result or for a text; None where that cannot be told.
+    """Return whether a question asks for a result, a text or code; None where that cannot be told.
 
     Args:
         text: the last turn of the caller. Its beginning and its end are read.
@@ -89,8 +91,10 @@ def question_kind(text: str) -> QuestionKind | None:
     text = text.strip()
     if len(text) > 2 * MAX_READ:
         text = f"{text[:MAX_READ]}\n{text[-MAX_READ:]}"
-    if count_options(text) or _RESULT.search(text) or _CODE.search(text):
+    if count_options(text) or _RESULT.search(text):
         return "result"
+    if _CODE.search(text):
+        return "code"
     asks_quantity, has_digits = _QUANTITY.search(text) is not None, any(c.isdigit() for c in text)
     if asks_quantity and has_digits:
         return "result"
