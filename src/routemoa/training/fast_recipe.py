@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routemoa.scoring.clusters import QuestionGroups, group_questions
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.lexical import count_idf
 from routemoa.scoring.predictor import Floats, Predictor, embed_texts, sigmoid, softmax, to_logit
-from routemoa.training.clusters import QuestionGroups, group_questions
 from routemoa.training.cost_tradeoff import choose_cost_rates
 from routemoa.training.linear import Calibration, Ridge, fit_calibration, fit_span
 from routemoa.training.panels import Panels, build_panels

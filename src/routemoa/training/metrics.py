@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -11,10 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.scoring.predictor import Floats, Predictor
+from routemoa.scoring.router_baselines import RouterBaselines, first_choices
 from routemoa.training.cost_tradeoff import COST_RATES, choose_models, weigh_tasks_equally
 from routemoa.training.table import Table, average_scores
 
-__all__ = ["BINS", "BaselineChoices", "Predictions", "choose_baselines", "evaluate_predictions", "measure_calibration"]
+__all__ = [
+    "BINS",
+    "BaselineChoices",
+    "Predictions",
+    "choose_baselines",
+    "evaluate_predictions",
+    "look_up_tasks",
+    "measure_calibration",
+]
 
 BINS = 15
 """Equal bins of predicted probabilities, for the calibration error."""
@@ -32,20 +41,31 @@ class Predictions:
     """N x K columns of models."""
     costs: Floats
     """N x M dollars."""
+    routers: Mapping[str, Floats] = field(default_factory=dict)
+    """Router to compare with -> its value of each model, N x M; it chooses the model with the highest."""
 
     @classmethod
-    def from_predictor(cls, predictor: Predictor, texts: Sequence[str]) -> Predictions:
-        """Predict for texts."""
+    def from_predictor(
+        cls, predictor: Predictor, texts: Sequence[str], baselines: RouterBaselines | None = None
+    ) -> Predictions:
+        """Predict for texts; with what `baselines` predict, as the routers `knn` and `cluster_lookup`."""
         vectors = predictor.embed(texts)
+        routers = {} if baselines is None else baselines.average_all(vectors)
         return cls(
             scores=predictor.predict_vectors(vectors),
             panels=predictor.choose_panels(vectors),
             costs=predictor.estimate_costs(vectors),
+            routers=routers,
         )
 
     def select_rows(self, rows: NDArray[np.intp]) -> Predictions:
         """Return the predictions for these questions."""
-        return Predictions(self.scores[rows], self.panels[rows], self.costs[rows])
+        routers = {name: values[rows] for name, values in self.routers.items()}
+        return Predictions(self.scores[rows], self.panels[rows], self.costs[rows], routers)
+
+    def first_choices(self, scores: Floats) -> dict[str, NDArray[np.intp]]:
+        """Return the column that the scorer ("accuracy") and each router choose for N questions, of those measured."""
+        return {name: first_choices(v, scores) for name, v in {"accuracy": self.scores, **self.routers}.items()}
 
 
 def choose_baselines(data: Table) -> dict[str, Any]:
@@ -61,6 +81,14 @@ def choose_baselines(data: Table) -> dict[str, Any]:
         "best_three": [data.models[i] for i in best],
         "by_task": by_task,
     }
+
+
+def look_up_tasks(data: Table, chosen: BaselineChoices) -> NDArray[np.intp]:
+    """Return the column of the best model of each question's task, N; of an unknown task the best single model's."""
+    column_of = {m: i for i, m in enumerate(data.models)}
+    single = column_of.get(chosen["best_single"], 0)
+    names = (chosen["by_task"].get(t, chosen["best_single"]) for t in data.tasks)
+    return np.array([column_of.get(model, single) for model in names], np.intp)
 
 
 def evaluate_predictions(
@@ -120,11 +148,11 @@ def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, see
     rng = np.random.default_rng(seed)
     scores, models = data.scores, data.models
     measured = ~np.isnan(scores)
-    first = np.where(measured, predictions.scores, -1.0).argmax(axis=1)
+    firsts = predictions.first_choices(scores)
+    first = firsts["accuracy"]
     column_of = {m: i for i, m in enumerate(models)}
     single = column_of.get(chosen["best_single"], 0)
-    task_models = (chosen["by_task"].get(t, chosen["best_single"]) for t in data.tasks)
-    lookup = np.array([column_of.get(model, single) for model in task_models], np.intp)
+    lookup = look_up_tasks(data, chosen)
     three = [column_of[m] for m in chosen["best_three"] if m in column_of]
     filled = np.where(measured, scores, 0.0)
     rows = np.arange(len(scores))
@@ -144,6 +172,7 @@ def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, see
     }
     if three:
         values["fixed_best_3_any_correct"] = filled[:, three].max(1)
+    values |= {name: filled[rows, firsts[name]] for name in predictions.routers}
     out: dict[str, Any] = {"n": len(scores)}
     for name, each in values.items():
         out[name] = float(each.mean()) if len(each) else None
