@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from routemoa.clients.connect import connect, run_sync
+from routemoa.core.cost_dial import draw_from_text
 from routemoa.core.errors import ConfigError
 from routemoa.core.events import AnswerDelta, Degraded, Event, Reranked, Scored, Selected, Started, Stopped
 from routemoa.core.messages import to_query
@@ -76,7 +77,7 @@ class RouteMoA(BaseMethod):
         prior = await self.scorer.score(run.query, self.pool.models)
         limits = QueryLimits(self.pool, self.policy, run, lambda: self._latency.estimates(latest_answers(run.trace)))
         estimates = limits.leave_out_unavailable(LayerRequest(1, run.query))
-        decision = self.policy.initial(prior, estimates)
+        decision = self.policy.initial(prior, replace(estimates, draw=draw_from_text(run.query.text)))
         run.emit(Scored(prior, decision.ranking))
         leader = _show_leader(run)
         while decision.stop is None:

@@ -38,6 +38,9 @@ class CallEstimates(Struct, frozen=True):
     """Seconds after which a model's first token is later than 95 % of its own."""
     unavailable: Collection[str] = ()
     """Models that this query does not call: they cool down after failures, or cannot hold the prompt."""
+    draw: float = 0.0
+    """A number in [0, 1) that follows from the query's text (`cost_dial.draw_from_text`); a policy that mixes two ways
+    to answer goes by it."""
 
 
 class MeasuredCall(NamedTuple):

@@ -17,6 +17,7 @@ from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.published import PublishedPolicy
+from routemoa.routing.tuned import TunedLoop
 
 __all__ = ["Policy", "build_policy"]
 
@@ -43,6 +44,8 @@ class Policy(Protocol):
 def build_policy(
     models: Iterable[ModelSpec], mixture: Mixture, judge_model: JudgeModel, unscored_models: Collection[str]
 ) -> Policy:
-    """Return the policy that `[mixture] fusion` names."""
+    """Return the policy that `[mixture] policy` was tuned to, else the one that `fusion` names."""
+    if mixture.tuned is not None:
+        return TunedLoop(tuple(models), mixture, judge_model, frozenset(unscored_models))
     kind = PublishedPolicy if mixture.published else AdaptivePolicy
     return kind(tuple(models), mixture, judge_model, frozenset(unscored_models))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from routemoa.core.cost_dial import draw_from_text
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Trace
@@ -50,8 +51,8 @@ def simulate(
 ) -> SimulatedRun:
     """Run a policy on one question as the engine does: a called model gives its recorded answer, or fails."""
     mixture = mixture or Mixture()
-    decision = policy.initial(prior, CallEstimates())
     query = Query.from_text(question.record.prompt or question.record.query)
+    decision = policy.initial(prior, CallEstimates(draw=draw_from_text(query.text)))
     trace = Trace(query, "routemoa", prior, decision.ranking)
     totals = CallTotals()
     while decision.stop is None:
