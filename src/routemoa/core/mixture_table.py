@@ -160,9 +160,16 @@ def parse_mixture_table(table: Any, models: list[ModelSpec], where: str) -> Mixt
 
 
 def read_tuned_policy(
-    mixture: Mixture, directory: Path, models: Collection[str], where: str, has_scorer: bool = True
+    mixture: Mixture, directory: Path, models: Collection[str] | None, where: str, *, has_scorer: bool = True
 ) -> Mixture:
-    """Return a mixture with the tuned policy that it names, where it names one; `directory` is where its path starts.
+    """Return a mixture with the tuned policy that it names, where it names one.
+
+    Args:
+        mixture: as read.
+        directory: where its path starts.
+        models: the pool's; None where there is no pool yet, and `build_policy` checks them.
+        where: begins an error.
+        has_scorer: whether estimates for a query can be had.
 
     Raises:
         ConfigError: the file is missing, broken, or made for another pool than one of these models.

@@ -143,7 +143,9 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) 
     patience = parse_table(table.get("patience", {}), Patience, f"{source}: [patience]")
     _check_patience(patience, f"{source}: [patience]")
     has_scorer = "scorer" in table or all(m.prior is not None for m in models)
-    mixture = read_tuned_policy(mixture, directory, [m.name for m in models], f"{source}: [mixture]", has_scorer)
+    mixture = read_tuned_policy(
+        mixture, directory, [m.name for m in models], f"{source}: [mixture]", has_scorer=has_scorer
+    )
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
     scorer = parse_table(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
     folder = Path(os.path.normpath(directory / Path(scorer.path).expanduser())) if scorer else None

@@ -95,6 +95,15 @@ class TunedPolicy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         """Whether it depends on a scorer's estimates of the query."""
         return len(self.group) > 1 or any(plan.rate is not None for plan in self.plan)
 
+    def check_models(self, models: Collection[str], where: str) -> None:
+        """Check that a pool of these models has all that the policy names. Raises ConfigError."""
+        named = dict.fromkeys([*self.models, *(m for group in self.group for m in group.center)])
+        if missing := [m for m in named if m not in models]:
+            raise ConfigError(
+                f"{where} was made for another pool: it names {', '.join(missing)}, and the models here are "
+                f"{', '.join(models)}; {MAKE_ONE}"
+            )
+
     def choose_plan(self, estimates: Mapping[str, float], draw: float) -> TunedPlan:
         """Return the plan for a query: the estimates of P(right) by model, and the number that its text draws."""
         point = self.point[self.mix.choose(draw)]
@@ -103,13 +112,13 @@ class TunedPolicy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 def load_tuned_policy(
-    path: Path, models: Collection[str], where: str, dial: Dial | None = None, *, has_scorer: bool = True
+    path: Path, models: Collection[str] | None, where: str, dial: Dial | None = None, *, has_scorer: bool = True
 ) -> TunedPolicy:
     """Read a tuned policy for the pool of these models. Raises ConfigError.
 
     Args:
         path: the file.
-        models: the names of the pool's models.
+        models: the names of the pool's models; None does not check them.
         where: begins an error, up to the key.
         dial: what the pool file asks for, instead of what the file was written for.
         has_scorer: whether estimates for a query can be had.
@@ -125,7 +134,9 @@ def load_tuned_policy(
     policy = parse_table(table["policy"], TunedPolicy, f"{path}: [policy]")
     if dial is not None:
         policy = replace(policy, dial=dial)
-    _check(policy, models, where, path)
+    _check(policy, where, path)
+    if models is not None:
+        policy.check_models(models, f"{where}: {path}")
     if policy.uses_estimates and not has_scorer:
         raise ConfigError(
             f"{where}: {path} goes by a scorer's estimates; train one on the same records with  routemoa scorer train  "
@@ -156,17 +167,11 @@ def encode_tuned_policy(policy: TunedPolicy, comment: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _check(policy: TunedPolicy, models: Collection[str], where: str, path: Path) -> None:
-    """Check that a policy fits its pool and itself. Raises ConfigError."""
+def _check(policy: TunedPolicy, where: str, path: Path) -> None:
+    """Check that a policy is whole, and reaches what is asked for. Raises ConfigError."""
     policy.dial.check(f"{path}: [policy]: dial")
     if not policy.point or not policy.group:
         raise ConfigError(f"{path}: [policy] has no point or no group; {MAKE_ONE}")
-    named = dict.fromkeys([*policy.models, *(m for group in policy.group for m in group.center)])
-    if missing := [m for m in named if m not in models]:
-        raise ConfigError(
-            f"{where}: {path} was made for another pool: it names {', '.join(missing)}, and the models here are "
-            f"{', '.join(models)}; {MAKE_ONE}"
-        )
     if any((plan.rate is None) != bool(plan.order) or plan.agree < 2 for plan in policy.plan):
         raise ConfigError(f"{path}: [[policy.plan]]: give an order of models and agree of at least 2, or a rate")
     for number, point in enumerate(policy.point):

@@ -47,6 +47,8 @@ class Headroom(Struct, frozen=True):
     ceiling_low: float
     ceiling_high: float
     """95 %, Clopper-Pearson."""
+    only_others: int
+    """Questions that the best single model gets wrong and another that counts gets right."""
     gains: dict[str, MeanInterval]
     """Router -> what it gains over the best single model, in accuracy, paired."""
     gap_closed: dict[str, tuple[float, float, float]]
@@ -104,6 +106,7 @@ def measure_headroom(
         ceiling=(n - wrong) / n,
         ceiling_low=low,
         ceiling_high=high,
+        only_others=int((solved & (single < RIGHT)).sum()),
         gains=gains,
         gap_closed=closed,
         mixtures=tuple(mixtures),
@@ -118,6 +121,7 @@ def format_headroom(found: Headroom | None) -> dict[str, Any] | None:
         "questions": found.questions,
         "multiple_choice": found.multiple_choice,
         "all_wrong": found.all_wrong,
+        "only_others_right": found.only_others,
         "beta": 1.0 - found.ceiling,
         "one_minus_beta": found.ceiling,
         "one_minus_beta_ci95": [found.ceiling_low, found.ceiling_high],
@@ -135,7 +139,7 @@ def describe_no_gain(found: Headroom) -> str | None:
         return None
     best = f"{found.best_single} alone ({format_percent(found.best_single_accuracy)} right)"
     ceiling = f"{format_percent(found.ceiling)}, 95 % {format_interval((found.ceiling_low, found.ceiling_high))}"
-    if found.ceiling_high - found.best_single_accuracy < MIN_GAIN:
+    if clopper_pearson(found.only_others, found.questions)[1] < MIN_GAIN:
         return f"no router can help here: use {best}, since 1 - beta, where some model is right, is {ceiling}"
     routers = {name: gain for name, gain in found.gains.items() if name not in found.mixtures}
     if routers and all(gain.high < MIN_GAIN for gain in routers.values()):

@@ -44,8 +44,14 @@ class Policy(Protocol):
 def build_policy(
     models: Iterable[ModelSpec], mixture: Mixture, judge_model: JudgeModel, unscored_models: Collection[str]
 ) -> Policy:
-    """Return the policy that `[mixture] policy` was tuned to, else the one that `fusion` names."""
+    """Return the policy that `[mixture] policy` was tuned to, else the one that `fusion` names.
+
+    Raises:
+        ConfigError: the tuned policy was made for other models.
+    """
     if mixture.tuned is not None:
-        return TunedLoop(tuple(models), mixture, judge_model, frozenset(unscored_models))
+        specs = tuple(models)
+        mixture.tuned.check_models([m.name for m in specs], "the tuned policy")
+        return TunedLoop(specs, mixture, judge_model, frozenset(unscored_models))
     kind = PublishedPolicy if mixture.published else AdaptivePolicy
     return kind(tuple(models), mixture, judge_model, frozenset(unscored_models))

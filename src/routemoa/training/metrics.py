@@ -12,8 +12,16 @@ from numpy.typing import NDArray
 
 from routemoa.scoring.predictor import Floats, Predictor
 from routemoa.scoring.router_baselines import RouterBaselines, first_choices
-from routemoa.training.cost_tradeoff import COST_RATES, choose_models, weigh_tasks_equally
-from routemoa.training.table import Table, average_scores
+from routemoa.training.cost_tradeoff import (
+    COST_RATES,
+    RateMix,
+    choose_at_mix,
+    choose_models,
+    read_rate_mix,
+    weigh_questions_equally,
+    weigh_tasks_equally,
+)
+from routemoa.training.table import Table, average_scores, fill_costs
 
 __all__ = [
     "BINS",
@@ -99,7 +107,8 @@ def evaluate_predictions(
     Args:
         predictions: by a scorer that was not trained on these questions.
         data: the truth; a model that was not measured is not chosen.
-        chosen: from `choose_baselines` on other records; with `rates` where cost rates were chosen there.
+        chosen: from `choose_baselines` on other records; with `rates` and `macro_rates` where cost rates were chosen
+            there, for questions and for tasks of equal weight.
         seed: of the shuffled control and the bootstrap.
     """
     whole = _measure(predictions, data, chosen, seed)
@@ -117,9 +126,9 @@ def evaluate_predictions(
     per_model = {m: _measure_model(predictions.scores[:, j], data.scores[:, j]) for j, m in enumerate(data.models)}
     out = {**whole, "per_task": per_task, "macro": macro, "per_model": per_model}
     if rates := chosen.get("rates"):
-        single, equal = out["best_single_model"], np.full(len(data.texts), 1 / len(data.texts), np.float32)
-        out["cost"] = _measure_cost(predictions, data, single, rates, equal)
-        macro["cost"] = _measure_cost(predictions, data, single, rates, weigh_tasks_equally(data.tasks))
+        single, macro_rates = out["best_single_model"], chosen.get("macro_rates") or rates
+        out["cost"] = _measure_cost(predictions, data, single, rates, weigh_questions_equally(data.tasks))
+        macro["cost"] = _measure_cost(predictions, data, single, macro_rates, weigh_tasks_equally(data.tasks))
     return out
 
 
@@ -186,26 +195,27 @@ def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, see
 
 
 def _measure_cost(
-    predictions: Predictions, data: Table, single: str, rates: Mapping[str, float], weights: Floats
+    predictions: Predictions, data: Table, single: str, rates: Mapping[str, float | RateMix], weights: Floats
 ) -> dict[str, Any]:
     """Return shares of the best single model's cost and accuracy, at the rates chosen in training; and a curve."""
     column, rows = data.models.index(single), np.arange(len(weights))
     truth = np.nan_to_num(data.scores)
     usable = np.where(np.isnan(data.scores + data.costs), np.nan, predictions.scores)
-    dollars = np.where(np.isnan(data.costs), np.nanmean(data.costs, axis=0), data.costs)
+    dollars = fill_costs(data.costs)
     single_cost, single_accuracy = float(weights @ dollars[:, column]), float(weights @ truth[:, column])
-    if not single_cost or not single_accuracy:
+    if np.isnan(single_cost) or not single_cost or not single_accuracy:
         return dict.fromkeys(rates)
 
-    def shares_at(rate: float) -> tuple[float, float]:
-        chosen = choose_models(usable, predictions.costs, rate)
+    def shares_of(chosen: NDArray[np.intp]) -> tuple[float, float]:
         cost, accuracy = float(weights @ dollars[rows, chosen]), float(weights @ truth[rows, chosen])
         return cost / single_cost, accuracy / single_accuracy
 
     out: dict[str, Any] = {}
     for name, rate in rates.items():
-        out[name], out[f"accuracy_{name}"] = shares_at(rate)
-    points = dict.fromkeys(shares_at(float(rate)) for rate in COST_RATES[::5] / single_cost)
+        chosen = choose_at_mix(usable, predictions.costs, read_rate_mix(rate), data.texts)
+        out[name], out[f"accuracy_{name}"] = shares_of(chosen)
+    curve = (choose_models(usable, predictions.costs, float(rate)) for rate in COST_RATES[::5] / single_cost)
+    points = dict.fromkeys(map(shares_of, curve))
     out["curve"] = [list(point) for point in points]
     return out
 

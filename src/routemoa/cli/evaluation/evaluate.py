@@ -20,7 +20,7 @@ from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
-from routemoa.evaluation.replay.methods import METHODS
+from routemoa.evaluation.replay.methods import METHODS, ROUTERS
 from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay, warn_of_dominance
 from routemoa.evaluation.trained_questions import warn_of_training
 
@@ -66,7 +66,7 @@ class EvaluateOptions:
     default="routemoa",
     show_default=True,
     metavar="LIST",
-    help="Of: " + ", ".join(METHODS) + ", single:NAME.",
+    help="Of: " + ", ".join((*METHODS, *ROUTERS)) + ", single:NAME.",
 )
 @click.option("--policy", metavar="FILE", help="TOML with a [mixture] table for routemoa; its `judge` counts, too.")
 @click.option("--seed", default=0, show_default=True, help="Seed for random panels, shuffles and resampling.")

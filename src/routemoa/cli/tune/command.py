@@ -137,11 +137,11 @@ def _print_figures(figures: dict[str, Any]) -> None:
         f"{figures['best_single_cost']:.3g} a call"
     )
     rows = [
-        [f"{p['cost']:.3f}", _ends(p["cost_ci95"]), f"{p['quality']:.3f}", _ends(p["quality_ci95"]), _plan_text(p)]
+        [f"{p['cost']:.3f}", _ends(p["cost_ci95"]), f"{p['quality']:.3f}", _ends(p["quality_ci95"])]
         for p in figures["curve"]
     ]
-    heads = ["cost", "95 %", "quality", "95 % ", "plan, by group of queries"]
-    print_table(heads, rows, left={"95 %", "95 % ", "plan, by group of queries"}, optional=["95 %", "95 % "])
+    click.echo("the curve, as shares of its cost and accuracy:")
+    print_table(["cost", "95 %", "quality", "95 % "], rows, left={"95 %", "95 % "}, optional=[])
     ((measure, wanted),) = figures["asked"].items()
     click.echo(
         f"\nasked for {measure} {wanted:g}: quality {chosen['quality']:.3f} ({_ends(chosen['quality_ci95'])}) at cost "
@@ -166,11 +166,6 @@ def _print_next(options: TuneOptions, policy: TunedPolicy) -> None:
         lines += ["  [scorer]", f'  path = "my-scorer"      # routemoa scorer train {records} --out my-scorer']
     lines += ["  [mixture]", f'  policy = "{Path(options.out).name}"']
     click.echo("\n".join(lines), err=True)
-
-
-def _plan_text(point: dict[str, Any]) -> str:
-    counts = dict.fromkeys(point["plans"])
-    return " | ".join(counts)
 
 
 def _ends(interval: list[float]) -> str:

@@ -27,12 +27,11 @@ from routemoa.routing.policy import Policy, build_policy
 __all__ = ["ALWAYS", "METHODS", "ROUTERS", "Replay"]
 
 OURS = ("routemoa", *(f"routemoa-{name}" for name in ABLATIONS if name != "no-aggregator"))
-ROUTERS = ("scorer", "knn", "cluster-lookup", "task-lookup")
-"""Routers, which call one model: the scorer's first choice, and what is compared with it."""
-METHODS = (
-    *OURS, "moa", "smoa", "cascade", "vote-all", *ROUTERS, "best-single", "fixed-best-3", "random", "shuffled", "oracle"
-)  # fmt: skip
+METHODS = (*OURS, "moa", "smoa", "cascade", "vote-all", "best-single", "fixed-best-3", "random", "shuffled", "oracle")
 """What can be replayed besides single:NAME. Without an aggregator, RouteMoA's replay would be the same."""
+ROUTERS = ("scorer", "knn", "cluster-lookup", "task-lookup")
+"""Routers, which call one model: the scorer's first choice, and what is compared with it. `knn` and `cluster-lookup`
+need the scores of the training questions, which the scorer's folder keeps."""
 ALWAYS = ("best-single", "fixed-best-3", "random", "shuffled", "oracle")
 """Baselines that every study has."""
 SEEDED = ("random", "shuffled")

@@ -57,8 +57,9 @@ def parse_methods(methods: str, models: Iterable[str] = ()) -> list[str]:
         if name.startswith("single:"):
             if known and name.removeprefix("single:") not in known:
                 raise ConfigError(f"--methods: '{name}' names no model here; known: {', '.join(known)}")
-        elif name not in METHODS:
-            raise ConfigError(f"--methods: '{name}' cannot be replayed; known: {', '.join(METHODS)}, single:NAME")
+        elif name not in (*METHODS, *ROUTERS):
+            listed = ", ".join((*METHODS, *ROUTERS))
+            raise ConfigError(f"--methods: '{name}' cannot be replayed; known: {listed}, single:NAME")
     return list(dict.fromkeys([*names, *ROUTERS, *ALWAYS]))
 
 

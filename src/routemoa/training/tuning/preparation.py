@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec.structs import replace as replace_fields
 from numpy.typing import NDArray
 
 from routemoa.core.errors import ConfigError
@@ -14,7 +15,7 @@ from routemoa.datasets.records import Record
 from routemoa.judging.answers.grouping import group_answers
 from routemoa.scoring.predictor import Floats
 from routemoa.training.fast_recipe import train_fast
-from routemoa.training.table import Table, build_table
+from routemoa.training.table import Table, build_table, fill_costs
 from routemoa.training.tuning.plans import TuningData
 
 __all__ = ["Prepared", "group_recorded_answers", "prepare", "price_by_tokens", "select_measured"]
@@ -67,10 +68,8 @@ def prepare(
     if specs is not None:
         records = price_by_tokens(records, specs)
     table = select_measured(build_table(records), report)
-    means = np.nanmean(table.costs, axis=0)
-    table_costs = np.where(np.isnan(table.costs), means, table.costs).astype(np.float32)
-    table = Table(**{**table.__dict__, "costs": table_costs})
-    dollars = float(means[int(table.scores.mean(0).argmax())])
+    table = replace(table, costs=fill_costs(table.costs))
+    dollars = float(table.costs.mean(0)[int(table.scores.mean(0).argmax())])
     if not dollars:
         raise ConfigError("the best single model costs nothing, so there is nothing to save")
     kept = set(zip(table.tasks, table.ids, strict=True))
@@ -123,8 +122,6 @@ def price_by_tokens(records: Sequence[Record], specs: Sequence[ModelSpec]) -> li
 
     Four characters are a token, in prompts and answers alike.
     """
-    from msgspec.structs import replace
-
     out: list[Record] = []
     for record in records:
         prompt_tokens = len(record.prompt or record.query) / CHARACTERS_PER_TOKEN
@@ -142,7 +139,9 @@ def price_by_tokens(records: Sequence[Record], specs: Sequence[ModelSpec]) -> li
             tokens = USUAL_TOKENS if text is None else len(text) / CHARACTERS_PER_TOKEN
             costs[spec.name] = _price(spec, prompt_tokens, tokens) if known is None else known
         if scores:
-            out.append(replace(record, scores=scores, costs=costs, responses=responses if record.responses else None))
+            out.append(
+                replace_fields(record, scores=scores, costs=costs, responses=responses if record.responses else None)
+            )
     if not out:
         raise ConfigError("the records hold no answer of a model of this pool; name the pool they were collected with")
     return out
