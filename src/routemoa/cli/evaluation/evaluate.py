@@ -120,7 +120,7 @@ def _replay_methods(options: EvaluateOptions) -> None:
     overlap = warn_of_training(questions, options.scorer, prepared.replay.judge_model)
     dominance = warn_of_dominance(prepared, outcomes, options.seed)
     no_gain = warn_of_no_gain(results["headroom"])
-    results["warnings"] = [*overlap, *dominance, *no_gain]
+    results["warnings"] = [*overlap, *no_gain, *dominance]
     if options.json_file:
         write_file(options.json_file, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
     if options.out:

@@ -71,8 +71,8 @@ def evaluate(  # click passes a keyword for each option
     is_routing_useless = figures["accuracy"] < figures["best_single"] + MIN_GAIN
     figures["warnings"] = [
         *overlap,
-        *(warn_of_dominance(data) if is_routing_useless else []),
         *warn_of_no_gain(figures["headroom"]),
+        *(warn_of_dominance(data) if is_routing_useless else []),
     ]
     if json_file:
         write_file(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
