@@ -311,10 +311,10 @@ def test_the_trade_offs_keep_their_levels_where_they_were_chosen(seed: int, by_t
         [msgspec_replace(r, costs={"adder": 0.02, "poet": 0.1, "middling": 0.01}) for r in made(200, seed)]
     )
     rng = np.random.default_rng(seed)
-    predicted = np.clip(0.6 * np.nan_to_num(data.scores, nan=0.5) + 0.4 * rng.random(data.scores.shape), 0, 1)
-    predicted = predicted.astype(np.float32)
+    noisy = 0.6 * np.nan_to_num(data.scores, nan=0.5) + 0.4 * rng.random(data.scores.shape)
+    predicted = np.clip(noisy, 0, 1).astype(np.float32)
     weights = (weigh_tasks_equally if by_task else weigh_questions_equally)(data.tasks)
-    means = np.nan_to_num(np.nanmean(data.scores, axis=0))
+    means = np.nan_to_num(np.nanmean(data.scores, axis=0)).astype(np.float32)
     rates = choose_cost_rates(predicted, data.costs, data, means, weights)
     assert rates is not None
     assert rates["at_97"].keys() == {"low", "high", "share"}
