@@ -23,7 +23,7 @@ from routemoa.cli.scorer.train import train
 from routemoa.core.pool import Pool
 from routemoa.datasets.records import read_records
 from routemoa.routing.ranking import RankingOptions, rank_models
-from routemoa.training.cost_tradeoff import choose_models
+from routemoa.training.cost_tradeoff import choose_at_mix
 from routemoa.training.fast_recipe import train_fast
 from routemoa.training.metrics import Predictions
 from routemoa.training.table import build_table
@@ -63,7 +63,7 @@ def run(seed: int) -> dict[str, float]:
     texts = [r.query for r in held_out]
     predictions = Predictions.from_predictor(fitted.predictor, texts)
     predicted = predictions.scores
-    quick = choose_models(predicted, predictions.costs, fitted.choices["rates"]["at_99"])
+    quick = choose_at_mix(predicted, predictions.costs, fitted.choices["rates"]["at_99"], texts)
     rows = np.flatnonzero(test)
     quick_right, quick_seconds = data.scores[rows, quick], data.costs[rows, quick]
     right, seconds, single_right, single_seconds, oracle = [], [], [], [], []

@@ -100,7 +100,8 @@ def flatten_costs(figures: dict[str, Any]) -> dict[str, float]:
 
 def measure(fitted: FittedScorer, train: Table, test: Table) -> dict[str, Any]:
     predictions = Predictions.from_predictor(fitted.predictor, test.texts)
-    return evaluate_predictions(predictions, test, choose_baselines(train) | {"rates": fitted.choices["rates"]})
+    rates = {key: fitted.choices[key] for key in ("rates", "macro_rates")}
+    return evaluate_predictions(predictions, test, choose_baselines(train) | rates)
 
 
 def hold_out_tasks(data: Table, seed: int) -> dict[str, float]:

@@ -20,12 +20,14 @@ from msgspec.structs import fields
 import routemoa
 from routemoa.core import events
 from routemoa.core.caps_table import ReplyCaps
+from routemoa.core.cost_dial import Dial
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool, ScorerTable, parse_pool
 from routemoa.core.providers import load_providers
 from routemoa.core.server_table import ServerSettings
 from routemoa.core.tenants import SpendingLimits, Tenant
+from routemoa.core.tuned_policy import TunedGroup, TunedPlan, TunedPoint, TunedPolicy, encode_tuned_policy
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.datasets.columns import ALIASES
 from routemoa.datasets.questions import Question, parse_question, read_questions
@@ -47,19 +49,29 @@ OLD_WORDS = r"who|whom|nobody|somebody|anybody|everybody|anew|dearest|really"
 # --- pools
 
 
+def make_policy(*models: str) -> TunedPolicy:
+    point = TunedPoint(cost=1.0, quality=1.0, plans=(0,))
+    plan = TunedPlan(order=(models[0],))
+    dial = Dial(quality=0.97)
+    group = TunedGroup(center={})
+    return TunedPolicy(best_single=models[0], dial=dial, costs={}, group=(group,), plan=(plan,), point=(point,))
+
+
 @pytest.mark.parametrize("block", find_blocks("toml"), ids=str)
 def test_every_pool_in_the_documents_is_valid(block: Block, tmp_path: Path) -> None:
     """A block without a model is a part of a pool file, or a policy: it is read beside two models."""
     (tmp_path / "my-scorer").mkdir()
     (tmp_path / "my-scorer" / "manifest.json").touch()
     text = block.text if "[[model]]" in block.text else block.text + TWO_MODELS
+    names = [model["name"] for model in tomllib.loads(text)["model"]]
+    (tmp_path / "policy.toml").write_text(encode_tuned_policy(make_policy(*names), "for these models"))
     parse_pool(text, block.page, tmp_path, KEYS)
 
 
 def test_the_documented_pool_names_every_key() -> None:
     table = tomllib.loads(page_blocks(CONFIGURATION)[0].text)
     assert set().union(*table["model"]) == {f.name for f in fields(ModelSpec) if f.encode_name == f.name}
-    assert set(table["mixture"]) == set(Mixture.__struct_fields__)
+    assert set(table["mixture"]) == {f.name for f in fields(Mixture) if f.encode_name == f.name}
     assert set(table["limits"]) == set(Limits.__struct_fields__)
     assert set(table["caps"]) == set(ReplyCaps.__struct_fields__)
     assert set(table["server"]) == set(ServerSettings.__struct_fields__)

@@ -47,13 +47,28 @@ def test_evaluate_writes_every_figure(folder: Path, tmp_path: Path) -> None:
     for name in (
         "n", "accuracy", "best_single", "best_single_model", "task_lookup", "random", "shuffled", "oracle", "hit_at_1",
         "hit_at_3", "any_correct_at_3", "fixed_best_3_any_correct", "calibration", "per_task", "macro", "per_model",
-        "cost", "latency_ms",
+        "cost", "latency_ms", "knn", "cluster_lookup", "headroom",
     ):  # fmt: skip
         assert name in figures
     assert set(figures["macro"]["calibration"]) == {"ece", "brier", "auc"}
     assert 0 < figures["cost"]["at_97"] <= figures["cost"]["at_99"] * 1.001
     assert figures["ci95"]["accuracy"][0] <= figures["accuracy"] <= figures["ci95"]["accuracy"][1]
     assert "0.9" in found.output
+    headroom = figures["headroom"]
+    assert set(headroom["gap_closed"]) == set(headroom["gains"]) == {"scorer", "knn", "cluster_lookup", "task_lookup"}
+    assert headroom["one_minus_beta_ci95"][0] < headroom["one_minus_beta"] < headroom["one_minus_beta_ci95"][1]
+    assert headroom["gap_closed"]["knn"]["share"] > 0.5
+    assert headroom["no_router_helps"] is None
+    assert "1 - beta" in found.output
+
+
+def test_evaluate_says_where_no_router_helps(folder: Path, tmp_path: Path) -> None:
+    """`poet`, the best on the training records, gets everything right, and no other model anything."""
+    sure = [msgspec.structs.replace(r, scores={"adder": 0.0, "poet": 1.0, "middling": 0.0}) for r in made(400, seed=9)]
+    found = routemoa("scorer", "evaluate", folder, keep(tmp_path / "t.jsonl", sure), "--json", tmp_path / "f.json")
+    assert "no router can help here: use poet alone" in found.output
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert any(w == figures["headroom"]["no_router_helps"] for w in figures["warnings"])
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])

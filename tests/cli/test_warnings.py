@@ -86,19 +86,20 @@ def test_evaluate_warns_of_scorer_judge_and_dominance_and_the_report_shows_it(sc
     out, run = tmp_path / "f.json", tmp_path / "run"
     test = write(tmp_path / "t.jsonl", records(40, 120))
     result = done("evaluate", test, "--scorer", scorer, "--policy", policy, "--json", out, "--out", run)
-    overlap, judge, dominance = json.loads(out.read_text())["warnings"]
+    overlap, judge, routers, dominance = json.loads(out.read_text())["warnings"]
+    assert "no router helps here" in routers
     assert f"80 of 120 {SEEN} the scorer" in overlap
     assert f"20 of 120 {SEEN} the judge model was trained on" in judge
     assert "strong dominates this pool" in dominance
     assert "the mixture differs from it by" in dominance
-    for warning in (overlap, judge, dominance):
+    for warning in (overlap, judge, routers, dominance):
         assert f"warning: {warning}" in result.stderr
-    assert load_run(run).warnings == (overlap, judge)
+    assert load_run(run).warnings == (overlap, judge, routers)
     shown = done("report", run, "--json", tmp_path / "report.json")
     assert f"warning: {overlap}" in shown.stderr
     assert "What to do" in shown.stdout
     assert "- Use `single:strong`: it dominates this pool" in shown.stdout
-    assert json.loads((tmp_path / "report.json").read_text())["warnings"] == [overlap, judge, dominance]
+    assert json.loads((tmp_path / "report.json").read_text())["warnings"] == [overlap, judge, routers, dominance]
     pytest.importorskip("jinja2")
     pytest.importorskip("matplotlib")
     done("report", run, "--html", tmp_path / "page.html")

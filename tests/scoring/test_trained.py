@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as msgspec_replace
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
@@ -21,6 +22,13 @@ from routemoa.scoring.constant import load_scorer
 from routemoa.scoring.lexical import DIMENSIONS, IDF_BUCKETS, count_idf, embed_lexical, strip_solved_examples
 from routemoa.scoring.trained import TrainedScorer, TrainingQuestion, load_trained_scorer
 from routemoa.training.artifact import save_scorer
+from routemoa.training.cost_tradeoff import (
+    ACCURACY_LEVELS,
+    choose_at_mix,
+    choose_cost_rates,
+    weigh_questions_equally,
+    weigh_tasks_equally,
+)
 from routemoa.training.fast_recipe import FittedScorer, train_fast
 from routemoa.training.metrics import Predictions, choose_baselines, evaluate_predictions, measure_calibration
 from routemoa.training.table import build_table
@@ -230,6 +238,12 @@ def test_solved_examples_before_the_question_are_not_read() -> None:
     assert strip_solved_examples(shown) == question
     assert strip_solved_examples(question) == question
     assert strip_solved_examples("Q\nAnswer: B\n\n") == "Q\nAnswer: B\n\n"
+    instruction = 'Print only a single choice from "A" or "B" without explanation. Answer:'
+    inline = f"Ann thanked Bo because _ had helped.\nA) Ann\nB) Bo\n{instruction}"
+    assert strip_solved_examples(f"Cy saw Di, but _ hid.\nA) Cy\nB) Di\n{instruction}\nB\n\n" * 3 + inline) == inline
+    assert strip_solved_examples(inline) == inline
+    for prose in ("The Answer: yes.\n\nIs it so?", "My Answer:\n\nIs it so?", "What is the xAnswer:\nB\n\nC?"):
+        assert strip_solved_examples(prose) == prose, "no example that was solved below its line"
 
 
 async def test_queries_that_come_together_share_a_batch(fitted: FittedScorer) -> None:
@@ -287,3 +301,32 @@ async def test_a_batch_that_fails_does_not_keep_the_others_waiting(fitted: Fitte
     found = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
     assert 0 < sum(isinstance(f, MemoryError) for f in found) < 100
     assert sum(isinstance(f, dict) for f in found) > 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.booleans())
+def test_the_trade_offs_keep_their_levels_where_they_were_chosen(seed: int, by_task: bool) -> None:
+    """On the predictions that they are chosen on, with the same weights, a mix reaches the level exactly on average."""
+    data = build_table(
+        [msgspec_replace(r, costs={"adder": 0.02, "poet": 0.1, "middling": 0.01}) for r in made(200, seed)]
+    )
+    rng = np.random.default_rng(seed)
+    noisy = 0.6 * np.nan_to_num(data.scores, nan=0.5) + 0.4 * rng.random(data.scores.shape)
+    predicted = np.clip(noisy, 0, 1).astype(np.float32)
+    weights = (weigh_tasks_equally if by_task else weigh_questions_equally)(data.tasks)
+    means = np.nan_to_num(np.nanmean(data.scores, axis=0)).astype(np.float32)
+    rates = choose_cost_rates(predicted, data.costs, data, means, weights)
+    assert rates is not None
+    assert rates["at_97"].keys() == {"low", "high", "share"}
+    single, rows = int(means.argmax()), np.arange(len(data.texts))
+    truth, usable = np.nan_to_num(data.scores), np.where(np.isnan(data.scores), np.nan, predicted)
+    for name, level in ACCURACY_LEVELS.items():
+        mix = rates[name]
+
+        def reach(rate: float) -> float:
+            chosen = choose_at_mix(usable, data.costs, {"low": rate, "high": rate, "share": 0.0}, data.texts)
+            return float(weights @ truth[rows, chosen]) / float(weights @ truth[:, single])
+
+        reached = (1 - mix["share"]) * reach(mix["low"]) + mix["share"] * reach(mix["high"])
+        assert reached == pytest.approx(level, abs=1e-3) or (mix["low"] == mix["high"] and reached > level)
+    assert rates["at_97"]["low"] >= rates["at_99"]["high"] - 1e-9, "more accuracy, a lower price of it"

@@ -56,6 +56,7 @@ COMMANDS = {
         "routemoa.cli.scorer.commands:scorer", "Train a scorer on records, evaluate it, explain a prediction."
     ),
     "serve": LazyCommand("routemoa.cli.serve:serve", "Serve the mixture as an OpenAI-compatible API."),
+    "tune": LazyCommand("routemoa.cli.tune.command:tune", "Choose on records how to keep a quality at the least cost."),
 }
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from routemoa.core.cost_dial import Dial
 from routemoa.core.errors import ConfigError
 from routemoa.core.toml import check_range, load_toml, parse_table, suggest_name
+from routemoa.core.tuned_policy import MAKE_ONE, TunedPolicy, load_tuned_policy
 from routemoa.core.types import ModelSpec
 
-__all__ = ["PREFERENCES", "Mixture", "Preference", "parse_mixture", "parse_mixture_table"]
+__all__ = ["PREFERENCES", "Mixture", "Preference", "parse_mixture", "parse_mixture_table", "read_tuned_policy"]
 
 Fusion = Literal["adaptive", "published-small", "published-large"]
 
@@ -36,7 +40,7 @@ PREFERENCES = {
 }
 
 
-class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"tuned": "tuned_policy"}):
     """How the models are mixed: the `[mixture]` table (docs: configuration).
 
     Where a key is None, the fusion gives its value. "adaptive" grows a panel as long as that is worth its price. The
@@ -56,7 +60,11 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fusion: Fusion = "adaptive"
     judge: str | None = None
     """A file that `routemoa judge fit` wrote."""
-    prefer: Literal["quality", "balanced", "cheap", "fast"] = "balanced"
+    policy: str | None = None
+    """A file that `routemoa tune` wrote."""
+    tuned: TunedPolicy | None = None
+    """What it says, once it is read; no key."""
+    prefer: Literal["quality", "balanced", "cheap", "fast"] | Dial = "balanced"
     """This key and the next three belong to "adaptive"."""
     dollars_per_point: float | None = None
     """Dollars that one point (0.01) of the probability of a right answer is worth."""
@@ -125,7 +133,7 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def preference(self) -> Preference:
         """The numbers of `prefer`; `target` and `tie` override theirs, and published fusions have no tie by default."""
-        base = PREFERENCES[self.prefer]
+        base = PREFERENCES[self.prefer if isinstance(self.prefer, str) else "balanced"]
         tie = (0.0 if self.published else base.tie) if self.tie is None else self.tie
         target = base.target if self.target is None else self.target
         return msgspec.structs.replace(base, tie=tie, target=target)
@@ -154,9 +162,37 @@ def parse_mixture_table(table: Any, models: list[ModelSpec], where: str) -> Mixt
     """Read a `[mixture]` table; `models` are those that it may name, none for a policy file. Raises ConfigError."""
     if isinstance(table, dict) and table.get("fusion") == "learned":
         raise ConfigError(f"{where}: fusion: 'learned' is called 'adaptive' now")
+    if isinstance(table, dict) and "policy" in table and isinstance(table.get("prefer"), str):
+        raise ConfigError(
+            f'{where}: prefer = "{table["prefer"]}" does not go with policy; leave it out, or write '
+            "prefer = {quality = 0.97} or prefer = {cost = 0.3}"
+        )
     mixture = parse_table(table, Mixture, where)
     _check_mixture(mixture, models, where)
     return mixture
+
+
+def read_tuned_policy(
+    mixture: Mixture, directory: Path, models: Collection[str] | None, where: str, *, has_scorer: bool = True
+) -> Mixture:
+    """Return a mixture with the tuned policy that it names, where it names one.
+
+    Args:
+        mixture: as read.
+        directory: where its path starts.
+        models: the pool's; None where there is no pool yet, and `build_policy` checks them.
+        where: begins an error.
+        has_scorer: whether estimates for a query can be had.
+
+    Raises:
+        ConfigError: the file is missing, broken, or made for another pool than one of these models.
+    """
+    if mixture.policy is None:
+        return mixture
+    dial = mixture.prefer if isinstance(mixture.prefer, Dial) else None
+    path = directory / Path(mixture.policy).expanduser()
+    tuned = load_tuned_policy(path, models, f"{where}: policy", dial, has_scorer=has_scorer)
+    return msgspec.structs.replace(mixture, tuned=tuned)
 
 
 def _check_mixture(m: Mixture, models: list[ModelSpec], where: str) -> None:
@@ -166,6 +202,12 @@ def _check_mixture(m: Mixture, models: list[ModelSpec], where: str) -> None:
     for key in ("dollars_per_point", "seconds_per_point"):
         if (rate := getattr(m, key)) is not None and not 0 < rate < float("inf"):
             raise ConfigError(f"{where}: {key} = {rate} is out of range; it is more than 0, or left out")
+    if isinstance(m.prefer, Dial):
+        m.prefer.check(f"{where}: prefer")
+        if m.policy is None:
+            raise ConfigError(f'{where}: prefer = {{{m.prefer}}} needs policy = "policy.toml"; {MAKE_ONE}')
+    if m.policy is not None and m.published:
+        raise ConfigError(f'{where}: policy: a tuned policy goes with fusion = "adaptive", not "{m.fusion}"')
     for key, default in (("aggregator", "best"), ("judge_model", "auto")):
         name, names = getattr(m, key), [default, *(s.name for s in models)]
         if models and name not in names:

@@ -15,7 +15,7 @@ import msgspec
 from routemoa.core.candidates import expand_candidates
 from routemoa.core.caps_table import ReplyCaps, parse_caps_table
 from routemoa.core.errors import ConfigError
-from routemoa.core.mixture_table import Mixture, parse_mixture_table
+from routemoa.core.mixture_table import Mixture, parse_mixture_table, read_tuned_policy
 from routemoa.core.price_list import with_list_prices
 from routemoa.core.providers import expand_endpoint
 from routemoa.core.server_table import ServerSettings, parse_server_table
@@ -149,6 +149,10 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) 
     limits = parse_limits(table.get("limits", {}), f"{source}: [limits]")
     patience = parse_table(table.get("patience", {}), Patience, f"{source}: [patience]")
     _check_patience(patience, f"{source}: [patience]")
+    has_scorer = "scorer" in table or all(m.prior is not None for m in models)
+    mixture = read_tuned_policy(
+        mixture, directory, [m.name for m in models], f"{source}: [mixture]", has_scorer=has_scorer
+    )
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
     scorer = parse_table(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
     folder = Path(os.path.normpath(directory / Path(scorer.path).expanduser())) if scorer else None

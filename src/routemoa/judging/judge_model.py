@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file
-from routemoa.core.mixture_table import Mixture, parse_mixture
+from routemoa.core.mixture_table import Mixture, parse_mixture, read_tuned_policy
 from routemoa.core.pool import Pool
 from routemoa.judging.posterior import ErrorCorrelation
 
@@ -157,10 +157,10 @@ def read_judge_model(path: str | Path) -> JudgeModel:
 
 
 def read_policy(path: str | None) -> tuple[Mixture, JudgeModel]:
-    """Read a TOML file with a [mixture] table, and the judge model that it names; the defaults without a file.
+    """Read a TOML file with a [mixture] table, and the files that it names; the defaults without a file.
 
     Raises:
-        ConfigError: either cannot be read.
+        ConfigError: one of them cannot be read.
     """
     if path is None:
         return Mixture(), JudgeModel()
@@ -168,7 +168,9 @@ def read_policy(path: str | None) -> tuple[Mixture, JudgeModel]:
         mixture = parse_mixture(Path(path).read_text("utf-8-sig"), path)
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: cannot be read; --policy takes a TOML file with a [mixture] table") from e
-    return mixture, read_judge_model(Path(path).absolute().parent / mixture.judge) if mixture.judge else JudgeModel()
+    directory = Path(path).absolute().parent
+    mixture = read_tuned_policy(mixture, directory, None, f"{path}: [mixture]")
+    return mixture, read_judge_model(directory / mixture.judge) if mixture.judge else JudgeModel()
 
 
 def encode_judge_model(judge_model: JudgeModel) -> bytes:

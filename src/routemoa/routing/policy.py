@@ -21,6 +21,7 @@ from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.published import PublishedPolicy
+from routemoa.routing.tuned import TunedLoop
 
 __all__ = ["SAME_MEMBER_CORRELATION", "Policy", "build_policy", "relate_candidates"]
 
@@ -50,8 +51,15 @@ class Policy(Protocol):
 def build_policy(
     models: Iterable[ModelSpec], mixture: Mixture, judge_model: JudgeModel, unscored_models: Collection[str]
 ) -> Policy:
-    """Return the policy that `[mixture] fusion` names."""
+    """Return the policy that `[mixture] policy` was tuned to, else the one that `fusion` names.
+
+    Raises:
+        ConfigError: the tuned policy was made for other models.
+    """
     specs = tuple(models)
+    if mixture.tuned is not None:
+        mixture.tuned.check_models([m.name for m in specs], "the tuned policy")
+        return TunedLoop(specs, mixture, judge_model, frozenset(unscored_models))
     known = replace(judge_model, correlation=relate_candidates(judge_model.correlation, specs))
     kind = PublishedPolicy if mixture.published else AdaptivePolicy
     return kind(specs, mixture, known, frozenset(unscored_models))

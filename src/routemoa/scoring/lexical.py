@@ -23,7 +23,11 @@ IDF_BUCKETS = 1 << 16
 MAX_CHARACTERS = 20_000
 """A longer text is read at its beginning and its end, half of this each."""
 _WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
-_SOLVED_EXAMPLE = re.compile(r"(?<=\n)(?:Answer|A):[ \n]{0,3}[^\s:][^\n]{0,200}\n\s*\n")  # "Answer: B", an empty line
+_SOLVED_EXAMPLE = (
+    re.compile(  # "Answer: B" on a line of its own, or "Answer:" at a line's end and "B" below; an empty line
+        r"(?:(?<=\n)(?:Answer|A):|(?<!\S)Answer:(?=[ ]{0,2}\n))[ \n]{0,3}[^\s:][^\n]{0,200}\n\s*\n"
+    )
+)
 _PRIMES = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
 Floats = NDArray[np.float32]

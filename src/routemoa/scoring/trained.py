@@ -55,6 +55,8 @@ class TrainingQuestion(msgspec.Struct, frozen=True, omit_defaults=True, rename={
     """How much better the models did on it than predicted, on average; "surprise" in the file."""
     prompt: str | None = None
     reference: str | None = None
+    scores: tuple[float | None, ...] = ()
+    """Of the scorer's models, in their order; a model that joined later has none. Empty in files of before."""
 
 
 class TrainedScorer:

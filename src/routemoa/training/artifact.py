@@ -96,6 +96,7 @@ def order_training_questions(data: Table, predictor: Predictor, residual: Floats
             residual=round(float(np.nan_to_num(residual[i])), 3),
             prompt=data.prompts[i],
             reference=data.references[i],
+            scores=tuple(None if np.isnan(score) else round(float(score), 4) for score in data.scores[i]),
         )
         for i in [*first, *rest]
     ]

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routemoa.scoring.clusters import QuestionGroups, group_questions
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.lexical import count_idf
 from routemoa.scoring.predictor import Floats, Predictor, embed_texts, sigmoid, softmax, to_logit
-from routemoa.training.clusters import QuestionGroups, group_questions
-from routemoa.training.cost_tradeoff import choose_cost_rates
+from routemoa.training.cost_tradeoff import choose_cost_rates, weigh_questions_equally, weigh_tasks_equally
 from routemoa.training.linear import Calibration, Ridge, fit_calibration, fit_span
 from routemoa.training.panels import Panels, build_panels
 from routemoa.training.table import Table
@@ -106,8 +106,12 @@ def train_fast(
         task_costs=model.task_costs,
         encoder=encoder,
     )
-    rates = choose_cost_rates(probabilities, crossed.costs, data, model.means)
+    rates, macro_rates = (
+        choose_cost_rates(probabilities, crossed.costs, data, model.means, weigh(data.tasks))
+        for weigh in (weigh_questions_equally, weigh_tasks_equally)
+    )
     choices = {"shrink_common": common_penalty, "shrink_own": str(own_penalty), "rates": rates}
+    choices["macro_rates"] = macro_rates
     residual = _average_rows(data.scores - raw)
     return FittedScorer(predictor, probabilities, crossed.panels, crossed.costs, residual, choices)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -11,10 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.scoring.predictor import Floats, Predictor
-from routemoa.training.cost_tradeoff import COST_RATES, choose_models, weigh_tasks_equally
-from routemoa.training.table import Table, average_scores
+from routemoa.scoring.router_baselines import RouterBaselines, first_choices
+from routemoa.training.cost_tradeoff import (
+    COST_RATES,
+    RateMix,
+    choose_at_mix,
+    choose_models,
+    read_rate_mix,
+    weigh_questions_equally,
+    weigh_tasks_equally,
+)
+from routemoa.training.table import Table, average_scores, fill_costs
 
-__all__ = ["BINS", "BaselineChoices", "Predictions", "choose_baselines", "evaluate_predictions", "measure_calibration"]
+__all__ = [
+    "BINS",
+    "BaselineChoices",
+    "Predictions",
+    "choose_baselines",
+    "evaluate_predictions",
+    "look_up_tasks",
+    "measure_calibration",
+]
 
 BINS = 15
 """Equal bins of predicted probabilities, for the calibration error."""
@@ -32,20 +49,31 @@ class Predictions:
     """N x K columns of models."""
     costs: Floats
     """N x M dollars."""
+    routers: Mapping[str, Floats] = field(default_factory=dict)
+    """Router to compare with -> its value of each model, N x M; it chooses the model with the highest."""
 
     @classmethod
-    def from_predictor(cls, predictor: Predictor, texts: Sequence[str]) -> Predictions:
-        """Predict for texts."""
+    def from_predictor(
+        cls, predictor: Predictor, texts: Sequence[str], baselines: RouterBaselines | None = None
+    ) -> Predictions:
+        """Predict for texts; with what `baselines` predict, as the routers `knn` and `cluster_lookup`."""
         vectors = predictor.embed(texts)
+        routers = {} if baselines is None else baselines.average_all(vectors)
         return cls(
             scores=predictor.predict_vectors(vectors),
             panels=predictor.choose_panels(vectors),
             costs=predictor.estimate_costs(vectors),
+            routers=routers,
         )
 
     def select_rows(self, rows: NDArray[np.intp]) -> Predictions:
         """Return the predictions for these questions."""
-        return Predictions(self.scores[rows], self.panels[rows], self.costs[rows])
+        routers = {name: values[rows] for name, values in self.routers.items()}
+        return Predictions(self.scores[rows], self.panels[rows], self.costs[rows], routers)
+
+    def first_choices(self, scores: Floats) -> dict[str, NDArray[np.intp]]:
+        """Return the column that the scorer ("accuracy") and each router choose for N questions, of those measured."""
+        return {name: first_choices(v, scores) for name, v in {"accuracy": self.scores, **self.routers}.items()}
 
 
 def choose_baselines(data: Table) -> dict[str, Any]:
@@ -63,6 +91,14 @@ def choose_baselines(data: Table) -> dict[str, Any]:
     }
 
 
+def look_up_tasks(data: Table, chosen: BaselineChoices) -> NDArray[np.intp]:
+    """Return the column of the best model of each question's task, N; of an unknown task the best single model's."""
+    column_of = {m: i for i, m in enumerate(data.models)}
+    single = column_of.get(chosen["best_single"], 0)
+    names = (chosen["by_task"].get(t, chosen["best_single"]) for t in data.tasks)
+    return np.array([column_of.get(model, single) for model in names], np.intp)
+
+
 def evaluate_predictions(
     predictions: Predictions, data: Table, chosen: BaselineChoices, seed: int = 0
 ) -> dict[str, Any]:
@@ -71,7 +107,8 @@ def evaluate_predictions(
     Args:
         predictions: by a scorer that was not trained on these questions.
         data: the truth; a model that was not measured is not chosen.
-        chosen: from `choose_baselines` on other records; with `rates` where cost rates were chosen there.
+        chosen: from `choose_baselines` on other records; with `rates` and `macro_rates` where cost rates were chosen
+            there, for questions and for tasks of equal weight.
         seed: of the shuffled control and the bootstrap.
     """
     whole = _measure(predictions, data, chosen, seed)
@@ -89,9 +126,9 @@ def evaluate_predictions(
     per_model = {m: _measure_model(predictions.scores[:, j], data.scores[:, j]) for j, m in enumerate(data.models)}
     out = {**whole, "per_task": per_task, "macro": macro, "per_model": per_model}
     if rates := chosen.get("rates"):
-        single, equal = out["best_single_model"], np.full(len(data.texts), 1 / len(data.texts), np.float32)
-        out["cost"] = _measure_cost(predictions, data, single, rates, equal)
-        macro["cost"] = _measure_cost(predictions, data, single, rates, weigh_tasks_equally(data.tasks))
+        single, macro_rates = out["best_single_model"], chosen.get("macro_rates") or rates
+        out["cost"] = _measure_cost(predictions, data, single, rates, weigh_questions_equally(data.tasks))
+        macro["cost"] = _measure_cost(predictions, data, single, macro_rates, weigh_tasks_equally(data.tasks))
     return out
 
 
@@ -120,11 +157,11 @@ def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, see
     rng = np.random.default_rng(seed)
     scores, models = data.scores, data.models
     measured = ~np.isnan(scores)
-    first = np.where(measured, predictions.scores, -1.0).argmax(axis=1)
+    firsts = predictions.first_choices(scores)
+    first = firsts["accuracy"]
     column_of = {m: i for i, m in enumerate(models)}
     single = column_of.get(chosen["best_single"], 0)
-    task_models = (chosen["by_task"].get(t, chosen["best_single"]) for t in data.tasks)
-    lookup = np.array([column_of.get(model, single) for model in task_models], np.intp)
+    lookup = look_up_tasks(data, chosen)
     three = [column_of[m] for m in chosen["best_three"] if m in column_of]
     filled = np.where(measured, scores, 0.0)
     rows = np.arange(len(scores))
@@ -144,6 +181,7 @@ def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, see
     }
     if three:
         values["fixed_best_3_any_correct"] = filled[:, three].max(1)
+    values |= {name: filled[rows, firsts[name]] for name in predictions.routers}
     out: dict[str, Any] = {"n": len(scores)}
     for name, each in values.items():
         out[name] = float(each.mean()) if len(each) else None
@@ -157,26 +195,27 @@ def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, see
 
 
 def _measure_cost(
-    predictions: Predictions, data: Table, single: str, rates: Mapping[str, float], weights: Floats
+    predictions: Predictions, data: Table, single: str, rates: Mapping[str, float | RateMix], weights: Floats
 ) -> dict[str, Any]:
     """Return shares of the best single model's cost and accuracy, at the rates chosen in training; and a curve."""
     column, rows = data.models.index(single), np.arange(len(weights))
     truth = np.nan_to_num(data.scores)
     usable = np.where(np.isnan(data.scores + data.costs), np.nan, predictions.scores)
-    dollars = np.where(np.isnan(data.costs), np.nanmean(data.costs, axis=0), data.costs)
+    dollars = fill_costs(data.costs)
     single_cost, single_accuracy = float(weights @ dollars[:, column]), float(weights @ truth[:, column])
-    if not single_cost or not single_accuracy:
+    if np.isnan(single_cost) or not single_cost or not single_accuracy:
         return dict.fromkeys(rates)
 
-    def shares_at(rate: float) -> tuple[float, float]:
-        chosen = choose_models(usable, predictions.costs, rate)
+    def shares_of(chosen: NDArray[np.intp]) -> tuple[float, float]:
         cost, accuracy = float(weights @ dollars[rows, chosen]), float(weights @ truth[rows, chosen])
         return cost / single_cost, accuracy / single_accuracy
 
     out: dict[str, Any] = {}
     for name, rate in rates.items():
-        out[name], out[f"accuracy_{name}"] = shares_at(rate)
-    points = dict.fromkeys(shares_at(float(rate)) for rate in COST_RATES[::5] / single_cost)
+        chosen = choose_at_mix(usable, predictions.costs, read_rate_mix(rate), data.texts)
+        out[name], out[f"accuracy_{name}"] = shares_of(chosen)
+    curve = (choose_models(usable, predictions.costs, float(rate)) for rate in COST_RATES[::5] / single_cost)
+    points = dict.fromkeys(map(shares_of, curve))
     out["curve"] = [list(point) for point in points]
     return out
 

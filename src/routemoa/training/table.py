@@ -11,7 +11,7 @@ import numpy as np
 from routemoa.datasets.records import Record
 from routemoa.scoring.predictor import Floats
 
-__all__ = ["Table", "average_scores", "build_table"]
+__all__ = ["Table", "average_scores", "build_table", "fill_costs"]
 
 T = TypeVar("T")
 
@@ -84,6 +84,15 @@ def build_table(records: Sequence[Record]) -> Table:
         prompts=tuple(r.prompt for r in records),
         references=tuple(r.reference for r in records),
     )
+
+
+def fill_costs(costs: Floats) -> Floats:
+    """Return dollars, N x M, with a model's mean where a call's are unknown; NaN stays where all of a model's are."""
+    known = ~np.isnan(costs)
+    with np.errstate(invalid="ignore"):
+        means = np.where(known, costs, 0.0).sum(0) / known.sum(0)
+    out: Floats = np.where(known, costs, means).astype(np.float32)
+    return out
 
 
 def average_scores(scores: Floats) -> Floats:

@@ -273,8 +273,10 @@ def test_the_command_is_deterministic_and_its_json_has_the_public_keys(scorer: P
         assert done.exit_code == 0, done.output
     assert files[0].read_bytes() == files[1].read_bytes()
     figures = json.loads(files[0].read_text())
-    always = {"best-single", "fixed-best-3", "random", "shuffled", "oracle"}
+    routers = {"scorer", "knn", "cluster-lookup", "task-lookup"}
+    always = {"best-single", "fixed-best-3", "random", "shuffled", "oracle", *routers}
     assert set(figures["methods"]) == {"routemoa", "moa", *always}
+    assert set(figures["headroom"]["gap_closed"]) == {"routemoa", *routers}
     for f in figures["methods"].values():
         assert set(f) >= {"accuracy", "ci95", "calls", "tokens", "cost", "latency", "n"}
         assert f["ci95"][0] <= f["accuracy"] <= f["ci95"][1]

@@ -14,12 +14,13 @@ import msgspec
 from routemoa import __version__
 from routemoa.cli.options import duplicates_option, json_file_option, say
 from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
+from routemoa.cli.terminal.headroom import print_headroom, warn_of_no_gain
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
-from routemoa.evaluation.replay.methods import METHODS
+from routemoa.evaluation.replay.methods import METHODS, ROUTERS
 from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay, warn_of_dominance
 from routemoa.evaluation.trained_questions import warn_of_training
 
@@ -65,7 +66,7 @@ class EvaluateOptions:
     default="routemoa",
     show_default=True,
     metavar="LIST",
-    help="Of: " + ", ".join(METHODS) + ", single:NAME.",
+    help="Of: " + ", ".join((*METHODS, *ROUTERS)) + ", single:NAME.",
 )
 @click.option("--policy", metavar="FILE", help="TOML with a [mixture] table for routemoa; its `judge` counts, too.")
 @click.option("--seed", default=0, show_default=True, help="Seed for random panels, shuffles and resampling.")
@@ -88,7 +89,8 @@ def evaluate(**options: Any) -> None:  # click passes a keyword for each option:
     """Replay methods on RECORDS with recorded answers (`responses`), without calling a model.
 
     The chosen methods are always compared with the best single model and the fixed best three (both chosen on the
-    questions that the scorer was trained on), random panels of RouteMoA's sizes, its panels given to other questions
+    questions that the scorer was trained on), routers that call one model (the scorer, nearest neighbours, the best
+    model of each cluster and task), random panels of RouteMoA's sizes, its panels given to other questions
     (shuffled), and the oracle. Intervals are 95 %, by bootstrap over questions. The same seed and records give the same
     bytes.
 
@@ -116,12 +118,14 @@ def _replay_methods(options: EvaluateOptions) -> None:
     results, outcomes = compute_figures(prepared, methods, options.seed, options.seeds, sizes)
     questions = [(q.record.query, q.record.prompt) for q in prepared.replay.questions]
     overlap = warn_of_training(questions, options.scorer, prepared.replay.judge_model)
-    results["warnings"] = [*overlap, *warn_of_dominance(prepared, outcomes, options.seed)]
+    dominance = warn_of_dominance(prepared, outcomes, options.seed)
+    no_gain = warn_of_no_gain(results["headroom"])
+    results["warnings"] = [*overlap, *no_gain, *dominance]
     if options.json_file:
         write_file(options.json_file, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
     if options.out:
         name = Path(options.records[0]).name.partition(".")[0]
-        _write_run(Path(options.out), results | {"warnings": overlap}, outcomes, name, methods)
+        _write_run(Path(options.out), results | {"warnings": [*overlap, *no_gain]}, outcomes, name, methods)
     _print_figures(results)
 
 
@@ -141,7 +145,7 @@ def _write_run(
     run = Run(
         kind="replay",
         name=name,
-        methods=tuple(methods),
+        methods=tuple(m for m in methods if m in results["methods"]),
         models=tuple(results["models"]),
         seed=results["seed"],
         seeds=results["seeds"],
@@ -173,6 +177,7 @@ def _print_figures(results: Mapping[str, Any]) -> None:
     for name, points in results.get("scale", {}).items():
         shown = ", ".join(f"{p['models']} {p['accuracy']:.1%} ({p['calls']:.1f} calls)" for p in points)
         click.echo(f"{name}, by models in the pool: {shown}")
+    print_headroom(results["headroom"])
     for note in results["notes"]:
         click.echo(f"note: {note}", err=True)
     print_warnings(results["warnings"])

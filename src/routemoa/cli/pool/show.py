@@ -118,6 +118,12 @@ def _describe_mixture(pool: Pool) -> str:
     m = pool.mixture
     if m.published:
         selection = f"margin {m.selection_margin:g}"
+    elif m.tuned is not None:
+        reached = m.tuned.mix.average(m.tuned.point)
+        return (
+            f"mixture: tuned policy {m.policy}, {m.tuned.dial}: {reached.quality:.3f} of the accuracy of "
+            f"{m.tuned.best_single} at {reached.cost:.3f} of its cost, on {m.tuned.questions} questions"
+        )
     elif m.dollars_per_point or m.seconds_per_point:
         rates = ((m.dollars_per_point, "$"), (m.seconds_per_point, " s"))
         worth = " and ".join(f"{rate:g}{unit}" for rate, unit in rates if rate)

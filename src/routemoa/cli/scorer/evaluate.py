@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from time import perf_counter
+from typing import Any
 
 import click
 import numpy as np
 
 from routemoa.cli.options import duplicates_option
-from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures, warn_of_dominance
+from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures, to_scores, warn_of_dominance
 from routemoa.cli.scorer.plots import check_plot, draw_plot
 from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.headroom import print_headroom, warn_of_no_gain
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
 from routemoa.evaluation.dominance import MIN_GAIN
+from routemoa.evaluation.headroom import format_headroom, measure_headroom
 from routemoa.evaluation.trained_questions import warn_of_training
 from routemoa.scoring.predictor import Predictor
-from routemoa.scoring.trained import load_trained_scorer, read_manifest
-from routemoa.training.metrics import Predictions, evaluate_predictions
+from routemoa.scoring.router_baselines import fit_to_training_questions
+from routemoa.scoring.trained import load_trained_scorer, read_manifest, read_training_questions
+from routemoa.training.metrics import BaselineChoices, Predictions, evaluate_predictions, look_up_tasks
 from routemoa.training.table import Table
 
 __all__ = ["evaluate"]
@@ -41,8 +45,9 @@ def evaluate(  # click passes a keyword for each option
     """Measure the scorer in DIR on RECORDS that it was not trained on.
 
     Accuracy is the true score of the model that the scorer ranks first. It is compared with the best single model, the
-    best model for each task and the best fixed three (all chosen on the training records), a random model, a shuffled
-    control and the oracle.
+    best model of each task and of each cluster, nearest neighbours and the best fixed three (all learned from the
+    training records), a random model, a shuffled control, the oracle, and 1 - beta: the share of questions that some
+    model gets right (of the best five in multiple choice). Where no router can help, a warning says so.
 
     \b
     Example:
@@ -55,18 +60,40 @@ def evaluate(  # click passes a keyword for each option
     predictor = load_trained_scorer(folder).predictor
     chosen = read_manifest(folder)["chosen"]
     data = _select_known_models(predictor, read_table(records, allow_duplicates=allow_duplicates))
-    predictions = Predictions.from_predictor(predictor, data.texts)
+    baselines = fit_to_training_questions(predictor, read_training_questions(folder), seed)
+    if baselines is None:
+        click.echo(f"{folder}: made before scores were kept in it, so without knn and cluster_lookup", err=True)
+    predictions = Predictions.from_predictor(predictor, data.texts, baselines)
     figures = evaluate_predictions(predictions, data, chosen, seed)
+    figures["headroom"] = _measure_headroom(predictor, predictions, data, chosen, seed)
     figures["latency_ms"] = _measure_latency(predictor, data.texts)
     overlap = warn_of_training(list(zip(data.texts, data.prompts, strict=True)), folder)
     is_routing_useless = figures["accuracy"] < figures["best_single"] + MIN_GAIN
-    figures["warnings"] = [*overlap, *(warn_of_dominance(data) if is_routing_useless else [])]
+    figures["warnings"] = [
+        *overlap,
+        *warn_of_no_gain(figures["headroom"]),
+        *(warn_of_dominance(data) if is_routing_useless else []),
+    ]
     if json_file:
         write_file(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
     if plot:
         draw_plot(plot, predictions, data, figures)
     print_figures(summarize_figures(figures), figures["ci95"])
+    print_headroom(figures["headroom"])
     print_warnings(figures["warnings"])
+
+
+def _measure_headroom(
+    predictor: Predictor, predictions: Predictions, data: Table, chosen: BaselineChoices, seed: int
+) -> dict[str, Any] | None:
+    """Measure what the scorer and the routers beside it gain of what can be gained."""
+    means = dict(zip(predictor.models, predictor.model_means.tolist(), strict=True))
+    best_first = sorted(data.models, key=lambda m: (m != chosen["best_single"], -means[m]))
+    firsts = {"task_lookup": look_up_tasks(data, chosen), **predictions.first_choices(data.scores)}
+    rows = to_scores(data)
+    routed = {name: [rows[i][data.models[j]] for i, j in enumerate(columns)] for name, columns in firsts.items()}
+    routed["scorer"] = routed.pop("accuracy")
+    return format_headroom(measure_headroom(rows, data.texts, best_first, routed, seed=seed))
 
 
 def _select_known_models(predictor: Predictor, data: Table) -> Table:

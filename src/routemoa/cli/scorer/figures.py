@@ -15,7 +15,7 @@ from routemoa.datasets.records import read_records
 from routemoa.evaluation.dominance import describe_dominance, find_dominating_model
 from routemoa.training.table import Table, build_table
 
-__all__ = ["print_figures", "read_table", "summarize_figures", "warn_of_dominance"]
+__all__ = ["print_figures", "read_table", "summarize_figures", "to_scores", "warn_of_dominance"]
 
 
 def read_table(records: Sequence[str], *, allow_duplicates: bool = False) -> Table:
@@ -38,12 +38,16 @@ def read_table(records: Sequence[str], *, allow_duplicates: bool = False) -> Tab
 
 def warn_of_dominance(data: Table) -> list[str]:
     """Return a warning where one model dominates the others, so that a mixture will not help."""
-    rows: list[Scores] = [
+    found = find_dominating_model(to_scores(data), data.tasks)
+    return [describe_dominance(found)] if found else []
+
+
+def to_scores(data: Table) -> list[Scores]:
+    """Return the scores of each question by model; None where a model was not measured."""
+    return [
         {m: None if np.isnan(score) else float(score) for m, score in zip(data.models, row, strict=True)}
         for row in data.scores
     ]
-    found = find_dominating_model(rows, data.tasks)
-    return [describe_dominance(found)] if found else []
 
 
 def summarize_figures(figures: Mapping[str, Any]) -> dict[str, Any]:

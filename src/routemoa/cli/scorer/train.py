@@ -116,7 +116,8 @@ def _train_fast(data: Table, options: TrainOptions, facts: dict[str, Any]) -> di
     with _prepare_encoder(options.encoder) as folder:
         encoder = Encoder.load(folder) if folder else None
         fitted = train_fast(data, options.seed, _print_line, encoder)
-        chosen = choose_baselines(data) | {"rates": fitted.choices.pop("rates")}
+        rates = {key: fitted.choices.pop(key) for key in ("rates", "macro_rates")}
+        chosen = choose_baselines(data) | rates
         predictions = Predictions(fitted.cross_fitted, fitted.panels, fitted.costs)
         facts = facts | {
             "choices": fitted.choices,

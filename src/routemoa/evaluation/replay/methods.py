@@ -6,7 +6,7 @@ writes. Tokens are counted by `token_counts`; dollars and seconds are known wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 
 from msgspec import Struct
@@ -24,11 +24,14 @@ from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.routing.policy import Policy, build_policy
 
-__all__ = ["ALWAYS", "METHODS", "Replay"]
+__all__ = ["ALWAYS", "METHODS", "ROUTERS", "Replay"]
 
 OURS = ("routemoa", *(f"routemoa-{name}" for name in ABLATIONS if name != "no-aggregator"))
 METHODS = (*OURS, "moa", "smoa", "cascade", "vote-all", "best-single", "fixed-best-3", "random", "shuffled", "oracle")
 """What can be replayed besides single:NAME. Without an aggregator, RouteMoA's replay would be the same."""
+ROUTERS = ("scorer", "knn", "cluster-lookup", "task-lookup")
+"""Routers, which call one model: the scorer's first choice, and what is compared with it. `knn` and `cluster-lookup`
+need the scores of the training questions, which the scorer's folder keeps."""
 ALWAYS = ("best-single", "fixed-best-3", "random", "shuffled", "oracle")
 """Baselines that every study has."""
 SEEDED = ("random", "shuffled")
@@ -57,8 +60,14 @@ class Replay(Struct, frozen=True):
     """Simulate judges with this AUC on their peers' answers; None simulates none."""
     dense_layers: int = 3
     """Layers of MoA and SMoA, as MoA's authors ran it, whatever the mixture's own limit."""
+    routers: Mapping[str, Sequence[Scores]] = {}
+    """Router -> its value of each model, one row for each question; the model with the highest is called."""
     keep_texts: bool = False
     """Outcomes hold the question, the chosen answer and the models' scores."""
+
+    def missing_routers(self, methods: Iterable[str]) -> list[str]:
+        """Return the routers among methods that nothing is known of."""
+        return [m for m in methods if m in ROUTERS and m != "scorer" and m not in self.routers]
 
     def restrict_to(self, members: Iterable[str]) -> Replay:
         """Return the replay with fewer members; its fixed panel is the first three of the order."""
@@ -124,6 +133,9 @@ class Replay(Struct, frozen=True):
         if name == "cascade":
             cheapest_first, judge = self._cheapest_first(), self._simulated_judge(seed)
             return lambda i, question: baselines.run_cascade(question, cheapest_first, judge)
+        if name in ROUTERS:
+            values = self.priors if name == "scorer" else self.routers[name]
+            return lambda i, question: baselines.run_panel(question, (self._choose_first(values[i]),))
         fixed: dict[str, Callable[[ReplayQuestion], MethodResult]] = {
             "moa": lambda question: baselines.run_moa(question, order, self.dense_layers),
             "smoa": lambda question: baselines.run_smoa(question, order, self.dense_layers, MODERATOR_KEEPS),
@@ -134,6 +146,10 @@ class Replay(Struct, frozen=True):
         }
         run = fixed.get(name) or (lambda question: baselines.run_panel(question, (name.removeprefix("single:"),)))
         return lambda i, question: run(question)
+
+    def _choose_first(self, values: Scores) -> str:
+        """Return the member with the highest value, of equals the best on the other questions."""
+        return max(self.order, key=lambda m: value if (value := values.get(m)) is not None else -1.0)
 
     def _outcome(self, method: str, seed: int, index: int, result: MethodResult, is_first: bool) -> Outcome:
         question, choice, totals = self.questions[index], result.choice, result.totals

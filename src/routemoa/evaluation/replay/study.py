@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,17 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
 from routemoa.evaluation.dominance import describe_dominance, find_dominating_model
+from routemoa.evaluation.headroom import format_headroom, measure_headroom
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.list_prices import PRICE_DATE, load_list_prices
-from routemoa.evaluation.replay.methods import ALWAYS, METHODS, Replay
+from routemoa.evaluation.replay.methods import ALWAYS, METHODS, ROUTERS, Replay
 from routemoa.evaluation.replay.pool_sizes import simulate_sizes
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.judge_model import read_policy
-from routemoa.scoring.trained import load_trained_scorer, read_manifest
+from routemoa.scoring.predictor import Predictor
+from routemoa.scoring.router_baselines import fit_to_training_questions
+from routemoa.scoring.trained import load_trained_scorer, read_manifest, read_training_questions
 
 __all__ = ["PreparedReplay", "compute_figures", "parse_methods", "prepare_replay", "warn_of_dominance"]
 
@@ -54,9 +57,10 @@ def parse_methods(methods: str, models: Iterable[str] = ()) -> list[str]:
         if name.startswith("single:"):
             if known and name.removeprefix("single:") not in known:
                 raise ConfigError(f"--methods: '{name}' names no model here; known: {', '.join(known)}")
-        elif name not in METHODS:
-            raise ConfigError(f"--methods: '{name}' cannot be replayed; known: {', '.join(METHODS)}, single:NAME")
-    return list(dict.fromkeys([*names, *ALWAYS]))
+        elif name not in (*METHODS, *ROUTERS):
+            listed = ", ".join((*METHODS, *ROUTERS))
+            raise ConfigError(f"--methods: '{name}' cannot be replayed; known: {listed}, single:NAME")
+    return list(dict.fromkeys([*names, *ROUTERS, *ALWAYS]))
 
 
 def prepare_replay(
@@ -104,9 +108,41 @@ def prepare_replay(
         judge_model,
         best_three=best_three if len(best_three) == 3 else (),
         judge_auc=judge_auc,
+        routers=_apply_routers(predictor, scorer, usable, chosen["by_task"], order),
         keep_texts=keep_texts,
     )
     return PreparedReplay(replay, len(records) - len(usable), unpriced)
+
+
+def _apply_routers(
+    predictor: Predictor,
+    folder: str | Path,
+    records: Sequence[Record],
+    by_task: Mapping[str, str],
+    order: Sequence[str],
+) -> dict[str, list[Scores]]:
+    """Return what each router but the scorer makes of the questions; those that learn only where scores are kept."""
+    routers: dict[str, list[Scores]] = {"task-lookup": [{by_task.get(r.task, order[0]): 1.0} for r in records]}
+    fitted = fit_to_training_questions(predictor, read_training_questions(folder))
+    if fitted is not None and records:
+        values = fitted.average_all(predictor.embed([r.query for r in records]))
+        for name, rows in values.items():
+            table = [dict(zip(predictor.models, row, strict=True)) for row in rows.tolist()]
+            routers[name.replace("_", "-")] = table
+    return routers
+
+
+def _measure_headroom(replay: Replay, outcomes: Sequence[Outcome], seed: int) -> dict[str, Any] | None:
+    """Measure 1 - beta among the members, and what each router gains."""
+    records = [question.record for question in replay.questions]
+    scores: list[Scores] = [{m: r.scores.get(m) for m in replay.members} for r in records]
+    measured = [o for o in outcomes if o.method in ("routemoa", *ROUTERS) and o.seed == seed]
+    right = {(o.method, o.task, o.id): o.right for o in measured}
+    names = dict.fromkeys(o.method for o in measured)
+    routed = {name: [right.get((name, r.task, r.id)) for r in records] for name in names}
+    return format_headroom(
+        measure_headroom(scores, [r.query for r in records], replay.order, routed, seed=seed, mixtures=("routemoa",))
+    )
 
 
 def compute_figures(
@@ -114,9 +150,12 @@ def compute_figures(
 ) -> tuple[dict[str, Any], list[Outcome]]:
     """Return all figures of a study, ready for JSON, and the outcomes they summarize."""
     replay = prepared.replay
+    missing = replay.missing_routers(methods)
+    methods = [m for m in methods if m not in missing]
     outcomes = replay.run(methods, seed, seeds)
     figures = summarize(outcomes, seed)
     figures["savings"] = _savings(outcomes, methods, seed)
+    figures["headroom"] = _measure_headroom(replay, outcomes, seed)
     if sizes:
         figures["scale"] = simulate_sizes(replay, methods, sizes, seed, seeds)
     if prepared.unpriced:
@@ -168,12 +207,19 @@ def _has_costs(records: Sequence[Record], model: str) -> bool:
 
 def _notes(prepared: PreparedReplay, methods: Sequence[str], sizes: Sequence[int]) -> list[str]:
     """Return what a reader must know to interpret the figures."""
+    missing = prepared.replay.missing_routers(ROUTERS)
     notes = [
         "replayed on recorded answers: no model was called and no aggregator writes (the leading answer stands in for "
         f"it); {NO_AGGREGATOR} would be the same and is left out",
         "tokens: of prompts as rendered, with quoted answers, and of recorded replies; four characters to a token",
         "random: random panels as large as RouteMoA's, in random order; shuffled: RouteMoA's panels, given to other "
         "questions",
+        *(
+            [f"left out: {', '.join(missing)}; the scorer's folder keeps no training scores, train it again"]
+            * bool(missing)
+        ),
+        "scorer, knn, cluster-lookup, task-lookup: routers, which call one model; what knn and the lookups learn from "
+        "is the scorer's training questions",
         "best-single and fixed-best-3 were chosen on the scorer's training questions; oracle uses the recorded scores",
         *_method_notes(prepared.replay, methods),
         *_price_notes(prepared),

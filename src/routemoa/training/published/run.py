@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from routemoa.scoring.clusters import group_questions
 from routemoa.scoring.predictor import Floats
-from routemoa.training.clusters import group_questions
 from routemoa.training.linear import fit_cosine_calibration
 from routemoa.training.published.checkpoint import read_checkpoint, write_checkpoint
 from routemoa.training.published.export import PretrainedEncoder

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from routemoa.scoring.predictor import Floats
 
-__all__ = ["QuestionGroups", "group_questions"]
+__all__ = ["QuestionGroups", "find_centers", "find_nearest", "group_questions"]
 
 KMEANS_ITERATIONS = 15
 
@@ -40,12 +40,23 @@ def group_questions(
         index_of = {name: i for i, name in enumerate(names)}
         return QuestionGroups(names, np.array([index_of[t] for t in tasks], np.intp))
     x = vectors()
-    centers = x[rng.choice(len(x), clusters, replace=False)]
+    nearest = find_nearest(x, find_centers(x, clusters, rng))
+    return QuestionGroups(tuple(f"{names[0]}/{j}" for j in range(clusters)), nearest)
+
+
+def find_centers(x: Floats, count: int, rng: np.random.Generator) -> Floats:
+    """Return the unit centers, C x D, of at most `count` clusters of unit vectors (N x D), by spherical k-means."""
+    centers = x[rng.choice(len(x), min(count, len(x)), replace=False)]
     for _ in range(KMEANS_ITERATIONS):
-        nearest = (x @ centers.T).argmax(axis=1)
-        for j in range(clusters):
+        nearest = find_nearest(x, centers)
+        for j in range(len(centers)):
             if len(members := x[nearest == j]):
                 center = members.mean(0)
                 centers[j] = center / (np.linalg.norm(center) + 1e-9)
-    nearest = (x @ centers.T).argmax(axis=1).astype(np.intp)
-    return QuestionGroups(tuple(f"{names[0]}/{j}" for j in range(clusters)), nearest)
+    return centers
+
+
+def find_nearest(x: Floats, centers: Floats) -> NDArray[np.intp]:
+    """Return the place of the nearest center of each vector, N."""
+    nearest: NDArray[np.intp] = (x @ centers.T).argmax(axis=1).astype(np.intp)
+    return nearest

@@ -1,0 +1,38 @@
+"""What routers could gain and do gain, on the terminal: of `scorer evaluate` and `evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from routemoa.evaluation.headroom import CHOICE_MODELS
+from routemoa.evaluation.report.formatting import format_interval, format_percent, format_points
+
+__all__ = ["print_headroom", "warn_of_no_gain"]
+
+
+def print_headroom(figures: Mapping[str, Any] | None) -> None:
+    """Print 1 - beta with its interval, and what each router closes of the gap to it; `figures` as in the JSON."""
+    if figures is None:
+        return
+    models = f", of the best {CHOICE_MODELS} in multiple choice" if figures["multiple_choice"] else ""
+    click.echo(
+        f"\n1 - beta (some model right{models}): {format_percent(figures['one_minus_beta'])}, 95 % "
+        f"{format_interval(figures['one_minus_beta_ci95'])}; best single {figures['best_single_model']}: "
+        f"{format_percent(figures['best_single'])}"
+    )
+    for name, gain in figures["gains"].items():
+        low, high = gain["ci95"]
+        line = f"{name}: {format_points(gain['gain'])} points ({format_points(low)} to {format_points(high)})"
+        if closed := figures["gap_closed"].get(name):
+            low, high = closed["ci95"]
+            line += f", {100 * closed['share']:.0f} % of the gap closed ({100 * low:.0f} to {100 * high:.0f})"
+        click.echo(line)
+
+
+def warn_of_no_gain(figures: Mapping[str, Any] | None) -> list[str]:
+    """Return the sentence that says that no router helps, as a warning, where there is one."""
+    sentence = figures["no_router_helps"] if figures else None
+    return [sentence] if sentence else []
