@@ -91,8 +91,12 @@ class AdaptivePolicy(Struct, frozen=True):
 
     def _adapt_judge_model(self, query: Query) -> JudgeModel:
         """Return the judge model for a query: of a multiple choice, wrong answers coincide at least by chance."""
-        correlation = limit_to_options(self.judge_model.correlation, count_options(query.text))
-        return replace(self.judge_model, correlation=correlation)
+        if (options := count_options(query.text)) is None:
+            return self.judge_model
+        known = self.judge_model.coefficients
+        coefficients = replace(known, votes=min(known.votes, known.option_votes))
+        correlation = limit_to_options(self.judge_model.correlation, options)
+        return replace(self.judge_model, correlation=correlation, coefficients=coefficients)
 
     @property
     def _open_answers(self) -> OpenAnswers:

@@ -19,6 +19,9 @@ from routemoa.routing.decision import current_assessments, latest_answers, model
 
 __all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader", "group_panel", "group_run_code"]
 
+LAPSE = 0.01
+"""How often an answer that must be right is not: it is read wrongly, or its question is. In what is shown, not in what
+further calls are expected to add, where it would count as a chance that they could take."""
 HYSTERESIS_MARGIN = 0.02
 """Of probability: an answer that leads is displaced only by one that is better by more than this."""
 
@@ -107,7 +110,7 @@ class TraceReader(Struct, frozen=True):
                 # It states no result that could be right: it gets a share of what no group has.
                 scores[proposal.model] = max(0.0, (1.0 - sum(state.posterior.probabilities)) / len(state.proposals))
             else:
-                scores[proposal.model] = state.posterior.probabilities[group]
+                scores[proposal.model] = (1.0 - LAPSE) * state.posterior.probabilities[group]
         return scores
 
 
