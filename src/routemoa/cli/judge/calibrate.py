@@ -22,7 +22,7 @@ from routemoa.core.errors import BudgetExceeded, RouteMoAError
 if TYPE_CHECKING:
     from routemoa.evaluation.live.call_cache import CallCache
     from routemoa.evaluation.live.open_policies import AnswerPair, Orders
-    from routemoa.evaluation.live.runner import WorkUnit
+    from routemoa.evaluation.live.runner import UnitKey, WorkUnit
     from routemoa.evaluation.outcomes import Outcome, Run
 
 __all__ = ["calibrate"]
@@ -78,18 +78,13 @@ def calibrate(**options: Any) -> None:  # click passes a keyword for each option
 def _run_calibration(run: Calibration) -> None:
     from routemoa.cli.judge.calibration_report import finish_calibration
     from routemoa.evaluation.live.cost_estimate import estimate_cost
-    from routemoa.evaluation.live.open_policies import find_judged
     from routemoa.evaluation.live.resume import find_answered, start_run
     from routemoa.evaluation.live.runner import plan_units
 
     options, described = run.options, _describe_run(run)
     answered = find_answered(run.folder, described, run.questions, retry=options.retry)
     units = [u for method in run.methods for u in plan_units(run.questions, (method,), answered)]
-    judged = find_judged(run.folder, run.judge.name, (*run.methods, "")) if run.judge else set()
-    texts = [q.text for q in run.questions for m in run.methods[1:] if run.judge and (m, *q.key) not in judged]
-    texts += [
-        p.query for p, _ in run.foreign if ("", p.task, p.id) not in find_judged(run.folder, options.judge or "", [""])
-    ]
+    texts = _list_comparisons(run, {(u.method, *u.question.key) for u in units})
     costs = estimate_cost(units, run.pool, run.judge, comparisons=texts, shared=True)
     print_warnings(run.warnings)
     comparers = [f"{run.judge.name} compares in both orders"] if run.judge else []
@@ -105,6 +100,24 @@ def _run_calibration(run: Calibration) -> None:
         click.echo(f"{run.folder} keeps the calls so far; run the same command again{how} to continue", err=True)
         raise
     finish_calibration(run, pairs, orders)
+
+
+def _list_comparisons(run: Calibration, missing: set[UnitKey]) -> list[str]:
+    """Return the question of each pair that the judge may still have to compare.
+
+    Args:
+        run: what is calibrated.
+        missing: the answers that there are not yet.
+    """
+    from routemoa.evaluation.live.open_policies import ALONE, build_pairs, find_judged, needs_judge
+
+    if run.judge is None:
+        return []
+    judged = find_judged(run.folder, run.judge.name, (*run.methods, ""))
+    there = [*build_pairs(run.folder, run.questions, run.methods[1:]), *(p for p, _ in run.foreign)]
+    left = [p.query for p in there if needs_judge(p, run.judge.name) and p.key not in judged]
+    to_come = [q.text for q in run.questions for m in run.methods[1:] if missing & {(ALONE, *q.key), (m, *q.key)}]
+    return left + to_come
 
 
 def _describe_run(run: Calibration) -> Run:
@@ -155,15 +168,18 @@ async def _answer_and_judge(run: Calibration, units: Sequence[WorkUnit]) -> tupl
 async def _judge(run: Calibration, pairs: Sequence[AnswerPair], cache: CallCache) -> list[Orders]:
     """Return what the judge says of each pair; nothing without a judge."""
     from routemoa.cli.evaluation.live_session import describe_spending
-    from routemoa.evaluation.live.open_policies import judge_pairs, needs_judge
+    from routemoa.evaluation.live.open_policies import find_judged, judge_pairs, needs_judge
 
     if run.judge is None:
         return [(None, None)] * len(pairs)
-    with StepProgress(sum(needs_judge(p, run.judge.name) for p in pairs), "comparing", "pairs") as progress:
-        return await judge_pairs(
-            pairs,
-            run.judge,
-            cache,
-            concurrency=run.concurrency,
-            on_judged=lambda _: progress.advance(describe_spending(cache)),
-        )
+    earlier = find_judged(run.folder, run.judge.name, (*run.methods, ""))
+    left = {p.key for p in pairs if needs_judge(p, run.judge.name)} - earlier
+    if not left:
+        return await judge_pairs(pairs, run.judge, cache)
+    with StepProgress(len(left), "comparing", "pairs") as progress:
+
+        def show(pair: AnswerPair) -> None:
+            if pair.key in left:
+                progress.advance(describe_spending(cache))
+
+        return await judge_pairs(pairs, run.judge, cache, concurrency=run.concurrency, on_judged=show)

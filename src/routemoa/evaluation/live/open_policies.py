@@ -87,6 +87,11 @@ class AnswerPair(Struct, frozen=True):
         return self.method.removeprefix(PREFIX)
 
     @property
+    def key(self) -> UnitKey:
+        """Method, task and id."""
+        return self.method, self.task, self.id
+
+    @property
     def question(self) -> str:
         """Task and id in one text."""
         return f"{self.task}/{self.id}"
