@@ -61,7 +61,8 @@ def test_shuffled_labels_are_no_evidence() -> None:
     shown = 0
     for seed in range(20):
         rng = Random(seed)
-        verdicts: list[Verdict] = ["first"] * 70 + ["second"] * 70 + ["tie"] * 60
+        counts: dict[Verdict, int] = {"first": 70, "second": 70, "tie": 60}
+        verdicts = [v for v, count in counts.items() for _ in range(count)]
         rng.shuffle(verdicts)
         pairs = [ComparedPair(f"q{i}", "select", rng.gauss(0.2, 0.4), label=v) for i, v in enumerate(verdicts)]
         evidence = choose_evidence(measure_policies(pairs, seed=seed), "labels", ["a"])
@@ -94,7 +95,8 @@ def test_a_policy_must_gain_more_than_its_calls_are_worth() -> None:
 
     dear = [ComparedPair(p.question, p.policy, p.log_length, p.orders, extra_calls=3, extra_cost=0.2) for p in pairs]
     priced = measure_policies(dear, dollars_per_point=0.002)  # 100 points for each question
-    assert (priced[0].priced_by, priced[0].price) == ("dollars", pytest.approx(1.0))
+    assert priced[0].priced_by == "dollars"
+    assert priced[0].price == pytest.approx(1.0)
     found = choose_evidence(priced, "judge", ["a"])
     assert found is not None
     assert (found.policy, found.measured) == ("alone", "synthesize")
