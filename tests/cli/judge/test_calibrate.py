@@ -222,3 +222,20 @@ async def test_nothing_is_spent_without_consent(tmp_path: Path) -> None:
         spent = sum(c.cost or 0.0 for c in read_calls(tmp_path / "calibrate-poems"))
         assert 0 < spent <= 0.01
         assert not (tmp_path / "judge.json").exists()
+
+
+async def test_a_judge_that_failed_is_asked_again_with_retry_only(tmp_path: Path) -> None:
+    answers = 2 * 4  # two questions: three of the panel and the aggregator
+    async with FakeEndpoint(reply, [Fault()] * answers + [Fault(status=400)] * 4) as endpoint:
+        arguments = [*arrange(tmp_path, endpoint.url), "--limit", "2", "--policies", "synthesize", "--judge", "strong"]
+        code, out, err = await run(tmp_path, *arguments, "--yes", "--json")
+        assert code == 0, err
+        assert json.loads(out)["policies"] == []  # nothing is known
+        assert "0 compared pairs of a policy are no evidence" in err
+        await run(tmp_path, *arguments, "--yes")
+        assert len(endpoint.requests) == answers + 4
+        assert (await run(tmp_path, *arguments, "--retry"))[0] == 2  # consent is needed again
+        code, out, err = await run(tmp_path, *arguments, "--yes", "--json", "--retry")
+        assert "at most 4 calls" in err
+        assert len(endpoint.requests) == answers + 8
+        assert json.loads(out)["policies"][0]["wins"] == 2

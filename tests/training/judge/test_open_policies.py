@@ -108,6 +108,7 @@ def test_a_policy_must_gain_more_than_its_calls_are_worth() -> None:
 def test_few_pairs_are_no_evidence() -> None:
     pairs = [ComparedPair(f"q{i}", "select", 0.0, both("second")) for i in range(MIN_PAIRS - 1)]
     assert choose_evidence(measure_policies(pairs), "judge", ["a"]) is None
+    assert measure_policies(pairs)[0].gain.low < 0.95  # always won, and yet an interval
     assert choose_evidence([], "judge", ["a"]) is None
     assert measure_policies([ComparedPair("q", "select", 0.0)]) == []
     more = [*pairs, ComparedPair("last", "select", 0.0, both("second"))]
@@ -156,3 +157,17 @@ def test_a_label_goes_before_the_judge_and_what_is_settled_before_both() -> None
     assert (pair.judged, pair.result) == ("first", "second")
     assert ComparedPair("q", "select", 0.0, both("first"), "second", "tie").result == "tie"
     assert ComparedPair("q", "select", 0.0, ("first", "first")).result == "tie"
+
+
+def test_a_few_labels_are_not_outnumbered_by_the_ties_that_need_none() -> None:
+    """Half of the answers are equal; of the others one in four is labelled."""
+    equal = [ComparedPair(f"e{i}", "select", 0.0, settled="tie") for i in range(200)]
+    differ = [
+        ComparedPair(f"d{i}", "select", 0.1, label=("second" if i % 16 else "first") if i % 4 == 0 else None)
+        for i in range(200)
+    ]
+    some = measure_policies([*equal, *differ])[0]
+    assert some.weight == 100
+    assert some.raw.value == pytest.approx(0.5 * (37 - 13) / 50, abs=0.01)
+    assert measure_policies([*equal, *(ComparedPair(p.question, "select", 0.1) for p in differ)]) == []
+    assert measure_policies(equal)[0].weight == 200

@@ -82,7 +82,7 @@ def _run_calibration(run: Calibration) -> None:
     from routemoa.evaluation.live.runner import plan_units
 
     options, described = run.options, _describe_run(run)
-    answered = find_answered(run.folder, described, run.questions, retry=options.retry)
+    answered = find_answered(run.folder, described, run.questions, retry=options.retry, option="--folder")
     units = [u for method in run.methods for u in plan_units(run.questions, (method,), answered)]
     texts = _list_comparisons(run, {(u.method, *u.question.key) for u in units})
     costs = estimate_cost(units, run.pool, run.judge, comparisons=texts, shared=True)
@@ -113,7 +113,7 @@ def _list_comparisons(run: Calibration, missing: set[UnitKey]) -> list[str]:
 
     if run.judge is None:
         return []
-    judged = find_judged(run.folder, run.judge.name, (*run.methods, ""))
+    judged = find_judged(run.folder, run.judge.name, (*run.methods, ""), retry=run.options.retry)
     there = [*build_pairs(run.folder, run.questions, run.methods[1:]), *(p for p, _ in run.foreign)]
     left = [p.query for p in there if needs_judge(p, run.judge.name) and p.key not in judged]
     to_come = [q.text for q in run.questions for m in run.methods[1:] if missing & {(ALONE, *q.key), (m, *q.key)}]
@@ -172,7 +172,7 @@ async def _judge(run: Calibration, pairs: Sequence[AnswerPair], cache: CallCache
 
     if run.judge is None:
         return [(None, None)] * len(pairs)
-    earlier = find_judged(run.folder, run.judge.name, (*run.methods, ""))
+    earlier = find_judged(run.folder, run.judge.name, (*run.methods, ""), retry=run.options.retry)
     left = {p.key for p in pairs if needs_judge(p, run.judge.name)} - earlier
     if not left:
         return await judge_pairs(pairs, run.judge, cache)

@@ -51,7 +51,7 @@ def finish_calibration(run: Calibration, pairs: Sequence[AnswerPair], orders: Se
     write_file(run.out, encode_judge_model(model))
     warnings = _list_warnings(run, own, len(matched.unmatched))
     if evidence is None:
-        most = max((f.pairs for f in figures), default=0)
+        most = round(max((f.weight for f in figures), default=0))
         warnings.append(
             f"{most} compared pairs of a policy are no evidence: at least {MIN_PAIRS} are needed, and a few "
             "hundred tell"
@@ -84,7 +84,9 @@ def _list_warnings(run: Calibration, pairs: Sequence[AnswerPair], unmatched: int
     """Return why the figures may mislead."""
     warnings = []
     if unmatched:
-        warnings.append(f"{unmatched:,} labels fit no pair of this run: they are about other answers or name no policy")
+        warnings.append(
+            f"labels that fit no pair of this run, as they are about other answers or name no policy: {unmatched:,}"
+        )
     if run.judge:
         name = run.judge.name
         biased = sum((p.writers[0] == name) != (p.writers[1] == name) for p in pairs if p.settled is None)

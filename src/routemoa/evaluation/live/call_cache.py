@@ -31,7 +31,7 @@ from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_line
 from routemoa.ledger import Store
 from routemoa.mixture.budget.run_client import RunClient
 
-__all__ = ["CALLS", "CURRENT_QUESTION", "CachedCall", "CallCache", "QuestionRun"]
+__all__ = ["ABANDONED", "CALLS", "CURRENT_QUESTION", "CachedCall", "CallCache", "QuestionRun"]
 
 CALLS = "calls.jsonl"
 ERROR_TYPES: dict[str, type[ModelError]] = {

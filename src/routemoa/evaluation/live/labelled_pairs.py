@@ -41,7 +41,9 @@ def match_labels(pairs: Sequence[AnswerPair], labels: Sequence[PairLabel]) -> Ma
     """
     places: dict[str, list[int]] = {}
     for i, pair in enumerate(pairs):
-        places.setdefault(pair.id, []).append(i)
+        places.setdefault(pair.id, [])
+        if pair.settled is None:
+            places[pair.id].append(i)
     by_pair: dict[int, Verdict] = {}
     unmatched = []
     for label in labels:

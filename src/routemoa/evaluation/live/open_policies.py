@@ -22,10 +22,10 @@ from routemoa.core.types import ModelSpec
 from routemoa.datasets.collector import gather_or_cancel
 from routemoa.datasets.jsonl import read_lines
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.live.call_cache import CALLS, CURRENT_QUESTION, CallCache, QuestionRun
+from routemoa.evaluation.live.call_cache import ABANDONED, CALLS, CURRENT_QUESTION, CallCache, QuestionRun
 from routemoa.evaluation.live.methods import OPEN_POLICIES, PREFIX
 from routemoa.evaluation.live.pairwise import ask_both_orders
-from routemoa.evaluation.live.runner import TRACES, UnitKey, parse_unit_key
+from routemoa.evaluation.live.runner import TRACES, UnitKey
 from routemoa.evaluation.outcomes import Outcome, read_outcomes
 from routemoa.judging.answers.question_kind import question_kind
 from routemoa.judging.compared_pair import ComparedPair
@@ -60,6 +60,16 @@ class _Line(Struct):
     task: str
     id: str
     trace: _Compared
+
+
+class _Call(Struct):
+    """The part of a line of calls.jsonl that says which pair it was about."""
+
+    method: str
+    task: str
+    id: str
+    failure: str | None = None
+    kind: str | None = None
 
 
 class AnswerPair(Struct, frozen=True):
@@ -179,13 +189,18 @@ async def judge_pairs(
     return found
 
 
-def find_judged(folder: str | Path, judge: str, methods: Sequence[str]) -> set[UnitKey]:
-    """Return (method, task, id) of the pairs of which a run's folder holds what a judge said in both orders."""
-    calls: Counter[UnitKey] = Counter(
-        parse_unit_key(line) for _, line in read_lines(Path(folder) / CALLS, lambda _: None)
-    )
+def find_judged(folder: str | Path, judge: str, methods: Sequence[str], *, retry: bool = False) -> set[UnitKey]:
+    """Return (method, task, id) of the pairs of which a run's folder holds what a judge said in both orders.
+
+    With `retry` without those of which a call failed.
+    """
     names = {_judge_method(judge, method): method for method in methods}
-    return {(names[name], task, id) for (name, task, id), count in calls.items() if name in names and count >= 2}
+    calls: Counter[UnitKey] = Counter()
+    for _, line in read_lines(Path(folder) / CALLS, lambda _: None):
+        call = msgspec.json.decode(line, type=_Call)
+        if call.method in names and call.kind != ABANDONED and not (retry and call.failure):
+            calls[names[call.method], call.task, call.id] += 1
+    return {key for key, count in calls.items() if count >= 2}
 
 
 def compare_pairs(
