@@ -33,7 +33,8 @@ DEFAULT_METHODS = "routemoa,best-single,moa"
 METHODS_HELP = (
     "Of: "
     + ", ".join(METHODS)
-    + ", single:NAME, routemoa-no-scorer (-self, -cross, -reranking, -early-stop, -aggregator)."
+    + ", single:NAME, routemoa-no-scorer (-self, -cross, -reranking, -early-stop, -aggregator), "
+    "routemoa-alone, routemoa-synthesize, routemoa-select."
 )
 EARLY_ANSWERS = 3  # graded ones of a method, up to which each failure is printed
 
