@@ -46,7 +46,7 @@ COMMANDS = {
     "init": LazyCommand(
         "routemoa.cli.init.command:init", "Write a pool file of the keys, servers and model files that are there."
     ),
-    "judge": LazyCommand("routemoa.cli.judge:judge", "Fit a judge model on graded traces; re-judge saved traces."),
+    "judge": LazyCommand("routemoa.cli.judge.commands:judge", "Fit and calibrate judges; re-judge saved traces."),
     "ledger": LazyCommand("routemoa.cli.ledger.command:ledger", "Show the calls that were made and what they cost."),
     "pool": LazyCommand(
         "routemoa.cli.pool.commands:pool", "Show and edit a pool file, check its models, fetch weights."

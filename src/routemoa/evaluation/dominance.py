@@ -21,9 +21,10 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from routemoa.core.intervals import Z95, wilson_interval
 from routemoa.core.types import Scores
 from routemoa.evaluation.report.formatting import format_interval, format_percent, format_points
-from routemoa.evaluation.statistics import Z95, MeanInterval, bootstrap_interval, wilson_interval
+from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval
 from routemoa.judging.posterior import ErrorCorrelation
 
 __all__ = ["MIN_GAIN", "Dominance", "describe_dominance", "find_dominating_model"]

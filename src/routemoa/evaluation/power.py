@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 from msgspec import Struct
 
-from routemoa.evaluation.statistics import wilson_interval
+from routemoa.core.intervals import wilson_interval
 
 __all__ = ["ALPHA", "NOTICEABLE", "POWER", "SampleSize", "count_questions", "estimate_sample_size"]
 

@@ -6,7 +6,6 @@ questions that both have. An answer that could not be graded is left out; a fail
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -20,16 +19,13 @@ from routemoa.evaluation.outcomes import Outcome
 
 __all__ = [
     "SUMMARY_MEASURES",
-    "Z95",
     "MeanInterval",
     "bootstrap_interval",
     "compute_savings",
     "summarize",
-    "wilson_interval",
 ]
 
 RESAMPLES = 2000
-Z95 = 1.96
 SUMMARY_MEASURES = ("calls", "tokens", "cost", "latency", "prompt_tokens", "completion_tokens", "path_tokens")
 """Measures of a summary besides accuracy, under their names in its JSON."""
 SAVING_MEASURES = ("calls", "tokens", "path_tokens", "cost", "latency")
@@ -146,13 +142,6 @@ def bootstrap_interval(values: Sequence[float], seed: int) -> MeanInterval:
     column = np.array(values, np.float64)
     means = _bootstrap_means(column[:, np.newaxis], seed)[:, 0]
     return MeanInterval(float(column.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975)))
-
-
-def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a share of `n` (Wilson 1927)."""
-    middle, scale = share + Z95 * Z95 / (2 * n), 1 + Z95 * Z95 / n
-    error = Z95 * math.sqrt(max(0.0, share * (1 - share)) / n + Z95 * Z95 / (4 * n * n))
-    return max(0.0, (middle - error) / scale), min(1.0, (middle + error) / scale)
 
 
 def _group_by_method(outcomes: Iterable[Outcome]) -> Mapping[str, QuestionMeans]:

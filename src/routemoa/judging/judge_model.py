@@ -76,18 +76,25 @@ class OpenEvidence(Struct, frozen=True):
     """What was measured of a policy for open questions against the best model alone."""
 
     policy: Literal["alone", "synthesize", "select"]
+    """The policy that does best: another one than "alone" only where the interval of its gain is above 0."""
     gain: float
-    """Wins less losses against the best model alone, as a share of the questions, less what its calls are worth."""
+    """Wins less losses against the best model alone at equal length, as a share of the questions, less the price of the
+    calls."""
     low: float
     """Of the 95 % interval of `gain`."""
     high: float
     questions: int
     judge: str
-    """What said which answer is better: the name of a model, or "labels"."""
+    """What said which answer is better: the name of a model, "labels", or both."""
+    measured: str = ""
+    """The policy that `gain` is of, where that is not `policy`: the best one that was tried, and did not pay."""
+    models: tuple[str, ...] = ()
+    """The models of the pool on which it was measured."""
 
     def __str__(self) -> str:
         interval = f"[{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
-        return f"{self.policy} gained {100 * self.gain:+.1f} points {interval} on {self.questions} questions"
+        gained = f"{self.measured or self.policy} gained {100 * self.gain:+.1f} points {interval} after its price"
+        return f"{gained}, on {self.questions} questions"
 
 
 class PairwiseJudge(Struct, frozen=True):
@@ -103,6 +110,19 @@ class PairwiseJudge(Struct, frozen=True):
     Measured on AlpacaEval 2 (benchmarks/open_answers.py): where one system's answers are better than another's, they
     are so by a share of all differences whose log-odds are 1.65 to 1.9 times those of the mean scores; 2.5 gives 1.78.
     """
+    model: str = ""
+    """The model that was measured, and of which the figures are; empty is any."""
+    accuracy_low: float | None = None
+    """Of the 95 % interval of `accuracy`."""
+    accuracy_high: float | None = None
+    consistency: float | None = None
+    """How often both orders agree."""
+    pairs: int = 0
+    """How many pairs it was measured on."""
+
+    def of_model(self, name: str) -> PairwiseJudge:
+        """Return what is known of a model as judge: nothing where the figures are another model's."""
+        return self if self.model in ("", name) else PairwiseJudge(difficulty_sd=self.difficulty_sd)
 
 
 class JudgeModel(Struct, frozen=True):
@@ -115,7 +135,7 @@ class JudgeModel(Struct, frozen=True):
     self_judges: dict[str, Reliability] = {}
     """Models as judges of their own answers."""
     pairwise_judge: PairwiseJudge = PairwiseJudge()
-    """The model that compares open answers."""
+    """The model that compares open answers, as `routemoa judge calibrate` found it."""
     open_evidence: OpenEvidence | None = None
     """What `routemoa judge calibrate` found about open questions; None before."""
     fitted: dict[str, float | int | str] = {}

@@ -143,7 +143,8 @@ class RouteMoA(BaseMethod):
         judges = aggregator_models(run.trace, decision.ranking, self.pool.mixture.judge_model)
         if not judges:
             return decision
-        final = await select_answer(run, decision.final_answers, self.pool[judges[0]], self._pairwise_judge)
+        judge, reliability = self.pool[judges[0]], self._pairwise_judge.of_model(judges[0])
+        final = await select_answer(run, decision.final_answers, judge, reliability)
         return replace(decision, choice=final[0].model, final_answers=final)
 
     def _layer_request(self, run: Run, decision: Decision) -> LayerRequest:

@@ -109,7 +109,9 @@ def name_judged_models(judge_model: JudgeModel) -> list[str]:
     """Return the models that a judge model was fitted on, else those that it describes."""
     pairs = judge_model.correlation.pairwise_error_correlation
     paired = [name for pair in pairs for name in pair.split("|")]
-    return list(judge_model.models or dict.fromkeys([*judge_model.peer_judges, *judge_model.self_judges, *paired]))
+    described = dict.fromkeys([*judge_model.peer_judges, *judge_model.self_judges, *paired])
+    evidence = judge_model.open_evidence
+    return list(judge_model.models or described or (evidence.models if evidence else ()))
 
 
 def split_known(models: Sequence[ModelSpec], known: Collection[str]) -> tuple[list[ModelSpec], list[ModelSpec]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,8 @@ from routemoa.cli.options import duplicates_option, json_file_option, max_cost_o
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
 from routemoa.cli.terminal.progress import AnswerProgress
-from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.warn import print_warnings
-from routemoa.clients.connect import connect
-from routemoa.core.errors import BudgetExceeded, ModelError, RouteMoAError
+from routemoa.core.errors import BudgetExceeded, RouteMoAError
 from routemoa.core.pool import METHODS, Pool
 from routemoa.datasets.questions import Question
 
@@ -36,7 +33,8 @@ DEFAULT_METHODS = "routemoa,best-single,moa"
 METHODS_HELP = (
     "Of: "
     + ", ".join(METHODS)
-    + ", single:NAME, routemoa-no-scorer (-self, -cross, -reranking, -early-stop, -aggregator)."
+    + ", single:NAME, routemoa-no-scorer (-self, -cross, -reranking, -early-stop, -aggregator), "
+    "routemoa-alone, routemoa-synthesize, routemoa-select."
 )
 EARLY_ANSWERS = 3  # graded ones of a method, up to which each failure is printed
 
@@ -164,37 +162,25 @@ def _announce(benchmark: Benchmark, remaining: int, costs: Estimate) -> str:
 
 async def _answer_questions(benchmark: Benchmark, units: Sequence[WorkUnit]) -> None:
     """Answer what is missing, with a progress bar that shows accuracy so far and dollars spent."""
-    from routemoa.evaluation.live.call_cache import CallCache
+    from routemoa.cli.evaluation.live_session import describe_spending, open_call_cache
     from routemoa.evaluation.live.methods import build_live_methods
     from routemoa.evaluation.live.runner import LiveRun, run_units
 
-    pool, client = benchmark.pool, connect(benchmark.pool)
-    progress = AnswerProgress(len(units), "answering", "answers")
-    async with AsyncExitStack() as stack:
-        if (store := open_ledger()) is not None:
-            stack.push_async_callback(store.aclose)
-        cache = stack.enter_context(CallCache(client, benchmark.folder, benchmark.max_cost, store))
-        stack.enter_context(progress)
+    pool = benchmark.pool
+    with AnswerProgress(len(units), "answering", "answers") as progress:
+        session = open_call_cache(pool, benchmark.folder, benchmark.max_cost, say=progress.print_line)
+        async with session as cache:
 
-        def show(outcome: Outcome) -> None:
-            counts = progress.count(outcome.method, outcome.right, outcome.failure)
-            if outcome.failure and counts.graded <= EARLY_ANSWERS:
-                progress.print_line(f"{outcome.method}, {outcome.id}: {outcome.failure}")
-            standings = [f"{method} {c.score:g}/{c.graded}" for method, c in progress.sources.items()]
-            unknown = f" and {cache.unpriced:,} calls of unknown price" if cache.unpriced else ""
-            progress.advance(", ".join([*standings, f"${cache.account.spent:,.4g}{unknown}"]))
+            def show(outcome: Outcome) -> None:
+                counts = progress.count(outcome.method, outcome.right, outcome.failure)
+                if outcome.failure and counts.graded <= EARLY_ANSWERS:
+                    progress.print_line(f"{outcome.method}, {outcome.id}: {outcome.failure}")
+                standings = [f"{method} {c.score:g}/{c.graded}" for method, c in progress.sources.items()]
+                progress.advance(", ".join([*standings, describe_spending(cache)]))
 
-        try:
-            for model in (m for m in pool if m.local):  # so that loading counts in no answer's seconds
-                try:
-                    await client.address(model)
-                except ModelError as e:
-                    progress.print_line(f"{e}; it counts as a model that fails")
             methods = await build_live_methods(dict.fromkeys(u.method for u in units), pool, cache, benchmark.questions)
             live = LiveRun(methods, cache, benchmark.seed, benchmark.judge)
             await run_units(units, live, benchmark.folder, concurrency=benchmark.concurrency, on_outcome=show)
-        finally:
-            await cache.close()
 
 
 def _summarize(folder: Path, run: Run, questions: Sequence[Question]) -> dict[str, Any]:

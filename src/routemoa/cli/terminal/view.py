@@ -21,7 +21,7 @@ from routemoa.core import events
 from routemoa.core.events import Event
 from routemoa.core.pool import Pool
 from routemoa.core.printable import printable, printable_line
-from routemoa.core.trace import Failure, Proposal, Ranking
+from routemoa.core.trace import Comparison, Failure, Proposal, Ranking
 from routemoa.core.types import Scores
 
 __all__ = ["QueryView", "summarize_trace"]
@@ -122,6 +122,8 @@ class QueryView:
                 self._layer = None
                 self._partial = {}
                 self._print_line(f"[bold]stops[/]: {escape(event.reason)}")
+            case events.Compared():
+                self._print_comparison(event.comparison)
             case events.CallStarted() | events.CallFinished() | events.AggregatorFailed():
                 self._print_other_call(event)
             case events.Degraded():
@@ -143,6 +145,11 @@ class QueryView:
                 self._live.stop()
             case _:
                 pass
+
+    def _print_comparison(self, comparison: Comparison) -> None:
+        first, second = map(self._colored, comparison.answers)
+        winner = self._colored(comparison.winner)
+        self._print_line(f"  {self._colored(comparison.judge)} compared {first} and {second}: {winner} stands")
 
     def _print_line(self, markup: str) -> None:
         self._console.print(markup, highlight=False)

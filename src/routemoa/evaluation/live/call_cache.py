@@ -31,7 +31,7 @@ from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_line
 from routemoa.ledger import Store
 from routemoa.mixture.budget.run_client import RunClient
 
-__all__ = ["CALLS", "CURRENT_QUESTION", "CachedCall", "CallCache", "QuestionRun"]
+__all__ = ["ABANDONED", "CALLS", "CURRENT_QUESTION", "CachedCall", "CallCache", "QuestionRun"]
 
 CALLS = "calls.jsonl"
 ERROR_TYPES: dict[str, type[ModelError]] = {
@@ -113,10 +113,10 @@ class QuestionRun:
             self._earlier_seconds = max(self._earlier_seconds, call.ended)
             self.calls.append(call)
 
-    def find_recorder(self, store: Store | None) -> CallRecorder | None:
+    def find_recorder(self, store: Store | None, purpose: str) -> CallRecorder | None:
         """Return what records this question's calls in the ledger, where there is one."""
         if self._recorder is None and store is not None:
-            self._recorder = store.recorder(None, self.method, "bench")
+            self._recorder = store.recorder(None, self.method, purpose)
         return self._recorder
 
     def next_occurrence(self, digest: str) -> int:
@@ -137,15 +137,30 @@ class CallCache:
         folder: holds calls.jsonl.
         limit: dollars for the whole run, earlier runs in the folder included; None is no limit.
         store: the ledger that records the calls, if any does.
+        purpose: of the run, as the ledger's `purpose`.
+        shared: methods share their calls: what one has asked of a model, another one need not pay for. A question's
+            seconds are then not those that the method takes by itself.
+        retry: make the calls again that failed before.
 
     Raises:
         RecordsError: calls.jsonl cannot be read or written.
     """
 
     def __init__(
-        self, client: Client, folder: str | os.PathLike[str], limit: float | None = None, store: Store | None = None
+        self,
+        client: Client,
+        folder: str | os.PathLike[str],
+        limit: float | None = None,
+        store: Store | None = None,
+        *,
+        purpose: str = "bench",
+        shared: bool = False,
+        retry: bool = False,
     ) -> None:
-        self._run = RunClient(client, limit, new_recorder=lambda _: CURRENT_QUESTION.get().find_recorder(store))
+        self._run = RunClient(
+            client, limit, new_recorder=lambda _: CURRENT_QUESTION.get().find_recorder(store, purpose)
+        )
+        self._shared, self._retry = shared, retry
         self.account = self._run.account
         self.unpriced = 0
         """Calls of unknown cost."""
@@ -178,7 +193,7 @@ class CallCache:
         question = CURRENT_QUESTION.get()
         digest = _request_digest(model, request)
         occurrence = question.next_occurrence(digest)
-        cached = self._cached.get((question.method, digest, occurrence))
+        cached = self._cached.get(self._key(question.method, digest, occurrence))
         if cached is not None:
             question.add_cached(cached)
             completion = _completion_of(cached)
@@ -217,9 +232,13 @@ class CallCache:
         self._remember(finished)
 
     def _remember(self, call: CachedCall) -> None:
-        if call.kind != ABANDONED:  # an abandoned call is made again
-            self._cached[call.key] = call
+        repeated = call.kind == ABANDONED or (self._retry and call.failure is not None)
+        if not repeated:
+            self._cached[self._key(*call.key)] = call
         self.unpriced += call.cost is None
+
+    def _key(self, method: str, digest: str, occurrence: int) -> CacheKey:
+        return "" if self._shared else method, digest, occurrence
 
     def _load(self) -> None:
         errors = ErrorCollector()

@@ -13,7 +13,7 @@ from routemoa.core.types import Completion, Message, ModelSpec, Request
 from routemoa.judging.pairwise import Verdict, combine_orders, parse_verdict
 from routemoa.mixture import prompts
 
-__all__ = ["compare_answers"]
+__all__ = ["ask_both_orders", "compare_answers"]
 
 PREFERENCES = {"first": 1.0, "second": 0.0, "tie": 0.5}
 
@@ -23,10 +23,20 @@ async def compare_answers(question: str, answer: str, other: str, judge: ModelSp
 
     None where either verdict failed or could not be read. Makes two calls.
     """
-    forwards = await _request_verdict(question, answer, other, judge, client)
-    backwards = await _request_verdict(question, other, answer, judge, client)
-    verdict = combine_orders(forwards, backwards)
+    verdict = combine_orders(*await ask_both_orders(question, answer, other, judge, client))
     return None if verdict is None else PREFERENCES[verdict]
+
+
+async def ask_both_orders(
+    question: str, first: str, second: str, judge: ModelSpec, client: Client
+) -> tuple[Verdict | None, Verdict | None]:
+    """Return what a judge prefers of two answers as it is shown them: in this order, then in the other one.
+
+    None where the call failed or its reply could not be read.
+    """
+    forwards = await _request_verdict(question, first, second, judge, client)
+    backwards = await _request_verdict(question, second, first, judge, client)
+    return forwards, backwards
 
 
 async def _request_verdict(question: str, a: str, b: str, judge: ModelSpec, client: Client) -> Verdict | None:

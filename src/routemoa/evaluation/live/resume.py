@@ -19,8 +19,12 @@ from routemoa.evaluation.outcomes import OUTCOMES, RUN, Outcome, Run, load_run, 
 __all__ = ["digest_pool", "find_answered", "start_run"]
 
 
-def find_answered(folder: Path, run: Run, questions: Sequence[Question], *, retry: bool = False) -> set[UnitKey]:
+def find_answered(
+    folder: Path, run: Run, questions: Sequence[Question], *, retry: bool = False, option: str = "--out"
+) -> set[UnitKey]:
     """Return what the folder holds answers to; with `retry` without those that failed. Changes nothing.
+
+    `option` is the one that names the folder, for the errors.
 
     Raises:
         ConfigError: the folder cannot be written, or it holds a run of another pool, seed, judge or task.
@@ -28,11 +32,11 @@ def find_answered(folder: Path, run: Run, questions: Sequence[Question], *, retr
     """
     existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise ConfigError(f"{folder}: cannot be written to; choose another --out")
+        raise ConfigError(f"{folder}: cannot be written to; choose another {option}")
     if (folder / RUN).exists():
-        _check_same_run(folder, run)
+        _check_same_run(folder, run, option)
     outcomes = list(read_outcomes(folder))
-    _check_same_questions(folder, outcomes, questions)
+    _check_same_questions(folder, outcomes, questions, option)
     return {(o.method, o.task, o.id) for o in outcomes if not (retry and o.failure)}
 
 
@@ -55,21 +59,23 @@ def digest_pool(pool: Pool) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _check_same_run(folder: Path, run: Run) -> None:
+def _check_same_run(folder: Path, run: Run, option: str) -> None:
     before = load_run(folder)
     differing = [key for key in run.settings if before.settings.get(key) != run.settings[key]]
     differing += ["task"] if before.name != run.name else []
     if before.kind != run.kind or differing:
         what = ", ".join(differing) or "replay"
-        raise ConfigError(f"{folder}: holds another run ({what}); choose another --out, or remove the folder")
+        raise ConfigError(f"{folder}: holds another run ({what}); choose another {option}, or remove the folder")
 
 
-def _check_same_questions(folder: Path, outcomes: Sequence[Outcome], questions: Sequence[Question]) -> None:
+def _check_same_questions(
+    folder: Path, outcomes: Sequence[Outcome], questions: Sequence[Question], option: str
+) -> None:
     queries = {(q.task, q.id): q.query for q in questions}
     for outcome in outcomes:
         if queries.get((outcome.task, outcome.id), outcome.query) != outcome.query:
             where = f"{outcome.task}, {outcome.id}"
-            raise ConfigError(f"{folder}: holds another question as {where}; choose another --out")
+            raise ConfigError(f"{folder}: holds another question as {where}; choose another {option}")
 
 
 def _delete_failures(folder: Path) -> None:

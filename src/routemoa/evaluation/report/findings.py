@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from routemoa.core.intervals import wilson_interval
 from routemoa.core.trace import StopKind, StopReason
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.report.method_rows import MethodOutcomes, QuestionOutcomes, mean_score
-from routemoa.evaluation.statistics import wilson_interval
 
 __all__ = [
     "NO_CHOICE",

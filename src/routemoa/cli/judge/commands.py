@@ -1,4 +1,4 @@
-"""`routemoa judge`: fit the judge model on graded traces, and replay saved traces under another policy."""
+"""`routemoa judge`: fit the judge model on graded traces, calibrate it, and replay traces under another policy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from routemoa.cli.judge.calibrate import calibrate
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.core.errors import ConfigError
 from routemoa.core.printable import printable_line
@@ -38,7 +39,10 @@ MAX_TITLE = 80  # characters of a query that are printed
 
 @click.group(context_settings={"max_content_width": 100})
 def judge() -> None:
-    """Fit a judge model on graded traces; re-judge saved traces under another policy."""
+    """Fit a judge model on graded traces; calibrate it for open questions; re-judge saved traces."""
+
+
+judge.add_command(calibrate)
 
 
 @judge.command()

@@ -1,0 +1,58 @@
+"""Open what a live run calls through: the pool's client, the cache of its calls, the ledger; load local models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from routemoa.cli.terminal.session import open_ledger
+from routemoa.clients.connect import connect
+from routemoa.core.errors import ModelError
+from routemoa.core.pool import Pool
+from routemoa.evaluation.live.call_cache import CallCache
+
+__all__ = ["describe_spending", "open_call_cache"]
+
+
+@asynccontextmanager
+async def open_call_cache(
+    pool: Pool,
+    folder: Path,
+    max_cost: float | None = None,
+    *,
+    purpose: str = "bench",
+    shared: bool = False,
+    retry: bool = False,
+    say: Callable[[str], None],
+) -> AsyncIterator[CallCache]:
+    """Connect to a pool for a live run in a folder.
+
+    Args:
+        pool: the models; local ones are loaded first, so that loading counts in no answer's seconds.
+        folder: keeps the calls.
+        max_cost: dollars for the whole run; None is no limit.
+        purpose: of the run, as the ledger's `purpose`.
+        shared: methods share their calls.
+        retry: make calls again that failed before.
+        say: called with a line about a local model that cannot be loaded.
+    """
+    client = connect(pool)
+    async with AsyncExitStack() as stack:
+        if (store := open_ledger()) is not None:
+            stack.push_async_callback(store.aclose)
+        cache = CallCache(client, folder, max_cost, store, purpose=purpose, shared=shared, retry=retry)
+        stack.enter_context(cache)
+        stack.push_async_callback(cache.close)
+        for model in (m for m in pool if m.local):
+            try:
+                await client.address(model)
+            except ModelError as e:
+                say(f"{e}; it counts as a model that fails")
+        yield cache
+
+
+def describe_spending(cache: CallCache) -> str:
+    """Return the dollars that a run has spent so far, in words."""
+    unknown = f" and {cache.unpriced:,} calls of unknown price" if cache.unpriced else ""
+    return f"${cache.account.spent:,.4g}{unknown}"

@@ -1,0 +1,1 @@
+"""`routemoa judge`: fit and calibrate what is known of judges, and replay saved traces under another policy."""
