@@ -17,6 +17,7 @@ from routemoa.cli.conversation_file import read_conversation, with_system
 from routemoa.cli.options import limit_options, method_option, pool_option, read_limits, system_option
 from routemoa.cli.terminal.call_log import LoggedClient
 from routemoa.cli.terminal.files import check_writable
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.session import AnswerWriter, open_ledger, run_query
 from routemoa.cli.terminal.summary import describe_ending, summarize_answer, summarize_trace
 from routemoa.cli.terminal.threads import use_one_thread
@@ -88,7 +89,7 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
     \b
     Examples:
       routemoa ask "What is 17 * 23?"
-      routemoa ask -v "What is 17 * 23?"                       how the answer came about
+      routemoa ask -v "What is 17 * 23?"           how the answer came about
       routemoa ask --max-cost 0.01 --max-seconds 20 "Compare TCP and UDP."
       git diff | routemoa ask --quiet --system "Review this change." -
       routemoa ask --messages conversation.json "And in one sentence?"
@@ -135,7 +136,7 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Conso
         click.echo(to_json(trace.answer))
         return
     if (ending := describe_ending(trace.trace)) is not None:
-        click.echo(f"note: {ending}", err=True)
+        print_line(f"note: {ending}", err=True)
     if view:
         console.print(summarize_trace(trace.trace, pool), style="dim", highlight=False)
     elif not options.quiet and not options.as_json:

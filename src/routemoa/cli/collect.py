@@ -21,6 +21,7 @@ from routemoa.cli.options import (
 )
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
 from routemoa.cli.terminal.files import check_writable
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.session import open_run_client
 from routemoa.cli.terminal.table import print_table
@@ -92,7 +93,7 @@ def collect(  # click passes a keyword for each option
     \b
     Examples:
       routemoa collect gsm8k_test.jsonl.gz --out gsm8k.records.jsonl --limit 100
-      routemoa collect mine.csv --pool pool.toml --out mine.records.jsonl.gz --max-cost 2
+      routemoa collect mine.csv --pool pool.toml --out mine.jsonl.gz --max-cost 2
     """
     check_writable(out)
     if Path(out).absolute() == Path(task).absolute():
@@ -120,7 +121,7 @@ def collect(  # click passes a keyword for each option
     else:
         _print_results(results)
         _print_failures(failures)
-        click.echo(f"{finished:,} questions in {out}", err=True)
+        print_line(f"{finished:,} questions in {out}", err=True)
     print_warnings(warnings)
 
 
@@ -228,4 +229,4 @@ def _print_results(results: Sequence[ModelResult]) -> None:
 def _print_failures(failures: Mapping[str, Counter[str]]) -> None:
     for model, reasons in failures.items():
         for reason, count in reasons.most_common(MAX_REASONS):
-            click.echo(f"{model}: {count:,} x {printable(reason)}", err=True)
+            print_line(f"{model}: {count:,} x {printable(reason)}", err=True)

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
 from routemoa.core.printable import printable_line
 from routemoa.datasets.file_heads import find_wrong_kind
@@ -59,7 +60,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
 
     \b
     Example:
-      routemoa judge fit graded.jsonl --out judge.json        # then in pool.toml:  [mixture]  judge = "judge.json"
+      routemoa judge fit graded.jsonl --out judge.json
+      # then in pool.toml:  [mixture]  judge = "judge.json"
     """
     from routemoa.training.judge import collect_signal_pairs, describe_judge_model, measure_signals
     from routemoa.training.judge import fit_judge_model as learn
@@ -91,9 +93,9 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
         click.echo(msgspec.json.encode({"judging": model, "held_out": figures, "passed_over": ungraded}))
     else:
         skipped = f", {ungraded} lines without a grade skipped" if ungraded else ""
-        click.echo(f"{len(data)} graded queries{skipped}")
+        print_line(f"{len(data)} graded queries{skipped}")
         _print_fit(model, figures, describe_judge_model(model))
-        click.echo(f'{out}: written; name it in the pool file:  [mixture]  judge = "{out}"', err=True)
+        print_line(f'{out}: written; name it in the pool file:  [mixture]  judge = "{out}"', err=True)
     errors.raise_if_any()
 
 
@@ -130,15 +132,15 @@ def _has_grade(truth: Mapping[str, float | None], saved: SavedTrace) -> bool:
 
 def _print_fit(model: JudgeModel, figures: Mapping[str, Mapping[str, float | None]], summary: list[str]) -> None:
     for line in summary:
-        click.echo(line)
+        print_line(line)
     for subject, judges in (("others", model.peer_judges), ("itself", model.self_judges)):
         for name, r in judges.items():
             bias = "unknown" if r.bias is None else f"{r.bias:.2f}"
-            click.echo(f"{name} as judge of {subject}: mean score {bias}, weight {r.weight:.2f}")
-    click.echo("cross-validated, each half judged with a fit on the other half:")
+            print_line(f"{name} as judge of {subject}: mean score {bias}, weight {r.weight:.2f}")
+    print_line("cross-validated, each half judged with a fit on the other half:")
     for name, values in figures.items():
         shown = ", ".join(f"{k} {'-' if v is None else format(v, '.3f')}" for k, v in values.items())
-        click.echo(f"  {name:10} {shown}")
+        print_line(f"  {name:10} {shown}")
 
 
 @judge.command()
@@ -169,9 +171,9 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
             keys = ("choice", "text", "scores", "stop_reason", "changed")
             click.echo(msgspec.json.encode({k: getattr(result, k) for k in keys}))
         elif result.changed:
-            click.echo(f"{number}: {_shorten(saved.trace.query.text)}")
-            click.echo(f"   was {result.recorded} after {len(saved.trace.layers)} layers: {saved.trace.stop_reason}")
-            click.echo(f"   now {result.choice} after {result.layers}: {result.stop_reason}")
+            print_line(f"{number}: {_shorten(saved.trace.query.text)}")
+            print_line(f"   was {result.recorded} after {len(saved.trace.layers)} layers: {saved.trace.stop_reason}")
+            print_line(f"   now {result.choice} after {result.layers}: {result.stop_reason}")
     if replayed and not as_json:
         _print_summary(replayed)
     errors.raise_if_any()
@@ -187,7 +189,7 @@ def _print_summary(replayed: list[tuple[SavedTrace, RejudgedTrace]]) -> None:
     other_choice = sum(result.choice != result.recorded for result in changed)
     before = sum(len(layer.proposals) for saved, _ in replayed for layer in saved.trace.layers)
     after = sum(result.calls for _, result in replayed)
-    click.echo(
+    print_line(
         f"{len(replayed)} traces, {len(changed)} would have changed: {other_choice} with another choice; proposals "
         f"{before} -> {after}"
     )
@@ -200,7 +202,7 @@ def _print_summary(replayed: list[tuple[SavedTrace, RejudgedTrace]]) -> None:
     if pairs:
         accuracy_before = sum(was for was, _ in pairs) / len(pairs)
         accuracy_after = sum(now for _, now in pairs) / len(pairs)
-        click.echo(f"accuracy on {len(pairs)} graded traces: {accuracy_before:.1%} -> {accuracy_after:.1%}")
+        print_line(f"accuracy on {len(pairs)} graded traces: {accuracy_before:.1%} -> {accuracy_after:.1%}")
 
 
 def _grade_of(truth: Mapping[str, Any] | None, model: str | None) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from routemoa.cli.completion import complete_method
+from routemoa.cli.terminal.lines import print_line
 
 __all__ = [
     "duplicates_option",
@@ -44,7 +45,7 @@ class Dollars(click.FloatRange):
 
 def say(line: str) -> None:
     """Print a line about how files are read on standard error."""
-    click.echo(line, err=True)
+    print_line(line, err=True)
 
 
 pool_option = click.option(

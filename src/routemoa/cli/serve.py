@@ -77,8 +77,10 @@ def serve(  # one parameter for each option
     \b
     Examples:
       routemoa serve --pool pool.toml
-      curl http://127.0.0.1:8080/v1/chat/completions -H "Content-Type: application/json" \\
-        -d '{"model": "routemoa", "messages": [{"role": "user", "content": "Hello"}]}'
+      curl http://127.0.0.1:8080/v1/chat/completions \\
+        -H "Content-Type: application/json" \\
+        -d '{"model": "routemoa",
+             "messages": [{"role": "user", "content": "Hello"}]}'
     """
     from routemoa.core.pool import Pool
     from routemoa.gateway.guards.descriptors import raise_limit

@@ -17,6 +17,7 @@ from routemoa.cli.evaluation.bench_options import Benchmark, BenchOptions, check
 from routemoa.cli.options import duplicates_option, json_file_option, max_cost_option, pool_option, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.warn import print_warnings
@@ -85,7 +86,7 @@ def bench(**options: Any) -> None:  # click passes a keyword for each option: th
 
     \b
     Examples:
-      routemoa bench gsm8k --limit 40                                    the embedded pool, no key
+      routemoa bench gsm8k --limit 40             the embedded pool, no key
       routemoa bench mine.jsonl --pool pool.toml --max-cost 2 --out mine
       routemoa report mine --html mine.html
     """
@@ -113,13 +114,13 @@ def _run_benchmark(options: BenchOptions) -> None:
             asyncio.run(_answer_questions(benchmark, units))
     except (KeyboardInterrupt, RouteMoAError) as e:
         how = " with a higher --max-cost" if isinstance(e, BudgetExceeded) else ""
-        click.echo(f"{folder} keeps the answers so far; run the same command again{how} to continue", err=True)
+        print_line(f"{folder} keeps the answers so far; run the same command again{how} to continue", err=True)
         raise
     finally:
         figures = _summarize(folder, run, benchmark.questions)
         if options.json_file:
             write_file(options.json_file, (json.dumps(figures, indent=1, sort_keys=True) + "\n").encode())
-    click.echo(f"for the page run  routemoa report {folder} --html {folder}/report.html", err=True)
+    print_line(f"for the page run  routemoa report {folder} --html {folder}/report.html", err=True)
 
 
 def _describe_run(benchmark: Benchmark, options: BenchOptions) -> Run:

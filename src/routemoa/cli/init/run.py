@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 
 from routemoa.cli.init.discovery import Finding
@@ -19,6 +18,7 @@ from routemoa.cli.init.pool_text import PoolModel, summarize_prices
 from routemoa.cli.init.presets import PRESETS, PresetName, Source, describe_left_out
 from routemoa.cli.init.trial import QUESTION, Failure, ProbeResults, TrialAnswer
 from routemoa.cli.terminal.confirm import is_interactive
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
 
 __all__ = ["Run"]
@@ -60,7 +60,7 @@ class Run:
     def say(self, line: str = "") -> None:
         """Print a line for people."""
         if not self.as_json:
-            click.echo(line)
+            print_line(line)
 
     def wait(self, doing: str) -> AbstractContextManager[object]:
         """Show what is waited for, on a terminal."""
@@ -72,7 +72,7 @@ class Run:
         """Print a line about what went wrong, if it was not printed before."""
         if line not in self.warned:
             self.warned.add(line)
-            click.echo(line, err=True)
+            print_line(line, err=True)
 
     def show_findings(self) -> None:
         """Print what was found, and a line for each thing that stands in the way."""
@@ -118,7 +118,7 @@ class Run:
         if self.answer is None:
             return
         if self.answer.problem or self.answer.trace is None:
-            click.echo(f"the question was not answered: {self.answer.problem}", err=True)
+            print_line(f"the question was not answered: {self.answer.problem}", err=True)
             return
         trace = self.answer.trace
         cost = "cost unknown" if trace.cost is None else f"${trace.cost:.4g}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from routemoa.cli.options import edited_pool_option, json_option
+from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
     from routemoa.cli.init.discovery import Place
@@ -50,7 +51,7 @@ def add(
     Examples:
       routemoa pool add openrouter/qwen/qwen-2.5-72b-instruct
       routemoa pool add qwen2.5:7b --endpoint ollama
-      routemoa pool add my-model --endpoint http://127.0.0.1:9001/v1 --as fast --pool pool.toml
+      routemoa pool add my-model --endpoint http://127.0.0.1:9001/v1 --as fast
     """
     from routemoa.cli.init.pool_text import build_models, name_models, without_repetition, write_model_table
     from routemoa.cli.pool.pool_file import add_table, find_pool_file
@@ -76,13 +77,13 @@ def add(
     entry = load_toml("\n".join(lines), str(file.path))["model"][0]
     file.save(add_table(file.text, lines), [*file.entries, entry])
     for warning in _warnings(candidate):
-        click.echo(f"{name}: {warning}", err=True)
+        print_line(f"{name}: {warning}", err=True)
     if as_json:
         click.echo(json.dumps({"file": str(file.path), "added": entry}, indent=2))
         return
-    click.echo(f"{file.path}: added\n")
+    print_line(f"{file.path}: added\n")
     click.echo("\n".join(lines))
-    click.echo(f"\ncheck it with  routemoa pool check --pool {file.path}")
+    print_line(f"\ncheck it with  routemoa pool check --pool {file.path}")
 
 
 def _split_name(model: str, endpoint: str | None) -> tuple[str, str]:
@@ -144,7 +145,7 @@ def _fetch_source(place: Place, endpoint: str, today: date, *, must: bool) -> So
     except ListFailed as e:
         if must:
             raise ConfigError(describe_problem(place, e.problem, e.reason)) from e
-        click.echo(f"{endpoint}: gave no list of models ({e.reason}); the model is added as named", err=True)
+        print_line(f"{endpoint}: gave no list of models ({e.reason}); the model is added as named", err=True)
     if place.provider.local:
         models = [replace(m, input_price=0.0, output_price=0.0) for m in models]
     return Source(

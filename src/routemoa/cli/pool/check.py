@@ -9,6 +9,7 @@ import sys
 import click
 
 from routemoa.cli.options import json_option, pool_option
+from routemoa.cli.terminal.lines import print_line
 
 __all__ = ["check"]
 
@@ -53,13 +54,13 @@ def check(pool_file: str | None, write: bool, as_json: bool) -> None:
         ]
         print_table(["name", "", "one token", "loading"], rows, title=pool.source)
         for line in describe_learned(pool, learned, written=write):
-            click.echo(line)
+            print_line(line)
         for probe in probes:
             if probe.problem:
                 later = (
                     "" if probe.cool_down is None else f" (a server skips it for {probe.cool_down:.0f} s after this)"
                 )
-                click.echo(printable(probe.problem + later), err=True)
+                print_line(printable(probe.problem + later), err=True)
     print_warnings(warnings)
     if not all(p.ok for p in probes):
         sys.exit(1)

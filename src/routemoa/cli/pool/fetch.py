@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from routemoa.cli.options import pool_option
+from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
     from routemoa.clients.weights import Weight
@@ -50,9 +51,9 @@ def fetch(*, pool_file: str | None, only: tuple[str, ...], source: SourceName, v
     for weight in weights if verify else ():
         if weight.is_fetched:
             is_good = weight.verify()
-            click.echo(f"{weight.name}: {'verified' if is_good else 'damaged, will be fetched again'}", err=True)
+            print_line(f"{weight.name}: {'verified' if is_good else 'damaged, will be fetched again'}", err=True)
     if not weights:
-        click.echo("this pool has no embedded model: there is nothing to fetch", err=True)
+        print_line("this pool has no embedded model: there is nothing to fetch", err=True)
     result = _download(weights, source)
     if as_json:
         ready = {name: str(path) for name, path in result.ready.items()}
@@ -110,12 +111,12 @@ def _download(weights: Sequence[Weight], source: SourceName) -> FetchResult:
     ready = {w.name: w.path for w in weights if w.is_fetched}
     missing: dict[str, str] = {}
     for name, path in ready.items():
-        click.echo(f"{name}: already there: {path}", err=True)
+        print_line(f"{name}: already there: {path}", err=True)
     if not wanted:
         return FetchResult(ready, missing)
     size = sum(w.bytes for w in wanted)
     names = ", ".join(f"{w.name} ({w.bytes / 1e6:,.0f} MB)" for w in wanted)
-    click.echo(f"to download: {size / 1e6:,.0f} MB into {cache_folder()}: {names}", err=True)
+    print_line(f"to download: {size / 1e6:,.0f} MB into {cache_folder()}: {names}", err=True)
     with DownloadProgress() as progress:
         fetcher = Fetcher(source, report=progress.print_line)
         for weight in wanted:
@@ -126,7 +127,7 @@ def _download(weights: Sequence[Weight], source: SourceName) -> FetchResult:
             missing |= result.missing
             progress.finish_file(weight.name, succeeded=weight.name in result.ready)
     for reason in missing.values():
-        click.echo(reason, err=True)
+        print_line(reason, err=True)
     if missing and ready:
-        click.echo(f"going on with {', '.join(ready)}", err=True)
+        print_line(f"going on with {', '.join(ready)}", err=True)
     return FetchResult(ready, missing)

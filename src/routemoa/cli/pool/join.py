@@ -10,6 +10,7 @@ import click
 
 from routemoa.cli.completion import complete_model
 from routemoa.cli.options import max_cost_option, pool_option, yes_option
+from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -70,7 +71,7 @@ def join(  # click passes a keyword for each option
         join_records(source, records, target, [answers])
     except ConfigError as e:
         raise ConfigError(f"{e}; its answers are kept in {answers}") from e
-    click.echo(f"{target}: knows {name} now ({sum(scores):g} of {len(scores)} answers right)", err=True)
+    print_line(f"{target}: knows {name} now ({sum(scores):g} of {len(scores)} answers right)", err=True)
     if target != str(pool.scorer):
         click.echo(f'write into {pool.source}:\n\n[scorer]\npath = "{Path(target).absolute()}"', file=sys.stderr)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from routemoa.cli.options import json_option, pool_option
+from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
     from routemoa.core.pricing import Price, Rate
@@ -45,7 +46,7 @@ def prices(*, pool_file: str | None, as_json: bool) -> None:
     print_table(HEADS, [_make_row(m, today) for m in pool], title=pool.source, optional=OPTIONAL)
     for model in pool:
         if model.price is None:
-            click.echo(f"{model.name}: no price is known; {price_hint(model)}", err=True)
+            print_line(f"{model.name}: no price is known; {price_hint(model)}", err=True)
 
 
 def _to_plain(model: ModelSpec, today: date) -> dict[str, Any]:

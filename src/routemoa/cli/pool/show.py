@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from routemoa.cli.options import json_option, pool_option
+from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -54,14 +52,8 @@ def show(pool_file: str | None, as_json: bool) -> None:
     parts = (describe_scorer(pool), describe_judge(pool), describe_limits(pool.limits), describe_tenants(pool))
     for line in (*parts, _describe_mixture(pool)):
         if line:
-            _print_wrapped(line)
+            print_line(line)
     print_warnings(warnings)
-
-
-def _print_wrapped(line: str) -> None:
-    """Print a line, on a terminal folded between words."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    click.echo(textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False) if width else line)
 
 
 def _to_plain(pool: Pool) -> dict[str, Any]:

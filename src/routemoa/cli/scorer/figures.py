@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import click
 import numpy as np
 
 from routemoa.cli.options import say
+from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import Scores
 from routemoa.datasets.records import read_records
@@ -32,7 +32,7 @@ def read_table(records: Sequence[str], *, allow_duplicates: bool = False) -> Tab
     if not measured:
         raise ConfigError(f"{', '.join(records)}: every score is null: nothing was measured")
     if left_out := [m for m in data.models if m not in measured]:
-        click.echo(f"never measured, left out: {', '.join(left_out)}", err=True)
+        print_line(f"never measured, left out: {', '.join(left_out)}", err=True)
     return data.select_models(measured)
 
 
@@ -58,4 +58,4 @@ def print_figures(figures: Mapping[str, Any], intervals: Mapping[str, Any] | Non
     for name, value in figures.items():
         interval = (intervals or {}).get(name)
         suffix = f"   {interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
-        click.echo(f"{name:26} {value:.4f}{suffix}" if isinstance(value, float) else f"{name:26} {value}")
+        print_line(f"{name:26} {value:.4f}{suffix}" if isinstance(value, float) else f"{name:26} {value}")

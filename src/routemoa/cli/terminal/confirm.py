@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def confirm_cost(
         ConfigError: there is no terminal to ask on, and neither option was given.
     """
     limit = "" if max_cost is None or not estimate.calls else f"; stops before ${max_cost:,.4g}"
-    click.echo(announcement + limit, err=True)
+    print_line(announcement + limit, err=True)
     if not estimate.calls or estimate.cost == 0 or assume_yes:
         return
     if is_interactive():
@@ -117,7 +118,7 @@ def _ask_on_terminal() -> None:
     try:
         agreed = click.confirm("Go on?", err=True)
     except click.Abort:  # Ctrl-C, or the end of the input
-        click.echo(NOTHING_ASKED, err=True)
+        print_line(NOTHING_ASKED, err=True)
         raise
     if not agreed:
         raise Declined
