@@ -78,8 +78,8 @@ def test_a_word_without_an_end_is_not_held_back_for_ever() -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_an_error_is_folded_on_a_terminal(columns: int, tmp_path: Path) -> None:
-    with PseudoTerminal("pool", "show", "--pool", str(tmp_path / ("missing-" * 5)), columns=columns) as terminal:
+def test_an_error_is_folded_on_a_terminal(columns: int) -> None:
+    with PseudoTerminal("pool", "show", "--pool", "a-file-that-is-missing.toml", columns=columns) as terminal:
         assert terminal.wait_for_exit() == 2
     lines = [line for line in terminal.screen if line]
     assert lines[0].startswith("routemoa: ")
