@@ -22,12 +22,14 @@ from routemoa.cli.terminal.session import AnswerWriter, open_ledger, run_query
 from routemoa.cli.terminal.summary import describe_ending, summarize_answer, summarize_trace
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.view import QueryView
+from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
 from routemoa.core.errors import AllModelsFailed, QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.types import Limits, Message, Query, to_json
 from routemoa.core.unicode_text import decode_text
 from routemoa.mixture.method_registry import build_method
+from routemoa.mixture.pool_warnings import warn_of_missing_keys
 
 __all__ = ["ask"]
 
@@ -103,6 +105,7 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
     query = Query(_read_messages(question, messages_file, system))
     check_writable(trace_file)
     pool = Pool.default(pool_file)
+    print_warnings(() if quiet else warn_of_missing_keys(pool))
     console = Console(stderr=True)
     writer = AnswerWriter(None if quiet or verbose else console, silent=as_json)
     streams = writer.live and not verbose  # a person watches the answer, not the steps

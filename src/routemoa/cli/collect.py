@@ -27,6 +27,7 @@ from routemoa.cli.terminal.session import open_run_client
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import BudgetExceeded, QueryError
+from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.printable import printable
 from routemoa.core.types import Scores, to_plain
@@ -99,6 +100,7 @@ def collect(  # click passes a keyword for each option
     if Path(out).absolute() == Path(task).absolute():
         raise QueryError("--out is the task file itself; choose another place")
     pool = Pool.default(pool_file)
+    pool.require_keys()
     questions = list(read_questions(task, say, allow_duplicates=allow_duplicates))[:limit]
     if not questions:
         raise QueryError(f"{task}: no question in it; for the format see  routemoa collect --help")
@@ -121,7 +123,7 @@ def collect(  # click passes a keyword for each option
     else:
         _print_results(results)
         _print_failures(failures)
-        print_line(f"{finished:,} questions in {out}", err=True)
+        print_line(f"{counted(finished, 'question')} in {out}", err=True)
     print_warnings(warnings)
 
 
@@ -144,8 +146,8 @@ def announce_collection(questions: int, models: int, finished: int, estimate: Es
         estimate: of the calls that remain.
     """
     earlier = f", {finished:,} of them finished before" if finished else ""
-    asked = f"{questions:,} question{'s' * (questions != 1)}{earlier}, {models} model{'s' * (models != 1)}"
-    work = f"{asked}: {estimate.calls:,} call{'s' * (estimate.calls != 1)}"
+    asked = f"{counted(questions, 'question')}{earlier}, {counted(models, 'model')}"
+    work = f"{asked}: {counted(estimate.calls, 'call')}"
     if not estimate.calls:
         return f"{work}; nothing is left to do"
     tokens = f"about {estimate.prompt_tokens:,} tokens in and {estimate.completion_tokens:,} out"
@@ -190,7 +192,7 @@ def run_calls(run: CollectionRun) -> Failures:
             asyncio.run(_make_calls(run, show))
         except (KeyboardInterrupt, BudgetExceeded) as e:
             how = " with a higher --max-cost" if isinstance(e, BudgetExceeded) else ""
-            kept = f"{progress.done:,} of {len(calls):,} calls are kept"
+            kept = f"{progress.done:,} of {counted(len(calls), 'call')} kept"
             progress.print_line(f"{kept}; run the same command again{how} to continue")
             raise
     return {model: counts.failures for model, counts in progress.sources.items() if counts.failures}

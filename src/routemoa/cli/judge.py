@@ -13,6 +13,7 @@ import msgspec
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.core.printable import printable_line
 from routemoa.datasets.file_heads import find_wrong_kind
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
@@ -72,7 +73,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     if len(data) < MIN_GRADED_QUERIES:
         errors.raise_if_any()
         raise ConfigError(
-            f"{', '.join(traces)}: {len(data)} graded queries ({ungraded} lines without a grade); at least "
+            f"{', '.join(traces)}: {counted(len(data), 'graded query', 'graded queries')} "
+            f"({counted(ungraded, 'line')} without a grade); at least "
             f"{MIN_GRADED_QUERIES} are needed: put `scores` or a `reference` into the lines, beside `text` and `trace`"
         )
     order = list(range(len(data)))
@@ -92,8 +94,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     if as_json:
         click.echo(msgspec.json.encode({"judging": model, "held_out": figures, "passed_over": ungraded}))
     else:
-        skipped = f", {ungraded} lines without a grade skipped" if ungraded else ""
-        print_line(f"{len(data)} graded queries{skipped}")
+        skipped = f", {counted(ungraded, 'line')} without a grade skipped" if ungraded else ""
+        print_line(counted(len(data), "graded query", "graded queries") + skipped)
         _print_fit(model, figures, describe_judge_model(model))
         print_line(f'{out}: written; name it in the pool file:  [mixture]  judge = "{out}"', err=True)
     errors.raise_if_any()
@@ -172,7 +174,9 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
             click.echo(msgspec.json.encode({k: getattr(result, k) for k in keys}))
         elif result.changed:
             print_line(f"{number}: {_shorten(saved.trace.query.text)}")
-            print_line(f"   was {result.recorded} after {len(saved.trace.layers)} layers: {saved.trace.stop_reason}")
+            print_line(
+                f"   was {result.recorded} after {counted(len(saved.trace.layers), 'layer')}: {saved.trace.stop_reason}"
+            )
             print_line(f"   now {result.choice} after {result.layers}: {result.stop_reason}")
     if replayed and not as_json:
         _print_summary(replayed)
@@ -190,7 +194,8 @@ def _print_summary(replayed: list[tuple[SavedTrace, RejudgedTrace]]) -> None:
     before = sum(len(layer.proposals) for saved, _ in replayed for layer in saved.trace.layers)
     after = sum(result.calls for _, result in replayed)
     print_line(
-        f"{len(replayed)} traces, {len(changed)} would have changed: {other_choice} with another choice; proposals "
+        f"{counted(len(replayed), 'trace')}, {len(changed)} would have changed: {other_choice} with another "
+        f"choice; proposals "
         f"{before} -> {after}"
     )
     pairs: list[tuple[float, float]] = []
@@ -202,7 +207,7 @@ def _print_summary(replayed: list[tuple[SavedTrace, RejudgedTrace]]) -> None:
     if pairs:
         accuracy_before = sum(was for was, _ in pairs) / len(pairs)
         accuracy_after = sum(now for _, now in pairs) / len(pairs)
-        print_line(f"accuracy on {len(pairs)} graded traces: {accuracy_before:.1%} -> {accuracy_after:.1%}")
+        print_line(f"accuracy on {counted(len(pairs), 'graded trace')}: {accuracy_before:.1%} -> {accuracy_after:.1%}")
 
 
 def _grade_of(truth: Mapping[str, Any] | None, model: str | None) -> float | None:

@@ -17,6 +17,7 @@ import msgspec
 from routemoa.cli.options import pool_option
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.warn import print_warnings
+from routemoa.core.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -178,7 +179,7 @@ def _announce(url: str, pool: Pool) -> None:
 
     key, header = ("KEY", ' -H "Authorization: Bearer KEY"') if len(pool.tenants) else ("unused", "")
     click.echo(
-        f"serving {len(pool)} models as routemoa at {url}\n"
+        f"serving {counted(len(pool), 'model')} as routemoa at {url}\n"
         f'  OpenAI(base_url="{url}", api_key="{key}").chat.completions.create(model="routemoa", messages=[...])\n'
         f"  curl {url}/models{header}",
         err=True,

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.file_kind import detect_kind
+from routemoa.core.plural import counted
 from routemoa.datasets.choice_rows import convert_choices
 from routemoa.datasets.file_heads import find_wrong_kind, read_head
 from routemoa.datasets.grading import GraderName, grade, suggest_grader
@@ -92,7 +93,7 @@ def read_questions(
     if not allow_duplicates:
         seen.report(errors)
     elif seen.repeated:
-        say(f"{seen.repeated:,} questions repeat an id; told apart as id#2, id#3, ...")
+        say(f"{counted(seen.repeated, 'question repeats', 'questions repeat')} an id; told apart as id#2, id#3, ...")
     errors.raise_if_any()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 
 from routemoa.core.events import Event, Started
 from routemoa.core.protocols import CallRecorder, Client
-from routemoa.core.trace import Answer
+from routemoa.core.trace import Answer, Skip
 from routemoa.core.types import Limits, Query
 from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.run import Run, stream_events
@@ -22,10 +22,18 @@ class BaseMethod(ABC):
         name: what traces, tables and the API call it.
         client: calls the models.
         limits: of a query that sets none itself.
+        absent: members of the pool whose key is not set; each trace notes them.
     """
 
-    def __init__(self, name: str, client: Client, limits: Limits = Limits()) -> None:  # noqa: B008  (frozen)
+    def __init__(
+        self,
+        name: str,
+        client: Client,
+        limits: Limits = Limits(),  # noqa: B008  (frozen)
+        absent: Iterable[str] = (),
+    ) -> None:
         self.name = name
+        self._absent = tuple(absent)
         self.client = client
         self.limits = limits
 
@@ -49,6 +57,8 @@ class BaseMethod(ABC):
 
     async def _start(self, run: Run) -> None:
         run.emit(self.started(run.query))
+        for name in self._absent:
+            run.skip(Skip(name, "key", "skipped: its key is not set"))
         await self.run(run)
 
     def _metered(self, query: Query, recorder: CallRecorder | None = None) -> MeteredClient:

@@ -19,6 +19,7 @@ __all__ = [
     "name_judged_models",
     "split_known",
     "warn_of_foreign_judge",
+    "warn_of_missing_keys",
     "warn_of_one_family",
     "warn_of_unknown_models",
 ]
@@ -29,7 +30,7 @@ MAX_NAMED = 5
 
 def list_pool_warnings(pool: Pool) -> list[str]:
     """Return what is wrong with a pool though its file is valid; a scorer or judge file that cannot be read is, too."""
-    warnings: list[str | None] = [warn_of_one_family(pool.models)]
+    warnings: list[str | None] = [*warn_of_missing_keys(pool), warn_of_one_family(pool.models)]
     try:
         if pool.scorer:
             from routemoa.scoring.trained import read_manifest  # brings numpy
@@ -43,6 +44,11 @@ def list_pool_warnings(pool: Pool) -> list[str]:
     except ConfigError as e:
         warnings.append(str(e))
     return [warning for warning in warnings if warning]
+
+
+def warn_of_missing_keys(pool: Pool) -> list[str]:
+    """Return a warning for each member that is left out, since its key is not set."""
+    return [f"{why}; it is left out" for why in pool.absent.values()]
 
 
 def warn_of_one_family(models: Sequence[ModelSpec]) -> str | None:

@@ -18,6 +18,7 @@ from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import fit_table, make_console
 from routemoa.core.errors import ConfigError, QueryError
+from routemoa.core.plural import counted
 from routemoa.core.types import ModelSpec
 from routemoa.mixture.method_registry import method_names
 
@@ -130,7 +131,7 @@ class ChatCommands:
         except OSError as e:
             raise ConfigError(f"{file}: it cannot be written: {e.strerror}") from e
         self._file = file
-        print_line(f"{file}: {len(conversation.messages)} messages", err=True)
+        print_line(f"{file}: {counted(len(conversation.messages), 'message')}", err=True)
 
     def _show_help(self, _: str) -> None:
         width = max(len(c.usage) for c in COMMANDS.values())

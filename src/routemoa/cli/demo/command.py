@@ -47,6 +47,7 @@ def demo(
 
     check_writable(svg)
     pool = Pool.from_toml(pool_file or Path(str(resources.files("routemoa.cli.demo"))) / "pool.toml")
+    pool.require_keys()
     questions = load_questions()
     asked = random_questions(questions, seed) if at_random or seed is not None else chosen_questions(questions)
     confirm_questions(pool, [q.query for q in asked], assume_yes=yes, max_cost=max_cost)

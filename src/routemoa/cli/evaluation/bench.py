@@ -23,6 +23,7 @@ from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
 from routemoa.core.errors import BudgetExceeded, ModelError, RouteMoAError
+from routemoa.core.plural import counted
 from routemoa.core.pool import METHODS, Pool
 from routemoa.datasets.questions import Question
 
@@ -145,9 +146,12 @@ def _describe_run(benchmark: Benchmark, options: BenchOptions) -> Run:
 def _list_notes(concurrency: int, pool: Pool) -> tuple[str, ...]:
     """Return the caveats of a live run."""
     local = sum(m.local for m in pool)
-    notes = [f"live: {concurrency} question(s) at a time; seconds are those of this machine and these endpoints, once"]
+    notes = [
+        f"live: {counted(concurrency, 'question')} at a time; seconds are those of this machine "
+        "and these endpoints, once"
+    ]
     if local:
-        notes.append(f"{local} of {len(pool)} models run on this machine: they cost seconds, not dollars")
+        notes.append(f"{local} of {counted(len(pool), 'model')} run on this machine: they cost seconds, not dollars")
     return tuple(notes)
 
 
@@ -155,12 +159,12 @@ def _announce(benchmark: Benchmark, remaining: int, costs: Estimate) -> str:
     """Return what is about to be done and what it may cost; `remaining` answers are missing."""
     questions, methods = len(benchmark.questions), benchmark.methods
     answered = questions * len(methods) - remaining
-    earlier = f", {answered:,} answers kept from before" if answered else ""
-    work = f"{questions:,} questions, {len(methods)} methods ({', '.join(methods)}){earlier}"
+    earlier = f", {counted(answered, 'answer')} kept from before" if answered else ""
+    work = f"{counted(questions, 'question')}, {counted(len(methods), 'method')} ({', '.join(methods)}){earlier}"
     if not costs.calls:
         return f"{work}; nothing is left to do"
     tokens = f"{costs.prompt_tokens:,} tokens in and {costs.completion_tokens:,} out"
-    return f"{work}: at most {costs.calls:,} calls, about {tokens}; cost at most: {describe_cost(costs)}"
+    return f"{work}: at most {counted(costs.calls, 'call')}, about {tokens}; cost at most: {describe_cost(costs)}"
 
 
 async def _answer_questions(benchmark: Benchmark, units: Sequence[WorkUnit]) -> None:
@@ -182,7 +186,7 @@ async def _answer_questions(benchmark: Benchmark, units: Sequence[WorkUnit]) -> 
             if outcome.failure and counts.graded <= EARLY_ANSWERS:
                 progress.print_line(f"{outcome.method}, {outcome.id}: {outcome.failure}")
             standings = [f"{method} {c.score:g}/{c.graded}" for method, c in progress.sources.items()]
-            unknown = f" and {cache.unpriced:,} calls of unknown price" if cache.unpriced else ""
+            unknown = f" and {counted(cache.unpriced, 'call')} of unknown price" if cache.unpriced else ""
             progress.advance(", ".join([*standings, f"${cache.account.spent:,.4g}{unknown}"]))
 
         try:

@@ -71,6 +71,7 @@ def check_options(options: BenchOptions) -> Benchmark:
     from routemoa.evaluation.trained_questions import warn_before_run
 
     pool = Pool.default(options.pool_file)
+    pool.require_keys()
     methods = _parse_methods(options.methods, pool)
     require_prices(pool, options.max_cost)
     questions = _load_questions(options)

@@ -18,6 +18,7 @@ from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.replay.methods import METHODS
@@ -158,8 +159,8 @@ def _write_run(
 def _print_figures(results: Mapping[str, Any]) -> None:
     _print_methods(results)
     questions = next(iter(results["methods"].values()))["n"]
-    skipped = f", {results['skipped']} records without answers left out" if results["skipped"] else ""
-    print_line(f"{questions} questions, {len(results['models'])} models{skipped}")
+    skipped = f", {counted(results['skipped'], 'record')} without answers left out" if results["skipped"] else ""
+    print_line(f"{counted(questions, 'question')}, {counted(len(results['models']), 'model')}{skipped}")
     for pair, f in results["paired"].items():
         ours, _, other = pair.partition("|")
         if ours == "routemoa":
@@ -168,7 +169,7 @@ def _print_figures(results: Mapping[str, Any]) -> None:
             print_line(f"routemoa over {other}: {100 * f['difference']:+.1f} points {interval}, p {f['p']:.3f}")
     _print_savings(results)
     if priced := results.get("priced"):
-        print_line(f"\namong the {len(priced['models'])} models whose price is known:")
+        print_line(f"\namong the {counted(len(priced['models']), 'model')} whose price is known:")
         _print_methods(priced)
         _print_savings(priced)
     for name, points in results.get("scale", {}).items():

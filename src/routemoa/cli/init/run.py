@@ -20,6 +20,7 @@ from routemoa.cli.init.trial import QUESTION, Failure, ProbeResults, TrialAnswer
 from routemoa.cli.terminal.confirm import is_interactive
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
+from routemoa.core.plural import counted
 
 __all__ = ["Run"]
 
@@ -77,9 +78,7 @@ class Run:
     def show_findings(self) -> None:
         """Print what was found, and a line for each thing that stands in the way."""
         rows = [
-            [f.title, f.where, f"{len(f.source.models)} model{'s' if len(f.source.models) != 1 else ''}"]
-            for f in self.findings
-            if f.source is not None
+            [f.title, f.where, counted(len(f.source.models), "model")] for f in self.findings if f.source is not None
         ]
         if rows and not self.as_json:
             print_table(["found", "", ""], rows)
@@ -106,7 +105,7 @@ class Run:
             rows.append([model.name, model.candidate.source.endpoint, model.candidate.name.family, prices, prior])
         self.say()
         if not self.as_json:
-            title = f"written: {self.target}, preset {self.preset}, {len(rows)} model{'s' if len(rows) != 1 else ''}"
+            title = f"written: {self.target}, preset {self.preset}, {counted(len(rows), 'model')}"
             print_table(["name", "endpoint", "family", "$/M in / out", "prior"], rows, title=title)
 
     def show_trial(self) -> None:
@@ -125,7 +124,7 @@ class Run:
         seconds = "" if trace.latency is None else f", {trace.latency:.1f} s"
         self.say(f"  asked: {QUESTION}")
         self.say(f"  answer: {self.answer.text}")
-        calls = f"{trace.calls} call{'s' if trace.calls != 1 else ''}"
+        calls = counted(trace.calls, "call")
         reason = (trace.stop_reason or "").partition(";")[0]
         self.say(f"  {calls}{seconds}, {cost}; stopped: {reason}")
 
@@ -141,7 +140,8 @@ class Run:
     def list_remarks(self) -> list[str]:
         """Return lines for the head of the file: what was left out of the lists, and what is thin about the pool."""
         lines = [
-            f"{source.provider.title}: {len(source.models)} models listed; left out: {describe_left_out(counts)}"
+            f"{source.provider.title}: {counted(len(source.models), 'model')} listed; "
+            f"left out: {describe_left_out(counts)}"
             for source in self.sources
             if (counts := self.left_out.get(source.endpoint))
         ]

@@ -19,6 +19,7 @@ from routemoa.cli.ledger.tables import NOTED, format_time, make_call_table, make
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import make_console, print_fitted
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.core.printable import printable_line
 from routemoa.core.types import to_plain
 from routemoa.ledger import correct_call
@@ -205,4 +206,4 @@ def _print_table(entries: Sequence[LedgerEntry], by: Grouping | None) -> None:
     for entry in noted[-MAX_NOTES:]:
         print_line(f"{NOTED} call {entry.id}: {printable_line(entry.note or '')}", err=True)
     if len(noted) > MAX_NOTES:
-        print_line(f"{len(noted) - MAX_NOTES} more notes: with --json", err=True)
+        print_line(f"{counted(len(noted) - MAX_NOTES, 'more note')}: with --json", err=True)

@@ -10,6 +10,7 @@ import click
 
 from routemoa.cli.options import json_option, pool_option
 from routemoa.cli.terminal.lines import print_line
+from routemoa.core.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.core.pricing import Price, Rate
@@ -37,7 +38,7 @@ def prices(*, pool_file: str | None, as_json: bool) -> None:
     from routemoa.core.pool import Pool
     from routemoa.core.price_list import price_hint
 
-    pool = Pool.default(pool_file)
+    pool = Pool.default(pool_file, needs_keys=False)
     today = datetime.now(UTC).date()
     if as_json:
         models = [_to_plain(m, today) for m in pool]
@@ -79,7 +80,7 @@ def _make_row(model: ModelSpec, today: date) -> list[str]:
         "; ".join(_describe_tier(start, _rates_above(price, start)) for start in _tier_starts(price)) or "-",
         price.source,
         price.date or "-",
-        "-" if age is None else f"{age} day{'' if age == 1 else 's'}",
+        "-" if age is None else counted(age, "day"),
     ]
 
 

@@ -10,6 +10,7 @@ import click
 from routemoa.cli.options import duplicates_option, say
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.datasets.jsonl import Appender
 from routemoa.datasets.records import read_records
 from routemoa.scoring.outcome_updates import OUTCOMES_FILE, GradedQuery, apply_outcomes, read_outcomes
@@ -59,4 +60,4 @@ def forget(folder: str) -> None:
     path = Path(folder) / OUTCOMES_FILE
     count = len(path.read_bytes().splitlines()) if path.is_file() else 0
     path.unlink(missing_ok=True)
-    print_line(f"{folder}: {count} outcomes forgotten")
+    print_line(f"{folder}: {counted(count, 'outcome')} forgotten")

@@ -10,6 +10,7 @@ import click
 
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -84,7 +85,7 @@ def confirm_questions(
     asked = [Question(str(i), "questions", text) for i, text in enumerate(questions)]
     estimate = estimate_cost(plan_units(asked, methods, ()), pool)
     announcement = (
-        f"{len(asked)} question{'s' * (len(asked) != 1)} with {pool.source}: at most {estimate.calls:,} calls; "
+        f"{counted(len(asked), 'question')} with {pool.source}: at most {counted(estimate.calls, 'call')}; "
         f"cost at most: {describe_cost(estimate)}"
     )
     confirm_cost(announcement, estimate, assume_yes=assume_yes, max_cost=max_cost)
