@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -78,6 +79,8 @@ def add(
     file.save(add_table(file.text, lines), [*file.entries, entry])
     for warning in _warnings(candidate):
         print_line(f"{name}: {warning}", err=True)
+    if "prior" not in entry:
+        print_line(f"{name}: no prior is known; add one, such as  prior = 0.6, or train a scorer", err=True)
     if as_json:
         click.echo(json.dumps({"file": str(file.path), "added": entry}, indent=2))
         return
@@ -115,6 +118,7 @@ def _find_model(endpoint: str, model: str, variable: str | None, today: date) ->
     from routemoa.core.providers import LOCAL, Provider, load_providers
 
     if endpoint == LOCAL:
+        _check_weights(model)
         listed = ListedModel(model, input_price=0.0, output_price=0.0)
         return Candidate(Source(FILES, LOCAL, (listed,)), listed, parse_name(model), None)
     provider = load_providers().get(endpoint)
@@ -128,6 +132,22 @@ def _find_model(endpoint: str, model: str, variable: str | None, today: date) ->
     source = with_library_prices(source) if known and not provider.local else source
     listed = _choose(source, model)
     return Candidate(source, listed, name := parse_name(model), find_score(name))
+
+
+def _check_weights(model: str) -> None:
+    """Raise ConfigError where a model of the embedded runtime is neither one of its weights nor a file."""
+    from routemoa.clients.weights import list_chat_weights
+    from routemoa.core.errors import ConfigError
+    from routemoa.core.toml import suggest_name
+
+    known = list_chat_weights()
+    if model in known:
+        return
+    if model.lower().endswith(".gguf") or "/" in model:
+        if not Path(model).expanduser().is_file():
+            print_line(f"{model}: there is no such file yet", err=True)
+        return
+    raise ConfigError(f"'{model}' is neither a GGUF file nor a model that can be fetched; {suggest_name(model, known)}")
 
 
 def _fetch_source(place: Place, endpoint: str, today: date, *, must: bool) -> Source:
