@@ -301,7 +301,7 @@ def test_a_member_without_its_key_is_left_out_as_long_as_one_is_left(tmp_path: P
     pool = read(tmp_path, KEYED, {"A_KEY": "k"})
     assert ([m.name for m in pool], pool.mixture.aggregator) == (["a"], "best")
     assert list(pool.absent) == ["b"]
-    assert "[[model]] 2 'b': endpoint 'groq' needs a key: export GROQ_API_KEY=..." in pool.absent["b"]
+    assert "[[model]] 2 'b': endpoint 'groq' needs a key: export GROQ_API_KEY=..." in pool.absent["b"].why
     with pytest.raises(ConfigError, match="GROQ_API_KEY"):
         pool.require_keys()
     with pytest.raises(ConfigError, match=r"'a': api_key_env: environment variable A_KEY is not set"):

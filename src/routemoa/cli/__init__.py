@@ -104,7 +104,8 @@ def cli() -> None:
       routemoa ask --pool pool.toml "..."    ask your own models
       routemoa serve --pool pool.toml        the same, for any OpenAI client
 
-    The pool is --pool FILE, else the file named by $ROUTEMOA_POOL, else the embedded one.
+    The pool is --pool FILE, else the file named by $ROUTEMOA_POOL, else the embedded one. A pool.toml in the current
+    folder is used where it is named.
     """
 
 

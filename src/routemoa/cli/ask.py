@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from routemoa.cli.conversation_file import read_conversation, with_system
-from routemoa.cli.options import limit_options, method_option, pool_option, read_limits, system_option
+from routemoa.cli.options import limit_options, load_pool, method_option, pool_option, read_limits, system_option
+from routemoa.cli.pool.fetch import without_missing_weights
 from routemoa.cli.terminal.call_log import LoggedClient
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.lines import print_line
@@ -29,7 +30,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.types import Limits, Message, Query, to_json
 from routemoa.core.unicode_text import decode_text
 from routemoa.mixture.method_registry import build_method
-from routemoa.mixture.pool_warnings import warn_of_missing_keys
+from routemoa.mixture.pool_warnings import warn_of_absent_models
 
 __all__ = ["ask"]
 
@@ -104,8 +105,8 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
     own_limits = read_limits(limits)
     query = Query(_read_messages(question, messages_file, system))
     check_writable(trace_file)
-    pool = Pool.default(pool_file)
-    print_warnings(() if quiet else warn_of_missing_keys(pool))
+    pool = without_missing_weights(load_pool(pool_file, quiet=quiet))
+    print_warnings(() if quiet else warn_of_absent_models(pool))
     console = Console(stderr=True)
     writer = AnswerWriter(None if quiet or verbose else console, silent=as_json)
     streams = writer.live and not verbose  # a person watches the answer, not the steps

@@ -14,6 +14,7 @@ import click
 from routemoa.cli.options import (
     duplicates_option,
     json_option,
+    load_pool,
     max_cost_option,
     pool_option,
     say,
@@ -99,7 +100,7 @@ def collect(  # click passes a keyword for each option
     check_writable(out)
     if Path(out).absolute() == Path(task).absolute():
         raise QueryError("--out is the task file itself; choose another place")
-    pool = Pool.default(pool_file)
+    pool = load_pool(pool_file)
     pool.require_keys()
     questions = list(read_questions(task, say, allow_duplicates=allow_duplicates))[:limit]
     if not questions:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,7 @@ from routemoa.core.tenants import Tenants, parse_tenants
 from routemoa.core.toml import check_range, load_toml, parse_table, suggest_name
 from routemoa.core.types import Limits, ModelSpec, Patience
 
-__all__ = ["METHODS", "Pool", "parse_limits", "parse_pool"]
+__all__ = ["METHODS", "Absence", "Pool", "parse_limits", "parse_pool"]
 
 TABLES = ("model", "mixture", "limits", "patience", "caps", "server", "scorer", "tenant", "totals")
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
@@ -33,6 +33,14 @@ class ScorerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[scorer]` table."""
 
     path: str
+
+
+class Absence(NamedTuple):
+    """Why a member of the file cannot be asked."""
+
+    kind: Literal["key", "weights"]
+    why: str
+    """One line: what is missing, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,8 @@ class Pool:
     """The callers of the server, with their budgets."""
     server: ServerSettings = field(default_factory=ServerSettings)
     """What the server lets in."""
-    absent: Mapping[str, str] = field(default_factory=dict)
-    """Members whose key is not set -> what to do. They are no part of `models`, unless the pool is only looked at."""
+    absent: Mapping[str, Absence] = field(default_factory=dict)
+    """Members that cannot be asked. They are no part of `models`, unless the pool is only looked at."""
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self.models)
@@ -79,8 +87,8 @@ class Pool:
 
     def require_keys(self) -> None:
         """Raise ConfigError where a member's key is not set: a run without it would measure another pool."""
-        for why in self.absent.values():
-            raise ConfigError(why)
+        for absence in self.absent.values():
+            raise ConfigError(absence.why)
 
     @classmethod
     def from_toml(
@@ -158,7 +166,7 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str], 
     if needs_keys and absent:
         models = [m for m in models if m.name not in absent]
         if not models:
-            raise ConfigError(next(iter(absent.values())))
+            raise ConfigError(next(iter(absent.values())).why)
         if mixture.aggregator in absent:
             mixture = msgspec.structs.replace(mixture, aggregator="best")
     limits = parse_limits(table.get("limits", {}), f"{source}: [limits]")
@@ -213,12 +221,12 @@ def _check_fields(spec: ModelSpec, where: str) -> None:
         raise ConfigError(f'{where}: rename: the role \'system\' becomes "user" or "developer", not "{role}"')
 
 
-def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> tuple[list[ModelSpec], dict[str, str]]:
+def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> tuple[list[ModelSpec], dict[str, Absence]]:
     """Return the models, and of those whose key is not set what to do."""
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f'{source}: no model; add one with [[model]], name = "...", endpoint = "..."')
     models: list[ModelSpec] = []
-    absent: dict[str, str] = {}
+    absent: dict[str, Absence] = {}
     for number, entry in enumerate(entries, 1):
         spec = _parse_model(entry, f"{source}: [[model]] {number}", env)
         if any(m.name == spec.name for m in models):
@@ -226,7 +234,7 @@ def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> tuple[li
         models.append(spec)
         if spec.api_key_env is not None and not env.get(spec.api_key_env):
             where = f"{source}: [[model]] {number} '{spec.name}'"
-            absent[spec.name] = f"{where}: {describe_missing_key(entry, spec.api_key_env, env)}"
+            absent[spec.name] = Absence("key", f"{where}: {describe_missing_key(entry, spec.api_key_env, env)}")
     return models, absent
 
 

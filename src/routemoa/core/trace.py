@@ -111,8 +111,8 @@ class Skip(Struct, frozen=True):
     """A model that was not called in a query, though it might have been."""
 
     model: str
-    kind: Literal["cooling", "context", "key"]
-    """It cools down after failures, cannot hold the prompt, or its key is not set."""
+    kind: Literal["cooling", "context", "key", "weights"]
+    """It cools down after failures, cannot hold the prompt, its key is not set, or its weights are not fetched."""
     reason: str
     """Begins with "skipped: "; our own words, which callers of the server may read."""
     retry_after: float | None = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Mapping
 
 from routemoa.core.events import Event, Started
+from routemoa.core.pool import Absence
 from routemoa.core.protocols import CallRecorder, Client
 from routemoa.core.trace import Answer, Skip
 from routemoa.core.types import Limits, Query
@@ -13,6 +14,9 @@ from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.run import Run, stream_events
 
 __all__ = ["BaseMethod"]
+
+ABSENT = {"key": "skipped: its key is not set", "weights": "skipped: its weights are not fetched"}
+"""Without the name of a variable or a file: callers of the server may read it."""
 
 
 class BaseMethod(ABC):
@@ -22,7 +26,7 @@ class BaseMethod(ABC):
         name: what traces, tables and the API call it.
         client: calls the models.
         limits: of a query that sets none itself.
-        absent: members of the pool whose key is not set; each trace notes them.
+        absent: members of the pool that cannot be asked; each trace notes them.
     """
 
     def __init__(
@@ -30,10 +34,10 @@ class BaseMethod(ABC):
         name: str,
         client: Client,
         limits: Limits = Limits(),  # noqa: B008  (frozen)
-        absent: Iterable[str] = (),
+        absent: Mapping[str, Absence] | None = None,
     ) -> None:
         self.name = name
-        self._absent = tuple(absent)
+        self._absent = absent or {}
         self.client = client
         self.limits = limits
 
@@ -57,8 +61,8 @@ class BaseMethod(ABC):
 
     async def _start(self, run: Run) -> None:
         run.emit(self.started(run.query))
-        for name in self._absent:
-            run.skip(Skip(name, "key", "skipped: its key is not set"))
+        for name, absence in self._absent.items():
+            run.skip(Skip(name, absence.kind, ABSENT[absence.kind]))
         await self.run(run)
 
     def _metered(self, query: Query, recorder: CallRecorder | None = None) -> MeteredClient:

@@ -18,8 +18,8 @@ __all__ = [
     "list_pool_warnings",
     "name_judged_models",
     "split_known",
+    "warn_of_absent_models",
     "warn_of_foreign_judge",
-    "warn_of_missing_keys",
     "warn_of_one_family",
     "warn_of_unknown_models",
 ]
@@ -30,7 +30,7 @@ MAX_NAMED = 5
 
 def list_pool_warnings(pool: Pool) -> list[str]:
     """Return what is wrong with a pool though its file is valid; a scorer or judge file that cannot be read is, too."""
-    warnings: list[str | None] = [*warn_of_missing_keys(pool), warn_of_one_family(pool.models)]
+    warnings: list[str | None] = [*warn_of_absent_models(pool), warn_of_one_family(pool.models)]
     try:
         if pool.scorer:
             from routemoa.scoring.trained import read_manifest  # brings numpy
@@ -46,9 +46,9 @@ def list_pool_warnings(pool: Pool) -> list[str]:
     return [warning for warning in warnings if warning]
 
 
-def warn_of_missing_keys(pool: Pool) -> list[str]:
-    """Return a warning for each member that is left out, since its key is not set."""
-    return [f"{why}; it is left out" for why in pool.absent.values()]
+def warn_of_absent_models(pool: Pool) -> list[str]:
+    """Return a warning for each member that is left out: its key is not set, or its weights are not fetched."""
+    return [f"{absence.why}; it is left out" for absence in pool.absent.values()]
 
 
 def warn_of_one_family(models: Sequence[ModelSpec]) -> str | None:

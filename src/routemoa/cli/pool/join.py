@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from routemoa.cli.completion import complete_model
-from routemoa.cli.options import max_cost_option, pool_option, yes_option
+from routemoa.cli.options import load_pool, max_cost_option, pool_option, yes_option
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.plural import counted
 
@@ -54,10 +54,9 @@ def join(  # click passes a keyword for each option
     from routemoa.cli.scorer.join import choose_probes, join_records
     from routemoa.cli.terminal.files import check_writable_folder
     from routemoa.core.errors import ConfigError, ModelError
-    from routemoa.core.pool import Pool
     from routemoa.datasets.records import read_records
 
-    pool = Pool.default(pool_file)
+    pool = load_pool(pool_file)
     pool.require_keys()
     source = _find_scorer(pool, name, folder)
     target = out or str(source)

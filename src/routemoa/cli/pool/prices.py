@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from routemoa.cli.options import json_option, pool_option
+from routemoa.cli.options import json_option, load_pool, pool_option
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.plural import counted
 
@@ -35,10 +35,9 @@ def prices(*, pool_file: str | None, as_json: bool) -> None:
     tokens then cost as much as other input.
     """
     from routemoa.cli.terminal.table import print_table
-    from routemoa.core.pool import Pool
     from routemoa.core.price_list import price_hint
 
-    pool = Pool.default(pool_file, needs_keys=False)
+    pool = load_pool(pool_file, needs_keys=False)
     today = datetime.now(UTC).date()
     if as_json:
         models = [_to_plain(m, today) for m in pool]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from routemoa.cli.options import json_option, pool_option
+from routemoa.cli.options import json_option, load_pool, pool_option
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.plural import counted
 
@@ -40,10 +40,9 @@ def show(pool_file: str | None, as_json: bool) -> None:
     from routemoa.cli.pool.parts import describe_judge, describe_limits, describe_scorer, describe_tenants
     from routemoa.cli.terminal.table import print_table
     from routemoa.cli.terminal.warn import print_warnings
-    from routemoa.core.pool import Pool
     from routemoa.mixture.pool_warnings import list_pool_warnings
 
-    pool = Pool.default(pool_file, needs_keys=False)
+    pool = load_pool(pool_file, needs_keys=False)
     warnings = list_pool_warnings(pool)
     if as_json:
         click.echo(json.dumps(_to_plain(pool) | {"warnings": warnings}, indent=2))
