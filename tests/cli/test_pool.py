@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.cli.pool.fetch import fetch_missing
+from routemoa.cli.pool.fetch import fetch_missing, without_missing_weights
 from routemoa.clients.weights import FetchError, load_manifest
 from routemoa.clients.weights.download import Fetcher
 from routemoa.core.pool import Pool
@@ -291,3 +291,32 @@ def test_a_run_that_measures_needs_every_key(tmp_path: Path, endpoint: str) -> N
         done = CliRunner().invoke(cli, [*command, "--pool", keyed_pool(tmp_path, endpoint)])
         assert "NOT_SET_KEY is not set" in str(done.exception), command
     assert not Endpoint.asked
+
+
+# --- weights
+
+
+def test_an_interrupted_download_says_that_it_goes_on(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fetcher, "fetch_all", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_missing(Pool.embedded())
+    assert "what has come so far is kept; run the same command again to go on with it" in capsys.readouterr().err
+    assert not list(empty_cache.rglob("*.gguf"))
+
+
+def test_ask_leaves_out_what_is_not_fetched_as_long_as_one_is_left(empty_cache: Path) -> None:
+    pool = Pool.embedded()
+    assert without_missing_weights(pool) is pool, "the error of the answer says what to fetch"
+    weight = load_manifest()["smollm2-135m"]
+    weight.path.parent.mkdir(parents=True)
+    with weight.path.open("wb") as file:
+        file.truncate(weight.bytes)
+    left = without_missing_weights(pool)
+    assert [m.name for m in left] == ["smollm2-135m"]
+    assert {name: a.kind for name, a in left.absent.items()} == {"coder-0.5b": "weights", "coder-1.5b": "weights"}
+    assert "routemoa pool fetch --only qwen2.5-coder-0.5b" in left.absent["coder-0.5b"].why

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from routemoa import __version__
+from routemoa.cli.command_group import SuggestingGroup
 from routemoa.core.errors import ConfigError, QueryError, RouteMoAError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(SuggestingGroup):
     """A group that imports a command when it is used, so that --help takes no time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

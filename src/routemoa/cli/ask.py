@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -49,7 +50,7 @@ class AskOptions:
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.argument("question", required=False)
+@click.argument("words", nargs=-1, metavar="[QUESTION]")
 @pool_option
 @method_option
 @limit_options
@@ -67,7 +68,7 @@ class AskOptions:
 @click.option("--quiet", "-q", is_flag=True, help="Print the answer only.")
 def ask(  # one parameter for the question, the options of AskOptions, and limits by their names in `[limits]`
     *,
-    question: str | None,
+    words: tuple[str, ...],
     pool_file: str | None,
     method: str,
     system: str | None,
@@ -99,6 +100,9 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
       routemoa ask --json --method single:coder-1.5b "Say hello" | jq .trace.usage
     """
     use_one_thread()
+    if len(words) > 1:
+        raise click.UsageError(f"Quote the question:  routemoa ask {shlex.quote(' '.join(words))}")
+    question = words[0] if words else None
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other.")
     options = AskOptions(pool_file, method, as_json, trace_file, quiet, verbose)

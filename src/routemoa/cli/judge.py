@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from routemoa.cli.command_group import SuggestingGroup
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
@@ -38,7 +39,7 @@ MIN_GRADED_QUERIES = 20  # for a fit that is worth anything
 MAX_TITLE = 80  # characters of a query that are printed
 
 
-@click.group(context_settings={"max_content_width": 100})
+@click.group(cls=SuggestingGroup, context_settings={"max_content_width": 100})
 def judge() -> None:
     """Fit a judge model on graded traces; re-judge saved traces under another policy."""
 

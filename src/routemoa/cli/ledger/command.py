@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from routemoa.cli.command_group import SuggestingGroup
 from routemoa.cli.ledger.tables import NOTED, format_time, make_call_table, make_summary_table
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import make_console, print_fitted
@@ -51,7 +52,7 @@ class LedgerOptions:
     store: str | None
 
 
-@click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.group(cls=SuggestingGroup, invoke_without_command=True, context_settings={"max_content_width": 100})
 @click.option("--since", metavar="WHEN", help="Calls since a UTC day (2026-11-25) or a time ago (24h, 7d, 30d).")
 @click.option("--by", type=click.Choice(GROUPINGS), help="Sum the calls by this, and in all.")
 @click.option(

@@ -137,15 +137,19 @@ def _download(weights: Sequence[Weight], source: SourceName) -> FetchResult:
     size = sum(w.bytes for w in wanted)
     names = ", ".join(f"{w.name} ({w.bytes / 1e6:,.0f} MB)" for w in wanted)
     print_line(f"to download: {size / 1e6:,.0f} MB into {cache_folder()}: {names}", err=True)
-    with DownloadProgress() as progress:
-        fetcher = Fetcher(source, report=progress.print_line)
-        for weight in wanted:
-            fetcher.progress = progress.add_file(weight.name, weight.bytes)
-            fetcher.stage = partial(progress.begin_stage, weight.name)
-            result = fetcher.fetch_all([weight])
-            ready |= result.ready
-            missing |= result.missing
-            progress.finish_file(weight.name, succeeded=weight.name in result.ready)
+    try:
+        with DownloadProgress() as progress:
+            fetcher = Fetcher(source, report=progress.print_line)
+            for weight in wanted:
+                fetcher.progress = progress.add_file(weight.name, weight.bytes)
+                fetcher.stage = partial(progress.begin_stage, weight.name)
+                result = fetcher.fetch_all([weight])
+                ready |= result.ready
+                missing |= result.missing
+                progress.finish_file(weight.name, succeeded=weight.name in result.ready)
+    except KeyboardInterrupt:
+        print_line("what has come so far is kept; run the same command again to go on with it", err=True)
+        raise
     for reason in missing.values():
         print_line(reason, err=True)
     if missing and ready:
