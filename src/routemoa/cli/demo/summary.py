@@ -63,7 +63,7 @@ def outcome_table(outcomes: Sequence[Outcome], width: int, *, with_recorded: boo
         return Group(_table("these questions", [now], width))
     recorded = read_recorded()
     note = (
-        f"recorded: by {recorded.date} on {recorded.machine}, so that its seconds are not those of this machine today; "
+        f"recorded: before, on {recorded.date} and {recorded.machine}; those seconds are not of this machine today; "
         "a method with fewer questions was stopped after these."
     )
     return Group(
@@ -97,7 +97,7 @@ def next_steps(traces: Path, seconds: float) -> Group:
         Text("next", style="bold"),
         Text(f'  {command} ask "Why is the sky blue?"      # the same models, your question'),
         Text(f"  {command} init                            # a pool of your own models"),
-        Text(f"  {command} serve                           # an OpenAI-compatible server of this pool"),
+        Text(f"  {command} serve                           # an OpenAI-compatible server"),
         Text(),
         Text(f"traces of the three answers: {traces}", style="dim"),
         Text(f"{seconds:.0f} s in all", style="dim"),
