@@ -4,6 +4,8 @@ import sys
 
 from routemoa import RouteMoA
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 pool_file, question = sys.argv[1:]
 answer = RouteMoA(pool_file).ask(question)
 

@@ -21,4 +21,6 @@ async def main(pool_file: str, question: str) -> None:
     print()
 
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 asyncio.run(main(*sys.argv[1:]))

@@ -4,6 +4,8 @@ import sys
 
 from openai import OpenAI
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 client = OpenAI(base_url=sys.argv[1], api_key="unused")
 print([model.id for model in client.models.list()])
 stream = client.chat.completions.create(

@@ -198,3 +198,13 @@ def test_other_json_is_json() -> None:
         lines = [block.text] if block.text.startswith("{\n") else block.text.splitlines()
         for line in lines:
             assert isinstance(json.loads(line), dict), block
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_an_example_without_its_arguments_says_how_it_is_called(script: Path) -> None:
+    if "sys.argv" not in script.read_text():
+        pytest.skip("it takes none")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"python examples/{script.name}" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -193,7 +193,7 @@ def test_files_named_on_the_concepts_page_exist() -> None:
 def test_lines_of_questions_and_records_are_read(block: Block) -> None:
     lines = [block.text.replace("\n", " ")] if block.text.startswith("{\n") else block.text.splitlines()
     for number, line in enumerate(lines, 1):
-        parsed = parse_record(line) if '"scores"' in line else parse_question(line, "task", number)
+        parsed = parse_record(line) if '"scores"' in line else parse_question(line, "task", number)[0]
         assert isinstance(parsed, Record | Question), parsed
 
 

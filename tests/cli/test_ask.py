@@ -293,3 +293,34 @@ def wait_until(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("it did not happen within ten seconds")
+
+
+def test_a_question_without_quotes_is_answered_with_the_line_that_has_them() -> None:
+    done = run("ask", "Why", "isn't", "it", "green?")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert """Quote the question:  routemoa ask 'Why isn'"'"'t it green?'""" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["aks"], "ask"), (["pool", "shwo"], "show"), (["scorer", "tain"], "train"), (["judge", "fti"], "fit")],
+)
+def test_a_misspelled_command_gets_the_one_that_was_meant(words: list[str], meant: str) -> None:
+    done = run(*words)
+    assert done.returncode == 2
+    assert f"There is no command '{words[-1]}'; did you mean {meant}?" in done.stderr
+
+
+def test_a_pool_file_that_is_here_and_not_named_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pool_commands = (["pool", "show"], ["pool", "check"], ["pool", "prices"])
+    for command in (*pool_commands, ["ask", "Hi"], ["collect", "q.jsonl", "--out", "o", "--yes"]):
+        (tmp_path / "pool.toml").unlink(missing_ok=True)
+        (tmp_path / "q.jsonl").write_text('{"query": "Hi"}\n')
+        note = "note: pool.toml is here and not used; use it with  --pool pool.toml"
+        cache = {"ROUTEMOA_CACHE": str(tmp_path / "empty")}
+        assert note not in run(*command, **cache).stderr
+        (tmp_path / "pool.toml").write_text('[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9/v1"\n')
+        assert note in run(*command, **cache).stderr, command
+        assert note not in run(*command, "--pool", "pool.toml", **cache).stderr

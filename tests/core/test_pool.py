@@ -279,3 +279,32 @@ def test_another_encoding_is_one_line(tmp_path: Path, encoding: str) -> None:
     with pytest.raises(ConfigError, match=r"pool\.toml: .*UTF-8") as caught:
         Pool.from_toml(tmp_path / "pool.toml")
     assert "\n" not in str(caught.value)
+
+
+KEYED = """
+[[model]]
+name = "a"
+endpoint = "https://a.example/v1"
+api_key_env = "A_KEY"
+[[model]]
+name = "b"
+endpoint = "groq"
+[mixture]
+aggregator = "b"
+"""
+
+
+def test_a_member_without_its_key_is_left_out_as_long_as_one_is_left(tmp_path: Path) -> None:
+    whole = read(tmp_path, KEYED, {"A_KEY": "k", "GROQ_API_KEY": "k"})
+    assert ([m.name for m in whole], whole.absent, whole.mixture.aggregator) == (["a", "b"], {}, "b")
+    whole.require_keys()
+    pool = read(tmp_path, KEYED, {"A_KEY": "k"})
+    assert ([m.name for m in pool], pool.mixture.aggregator) == (["a"], "best")
+    assert list(pool.absent) == ["b"]
+    assert "[[model]] 2 'b': endpoint 'groq' needs a key: export GROQ_API_KEY=..." in pool.absent["b"].why
+    with pytest.raises(ConfigError, match="GROQ_API_KEY"):
+        pool.require_keys()
+    with pytest.raises(ConfigError, match=r"'a': api_key_env: environment variable A_KEY is not set"):
+        read(tmp_path, KEYED)
+    looked_at = Pool.from_toml(tmp_path / "pool.toml", {}, needs_keys=False)
+    assert [m.name for m in looked_at] == list(looked_at.absent) == ["a", "b"]

@@ -80,11 +80,12 @@ def test_questions_are_read_from_three_shapes(tmp_path: Path) -> None:
         ("{", "not valid JSON"),
         ("[]", "not a JSON object"),
         ({"id": "1"}, "query is missing"),
-        ({"query": "q", "id": 1}, "id is missing, empty or not text"),
-        ({"query": "q", "reference": 4}, "reference must be text"),
+        ({"query": "q", "id": [1]}, "id is missing, empty or not text"),
+        ({"query": "q", "reference": ["4"]}, "reference must be text"),
         ({"query": "q", "reference": "4", "grader": "fuzzy"}, "known: exact, numeric, choice, contains"),
         ({"query": "q", "reference": "many", "grader": "numeric"}, "cannot be graded as numeric"),
-        ({"question": "q", "answer": "4"}, "#### number"),
+        ({"question": "q", "answer": "4 ####"}, "#### number"),
+        ({"question": "q", "input": "r"}, "query may be question or input; call the right column query"),
         ({"question": "q", "choices": {"text": ["a"], "label": ["A"]}, "answerKey": "B"}, "answerKey"),
         ({"question": "q", "choices": {"text": ["a"], "label": ["A", "B"]}, "answerKey": "A"}, "as many of text as of"),
     ],
@@ -93,6 +94,26 @@ def test_a_bad_question_is_named(tmp_path: Path, line: Any, reason: str) -> None
     with pytest.raises(RecordsError, match=r"gsm\.jsonl:2: ") as e:
         list(questions.read_questions(task_file(tmp_path, {"query": "good"}, line)))
     assert reason in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("question", "answer"), ("prompt", "expected"), ("Problem", "Solution"), ("query", "answer"), ("text", "gold")],
+)
+def test_json_lines_are_read_as_a_table_of_the_same_names_is(tmp_path: Path, names: tuple[str, str]) -> None:
+    query, reference = names
+    (table := tmp_path / "mine.csv").write_text(f"id,{query},{reference}\n7,2+2?,4\n8,Capital of Peru?,Lima\n")
+    rows = [{"id": 7, query: "2+2?", reference: 4}, {"id": "8", query: "Capital of Peru?", reference: "Lima"}]
+    (lines := tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said: dict[Path, list[str]] = {table: [], lines: []}
+    read = {file: list(questions.read_questions(file, said[file].append)) for file in said}
+    assert read[lines] == read[table]
+    assert [(q.query, q.reference, q.grader) for q in read[lines]] == [
+        ("2+2?", "4", "numeric"),
+        ("Capital of Peru?", "Lima", "contains"),
+    ]
+    assert [line.partition(": ")[2] for line in said[lines]] == [line.partition(": ")[2] for line in said[table]]
+    assert len(said[lines]) == 1
 
 
 def test_a_question_asked_twice_is_named(tmp_path: Path) -> None:
@@ -279,7 +300,7 @@ def test_a_killed_run_continues_without_repeating_a_call(tmp_path: Path, how: si
         kept += [{"model": m, "id": r.id} for r in read_records(out) for m in r.scores]
         if how == signal.SIGINT:
             assert process.returncode == 130
-            assert "calls are kept; run the same command again to continue" in stderr
+            assert "calls kept; run the same command again to continue" in stderr
         asked = Counter(f"{r['model']} {r['messages'][-1]['content']}" for r in e.requests)
         answered = {f"{o['model']} {o['id']} + 1 = ?" for o in kept}
         again = subprocess.run([*ROUTEMOA, *arguments], capture_output=True, text=True, env=env, check=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from routemoa import __version__
+from routemoa.cli.command_group import SuggestingGroup
 from routemoa.core.errors import ConfigError, QueryError, RouteMoAError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(SuggestingGroup):
     """A group that imports a command when it is used, so that --help takes no time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -98,14 +99,15 @@ def cli() -> None:
 
     \b
     Start here:
-      routemoa demo                            see it work on three small local models
-      routemoa ask "Why is the sky blue?"      ask the embedded pool
-      routemoa chat                            talk with it, in several turns
-      routemoa init                            write pool.toml: your keys, local servers and model files
-      routemoa ask --pool pool.toml "..."      ask your own models
-      routemoa serve --pool pool.toml          the same over HTTP, for any OpenAI client
+      routemoa demo                          see it work on small local models
+      routemoa ask "Why is the sky blue?"    ask the embedded pool
+      routemoa chat                          talk with it, in several turns
+      routemoa init                          write pool.toml of what you have
+      routemoa ask --pool pool.toml "..."    ask your own models
+      routemoa serve --pool pool.toml        the same, for any OpenAI client
 
-    The pool is --pool FILE, else the file named by $ROUTEMOA_POOL, else the embedded one.
+    The pool is --pool FILE, else the file named by $ROUTEMOA_POOL, else the embedded one. A pool.toml in the current
+    folder is used where it is named.
     """
 
 
@@ -122,7 +124,9 @@ def main() -> None:
     try:
         cli(standalone_mode=False, complete_var=COMPLETION_VARIABLE)
     except click.ClickException as e:
-        e.show()
+        message = io.StringIO()
+        e.show(message)
+        _print_error(message.getvalue())
         sys.exit(e.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -130,11 +134,17 @@ def main() -> None:
     except RouteMoAError as e:
         from routemoa.core.printable import printable  # the error may quote an endpoint
 
-        click.echo(printable("; ".join([f"routemoa: {e}", *getattr(e, "__notes__", [])])), err=True)
+        _print_error(printable("; ".join([f"routemoa: {e}", *getattr(e, "__notes__", [])])))
         sys.exit(2 if isinstance(e, (ConfigError, QueryError)) else 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _print_error(text: str) -> None:
+    from routemoa.cli.terminal.lines import print_line
+
+    print_line(text.rstrip("\n"), err=True)
 
 
 def _open_streams() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -14,19 +15,23 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from routemoa.cli.conversation_file import read_conversation, with_system
-from routemoa.cli.options import limit_options, method_option, pool_option, read_limits, system_option
+from routemoa.cli.options import limit_options, load_pool, method_option, pool_option, read_limits, system_option
+from routemoa.cli.pool.fetch import without_missing_weights
 from routemoa.cli.terminal.call_log import LoggedClient
 from routemoa.cli.terminal.files import check_writable
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.session import AnswerWriter, open_ledger, run_query
 from routemoa.cli.terminal.summary import describe_ending, summarize_answer, summarize_trace
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.view import QueryView
+from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
 from routemoa.core.errors import AllModelsFailed, QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.types import Limits, Message, Query, to_json
 from routemoa.core.unicode_text import decode_text
 from routemoa.mixture.method_registry import build_method
+from routemoa.mixture.pool_warnings import warn_of_absent_models
 
 __all__ = ["ask"]
 
@@ -45,7 +50,7 @@ class AskOptions:
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.argument("question", required=False)
+@click.argument("words", nargs=-1, metavar="[QUESTION]")
 @pool_option
 @method_option
 @limit_options
@@ -63,7 +68,7 @@ class AskOptions:
 @click.option("--quiet", "-q", is_flag=True, help="Print the answer only.")
 def ask(  # one parameter for the question, the options of AskOptions, and limits by their names in `[limits]`
     *,
-    question: str | None,
+    words: tuple[str, ...],
     pool_file: str | None,
     method: str,
     system: str | None,
@@ -88,20 +93,24 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
     \b
     Examples:
       routemoa ask "What is 17 * 23?"
-      routemoa ask -v "What is 17 * 23?"                       how the answer came about
+      routemoa ask -v "What is 17 * 23?"           how the answer came about
       routemoa ask --max-cost 0.01 --max-seconds 20 "Compare TCP and UDP."
       git diff | routemoa ask --quiet --system "Review this change." -
       routemoa ask --messages conversation.json "And in one sentence?"
       routemoa ask --json --method single:coder-1.5b "Say hello" | jq .trace.usage
     """
     use_one_thread()
+    if len(words) > 1:
+        raise click.UsageError(f"Quote the question:  routemoa ask {shlex.quote(' '.join(words))}")
+    question = words[0] if words else None
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other.")
     options = AskOptions(pool_file, method, as_json, trace_file, quiet, verbose)
     own_limits = read_limits(limits)
     query = Query(_read_messages(question, messages_file, system))
     check_writable(trace_file)
-    pool = Pool.default(pool_file)
+    pool = without_missing_weights(load_pool(pool_file, quiet=quiet))
+    print_warnings(() if quiet else warn_of_absent_models(pool))
     console = Console(stderr=True)
     writer = AnswerWriter(None if quiet or verbose else console, silent=as_json)
     streams = writer.live and not verbose  # a person watches the answer, not the steps
@@ -135,7 +144,7 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Conso
         click.echo(to_json(trace.answer))
         return
     if (ending := describe_ending(trace.trace)) is not None:
-        click.echo(f"note: {ending}", err=True)
+        print_line(f"note: {ending}", err=True)
     if view:
         console.print(summarize_trace(trace.trace, pool), style="dim", highlight=False)
     elif not options.quiet and not options.as_json:

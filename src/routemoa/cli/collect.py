@@ -14,6 +14,7 @@ import click
 from routemoa.cli.options import (
     duplicates_option,
     json_option,
+    load_pool,
     max_cost_option,
     pool_option,
     say,
@@ -21,11 +22,13 @@ from routemoa.cli.options import (
 )
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
 from routemoa.cli.terminal.files import check_writable
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.session import open_run_client
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import BudgetExceeded, QueryError
+from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.printable import printable
 from routemoa.core.types import Scores, to_plain
@@ -96,14 +99,16 @@ def collect(  # click passes a keyword for each option
     \b
     Examples:
       routemoa collect gsm8k_test.jsonl.gz --out gsm8k.records.jsonl --limit 100
-      routemoa collect gsm8k_test.jsonl.gz --out samples.jsonl --samples 5     # "small", "small#2", ...
-      routemoa collect mine.csv --pool pool.toml --out mine.records.jsonl.gz --max-cost 2
+      routemoa collect gsm8k_test.jsonl.gz --out samples.jsonl --samples 5
+      routemoa collect mine.csv --pool pool.toml --out mine.jsonl.gz --max-cost 2
     """
     check_writable(out)
     if Path(out).absolute() == Path(task).absolute():
         raise QueryError("--out is the task file itself; choose another place")
+    pool = load_pool(pool_file)
+    pool.require_keys()
     levels = [level.strip() for level in (efforts or "").split(",") if level.strip()]
-    pool = Pool.default(pool_file).with_candidates(samples, levels)
+    pool = pool.with_candidates(samples, levels)
     questions = list(read_questions(task, say, allow_duplicates=allow_duplicates))[:limit]
     if not questions:
         raise QueryError(f"{task}: no question in it; for the format see  routemoa collect --help")
@@ -126,7 +131,7 @@ def collect(  # click passes a keyword for each option
     else:
         _print_results(results)
         _print_failures(failures)
-        click.echo(f"{finished:,} questions in {out}", err=True)
+        print_line(f"{counted(finished, 'question')} in {out}", err=True)
     print_warnings(warnings)
 
 
@@ -149,8 +154,8 @@ def announce_collection(questions: int, models: int, finished: int, estimate: Es
         estimate: of the calls that remain.
     """
     earlier = f", {finished:,} of them finished before" if finished else ""
-    asked = f"{questions:,} question{'s' * (questions != 1)}{earlier}, {models} model{'s' * (models != 1)}"
-    work = f"{asked}: {estimate.calls:,} call{'s' * (estimate.calls != 1)}"
+    asked = f"{counted(questions, 'question')}{earlier}, {counted(models, 'model')}"
+    work = f"{asked}: {counted(estimate.calls, 'call')}"
     if not estimate.calls:
         return f"{work}; nothing is left to do"
     tokens = f"about {estimate.prompt_tokens:,} tokens in and {estimate.completion_tokens:,} out"
@@ -195,7 +200,7 @@ def run_calls(run: CollectionRun) -> Failures:
             asyncio.run(_make_calls(run, show))
         except (KeyboardInterrupt, BudgetExceeded) as e:
             how = " with a higher --max-cost" if isinstance(e, BudgetExceeded) else ""
-            kept = f"{progress.done:,} of {len(calls):,} calls are kept"
+            kept = f"{progress.done:,} of {counted(len(calls), 'call')} kept"
             progress.print_line(f"{kept}; run the same command again{how} to continue")
             raise
     return {model: counts.failures for model, counts in progress.sources.items() if counts.failures}
@@ -234,4 +239,4 @@ def _print_results(results: Sequence[ModelResult]) -> None:
 def _print_failures(failures: Mapping[str, Counter[str]]) -> None:
     for model, reasons in failures.items():
         for reason, count in reasons.most_common(MAX_REASONS):
-            click.echo(f"{model}: {count:,} x {printable(reason)}", err=True)
+            print_line(f"{model}: {count:,} x {printable(reason)}", err=True)

@@ -159,7 +159,8 @@ def completion(shell: str) -> None:
     \b
     Bash 4.4 or later, with the package bash-completion:
       mkdir -p ~/.local/share/bash-completion/completions
-      routemoa completion bash > ~/.local/share/bash-completion/completions/routemoa
+      routemoa completion bash \\
+        > ~/.local/share/bash-completion/completions/routemoa
 
     \b
     Bash without that package, as a line of ~/.bashrc:

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from routemoa.cli.terminal.files import write_file
+from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import QueryError
 from routemoa.core.file_kind import detect_encoding
 from routemoa.core.messages import parse_messages
@@ -39,7 +38,7 @@ def read_conversation(file: str) -> tuple[Message, ...]:
             keys = _list_keys(list(value)) or "none"
             raise QueryError(f"{where}: it is an object without 'messages' (its keys: {keys}); it should be {FORM}")
         if ignored := [key for key in value if key not in ("messages", "routemoa")]:
-            click.echo(f"note: {where}: only 'messages' is read, not {_list_keys(ignored)}", err=True)
+            print_line(f"note: {where}: only 'messages' is read, not {_list_keys(ignored)}", err=True)
         value = value["messages"]
     elif not isinstance(value, list):
         raise QueryError(f"{where}: it is {_describe_json(value)}; it should be {FORM}")

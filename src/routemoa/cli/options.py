@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from routemoa.cli.completion import complete_method
+from routemoa.cli.terminal.lines import print_line
 
 __all__ = [
     "duplicates_option",
@@ -16,6 +19,7 @@ __all__ = [
     "json_file_option",
     "json_option",
     "limit_options",
+    "load_pool",
     "max_cost_option",
     "method_option",
     "pool_option",
@@ -25,6 +29,10 @@ __all__ = [
     "yes_option",
 ]
 
+if TYPE_CHECKING:
+    from routemoa.core.pool import Pool
+
+POOL_FILE = "pool.toml"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -44,7 +52,7 @@ class Dollars(click.FloatRange):
 
 def say(line: str) -> None:
     """Print a line about how files are read on standard error."""
-    click.echo(line, err=True)
+    print_line(line, err=True)
 
 
 pool_option = click.option(
@@ -96,6 +104,18 @@ def limit_options(command: F) -> F:
     for option in reversed(_LIMIT_OPTIONS):
         command = option(command)
     return command
+
+
+def load_pool(pool_file: str | None, *, needs_keys: bool = True, quiet: bool = False) -> Pool:
+    """Return the pool of `pool_option`; say so where a pool.toml in this folder is not used. Raises ConfigError.
+
+    It is not used unless it is named: a file that came with a folder could send your keys anywhere.
+    """
+    from routemoa.core.pool import Pool
+
+    if not (pool_file or os.environ.get("ROUTEMOA_POOL") or quiet) and Path(POOL_FILE).is_file():
+        say(f"note: {POOL_FILE} is here and not used; use it with  --pool {POOL_FILE}")
+    return Pool.default(pool_file, needs_keys=needs_keys)
 
 
 def read_limits(options: Mapping[str, Any]) -> Any:

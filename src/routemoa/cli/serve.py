@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from routemoa.cli.options import pool_option
+from routemoa.cli.options import load_pool, pool_option
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.warn import print_warnings
+from routemoa.core.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -77,10 +78,11 @@ def serve(  # one parameter for each option
     \b
     Examples:
       routemoa serve --pool pool.toml
-      curl http://127.0.0.1:8080/v1/chat/completions -H "Content-Type: application/json" \\
-        -d '{"model": "routemoa", "messages": [{"role": "user", "content": "Hello"}]}'
+      curl http://127.0.0.1:8080/v1/chat/completions \\
+        -H "Content-Type: application/json" \\
+        -d '{"model": "routemoa",
+             "messages": [{"role": "user", "content": "Hello"}]}'
     """
-    from routemoa.core.pool import Pool
     from routemoa.gateway.guards.descriptors import raise_limit
     from routemoa.gateway.guards.event_loop import ServerLoop
     from routemoa.gateway.server import listen
@@ -90,7 +92,7 @@ def serve(  # one parameter for each option
     _set_up_log(verbose)
     if store_file and no_store:
         raise click.UsageError("--store and --no-store exclude each other.")
-    pool = _with_options(Pool.default(pool_file), origins, hosts)
+    pool = _with_options(load_pool(pool_file), origins, hosts)
     if not _is_loopback(host) and not len(pool.tenants):
         _check_insecure(host, insecure)
     path = None if no_store else Path(store_file).expanduser() if store_file else default_path()
@@ -176,7 +178,7 @@ def _announce(url: str, pool: Pool) -> None:
 
     key, header = ("KEY", ' -H "Authorization: Bearer KEY"') if len(pool.tenants) else ("unused", "")
     click.echo(
-        f"serving {len(pool)} models as routemoa at {url}\n"
+        f"serving {counted(len(pool), 'model')} as routemoa at {url}\n"
         f'  OpenAI(base_url="{url}", api_key="{key}").chat.completions.create(model="routemoa", messages=[...])\n'
         f"  curl {url}/models{header}",
         err=True,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -17,13 +17,13 @@ from routemoa.core.caps_table import ReplyCaps, parse_caps_table
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture, parse_mixture_table, read_tuned_policy
 from routemoa.core.price_list import with_list_prices
-from routemoa.core.providers import expand_endpoint
+from routemoa.core.providers import describe_missing_key, expand_endpoint
 from routemoa.core.server_table import ServerSettings, parse_server_table
 from routemoa.core.tenants import Tenants, parse_tenants
 from routemoa.core.toml import check_range, load_toml, parse_table, suggest_name
 from routemoa.core.types import Limits, ModelSpec, Patience
 
-__all__ = ["METHODS", "Pool", "parse_limits", "parse_pool"]
+__all__ = ["METHODS", "Absence", "Pool", "parse_limits", "parse_pool"]
 
 TABLES = ("model", "mixture", "limits", "patience", "caps", "server", "scorer", "tenant", "totals")
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
@@ -34,6 +34,14 @@ class ScorerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[scorer]` table."""
 
     path: str
+
+
+class Absence(NamedTuple):
+    """Why a member of the file cannot be asked."""
+
+    kind: Literal["key", "weights"]
+    why: str
+    """One line: what is missing, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,8 @@ class Pool:
     """The callers of the server, with their budgets."""
     server: ServerSettings = field(default_factory=ServerSettings)
     """What the server lets in."""
+    absent: Mapping[str, Absence] = field(default_factory=dict)
+    """Members that cannot be asked. They are no part of `models`, unless the pool is only looked at."""
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self.models)
@@ -81,9 +91,21 @@ class Pool:
         models = [c for m in self for c in ((m,) if m.member else expand_candidates(m, samples, efforts))]
         return replace(self, models=tuple(models))
 
+    def require_keys(self) -> None:
+        """Raise ConfigError where a member's key is not set: a run without it would measure another pool."""
+        for absence in self.absent.values():
+            raise ConfigError(absence.why)
+
     @classmethod
-    def from_toml(cls, path: str | os.PathLike[str], env: Mapping[str, str] = os.environ) -> Pool:
-        """Read and check a pool file; the keys it names must be set in `env`.
+    def from_toml(
+        cls, path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, needs_keys: bool = True
+    ) -> Pool:
+        """Read and check a pool file. A member whose key is not set in `env` is left out, as long as one is left.
+
+        Args:
+            path: of the file.
+            env: the environment with the keys.
+            needs_keys: leave such members out; else they stay, for a look at the file.
 
         Raises:
             ConfigError: one line naming file, key and fix.
@@ -95,7 +117,7 @@ class Pool:
         except (OSError, UnicodeDecodeError) as e:
             why = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
             raise ConfigError(f"{path}: cannot be read: {why}; name a pool file with --pool or ROUTEMOA_POOL") from e
-        return parse_pool(text, str(path), Path(path).absolute().parent, env)
+        return parse_pool(text, str(path), Path(path).absolute().parent, env, needs_keys=needs_keys)
 
     @classmethod
     def load(cls, pool: Pool | str | os.PathLike[str]) -> Pool:
@@ -115,10 +137,10 @@ class Pool:
         return parse_pool((folder / "embedded.toml").read_text("utf-8"), "the embedded pool", folder, {})
 
     @classmethod
-    def default(cls, path: str | None = None, env: Mapping[str, str] = os.environ) -> Pool:
+    def default(cls, path: str | None = None, env: Mapping[str, str] = os.environ, *, needs_keys: bool = True) -> Pool:
         """Return the pool of `path`, else of the file that ROUTEMOA_POOL names, else the embedded pool."""
         chosen = path or env.get("ROUTEMOA_POOL")
-        return cls.from_toml(chosen, env) if chosen else cls.embedded()
+        return cls.from_toml(chosen, env, needs_keys=needs_keys) if chosen else cls.embedded()
 
 
 MODEL_RANGES = (
@@ -135,8 +157,10 @@ MODEL_RANGES = (
 """Key of `[[model]]`, its lowest and highest value, and its unit."""
 
 
-def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Pool:
+def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str], *, needs_keys: bool = True) -> Pool:
     """Read the text of a pool file; its relative paths start in `directory`, its keys are in `env`.
+
+    A member whose key is not set is left out with `needs_keys`, as long as one is left.
 
     Raises:
         ConfigError: one line with the place, the fault and the fix.
@@ -144,8 +168,14 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) 
     table = load_toml(text, source)
     if unknown := [k for k in table if k not in TABLES]:
         raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {suggest_name(unknown[0], TABLES)}")
-    models = _parse_models(table.get("model"), source, env)
+    models, absent = _parse_models(table.get("model"), source, env)
     mixture = parse_mixture_table(table.get("mixture", {}), models, f"{source}: [mixture]")
+    if needs_keys and absent:
+        models = [m for m in models if m.name not in absent]
+        if not models:
+            raise ConfigError(next(iter(absent.values())).why)
+        if mixture.aggregator in absent:
+            mixture = msgspec.structs.replace(mixture, aggregator="best")
     limits = parse_limits(table.get("limits", {}), f"{source}: [limits]")
     patience = parse_table(table.get("patience", {}), Patience, f"{source}: [patience]")
     _check_patience(patience, f"{source}: [patience]")
@@ -172,6 +202,7 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str]) 
         parse_caps_table(table.get("caps", {}), f"{source}: [caps]"),
         tenants,
         server,
+        absent,
     )
 
 
@@ -201,19 +232,24 @@ def _check_fields(spec: ModelSpec, where: str) -> None:
         raise ConfigError(f'{where}: rename: the role \'system\' becomes "user" or "developer", not "{role}"')
 
 
-def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> list[ModelSpec]:
+def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> tuple[list[ModelSpec], dict[str, Absence]]:
+    """Return the models, and of those whose key is not set what to do."""
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f'{source}: no model; add one with [[model]], name = "...", endpoint = "..."')
     models: list[ModelSpec] = []
+    absent: dict[str, Absence] = {}
     for number, entry in enumerate(entries, 1):
         where = f"{source}: [[model]] {number}"
-        for spec in expand_candidates(_parse_model(entry, where, env)):
+        member = _parse_model(entry, where, env)
+        missing = member.api_key_env if member.api_key_env is not None and not env.get(member.api_key_env) else None
+        for spec in expand_candidates(member):
             if any(m.name == spec.name for m in models):
-                raise ConfigError(
-                    f"{source}: [[model]] {number}: name '{spec.name}' is taken already; names are unique"
-                )
+                raise ConfigError(f"{where}: name '{spec.name}' is taken already; names are unique")
             models.append(spec)
-    return models
+            if missing is not None:
+                why = f"{where} '{member.name}': {describe_missing_key(entry, missing, env)}"
+                absent[spec.name] = Absence("key", why)
+    return models, absent
 
 
 def _parse_model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
@@ -226,10 +262,6 @@ def _parse_model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
         raise ConfigError(f"{where}: name '{spec.name}' is the name of a method; choose another")
     for key, low, high, unit in MODEL_RANGES:
         check_range(f"{where}: {key}", getattr(spec, key), low, high, unit)
-    if spec.api_key_env is not None and not env.get(spec.api_key_env):
-        raise ConfigError(
-            f"{where}: api_key_env: environment variable {spec.api_key_env} is not set; export it, or remove the key"
-        )
     _check_patience(spec.patience, f"{where}: patience")
     _check_fields(spec, where)
     for key in ("cached_price", "cache_write_price", "request_price"):

@@ -19,7 +19,16 @@ import msgspec
 from routemoa.core.errors import ConfigError
 from routemoa.core.toml import load_toml, parse_table, suggest_name
 
-__all__ = ["LOCAL", "PROVIDERS_VARIABLE", "ListFormat", "Provider", "expand_endpoint", "is_url", "load_providers"]
+__all__ = [
+    "LOCAL",
+    "PROVIDERS_VARIABLE",
+    "ListFormat",
+    "Provider",
+    "describe_missing_key",
+    "expand_endpoint",
+    "is_url",
+    "load_providers",
+]
 
 LOCAL = "local"
 """The endpoint of the embedded runtime."""
@@ -144,7 +153,7 @@ def expand_endpoint(entry: Mapping[str, Any], where: str, env: Mapping[str, str]
         env: the environment in which the key is looked for.
 
     Raises:
-        ConfigError: the endpoint is no URL, no provider and not "local", or the provider's key is not set.
+        ConfigError: the endpoint is no URL, no provider and not "local".
     """
     endpoint = entry.get("endpoint")
     if not isinstance(endpoint, str) or endpoint == LOCAL or is_url(endpoint):
@@ -157,18 +166,23 @@ def expand_endpoint(entry: Mapping[str, Any], where: str, env: Mapping[str, str]
         )
     defaults: dict[str, Any] = {"rename": provider.rename, "omit": list(provider.omit)}
     if provider.keys and "api_key_env" not in entry:
-        variable = provider.find_key_variable(env)
-        if variable is None:
-            page = f" ({provider.key_page})" if provider.key_page else ""
-            raise ConfigError(
-                f"{where}: endpoint '{endpoint}' needs a key: export {provider.keys[0]}=...{page}, or name another "
-                "variable with api_key_env"
-            )
-        defaults["api_key_env"] = variable
+        defaults["api_key_env"] = provider.find_key_variable(env) or provider.keys[0]
     own_headers = entry.get("headers", {})
     if provider.headers and isinstance(own_headers, dict):
         entry = {**entry, "headers": {**provider.headers, **own_headers}}
     return {**defaults, **entry, "endpoint": provider.url}
+
+
+def describe_missing_key(entry: Mapping[str, Any], variable: str, env: Mapping[str, str]) -> str:
+    """Return what is missing where the variable of a `[[model]]` entry's key is not set, and what to do."""
+    provider = None if "api_key_env" in entry else load_providers(env).get(str(entry.get("endpoint")))
+    if provider is None:
+        return f"api_key_env: environment variable {variable} is not set; export it, or remove the key"
+    page = f" ({provider.key_page})" if provider.key_page else ""
+    return (
+        f"endpoint '{provider.name}' needs a key: export {variable}=...{page}, or name another variable with "
+        "api_key_env"
+    )
 
 
 @cache

@@ -112,8 +112,8 @@ class Skip(Struct, frozen=True):
     """A model that was not called in a query, though it might have been."""
 
     model: str
-    kind: Literal["cooling", "context"]
-    """It cools down after failures, or cannot hold the prompt."""
+    kind: Literal["cooling", "context", "key", "weights"]
+    """It cools down after failures, cannot hold the prompt, its key is not set, or its weights are not fetched."""
     reason: str
     """Begins with "skipped: "; our own words, which callers of the server may read."""
     retry_after: float | None = None

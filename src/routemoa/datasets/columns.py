@@ -7,11 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from routemoa.core.file_kind import quote_line
 
-__all__ = ["ALIASES", "ColumnMapping", "convert_row", "count_known", "map_columns"]
+__all__ = ["ALIASES", "ColumnMapping", "convert_row", "count_known", "map_columns", "rename_fields"]
 
 ALIASES = {
     "id": ("question_id", "qid", "uid", "index", "idx"),
@@ -95,6 +96,28 @@ def convert_row(row: Mapping[str, Any], mapping: ColumnMapping) -> dict[str, Any
     for field in ("id", "task", "reference", "grader"):
         texts[field] = (texts.get(field) or "").strip() or None
     return {field: text for field, text in texts.items() if text is not None and text != ""}
+
+
+def rename_fields(line: Mapping[str, Any]) -> tuple[Mapping[str, Any] | str, str]:
+    """Return the fields of a question in an object of JSON lines, or why there are none, and which were renamed.
+
+    Names count as those of columns do, and numbers become text. A row of GSM8K or ARC, and what has no question in it,
+    are returned as they are.
+    """
+    names = set(map(_fold, line))
+    is_original = names & {"choices", "options"} or "####" in str(line.get("answer"))
+    if not names & {"query", *ALIASES["query"]} or (is_original and "query" not in names):
+        return line, ""
+    mapping = map_columns(list(line))
+    if mapping.fault:
+        return mapping.fault, ""
+    values = {field: line[column] for field, column in mapping.fields.items()}
+    fields = {field: _to_text(v) if _is_number(v) else v for field, v in values.items() if v is not None}
+    return fields, msgspec.structs.replace(mapping, ignored=()).describe() or ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _add_text(fields: dict[str, Any], row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

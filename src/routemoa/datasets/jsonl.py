@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from routemoa.core.errors import RouteMoAError
 from routemoa.core.file_kind import detect_encoding, quote_line
+from routemoa.core.plural import counted
 from routemoa.datasets.file_heads import GZIP_MAGIC, read_head
 
 __all__ = [
@@ -62,7 +63,7 @@ class RecordsError(RouteMoAError):
             return
         more = self.count - len(self.bad)
         listed = "".join(f"\n  {line}" for line in _merge_equal(self.bad)) + (f"\n  and {more:,} more" if more else "")
-        super().__init__(f"{self.count:,} lines cannot be used; correct or remove them:{listed}")
+        super().__init__(f"{counted(self.count, 'line')} cannot be used; correct or remove them:{listed}")
 
 
 def _merge_equal(bad: Iterable[BadLine]) -> list[str]:
@@ -134,7 +135,7 @@ class SeenIds:
             (first_file, first_line), (file, line) = self._places[key], places[0]
             first = f"on line {first_line}" if file == first_file else f"at {first_file}:{first_line}"
             others = len(places) - 1
-            more = f" and on {others:,} more line{'s' * (others > 1)}" if others else ""
+            more = f" and on {counted(others, 'more line')}" if others else ""
             on_bad(BadLine(file, line, f"task '{key[0]}', id '{key[1]}' is already {first}{more}{ALLOW_HINT}"))
 
 

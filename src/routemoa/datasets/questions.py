@@ -13,7 +13,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.file_kind import detect_kind
+from routemoa.core.plural import counted
 from routemoa.datasets.choice_rows import convert_choices
+from routemoa.datasets.columns import rename_fields
 from routemoa.datasets.file_heads import find_wrong_kind, read_head
 from routemoa.datasets.grading import GraderName, grade, suggest_grader
 from routemoa.datasets.jsonl import (
@@ -27,6 +29,8 @@ from routemoa.datasets.question_tables import read_csv_rows, read_parquet_rows
 
 __all__ = ["Question", "name_task", "question_from_json", "read_questions"]
 
+MAX_SAID = 3
+"""Lines about names of fields, of one file."""
 TABLE_READERS = {"csv": read_csv_rows, "parquet": read_parquet_rows}
 
 
@@ -92,7 +96,7 @@ def read_questions(
     if not allow_duplicates:
         seen.report(errors)
     elif seen.repeated:
-        say(f"{seen.repeated:,} questions repeat an id; told apart as id#2, id#3, ...")
+        say(f"{counted(seen.repeated, 'question repeats', 'questions repeat')} an id; told apart as id#2, id#3, ...")
     errors.raise_if_any()
 
 
@@ -112,17 +116,23 @@ def _read_all(
     elif fault := find_wrong_kind(file, "questions", "questions", "records"):
         on_bad(BadLine(file, 0, fault))
     else:
+        said = {""}
         for number, line in read_lines(file, on_bad):
-            yield number, parse_question(line, task, number)
+            question, renamed = parse_question(line, task, number)
+            if renamed not in said and len(said) < MAX_SAID:
+                said.add(renamed)
+                say(f"{file}: {renamed}")
+            yield number, question
 
 
-def parse_question(line: bytes | str, task: str, number: int) -> Question | str:
-    """Return the question in a line of a task file, or why there is none."""
+def parse_question(line: bytes | str, task: str, number: int) -> tuple[Question | str, str]:
+    """Return the question in a line of a task file, or why there is none; and which of its fields stand for ours."""
     try:
         plain = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        return explain_json_error(line, e)
-    return question_from_json(plain, task, number)
+        return explain_json_error(line, e), ""
+    fields, renamed = rename_fields(plain) if isinstance(plain, dict) else (plain, "")
+    return fields if isinstance(fields, str) else question_from_json(fields, task, number), renamed
 
 
 def question_from_json(plain: object, task: str, number: int) -> Question | str:

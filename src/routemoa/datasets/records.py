@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from routemoa.core.plural import counted
 from routemoa.core.trace import Answer
 from routemoa.core.types import Scores
 from routemoa.datasets.file_heads import find_wrong_kind
@@ -100,7 +101,7 @@ def read_records(
     if not allow_duplicates:
         seen.report(report)
     elif seen.repeated:
-        say(f"{seen.repeated:,} records repeat an id; told apart as id#2, id#3, ...")
+        say(f"{counted(seen.repeated, 'record repeats', 'records repeat')} an id; told apart as id#2, id#3, ...")
     errors.raise_if_any()
 
 

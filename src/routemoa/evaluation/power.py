@@ -9,6 +9,7 @@ from statistics import NormalDist
 from msgspec import Struct
 
 from routemoa.core.intervals import wilson_interval
+from routemoa.core.plural import counted
 
 __all__ = ["ALPHA", "NOTICEABLE", "POWER", "SampleSize", "count_questions", "estimate_sample_size"]
 
@@ -63,7 +64,7 @@ def estimate_sample_size(differences: Sequence[float]) -> SampleSize:
     noticeable = count_questions(NOTICEABLE, upper)
     why = None
     if differing < MIN_DIFFERING:
-        why = f"their results differ on {differing:,} of {asked:,} questions only"
+        why = f"their results differ on {differing:,} of {counted(asked, 'question')} only"
     elif mean == 0:
         why = "they are right on equally many questions"
     elif (needed := count_questions(mean, square)) <= MAX_QUESTIONS:

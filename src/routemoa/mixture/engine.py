@@ -65,7 +65,7 @@ class RouteMoA(BaseMethod):
         _check_plug_in(scorer, "scorer", "Scorer", "score", "knows")
         _check_plug_in(policy, "policy", "Policy", "initial", "update", "is_sufficient")
         self.pool = pool = Pool.load(pool)
-        super().__init__("routemoa", client or connect(pool), pool.limits)
+        super().__init__("routemoa", client or connect(pool), pool.limits, pool.absent)
         self.scorer = scorer or load_scorer(pool)
         unscored = {m.name for m in pool if not self.scorer.knows(m)}
         known = judge_model or load_pool_judge(pool)

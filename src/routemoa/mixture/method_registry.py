@@ -41,6 +41,8 @@ def build_method(pool: Pool, method: str, client: Client) -> Method:
         return _BUILD[method](pool, client)
     if method.startswith("single:") and method[7:] in pool:
         return Single(pool[method[7:]], client, limits=pool.limits)
+    if method.removeprefix("single:") in pool.absent:
+        raise ConfigError(pool.absent[method.removeprefix("single:")].why)
     names = method_names(pool)
     hint = get_close_matches(method, names, 1)
     raise ConfigError(

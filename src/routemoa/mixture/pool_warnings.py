@@ -18,6 +18,7 @@ __all__ = [
     "list_pool_warnings",
     "name_judged_models",
     "split_known",
+    "warn_of_absent_models",
     "warn_of_foreign_judge",
     "warn_of_missing_sandbox",
     "warn_of_one_family",
@@ -30,7 +31,11 @@ MAX_NAMED = 5
 
 def list_pool_warnings(pool: Pool) -> list[str]:
     """Return what is wrong with a pool though its file is valid; a scorer or judge file that cannot be read is, too."""
-    warnings: list[str | None] = [warn_of_one_family(pool.models), warn_of_missing_sandbox(pool)]
+    warnings: list[str | None] = [
+        *warn_of_absent_models(pool),
+        warn_of_one_family(pool.models),
+        warn_of_missing_sandbox(pool),
+    ]
     try:
         if pool.scorer:
             from routemoa.scoring.trained import read_manifest  # brings numpy
@@ -44,6 +49,11 @@ def list_pool_warnings(pool: Pool) -> list[str]:
     except ConfigError as e:
         warnings.append(str(e))
     return [warning for warning in warnings if warning]
+
+
+def warn_of_absent_models(pool: Pool) -> list[str]:
+    """Return a warning for each member that is left out: its key is not set, or its weights are not fetched."""
+    return [f"{absence.why}; it is left out" for absence in pool.absent.values()]
 
 
 def warn_of_one_family(models: Sequence[ModelSpec]) -> str | None:

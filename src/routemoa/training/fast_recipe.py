@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routemoa.core.plural import counted
 from routemoa.scoring.clusters import QuestionGroups, group_questions
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.lexical import count_idf
@@ -74,7 +75,10 @@ def train_fast(
     idf = count_idf(data.texts)
     x = embed_texts(data.texts, idf, encoder)
     groups = group_questions(data.tasks, lambda: x, CLUSTERS, rng)
-    report(f"{len(x)} questions, {len(data.models)} models, {len(groups.names)} tasks or clusters")
+    report(
+        f"{counted(len(x), 'question')}, {counted(len(data.models), 'model')}, "
+        f"{counted(len(groups.names), 'task or cluster', 'tasks or clusters')}"
+    )
     crossed = _cross_fit(x, groups, data, rng, report)
     chosen = _choose_penalties(crossed, data.scores)
     calibration = chosen.calibration

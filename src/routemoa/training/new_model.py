@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.scoring.outcome_updates import NOISE_VARIANCE, fit_bayesian_regression
 from routemoa.scoring.predictor import Floats, Predictor
 from routemoa.training.table import Table
@@ -58,7 +59,8 @@ def add_models(predictor: Predictor, data: Table, residual: Mapping[tuple[str, s
         measured = ~np.isnan(y)
         if measured.sum() < MIN_ANSWERS:
             raise ConfigError(
-                f"{model}: {int(measured.sum())} graded answers; at least {MIN_ANSWERS}, better 48, are needed"
+                f"{model}: {counted(int(measured.sum()), 'graded answer')}; at least {MIN_ANSWERS}, better 48, "
+                "are needed"
             )
         targets = (y - shared)[measured] - phi[measured] @ prior.mean
         embeddings.append(prior.mean + fit_bayesian_regression(phi[measured], targets, prior.covariance))

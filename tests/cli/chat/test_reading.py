@@ -59,7 +59,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_conversation(tmp_path: Path) -> N
         terminal.send("half\x03")
         terminal.wait_for(">")
         terminal.send("/retry\r")
-        terminal.wait_for("3: ")
+        terminal.wait_for("3:")
         terminal.send("\x03")
         terminal.wait_for("the answer so far is part of the conversation")
         terminal.wait_for(">")

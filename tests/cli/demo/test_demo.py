@@ -43,7 +43,7 @@ def test_it_shows_the_steps_checks_the_answers_and_says_what_is_next(tmp_path: P
     out = " ".join(done.stdout.split())
     for part in (
         "1 of 3: an easy question",
-        "prior: how likely each member is to be right",
+        "scorer: what predicts the prior from the question",
         "layer 2",
         "the reference is 115",
         "is_palindrome('demo') == False",
@@ -52,6 +52,7 @@ def test_it_shows_the_steps_checks_the_answers_and_says_what_is_next(tmp_path: P
         "traces of the three answers",
     ):
         assert part in out
+    assert out.count("prior: how likely each model is to answer well") == 3, "a title each time, explained once by it"
     traces = [json.loads(line) for line in (tmp_path / "demo.jsonl").read_text().splitlines()]
     assert [t["text"].startswith(s) for t, s in zip(traces, ("Canberra", "So 150", "```python"), strict=True)]
     assert max(len(t["trace"]["layers"]) for t in traces) >= 2

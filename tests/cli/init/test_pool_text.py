@@ -62,6 +62,7 @@ def test_a_file_with_every_kind_of_model() -> None:
     assert (ollama.name, ollama.model, ollama.prior) == ("llama3.2", "llama3.2:latest", None), "of unknown size"
     assert (file.endpoint, file.model, file.prior) == ("local", "models/qwen2.5-7b-instruct-q4_k_m.gguf", 0.4)
     assert "a guess from its size" in text
+    assert (file.parameters, ollama.parameters) == ({"max_tokens": 512}, {}), "a small model may not end by itself"
     assert pool.mixture.prefer == "balanced"
     assert text.count("what answers and traces call it") == 1, "explained once"
     assert text.endswith("# left out\n")

@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
+from routemoa.core.pool import Pool
+from routemoa.datasets.collector import answer_length
 from tests.cli.init.recorded import KEY, Recorded, recorded_providers
 
 START = '# mine\n\n[[model]]\nname = "own"  # keep\nendpoint = "http://127.0.0.1:9/v1"\n'
@@ -218,3 +220,26 @@ def test_a_price_that_depends_on_the_prompt_stays_with_the_library(
     source = Source(load_providers({})["openai"], "openai", (listed,), "a list")
     entry = {"name": "a", "endpoint": "openai", "model": "gpt-5.5"}
     assert plan_changes(entry, source, date(2026, 11, 26), {}) == ([], None)
+
+
+@pytest.mark.usefixtures("providers")
+def test_a_local_model_gets_a_limit_that_estimates_use() -> None:
+    done = pool("add", "qwen2.5-coder-0.5b", "--endpoint", "local")
+    assert done.exit_code == 0, done.stderr
+    assert "qwen2.5-coder-0.5b: no prior is known" in done.stderr
+    assert answer_length(Pool.from_toml("pool.toml")["qwen2.5-coder-0.5b"]) == 512
+
+
+@pytest.mark.usefixtures("providers")
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("coder-0.5b", "did you mean 'qwen2.5-coder-0.5b'?"),
+        ("smollm2", "did you mean 'smollm2-135m'?"),
+        ("all-minilm-l6-v2", "known: smollm2-135m, qwen2.5-coder-0.5b, qwen2.5-coder-1.5b"),
+    ],
+)
+def test_an_unknown_local_model_is_refused_and_only_chat_models_are_named(name: str, hint: str) -> None:
+    refused = pool("add", name, "--endpoint", "local")
+    assert str(refused.exception).endswith(hint)
+    assert Path("pool.toml").read_text() == START

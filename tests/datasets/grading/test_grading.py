@@ -170,7 +170,9 @@ def test_the_bit_parallel_subsequence_equals_the_textbook_table() -> None:
 
 def test_answers_for_a_judge_have_no_grade() -> None:
     assert grade("18", "18", "judge") is None
-    asked = parse_question('{"id": "1", "task": "t", "query": "q", "reference": "an essay", "grader": "judge"}', "t", 1)
+    asked = parse_question(
+        '{"id": "1", "task": "t", "query": "q", "reference": "an essay", "grader": "judge"}', "t", 1
+    )[0]
     assert isinstance(asked, Question)
     assert asked.grade("an essay") is None
 

@@ -14,14 +14,18 @@ from routemoa.cli.chat.commands import ChatCommands
 from routemoa.cli.chat.conversation import Conversation
 from routemoa.cli.chat.reading import TurnReader, make_reader
 from routemoa.cli.conversation_file import read_conversation, with_system
-from routemoa.cli.options import limit_options, method_option, pool_option, read_limits, system_option
+from routemoa.cli.options import limit_options, load_pool, method_option, pool_option, read_limits, system_option
+from routemoa.cli.pool.fetch import without_missing_weights
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.threads import use_one_thread
+from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
 from routemoa.core.errors import QueryError
+from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.types import Limits, Message
 from routemoa.mixture.method_registry import method_names
+from routemoa.mixture.pool_warnings import warn_of_absent_models
 
 __all__ = ["chat"]
 
@@ -65,7 +69,8 @@ def chat(*, pool_file: str | None, method: str, system: str | None, file: str | 
       printf 'Name a prime.\\nAnd the next one?\\n/why\\n' | routemoa chat
     """
     use_one_thread()
-    pool = Pool.default(pool_file)
+    pool = without_missing_weights(load_pool(pool_file))
+    print_warnings(warn_of_absent_models(pool))
     earlier = with_system(read_conversation(file) if file else (), system)
     options = ChatOptions(method, read_limits(limits).with_defaults(pool.limits), earlier, file)
     code = asyncio.run(_talk(pool, options))
@@ -121,9 +126,8 @@ def _choose_exit_code(conversation: Conversation, commands: ChatCommands) -> int
 
 def _greet(conversation: Conversation) -> None:
     pool, messages = conversation.pool, conversation.messages
-    earlier = f", after {len(messages)} messages" if messages else ""
+    earlier = f", after {counted(len(messages), 'message')}" if messages else ""
     unanswered = conversation.last is not None and not conversation.last.is_kept
     earlier += " and a question without an answer (/retry asks it)" if unanswered else ""
-    count = "1 model" if len(pool) == 1 else f"{len(pool)} models"
-    line = f"{count} of {pool.source}{earlier}\n/help lists the commands, Ctrl-D leaves"
+    line = f"{counted(len(pool), 'model')} of {pool.source}{earlier}\n/help lists the commands, Ctrl-D leaves"
     conversation.console.print(line, style="dim", highlight=False, markup=False)

@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-import click
 from rich.text import Text
 
 from routemoa import __version__
@@ -16,8 +15,10 @@ from routemoa.cli.chat.conversation import Conversation
 from routemoa.cli.chat.why import explain_answer
 from routemoa.cli.conversation_file import read_conversation, write_conversation
 from routemoa.cli.terminal.files import check_writable
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import fit_table, make_console
 from routemoa.core.errors import ConfigError, QueryError
+from routemoa.core.plural import counted
 from routemoa.core.types import ModelSpec
 from routemoa.mixture.method_registry import method_names
 
@@ -80,7 +81,7 @@ class ChatCommands:
                 await work
         except (ConfigError, QueryError) as e:
             self.failures += 1
-            click.echo(str(e), err=True)
+            print_line(str(e), err=True)
         return True
 
     def _show_why(self, _: str) -> None:
@@ -102,13 +103,13 @@ class ChatCommands:
     def _use_method(self, name: str) -> None:
         if name:
             self._conversation.use_method(name)
-        click.echo(f"method: {self._conversation.method.name}")
+        print_line(f"method: {self._conversation.method.name}")
         if not name:
-            click.echo(f"known: {', '.join(method_names(self._conversation.pool))}")
+            print_line(f"known: {', '.join(method_names(self._conversation.pool))}")
 
     def _clear(self, _: str) -> None:
         self._conversation.clear()
-        click.echo("a new conversation", err=True)
+        print_line("a new conversation", err=True)
 
     def _save(self, argument: str) -> None:
         file = str(Path(argument).expanduser()) if argument else self._file
@@ -130,13 +131,13 @@ class ChatCommands:
         except OSError as e:
             raise ConfigError(f"{file}: it cannot be written: {e.strerror}") from e
         self._file = file
-        click.echo(f"{file}: {len(conversation.messages)} messages", err=True)
+        print_line(f"{file}: {counted(len(conversation.messages), 'message')}", err=True)
 
     def _show_help(self, _: str) -> None:
         width = max(len(c.usage) for c in COMMANDS.values())
         for command in COMMANDS.values():
-            click.echo(f"  {command.usage:{width}}  {command.summary}")
-        click.echo(HELP)
+            print_line(f"  {command.usage:{width}}  {command.summary}", indent=" " * (width + 4))
+        print_line(HELP, indent="")
 
 
 def _unknown_command(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from routemoa.cli.chat.commands import COMMANDS
+from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
@@ -176,6 +177,6 @@ def _open_history() -> History:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600))
     except OSError as e:
-        click.echo(f"note: what you write is not kept for the next chat: {file}: {e.strerror}", err=True)
+        print_line(f"note: what you write is not kept for the next chat: {file}: {e.strerror}", err=True)
         return InMemoryHistory()
     return SafeHistory(str(file))

@@ -13,6 +13,7 @@ from routemoa.cli.terminal.summary import (
     describe_failure,
     describe_source,
 )
+from routemoa.core.plural import counted
 from routemoa.core.printable import printable_line
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
 from routemoa.judging.answers.grouping import final_answer, group_answers
@@ -30,7 +31,7 @@ MAX_TEXT = 60
 def explain_answer(answer: Answer) -> Tree:
     """Return the tree: prior, the calls of each layer and why, agreement, the reason to stop, the answer, the cost."""
     trace = answer.trace
-    calls = f"{trace.calls} call{'' if trace.calls == 1 else 's'}"
+    calls = counted(trace.calls, "call")
     seconds = "" if trace.latency is None else f", {trace.latency:.1f} s"
     tree = Tree(Text(f"{trace.method}: {calls}{seconds}, {describe_cost(trace)}", style="bold"))
     if trace.prior:

@@ -24,9 +24,10 @@ __all__ = ["demo"]
 def demo(
     *, pool_file: str | None, at_random: bool, seed: int | None, svg: str | None, max_cost: float | None, yes: bool
 ) -> None:
-    """Answer three questions with small models on this machine, show every step, and check the answers.
+    """Answer three questions with two small models on this machine, show every step, and check the answers.
 
-    Missing models are downloaded first (1.2 GB, once). The three questions are chosen because they show the three ways
+    Missing models are downloaded first (1.2 GB, once). They are four members: one of them also answers under two other
+    prompts. The three questions are chosen because they show the three ways
     the mixture works: an easy one that one model answers alone; one on which members disagree and more are called; and
     a function, which is run against its examples in a sandbox. --random asks others.
 
@@ -47,10 +48,10 @@ def demo(
 
     check_writable(svg)
     pool = Pool.from_toml(pool_file or Path(str(resources.files("routemoa.cli.demo"))) / "pool.toml")
+    pool.require_keys()
     questions = load_questions()
     asked = random_questions(questions, seed) if at_random or seed is not None else chosen_questions(questions)
     confirm_questions(pool, [q.query for q in asked], assume_yes=yes, max_cost=max_cost)
-    for fetched in (pool, Pool.embedded()) if pool_file is None else (pool,):  # what comes next asks the embedded pool
-        if any(m.local for m in fetched):
-            fetch_missing(fetched)
+    if any(m.local for m in pool):
+        fetch_missing(pool)
     asyncio.run(run_demo(pool, asked, svg, is_own_pool=pool_file is None, max_cost=max_cost))

@@ -38,7 +38,7 @@ CHOSEN = """\
 The three questions are chosen because they show the three ways it works; routemoa demo --random asks others."""
 
 EXPLANATIONS: dict[type[Event], str] = {
-    events.Scored: "prior: how likely each member is to be right. A scorer predicts it without calling a model.",
+    events.Scored: "scorer: what predicts the prior from the question, without calling a model.",
     events.Selected: "layer: the members that are called at the same time.",
     events.Judged: "self-assessment: how probable, on average, a model found each word that it wrote.",
     events.Reranked: "posterior: the same probability after the answers and judgments. Agreement is evidence.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -62,12 +62,30 @@ def outcome_table(outcomes: Sequence[Outcome], width: int, *, with_recorded: boo
     if not with_recorded:
         return Group(_table("these questions", [now], width))
     recorded = read_recorded()
-    note = f"recorded by {recorded.date}, {recorded.machine}; a method with fewer questions was stopped after these"
+    note = (
+        f"recorded: before, on {recorded.date} and {recorded.machine}; those seconds are not of this machine today; "
+        "a method with fewer questions was stopped after these."
+    )
     return Group(
-        _table("these three questions", [now, *recorded.demo], width),
+        _table("these three questions", [now, *map(_mark_recorded, recorded.demo)], width),
         Text(),
-        _table("96 short questions, three models (the embedded pool)", recorded.short96, width),
+        _table("96 short questions, three models (the embedded pool)", map(_mark_recorded, recorded.short96), width),
         Text(note, style="dim"),
+        Text(_compare(recorded.short96)),
+    )
+
+
+def _mark_recorded(figures: MethodFigures) -> MethodFigures:
+    return msgspec.structs.replace(figures, method=f"{figures.method}, recorded")
+
+
+def _compare(recorded: Sequence[MethodFigures]) -> str:
+    """Return in a sentence what a mixture brings, which three questions cannot show."""
+    mixture, single = recorded[0], recorded[1]
+    return (
+        f"Three questions show how it works; what it brings shows on the {mixture.questions}: {mixture.right} right "
+        f"with the mixture, {single.right} with the best single model, at "
+        f"{mixture.calls / mixture.questions:.2f} calls a question."
     )
 
 
@@ -79,7 +97,7 @@ def next_steps(traces: Path, seconds: float) -> Group:
         Text("next", style="bold"),
         Text(f'  {command} ask "Why is the sky blue?"      # the same models, your question'),
         Text(f"  {command} init                            # a pool of your own models"),
-        Text(f"  {command} serve                           # an OpenAI-compatible server of this pool"),
+        Text(f"  {command} serve                           # an OpenAI-compatible server"),
         Text(),
         Text(f"traces of the three answers: {traces}", style="dim"),
         Text(f"{seconds:.0f} s in all", style="dim"),
@@ -105,7 +123,7 @@ def _sum_outcomes(outcomes: Sequence[Outcome]) -> MethodFigures:
     return MethodFigures("the mixture, now", right, checked, sum(t.calls for t in traces), tokens, seconds)
 
 
-def _table(title: str, rows: Sequence[MethodFigures], width: int) -> Table:
+def _table(title: str, rows: Iterable[MethodFigures], width: int) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2), width=min(width, 78))
     table.add_column("method")
     for column in ("right", "calls", "tokens", "seconds"):

@@ -16,9 +16,11 @@ from routemoa.cli.evaluation.bench_options import Benchmark, BenchOptions, check
 from routemoa.cli.options import duplicates_option, json_file_option, max_cost_option, pool_option, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import BudgetExceeded, RouteMoAError
+from routemoa.core.plural import counted
 from routemoa.core.pool import METHODS, Pool
 from routemoa.datasets.questions import Question
 
@@ -83,7 +85,7 @@ def bench(**options: Any) -> None:  # click passes a keyword for each option: th
 
     \b
     Examples:
-      routemoa bench gsm8k --limit 40                                    the embedded pool, no key
+      routemoa bench gsm8k --limit 40             the embedded pool, no key
       routemoa bench mine.jsonl --pool pool.toml --max-cost 2 --out mine
       routemoa report mine --html mine.html
     """
@@ -111,13 +113,13 @@ def _run_benchmark(options: BenchOptions) -> None:
             asyncio.run(_answer_questions(benchmark, units))
     except (KeyboardInterrupt, RouteMoAError) as e:
         how = " with a higher --max-cost" if isinstance(e, BudgetExceeded) else ""
-        click.echo(f"{folder} keeps the answers so far; run the same command again{how} to continue", err=True)
+        print_line(f"{folder} keeps the answers so far; run the same command again{how} to continue", err=True)
         raise
     finally:
         figures = _summarize(folder, run, benchmark.questions)
         if options.json_file:
             write_file(options.json_file, (json.dumps(figures, indent=1, sort_keys=True) + "\n").encode())
-    click.echo(f"for the page run  routemoa report {folder} --html {folder}/report.html", err=True)
+    print_line(f"for the page run  routemoa report {folder} --html {folder}/report.html", err=True)
 
 
 def _describe_run(benchmark: Benchmark, options: BenchOptions) -> Run:
@@ -142,9 +144,12 @@ def _describe_run(benchmark: Benchmark, options: BenchOptions) -> Run:
 def _list_notes(concurrency: int, pool: Pool) -> tuple[str, ...]:
     """Return the caveats of a live run."""
     local = sum(m.local for m in pool)
-    notes = [f"live: {concurrency} question(s) at a time; seconds are those of this machine and these endpoints, once"]
+    notes = [
+        f"live: {counted(concurrency, 'question')} at a time; seconds are those of this machine "
+        "and these endpoints, once"
+    ]
     if local:
-        notes.append(f"{local} of {len(pool)} models run on this machine: they cost seconds, not dollars")
+        notes.append(f"{local} of {counted(len(pool), 'model')} run on this machine: they cost seconds, not dollars")
     return tuple(notes)
 
 
@@ -152,12 +157,12 @@ def _announce(benchmark: Benchmark, remaining: int, costs: Estimate) -> str:
     """Return what is about to be done and what it may cost; `remaining` answers are missing."""
     questions, methods = len(benchmark.questions), benchmark.methods
     answered = questions * len(methods) - remaining
-    earlier = f", {answered:,} answers kept from before" if answered else ""
-    work = f"{questions:,} questions, {len(methods)} methods ({', '.join(methods)}){earlier}"
+    earlier = f", {counted(answered, 'answer')} kept from before" if answered else ""
+    work = f"{counted(questions, 'question')}, {counted(len(methods), 'method')} ({', '.join(methods)}){earlier}"
     if not costs.calls:
         return f"{work}; nothing is left to do"
     tokens = f"{costs.prompt_tokens:,} tokens in and {costs.completion_tokens:,} out"
-    return f"{work}: at most {costs.calls:,} calls, about {tokens}; cost at most: {describe_cost(costs)}"
+    return f"{work}: at most {counted(costs.calls, 'call')}, about {tokens}; cost at most: {describe_cost(costs)}"
 
 
 async def _answer_questions(benchmark: Benchmark, units: Sequence[WorkUnit]) -> None:

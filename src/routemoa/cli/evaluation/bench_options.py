@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from routemoa.cli.options import say
+from routemoa.cli.options import load_pool, say
 from routemoa.cli.terminal.confirm import require_prices
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
@@ -70,7 +70,8 @@ def check_options(options: BenchOptions) -> Benchmark:
     """Load what the options name. Raises ConfigError, before anything is spent."""
     from routemoa.evaluation.trained_questions import warn_before_run
 
-    pool = Pool.default(options.pool_file)
+    pool = load_pool(options.pool_file)
+    pool.require_keys()
     methods = _parse_methods(options.methods, pool)
     require_prices(pool, options.max_cost)
     questions = _load_questions(options)

@@ -15,9 +15,11 @@ from routemoa import __version__
 from routemoa.cli.options import duplicates_option, json_file_option, say
 from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
 from routemoa.cli.terminal.headroom import print_headroom, warn_of_no_gain
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.replay.methods import METHODS, ROUTERS
@@ -96,7 +98,7 @@ def evaluate(**options: Any) -> None:  # click passes a keyword for each option:
 
     \b
     Example:
-      routemoa evaluate test.jsonl --scorer my-scorer --methods routemoa,moa --json figures.json
+      routemoa evaluate test.jsonl --scorer my-scorer --methods routemoa,moa
     """
     _replay_methods(EvaluateOptions(**options))
 
@@ -161,25 +163,25 @@ def _write_run(
 def _print_figures(results: Mapping[str, Any]) -> None:
     _print_methods(results)
     questions = next(iter(results["methods"].values()))["n"]
-    skipped = f", {results['skipped']} records without answers left out" if results["skipped"] else ""
-    click.echo(f"{questions} questions, {len(results['models'])} models{skipped}")
+    skipped = f", {counted(results['skipped'], 'record')} without answers left out" if results["skipped"] else ""
+    print_line(f"{counted(questions, 'question')}, {counted(len(results['models']), 'model')}{skipped}")
     for pair, f in results["paired"].items():
         ours, _, other = pair.partition("|")
         if ours == "routemoa":
             low, high = f["ci95"]
             interval = f"({100 * low:+.1f} to {100 * high:+.1f})"
-            click.echo(f"routemoa over {other}: {100 * f['difference']:+.1f} points {interval}, p {f['p']:.3f}")
+            print_line(f"routemoa over {other}: {100 * f['difference']:+.1f} points {interval}, p {f['p']:.3f}")
     _print_savings(results)
     if priced := results.get("priced"):
-        click.echo(f"\namong the {len(priced['models'])} models whose price is known:")
+        print_line(f"\namong the {counted(len(priced['models']), 'model')} whose price is known:")
         _print_methods(priced)
         _print_savings(priced)
     for name, points in results.get("scale", {}).items():
         shown = ", ".join(f"{p['models']} {p['accuracy']:.1%} ({p['calls']:.1f} calls)" for p in points)
-        click.echo(f"{name}, by models in the pool: {shown}")
+        print_line(f"{name}, by models in the pool: {shown}")
     print_headroom(results["headroom"])
     for note in results["notes"]:
-        click.echo(f"note: {note}", err=True)
+        print_line(f"note: {note}", err=True)
     print_warnings(results["warnings"])
 
 
@@ -202,4 +204,4 @@ def _print_savings(results: Mapping[str, Any]) -> None:
             f"{measure.replace('_', ' ')} {s['saved']:.1%} ({s['ci95'][0]:.1%} to {s['ci95'][1]:.1%})"
             for measure, s in savings.items()
         ]
-        click.echo(f"{ours} against {other} saves: {', '.join(parts)}")
+        print_line(f"{ours} against {other} saves: {', '.join(parts)}")

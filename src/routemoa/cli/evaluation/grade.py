@@ -10,6 +10,7 @@ import click
 
 from routemoa.cli.options import duplicates_option, say
 from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.progress import StepProgress
 from routemoa.cli.terminal.table import print_table
 from routemoa.core.errors import QueryError
@@ -59,7 +60,7 @@ def grade(*, records: str, task: str | None, allow_duplicates: bool, json_file: 
     else:
         _print_result(result)
     for line in _describe_ungraded(result.items):
-        click.echo(line, err=True)
+        print_line(line, err=True)
 
 
 def _to_plain(result: GradingResult) -> dict[str, Any]:
@@ -106,6 +107,6 @@ def _print_result(result: GradingResult) -> None:
     heads = ["model", "accuracy", "graded", "failed", "agreement with recorded"]
     print_table(heads, rows, left={"model"}, optional=["graded", "agreement with recorded"])
     for task, graders in result.graders.items():
-        click.echo(f"{task}: {', '.join(f'{count:,} {name}' for name, count in graders.items())}")
+        print_line(f"{task}: {', '.join(f'{count:,} {name}' for name, count in graders.items())}")
     if result.agreement is not None:
-        click.echo(f"{result.agreement:.2%} of {result.compared:,} recorded scores say the same")
+        print_line(f"{result.agreement:.2%} of {result.compared:,} recorded scores say the same")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.table import Table
 from rich.text import Text
 
 from routemoa.cli.options import json_file_option
 from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import fit_table, make_console, print_fitted
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
@@ -22,7 +24,8 @@ from routemoa.evaluation.statistics import summarize
 
 __all__ = ["print_page", "report"]
 
-WIDE = 125  # characters in which a table with its intervals fits
+LESS_THAN_INTERVALS = ("n", "failed")
+"""Columns that are left out before the intervals are."""
 STYLES = {"mixture": "bold", "single": "dim", "bound": "dim"}
 
 
@@ -58,8 +61,8 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
 
         data = render(figures).encode()
         write_file(html_file, data)
-        click.echo(figures.headline.sentence)
-        click.echo(f"{html_file}: {len(data) / 1024:,.0f} KB; open it in any browser", err=True)
+        print_line(figures.headline.sentence)
+        print_line(f"{html_file}: {len(data) / 1024:,.0f} KB; open it in any browser", err=True)
     else:
         print_page(figures)
 
@@ -68,36 +71,44 @@ def print_page(figures: Report) -> None:
     """Print the answer in a sentence, the table of all methods and what to do; the caveats go to standard error."""
     console = make_console()
     console.print(Text(figures.headline.sentence), style="bold")
-    is_wide = console.width >= WIDE
+    table, dropped = _fit_rows(figures, console.width, with_intervals=True)
+    with_intervals = set(dropped) <= set(LESS_THAN_INTERVALS)
+    if not with_intervals:
+        table, dropped = _fit_rows(figures, console.width, with_intervals=False)
+    print_fitted(console, table, dropped)
+    if not with_intervals:
+        print_line("95 % intervals: in a wider terminal, or with --html", err=True)
+    for caveat in figures.caveats:
+        print_line(f"note: {caveat}", err=True)
+    print_warnings(figures.warnings)
+    console.print(Text("\nWhat to do"), style="bold")
+    for sentence in figures.advice.sentences:
+        print_line(f"- {printable_line(sentence)}")
+
+
+def _fit_rows(figures: Report, width: int, *, with_intervals: bool) -> tuple[Table, list[str]]:
+    """Return the table of all methods, and the columns that it leaves out."""
     gap = "points over " + (figures.baseline or "best single")
     heads = ["method", "accuracy", gap, "failed", "n", *(MEASURES[m] for m in figures.measures), "saved vs. moa"]
     rows = [
-        [Text(cell, style=STYLES.get(group, "")) for cell in _make_cells(row, figures, is_wide)]
+        [Text(cell, style=STYLES.get(group, "")) for cell in _make_cells(row, figures, with_intervals)]
         for group in GROUPS
         for row in figures.rows
         if row.group == group
     ]
-    optional = ["n", "failed", *(MEASURES[m] for m in reversed(figures.measures)), "saved vs. moa"]
-    folded = () if is_wide else heads[1:]
-    print_fitted(console, *fit_table(heads, rows, console.width, left={"method"}, folded=folded, optional=optional))
-    if not is_wide:
-        click.echo("95 % intervals: in a wider terminal, or with --html", err=True)
-    for caveat in figures.caveats:
-        click.echo(f"note: {caveat}", err=True)
-    print_warnings(figures.warnings)
-    console.print(Text("\nWhat to do"), style="bold")
-    for sentence in figures.advice.sentences:
-        console.print(Text(f"- {printable_line(sentence)}"))
+    optional = [*LESS_THAN_INTERVALS, *(MEASURES[m] for m in reversed(figures.measures)), "saved vs. moa"]
+    folded = heads[1:] if not with_intervals else [gap, "saved vs. moa"]
+    return fit_table(heads, rows, width, left={"method"}, folded=folded, optional=optional)
 
 
-def _make_cells(row: MethodRow, figures: Report, is_wide: bool) -> list[str]:
+def _make_cells(row: MethodRow, figures: Report, with_intervals: bool) -> list[str]:
     """Return a method's row, with its intervals where they fit."""
     accuracy = "unknown" if row.accuracy is None else f"{row.accuracy:.1%}"
-    accuracy += f" ({row.ci95[0]:.1%} to {row.ci95[1]:.1%})" if row.ci95 and is_wide else ""
+    accuracy += f" ({row.ci95[0]:.1%} to {row.ci95[1]:.1%})" if row.ci95 and with_intervals else ""
     gap = "-"
     if row.gap and row.method != figures.baseline:
         gap = format_points(row.gap.difference)
-        gap += f" ({format_points(row.gap.low)} to {format_points(row.gap.high)})" if is_wide else ""
+        gap += f" ({format_points(row.gap.low)} to {format_points(row.gap.high)})" if with_intervals else ""
     share = row.dense_ratios.get("cost")
     share = row.dense_ratios.get(figures.measures[1]) if share is None else share
     saved = "-" if share is None or row.method == "moa" else format_whole_percent(1 - share)

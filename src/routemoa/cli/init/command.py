@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from routemoa.cli.options import yes_option
+from routemoa.cli.terminal.lines import fold_line, print_line
 
 if TYPE_CHECKING:
     from routemoa.cli.init.discovery import Place
@@ -90,7 +91,7 @@ def init(
     run.show_findings()
     candidates = _collect_candidates(run)
     if not candidates:
-        click.echo("no pool file was written" if run.findings else NOTHING_FOUND, err=True)
+        print_line("no pool file was written" if run.findings else NOTHING_FOUND, err=True)
         _finish(run, code=1)
     if preset is None and run.asks and any(not c.source.local for c in candidates):
         _ask_preset(run, candidates)
@@ -137,8 +138,8 @@ def _check_target(run: Run, *, force: bool) -> None:
     remedy = "overwrite it with --force, or name another file with --out FILE"
     if not run.asks:
         raise ConfigError(f"{target} exists: {remedy}")
-    if not click.confirm(f"{target} exists. Overwrite it?", err=True):
-        click.echo("nothing was written; name another file with --out FILE", err=True)
+    if not click.confirm(fold_line(f"{target} exists. Overwrite it?", err=True), err=True):
+        print_line("nothing was written; name another file with --out FILE", err=True)
         sys.exit(1)
 
 
@@ -205,7 +206,7 @@ def _estimate(run: Run) -> TrialCost | None:
     run.say()
     if run.asks:
         question = f"Try them now, one token from each, then one question? That costs {price}."
-        return cost if click.confirm(question, default=True, err=True) else None
+        return cost if click.confirm(fold_line(question, err=True), default=True, err=True) else None
     if run.assume_yes or not (cost.total or cost.unpriced):
         run.say(f"Trying them, one token from each, then one question; that costs {price}.")
         return cost
@@ -236,7 +237,7 @@ def _try_pool(run: Run, candidates: Sequence[Candidate], cost: TrialCost) -> Non
         if not chosen:
             run.failures.clear()
             _write(run, first)
-            click.echo(f"no model answers; mend that, then  routemoa pool check --pool {run.target}", err=True)
+            print_line(f"no model answers; mend that, then  routemoa pool check --pool {run.target}", err=True)
             return
         _write(run, chosen)
     if run.works:

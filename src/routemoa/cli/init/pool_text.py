@@ -37,6 +37,11 @@ GUESSES = ((4, 0.3), (9, 0.4), (16, 0.45), (40, 0.55), (1000, 0.6))
 """Billions of parameters -> a guess of how often such a local model is right, where others have a figure."""
 CONTEXT = 4096
 """Tokens that a model file gets: what it was trained for may need more memory than there is."""
+ANSWER_TOKENS = 512
+"""Of a model file, as in the embedded pool: small models do not always end by themselves."""
+EXPLAINED = ("name", "endpoint", "model", "context", "parameters")
+"""Keys whose comment stands once in a file."""
+LIMIT_NOTE = "ends an answer that does not end; more for a model that thinks"
 
 
 class PoolModel(Struct, frozen=True):
@@ -137,6 +142,9 @@ def write_model_table(model: PoolModel, *, guess: bool) -> list[str]:
     elif reads:
         lines.append(f"# {reads}")
     lines += _prior_lines(candidate, guess=guess)
+    if source.endpoint == LOCAL:
+        limit = f"parameters = {{ max_tokens = {ANSWER_TOKENS} }}"
+        lines.append(f"{limit:<{COMMENT_COLUMN - 2}}  # {LIMIT_NOTE}")
     return lines
 
 
@@ -146,7 +154,7 @@ def without_repetition(lines: Sequence[str], said: set[str]) -> list[str]:
     for line in lines:
         code, mark, comment = line.partition("  # ")
         key = f"{code.partition('=')[0]}#{comment}"
-        explains = code.startswith(("name", "endpoint", "model", "context")) or comment.startswith("it runs here")
+        explains = code.startswith(EXPLAINED) or comment.startswith("it runs here")
         kept.append(code.rstrip() if mark and explains and key in said else line)
         said.add(key)
     return kept

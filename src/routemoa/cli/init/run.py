@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 
 from routemoa.cli.init.discovery import Finding
@@ -19,7 +18,9 @@ from routemoa.cli.init.pool_text import PoolModel, summarize_prices
 from routemoa.cli.init.presets import PRESETS, PresetName, Source, describe_left_out
 from routemoa.cli.init.trial import QUESTION, Failure, ProbeResults, TrialAnswer
 from routemoa.cli.terminal.confirm import is_interactive
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
+from routemoa.core.plural import counted
 
 __all__ = ["Run"]
 
@@ -60,7 +61,7 @@ class Run:
     def say(self, line: str = "") -> None:
         """Print a line for people."""
         if not self.as_json:
-            click.echo(line)
+            print_line(line)
 
     def wait(self, doing: str) -> AbstractContextManager[object]:
         """Show what is waited for, on a terminal."""
@@ -72,14 +73,12 @@ class Run:
         """Print a line about what went wrong, if it was not printed before."""
         if line not in self.warned:
             self.warned.add(line)
-            click.echo(line, err=True)
+            print_line(line, err=True)
 
     def show_findings(self) -> None:
         """Print what was found, and a line for each thing that stands in the way."""
         rows = [
-            [f.title, f.where, f"{len(f.source.models)} model{'s' if len(f.source.models) != 1 else ''}"]
-            for f in self.findings
-            if f.source is not None
+            [f.title, f.where, counted(len(f.source.models), "model")] for f in self.findings if f.source is not None
         ]
         if rows and not self.as_json:
             print_table(["found", "", ""], rows)
@@ -106,7 +105,7 @@ class Run:
             rows.append([model.name, model.candidate.source.endpoint, model.candidate.name.family, prices, prior])
         self.say()
         if not self.as_json:
-            title = f"written: {self.target}, preset {self.preset}, {len(rows)} model{'s' if len(rows) != 1 else ''}"
+            title = f"written: {self.target}, preset {self.preset}, {counted(len(rows), 'model')}"
             print_table(["name", "endpoint", "family", "$/M in / out", "prior"], rows, title=title)
 
     def show_trial(self) -> None:
@@ -118,14 +117,14 @@ class Run:
         if self.answer is None:
             return
         if self.answer.problem or self.answer.trace is None:
-            click.echo(f"the question was not answered: {self.answer.problem}", err=True)
+            print_line(f"the question was not answered: {self.answer.problem}", err=True)
             return
         trace = self.answer.trace
         cost = "cost unknown" if trace.cost is None else f"${trace.cost:.4g}"
         seconds = "" if trace.latency is None else f", {trace.latency:.1f} s"
         self.say(f"  asked: {QUESTION}")
         self.say(f"  answer: {self.answer.text}")
-        calls = f"{trace.calls} call{'s' if trace.calls != 1 else ''}"
+        calls = counted(trace.calls, "call")
         reason = (trace.stop_reason or "").partition(";")[0]
         self.say(f"  {calls}{seconds}, {cost}; stopped: {reason}")
 
@@ -141,7 +140,8 @@ class Run:
     def list_remarks(self) -> list[str]:
         """Return lines for the head of the file: what was left out of the lists, and what is thin about the pool."""
         lines = [
-            f"{source.provider.title}: {len(source.models)} models listed; left out: {describe_left_out(counts)}"
+            f"{source.provider.title}: {counted(len(source.models), 'model')} listed; "
+            f"left out: {describe_left_out(counts)}"
             for source in self.sources
             if (counts := self.left_out.get(source.endpoint))
         ]

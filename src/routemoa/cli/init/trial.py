@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 
-import click
 from msgspec.structs import replace
 
 from routemoa.cli.init.discovery import Place, describe_problem
 from routemoa.cli.init.presets import Candidate, make_candidates
 from routemoa.cli.pool.probe import Probe, probe_models
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.session import run_query
 from routemoa.clients.connect import connect
 from routemoa.clients.model_lists.fetch import ListProblem, classify_refusal
@@ -191,6 +191,6 @@ def _find_failure(name: str, candidate: Candidate, probe: Probe) -> Failure | No
     reason = probe.problem.partition(f"'{probe.name}': ")[2].partition(": ")[2] or probe.problem
     problem = ListProblem.OTHER if probe.status is None else classify_refusal(probe.status, reason)
     if probe.status == 429 and problem == ListProblem.OTHER:
-        click.echo(f"{name}: busy now (HTTP 429); it stays in the pool", err=True)
+        print_line(f"{name}: busy now (HTTP 429); it stays in the pool", err=True)
         return None
     return Failure(candidate, name, problem, reason)

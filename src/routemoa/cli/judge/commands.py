@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from routemoa.cli.command_group import SuggestingGroup
 from routemoa.cli.judge.calibrate import calibrate
 from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.core.printable import printable_line
 from routemoa.datasets.file_heads import find_wrong_kind
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
@@ -37,7 +40,7 @@ MIN_GRADED_QUERIES = 20  # for a fit that is worth anything
 MAX_TITLE = 80  # characters of a query that are printed
 
 
-@click.group(context_settings={"max_content_width": 100})
+@click.group(cls=SuggestingGroup, context_settings={"max_content_width": 100})
 def judge() -> None:
     """Fit a judge model on graded traces; calibrate it for open questions; re-judge saved traces."""
 
@@ -63,7 +66,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
 
     \b
     Example:
-      routemoa judge fit graded.jsonl --out judge.json        # then in pool.toml:  [mixture]  judge = "judge.json"
+      routemoa judge fit graded.jsonl --out judge.json
+      # then in pool.toml:  [mixture]  judge = "judge.json"
     """
     from routemoa.training.judge import collect_signal_pairs, describe_judge_model, measure_signals
     from routemoa.training.judge import fit_judge_model as learn
@@ -74,7 +78,8 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     if len(data) < MIN_GRADED_QUERIES:
         errors.raise_if_any()
         raise ConfigError(
-            f"{', '.join(traces)}: {len(data)} graded queries ({ungraded} lines without a grade); at least "
+            f"{', '.join(traces)}: {counted(len(data), 'graded query', 'graded queries')} "
+            f"({counted(ungraded, 'line')} without a grade); at least "
             f"{MIN_GRADED_QUERIES} are needed: put `scores` or a `reference` into the lines, beside `text` and `trace`"
         )
     order = list(range(len(data)))
@@ -94,10 +99,10 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
     if as_json:
         click.echo(msgspec.json.encode({"judging": model, "held_out": figures, "passed_over": ungraded}))
     else:
-        skipped = f", {ungraded} lines without a grade skipped" if ungraded else ""
-        click.echo(f"{len(data)} graded queries{skipped}")
+        skipped = f", {counted(ungraded, 'line')} without a grade skipped" if ungraded else ""
+        print_line(counted(len(data), "graded query", "graded queries") + skipped)
         _print_fit(model, figures, describe_judge_model(model))
-        click.echo(f'{out}: written; name it in the pool file:  [mixture]  judge = "{out}"', err=True)
+        print_line(f'{out}: written; name it in the pool file:  [mixture]  judge = "{out}"', err=True)
     errors.raise_if_any()
 
 
@@ -134,15 +139,15 @@ def _has_grade(truth: Mapping[str, float | None], saved: SavedTrace) -> bool:
 
 def _print_fit(model: JudgeModel, figures: Mapping[str, Mapping[str, float | None]], summary: list[str]) -> None:
     for line in summary:
-        click.echo(line)
+        print_line(line)
     for subject, judges in (("others", model.peer_judges), ("itself", model.self_judges)):
         for name, r in judges.items():
             bias = "unknown" if r.bias is None else f"{r.bias:.2f}"
-            click.echo(f"{name} as judge of {subject}: mean score {bias}, weight {r.weight:.2f}")
-    click.echo("cross-validated, each half judged with a fit on the other half:")
+            print_line(f"{name} as judge of {subject}: mean score {bias}, weight {r.weight:.2f}")
+    print_line("cross-validated, each half judged with a fit on the other half:")
     for name, values in figures.items():
         shown = ", ".join(f"{k} {'-' if v is None else format(v, '.3f')}" for k, v in values.items())
-        click.echo(f"  {name:10} {shown}")
+        print_line(f"  {name:10} {shown}")
 
 
 @judge.command()
@@ -173,9 +178,11 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
             keys = ("choice", "text", "scores", "stop_reason", "changed")
             click.echo(msgspec.json.encode({k: getattr(result, k) for k in keys}))
         elif result.changed:
-            click.echo(f"{number}: {_shorten(saved.trace.query.text)}")
-            click.echo(f"   was {result.recorded} after {len(saved.trace.layers)} layers: {saved.trace.stop_reason}")
-            click.echo(f"   now {result.choice} after {result.layers}: {result.stop_reason}")
+            print_line(f"{number}: {_shorten(saved.trace.query.text)}")
+            print_line(
+                f"   was {result.recorded} after {counted(len(saved.trace.layers), 'layer')}: {saved.trace.stop_reason}"
+            )
+            print_line(f"   now {result.choice} after {result.layers}: {result.stop_reason}")
     if replayed and not as_json:
         _print_summary(replayed)
     errors.raise_if_any()
@@ -191,8 +198,9 @@ def _print_summary(replayed: list[tuple[SavedTrace, RejudgedTrace]]) -> None:
     other_choice = sum(result.choice != result.recorded for result in changed)
     before = sum(len(layer.proposals) for saved, _ in replayed for layer in saved.trace.layers)
     after = sum(result.calls for _, result in replayed)
-    click.echo(
-        f"{len(replayed)} traces, {len(changed)} would have changed: {other_choice} with another choice; proposals "
+    print_line(
+        f"{counted(len(replayed), 'trace')}, {len(changed)} would have changed: {other_choice} with another "
+        f"choice; proposals "
         f"{before} -> {after}"
     )
     pairs: list[tuple[float, float]] = []
@@ -204,7 +212,7 @@ def _print_summary(replayed: list[tuple[SavedTrace, RejudgedTrace]]) -> None:
     if pairs:
         accuracy_before = sum(was for was, _ in pairs) / len(pairs)
         accuracy_after = sum(now for _, now in pairs) / len(pairs)
-        click.echo(f"accuracy on {len(pairs)} graded traces: {accuracy_before:.1%} -> {accuracy_after:.1%}")
+        print_line(f"accuracy on {counted(len(pairs), 'graded trace')}: {accuracy_before:.1%} -> {accuracy_after:.1%}")
 
 
 def _grade_of(truth: Mapping[str, Any] | None, model: str | None) -> float | None:

@@ -15,9 +15,12 @@ from typing import Any
 
 import click
 
+from routemoa.cli.command_group import SuggestingGroup
 from routemoa.cli.ledger.tables import NOTED, format_time, make_call_table, make_summary_table
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import make_console, print_fitted
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.core.printable import printable_line
 from routemoa.core.types import to_plain
 from routemoa.ledger import correct_call
@@ -49,7 +52,7 @@ class LedgerOptions:
     store: str | None
 
 
-@click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.group(cls=SuggestingGroup, invoke_without_command=True, context_settings={"max_content_width": 100})
 @click.option("--since", metavar="WHEN", help="Calls since a UTC day (2026-11-25) or a time ago (24h, 7d, 30d).")
 @click.option("--by", type=click.Choice(GROUPINGS), help="Sum the calls by this, and in all.")
 @click.option(
@@ -74,7 +77,7 @@ def ledger(ctx: click.Context, /, **options: Any) -> None:  # a keyword for each
       routemoa ledger                                   the last calls
       routemoa ledger --since 7d --by model             where the money went
       routemoa ledger --since 2026-11-01 --by key       what each tenant took
-      routemoa ledger --by day --plot days.svg          dollars a day, stacked by model
+      routemoa ledger --by day --plot days.svg          dollars a day, by model
       routemoa ledger --since 30d --csv > november.csv
       routemoa ledger correct 42 --cost 0.0017 --reason "the provider's invoice"
     """
@@ -100,7 +103,7 @@ def correct(
 
     \b
     Examples:
-      routemoa ledger                                        shows the ids; * marks doubtful figures
+      routemoa ledger                    shows the ids; * marks doubtful figures
       routemoa ledger correct 42 --cost 0.0017 --reason "the provider's invoice"
       routemoa ledger correct 43 --cost 0 --reason "the provider refunded it"
     """
@@ -111,7 +114,7 @@ def correct(
         click.echo(json.dumps({"before": to_plain(before), "after": to_plain(after)}, indent=1))
         return
     was, now = _format_charge(before), _format_charge(after)
-    click.echo(
+    print_line(
         f"call {call_id} of {before.model}, {format_time(before.began)} UTC: charged {was} -> {now} ({after.note})"
     )
 
@@ -145,7 +148,7 @@ def _show_ledger(options: LedgerOptions) -> None:
         from routemoa.cli.ledger.plot import draw_plot
 
         draw_plot(options.plot, entries, options.by)
-        click.echo(f"{options.plot}: open it in any browser", err=True)
+        print_line(f"{options.plot}: open it in any browser", err=True)
 
 
 def _parse_since(when: str | None, now: float) -> float | None:
@@ -164,10 +167,10 @@ def _explain_empty(path: Path, since: str | None) -> None:
     """Say why no call is shown, and what to do."""
     latest = next(read_calls(path, last=1), None)
     if since and latest:
-        click.echo(f"no call since {since}; the last one was on {format_time(latest.began)} UTC", err=True)
+        print_line(f"no call since {since}; the last one was on {format_time(latest.began)} UTC", err=True)
     else:
         hint = 'make one with  routemoa ask "..."  or name another file with --store'
-        click.echo(f"the ledger is empty: {path} holds no call yet; {hint}", err=True)
+        print_line(f"the ledger is empty: {path} holds no call yet; {hint}", err=True)
 
 
 def _print_json(entries: Sequence[LedgerEntry], by: Grouping | None) -> None:
@@ -202,6 +205,6 @@ def _print_table(entries: Sequence[LedgerEntry], by: Grouping | None) -> None:
     print_fitted(console, table, dropped)
     noted = [e for e in entries if e.note] if by is None else []
     for entry in noted[-MAX_NOTES:]:
-        click.echo(f"{NOTED} call {entry.id}: {printable_line(entry.note or '')}", err=True)
+        print_line(f"{NOTED} call {entry.id}: {printable_line(entry.note or '')}", err=True)
     if len(noted) > MAX_NOTES:
-        click.echo(f"{len(noted) - MAX_NOTES} more notes: with --json", err=True)
+        print_line(f"{counted(len(noted) - MAX_NOTES, 'more note')}: with --json", err=True)

@@ -7,11 +7,13 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from routemoa.cli.options import edited_pool_option, json_option
+from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
     from routemoa.cli.init.discovery import Place
@@ -50,7 +52,7 @@ def add(
     Examples:
       routemoa pool add openrouter/qwen/qwen-2.5-72b-instruct
       routemoa pool add qwen2.5:7b --endpoint ollama
-      routemoa pool add my-model --endpoint http://127.0.0.1:9001/v1 --as fast --pool pool.toml
+      routemoa pool add my-model --endpoint http://127.0.0.1:9001/v1 --as fast
     """
     from routemoa.cli.init.pool_text import build_models, name_models, without_repetition, write_model_table
     from routemoa.cli.pool.pool_file import add_table, find_pool_file
@@ -76,13 +78,15 @@ def add(
     entry = load_toml("\n".join(lines), str(file.path))["model"][0]
     file.save(add_table(file.text, lines), [*file.entries, entry])
     for warning in _warnings(candidate):
-        click.echo(f"{name}: {warning}", err=True)
+        print_line(f"{name}: {warning}", err=True)
+    if "prior" not in entry:
+        print_line(f"{name}: no prior is known; add one, such as  prior = 0.6, or train a scorer", err=True)
     if as_json:
         click.echo(json.dumps({"file": str(file.path), "added": entry}, indent=2))
         return
-    click.echo(f"{file.path}: added\n")
+    print_line(f"{file.path}: added\n")
     click.echo("\n".join(lines))
-    click.echo(f"\ncheck it with  routemoa pool check --pool {file.path}")
+    print_line(f"\ncheck it with  routemoa pool check --pool {file.path}")
 
 
 def _split_name(model: str, endpoint: str | None) -> tuple[str, str]:
@@ -114,6 +118,7 @@ def _find_model(endpoint: str, model: str, variable: str | None, today: date) ->
     from routemoa.core.providers import LOCAL, Provider, load_providers
 
     if endpoint == LOCAL:
+        _check_weights(model)
         listed = ListedModel(model, input_price=0.0, output_price=0.0)
         return Candidate(Source(FILES, LOCAL, (listed,)), listed, parse_name(model), None)
     provider = load_providers().get(endpoint)
@@ -127,6 +132,22 @@ def _find_model(endpoint: str, model: str, variable: str | None, today: date) ->
     source = with_library_prices(source) if known and not provider.local else source
     listed = _choose(source, model)
     return Candidate(source, listed, name := parse_name(model), find_score(name))
+
+
+def _check_weights(model: str) -> None:
+    """Raise ConfigError where a model of the embedded runtime is neither one of its weights nor a file."""
+    from routemoa.clients.weights import list_chat_weights
+    from routemoa.core.errors import ConfigError
+    from routemoa.core.toml import suggest_name
+
+    known = list_chat_weights()
+    if model in known:
+        return
+    if model.lower().endswith(".gguf") or "/" in model:
+        if not Path(model).expanduser().is_file():
+            print_line(f"{model}: there is no such file yet", err=True)
+        return
+    raise ConfigError(f"'{model}' is neither a GGUF file nor a model that can be fetched; {suggest_name(model, known)}")
 
 
 def _fetch_source(place: Place, endpoint: str, today: date, *, must: bool) -> Source:
@@ -144,7 +165,7 @@ def _fetch_source(place: Place, endpoint: str, today: date, *, must: bool) -> So
     except ListFailed as e:
         if must:
             raise ConfigError(describe_problem(place, e.problem, e.reason)) from e
-        click.echo(f"{endpoint}: gave no list of models ({e.reason}); the model is added as named", err=True)
+        print_line(f"{endpoint}: gave no list of models ({e.reason}); the model is added as named", err=True)
     if place.provider.local:
         models = [replace(m, input_price=0.0, output_price=0.0) for m in models]
     return Source(

@@ -8,7 +8,8 @@ import sys
 
 import click
 
-from routemoa.cli.options import json_option, pool_option
+from routemoa.cli.options import json_option, load_pool, pool_option
+from routemoa.cli.terminal.lines import print_line
 
 __all__ = ["check"]
 
@@ -34,12 +35,11 @@ def check(pool_file: str | None, write: bool, as_json: bool) -> None:
     from routemoa.cli.pool.probe import probe_models
     from routemoa.cli.terminal.table import print_table
     from routemoa.cli.terminal.warn import print_warnings
-    from routemoa.core.pool import Pool
     from routemoa.core.printable import printable
-    from routemoa.mixture.pool_warnings import list_pool_warnings
+    from routemoa.mixture.pool_warnings import list_pool_warnings, warn_of_absent_models
 
-    pool = Pool.default(pool_file)
-    warnings = list_pool_warnings(pool)
+    pool = load_pool(pool_file, needs_keys=False)
+    warnings = [w for w in list_pool_warnings(pool) if w not in warn_of_absent_models(pool)]  # a failure says it
     probes = asyncio.run(probe_models(pool))
     learned = {p.name: p.learned for p in probes if p.learned}
     if write:
@@ -53,13 +53,13 @@ def check(pool_file: str | None, write: bool, as_json: bool) -> None:
         ]
         print_table(["name", "", "one token", "loading"], rows, title=pool.source)
         for line in describe_learned(pool, learned, written=write):
-            click.echo(line)
+            print_line(line)
         for probe in probes:
             if probe.problem:
                 later = (
                     "" if probe.cool_down is None else f" (a server skips it for {probe.cool_down:.0f} s after this)"
                 )
-                click.echo(printable(probe.problem + later), err=True)
+                print_line(printable(probe.problem + later), err=True)
     print_warnings(warnings)
     if not all(p.ok for p in probes):
         sys.exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from routemoa.cli.command_group import SuggestingGroup
 from routemoa.cli.pool.add import add
 from routemoa.cli.pool.check import check
 from routemoa.cli.pool.fetch import fetch
@@ -16,7 +17,7 @@ from routemoa.cli.pool.update import update
 __all__ = ["pool"]
 
 
-@click.group(context_settings={"max_content_width": 100})
+@click.group(cls=SuggestingGroup, context_settings={"max_content_width": 100})
 def pool() -> None:
     """Show a pool file and its prices, check its models, add and remove models, take over new prices, fetch weights."""
 

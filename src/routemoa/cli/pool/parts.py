@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.types import Limits
 
@@ -27,7 +28,7 @@ def describe_scorer(pool: Pool) -> str:
             f"{len(pool)} have one)"
         )
     known = known_models(pool)
-    count = "cannot be read" if known is None else f"knows {len(known)} of {len(pool)} models"
+    count = "cannot be read" if known is None else f"knows {len(known)} of {counted(len(pool), 'model')}"
     return f"scorer: {pool.scorer}, {count}: predicts from the query how likely each is to answer well"
 
 
@@ -36,7 +37,13 @@ def describe_judge(pool: Pool) -> str:
     if pool.judge is None:
         return "judge: the default: weighs agreement and what models say of answers, knowing nothing of these models"
     models = judged_models(pool)
-    of = "cannot be read" if models is None else f"of {len(models)} models" if models else "of no model by name"
+    of = (
+        "cannot be read"
+        if models is None
+        else f"of {counted(len(models), 'model')}"
+        if models
+        else "of no model by name"
+    )
     return f"judge: {pool.judge}, {of}: weighs agreement and what models say of answers, as learned"
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from routemoa.cli.options import json_option, pool_option
+from routemoa.cli.options import json_option, load_pool, pool_option
+from routemoa.cli.terminal.lines import print_line
+from routemoa.core.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.core.pricing import Price, Rate
@@ -33,10 +35,9 @@ def prices(*, pool_file: str | None, as_json: bool) -> None:
     tokens then cost as much as other input.
     """
     from routemoa.cli.terminal.table import print_table
-    from routemoa.core.pool import Pool
     from routemoa.core.price_list import price_hint
 
-    pool = Pool.default(pool_file)
+    pool = load_pool(pool_file, needs_keys=False)
     today = datetime.now(UTC).date()
     if as_json:
         models = [_to_plain(m, today) for m in pool]
@@ -45,7 +46,7 @@ def prices(*, pool_file: str | None, as_json: bool) -> None:
     print_table(HEADS, [_make_row(m, today) for m in pool], title=pool.source, optional=OPTIONAL)
     for model in pool:
         if model.price is None:
-            click.echo(f"{model.name}: no price is known; {price_hint(model)}", err=True)
+            print_line(f"{model.name}: no price is known; {price_hint(model)}", err=True)
 
 
 def _to_plain(model: ModelSpec, today: date) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def _make_row(model: ModelSpec, today: date) -> list[str]:
         "; ".join(_describe_tier(start, _rates_above(price, start)) for start in _tier_starts(price)) or "-",
         price.source,
         price.date or "-",
-        "-" if age is None else f"{age} day{'' if age == 1 else 's'}",
+        "-" if age is None else counted(age, "day"),
     ]
 
 

@@ -81,6 +81,8 @@ async def probe_models(pool: Pool) -> list[Probe]:
 
 
 async def _probe(model: ModelSpec, pool: Pool, client: HttpClient, runtime: LocalRuntime) -> Probe:
+    if model.name in pool.absent:
+        return Probe(model.name, problem=pool.absent[model.name].why)
     started = monotonic()
     loading: float | None = None
     try:

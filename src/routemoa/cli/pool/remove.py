@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from routemoa.cli.options import edited_pool_option
+from routemoa.cli.terminal.lines import print_line
+from routemoa.core.plural import counted
 
 __all__ = ["remove"]
 
@@ -31,4 +33,4 @@ def remove(name: str, pool_file: str | None) -> None:
     if mixture.get("aggregator") == name:
         raise ConfigError(f"{file.path}: [mixture]: aggregator names '{name}'; change that first")
     file.save(remove_table(file.text, name), [e for e in file.entries if e is not entry])
-    click.echo(f"{file.path}: removed {name}; {len(file.entries)} models are left")
+    print_line(f"{file.path}: removed {name}; {counted(len(file.entries), 'model is', 'models are')} left")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from routemoa.cli.options import json_option, pool_option
+from routemoa.cli.options import json_option, load_pool, pool_option
+from routemoa.cli.terminal.lines import print_line
+from routemoa.core.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -35,33 +34,26 @@ def show(pool_file: str | None, as_json: bool) -> None:
     """Show the models of a pool and how they are mixed, without calling a model.
 
     Prices are dollars per million tokens, input / output; a dash is an unknown figure. Below the table: the scorer, the
-    judge model, the limits and the mixture, and what each does. Warnings say what does not fit: a scorer or a judge
-    file of other models, models of one family only.
+    judge model, the limits and the mixture, and what each does. Warnings say what does not fit: a key that is not
+    set, a scorer or a judge file of other models, models of one family only.
     """
     from routemoa.cli.pool.parts import describe_judge, describe_limits, describe_scorer, describe_tenants
     from routemoa.cli.terminal.table import print_table
     from routemoa.cli.terminal.warn import print_warnings
-    from routemoa.core.pool import Pool
     from routemoa.mixture.pool_warnings import list_pool_warnings
 
-    pool = Pool.default(pool_file)
+    pool = load_pool(pool_file, needs_keys=False)
     warnings = list_pool_warnings(pool)
     if as_json:
         click.echo(json.dumps(_to_plain(pool) | {"warnings": warnings}, indent=2))
         print_warnings(warnings)
         return
-    print_table(HEADS, [_make_row(m, pool) for m in pool], title=pool.source, optional=OPTIONAL)
+    print_table(HEADS, [_make_row(m, pool) for m in pool], title=pool.source, optional=_optional_columns(pool))
     parts = (describe_scorer(pool), describe_judge(pool), describe_limits(pool.limits), describe_tenants(pool))
     for line in (*parts, _describe_mixture(pool)):
         if line:
-            _print_wrapped(line)
+            print_line(line)
     print_warnings(warnings)
-
-
-def _print_wrapped(line: str) -> None:
-    """Print a line, on a terminal folded between words."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    click.echo(textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False) if width else line)
 
 
 def _to_plain(pool: Pool) -> dict[str, Any]:
@@ -71,7 +63,11 @@ def _to_plain(pool: Pool) -> dict[str, Any]:
     from routemoa.cli.pool.parts import judged_models, known_models
 
     keys = [f.name for f in fields(pool.models[0]) if f.encode_name == f.name]
-    models = [{key: to_builtins(getattr(m, key)) for key in keys} | {"weights": _weights_state(m, pool)} for m in pool]
+    models = [
+        {key: to_builtins(getattr(m, key)) for key in keys}
+        | {"weights": _weights_state(m, pool), "key_missing": m.name in pool.absent}
+        for m in pool
+    ]
     m = pool.mixture
     mixture = {name: getattr(m, name) for name in m.__struct_fields__} | {
         "layers": m.max_layers,
@@ -100,7 +96,19 @@ def _make_row(m: ModelSpec, pool: Pool) -> list[str]:
     latency = "-" if m.latency is None else f"{m.latency:.2f} s"
     prior = "-" if m.prior is None else f"{m.prior:.2f}"
     weights = _weights_state(m, pool) or "-"
-    return [m.name, m.endpoint, m.model, prices, context, latency, prior, m.api_key_env or "-", weights]
+    return [m.name, m.endpoint, m.model, prices, context, latency, prior, _key_state(m, pool), weights]
+
+
+def _optional_columns(pool: Pool) -> list[str]:
+    """Return what is left out first; a key that is missing is worth its column."""
+    return [*(name for name in OPTIONAL if name != "key"), "key"] if pool.absent else OPTIONAL
+
+
+def _key_state(model: ModelSpec, pool: Pool) -> str:
+    """Return the variable of a model's key, and whether it is missing."""
+    if model.api_key_env is None:
+        return "-"
+    return f"{model.api_key_env} missing" if model.name in pool.absent else model.api_key_env
 
 
 def _weights_state(model: ModelSpec, pool: Pool) -> str | None:
@@ -115,7 +123,7 @@ def _weights_state(model: ModelSpec, pool: Pool) -> str | None:
 
 
 def _describe_mixture(pool: Pool) -> str:
-    m = pool.mixture
+    m, panel = pool.mixture, min(pool.mixture.max_layer_models, len(pool))
     if m.published:
         selection = f"margin {m.selection_margin:g}"
     elif m.tuned is not None:
@@ -129,9 +137,9 @@ def _describe_mixture(pool: Pool) -> str:
         worth = " and ".join(f"{rate:g}{unit}" for rate, unit in rates if rate)
         selection = f"a point of probability is worth {worth}"
     else:
-        selection = f"prefer {m.prefer}, {m.max_models} models in all"
+        selection = f"prefer {m.prefer}, {counted(min(m.max_models, len(pool)), 'model')} in all"
     return (
-        f"mixture: at most {m.max_layers} layers of {m.max_layer_models} models, {selection}, "
+        f"mixture: at most {counted(m.max_layers, 'layer')} of {counted(panel, 'model')}, {selection}, "
         f"stop above {m.confidence_threshold:g}, self-assessment {m.self_assessment}, "
         f"aggregator {m.aggregator}, fusion {m.fusion}: {MEANING[m.published]}"
     )

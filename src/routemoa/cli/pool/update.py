@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from routemoa.cli.options import edited_pool_option, json_option
+from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
     from routemoa.cli.init.discovery import Place
@@ -70,7 +71,7 @@ def update(*, names: tuple[str, ...], pool_file: str | None, dry_run: bool, as_j
     if text != file.text and not dry_run:
         file.save(text, after)
     for line in problems:
-        click.echo(line, err=True)
+        print_line(line, err=True)
     if as_json:
         click.echo(
             json.dumps({"file": str(file.path), "changes": shown, "notes": notes, "problems": problems}, indent=2)
@@ -186,10 +187,10 @@ async def _fetch_all(places: Mapping[str, Place], today: date) -> dict[str, Sour
 def _show(path: str, changes: Sequence[Mapping[str, Any]], notes: Mapping[str, str], *, dry_run: bool) -> None:
     for change in changes:
         old = "-" if change["old"] is None else f"{change['old']:g}"
-        click.echo(f"{change['name']}: {change['key']} {old} -> {change['new']:g}")
+        print_line(f"{change['name']}: {change['key']} {old} -> {change['new']:g}")
     for name, note in notes.items():
-        click.echo(f"{name}: {note};  routemoa pool remove {name} --pool {path}", err=True)
+        print_line(f"{name}: {note};  routemoa pool remove {name} --pool {path}", err=True)
     if not changes:
-        click.echo(f"{path}: nothing to change")
+        print_line(f"{path}: nothing to change")
     elif dry_run:
-        click.echo(f"{path}: not written (--dry-run)")
+        print_line(f"{path}: not written (--dry-run)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from routemoa.cli.command_group import SuggestingGroup
 from routemoa.cli.scorer.evaluate import evaluate
 from routemoa.cli.scorer.join import join, probes
 from routemoa.cli.scorer.learn import forget, learn
@@ -13,7 +14,7 @@ from routemoa.cli.scorer.train import train
 __all__ = ["scorer"]
 
 
-@click.group(context_settings={"max_content_width": 100})
+@click.group(cls=SuggestingGroup, context_settings={"max_content_width": 100})
 def scorer() -> None:
     """Train a scorer on records, evaluate it on others, explain its predictions, add models to it."""
 

@@ -14,6 +14,7 @@ from routemoa.cli.scorer.figures import print_figures, read_table, summarize_fig
 from routemoa.cli.scorer.plots import check_plot, draw_plot
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.headroom import print_headroom, warn_of_no_gain
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
 from routemoa.evaluation.dominance import MIN_GAIN
@@ -102,7 +103,7 @@ def _select_known_models(predictor: Predictor, data: Table) -> Table:
     if len(unknown) == len(data.models):
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(predictor.models)}")
     if unknown:
-        click.echo(f"unknown to the scorer, left out: {', '.join(unknown)}", err=True)
+        print_line(f"unknown to the scorer, left out: {', '.join(unknown)}", err=True)
     return data.select_models(predictor.models)
 
 

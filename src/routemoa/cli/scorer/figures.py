@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import click
 import numpy as np
 
 from routemoa.cli.options import say
+from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.core.types import Scores
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.dominance import describe_dominance, find_dominating_model
 from routemoa.training.table import Table, build_table
 
-__all__ = ["print_figures", "read_table", "summarize_figures", "to_scores", "warn_of_dominance"]
+__all__ = [
+    "print_figures",
+    "read_table",
+    "summarize_figures",
+    "to_scores",
+    "warn_of_dominance",
+    "warn_of_few_questions",
+]
+
+FEW_QUESTIONS = 100
+"""With fewer, cross-validated figures are chance."""
 
 
 def read_table(records: Sequence[str], *, allow_duplicates: bool = False) -> Table:
@@ -32,8 +43,19 @@ def read_table(records: Sequence[str], *, allow_duplicates: bool = False) -> Tab
     if not measured:
         raise ConfigError(f"{', '.join(records)}: every score is null: nothing was measured")
     if left_out := [m for m in data.models if m not in measured]:
-        click.echo(f"never measured, left out: {', '.join(left_out)}", err=True)
+        print_line(f"never measured, left out: {', '.join(left_out)}", err=True)
     return data.select_models(measured)
+
+
+def warn_of_few_questions(data: Table) -> list[str]:
+    """Return a warning where the figures are of so few questions that they say nothing."""
+    asked = len(data.texts)
+    if asked >= FEW_QUESTIONS:
+        return []
+    return [
+        f"these figures are of {counted(asked, 'question')} and mean nothing: chance moves them by tens of points; "
+        f"collect at least {FEW_QUESTIONS}, better 500, before you trust this scorer"
+    ]
 
 
 def warn_of_dominance(data: Table) -> list[str]:
@@ -62,4 +84,4 @@ def print_figures(figures: Mapping[str, Any], intervals: Mapping[str, Any] | Non
     for name, value in figures.items():
         interval = (intervals or {}).get(name)
         suffix = f"   {interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
-        click.echo(f"{name:26} {value:.4f}{suffix}" if isinstance(value, float) else f"{name:26} {value}")
+        print_line(f"{name:26} {value:.4f}{suffix}" if isinstance(value, float) else f"{name:26} {value}")

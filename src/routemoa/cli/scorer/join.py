@@ -10,6 +10,7 @@ import click
 
 from routemoa.cli.options import duplicates_option, say
 from routemoa.cli.terminal.files import check_writable_folder, write_file
+from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import Record, read_records
 from routemoa.scoring.outcome_updates import OUTCOMES_FILE
@@ -40,7 +41,7 @@ def join(folder: str, records: tuple[str, ...], out: str, allow_duplicates: bool
     """
     read = read_records(records, allow_duplicates=allow_duplicates, say=say)
     new = join_records(folder, list(read), out, records)
-    click.echo(f"{out}: joined {', '.join(new)}", err=True)
+    print_line(f"{out}: joined {', '.join(new)}", err=True)
 
 
 def join_records(folder: str | Path, records: Sequence[Record], out: str, sources: Sequence[str]) -> list[str]:

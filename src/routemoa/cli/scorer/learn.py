@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from routemoa.cli.options import duplicates_option, say
+from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.datasets.jsonl import Appender
 from routemoa.datasets.records import read_records
 from routemoa.scoring.outcome_updates import OUTCOMES_FILE, GradedQuery, apply_outcomes, read_outcomes
@@ -45,9 +47,9 @@ def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool) -> None
         for outcome in new:
             file.write(outcome)
     for model, change in update.mean_changes.items():
-        click.echo(f"{model}: mean {change:+.3f}")
+        print_line(f"{model}: mean {change:+.3f}")
     for drift in update.drifts:
-        click.echo(str(drift))
+        print_line(str(drift))
 
 
 @click.command(short_help="Undo all that a scorer has learned since it was trained.")
@@ -58,4 +60,4 @@ def forget(folder: str) -> None:
     path = Path(folder) / OUTCOMES_FILE
     count = len(path.read_bytes().splitlines()) if path.is_file() else 0
     path.unlink(missing_ok=True)
-    click.echo(f"{folder}: {count} outcomes forgotten")
+    print_line(f"{folder}: {counted(count, 'outcome')} forgotten")

@@ -17,8 +17,15 @@ import click
 import numpy as np
 
 from routemoa.cli.options import duplicates_option
-from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures, warn_of_dominance
+from routemoa.cli.scorer.figures import (
+    print_figures,
+    read_table,
+    summarize_figures,
+    warn_of_dominance,
+    warn_of_few_questions,
+)
 from routemoa.cli.terminal.files import check_writable_folder
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
 from routemoa.scoring.encoder import Encoder
@@ -106,9 +113,9 @@ def _train(options: TrainOptions) -> None:
     except OSError as e:
         raise ConfigError(f"--out {options.out}: {e.strerror or e}") from e
     print_figures(facts["cross_validated"])
-    print_warnings(warn_of_dominance(data))
+    print_warnings([*warn_of_few_questions(data), *warn_of_dominance(data)])
     seconds = perf_counter() - started
-    click.echo(f"{options.out}: written in {seconds:.0f} s; features: {facts['features']}", err=True)
+    print_line(f"{options.out}: written in {seconds:.0f} s; features: {facts['features']}", err=True)
 
 
 def _train_fast(data: Table, options: TrainOptions, facts: dict[str, Any]) -> dict[str, Any]:
@@ -184,4 +191,4 @@ def _prepare_encoder(name: str | None) -> Iterator[Path | None]:
 
 
 def _print_line(line: str) -> None:
-    click.echo(line, err=True)
+    print_line(line, err=True)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
@@ -47,7 +49,7 @@ def confirm_cost(
         ConfigError: there is no terminal to ask on, and neither option was given.
     """
     limit = "" if max_cost is None or not estimate.calls else f"; stops before ${max_cost:,.4g}"
-    click.echo(announcement + limit, err=True)
+    print_line(announcement + limit, err=True)
     if not estimate.calls or estimate.cost == 0 or assume_yes:
         return
     if is_interactive():
@@ -83,7 +85,7 @@ def confirm_questions(
     asked = [Question(str(i), "questions", text) for i, text in enumerate(questions)]
     estimate = estimate_cost(plan_units(asked, methods, ()), pool)
     announcement = (
-        f"{len(asked)} question{'s' * (len(asked) != 1)} with {pool.source}: at most {estimate.calls:,} calls; "
+        f"{counted(len(asked), 'question')} with {pool.source}: at most {counted(estimate.calls, 'call')}; "
         f"cost at most: {describe_cost(estimate)}"
     )
     confirm_cost(announcement, estimate, assume_yes=assume_yes, max_cost=max_cost)
@@ -117,7 +119,7 @@ def _ask_on_terminal() -> None:
     try:
         agreed = click.confirm("Go on?", err=True)
     except click.Abort:  # Ctrl-C, or the end of the input
-        click.echo(NOTHING_ASKED, err=True)
+        print_line(NOTHING_ASKED, err=True)
         raise
     if not agreed:
         raise Declined

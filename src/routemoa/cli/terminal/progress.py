@@ -11,16 +11,17 @@ from typing import Self
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import TransferSpeedColumn as SpeedColumn
+from rich.text import Text
 
 from routemoa.core.printable import printable
 
@@ -49,6 +50,13 @@ class _Bars:
             self._bars.console.print(line, markup=False, highlight=False)
 
 
+class _Megabytes(ProgressColumn):
+    """What has come of a file, in MB: they move where gigabytes stand still."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed / 1e6:,.0f}/{(task.total or 0) / 1e6:,.0f} MB", "progress.download", no_wrap=True)
+
+
 class DownloadProgress(_Bars):
     """A bar for each file that is downloaded."""
 
@@ -56,7 +64,7 @@ class DownloadProgress(_Bars):
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            DownloadColumn(),
+            _Megabytes(),
             SpeedColumn(),
             TimeRemainingColumn(),
         )

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Protocol
 
-import click
 from rich.console import Console
 
 from routemoa.cli.terminal.activity import Activity, WaitingLine
 from routemoa.cli.terminal.files import write_file
+from routemoa.cli.terminal.lines import WordFolder, print_line, terminal_width
 from routemoa.clients.connect import connect
 from routemoa.core.events import AggregatorFailed, AnswerDelta, AnswerReplaced, Event, ProposalFinished, Stopped
 from routemoa.core.pool import Pool
@@ -46,7 +46,7 @@ def open_ledger() -> Store | None:
     try:
         return Store(default_path())
     except StoreError as e:
-        click.echo(f"warning: the calls are not written to the ledger: {e}", err=True)
+        print_line(f"warning: the calls are not written to the ledger: {e}", err=True)
         return None
 
 
@@ -100,6 +100,7 @@ class AnswerWriter:
         self._activity = Activity()
         self._waiting = None if console is None else WaitingLine(console, self._activity)
         self._safe = PrintableStream()
+        self._folder = WordFolder(terminal_width(sys.stdout), markdown=True)
         self._shown: list[str] = []
         """The pieces of the answer that is being written."""
         self._length = 0
@@ -145,7 +146,7 @@ class AnswerWriter:
         """Leave the terminal as it was, at the beginning of a line."""
         if self._waiting:
             self._waiting.hide()
-        self._print(self._safe.finish())
+        self._print_rest()
         self._end_line()
 
     def _write(self, piece: str) -> None:
@@ -156,14 +157,16 @@ class AnswerWriter:
             self._shown.append(piece)
             self._length += len(piece)
             self._is_whole = False
-            self._print(self._safe.feed(piece))
+            self._print(self._folder.feed(self._safe.feed(piece)))
 
     def _restart(self, marker: str) -> None:
         """Begin another answer after `marker`, in place of the one so far."""
         if self.live:
             if self._waiting:
                 self._waiting.hide()
-            self._print(self._safe.finish() + (marker[1:] if self._at_line_start and self._shown else marker))
+            self._print_rest()
+            self._print(marker[1:] if self._at_line_start and self._shown else marker)
+            self._folder.reset()
             self._shown, self._length = [], 0
             self.begin()
 
@@ -171,6 +174,7 @@ class AnswerWriter:
         """Show what is going on once the leading answer is complete and others are still asked."""
         if self._is_deciding and not self._is_whole and any(self._is_all_of(text) for text in self._complete):
             self._is_whole = True
+            self._print_rest()
             self._end_line()
             self.begin()
 
@@ -184,9 +188,14 @@ class AnswerWriter:
             sys.stdout.write(text)
             sys.stdout.flush()
 
+    def _print_rest(self) -> None:
+        """Print what was held back, since more might have come."""
+        self._print(self._folder.feed(self._safe.finish()) + self._folder.finish())
+
     def _end_line(self) -> None:
         if not self._at_line_start:
             self._print("\n")
+            self._folder.reset()
 
 
 async def run_query(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from routemoa.core.failure_kind import FailureKind
+from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Agreement, Answer, Degradation, Failure, Trace
 from routemoa.evaluation.report.formatting import format_dollars
@@ -133,22 +134,18 @@ def summarize_trace(trace: Trace, pool: Pool) -> str:
     usage = trace.usage
     tokens = f"{_format_count(usage.prompt_tokens)} tokens read, {_format_count(usage.completion_tokens)} written"
     seconds = "" if trace.latency is None else f"{trace.latency:.1f} s, "
-    actual = f"{_count_calls(trace.calls)}, {tokens}, {seconds}{describe_cost(trace)}"
+    actual = f"{counted(trace.calls, 'call')}, {tokens}, {seconds}{describe_cost(trace)}"
     dense = next((r for r in trace.routes_not_taken if r.method == "moa"), None)
     if dense is None:
         layers = pool.mixture.dense_layers
         return (
-            f"{actual}; a dense MoA of this pool would have made {len(pool) * layers + 1} calls "
-            f"({len(pool)} models x {layers} layers + 1)"
+            f"{actual}; a dense MoA of this pool would have made {counted(len(pool) * layers + 1, 'call')} "
+            f"({counted(len(pool), 'model')} x {counted(layers, 'layer')} + 1)"
         )
-    parts = [_count_calls(dense.calls)]
+    parts = [counted(dense.calls, "call")]
     parts += [f"about {dense.latency:.1f} s"] if dense.latency is not None else []
     parts += [f"about {format_dollars(dense.cost)}"] if dense.cost else []
     return f"{actual}; a dense MoA of this pool would have taken {', '.join(parts)} (an estimate)"
-
-
-def _count_calls(calls: int) -> str:
-    return f"{calls} call{'s' if calls != 1 else ''}"
 
 
 def _format_count(tokens: int | None) -> str:

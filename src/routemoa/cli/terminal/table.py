@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Container, Iterable, Sequence
 
-import click
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from routemoa.cli.terminal.lines import print_line
 from routemoa.core.printable import printable_line
 
 __all__ = ["fit_table", "make_console", "print_fitted", "print_table"]
@@ -67,7 +67,7 @@ def print_fitted(console: Console, table: Table, dropped: Sequence[str]) -> None
     """Print a table, and a line about the columns that did not fit."""
     console.print(table)
     if dropped:
-        click.echo(f"in a wider terminal also: {', '.join(dropped)}", err=True)
+        print_line(f"in a wider terminal also: {', '.join(dropped)}", err=True)
 
 
 def print_table(
@@ -81,7 +81,7 @@ def print_table(
     """Print a table of text; the columns `left`, by default all, are aligned to the left."""
     cells = [[Text(printable_line(cell)) for cell in row] for row in rows]
     if title is not None:
-        click.echo(title)  # rich would fold a table's own title to the width of the table
+        print_line(title)  # rich would fold a table's own title to the width of the table
     console = make_console()
     left = heads if left is None else left
     print_fitted(console, *fit_table(heads, cells, console.width, left=left, folded=heads, optional=optional))

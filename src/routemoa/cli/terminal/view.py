@@ -19,6 +19,7 @@ from routemoa.cli.terminal.summary import (
 from routemoa.cli.terminal.table import fit_table
 from routemoa.core import events
 from routemoa.core.events import Event
+from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.printable import printable, printable_line
 from routemoa.core.trace import Comparison, Failure, Proposal, Ranking
@@ -188,7 +189,7 @@ class QueryView:
     def _print_selection(self, event: events.Selected) -> None:
         times = {m: event.models.count(m) for m in event.models}
         names = ", ".join(self._colored(m) + (f" {n} times" if n > 1 else "") for m, n in times.items())
-        note = f"{len(times)} of {len(self._pool)} models"
+        note = f"{len(times)} of {counted(len(self._pool), 'model')}"
         if event.why:
             note = f"{event.why}; {note}"
         self._print_line(f"[bold]layer {event.layer}[/]: calls {names} [dim]({escape(note)})[/]")
@@ -198,7 +199,11 @@ class QueryView:
         """Print an answer: its beginning, as far as the line goes, or the whole."""
         self._partial.pop(proposal.model, None)
         seconds = "" if proposal.latency is None else f" {proposal.latency:.1f} s"
-        tokens = "" if proposal.usage.completion_tokens is None else f", {proposal.usage.completion_tokens} tokens"
+        tokens = (
+            ""
+            if proposal.usage.completion_tokens is None
+            else f", {counted(proposal.usage.completion_tokens, 'token')}"
+        )
         text = Text.from_markup(f"  {self._colored(proposal.model)}[dim]{seconds}{tokens}[/]  ")
         if self._full:
             self._console.print(text)

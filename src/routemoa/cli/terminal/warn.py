@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import click
-
+from routemoa.cli.terminal.lines import print_line
 from routemoa.core.printable import printable
 
 __all__ = ["print_warnings"]
@@ -14,4 +13,4 @@ __all__ = ["print_warnings"]
 def print_warnings(warnings: Iterable[str]) -> None:
     """Print each warning; names in it may come from foreign files."""
     for warning in warnings:
-        click.echo("warning: " + printable(warning).replace("\n", " "), err=True)
+        print_line("warning: " + printable(warning).replace("\n", " "), err=True)

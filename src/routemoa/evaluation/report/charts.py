@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from routemoa.core.plural import counted
 from routemoa.evaluation.report.figures import Ablation, Saving, ScaleCurve, ScalePoint
 from routemoa.evaluation.report.findings import Calibration, TaskComparison
 from routemoa.evaluation.report.formatting import format_points, format_whole_percent, shorten
@@ -88,8 +89,10 @@ def draw_tasks(key: str, tasks: Sequence[TaskComparison], baseline: str) -> Char
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         figure.legend(loc="outside upper center", ncols=2, fontsize=11.5)
-        description = f"Helped on {sum(t.helped for t in tasks)} questions, hurt on {sum(t.hurt for t in tasks)}"
-        description += f", by task; the {left_out} tasks between are left out." if left_out else ", by task."
+        description = (
+            f"Helped on {counted(sum(t.helped for t in tasks), 'question')}, hurt on {sum(t.hurt for t in tasks)}"
+        )
+        description += f", by task; {counted(left_out, 'task')} between left out." if left_out else ", by task."
         return render_svg(
             figure, key, f"Questions that routing helped or hurt, against {shorten(baseline)}", description
         )

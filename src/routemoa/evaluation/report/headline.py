@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from routemoa.core.plural import counted
 from routemoa.evaluation.report.formatting import format_points
 from routemoa.evaluation.report.method_rows import MEASURES, AccuracyGap, GroupedOutcomes, MethodRow
 
@@ -62,7 +63,7 @@ def _sentence(gap: AccuracyGap | None, baseline: str, shared: int, ratios: Mappi
     if gap is None:
         return f"Unknown: no question was graded for both routemoa and {single}{_spending(ratios, '; it took')}."
     count = gap.n or shared
-    where = f"on {count:,} question{'s' * (count != 1)}"
+    where = f"on {counted(count, 'question')}"
     size = f"{100 * abs(gap.difference):.1f} points"
     interval = f"95 % interval {format_points(gap.low)} to {format_points(gap.high)}"
     if gap.low > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from routemoa.core.plural import counted
 from routemoa.evaluation.report import charts
 from routemoa.evaluation.report.figures import Report
 from routemoa.evaluation.report.findings import NO_CHOICE
@@ -147,7 +148,7 @@ def view_scale(report: Report) -> tuple[Figure, ...]:
         curves = [curve for curve in report.scale if curve.pool == pool]
         rows = [
             [
-                f"{curve.method}, {point.models} models",
+                f"{curve.method}, {counted(point.models, 'model')}",
                 format_percent(point.accuracy),
                 format_interval(point.ci95),
                 *(format_measure(getattr(point, m), m) for m in measures),

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from routemoa import __version__
 from routemoa.core.errors import MissingExtra
+from routemoa.core.plural import counted
 from routemoa.evaluation.report import method_sections, mixture_sections
 from routemoa.evaluation.report.figures import Report
 from routemoa.evaluation.report.formatting import shorten
@@ -40,7 +41,13 @@ def _view_page(report: Report) -> PageView:
     run = report.run
     kind = "run live" if run.kind == "live" else "replayed on recorded answers"
     seeds = f", {report.seeds} seeds" if report.seeds > 1 else ""
-    counts = f"{report.questions:,} questions, {len(run.models):,} models, {len(report.rows)} methods{seeds}"
+    counts = ", ".join(
+        [
+            counted(report.questions, "question"),
+            counted(len(run.models), "model"),
+            counted(len(report.rows), "method") + seeds,
+        ]
+    )
     view = PageView(
         title=f"RouteMoA on {run.name}",
         about=f"{counts}; {kind}.",

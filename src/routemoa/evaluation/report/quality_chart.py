@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from routemoa.core.plural import counted
 from routemoa.evaluation.report.formatting import format_dollars, shorten
 from routemoa.evaluation.report.method_rows import MEASURES, MethodRow, pareto_front
 from routemoa.evaluation.report.svg import COLOURS, Chart, open_figure, render_svg
@@ -105,7 +106,8 @@ def draw_quality(key: str, rows: Sequence[MethodRow], measure: str) -> Chart | N
         axis.margins(0.12, 0.12)
         _draw_labels(figure, axis, {m: (x, 100 * y) for m, (x, y) in points.items()}, front, obstacles)
         description = (
-            f"{len(points)} methods by {MEASURES[measure]} per question and accuracy, with 95 % intervals. The dashed "
+            f"{counted(len(points), 'method')} by {MEASURES[measure]} per question and accuracy, with 95 % "
+            "intervals. The dashed "
             f"line is the Pareto front, cheapest first: {', '.join(front)}."
         )
         return render_svg(figure, key, f"Accuracy against {MEASURES[measure]}", description)

@@ -33,7 +33,7 @@ class Cascade(BaseMethod):
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("cascade", client, pool.limits)
+        super().__init__("cascade", client, pool.limits, pool.absent)
         self.order = sorted(pool, key=_price_order)
         self.verbalized = pool.mixture.assesses_in_words
         self.threshold = SPOKEN if self.verbalized else LOGPROB

@@ -23,7 +23,7 @@ class MoA(BaseMethod):
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("moa", client, pool.limits)
+        super().__init__("moa", client, pool.limits, pool.absent)
         self.pool = pool
         self.best = choose_best_model(pool).spec
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from routemoa.core.events import Stopped
+from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.types import ModelSpec, Query
@@ -23,7 +24,7 @@ class RandomPanel(BaseMethod):
     """One layer of `top_k` models drawn at random; the next one drawn replaces a model that fails."""
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("random", client, pool.limits)
+        super().__init__("random", client, pool.limits, pool.absent)
         self.pool = pool
         self.best = choose_best_model(pool).spec
 
@@ -36,7 +37,7 @@ class RandomPanel(BaseMethod):
         answers = last_answers(run.trace, order)
         if not answers:
             raise run.no_answer()
-        run.emit(Stopped(f"one layer: {len(panel)} of {len(order)} models drawn by {drawn_by}"))
+        run.emit(Stopped(f"one layer: {len(panel)} of {counted(len(order), 'model')} drawn by {drawn_by}"))
 
         agreed = len(answers) == 1 or all_agree([p.text for p in answers])
         writers = [] if agreed else aggregator_candidates(self.pool, self.best, unable_models(run.trace))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from routemoa.core.events import Stopped
+from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.types import ModelSpec, Query
@@ -42,7 +43,7 @@ class SelfMoA(BaseMethod):
         answers = last_answers(run.trace, [spec])
         if not answers:
             raise run.no_answer()
-        run.emit(Stopped(f"{len(answers)} of {self.count} samples of {spec.name}: {self.best.why}"))
+        run.emit(Stopped(f"{len(answers)} of {counted(self.count, 'sample')} of {spec.name}: {self.best.why}"))
         await write_answer(run, answers, [spec])
 
     def _sample(self, query: Query, number: int) -> ModelSpec:

@@ -33,7 +33,7 @@ class SMoA(BaseMethod):
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
-        super().__init__("smoa", client, pool.limits)
+        super().__init__("smoa", client, pool.limits, pool.absent)
         self.pool = pool
         self.best = choose_best_model(pool).spec
         self._roles: tuple[str, ...] | None = None  # written with the first query

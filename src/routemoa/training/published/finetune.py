@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.predictor import Floats, sigmoid
 from routemoa.training.linear import fit_cosine_calibration
@@ -82,7 +83,7 @@ def train_published(
     settings = settings or PublishedSettings()
     if len(data.texts) < MIN_QUESTIONS:
         raise ConfigError(
-            f"{len(data.texts)} questions are too few to train an encoder on; give at least {MIN_QUESTIONS}"
+            f"too few to train an encoder on: {counted(len(data.texts), 'question')}; give at least {MIN_QUESTIONS}"
         )
     pretrained = load_pretrained(settings.encoder)
     settings = replace(settings, cap=min(settings.cap, pretrained.max_tokens))
@@ -91,8 +92,8 @@ def train_published(
     with torch.random.fork_rng([torch.cuda.current_device()] if device.startswith("cuda") else []):
         run = TrainingRun(data, pretrained, settings, out, device)
         report(
-            f"{len(run.training)} questions to train on, {len(run.validation)} for validation, {len(data.models)} "
-            "models"
+            f"{counted(len(run.training), 'question')} to train on, {len(run.validation)} for validation, "
+            f"{counted(len(data.models), 'model')}"
         )
         if resume and run.resume():
             report(f"going on from {out / LAST_CHECKPOINT}: epoch {run.epoch + 1}, step {run.step + 1}")
