@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from routemoa.clients.replies.thought_tags import has_tag
 from routemoa.mixture.prompts import ReplyFormat
 from routemoa.mixture.reply_parser import AnswerStream, Reply, parse_reply
 
@@ -96,5 +97,6 @@ def test_any_judgment_is_read_without_a_crash(value: object) -> None:
     import msgspec
 
     inside = msgspec.json.encode({"self": value, "scores": value}).decode()
+    assume(not has_tag(inside))  # the marks of thoughts hold everywhere
     reply = parse_reply(f"4 <assessment>{inside}</assessment>", BOTH)
     assert reply.answer == "4"

@@ -16,6 +16,7 @@ from typing import Literal
 from msgspec import Struct
 
 from routemoa.core.mixture_table import Mixture
+from routemoa.core.plural import counted
 from routemoa.core.trace import Proposal, Ranking, StopKind, StopReason, Trace
 from routemoa.core.types import Query, Scores
 from routemoa.judging.answers.question_kind import QuestionKind, question_kind
@@ -150,7 +151,7 @@ class OpenAnswers(Struct, frozen=True):
         if len(final) == 1:
             return f"the answer of {final[0].model} stands, the best by its prior; {self.policy.reason}"
         does = "writes from" if self.policy.name == "synthesize" else "compares"
-        return f"a model {does} {len(final)} answers; {self.policy.reason}"
+        return f"a model {does} {counted(len(final), 'answer')}; {self.policy.reason}"
 
 
 def plain_options(mixture: Mixture) -> LayerOptions:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from routemoa.core.cost_dial import draw_from_text
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture
+from routemoa.core.plural import counted
 from routemoa.core.trace import Proposal, RankedModel, Ranking, StopKind, StopReason, Trace
 from routemoa.core.tuned_policy import TunedPlan, TunedPolicy
 from routemoa.core.types import ModelSpec, Query, Scores
@@ -63,9 +64,8 @@ class TunedLoop(Struct, frozen=True):
         upcoming = _find_upcoming(plan, state, failed, ranking)
         stop = forced_stop or _stop_reason(plan, state, upcoming, trace)
         if stop is None and upcoming is not None:
-            reason = (
-                f"tuned policy, {self._tuned.dial}: {_count_agreeing(state)} of {len(state.proposals)} answers agree"
-            )
+            answered = counted(len(state.proposals), "answer")
+            reason = f"tuned policy, {self._tuned.dial}: {_count_agreeing(state)} of {answered} agree"
             return Decision(scores, ranking, (upcoming,), reason, LayerOptions(self_assessment=False))
         answers = _order_answers(plan, state)
         choice = answers[0].model if answers else None
@@ -144,7 +144,8 @@ def _stop_reason(plan: TunedPlan, state: PanelState, upcoming: str | None, trace
         return LAYER_FAILED if trace.layers and not trace.layers[-1].proposals else NO_MODEL_LEFT
     if len(plan.order) == 1:
         return StopReason(StopKind.ONE_MODEL, f"{asked[0]} answers alone under the tuned policy")
-    detail = f"{_count_agreeing(state)} of {len(asked)} answers agree, and that of {asked[-1]}, asked last, stands"
+    agreeing = f"{_count_agreeing(state)} of {counted(len(asked), 'answer')}"
+    detail = f"{agreeing} agree, and that of {asked[-1]}, asked last, stands"
     return StopReason(StopKind.PANEL_COMPLETE, detail)
 
 

@@ -92,7 +92,7 @@ async def test_the_judge_file_says_what_pays_and_keeps_what_it_held(tmp_path: Pa
         assert len(endpoint.requests) == sent  # a finished run pays for nothing, though its pool names the judge file
         assert "nothing is left" in again[2]
     assert json.loads(again[1])["policies"] == json.loads(out)["policies"]
-    assert "1 of 61 questions ask for a result" in err
+    assert "a result is asked for: 1 of 61 questions" in err
     found = json.loads(out)
     synthesize, select = found["policies"]
     assert (synthesize["policy"], synthesize["wins"], synthesize["pairs"]) == ("synthesize", QUESTIONS, QUESTIONS)

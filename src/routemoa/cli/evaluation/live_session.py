@@ -9,6 +9,7 @@ from pathlib import Path
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.clients.connect import connect
 from routemoa.core.errors import ModelError
+from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.evaluation.live.call_cache import CallCache
 
@@ -54,5 +55,5 @@ async def open_call_cache(
 
 def describe_spending(cache: CallCache) -> str:
     """Return the dollars that a run has spent so far, in words."""
-    unknown = f" and {cache.unpriced:,} calls of unknown price" if cache.unpriced else ""
+    unknown = f" and {counted(cache.unpriced, 'call')} of unknown price" if cache.unpriced else ""
     return f"${cache.account.spent:,.4g}{unknown}"

@@ -18,6 +18,7 @@ from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.progress import AnswerProgress, StepProgress
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import BudgetExceeded, RouteMoAError
+from routemoa.core.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.evaluation.live.call_cache import CallCache
@@ -89,8 +90,11 @@ def _run_calibration(run: Calibration) -> None:
     print_warnings(run.warnings)
     comparers = [f"{run.judge.name} compares in both orders"] if run.judge else []
     comparers += ["people compare"] if options.labels else []
-    work = f"{len(run.questions):,} questions, one model alone and {', '.join(run.policies)}; {', '.join(comparers)}"
-    left = f"at most {costs.calls:,} calls; cost at most: {describe_cost(costs)}" if costs.calls else "nothing is left"
+    asked = counted(len(run.questions), "question")
+    work = f"{asked}, one model alone and {', '.join(run.policies)}; {', '.join(comparers)}"
+    left = "nothing is left"
+    if costs.calls:
+        left = f"at most {counted(costs.calls, 'call')}; cost at most: {describe_cost(costs)}"
     confirm_cost(f"{work}: {left}", costs, assume_yes=options.yes, max_cost=options.max_cost)
     start_run(run.folder, described, retry=options.retry)
     try:

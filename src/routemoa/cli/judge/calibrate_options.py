@@ -10,6 +10,7 @@ from routemoa.cli.options import say
 from routemoa.cli.terminal.confirm import require_prices
 from routemoa.cli.terminal.files import check_writable, check_writable_folder
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.types import ModelSpec
 from routemoa.judging.judge_model import JudgeModel, load_pool_judge, read_judge_model
@@ -92,10 +93,11 @@ def check_options(options: CalibrateOptions) -> Calibration:
     require_prices(pool, options.max_cost)
     asked = list(read_questions(options.task, say, allow_duplicates=options.allow_duplicates))[: options.limit]
     questions = select_open_questions(asked)
+    total = counted(len(asked), "question")
     if not questions:
-        raise ConfigError(f"{options.task}: none of its {len(asked)} questions is open: each asks for a result")
+        raise ConfigError(f"{options.task}: it has {total} and none that is open: each asks for a result")
     if len(questions) < len(asked):
-        say(f"{len(asked) - len(questions):,} of {len(asked):,} questions ask for a result and are left out")
+        say(f"left out, since a result is asked for: {len(asked) - len(questions):,} of {total}")
     out = Path(options.out or (pool.judge if pool.judge and pool.judge.parent == pool.directory else "judge.json"))
     folder = options.folder or f"calibrate-{name_task(options.task)}"
     for file in (str(out), options.labels):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from routemoa.cli.terminal.files import write_file
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
+from routemoa.core.plural import counted
 from routemoa.core.types import to_plain
 from routemoa.judging.judge_model import JudgeModel, PairwiseJudge, encode_judge_model
 from routemoa.routing.open_answers import choose_open_policy
@@ -94,7 +95,9 @@ def _list_warnings(run: Calibration, pairs: Sequence[AnswerPair], unmatched: int
             warnings.append(f"{name} wrote one of the two answers in {biased:,} pairs; models prefer their own texts")
     left_out = len(run.questions) - len({p.question for p in pairs})
     if left_out:
-        warnings.append(f"{left_out:,} questions turned out to have a result, or were not answered; they are left out")
+        warnings.append(
+            f"left out, since it turned out to have a result or was not answered: {counted(left_out, 'question')}"
+        )
     return warnings
 
 

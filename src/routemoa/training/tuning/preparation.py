@@ -10,6 +10,7 @@ from msgspec.structs import replace as replace_fields
 from numpy.typing import NDArray
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.plural import counted
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec
 from routemoa.datasets.records import Record
 from routemoa.judging.answers.grouping import group_answers
@@ -94,11 +95,12 @@ def select_measured(table: Table, report: Report) -> Table:
     rows = np.flatnonzero(measured[:, used].all(axis=1))
     if used.sum() < 2 or len(rows) < MIN_QUESTIONS:
         raise ConfigError(
-            f"tuning needs two models with known costs and {MIN_QUESTIONS} questions that all were measured on; here "
-            f"are {int(used.sum())} models and {len(rows) if used.any() else 0} questions"
+            f"tuning needs two models with known costs and {MIN_QUESTIONS} questions that all were measured on; this "
+            f"has {counted(int(used.sum()), 'model')} and {counted(len(rows) if used.any() else 0, 'question')}"
         )
     if len(rows) < len(table.texts):
-        report(f"{len(table.texts) - len(rows)} questions are left out, on which not all models were measured")
+        missing = counted(len(table.texts) - len(rows), "question")
+        report(f"left out, since not all models were measured on it: {missing}")
     names = [m for m, is_used in zip(table.models, used, strict=True) if is_used]
     return table.select_models(names).select_rows(rows)
 
