@@ -46,6 +46,7 @@ CODE = (
     "Write a python function to reverse a list.",
     "def add(a: int, b: int) -> int:\n    '''Add two numbers.'''\n",
     "Implement a class for a queue.",
+    "Write a Python function is_even(n). Answer with the code only, without comments.",
 )
 UNDECIDED = ("Spiders and their legs", "Who is Ada Lovelace?", "What is kevlar made out of?", "", "Bonjour")
 

@@ -29,7 +29,8 @@ SHORT = 200
 
 _RESULT = re.compile(
     r"\b(?:yes or no|true or false|multiple[- ]choice|final answer|single choice|one word|\\boxed)\b|\\boxed"
-    r"|\banswer (?:only )?with (?:a|the|one|only|just)\b|\b(?:correct|right|following) (?:answer|option|choice)s?\b"
+    r"|\banswer (?:only )?with (?:an?|one|only|just|the (?:letter|number|option|word|name))\b"
+    r"|\b(?:correct|right|following) (?:answer|option|choice)s?\b"
     r"|\b(?:which|what) (?:one )?of the (?:following|above|options)\b|\bfill in the blank"
     r"|(?:answer|答案|réponse|antwort|respuesta|resposta|risposta|ответ|정답|答え)\s*[:：]\s*$"
     r"|\[asy\]|\\(?:frac|sqrt|sum|int|cdot|times|begin|left|pi|theta|mathbb|mathrm)\b|\$[^$\n]{1,80}[=<>^_\\+][^$\n]{0,80}\$",
