@@ -18,7 +18,7 @@ from routemoa.training.table import Table, build_table
 
 __all__ = ["print_figures", "read_table", "summarize_figures", "warn_of_dominance", "warn_of_few_questions"]
 
-FEW_QUESTIONS = 100
+FEW_QUESTIONS = 50
 """With fewer, cross-validated figures are chance."""
 
 
