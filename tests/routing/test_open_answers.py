@@ -137,3 +137,6 @@ def test_code_is_a_text_unless_it_is_run() -> None:
     query = Query.from_text("Write a function that reverses a list.")
     assert len(first(query).models) == 1
     assert len(first(query, run_code=True).models) == 2
+    assert len(first(query, prefer="quality").models) == 1  # what can be checked loses by being written from several
+    assert len(first(query, open="synthesize").models) == 3
+    assert not answered(Query.from_text("What is 2 + 2?"), "bc", prefer="quality").aggregate

@@ -102,7 +102,8 @@ def test_a_streamed_answer_is_folded_on_a_terminal_and_nowhere_else(tmp_path: Pa
 
 def test_no_line_of_the_help_is_wider_than_80_characters() -> None:
     def check(command: click.Command, path: str, parent: click.Context | None) -> None:
-        context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, terminal_width=80)
+        settings = {**command.context_settings, "terminal_width": 80}
+        context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, **settings)
         assert [line for line in command.get_help(context).splitlines() if len(line) > 80] == [], path
         if isinstance(command, click.Group):
             for name in command.list_commands(context):

@@ -63,7 +63,7 @@ def outcome_table(outcomes: Sequence[Outcome], width: int, *, with_recorded: boo
         return Group(_table("these questions", [now], width))
     recorded = read_recorded()
     note = (
-        f"recorded: before, on {recorded.date} and {recorded.machine}; those seconds are not of this machine today; "
+        f"recorded: {recorded.date}, {recorded.machine}; those seconds are not of this machine today; "
         "a method with fewer questions was stopped after these."
     )
     return Group(

@@ -25,7 +25,7 @@ __all__ = [
     "warn_of_few_questions",
 ]
 
-FEW_QUESTIONS = 100
+FEW_QUESTIONS = 50
 """With fewer, cross-validated figures are chance."""
 
 
