@@ -47,11 +47,14 @@ class AdaptivePolicy(Struct, frozen=True):
         ranking = planner.rank(predicted, unavailable, skipped=unavailable)
         first = ranking[0]
         candidates = planner.order_candidates(ranking, answered=(first.model,), failed=unavailable)
-        if (opening := self._open_answers.first_decision(query, predicted, ranking, candidates)) is not None:
+        opening = self._open_answers.first_decision(query, predicted, ranking, candidates)
+        if opening is not None and (opening.alone or len(opening.models) > 1):
             return opening
         if self._one_model_suffices(planner, ranking, candidates):
             reason = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
             return Decision(predicted, ranking, (first.model,), reason, plain_options(self.mixture), alone=True)
+        if opening is not None:
+            return opening
         panel = planner.choose_first_panel(ranking, candidates)
         chance = panel.probability_any_right
         reason = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
