@@ -23,6 +23,7 @@ import argparse
 import asyncio
 import json
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ import msgspec
 from routemoa.cli.evaluation.live_session import open_call_cache
 from routemoa.cli.judge.calibration_report import describe_judge, print_policies
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
+from routemoa.core.errors import RouteMoAError
 from routemoa.core.pool import Pool
 from routemoa.core.types import ModelSpec, to_plain
 from routemoa.datasets.jsonl import read_lines
@@ -62,13 +64,16 @@ SINGLE = "best-single"
 METHODS = "best-single,routemoa-alone,routemoa-synthesize,routemoa-select,moa,self-moa"
 CLEAR = 0.5
 """How far the scores of two recorded answers are apart where one is taken to be better."""
+MAX_KNOWN = 1500
+"""Characters of such an answer: a small judge must hold both."""
 
 
 def known_pairs(count: int) -> list[PairLabel]:
     """Return pairs of recorded answers of which one is clearly better, in an order drawn by lot."""
     rng, labels = Random(0), []
     for record in rng.sample(list(read_records(RECORDS)), count):
-        texts = {m: t for m, t in (record.responses or {}).items() if t and record.scores.get(m) is not None}
+        said = record.responses or {}
+        texts = {m: t for m, t in said.items() if t and len(t) <= MAX_KNOWN and record.scores.get(m) is not None}
         pairs = [(a, b) for a in texts for b in texts if (record.scores[a] or 0) - (record.scores[b] or 0) >= CLEAR]
         if pairs:
             better, worse = rng.choice(pairs)
@@ -184,7 +189,7 @@ def main() -> None:
         kind="live", name="open-live", methods=tuple(methods), models=tuple(m.name for m in pool),
         settings={"pool": digest_pool(pool)},
     )  # fmt: skip
-    units = plan_units(questions, methods, find_answered(args.folder, run, questions))
+    units = plan_units(questions, methods, find_answered(args.folder, run, questions, option="--folder"))
     texts = [q.text for q in questions for m in methods if m != SINGLE] + [x.query or "" for x in args.known_labels]
     costs = estimate_cost(units, pool, judge, comparisons=texts)
     work = f"{len(questions)} questions, {len(methods)} methods: at most {costs.calls:,} calls"
@@ -207,4 +212,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RouteMoAError as e:
+        sys.exit(f"open_live: {e}")
+    except KeyboardInterrupt:
+        sys.exit("open_live: stopped; the same command continues")
