@@ -140,3 +140,23 @@ def test_code_is_a_text_unless_it_is_run() -> None:
     assert len(first(query, prefer="quality").models) == 1  # what can be checked loses by being written from several
     assert len(first(query, open="synthesize").models) == 3
     assert not answered(Query.from_text("What is 2 + 2?"), "bc", prefer="quality").aggregate
+
+
+@pytest.mark.parametrize("name", ["synthesize", "select"])
+def test_short_texts_are_no_results_where_a_text_was_asked_for(name: str) -> None:
+    query = Query.from_text("Write a poem about rain in one line.")
+    opening = policy(open=name).initial(PRIORS, CallEstimates(), query)
+    texts = {"b": "Rain falls.", "c": "Silver rain.", "a": "Drops, drops."}
+    proposals = tuple(Proposal(n, text, Usage(1, 1), 1.0, 0.0) for n, text in texts.items())
+    trace = Trace(query, "routemoa", PRIORS, opening.ranking, (Layer(tuple(texts), proposals),))
+    done = policy(open=name).update(trace, CallEstimates())
+    assert (done.aggregate, done.compare) == (name == "synthesize", name == "select")
+
+
+def test_no_panel_is_called_for_a_judge_that_could_change_nothing() -> None:
+    far: Scores = {"a": 0.95, "b": 0.2, "c": 0.2}
+    specs = tuple(ModelSpec(name, "local", name, prior=prior) for name, prior in far.items())
+    decision = AdaptivePolicy(specs, Mixture(open="select"), JudgeModel(), frozenset()).initial(
+        far, CallEstimates(), OPEN
+    )
+    assert (decision.models, decision.alone) == (("a",), True)

@@ -21,6 +21,7 @@ from routemoa.core.trace import Proposal, Ranking, StopKind, StopReason, Trace
 from routemoa.core.types import Query, Scores
 from routemoa.judging.answers.question_kind import QuestionKind, question_kind
 from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.pairwise import Contestant, KnockOut
 from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models, skipped_models
 from routemoa.routing.panel_planner import PanelPlanner
 from routemoa.routing.state import PanelState
@@ -74,12 +75,10 @@ class OpenAnswers(Struct, frozen=True):
         return choose_open_policy(self.mixture, self.judge_model)
 
     def applies(self, query: Query, state: PanelState) -> bool:
-        """Return whether answers cannot confirm one another: they state no results, or only one is asked for."""
+        """Return whether answers cannot confirm one another: they state no results, or a text was asked for."""
         if self.mixture.later_layers == "refine":
             return False
-        if not state.groups.closed:
-            return True
-        return self.policy(query).name == "alone" and self._kind(query) == "open"
+        return not state.groups.closed or self._kind(query) == "open"
 
     def is_sufficient(self, trace: Trace, state: PanelState) -> bool:
         """Return whether other answers under way would not be used: the best model's is there, and no other counts."""
@@ -105,6 +104,9 @@ class OpenAnswers(Struct, frozen=True):
         if kind is None:
             return None
         panel = tuple(open_panel(ranking, candidates, self.mixture, ()))
+        if policy.name == "select" and not self._can_select(panel, ranking):
+            reason = f"open question, one model alone: no verdict of a judge could displace its answer; {policy.reason}"
+            return Decision(predicted, ranking, panel[:1], reason, options, alone=True)
         return Decision(predicted, ranking, panel, f"open question, {policy.name}: {policy.reason}", options)
 
     def next_decision(
@@ -129,6 +131,12 @@ class OpenAnswers(Struct, frozen=True):
             aggregate=several and policy.name == "synthesize",
             compare=several and policy.name == "select",
         )
+
+    def _can_select(self, panel: Sequence[str], ranking: Ranking) -> bool:
+        """Return whether a judge could prefer another answer than the first one's, by the priors."""
+        priors = {r.model: r.performance for r in ranking}
+        contestants = [Contestant(priors[m], 1) for m in panel]
+        return KnockOut(contestants, self.judge_model.pairwise_judge).next_pair() is not None
 
     def _kind(self, query: Query) -> QuestionKind | None:
         """Return what a question asks for; code counts as a text, unless it is run."""
