@@ -100,7 +100,8 @@ class OpenAnswers(Struct, frozen=True):
             reason = "one model first: its answer shows whether the question has a result that others can confirm"
             if kind == "open":
                 reason = f"open question, one model alone: {policy.reason}"
-            return Decision(predicted, ranking, (ranking[0].model,), reason, options, alone=kind == "open")
+            alone = kind == "open" or 1 in (self.mixture.max_models, self.mixture.max_layers)
+            return Decision(predicted, ranking, (ranking[0].model,), reason, options, alone=alone)
         if kind is None:
             return None
         panel = tuple(open_panel(ranking, candidates, self.mixture, ()))
