@@ -23,6 +23,8 @@ from routemoa.core.trace import Answer
 from routemoa.core.types import from_json
 from routemoa.testing import FakeEndpoint, Fault
 
+SPOKEN = '[mixture]\nself_assessment = "spoken"\n'
+"""Each model assesses its own answer in words."""
 ROUTEMOA = [sys.executable, "-c", "from routemoa.cli import main; main()"]
 Ask = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -49,9 +51,10 @@ def endpoint(reply: Any = "The answer is 4.", faults: Any = ()) -> Iterator[Fake
         thread.join(5)
 
 
-def pool(tmp_path: Path, url: str, names: str = "ab") -> str:
+def pool(tmp_path: Path, url: str, names: str = "ab", mixture: str = "") -> str:
     file = tmp_path / "pool.toml"
-    file.write_text("".join(f'[[model]]\nname = "{n}"\nendpoint = "{url}"\nprior = 0.6\n' for n in names))
+    members = "".join(f'[[model]]\nname = "{n}"\nendpoint = "{url}"\nprior = 0.6\n' for n in names)
+    file.write_text(members + mixture)
     return str(file)
 
 
@@ -72,7 +75,7 @@ def test_the_answer_alone_is_on_standard_output(tmp_path: Path) -> None:
 
 def test_verbose_shows_the_steps(tmp_path: Path) -> None:
     with endpoint() as e:
-        done = run("ask", "-v", "2+2?", "--pool", pool(tmp_path, e.url))
+        done = run("ask", "-v", "2+2?", "--pool", pool(tmp_path, e.url, mixture=SPOKEN))
     assert done.stdout == "The answer is 4.\n"
     for words in ("prior", "layer 1", "judges its own answer", "new ranking", "stops: agreed", "a dense MoA"):
         assert words in done.stderr
@@ -89,7 +92,8 @@ def test_quiet_prints_nothing_else_and_the_pool_may_come_from_the_environment(tm
 def test_json_is_one_object_with_the_public_keys(tmp_path: Path) -> None:
     trace_file = tmp_path / "trace.json"
     with endpoint() as e:
-        done = run("ask", "2+2?", "--json", "--pool", pool(tmp_path, e.url), "--trace", str(trace_file))
+        file = pool(tmp_path, e.url, mixture=SPOKEN)
+        done = run("ask", "2+2?", "--json", "--pool", file, "--trace", str(trace_file))
     whole = json.loads(done.stdout)
     trace = whole["trace"]
     assert whole["text"] == "The answer is 4."
@@ -195,7 +199,7 @@ def test_an_unreachable_endpoint_names_file_key_and_fix(tmp_path: Path) -> None:
 def test_an_interrupt_leaves_nothing_broken(tmp_path: Path) -> None:
     trace_file = tmp_path / "trace.json"
     with endpoint(faults=Fault(first_byte=30)) as e:
-        command = [*ROUTEMOA, "ask", "x", "--trace", str(trace_file), "--pool", pool(tmp_path, e.url)]
+        command = [*ROUTEMOA, "ask", "2+2?", "--trace", str(trace_file), "--pool", pool(tmp_path, e.url)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         wait_until(lambda: e.open_requests == 2)
         process.send_signal(signal.SIGINT)
@@ -237,7 +241,8 @@ def test_very_verbose_shows_every_call_word_for_word(tmp_path: Path) -> None:
         return 'The answer is 4.\n\nIt is even.\n<assessment>{"self": 0.75}</assessment>'
 
     with endpoint(reply) as e:
-        done = run("ask", "-vv", "2+2?", "--system", "Be brief.", "--pool", pool(tmp_path, e.url))
+        file = pool(tmp_path, e.url, mixture=SPOKEN)
+        done = run("ask", "-vv", "2+2?", "--system", "Be brief.", "--pool", file)
     for words in (
         "Be brief.",
         "Reply in two parts",

@@ -136,7 +136,8 @@ async def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
 
 
 async def whole_stream(sdk: AsyncOpenAI, model: str) -> str:
-    stream = await sdk.chat.completions.create(model=model, messages=HI, stream=True)
+    asked: Any = [{"role": "user", "content": "2+2?"}]
+    stream = await sdk.chat.completions.create(model=model, messages=asked, stream=True)
     return "".join([c.choices[0].delta.content or "" async for c in stream])
 
 

@@ -58,13 +58,13 @@ def pool(tmp_path: Path) -> str:
 
 
 def test_a_mixture_of_real_models_answers_and_explains_itself(pool: str) -> None:
-    done = run("ask", "Name three fruits.", "--json", "--pool", pool)
+    done = run("ask", "What is 2 + 2?", "--json", "--pool", pool)
     assert done.returncode == 0, done.stderr
     answer = from_json(done.stdout, Answer)
     trace = answer.trace
     assert answer.text.strip()
     assert "<assessment" not in answer.text
-    assert (trace.stop_reason or "").startswith(("agreed", "no model left"))
+    assert (trace.stop_reason or "").startswith(("agreed", "no model left", "sure", "open question"))
     assert {r.method for r in trace.routes_not_taken} == {"best-single", "moa", "smoa"}
     assert {p.model for p in trace.layers[0].proposals} == {"plain", "careful"}
     selves = [a.value for a in trace.layers[0].assessments]

@@ -78,7 +78,7 @@ class OpenAnswers(Struct, frozen=True):
         """Return whether answers cannot confirm one another: they state no results, or a text was asked for."""
         if self.mixture.later_layers == "refine":
             return False
-        return not state.groups.closed or self._kind(query) == "open"
+        return not state.groups.closed or question_kind(query.question) == "open"
 
     def is_sufficient(self, trace: Trace, state: PanelState) -> bool:
         """Return whether other answers under way would not be used: the best model's is there, and no other counts."""

@@ -13,7 +13,7 @@ import pytest
 
 from routemoa.ledger import read_calls
 from routemoa.testing import Fault
-from tests.cli.test_ask import ROUTEMOA, endpoint, pool, run, wait_until
+from tests.cli.test_ask import ROUTEMOA, SPOKEN, endpoint, pool, run, wait_until
 
 
 def reply(body: dict[str, Any]) -> str:
@@ -61,7 +61,7 @@ def test_the_answer_of_the_mixture_becomes_the_assistants_turn(tmp_path: Path) -
         return f'The answer is {result}.\n<assessment>{{"self": 0.8}}</assessment>'
 
     with endpoint(answer) as e:
-        done = chat(pool(tmp_path, e.url, "abc"), "2+2?\nAnd again?\n")
+        done = chat(pool(tmp_path, e.url, "abc", SPOKEN), "2+2?\nAnd again?\n")
         turn = e.requests[-1]["messages"][:2]
     assert turn == [user("2+2?"), assistant(done.stdout.splitlines()[0])]
 
@@ -92,7 +92,7 @@ def test_input_of_any_encoding_is_read(tmp_path: Path) -> None:
 
 def test_why_explains_the_last_turn(tmp_path: Path) -> None:
     with endpoint(lambda body: "The answer is 4.") as e:
-        done = chat(pool(tmp_path, e.url), "/why\n2+2?\n/why\n")
+        done = chat(pool(tmp_path, e.url, mixture=SPOKEN), "/why\n2+2?\n/why\n")
     assert done.stderr.startswith("nothing was asked in this chat yet\n")
     for words in ("routemoa: 2 calls", "prior, before any call: a 0.60, b 0.60", "layer 1 called a, b: ", "judged"):
         assert words in done.stdout, done.stdout
@@ -187,7 +187,7 @@ def test_a_failing_turn_does_not_end_it_and_is_not_sent_later(tmp_path: Path) ->
 
 def test_the_limits_hold_for_each_turn(tmp_path: Path) -> None:
     with endpoint(reply) as e:
-        done = chat(pool(tmp_path, e.url, "abc"), "One?\nTwo?\n", "--max-calls", "1")
+        done = chat(pool(tmp_path, e.url, "abc"), "1+1?\n2+2?\n", "--max-calls", "1")
         assert len(e.requests) == 2
     assert done.stderr.count("the limits left out b") == 2
 

@@ -30,7 +30,7 @@ def show(answer: Answer, width: int = 100) -> list[str]:
 
 
 def ask(make_pool: MakePool, script: dict[str, Any], method: str = "routemoa", **limits: Any) -> Answer:
-    pool = make_pool(*script, prior=0.6, input_price=1.0, output_price=2.0)
+    pool = make_pool(*script, prior=0.6, input_price=1.0, output_price=2.0, mixture={"self_assessment": "spoken"})
     if method == "routemoa":
         return RouteMoA(pool, ScriptedClient(script)).ask("How many?", **limits)
     return asyncio.run(build_method(pool, method, ScriptedClient(script)).answer(Query.from_text("How many?")))

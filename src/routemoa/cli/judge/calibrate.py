@@ -69,9 +69,9 @@ def calibrate(**options: Any) -> None:  # click passes a keyword for each option
 
     \b
     Examples:
-      routemoa judge calibrate mine.jsonl --pool pool.toml --judge strong --max-cost 5
-      routemoa judge calibrate mine.jsonl --pool pool.toml --labels labels.jsonl     # writes it; fill in "winner"
-      routemoa judge calibrate mine.jsonl --pool pool.toml --labels labels.jsonl --judge strong
+      routemoa judge calibrate mine.jsonl --pool pool.toml --judge strong
+      routemoa judge calibrate mine.jsonl --labels labels.jsonl      # writes it
+      routemoa judge calibrate mine.jsonl --labels labels.jsonl --judge strong
     """
     _run_calibration(check_options(CalibrateOptions(**options)))
 

@@ -75,7 +75,7 @@ def tune(**options: Any) -> None:  # click passes a keyword for each option: the
     \b
     Examples:
       routemoa tune records.jsonl --quality 0.97 --out policy.toml --plot
-      routemoa tune records.jsonl --cost 0.3 --pool pool.toml --json curve.json --plot curve.svg
+      routemoa tune records.jsonl --cost 0.3 --json curve.json --plot curve.svg
     """
     _tune(TuneOptions(**options))
 
