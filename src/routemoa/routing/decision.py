@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Assessment, Proposal, Ranking, StopReason, Trace
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Scores
 from routemoa.judging.answers.grouping import group_answers
@@ -72,8 +73,10 @@ def failed_models(trace: Trace) -> set[str]:
 
 
 def skipped_models(trace: Trace) -> set[str]:
-    """Return the models that this query does not call."""
-    return {s.model for s in trace.skipped}
+    """Return the models that this query does not call, or whose call it gave up: that is no fault of theirs."""
+    given_up = (FailureKind.CANCELLED, FailureKind.UNAFFORDABLE)
+    unmade = {f.model for layer in trace.layers for f in layer.failures if f.kind in given_up}
+    return {s.model for s in trace.skipped} | unmade
 
 
 def reserve_models(trace: Trace, decision: Decision, called: Sequence[str], *, repeat: bool) -> list[str]:
