@@ -93,7 +93,7 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
 
     @property
     def assesses_in_words(self) -> bool:
-        """Whether self-assessments, where they are asked for, are words; else they are token probabilities."""
+        """Tell whether self-assessments, where they are asked for, are words; else they are token probabilities."""
         return self.self_assessment != "logprob"
 
     @property

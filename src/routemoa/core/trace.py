@@ -297,7 +297,7 @@ class Trace(Struct, frozen=True):
 
     @property
     def agreement(self) -> Agreement | None:
-        """How the code answers so far were compared last; None where the answers are no code."""
+        """Return how the code answers so far were compared last; None where the answers are no code."""
         return next((layer.agreement for layer in reversed(self.layers) if layer.agreement is not None), None)
 
     @property

@@ -92,7 +92,7 @@ class TunedPolicy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
     @property
     def uses_estimates(self) -> bool:
-        """Whether it depends on a scorer's estimates of the query."""
+        """Tell whether it depends on a scorer's estimates of the query."""
         return len(self.group) > 1 or any(plan.rate is not None for plan in self.plan)
 
     def check_models(self, models: Collection[str], where: str) -> None:

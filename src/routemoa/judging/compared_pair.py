@@ -31,7 +31,7 @@ class ComparedPair(Struct, frozen=True):
 
     @property
     def judged(self) -> Verdict | None:
-        """What the judge says in both orders together."""
+        """Return what the judge says in both orders together."""
         return combine_orders(*self.orders)
 
     @property

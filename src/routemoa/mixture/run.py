@@ -93,12 +93,12 @@ class Run:
 
     @property
     def stream_mode(self) -> StreamMode | None:
-        """What a reader is shown before the end; None where nothing is."""
+        """Return what a reader is shown before the end; None where nothing is."""
         return None if self._reader is None else self.client.limits.stream_mode
 
     @property
     def shows_final_text(self) -> bool:
-        """Whether a reader takes every piece of the answer, as it is written, for final."""
+        """Tell whether a reader takes every piece of the answer, as it is written, for final."""
         return self.stream_mode == "final"
 
     def break_off(self, failure: Failure) -> None:

@@ -114,7 +114,7 @@ class AnswerPair(Struct, frozen=True):
 
     @property
     def is_turned(self) -> bool:
-        """Whether people are shown the other answer first: by the question and the method, as good as a coin."""
+        """Tell whether people are shown the other answer first: by the question and the method, as good as a coin."""
         return zlib.crc32(f"{self.question}:{self.method}".encode()) % 2 == 1
 
 

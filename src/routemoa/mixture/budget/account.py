@@ -90,7 +90,7 @@ class Account:
 
     @property
     def remaining(self) -> Remaining:
-        """What may still be reserved."""
+        """Return what may still be reserved."""
         limits, cost, tokens = self.limits, None, None
         if limits.max_cost is not None:
             cost = max(0.0, limits.max_cost * (1.0 - ROUNDING) - self.spent - self.reserved)
