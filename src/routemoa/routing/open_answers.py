@@ -175,7 +175,7 @@ def _explain(policy: OpenPolicy, final: Sequence[Proposal]) -> str:
 
 def plain_options(mixture: Mixture) -> LayerOptions:
     """Return the options of a layer that is asked nothing but the question: its prompt is the caller's own."""
-    return LayerOptions(self_assessment=mixture.self_assessment == "logprob")
+    return LayerOptions(self_assessment=not mixture.assesses_in_words)
 
 
 def open_panel(ranking: Ranking, candidates: Sequence[str], mixture: Mixture, answered: Collection[str]) -> list[str]:

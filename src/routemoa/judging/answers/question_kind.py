@@ -14,6 +14,7 @@ What asks for a result goes first: "Explain your working. Answer yes or no." Whe
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from routemoa.judging.multiple_choice import count_options
@@ -24,6 +25,8 @@ QuestionKind = Literal["result", "open", "code"]
 
 MAX_READ = 4000
 """Characters that are read at the beginning and at the end of a question."""
+CACHED_QUESTIONS = 64
+"""Questions whose kind is kept: each decision about a query asks for it several times."""
 SHORT = 200
 """Characters of a question that asks for a result where it has digits, such as "2 + 2?"."""
 
@@ -92,6 +95,12 @@ def question_kind(text: str) -> QuestionKind | None:
     text = text.strip()
     if len(text) > 2 * MAX_READ:
         text = f"{text[:MAX_READ]}\n{text[-MAX_READ:]}"
+    return _read_kind(text)
+
+
+@lru_cache(maxsize=CACHED_QUESTIONS)
+def _read_kind(text: str) -> QuestionKind | None:
+    """Return the kind of a question of bounded length."""
     if count_options(text) or _RESULT.search(text):
         return "result"
     if _CODE.search(text):
