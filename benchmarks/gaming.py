@@ -167,7 +167,7 @@ async def run_engine(pool: RecordedPool, judge_models: Mapping[str, JudgeModel])
                 for variant in (replace(case, attackers=()), case):
                     client = GullibleClient(variant, injected, honest, 0.0)
                     judge_model = judge_models.get(fusion, JudgeModel())
-                    method = RouteMoA(Pool(specs, mixture), client, judging=judge_model)
+                    method = RouteMoA(Pool(specs, mixture), client, judge_model=judge_model)
                     with quoting(neutralized=neutralized):
                         trace = (await method.answer(query)).trace
                     scores.append(case.truth[trace.choice] if trace.choice else 0.0)

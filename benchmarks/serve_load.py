@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/serve_load.py [--json benchmarks/results/serve_load.json]
 
 The server is a process of its own with a remote pool of five members; this process plays the endpoints and the
-callers. Each request is a mixture of three layers (the scripted models never agree) and an aggregator: ten calls.
+callers. Each request is a mixture of three layers, the loop of the paper (the scripted models never agree), and an
+aggregator: ten calls.
 Prints latency, memory, open files and connections, and exits with 1 when a bar is missed: idle under 120 MB, memory
 after 2000 requests within 10 % of that after 1000, every request whole, nothing left open.
 """
@@ -46,7 +47,7 @@ def reply() -> Any:
 
 def write_pool(file: Path, urls: Iterable[str]) -> None:
     tables = [f'[[model]]\nname = "m{i}"\nendpoint = "{url}"\nprior = 0.5\n' for i, url in enumerate(urls)]
-    file.write_text("".join(tables))
+    file.write_text(f'[mixture]\nfusion = "published-large"\n\n{"".join(tables)}')
 
 
 async def start(pool: Path) -> tuple[asyncio.subprocess.Process, int]:

@@ -1,7 +1,7 @@
 """A policy of your own chooses the models and stops, here after the two best:  python examples/custom_policy.py"""
 
 from routemoa import ModelSpec, Pool, Query, RouteMoA, Trace
-from routemoa.core.trace import StopKind, StopReason
+from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.types import Scores
 from routemoa.routing.decision import Decision, last_layer_answers
 from routemoa.routing.latency import CallEstimates

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import settings
 
 from routemoa.core.pool import Pool, parse_pool
+from tests.ledger.postgres.fixtures import database, place, postgres_server
+
+__all__ = ["database", "make_pool", "own_store", "place", "postgres_server"]
 
 MakePool = Callable[..., Pool]
 

@@ -78,11 +78,19 @@ def split_commands(block: Block) -> Iterator[Command]:
                 words = words[: words.index(">")]
             while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):  # a variable before the command
                 words = words[1:]
+            words = strip_privileges(words)
             if words:
                 yield Command(block, tuple(words), output_file)
             for inner in re.findall(r"\$\(([^()]+)\)", " ".join(words)):
                 yield Command(block, tuple(shlex.split(inner)), None)
             words = []
+
+
+def strip_privileges(words: list[str]) -> list[str]:
+    """Return the words of a command without `sudo`, and without the path of the service's environment."""
+    if words[:1] == ["sudo"]:
+        words = words[3:] if words[1] == "-u" else words[1:]
+    return [re.sub(r"^/opt/routemoa(-[\d.]+)?/bin/", "", words[0]), *words[1:]] if words else words
 
 
 def read_prose(page: Path) -> list[tuple[int, str]]:

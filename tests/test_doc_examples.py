@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 
 from routemoa.cli import cli
 from tests.cli.test_ask import endpoint
@@ -33,9 +34,13 @@ from tests.gateway.test_server import serve
 
 ADDRESS = "http://127.0.0.1:8080"
 """Where the documents say that the server listens."""
-CHECKED = {"sh", "python", "json", "toml", "sql", "csv"}
+CHECKED = {"sh", "python", "json", "toml", "yaml", "sql", "csv"}
 SHOWN = {"", "text"}
 """Output: blocks that are compared by tests of their own, or belong to the generated reference."""
+
+
+INCLUDED = {"bash", "js"}
+"""Languages of the clients' lines, which `make test-clients` runs: only files of tests/clients/real/setup."""
 
 
 def write_pool(folder: Path, url: str) -> Path:
@@ -55,7 +60,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("served")
     with ExitStack() as stack, asyncio.Runner() as runner:
         e = stack.enter_context(endpoint("It scatters blue light."))
-        server = serve(write_pool(folder, e.url))
+        pool = write_pool(folder, e.url)
+        pool.write_text(f'{pool.read_text()}\n[batches]\nfolder = "batches"\n')
+        server = serve(pool)
         address = runner.run(server.__aenter__()).url
         try:
             yield address.removesuffix("/v1")
@@ -73,7 +80,10 @@ def send(url: str, body: str | None, headers: dict[str, str] | None = None) -> s
 
 def test_every_language_is_checked() -> None:
     found = {block.language for page in PAGES for block in page_blocks(str(page.relative_to(ROOT)))}
-    assert found <= CHECKED | SHOWN
+    assert found <= CHECKED | SHOWN | INCLUDED
+    for language in INCLUDED:
+        for block in find_blocks(language):
+            assert re.fullmatch(r'--8<-- "tests/clients/real/setup/\w+\.\w+"\n', block.text), block
 
 
 @pytest.mark.parametrize("block", [b for b in find_blocks("python") if not SNIPPET.match(b.text)], ids=str)
@@ -93,6 +103,11 @@ def test_python_runs_as_pasted(block: Block, tmp_path: Path, served: str) -> Non
     assert done.stderr == ""
     if "print(" in code:
         assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("block", find_blocks("yaml"), ids=str)
+def test_yaml_is_valid(block: Block) -> None:
+    assert isinstance(yaml.safe_load(block.text), dict)
 
 
 def touch_files(words: tuple[str, ...]) -> None:
@@ -146,13 +161,22 @@ def test_targets_exist(command: Command) -> None:
 CHECKED_HERE = {"routemoa", "python", "make", "curl"}
 CHECKED_ELSEWHERE = {"uv", "pipx", "pip", "python3", "source", "docker", "openssl", "echo", "eval"}
 """Programs whose lines tests/test_doc_installs.py checks."""
+OF_OPERATORS = {
+    *("systemctl", "systemd-sysusers", "journalctl", "kubectl", "helm"),
+    *("cp", "install", "ln", "rm", "chown"),
+}
+"""Programs of the runbook, whose lines tests/deploy/test_runbook.py checks."""
+OF_DATABASES = {"createdb", "pg_dump", "pg_restore"}
+"""Programs whose lines tests/ledger/postgres/test_page.py runs."""
 
 
 def test_no_other_programs_are_used() -> None:
     known = {*CHECKED_HERE, *CHECKED_ELSEWHERE, "export", ".venv/bin/pre-commit"}
     for block in find_blocks("sh"):
+        more = {"docs/how-to/runbook.md": OF_OPERATORS, "docs/how-to/postgresql.md": OF_DATABASES}
+        allowed = known | more.get(block.page, set())
         for command in split_commands(block):
-            assert command.words[0] in known, f"{block}: {command}"
+            assert command.words[0] in allowed, f"{block}: {command}"
 
 
 @pytest.mark.parametrize("block", find_blocks("sh"), ids=str)

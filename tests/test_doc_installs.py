@@ -63,6 +63,9 @@ def test_pip_lines(command: Command) -> None:
         check_spec(argument)
     if command.words[1] == "wheel":
         assert (options.wheel_dir, arguments) == ("dist", ["."])
+    elif not arguments:
+        assert options.require_hashes
+        assert all((ROOT / file).exists() for file in options.requirements)
     elif "dist/" in arguments[0]:
         before = [c.words[:2] for c in split_commands(command.block)]
         assert before.index(("pip", "wheel")) < before.index(("pip", "install"))
@@ -70,6 +73,9 @@ def test_pip_lines(command: Command) -> None:
 
 @pytest.mark.parametrize("command", find_commands("python3"), ids=str)
 def test_modules_exist(command: Command) -> None:
+    if command.words[1] == "-c":  # the backup, which tests/deploy/test_runbook.py runs
+        assert command.block.page == "docs/how-to/runbook.md"
+        return
     assert command.words[1] == "-m"
     assert find_spec(command.words[2])
 
@@ -132,6 +138,8 @@ def test_docker_lines(command: Command, tmp_path: Path, monkeypatch: pytest.Monk
             pass
         case ("compose", "up" | "down"):
             pass
+        case ("compose", "--profile", profile, "up"):
+            assert profile in {p for service in COMPOSE["services"].values() for p in service.get("profiles", ())}
         case ("compose", "exec", service, "routemoa", *arguments):
             assert service in COMPOSE["services"]
             accept(arguments)
@@ -164,6 +172,12 @@ def exposed_port() -> str:
     return instructions("EXPOSE")[-1]
 
 
+def own_services() -> list[dict[str, Any]]:
+    """Return the services that run our image; what watches them is in tests/deploy/test_compose.py."""
+    image = COMPOSE["x-routemoa"]["image"]
+    return [service for service in COMPOSE["services"].values() if service["image"] == image]
+
+
 def test_the_image_is_pinned_runs_unprivileged_and_holds_no_secret() -> None:
     bases = [base.split()[0] for base in instructions("FROM")]
     assert all(re.fullmatch(r"python:3\.\d+-slim-\w+", base) for base in bases)
@@ -181,7 +195,7 @@ def test_the_image_starts_the_server_and_compose_gives_valid_commands() -> None:
     assert yaml.safe_load(instructions("ENTRYPOINT")[-1]) == ["routemoa"]
     default = yaml.safe_load(instructions("CMD")[-1])
     accept(list(default))
-    for service in COMPOSE["services"].values():
+    for service in own_services():
         accept(list(service["command"]))
     assert COMPOSE["services"]["server"]["command"] == default
 
@@ -198,11 +212,12 @@ def test_compose_exposes_the_server_to_this_machine_only_and_asks_for_a_key() ->
     assert server["ports"] == [f"127.0.0.1:8080:{exposed_port()}"]
     assert server["read_only"]
     assert server["cap_drop"] == ["ALL"]
-    for service in COMPOSE["services"].values():
+    for service in own_services():
         for value in service["environment"].values():
             assert value.startswith(("${", "/")), "no key stands in the file"
     named = [v.split(":") for v in server["volumes"]]
     assert {target for source, target, *_ in named if source in COMPOSE["volumes"]} == set(volumes())
+    assert len(own_services()) == 2
 
 
 def test_the_pool_of_compose_is_valid_and_has_a_tenant(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,21 +19,29 @@ from msgspec.structs import fields
 
 import routemoa
 from routemoa.core import events
+from routemoa.core.batches_table import BatchSettings
 from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.cost_dial import Dial
+from routemoa.core.endpoint import Endpoint
 from routemoa.core.errors import ConfigError
+from routemoa.core.gateway_table import GatewaySettings
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool, ScorerTable, parse_pool
 from routemoa.core.providers import load_providers
 from routemoa.core.server_table import ServerSettings
 from routemoa.core.tenants import SpendingLimits, Tenant
+from routemoa.core.traces_table import TraceSettings
 from routemoa.core.tuned_policy import TunedGroup, TunedPlan, TunedPoint, TunedPolicy, encode_tuned_policy
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.datasets.columns import ALIASES
 from routemoa.datasets.questions import Question, parse_question, read_questions
 from routemoa.datasets.records import Record, parse_record
-from routemoa.gateway import requests
+from routemoa.gateway.chat_api import requests
+from routemoa.gateway.chat_api.option_fields import OPTION_FIELDS
+from routemoa.gateway.chat_api.tool_fields import TOOL_FIELDS
+from routemoa.gateway.messages_api.request import REQUEST_FIELDS as MESSAGES_FIELDS
 from routemoa.gateway.request_limits import LIMIT_HEADERS
+from routemoa.gateway.responses_api.request import REQUEST_FIELDS as RESPONSES_FIELDS
 from routemoa.ledger import Store
 from tests.cli.test_ask import endpoint
 from tests.doc_blocks import PAGES, ROOT, SNIPPET, Block, find_blocks, page_blocks, read_page, read_prose, read_table
@@ -62,6 +70,8 @@ def test_every_pool_in_the_documents_is_valid(block: Block, tmp_path: Path) -> N
     """A block without a model is a part of a pool file, or a policy: it is read beside two models."""
     (tmp_path / "my-scorer").mkdir()
     (tmp_path / "my-scorer" / "manifest.json").touch()
+    (tmp_path / "learned").mkdir()
+    (tmp_path / "learned" / "20261126T192045Z.toml").touch()
     text = block.text if "[[model]]" in block.text else block.text + TWO_MODELS
     names = [model["name"] for model in tomllib.loads(text)["model"]]
     (tmp_path / "policy.toml").write_text(encode_tuned_policy(make_policy(*names), "for these models"))
@@ -71,10 +81,15 @@ def test_every_pool_in_the_documents_is_valid(block: Block, tmp_path: Path) -> N
 def test_the_documented_pool_names_every_key() -> None:
     table = tomllib.loads(page_blocks(CONFIGURATION)[0].text)
     assert set().union(*table["model"]) == {f.name for f in fields(ModelSpec) if f.encode_name == f.name}
+    placed = next(model for model in table["model"] if "endpoints" in model)
+    assert set(placed["endpoints"][0]) == {f.name for f in fields(Endpoint) if f.encode_name == f.name}
     assert set(table["mixture"]) == {f.name for f in fields(Mixture) if f.encode_name == f.name}
     assert set(table["limits"]) == set(Limits.__struct_fields__)
     assert set(table["caps"]) == set(ReplyCaps.__struct_fields__)
     assert set(table["server"]) == set(ServerSettings.__struct_fields__)
+    assert set(table["gateway"]) == set(GatewaySettings.__struct_fields__)
+    assert set(table["traces"]) == set(TraceSettings.__struct_fields__)
+    assert set(table["batches"]) == set(BatchSettings.__struct_fields__)
     assert set(table["scorer"]) == set(ScorerTable.__struct_fields__)
     assert set(table["tenant"][0]) == set(Tenant.__struct_fields__)
     assert set(table["totals"]) == set(SpendingLimits.__struct_fields__)
@@ -84,10 +99,14 @@ def test_the_documented_pool_names_every_key() -> None:
     ("heading", "types"),
     [
         ("`[[model]]`", [ModelSpec]),
+        ("`[[model.endpoints]]`", [Endpoint]),
         ("`[mixture]`", [Mixture]),
         ("`[limits]`", [Limits]),
         ("`[caps]`", [ReplyCaps]),
         ("`[server]`", [ServerSettings]),
+        ("`[gateway]`", [GatewaySettings]),
+        ("`[traces]`", [TraceSettings]),
+        ("`[batches]`", [BatchSettings]),
         ("`[scorer]`", [ScorerTable]),
         ("`[[tenant]]` and `[totals]`", [Tenant, SpendingLimits]),
     ],
@@ -124,15 +143,32 @@ def test_the_errors_of_a_pool_file_read_as_documented(line: int, table: str) -> 
 
 def test_every_field_of_a_request_is_documented() -> None:
     rows = read_table(HTTP_API, "Request")
-    known = {*requests.READ_FIELDS, *requests.SAMPLING_FIELDS, *requests.IGNORED_FIELDS, *requests.REFUSED_FIELDS}
-    assert set(rows) == {*known, "routemoa"}
+    known = {
+        *requests.READ_FIELDS,
+        *TOOL_FIELDS,
+        *requests.SAMPLING_FIELDS,
+        *requests.IGNORED_FIELDS,
+        *requests.REFUSED_FIELDS,
+        *OPTION_FIELDS,
+    }
+    assert set(rows) == {*known, *TOOL_FIELDS, "routemoa"}
     for names, treatment in [
         (requests.READ_FIELDS, "read"),
+        (TOOL_FIELDS, "read"),
         (requests.SAMPLING_FIELDS, "sampling"),
         (requests.IGNORED_FIELDS, "ignored"),
         (requests.REFUSED_FIELDS, "refused"),
+        (OPTION_FIELDS, "sent where known"),
     ]:
         assert all(rows[name][0].startswith(treatment) for name in names)
+
+
+@pytest.mark.parametrize(("heading", "known"), [("Responses", RESPONSES_FIELDS), ("Messages", MESSAGES_FIELDS)])
+def test_every_field_of_the_other_apis_is_documented(heading: str, known: set[str]) -> None:
+    section = re.split(rf"^## {heading}$", read_page(HTTP_API), flags=re.MULTILINE)[1]
+    table = section.split("| fields | treatment |")[1].split("\n\n")[0]
+    named = set(re.findall(r"`([\w.]+)`", "".join(line.split(" | ")[0] for line in table.splitlines())))
+    assert named - {"text.verbosity"} == known | {"routemoa"}
 
 
 def test_every_limit_and_its_header_is_documented() -> None:

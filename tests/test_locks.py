@@ -26,9 +26,10 @@ def library_names(requirements: list[object]) -> set[str]:
 
 def test_every_dependency_is_locked() -> None:
     project, groups = PROJECT["project"], PROJECT["dependency-groups"]
-    user = library_names([*project["dependencies"], *project["optional-dependencies"]["local"], *groups["build"]])
+    optional = project["optional-dependencies"]
+    user = library_names([*project["dependencies"], *optional["local"], *optional["postgres"], *groups["build"]])
     assert user <= set(read_lock(USER)), "run  make lock"
-    extras = [r for extra in ("eval", "plot", "prices", "encoder") for r in project["optional-dependencies"][extra]]
+    extras = [r for extra in ("eval", "plot", "prices", "encoder") for r in optional[extra]]
     assert user | library_names([*extras, *groups["dev"]]) <= set(read_lock(DEVELOPER)), "run  make lock"
 
 

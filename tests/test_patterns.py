@@ -43,7 +43,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 """Functions that put a pattern together -> variables with which it is tried."""
 UNREAD = {
+    "cli/dashboard/pool_text.py::_find_key": "a key of the text, escaped",
+    "cli/dashboard/pool_text.py::_find_line": "one of two words in the place of a name",
     "cli/init/names.py::parse_name": "a pattern of models.toml, each of which is tried",
+    "clients/dialect_learning.py::_refused_choice": "the value that was sent, escaped",
     "clients/model_lists/reply.py::_is_chat": "a pattern of providers.toml, each of which is tried",
     "core/price_list.py::_matches_endpoint": "a pattern of genai-prices on the address of a pool's endpoint",
     "judging/answers/languages.py::_verbal": "its results are held by the module",

@@ -139,6 +139,12 @@ def test_serve_answers_a_request_and_stops(clean: Clean) -> None:
         )
         with urllib.request.urlopen(request, timeout=30) as response:
             assert json.load(response)["choices"][0]["message"]["content"] == ANSWER
+        page = urllib.request.Request(f"{address[0]}/", headers={"Accept": "text/html"})
+        with urllib.request.urlopen(page, timeout=30) as response:
+            script = re.search(r'src="\.(/ui/assets/[^"]+\.js)"', response.read().decode())
+        assert script is not None, "the wheel holds the page"
+        with urllib.request.urlopen(f"{address[0]}{script[1]}", timeout=30) as response:
+            assert len(response.read()) > 10_000
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     finally:
@@ -186,6 +192,16 @@ def test_nothing_of_the_checkout_is_needed(clean: Clean) -> None:
     done = clean.run("python", "-W", "error", "-c", code)
     assert (done.returncode, done.stderr) == (0, "")
     missing = {line.split()[1].partition(".")[0] for line in done.stdout.splitlines()}
-    extras = {"torch", "transformers", "onnx", "onnxruntime", "tokenizers", "matplotlib", "jinja2", "math_verify"}
+    extras = {
+        "mcp",
+        "torch",
+        "transformers",
+        "onnx",
+        "onnxruntime",
+        "tokenizers",
+        "matplotlib",
+        "jinja2",
+        "math_verify",
+    }
     assert missing <= extras, done.stdout
     assert shutil.which("python", path=str(clean.bin))

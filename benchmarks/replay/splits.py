@@ -19,12 +19,14 @@ from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.evaluation.statistics import compute_savings, summarize
 from routemoa.judging.answers.grouping import Groups
 from routemoa.judging.judge_model import Coefficients, JudgeModel
+from routemoa.judging.multiple_choice import count_options
 from routemoa.training.judge import (
     GradedPanel,
     build_graded_panel,
     collect_signal_pairs,
     fit_error_correlation,
     fit_judge_model,
+    fit_lone_leader,
     measure_signals,
 )
 
@@ -69,14 +71,17 @@ def learn_judge_model(train: Replay, prior: Scores, seed: int) -> JudgeModel:
         train = replace(train, mixture=replace(train.mixture, stop_confidence=1.0))
     runs = replace(train, judge_model=judge_model).simulate_policy("routemoa", seed)
     learned = fit_judge_model([_graded_run(question, run) for question, run in zip(train.questions, runs, strict=True)])
-    return replace(learned, correlation=judge_model.correlation)
+    learned = replace(learned, correlation=judge_model.correlation)
+    lone_leader = fit_lone_leader(graded, learned)
+    return replace(learned, coefficients=replace(learned.coefficients, lone_leader=lone_leader))
 
 
 def _graded_answers(question: ReplayQuestion, members: tuple[str, ...], prior: Scores) -> GradedPanel:
     """Return a record as a graded query without judgments."""
     groups = Groups(tuple(question.group_of.get(m) for m in members), question.groups.closed, (None,) * len(members))
     scores = tuple(question.record.scores[m] for m in members)
-    return GradedPanel(prior, members, groups, scores, (), (False,) * len(members))
+    options = count_options(question.record.query)
+    return GradedPanel(prior, members, groups, scores, (), (False,) * len(members), options)
 
 
 def _graded_run(question: ReplayQuestion, run: SimulatedRun) -> GradedPanel:
@@ -136,6 +141,7 @@ def run_study(
             "spread": float(np.mean([j.correlation.difficulty_sd for j in learned])),
             "scatter": float(np.mean([j.correlation.error_concentration for j in learned])),
             "votes": float(np.mean([j.coefficients.votes for j in learned])),
+            "lone_leader": float(np.mean([j.coefficients.lone_leader for j in learned])),
             "cross": float(np.mean([j.coefficients.cross for j in learned])),
         },
     }

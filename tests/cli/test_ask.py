@@ -99,9 +99,8 @@ def test_json_is_one_object_with_the_public_keys(tmp_path: Path) -> None:
     assert whole["text"] == "The answer is 4."
     assert trace["prior"] == {"a": 0.6, "b": 0.6}
     layer = trace["layers"][0]
-    assert {"model", "text", "usage", "latency", "cost", "finish_reason", "refusal", "thought_length"} == set(
-        layer["proposals"][0]
-    )
+    ending = {"finish_reason", "refusal", "thought_length", "tool_calls", "thought", "logprobs"}
+    assert {"model", "text", "usage", "latency", "cost", "endpoint", *ending} == set(layer["proposals"][0])
     assert {"judge", "subject", "kind", "value"} == set(layer["assessments"][0])
     assert {"model", "performance", "cost", "latency", "why"} == set(layer["ranking"][0])
     counts = {"prompt_tokens", "completion_tokens", "cached_tokens", "written_tokens"}
@@ -279,6 +278,7 @@ def test_a_failed_model_is_named_in_the_line(tmp_path: Path) -> None:
     assert re.match(r"asked \w, \w; \w failed · both agree · ", done.stderr)
 
 
+@pytest.mark.alone
 def test_help_is_fast_and_has_examples() -> None:
     times = []
     for _ in range(3):

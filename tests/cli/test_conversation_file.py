@@ -54,7 +54,7 @@ def test_a_conversation_may_come_from_a_file(tmp_path: Path, shape: Any) -> None
         (b"null", "it is null"),
         (b'["hi"]', "'messages[0]': expected an object with role and content"),
         (b'[{"role": "robot", "content": "x"}]', "'messages[0].role' must be one of"),
-        (b'{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', "a mixture does not support this"),
+        (b'{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', "must be an object with url"),
         ("[{}]".encode("utf-16"), "'messages[0].role' must be one of"),
         ('[{"ö": 1}]'.encode("latin-1"), "it is not UTF-8 text: byte 3 is 0xf6"),
         (b"[" * 100_000, "it is not valid JSON"),

@@ -36,8 +36,10 @@ CALLS: list[tuple[float, str | None, str, Purpose, CallResult]] = [
 @pytest.fixture
 def kept() -> Path:
     """The default store with four calls, and one that is under way no more: its process has ended."""
-    fill(default_path())
-    return default_path()
+    store = default_path()
+    assert isinstance(store, Path)
+    fill(store)
+    return store
 
 
 def fill(path: Path) -> None:

@@ -184,6 +184,45 @@ def test_check_names_file_model_key_and_fix_for_each_that_fails(tmp_path: Path, 
     assert plain["models"][0]["latency"] > 0
 
 
+def test_each_of_several_endpoints_is_listed_and_checked(tmp_path: Path, endpoint: str) -> None:
+    file = pool_file(
+        tmp_path,
+        f"""name = "good"
+[[model.endpoints]]
+url = "{endpoint}"
+region = "eu"
+[[model.endpoints]]
+name = "down"
+url = "http://127.0.0.1:9/v1"
+priority = 2
+[[model.endpoints]]
+url = "http://127.0.0.1:10/v1"
+api_key_env = "NO_SUCH_KEY"
+""",
+    )
+    shown = run("show", "--pool", file)
+    assert "3 endpoints" in shown.stdout
+    rows = [line.split() for line in shown.stdout.splitlines() if line.startswith("good  ")][1:]
+    assert [row[:3] for row in rows] == [
+        ["good", "1", endpoint],
+        ["good", "down", "http://127.0.0.1:9/v1"],
+        ["good", "3", "http://127.0.0.1:10/v1"],
+    ]
+    assert "NO_SUCH_KEY missing" in shown.stdout
+    plain = json.loads(run("show", "--pool", file, "--json").stdout)["models"][0]
+    assert plain["endpoints_without_key"] == ["3"]
+    assert plain["endpoints"][1] == {"url": "http://127.0.0.1:9/v1", "name": "down", "priority": 2}
+    checked = run("check", "--pool", file)
+    assert checked.exit_code == 1
+    assert [s.split()[:3] for s in checked.stdout.splitlines()[2:]] == [
+        ["good", "1", "ok"],
+        ["good", "down", "failed"],
+        ["good", "3", "failed"],
+    ]
+    assert "'good': endpoint 'down': endpoint: http://127.0.0.1:9/v1 cannot be reached" in checked.stderr
+    assert "endpoint '3': api_key_env: environment variable NO_SUCH_KEY is not set" in checked.stderr
+
+
 def test_a_wrong_pool_file_is_an_error(tmp_path: Path) -> None:
     wrong = run("check", "--pool", pool_file(tmp_path, 'name = "a"\nendpoint = "nowhere"'))
     assert "neither" in str(wrong.exception)

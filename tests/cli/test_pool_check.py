@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ import pytest
 from routemoa.cli.pool.dialects import write_dialects
 from routemoa.clients.dialect import Dialect
 from routemoa.core.pool import Pool
+from routemoa.testing import FakeEndpoint
 
 Reply = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
 OK = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}]}
@@ -164,3 +167,31 @@ def test_a_providers_own_dialect_is_kept_beside_what_was_learned(tmp_path: Path)
     [model] = Pool.from_toml(file, {"K": "k"}).models
     assert set(model.omit) == {*pool.models[0].omit, "stop"}
     assert model.rename == pool.models[0].rename
+
+
+async def test_watch_checks_again_when_the_file_changes(tmp_path: Path) -> None:
+    async with FakeEndpoint("four") as e:
+        file = tmp_path / "pool.toml"
+        member = '[[model]]\nname = "{}"\nendpoint = "' + e.url + '"\n'
+        file.write_text(member.format("first"))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-u", "-m", "routemoa", "pool", "check", "--pool", str(file), "--watch"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+
+        async def read_until(word: str) -> None:
+            assert process.stdout is not None
+            async with asyncio.timeout(20):
+                while word not in (await process.stdout.readline()).decode():
+                    pass
+
+        await read_until("first")
+        file.write_text("wings = 2\n")
+        await read_until("error: ")
+        file.write_text(member.format("second"))
+        await read_until("second")
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() in (1, 130)
+        assert b"Traceback" not in await process.stdout.read()

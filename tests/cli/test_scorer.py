@@ -73,10 +73,9 @@ def test_evaluate_says_where_no_router_helps(folder: Path, tmp_path: Path) -> No
     assert any(w == figures["headroom"]["no_router_helps"] for w in figures["warnings"])
 
 
-@pytest.mark.parametrize("ending", ["png", "svg"])
-def test_evaluate_draws(folder: Path, tmp_path: Path, ending: str) -> None:
+def test_evaluate_draws(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    test, picture = keep(tmp_path / "t.jsonl", priced(made(120, seed=9))), tmp_path / f"p.{ending}"
+    test, picture = keep(tmp_path / "t.jsonl", priced(made(120, seed=9))), tmp_path / "p.svg"
     assert routemoa("scorer", "evaluate", folder, test, "--plot", picture).exit_code == 0
     assert picture.stat().st_size > 10_000
     refused = routemoa("scorer", "evaluate", folder, test, "--plot", tmp_path / "p.pdf")

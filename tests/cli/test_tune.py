@@ -122,3 +122,9 @@ def test_wrong_use_is_one_line(records: Path, options: list[str], said: str) -> 
     assert isinstance(found.exception, ConfigError | MissingExtra)
     assert said in str(found.exception)
     assert "\n" not in str(found.exception)
+
+
+def test_empty_records_are_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").touch()
+    found = routemoa("tune", tmp_path / "none.jsonl", "--quality", "0.9")
+    assert "hold no records; make some with  routemoa collect" in str(found.exception)

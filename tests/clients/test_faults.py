@@ -122,6 +122,7 @@ def test_what_does_not_pass_by_itself(status: int, said: str, permanent: bool) -
     assert fault.permanent == permanent
 
 
+@pytest.mark.alone
 def test_long_refusals_are_read_in_no_time() -> None:
     for text in ("context " * 200_000, "exceeds " * 200_000, "a" * 2_000_000, "no endpoints " * 100_000):
         begun = time.perf_counter()

@@ -16,7 +16,8 @@ from routemoa.clients.http import HttpClient
 from routemoa.clients.retry import RetryPolicy
 from routemoa.clients.timeouts import Timeouts
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
-from routemoa.core.types import Completion, Message, ModelSpec, Patience, Request
+from routemoa.core.patience import Patience
+from routemoa.core.types import Completion, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.testing import FakeEndpoint, Fault
 
@@ -240,6 +241,7 @@ async def test_a_members_own_patience_goes_before_the_clients(fault: Fault, pati
             await gather(client, spec(endpoint, patience=patience))
 
 
+@pytest.mark.alone
 async def test_an_address_that_swallows_connections_costs_the_time_to_connect_and_nothing_else() -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -327,7 +329,7 @@ async def test_forwarding_gives_bytes_as_they_are() -> None:
         async with client.forward(spec(endpoint), body, monotonic() + 10.0) as forwarded:
             data = b"".join([c async for c in forwarded.chunks])
     assert forwarded.status == 200
-    assert forwarded.content_type == "application/json"
+    assert forwarded.content_type == "application/json; charset=utf-8"
     assert b'"chat.completion"' in data
     assert endpoint.requests[-1] == body | {"model": "real-name"}
     assert len(endpoint.requests) == 2

@@ -86,6 +86,7 @@ async def test_replies_are_bounded() -> None:
             await read_all(*endless * 20_000, caps=ReplyCaps(reply_bytes=100_000))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "make",
     [

@@ -15,14 +15,15 @@ from routemoa.clients.sse import SSEEvent, SSEParser, is_event_stream, split_eve
 from routemoa.clients.wire import (
     apply_member_settings,
     build_body,
-    chat_url,
     decode_json,
     one_line,
     parse_body,
     parse_chunk,
+    route_url,
 )
+from routemoa.core.cache_marks import CacheControl, CacheMark
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
-from routemoa.core.types import CacheControl, CacheMark, Message, ModelSpec, Request
+from routemoa.core.types import Message, ModelSpec, Request
 
 STREAM = ': hi\r\n\r\ndata: {"a": "ü👍"}\n\ndata:two\rdata: lines\r\revent: x\nid: 1\n\ndata: last'.encode()
 EVENTS = [SSEEvent('{"a": "ü👍"}'), SSEEvent("two\nlines"), SSEEvent("last")]
@@ -82,6 +83,7 @@ def test_the_bytes_say_what_a_reply_is(head: bytes, content_type: str, is_stream
     assert is_event_stream(head, content_type) is is_stream
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("size", [1000, 7])
 def test_a_long_line_in_small_pieces_takes_linear_time(size: int) -> None:
     line = b"data: " + b"x" * 400_000 + b"\n\n"
@@ -126,6 +128,17 @@ def test_what_writing_a_cache_costs_must_be_known_where_dollars_are_counted() ->
     short = contents(replace(priced, cache_write_price=1.25), MARKED)[0]
     assert isinstance(short, list)
     assert [p.get("cache_control") for p in short] == [{"type": "ephemeral"}, {"type": "ephemeral"}, None]
+
+
+def test_marks_of_tool_messages_reach_the_endpoints_that_want_them_and_no_other() -> None:
+    """Without a mark the caller's own object is sent."""
+    plain = ModelSpec("m", "http://127.0.0.1:9/v1", "m")
+    part = {"type": "text", "text": "18", "cache_control": {"type": "ephemeral"}}
+    result = {"role": "tool", "tool_call_id": "c", "content": [part]}
+    assert contents(ROUTER, Message("tool", "18", body=result)) == [[part]]
+    assert contents(plain, Message("tool", "18", body=result)) == ["18"]
+    unmarked = {**result, "content": [{"type": "text", "text": "18"}]}
+    assert contents(plain, Message("tool", "18", body=unmarked)) == [unmarked["content"]]
 
 
 def test_a_members_system_text_leaves_the_marks_where_they_are() -> None:
@@ -236,8 +249,9 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
 
 
 def test_urls_and_bodies_that_are_no_json() -> None:
-    assert chat_url("http://x/v1/") == chat_url("http://x/v1") == "http://x/v1/chat/completions"
-    assert chat_url("http://x/openai?api-version=1") == "http://x/openai/chat/completions?api-version=1"
+    assert route_url("http://x/v1/") == route_url("http://x/v1") == "http://x/v1/chat/completions"
+    assert route_url("http://x/v1", "embeddings") == "http://x/v1/embeddings"
+    assert route_url("http://x/openai?api-version=1") == "http://x/openai/chat/completions?api-version=1"
     assert decode_json(b"<html>\xff") == "<html>\ufffd"
     assert decode_json(b"[" * 100_000) == "[" * 100_000
 

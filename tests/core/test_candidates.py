@@ -47,6 +47,18 @@ def test_efforts_are_candidates_each_as_often_as_it_is_sampled() -> None:
     assert expand_candidates(SMALL, 1, ("low",))[0].parameters["reasoning_effort"] == "low"
 
 
+def test_an_effort_that_is_named_twice_is_asked_once() -> None:
+    assert [c.name for c in expand_candidates(SMALL, 1, ("low", "low"))] == ["small@low"]
+
+
+def test_a_candidate_takes_no_other_models_name() -> None:
+    members = pool(
+        '[[model]]\nname = "a"\nendpoint = "http://x/v1"\n[[model]]\nname = "a#2"\nendpoint = "http://y/v1"\n'
+    )
+    with pytest.raises(ConfigError, match="'a#2' would be the name of two models"):
+        members.with_candidates(2)
+
+
 def test_the_pool_file_has_both() -> None:
     members = pool(
         '[[model]]\nname = "a"\nendpoint = "http://x/v1"\nsamples = 2\n'

@@ -8,8 +8,8 @@ import pytest
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import PREFERENCES, Mixture, parse_mixture
+from routemoa.core.patience import Patience
 from routemoa.core.pool import Pool
-from routemoa.core.types import Patience
 from routemoa.core.usage import Usage
 
 ONE = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
@@ -87,6 +87,9 @@ def test_the_large_pool_has_its_own_published_constants(tmp_path: Path) -> None:
     [
         (ONE + "pric = 1", ["'a'", "pric", "did you mean"]),
         (ONE + "[mixture]\nlayer = 2", ["[mixture]", "layer", "did you mean 'layers'"]),
+        (ONE + '[mixture]\ntool_steps = "x"', ["tool_steps", '"leader" or "panel"']),
+        (ONE + '[mixture]\nprefer = "x"', ["prefer", '"balanced", "cheap", "fast" or "quality"']),
+        (ONE + 'modalities = ["x"]', ["modalities[0]", '"audio", "file", "image" or "text"']),
         ("[modell]\n", ["modell", "did you mean 'model'"]),
         (ONE + ONE, ["[[model]] 2", "name 'a' is taken", "unique"]),
         (ONE + "input_price = -1", ["input_price = -1", "at least 0"]),

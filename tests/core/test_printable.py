@@ -52,6 +52,7 @@ def test_text_without_sequences_is_not_held_back() -> None:
     assert [stream.feed(piece) for piece in ("a", " b", "\x1b[3", "1m c")] == ["a", " b", "", " c"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "part", ["\x1b]", "\x1b[", "\x1b]0;aaa", "\x9d", "\x1b[0;0;0", "\x1b\x1b(", "\x1b" + "1" * 500]
 )

@@ -31,6 +31,7 @@ def test_origins_are_written_as_browsers_send_them() -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
+        ({"workers": 65}, "workers = 65 is out of range"),
         ({"max_connections": 0}, "max_connections = 0 is out of range"),
         ({"max_connections_per_address": -1}, "out of range"),
         ({"max_body_bytes": 0}, "out of range"),

@@ -104,8 +104,10 @@ def test_missing_stays_missing_in_sums() -> None:
 def test_the_text_a_scorer_reads() -> None:
     m = Message
     talk = Query((m("system", "S"), m("user", "first"), m("assistant", "A"), m("user", "last")))
-    assert talk.text == "last\n\nS\n\nfirst\n\nA"
+    assert talk.text == "first\n\nlast"
     assert Query.from_text("just this").text == "just this"
+    assert Query.from_text("just this", "Be brief.").text == "just this"
+    assert Query((m("system", "Greet me."), m("user", ""))).text == "Greet me.\n\n"
     assert Query(()).text == ""
 
 

@@ -222,7 +222,7 @@ def test_a_trace_with_feedback_becomes_a_record() -> None:
     assert record == Record(
         "7",
         "chat",
-        "2+2?\n\nBe brief.",
+        "2+2?",
         {"a": 1.0, "b": None, "c": None},
         responses={"a": "a says", "b": "b says"},
         costs={"a": 0.1},

@@ -144,8 +144,8 @@ async def test_wrong_requests_get_openai_shaped_errors() -> None:
         with pytest.raises(openai.APIStatusError) as large:
             await create(model="routemoa", messages=[{"role": "user", "content": "x" * 3000}])
         assert large.value.status_code == 413
-        with pytest.raises(openai.NotFoundError, match="POST /v1/embeddings"):
-            await s.sdk.embeddings.create(model="routemoa", input="x")
+        with pytest.raises(openai.NotFoundError, match="moderations"):
+            await s.sdk.moderations.create(input="x")
         with pytest.raises(openai.APIStatusError) as method:
             await s.sdk.get("/chat/completions", cast_to=object)
         assert method.value.status_code == 405
@@ -168,7 +168,7 @@ async def test_a_member_is_passed_through_untouched() -> None:
         for stream in (False, True):
             raw = await (await s.raw({**body, "stream": stream})).all()
             head, _, rest = raw.partition(b"\r\n\r\n")
-            got = dechunked(rest)
+            got = dechunked(rest) if stream else rest
             arguments = (
                 ModelSpec("b/c", e.url, "upstream-b/c"),
                 {**body, "stream": stream},

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from typing import Any
 
 import pytest
 
 from routemoa.clients.http import HttpClient
 from routemoa.core.events import AnswerDelta, Event
+from routemoa.core.large_work import LARGE_TREE
 from routemoa.core.pool import Pool
 from routemoa.gateway import create_app
+from routemoa.gateway.api import ChatApi
+from routemoa.gateway.members.passthrough import PassThrough
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway.harness import ANSWER, HI, Script, serving, until
 
@@ -98,3 +103,32 @@ async def test_the_end_of_the_server_closes_the_client() -> None:
     async with app.router.lifespan_context(app):
         assert not closed.is_set()
     assert closed.is_set()
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    ("model", "owner", "name"),
+    [("routemoa", ChatApi, "read"), ("a", PassThrough, "__init__")],
+    ids=["method", "member"],
+)
+async def test_work_on_a_large_body_keeps_no_other_request_waiting(
+    model: str, owner: type, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large body is read in a thread, for a method and for a member; the event loop goes on meanwhile."""
+    own = getattr(owner, name)
+
+    def work(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.5)
+        return own(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, work)
+    async with FakeEndpoint("4") as endpoint, serving(endpoint=endpoint.url) as served:
+        body = {"model": model, "messages": [{"role": "user", "content": "x" * LARGE_TREE}]}
+        asked = asyncio.create_task((await served.raw(body)).whole())
+        longest = 0.0
+        while not asked.done():
+            began = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - began)
+        assert (await asked).status == 200
+        assert longest < 0.4

@@ -17,7 +17,8 @@ from routemoa.core.errors import AllModelsFailed, ModelHTTPError
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
-from routemoa.core.tenants import Tenants, parse_tenants
+from routemoa.core.tenant_table import parse_tenants
+from routemoa.core.tenants import Tenants
 from routemoa.core.trace import Failure, Skip
 from routemoa.core.types import ModelSpec
 from routemoa.core.usage import Usage
@@ -67,6 +68,7 @@ async def members(*faults: Fault | Sequence[Fault], **options: Any) -> AsyncIter
 # --- a failing call frees its place
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "fault",
     [
@@ -334,7 +336,12 @@ async def test_a_learned_dialect_serves_passed_through_requests_without_touching
         mixed = await ask("routemoa", temperature=0.1, max_tokens=9)
         assert mixed.status == 200
         [given_up] = mixed.json["routemoa"]["given_up"]
-        assert given_up == {"what": "parameter", "why": "its endpoint takes no temperature", "models": ["m"]}
+        assert given_up == {
+            "what": "parameter",
+            "why": "its endpoint takes no temperature",
+            "models": ["m"],
+            "parameters": ["temperature"],
+        }
         assert (await ask("m", temperature=0.1)).error["param"] == "temperature", "learned for mixtures only"
         assert (await ask("routemoa", stop=["x"])).status == 400
     await runner.cleanup()

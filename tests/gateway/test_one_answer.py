@@ -106,6 +106,7 @@ FAILURES: dict[str, ModelError] = {
 }
 
 
+@pytest.mark.alone
 async def test_a_model_that_the_gate_chose_streams_as_it_writes() -> None:
     models = Models(lambda name, _: ["It ", 0.5, "is ", "4."])
     async with serving(RouteMoA(pool(alone=True), models), pool=pool(alone=True)) as s:

@@ -234,6 +234,7 @@ async def test_a_model_without_a_price_cannot_run_under_max_cost(model: str) -> 
         assert not e.requests
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("model", ["routemoa", "a"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_nothing_within_max_seconds_is_a_504(model: str, stream: bool) -> None:

@@ -56,7 +56,7 @@ async def serve(pool: Path, *options: str, url: str = r"http://127\.0\.0\.1:(\d+
     process = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
     assert process.stderr is not None
     try:
-        lines = [(await process.stderr.readline()).decode() for _ in range(3)]
+        lines = [(await process.stderr.readline()).decode() for _ in range(4)]
         found = re.search(url, lines[0])
         assert found, lines
         served = Served(process, found[0])
@@ -90,6 +90,38 @@ async def test_it_offers_every_mixture_and_every_member(tmp_path: Path) -> None:
         assert done.model == "moa"
         assert done.model_extra is not None
         assert done.model_extra["routemoa"]["calls"] == len(e.requests) - sent == 7
+
+
+async def test_a_local_model_whose_weights_are_not_fetched_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROUTEMOA_CACHE", str(tmp_path / "cache"))
+    local = '[[model]]\nname = "small"\nendpoint = "local"\nmodel = "smollm2-135m"\nprior = 0.9\n'
+    async with FakeEndpoint("four") as e:
+        pool = write_pool(tmp_path, e.url)
+        pool.write_text(local + pool.read_text())
+        async with serve(pool) as s:
+            listed = [m.id async for m in s.sdk.models.list()]
+            assert listed[-2:] == ["a", "b"]
+            done = await s.sdk.chat.completions.create(model="routemoa", messages=HI)
+            assert done.choices[0].message.content == "four"
+            s.process.terminate()
+            code, stderr = await s.end()
+    assert code == 0
+    warning = "small: its weights are not fetched:  routemoa pool fetch --only smollm2-135m; it is left out"
+    assert warning in stderr
+
+
+async def test_a_pool_without_any_weights_says_how_to_fetch_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROUTEMOA_CACHE", str(tmp_path / "cache"))
+    pool = tmp_path / "pool.toml"
+    pool.write_text('[[model]]\nname = "small"\nendpoint = "local"\nmodel = "smollm2-135m"\n')
+    async with serve(pool) as s:
+        s.process.terminate()
+        _, stderr = await s.end()
+    assert f"no model can answer: their weights are not fetched; run  routemoa pool fetch --pool {pool}" in stderr
 
 
 async def test_verbose_logs_requests_but_not_their_text(tmp_path: Path) -> None:

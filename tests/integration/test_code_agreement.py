@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,6 @@ from routemoa.datasets.grading import sandbox
 from routemoa.datasets.grading.behaviour import observe_behaviour
 from routemoa.datasets.grading.sandbox import run_program
 from routemoa.datasets.records import Record
-from routemoa.evaluation.rejudging import rejudge
 from routemoa.evaluation.replay.recorded import RecordedClient
 from routemoa.evaluation.replay.simulator import simulate
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
@@ -29,6 +29,7 @@ from routemoa.judging.answers.behaviour import collect_inputs
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture.pool_warnings import list_pool_warnings
 from routemoa.routing.policy import build_policy
+from routemoa.routing.rejudging import rejudge
 from routemoa.routing.state import group_panel
 from routemoa.testing import FakeEndpoint, ScriptedClient
 
@@ -55,17 +56,17 @@ def refuse(*_: object, **__: object) -> None:
     raise AssertionError("code is run")
 
 
-async def ask(texts: list[str], run_code: bool = True, question: str = QUESTION) -> Answer:
+async def ask(texts: list[str], run_code: bool = True, question: str = QUESTION, **mixture: Any) -> Answer:
     endpoints = [FakeEndpoint(text) for text in texts]
     specs = []
     for name, endpoint in zip("abcd", endpoints, strict=False):
         await endpoint.__aenter__()
         specs.append(ModelSpec(name, endpoint.url, name, prior=0.6, input_price=1.0, output_price=1.0))
-    mixture = RouteMoA(Pool(tuple(specs), Mixture(run_code=run_code)))
+    method = RouteMoA(Pool(tuple(specs), Mixture(run_code=run_code, **mixture)))
     try:
-        return await mixture.aask(question)
+        return await method.aask(question)
     finally:
-        await mixture.client.close()
+        await method.client.close()
         for endpoint in endpoints:
             await endpoint.__aexit__(None, None, None)
 
@@ -130,12 +131,19 @@ async def test_a_saved_trace_is_judged_again_without_running_code(monkeypatch: p
 
 async def test_without_run_code_the_question_is_open_and_the_trace_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_run_isolated", refuse)
-    answer = await ask([WITH_SETS, WITH_LOOPS], run_code=False)
+    answer = await ask([WITH_SETS, WITH_LOOPS], run_code=False, open="synthesize")
     trace = answer.trace
     notes = {layer.agreement.note for layer in trace.layers if layer.agreement}
     assert notes == {"code answers are compared as text: run_code is off"}
     assert not group_panel(trace).closed
     assert "run_code is off" in str([node.label for node in explain_answer(answer).children])
+
+
+async def test_an_answer_alone_is_compared_with_nothing_and_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_run_isolated", refuse)
+    answer = await ask([WITH_SETS], run_code=False)
+    assert answer.trace.agreement is None
+    assert "compared" not in str([node.label for node in explain_answer(answer).children])
 
 
 async def test_without_a_sandbox_nothing_is_run_and_the_trace_says_so(
@@ -170,7 +178,7 @@ async def test_with_a_sandbox_nothing_of_an_answer_reaches_this_machine(tmp_path
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("texts", list(permutations([WITH_SETS, WITH_LOOPS, WRONG, CRASHES], 3)))
+@pytest.mark.parametrize("texts", list(permutations([WITH_SETS, WITH_LOOPS, WRONG, CRASHES], 3))[::3])
 async def test_a_replay_with_recorded_behaviours_does_as_the_engine(texts: tuple[str, ...]) -> None:
     responses: dict[str, str | None] = dict(zip("abc", texts, strict=True))
     record = Record("q", "code", QUESTION, dict.fromkeys("abc", 1.0), responses=responses)

@@ -17,13 +17,15 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.protocols import CallResult, CallStart
+from routemoa.core.stop_reason import StopKind
 from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
-from routemoa.core.trace import Degradation, StopKind, Trace
+from routemoa.core.trace import Degradation, Trace
 from routemoa.core.types import Limits, Message, ModelSpec, Query, to_json
 from routemoa.core.usage import Usage
-from routemoa.evaluation.rejudging import SavedTrace, parse_trace, rejudge
+from routemoa.evaluation.saved_traces import SavedTrace, parse_trace
 from routemoa.judging.judge_model import Coefficients, JudgeModel, encode_judge_model, read_judge_model
 from routemoa.ledger import LedgerEntry, Store, read_calls
+from routemoa.routing.rejudging import rejudge
 from routemoa.routing.state import LAPSE
 from routemoa.scoring.trained import load_trained_scorer, read_manifest, read_training_questions
 
@@ -130,6 +132,7 @@ def _without_later_fields(value: Any) -> Any:
     }
     later |= {"reasoning_tokens": None, "reported_cost": None, "problem": ""}
     later |= {"finish_reason": None, "refusal": False, "thought_length": 0}
+    later |= {"tool_calls": [], "thought": "", "logprobs": None, "parameters": [], "endpoint": None}
     if isinstance(value, list):
         return [_without_later_fields(v) for v in value]
     if isinstance(value, dict):

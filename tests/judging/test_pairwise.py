@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routemoa.core.trace import Proposal
+from routemoa.core.usage import Usage
 from routemoa.judging.judge_model import PairwiseJudge
-from routemoa.judging.pairwise import Contestant, KnockOut, Verdict, combine_orders, parse_verdict
+from routemoa.judging.pairwise import (
+    AnswerSelection,
+    Contestant,
+    KnockOut,
+    Verdict,
+    combine_orders,
+    parse_verdict,
+)
 
 
 @pytest.mark.parametrize(
@@ -104,3 +113,25 @@ def test_a_fair_judge_gains_and_more_so_the_better_it_is() -> None:
         return wins / 1500
 
     assert 0.62 < share_good(0.7) < share_good(0.9)
+
+
+def answer(model: str, text: str = "A long walk by the sea.") -> Proposal:
+    return Proposal(model, text, Usage(), None, None)
+
+
+def test_a_selection_gives_pairs_until_no_verdict_could_change_the_winner() -> None:
+    answers = [answer("a"), answer("b"), answer("c")]
+    selection = AnswerSelection("judge", answers, {"a": 0.5, "b": 0.5, "c": 0.5}, PairwiseJudge(0.8))
+    comparisons = [selection.record("second", "first") for _ in selection]
+    assert [(c.answers, c.winner) for c in comparisons] == [(("a", "b"), "b"), (("b", "c"), "c")]
+    assert comparisons[0].verdicts == ("second", "first")
+    assert {c.judge for c in comparisons} == {"judge"}
+    assert [a.model for a in selection.answers] == ["c", "a", "b"]
+
+
+def test_a_selection_without_a_pair_keeps_its_order_and_records_nothing() -> None:
+    selection = AnswerSelection("judge", [answer("a"), answer("b")], {"a": 0.9, "b": 0.2}, PairwiseJudge(0.6))
+    assert list(selection) == []
+    assert [a.model for a in selection.answers] == ["a", "b"]
+    with pytest.raises(ValueError, match="no pair"):
+        selection.record("first", "second")

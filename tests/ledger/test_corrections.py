@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.usage import Usage
-from routemoa.ledger import LedgerEntry, Store, correct_call, read_calls
+from routemoa.ledger import LedgerEntry, Store, StoreLocation, correct_call, read_calls
+from routemoa.ledger.connections import open_reading
 
 TENANTS = Tenants((Tenant("acme", "KEY", max_cost_per_day=5.0),), SpendingLimits(max_cost_per_month=8.0))
 
@@ -26,7 +28,7 @@ async def record(store: Store, charged: float | None, *, note: str = "", most: f
     return number
 
 
-def entries(path: Path) -> dict[int, LedgerEntry]:
+def entries(path: StoreLocation) -> dict[int, LedgerEntry]:
     return {e.id: e for e in read_calls(path)}
 
 
@@ -37,43 +39,57 @@ def remaining(store: Store) -> tuple[float | None, float | None]:
     return left.day, left.month
 
 
+async def eventually(store: Store, left: tuple[float, float]) -> None:
+    """Wait until this is left: a database is read again by a thread."""
+    end = time.monotonic() + 5
+    while remaining(store) != left and time.monotonic() < end:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert remaining(store) == left
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
+def path(place: StoreLocation) -> StoreLocation:
+    return place
 
 
-async def test_sums_and_budgets_follow_a_correction_and_the_row_stays(path: Path) -> None:
+def query(place: StoreLocation, statement: str) -> list[tuple[float, float]]:
+    connection = open_reading(place)
+    assert connection is not None
+    with closing(connection):
+        return connection.execute(statement).fetchall()
+
+
+async def test_sums_and_budgets_follow_a_correction_and_the_row_stays(path: StoreLocation) -> None:
     store = Store(path, TENANTS)
     number = await record(store, 4.0)
-    assert remaining(store) == (1.0, 4.0)
+    await eventually(store, (1.0, 4.0))
     correction = correct_call(path, number, 0.25, "the provider's  invoice\n", time.time())
     assert (correction.before.charged, correction.after.charged) == (4.0, 0.25)
-    assert remaining(store) == (4.75, 7.75)
+    await eventually(store, (4.75, 7.75))
     entry = entries(path)[number]
     assert (entry.cost, entry.charged, entry.note) == (0.25, 0.25, "the provider's invoice")
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT cost, charged FROM calls").fetchall() == [(4.0, 4.0)]
-        assert connection.execute("SELECT cost, charged FROM corrected_calls").fetchall() == [(0.25, 0.25)]
+    assert query(path, "SELECT cost, charged FROM calls") == [(4.0, 4.0)]
+    assert query(path, "SELECT cost, charged FROM corrected_calls") == [(0.25, 0.25)]
     correct_call(path, number, 4.5, "no, this one", time.time())
-    assert remaining(store) == (0.5, 3.5)
+    await eventually(store, (0.5, 3.5))
     assert entries(path)[number].charged == 4.5
     correct_call(path, number, 4.0, "taken back", time.time())
-    assert remaining(store) == (1.0, 4.0)
+    await eventually(store, (1.0, 4.0))
     await store.aclose()
 
 
-async def test_a_running_store_lets_calls_through_again(path: Path) -> None:
+async def test_a_running_store_lets_calls_through_again(path: StoreLocation) -> None:
     store = Store(path, TENANTS)
     number = await record(store, 5.0)
     with pytest.raises(BudgetExceeded):
         await record(store, 0.1, most=0.1)
     await asyncio.to_thread(correct_call, path, number, 0.0, "refunded", time.time())
     await record(store, 0.1, most=0.1)
-    assert remaining(store) == (4.9, 7.9)
+    await eventually(store, (4.9, 7.9))
     await store.aclose()
 
 
-async def test_doubtful_figures_are_noted_with_the_call(path: Path) -> None:
+async def test_doubtful_figures_are_noted_with_the_call(path: StoreLocation) -> None:
     store = Store(path, TENANTS)
     first, second = await record(store, 1.0, note="10**12 tokens"), await record(store, None, most=0.5)
     await store.aclose()
@@ -98,7 +114,9 @@ async def test_doubtful_figures_are_noted_with_the_call(path: Path) -> None:
         (2, 1.0, "x", "is under way"),
     ],
 )
-async def test_what_cannot_be_corrected_says_why(path: Path, number: int, cost: float, reason: str, said: str) -> None:
+async def test_what_cannot_be_corrected_says_why(
+    path: StoreLocation, number: int, cost: float, reason: str, said: str
+) -> None:
     store = Store(path, TENANTS)
     await record(store, 1.0)
     await store.recorder("acme", "routemoa").start(CallStart("m", "proposal", 0.5))
@@ -109,13 +127,15 @@ async def test_what_cannot_be_corrected_says_why(path: Path, number: int, cost: 
     await store.aclose()
 
 
-def test_a_file_that_is_not_there_is_not_made(path: Path) -> None:
+def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
     with pytest.raises(ConfigError, match="no such file"):
         correct_call(path, 1, 1.0, "x", time.time())
     assert not path.exists()
 
 
-async def test_a_ledger_of_before_is_read_and_gets_its_notes(path: Path) -> None:
+async def test_a_ledger_of_before_is_read_and_gets_its_notes(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
     store = Store(path)
     number = await record(store, 1.0)
     await store.aclose()
@@ -126,7 +146,8 @@ async def test_a_ledger_of_before_is_read_and_gets_its_notes(path: Path) -> None
     assert entries(path)[number].charged == 0.5
 
 
-async def test_a_note_of_a_call_that_was_deleted_is_not_given_to_another(path: Path) -> None:
+async def test_a_note_of_a_call_that_was_deleted_is_not_given_to_another(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
     store = Store(path)
     number = await record(store, 1.0)
     await store.aclose()
@@ -139,7 +160,7 @@ async def test_a_note_of_a_call_that_was_deleted_is_not_given_to_another(path: P
     assert (entries(path)[number].charged, entries(path)[number].note) == (2.0, None)
 
 
-async def test_the_budget_of_all_together_holds_where_there_are_no_tenants(path: Path) -> None:
+async def test_the_budget_of_all_together_holds_where_there_are_no_tenants(path: StoreLocation) -> None:
     store = Store(path, Tenants(totals=SpendingLimits(max_cost_per_day=1.0)))
     recorder = store.recorder(None, "routemoa")
     assert recorder.has_budget

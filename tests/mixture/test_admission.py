@@ -122,6 +122,7 @@ async def test_a_query_goes_as_it_would_without_the_member_that_cools_down(fusio
     assert skip.reason == "skipped: cooling down 20 s after HTTP 429"
 
 
+@pytest.mark.alone
 async def test_its_place_is_taken_at_once_and_nothing_is_waited_for() -> None:
     client = Endpoints(a=limited(3))
     begun = monotonic()
@@ -204,6 +205,20 @@ async def test_where_all_cool_down_the_least_bad_is_tried() -> None:
     assert len(trace.skipped) == 1
 
 
+@pytest.mark.parametrize("fusion", ["adaptive", "published-small", "published-large"])
+async def test_where_all_the_others_fail_one_that_cools_down_is_a_last_resort(fusion: Any) -> None:
+    chosen = pool("abc", Mixture(fusion=fusion))
+    client = Endpoints(a=busy())
+    for _ in range(3):
+        await ask(client, chosen)
+    assert client.memory.skip_seconds(chosen["a"]) is not None
+    client._errors = {"b": ModelHTTPError("b", "HTTP 500", status=500), "c": Unreachable("c", "reset", sent=True)}
+    trace = await ask(client, chosen)
+    assert trace.choice == "a"
+    assert trace.layers[0].proposals[0].model == "a"
+    assert [s.model for s in trace.skipped] == ["a"]
+
+
 async def test_what_said_itself_when_to_return_is_not_called_before() -> None:
     client = Endpoints(a=limited(900), b=limited(30, "b"))
     with pytest.raises(AllModelsFailed):
@@ -224,6 +239,7 @@ async def test_requests_that_are_wrong_open_nothing() -> None:
         assert client.calls.count("a") == 5
 
 
+@pytest.mark.alone
 async def test_a_member_of_unknown_speed_is_given_up_and_gets_more_time_the_next_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -257,7 +273,7 @@ async def test_without_a_reserve_it_is_given_up_once_another_has_answered(monkey
 
 @pytest.mark.parametrize("patience", [{"first": 30.0}, {"first": 0.3}])
 async def test_its_own_patience_is_kept(patience: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
-    from routemoa.core.types import Patience
+    from routemoa.core.patience import Patience
 
     monkeypatch.setattr(admission, "SLOW_SECONDS", 0.05)
     monkeypatch.setattr("routemoa.mixture.query_limits.SLOW_SECONDS", 0.05)

@@ -11,6 +11,7 @@ import pytest
 from msgspec import Struct
 
 from routemoa.clients.http import HttpClient
+from routemoa.core.endpoint import Endpoint
 from routemoa.core.errors import ModelError, ModelHTTPError
 from routemoa.core.events import (
     Degraded,
@@ -28,7 +29,8 @@ from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request
 from routemoa.core.usage import Usage
 from routemoa.mixture import layer
 from routemoa.mixture.budget.metering import MeteredClient
-from routemoa.mixture.call_group import WAIT_FOR_ALL, CallEnd, CallGroup, PendingCall, WaitPolicy
+from routemoa.mixture.call_group import WAIT_FOR_ALL, CallGroup, WaitPolicy
+from routemoa.mixture.pending_call import CallEnd, PendingCall
 from routemoa.mixture.run import Run, stream_events
 from routemoa.testing import FakeEndpoint, Fault
 
@@ -134,6 +136,7 @@ async def test_all_are_waited_for_where_nothing_else_is_said() -> None:
     assert client.open == 0
 
 
+@pytest.mark.alone
 async def test_a_quorum_ends_the_layer_and_stragglers_are_cut_and_settled() -> None:
     client = Models(a=Says(0.01), b=Says(0.0, 5.0), c=Says(5.0))
     desk = MeteredClient(client, Limits(max_cost=1.0, max_calls=9))
@@ -189,6 +192,7 @@ async def test_a_cut_call_closes_its_connection() -> None:
         await client.close()
 
 
+@pytest.mark.alone
 async def test_a_layer_ends_at_its_time_with_what_is_there() -> None:
     client = Models(a=Says(0.01), b=Says(0.0, 5.0), c=Says(5.0))
     begun = perf_counter()
@@ -199,6 +203,7 @@ async def test_a_layer_ends_at_its_time_with_what_is_there() -> None:
     assert "d" not in client.called
 
 
+@pytest.mark.alone
 async def test_a_layer_ends_at_its_time_though_somebody_talks_all_the_time() -> None:
     class Talker(Models):
         async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:
@@ -267,6 +272,13 @@ async def test_who_is_late_but_first_goes_on_and_the_hedge_is_cut() -> None:
     assert answered(events) == ["a"]
     assert failed(events) == {"c": "Cut"}
     assert client.called == ["a", "c"]
+
+
+async def test_the_one_that_lost_is_called_again_where_the_faster_one_fails_afterwards() -> None:
+    client = Models(a=Says(0.2), c=Says(0.01, error=ModelHTTPError("c", "HTTP 500: cut", status=500), late_error=True))
+    events = await heard(run(client, specs("a"), specs("c"), WaitPolicy(None, LATE)))
+    assert client.called == ["a", "c", "a"]
+    assert answered(events) == ["a"]
 
 
 async def test_who_is_in_time_is_not_hedged() -> None:
@@ -466,3 +478,23 @@ async def test_a_slow_farewell_of_one_that_lost_is_waited_for() -> None:
     assert answered(events) == ["c"]
     assert failed(events) == {"a": "Cut"}
     assert client.open == 0
+
+
+async def test_a_member_with_a_second_endpoint_is_hedged_there_first() -> None:
+    """Another model is called after twice the time."""
+    places = (Endpoint("http://a/v1"), Endpoint("http://b/v1"))
+    member, other = ModelSpec("m", "http://a/v1", endpoints=places), ModelSpec("n", "http://n/v1")
+    began = perf_counter()
+    at: dict[str, float] = {}
+    own: list[float | None] = []
+
+    async def make(call: PendingCall) -> CallEnd:
+        at[call.spec.name] = perf_counter() - began
+        own.append(call.hedge_after)
+        await asyncio.sleep(0.0 if call.spec is other else 5.0)
+        call.begin()
+        return CallEnd.ANSWERED
+
+    await asyncio.wait_for(CallGroup(make, [other], WaitPolicy(hedge_after={"m": 0.1})).run([member]), 4)
+    assert own == [0.1, None]
+    assert at["n"] >= 0.2

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from routemoa.core.cache_marks import CachedPrompt
 from routemoa.core.errors import ConfigError, QueryError
 from routemoa.core.events import AnswerDelta
 from routemoa.core.pool import Pool
@@ -108,9 +109,9 @@ def test_a_pool_may_be_a_path(tmp_path: Path) -> None:
         ([{"role": "user"}], "'messages[0].content'"),
         ([{"content": "why?"}], "'messages[0].role' must be one of system, developer, user, assistant"),
         ([{"role": "user", "content": " "}], "contains no text"),
-        ([{"role": "user", "content": [{"type": "image_url"}]}], "a mixture does not support this"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "must be an object with url"),
         ([{"role": "user", "content": {"text": "why?"}}], "a string or an array of text parts"),
-        ([{"role": "tool", "content": "4"}], "belongs to a tool call"),
+        ([{"role": "tool", "content": "4"}], "tool_call_id"),
         ([{"role": "user", "content": "x", "weight": object()}, 7], "'messages[1]'"),
         ([Message("robot", "x")], "its role is one of"),
         ([Message("user", 4)], "its content, text"),  # type: ignore[arg-type]
@@ -210,3 +211,15 @@ async def test_the_synchronous_calls_name_the_asynchronous_ones_where_a_loop_run
 def test_without_a_loop_it_can_be_asked_again_and_closed(mixture: RouteMoA) -> None:
     assert str(mixture.ask("2+2?")) == str(mixture.ask("3+3?")) == "The answer is 6."
     mixture.close()
+
+
+async def test_the_next_turn_knows_which_model_answered(make_pool: MakePool) -> None:
+    mixture = RouteMoA(make_pool("a", "b", prior=0.9), ScriptedClient({"a": "Ships.", "b": "Ships."}))
+    first = await mixture.aask("Describe the harbour.")
+    assert first.trace.query.cached is None
+    turns = [Message("user", "Describe the harbour."), Message("assistant", "Ships."), Message("user", "Why?")]
+    second = await mixture.aask(messages=turns)
+    assert second.trace.query.cached == CachedPrompt("a")
+    assert (await mixture.answer(turns)).trace.query.cached is None, "only what is asked is a conversation"
+    with pytest.raises(QueryError, match="cached"):
+        await mixture.aask(Query(MESSAGES, cached="a"))  # type: ignore[arg-type]

@@ -23,8 +23,8 @@ from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
 from routemoa.core.usage import Usage
 from routemoa.mixture.baselines.single import Single
+from routemoa.mixture.call_results import make_failure
 from routemoa.mixture.engine import RouteMoA
-from routemoa.mixture.layer import make_failure
 from routemoa.mixture.leader_stream import BROKEN_MARKER, MARKER, LeaderStream
 from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool
@@ -201,6 +201,7 @@ def test_where_a_model_alone_fails_unseen_none_leads(before: list[Event]) -> Non
     assert not it.stands(final("b", "We lead."))
 
 
+@pytest.mark.alone
 def test_a_long_answer_takes_time_in_proportion_to_its_length() -> None:
     """4 MB in 40,000 pieces: some 100 ms, where copying what came before would take ten seconds."""
     it = alone()

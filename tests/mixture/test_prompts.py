@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routemoa.core.cache_marks import CacheControl, CacheMark
+from routemoa.core.message import THOUGHT_FIELDS
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
-from routemoa.core.types import CacheControl, CacheMark, Message, ModelSpec, Query
+from routemoa.core.types import Message, ModelSpec, Query
+from routemoa.mixture import prompts
 from routemoa.mixture.baselines import MoA
 from routemoa.mixture.prompts import (
     ReplyFormat,
@@ -124,3 +130,20 @@ def test_the_middle_of_a_very_long_answer_is_not_quoted() -> None:
     assert "characters left out" in out
     assert len(out) < 70_000
     assert quote_answers(["short"]) == '<answer id="A">\nshort\n</answer>'
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        lambda said: prompts.aggregation_messages(said, ["4", "5"]),
+        lambda said: prompts.comparison_messages(said, "4", "5"),
+        lambda said: prompts.moderation_messages(said, ["4", "5"], 1),
+    ],
+    ids=["aggregation", "comparison", "moderation"],
+)
+@pytest.mark.parametrize("field", THOUGHT_FIELDS)
+def test_no_model_is_shown_the_thoughts_of_another(messages: Any, field: str) -> None:
+    earlier = Message("assistant", "4", body={"role": "assistant", "content": "4", field: "a secret plan"})
+    built = messages((Message("user", "2+2?"), earlier, Message("user", "Sure?")))
+    assert [m.content for m in built[:2]] == ["2+2?", "4"]
+    assert "secret" not in str([m.body for m in built])

@@ -254,6 +254,7 @@ def test_the_pool_files_contract_is_the_default_and_a_request_may_say_otherwise(
     assert build_method(chosen, "moa", client).limits.max_calls == 1  # type: ignore[attr-defined]
 
 
+@pytest.mark.alone
 def test_the_time_is_kept_with_what_is_there() -> None:
     class Slow(ScriptedClient):
         async def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Completion, None]:

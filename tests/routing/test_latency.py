@@ -11,7 +11,7 @@ from routemoa.core.events import ProposalFailed, ProposalFinished
 from routemoa.core.trace import Proposal
 from routemoa.core.types import ModelSpec
 from routemoa.core.usage import Usage
-from routemoa.mixture.layer import make_failure
+from routemoa.mixture.call_results import make_failure
 from routemoa.routing.latency import CALLS_KEPT, MIN_FIRST_TOKENS, MIN_HEDGE_SECONDS, CallEstimates, LatencyTracker
 
 
@@ -150,3 +150,11 @@ def test_a_call_cancelled_before_its_first_token_has_waited_that_long() -> None:
         tracker.observe(failed(CallCancelled, 3.0))
     assert tracker.estimates().hedge_after == {"a": 3.0}
     assert tracker.estimates().seconds == {"a": 2.0}
+
+
+def test_how_fast_a_model_reads_follows_from_its_first_tokens() -> None:
+    tracker = LatencyTracker()
+    for prompt, cached, first in ((1000, None, 2.0), (1000, 900, 0.3), (2000, 0, 4.0), (63, 0, 9.0), (None, None, 9.0)):
+        usage = Usage(prompt, 10, cached)
+        tracker.observe(ProposalFinished(1, Proposal("m", "x", usage, 5.0, None), first))
+    assert tracker.estimates().read_seconds == {"m": pytest.approx(0.002)}

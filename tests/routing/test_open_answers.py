@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from routemoa.core.mixture_table import Mixture
-from routemoa.core.trace import Layer, Proposal, StopKind, StopReason, Trace
+from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.trace import Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.core.usage import Usage
 from routemoa.judging.judge_model import JudgeModel, OpenEvidence

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from routemoa.core.trace import Layer, Proposal, StopKind, StopReason
+from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.trace import Layer, Proposal
 from routemoa.core.usage import Usage
 from routemoa.routing.stopping import published_stop
 

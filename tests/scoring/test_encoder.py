@@ -72,6 +72,7 @@ def test_order_and_batches_do_not_matter(tmp_path: Path) -> None:
     assert encoder.encode([]).shape == (0, 8)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("text", ["", " ", "sum " * 50_000, "🦜你好", "a\ud800b", "\0"])
 def test_odd_texts(tmp_path: Path, text: str) -> None:
     encoder = Encoder.load(make(tmp_path / "e"))

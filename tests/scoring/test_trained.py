@@ -113,6 +113,7 @@ def test_any_text_gets_a_sane_score(fitted: FittedScorer, text: str) -> None:
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("text", ["", " ", "x" * 200_000, "🦜" * 1000, "你好" * 5000, "a\ud800b", "\0"])
 def test_odd_texts(fitted: FittedScorer, text: str) -> None:
     begun = time.perf_counter()
@@ -252,10 +253,10 @@ async def test_queries_that_come_together_share_a_batch(fitted: FittedScorer) ->
     class Counting:
         models = fitted.predictor.models
 
-        def predict(self, texts: list[str]) -> object:
+        def predict_with_tasks(self, texts: list[str]) -> object:
             calls.append(len(texts))
             time.sleep(0.02)
-            return fitted.predictor.predict(texts)
+            return fitted.predictor.predict_with_tasks(texts)
 
     scorer = TrainedScorer(fitted.predictor)
     scorer.predictor = Counting()  # type: ignore[assignment]
@@ -287,12 +288,12 @@ async def test_a_batch_that_fails_does_not_keep_the_others_waiting(fitted: Fitte
     calls = 0
 
     class Failing:
-        def predict(self, texts: list[str]) -> object:
+        def predict_with_tasks(self, texts: list[str]) -> object:
             nonlocal calls
             calls += 1
             if calls == 1:
                 raise MemoryError("injected")
-            return fitted.predictor.predict(texts)
+            return fitted.predictor.predict_with_tasks(texts)
 
     scorer = TrainedScorer(fitted.predictor)
     scorer.predictor = Failing()  # type: ignore[assignment]

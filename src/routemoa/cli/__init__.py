@@ -33,6 +33,7 @@ class LazyCommand(NamedTuple):
 
 COMMANDS = {
     "ask": LazyCommand("routemoa.cli.ask:ask", "Answer a question with the mixture, or with one model."),
+    "batch": LazyCommand("routemoa.cli.batch.command:batch", "Answer every row of a file, exactly once each."),
     "bench": LazyCommand("routemoa.cli.evaluation.bench:bench", "Compare methods live on the questions of a task."),
     "chat": LazyCommand("routemoa.cli.chat.command:chat", "Talk with the mixture, in several turns."),
     "collect": LazyCommand("routemoa.cli.collect:collect", "Ask every model every question of a file; keep records."),
@@ -48,7 +49,10 @@ COMMANDS = {
         "routemoa.cli.init.command:init", "Write a pool file of the keys, servers and model files that are there."
     ),
     "judge": LazyCommand("routemoa.cli.judge.commands:judge", "Fit and calibrate judges; re-judge saved traces."),
+    "keys": LazyCommand("routemoa.cli.keys:keys", "Make, list, revoke and rotate the keys of a server."),
+    "learn": LazyCommand("routemoa.cli.learning.learn:learn", "Learn from feedback; take over what is better."),
     "ledger": LazyCommand("routemoa.cli.ledger.command:ledger", "Show the calls that were made and what they cost."),
+    "mcp": LazyCommand("routemoa.cli.mcp:mcp", "Serve the mixture as tools to agents (Model Context Protocol)."),
     "pool": LazyCommand(
         "routemoa.cli.pool.commands:pool", "Show and edit a pool file, check its models, fetch weights."
     ),
@@ -57,7 +61,12 @@ COMMANDS = {
         "routemoa.cli.scorer.commands:scorer", "Train a scorer on records, evaluate it, explain a prediction."
     ),
     "serve": LazyCommand("routemoa.cli.serve:serve", "Serve the mixture as an OpenAI-compatible API."),
+    "store": LazyCommand("routemoa.cli.store:store", "Check, upgrade and copy the store of calls, keys and traces."),
+    "traces": LazyCommand(
+        "routemoa.cli.learning.traces:traces", "Show and export kept traces; say which models drift."
+    ),
     "tune": LazyCommand("routemoa.cli.tune.command:tune", "Choose on records how to keep a quality at the least cost."),
+    "ui": LazyCommand("routemoa.cli.ui:ui", "Open the dashboard and playground in a browser."),
 }
 
 
@@ -102,6 +111,7 @@ def cli() -> None:
       routemoa demo                          see it work on small local models
       routemoa ask "Why is the sky blue?"    ask the embedded pool
       routemoa chat                          talk with it, in several turns
+      routemoa ui                            ask in a browser, and watch
       routemoa init                          write pool.toml of what you have
       routemoa ask --pool pool.toml "..."    ask your own models
       routemoa serve --pool pool.toml        the same, for any OpenAI client

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -105,13 +106,8 @@ def collect(  # click passes a keyword for each option
     check_writable(out)
     if Path(out).absolute() == Path(task).absolute():
         raise QueryError("--out is the task file itself; choose another place")
-    pool = load_pool(pool_file)
-    pool.require_keys()
-    levels = [level.strip() for level in (efforts or "").split(",") if level.strip()]
-    pool = pool.with_candidates(samples, levels)
-    questions = list(read_questions(task, say, allow_duplicates=allow_duplicates))[:limit]
-    if not questions:
-        raise QueryError(f"{task}: no question in it; for the format see  routemoa collect --help")
+    pool = _load_candidates(pool_file, samples, efforts)
+    questions = _read_task(task, limit, allow_duplicates=allow_duplicates)
     require_prices(pool, max_cost)
     with AnswerCollection(out, questions, [m.name for m in pool], retry=retry) as collection:
         calls = list_remaining_calls(questions, pool.models, collection)
@@ -125,14 +121,29 @@ def collect(  # click passes a keyword for each option
         warnings = warn_of_dominance(questions, collection)
     if as_json:
         counts = {"records": out, "questions": len(questions), "finished": finished, "calls": len(calls)}
-        models = {r.model: {k: v for k, v in to_plain(r).items() if k != "model"} for r in results}
-        plain = {**counts, "failures": failures, "estimate": to_plain(estimate), "models": models, "warnings": warnings}
-        click.echo(json.dumps(plain, indent=2))
+        plain = {**counts, "failures": failures, "estimate": to_plain(estimate), "models": _by_model(results)}
+        click.echo(json.dumps({**plain, "warnings": warnings}, indent=2))
     else:
         _print_results(results)
         _print_failures(failures)
         print_line(f"{counted(finished, 'question')} in {out}", err=True)
     print_warnings(warnings)
+
+
+def _load_candidates(pool_file: str | None, samples: int | None, efforts: str | None) -> Pool:
+    """Return the pool with each model as the candidates that the options name. Raises ConfigError."""
+    pool = load_pool(pool_file)
+    pool.require_keys()
+    levels = [level.strip() for level in (efforts or "").split(",") if level.strip()]
+    return pool.with_candidates(samples, levels)
+
+
+def _read_task(task: str, limit: int | None, *, allow_duplicates: bool) -> list[Question]:
+    """Return the questions of a file, at least one. Raises QueryError."""
+    questions = list(read_questions(task, say, allow_duplicates=allow_duplicates))[:limit]
+    if not questions:
+        raise QueryError(f"{task}: no question in it; for the format see  routemoa collect --help")
+    return questions
 
 
 def warn_of_dominance(questions: Sequence[Question], collection: AnswerCollection) -> list[str]:
@@ -217,6 +228,10 @@ async def _make_calls(run: CollectionRun, on_answer: Callable[[CollectedAnswer],
         on_unknown_cost=collection.add_unknown_cost,
     ) as client:
         await collect_answers(run.calls, client, collection, concurrency=run.concurrency, on_answer=on_answer)
+
+
+def _by_model(results: Sequence[ModelResult]) -> dict[str, dict[str, Any]]:
+    return {r.model: {k: v for k, v in to_plain(r).items() if k != "model"} for r in results}
 
 
 def _print_results(results: Sequence[ModelResult]) -> None:

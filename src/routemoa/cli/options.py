@@ -14,6 +14,7 @@ from routemoa.cli.completion import complete_method
 from routemoa.cli.terminal.lines import print_line
 
 __all__ = [
+    "STORE_HELP",
     "duplicates_option",
     "edited_pool_option",
     "json_file_option",
@@ -25,6 +26,7 @@ __all__ = [
     "pool_option",
     "read_limits",
     "say",
+    "store_option",
     "system_option",
     "yes_option",
 ]
@@ -61,6 +63,8 @@ pool_option = click.option(
 edited_pool_option = click.option(
     "--pool", "pool_file", metavar="FILE", help="The pool file to edit; else $ROUTEMOA_POOL, else pool.toml."
 )
+STORE_HELP = "Ledger: a file or postgresql://USER@HOST/DB; else $ROUTEMOA_STORE, else your own."
+store_option = click.option("--store", "store_file", metavar="FILE|URL", help=STORE_HELP)
 yes_option = click.option(
     "--yes", "-y", is_flag=True, help="Do not ask before calls that may cost money; without a terminal, make them."
 )

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import logging
+import gc
+import signal
 import socket
 import sys
-from ipaddress import ip_address
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from routemoa.cli.options import load_pool, pool_option
+from routemoa.cli.options import pool_option, store_option
+from routemoa.cli.serve_start import ServeOptions, announce, check_insecure, find_access, is_loopback, set_up_log
 from routemoa.cli.terminal.threads import use_one_thread
-from routemoa.cli.terminal.warn import print_warnings
-from routemoa.core.plural import counted
+from routemoa.core.server_table import MAX_WORKERS
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
+    from routemoa.gateway.server import Server
+    from routemoa.gateway.workers.worker_link import WorkerLink
 
-__all__ = ["serve"]
+__all__ = ["run_server", "serve"]
 
+GC_THRESHOLDS = (10_000, 20, 20)
+"""Of Python's three generations; 700, 10 and 10 by default."""
 CANCEL_SECONDS = 1.0  # for cancelled answers to settle their calls
 
 
@@ -37,18 +41,43 @@ CANCEL_SECONDS = 1.0  # for cancelled answers to settle their calls
     type=click.IntRange(0, 65535),
     help="The port to listen on; 0 takes any free port and prints it.",
 )
-@click.option("--store", "store_file", metavar="FILE", help="Ledger file; else $ROUTEMOA_STORE, else your own ledger.")
+@store_option
 @click.option("--no-store", is_flag=True, help="Do not keep a ledger. Budgets of tenants need one.")
 @click.option(
     "--allow-origin",
+    "--cors-origin",
     "origins",
     multiple=True,
     metavar="ORIGIN",
     help="Let web pages of ORIGIN use the server (CORS), such as https://chat.example.com; '*' is any. Repeatable.",
 )
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A further name of this server. Repeatable.")
-@click.option("--insecure", is_flag=True, help="Let other machines in although the pool file has no [[tenant]] keys.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MAX_WORKERS),
+    metavar="N",
+    help="Processes behind the one port, one for a core; else workers in [server] of the pool file, else 1.",
+)
+@click.option("--insecure", is_flag=True, help="Let other machines in although there are no keys.")
 @click.option("--verbose", "-v", is_flag=True, help="Log a line for each request, without its text.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Log lines, or one JSON object a line with the request's id.",
+)
+@click.option(
+    "--otel",
+    is_flag=True,
+    help="Send OpenTelemetry traces (extra otel) to $OTEL_EXPORTER_OTLP_ENDPOINT, by default http://localhost:4318.",
+)
+@click.option(
+    "--watch/--no-watch",
+    default=True,
+    show_default=True,
+    help="Read the pool file again when it changes; SIGHUP does in any case.",
+)
 def serve(  # one parameter for each option
     *,
     pool_file: str | None,
@@ -58,136 +87,170 @@ def serve(  # one parameter for each option
     no_store: bool,
     origins: tuple[str, ...],
     hosts: tuple[str, ...],
+    workers: int | None,
     insecure: bool,
     verbose: bool,
+    log_format: str,
+    otel: bool,
+    watch: bool,
 ) -> None:
     """Serve the mixture and the models of a pool as an OpenAI-compatible API.
 
     A request names what answers it as its "model": routemoa, a baseline (moa, smoa, self-moa, best-single, random,
     cascade) or a model of the pool.
 
-    Every call is written to the ledger; show it with  routemoa ledger. With [[tenant]] tables in the pool file each
-    request needs a tenant's key, and budgets are enforced. Without them there is no authentication, and the server only
-    listens on this machine, unless --insecure says otherwise.
+    A model whose key is not set, or whose weights are not fetched, is left out with a warning, as long as one is left.
+
+    Every call is written to the ledger; show it with  routemoa ledger. With keys (routemoa keys create) or [[tenant]]
+    tables in the pool file each request needs one, and budgets are enforced. Without them there is no authentication,
+    and the server only listens on this machine, unless --insecure says otherwise.
 
     Web pages that programs on this machine serve may use a server on this machine; others need --allow-origin. Caps and
     deadlines of connections are set in `[server]` of the pool file.
+
+    A changed pool file is checked and taken over; running requests end as they began. One that is wrong is refused, and
+    the log says why.
+
+    One process uses one core: --workers starts several behind the one port. Budgets, keys, rates and metrics are those
+    of all, and one that dies is replaced.
 
     Ctrl-C or SIGTERM stops the server once running answers are complete; a second Ctrl-C stops it at once.
 
     \b
     Examples:
-      routemoa serve --pool pool.toml
+      routemoa serve --pool pool.toml     # a browser shows http://127.0.0.1:8080/
       curl http://127.0.0.1:8080/v1/chat/completions \\
         -H "Content-Type: application/json" \\
         -d '{"model": "routemoa",
              "messages": [{"role": "user", "content": "Hello"}]}'
     """
     from routemoa.gateway.guards.descriptors import raise_limit
-    from routemoa.gateway.guards.event_loop import ServerLoop
     from routemoa.gateway.server import listen
-    from routemoa.ledger import default_path
 
     use_one_thread()
-    _set_up_log(verbose)
     if store_file and no_store:
         raise click.UsageError("--store and --no-store exclude each other.")
-    pool = _with_options(load_pool(pool_file), origins, hosts)
-    if not _is_loopback(host) and not len(pool.tenants):
-        _check_insecure(host, insecure)
-    path = None if no_store else Path(store_file).expanduser() if store_file else default_path()
+    options = ServeOptions(pool_file, host, store_file, no_store, origins, hosts, verbose, log_format, otel, watch)
+    pool = options.read_pool(quiet=False)
+    set_up_log(options, redact=pool.gateway.redact)
+    access = find_access(pool, options.path)
+    if not (is_loopback(host) or access.needs_key):
+        check_insecure(host, insecure)
     with listen(host, port) as listening:
         raise_limit()
-        with asyncio.Runner(loop_factory=None if sys.platform == "win32" else ServerLoop) as runner:
-            if runner.run(_serve_until_stopped(pool, listening, host, path, verbose)):
-                raise click.Abort
+        url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
+        count = workers or pool.server.workers
+
+        def ready() -> None:
+            announce(url, pool, access, count)
+
+        if count > 1:
+            from routemoa.cli.serve_workers import run_workers
+
+            forced = run_workers(options, pool, listening, count, ready)
+        else:
+            forced = run_server(options, pool, listening, access.admin_key, ready=ready)
+        if forced:
+            raise click.Abort
+
+
+def run_server(
+    options: ServeOptions,
+    pool: Pool,
+    listening: socket.socket,
+    admin_key: bytes | None,
+    *,
+    ready: Callable[[], None],
+    link: WorkerLink | None = None,
+) -> bool:
+    """Serve in this process until a signal stops it; return whether it was forced to stop at once.
+
+    Args:
+        options: of the command.
+        pool: the models.
+        listening: a bound socket.
+        admin_key: the digest of the key of the admin routes.
+        ready: called once requests are accepted.
+        link: to the supervisor, where this process is one of several workers.
+    """
+    from routemoa.gateway.guards.event_loop import ServerLoop
+
+    at_once = {} if link is None else {"accepted_at_once": 1}
+    loop_factory = None if sys.platform == "win32" else lambda: ServerLoop(**at_once)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(_serve_until_stopped(options, pool, listening, admin_key, ready=ready, link=link))
 
 
 async def _serve_until_stopped(
-    pool: Pool, listening: socket.socket, host: str, path: Path | None, verbose: bool
+    options: ServeOptions,
+    pool: Pool,
+    listening: socket.socket,
+    admin_key: bytes | None,
+    *,
+    ready: Callable[[], None],
+    link: WorkerLink | None,
 ) -> bool:
-    """Serve until a signal stops it; return whether it was forced to stop at once.
-
-    Args:
-        pool: the models.
-        listening: a bound socket.
-        host: its address, as the user wrote it.
-        path: of the ledger; None keeps none.
-        verbose: log each request.
-    """
-    from routemoa.clients.connect import connect
-    from routemoa.gateway import create_app
+    """See `run_server`."""
+    from routemoa.cli.dashboard.operations import DashboardOperations
+    from routemoa.cli.learning.background import keep_learning, recall_traces
+    from routemoa.core.pool_files import list_files
+    from routemoa.gateway.pool_loader import PoolLoader
+    from routemoa.gateway.reload import ReloadingApp
     from routemoa.gateway.server import Server
+    from routemoa.gateway.server_state import ServerState
+    from routemoa.gateway.telemetry.tracing import start_tracing
     from routemoa.ledger import Store
-    from routemoa.mixture.method_registry import METHODS, build_method
+    from routemoa.ledger.traces import TraceStore, traces_path
 
-    store = None if path is None else Store(path, pool.tenants)
-    server: Server | None = None
-    client = connect(pool)
-    try:
-        methods = {name: build_method(pool, name, client) for name in METHODS}
-        url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
-        app = create_app(methods, pool, client, store, loopback=_is_loopback(host))
-        await client.ready()
-        server = Server(app, lambda: _announce(url, pool), pool.server, access_log=verbose)
-        await server.serve([listening])
-    finally:  # the application closes both, too, but not where the server did not start or is forced to stop
-        if server is not None and (cancelled := server.server_state.tasks):
-            await asyncio.wait(list(cancelled), timeout=CANCEL_SECONDS)
-        await client.close()
+    path = options.path
+    async with AsyncExitStack() as ending:  # the application closes some, too, but not where it did not start
+        tracer, end_tracing = start_tracing() if options.otel else (None, None)
+        if end_tracing is not None:
+            ending.push_async_callback(asyncio.to_thread, end_tracing)
+        store = None if path is None else Store(path, pool.tenants)
         if store is not None:
-            await store.aclose()
+            ending.push_async_callback(store.aclose)
+        traces = TraceStore(traces_path(path), pool.traces) if path is not None and pool.traces.keep else None
+        if traces is not None:
+            ending.push_async_callback(asyncio.to_thread, traces.close)
+        loader = PoolLoader(options.read_pool, loopback=is_loopback(options.host))
+        ending.push_async_callback(loader.close)
+        state = ServerState(pool, store, traces, tracer, admin_key, shared=None if link is None else link.shared)
+        state.operations = DashboardOperations()
+        first = loader.build(pool, state)
+        files = list_files if options.watch else lambda _: ()
+        app = ReloadingApp(first, lambda before: loader.load(before, state), state, files)
+        await first.client.ready()
+        if traces is not None:
+            await recall_traces(traces.path, loader.recall)
+        _spare_garbage_collection()
+        server = Server(app, ready, pool.server if link is None else link.divide_caps(pool.server))
+        state.is_stopping = server.is_stopping
+        if link is not None:
+            state.reload = link.reload_all(app.reload)
+            stop = partial(server.handle_exit, signal.SIGTERM, None)
+            ending.callback(asyncio.create_task(link.follow(app.reload, stop)).cancel)
+        ending.push_async_callback(_await_cancelled, server)
+        reload, note = state.reload or app.reload, state.metrics.drift.note
+        learning = asyncio.create_task(keep_learning(lambda: app.pool, None if traces is None else path, reload, note))
+        ending.push_async_callback(_end_task, learning)
+        await server.serve([listening])
     return server.force_exit
 
 
-def _set_up_log(verbose: bool) -> None:
-    """Log warnings, and with `verbose` requests, in bounded lines and a bounded number of them."""
-    from routemoa.gateway.guards.log_limits import LineFormatter, RepeatFilter
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(RepeatFilter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("uvicorn.access").setLevel(logging.INFO if verbose else logging.WARNING)
+async def _await_cancelled(server: Server) -> None:
+    """Let the answers that a forced end has cancelled settle their calls."""
+    if cancelled := server.server_state.tasks:
+        await asyncio.wait(list(cancelled), timeout=CANCEL_SECONDS)
 
 
-def _with_options(pool: Pool, origins: tuple[str, ...], hosts: tuple[str, ...]) -> Pool:
-    """Return the pool with the origins and names of the command line beside those of its file."""
-    from routemoa.core.server_table import check_origin_name
-
-    checked = tuple(check_origin_name(origin, "--allow-origin") for origin in origins)
-    server = msgspec.structs.replace(
-        pool.server,
-        allow_origins=(*pool.server.allow_origins, *checked),
-        allow_hosts=(*pool.server.allow_hosts, *hosts),
-    )
-    return dataclasses.replace(pool, server=server)
+async def _end_task(task: asyncio.Task[None]) -> None:
+    if task.cancel():
+        await asyncio.wait([task])
 
 
-def _check_insecure(host: str, insecure: bool) -> None:
-    """Warn that other machines may reach a server without keys. Raises UsageError unless that is wanted."""
-    what = "other machines may reach it, and there is no authentication without [[tenant]] in the pool file"
-    if not insecure:
-        fix = "add a [[tenant]], or keep the address 127.0.0.1, or start it with --insecure behind a proxy of your own"
-        raise click.UsageError(f"--host {host}: {what}: {fix}.")
-    click.echo(f"warning: listening on {host}: {what}", err=True)
-
-
-def _announce(url: str, pool: Pool) -> None:
-    from routemoa.mixture.pool_warnings import list_pool_warnings
-
-    key, header = ("KEY", ' -H "Authorization: Bearer KEY"') if len(pool.tenants) else ("unused", "")
-    click.echo(
-        f"serving {counted(len(pool), 'model')} as routemoa at {url}\n"
-        f'  OpenAI(base_url="{url}", api_key="{key}").chat.completions.create(model="routemoa", messages=[...])\n'
-        f"  curl {url}/models{header}",
-        err=True,
-    )
-    print_warnings(list_pool_warnings(pool))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _spare_garbage_collection() -> None:
+    """Look for cycles less often, and never among what is there at the start: it took 7 % of a request's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
+from routemoa.clients.shared_runtime import SharedRuntime
 from routemoa.clients.timeouts import Timeouts
 from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import QueryError
@@ -27,15 +28,33 @@ class MakeClient(Protocol):
         ...
 
 
-def connect(pool: Pool, make: MakeClient = HttpClient) -> HttpClient:
+def connect(
+    pool: Pool, make: MakeClient = HttpClient, *, previous: tuple[Pool, HttpClient] | None = None
+) -> HttpClient:
     """Return the HTTP client for `pool`, with the embedded runtime where a model is local; loads no model yet.
 
     Args:
         pool: its models, its patience and its caps.
         make: returns the client; by default the plain one.
+        previous: an earlier reading of the pool, and its client. What that has learned of the members is kept, and
+            where the local models are the same, so are their processes.
     """
-    runtime = LocalRuntime(pool.directory) if any(m.local for m in pool) else None
-    return make(runtime, timeouts=Timeouts().with_patience(pool.patience), caps=pool.caps)
+    client = make(_find_runtime(pool, previous), timeouts=Timeouts().with_patience(pool.patience), caps=pool.caps)
+    if previous is not None:
+        client.memory = previous[1].memory
+    return client
+
+
+def _find_runtime(pool: Pool, previous: tuple[Pool, HttpClient] | None) -> Runtime | None:
+    local = [m for m in pool if m.local]
+    if not local:
+        return None
+    if previous is not None:
+        before, client = previous
+        same = before.directory == pool.directory and [m for m in before if m.local] == local
+        if same and isinstance(client.runtime, SharedRuntime):
+            return client.runtime.share()
+    return SharedRuntime(LocalRuntime(pool.directory))
 
 
 def run_sync(work: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:

@@ -12,15 +12,16 @@ from typing import Any
 
 from msgspec import Struct
 
-from routemoa.core.types import ModelSpec
+from routemoa.core.types import CHAT_ROUTE, ModelSpec
 
 __all__ = [
     "FIXED",
-    "HINTS",
+    "KEPT",
     "TOKEN_LIMITS",
     "Dialect",
     "apply_dialect",
     "describe_dialect",
+    "drop_marks",
     "is_system",
     "member_dialect",
     "to_dialect",
@@ -28,9 +29,9 @@ __all__ = [
 
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 """One setting under its old and its new name."""
-HINTS = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed"})
-"""A mixture's caller may not miss these: they shade an answer. They are left out where an endpoint refuses them, and
-the trace says so."""
+KEPT = frozenset({"stop", *TOKEN_LIMITS, "tools", "tool_choice", "response_format"})
+"""Parameters of a mixture's caller without which a request would be another one. All others shade an answer: they are
+left out where an endpoint refuses them, and the trace says so."""
 FIXED = frozenset({"model", "messages"})
 """Never left out or renamed."""
 
@@ -42,12 +43,22 @@ class Dialect(Struct, frozen=True):
     """Fields that are not sent."""
     rename: dict[str, str] = {}
     """Field -> its name there."""
+    refused: frozenset[tuple[str, str]] = frozenset()
+    """Fields and values: a field is not sent with a value that is refused, such as a level of effort."""
 
     def __bool__(self) -> bool:
-        return bool(self.omit or self.rename)
+        return bool(self.omit or self.rename or self.refused)
+
+    def for_route(self, route: str) -> Dialect:
+        """Return what holds at a route: others than chat's have no messages, and the old names of fields."""
+        return self if route == CHAT_ROUTE else Dialect(self.omit & {"stream_options"})
 
     def __or__(self, other: Dialect) -> Dialect:
-        return Dialect(self.omit | other.omit, {**self.rename, **other.rename})
+        return Dialect(self.omit | other.omit, {**self.rename, **other.rename}, self.refused | other.refused)
+
+    def drops(self, name: str, value: Any) -> bool:
+        """Return whether a field with this value is not sent."""
+        return name in self.omit or (isinstance(value, str) and (name, value) in self.refused)
 
 
 def member_dialect(spec: ModelSpec) -> Dialect:
@@ -77,6 +88,7 @@ def apply_dialect(body: Mapping[str, Any], dialect: Dialect, keep: Collection[st
     Where a field is there under both names, the endpoint's own counts; of two token limits the smaller one does.
     """
     omit = [name for name in dialect.omit if name not in keep and name not in dialect.rename]
+    omit += [k for k, v in body.items() if k not in keep and k not in dialect.omit and dialect.drops(k, v)]
     out = {name: value for name, value in body.items() if name in FIXED or name not in omit}
     renamed = {old: out.pop(old) for old in dialect.rename if old in out}
     for old, value in renamed.items():
@@ -133,14 +145,15 @@ def _join(contents: Iterable[Any]) -> Any:
 
 
 def _drop_marks(messages: list[Any]) -> list[Any]:
-    """Return messages without cache marks; parts that are all text become one text again."""
-    out: list[Any] = []
-    for message in messages:
-        content = message.get("content") if isinstance(message, dict) else None
-        if not isinstance(content, list):
-            out.append(message)
-            continue
-        parts = [{k: v for k, v in p.items() if k != "cache_control"} if isinstance(p, dict) else p for p in content]
-        is_text = all(isinstance(p, dict) and set(p) == {"type", "text"} and isinstance(p["text"], str) for p in parts)
-        out.append({**message, "content": "".join(p["text"] for p in parts) if is_text else parts})
-    return out
+    """Return messages without cache marks."""
+    return [drop_marks(message) if isinstance(message, dict) else message for message in messages]
+
+
+def drop_marks(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message without cache marks; parts that are all text become one text again."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    parts = [{k: v for k, v in p.items() if k != "cache_control"} if isinstance(p, dict) else p for p in content]
+    is_text = all(isinstance(p, dict) and set(p) == {"type", "text"} and isinstance(p["text"], str) for p in parts)
+    return {**message, "content": "".join(p["text"] for p in parts) if is_text else parts}

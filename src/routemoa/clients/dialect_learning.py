@@ -10,6 +10,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from msgspec import structs
+
 from routemoa.clients.dialect import FIXED, TOKEN_LIMITS, Dialect, is_system
 from routemoa.clients.wire import decode_json
 
@@ -48,6 +50,9 @@ NO_SYSTEM = re.compile(
     r"|system[^.]{0,40}\brole|only user and assistant|roles must alternate|alternate user/assistant",
     re.IGNORECASE,
 )
+CHOICES = ("reasoning_effort", "verbosity", "service_tier")
+"""Fields that have one of a few values: an endpoint may take some of them."""
+ONE_OF = re.compile(r"invalid value|input should be|one of|supported values|expected", re.IGNORECASE)
 ALIASES = {
     "stop": ("stop sequence", "stop_sequence", "stopsequence"),
     "stream": ("streaming",),
@@ -96,11 +101,14 @@ def learn_dialect(
         keep: fields that must not be left out, since a caller asked for them.
     """
     said = said[:MAX_TEXT]
+    named = [n.split(".")[0] for n in named]
+    if (choice := _refused_choice(sent, said, named)) is not None and choice[0] not in keep:
+        return structs.replace(dialect, refused=dialect.refused | {choice})
     if not REFUSES.search(said):
         return None
     if (renamed := _renamed_system(sent, said)) is not None and dialect.rename.get("system") != renamed:
         return _with_rename(dialect, "system", renamed)
-    found = _named_fields(sent, said, [n.split(".")[0] for n in named])
+    found = _named_fields(sent, said, named)
     if limits := [name for name in found if name in TOKEN_LIMITS]:
         return _rename_limit(dialect, limits[0], said)
     if BAD_VALUE.search(said) and not UNSUPPORTED.search(said):
@@ -110,11 +118,25 @@ def learn_dialect(
         return None
     if len(found) > 1 and re.search(r"\bboth\b|together|same time|one of|only one", said, re.IGNORECASE):
         droppable = droppable[-1:]  # either will do
-    return Dialect(dialect.omit | frozenset(droppable), dialect.rename)
+    return structs.replace(dialect, omit=dialect.omit | frozenset(droppable))
+
+
+def _refused_choice(sent: Mapping[str, Any], said: str, named: Collection[str]) -> tuple[str, str] | None:
+    """Return the field and its value, where a refusal is about one of several values that a field may have.
+
+    An endpoint that does not know the effort "minimal" may know "low".
+    """
+    for name in CHOICES:
+        value = sent.get(name)
+        if not isinstance(value, str) or not (name in named or _find_mention(said, name) >= 0):
+            continue
+        if re.search(rf"(?<![\w-]){re.escape(value)}(?![\w-])", said) or (name in named and ONE_OF.search(said)):
+            return name, value
+    return None
 
 
 def _with_rename(dialect: Dialect, old: str, new: str) -> Dialect:
-    return Dialect(dialect.omit, {**dialect.rename, old: new})
+    return structs.replace(dialect, rename={**dialect.rename, old: new})
 
 
 def _renamed_system(sent: Mapping[str, Any], said: str) -> str | None:

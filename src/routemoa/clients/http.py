@@ -14,25 +14,32 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.clients import wire
-from routemoa.clients.dialect import HINTS, apply_dialect
+from routemoa.clients.capability import refused_capability
+from routemoa.clients.dialect import KEPT, apply_dialect
 from routemoa.clients.dialect_learning import LEARNING_STEPS, learn_dialect, read_refusal
 from routemoa.clients.incoming import IncomingBody
 from routemoa.clients.memory import MemberMemory
+from routemoa.clients.passed_headers import pass_headers
+from routemoa.clients.placed_call import PlacedCall
+from routemoa.clients.placement import hash_prefix
 from routemoa.clients.replies.thoughts import is_thinker
 from routemoa.clients.reply_reader import Pieces, ReplyReader, without_key
 from routemoa.clients.retry import Retry, RetryPolicy, read_retry_after, with_retries
 from routemoa.clients.sessions import SessionPool, find_proxy, system_reason
 from routemoa.clients.timeouts import Timeouts
+from routemoa.clients.trace_context import trace_headers
 from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
-from routemoa.core.types import Address, Completion, ModelSpec, Request
+from routemoa.core.types import CHAT_ROUTE, Address, Completion, ModelSpec, Request
 
 if TYPE_CHECKING:
     import aiohttp
 
 __all__ = ["HttpClient", "UpstreamResponse"]
 
+TOOL_FIELDS = frozenset({"tools", "tool_choice"})
+"""Without these a request would be another one."""
 PROBE_CONNECT = 1.0
 """Seconds in which an endpoint that gave no connection has to give one when it is tried again."""
 
@@ -44,6 +51,8 @@ class UpstreamResponse(Struct, frozen=True):
     content_type: str
     chunks: AsyncIterator[bytes]
     caps: ReplyCaps = ReplyCaps()
+    headers: Mapping[str, str] = {}
+    """Those that a caller may read."""
 
 
 class HttpClient:
@@ -89,11 +98,17 @@ class HttpClient:
         """Load the HTTP library (some 80 ms), which the first call would otherwise wait for."""
         await self._sessions.open()
 
+    @property
+    def runtime(self) -> Runtime | None:
+        """The embedded runtime, where there is one and the client is not closed."""
+        return self._runtime
+
     async def close(self) -> None:
         """Close connections and, where there is one, the embedded runtime."""
         await self._sessions.close()
-        if self._runtime is not None:
-            await self._runtime.close()
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            await runtime.close()
 
     def new_retry(self, model: ModelSpec) -> Retry:
         """Return the attempts of a call that begins now, for a caller that may ask another member instead."""
@@ -122,14 +137,21 @@ class HttpClient:
             QueryError: the request holds something that JSON cannot.
         """
         retry = self.new_patient_retry(model)
-        return with_retries(lambda: self.attempt(model, request, retry.deadline), retry)
+        if not model.endpoints:
+            return with_retries(lambda: self.attempt(model, request, retry.deadline), retry)
+        call = PlacedCall(self.memory, model, hash_prefix(request.messages))
+
+        def attempt() -> Pieces:
+            return call.attempt(lambda place: self.attempt(place, request, retry.deadline))
+
+        return with_retries(attempt, retry, moves_on=call.moves_on)
 
     async def attempt(self, model: ModelSpec, request: Request, deadline: float) -> Pieces:
         """Yield what one attempt of `stream` gives; `deadline` is on the clock of `monotonic()`."""
         started = monotonic()
         address = await self.address(model)
         body = wire.build_body(model, request, address.model, stream=True)
-        keep = request.parameters.keys() - HINTS - model.parameters.keys()
+        keep = ((request.parameters.keys() & KEPT) | TOOL_FIELDS) - model.parameters.keys()
         async with self._post(model, address, body, deadline, keep) as response:
             incoming = IncomingBody(model.name, response)
 
@@ -148,28 +170,34 @@ class HttpClient:
 
     @asynccontextmanager
     async def forward(
-        self, model: ModelSpec, body: Mapping[str, Any], deadline: float, added: Collection[str] = ()
+        self,
+        model: ModelSpec,
+        body: Mapping[str, Any],
+        deadline: float,
+        added: Collection[str] = (),
+        route: str = CHAT_ROUTE,
     ) -> AsyncGenerator[UpstreamResponse, None]:
-        """Send a caller's `body` with the member's name and settings, in one attempt.
+        """Send a caller's `body` with the member's name and settings to a route, in one attempt.
 
-        What the caller asked for is never left out: a refusal of it is the caller's to read. Fields that we `added` may
-        be.
+        What the caller asked for is never left out: its refusal is the caller's to read. Fields that we `added` may be.
 
         Raises:
             ModelError: no response, or an HTTP error (ModelHTTPError with the endpoint's own body).
             QueryError: the body holds something that JSON cannot.
         """
-        address = await self.address(model)
-        sent = wire.apply_member_settings(model, body, address.model)
+        address = msgspec.structs.replace(await self.address(model), route=route)
+        sent = wire.apply_member_settings(model, body, address.model, route)
         keep = body.keys() - model.parameters.keys() - set(added)
         async with self._post(model, address, sent, deadline, keep) as response:
             incoming = IncomingBody(model.name, response)
-            chunks = without_key(self._chunks(model, incoming, deadline), address.key)
-            async with aclosing(chunks):
-                yield UpstreamResponse(response.status, response.content_type, chunks, self._caps)
+            async with aclosing(without_key(self._chunks(model, incoming, deadline), address.key)) as chunks:
+                content_type = read_content_type(response)
+                passed = pass_headers(response.headers.items(), address.key)
+                yield UpstreamResponse(response.status, content_type, chunks, self._caps, passed)
 
     async def address(self, model: ModelSpec) -> Address:
-        """Return where a model answers; load a local one if need be. Raises ModelError."""
+        """Return where a model answers (of several endpoints, the first); load a local one. Raises ModelError."""
+        model = model.places[0]
         if model.local:
             if self._runtime is None:
                 raise Unreachable(model.name, "no embedded runtime was given to this client; use connect(pool)")
@@ -195,7 +223,7 @@ class HttpClient:
         self, model: ModelSpec, address: Address, body: Mapping[str, Any], deadline: float, keep: Collection[str]
     ) -> aiohttp.ClientResponse:
         """Return the good response to a body; learn what the endpoint refuses. Raises ModelError, QueryError."""
-        known = dialect = self.memory.dialect(model)
+        known = dialect = self.memory.dialect(model).for_route(address.route)
         for _ in range(LEARNING_STEPS):
             sent = apply_dialect(body, dialect, keep)
             response = await self._send(model, address, _encode_body(sent), deadline)
@@ -209,9 +237,13 @@ class HttpClient:
                 error = await self._http_error(model, address, response)
             finally:
                 _leave(response)
-            learned = (
-                learn_dialect(dialect, sent, *read_refusal(error.body), keep) if error.status in (400, 422) else None
-            )
+            said, named = read_refusal(error.body)
+            if (lack := refused_capability(sent, error.status, said)) is not None:
+                self.memory.note_lack(model, lack)
+                break
+            is_ours = error.status in (500, 501) and "stream_options" in said  # what we added broke it
+            may_learn = error.status in (400, 422) or is_ours
+            learned = learn_dialect(dialect, sent, said, named, keep) if may_learn else None
             if learned is None or learned == dialect:
                 break
             dialect = learned
@@ -226,8 +258,8 @@ class HttpClient:
         """
         import aiohttp
 
-        url = wire.chat_url(address.url)
-        headers = {**model.headers, "Content-Type": "application/json"}
+        url = wire.route_url(address.url, address.route)
+        headers = {**model.headers, **trace_headers(), "Content-Type": "application/json"}
         if model.local:  # a new connection is cheap here; a kept one may be closed just as it is used again
             headers["Connection"] = "close"
         if address.key:
@@ -274,7 +306,16 @@ class HttpClient:
             async with asyncio.timeout(self._timeouts.connect):
                 body = await IncomingBody(model.name, response).read_start(self._caps.error_bytes)
         after = read_retry_after(response.headers, body) if response.status >= 400 else None
-        return wire.make_http_error(model, response.status, body, address.key, after)
+        error = wire.make_http_error(model, response.status, body, address.key, after)
+        error.headers = pass_headers(response.headers.items(), address.key)
+        error.content_type = read_content_type(response)
+        return error
+
+
+def read_content_type(response: aiohttp.ClientResponse) -> str:
+    """Return the content type with its charset, as the endpoint writes it where that can be passed on."""
+    declared = response.headers.get("Content-Type", "")
+    return declared if declared.isascii() and declared.isprintable() and declared else response.content_type
 
 
 def _encode_body(body: Mapping[str, Any]) -> bytes:

@@ -37,6 +37,7 @@ class IncomingBody:
         self._compressed = b""  # that was read and not decompressed
         self._ready = memoryview(b"")  # that was read and not given
         self._has_begun = False
+        self._gave_full_piece = False  # without waiting, so that more may have come together with it
 
     async def read(self) -> bytes:
         """Return the next piece; none at the end.
@@ -66,13 +67,31 @@ class IncomingBody:
         """
         import aiohttp
 
+        if self._gave_full_piece:
+            await asyncio.sleep(0)
         try:
+            if (ready := self._read_ready()) is not None:
+                self._gave_full_piece = len(ready) == PIECE_BYTES
+                return ready
+            self._gave_full_piece = False
             async with asyncio.timeout(wait):
                 return await self.read()
         except TimeoutError as e:
             raise ModelTimeout(self._model, reason) from e
         except (aiohttp.ClientError, OSError) as e:
             raise Unreachable(self._model, f"the connection was lost: {system_reason(e)}", sent=True) from e
+
+    def _read_ready(self) -> bytes | None:
+        """Return the next piece where it has come and is all that has, or the end; None where `read` has to.
+
+        Raises:
+            aiohttp.ClientError: the connection was lost.
+        """
+        if self._inflater is not None or self._ready:
+            return None
+        if self._content.at_eof():
+            return b""
+        return self._content.read_nowait(PIECE_BYTES) or None
 
     async def read_start(self, limit: int) -> bytes:
         """Return the first bytes, `limit` at most. Raises as `read` does."""

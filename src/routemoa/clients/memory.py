@@ -1,14 +1,17 @@
 """What a client remembers of its members: how well their endpoints are, and which fields of a request they refuse.
 
 Shared by all queries, methods and passed-through requests of one client. Members with the same endpoint, model and key
-share one memory. The rules are pure (`breaker`, `dialect`); this holds the state and the clock.
+share one memory. Of a member with several endpoints each has its own: the member can be called while one of them can.
+The rules are pure (`breaker`, `dialect`, `placement`); this holds the state and the clock.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import reduce
+from operator import or_
 from time import monotonic
 from typing import Any
 
@@ -16,15 +19,19 @@ from msgspec import Struct
 
 from routemoa.clients import breaker as rules
 from routemoa.clients.breaker import Breaker, Phase
+from routemoa.clients.capability import Capability
 from routemoa.clients.dialect import Dialect
 from routemoa.clients.faults import Fault, diagnose
+from routemoa.clients.placement import EndpointState, choose_endpoint
 from routemoa.core.errors import ModelError
 from routemoa.core.types import ModelSpec
 
-__all__ = ["CallTicket", "Health", "MemberMemory", "TokenWait", "memory_of"]
+__all__ = ["CallTicket", "Health", "MemberMemory", "PlacedTicket", "TokenWait", "memory_of"]
 
 MemberKey = tuple[str, str, str | None]
 CLOSED = Breaker()
+MAX_LEARNED = 256
+"""Fields that one endpoint is known to refuse."""
 
 
 class Health(Struct, frozen=True):
@@ -57,8 +64,25 @@ class CallTicket:
 
     def close(self) -> None:
         """Return it: where the call was a probe and proved nothing, another call may try."""
-        if (breaker := self._memory.breaker(self._model)) is not CLOSED:
+        if not self._model.endpoints and (breaker := self._memory.breaker(self._model)) is not CLOSED:
             self._memory.set_breaker(self._model, rules.release(breaker, self._began))
+
+
+class PlacedTicket:
+    """The right to make one call at one of several endpoints; it must be returned."""
+
+    def __init__(self, place: ModelSpec, ticket: CallTicket, running: Counter[MemberKey]) -> None:
+        self.place = place
+        """The member at that endpoint."""
+        self._ticket, self._running, self._key = ticket, running, _key(place)
+        running[self._key] += 1
+
+    def close(self) -> None:
+        """Return it: the call has ended."""
+        self._ticket.close()
+        self._running[self._key] -= 1
+        if not self._running[self._key]:
+            del self._running[self._key]
 
 
 class TokenWait:
@@ -90,12 +114,20 @@ class MemberMemory:
         self._jitter = jitter
         self._breakers: dict[MemberKey, Breaker] = {}
         self._dialects: dict[MemberKey, Dialect] = {}
+        self._lacks: dict[MemberKey, frozenset[Capability]] = {}
         self._waiting: Counter[MemberKey] = Counter()
         """Calls that wait for their first token."""
+        self._running: Counter[MemberKey] = Counter()
+        """Calls under way, where a member has several endpoints."""
 
     def breaker(self, model: ModelSpec) -> Breaker:
-        """Return a member's breaker."""
-        return self._breakers.get(_key(model), CLOSED) if self._breakers else CLOSED
+        """Return a member's breaker; of several endpoints that of the one which can be called first."""
+        if not self._breakers:
+            return CLOSED
+        if model.endpoints:
+            now = self.clock()
+            return min((self._breakers.get(_key(p), CLOSED) for p in model.places), key=lambda b: b.wait(now))
+        return self._breakers.get(_key(model), CLOSED)
 
     def set_breaker(self, model: ModelSpec, breaker: Breaker) -> None:
         """Set a member's breaker; one that is as good as new is forgotten."""
@@ -112,6 +144,9 @@ class MemberMemory:
 
     def skip_seconds(self, model: ModelSpec) -> float | None:
         """Return for how many seconds a member is not called; None where it may be called now."""
+        if model.endpoints:
+            waits = [self.skip_seconds(place) for place in model.places]
+            return None if None in waits else min(w for w in waits if w is not None)
         if (breaker := self.breaker(model)) is CLOSED:
             return None
         now = self.clock()
@@ -131,7 +166,41 @@ class MemberMemory:
 
     def can_force(self, model: ModelSpec) -> bool:
         """Return whether `force` would return a member."""
-        return rules.force(self.breaker(model), self.clock()) is not None
+        return any(rules.force(self.breaker(place), self.clock()) is not None for place in model.places)
+
+    def place(self, model: ModelSpec, prefix: bytes | None, tried: Collection[str | None]) -> PlacedTicket | None:
+        """Return the endpoint of a member that takes a call, with the right to make it; None where none can.
+
+        Where all cool down, the one whose cool-down ends first takes it all the same, as `force` allows.
+
+        Args:
+            model: a member with several endpoints.
+            prefix: the hash of how the prompt begins (`placement.hash_prefix`).
+            tried: the names of the endpoints that this call has tried.
+        """
+        places = model.places
+        chosen = choose_endpoint(self._endpoint_states(model, tried), prefix, self._jitter())
+        if chosen is not None and (ticket := self._take(places[chosen], rules.acquire)) is not None:
+            return PlacedTicket(places[chosen], ticket, self._running)
+        forced = None if tried else self.force(places)
+        return None if forced is None else PlacedTicket(*forced, self._running)
+
+    def running(self, place: ModelSpec) -> int:
+        """Return the calls under way at one of a member's endpoints."""
+        return self._running[_key(place)]
+
+    def _endpoint_states(self, model: ModelSpec, tried: Collection[str | None]) -> list[EndpointState]:
+        return [
+            EndpointState(
+                id="|".join(str(part) for part in _key(place)),
+                is_ready=place.place not in tried and self.skip_seconds(place) is None,
+                running=self._running[_key(place)],
+                weight=endpoint.weight,
+                priority=endpoint.priority,
+                is_far=endpoint.is_far,
+            )
+            for place, endpoint in zip(model.places, model.endpoints, strict=True)
+        ]
 
     def start_waiting(self, model: ModelSpec) -> TokenWait:
         """Note that a call is made, whose first token is waited for; return what is to be ended."""
@@ -155,15 +224,30 @@ class MemberMemory:
         self.set_breaker(model, breaker)
 
     def dialect(self, model: ModelSpec) -> Dialect:
-        """Return what was learned of the fields that a member's endpoint refuses."""
+        """Return what was learned of the fields that a member's endpoint refuses, or any of its endpoints."""
+        if model.endpoints:
+            return reduce(or_, map(self.dialect, model.places))
         return self._dialects.get(_key(model), Dialect())
 
     def learn(self, model: ModelSpec, dialect: Dialect) -> None:
-        """Remember what a member's endpoint refuses."""
-        self._dialects[_key(model)] = dialect
+        """Remember what a member's endpoint refuses, up to a number of fields: callers choose their names."""
+        if len(dialect.omit) + len(dialect.refused) <= MAX_LEARNED:
+            self._dialects[_key(model)] = dialect
+
+    def lacks(self, model: ModelSpec, capability: Capability) -> bool:
+        """Return whether a member's endpoint, or any of its endpoints, has said that it cannot do something."""
+        return any(capability in self._lacks.get(_key(place), ()) for place in model.places)
+
+    def note_lack(self, model: ModelSpec, capability: Capability) -> None:
+        """Remember what a member's endpoint says it cannot do."""
+        self._lacks[_key(model)] = self._lacks.get(_key(model), frozenset()) | {capability}
 
     def _take(self, model: ModelSpec, rule: Callable[[Breaker, float], Breaker | None]) -> CallTicket | None:
-        now, breaker = self.clock(), self.breaker(model)
+        now = self.clock()
+        if model.endpoints:  # the call itself takes one of them (`place`)
+            can_take = any(rule(self.breaker(place), now) is not None for place in model.places)
+            return CallTicket(self, model, now) if can_take else None
+        breaker = self.breaker(model)
         begun = rule(breaker, now)
         if begun is None:
             return None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from time import monotonic
 
 from routemoa.clients import wire
 from routemoa.clients.replies.completion import CompletionBuilder, parse_completion
+from routemoa.clients.replies.plain_chunk import read_plain_text
 from routemoa.clients.replies.redaction import KeyCutter
 from routemoa.clients.sse import EVENT_STREAM, SSEEvent, SSEParser, is_event_stream, split_event
 from routemoa.core.caps_table import ReplyCaps
@@ -37,12 +39,14 @@ class _Folded:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.thought = 0
+        self.thought_texts: list[str] = []
 
     @property
     def pieces(self) -> list[str | Thinking]:
         text = "".join(self.texts)
         parts = [text[i : i + PIECE_CHARACTERS] for i in range(0, len(text), PIECE_CHARACTERS)]
-        return [*([Thinking(self.thought)] if self.thought else []), *parts]
+        thought = "".join(self.thought_texts)
+        return [*([Thinking(self.thought, thought)] if self.thought or thought else []), *parts]
 
 
 class ReplyReader:
@@ -109,6 +113,8 @@ class ReplyReader:
             completion = self._parse_body(data, started)
         folded = _Folded()
         folded.texts.append(completion.text)
+        if completion.thought:
+            folded.thought, folded.thought_texts = completion.thought_length, [completion.thought]
         for piece in folded.pieces:
             yield piece
         yield completion
@@ -154,7 +160,10 @@ class ReplyReader:
             self._check_lost_connection(e)
         if not done and builder.finish_reason is None:
             raise self._cut_off()
-        if text := builder.end():
+        text = builder.end()
+        if thought := builder.take_thought_text():
+            yield Thinking(builder.take_thought(), thought)
+        if text:
             yield text
         completion = builder.completion(self._model, monotonic() - started, self._first_token)
         if done:
@@ -171,28 +180,42 @@ class ReplyReader:
         Raises:
             ModelError: one of them is an error, or no chunk.
         """
+        texts: list[str] = []
         for event in events:
+            if not event.name and (text := read_plain_text(event.data)) is not None:
+                texts.append(text)
+                continue
+            if texts:
+                self._fold(partial(self._builder.add_text, "".join(texts)), folded, started)
+                texts = []
             if event.data == DONE:
                 return True
             if len(event.data) > LARGE:
-                await run_large(self._fold, event, folded, started)
+                await run_large(self._fold, partial(self._read_event, event), folded, started)
             else:
-                self._fold(event, folded, started)
+                self._fold(partial(self._read_event, event), folded, started)
+        if texts:
+            self._fold(partial(self._builder.add_text, "".join(texts)), folded, started)
         return False
 
-    def _fold(self, event: SSEEvent, folded: _Folded, started: float) -> None:
-        """Add a chunk, and what it brings to `folded`. Raises ModelError."""
+    def _read_event(self, event: SSEEvent) -> str:
+        return self._builder.add(wire.parse_chunk(self._model, event, self._key))
+
+    def _fold(self, add: Callable[[], str], folded: _Folded, started: float) -> None:
+        """Add to the builder, and what that brings to `folded`. Raises ModelError."""
         was_restarted = self._builder.is_restarted
-        text = self._builder.add(wire.parse_chunk(self._model, event, self._key))
+        text = add()
         thought = self._builder.take_thought()
         if self._first_token is None and (text or thought):
             self._first_token = monotonic() - started
         if self._builder.is_restarted and not was_restarted:
             folded.texts.clear()
         folded.thought += thought
+        folded.thought_texts.append(self._builder.take_thought_text())
         folded.texts.append(text)
         if self._builder.is_broken_off:
             folded.thought = 0
+            folded.thought_texts.clear()
             folded.texts.clear()
         if self._builder.text_length > self._caps.answer_bytes:
             raise InvalidResponse(self._model, f"the answer is longer than {self._caps.answer_bytes} bytes")
@@ -241,9 +264,13 @@ class ReplyReader:
         raise error
 
 
-async def without_key(chunks: AsyncGenerator[bytes, None], key: str | None) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks of a response without the key."""
+def without_key(chunks: AsyncGenerator[bytes, None], key: str | None) -> AsyncGenerator[bytes, None]:
+    """Return the chunks of a response without the key; as they are where there is none to cut out."""
     cutter = KeyCutter(key)
+    return _cut_chunks(chunks, cutter) if cutter.has_key else chunks
+
+
+async def _cut_chunks(chunks: AsyncGenerator[bytes, None], cutter: KeyCutter) -> AsyncGenerator[bytes, None]:
     async with aclosing(chunks):
         async for chunk in chunks:
             if kept := cutter.feed(chunk.decode("latin-1")):

@@ -135,7 +135,10 @@ class PatientClient(Protocol):
 
 
 async def with_retries(
-    attempt: Callable[[], AsyncGenerator[T, None]], retry: Retry, until: float = inf
+    attempt: Callable[[], AsyncGenerator[T, None]],
+    retry: Retry,
+    until: float = inf,
+    moves_on: Callable[[ModelError], bool] | None = None,
 ) -> AsyncGenerator[T, None]:
     """Yield the pieces of the first attempt that yields any; attempts that fail before are repeated.
 
@@ -143,6 +146,7 @@ async def with_retries(
         attempt: begins an attempt.
         retry: decides whether to try again.
         until: no attempt begins after this moment, on the clock of `monotonic()`.
+        moves_on: asked after a failure: true where the next attempt is made elsewhere, at once.
 
     Raises:
         ModelError: the last attempt's. Where a repeated attempt is unaffordable: the one before, which says more.
@@ -162,7 +166,8 @@ async def with_retries(
             if began:
                 raise
             last = e
-            await retry.wait(e, until)
+            if moves_on is None or monotonic() >= min(retry.deadline, until) or not moves_on(e):
+                await retry.wait(e, until)
 
 
 def is_retryable(error: ModelError, *, local: bool) -> bool:

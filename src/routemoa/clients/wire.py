@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from routemoa.clients.dialect import TOKEN_LIMITS, to_dialect
+from routemoa.clients.dialect import TOKEN_LIMITS, drop_marks, to_dialect
 from routemoa.clients.replies.completion import first_choice
 from routemoa.clients.replies.errors import (
     NO_STATUS,
@@ -28,24 +28,26 @@ from routemoa.clients.replies.redaction import cut_key, redact_body
 from routemoa.clients.replies.usage import is_count
 from routemoa.clients.retry import read_retry_after
 from routemoa.clients.sse import SSEEvent
+from routemoa.core.cache_marks import CacheControl
 from routemoa.core.errors import InvalidResponse, ModelHTTPError
-from routemoa.core.types import CacheControl, Message, ModelSpec, Request
+from routemoa.core.types import CHAT_ROUTE, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 
 __all__ = [
     "TOKEN_LIMITS",
     "apply_member_settings",
     "build_body",
-    "chat_url",
     "decode_json",
     "error_code",
     "error_text",
+    "has_answer",
     "is_token_limit",
     "make_http_error",
     "make_reported_error",
     "one_line",
     "parse_body",
     "parse_chunk",
+    "route_url",
     "supports_cache_control",
 ]
 
@@ -62,10 +64,14 @@ def build_body(spec: ModelSpec, request: Request, model: str, *, stream: bool) -
     """Return the JSON of one call, with the member's own settings over the caller's."""
     marked = supports_cache_control(spec)
     hour = spec.price is None or spec.price.one_hour_cache
-    messages = [{"role": m.role, "content": _content(m, hour) if marked else m.content} for m in request.messages]
+    messages = [_to_wire(m, hour) if marked else _to_wire(m) for m in request.messages]
     body: dict[str, Any] = {**request.parameters, "messages": messages, "stream": stream}
+    if request.tools is not None:
+        body |= request.tools.to_body()
     if request.logprobs:
         body["logprobs"] = True
+    if request.answer_format is not None:
+        body["response_format"] = request.answer_format.body
     if request.schema is not None:
         shape = {"name": "reply", "schema": request.schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
@@ -83,6 +89,19 @@ def supports_cache_control(spec: ModelSpec) -> bool:
         return spec.cache_control
     known = spec.price is None or spec.price.cache_write is not None
     return known and urlsplit(spec.endpoint).hostname in CACHE_CONTROL_HOSTS
+
+
+def _to_wire(message: Message, hour: bool | None = None) -> Mapping[str, Any]:
+    """Return a message as members are sent it; with `hour` its cache marks as well."""
+    if message.body is not None:
+        return drop_marks(message.body) if hour is None and _has_marks(message.body) else message.body
+    return {"role": message.role, "content": message.content if hour is None else _content(message, hour)}
+
+
+def _has_marks(body: Mapping[str, Any]) -> bool:
+    """Return whether a part of a message's content carries a cache mark."""
+    content = body.get("content")
+    return isinstance(content, list) and any(isinstance(p, dict) and "cache_control" in p for p in content)
 
 
 def _content(message: Message, hour: bool) -> str | list[dict[str, Any]]:
@@ -103,11 +122,16 @@ def _content(message: Message, hour: bool) -> str | list[dict[str, Any]]:
     return [*parts, {"type": "text", "text": rest}] if rest else parts
 
 
-def apply_member_settings(spec: ModelSpec, body: Mapping[str, Any], model: str) -> dict[str, Any]:
+def apply_member_settings(
+    spec: ModelSpec, body: Mapping[str, Any], model: str, route: str = CHAT_ROUTE
+) -> dict[str, Any]:
     """Return a body with the member's name, system text and parameters, in its endpoint's dialect.
 
-    The member's settings win, since the pool's owner wrote them; of two token limits the smaller one does.
+    The member's settings win, since the pool's owner wrote them; of two token limits the smaller one does. They are for
+    chats: another route gets the name alone.
     """
+    if route != CHAT_ROUTE:
+        return {**body, "model": model}
     out = {**body, **spec.parameters, "model": model}
     # The two caps are one setting under its old and its new name, and endpoints refuse a call that has both.
     if own := [cap for cap in TOKEN_LIMITS if is_count(spec.parameters.get(cap))]:
@@ -137,10 +161,10 @@ def is_token_limit(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def chat_url(base: str) -> str:
-    """Return the URL of chat completions under an endpoint's base URL; its query stays behind the path."""
+def route_url(base: str, route: str = CHAT_ROUTE) -> str:
+    """Return the URL of a route under an endpoint's base URL; its query stays behind the path."""
     path, mark, query = base.partition("?")
-    return f"{path.rstrip('/')}/chat/completions{mark}{query}"
+    return f"{path.rstrip('/')}/{route}{mark}{query}"
 
 
 def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, after: float | None) -> ModelHTTPError:
@@ -184,6 +208,12 @@ def parse_chunk(model: str, event: SSEEvent, key: str | None = None) -> dict[str
     return found
 
 
+def has_answer(body: Mapping[str, Any]) -> bool:
+    """Return whether a decoded reply holds an answer: a choice, or embeddings."""
+    data = body.get("data")
+    return bool(first_choice(body)) or (body.get("object") == "list" and isinstance(data, list) and bool(data))
+
+
 def parse_body(model: str, data: bytes, key: str | None = None) -> dict[str, Any]:
     """Read a reply in one piece, which has an answer.
 
@@ -198,7 +228,7 @@ def parse_body(model: str, data: bytes, key: str | None = None) -> dict[str, Any
         raise make_reported_error(model, error, cut_key(data, key))
     if not isinstance(found, dict):
         raise InvalidResponse(model, f"not a JSON object: {error_text(found, key)}")
-    if not first_choice(found):
+    if not has_answer(found):
         reason = f"no completion in the reply: {error_text(found, key)}"
         raise InvalidResponse(model, reason, usage=Usage(0, 0, 0, 0))
     return found

@@ -10,13 +10,14 @@ aggregator) and escalation of effort are one rule: grow the panel while that pay
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
+from routemoa.core.errors import ConfigError
 from routemoa.core.types import ModelSpec
 
-__all__ = ["SAMPLE_TEMPERATURE", "expand_candidates"]
+__all__ = ["SAMPLE_TEMPERATURE", "expand_candidates", "expand_models"]
 
 SAMPLE_TEMPERATURE = 0.7
 """Of the second sample and the following ones, where the pool file sets none: as in self-consistency (arXiv 2203.11171)
@@ -33,12 +34,27 @@ def expand_candidates(
     Args:
         spec: the model, with its own `samples` and `efforts`.
         samples: instead of its own.
-        efforts: instead of its own.
+        efforts: instead of its own; one that is named twice counts once.
     """
-    count, levels = samples or spec.samples, tuple(efforts) or spec.efforts
+    count, levels = samples or spec.samples, tuple(dict.fromkeys(efforts)) or spec.efforts
     plain = replace(spec, samples=1, efforts=(), member=spec.name if count > 1 or levels else None)
     settings = [_with_effort(plain, level) for level in levels] or [plain]
     return tuple(_sample(setting, number) for setting in settings for number in range(1, count + 1))
+
+
+def expand_models(
+    models: Iterable[ModelSpec], samples: int | None = None, efforts: Sequence[str] = ()
+) -> tuple[ModelSpec, ...]:
+    """Return the candidates of all models; one that is a candidate stays.
+
+    Raises:
+        ConfigError: another model has a candidate's name already.
+    """
+    found = tuple(c for m in models for c in ((m,) if m.member else expand_candidates(m, samples, efforts)))
+    names = [m.name for m in found]
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise ConfigError(f"'{twice}' would be the name of two models: rename one, or ask for other candidates")
+    return found
 
 
 def _with_effort(spec: ModelSpec, level: str) -> ModelSpec:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 from routemoa.core.failure_kind import FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from routemoa.core.trace import Failure, Skip
     from routemoa.core.usage import Usage
@@ -113,6 +113,8 @@ class ModelError(RouteMoAError):
         """What the endpoint says that the call used all the same; None where it says nothing."""
         self.retried = False
         """Whether the call had been repeated before, so that its caller need not repeat it once more."""
+        self.endpoint: str | None = None
+        """The name of the endpoint that failed, where its member has several."""
 
     @property
     def may_be_billed(self) -> bool:
@@ -179,6 +181,10 @@ class ModelHTTPError(ModelError):
         """The endpoint's own response, for a caller that is passed through to it."""
         self.code = code
         """The endpoint's own code for the error, where it gave one."""
+        self.headers: Mapping[str, str] = {}
+        """Of the response, those that a caller that is passed through may read."""
+        self.content_type = ""
+        """Of the body, as the endpoint declares it."""
 
     @property
     def may_be_billed(self) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from msgspec import Struct
 
+from routemoa.core.tools import ToolCall
 from routemoa.core.trace import (
     Agreement,
     Alternative,
@@ -25,6 +27,7 @@ __all__ = [
     "AggregatorStarted",
     "AnswerDelta",
     "AnswerReplaced",
+    "AnswerThought",
     "AnyEvent",
     "CallFinished",
     "CallStarted",
@@ -198,6 +201,12 @@ class AnswerDelta(Event, frozen=True):
     text: str
 
 
+class AnswerThought(Event, frozen=True):
+    """A piece of the thoughts of the model whose answer is shown, which are no part of the answer."""
+
+    text: str
+
+
 class AnswerReplaced(Event, frozen=True, tag="continued"):
     """The leader's answer, streamed so far, does not stand: the text that follows replaces it."""
 
@@ -230,6 +239,16 @@ class Done(Event, frozen=True):
     """Dollars of the whole query, counted against its limits."""
     refusal: bool = False
     """Whether the answer is a refusal."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """The calls of tools that the caller is asked to make."""
+    logprobs: tuple[dict[str, Any], ...] | None = None
+    """Of the answer's tokens, as OpenAI's API has them; only where the caller asked for them."""
+    choices: tuple[Proposal, ...] = ()
+    """Further answers, best first, where the caller asked for several."""
+    counted: Usage | None = None
+    """Of all calls, those that were cancelled included; None is unknown."""
+    usage_estimated: bool = False
+    """Whether a part of `counted` is an estimate, since an endpoint reported nothing."""
 
 
 AnyEvent = (
@@ -251,6 +270,7 @@ AnyEvent = (
     | AggregatorStarted
     | AggregatorFailed
     | AnswerDelta
+    | AnswerThought
     | AnswerReplaced
     | Degraded
     | Done

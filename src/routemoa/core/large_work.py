@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
-__all__ = ["LARGE", "run_large"]
+__all__ = ["LARGE", "LARGE_TREE", "run_large"]
 
 LARGE = 2**20
 """Bytes, or characters, of data above which work on it is large."""
+LARGE_TREE = 2**17
+"""Bytes of JSON above which work on its values one by one is large."""
 T = TypeVar("T")
 
 

@@ -12,7 +12,7 @@ from routemoa.core.cost_dial import Dial
 from routemoa.core.errors import ConfigError
 from routemoa.core.toml import check_range, load_toml, parse_table, suggest_name
 from routemoa.core.tuned_policy import MAKE_ONE, TunedPolicy, load_tuned_policy
-from routemoa.core.types import ModelSpec
+from routemoa.core.types import ModelSpec, PreferenceName
 
 __all__ = ["PREFERENCES", "Mixture", "Preference", "parse_mixture", "parse_mixture_table", "read_tuned_policy"]
 
@@ -64,7 +64,7 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
     """A file that `routemoa tune` wrote."""
     tuned: TunedPolicy | None = None
     """What it says, once it is read; no key."""
-    prefer: Literal["quality", "balanced", "cheap", "fast"] | Dial = "balanced"
+    prefer: PreferenceName | Dial = "balanced"
     """This key and the next three belong to "adaptive"."""
     dollars_per_point: float | None = None
     """Dollars that one point (0.01) of the probability of a right answer is worth."""
@@ -81,6 +81,8 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
     """What is done with an open question, whose answers are texts that cannot confirm one another."""
     judge_model: str = "auto"
     """The model that compares answers under `open = "select"`; "auto" is the best one."""
+    tool_steps: Literal["leader", "panel"] = "leader"
+    """After the result of a tool: the model that made the call goes on alone, or a panel is asked again."""
     run_code: bool = False
     """Run code answers in a sandbox and compare what they do; without, they are compared as text."""
     hedge: bool = True

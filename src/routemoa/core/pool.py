@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from routemoa.core.candidates import expand_candidates
+from routemoa.core.batches_table import BatchSettings, parse_batches_table
+from routemoa.core.candidates import expand_candidates, expand_models
 from routemoa.core.caps_table import ReplyCaps, parse_caps_table
+from routemoa.core.endpoint import Endpoint, mark_far
+from routemoa.core.endpoints_table import REGION_VARIABLE, find_missing_keys, read_endpoints
 from routemoa.core.errors import ConfigError
+from routemoa.core.gateway_table import GatewaySettings, parse_gateway_table
+from routemoa.core.learned_priors import LearnedPriors
+from routemoa.core.learning_table import LearningSettings, parse_learning_table, read_learned_priors
 from routemoa.core.mixture_table import Mixture, parse_mixture_table, read_tuned_policy
+from routemoa.core.patience import Patience
 from routemoa.core.price_list import with_list_prices
 from routemoa.core.providers import describe_missing_key, expand_endpoint
 from routemoa.core.server_table import ServerSettings, parse_server_table
-from routemoa.core.tenants import Tenants, parse_tenants
+from routemoa.core.tenant_table import check_tenant_names, parse_tenants
+from routemoa.core.tenants import Tenants
 from routemoa.core.toml import check_range, load_toml, parse_table, suggest_name
-from routemoa.core.types import Limits, ModelSpec, Patience
+from routemoa.core.traces_table import TraceSettings, parse_traces_table
+from routemoa.core.types import Limits, ModelSpec
 
 __all__ = ["METHODS", "Absence", "Pool", "parse_limits", "parse_pool"]
 
-TABLES = ("model", "mixture", "limits", "patience", "caps", "server", "scorer", "tenant", "totals")
+TABLES = (
+    *("model", "mixture", "limits", "patience", "caps", "server", "gateway", "traces", "scorer", "learning", "batches"),
+    *("tenant", "totals"),
+)
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
 """The methods that use the whole pool (routemoa.mixture.method_registry builds them); no model may have such a name."""
 
@@ -68,8 +82,20 @@ class Pool:
     """The callers of the server, with their budgets."""
     server: ServerSettings = field(default_factory=ServerSettings)
     """What the server lets in."""
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    """How the server reads requests."""
+    traces: TraceSettings = field(default_factory=TraceSettings)
+    """Which answers' traces the server keeps."""
     absent: Mapping[str, Absence] = field(default_factory=dict)
     """Members that cannot be asked. They are no part of `models`, unless the pool is only looked at."""
+    learned: LearnedPriors | None = None
+    """What `routemoa learn` learned from feedback."""
+    learning: LearningSettings = field(default_factory=LearningSettings)
+    """How the server goes on learning."""
+    batches: BatchSettings = field(default_factory=BatchSettings)
+    """Whether the server takes batches."""
+    absent_endpoints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Member -> endpoint of several whose key is not set -> what to do. The member is asked at its others."""
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self.models)
@@ -86,10 +112,16 @@ class Pool:
                 return m
         raise KeyError(name)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return what stands for the members and their mixture in responses; it changes where these do."""
+        members = [msgspec.structs.replace(m, list_price=None, endpoints=mark_far(m.endpoints, None)) for m in self]
+        data = msgspec.json.encode([members, self.mixture], order="deterministic")
+        return f"fp_{hashlib.sha256(data).hexdigest()[:12]}"
+
     def with_candidates(self, samples: int | None = None, efforts: Sequence[str] = ()) -> Pool:
-        """Return the pool with each model as several candidates (`candidates`); one that is a candidate stays."""
-        models = [c for m in self for c in ((m,) if m.member else expand_candidates(m, samples, efforts))]
-        return replace(self, models=tuple(models))
+        """Return the pool with each model as several candidates. Raises ConfigError where two have one name."""
+        return replace(self, models=expand_models(self.models, samples, efforts))
 
     def require_keys(self) -> None:
         """Raise ConfigError where a member's key is not set: a run without it would measure another pool."""
@@ -168,7 +200,7 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str], 
     table = load_toml(text, source)
     if unknown := [k for k in table if k not in TABLES]:
         raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {suggest_name(unknown[0], TABLES)}")
-    models, absent = _parse_models(table.get("model"), source, env)
+    models, absent, absent_endpoints = _parse_models(table.get("model"), source, env)
     mixture = parse_mixture_table(table.get("mixture", {}), models, f"{source}: [mixture]")
     if needs_keys and absent:
         models = [m for m in models if m.name not in absent]
@@ -189,9 +221,15 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str], 
     if folder and not (folder / "manifest.json").is_file():
         raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
     tenants = parse_tenants(table, source, env)
+    for tenant in tenants:
+        names = {*(m.name for m in models), *absent}
+        check_tenant_names(tenant, names, METHODS, f"{source}: [[tenant]] '{tenant.name}'")
     server = parse_server_table(table.get("server", {}), f"{source}: [server]")
+    learning = parse_learning_table(table.get("learning", {}), f"{source}: [learning]")
+    gateway = parse_gateway_table(table.get("gateway", {}), f"{source}: [gateway]")
+    region = env.get(REGION_VARIABLE) or gateway.region
     return Pool(
-        with_list_prices(models),
+        with_list_prices(_place_models(models, region, absent_endpoints if needs_keys else {})),
         mixture,
         source,
         directory,
@@ -202,7 +240,13 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str], 
         parse_caps_table(table.get("caps", {}), f"{source}: [caps]"),
         tenants,
         server,
+        gateway,
+        parse_traces_table(table.get("traces", {}), f"{source}: [traces]"),
         absent,
+        read_learned_priors(learning, directory, f"{source}: [learning]"),
+        learning,
+        parse_batches_table(table.get("batches", {}), directory, f"{source}: [batches]"),
+        absent_endpoints,
     )
 
 
@@ -223,7 +267,7 @@ def _check_patience(patience: Patience, where: str) -> None:
             raise ConfigError(f"{where}: {key} = {value} is out of range; it is seconds, more than 0, or left out")
 
 
-def _check_fields(spec: ModelSpec, where: str) -> None:
+def _check_fields(spec: ModelSpec | Endpoint, where: str) -> None:
     """Check the names in `omit` and `rename`. Raises ConfigError."""
     for name in (*spec.omit, *spec.rename, *spec.rename.values()):
         if name in ("model", "messages"):
@@ -232,30 +276,59 @@ def _check_fields(spec: ModelSpec, where: str) -> None:
         raise ConfigError(f'{where}: rename: the role \'system\' becomes "user" or "developer", not "{role}"')
 
 
-def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> tuple[list[ModelSpec], dict[str, Absence]]:
+class _Members(NamedTuple):
+    models: list[ModelSpec]
+    absent: dict[str, Absence]
+    """Members whose key is not set, with what to do."""
+    absent_endpoints: dict[str, dict[str, str]]
+    """Member -> endpoint whose key is not set -> what to do, where another endpoint is left."""
+
+
+def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> _Members:
     """Return the models, and of those whose key is not set what to do."""
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f'{source}: no model; add one with [[model]], name = "...", endpoint = "..."')
-    models: list[ModelSpec] = []
-    absent: dict[str, Absence] = {}
+    found = _Members([], {}, {})
     for number, entry in enumerate(entries, 1):
         where = f"{source}: [[model]] {number}"
         member = _parse_model(entry, where, env)
-        missing = member.api_key_env if member.api_key_env is not None and not env.get(member.api_key_env) else None
+        missing = _find_missing(entry, member, f"{where} '{member.name}'", env)
         for spec in expand_candidates(member):
-            if any(m.name == spec.name for m in models):
+            if any(m.name == spec.name for m in found.models):
                 raise ConfigError(f"{where}: name '{spec.name}' is taken already; names are unique")
-            models.append(spec)
-            if missing is not None:
-                why = f"{where} '{member.name}': {describe_missing_key(entry, missing, env)}"
-                absent[spec.name] = Absence("key", why)
-    return models, absent
+            found.models.append(spec)
+            if missing and len(missing) == max(1, len(member.endpoints)):
+                found.absent[spec.name] = Absence("key", next(iter(missing.values())))
+            elif missing:
+                found.absent_endpoints[spec.name] = missing
+    return found
+
+
+def _find_missing(entry: Any, member: ModelSpec, where: str, env: Mapping[str, str]) -> dict[str, str]:
+    """Return for each endpoint whose key is not set what to do; a member's only endpoint has the member's name."""
+    if member.endpoints:
+        return find_missing_keys(member.endpoints, member.api_key_env, where, env)
+    if member.api_key_env is None or env.get(member.api_key_env):
+        return {}
+    return {member.name: f"{where}: {describe_missing_key(entry, member.api_key_env, env)}"}
+
+
+def _place_models(models: Sequence[ModelSpec], region: str | None, without: Mapping[str, Any]) -> list[ModelSpec]:
+    """Return the models as seen from a region, without the endpoints that are named in `without`."""
+
+    def place(m: ModelSpec) -> ModelSpec:
+        left = [e for e in m.endpoints if e.name not in without.get(m.name, ())]
+        return msgspec.structs.replace(m, endpoint=left[0].url, endpoints=mark_far(left, region)) if left else m
+
+    return [place(m) for m in models]
 
 
 def _parse_model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
     if isinstance(entry, dict) and isinstance(entry.get("name"), str):
         where = f"{where} '{entry['name']}'"
-    spec = parse_table(expand_endpoint(entry, where, env) if isinstance(entry, dict) else entry, ModelSpec, where)
+    if isinstance(entry, dict):
+        entry = expand_endpoint(read_endpoints(entry, where, env), where, env)
+    spec = parse_table(entry, ModelSpec, where)
     if not spec.name.strip():
         raise ConfigError(f"{where}: name is empty; give the model a name")
     if spec.name in METHODS:
@@ -263,11 +336,13 @@ def _parse_model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
     for key, low, high, unit in MODEL_RANGES:
         check_range(f"{where}: {key}", getattr(spec, key), low, high, unit)
     _check_patience(spec.patience, f"{where}: patience")
-    _check_fields(spec, where)
+    tables: list[ModelSpec | Endpoint] = [spec, *spec.endpoints]
+    for table in tables:
+        _check_fields(table, where)
     for key in ("cached_price", "cache_write_price", "request_price"):
         if getattr(spec, key) is not None and None in (spec.input_price, spec.output_price):
             raise ConfigError(f"{where}: {key} is part of a price; give input_price and output_price, too")
-    for name, value in spec.headers.items():
+    for name, value in (header for table in tables for header in table.headers.items()):
         _check_header(f"{where}: headers: {name}", name, value)
     if spec.local and spec.input_price is None and spec.output_price is None:  # there is no bill
         spec = msgspec.structs.replace(spec, input_price=0.0, output_price=0.0)

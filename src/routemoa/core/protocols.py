@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -12,7 +12,7 @@ from routemoa.core.trace import Answer
 from routemoa.core.types import Address, Completion, ModelSpec, Purpose, Query, Request, Scores, Thinking
 from routemoa.core.usage import Usage
 
-__all__ = ["CallRecorder", "CallResult", "CallStart", "Client", "Method", "Runtime", "Scorer"]
+__all__ = ["CallRecorder", "CallResult", "CallStart", "Client", "EventObserver", "Method", "Runtime", "Scorer"]
 
 
 class Client(Protocol):
@@ -72,6 +72,8 @@ class CallStart(Struct, frozen=True):
     purpose: Purpose
     max_cost: float | None
     """The most dollars that the call can cost; None is unknown."""
+    endpoint: str | None = None
+    """The name of the endpoint that is called, where the member has several."""
 
 
 class CallResult(Struct, frozen=True):
@@ -108,6 +110,15 @@ class CallRecorder(Protocol):
 
     def finish(self, number: int, result: CallResult) -> None:
         """Settle the call that `start` gave this number; never waits."""
+        ...
+
+
+@runtime_checkable
+class EventObserver(Protocol):
+    """A recorder that also follows the method whose calls it records."""
+
+    def observe(self, event: Event) -> None:
+        """Take an event as it happens; never waits."""
         ...
 
 

@@ -71,6 +71,8 @@ class ListFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output_modalities: str | None = None
     vision: str | None = None
     """A flag: the model reads images."""
+    tools: str | None = None
+    """A flag: the model can call tools; or the list of parameters that it takes."""
     deprecated: tuple[str, ...] = ()
     """A date, a flag or a text."""
     replacement: str | None = None

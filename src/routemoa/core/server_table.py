@@ -11,12 +11,16 @@ from msgspec import Struct
 from routemoa.core.errors import ConfigError
 from routemoa.core.toml import check_range, parse_table
 
-__all__ = ["ServerSettings", "check_origin_name", "parse_server_table"]
+__all__ = ["MAX_WORKERS", "ServerSettings", "check_origin_name", "parse_server_table"]
+
+MAX_WORKERS = 64
 
 
 class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What the server lets in; None is derived from what the system allows."""
 
+    workers: int = 1
+    """Processes that serve behind the one listening socket."""
     max_connections: int | None = None
     """Connections at the same time; by default as many as the descriptors of the process allow."""
     max_connections_per_address: int | None = None
@@ -29,6 +33,8 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """In which its body has to be complete; for a large one, a second more for each 64 kB that have come."""
     write_seconds: float = 60.0
     """In which a caller has to read something of its response."""
+    idle_seconds: float = 75.0
+    """That a connection is kept for its next request; longer than proxies and clients keep theirs."""
     queue_seconds: float = 4.0
     """That a request may wait for its turn, at most; one that would wait longer is refused at once, with a 503."""
     allow_origins: tuple[str, ...] = ()
@@ -40,9 +46,10 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
 def parse_server_table(table: Any, where: str) -> ServerSettings:
     """Read a `[server]` table. Raises ConfigError."""
     settings = parse_table(table, ServerSettings, where)
+    check_range(f"{where}: workers", settings.workers, 1, MAX_WORKERS, "a whole number")
     for key in ("max_connections", "max_connections_per_address", "max_body_bytes"):
         check_range(f"{where}: {key}", getattr(settings, key), 1, None, "a whole number")
-    for key in ("head_seconds", "body_seconds", "write_seconds", "queue_seconds"):
+    for key in ("head_seconds", "body_seconds", "write_seconds", "idle_seconds", "queue_seconds"):
         if not 0 < (value := getattr(settings, key)) < float("inf"):
             raise ConfigError(f"{where}: {key} = {value} is out of range; it is seconds, more than 0, or left out")
     origins = tuple(check_origin_name(origin, f"{where}: allow_origins") for origin in settings.allow_origins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -52,7 +53,31 @@ def parse_table(value: Any, type_: type[S], where: str) -> S:
         message = str(e).replace("Object missing required field", "missing key").replace("`", "'")
         key = message.rpartition(" - at '$.")[2].rstrip("'") if " - at '$." in message else ""
         hint = message.partition(" - at ")[0]
+        allowed = _list_allowed(type_, re.split(r"[.\[]", key)[0])
+        hint = f"{hint}; it is {allowed}" if allowed else hint
         raise ConfigError(f"{where}: {key + ': ' if key else ''}{hint}; see docs/reference/configuration.md") from e
+
+
+def _list_allowed(type_: type[msgspec.Struct], key: str) -> str:
+    """Return the words that a key of a table takes, as `"leader" or "panel"`; empty where it takes others, too."""
+    import msgspec.inspect
+
+    table = msgspec.inspect.type_info(type_)
+    fields = table.fields if isinstance(table, msgspec.inspect.StructType) else ()
+    types = [field.type for field in fields if field.name == key]
+    words: list[str] = []
+    while types:
+        kind = types.pop()
+        match kind:
+            case msgspec.inspect.LiteralType():
+                words += [f'"{value}"' for value in kind.values]
+            case msgspec.inspect.UnionType():
+                types += kind.types
+            case msgspec.inspect.ListType() | msgspec.inspect.VarTupleType() | msgspec.inspect.CollectionType():
+                types.append(kind.item_type)
+            case _:
+                pass
+    return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def suggest_name(wrong: str, known: Iterable[str]) -> str:

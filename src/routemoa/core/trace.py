@@ -5,12 +5,13 @@ Pure data. `trace_builder` folds the events of a method into a trace.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from routemoa.core.failure_kind import KEY_STATUSES, FailureKind
+from routemoa.core.stop_reason import StopReason
+from routemoa.core.tools import ToolCall
 from routemoa.core.types import Query, Scores
 from routemoa.core.usage import Usage
 
@@ -26,15 +27,17 @@ __all__ = [
     "RankedModel",
     "Ranking",
     "Skip",
-    "StopKind",
-    "StopReason",
     "Trace",
     "upgrade_trace",
 ]
 
-
 TRUNCATED = frozenset({"length", "content_filter"})
 """The finish reasons of answers that break off."""
+OWN_WORDS = (
+    *("empty answer", "its answer is not the JSON", "it calls ", "it does not call ", "it makes more than "),
+    "the arguments of ",
+)
+"""How reasons begin that say what is wrong with an answer, and repeat nothing else of its endpoint."""
 
 
 class Proposal(Struct, frozen=True):
@@ -53,6 +56,14 @@ class Proposal(Struct, frozen=True):
     """Whether the model refused to answer; `text` is its refusal."""
     thought_length: int = 0
     """Characters of thoughts, which are not part of `text`."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """The calls that it proposes, beside or instead of a text."""
+    thought: str = ""
+    """The beginning of its thoughts: shown to the caller where the answer is chosen, and to no model."""
+    logprobs: tuple[dict[str, Any], ...] | None = None
+    """Of its tokens, as OpenAI's API has them; only where the caller asked for them."""
+    endpoint: str | None = None
+    """The name of the endpoint that answered, where the member has several."""
 
     @property
     def is_truncated(self) -> bool:
@@ -88,6 +99,8 @@ class Failure(Struct, frozen=True):
     """Seconds after which the endpoint wants to be called again, where it said so."""
     unanswered: bool = False
     """The endpoint broke before anything of an answer came, so that it reported no usage."""
+    endpoint: str | None = None
+    """The name of the endpoint that was called last, where the member has several."""
 
     @property
     def concerns_setup(self) -> bool:
@@ -103,7 +116,7 @@ class Failure(Struct, frozen=True):
         if self.concerns_setup:
             refused = f"its endpoint refused this server (HTTP {self.status})"
             return refused if self.status else "its endpoint cannot be reached"
-        if self.kind is FailureKind.INVALID_RESPONSE and not self.reason.startswith("empty answer"):
+        if self.kind is FailureKind.INVALID_RESPONSE and not self.reason.startswith(OWN_WORDS):
             return "its reply could not be read"
         return self.reason
 
@@ -112,8 +125,9 @@ class Skip(Struct, frozen=True):
     """A model that was not called in a query, though it might have been."""
 
     model: str
-    kind: Literal["cooling", "context", "key", "weights"]
-    """It cools down after failures, cannot hold the prompt, its key is not set, or its weights are not fetched."""
+    kind: Literal["cooling", "context", "key", "weights", "tools", "modality"]
+    """It cools down after failures, cannot hold the prompt, its key is not set, its weights are not fetched, or it
+    cannot call tools or take an image, audio or a file."""
     reason: str
     """Begins with "skipped: "; our own words, which callers of the server may read."""
     retry_after: float | None = None
@@ -210,50 +224,14 @@ class Alternative(Struct, frozen=True):
 class Degradation(Struct, frozen=True):
     """Something that the limits left no room for, or that a model does not support."""
 
-    what: Literal["models", "model", "aggregator", "hedge", "ending", "parameter"]
-    """Models of a panel, an expensive model for a cheaper one, the aggregator, a hedge, the end of the answer, or a
-    sampling parameter that a model's endpoint refuses."""
+    what: Literal["models", "model", "aggregator", "hedge", "ending", "choices", "parameter"]
+    """Models of a panel, an expensive model for a cheaper one, the aggregator, a hedge, the end of the answer, some of
+    several answers, or parameters that a model's endpoint refuses."""
     why: str
     """Our own words: it never quotes an endpoint, so callers of the server may read it."""
     models: tuple[str, ...] = ()
-
-
-class StopKind(StrEnum):
-    """The kinds of reasons to stop, as they begin the texts of `Trace.stop_reason`."""
-
-    SURE = "sure"
-    AGREED = "agreed"
-    LAST_LAYER = "last layer"
-    PANEL_COMPLETE = "panel complete"
-    ONE_MODEL = "one model alone"
-    NO_EVIDENCE = "no further evidence expected"
-    NO_ANSWER = "no new answer"
-    NO_MODEL = "no model left to call"
-    LIMITS = "contract"
-    CONFIDENT = "confident"
-    OPEN = "open question"
-    OTHER = ""
-
-
-class StopReason(Struct, frozen=True):
-    """Why no further layer runs. Its text, "kind: detail", is what a trace holds."""
-
-    kind: StopKind
-    detail: str = ""
-
-    def __str__(self) -> str:
-        if self.kind is StopKind.OTHER:
-            return self.detail
-        return f"{self.kind}: {self.detail}" if self.detail else self.kind.value
-
-    @classmethod
-    def parse(cls, text: str) -> StopReason:
-        """Read the text of a trace; text that begins with no known kind is of kind OTHER."""
-        kind, _, detail = text.partition(": ")
-        try:
-            return cls(StopKind(kind), detail)
-        except ValueError:
-            return cls(StopKind.OTHER, text)
+    parameters: tuple[str, ...] = ()
+    """The caller's parameters that these models were not sent."""
 
 
 class Trace(Struct, frozen=True):
@@ -286,6 +264,8 @@ class Trace(Struct, frozen=True):
     """How the answer ended: "stop", "length", "content_filter" or "tool_calls"; None is unknown."""
     refusal: bool = False
     """Whether the answer is a refusal."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """The calls of tools that the caller is asked to make."""
     seed: int | None = None
     """Of the orders in which answers were shown to their judges."""
     routes_not_taken: tuple[Alternative, ...] = ()

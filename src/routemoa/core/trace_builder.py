@@ -26,6 +26,7 @@ class TraceBuilder:
         self._trace = Trace(Query(()), "")
         self._changes: dict[str, object] = {}  # of the trace, since it was last read
         self._pieces: list[str] = []
+        self._thoughts: list[str] = []
         self._layers: list[Layer] = []
         self._usage, self._cost, self._calls = self._trace.usage, self._trace.cost, self._trace.calls
 
@@ -42,6 +43,11 @@ class TraceBuilder:
         return "".join(self._pieces)
 
     @property
+    def thought(self) -> str:
+        """The thoughts of the model whose answer is shown, so far; they are no part of it."""
+        return "".join(self._thoughts)
+
+    @property
     def answer(self) -> Answer:
         """The final answer so far, with the trace."""
         return Answer(self.text, self.trace)
@@ -49,6 +55,8 @@ class TraceBuilder:
     def add(self, event: Event) -> None:
         """Fold one event in."""
         match event:
+            case t.ProposalDelta():  # the most frequent event; it is a part of the proposal that follows
+                pass
             case t.Started():
                 self._update(query=event.query, method=event.method, seed=event.seed, prices=event.prices)
             case t.Scored():
@@ -93,17 +101,18 @@ class TraceBuilder:
         match event:
             case t.AnswerDelta():
                 self._pieces.append(event.text)
+            case t.AnswerThought():
+                self._thoughts.append(event.text)
             case t.AnswerReplaced():
                 self._pieces.clear()
+                self._thoughts.clear()
             case t.Done():
                 ending = {"finish_reason": event.finish_reason, "refusal": event.refusal}
-                self._update(latency=event.latency, charged=event.charged, **ending)
+                self._update(latency=event.latency, charged=event.charged, tool_calls=event.tool_calls, **ending)
                 if event.usage is not None:
                     self._add_usage(event.usage, event.cost)
                     if event.usage.reported_cost is not None and self.trace.aggregator:
                         self._note_reported_cost(self.trace.aggregator)
-            case _:  # a ProposalDelta is part of the proposal that follows
-                pass
 
     def _start_call(self, event: t.ProposalStarted | t.AggregatorStarted | t.CallStarted) -> None:
         self._count_calls(1)
@@ -118,6 +127,7 @@ class TraceBuilder:
         if isinstance(event, t.AggregatorFailed):
             if not event.kept:
                 self._pieces.clear()
+                self._thoughts.clear()
                 self._update(aggregator=None)
         elif event.reply:
             self._count(event.reply)

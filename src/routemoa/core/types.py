@@ -12,22 +12,28 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import force_setattr
 
+from routemoa.core.answer_format import AnswerFormat
+from routemoa.core.cache_marks import CachedPrompt
+from routemoa.core.endpoint import Endpoint
+from routemoa.core.follow_up import complete_last_turn
+from routemoa.core.media import Modality
+from routemoa.core.message import Message
+from routemoa.core.patience import Patience
 from routemoa.core.pricing import Price, Rate
-from routemoa.core.unicode_text import mend_halves
+from routemoa.core.tools import ToolCall, ToolUse
 from routemoa.core.usage import Usage
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
+    "CHAT_ROUTE",
+    "MAX_THOUGHT",
     "Address",
-    "CacheControl",
-    "CacheMark",
     "Completion",
     "Limits",
     "Message",
     "ModelSpec",
-    "Patience",
+    "PreferenceName",
     "Purpose",
     "Query",
     "Request",
@@ -42,35 +48,26 @@ __all__ = [
 
 T = TypeVar("T")
 
+CHAT_ROUTE = "chat/completions"
+"""Under the base URL of an endpoint."""
+
 CHARACTERS_PER_TOKEN = 4
 """Characters of a text to a token, roughly: used only where nothing was counted."""
 
+MAX_THOUGHT = 64 * 1024
+"""Characters of a model's thoughts that are kept."""
+
 Scores = dict[str, float | None]
 """Model name -> estimated probability in [0, 1] of answering well; None is unknown."""
+
+PreferenceName = Literal["quality", "balanced", "cheap", "fast"]
+"""The user's trade-off of quality, cost and time, by its name in `[mixture]`."""
 
 StreamMode = Literal["final", "leader", "events"]
 """What a stream shows: the final answer, the leading answer at once, or everything that happens."""
 
 Purpose = Literal["proposal", "judge", "aggregator", "hedge", "retry", "direct"]
 """What a call is for; "direct" is a member of the pool that a caller named as its model."""
-
-
-class Patience(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Seconds to wait for an endpoint; None is as the pool has it, or its default. The `[patience]` table."""
-
-    connect: float | None = None
-    """To connect."""
-    first: float | None = None
-    """From the request to the first byte of the response, for each attempt."""
-    between: float | None = None
-    """Between two pieces of a response."""
-    total: float | None = None
-    """For a whole call, its repetition included."""
-
-    def with_defaults(self, default: Patience) -> Patience:
-        """Return this patience, with `default` where a time is unset."""
-        own, other = msgspec.structs.astuple(self), msgspec.structs.astuple(default)
-        return Patience(*(b if a is None else a for a, b in zip(own, other, strict=True)))
 
 
 class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
@@ -116,12 +113,35 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     """How long to wait for it."""
     samples: int = 1
     """How often one query may ask it: each time is a candidate (`candidates`)."""
+    tools: bool | None = None
+    """Whether it can call tools; None is unknown: it is tried, and a refusal is remembered."""
+    modalities: tuple[Modality, ...] | None = None
+    """What it takes: "text", "image", "audio", "file". None is unknown: it is tried, and a refusal is remembered."""
     efforts: tuple[str, ...] = ()
     """Its levels of `reasoning_effort`, each a candidate."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """The places where it answers, if they are several (`clients.placement` chooses); `endpoint` is the first's URL."""
     member: str | None = msgspec.field(name="-member", default=None)
     """The entry that it is a candidate of, set where that has several; not a key of the table."""
     list_price: Price | None = msgspec.field(name="-listed", default=None)
     """Set by `price_list`; not a key of the table."""
+    place: str | None = msgspec.field(name="-place", default=None)
+    """The name of the endpoint that this stands for (`places`); not a key of the table."""
+
+    @cached_property
+    def places(self) -> tuple[ModelSpec, ...]:
+        """The member at each of its endpoints; of one with a single `endpoint`, itself."""
+        if not self.endpoints:
+            return (self,)
+        own = {key: getattr(self, key) for key in ("model", "api_key_env", "headers", "rename", "omit")}
+        return tuple(
+            msgspec.structs.replace(self, endpoints=(), place=e.name or str(number), **e.settings(own))
+            for number, e in enumerate(self.endpoints, 1)
+        )
+
+    def at(self, place: str | None) -> ModelSpec:
+        """Return the member at the endpoint of that name; None, or a name that it lacks, is the member itself."""
+        return next((p for p in self.places if p.place == place), self)
 
     @property
     def local(self) -> bool:
@@ -130,11 +150,13 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 
     @cached_property
     def price(self) -> Price | None:
-        """The list price, else the pool file's, else unknown."""
+        """The list price, else the pool file's, else that of the most expensive of its endpoints, else unknown."""
         if self.list_price is not None:
             return self.list_price
         if self.input_price is None or self.output_price is None:
-            return None
+            prices = [place.price for place in self.places if self.endpoints]
+            known = [price for price in prices if price is not None]
+            return max(known, key=lambda p: p.output.base) if known and len(known) == len(prices) else None
         cached = None if self.cached_price is None else Rate(self.cached_price)
         cache_write = None if self.cache_write_price is None else Rate(self.cache_write_price)
         return Price(Rate(self.input_price), Rate(self.output_price), cached, cache_write, self.request_price or 0.0)
@@ -153,39 +175,10 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 
     def worst_cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """Return the most dollars that a call with at most so many tokens can cost; None without a price."""
+        if self.endpoints:  # wherever it is made
+            costs = [p.worst_cost(prompt_tokens, completion_tokens) for p in self.places]
+            return None if None in costs else max(c for c in costs if c is not None)
         return None if self.price is None else self.price.worst_cost(prompt_tokens, completion_tokens)
-
-
-class CacheControl(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """An entry for the provider's prompt cache."""
-
-    type: Literal["ephemeral"]
-    ttl: Literal["5m", "1h"] | None = None
-    """How long to keep it; None is the provider's default."""
-
-
-class CacheMark(Struct, frozen=True):
-    """A request to cache the prompt up to a place in a message."""
-
-    end: int
-    """Characters of the message before the mark."""
-    control: CacheControl
-
-
-class Message(Struct, frozen=True, omit_defaults=True):
-    """A turn of a conversation."""
-
-    role: str
-    """One of "system", "user" and "assistant"."""
-    content: str
-    marks: tuple[CacheMark, ...] = ()
-    """In the order of their ends."""
-
-    def __post_init__(self) -> None:
-        """Mend halves of characters, which no endpoint and no file takes."""
-        is_text = isinstance(self.content, str)  # what a caller gave that is none is told where a query is checked
-        if is_text and (mended := mend_halves(self.content)) is not self.content:
-            force_setattr(self, "content", mended)
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -200,6 +193,12 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     """Written by all models together."""
     stream_mode: StreamMode | None = None
 
+    @property
+    def are_set(self) -> bool:
+        """Return whether anything is limited; a stream mode is no limit."""
+        limits = (self.max_cost, self.max_seconds, self.max_calls, self.max_output_tokens)
+        return any(limit is not None for limit in limits)
+
     def with_defaults(self, default: Limits) -> Limits:
         """Return these limits, with `default` where one is unset."""
         own, other = msgspec.structs.astuple(self), msgspec.structs.astuple(default)
@@ -213,6 +212,16 @@ class Query(Struct, frozen=True, omit_defaults=True):
     parameters: dict[str, Any] = {}
     """Sampling parameters that the caller set."""
     limits: Limits = Limits()
+    tools: ToolUse | None = None
+    """The tools that models may call instead of answering."""
+    answer_format: AnswerFormat | None = None
+    """The form of the answer, where it is not any text."""
+    cached: CachedPrompt | None = None
+    """What is known of the conversation's last answer (`core.conversations`); None for a first turn."""
+    choices: int = 1
+    """How many answers are asked for."""
+    prefer: PreferenceName | None = None
+    """The caller's trade-off, in place of the pool file's."""
 
     @classmethod
     def from_text(cls, text: str, system: str | None = None) -> Query:
@@ -221,17 +230,26 @@ class Query(Struct, frozen=True, omit_defaults=True):
         return cls((*head, Message("user", text)))
 
     @property
+    def media(self) -> frozenset[Modality]:
+        """Return what the conversation holds beside text."""
+        return frozenset().union(*(m.media for m in self.messages))
+
+    @property
     def question(self) -> str:
         """The last user turn."""
         return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
 
     @property
+    def asked(self) -> str:
+        """The last user turn, after the earlier ones that it refers to."""
+        turns = [m.content for m in self.messages if m.role == "user"]
+        return complete_last_turn(turns) if turns else ""
+
+    @property
     def text(self) -> str:
-        """The text that a scorer reads: the last user turn, then the system text, then the earlier turns."""
-        last = max((i for i, m in enumerate(self.messages) if m.role == "user"), default=len(self.messages) - 1)
-        rest = [m for i, m in enumerate(self.messages) if i != last]
-        ordered = [m for m in rest if m.role == "system"] + [m for m in rest if m.role != "system"]
-        return "\n\n".join(m.content for m in (self.messages[last], *ordered)) if self.messages else ""
+        """The text that a scorer reads: what is asked; without a user turn, what else there is."""
+        asked = self.asked
+        return asked if asked.strip() else "\n\n".join(m.content for m in self.messages)
 
 
 class Token(Struct, frozen=True):
@@ -250,6 +268,8 @@ class Request(Struct, frozen=True):
     schema: dict[str, Any] | None = None
     """Ask for one JSON object of this schema; only where `ModelSpec.json_schema`."""
     purpose: Purpose = "proposal"
+    tools: ToolUse | None = None
+    answer_format: AnswerFormat | None = None
 
 
 class Completion(Struct, frozen=True):
@@ -269,6 +289,13 @@ class Completion(Struct, frozen=True):
     """Whether the model refused to answer: `text` is its refusal."""
     thought_length: int = 0
     """Characters of thoughts, which are not part of `text`."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    thought: str = ""
+    """The beginning of its thoughts, as long as `MAX_THOUGHT` characters at most."""
+    logprobs: tuple[dict[str, Any], ...] | None = None
+    """The entries of `tokens` as OpenAI's API has them, `top_logprobs` included."""
+    endpoint: str | None = None
+    """The name of the endpoint that answered, where its member has several."""
 
 
 class Thinking(Struct, frozen=True):
@@ -276,6 +303,8 @@ class Thinking(Struct, frozen=True):
 
     characters: int
     """Of its thoughts since the last piece."""
+    text: str = ""
+    """What can be shown of them by now; it may lag behind, and ends after `MAX_THOUGHT` characters."""
 
 
 class Address(Struct, frozen=True):
@@ -285,6 +314,8 @@ class Address(Struct, frozen=True):
     model: str
     """The model's name there."""
     key: str | None = None
+    route: str = CHAT_ROUTE
+    """Under `url`."""
 
     def __repr__(self) -> str:
         return f"Address({self.url!r}, {self.model!r}, key={'set' if self.key else None})"

@@ -10,15 +10,15 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, cast
 
 import msgspec
 from msgspec import Struct
 
 from routemoa.core.errors import RouteMoAError
-from routemoa.core.file_kind import detect_encoding, quote_line
+from routemoa.core.file_kind import HEAD_BYTES, detect_encoding, quote_line
 from routemoa.core.plural import counted
-from routemoa.datasets.file_heads import GZIP_MAGIC, read_head
+from routemoa.datasets.file_heads import GZIP_MAGIC
 
 __all__ = [
     "Appender",
@@ -28,6 +28,7 @@ __all__ = [
     "SeenIds",
     "explain_json_error",
     "read_lines",
+    "read_open_lines",
 ]
 
 MAX_LISTED = 20  # bad lines that an error lists; it always gives their number
@@ -144,24 +145,33 @@ def read_lines(file: str | os.PathLike[str], on_bad: Callable[[BadLine], None]) 
 
     Gzip and UTF-16 are recognised by content. Where a file is damaged or cannot be read, `on_bad` is called.
     """
-    number = 0
     try:
         with open(file, "rb") as raw:
-            compressed = raw.peek(2)[:2] == GZIP_MAGIC
-            # For reading lines a GzipFile is as good as a BinaryIO.
-            source = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if compressed else raw
-            encoding = detect_encoding(read_head(file))
-            lines = source if encoding in (None, "utf-8-sig") else _convert_lines(source, str(encoding))
-            for number, line in enumerate(lines, 1):
-                text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-                if text.strip():
-                    yield number, text
-    except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-        on_bad(BadLine(str(file), number + 1, f"damaged gzip data, nothing after it was read: {e}"))
-    except UnicodeDecodeError as e:
-        on_bad(BadLine(str(file), number + 1, f"not {e.encoding} text, nothing after it was read: {e.reason}"))
+            yield from read_open_lines(raw, str(file), on_bad)
     except OSError as e:
         on_bad(BadLine(str(file), 0, f"cannot be read: {e.strerror or e}"))
+
+
+def read_open_lines(
+    raw: io.BufferedReader[Any], name: str, on_bad: Callable[[BadLine], None]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of an open file, as `read_lines` does. Raises OSError."""
+    number = 0
+    try:
+        compressed = raw.peek(2)[:2] == GZIP_MAGIC
+        # For reading lines a GzipFile is as good as a BinaryIO.
+        source = gzip.GzipFile(fileobj=raw) if compressed else raw
+        encoding = detect_encoding(source.peek(HEAD_BYTES)[:HEAD_BYTES])
+        binary = cast("BinaryIO", source)
+        lines = binary if encoding in (None, "utf-8-sig") else _convert_lines(binary, str(encoding))
+        for number, line in enumerate(lines, 1):
+            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if text.strip():
+                yield number, text
+    except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+        on_bad(BadLine(name, number + 1, f"damaged gzip data, nothing after it was read: {e}"))
+    except UnicodeDecodeError as e:
+        on_bad(BadLine(name, number + 1, f"not {e.encoding} text, nothing after it was read: {e.reason}"))
 
 
 def _convert_lines(source: BinaryIO, encoding: str) -> Iterator[bytes]:
@@ -219,7 +229,7 @@ class Appender:
             self._file.close()
             raise self._error(e) from e
 
-    def write(self, item: Struct) -> None:
+    def write(self, item: Struct | msgspec.Raw) -> None:
         """Append one object as a line. Raises RecordsError."""
         line = msgspec.json.encode(item) + b"\n"
         data = gzip.compress(line, 6, mtime=0) if self._gzip else line

@@ -18,7 +18,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.trace import Ranking, StopKind, StopReason, Trace
+from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.trace import Ranking, Trace
 from routemoa.core.types import Query, Scores
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, failed_models, latest_answers

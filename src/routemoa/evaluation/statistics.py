@@ -21,6 +21,7 @@ __all__ = [
     "SUMMARY_MEASURES",
     "MeanInterval",
     "bootstrap_interval",
+    "bootstrap_intervals",
     "compute_savings",
     "summarize",
 ]
@@ -139,9 +140,14 @@ def compute_savings(outcomes: Iterable[Outcome], method: str, baseline: str, see
 
 def bootstrap_interval(values: Sequence[float], seed: int) -> MeanInterval:
     """Return the mean of at least one value with its 95 % percentile bootstrap interval."""
-    column = np.array(values, np.float64)
-    means = _bootstrap_means(column[:, np.newaxis], seed)[:, 0]
-    return MeanInterval(float(column.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975)))
+    return bootstrap_intervals([values], seed)[0]
+
+
+def bootstrap_intervals(columns: Sequence[Sequence[float]], seed: int) -> list[MeanInterval]:
+    """Return the mean and interval of each column; all have the same rows, at least one, and share the resamples."""
+    table = np.array(columns, np.float64).T
+    low, high = np.quantile(_bootstrap_means(table, seed), (0.025, 0.975), axis=0)
+    return [MeanInterval(*map(float, each)) for each in zip(table.mean(axis=0), low, high, strict=True)]
 
 
 def _group_by_method(outcomes: Iterable[Outcome]) -> Mapping[str, QuestionMeans]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from time import time
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,25 +14,57 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from routemoa import __version__
+from routemoa.clients.http import HttpClient
 from routemoa.clients.memory import MemberMemory, memory_of
-from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Method
-from routemoa.core.types import ModelSpec
-from routemoa.gateway.auth import AuthMiddleware
+from routemoa.gateway.access.admin import admin_routes
+from routemoa.gateway.access.auth import AuthMiddleware
+from routemoa.gateway.access.caller import Caller
+from routemoa.gateway.api import Api, ChatApi, MemberApi
+from routemoa.gateway.batches.endpoints import batch_routes
 from routemoa.gateway.chat import ChatEndpoint
+from routemoa.gateway.direct_routes import DirectRoutes
 from routemoa.gateway.errors import HttpError, UnknownModel, UnknownRoute
 from routemoa.gateway.failures import error_response
-from routemoa.gateway.guards.load import LoadGate
 from routemoa.gateway.guards.origins import HostMiddleware, cors_middleware
-from routemoa.gateway.passthrough import Forwarder
+from routemoa.gateway.guards.paths import PathMiddleware
+from routemoa.gateway.guards.request_ids import REQUEST_ID, REQUEST_ID_KEY, RequestIdMiddleware
+from routemoa.gateway.json_response import json_response
+from routemoa.gateway.members.member_routes import COMPLETIONS, EMBEDDINGS
+from routemoa.gateway.members.passthrough import Forwarder
+from routemoa.gateway.messages_api import MessagesApi
+from routemoa.gateway.messages_api.count_endpoint import CountEndpoint
+from routemoa.gateway.messages_api.errors import shape_error_at
+from routemoa.gateway.openapi import build_document, render_page
+from routemoa.gateway.openapi.page import PAGE_HEADERS
+from routemoa.gateway.responses_api import ResponsesApi
+from routemoa.gateway.server_state import ServerState
+from routemoa.gateway.telemetry.health import HealthEndpoints
+from routemoa.gateway.telemetry.metrics import MetricsEndpoint, StateCollector
+from routemoa.gateway.telemetry.request_log import RequestLogMiddleware
+from routemoa.gateway.telemetry.tracing import RequestTracer
+from routemoa.gateway.traces.endpoints import TraceEndpoints
+from routemoa.gateway.ui import Site, ui_routes
 from routemoa.ledger import Store
+from routemoa.ledger.traces import TraceStore
 
-__all__ = ["create_app"]
+__all__ = ["build_app", "create_app"]
 
 KEEP_ALIVE_SECONDS = 10.0
 """Of silence, after which the head of a stream is sent, and then a comment each time."""
+
+APIS: dict[str, Api] = {
+    "/v1/chat/completions": ChatApi(),
+    "/v1/responses": ResponsesApi(),
+    "/v1/messages": MessagesApi(),
+    "/v1/completions": MemberApi(COMPLETIONS, "text completions"),
+    "/v1/embeddings": MemberApi(EMBEDDINGS, "embeddings"),
+}
+"""Path -> the API that is spoken there."""
 
 
 def create_app(
@@ -46,117 +76,162 @@ def create_app(
     body_limit: int | None = None,
     keep_alive: float = KEEP_ALIVE_SECONDS,
     loopback: bool = False,
+    tracer: RequestTracer | None = None,
+    admin_key: bytes | None = None,
+    traces: TraceStore | None = None,
 ) -> Starlette:
-    """Return an ASGI application that speaks OpenAI's chat API.
+    """Return an ASGI application that speaks OpenAI's chat and Responses APIs and Anthropic's Messages API.
 
     Args:
         methods: what answers under a name of its own, such as {"routemoa": RouteMoA(pool, client)}.
         pool: its models are passed through under their names; a method of the same name goes first.
         client: passes requests on; closed when the application ends.
-        store: records every call and holds the budgets of tenants; closed when the application ends.
+        store: records every call, holds keys and the budgets of tenants; closed when the application ends.
         body_limit: bytes of a request; by default as `[server]` of the pool file has it.
         keep_alive: seconds between the comments that keep a quiet stream open.
         loopback: the server listens on this machine alone: web pages of its programs may use it, and a request that
             names another server is refused.
+        tracer: makes OpenTelemetry's spans of requests.
+        admin_key: the digest of the key of the admin routes (`read_admin_key`); None has no such routes. With one,
+            every other request needs a tenant's key.
+        traces: keeps the traces of answers; closed when the application ends.
 
     Raises:
-        ConfigError: the pool file sets budgets, and there is no store to hold them.
+        ConfigError: the pool file sets budgets, and there is no store to hold them; or the store cannot be read.
     """
-    if store is None and (pool.tenants.totals or any(t.limits for t in pool.tenants)):
-        raise ConfigError(
-            f"{pool.source}: budgets of [[tenant]] and [totals] are kept in the store; do not serve without one"
-        )
+    state = ServerState(pool, store, traces, tracer, admin_key)
+    app = build_app(methods, pool, client, state, body_limit=body_limit, keep_alive=keep_alive, loopback=loopback)
+    app.router.lifespan_context = lambda _: _run_beside(state, client)
+    return app
 
+
+def build_app(
+    methods: Mapping[str, Method],
+    pool: Pool,
+    client: Forwarder,
+    state: ServerState,
+    *,
+    body_limit: int | None = None,
+    keep_alive: float = KEEP_ALIVE_SECONDS,
+    loopback: bool = False,
+) -> Starlette:
+    """Return the application of one reading of a pool file; its parts that go on are in `state`. See `create_app`."""
     settings = pool.server if body_limit is None else replace(pool.server, max_body_bytes=body_limit)
-    gate = LoadGate(settings.queue_seconds)
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncGenerator[None, None]:
-        watching = asyncio.create_task(gate.watch())
-        try:
-            yield
-        finally:
-            watching.cancel()
-            await client.close()
-            if store is not None:
-                await store.aclose()
-
-    models = _ModelList([*methods, *(m.name for m in pool if m.name not in methods)])
-    chat = ChatEndpoint(methods, pool, client, store, gate=gate, settings=settings, keep_alive=keep_alive)
+    store, traces, gate, keyring = state.store, state.traces, state.gate, state.keyring
+    state.metrics.add_names([*methods, *(m.name for m in pool)])
+    state.metrics.drift.set_models(pool)
+    models = _ModelList(methods, pool)
+    shared: dict[str, Any] = {"state": state, "settings": settings, "keep_alive": keep_alive}
+    kept = TraceEndpoints(state.kept, settings)
+    apis = {**APIS, "/v1/responses": ResponsesApi(stores=traces is not None and traces.settings.texts)}
+    endpoints: dict[str, ASGIApp] = {
+        path: ChatEndpoint(methods, pool, client, api=api, **shared) for path, api in apis.items()
+    }
+    endpoints["/v1/messages/count_tokens"] = CountEndpoint(methods, pool.models, settings)
+    endpoints |= {f"{path}/": endpoint for path, endpoint in endpoints.items()}
+    memory = memory_of(client) or MemberMemory()
+    health = HealthEndpoints(pool, memory, keyring, store, state.metrics.drift)
+    now = StateCollector(pool, memory, gate, keyring, store)
     checks_hosts = loopback or settings.allow_hosts
     app = Starlette(
         routes=[
-            Route("/healthz", _Health(pool, client).get),
+            Route("/healthz", health.get_health),
+            Route("/readyz", health.get_readiness),
+            Route("/metrics", MetricsEndpoint(state.metrics, now, state.states).get),
             Route("/v1/models", models.get_all),
             Route("/v1/models/{id:path}", models.get_one),
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-            Route("/v1/chat/completions/", chat, methods=["POST"]),
+            Route("/v1/traces/{id}", kept.get_trace),
+            Route("/v1/feedback", kept.post_feedback, methods=["POST"]),
+            Route("/openapi.json", _Documents.get_document),
+            Route("/docs", _Documents.get_page),
+            *(() if state.batches is None else batch_routes(state.batches, settings)),
+            *(admin_routes(store.path, state, settings) if store is not None and state.admin_key is not None else ()),
+            *ui_routes(Site(pool, methods, memory, state, settings, loopback)),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
         ],
         exception_handlers={HTTPException: _handle_unknown_route, HttpError: _handle_error, Exception: _handle_error},
-        lifespan=lifespan,
         middleware=[
+            Middleware(RequestIdMiddleware),
+            Middleware(RequestLogMiddleware),
+            Middleware(PathMiddleware),
             *([Middleware(HostMiddleware, allowed=settings.allow_hosts)] if checks_hosts else []),
             *cors_middleware(settings, loopback=loopback),
-            Middleware(AuthMiddleware, tenants=pool.tenants, body_limit=settings.max_body_bytes),
+            Middleware(
+                AuthMiddleware,
+                keyring=keyring,
+                rates=state.rates,
+                admin=state.admin_key,
+                body_limit=settings.max_body_bytes,
+            ),
+            Middleware(DirectRoutes, endpoints=endpoints),
         ],
     )
+    if state.batches is not None and isinstance(client, HttpClient):
+        state.batches.use(pool, client)
     app.router.redirect_slashes = False  # a redirected POST loses its body or its key in some clients
     return app
 
 
-class _ModelList:
-    """GET /v1/models and /v1/models/{id}; an id may contain slashes."""
+@asynccontextmanager
+async def _run_beside(state: ServerState, client: Forwarder) -> AsyncGenerator[None, None]:
+    """Watch the load and the keys while the application runs; close what it used at its end."""
+    async with state.running():
+        try:
+            yield
+        finally:
+            await client.close()
 
-    def __init__(self, names: list[str]) -> None:
-        self._names = names
+
+class _ModelList:
+    """GET /v1/models and /v1/models/{id}: what the caller may name; an id may contain slashes."""
+
+    def __init__(self, methods: Collection[str], pool: Pool) -> None:
+        self._methods, self._pool = methods, pool
         self._created = int(time())
 
-    async def get_all(self, _: Request) -> Response:
+    async def get_all(self, request: Request) -> Response:
         """Return the list."""
-        return _json_response({"object": "list", "data": [self._describe(name) for name in self._names]})
+        return json_response({"object": "list", "data": [self._describe(name) for name in self._names(request)]})
 
     async def get_one(self, request: Request) -> Response:
         """Return one entry. Raises UnknownModel."""
         name = request.path_params["id"]
         if not name:  # /v1/models/
             return await self.get_all(request)
-        if name not in self._names:
-            raise UnknownModel(name, self._names)
-        return _json_response(self._describe(name))
+        if name not in (names := self._names(request)):
+            raise UnknownModel(name, names)
+        return json_response(self._describe(name))
+
+    def _names(self, request: Request) -> list[str]:
+        return Caller(request.scope).list_names(self._methods, self._pool)
 
     def _describe(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "routemoa"}
 
 
-class _Health:
-    """GET /healthz; with `?verbose` also how well each member's endpoint is."""
+class _Documents:
+    """GET /openapi.json and /docs: the routes, for programs and for people."""
 
-    def __init__(self, pool: Pool, client: Forwarder) -> None:
-        self._pool = pool
-        self._memory = memory_of(client) or MemberMemory()
+    @staticmethod
+    async def get_document(_: Request) -> Response:
+        """Return the OpenAPI document."""
+        return json_response(build_document(__version__))
 
-    async def get(self, request: Request) -> Response:
-        """Return the state of the server."""
-        if request.query_params.get("verbose", "0").lower() in ("0", "false", "no"):
-            return _json_response({"status": "ok"})
-        return _json_response({"status": "ok", "members": {m.name: self._describe(m) for m in self._pool}})
-
-    def _describe(self, model: ModelSpec) -> dict[str, Any]:
-        learned = self._memory.dialect(model)
-        dialect = {"omit": sorted(learned.omit), "rename": dict(sorted(learned.rename.items()))}
-        return {**self._memory.health(model).to_plain(), "learned": dialect}
+    @staticmethod
+    async def get_page(_: Request) -> Response:
+        """Return a page of it, which loads nothing."""
+        return Response(render_page(build_document(__version__)), 200, PAGE_HEADERS, "text/html")
 
 
 async def _handle_unknown_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  (as it is registered)
     response = error_response(UnknownRoute(error.status_code, request.method, request.url.path))
-    return _json_response(response.body, response.status, error.headers)
+    return json_response(shape_error_at(request.url.path, response), response.status, error.headers)
 
 
-async def _handle_error(_: Request, error: Exception) -> Response:
+async def _handle_error(request: Request, error: Exception) -> Response:
     response = error_response(error)
-    return _json_response(response.body, response.status, response.headers)
-
-
-def _json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(value), status, headers, "application/json")
+    headers = dict(response.headers)
+    if (request_id := request.scope.get(REQUEST_ID_KEY)) is not None:  # a defect is answered outside of the middleware
+        headers[REQUEST_ID] = request_id
+    return json_response(shape_error_at(request.url.path, response), response.status, headers)

@@ -1,40 +1,49 @@
-"""POST /v1/chat/completions: a method's answer, whole or streamed, or a model of the pool passed through."""
+"""Answers a request of any API: a method's answer, whole or streamed, or a model of the pool passed through."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
+from functools import partial
 from time import monotonic
-from typing import Any
 
 from msgspec.structs import replace
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from routemoa.core.errors import BudgetExceeded
+from routemoa.core.errors import BudgetExceeded, QueryError
 from routemoa.core.pool import Pool
-from routemoa.core.protocols import Method
+from routemoa.core.protocols import CallRecorder, Method
 from routemoa.core.server_table import ServerSettings
-from routemoa.core.types import Limits, StreamMode
-from routemoa.gateway.auth import Caller
-from routemoa.gateway.connection import ResponseWriter, discard_body, read_json_object, run_while_connected
+from routemoa.core.types import Limits, Query, StreamMode
+from routemoa.gateway.access.caller import Caller
+from routemoa.gateway.api import AnswerEncoder, Api, ApiRequest, ChatApi
+from routemoa.gateway.bounds import check_bounded_fields, check_bounded_messages
+from routemoa.gateway.chat_api.requests import ChatRequest
+from routemoa.gateway.chat_api.responses import ChatCompletion
+from routemoa.gateway.chat_api.sse import KEEP_ALIVE_COMMENT, encode_sse
+from routemoa.gateway.connection import (
+    ReceivedRequest,
+    ResponseWriter,
+    discard_body,
+    read_sized_object,
+)
+from routemoa.gateway.disconnects import run_while_connected
 from routemoa.gateway.errors import HttpError, Overloaded, UnknownModel
 from routemoa.gateway.failures import error_response
-from routemoa.gateway.guards.load import LoadGate
-from routemoa.gateway.passthrough import UNBUFFERED, Forwarder, PassThrough
-from routemoa.gateway.request_limits import LIMITS_FIELD, parse_request_limits
-from routemoa.gateway.requests import ChatRequest, parse_chat_request
-from routemoa.gateway.responses import ChatCompletion
-from routemoa.gateway.sse import KEEP_ALIVE_COMMENT, ChunkEncoder, EventEncoder, StreamEncoder, encode_sse
-from routemoa.ledger import Store
+from routemoa.gateway.guards.request_ids import REQUEST_ID
+from routemoa.gateway.members.passthrough import UNBUFFERED, Forwarder, PassThrough
+from routemoa.gateway.request_limits import LIMITS_FIELD, parse_preference, parse_request_limits
+from routemoa.gateway.server_state import ServerState
+from routemoa.gateway.telemetry.request_meter import RequestMeter
+from routemoa.mixture.baselines import Single
+from routemoa.mixture.method import check_preference
 
 __all__ = ["ChatEndpoint"]
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 MIN_WAIT_SHARE = 0.01
 """Of `max_seconds`: a request that waited for less before its work began keeps its whole time."""
-
-Headers = Iterable[tuple[bytes, bytes]]
 
 
 class ChatEndpoint:
@@ -44,10 +53,10 @@ class ChatEndpoint:
         methods: what answers under a name of its own.
         pool: the models to pass through, and the default limits.
         client: passes requests on.
-        store: records calls and holds budgets, if there is one.
-        gate: admits requests while the server keeps up.
+        state: of the server: its ledger, its load, what it counts and keeps.
         settings: the limit and the deadline of a body.
         keep_alive: seconds between the comments that keep a quiet stream open.
+        api: what requests and responses look like; OpenAI's chat completions by default.
     """
 
     def __init__(
@@ -55,71 +64,105 @@ class ChatEndpoint:
         methods: Mapping[str, Method],
         pool: Pool,
         client: Forwarder,
-        store: Store | None,
         *,
-        gate: LoadGate,
+        state: ServerState,
         settings: ServerSettings,
         keep_alive: float,
+        api: Api = ChatApi(),  # noqa: B008  (it holds nothing)
     ) -> None:
         self._methods = methods
         self._pool = pool
         self._client = client
-        self._store = store
-        self._gate = gate
+        self._state = state
         self._settings = settings
         self._keep_alive = keep_alive
+        self._fingerprint = pool.fingerprint
+        self._api = api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         arrived = monotonic()
-        caller = Caller(scope, self._store)
-        response = _ChatResponse(ResponseWriter(send, caller.get_budget_headers))
+        caller = Caller(scope, self._state.store)
+        writer = ResponseWriter(send, caller.get_budget_headers)
+        live = self._state.board.add(caller.name, writer)
+        meter = RequestMeter(scope, self._state.metrics, self._state.tracer, live)
+        response = _ApiResponse(writer, self._api, self._state, self._fingerprint, meter)
         try:
-            body = await self._read_body(scope, receive, caller)
+            await self._serve(scope, receive, caller, response, arrived)
+        finally:
+            meter.end(writer.status, writer.first_piece if response.is_stream else None, caller.name)
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, caller: Caller, response: _ApiResponse, arrived: float
+    ) -> None:
+        try:
+            received = await self._read_request(scope, receive, caller, arrived)
+            await caller.reserve_rates(received.body)
         except ClientDisconnect:
             return
         except (HttpError, BudgetExceeded) as e:
             await response.send_error(e)
             return
-        work = self._answer_in_turn(body, scope["headers"], arrived, caller, response)
-        await run_while_connected(receive, work, response.send_keep_alive, self._keep_alive)
+        try:
+            work = self._answer_in_turn(received, caller, response)
+            await run_while_connected(receive, work, response.send_keep_alive, self._keep_alive)
+        finally:
+            await caller.settle_rates()
 
-    async def _read_body(self, scope: Scope, receive: Receive, caller: Caller) -> dict[str, Any]:
-        """Read the body, unless the caller's budget is used up. Raises HttpError, BudgetExceeded, ClientDisconnect."""
-        if (error := caller.find_budget_error()) is not None:
-            await discard_body(receive, self._settings.max_body_bytes)
+    async def _read_request(self, scope: Scope, receive: Receive, caller: Caller, arrived: float) -> ReceivedRequest:
+        """Read the body, unless nothing is left of the caller's budget or rates.
+
+        Raises:
+            HttpError: there is no such body, or the caller has to wait.
+            BudgetExceeded: the budget is used up.
+            ClientDisconnect: the caller disconnected.
+        """
+        limit, seconds = self._settings.max_body_bytes, self._settings.body_seconds
+        if (error := caller.find_budget_error() or await caller.find_rate_error()) is not None:
+            await discard_body(receive, limit)
             raise error
-        return await read_json_object(scope, receive, self._settings.max_body_bytes, self._settings.body_seconds)
+        body, size = await read_sized_object(scope, receive, limit, seconds)
+        return ReceivedRequest(body, size, scope["headers"], arrived)
 
-    async def _answer_in_turn(
-        self, body: dict[str, Any], headers: Headers, arrived: float, caller: Caller, response: _ChatResponse
-    ) -> None:
+    async def _answer_in_turn(self, received: ReceivedRequest, caller: Caller, response: _ApiResponse) -> None:
         """Answer a request once it has its turn, or refuse it where that would take too long."""
         try:
-            async with self._gate.place():
-                await self._answer(body, headers, arrived, caller, response)
+            async with self._state.gate.place():
+                await self._answer(received, caller, response)
         except Overloaded as e:
             await response.send_error(e)
 
-    async def _answer(
-        self, body: dict[str, Any], headers: Headers, arrived: float, caller: Caller, response: _ChatResponse
-    ) -> None:
+    async def _answer(self, received: ReceivedRequest, caller: Caller, response: _ApiResponse) -> None:
         """Answer a request, with an error response where that fails."""
+        body, headers = received.body, received.headers
         try:
             name = body.get("model")
             if not isinstance(name, str):
                 raise HttpError(400, "You must name a model (GET /v1/models lists them).", param="model")
-            limits = self._subtract_wait(parse_request_limits(body.pop(LIMITS_FIELD, None), headers), arrived)
-            if name in self._methods:
-                request = self._with_limits(parse_chat_request(body), limits)
-                send = response.send_stream if request.stream else response.send_whole
-                await send(self._methods[name], request, caller)
-            elif name in self._pool:
+            response.meter.name_model(name)
+            preference = parse_preference(field := body.pop(LIMITS_FIELD, None))
+            limits = self._subtract_wait(parse_request_limits(field, headers), received.arrived)
+            if not caller.may_use(name, is_method=name in self._methods):
+                raise UnknownModel(name, caller.list_names(self._methods, self._pool))
+            if (method := self._find_method(name)) is not None:
+                passes = self._pool.gateway.unknown_parameters == "pass"
+                earlier = await self._state.history.find_earlier(body, caller.name)
+                request = await received.work(partial(self._api.read, body, pass_unknown=passes, earlier=earlier))
+                query = replace(self._with_limits(request.chat, limits), prefer=preference)
+                self._check_cost(query, caller)
+                query = await self._state.conversations.attach(query, method.name, caller.name)
+                send = response.send_stream if request.chat.stream else response.send_whole
+                await send(method, query, request, caller)
+            elif name in self._pool and (route := self._api.route) is not None:
+                check_preference(preference, name)
                 limits = limits.with_defaults(self._pool.limits)
                 recorder = caller.new_recorder(name)
-                await response.pass_through(PassThrough(self._client, self._pool[name], body, limits, recorder))
+                own_id = any(header == REQUEST_ID.encode() for header, _ in headers)
+                new = partial(PassThrough, self._client, self._pool[name], body, limits, recorder)
+                new = partial(new, route=route, has_own_id=own_id, meter=response.meter)
+                await response.pass_through(await received.work(new))
             else:
-                raise UnknownModel(name, [*self._methods, *(m.name for m in self._pool)])
+                raise UnknownModel(name, caller.list_names(self._methods, self._pool))
         except Exception as e:  # `error_response` maps each; it logs those that are not expected
             await response.send_error(e)
 
@@ -130,29 +173,62 @@ class ChatEndpoint:
             return limits
         return replace(limits, max_seconds=max(0.001, round(limit - waited, 3)))
 
-    def _with_limits(self, request: ChatRequest, limits: Limits) -> ChatRequest:
-        """Return the request with its limits; the methods add the pool file's, except for the stream mode.
+    def _find_method(self, name: str) -> Method | None:
+        """Return what answers under a name; None where that is a member whose response is passed through, or nothing.
+
+        A member that is not passed through is a method that asks it once.
+        """
+        if name in self._methods or name not in self._pool or self._api.route is not None:
+            return self._methods.get(name)
+        return Single(self._pool[name], self._client, name, limits=self._pool.limits)
+
+    def _check_cost(self, query: Query, caller: Caller) -> None:
+        """Check that no field of a request with a limit in dollars or tokens buys something without an upper bound.
+
+        Raises:
+            QueryError: one does; `param` names it.
+        """
+        limits = query.limits.with_defaults(self._pool.limits)
+        if limits.max_cost is not None or limits.max_output_tokens is not None or caller.has_budget:
+            check_bounded_fields(query.parameters)
+            check_bounded_messages([m.body for m in query.messages])
+
+    def _with_limits(self, request: ChatRequest, limits: Limits) -> Query:
+        """Return the query with its limits; the methods add the pool file's, except for the stream mode.
 
         A response in one piece shows no text early. So its method may replace every answer until the end, as for
-        a reader of events.
+        a reader of events. Events are no stream of another API than chat's.
         """
         mode: StreamMode = "events"
         if request.stream:
             mode = limits.with_defaults(self._pool.limits).stream_mode or "final"
-        return replace(request, query=replace(request.query, limits=replace(limits, stream_mode=mode)))
+            if mode == "events" and self._api.route is None:
+                if limits.stream_mode is not None:
+                    raise QueryError("the stream mode 'events' is of POST /v1/chat/completions alone", "stream_mode")
+                mode = "final"
+        return replace(request.query, limits=replace(limits, stream_mode=mode))
 
 
-class _ChatResponse:
+class _ApiResponse:
     """The response to one request: whole, streamed, passed through, or an error."""
 
-    def __init__(self, writer: ResponseWriter) -> None:
+    def __init__(
+        self,
+        writer: ResponseWriter,
+        api: Api,
+        state: ServerState,
+        fingerprint: str,
+        meter: RequestMeter,
+    ) -> None:
         self._writer = writer
+        self._state = state
+        self.meter = meter
+        self._api = api
+        self._fingerprint = fingerprint
         self._has_started_stream = False
         """Whether we sent the head of a stream."""
-        self._names_events = False
-        """Whether its events have names."""
-        self._wants_stream = False
-        """Whether the request asks a method for a stream."""
+        self._encoder: AnswerEncoder | None = None
+        """Of the stream, where the request asks a method for one."""
         self._passed_through: PassThrough | None = None
 
     async def send_keep_alive(self) -> None:
@@ -162,37 +238,52 @@ class _ChatResponse:
         status honest and stays silent.
         """
         passed = self._passed_through
-        if self._wants_stream or (passed is not None and passed.is_silent_stream):
+        if self._encoder is not None or (passed is not None and passed.is_silent_stream):
             await self._start_stream()
         if self._is_own_stream:
-            await self._writer.write(KEEP_ALIVE_COMMENT)
+            await self._writer.write(KEEP_ALIVE_COMMENT if self._encoder is None else self._encoder.encode_keep_alive())
 
-    async def send_whole(self, method: Method, request: ChatRequest, caller: Caller) -> None:
+    async def send_whole(self, method: Method, query: Query, request: ApiRequest, caller: Caller) -> None:
         """Send a method's answer in one piece."""
-        completion = ChatCompletion(method.name)
-        async with aclosing(method.stream(request.query, caller.new_recorder(method.name))) as events:
+        completion = ChatCompletion(method.name, fingerprint=self._fingerprint, ignored=request.chat.ignored)
+        async with aclosing(method.stream(query, self._new_recorder(method, caller))) as events:
             async for event in events:
                 completion.add(event)
         _check_complete(completion)
+        self.meter.note_answer(completion.answer.trace, completion.finish_reason)
+        self._state.history.keep(completion, request, caller.name)
+        await self._state.conversations.remember(completion.answer, caller.name)
         await caller.wait_until_settled()
-        await self._writer.json(200, completion.to_completion())
+        await self._writer.json(200, request.to_body(completion))
 
-    async def send_stream(self, method: Method, request: ChatRequest, caller: Caller) -> None:
+    async def send_stream(self, method: Method, query: Query, request: ApiRequest, caller: Caller) -> None:
         """Send a method's answer as it is written.
 
         The status waits for the first piece, or for the first comment, so that an early failure still gets its own.
         """
-        completion = ChatCompletion(method.name, request.query.limits.stream_mode or "final")
-        encoder = self._choose_encoder(completion, request)
-        self._wants_stream = True
-        async with aclosing(method.stream(request.query, caller.new_recorder(method.name))) as events:
+        mode: StreamMode = query.limits.stream_mode or "final"
+        completion = ChatCompletion(method.name, mode, self._fingerprint, request.chat.ignored)
+        encoder = self._encoder = request.new_encoder(completion)
+        async with aclosing(method.stream(query, self._new_recorder(method, caller))) as events:
             async for event in events:
                 if data := encoder.encode_event(event):
                     await self._start_stream()
                     await self._writer.write(data)
         _check_complete(completion)
+        self.meter.note_answer(completion.answer.trace, completion.finish_reason)
+        self._state.history.keep(completion, request, caller.name)
+        await self._state.conversations.remember(completion.answer, caller.name)
         await self._start_stream()
         await self._writer.write(encoder.encode_end(), last=True)
+
+    def _new_recorder(self, method: Method, caller: Caller) -> CallRecorder | None:
+        return self.meter.record_calls(caller.new_recorder(method.name))
+
+    @property
+    def is_stream(self) -> bool:
+        """Return whether a stream was sent."""
+        passed = self._passed_through
+        return self._encoder is not None or (passed is not None and passed.asks_for_stream)
 
     async def pass_through(self, request: PassThrough) -> None:
         """Send the response of a model of the pool."""
@@ -203,10 +294,11 @@ class _ChatResponse:
         """Send an error as a response, or as the last event of a stream that has started."""
         response = error_response(error)
         if not self._writer.started:
-            await self._writer.json(response.status, response.body, response.headers)
+            await self._writer.json(response.status, self._api.shape_error(response), response.headers)
         elif self._is_own_stream:
-            name = b"event: error\n" if self._names_events else b""
-            await self._writer.write(name + encode_sse(response.body), last=True)
+            encoder = self._encoder
+            data = encode_sse(response.body) if encoder is None else encoder.encode_error(response)
+            await self._writer.write(data, last=True)
         # Else a passed-through response broke off: left unfinished, it makes the server close the connection, as the
         # endpoint closed its own.
 
@@ -215,12 +307,6 @@ class _ChatResponse:
         """Return whether our comments and error events may go into the stream: it holds nothing of a member's."""
         passed = self._passed_through
         return self._has_started_stream and (passed is None or passed.is_silent_stream)
-
-    def _choose_encoder(self, completion: ChatCompletion, request: ChatRequest) -> StreamEncoder:
-        self._names_events = completion.mode == "events"
-        if self._names_events:
-            return EventEncoder(completion)
-        return ChunkEncoder(completion, include_usage=request.include_usage)
 
     async def _start_stream(self) -> None:
         if not self._writer.started:

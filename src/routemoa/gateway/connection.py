@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from routemoa.core.json_bounds import TooManyValues, decode_bounded
-from routemoa.core.large_work import LARGE, run_large
+from routemoa.core.large_work import LARGE_TREE, run_large
+from routemoa.gateway.compressed_bodies import content_encoding, decompress_body
 from routemoa.gateway.errors import BodyTooLarge, HttpError, SlowRequest
 
 __all__ = [
+    "ReceivedRequest",
     "ResponseWriter",
+    "check_origin",
     "decode_json_bytes",
     "discard_body",
     "read_json_object",
-    "run_while_connected",
+    "read_sized_object",
+    "receive_pieces",
 ]
 
 MAX_DISCARDED_BODIES = 8
@@ -29,8 +34,13 @@ MAX_CONTAINERS = 50_000
 """Objects and arrays in a body."""
 PART_BYTES = 256 * 1024
 """Of a response that is sent at once."""
+COMMENT = ord(":")
+"""With which the comment of a stream begins."""
+BOM = b"\xef\xbb\xbf"
+"""That some clients write before their JSON."""
 BYTES_PER_SECOND = 64 * 1024
 """At which a large body has to come in."""
+T = TypeVar("T")
 
 
 class ResponseWriter:
@@ -47,6 +57,10 @@ class ResponseWriter:
         self._lock = asyncio.Lock()
         self._ended = False
         self.started = False
+        self.status: int | None = None
+        """Of the response, once it has started."""
+        self.first_piece: float | None = None
+        """When the first piece of a body was sent that is no comment, on the clock of `monotonic()`."""
 
     async def start(self, status: int, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Send the status and the headers; they cannot be changed after that, and a second start does nothing."""
@@ -54,7 +68,7 @@ class ResponseWriter:
         raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields.items()]
         async with self._lock:
             if not self.started:
-                self.started = True
+                self.started, self.status = True, status
                 await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
@@ -66,6 +80,8 @@ class ResponseWriter:
             if self._ended:
                 return
             self._ended = last
+            if self.first_piece is None and data and data[0] != COMMENT:
+                self.first_piece = monotonic()
             for start in range(0, max(1, len(data)), PART_BYTES):
                 part = data if len(data) <= PART_BYTES else data[start : start + PART_BYTES]
                 more = not last or start + PART_BYTES < len(data)
@@ -78,8 +94,28 @@ class ResponseWriter:
         await self.write(data, last=True)
 
 
+class ReceivedRequest(Struct, frozen=True):
+    """A request as it came in."""
+
+    body: dict[str, Any]
+    size: int
+    """Bytes of the body."""
+    headers: Iterable[tuple[bytes, bytes]]
+    arrived: float
+    """On the clock of `monotonic()`."""
+
+    async def work(self, work: Callable[[], T]) -> T:
+        """Return what work on the body returns: in a thread where it is large. Raises what it raises."""
+        return await run_large(work) if self.size > LARGE_TREE else work()
+
+
 async def read_json_object(scope: Scope, receive: Receive, limit: int, seconds: float) -> dict[str, Any]:
-    """Read the JSON object in a request's body.
+    """Read the JSON object in a request's body, as `read_sized_object` does."""
+    return (await read_sized_object(scope, receive, limit, seconds))[0]
+
+
+async def read_sized_object(scope: Scope, receive: Receive, limit: int, seconds: float) -> tuple[dict[str, Any], int]:
+    """Read the JSON object in a request's body; return it and the bytes that it was decoded from.
 
     Args:
         scope: of the request.
@@ -88,21 +124,22 @@ async def read_json_object(scope: Scope, receive: Receive, limit: int, seconds: 
         seconds: for the body to come in; a large one has more, as `BYTES_PER_SECOND` says.
 
     Raises:
-        HttpError: it is too large, too slow, not JSON, not an object, or a web page sent it without declaring it as
-            JSON.
+        HttpError: it is too large, too slow, compressed in an unknown way, not JSON, not an object, or a web page sent
+            it without declaring it as JSON.
         ClientDisconnect: the caller disconnected.
     """
-    _check_origin(scope)
-    body = await decode_json_bytes(await _read_body(receive, limit, seconds))
+    check_origin(scope)
+    data = await decompress_body(await _read_body(receive, limit, seconds), content_encoding(scope), limit)
+    body = await decode_json_bytes(data.removeprefix(BOM))
     if not isinstance(body, dict):
         raise HttpError(400, "The request body must be a JSON object.")
-    return body
+    return body, len(data)
 
 
 async def decode_json_bytes(data: bytes) -> Any:
     """Decode a body; a large one in a thread. Raises HttpError."""
     try:
-        if len(data) > LARGE:
+        if len(data) > LARGE_TREE:
             return await run_large(decode_bounded, data, MAX_CONTAINERS)
         return decode_bounded(data, MAX_CONTAINERS)
     except TooManyValues as e:
@@ -111,7 +148,7 @@ async def decode_json_bytes(data: bytes) -> Any:
         raise HttpError(400, f"The request body is not valid JSON: {str(e)[:200]}") from e
 
 
-def _check_origin(scope: Scope) -> None:
+def check_origin(scope: Scope) -> None:
     """Refuse a web page that may post to any server without asking it: it cannot declare JSON, nor hide its origin.
 
     So no page uses a server on loopback, while other clients may leave the content type out. Raises HttpError.
@@ -144,6 +181,23 @@ async def _read_body(receive: Receive, limit: int, seconds: float) -> bytes:
             data.clear()
         if not message.get("more_body", False):
             return bytes(data)
+
+
+async def receive_pieces(receive: Receive, seconds: float) -> AsyncGenerator[bytes, None]:
+    """Yield the pieces of a body whose size its reader bounds; its time is that of `read_sized_object`.
+
+    Raises:
+        ClientDisconnect: the caller disconnected.
+        SlowRequest: it did not come in time.
+    """
+    size, began, more = 0, monotonic(), True
+    while more:
+        allowed = seconds + size / BYTES_PER_SECOND
+        message = await _receive_before(receive, began + allowed, allowed)
+        piece = message.get("body", b"")
+        size += len(piece)
+        more = message.get("more_body", False)
+        yield piece
 
 
 async def discard_body(receive: Receive, limit: int, seconds: float = 10.0) -> None:
@@ -182,35 +236,3 @@ async def _receive_before(receive: Receive, until: float, seconds: float) -> Mes
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     return message
-
-
-async def run_while_connected(
-    receive: Receive, work: Coroutine[Any, Any, None], keep_alive: Callable[[], Awaitable[None]], interval: float
-) -> None:
-    """Run `work` to its end, or cancel it when the caller disconnects.
-
-    The body must have been read already, so that `receive` reports nothing but the end of the connection.
-
-    Args:
-        receive: of the ASGI server.
-        work: writes the response.
-        keep_alive: called while `work` runs.
-        interval: seconds between two such calls.
-    """
-    working = asyncio.create_task(work)
-    disconnected = asyncio.create_task(_wait_for_disconnect(receive))
-    tasks = {working, disconnected}
-    try:
-        while not (await asyncio.wait(tasks, timeout=interval, return_when=asyncio.FIRST_COMPLETED))[0]:
-            await keep_alive()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    if not working.cancelled():
-        working.result()
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

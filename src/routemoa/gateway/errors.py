@@ -12,8 +12,11 @@ __all__ = [
     "BodyTooLarge",
     "ErrorResponse",
     "HttpError",
+    "KeyNotChanged",
+    "MissingAdminKey",
     "MissingKey",
     "Overloaded",
+    "RateLimited",
     "SlowRequest",
     "UnknownHost",
     "UnknownModel",
@@ -83,7 +86,7 @@ class UnknownRoute(HttpError):
     def __init__(self, status: int, method: str, path: str) -> None:
         not_allowed = status == 405
         what = "Method not allowed" if not_allowed else "Unknown request URL"
-        message = f"{what}: {method} {path[:200]}. This server has GET /v1/models and POST /v1/chat/completions."
+        message = f"{what}: {method} {path[:200]}. GET /docs lists what this server has."
         super().__init__(status, message, "method_not_allowed" if not_allowed else None)
 
 
@@ -128,9 +131,38 @@ class UnknownModel(HttpError):
 
 
 class MissingKey(HttpError):
-    """The pool file names tenants, and the request has no tenant's key."""
+    """Requests need a tenant's key, and this one has none."""
 
     def __init__(self, given: bool) -> None:
         wrong = "Incorrect API key provided" if given else "You did not provide an API key"
         fix = "Ask the operator of this server for a key and send it as  Authorization: Bearer KEY."
         super().__init__(401, f"{wrong}. {fix}", "invalid_api_key")
+
+
+class MissingAdminKey(HttpError):
+    """The route is the operator's, and the request does not have the admin key."""
+
+    def __init__(self) -> None:
+        message = "This route needs the server's admin key: send it as  Authorization: Bearer KEY."
+        super().__init__(401, message, "invalid_api_key")
+
+
+class RateLimited(HttpError):
+    """The tenant sends more than its rates allow; nothing was spent on the request.
+
+    Args:
+        message: what the limit is.
+        retry_after: seconds; None where the request never fits.
+    """
+
+    def __init__(self, message: str, retry_after: int | None) -> None:
+        never = retry_after is None
+        self.response = ErrorResponse(429, message, code="rate_limit_exceeded", retry_after=retry_after, retried=never)
+
+
+class KeyNotChanged(HttpError):
+    """The operator asked for a key that there is not, for one that there is already, or in a wrong way."""
+
+    def __init__(self, status: int, message: str) -> None:
+        code = {404: "key_not_found", 409: "key_exists"}.get(status)
+        super().__init__(status, f"{message[:1].upper()}{message[1:]}.", code)

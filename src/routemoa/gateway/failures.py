@@ -24,6 +24,7 @@ from routemoa.core.errors import (
     Unaffordable,
 )
 from routemoa.core.failure_kind import FailureKind
+from routemoa.core.quoted import Quoted
 from routemoa.core.tenants import format_time
 from routemoa.core.trace import Failure, Skip
 from routemoa.core.usage import Usage
@@ -96,7 +97,12 @@ def _budget_response(error: BudgetExceeded | ConfigError) -> ErrorResponse:
     reason = str(error).rstrip(".")
     if isinstance(error, StoreError):
         logger.error("%s", error)
-        return ErrorResponse(503, "The server's ledger cannot be written now, so no call is made.", code="no_ledger")
+        return ErrorResponse(
+            503,
+            "The server's ledger cannot be written now, so no call is made.",
+            code="no_ledger",
+            retry_after=RETRY_SOON_SECONDS,
+        )
     if isinstance(error, ConfigError):  # a missing price is the only setting that a request can find to be wrong
         return ErrorResponse(400, f"A price is missing: {reason}.", "routemoa.max_cost", "price_unknown")
     if error.reset is None:
@@ -177,8 +183,9 @@ def _log_failures(failures: Iterable[Failure]) -> None:
         logger.warning("model %s failed: %s", f.model, _loggable_reason(f))
 
 
-def _loggable_reason(failure: Failure) -> str:
-    """Return the reason for the operator's log; only its kind where it may quote the query."""
-    if failure.concerns_setup or failure.kind in LIMIT_KINDS:
+def _loggable_reason(failure: Failure) -> str | Quoted:
+    """Return the reason for the operator's log; only its kind where it is likely to quote the query."""
+    brief = f"HTTP {failure.status}" if failure.status else failure.kind
+    if failure.kind in LIMIT_KINDS:
         return failure.reason
-    return f"HTTP {failure.status}" if failure.status else failure.kind
+    return Quoted(failure.reason, brief) if failure.concerns_setup else brief

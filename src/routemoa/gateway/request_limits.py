@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast, get_args
 
 import msgspec
 
 from routemoa.core.errors import ConfigError, QueryError
 from routemoa.core.pool import parse_limits
-from routemoa.core.types import Limits
+from routemoa.core.types import Limits, PreferenceName
 
-__all__ = ["LIMITS_FIELD", "LIMIT_HEADERS", "parse_request_limits", "take_stricter"]
+__all__ = ["LIMITS_FIELD", "LIMIT_HEADERS", "PREFER", "parse_preference", "parse_request_limits", "take_stricter"]
 
 LIMITS_FIELD = "routemoa"
 LIMIT_HEADERS = {key: "X-RouteMoA-" + "-".join(map(str.capitalize, key.split("_"))) for key in Limits.__struct_fields__}
 """Key of the field -> the header that says the same."""
 
+PREFER = "prefer"
+"""Key of the field that is no limit: the caller's trade-off of quality, cost and time."""
 MODE = "stream_mode"
 MAX_ERROR_LENGTH = 300
 """Characters of an error message, which may repeat what was sent."""
@@ -41,6 +43,21 @@ def parse_request_limits(field: Any, headers: Iterable[tuple[bytes, bytes]]) -> 
     return limits
 
 
+def parse_preference(field: Any) -> PreferenceName | None:
+    """Return the trade-off that a request asks for in its field `routemoa`; None where it asks for none.
+
+    Raises:
+        QueryError: there is none of that name.
+    """
+    name = field.get(PREFER) if isinstance(field, dict) else None
+    if name is None:
+        return None
+    if name not in get_args(PreferenceName):
+        known = ", ".join(get_args(PreferenceName))
+        raise QueryError(f"'{LIMITS_FIELD}.{PREFER}' must be one of {known}", f"{LIMITS_FIELD}.{PREFER}")
+    return cast("PreferenceName", name)
+
+
 def take_stricter(first: Limits, second: Limits) -> Limits:
     """Return the smaller of each limit; the stream mode is that of `first`, where it has one."""
     limits: dict[str, Any] = {}
@@ -54,9 +71,11 @@ def _parse_field(field: Any) -> Limits:
     if field is None:
         return Limits()
     if not isinstance(field, dict):
-        raise QueryError(f"'{LIMITS_FIELD}' must be an object of {', '.join(LIMIT_HEADERS)}", LIMITS_FIELD)
+        raise QueryError(f"'{LIMITS_FIELD}' must be an object of {', '.join((*LIMIT_HEADERS, PREFER))}", LIMITS_FIELD)
     limits = Limits()
     for key, value in field.items():
+        if key == PREFER:
+            continue
         limits = take_stricter(limits, _parse_limit(key, value, f"{LIMITS_FIELD}.{key[:100]}"))
     return limits
 

@@ -42,7 +42,6 @@ class Server(uvicorn.Server):
         app: the application.
         ready: called once the server accepts requests.
         settings: of connections.
-        access_log: log a line for each request (method, path, status).
     """
 
     def __init__(
@@ -50,8 +49,6 @@ class Server(uvicorn.Server):
         app: ASGIApp,
         ready: Callable[[], None],
         settings: ServerSettings = ServerSettings(),  # noqa: B008  (frozen)
-        *,
-        access_log: bool = False,
     ) -> None:
         limit = settings.max_connections or default_max_connections(descriptor_limit())
         self._registry = ConnectionRegistry(limit, settings.max_connections_per_address or math.ceil(0.9 * limit))
@@ -61,9 +58,10 @@ class Server(uvicorn.Server):
             ws="none",
             lifespan="on",
             log_config=None,
-            access_log=access_log,
+            access_log=False,  # `request_log` says more
             server_header=False,
             backlog=BACKLOG,
+            timeout_keep_alive=math.ceil(settings.idle_seconds),
         )
         super().__init__(config)
         self._ready = ready
@@ -87,6 +85,10 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    def is_stopping(self) -> bool:
+        """Return whether the server accepts no more requests and waits for the end of those that run."""
+        return self.should_exit
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Accept no more requests after the first signal; cancel the running answers after a second Ctrl-C."""

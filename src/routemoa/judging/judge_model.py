@@ -61,6 +61,12 @@ class Coefficients(Struct, frozen=True):
 
     From a study of recorded answers (+0.1 to +0.3 points on the data sets of choices against 0.85).
     """
+    lone_leader: Annotated[float, Meta(ge=0)] = 0.0
+    """Added to the log-odds of the best model's answer, where it stands alone against answers that agree.
+
+    Learned, never below 0: where one model leads by far, weaker models share the popular wrong answers of questions
+    that it gets right, and their agreement says less than the other coefficients make of it.
+    """
 
 
 class Reliability(Struct, frozen=True):

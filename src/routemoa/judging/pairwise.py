@@ -1,5 +1,10 @@
 """What a judge's comparison of two answers is worth, and the knock-out that it decides. Pure.
 
+    selection = AnswerSelection("judge", answers, prior, reliability)
+    for first, second in selection:
+        selection.record(prefers(first, second), prefers(second, first))
+    best, *others = selection.answers
+
 A judge is asked in both orders, after Zheng et al. 2023 (arXiv 2306.05685, section 3.4), and believed where it agrees
 with itself. Its word is evidence against the priors of the two models, not instead of them: on JudgeBench o1-mini was
 right on 86 % of the pairs on which its orders agreed, and reward models on 59 to 65 %.
@@ -9,15 +14,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
+from routemoa.core.trace import Comparison, Proposal
+from routemoa.core.types import Scores
 from routemoa.judging.difficulty import DIFFICULTY_WEIGHTS, prior_log_odds, sigmoid, success_curve
 from routemoa.judging.judge_model import PairwiseJudge
 
-__all__ = ["ASSUMED_ACCURACY", "Contestant", "KnockOut", "Verdict", "combine_orders", "parse_verdict"]
+__all__ = [
+    "ASSUMED_ACCURACY",
+    "AnswerSelection",
+    "Contestant",
+    "KnockOut",
+    "Verdict",
+    "combine_orders",
+    "parse_verdict",
+]
 
 Verdict = Literal["first", "second", "tie"]
 
@@ -121,6 +136,45 @@ class KnockOut:
             good: weight * sigmoid(sign * (judge * ((good >> first & 1) - (good >> second & 1)) + for_length))
             for good, weight in self._weights.items()
         }
+
+
+class AnswerSelection:
+    """Selects one of several answers to an open question. Iterating gives the pairs to compare, one after the other.
+
+    Each pair must be settled with `record` before the next one: it depends on the verdicts so far.
+
+    Args:
+        judge: the model that compares, or what stands for it.
+        answers: by prior, best first; the first one stands at a tie and where the judge says nothing.
+        prior: P(good answer) of each model.
+        reliability: how well the judge judges.
+    """
+
+    def __init__(self, judge: str, answers: Sequence[Proposal], prior: Scores, reliability: PairwiseJudge) -> None:
+        self._judge = judge
+        self._answers = tuple(answers)
+        self._knockout = KnockOut([Contestant(prior.get(a.model), len(a.text)) for a in answers], reliability)
+        self._pair: tuple[int, int] | None = None
+
+    def __iter__(self) -> Iterator[tuple[Proposal, Proposal]]:
+        while (pair := self._knockout.next_pair()) is not None:
+            self._pair = pair
+            yield self._answers[pair[0]], self._answers[pair[1]]
+
+    def record(self, forwards: Verdict | None, backwards: Verdict | None) -> Comparison:
+        """Note what the judge said of the last pair, in its order and in the other one; return the comparison."""
+        if self._pair is None:
+            raise ValueError("no pair was given out")
+        pair, self._pair = self._pair, None
+        self._knockout.record(pair, combine_orders(forwards, backwards))
+        first, second = (self._answers[i].model for i in pair)
+        return Comparison(self._judge, (first, second), (forwards, backwards), self.answers[0].model)
+
+    @property
+    def answers(self) -> tuple[Proposal, ...]:
+        """The answers, the winner so far first."""
+        champion = self._answers[self._knockout.champion]
+        return (champion, *(a for a in self._answers if a is not champion))
 
 
 def _joint_prior(priors: Sequence[float], difficulty_sd: float) -> dict[int, float]:

@@ -16,6 +16,7 @@ section 3, for the partition of the wrong ones.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -27,6 +28,7 @@ __all__ = [
     "ErrorCorrelation",
     "Posterior",
     "Vote",
+    "find_lone_leader",
     "infer",
     "probability_any_right",
     "updated_priors",
@@ -102,6 +104,7 @@ def infer(
     evidence: Sequence[float] = (),
     *,
     vote_coefficient: float = 1.0,
+    lone_leader: float = 0.0,
     closed: bool = True,
 ) -> Posterior:
     """Return the posterior over the groups of answers.
@@ -112,6 +115,7 @@ def infer(
         evidence: for each group, log-odds of what speaks for it besides the votes; missing is none.
         vote_coefficient: multiplies what the votes add to the log-odds of a group's best prior. Learned: below 1 where
             votes claim too much. One answer alone is as likely right as its prior, whatever the coefficient.
+        lone_leader: log-odds added to the answer of `find_lone_leader`.
         closed: whether at most one group is right, and answers that coincide support each other.
     """
     count = 1 + max((v.group for v in votes if v.group is not None), default=-1)
@@ -120,8 +124,19 @@ def infer(
     log_odds_evidence = [*evidence, *[0.0] * (count - len(evidence))]
     if not closed:
         return _infer_open(votes, best_priors, log_odds_evidence, correlation)
+    if lone_leader and (leader := find_lone_leader(votes)) is not None:
+        log_odds_evidence[leader] += lone_leader
     log_joint = _log_joint(votes, groups, correlation)
     return _normalize(log_joint, best_priors, log_odds_evidence, vote_coefficient)
+
+
+def find_lone_leader(votes: Sequence[Vote]) -> int | None:
+    """Return the group of the model with the best prior, where it stands alone against answers that agree."""
+    leader = max(votes, key=lambda vote: vote.prior, default=None)
+    if leader is None or leader.group is None or sum(vote.prior == leader.prior for vote in votes) > 1:
+        return None
+    sizes = Counter(vote.group for vote in votes if vote.group is not None)
+    return leader.group if sizes[leader.group] == 1 and max(sizes.values()) > 1 else None
 
 
 def updated_priors(posterior: Posterior, priors: Sequence[float], correlation: ErrorCorrelation) -> list[float]:

@@ -11,34 +11,40 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.tenants import NO_KEY, SPANS, Span, Tenants, find_windows
+from routemoa.ledger.backends import LedgerBackend, open_backend
+from routemoa.ledger.budget_check import TenantBudgets
 from routemoa.ledger.corrections import Correction, correct_call
-from routemoa.ledger.queries import LedgerEntry, read_calls
-from routemoa.ledger.schema import StoreError, default_path
+from routemoa.ledger.location import StoreLocation, StoreUrl, default_path, find_store, parse_location
+from routemoa.ledger.queries import LedgerEntry, note_endpoint, read_calls
+from routemoa.ledger.schema import StoreError
 from routemoa.ledger.steps import PICODOLLARS_PER_DOLLAR, FinishedCall, StartedCall, to_picodollars
-from routemoa.ledger.transactions import LedgerDatabase
-from routemoa.ledger.writer import Writer
 
 __all__ = [
+    "BudgetState",
     "Correction",
     "LedgerEntry",
     "RemainingBudget",
     "Store",
     "StoreError",
+    "StoreLocation",
     "StoreRecorder",
+    "StoreUrl",
     "correct_call",
     "default_path",
+    "find_store",
+    "parse_location",
     "read_calls",
 ]
 
 UNRECORDED_CALL = -1
-"""The number of a call that could not be recorded."""
+"""The number of a call that could not be recorded; those of calls that are recorded later are below."""
 
 
 class RemainingBudget(Struct, frozen=True):
@@ -59,23 +65,49 @@ class RemainingBudget(Struct, frozen=True):
         return ("day", self.day, self.day_reset), ("month", self.month, self.month_reset)
 
 
+class BudgetState(Struct, frozen=True):
+    """A limit in dollars, and what is used of it."""
+
+    key: str
+    """The tenant's name; "*" is the budget of all callers together."""
+    span: Span
+    limit: float
+    """Dollars."""
+    used: float
+    """Dollars that were spent, or are reserved for calls under way."""
+    start: float
+    """When the day or month began, in seconds since the epoch."""
+    reset: float
+    """When it ends, in seconds since the epoch."""
+
+
 class Store:
-    """A ledger file that several processes may share. Only opening and closing it wait for the disk.
+    """A ledger that several processes may share. Only opening and closing it wait for the disk or the server.
 
     Args:
-        path: the file; it is created where there is none.
+        path: the file, which is created where there is none; or the URL of a PostgreSQL database.
         tenants: the tenants whose budgets are kept.
         clock: returns seconds since the epoch.
 
     Raises:
-        StoreError: the file cannot be used; one line that says why and what to do.
+        StoreError: the store cannot be used; one line that says why and what to do.
     """
 
-    def __init__(self, path: Path, tenants: Tenants | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: StoreLocation, tenants: Tenants | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self.path = path
         self._clock = clock
-        self._database = LedgerDatabase(path, Tenants() if tenants is None else tenants, clock)
-        self._writer = Writer(self._database, path)
+        self._budgets = TenantBudgets(Tenants() if tenants is None else tenants)
+        self._backend = open_backend(path, self._budgets, clock)
+
+    def use_tenants(self, tenants: Tenants) -> None:
+        """Keep the budgets of these tenants from now on; never waits.
+
+        Calls under way stay counted under the names that they began with.
+        """
+        for name in self._budgets.replace_tenants(tenants):
+            self._backend.reload_used(name)
 
     def recorder(self, key: str | None, method: str, purpose: str | None = None) -> StoreRecorder:
         """Return the recorder of one request's calls.
@@ -87,30 +119,56 @@ class Store:
         """
         name = NO_KEY if key is None else key
         return StoreRecorder(
-            name, method, bool(self._database.limits(name)), self._writer, self._clock, purpose=purpose
+            name, method, bool(self._budgets.limits(name)), self._backend, self._clock, purpose=purpose
         )
 
     def remaining_budget(self, key: str | None) -> RemainingBudget | None:
         """Return what a tenant can still spend: the tighter of its own limits and the totals; None without limits."""
-        now, used = find_windows(self._clock()), self._database.used
+        limited = self._budgets.limits(NO_KEY if key is None else key)
+        if not limited:
+            return None
+        now, used = find_windows(self._clock()), self._backend.used
         remaining: dict[Span, list[float]] = {span: [] for span in SPANS}
-        for name, limits in self._database.limits(NO_KEY if key is None else key):
+        for name, limits in limited:
             for span in SPANS:
                 if (limit := limits.for_span(span)) is not None:
                     left = round(limit * PICODOLLARS_PER_DOLLAR) - used.get((name, now.id(span)), 0)
                     remaining[span].append(max(0, left) / PICODOLLARS_PER_DOLLAR)
-        if not any(remaining.values()):
-            return None
         day, month = (min(dollars, default=None) for dollars in remaining.values())
         return RemainingBudget(day, month, now.day_reset, now.month_reset)
 
+    def list_budgets(self, key: str | None) -> list[BudgetState]:
+        """Return the limits that a tenant's calls keep: its own, and those of all tenants together."""
+        now, used = find_windows(self._clock()), self._backend.used
+        return [
+            BudgetState(
+                name,
+                span,
+                limit,
+                used.get((name, now.id(span)), 0) / PICODOLLARS_PER_DOLLAR,
+                now.start(span),
+                now.reset(span),
+            )
+            for name, limits in self._budgets.limits(NO_KEY if key is None else key)
+            for span in SPANS
+            if (limit := limits.for_span(span)) is not None
+        ]
+
+    @property
+    def backlog(self) -> tuple[int, float]:
+        """Return how many entries are not written yet, and for how many seconds the oldest of them has waited."""
+        return self._backend.backlog
+
     def reload_budget(self, key: str | None) -> None:
-        """Read again what a tenant has used, as another process may have corrected it."""
-        self._writer.reload_used(NO_KEY if key is None else key)
+        """Read again what a tenant has used, as another process may have corrected it; never waits.
+
+        A file is read at once, a database soon after.
+        """
+        self._backend.reload_used(NO_KEY if key is None else key)
 
     async def flush(self) -> None:
-        """Wait until every call that has ended so far is settled in the file. Raises StoreError."""
-        await self._writer.commit(None)
+        """Wait until every call that has ended so far is settled in the store. Raises StoreError."""
+        await self._backend.commit(None)
 
     async def aclose(self) -> None:
         """Write what is queued and close the file, without blocking the event loop."""
@@ -120,7 +178,7 @@ class Store:
 
     def close(self) -> None:
         """Write what is queued and close the file; blocks."""
-        self._writer.close()
+        self._backend.close()
 
 
 class StoreRecorder:
@@ -131,7 +189,7 @@ class StoreRecorder:
         key: str,
         method: str,
         has_budget: bool,
-        writer: Writer,
+        writer: LedgerBackend,
         clock: Callable[[], float],
         *,
         purpose: str | None = None,
@@ -140,6 +198,8 @@ class StoreRecorder:
         self._key, self._method, self._has_budget, self._purpose = key, method, has_budget, purpose
         self._writer, self._clock = writer, clock
         self._open: dict[int, StartedCall] = {}
+        self._unwritten = UNRECORDED_CALL
+        self._endpoints: dict[int, str] = {}  # of members that have several
 
     @property
     def has_budget(self) -> bool:
@@ -149,7 +209,8 @@ class StoreRecorder:
     async def start(self, call: CallStart) -> int:
         """Record a call that is about to be made and reserve its `max_cost`; committed when this returns its number.
 
-        Where it cannot be recorded (the log says so) and there is no budget to keep, the call may be made all the same.
+        Where it cannot be recorded and there is no budget to keep, the call may be made all the same: a file loses it
+        (the log says so), a database gets it when it is back.
 
         Raises:
             BudgetExceeded: it does not fit, or has no price under a budget; nothing is reserved.
@@ -169,6 +230,7 @@ class StoreRecorder:
             call.model,
             self._purpose or call.purpose,
             call.max_cost,
+            is_free=not self._has_budget,
         )
         try:
             await self._writer.commit(started)
@@ -176,8 +238,14 @@ class StoreRecorder:
             if self._has_budget:
                 raise
             return UNRECORDED_CALL
-        self._open[started.number] = started
-        return started.number
+        number = started.number
+        if not number:  # it is recorded later
+            self._unwritten -= 1
+            number = self._unwritten
+        self._open[number] = started
+        if call.endpoint is not None:
+            self._endpoints[number] = call.endpoint
+        return number
 
     def finish(self, number: int, result: CallResult) -> None:
         """Settle the call that `start` gave this number; never waits. Raises KeyError for a call that is not open."""
@@ -185,5 +253,7 @@ class StoreRecorder:
         if number == UNRECORDED_CALL:
             return
         call = self._open.pop(number)
+        if (endpoint := self._endpoints.pop(number, None)) is not None:
+            result = replace(result, note=note_endpoint(endpoint, result.note))
         with suppress(StoreError):  # a closed store has settled it already, at its most
             self._writer.enqueue(FinishedCall(call, result))

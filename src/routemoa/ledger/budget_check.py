@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from routemoa.core.errors import BudgetExceeded
-from routemoa.core.tenants import ALL_TENANTS, SPANS, SpendingLimits, find_windows, format_time
-from routemoa.ledger.steps import PICODOLLARS_PER_DOLLAR, StartedCall, to_picodollars
+from routemoa.core.tenants import ALL_TENANTS, SPANS, SpendingLimits, Tenants, find_windows, format_time
+from routemoa.ledger.steps import MAX_PICODOLLARS, PICODOLLARS_PER_DOLLAR, StartedCall, to_picodollars
 
-__all__ = ["Window", "WindowKey", "find_refusal"]
+__all__ = ["TenantBudgets", "Window", "WindowKey", "find_refusal", "list_windows"]
 
 WindowKey = tuple[str, str]
 """A tenant's name (or ALL_TENANTS), and the day or month."""
@@ -22,6 +22,42 @@ class Window(Struct):
     spent: int
     held: int
     """Reserved for calls under way."""
+
+    def reserve(self, most: int) -> None:
+        """Reserve the most that a call can cost."""
+        self.held = min(MAX_PICODOLLARS, self.held + most)
+
+    def settle(self, most: int, charged: int) -> None:
+        """Replace a call's reservation by what is charged."""
+        self.held = max(0, self.held - most)
+        self.add(charged)
+
+    def add(self, difference: int) -> None:
+        """Change what is spent by an amount that may be negative."""
+        self.spent = max(0, min(MAX_PICODOLLARS, self.spent + difference))
+
+
+class TenantBudgets:
+    """The budgets that are kept at a moment."""
+
+    def __init__(self, tenants: Tenants) -> None:
+        self.tenants = tenants
+
+    def limits(self, key: str) -> tuple[tuple[str, SpendingLimits], ...]:
+        """Return the limits that a call of tenant `key` must keep, each with the name that its windows are under."""
+        found = ((key, self.tenants.limits(key)), (ALL_TENANTS, self.tenants.totals))
+        return tuple([(name, of) for name, of in found if of])
+
+    def replace_tenants(self, tenants: Tenants) -> frozenset[str]:
+        """Keep the budgets of these tenants; return the names whose budget was not kept before."""
+        known, self.tenants = self.tenants.budgeted, tenants
+        return tenants.budgeted - known
+
+
+def list_windows(key: str, began: float) -> list[WindowKey]:
+    """Return the windows that a call counts in: the day and the month of the tenant, and of all tenants."""
+    now = find_windows(began)
+    return [(name, now.id(span)) for name in (key, ALL_TENANTS) for span in SPANS]
 
 
 class Obstacle(Struct, order=True):

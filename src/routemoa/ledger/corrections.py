@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.tenants import ALL_TENANTS, SPANS, find_windows
+from routemoa.ledger.budget_check import Window, list_windows
+from routemoa.ledger.connections import Connection, row_lock, transact
+from routemoa.ledger.location import StoreLocation
 from routemoa.ledger.queries import CALL_COLUMNS, LedgerEntry, read_notes
-from routemoa.ledger.schema import connect, to_store_error
 from routemoa.ledger.steps import MAX_PICODOLLARS, PICODOLLARS_PER_DOLLAR, to_picodollars
 
 __all__ = ["Correction", "correct_call"]
 
 INSERT_NOTE = "INSERT INTO notes (call, request, at, cost, note) VALUES (?, ?, ?, ?, ?)"
-ADD_TO_WINDOW = (
-    "INSERT INTO windows VALUES (?1, ?2, max(0, ?3), 0) "
-    "ON CONFLICT DO UPDATE SET spent = max(0, min(?4, windows.spent + ?3))"
-)
+MAKE_WINDOW = 'INSERT INTO windows (key, "window", spent, held) VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING'
+READ_WINDOW = 'SELECT spent, held FROM windows WHERE key = ? AND "window" = ?'
+WRITE_WINDOW = 'UPDATE windows SET spent = ? WHERE key = ? AND "window" = ?'
 
 
 class Correction(Struct, frozen=True):
@@ -31,7 +29,7 @@ class Correction(Struct, frozen=True):
     after: LedgerEntry
 
 
-def correct_call(path: Path, number: int, cost: float, reason: str, now: float) -> Correction:
+def correct_call(path: StoreLocation, number: int, cost: float, reason: str, now: float) -> Correction:
     """Correct what a call cost.
 
     Args:
@@ -43,27 +41,20 @@ def correct_call(path: Path, number: int, cost: float, reason: str, now: float) 
 
     Raises:
         ConfigError: there is no such call, it is under way, or the cost or the reason is not valid.
-        StoreError: the file cannot be written.
+        StoreError: the store cannot be written.
     """
     if not math.isfinite(cost) or not 0 <= cost <= MAX_PICODOLLARS / PICODOLLARS_PER_DOLLAR:
         raise ConfigError(f"--cost {cost:g}: give the dollars that the call cost, 0 or more")
     reason = " ".join(reason.split())
     if not reason or not reason.isprintable():
         raise ConfigError("--reason: say in one line of text why the call is corrected")
-    if not path.exists():
+    if isinstance(path, Path) and not path.exists():
         raise ConfigError(f"{path}: no such file; there is no call to correct")
-    with closing(connect(path)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            correction = _correct(connection, number, cost, reason, now)
-            connection.execute("COMMIT")
-        except sqlite3.Error as e:
-            raise to_store_error(path, e) from e
-    return correction
+    return transact(path, lambda connection: _correct(connection, number, cost, reason, now))
 
 
-def _correct(connection: sqlite3.Connection, number: int, cost: float, reason: str, now: float) -> Correction:
-    query = f"SELECT {', '.join(CALL_COLUMNS)} FROM calls WHERE id = ?"  # noqa: S608  (our own names)
+def _correct(connection: Connection, number: int, cost: float, reason: str, now: float) -> Correction:
+    query = f"SELECT {', '.join(CALL_COLUMNS)} FROM calls WHERE id = ?{row_lock(connection)}"  # noqa: S608  (ours)
     row = connection.execute(query, (number,)).fetchone()
     if row is None:
         raise ConfigError(f"call {number}: the ledger holds none of this id; `routemoa ledger` shows the ids")
@@ -73,9 +64,10 @@ def _correct(connection: sqlite3.Connection, number: int, cost: float, reason: s
     for earlier, note in read_notes(connection, number).get((number, call.request), ()):
         call = call if earlier is None else call.corrected(earlier, note)
     difference = to_picodollars(cost) - to_picodollars(call.charged)
-    windows = find_windows(call.began)
-    for key in (call.key, ALL_TENANTS):
-        for span in SPANS:
-            connection.execute(ADD_TO_WINDOW, (key, windows.id(span), difference, MAX_PICODOLLARS))
+    for key in sorted(list_windows(call.key, call.began)):  # in the order in which all transactions lock them
+        connection.execute(MAKE_WINDOW, key)
+        window = Window(*connection.execute(READ_WINDOW + row_lock(connection), key).fetchone())
+        window.add(difference)
+        connection.execute(WRITE_WINDOW, (window.spent, *key))
     connection.execute(INSERT_NOTE, (number, call.request, now, cost, reason))
     return Correction(call, call.corrected(cost, reason))

@@ -6,23 +6,26 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_data_path
-
 from routemoa.core.errors import ConfigError
+from routemoa.ledger.location import StoreLocation, default_path
 
 __all__ = [
     "BUSY_TIMEOUT",
     "LOG",
     "StoreError",
+    "close_on_error",
     "connect",
     "connect_reading",
     "default_path",
+    "enable_write_ahead_log",
     "is_locked",
+    "open_connection",
+    "raise_file_errors",
     "remove_log",
     "to_store_error",
     "write_checkpoint",
@@ -82,14 +85,34 @@ CREATE VIEW IF NOT EXISTS corrected_calls AS  -- the calls, with the last correc
 """
 
 
+CREATE_KEYS = """
+CREATE TABLE IF NOT EXISTS keys (  -- tenants that are kept here: a name is given once, so that its calls stay its own
+  name TEXT PRIMARY KEY,
+  created REAL NOT NULL,      -- seconds since the epoch, as all times
+  expires REAL,
+  revoked REAL,
+  models TEXT,                -- a JSON array, NULL where not limited
+  methods TEXT,
+  max_cost_per_day REAL,
+  max_cost_per_month REAL,
+  requests_per_minute INTEGER,
+  tokens_per_minute INTEGER,
+  concurrent_streams INTEGER,
+  changed INTEGER NOT NULL    -- counts the changes of all keys: its maximum tells servers whether to read them again
+);
+CREATE INDEX IF NOT EXISTS keys_changed ON keys (changed);
+CREATE TABLE IF NOT EXISTS key_secrets (
+  digest BLOB PRIMARY KEY,    -- SHA-256 of the key, which is stored nowhere
+  name TEXT NOT NULL,         -- keys.name
+  prefix TEXT NOT NULL,       -- the key's first characters, to tell it from others
+  created REAL NOT NULL,
+  expires REAL                -- of a secret that was rotated: until when it is accepted
+) WITHOUT ROWID;
+"""
+
+
 class StoreError(ConfigError):
-    """The ledger's file cannot be read or written. The message is one line: which file, why, and what to do."""
-
-
-def default_path(env: Mapping[str, str] = os.environ) -> Path:
-    """Return the file that ROUTEMOA_STORE names, else the one in the user's data folder."""
-    named = env.get("ROUTEMOA_STORE")
-    return Path(named).expanduser() if named else user_data_path("routemoa") / "store.db"
+    """The store cannot be read or written. The message is one line: which store, why, and what to do."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -113,10 +136,10 @@ def remove_log(path: Path) -> None:
 
 def _prepare(path: Path) -> sqlite3.Connection:
     """Open the file and create what it lacks. Raises StoreError."""
-    connection = _open_connection(path, path, isolation_level=None, check_same_thread=False)
-    with _close_on_error(connection, path):
+    connection = open_connection(path, path, isolation_level=None, check_same_thread=False)
+    with close_on_error(connection, path):
         _read_version(connection, path)  # before anything changes: the file may be another program's
-        _enable_write_ahead_log(connection)
+        enable_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # it would wait for the disk: see `write_checkpoint`
         connection.execute("BEGIN IMMEDIATE")
@@ -124,7 +147,7 @@ def _prepare(path: Path) -> sqlite3.Connection:
             for statement in CREATE_TABLES.split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
-        for statement in CREATE_NOTES.split(";\n"):
+        for statement in (CREATE_NOTES + CREATE_KEYS).split(";\n"):
             connection.execute(statement)
         connection.execute("COMMIT")
     return connection
@@ -146,12 +169,13 @@ def _hold_creation_lock(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-def connect_reading(path: Path) -> sqlite3.Connection | None:
+def connect_reading(path: Path, *, check_same_thread: bool = True) -> sqlite3.Connection | None:
     """Open the ledger read-only; None where there is no file yet, or an empty one. Raises StoreError."""
     if not path.exists():
         return None
-    connection = _open_connection(path, f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    with _close_on_error(connection, path):
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    connection = open_connection(path, address, uri=True, check_same_thread=check_same_thread)
+    with close_on_error(connection, path):
         if _read_version(connection, path):
             return connection
     connection.close()
@@ -203,7 +227,8 @@ def _error_code(error: sqlite3.Error | OSError | StoreError) -> int:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
-def _open_connection(path: Path, database: Path | str, **settings: Any) -> sqlite3.Connection:
+def open_connection(path: Path, database: Path | str, **settings: Any) -> sqlite3.Connection:
+    """Return a connection to a store's file, which waits for others as long as all do. Raises StoreError."""
     try:
         connection: sqlite3.Connection = sqlite3.connect(database, timeout=BUSY_TIMEOUT, **settings)
     except sqlite3.Error as e:
@@ -212,7 +237,18 @@ def _open_connection(path: Path, database: Path | str, **settings: Any) -> sqlit
 
 
 @contextmanager
-def _close_on_error(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+def raise_file_errors(store: StoreLocation) -> Iterator[None]:
+    """Turn SQLite's errors about a store's file into a StoreError; a database raises its own."""
+    try:
+        yield
+    except sqlite3.Error as e:
+        if isinstance(store, Path):
+            raise to_store_error(store, e) from e
+        raise
+
+
+@contextmanager
+def close_on_error(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
     """Close the connection where preparing it fails. Raises StoreError."""
     try:
         yield
@@ -224,7 +260,7 @@ def _close_on_error(connection: sqlite3.Connection, path: Path) -> Iterator[None
         raise
 
 
-def _enable_write_ahead_log(connection: sqlite3.Connection) -> None:
+def enable_write_ahead_log(connection: sqlite3.Connection) -> None:
     """Switch to write-ahead logging. SQLite does not wait here where two processes do it at once on a new file."""
     deadline = time.monotonic() + BUSY_TIMEOUT
     while True:

@@ -17,6 +17,7 @@ __all__ = [
     "StartedCall",
     "WithdrawnCall",
     "to_picodollars",
+    "valid_count",
 ]
 
 PICODOLLARS_PER_DOLLAR = 1e12
@@ -41,6 +42,8 @@ class StartedCall(Struct):
     """The id of its row; 0 until it is committed."""
     refusal: BudgetExceeded | None = None
     """Why it was not recorded."""
+    is_free: bool = False
+    """No budget depends on it: it may be made although the store is away, and be recorded later."""
 
 
 class FinishedCall(Struct):
@@ -64,3 +67,8 @@ def to_picodollars(dollars: float | None) -> int:
     if dollars is None:
         return 0
     return max(0, math.ceil(min(dollars * PICODOLLARS_PER_DOLLAR - 1e-3, float(MAX_PICODOLLARS))))
+
+
+def valid_count(tokens: int | None) -> int | None:
+    """Return a count of tokens; None for one that no provider can mean, or that no column holds."""
+    return tokens if tokens is not None and 0 <= tokens < 2**63 else None

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from routemoa.core.errors import BudgetExceeded
-from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenants
-from routemoa.ledger.budget_check import WindowKey, find_refusal
+from routemoa.core.tenants import ALL_TENANTS
+from routemoa.ledger.budget_check import TenantBudgets, WindowKey, find_refusal
 from routemoa.ledger.process_locks import ProcessLock
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, connect, remove_log, to_store_error
-from routemoa.ledger.steps import FinishedCall, LedgerStep, StartedCall, WithdrawnCall, to_picodollars
+from routemoa.ledger.steps import FinishedCall, LedgerStep, StartedCall, WithdrawnCall, to_picodollars, valid_count
 from routemoa.ledger.windows import WindowTotals
 
 __all__ = ["LedgerDatabase"]
@@ -46,9 +46,9 @@ class LedgerDatabase:
         StoreError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, tenants: Tenants, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, budgets: TenantBudgets, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._tenants = tenants
+        self._budgets = budgets
         self._path = path
         self._connection = connect(path)
         self._file, self._log_file = _identify(path), _identify(path.with_name(path.name + "-wal"))
@@ -62,7 +62,7 @@ class LedgerDatabase:
             self._begin()
             self._process_lock.acquire()
             self._settle_dead_processes()
-            for name in (*(t.name for t in tenants), ALL_TENANTS):
+            for name in (*(t.name for t in budgets.tenants), ALL_TENANTS):
                 self._totals.load_windows(name, clock())
             self._commit()
             self._connection.execute("PRAGMA busy_timeout = 0")  # from now on the writer tries again, on its own
@@ -75,12 +75,6 @@ class LedgerDatabase:
     def used(self) -> dict[WindowKey, int]:
         """The picodollars spent and reserved in the windows seen so far; may be read from any thread."""
         return self._totals.used
-
-    def limits(self, key: str) -> tuple[tuple[str, SpendingLimits], ...]:
-        """Return the limits that a call of tenant `key` must keep, each with the name that its windows are under."""
-        return tuple(
-            (name, of) for name, of in ((key, self._tenants.limits(key)), (ALL_TENANTS, self._tenants.totals)) if of
-        )
 
     def write(self, steps: Sequence[LedgerStep]) -> None:
         """Write all steps, or none of them. A call that does not fit gets a `refusal`.
@@ -244,7 +238,7 @@ class LedgerDatabase:
         return refusal
 
     def _find_refusal(self, call: StartedCall) -> BudgetExceeded | None:
-        return find_refusal(call, self.limits(call.key), self._totals.load_window)
+        return find_refusal(call, self._budgets.limits(call.key), self._totals.load_window)
 
     # --- calls of dead processes
 
@@ -273,10 +267,5 @@ def _identify(path: Path) -> tuple[int, int] | None:
 
 def _update_row(step: FinishedCall) -> Row:
     result, usage = step.result, step.result.usage
-    tokens = map(_valid_count, (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens))
+    tokens = map(valid_count, (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens))
     return (*tokens, result.cost, result.charged, result.seconds, result.outcome, step.call.number)
-
-
-def _valid_count(tokens: int | None) -> int | None:
-    """Return a count of tokens; None for one that no provider can mean, or that no column holds."""
-    return tokens if tokens is not None and 0 <= tokens < 2**63 else None

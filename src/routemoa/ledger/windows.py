@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
-from routemoa.core.tenants import ALL_TENANTS, SPANS, find_windows
-from routemoa.ledger.budget_check import Window, WindowKey
-from routemoa.ledger.steps import MAX_PICODOLLARS, StartedCall, to_picodollars
+from routemoa.core.tenants import ALL_TENANTS, find_windows
+from routemoa.ledger.budget_check import Window, WindowKey, list_windows
+from routemoa.ledger.steps import StartedCall, to_picodollars
 
 __all__ = ["WindowTotals"]
 
@@ -68,8 +68,7 @@ class WindowTotals:
 
     def load_windows(self, key: str, began: float) -> list[Window]:
         """Return the windows that a call counts in: the day and the month of the tenant, and of all tenants."""
-        now = find_windows(began)
-        return [self.load_window((name, now.id(span))) for name in (key, ALL_TENANTS) for span in SPANS]
+        return [self.load_window(window) for window in list_windows(key, began)]
 
     def reload_used(self, key: str, now: float) -> None:
         """Read again what a tenant has used: another process may have written, or corrected a call."""
@@ -94,13 +93,10 @@ class WindowTotals:
 
     def reserve(self, call: StartedCall) -> None:
         """Reserve the most that a call can cost."""
-        max_cost = to_picodollars(call.max_cost)
         for window in self.load_windows(call.key, call.began):
-            window.held = min(MAX_PICODOLLARS, window.held + max_cost)
+            window.reserve(to_picodollars(call.max_cost))
 
     def settle(self, call: StartedCall, charged: int) -> None:
         """Replace a call's reservation by the picodollars that are charged."""
-        max_cost = to_picodollars(call.max_cost)
         for window in self.load_windows(call.key, call.began):
-            window.held = max(0, window.held - max_cost)
-            window.spent = min(MAX_PICODOLLARS, window.spent + charged)
+            window.settle(to_picodollars(call.max_cost), charged)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from routemoa.ledger.budget_check import WindowKey
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, StoreError, is_locked, to_store_error, write_checkpoint
 from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
 from routemoa.ledger.transactions import LedgerDatabase
@@ -30,6 +31,9 @@ RETRY_INTERVAL = 1.0
 """Seconds until a write that failed is tried again."""
 WARNING_INTERVAL = 10.0
 """Seconds until the same warning is logged again."""
+SETTLE_DELAY = 0.005
+"""Seconds in which a call that has ended is settled, in one transaction with what else is written by then: most often
+the start of the next call."""
 CHECKPOINT_INTERVAL = 2000
 """Steps between checkpoints."""
 
@@ -56,9 +60,11 @@ class Writer:
         self._queue: deque[QueueItem] = deque()
         self._lock = threading.Lock()  # held by the thread that writes: loops of several threads may share a store
         self._scheduled_loop: asyncio.AbstractEventLoop | None = None  # the loop that will write
+        self._delayed_loop: asyncio.AbstractEventLoop | None = None  # the loop that will write a little later
         self._locked_since: float | None = None  # since when another process has had the file locked
         self._steps_since_checkpoint = 0
         self._checkpoint_thread: threading.Thread | None = None
+        self._waits_since: float | None = None  # since when the oldest step has been queued
         self._closed = False
         self._last_warning = ("", 0.0)  # its text, and when it was logged
 
@@ -67,8 +73,25 @@ class Writer:
         if self._closed:
             raise StoreError(f"{self._path}: the store is closed; make a new one")
         self._queue.append(item)
+        if self._waits_since is None:
+            self._waits_since = time.monotonic()
         with suppress(RuntimeError):  # without a running loop it is written with the next step, or on closing
-            self._schedule(asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            if isinstance(item, FinishedCall):
+                self._schedule_later(loop)
+            else:
+                self._schedule(loop)
+
+    @property
+    def used(self) -> dict[WindowKey, int]:
+        """The picodollars spent and reserved in the windows seen so far; may be read from any thread."""
+        return self._database.used
+
+    @property
+    def backlog(self) -> tuple[int, float]:
+        """Return how many steps are not written yet, and for how many seconds the oldest of them has waited."""
+        since = self._waits_since
+        return len(self._queue), 0.0 if since is None or not self._queue else time.monotonic() - since
 
     async def commit(self, step: StartedCall | None) -> None:
         """Queue a step and wait until it is committed; None waits for the steps queued before.
@@ -89,7 +112,12 @@ class Writer:
             raise
 
     def reload_used(self, key: str) -> None:
-        """Read again what a tenant has used, unless another thread is writing; never waits."""
+        """Read again what a tenant has used, unless another thread is writing; never waits.
+
+        What is queued is written before: a call that has ended does not hold its reservation any more.
+        """
+        if self._queue and not self._closed and self._lock.acquire(blocking=False):
+            self._write_queue()
         if not self._closed and self._lock.acquire(blocking=False):
             try:
                 with suppress(sqlite3.Error):  # the next write reports it
@@ -110,6 +138,17 @@ class Writer:
             LOG.warning("%s; calls under way are settled when it is opened again", to_store_error(self._path, e))
         if self._checkpoint_thread is not None:
             self._checkpoint_thread.join()
+
+    def _schedule_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write within SETTLE_DELAY, where nothing is written before."""
+        if self._scheduled_loop is not loop and self._delayed_loop is not loop:
+            self._delayed_loop = loop
+            loop.call_later(SETTLE_DELAY, self._flush_delayed)
+
+    def _flush_delayed(self) -> None:
+        self._delayed_loop = None
+        if self._queue:
+            self._flush()
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._scheduled_loop is not loop:
@@ -150,6 +189,7 @@ class Writer:
             if items:
                 self._database.write([s for s in steps if s is not None])
             self._locked_since = None
+            self._waits_since = None
         except (sqlite3.Error, OSError, StoreError) as e:
             self._handle_error(items, e)
             written = not self._queue

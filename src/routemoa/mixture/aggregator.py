@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from time import perf_counter
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from routemoa.core.errors import CallCancelled, ModelError, RouteMoAError, Unaffordable
 from routemoa.core.events import (
@@ -14,27 +16,36 @@ from routemoa.core.events import (
     AggregatorStarted,
     AnswerDelta,
     AnswerReplaced,
+    AnswerThought,
     CallFinished,
     CallStarted,
     Degraded,
 )
 from routemoa.core.trace import Degradation, Failure, Proposal
-from routemoa.core.types import Completion, ModelSpec, Query, Request
+from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Thinking
 from routemoa.mixture import prompts
-from routemoa.mixture.admission import Admission, leave_out_misfits
-from routemoa.mixture.call_group import CallEnd, CallGroup, PendingCall, WaitPolicy
-from routemoa.mixture.layer import empty_answer, make_failure, no_completion, report_defect
+from routemoa.mixture.admission import Admission, leave_out_misfits, takes
+from routemoa.mixture.call_group import CallGroup, WaitPolicy
+from routemoa.mixture.call_results import answer_logprobs, empty_answer, make_failure, no_completion, report_defect
 from routemoa.mixture.leader_stream import THOUGHT_MARKER, THOUGHT_SHOWN
+from routemoa.mixture.pending_call import CallEnd, PendingCall
 from routemoa.mixture.run import Run
+from routemoa.mixture.structured import find_json, wrong_form
 
 __all__ = ["aggregation_request", "write_answer"]
 
 
-def aggregation_request(query: Query, proposals: Sequence[Proposal], *, hedge: bool = False) -> Request:
-    """Return the call that asks for the final answer from `proposals`."""
+def aggregation_request(
+    query: Query, proposals: Sequence[Proposal], *, hedge: bool = False, unseen: Collection[str] = ()
+) -> Request:
+    """Return the call that asks for the final answer from `proposals`.
+
+    `unseen`: images and the like that the writer does not take, so that it is told of them only.
+    """
     texts = [p.text for p in proposals]
-    messages = prompts.aggregation_messages(query.messages, texts)
-    return Request(messages, query.parameters, purpose="hedge" if hedge else "aggregator")
+    messages = prompts.aggregation_messages([m.without_media(unseen) for m in query.messages], texts)
+    purpose: Purpose = "hedge" if hedge else "aggregator"
+    return Request(messages, query.parameters, purpose=purpose, answer_format=query.answer_format)
 
 
 async def write_answer(
@@ -64,13 +75,13 @@ async def write_answer(
     for writing in writings.values():
         if (whole := writing.completion) is not None:
             cost = writing.spec.cost(whole.usage)
-            run.finish(whole.finish_reason, whole.usage, cost, is_refusal=whole.refusal)
+            shown = answer_logprobs(whole, whole.text)
+            run.finish(whole.finish_reason, whole.usage, cost, is_refusal=whole.refusal, logprobs=shown)
             return
         if writing.broken_off is not None:
             run.break_off(writing.broken_off)
             return
-    run.emit(AnswerDelta(proposals[0].text))
-    run.finish_with(proposals[0])
+    run.show_answer(proposals[0])
 
 
 class _Writing:
@@ -87,7 +98,8 @@ class _Writing:
         self.broken_off: Failure | None = None
         """Why it failed, where a part of its text was shown that nothing may replace."""
         self._run, self._call, self._writings = run, call, writings
-        self._request = aggregation_request(run.query, proposals, hedge=call.is_hedge)
+        unseen = [kind for kind in run.query.media if not takes(run, call.spec, kind)]
+        self._request = aggregation_request(run.query, proposals, hedge=call.is_hedge, unseen=unseen)
         self._started = perf_counter()
         self._is_aggregator = False
         self._reported = False
@@ -115,32 +127,56 @@ class _Writing:
             raise
         except Exception as e:  # one writer's reply must not end the query
             return self._fail(report_defect(self.spec, e))
+        self._run.note_dropped(self.spec)
         return CallEnd.ANSWERED
 
     async def _stream(self) -> Completion:
         """Emit the text as it comes; an empty answer is no beginning, and white space waits for the first word."""
         blank: list[str] = []
-        stream = self._run.client.stream(self.spec, self._request, lambda: self._call.is_last_hope)
+        thoughts: list[str] = []
+        call = self._call
+        stream = self._run.client.stream(self.spec, self._request, lambda: call.is_last_hope, call.hedge_after)
         async with aclosing(stream) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Completion):
                     if not piece.text.strip():
                         raise empty_answer(self.spec, piece)
                     self._begin()
-                    self._correct(piece.text)
-                    return piece
+                    whole = self._check_form(piece)
+                    self._show_thoughts(thoughts)
+                    self._correct(whole.text)
+                    return whole
                 self._begin()
-                if not isinstance(piece, str) or not piece:
-                    continue
+                if isinstance(piece, Thinking):
+                    thoughts.append(piece.text)
+                if not isinstance(piece, str) or not piece or self._run.query.answer_format is not None:
+                    continue  # a form is checked when it is whole
                 if not self._written and not piece.strip():
                     blank.append(piece)
                     continue
+                self._show_thoughts(thoughts)
                 text = "".join((*blank, piece))
                 blank.clear()
                 self._written.append(text)
                 self._run.emit(AnswerDelta(text))
                 await self._run.room()
         raise no_completion(self.spec)
+
+    def _show_thoughts(self, thoughts: list[str]) -> None:
+        """Emit thoughts as the answer begins."""
+        if thought := "".join(thoughts):
+            self._run.emit(AnswerThought(thought))
+        thoughts.clear()
+
+    def _check_form(self, completion: Completion) -> Completion:
+        """Return the completion as the JSON that the caller wants. Raises InvalidResponse where it is none."""
+        wanted = self._run.query.answer_format
+        if wanted is None or completion.refusal:
+            return completion
+        text, problem = find_json(wanted, completion.text)
+        if problem is not None:
+            raise wrong_form(self.spec, completion, problem)
+        return replace(completion, text=text)
 
     def _correct(self, text: str) -> None:
         """Emit the answer where what was written is not it: a part of that turned out to be a thought."""

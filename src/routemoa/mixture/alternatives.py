@@ -34,9 +34,11 @@ def estimate_alternatives(trace: Trace, pool: Pool, estimates: CallEstimates) ->
     if not lengths:
         return ()
     mean = sum(lengths.values()) / len(lengths)
+    tokens = {m.name: lengths.get(m.name, estimates.tokens.get(m.name, mean)) for m in pool}
     known = _Known(
         prompt=sum(len(m.content) for m in trace.query.messages) / CHARACTERS_PER_TOKEN,
-        tokens={m.name: lengths.get(m.name, estimates.tokens.get(m.name, mean)) for m in pool},
+        mean=sum(tokens.values()) / len(tokens),
+        tokens=tokens,
         seconds={m.name: _seconds(m, answers.get(m.name), estimates) for m in pool},
     )
     best = max(pool, key=lambda m: trace.prior.get(m.name) or 0.0)
@@ -53,6 +55,8 @@ class _Known(Struct, frozen=True):
     """What is known of the calls of a query: tokens of its prompt, tokens and seconds of each model's answer."""
 
     prompt: float
+    mean: float
+    """Tokens of an answer."""
     tokens: Mapping[str, float]
     seconds: Mapping[str, float | None]
 
@@ -72,10 +76,10 @@ class _Known(Struct, frozen=True):
 
     def _usage(self, call: PlannedCall[ModelSpec]) -> Usage:
         """Return the tokens of a call; quoted answers count as the mean, since it is not known which are kept."""
-        mean = sum(self.tokens.values()) / len(self.tokens)
-        quoted = FRAME + len(call.shown) * mean if call.shown and call.kind != "moderation" else 0.0
+        shown = len(call.shown) * self.mean
         if call.kind == "moderation":
-            return Usage(round(self.prompt + len(call.shown) * mean), round(VERDICT))
+            return Usage(round(self.prompt + shown), round(VERDICT))
+        quoted = FRAME + shown if call.shown else 0.0
         return Usage(round(self.prompt + quoted), round(self.tokens[call.model.name]))
 
     def _stage_seconds(self, stage: Stage[ModelSpec]) -> float | None:

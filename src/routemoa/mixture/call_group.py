@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from enum import Enum
 from time import perf_counter
 from typing import Any
 
@@ -16,20 +15,13 @@ from msgspec.structs import replace
 
 from routemoa.core.types import ModelSpec, Purpose
 from routemoa.mixture.call_guard import CallGuard, OpenGuard, Ticket
+from routemoa.mixture.pending_call import CallEnd, PendingCall
 
-__all__ = ["WAIT_FOR_ALL", "CallEnd", "CallGroup", "PendingCall", "WaitPolicy"]
+__all__ = ["WAIT_FOR_ALL", "CallGroup", "WaitPolicy"]
 
 
-class CallEnd(Enum):
-    """How a call of a group ended."""
-
-    ANSWERED = "answered"
-    FAILED = "failed"
-    """The next model of the reserve takes its place."""
-    BROKE_OFF = "broke off"
-    """It failed after a part of its text was shown, which nothing may replace."""
-    NOT_MADE = "not made"
-    """A hedge that did not fit into what is left: nothing is missing, and its model may be called later."""
+SECOND_ENDPOINT_SHARE = 2.0
+"""Of the time after which a member is hedged at its second endpoint: then another member is called as well."""
 
 
 class WaitPolicy(Struct, frozen=True):
@@ -48,63 +40,6 @@ class WaitPolicy(Struct, frozen=True):
 
 
 WAIT_FOR_ALL = WaitPolicy()
-
-
-class PendingCall:
-    """One call of a group while it runs."""
-
-    def __init__(
-        self, group: CallGroup, spec: ModelSpec, purpose: Purpose, ticket: Ticket, rival: PendingCall | None = None
-    ) -> None:
-        self.spec = spec
-        self.purpose = purpose
-        self.rival = rival
-        """The other call of a hedged pair."""
-        self.cancel_reason: str | None = None
-        """Why we cancelled the call; None where we did not."""
-        self.began = False
-        """Whether its first token has come."""
-        self.started = perf_counter()
-        self.task: asyncio.Task[CallEnd] | None = None
-        self.ticket = ticket
-        self._group = group
-
-    @property
-    def is_hedge(self) -> bool:
-        """Whether it stands in for a slow call."""
-        return self.purpose == "hedge"
-
-    @property
-    def is_last_hope(self) -> bool:
-        """Whether no other call of its group can answer: none runs or was answered, and no model is left to call."""
-        return self._group.is_last_hope(self)
-
-    def begin(self) -> PendingCall | None:
-        """Note the first token. Of a hedged pair the call that begins first goes on: return the other, cancelled."""
-        if self.began:
-            return None
-        self.began = True
-        self._group.on_begin(self)
-        rival = self.rival
-        if rival is None or rival.began:
-            return None
-        waited = perf_counter() - rival.started
-        return rival if rival.give_up(f"no first token for {waited:.2f} s: {self.spec.name} was faster") else None
-
-    def give_up(self, reason: str) -> bool:
-        """Cancel the call since its first token is late; return whether it was still running."""
-        cancelled = self.cancel(reason)
-        if cancelled:
-            self._group.guard.report_slow(self.spec, perf_counter() - self.started)
-        return cancelled
-
-    def cancel(self, reason: str) -> bool:
-        """Cancel the call; return whether it was still running."""
-        if self.cancel_reason is not None or self.task is None or self.task.done():
-            return False
-        self.cancel_reason = reason
-        self.task.cancel()
-        return True
 
 
 class CallGroup:
@@ -134,6 +69,7 @@ class CallGroup:
         self._leader: ModelSpec | None = None
         self._held: list[ModelSpec] = []  # called once the leader has begun
         self._declined: list[ModelSpec] = []  # as hedges
+        self._last_resort: list[ModelSpec] = []  # cool down, or were cancelled for a faster one
         self._time_over = None if policy.seconds is None else perf_counter() + policy.seconds
         self._stopped = False
 
@@ -167,10 +103,19 @@ class CallGroup:
             for spec in held:
                 self._fill(spec)
 
+    def on_give_up(self, call: PendingCall, seconds: float) -> None:
+        """Tell the guard that a call was cancelled since nothing had come for so long."""
+        self.guard.report_slow(call.spec, seconds)
+        self._last_resort.append(call.spec)
+
     def is_last_hope(self, call: PendingCall) -> bool:
         """Return whether no other call can answer in place of this one."""
         others = any(c is not call for c in self._running) or bool(self._held)
         return not (others or self._is_answered or any(map(self.guard.is_ready, self._reserve)))
+
+    def hedge_after(self, spec: ModelSpec) -> float | None:
+        """Return the seconds after which a member is called at a second endpoint, if it has one."""
+        return self._policy.hedge_after.get(spec.name) if len(spec.endpoints) > 1 else None
 
     def _start_first(self, specs: Sequence[ModelSpec]) -> None:
         """Call models, or those of the reserve in their place; the least bad one where none is ready."""
@@ -195,6 +140,7 @@ class CallGroup:
             if (ticket := self.guard.admit(spec)) is not None:
                 self._start(spec, ticket, "proposal")
                 return
+            self._last_resort.append(spec)
             spec = None
 
     def _start(self, spec: ModelSpec, ticket: Ticket, purpose: Purpose, rival: PendingCall | None = None) -> None:
@@ -236,15 +182,23 @@ class CallGroup:
 
     def _fill_place(self, call: PendingCall) -> None:
         """Call the next model of the reserve in place of a failed call, unless the other of its pair goes on."""
-        if _end_of(call) is CallEnd.NOT_MADE:
+        if call.end is CallEnd.NOT_MADE:
             self._reserve.insert(0, call.spec)
             self._declined.append(call.spec)
             call = call.rival or call
         rival = call.rival
         paired = rival is not None and rival in self._running and rival.cancel_reason is None
-        failed = call not in self._running and call.cancel_reason is None and _end_of(call) is CallEnd.FAILED
+        failed = call not in self._running and call.cancel_reason is None and call.end is CallEnd.FAILED
         if failed and not paired and not self._is_over:
             self._fill()
+            self._try_last_resort()
+
+    def _try_last_resort(self) -> None:
+        """Call the least bad of the models that were passed over or given up, where no call can answer any more."""
+        hopes = self._held or any(c.cancel_reason is None for c in self._running) or self._is_answered
+        if not hopes and self._last_resort and (forced := self.guard.force(self._last_resort)) is not None:
+            self._last_resort.remove(forced[0])
+            self._start(*forced, "proposal")
 
     def _next_due(self) -> float | None:
         """Return when something has to be done even if no call ends."""
@@ -259,7 +213,8 @@ class CallGroup:
         after = self._policy.hedge_after.get(call.spec.name)
         if after is None or call.began or call.rival is not None or call.spec.local or not self._reserve:
             return None
-        return call.started + after
+        has_own = self.hedge_after(call.spec) is not None  # its second endpoint is called first
+        return call.started + (SECOND_ENDPOINT_SHARE * after if has_own else after)
 
     def _give_up_at(self, call: PendingCall) -> float | None:
         """Return when a call is too slow to be waited for; None while no other was answered."""
@@ -292,11 +247,11 @@ class CallGroup:
 
     @property
     def _is_answered(self) -> bool:
-        return any(_end_of(call) is CallEnd.ANSWERED for call in self._calls)
+        return any(call.end is CallEnd.ANSWERED for call in self._calls)
 
     @property
     def _is_over(self) -> bool:
-        """Whether no further model is called."""
+        """Return whether no further model is called."""
         return self._stopped or (self._time_over is not None and perf_counter() >= self._time_over)
 
     def _cancel_all(self, reason: str) -> None:
@@ -304,11 +259,3 @@ class CallGroup:
         self._held.clear()
         for call in self._running:
             call.cancel(reason)
-
-
-def _end_of(call: PendingCall) -> CallEnd | None:
-    """Return how a call ended; None for one that was cancelled or raised."""
-    task = call.task
-    if task is None or not task.done() or task.cancelled() or task.exception() is not None:
-        return None
-    return task.result()

@@ -49,17 +49,15 @@ class CodeComparison:
         self._tried: dict[str, set[str]] = {}
 
     async def compare(self, layer: int) -> None:
-        """Emit how the answers so far were compared, where they are code."""
+        """Emit how the answers so far were compared, where they are code; one alone only where it was run."""
         if self._mixture.published:
             return
         proposals = without_refusals(latest_answers(self._run.trace))
         if not proposals or proposals[0].refusal or not is_code_panel([p.text for p in proposals]):
             return
-        self._run.emit(
-            CodeCompared(
-                layer, await self._run_answers(proposals) if self._mixture.run_code else Agreement(RUN_CODE_OFF)
-            )
-        )
+        agreement = await self._run_answers(proposals) if self._mixture.run_code else Agreement(RUN_CODE_OFF)
+        if agreement.models or len(proposals) > 1:  # else nothing was run, and there is nothing to compare
+            self._run.emit(CodeCompared(layer, agreement))
 
     async def _run_answers(self, proposals: Sequence[Proposal]) -> Agreement:
         """Run the answers and group them by what they do; say why, where that cannot be done."""

@@ -10,14 +10,17 @@ from typing import Any
 from msgspec.structs import replace
 
 from routemoa.clients.connect import connect, run_sync
+from routemoa.core.conversations import ConversationMemory
 from routemoa.core.errors import ConfigError
 from routemoa.core.events import AnswerDelta, Degraded, Event, Reranked, Scored, Selected, Started, Stopped
 from routemoa.core.messages import to_query
 from routemoa.core.pool import Pool, parse_limits
 from routemoa.core.price_list import price_sources
 from routemoa.core.protocols import CallRecorder, Client, Scorer
-from routemoa.core.trace import Answer, Degradation, StopKind, StopReason
-from routemoa.core.types import Message, Query
+from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.tool_ids import find_caller, signing_key
+from routemoa.core.trace import Answer, Degradation, Trace
+from routemoa.core.types import Message, ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel, load_pool_judge
 from routemoa.mixture.aggregator import aggregation_request, write_answer
 from routemoa.mixture.alternatives import estimate_alternatives
@@ -28,9 +31,13 @@ from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.query_limits import QueryLimits
 from routemoa.mixture.run import ANSWER_BREAKS_OFF, Run
 from routemoa.mixture.selection import select_answer
-from routemoa.routing.decision import Decision, aggregator_models, latest_answers, quoted_answers
+from routemoa.mixture.structured import takes_any_text
+from routemoa.routing.adaptive import AdaptivePolicy
+from routemoa.routing.decision import Decision, aggregator_models, blind_models, latest_answers, quoted_answers
+from routemoa.routing.exploration import Explorer
 from routemoa.routing.latency import LatencyTracker
 from routemoa.routing.policy import Policy, build_policy
+from routemoa.routing.tool_steps import find_step_model, is_tool_step, models_going_on, step_alone, step_stop_reason
 from routemoa.scoring.constant import load_scorer
 
 __all__ = ["RouteMoA"]
@@ -53,6 +60,10 @@ class RouteMoA(BaseMethod):
         policy: decides which models to call and when to stop; by default the one that `[mixture] fusion` names.
     """
 
+    takes_tools = True
+    takes_choices = True
+    takes_media = True
+
     def __init__(
         self,
         pool: Pool | str | os.PathLike[str],
@@ -71,8 +82,26 @@ class RouteMoA(BaseMethod):
         known = judge_model or load_pool_judge(pool)
         self.policy = policy or build_policy(pool.models, pool.mixture, known, unscored)
         self._pairwise_judge = known.pairwise_judge
+        self.explorer = Explorer(pool)
         self._prices = price_sources(pool)
         self._latency = LatencyTracker()
+        keys = [os.environ.get(p.api_key_env, "") if p.api_key_env else "" for m in pool for p in m.places]
+        self.id_key = signing_key([*(m.name for m in pool), *keys])
+        self._conversations = ConversationMemory()
+
+    def continue_from(self, previous: RouteMoA) -> None:
+        """Take over what an earlier reading of the pool has learned: how fast the members are, and conversations."""
+        self._latency, self._conversations = previous._latency, previous._conversations
+
+    def recall(self, trace: Trace) -> None:
+        """Learn how fast the members are from an answer of an earlier process."""
+        for proposal in (p for layer in trace.layers for p in layer.proposals):
+            self._latency.record_answer(proposal)
+
+    @property
+    def takes_preference(self) -> bool:
+        """Return whether a request may choose the trade-off: the published and tuned loops have their own."""
+        return isinstance(self.policy, AdaptivePolicy)
 
     async def run(self, run: Run) -> None:
         """Score, call layer after layer until the policy stops, and write the answer."""
@@ -82,6 +111,11 @@ class RouteMoA(BaseMethod):
         estimates = limits.leave_out_unavailable(LayerRequest(1, run.query))
         decision = self.policy.initial(prior, estimates, run.query)
         run.emit(Scored(prior, decision.ranking))
+        if takes_any_text(run.query) and run.query.tools is None:
+            decision = self.explorer.widen(decision, estimates.unavailable)
+        if self._is_step(run.query):
+            model = find_step_model(run.query.messages, self._find_caller)
+            decision = step_alone(decision, model, estimates.unavailable)
         leader = _show_leader(run)
         code = CodeComparison(run, self.pool.mixture)
         while decision.stop is None:
@@ -106,11 +140,12 @@ class RouteMoA(BaseMethod):
             max_tokens=plan.max_tokens,
             leader=leader.begin_layer(request.number, names, alone=decision.alone and names == decision.models),
         )
-        reserve = limits.reserve(decision, plan.models)
+        reserve = [*limits.reserve(decision, plan.models), *limits.cooling]
         policy = limits.wait_policy(plan.models, decision)
         await run_layer(run, request, plan.models, reserve, replace(policy, until_first_token=leader.is_final))
         await code.compare(request.number)
-        decision = self.policy.update(run.trace, limits.estimates(), limits.time_over())
+        stop = step_stop_reason(run.trace) if self._is_step(run.query) else None
+        decision = self.policy.update(run.trace, limits.estimates(), stop or limits.time_over())
         if decision.stop is None and (reason := leader.stop_reason()) is not None:
             decision = self.policy.update(run.trace, limits.estimates(), reason)
         run.emit(Reranked(request.number, decision.scores, decision.ranking))
@@ -118,7 +153,7 @@ class RouteMoA(BaseMethod):
 
     async def _write_answer(self, run: Run, decision: Decision, limits: QueryLimits, leader: LeaderStream) -> None:
         """End with the shown answer, the best one, one written from the best, or a part of one where time is over."""
-        if decision.compare:
+        if decision.compare and run.query.tools is None:
             decision = await self._compare(run, decision)
         final, stands = decision.final_answers, leader.stands(decision.final_answers)
         alternatives = estimate_alternatives(run.trace, self.pool, limits.estimates())
@@ -132,7 +167,8 @@ class RouteMoA(BaseMethod):
         for event in leader.replacement(final):
             run.emit(event)
         names = aggregator_models(run.trace, run.trace.layers[-1].ranking, self.pool.mixture.aggregator)
-        candidates = [self.pool[name] for name in names] if decision.aggregate else []
+        aggregate = decision.aggregate and run.query.tools is None  # a set of calls is chosen, never written anew
+        candidates = [self.pool[name] for name in names] if aggregate else []
         writers, given_up = limits.able_writers(candidates, aggregation_request(run.query, final))
         for degradation in given_up:
             run.emit(Degraded(degradation))
@@ -140,7 +176,9 @@ class RouteMoA(BaseMethod):
 
     async def _compare(self, run: Run, decision: Decision) -> Decision:
         """Let a judge compare the final answers to an open question, and choose the winner."""
-        judges = aggregator_models(run.trace, decision.ranking, self.pool.mixture.judge_model)
+        blind = blind_models(run.trace)
+        ranked = aggregator_models(run.trace, decision.ranking, self.pool.mixture.judge_model)
+        judges = [name for name in ranked if name not in blind]
         if not judges:
             return decision
         judge, reliability = self.pool[judges[0]], self._pairwise_judge.of_model(judges[0])
@@ -150,7 +188,11 @@ class RouteMoA(BaseMethod):
     def _layer_request(self, run: Run, decision: Decision) -> LayerRequest:
         """Return what the next layer's models are asked for and shown."""
         verbalized = self.pool.mixture.assesses_in_words
-        options = decision.options
+        options, goes_on = decision.options, models_going_on(run.query, self.pool, self._find_caller)
+        if run.query.tools is not None or run.query.answer_format is not None:
+            # proposers see the caller's messages and nothing of other models, and judge nothing beside a form
+            words = self._asked_in_words(run)
+            return LayerRequest(len(run.trace.layers) + 1, run.query, asked_in_words=words, goes_on=goes_on)
         return LayerRequest(
             len(run.trace.layers) + 1,
             run.query,
@@ -159,7 +201,27 @@ class RouteMoA(BaseMethod):
             logprob=options.self_assessment and not verbalized,
             cross=options.cross_assessment,
             seed=run.trace.seed or 0,
+            goes_on=goes_on,
         )
+
+    def _asked_in_words(self, run: Run) -> frozenset[str]:
+        """Return the members that take no `response_format`."""
+        dialect = run.client.memory.dialect
+        return frozenset(m.name for m in self.pool if "response_format" in dialect(m).omit.union(m.omit))
+
+    def _is_step(self, query: Query) -> bool:
+        """Return whether one model goes on alone after the result of a tool."""
+        return self.pool.mixture.tool_steps == "leader" and is_tool_step(query)
+
+    def _find_caller(self, call_id: object) -> str | None:
+        """Return the member that made a call, by the call's id."""
+        return find_caller(call_id, (m.name for m in self.pool), self.id_key)
+
+    def sampled_model(self, run: Run) -> ModelSpec | None:
+        """Return the model whose answer was chosen."""
+        trace = run.trace
+        name = trace.choice or next((p.model for layer in trace.layers for p in layer.proposals), None)
+        return None if name is None else self.pool[name]
 
     def started(self, query: Query) -> Started:
         """Return the first event, with the seed of the orders in which answers are shown to judges."""
@@ -179,13 +241,19 @@ class RouteMoA(BaseMethod):
             RouteMoAError: there is no answer.
         """
         query = _to_query(question, messages, limits)
-        return run_sync(lambda: self.answer(query), "await mixture.aask(...)")
+        return run_sync(lambda: self._answer_turn(query), "await mixture.aask(...)")
 
     async def aask(
         self, question: Question | None = None, *, messages: Messages | None = None, **limits: Any
     ) -> Answer:
         """Answer a question in a coroutine; the asynchronous twin of `ask`. Raises RouteMoAError."""
-        return await self.answer(_to_query(question, messages, limits))
+        return await self._answer_turn(_to_query(question, messages, limits))
+
+    async def _answer_turn(self, query: Query) -> Answer:
+        """Answer a turn of a conversation, and remember the model for the next one."""
+        answer = await self.answer(self._conversations.attach(query, self.name))
+        self._conversations.remember(answer)
+        return answer
 
     async def answer(self, query: Question) -> Answer:
         """Return the final text and its trace. Raises AllModelsFailed, BudgetExceeded, QueryError."""
@@ -209,7 +277,8 @@ class RouteMoA(BaseMethod):
 
 def _show_leader(run: Run) -> LeaderStream:
     """Return the leader's stream, which emits its text as the answer while the first layer runs."""
-    leader = LeaderStream(run.stream_mode)
+    mode = run.stream_mode if takes_any_text(run.query) else None  # anything else is checked when it is whole
+    leader = LeaderStream(mode, has_tools=run.query.tools is not None)
 
     def show(event: Event) -> None:
         for shown in leader.observe(event):
@@ -221,7 +290,7 @@ def _show_leader(run: Run) -> LeaderStream:
 
 def _write_partial_answer(run: Run, limits: QueryLimits, leader: LeaderStream) -> None:
     """End with the beginning of an answer that the time limit cut off. Raises RouteMoAError without any."""
-    text = limits.partial_answer()
+    text = limits.partial_answer() if takes_any_text(run.query) else ""
     if not text:
         raise run.no_answer()
     run.emit(Degraded(Degradation("ending", ANSWER_BREAKS_OFF)))

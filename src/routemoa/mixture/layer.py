@@ -6,26 +6,31 @@ A failed model is recorded and replaced from the reserve; failures are never fat
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from random import Random
 from time import perf_counter
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routemoa.core.errors import (
     CallCancelled,
     InvalidResponse,
     ModelError,
-    ModelHTTPError,
-    ModelTimeout,
     RouteMoAError,
     Unaffordable,
-    Unreachable,
 )
-from routemoa.core.events import Degraded, Judged, ProposalDelta, ProposalFailed, ProposalFinished, ProposalStarted
-from routemoa.core.trace import Assessment, Degradation, Failure, Proposal
+from routemoa.core.events import (
+    AnswerThought,
+    Degraded,
+    Judged,
+    ProposalDelta,
+    ProposalFailed,
+    ProposalFinished,
+    ProposalStarted,
+)
+from routemoa.core.trace import Assessment, Degradation, Proposal
 from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Thinking
 from routemoa.core.usage import Usage
 from routemoa.judging.published_fusion import mean_token_probability
@@ -33,23 +38,18 @@ from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
 from routemoa.mixture.admission import Admission, leave_out_misfits
 from routemoa.mixture.budget.account import cap_output
-from routemoa.mixture.call_group import WAIT_FOR_ALL, CallEnd, CallGroup, PendingCall, WaitPolicy
+from routemoa.mixture.call_group import WAIT_FOR_ALL, CallGroup, WaitPolicy
+from routemoa.mixture.call_results import empty_answer, make_failure, make_proposal, no_completion, report_defect
+from routemoa.mixture.pending_call import CallEnd, PendingCall
 from routemoa.mixture.prompts import ReplyFormat
 from routemoa.mixture.reply_parser import Reply
 from routemoa.mixture.run import Run
+from routemoa.mixture.structured import ask_in_words, find_json, repair_answer, wrong_form
+from routemoa.mixture.tool_check import allowed_calls, find_problem
+from routemoa.mixture.written_calls import read_written_calls
+from routemoa.routing.tool_steps import hide_thoughts
 
-__all__ = [
-    "LayerRequest",
-    "empty_answer",
-    "make_failure",
-    "make_proposal",
-    "no_completion",
-    "read_completion",
-    "report_defect",
-    "run_layer",
-]
-
-logger = logging.getLogger("routemoa.mixture")
+__all__ = ["LayerRequest", "run_layer"]
 
 
 class LayerRequest(Struct, frozen=True):
@@ -72,6 +72,10 @@ class LayerRequest(Struct, frozen=True):
     """Of each answer; None is as the query has it."""
     leader: str | None = None
     """The model whose answer streams to the caller: it is asked for nothing but its answer."""
+    asked_in_words: frozenset[str] = frozenset()
+    """The models that take no `response_format`."""
+    goes_on: frozenset[str] = frozenset()
+    """The models whose own thoughts those since the last user turn may be."""
     is_last: bool = True
     """Whether no other layer can answer instead: the last of its models is then tried once more, or while it cools
     down."""
@@ -97,12 +101,17 @@ class LayerRequest(Struct, frozen=True):
         """Return the call to `spec`; `candidates` in its order, where they are known already."""
         reply_format = self.reply_format(spec)
         candidates = self.candidates_for(spec) if candidates is None else candidates
+        shown = hide_thoughts(self.query.messages, but_of_this_turn=spec.name in self.goes_on)
+        messages = prompts.proposal_messages(shown, [c.text for c in candidates], reply_format)
+        wanted = self.query.answer_format
         request = Request(
-            prompts.proposal_messages(self.query.messages, [c.text for c in candidates], reply_format),
+            messages if wanted is None or spec.name not in self.asked_in_words else ask_in_words(wanted, messages),
             self.query.parameters,
             logprobs=self.logprob,
             schema=prompts.reply_schema(reply_format) if reply_format and reply_format.json_schema else None,
             purpose=purpose,
+            tools=self.query.tools,
+            answer_format=wanted,
         )
         return request if self.max_tokens is None else cap_output(spec, request, self.max_tokens)
 
@@ -139,6 +148,7 @@ class _Proposal:
         self._candidates = request.candidates_for(call.spec)
         self._started = perf_counter()
         self._pieces: list[str] = []
+        self._thoughts: list[str] = []
 
     async def make(self) -> CallEnd:
         """Make the call."""
@@ -148,6 +158,7 @@ class _Proposal:
         try:
             completion = await self._stream()
             reply = await replies.read_reply(completion.text, self._format, run.client.deadline.seconds_left)
+            reply = await self._bring_into_form(reply, completion)
         except Unaffordable as e:
             if not call.is_hedge:
                 return self._fail(e)
@@ -163,38 +174,82 @@ class _Proposal:
             raise
         except Exception as e:  # one member's reply must not end the query
             return self._fail(report_defect(spec, e))
-        self._note_dropped_parameters()
-        if not reply.answer:
-            return self._fail(empty_answer(spec, completion), completion.usage)
-        proposal = make_proposal(spec, completion, reply.answer, perf_counter() - self._started)
+        run.note_dropped(spec)
+        if (error := self._find_fault(reply, completion)) is not None:
+            return self._fail(error, completion.usage)
+        asked = self._request.query.parameters.get("logprobs") is True
+        seconds = perf_counter() - self._started
+        proposal = make_proposal(spec, completion, reply.answer, seconds, with_logprobs=asked)
         run.emit(ProposalFinished(self._layer, proposal, completion.first_token))
         if assessments := self._assessments(reply, completion):
             run.emit(Judged(self._layer, assessments))
         return CallEnd.ANSWERED
+
+    async def _bring_into_form(self, reply: Reply, completion: Completion) -> Reply:
+        """Return the reply with its answer as the JSON that the caller wants; its model may mend it once.
+
+        Raises:
+            InvalidResponse: it is none, and neither is the mended one.
+        """
+        wanted = self._request.query.answer_format
+        if wanted is None or completion.tool_calls or completion.refusal:
+            return reply
+        text, problem = find_json(wanted, reply.answer)
+        if problem is not None:
+            repaired = await repair_answer(self._run, self._spec, wanted, reply.answer, problem)
+            if repaired is None:
+                raise wrong_form(self._spec, completion, problem)
+            text = repaired
+        return replace(reply, answer=text)
+
+    def _find_fault(self, reply: Reply, completion: Completion) -> ModelError | None:
+        """Return what is wrong with an answer: it is empty, or calls tools otherwise than the caller allows."""
+        tools = self._request.query.tools
+        if tools is not None and (problem := find_problem(tools, completion.tool_calls)) is not None:
+            return InvalidResponse(self._spec.name, problem, produced=True)
+        has_calls = tools is not None and bool(completion.tool_calls)
+        return None if reply.answer or has_calls else empty_answer(self._spec, completion)
+
+    def _with_calls(self, completion: Completion) -> Completion:
+        """Return the completion with the calls that count: where there are none, those that are written as text."""
+        tools = self._request.query.tools
+        if tools is None:
+            return replace(completion, tool_calls=())
+        if not completion.tool_calls:
+            written, text = read_written_calls(tools, completion.text)
+            completion = replace(completion, text=text, tool_calls=written) if written else completion
+        calls = allowed_calls(tools, completion.tool_calls)
+        if calls:
+            self._show_thoughts()
+        return replace(completion, tool_calls=calls)
 
     async def _stream(self) -> Completion:
         """Emit the answer's text as it comes, without the judgments in it."""
         visible = replies.AnswerStream(self._format)
         request = self._request.request_for(self._spec, self._call.purpose, self._candidates)
         is_last = self._request.is_last
-        stream = self._run.client.stream(self._spec, request, lambda: is_last and self._call.is_last_hope)
+        call = self._call
+        stream = self._run.client.stream(self._spec, request, lambda: is_last and call.is_last_hope, call.hedge_after)
         async with aclosing(stream) as pieces:
             async for piece in pieces:
                 self._call.begin()
                 if isinstance(piece, Completion):
-                    return piece
+                    return self._with_calls(piece)
+                if isinstance(piece, Thinking):
+                    self._thoughts.append(piece.text)
                 if isinstance(piece, str) and (text := visible.feed(piece)):
+                    self._show_thoughts()
                     self._pieces.append(text)
                     self._run.emit(ProposalDelta(self._layer, self._spec.name, text))
                     await self._run.room()
         raise no_completion(self._spec)
 
-    def _note_dropped_parameters(self) -> None:
-        """Say which of the caller's parameters this model was not sent, the first time in a query."""
-        spec, run = self._spec, self._run
-        dropped = run.client.dropped_parameters(spec, Request((), self._request.query.parameters))
-        if dropped and all(g.what != "parameter" or spec.name not in g.models for g in run.trace.given_up):
-            run.emit(Degraded(Degradation("parameter", f"its endpoint takes no {', '.join(dropped)}", (spec.name,))))
+    def _show_thoughts(self) -> None:
+        """Emit the leader's thoughts as it begins to answer: of thoughts alone nothing is shown."""
+        thought = "".join(self._thoughts)
+        self._thoughts.clear()
+        if thought and self._request.leader == self._spec.name:
+            self._run.emit(AnswerThought(thought))
 
     def _assessments(self, reply: Reply, completion: Completion) -> tuple[Assessment, ...]:
         """Return the judgments in a reply: of the proposer's own answer and of the candidates of others."""
@@ -213,82 +268,3 @@ class _Proposal:
         latency, partial = perf_counter() - self._started, "".join(self._pieces)
         self._run.emit(ProposalFailed(self._layer, make_failure(self._spec, error, latency, usage, partial)))
         return CallEnd.FAILED
-
-
-async def read_completion(stream: AsyncGenerator[str | Thinking | Completion, None], spec: ModelSpec) -> Completion:
-    """Read a call's stream and return the whole, without its pieces. Raises ModelError."""
-    async with aclosing(stream) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, Completion):
-                return piece
-    raise no_completion(spec)
-
-
-def make_proposal(spec: ModelSpec, completion: Completion, text: str, latency: float) -> Proposal:
-    """Return an answer for the trace; `text` is the completion's, without judgments. `latency` is in seconds."""
-    usage = completion.usage
-    return Proposal(
-        spec.name,
-        text,
-        usage,
-        latency,
-        spec.cost(usage),
-        completion.finish_reason,
-        completion.refusal,
-        completion.thought_length,
-    )
-
-
-def make_failure(
-    spec: ModelSpec, error: ModelError, latency: float, usage: Usage | None = None, partial: str = ""
-) -> Failure:
-    """Return a failed call for the trace.
-
-    Refused or never sent: nothing was used; else the usage is what the endpoint says, if it does.
-    """
-    usage = error.usage if usage is None else usage
-    if usage is None:
-        usage = Usage() if error.may_be_billed else Usage(0, 0, 0, 0)
-        cost = None if error.may_be_billed else 0.0
-    else:
-        cost = 0.0 if usage.is_zero else spec.cost(usage)
-    refusal = error if isinstance(error, ModelHTTPError) else None
-    broke = isinstance(error, Unreachable) or (isinstance(error, ModelTimeout) and not error.by_limit)
-    return Failure(
-        spec.name,
-        error.reason,
-        error.kind,
-        usage,
-        latency,
-        cost,
-        None if refusal is None else refusal.status,
-        partial,
-        None if refusal is None else refusal.code,
-        None if refusal is None else refusal.retry_after,
-        unanswered=broke and usage == Usage() and not error.produced and not partial,
-    )
-
-
-def report_defect(spec: ModelSpec, error: Exception) -> ModelError:
-    """Log a defect of ours that one member's call brought up; return it as the failure of that call."""
-    logger.error("unexpected error in a call of %s", spec.name, exc_info=error)
-    return ModelError(spec.name, f"its reply could not be handled ({type(error).__name__})", produced=True)
-
-
-def no_completion(spec: ModelSpec) -> InvalidResponse:
-    """Return the error of a stream without an end."""
-    return InvalidResponse(spec.name, "the stream ended without a completion", produced=True)
-
-
-def empty_answer(spec: ModelSpec, completion: Completion) -> InvalidResponse:
-    """Return the error of a call that produced no answer."""
-    ending = f"finish_reason {completion.finish_reason}"
-    if completion.thought_length and completion.finish_reason == "length":
-        reason = f"empty answer: its thoughts took all the tokens that it may write ({ending}); raise max_tokens"
-    elif completion.thought_length:
-        reason = f"empty answer: there are only thoughts ({ending})"
-    elif completion.finish_reason == "tool_calls":
-        reason = f"empty answer: it calls a tool instead of answering ({ending})"
-    else:
-        reason = f"empty answer ({ending})"
-    return InvalidResponse(spec.name, reason, produced=True)

@@ -13,9 +13,11 @@ from routemoa.core.events import (
     ProposalFinished,
     Skipped,
 )
-from routemoa.core.trace import Failure, Proposal, StopKind, StopReason
+from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.trace import Failure, Proposal
 from routemoa.core.types import StreamMode
 from routemoa.judging.answers.grouping import all_agree
+from routemoa.mixture.written_calls import before_tagged_call, may_be_written_call
 
 __all__ = ["BROKEN_MARKER", "MARKER", "THOUGHT_MARKER", "THOUGHT_SHOWN", "LeaderStream"]
 
@@ -41,10 +43,15 @@ class LeaderStream:
     answer is final: nothing replaces it, unless it breaks off. Where it fails unseen, no model leads.
 
     In no other mode does a model lead.
+
+    Args:
+        mode: what a reader is shown.
+        has_tools: an answer may be a call that is written as text: one that begins so is shown when it is whole.
     """
 
-    def __init__(self, mode: StreamMode | None) -> None:
+    def __init__(self, mode: StreamMode | None, *, has_tools: bool = False) -> None:
         self.leader = ""
+        self._has_tools = has_tools
         self._mode = mode
         self._active = False
         self._shown: list[str] = []
@@ -64,7 +71,7 @@ class LeaderStream:
 
     @property
     def is_final(self) -> bool:
-        """Whether what is shown of the layer's answer is final."""
+        """Return whether what is shown of the layer's answer is final."""
         return self._active and self._mode == "final"
 
     def begin_layer(self, layer: int, called: Sequence[str], *, alone: bool = False) -> str | None:
@@ -170,7 +177,13 @@ class LeaderStream:
         if not pieces or self._void is not None or not (self._shown or pieces[-1].strip()):
             return []
         text = "".join(pieces)
-        pieces.clear()
+        held = ""
+        if self._has_tools and self.leader not in self._finished:
+            if not self._shown and may_be_written_call(text):
+                return []
+            visible = before_tagged_call(text)
+            text, held = visible, text[len(visible) :]
+        pieces[:] = [held] if held else []
         if text:
             self._shown.append(text)
         return [AnswerDelta(text)] if text else []

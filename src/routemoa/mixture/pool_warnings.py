@@ -52,8 +52,9 @@ def list_pool_warnings(pool: Pool) -> list[str]:
 
 
 def warn_of_absent_models(pool: Pool) -> list[str]:
-    """Return a warning for each member that is left out: its key is not set, or its weights are not fetched."""
-    return [f"{absence.why}; it is left out" for absence in pool.absent.values()]
+    """Return a warning for each member or endpoint left out: its key is not set, or its weights are not fetched."""
+    endpoints = [why for missing in pool.absent_endpoints.values() for why in missing.values()]
+    return [f"{why}; it is left out" for why in (*(a.why for a in pool.absent.values()), *endpoints)]
 
 
 def warn_of_one_family(models: Sequence[ModelSpec]) -> str | None:

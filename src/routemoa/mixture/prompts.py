@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from routemoa.core.types import Message
 
@@ -172,7 +171,7 @@ def proposal_messages(
 
 def aggregation_messages(conversation: Sequence[Message], candidates: Sequence[str]) -> tuple[Message, ...]:
     """Return the messages that ask for the final answer, written from `candidates`."""
-    return _append_to_conversation(conversation, CANDIDATES.format(answers=quote_answers(candidates)) + AGGREGATE)
+    return _ask_about(conversation, CANDIDATES.format(answers=quote_answers(candidates)) + AGGREGATE)
 
 
 def reply_schema(reply_format: ReplyFormat) -> dict[str, Any]:
@@ -210,8 +209,13 @@ def _append_to_conversation(conversation: Sequence[Message], tail: str) -> tuple
         return tuple(conversation)
     *head, last = conversation
     if last.role == "user":
-        return (*head, replace(last, content=last.content + "\n" + tail))  # cache marks stay: they are before the tail
+        return (*head, last.with_text("\n" + tail))
     return (*conversation, Message("user", tail.lstrip()))
+
+
+def _ask_about(conversation: Sequence[Message], task: str) -> tuple[Message, ...]:
+    """Return the conversation with a task about the answers to it; no model is shown the thoughts of another."""
+    return _append_to_conversation([m.without_thoughts() for m in conversation], task)
 
 
 # --- Sparse Mixture-of-Agents (arXiv 2411.03284): roles, and a moderator's verdict
@@ -257,9 +261,7 @@ def role_writing_messages(count: int) -> tuple[Message, ...]:
 
 def moderation_messages(conversation: Sequence[Message], candidates: Sequence[str], count: int) -> tuple[Message, ...]:
     """Return the messages that ask which `count` of the `candidates` to keep, and whether the debate may end."""
-    return _append_to_conversation(
-        conversation, CANDIDATES.format(answers=quote_answers(candidates)) + MODERATE.format(count=count)
-    )
+    return _ask_about(conversation, CANDIDATES.format(answers=quote_answers(candidates)) + MODERATE.format(count=count))
 
 
 # --- pairwise judgments (after arXiv 2306.05685, appendix A)
@@ -272,4 +274,4 @@ with one line: [[A]] if answer A is better, [[B]] if answer B is better, [[C]] i
 
 def comparison_messages(conversation: Sequence[Message], a: str, b: str) -> tuple[Message, ...]:
     """Return the messages that ask which of two answers is better."""
-    return _append_to_conversation(conversation, CANDIDATES.format(answers=quote_answers((a, b))) + COMPARE)
+    return _ask_about(conversation, CANDIDATES.format(answers=quote_answers((a, b))) + COMPARE)

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from routemoa.clients.placed_call import SLOW_SECONDS
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool import Pool
-from routemoa.core.trace import Degradation, StopKind, StopReason
+from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.trace import Degradation
 from routemoa.core.types import ModelSpec, Request
-from routemoa.mixture.admission import SLOW_SECONDS, leave_out_misfits, skip_cooling
+from routemoa.mixture.admission import leave_out_misfits, leave_out_unable, skip_cooling
 from routemoa.mixture.budget.account import comfortable_tokens
 from routemoa.mixture.budget.planner import BudgetedPlan, Resources, layer_time_limit, plan_within_budget
 from routemoa.mixture.call_group import WaitPolicy
@@ -45,6 +47,8 @@ class QueryLimits:
     def __init__(self, pool: Pool, policy: Policy, run: Run, estimates: Callable[[], CallEstimates]) -> None:
         self._pool, self._policy, self._run = pool, policy, run
         self.estimates = estimates
+        self.cooling: list[ModelSpec] = []
+        """The models that cool down: a last resort, where all the others have failed."""
 
     def leave_out_unavailable(self, request: LayerRequest) -> CallEstimates:
         """Return the estimates without the models that this query does not call, and note these in the trace.
@@ -54,17 +58,19 @@ class QueryLimits:
 
         Raises:
             ContextExceeded: no model can hold the prompt.
+            QueryError: no model can do what the request asks for, such as call tools.
             AllModelsFailed: every model that could asked to be left alone for a while.
         """
         run, memory = self._run, self._run.client.memory
-        fitting, _ = leave_out_misfits(run, self._pool.models, (), request.request_for)
+        able = leave_out_unable(run, self._pool.models)
+        fitting, _ = leave_out_misfits(run, able, (), request.request_for)
         ready = [m for m in fitting if memory.skip_seconds(m) is None]
         if not ready:
-            able = sorted(filter(memory.can_force, fitting), key=lambda m: memory.breaker(m).wait(memory.clock()))
-            ready = able[:1]
-        for model in fitting:
-            if model not in ready:
-                run.skip(skip_cooling(model, memory))
+            forced = sorted(filter(memory.can_force, fitting), key=lambda m: memory.breaker(m).wait(memory.clock()))
+            ready = forced[:1]
+        self.cooling = [m for m in fitting if m not in ready]
+        for model in self.cooling:
+            run.skip(skip_cooling(model, memory))
         if not ready:
             raise run.no_answer()
         skipped = frozenset(s.model for s in run.trace.skipped)

@@ -7,12 +7,16 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
+from msgspec.structs import replace
+
 from routemoa.core.errors import AllModelsFailed, AnswerInterrupted, ContextExceeded, RouteMoAError
-from routemoa.core.events import Degraded, Done, Event, Skipped
+from routemoa.core.events import AnswerDelta, AnswerThought, Degraded, Done, Event, Skipped
 from routemoa.core.failure_kind import FailureKind
+from routemoa.core.tool_ids import new_call_id
+from routemoa.core.tools import ToolCall
 from routemoa.core.trace import Answer, Degradation, Failure, Proposal, Skip, Trace
 from routemoa.core.trace_builder import TraceBuilder
-from routemoa.core.types import Query, StreamMode
+from routemoa.core.types import ModelSpec, Query, Request, StreamMode
 from routemoa.core.usage import Usage
 from routemoa.mixture.budget.metering import MeteredClient
 
@@ -35,12 +39,17 @@ class Run:
         reader: takes the events while the method works, if anybody reads them.
     """
 
+    id_key = b""
+    """What the ids of tool calls are signed with."""
+
     def __init__(self, query: Query, client: MeteredClient, reader: EventQueue | None = None) -> None:
         self.query = query
         self.client = client
         self._reader = reader
         self._builder = TraceBuilder()
         self._observers: list[Callable[[Event], None]] = []
+        self._done: Done | None = None
+        """The end of the answer, where it waits for further ones."""
 
     @property
     def trace(self) -> Trace:
@@ -69,6 +78,13 @@ class Run:
         if all(skip.model != s.model for s in self.trace.skipped):
             self.emit(Skipped(skip))
 
+    def note_dropped(self, spec: ModelSpec) -> None:
+        """Say which of the caller's parameters a model was not sent, the first time in a query."""
+        dropped = self.client.dropped_parameters(spec, Request((), self.query.parameters))
+        if dropped and all(g.what != "parameter" or spec.name not in g.models for g in self.trace.given_up):
+            why = f"its endpoint takes no {', '.join(dropped)}"
+            self.emit(Degraded(Degradation("parameter", why, (spec.name,), tuple(dropped))))
+
     async def room(self) -> None:
         """Wait while the reader is far behind; streams do so between two pieces, so that memory stays bounded."""
         if self._reader is not None:
@@ -81,15 +97,60 @@ class Run:
         cost: float | None = None,
         *,
         is_refusal: bool = False,
+        tool_calls: tuple[ToolCall, ...] = (),
+        logprobs: tuple[dict[str, Any], ...] | None = None,
     ) -> None:
-        """Emit the end; `usage` and `cost` (dollars) are the aggregator's, if one was called."""
-        client = self.client
-        done = Done(client.deadline.seconds_passed, usage, cost, finish_reason, client.charged, is_refusal)
-        self.emit(done)
+        """End the answer; `usage` and `cost` (dollars) are the aggregator's, if one was called.
+
+        The end is emitted at once, or after the other answers where the caller wants several (`end`).
+        """
+        asked = logprobs if self.query.parameters.get("logprobs") is True else None
+        self._done = Done(0.0, usage, cost, finish_reason, None, is_refusal, tool_calls, asked)
+        if self.query.choices == 1:
+            self.end()
+
+    def end(self, choices: tuple[Proposal, ...] = ()) -> None:
+        """Emit the end of the answer, with further `choices`, where it has come."""
+        if self._done is None:
+            return
+        client, done = self.client, self._done
+        self._done = None
+        self.emit(
+            replace(
+                done,
+                latency=client.deadline.seconds_passed,
+                charged=client.charged,
+                choices=choices,
+                counted=client.counted,
+                usage_estimated=client.usage_estimated,
+            )
+        )
+
+    @property
+    def final_calls(self) -> tuple[ToolCall, ...]:
+        """The calls of tools in the final answer, once it has come."""
+        return () if self._done is None else self._done.tool_calls
 
     def finish_with(self, answer: Proposal) -> None:
-        """Emit the end of an answer that stands as a model gave it: it ended as that did."""
-        self.finish(answer.finish_reason or "stop", is_refusal=answer.refusal)
+        """End with an answer that stands as a model gave it: it ended as that did.
+
+        Its calls of tools get ids that tell which model made them.
+        """
+        answer = self.with_call_ids(answer)
+        ending = "tool_calls" if answer.tool_calls else answer.finish_reason or "stop"
+        self.finish(ending, is_refusal=answer.refusal, tool_calls=answer.tool_calls, logprobs=answer.logprobs)
+
+    def show_answer(self, answer: Proposal) -> None:
+        """Emit an answer that stands as a model gave it, its thoughts first, and end with it."""
+        if answer.thought:
+            self.emit(AnswerThought(answer.thought))
+        self.emit(AnswerDelta(answer.text))
+        self.finish_with(answer)
+
+    def with_call_ids(self, answer: Proposal) -> Proposal:
+        """Return an answer whose calls of tools have ids that tell which model made them."""
+        calls = tuple(replace(c, id=new_call_id(answer.model, self.id_key)) for c in answer.tool_calls)
+        return replace(answer, tool_calls=calls) if calls else answer
 
     @property
     def stream_mode(self) -> StreamMode | None:

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 from routemoa.core.events import Compared
-from routemoa.core.trace import Comparison, Proposal
+from routemoa.core.trace import Proposal
 from routemoa.core.types import ModelSpec
 from routemoa.judging.judge_model import PairwiseJudge
-from routemoa.judging.pairwise import Contestant, KnockOut, Verdict, combine_orders, parse_verdict
+from routemoa.judging.pairwise import AnswerSelection, Verdict, parse_verdict
 from routemoa.mixture import prompts
 from routemoa.mixture.run import Run
 from routemoa.mixture.separate_call import call_model
@@ -28,16 +28,11 @@ async def select_answer(
         judge: compares them.
         reliability: how well it does.
     """
-    contestants = [Contestant(run.trace.prior.get(a.model), len(a.text)) for a in answers]
-    knockout = KnockOut(contestants, reliability)
-    while (pair := knockout.next_pair()) is not None:
-        first, second = (answers[i] for i in pair)
+    selection = AnswerSelection(judge.name, answers, run.trace.prior, reliability)
+    for first, second in selection:
         verdicts = await asyncio.gather(_ask(run, judge, first, second), _ask(run, judge, second, first))
-        knockout.record(pair, combine_orders(*verdicts))
-        winner = answers[knockout.champion].model
-        run.emit(Compared(Comparison(judge.name, (first.model, second.model), (verdicts[0], verdicts[1]), winner)))
-    champion = answers[knockout.champion]
-    return (champion, *(a for a in answers if a is not champion))
+        run.emit(Compared(selection.record(*verdicts)))
+    return selection.answers
 
 
 async def _ask(run: Run, judge: ModelSpec, first: Proposal, second: Proposal) -> Verdict | None:

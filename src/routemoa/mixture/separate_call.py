@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
+from types import MappingProxyType
+from typing import Any
 
+from routemoa.core.answer_format import AnswerFormat
 from routemoa.core.errors import ModelError, RouteMoAError
 from routemoa.core.events import CallFinished, CallStarted
 from routemoa.core.types import Message, ModelSpec, Request
 from routemoa.mixture.admission import Admission, leave_out_misfits
-from routemoa.mixture.layer import make_failure, make_proposal, read_completion, report_defect
+from routemoa.mixture.call_results import make_failure, make_proposal, read_completion, report_defect
 from routemoa.mixture.run import Run
 
 __all__ = ["call_model"]
 
 
-async def call_model(run: Run, purpose: str, spec: ModelSpec, messages: tuple[Message, ...]) -> str | None:
+async def call_model(
+    run: Run,
+    purpose: str,
+    spec: ModelSpec,
+    messages: tuple[Message, ...],
+    *,
+    answer_format: AnswerFormat | None = None,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+) -> str | None:
     """Ask a model for something else than an answer; return its reply, or None where the call failed or cools down.
 
-    The caller's sampling parameters are for answers (a `stop` or a token limit would cut the reply): they do not apply.
+    The caller's sampling parameters are for answers (a `stop` or a token limit would cut another reply): `parameters`
+    are those that apply.
     """
-    request = Request(messages, purpose="judge")
+    request = Request(messages, dict(parameters), purpose="judge", answer_format=answer_format)
     fitting, _ = leave_out_misfits(run, [spec], (), lambda _: request)
     ticket = Admission(run).admit(spec) if fitting else None
     if ticket is None:

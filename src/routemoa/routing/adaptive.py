@@ -11,23 +11,26 @@ Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.mixture_table import Mixture
-from routemoa.core.trace import Proposal, Ranking, StopReason, Trace
+from routemoa.core.stop_reason import StopReason
+from routemoa.core.trace import Proposal, Ranking, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.multiple_choice import count_options, limit_to_options
 from routemoa.judging.posterior import Vote, infer
 from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models, without_refusals
 from routemoa.routing.latency import CallEstimates
+from routemoa.routing.model_change import find_lost_cache
 from routemoa.routing.open_answers import OpenAnswers, plain_options
 from routemoa.routing.panel_planner import ExpectedGain, Outlook, PanelPlanner, call_penalties
 from routemoa.routing.state import HYSTERESIS_MARGIN, PanelState
 from routemoa.routing.stopping import adaptive_stop
+from routemoa.routing.tool_panel import judge_calls, mix_calls
 
 __all__ = ["AdaptivePolicy"]
 
@@ -42,19 +45,32 @@ class AdaptivePolicy(Struct, frozen=True):
 
     def initial(self, predicted: Scores, estimates: CallEstimates, query: Query | None = None) -> Decision:
         """Call one model alone, or the smallest panel that holds a right answer with probability `target`."""
-        planner = self._make_planner(self.judge_model, estimates)
+        if query is not None and (policy := self._fit_to(query)) is not self:
+            return policy.initial(predicted, estimates, query)
         unavailable = estimates.unavailable
-        ranking = planner.rank(predicted, unavailable, skipped=unavailable)
+        planner = self._make_planner(self.judge_model, estimates, query, unavailable)
+        ranking, kept = planner.keep_writer(planner.rank(predicted, unavailable, skipped=unavailable))
+        decision = self._choose_first_models(planner, predicted, ranking, query, unavailable)
+        return replace(decision, selection_reason=f"{decision.selection_reason}; {kept}") if kept else decision
+
+    def _choose_first_models(
+        self,
+        planner: PanelPlanner,
+        predicted: Scores,
+        ranking: Ranking,
+        query: Query | None,
+        unavailable: Collection[str],
+    ) -> Decision:
+        """Return the first layer: the open question's, the gate's one model, or the smallest promising panel."""
         first = ranking[0]
         candidates = planner.order_candidates(ranking, answered=(first.model,), failed=unavailable)
-        opening = self._open_answers.first_decision(query, predicted, ranking, candidates)
-        if opening is not None and (opening.alone or len(opening.models) > 1):
-            return opening
+        if (decision := self._open_answers.decide_open(query, predicted, ranking, candidates)) is not None:
+            return decision
         if self._one_model_suffices(planner, ranking, candidates):
             reason = f"one model alone: {first.performance:.2f} likely right, and another call is not expected to pay"
             return Decision(predicted, ranking, (first.model,), reason, plain_options(self.mixture), alone=True)
-        if opening is not None:
-            return opening
+        if (decision := self._open_answers.take_first_look(query, predicted, ranking)) is not None:
+            return decision
         panel = planner.choose_first_panel(ranking, candidates)
         chance = panel.probability_any_right
         reason = f"the smallest promising panel: one of them is right with probability {chance:.2f}"
@@ -65,7 +81,9 @@ class AdaptivePolicy(Struct, frozen=True):
 
     def update(self, trace: Trace, estimates: CallEstimates, forced_stop: StopReason | None = None) -> Decision:
         """Infer the posterior of every answer, and call more models where that is expected to pay."""
-        planner = self._make_planner(self._adapt_judge_model(trace.query), estimates)
+        if (policy := self._fit_to(trace.query)) is not self:
+            return policy.update(trace, estimates, forced_stop)
+        planner = self._make_trace_planner(trace, estimates)
         state = planner.reader.read_panel(trace)
         if state.proposals and self._open_answers.applies(trace.query, state):
             return self._open_answers.next_decision(trace, state, planner, forced_stop)
@@ -78,7 +96,9 @@ class AdaptivePolicy(Struct, frozen=True):
 
     def is_sufficient(self, trace: Trace, estimates: CallEstimates) -> bool:
         """Return whether an answer is sure, or no further one is expected to pay, not even of the calls under way."""
-        planner = self._make_planner(self._adapt_judge_model(trace.query), estimates)
+        if (policy := self._fit_to(trace.query)) is not self:
+            return policy.is_sufficient(trace, estimates)
+        planner = self._make_trace_planner(trace, estimates)
         state = planner.reader.read_panel(trace)
         if state.leader is None:
             return False
@@ -91,6 +111,17 @@ class AdaptivePolicy(Struct, frozen=True):
     def read_panel(self, trace: Trace) -> PanelState:
         """Return what the answers and judgments of a trace amount to."""
         return self._make_planner(self.judge_model, CallEstimates()).reader.read_panel(trace)
+
+    def _fit_to(self, query: Query) -> AdaptivePolicy:
+        """Return the policy as it is for a query: with the trade-off that it asks for, and of one with tools, with a
+        panel that is smaller and sure sooner."""
+        prefer = self.mixture.prefer if query.prefer is None else query.prefer
+        mixture = self.mixture if prefer == self.mixture.prefer else replace(self.mixture, prefer=prefer)
+        mixture = mixture if query.tools is None else mix_calls(mixture)
+        if mixture == self.mixture:
+            return self
+        judge_model = self.judge_model if query.tools is None else judge_calls(self.judge_model)
+        return replace(self, mixture=mixture, judge_model=judge_model)
 
     def _adapt_judge_model(self, query: Query) -> JudgeModel:
         """Return the judge model for a query: of a multiple choice, wrong answers coincide at least by chance."""
@@ -114,7 +145,17 @@ class AdaptivePolicy(Struct, frozen=True):
         known = any(judge.weight > 0.0 for judge in self.judge_model.self_judges.values())
         return self.judge_model.coefficients.verbalized != 0 and (known or self.mixture.self_assessment == "spoken")
 
-    def _make_planner(self, judge_model: JudgeModel, estimates: CallEstimates) -> PanelPlanner:
+    def _make_trace_planner(self, trace: Trace, estimates: CallEstimates) -> PanelPlanner:
+        judge_model = self._adapt_judge_model(trace.query)
+        return self._make_planner(judge_model, estimates, trace.query, failed_models(trace))
+
+    def _make_planner(
+        self,
+        judge_model: JudgeModel,
+        estimates: CallEstimates,
+        query: Query | None = None,
+        unavailable: Collection[str] = (),
+    ) -> PanelPlanner:
         return PanelPlanner(
             self.models,
             self.mixture,
@@ -122,6 +163,7 @@ class AdaptivePolicy(Struct, frozen=True):
             self.unscored_models,
             estimates.seconds,
             call_penalties(self.models, self.mixture, estimates),
+            find_lost_cache(self.models, self.mixture, estimates, query, unavailable),
         )
 
     # The gate: one model alone where a mixture is not worth it.

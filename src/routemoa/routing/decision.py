@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.trace import Assessment, Proposal, Ranking, StopReason, Trace
+from routemoa.core.stop_reason import StopReason
+from routemoa.core.trace import Assessment, Proposal, Ranking, Trace
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Scores
 from routemoa.judging.answers.grouping import group_answers
 
@@ -16,6 +17,7 @@ __all__ = [
     "LayerOptions",
     "aggregator_models",
     "best_distinct_answers",
+    "blind_models",
     "complete_first",
     "current_assessments",
     "failed_models",
@@ -101,11 +103,18 @@ def refusing_models(trace: Trace) -> set[str]:
 def aggregator_models(trace: Trace, ranking: Ranking, chosen: str) -> list[str]:
     """Return the models that may aggregate: `chosen` first if it is ranked, then by rank.
 
-    Those that failed are left out, and those that refuse to answer.
+    Those that failed are left out, and those that refuse to answer. One that takes no images may write from the texts
+    of others, after those that do.
     """
-    unable = failed_models(trace) | refusing_models(trace)
+    blind = blind_models(trace)
+    unable = (failed_models(trace) - blind) | refusing_models(trace)
     ranked = [r.model for r in ranking if r.model not in unable]
-    return sorted(ranked, key=lambda name: name != chosen)
+    return sorted(ranked, key=lambda name: (name != chosen, name in blind))
+
+
+def blind_models(trace: Trace) -> set[str]:
+    """Return the models that do not take an image, audio or a file of the query."""
+    return {s.model for s in trace.skipped if s.kind == "modality"}
 
 
 def latest_answers(trace: Trace) -> tuple[Proposal, ...]:

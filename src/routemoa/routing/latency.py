@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -24,6 +24,8 @@ MIN_FIRST_TOKENS = 20
 """First tokens of a model that must be known before any counts as late."""
 MIN_HEDGE_SECONDS = 0.05
 """No first token is late before this."""
+MIN_READ_TOKENS = 64
+"""Tokens of a prompt that a model had to read, from which on its first token tells how fast it reads."""
 MAX_STRETCH = 2.0
 """A measured call predicts answers from half to twice its length; longer or shorter ones count as that."""
 
@@ -38,6 +40,8 @@ class CallEstimates(Struct, frozen=True):
     """Seconds after which a model's first token is later than 95 % of its own."""
     unavailable: Collection[str] = ()
     """Models that this query does not call: they cool down after failures, or cannot hold the prompt."""
+    read_seconds: Mapping[str, float] = {}
+    """Seconds before the first token for each token of a prompt that is not cached."""
 
 
 class MeasuredCall(NamedTuple):
@@ -55,12 +59,18 @@ class _ModelCalls:
         self._calls: deque[MeasuredCall] = deque(maxlen=CALLS_KEPT)
         self.by_length: list[MeasuredCall] = []
         self.mean_tokens = 0.0
+        self._tokens = 0
 
     def add(self, call: MeasuredCall) -> None:
         """Remember a call, and forget the oldest of too many."""
+        if len(self._calls) == CALLS_KEPT:
+            oldest = self._calls[0]  # which the deque drops
+            self.by_length.remove(oldest)
+            self._tokens -= oldest.tokens
         self._calls.append(call)
-        self.by_length = sorted(self._calls)
-        self.mean_tokens = sum(call.tokens for call in self._calls) / len(self._calls)
+        insort(self.by_length, call)
+        self._tokens += call.tokens
+        self.mean_tokens = self._tokens / len(self._calls)
 
 
 class LatencyTracker:
@@ -75,6 +85,8 @@ class LatencyTracker:
         self._calls: dict[str, _ModelCalls] = {}
         self._first_tokens: dict[str, deque[float]] = {}
         """Model -> seconds until its first tokens."""
+        self._read_rates: dict[str, deque[float]] = {}
+        """Model -> seconds until its first tokens, for each token of the prompt that it had to read."""
         # The last query's answer lengths and their estimates, which are asked for several times.
         self._cached_lengths: list[tuple[str, int]] | None = None
         self._cached_estimates = CallEstimates()
@@ -85,6 +97,7 @@ class LatencyTracker:
             self.record_answer(event.proposal)
             if event.first_token is not None:
                 self.record_first_token(event.proposal.model, event.first_token)
+                self._record_reading(event.proposal, event.first_token)
         elif isinstance(event, ProposalFailed):
             failure = event.failure
             if failure.kind is FailureKind.CANCELLED and not failure.partial:
@@ -110,6 +123,13 @@ class LatencyTracker:
         self._cached_lengths = None
         self._first_tokens.setdefault(model, deque(maxlen=CALLS_KEPT)).append(seconds)
 
+    def _record_reading(self, proposal: Proposal, seconds: float) -> None:
+        """Learn how fast a model reads, from a prompt that was long enough to tell."""
+        prompt, cached = proposal.usage.prompt_tokens, proposal.usage.cached_tokens or 0
+        if prompt is not None and prompt - cached >= MIN_READ_TOKENS:
+            rates = self._read_rates.setdefault(proposal.model, deque(maxlen=CALLS_KEPT))
+            rates.append(seconds / (prompt - cached))
+
     def estimates(self, answers: Iterable[Proposal] = ()) -> CallEstimates:
         """Return what a call of each measured model is expected to take, for a query with these answers so far.
 
@@ -129,7 +149,8 @@ class LatencyTracker:
         hedge_after = {
             model: late for model, waits in self._first_tokens.items() if (late := _late_after(waits)) is not None
         }
-        return CallEstimates(tokens, seconds, hedge_after)
+        reading = {model: sorted(rates)[len(rates) // 2] for model, rates in self._read_rates.items()}
+        return CallEstimates(tokens, seconds, hedge_after, read_seconds=reading)
 
     def _seconds(self, model: str, tokens: float) -> float:
         """Return the quantile over the half of the calls that are closest in length, each stretched to `tokens`."""
@@ -142,12 +163,15 @@ class LatencyTracker:
             key=lambda i: tokens - by_length[i].tokens <= by_length[i + count].tokens - tokens,
         )
         nearest = by_length[first : first + count]
-        stretched = sorted([seconds * _stretch(tokens / length) for length, seconds in nearest])
+        shortest, longest = tokens / MAX_STRETCH, tokens * MAX_STRETCH
+        # most calls are within the bounds; a function call for each would take the longest here
+        stretched = sorted(
+            seconds * tokens / length
+            if shortest <= length <= longest
+            else seconds * (MAX_STRETCH if length < shortest else 1.0 / MAX_STRETCH)
+            for length, seconds in nearest
+        )
         return stretched[min(len(stretched) - 1, int(self._quantile * len(stretched)))]
-
-
-def _stretch(ratio: float) -> float:
-    return 1 / MAX_STRETCH if ratio < 1 / MAX_STRETCH else MAX_STRETCH if ratio > MAX_STRETCH else ratio
 
 
 def _late_after(waits: Collection[float]) -> float | None:

@@ -11,18 +11,20 @@ So the order of the answers is that of the priors, and the panel does not grow b
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from msgspec import Struct
 
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.plural import counted
-from routemoa.core.trace import Proposal, Ranking, StopKind, StopReason, Trace
+from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.trace import Proposal, Ranking, Trace
 from routemoa.core.types import Query, Scores
 from routemoa.judging.answers.question_kind import QuestionKind, question_kind
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.pairwise import Contestant, KnockOut
 from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models, skipped_models
+from routemoa.routing.model_change import KEPT
 from routemoa.routing.panel_planner import PanelPlanner
 from routemoa.routing.state import PanelState
 
@@ -70,15 +72,17 @@ class OpenAnswers(Struct, frozen=True):
 
     def policy(self, query: Query) -> OpenPolicy:
         """Return what is done with the open answers to a question, and why."""
-        if self.mixture.open == "auto" and question_kind(query.question) in ("code", "result"):
+        if self.mixture.open == "auto" and _read_kind(query) in ("code", "result"):
             return CHECKABLE
         return choose_open_policy(self.mixture, self.judge_model)
 
     def applies(self, query: Query, state: PanelState) -> bool:
         """Return whether answers cannot confirm one another: they state no results, or a text was asked for."""
-        if self.mixture.later_layers == "refine":
+        if self.mixture.later_layers == "refine" or query.tools is not None:
             return False
-        return not state.groups.closed or question_kind(query.question) == "open"
+        if query.answer_format is not None:
+            return not state.groups.closed
+        return not state.groups.closed or _read_kind(query) == "open"
 
     def is_sufficient(self, trace: Trace, state: PanelState) -> bool:
         """Return whether other answers under way would not be used: the best model's is there, and no other counts."""
@@ -86,29 +90,33 @@ class OpenAnswers(Struct, frozen=True):
         has_answered = any(p.model == best for p in state.proposals)
         return has_answered and self.policy(trace.query).name == "alone" and self._kind(trace.query) != "result"
 
-    def first_decision(
+    def decide_open(
         self, query: Query | None, predicted: Scores, ranking: Ranking, candidates: Sequence[str]
     ) -> Decision | None:
-        """Return what is called first for a question that is open, or may be; None where it asks for a result."""
-        if query is None or not query.question.strip():
-            return None
-        kind = self._kind(query)
-        if kind == "result" or self.mixture.later_layers == "refine":
+        """Return what is called first for a question that is open; None where it is not, or does not tell."""
+        if not self._may_be_open(query) or self._kind(query) != "open":
             return None
         policy, options = self.policy(query), plain_options(self.mixture)
-        if policy.name == "alone":
-            reason = "one model first: its answer shows whether the question has a result that others can confirm"
-            if kind == "open":
-                reason = f"open question, one model alone: {policy.reason}"
-            alone = kind == "open" or 1 in (self.mixture.max_models, self.mixture.max_layers)
-            return Decision(predicted, ranking, (ranking[0].model,), reason, options, alone=alone)
-        if kind is None:
-            return None
-        panel = tuple(open_panel(ranking, candidates, self.mixture, ()))
+        panel: tuple[str, ...] = (ranking[0].model,)
+        reason = f"open question, one model alone: {policy.reason}"
+        if policy.name != "alone":
+            panel = tuple(open_panel(ranking, candidates, self.mixture, ()))
+            reason = f"open question, {policy.name}: {policy.reason}"
         if policy.name == "select" and not self._can_select(panel, ranking):
+            panel = panel[:1]
             reason = f"open question, one model alone: no verdict of a judge could displace its answer; {policy.reason}"
-            return Decision(predicted, ranking, panel[:1], reason, options, alone=True)
-        return Decision(predicted, ranking, panel, f"open question, {policy.name}: {policy.reason}", options)
+        return Decision(predicted, ranking, panel, reason, options, alone=len(panel) == 1)
+
+    def take_first_look(self, query: Query | None, predicted: Scores, ranking: Ranking) -> Decision | None:
+        """Return the call of one model, whose answer shows whether a question is open; None where that is not asked.
+
+        It is for a question that does not tell, whose open answers would be those of one model.
+        """
+        if not self._may_be_open(query) or self._kind(query) is not None or self.policy(query).name != "alone":
+            return None
+        reason = "one model first: its answer shows whether the question has a result that others can confirm"
+        alone = 1 in (self.mixture.max_models, self.mixture.max_layers)
+        return Decision(predicted, ranking, (ranking[0].model,), reason, plain_options(self.mixture), alone=alone)
 
     def next_decision(
         self, trace: Trace, state: PanelState, planner: PanelPlanner, forced_stop: StopReason | None
@@ -126,12 +134,18 @@ class OpenAnswers(Struct, frozen=True):
         return Decision(
             scores,
             ranking,
-            stop=forced_stop or StopReason(StopKind.OPEN, _explain(policy, final)),
+            stop=forced_stop or StopReason(StopKind.OPEN, _explain(policy, final, trace.ranking)),
             choice=final[0].model,
             final_answers=final,
             aggregate=several and policy.name == "synthesize",
             compare=several and policy.name == "select",
         )
+
+    def _may_be_open(self, query: Query | None) -> TypeGuard[Query]:
+        """Return whether there is a question without tools, whose answers may be open."""
+        if query is None or query.tools is not None or self.mixture.later_layers == "refine":
+            return False
+        return bool(query.question.strip())
 
     def _can_select(self, panel: Sequence[str], ranking: Ranking) -> bool:
         """Return whether a judge could prefer another answer than the first one's, by the priors."""
@@ -141,7 +155,7 @@ class OpenAnswers(Struct, frozen=True):
 
     def _kind(self, query: Query) -> QuestionKind | None:
         """Return what a question asks for; code counts as a text, unless it is run."""
-        kind = question_kind(query.question)
+        kind = _read_kind(query)
         return ("result" if self.mixture.run_code else "open") if kind == "code" else kind
 
     def _rest_of_panel(
@@ -165,10 +179,17 @@ class OpenAnswers(Struct, frozen=True):
         return (answers[0], *(p for p in distinct if p.model != answers[0].model and not p.refusal))
 
 
-def _explain(policy: OpenPolicy, final: Sequence[Proposal]) -> str:
+def _read_kind(query: Query) -> QuestionKind | None:
+    """Return what the last turn asks for; where it does not tell, what it asks with the turns that it refers to."""
+    return question_kind(query.question) or question_kind(query.asked)
+
+
+def _explain(policy: OpenPolicy, final: Sequence[Proposal], ranking: Ranking) -> str:
     """Say how it ends, and what that rests on."""
     if len(final) == 1:
-        return f"the answer of {final[0].model} stands, the best by its prior; {policy.reason}"
+        is_kept = any(r.model == final[0].model and r.why == KEPT for r in ranking)
+        standing = "which wrote the last one, too" if is_kept else "the best by its prior"
+        return f"the answer of {final[0].model} stands, {standing}; {policy.reason}"
     does = "writes from" if policy.name == "synthesize" else "compares"
     return f"a model {does} {counted(len(final), 'answer')}; {policy.reason}"
 

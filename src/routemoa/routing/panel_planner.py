@@ -15,15 +15,14 @@ from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import Posterior, probability_any_right
 from routemoa.routing.decision import failed_models, skipped_models
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.ranking import RankingOptions, call_penalty, rank_models
+from routemoa.routing.model_change import LostCache, keep_writer
+from routemoa.routing.ranking import USUAL_TOKENS, RankingOptions, call_penalty, rank_models
 from routemoa.routing.state import PanelState, TraceReader
 
 __all__ = ["ExpectedGain", "Outlook", "Panel", "PanelPlanner", "call_penalties"]
 
 MIN_GAIN = 1e-9
 """Of probability: less is no gain, however cheap the call."""
-USUAL_TOKENS = 300.0
-"""Tokens of an answer, where none was measured."""
 
 
 class ExpectedGain(Struct, frozen=True):
@@ -69,6 +68,8 @@ class PanelPlanner(Struct, frozen=True):
     """Measured seconds of a call."""
     penalties: Mapping[str, float]
     """What a call of each model costs in probability; empty where the user sets no rates."""
+    lost_cache: LostCache | None = None
+    """What models cost more that did not read the conversation; None for a first turn."""
 
     @property
     def reader(self) -> TraceReader:
@@ -105,6 +106,14 @@ class PanelPlanner(Struct, frozen=True):
         )
         return rank_models(self.models, scores, options)
 
+    def keep_writer(self, ranking: Ranking) -> tuple[Ranking, str]:
+        """Return the ranking with the last turn's model first, unless a change pays, and why; "" for a first turn."""
+        if self.lost_cache is None:
+            return ranking, ""
+        performance = next((r.performance for r in ranking if r.model == self.lost_cache.writer), 0.0)
+        call_price = None if self.penalties else self._call_price(1.0 - performance)
+        return keep_writer(ranking, self.lost_cache, call_price, self.penalties, self.mixture.preference.tie)
+
     def choose_first_panel(self, ranking: Ranking, candidates: Sequence[str]) -> Panel:
         """Return the smallest panel of the first model and candidates that reaches the user's `target`.
 
@@ -136,8 +145,14 @@ class PanelPlanner(Struct, frozen=True):
     def _required_gain(self, models: Sequence[str], posterior: Posterior) -> float:
         """Return what each call of these models has to add to the probability of a right answer."""
         if not self.penalties:
-            return self.mixture.preference.min_risk_reduction * (1.0 - posterior.leader_probability)
-        return sum(self.penalties[m] for m in models) / len(models)
+            return self._call_price(1.0 - posterior.leader_probability)
+        lost = self.lost_cache
+        anew = 0.0 if lost is None else sum(lost.prices.get(m, 0.0) for m in models)
+        return (sum(self.penalties[m] for m in models) + anew) / len(models)
+
+    def _call_price(self, risk: float) -> float:
+        """Return what a call has to add where the user sets no rates: a share of the risk of a wrong answer."""
+        return self.mixture.preference.min_risk_reduction * risk
 
     def order_candidates(self, ranking: Ranking, answered: Collection[str], failed: Collection[str] = ()) -> list[str]:
         """Return the models that can still be called, the most promising first.

@@ -8,8 +8,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.trace import Proposal, Trace
-from routemoa.core.types import Scores
-from routemoa.judging.answers.grouping import Groups, group_answers
+from routemoa.core.types import Query, Scores
+from routemoa.judging.answers.grouping import Groups, group_answers, group_run_code
+from routemoa.judging.answers.json_answers import group_json
+from routemoa.judging.answers.tool_calls import group_calls
 from routemoa.judging.difficulty import shift_prior
 from routemoa.judging.evidence import Signals, collect_signals, signal_log_odds
 from routemoa.judging.judge_model import JudgeModel
@@ -17,7 +19,7 @@ from routemoa.judging.posterior import Posterior, Vote, infer, updated_priors
 from routemoa.judging.published_fusion import impute_missing
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
 
-__all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader", "group_panel", "group_run_code"]
+__all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader", "group_panel"]
 
 LAPSE = 0.01
 """How often an answer that must be right is not: it is read wrongly, or its question is. In what is shown, not in what
@@ -64,6 +66,7 @@ class TraceReader(Struct, frozen=True):
             self.judge_model.correlation,
             [signal_log_odds(s, self.judge_model, verbalized=self.verbalized) for s in signals],
             vote_coefficient=self.judge_model.coefficients.votes,
+            lone_leader=self.judge_model.coefficients.lone_leader,
             closed=groups.closed,
         )
         return PanelState(proposals, groups, signals, posterior, self._leader(trace, posterior, proposals, groups))
@@ -115,25 +118,22 @@ class TraceReader(Struct, frozen=True):
 
 
 def group_panel(trace: Trace) -> Groups:
-    """Group each model's latest answer: code by what it does, where it was run; else by what the answers say.
+    """Group each model's latest answer: by the tools it calls, where there are any; code by what it does, where it was
+    run; else by what the answers say.
 
     A refusal says nothing, unless all are refusals.
     """
     proposals = latest_answers(trace)
     if (groups := group_run_code(trace, proposals)) is not None:
         return groups
+    return group_answers_to(trace.query, proposals)
+
+
+def group_answers_to(query: Query, proposals: Sequence[Proposal]) -> Groups:
+    """Group answers by what they say, or by the tools they call, or as JSON, as the query has it."""
+    if query.tools is not None:
+        return group_calls([p.tool_calls for p in proposals])
+    if query.answer_format is not None:
+        return group_json([p.text for p in proposals])
     places = [i for i, p in enumerate(proposals) if not p.refusal] or list(range(len(proposals)))
     return group_answers([proposals[i].text for i in places]).spread(places, len(proposals))
-
-
-def group_run_code(trace: Trace, proposals: Sequence[Proposal]) -> Groups | None:
-    """Return the groups of code answers that were run; None where they were not.
-
-    An answer that came after the others were run is in no group yet.
-    """
-    run = trace.agreement
-    if run is None or not run.models:
-        return None
-    group_of = dict(zip(run.models, run.groups, strict=True))
-    failed = tuple(p.model in run.failed for p in proposals)
-    return Groups(tuple(group_of.get(p.model) for p in proposals), True, (None,) * len(proposals), failed)

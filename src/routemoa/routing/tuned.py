@@ -19,7 +19,8 @@ from routemoa.core.cost_dial import draw_from_text
 from routemoa.core.errors import ConfigError
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.plural import counted
-from routemoa.core.trace import Proposal, RankedModel, Ranking, StopKind, StopReason, Trace
+from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.trace import Proposal, RankedModel, Ranking, Trace
 from routemoa.core.tuned_policy import TunedPlan, TunedPolicy
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel

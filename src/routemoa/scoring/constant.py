@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Scorer
 from routemoa.core.types import ModelSpec, Query, Scores
+from routemoa.scoring.learned import LearnedScorer
 
-__all__ = ["ConstantScorer", "load_scorer"]
+__all__ = ["ConstantScorer", "load_base_scorer", "load_scorer"]
 
 
 class ConstantScorer:
@@ -24,6 +25,12 @@ class ConstantScorer:
 
 
 def load_scorer(pool: Pool) -> Scorer:
+    """Return the scorer of a pool, corrected by what was learned from feedback. Raises ConfigError."""
+    scorer = load_base_scorer(pool)
+    return scorer if pool.learned is None else LearnedScorer(scorer, pool.learned)
+
+
+def load_base_scorer(pool: Pool) -> Scorer:
     """Return the trained scorer that the pool file names, else a `ConstantScorer`. Raises ConfigError."""
     if pool.scorer is None:
         return ConstantScorer()

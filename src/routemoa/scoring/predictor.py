@@ -82,6 +82,12 @@ class Predictor:
         """Return P(the model answers well) for each text and model, N x M, in [0, 1]."""
         return self.predict_vectors(self.embed(texts))
 
+    def predict_with_tasks(self, texts: Sequence[str]) -> Floats:
+        """Return P(the model answers well) of each text and model, and P(task | text) behind them, N x (M + T)."""
+        vectors = self.embed(texts)
+        scores = self.predict_vectors(vectors)
+        return np.hstack([scores, self.classify_tasks(vectors)]) if self.tasks else scores
+
     def predict_vectors(self, vectors: Floats) -> Floats:
         """Return P(the model answers well) for each vector and model, N x M, in [0, 1]."""
         return self.calibrate(self.score_raw(vectors))

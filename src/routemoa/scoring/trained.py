@@ -95,6 +95,14 @@ class TrainedScorer:
             row = await self._request_scores(query.text)
         return {m.name: self._read_score(m, row) for m in pool}
 
+    async def classify(self, query: Query) -> Mapping[str, float]:
+        """Return P(task | query) of each of its tasks; empty where it has none."""
+        tasks = self.predictor.tasks
+        row = self._cache.get(query.text) if tasks else None
+        if tasks and row is None:
+            row = await self._request_scores(query.text)
+        return {} if row is None else dict(zip(tasks, map(float, row[len(self._columns) :]), strict=True))
+
     def knows(self, model: ModelSpec) -> bool:
         """Return whether a model is scored, rather than given its `prior`."""
         return self._find_column(model) is not None
@@ -125,7 +133,7 @@ class TrainedScorer:
             futures = [self._pending.pop(text) for text in batch]
             predictor = self.predictor
             try:
-                rows = await asyncio.to_thread(predictor.predict, batch)
+                rows = await asyncio.to_thread(predictor.predict_with_tasks, batch)
             except Exception as e:  # raised in the queries of this batch; the others are still scored
                 for future in futures:
                     if not future.done():

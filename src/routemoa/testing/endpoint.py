@@ -62,12 +62,16 @@ class FakeEndpoint:
     """Serves `url` inside an `async with` block, and keeps what it received in `requests` and `headers`.
 
     Args:
-        reply: the text of every answer, or a function of the request body.
+        reply: the text of every answer, or a function of the request body that returns it; instead of a text also a
+            message, such as {"tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}]} or
+            {"reasoning_content": "Well.", "content": "4"}; or a Fault with a status, to refuse the request.
         faults: one for each request in turn, then none; a single Fault is for every request.
     """
 
     def __init__(
-        self, reply: str | Callable[[dict[str, Any]], str] = "Hello.", faults: Sequence[Fault] | Fault = ()
+        self,
+        reply: str | Callable[[dict[str, Any]], str | dict[str, Any] | Fault] = "Hello.",
+        faults: Sequence[Fault] | Fault = (),
     ) -> None:
         self.requests: list[dict[str, Any]] = []
         """The bodies of all requests so far."""
@@ -76,6 +80,8 @@ class FakeEndpoint:
         self.open_requests = 0
         self.gone = 0
         """Requests whose caller disconnected before the end of the response."""
+        self.response_headers: dict[str, str] = {}
+        """Sent with every response."""
         self.url = ""
         """The base URL for a pool file."""
         self._reply = reply
@@ -133,22 +139,31 @@ class FakeEndpoint:
         await asyncio.sleep(fault.first_byte)
         if fault.reset:
             _close_connection(request)
+        reply: str | dict[str, Any] | Fault = self._reply if isinstance(self._reply, str) else ""
+        if callable(self._reply) and fault.status is None:
+            reply = self._reply(body)
+        if isinstance(reply, Fault):
+            fault, reply = reply, ""
         if fault.status is not None:
             headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
             error = {"error": {"message": fault.message, "type": "injected", "param": None, "code": None}}
-            return web.json_response(error, status=fault.status, headers=headers)
-        text = self._reply if isinstance(self._reply, str) else self._reply(body)
+            return web.json_response(error, status=fault.status, headers=headers | self.response_headers)
+        message = {"content": reply} if isinstance(reply, str) else reply
         if not body.get("stream") or fault.whole:
             if fault.garbage:
                 return web.Response(body=b"<html>not JSON", content_type="application/json")
-            return web.json_response(_make_completion(body, text, fault))
-        return await self._stream(request, body, text, fault)
+            return web.json_response(_make_completion(body, message, fault), headers=self.response_headers)
+        return await self._stream(request, body, message, fault)
 
-    async def _stream(self, request: web.Request, body: dict[str, Any], text: str, fault: Fault) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    async def _stream(
+        self, request: web.Request, body: dict[str, Any], message: dict[str, Any], fault: Fault
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"} | self.response_headers)
         await response.prepare(request)
         with_usage = (body.get("stream_options") or {}).get("include_usage") and not fault.no_usage
-        for number, event in enumerate(_make_events(body, text, with_usage=bool(with_usage), done=not fault.no_done)):
+        for number, event in enumerate(
+            _make_events(body, message, with_usage=bool(with_usage), done=not fault.no_done)
+        ):
             if number == fault.cut_after:
                 if fault.quiet_cut:
                     return response
@@ -187,19 +202,29 @@ def _count_usage(body: dict[str, Any], text: str) -> dict[str, int]:
 
 
 def _make_logprobs(body: dict[str, Any], piece: str) -> dict[str, Any] | None:
-    return {"content": [{"token": piece, "logprob": -0.25, "top_logprobs": []}]} if body.get("logprobs") else None
+    return (
+        {"content": [{"token": piece, "logprob": -0.25, "bytes": None, "top_logprobs": []}]}
+        if body.get("logprobs")
+        else None
+    )
 
 
-def _make_completion(body: dict[str, Any], text: str, fault: Fault) -> dict[str, Any]:
+def _make_completion(body: dict[str, Any], message: dict[str, Any], fault: Fault) -> dict[str, Any]:
     """Return the body of a response that is not a stream."""
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": _make_logprobs(body, text)}
+    text = message.get("content") or ""
+    message = {"role": "assistant", "content": None, **message}
+    choice = {"index": 0, "message": message, "finish_reason": _ending(message), "logprobs": _make_logprobs(body, text)}
     base = {"id": "fake-1", "object": "chat.completion", "created": int(time()), "model": body.get("model")}
     return base | {"choices": [choice]} | ({} if fault.no_usage else {"usage": _count_usage(body, text)})
 
 
-def _make_events(body: dict[str, Any], text: str, *, with_usage: bool, done: bool) -> list[bytes]:
-    """Return the data of each event of a stream: role, words, finish, usage, [DONE]."""
+def _ending(message: dict[str, Any]) -> str:
+    return "tool_calls" if message.get("tool_calls") else "stop"
+
+
+def _make_events(body: dict[str, Any], message: dict[str, Any], *, with_usage: bool, done: bool) -> list[bytes]:
+    """Return the data of each event of a stream: role, words, calls of tools in two pieces, finish, usage, [DONE]."""
+    text = message.get("content") or ""
     base = {"id": "fake-1", "object": "chat.completion.chunk", "created": int(time()), "model": body.get("model")}
 
     def chunk(delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> bytes:
@@ -209,8 +234,17 @@ def _make_events(body: dict[str, Any], text: str, *, with_usage: bool, done: boo
     words = text.split(" ")
     pieces = [w + (" " if i < len(words) - 1 else "") for i, w in enumerate(words)]
     events = [chunk({"role": "assistant", "content": ""})]
+    if thought := message.get("reasoning_content"):
+        events.append(chunk({"reasoning_content": thought}))
     events += [chunk({"content": p}, logprobs=_make_logprobs(body, p)) for p in pieces]
-    events.append(chunk({}, "stop"))
+    for i, call in enumerate(message.get("tool_calls") or ()):
+        function = call["function"]
+        half = len(function["arguments"]) // 2
+        first = {**call, "type": "function", "function": {**function, "arguments": function["arguments"][:half]}}
+        events.append(chunk({"tool_calls": [{"index": i, **first}]}))
+        rest = {"index": i, "function": {"arguments": function["arguments"][half:]}}
+        events.append(chunk({"tool_calls": [rest]}))
+    events.append(chunk({}, _ending(message)))
     if with_usage:
         events.append(msgspec.json.encode(base | {"choices": [], "usage": _count_usage(body, text)}))
     return [*events, b"[DONE]"] if done else events

@@ -110,3 +110,18 @@ async def test_the_system_message_outlives_clear(make_pool: MakePool) -> None:
     conversation.clear()
     assert conversation.messages == (Message("system", "S"),)
     assert conversation.last is None
+
+
+async def test_a_later_turn_knows_which_model_wrote_the_last_answer(make_pool: MakePool) -> None:
+    conversation, _ = start(make_pool, {"a": "Ships.", "b": "Boats."})
+    written: list[str | None] = []
+    for question in ("Describe the harbour.", "Why?", ""):
+        await (conversation.ask(question) if question else conversation.retry())
+        assert conversation.last is not None
+        cached = conversation.last.trace.trace.query.cached
+        written.append(None if cached is None else cached.writer)
+    assert written == [None, "a", "a"]
+    conversation.clear()
+    await conversation.ask("Why?")
+    assert conversation.last is not None
+    assert conversation.last.trace.trace.query.cached is None

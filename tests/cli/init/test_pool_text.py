@@ -39,7 +39,7 @@ def write(*candidates: Candidate, folder: Path = Path("/work/here")) -> tuple[st
 def test_a_file_with_every_kind_of_model() -> None:
     text, pool = write(
         candidate("z-ai/glm-5.3", input_price=1.4, output_price=4.4, cached_price=0.3, request_price=0.0, context=9000),
-        candidate("x/mystery-9", input_modalities=("text", "image")),
+        candidate("x/mystery-9", input_modalities=("text", "image", "video"), tools=False),
         candidate("llama3.2:latest", "ollama", input_price=0.0, output_price=0.0),
         candidate("/work/here/models/qwen2.5-7b-instruct-q4_k_m.gguf", "local", input_price=0.0, output_price=0.0),
     )
@@ -58,7 +58,8 @@ def test_a_file_with_every_kind_of_model() -> None:
     assert "LiveBench 2026-06-25: 76.1 % of its questions right" in text
     assert mystery.price is None
     assert "# price unknown" in text
-    assert "# reads text, image" in text
+    assert (mystery.modalities, mystery.tools) == (("text", "image"), False), "video is nothing that requests bring"
+    assert (glm.modalities, glm.tools) == (None, None), "what a list does not say stays unknown"
     assert (ollama.name, ollama.model, ollama.prior) == ("llama3.2", "llama3.2:latest", None), "of unknown size"
     assert (file.endpoint, file.model, file.prior) == ("local", "models/qwen2.5-7b-instruct-q4_k_m.gguf", 0.4)
     assert "a guess from its size" in text

@@ -165,6 +165,28 @@ async def test_people_label_the_pairs(tmp_path: Path) -> None:
         assert 0 < judge.accuracy_high < 0.1
 
 
+async def test_labels_that_are_not_filled_in_are_told_before_any_call(tmp_path: Path) -> None:
+    async with FakeEndpoint(reply) as endpoint:
+        arguments = arrange(tmp_path, endpoint.url)
+        code, _, err = await run(tmp_path, *arguments, "--labels", "poems.jsonl", "--yes")
+        assert code == 2
+        assert f'poems.jsonl: none of its {QUESTIONS + 1} lines has a label: set "winner"' in err
+        assert endpoint.requests == []
+        (tmp_path / "poems.jsonl").write_text("")
+        code, _, err = await run(tmp_path, *arguments, "--judge", "strong")
+        assert code == 2
+        assert "poems.jsonl: no question in it" in err
+
+
+async def test_answers_that_are_the_same_need_no_labels(tmp_path: Path) -> None:
+    async with FakeEndpoint("The sea is calm and wide, and the waves are small today.") as endpoint:
+        arguments = [*arrange(tmp_path, endpoint.url), "--labels", "labels.jsonl", "--limit", "3", "--yes"]
+        code, _, err = await run(tmp_path, *arguments)
+        assert code == 0, err
+        assert "nothing to label" in err
+        assert not (tmp_path / "labels.jsonl").exists()
+
+
 async def test_labelled_pairs_from_elsewhere_measure_the_judge(tmp_path: Path) -> None:
     foreign = [
         {"id": f"x{i}", "query": f"Describe thing{i}.", "first": "Written well.", "second": "Plain.", "winner": "first"}

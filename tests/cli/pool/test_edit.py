@@ -51,6 +51,8 @@ def test_a_model_of_a_provider_comes_with_its_figures(providers: Recorded) -> No
         "input_price": 1.4,
         "output_price": 4.4,
         "context": 1048576,
+        "modalities": ["text"],
+        "tools": False,
         "prior": 0.76,
     }
     assert Path("pool.toml").read_text().startswith(START)

@@ -113,6 +113,7 @@ def test_an_interrupt_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
     assert terminal.raw.rindex("\x1b[?25h") > terminal.raw.rindex("\x1b[?25l")  # the cursor is shown again
 
 
+@pytest.mark.alone
 def test_a_long_answer_in_many_pieces_is_linear_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def seconds(pieces: int) -> float:
         writer = AnswerWriter()

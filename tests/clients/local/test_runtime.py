@@ -140,6 +140,7 @@ async def test_many_at_once_share_one_process(shared: LocalRuntime) -> None:
     assert len(pids(shared)) == 1
 
 
+@pytest.mark.alone
 @pytest.mark.weights
 async def test_loaded_once_however_many_threads_and_loops_need_it(own: LocalRuntime) -> None:
     found: list[str] = []
@@ -231,6 +232,7 @@ async def test_after_ten_quiet_minutes_a_crash_is_a_first_one_again(
     assert (await own.address(SPEC)).url
 
 
+@pytest.mark.alone
 @pytest.mark.weights
 async def test_closing_ends_the_process_and_the_runtime(own: LocalRuntime) -> None:
     await own.address(SPEC)

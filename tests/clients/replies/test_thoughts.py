@@ -180,6 +180,7 @@ def test_text_without_tags_is_unchanged(text: str) -> None:
     assert split(text, size=2).answer == text
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "part",
     ["<think>", "</think>", "<", "`", "<think>\n```\n</think>", "x<think>", "<|channel|>", "<think ", "[", "\n", "◁",

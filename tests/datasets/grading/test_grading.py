@@ -228,6 +228,7 @@ def test_a_reference_suggests_how_to_grade(reference: str, kind: GraderName) -> 
     assert suggest_grader(reference) == kind
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ["exact", "numeric", "choice", "contains", "math", "rouge", "f1"])
 @pytest.mark.parametrize(
     "piece",

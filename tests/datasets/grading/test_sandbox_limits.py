@@ -52,6 +52,7 @@ print(written)
     assert 0 < int(done.output) <= sandbox.FOLDER_BYTES
 
 
+@pytest.mark.alone
 def test_a_busy_loop_is_stopped() -> None:
     begun = time.monotonic()
     done = run_program("while True: pass", seconds=1)
@@ -141,6 +142,7 @@ except RuntimeError:
     assert int(run_program(program, processes=16, seconds=5).output) < 16
 
 
+@pytest.mark.alone
 def test_a_daemon_dies_with_its_program() -> None:
     program = """
 import os, time

@@ -253,6 +253,7 @@ async def _all(cache: CallCache, spec: ModelSpec, request: Request) -> list[str]
     return [p.text async for p in cache.stream(spec, request) if isinstance(p, Completion)]
 
 
+@pytest.mark.alone
 async def test_time_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     spec = ModelSpec("m", "http://x", "m")
     client = ScriptedClient({"m": "hello"}, delay=0.2)

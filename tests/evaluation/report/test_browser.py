@@ -2,130 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 
 from routemoa.evaluation.outcomes import Outcome, Run
 from routemoa.evaluation.report.figures import build_report
 from routemoa.evaluation.report.page import render
 from routemoa.evaluation.statistics import summarize
+from tests.browser import needs_browser, open_browser
 from tests.evaluation.report.test_figures import HOSTILE, replay_run, unfinished_run
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 pytest.importorskip("matplotlib", reason="the charts need the extra plot")
 pytest.importorskip("jinja2", reason="the page needs the extra plot")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"no browser here: none of {', '.join(NAMES)}")
-
-
-class Tab:
-    """One page of a browser, over the DevTools protocol; `events` are those received so far."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-        self._last = 0
-        self.events: list[dict[str, Any]] = []
-
-    async def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """Send a command and return its result."""
-        self._last += 1
-        await self._socket.send_json({"id": self._last, "method": method, "params": params})
-        while True:
-            message = await self._socket.receive_json(timeout=60)
-            if message.get("id") == self._last:
-                assert "error" not in message, message
-                found: dict[str, Any] = message["result"]
-                return found
-            self.events.append(message)
-
-    async def wait_for(self, event: str) -> None:
-        """Wait for an event."""
-        while not any(m.get("method") == event for m in self.events):
-            self.events.append(await self._socket.receive_json(timeout=60))
-
-    async def open(self, file: Path) -> None:
-        """Load a file, whole."""
-        for domain in ("Page", "Log", "Runtime", "Network"):
-            await self.send(f"{domain}.enable")
-        await self.send("Page.navigate", url=file.as_uri())
-        await self.wait_for("Page.loadEventFired")
-
-    async def evaluate(self, expression: str) -> Any:
-        """Return the value of an expression; the page itself may run no script, the protocol may."""
-        found = await self.send("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
-
-    async def set_size(self, width: int, height: int = 900) -> None:
-        """Set the size of the window."""
-        await self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-        )
-
-    async def set_scheme(self, scheme: str, media: str = "") -> None:
-        """Choose light or dark, screen or paper."""
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        await self.send("Emulation.setEmulatedMedia", media=media, features=features)
-
-    async def take_screenshot(self, file: Path) -> None:
-        """Write a picture of the whole page."""
-        found = await self.send("Page.captureScreenshot", captureBeyondViewport=True)
-        file.write_bytes(base64.b64decode(found["data"]))  # noqa: ASYNC240
-
-    async def print_pdf(self) -> bytes:
-        """Return the page as PDF."""
-        found = await self.send("Page.printToPDF", printBackground=False, preferCSSPageSize=True)
-        return base64.b64decode(found["data"])
-
-    def problems(self) -> list[Mapping[str, Any]]:
-        """Return what the browser logged, and what it requested besides the file itself."""
-        logged = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
-        found = [m for m in self.events if m.get("method") in logged]
-        asked = [m for m in self.events if m.get("method") == "Network.requestWillBeSent"]
-        return found + [m for m in asked if not m["params"]["request"]["url"].startswith(("file:", "data:"))]
-
-
-@asynccontextmanager
-async def open_browser() -> AsyncIterator[Tab]:
-    """A fresh headless browser with one empty page."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        command = [
-            str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--no-first-run", "--disable-background-networking", "--remote-debugging-port=0",
-            f"--user-data-dir={home}", "about:blank",
-        ]  # fmt: skip
-        process = subprocess.Popen(  # noqa: ASYNC220
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        try:
-            port = Path(home) / "DevToolsActivePort"
-            for _ in range(600):
-                if port.exists() and port.read_text().count("\n"):
-                    break
-                assert process.poll() is None, "the browser did not start"
-                await asyncio.sleep(0.1)
-            number = port.read_text().splitlines()[0]
-            async with aiohttp.ClientSession() as session:
-                async with session.get(f"http://127.0.0.1:{number}/json/list") as reply:
-                    targets = await reply.json(content_type=None)
-                address = next(t["webSocketDebuggerUrl"] for t in targets if t["type"] == "page")
-                async with session.ws_connect(address, max_msg_size=0) as socket:
-                    yield Tab(socket)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+pytestmark = needs_browser
 
 
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -161,7 +52,7 @@ def report_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 async def test_a_browser_shows_it_without_a_problem(report_file: Path, tmp_path: Path) -> None:
     async with open_browser() as tab:
-        await tab.open(report_file)
+        await tab.open(report_file.as_uri())
         ids = await tab.evaluate(IDS)
         assert len(ids) == len(set(ids))
         assert set(await tab.evaluate(LINKS)) <= set(ids)
@@ -209,7 +100,7 @@ async def test_no_label_sits_on_a_bar(run: Callable[[], tuple[Run, list[Outcome]
     file = tmp_path / "report.html"
     file.write_text(render(build_report(one, outcomes, summarize(outcomes, 0))))
     async with open_browser() as tab:
-        await tab.open(file)
+        await tab.open(file.as_uri())
         await tab.set_size(1280)
         assert await tab.evaluate("document.querySelectorAll('svg [id*=LineCollection] path').length") > 5
         assert await tab.evaluate("document.querySelectorAll('svg [id*=-patch_] path').length") > 5
@@ -219,7 +110,7 @@ async def test_no_label_sits_on_a_bar(run: Callable[[], tuple[Run, list[Outcome]
 
 async def test_it_prints_with_everything_open_on_white(report_file: Path) -> None:
     async with open_browser() as tab:
-        await tab.open(report_file)
+        await tab.open(report_file.as_uri())
         await tab.set_scheme("dark", "print")
         assert await tab.evaluate("getComputedStyle(document.body).backgroundColor") in ("rgb(255, 255, 255)",)
         await tab.set_size(690)  # of A4, between the margins
@@ -235,7 +126,7 @@ async def test_hostile_names_and_texts_stay_text(tmp_path: Path) -> None:
     file = tmp_path / "hostile.html"
     file.write_text(render(build_report(run, outcomes, summarize(outcomes, 0))))
     async with open_browser() as tab:
-        await tab.open(file)
+        await tab.open(file.as_uri())
         assert (
             await tab.evaluate("document.querySelectorAll('script, img, iframe, svg svg, [onerror], [onload]').length")
             == 0
@@ -251,6 +142,6 @@ async def test_a_script_or_a_picture_from_elsewhere_would_be_noticed(tmp_path: P
     file = tmp_path / "spoilt.html"
     file.write_text(whole.replace("</main>", "<script>window.taken=1</script><img src='http://127.0.0.1:9/x'></main>"))
     async with open_browser() as tab:
-        await tab.open(file)
+        await tab.open(file.as_uri())
         assert await tab.evaluate("window.taken") is None
         assert len(tab.problems()) >= 2

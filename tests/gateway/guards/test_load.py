@@ -78,6 +78,7 @@ async def test_what_is_free_is_given_at_once_and_the_rest_waits() -> None:
     assert it.running == 0
 
 
+@pytest.mark.alone
 async def test_the_wait_is_bounded() -> None:
     it = gate(1.0)
     async with it.place():
@@ -91,6 +92,7 @@ async def test_the_wait_is_bounded() -> None:
     assert it.running == it._waiting == len(it._queue) == 0
 
 
+@pytest.mark.alone
 async def test_where_the_wait_would_be_too_long_there_is_none() -> None:
     it = gate(2.0, queue_seconds=1.0, takes=3.0)
     async with it.place(), it.place():
@@ -102,6 +104,7 @@ async def test_where_the_wait_would_be_too_long_there_is_none() -> None:
         assert caught.value.response.retry_after == 2  # 3 s for two at a time, rounded up
 
 
+@pytest.mark.alone
 async def test_a_short_request_waits_for_less_than_the_queue_allows() -> None:
     it = gate(1.0, queue_seconds=4.0, takes=0.1)
     async with it.place():
@@ -109,10 +112,10 @@ async def test_a_short_request_waits_for_less_than_the_queue_allows() -> None:
         with pytest.raises(Overloaded):
             async with it.place():
                 pass
-        assert 0.9 < time.perf_counter() - began < 2.0
-    assert it._patience == 1.0
-    it._seconds = 10.0
-    assert it._patience == 2.5
+        assert 2.9 < time.perf_counter() - began < 3.9
+    assert it._patience == 3.0
+    it._seconds = 14.0
+    assert it._patience == 3.5
     it._seconds = 60.0
     assert it._patience == 4.0
 
@@ -197,6 +200,7 @@ async def test_without_descriptors_no_request_begins(monkeypatch: pytest.MonkeyP
             pass
 
 
+@pytest.mark.alone
 def test_a_measured_loop_knows_how_busy_it_is() -> None:
     async def work(busy: float, idle: float) -> float:
         loop = asyncio.get_running_loop()

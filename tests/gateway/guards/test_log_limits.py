@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 from io import StringIO
 from typing import Any
 
 import pytest
 
-from routemoa.gateway.guards.log_limits import LINES_PER_KIND, MAX_KINDS, MAX_LINE, LineFormatter, RepeatFilter
+from routemoa.core.quoted import Quoted
+from routemoa.gateway.guards.log_limits import (
+    LINES_PER_KIND,
+    MAX_KINDS,
+    MAX_LINE,
+    LineFormatter,
+    RedactFilter,
+    RepeatFilter,
+)
+from routemoa.ledger import StoreError
 
 
 class Log:
@@ -99,3 +109,43 @@ def test_a_traceback_follows_and_is_bounded() -> None:
         log.logger.exception("a long fault")
     assert "ZeroDivisionError" in log.out.getvalue()
     assert len(log.out.getvalue()) < 60_000
+
+
+# --- words that are not ours
+
+
+def redacted(format_: str, *arguments: object, error: Exception | None = None) -> str:
+    logger = logging.getLogger("test.redacted")
+    stream = StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(LineFormatter("%(message)s"))
+    handler.addFilter(RedactFilter())
+    handler.addFilter(RepeatFilter())
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        logger.warning(format_, *arguments, exc_info=error)
+    finally:
+        logger.removeHandler(handler)
+    return stream.getvalue().strip()
+
+
+def test_a_redacted_log_has_a_brief_reason_in_the_place_of_an_endpoints_words() -> None:
+    words = Quoted("HTTP 403: flagged: 'MARK'", "HTTP 403")
+    assert str(words) == "HTTP 403: flagged: 'MARK'"
+    assert redacted("model %s failed: %s", "a", words) == "model a failed: HTTP 403"
+    assert redacted("%d of %s", 3, "b") == "3 of b"
+    assert redacted("nothing") == "nothing"
+
+
+def test_of_an_unexpected_error_a_redacted_log_has_the_type_and_the_place() -> None:
+    def fail() -> None:
+        raise ValueError("MARK")
+
+    try:
+        fail()
+    except ValueError as e:
+        line = redacted("unexpected error", error=e)
+    assert re.fullmatch(r"unexpected error: ValueError; test_log_limits.py:\d+ .+; test_log_limits.py:\d+ fail", line)
+    assert redacted("why: %s", ValueError("MARK")) == "why: ValueError"
+    assert "x.db" in redacted("why: %s", StoreError("x.db cannot be read"))

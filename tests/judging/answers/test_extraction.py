@@ -61,6 +61,7 @@ PIECES = (
 )
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("piece", PIECES)
 def test_four_megabytes_are_read_at_once(piece: str) -> None:
     text = piece * (LONG // len(piece))
@@ -69,7 +70,7 @@ def test_four_megabytes_are_read_at_once(piece: str) -> None:
         begun = process_time()
         group_answers([f"{number}{text}", f"{text}\nThe answer is {number}."])
         times.append((process_time() - begun) / 2)
-    assert min(times) < 0.05
+    assert min(times) < 0.1
 
 
 def test_the_result_at_the_end_of_a_long_answer_is_read() -> None:

@@ -76,6 +76,7 @@ def test_space_around_a_question_changes_nothing(text: str) -> None:
     assert question_kind(f"\n  {text.strip()} \t") == question_kind(text.strip())
 
 
+@pytest.mark.alone
 def test_the_end_of_a_long_question_is_read() -> None:
     begun = perf_counter()
     assert question_kind("lorem ipsum " * 200_000 + "\nAnswer yes or no.") == "result"

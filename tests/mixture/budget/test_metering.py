@@ -30,7 +30,7 @@ from routemoa.core.trace import Failure
 from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Thinking
 from routemoa.core.usage import Usage
 from routemoa.mixture.budget.metering import MeteredClient, estimate_usage
-from routemoa.mixture.layer import make_failure
+from routemoa.mixture.call_results import make_failure
 from routemoa.mixture.run import Run
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
 
@@ -301,6 +301,7 @@ async def test_without_a_price_or_a_count_nobody_knows() -> None:
     settled(desk)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("persistent", [False, True])
 async def test_the_contracts_time_ends_a_stream_that_hangs(persistent: bool) -> None:
     tab = Recorder()
@@ -314,6 +315,7 @@ async def test_the_contracts_time_ends_a_stream_that_hangs(persistent: bool) -> 
     settled(desk)
 
 
+@pytest.mark.alone
 async def test_the_contracts_time_ends_a_stream_of_a_real_endpoint() -> None:
     async with FakeEndpoint("One word after the other, slowly", Fault(between=0.05)) as endpoint:
         client = HttpClient(retries=RetryPolicy(1))
@@ -325,6 +327,7 @@ async def test_the_contracts_time_ends_a_stream_of_a_real_endpoint() -> None:
         await client.close()
 
 
+@pytest.mark.alone
 async def test_no_retry_begins_after_the_contracts_time() -> None:
     async with FakeEndpoint("x", Fault(status=503, retry_after="5")) as endpoint:
         client = HttpClient()

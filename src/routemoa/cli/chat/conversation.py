@@ -16,6 +16,7 @@ from rich.console import Console
 from routemoa.cli.terminal.session import AnswerWriter, run_query
 from routemoa.cli.terminal.summary import summarize_answer
 from routemoa.clients.http import HttpClient
+from routemoa.core.conversations import ConversationMemory
 from routemoa.core.errors import RouteMoAError
 from routemoa.core.pool import Pool
 from routemoa.core.printable import printable
@@ -100,6 +101,7 @@ class Conversation:
         self.answered = 0
         self.console = console
         self._client, self._store, self._limits = client, store, limits
+        self._memory = ConversationMemory()
         self._methods: dict[str, Method] = {}
         self.method = self._find_method(method)
 
@@ -119,6 +121,7 @@ class Conversation:
         writer = AnswerWriter(self.console)
         mode = self._limits.stream_mode or ("final" if writer.live else None)
         query = Query((*self.messages, Message("user", question)), limits=replace(self._limits, stream_mode=mode))
+        query = self._memory.attach(query, self.method.name)
         try:
             finished = await _run_until_interrupt(self._answer(query, turn, writer))
         except RouteMoAError as e:
@@ -132,6 +135,7 @@ class Conversation:
         self.spending.add(turn.trace.trace)
         if finished:
             self.answered += 1
+            self._memory.remember(turn.trace.answer)
             self._keep(turn)
             so_far = f"chat so far {self.spending} · " if self.turns > 1 else ""
             self._show(summarize_answer(turn.trace.answer, f"{so_far}why: /why"))

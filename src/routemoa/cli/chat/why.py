@@ -16,9 +16,8 @@ from routemoa.cli.terminal.summary import (
 from routemoa.core.plural import counted
 from routemoa.core.printable import printable_line
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
-from routemoa.judging.answers.grouping import final_answer, group_answers
+from routemoa.judging.answers.grouping import final_answer, group_answers, group_run_code
 from routemoa.routing.decision import latest_answers
-from routemoa.routing.state import group_run_code
 
 __all__ = ["explain_answer"]
 

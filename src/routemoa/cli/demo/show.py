@@ -24,7 +24,7 @@ from routemoa.core.events import Event
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Answer
 from routemoa.core.types import Query, to_json
-from routemoa.ledger import default_path
+from routemoa.ledger.location import local_folder
 from routemoa.mixture.engine import RouteMoA
 
 __all__ = ["run_demo"]
@@ -132,7 +132,7 @@ async def _show_checks(console: Console, question: DemoQuestion, text: str) -> b
 
 def _write_traces(answers: Sequence[Answer]) -> Path:
     """Write the answers with their traces, a line each, beside the ledger; return the file."""
-    place = default_path().with_name("demo.jsonl")
+    place = local_folder() / "demo.jsonl"
     place.parent.mkdir(parents=True, exist_ok=True)
     write_file(str(place), b"".join(to_json(answer) + b"\n" for answer in answers))
     return place

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 
 from routemoa import __version__
 from routemoa.cli.options import duplicates_option, json_file_option, say
+from routemoa.cli.ray_cluster import connect_ray, engine_options
 from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
 from routemoa.cli.terminal.headroom import print_headroom, warn_of_no_gain
 from routemoa.cli.terminal.lines import print_line
@@ -22,6 +24,7 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.plural import counted
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
+from routemoa.evaluation.replay.engine import LocalEngine, RayEngine, ReplayEngine
 from routemoa.evaluation.replay.methods import METHODS, ROUTERS
 from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay, warn_of_dominance
 from routemoa.evaluation.trained_questions import warn_of_training
@@ -55,6 +58,8 @@ class EvaluateOptions:
     prices: str
     judges: float | None
     sizes: str | None
+    engine: str
+    address: str | None
     allow_duplicates: bool
     json_file: str | None
     out: str | None
@@ -84,6 +89,7 @@ class EvaluateOptions:
 )
 @click.option("--judges", type=click.FloatRange(0, 1), metavar="AUC", help="Simulate judges of this reliability.")
 @click.option("--sizes", metavar="LIST", help="Also evaluate random pools of these sizes, such as 3,5,8,13,21.")
+@engine_options
 @duplicates_option
 @json_file_option
 @click.option("--out", metavar="DIR", help="Write run.json and outcomes.jsonl for  routemoa report DIR.")
@@ -95,6 +101,8 @@ def evaluate(**options: Any) -> None:  # click passes a keyword for each option:
     model of each cluster and task), random panels of RouteMoA's sizes, its panels given to other questions
     (shuffled), and the oracle. Intervals are 95 %, by bootstrap over questions. The same seed and records give the same
     bytes.
+
+    --engine ray works on seeds with --judges, and on pool sizes, at the same time; the bytes are the same.
 
     \b
     Example:
@@ -117,7 +125,8 @@ def _replay_methods(options: EvaluateOptions) -> None:
         keep_texts=options.out is not None,
     )
     methods = parse_methods(options.methods, prepared.replay.members)
-    results, outcomes = compute_figures(prepared, methods, options.seed, options.seeds, sizes)
+    with _open_engine(options) as engine:
+        results, outcomes = compute_figures(prepared, methods, options.seed, options.seeds, sizes, engine=engine)
     questions = [(q.record.query, q.record.prompt) for q in prepared.replay.questions]
     overlap = warn_of_training(questions, options.scorer, prepared.replay.judge_model)
     dominance = warn_of_dominance(prepared, outcomes, options.seed)
@@ -129,6 +138,16 @@ def _replay_methods(options: EvaluateOptions) -> None:
         name = Path(options.records[0]).name.partition(".")[0]
         _write_run(Path(options.out), results | {"warnings": [*overlap, *no_gain]}, outcomes, name, methods)
     _print_figures(results)
+
+
+@contextmanager
+def _open_engine(options: EvaluateOptions) -> Iterator[ReplayEngine]:
+    """Yield what works on the parts of the replay. Raises ConfigError, MissingExtra."""
+    if options.engine == "local":
+        yield LocalEngine()
+        return
+    with connect_ray(options.address) as ray:
+        yield RayEngine(ray)
 
 
 def _parse_sizes(text: str | None) -> list[int]:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from textwrap import wrap
+from typing import get_args
 
 from msgspec import Struct
 
 from routemoa.cli.init.presets import PRESETS, Candidate, PresetName, Source
 from routemoa.clients.model_lists.reply import ListedModel
+from routemoa.core.media import Modality
 from routemoa.core.pool import METHODS
 from routemoa.core.price_list import find_listing
 from routemoa.core.pricing import Price
@@ -39,7 +41,7 @@ CONTEXT = 4096
 """Tokens that a model file gets: what it was trained for may need more memory than there is."""
 ANSWER_TOKENS = 512
 """Of a model file, as in the embedded pool: small models do not always end by themselves."""
-EXPLAINED = ("name", "endpoint", "model", "context", "parameters")
+EXPLAINED = ("name", "endpoint", "model", "context", "modalities", "tools", "parameters")
 """Keys whose comment stands once in a file."""
 LIMIT_NOTE = "ends an answer that does not end; more for a model that thinks"
 
@@ -135,12 +137,13 @@ def write_model_table(model: PoolModel, *, guess: bool) -> list[str]:
     lines += _endpoint_lines(candidate)
     lines.append(_line("model", model.model, "its name there" if source.endpoint != LOCAL else "the file"))
     lines += _price_lines(model)
-    reads = f"reads {', '.join(listed.input_modalities)}" if len(listed.input_modalities) > 1 else ""
     context = CONTEXT if source.endpoint == LOCAL else listed.context
     if context is not None:
-        lines.append(_line("context", context, "; ".join(["tokens of prompt and answer", *([reads] if reads else [])])))
-    elif reads:
-        lines.append(f"# {reads}")
+        lines.append(_line("context", context, "tokens of prompt and answer"))
+    if modalities := [kind for kind in get_args(Modality) if kind in listed.input_modalities]:
+        lines.append(_line("modalities", modalities, "what it takes, by its provider's list"))
+    if listed.tools is not None:
+        lines.append(_line("tools", listed.tools, "whether it can call tools, by its provider's list"))
     lines += _prior_lines(candidate, guess=guess)
     if source.endpoint == LOCAL:
         limit = f"parameters = {{ max_tokens = {ANSWER_TOKENS} }}"
@@ -210,9 +213,10 @@ def _label(candidate: Candidate) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", candidate.source.endpoint.rpartition("//")[2]).strip("-")
 
 
-def _line(key: str, value: str | float, comment: str = "") -> str:
-    """Return a line of TOML, its comment aligned."""
-    text = f"{key} = {json.dumps(value, ensure_ascii=False) if isinstance(value, str) else value}"
+def _line(key: str, value: str | float | Sequence[str], comment: str = "") -> str:
+    """Return a line of TOML, its comment aligned; what stands in JSON here is written the same in TOML."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    text = f"{key} = {value if is_number else json.dumps(value, ensure_ascii=False)}"
     return f"{text:<{COMMENT_COLUMN - 2}}  # {comment}" if comment else text
 
 

@@ -94,10 +94,21 @@ def check_options(options: CalibrateOptions) -> Calibration:
     asked = list(read_questions(options.task, say, allow_duplicates=options.allow_duplicates))[: options.limit]
     questions = select_open_questions(asked)
     total = counted(len(asked), "question")
+    if not asked:
+        raise ConfigError(f'{options.task}: no question in it; write a JSON object a line, {{"query": "..."}}')
     if not questions:
-        raise ConfigError(f"{options.task}: it has {total} and none that is open: each asks for a result")
+        raise ConfigError(
+            f"{options.task}: it has {total} and none that is open: each asks for a result, which needs no "
+            "calibration; ask for texts, such as an explanation or a draft"
+        )
     if len(questions) < len(asked):
         say(f"left out, since a result is asked for: {len(asked) - len(questions):,} of {total}")
+    labels = read_labels(options.labels) if options.labels and Path(options.labels).exists() else None
+    if judge is None and labels is not None and all(label.winner is None for label in labels):
+        raise ConfigError(
+            f'{options.labels}: none of its {counted(len(labels), "line")} has a label: set "winner" to "first", '
+            '"second" or "tie", or name a file that is not there yet, which is then written'
+        )
     out = Path(options.out or (pool.judge if pool.judge and pool.judge.parent == pool.directory else "judge.json"))
     folder = options.folder or f"calibrate-{name_task(options.task)}"
     for file in (str(out), options.labels):
@@ -109,7 +120,7 @@ def check_options(options: CalibrateOptions) -> Calibration:
         questions,
         policies,
         judge,
-        read_labels(options.labels) if options.labels and Path(options.labels).exists() else None,
+        labels,
         out,
         Path(folder),
         options.concurrency or (1 if any(m.local for m in pool) else REMOTE_CONCURRENCY),

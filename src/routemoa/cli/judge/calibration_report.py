@@ -73,6 +73,9 @@ def _write_pairs(run: Calibration, pairs: Sequence[AnswerPair]) -> None:
     from routemoa.evaluation.live.labelled_pairs import pairs_to_label
 
     lines = pairs_to_label(pairs)
+    if not lines:
+        click.echo("nothing to label: each policy answers as the one model alone does; ask other questions", err=True)
+        return
     write_file(run.options.labels or "", encode_labels(lines))
     click.echo(
         f'{run.options.labels}: {len(lines):,} pairs to label: set "winner" to "first", "second" or "tie", and run the '

@@ -21,15 +21,14 @@ from routemoa.datasets.file_heads import find_wrong_kind
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 from routemoa.datasets.records import Record, parse_record
 from routemoa.datasets.training_overlap import pack_hashes
-from routemoa.evaluation.rejudging import (
-    RejudgedTrace,
+from routemoa.evaluation.saved_traces import (
     SavedTrace,
     parse_trace,
     read_traces,
-    rejudge,
     score_answers,
 )
 from routemoa.judging.judge_model import JudgeModel, encode_judge_model, read_policy
+from routemoa.routing.rejudging import RejudgedTrace, rejudge
 
 if TYPE_CHECKING:
     from routemoa.training.judge import GradedPanel

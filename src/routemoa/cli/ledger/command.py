@@ -17,6 +17,7 @@ import click
 
 from routemoa.cli.command_group import SuggestingGroup
 from routemoa.cli.ledger.tables import NOTED, format_time, make_call_table, make_summary_table
+from routemoa.cli.options import STORE_HELP
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import make_console, print_fitted
 from routemoa.core.errors import ConfigError
@@ -25,8 +26,8 @@ from routemoa.core.printable import printable_line
 from routemoa.core.types import to_plain
 from routemoa.ledger import correct_call
 from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls
+from routemoa.ledger.location import StoreLocation, default_path, find_store
 from routemoa.ledger.queries import LedgerEntry, read_calls
-from routemoa.ledger.schema import default_path
 
 __all__ = ["ledger"]
 
@@ -35,7 +36,6 @@ WIDE = 128  # characters in which all columns fit
 BAR_WIDTH = 14  # characters, on a terminal
 WIDE_BAR_WIDTH = 24
 MAX_NOTES = 5  # below the table of calls
-STORE_HELP = "Ledger file; else $ROUTEMOA_STORE, else your own ledger."
 UNITS = {"h": 3600.0, "d": 86_400.0}
 
 
@@ -64,7 +64,7 @@ class LedgerOptions:
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: all columns, exact numbers, empty where unknown.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: exact numbers, null where unknown.")
 @click.option("--plot", metavar="FILE", help="Also draw dollars a day by model, or by --by, to FILE.svg or .png.")
-@click.option("--store", metavar="FILE", help=STORE_HELP)
+@click.option("--store", metavar="FILE|URL", help=STORE_HELP)
 @click.pass_context
 def ledger(ctx: click.Context, /, **options: Any) -> None:  # a keyword for each option: the fields of LedgerOptions
     """Show the calls that were made, latest last, or with --by their sums, without calling a model.
@@ -91,7 +91,7 @@ def ledger(ctx: click.Context, /, **options: Any) -> None:  # a keyword for each
 @click.option("--cost", type=float, required=True, metavar="DOLLARS", help="What the call did cost.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept with the call.")
 @click.option("--json", "as_json", is_flag=True, help="Print the call before and after as one JSON object.")
-@click.option("--store", metavar="FILE", help=STORE_HELP)
+@click.option("--store", metavar="FILE|URL", help=STORE_HELP)
 @click.pass_obj
 def correct(
     outer_store: str | None, /, *, call_id: int, cost: float, reason: str, as_json: bool, **others: Any
@@ -108,7 +108,7 @@ def correct(
       routemoa ledger correct 43 --cost 0 --reason "the provider refunded it"
     """
     chosen = others["store"] or outer_store
-    correction = correct_call(Path(chosen) if chosen else default_path(), call_id, cost, reason, time.time())
+    correction = correct_call(find_store(chosen), call_id, cost, reason, time.time())
     before, after = correction.before, correction.after
     if as_json:
         click.echo(json.dumps({"before": to_plain(before), "after": to_plain(after)}, indent=1))
@@ -130,8 +130,8 @@ def _show_ledger(options: LedgerOptions) -> None:
         from routemoa.cli.ledger.plot import check_plot
 
         check_plot(options.plot)
-    path = Path(options.store) if options.store else default_path()
-    if options.store and not path.exists():
+    path = find_store(options.store)
+    if options.store and isinstance(path, Path) and not path.exists():
         raise ConfigError(f"--store {options.store}: no such file; by default calls are kept in {default_path()}")
     is_table_of_calls = not (options.by or options.plot or options.as_csv or options.as_json)
     limit = options.limit or (DEFAULT_CALLS if is_table_of_calls else None)
@@ -163,7 +163,7 @@ def _parse_since(when: str | None, now: float) -> float | None:
         raise ConfigError(f"--since {when}: neither a day nor a time ago; write e.g. 2026-11-25, 24h or 7d") from e
 
 
-def _explain_empty(path: Path, since: str | None) -> None:
+def _explain_empty(path: StoreLocation, since: str | None) -> None:
     """Say why no call is shown, and what to do."""
     latest = next(read_calls(path, last=1), None)
     if since and latest:

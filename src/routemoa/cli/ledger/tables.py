@@ -21,7 +21,20 @@ NOTED = "*"
 """Marks the dollars of a call that has a note."""
 LEFT = {*GROUPINGS, "time (UTC)", "outcome"}
 FOLDED = set(GROUPINGS) - {"day", "purpose"}  # names, which may be long
-OPTIONAL = ["cached", "uncounted", "unpriced", "cut", "key", "cost", "method", "seconds", "purpose", "written", "read"]
+OPTIONAL = [
+    "endpoint",
+    "cached",
+    "uncounted",
+    "unpriced",
+    "cut",
+    "key",
+    "cost",
+    "method",
+    "seconds",
+    "purpose",
+    "written",
+    "read",
+]
 """Columns that are left out, the first one first, where the terminal is narrow."""
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -29,10 +42,12 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 def make_call_table(entries: Sequence[LedgerEntry], width: int) -> tuple[Table, list[str]]:
     """Return a table with a row for each call, at most `width` characters wide, and the columns it leaves out."""
     rows = []
+    has_endpoints = any(entry.endpoint for entry in entries)
+    columns = {head: cell for head, cell in CALL_COLUMNS.items() if head != "endpoint" or has_endpoints}
     for entry in entries:
-        *cells, outcome = [cell(entry) for cell in CALL_COLUMNS.values()]
+        *cells, outcome = [cell(entry) for cell in columns.values()]
         rows.append([*map(Text, cells), Text(outcome, style=STYLES.get(entry.outcome, FAILURE_STYLE))])
-    return fit_table([*CALL_COLUMNS], rows, width, left=LEFT, folded=FOLDED, optional=OPTIONAL)
+    return fit_table([*columns], rows, width, left=LEFT, folded=FOLDED, optional=OPTIONAL)
 
 
 def make_summary_table(
@@ -88,6 +103,7 @@ CALL_COLUMNS: dict[str, Callable[[LedgerEntry], str]] = {
     "method": lambda c: c.method,
     "purpose": lambda c: c.purpose,
     "model": lambda c: c.model,
+    "endpoint": lambda c: c.endpoint or "-",
     "read": lambda c: _count(c.prompt_tokens),
     "cached": lambda c: _count(c.cached_tokens),
     "written": lambda c: _count(c.completion_tokens),

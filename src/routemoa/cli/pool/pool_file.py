@@ -78,18 +78,24 @@ class PoolFile:
         names = [str(e.get("name")) for e in self.entries]
         raise ConfigError(f"{self.path}: no model '{name}'; {suggest_name(name, names)}")
 
-    def save(self, text: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    def save(
+        self,
+        text: str,
+        entries: Sequence[Mapping[str, Any]],
+        tables: Mapping[str, Mapping[str, Any] | None] | None = None,
+    ) -> None:
         """Write the edited text in one step, with the file's permissions, if it says just what it should.
 
         Args:
             text: the whole new text.
             entries: the `[[model]]` entries that it must have.
+            tables: other tables that change; None takes one out.
 
         Raises:
             ConfigError: the text would not be that pool file, or the file cannot be written.
         """
-        before = {**load_toml(self.text, str(self.path)), "model": list(entries)}
-        if load_toml(text, str(self.path)) != before:
+        wanted = {**load_toml(self.text, str(self.path)), "model": list(entries), **(tables or {})}
+        if load_toml(text, str(self.path)) != {key: value for key, value in wanted.items() if value is not None}:
             raise ConfigError(f"{self.path}: its tables are written in a way that cannot be edited; change it by hand")
         self._check(text)
         target = self.path.resolve()
@@ -163,7 +169,8 @@ def read_comments(text: str, name: str) -> dict[str, str]:
 
     table = _find_table(text, name)
     part: Any = tomlkit.parse("".join(text.splitlines(keepends=True)[table.header : table.end]))
-    items = {key: part["model"][0][key] for key in part["model"][0]}
+    entry = part["model"][0]
+    items = {key: entry.item(key) for key in entry}  # a value that is true or false would come without its comment
     return {key: item.trivia.comment for key, item in items.items() if item.trivia.comment}
 
 

@@ -46,6 +46,7 @@ class Probe:
     """The result of asking one model for one token."""
 
     name: str
+    """Of the member."""
     latency: float | None = None
     """Seconds; None where it did not answer."""
     loading: float | None = None
@@ -58,6 +59,8 @@ class Probe:
     """The fields that the endpoint refused, and that are left out or renamed from now on."""
     cool_down: float | None = None
     """Seconds for which a server would skip the model after this failure; None where it would try again at once."""
+    endpoint: str | None = None
+    """The name of the endpoint, where the member has several."""
 
     @property
     def ok(self) -> bool:
@@ -71,18 +74,19 @@ class Probe:
 
 
 async def probe_models(pool: Pool) -> list[Probe]:
-    """Ask all models at the same time, without retries; return the results in the pool's order."""
+    """Ask all models at all of their endpoints at the same time, without retries; return the results in their order."""
     runtime = LocalRuntime(pool.directory)
     client = HttpClient(runtime, timeouts=Timeouts(first_byte=TIMEOUT, total=TIMEOUT), retries=RetryPolicy(attempts=1))
     try:
-        return await asyncio.gather(*[_probe(m, pool, client, runtime) for m in pool])
+        return await asyncio.gather(*[_probe(place, pool, client, runtime) for m in pool for place in m.places])
     finally:
         await client.close()
 
 
 async def _probe(model: ModelSpec, pool: Pool, client: HttpClient, runtime: LocalRuntime) -> Probe:
-    if model.name in pool.absent:
-        return Probe(model.name, problem=pool.absent[model.name].why)
+    missing = pool.absent_endpoints.get(model.name, {}).get(model.place or "")
+    if model.name in pool.absent or missing is not None:
+        return Probe(model.name, problem=missing or pool.absent[model.name].why, endpoint=model.place)
     started = monotonic()
     loading: float | None = None
     try:
@@ -94,16 +98,23 @@ async def _probe(model: ModelSpec, pool: Pool, client: HttpClient, runtime: Loca
         async with aclosing(client.stream(_limit_to_one_token(model), request)) as pieces:
             async for _ in pieces:
                 pass
-        return Probe(model.name, monotonic() - started, loading, learned=client.memory.dialect(model))
+        return _ok(model, started, loading, client)
     except RouteMoAError as e:
         status = e.status if isinstance(e, ModelHTTPError) else None
         if isinstance(e, ModelHTTPError) and _thought_too_long(e):
-            return Probe(model.name, monotonic() - started, loading, learned=client.memory.dialect(model))
+            return _ok(model, started, loading, client)
         if isinstance(e, ModelError):
             client.memory.fail(model, e, started)
-        where = f"{pool.source}: [[model]] '{model.name}': {_find_key(e)}"
+        place = "" if model.place is None else f" endpoint '{model.place}':"
+        where = f"{pool.source}: [[model]] '{model.name}':{place} {_find_key(e)}"
         cool_down = client.memory.health(model).retry_in
-        return Probe(model.name, None, loading, f"{where}: {_explain(e)}", status, cool_down=cool_down)
+        problem = f"{where}: {_explain(e)}"
+        return Probe(model.name, None, loading, problem, status, cool_down=cool_down, endpoint=model.place)
+
+
+def _ok(model: ModelSpec, started: float, loading: float | None, client: HttpClient) -> Probe:
+    learned = client.memory.dialect(model)
+    return Probe(model.name, monotonic() - started, loading, learned=learned, endpoint=model.place)
 
 
 def _probe_request(model: ModelSpec, pool: Pool) -> Request:

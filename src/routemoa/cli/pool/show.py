@@ -12,6 +12,7 @@ from routemoa.cli.terminal.lines import print_line
 from routemoa.core.plural import counted
 
 if TYPE_CHECKING:
+    from routemoa.core.endpoint import Endpoint
     from routemoa.core.pool import Pool
     from routemoa.core.types import ModelSpec
 
@@ -19,6 +20,9 @@ __all__ = ["show"]
 
 HEADS = ["name", "endpoint", "model", "$/M in / out", "context", "latency", "prior", "key", "weights"]
 OPTIONAL = ["key", "latency", "context", "weights", "model", "endpoint"]  # left out first where they do not fit
+
+ENDPOINT_HEADS = ["name", "endpoint", "url", "region", "priority", "weight", "$/M in / out", "key"]
+ENDPOINT_OPTIONAL = ["$/M in / out", "region", "weight", "priority"]
 
 MEANING = {
     False: "calls the models likely to answer well, more only where that is expected to pay, and stops when sure",
@@ -49,6 +53,8 @@ def show(pool_file: str | None, as_json: bool) -> None:
         print_warnings(warnings)
         return
     print_table(HEADS, [_make_row(m, pool) for m in pool], title=pool.source, optional=_optional_columns(pool))
+    if rows := [_make_endpoint_row(place, e, pool) for m in pool for place, e in zip(m.places, m.endpoints)]:  # noqa: B905  (none where there is one)
+        print_table(ENDPOINT_HEADS, rows, title="endpoints", optional=ENDPOINT_OPTIONAL)
     parts = (describe_scorer(pool), describe_judge(pool), describe_limits(pool.limits), describe_tenants(pool))
     for line in (*parts, _describe_mixture(pool)):
         if line:
@@ -66,6 +72,7 @@ def _to_plain(pool: Pool) -> dict[str, Any]:
     models = [
         {key: to_builtins(getattr(m, key)) for key in keys}
         | {"weights": _weights_state(m, pool), "key_missing": m.name in pool.absent}
+        | ({"endpoints_without_key": list(missing)} if (missing := pool.absent_endpoints.get(m.name)) else {})
         for m in pool
     ]
     m = pool.mixture
@@ -89,14 +96,24 @@ def _to_plain(pool: Pool) -> dict[str, Any]:
     }
 
 
-def _make_row(m: ModelSpec, pool: Pool) -> list[str]:
+def _make_endpoint_row(place: ModelSpec, endpoint: Endpoint, pool: Pool) -> list[str]:
+    where = [endpoint.region or "-", str(endpoint.priority), f"{endpoint.weight:g}"]
+    return [place.name, str(place.place), place.endpoint, *where, _format_prices(place), _key_state(place, pool)]
+
+
+def _format_prices(m: ModelSpec) -> str:
     is_unpriced = m.input_price is None and m.output_price is None
-    prices = "unknown" if is_unpriced else f"{_format_price(m.input_price)} / {_format_price(m.output_price)}"
+    return "unknown" if is_unpriced else f"{_format_price(m.input_price)} / {_format_price(m.output_price)}"
+
+
+def _make_row(m: ModelSpec, pool: Pool) -> list[str]:
     context = "-" if m.context is None else str(m.context)
     latency = "-" if m.latency is None else f"{m.latency:.2f} s"
     prior = "-" if m.prior is None else f"{m.prior:.2f}"
     weights = _weights_state(m, pool) or "-"
-    return [m.name, m.endpoint, m.model, prices, context, latency, prior, _key_state(m, pool), weights]
+    endpoint = f"{len(m.endpoints)} endpoints" if len(m.endpoints) > 1 else m.endpoint
+    key = _key_state(m, pool) if not m.endpoints or m.name in pool.absent else "-"
+    return [m.name, endpoint, m.model, _format_prices(m), context, latency, prior, key, weights]
 
 
 def _optional_columns(pool: Pool) -> list[str]:
@@ -108,7 +125,8 @@ def _key_state(model: ModelSpec, pool: Pool) -> str:
     """Return the variable of a model's key, and whether it is missing."""
     if model.api_key_env is None:
         return "-"
-    return f"{model.api_key_env} missing" if model.name in pool.absent else model.api_key_env
+    missing = model.name in pool.absent or model.place in pool.absent_endpoints.get(model.name, ())
+    return f"{model.api_key_env} missing" if missing else model.api_key_env
 
 
 def _weights_state(model: ModelSpec, pool: Pool) -> str | None:

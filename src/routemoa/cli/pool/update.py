@@ -58,7 +58,7 @@ def update(*, names: tuple[str, ...], pool_file: str | None, dry_run: bool, as_j
     text, after, shown = file.text, [dict(e) for e in file.entries], []
     notes: dict[str, str] = {}
     for entry in entries:
-        name, source = str(entry["name"]), sources.get(str(entry["endpoint"]))
+        name, source = str(entry["name"]), sources.get(str(entry.get("endpoint")))
         if source is None:
             continue
         changes, note = plan_changes(entry, source, today, _comments(text, name))
@@ -153,7 +153,7 @@ def _fetch_sources(entries: Sequence[Mapping[str, Any]], today: date) -> tuple[d
     places: dict[str, Place] = {}
     problems = []
     for entry in entries:
-        endpoint = str(entry["endpoint"])
+        endpoint = str(entry.get("endpoint"))  # several endpoints have the price that the file gives them
         provider = providers.get(endpoint) or by_url.get(endpoint.rstrip("/"))
         if provider is None or provider.local or endpoint in places:
             continue

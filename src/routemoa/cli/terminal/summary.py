@@ -7,9 +7,8 @@ from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Agreement, Answer, Degradation, Failure, Trace
 from routemoa.evaluation.report.formatting import format_dollars
-from routemoa.judging.answers.grouping import group_answers
+from routemoa.judging.answers.grouping import group_answers, group_run_code
 from routemoa.routing.decision import latest_answers
-from routemoa.routing.state import group_run_code
 
 __all__ = [
     "describe_agreement",

@@ -41,6 +41,8 @@ class ListedModel(Struct, frozen=True, omit_defaults=True):
     """Where its prices are from, if not from the list."""
     input_modalities: tuple[str, ...] = ()
     """What it reads, such as "text" and "image"; empty is unknown."""
+    tools: bool | None = None
+    """Whether it can call tools; None where the list says nothing."""
     chat: bool | None = None
     """Whether the list says that it is for chat; None where it says nothing."""
     deprecated: str | None = None
@@ -104,6 +106,7 @@ def _parse_entry(entry: Mapping[str, Any], form: ListFormat, today: date) -> Lis
         cache_write_price=price(form.cache_write_price),
         request_price=_price(find_field(entry, form.request_price), 1.0),
         input_modalities=_input_modalities(entry, form),
+        tools=_takes_tools(entry, form),
         chat=_is_chat(name, entry, form),
         deprecated=_deprecation(entry, form, today),
         size=_size(entry, form),
@@ -128,6 +131,13 @@ def _input_modalities(entry: Mapping[str, Any], form: ListFormat) -> tuple[str, 
         return read
     vision = find_field(entry, form.vision)
     return () if not isinstance(vision, bool) else ("text", "image") if vision else ("text",)
+
+
+def _takes_tools(entry: Mapping[str, Any], form: ListFormat) -> bool | None:
+    found = find_field(entry, form.tools)
+    if isinstance(found, list):
+        return "tools" in found
+    return found if isinstance(found, bool) else None
 
 
 def _deprecation(entry: Mapping[str, Any], form: ListFormat, today: date) -> str | None:

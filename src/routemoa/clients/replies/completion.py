@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 from routemoa.clients.replies.endings import is_known_ending, read_ending
-from routemoa.clients.replies.redaction import KeyCutter
+from routemoa.clients.replies.redaction import KeyCutter, cut_text
+from routemoa.clients.replies.thought_text import ThoughtText
 from routemoa.clients.replies.thoughts import ThoughtSplitter
+from routemoa.clients.replies.tool_calls import ToolCallFolder
 from routemoa.clients.replies.usage import UsageReader
 from routemoa.core.errors import InvalidResponse
+from routemoa.core.message import THOUGHT_FIELDS
+from routemoa.core.tools import ToolCall
 from routemoa.core.types import Completion, Token
 from routemoa.core.unicode_text import HalfJoiner, mend_halves
 from routemoa.core.usage import Usage
 
 __all__ = ["CompletionBuilder", "first_choice", "parse_completion", "texts_of"]
 
-THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thoughts", "thought")
-"""Fields of a message beside its content: DeepSeek and vLLM; OpenRouter, Ollama and Groq; others."""
 THOUGHT_PARTS = {"thinking", "reasoning", "thought", "redacted_thinking", "reasoning_content"}
 """Types of parts of a content (Mistral, Anthropic)."""
 MAX_TOKENS = 500_000
 """Log-probabilities that are kept."""
+MAX_TOP = 20
+"""Alternatives to a token that are kept, as many as OpenAI's API gives."""
 MAX_DEPTH = 6
 """Of the lists and objects in which a thought comes."""
 
@@ -42,12 +46,15 @@ class CompletionBuilder:
         self._told_thought = 0  # of which `take_thought` has told
         self._text_length = self._refusal_length = 0
         self._usage = UsageReader()
+        self._tool_calls = ToolCallFolder()
         self._splitter = ThoughtSplitter(hold=hold)
+        self._key = key
         self._cutter = KeyCutter(key)
         self._joiner = HalfJoiner()
         self._refusal: list[str] = []
         self._refusal_cutter = KeyCutter(key)
-        self._tokens: list[Token] | None = None
+        self._tokens: list[tuple[Token, dict[str, Any]]] | None = None
+        self._thought = ThoughtText(key)
 
     @property
     def usage(self) -> Usage:
@@ -76,8 +83,8 @@ class CompletionBuilder:
 
     @property
     def text_length(self) -> int:
-        """Characters of text and refusal so far, thoughts in it included."""
-        return self._text_length + self._refusal_length
+        """Characters of text, refusal and tool calls so far, thoughts in them included."""
+        return self._text_length + self._refusal_length + self._tool_calls.length
 
     @property
     def lacks_opening(self) -> bool:
@@ -89,6 +96,10 @@ class CompletionBuilder:
         new = max(0, self.thought_length - self._told_thought)
         self._told_thought += new
         return new
+
+    def take_thought_text(self) -> str:
+        """Return what can be shown of the thoughts since the last time."""
+        return self._thought.take(self._splitter)
 
     def add(self, chunk: Mapping[str, Any]) -> str:
         """Add a chunk; return the text of the answer that it completes."""
@@ -106,20 +117,34 @@ class CompletionBuilder:
         if (thought := _count_thought(message)) > 0:
             self._thought_length += thought
             self._splitter.release()
+            self._thought.add_beside(_thought_text(message))
+        self._tool_calls.add(message)
         content, refusal = content_text(message.get("content"))
         refusal += message["refusal"] if isinstance(message.get("refusal"), str) else ""
         refusal = mend_halves(refusal)
         self._refusal_length += len(refusal)
         if refusal:
             self._refusal.append(self._refusal_cutter.feed(refusal))
+        return self.add_text(content)
+
+    def add_text(self, content: str) -> str:
+        """Add the text of a chunk that holds nothing else; return the text of the answer that it completes."""
+        if not content:
+            return ""
         self._text_length += len(content)
-        return self._splitter.feed(self._cutter.feed(self._joiner.feed(content))) if content else ""
+        return self._feed(self._cutter.feed(self._joiner.feed(content)))
+
+    def _feed(self, text: str) -> str:
+        self._thought.add_content(text)
+        return self._splitter.feed(text)
 
     def end(self) -> str:
         """Take the end of the reply; return the rest of the answer."""
         self._refusal.append(self._refusal_cutter.end())
-        rest = self._splitter.feed(self._cutter.feed(self._joiner.end()) + self._cutter.end())
-        return rest + self._splitter.end(is_cut=self.finish_reason == "length")
+        rest = self._feed(self._cutter.feed(self._joiner.end()) + self._cutter.end())
+        rest += self._splitter.end(is_cut=self.finish_reason == "length")
+        self._thought.end()
+        return rest
 
     def completion(self, model: str, latency: float, first_token: float | None) -> Completion:
         """Return the whole, after `end`; `latency` and `first_token` are seconds since the call began.
@@ -132,26 +157,38 @@ class CompletionBuilder:
             raise InvalidResponse(model, reason, produced=True, usage=self.known_usage)
         text, refusal = self._splitter.answer, "".join(self._refusal)
         is_refusal = bool(refusal.strip())
+        entries = self._answer_tokens()
         return Completion(
             text if text.strip() or not is_refusal else refusal,
             self.usage,
             self.finish_reason,
             latency,
             first_token,
-            self._answer_tokens(),
+            None if entries is None else tuple(token for token, _ in entries),
             is_refusal,
             self.thought_length,
+            tuple(ToolCall(c.name, cut_text(c.arguments, self._key), c.id) for c in self._tool_calls.calls),
+            self._thought.whole(self._splitter),
+            self._shown_logprobs(entries),
         )
 
-    def _answer_tokens(self) -> tuple[Token, ...] | None:
+    def _shown_logprobs(
+        self, entries: Sequence[tuple[Token, dict[str, Any]]] | None
+    ) -> tuple[dict[str, Any], ...] | None:
+        """Return the log-probabilities as a caller may read them; None where they spell the key."""
+        if entries is None or (self._key and self._key in "".join(token.text for token, _ in entries)):
+            return None
+        return tuple(entry for _, entry in entries)
+
+    def _answer_tokens(self) -> list[tuple[Token, dict[str, Any]]] | None:
         """Return the tokens of the answer, without those of thoughts before it."""
         if self._tokens is None:
             return None
-        ends = list(accumulate(len(t.text) for t in self._tokens))
+        ends = list(accumulate(len(t.text) for t, _ in self._tokens))
         start = self._splitter.answer_start
         if self._thought_length:  # thoughts in fields of their own have tokens as well, before those of the content
             start += max(0, (ends[-1] if ends else 0) - self._text_length)
-        return tuple(t for t, end in zip(self._tokens, ends, strict=True) if not start or end > start)
+        return [t for t, end in zip(self._tokens, ends, strict=True) if not start or end > start]
 
 
 def parse_completion(model: str, body: Mapping[str, Any], latency: float, key: str | None = None) -> Completion:
@@ -189,7 +226,8 @@ def _count_thought(message: Mapping[str, Any]) -> int:
 
     The same thought under two names counts once.
     """
-    beside = max((sum(map(len, texts_of(message.get(name)))) for name in THOUGHT_FIELDS), default=0)
+    given = [value for name in THOUGHT_FIELDS if (value := message.get(name))]
+    beside = max((sum(map(len, texts_of(value))) for value in given), default=0)
     content = message.get("content")
     parts = content if isinstance(content, list) else []
     thoughts = [p for p in parts if isinstance(p, dict) and p.get("type") in THOUGHT_PARTS]
@@ -209,13 +247,41 @@ def texts_of(value: Any, depth: int = MAX_DEPTH) -> Iterator[str]:
             yield from texts_of(part, depth - 1)
 
 
-def parse_logprobs(logprobs: Any) -> list[Token] | None:
-    """Read the token log-probabilities of a choice; None when there are none."""
+def _thought_text(message: Mapping[str, Any]) -> str:
+    """Return the thoughts that come beside the text of a message, or as parts of its content."""
+    for name in THOUGHT_FIELDS:
+        if text := "".join(texts_of(message.get(name))):
+            return text
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    thoughts = [p for p in parts if isinstance(p, dict) and p.get("type") in THOUGHT_PARTS]
+    return "".join(text for p in thoughts for text in texts_of(p))
+
+
+def parse_logprobs(logprobs: Any) -> list[tuple[Token, dict[str, Any]]] | None:
+    """Read the token log-probabilities of a choice, each also as OpenAI's API has it; None when there are none."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(content, list):
         return None
-    return [
-        Token(mend_halves(str(t.get("token") or "")), float(t["logprob"]))
-        for t in content
-        if isinstance(t, dict) and isinstance(t.get("logprob"), int | float) and abs(t["logprob"]) < 2**53
-    ]
+    found: list[tuple[Token, dict[str, Any]]] = []
+    for value in content:
+        if (entry := _logprob_entry(value)) is None:
+            continue
+        top = value.get("top_logprobs")
+        others = map(_logprob_entry, top[:MAX_TOP]) if isinstance(top, list) else ()
+        entry["top_logprobs"] = [other for other in others if other is not None]
+        found.append((Token(entry["token"], entry["logprob"]), entry))
+    return found
+
+
+def _logprob_entry(value: Any) -> dict[str, Any] | None:
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("logprob"), int | float)
+        or abs(value["logprob"]) >= 2**53
+    ):
+        return None
+    data = value.get("bytes")
+    is_bytes = isinstance(data, list) and all(isinstance(b, int) and 0 <= b < 256 for b in data)
+    token = mend_halves(str(value.get("token") or ""))
+    return {"token": token, "logprob": float(value["logprob"]), "bytes": data if is_bytes else None}

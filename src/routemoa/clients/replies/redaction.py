@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-__all__ = ["LONGEST_ESCAPE", "KeyCutter", "cut_key", "redact", "redact_body"]
+__all__ = ["LONGEST_ESCAPE", "KeyCutter", "cut_key", "cut_text", "redact", "redact_body"]
 
 PLACEHOLDER = "[key]"
 MIN_KEY_LENGTH = 8
@@ -32,6 +32,12 @@ def cut_key(data: bytes, key: str | None) -> bytes:
     return (cutter.feed(data.decode("latin-1")) + cutter.end()).encode("latin-1")
 
 
+def cut_text(text: str, key: str | None) -> str:
+    """Return a whole text without the key, as it is and as JSON or a URL may write it; a short key stays."""
+    cutter = KeyCutter(key)
+    return cutter.feed(text) + cutter.end()
+
+
 class KeyCutter:
     """Cuts the key out of a text that comes in pieces.
 
@@ -42,6 +48,11 @@ class KeyCutter:
         self._key = key if key and len(key) >= MIN_KEY_LENGTH else ""
         self._first = re.compile(re.escape(self._key[:1]) + r"|\\|%")
         self._waiting = ""
+
+    @property
+    def has_key(self) -> bool:
+        """Return whether there is anything to cut out."""
+        return bool(self._key)
 
     def feed(self, piece: str) -> str:
         """Return the text that certainly holds no part of the key."""

@@ -171,6 +171,9 @@ class TagFinder:
                     self._words, start = family, found.end()
                     yield Token("open", found[0], family)
                     break
+        elif text and not self._words and not _FIRST_CHARACTER.search(text):  # most pieces
+            yield Token("text", text)
+            return
         known = len(text) if is_end or not self._tags_left else self._find_beginning(text, start)
         for tag, at in self._find_tags(text, start):
             end = at + len(tag.text)

@@ -69,6 +69,11 @@ class ThoughtSplitter:
         return "".join(self._parts)
 
     @property
+    def has_begun(self) -> bool:
+        """Return whether a part of the answer was given."""
+        return self._given > 0
+
+    @property
     def thought_length(self) -> int:
         """Characters that are no part of the answer: thoughts, their tags and the space behind them."""
         return self._position - self._length

@@ -23,6 +23,7 @@ __all__ = ["UsageReader", "find_usage", "is_count", "parse_usage"]
 PROMPT_FIELDS = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_eval_count")
 COMPLETION_FIELDS = ("completion_tokens", "output_tokens", "candidatesTokenCount", "eval_count")
 TOTAL_FIELDS = ("total_tokens", "totalTokenCount")
+PLAIN_FIELDS = {"prompt_tokens", "completion_tokens", "total_tokens"}
 PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 COMPLETION_DETAILS = ("completion_tokens_details", "output_tokens_details")
 REASONING_FIELDS = ("reasoning_tokens", "thoughtsTokenCount", "thinking_tokens")
@@ -80,6 +81,10 @@ def find_usage(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def parse_usage(figures: Any) -> Usage:
     """Read a usage object, merged or not; what is absent or cannot be meant is None, and `problem` says which."""
+    if isinstance(figures, dict) and figures.keys() == PLAIN_FIELDS:
+        prompt, completion, total = figures["prompt_tokens"], figures["completion_tokens"], figures["total_tokens"]
+        if is_count(prompt) and is_count(completion) and total == prompt + completion:
+            return Usage(prompt, completion)
     reading = _Reading(figures if isinstance(figures, dict) else {})
     prompt, completion = reading.count(PROMPT_FIELDS), reading.count(COMPLETION_FIELDS)
     total = reading.count(TOTAL_FIELDS)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from routemoa.judging.answers.extraction import find_statements, fold_text, strip_markup
 from routemoa.judging.answers.options import ALPHABETS, LATIN, get_reader, read_options, to_latin
-from routemoa.judging.answers.sentences import split_sentence
+from routemoa.judging.answers.sentences import split_sentence, strip_pointer
 
 __all__ = ["ChoiceReference", "grade_choice", "lists_options", "name_option", "parse_choice"]
 
@@ -116,5 +116,5 @@ def _states_text(text: str, option: str) -> bool:
     statements = find_statements(text)
     said, wanted = statements[-1] if statements else text, fold_text(option)
     sentence = split_sentence(said)
-    parts = (said, sentence.complement) if sentence else (said,)
+    parts = (said, strip_pointer(said), *((sentence.complement,) if sentence else ()))
     return wanted in {fold_text(part) for part in parts}

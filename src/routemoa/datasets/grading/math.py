@@ -25,7 +25,7 @@ from routemoa.judging.answers.extraction import (
     isolate_answer,
     strip_step_numbers,
 )
-from routemoa.judging.answers.normalization import extract_result
+from routemoa.judging.answers.results import extract_result
 
 __all__ = ["extract_expressions", "grade_math"]
 

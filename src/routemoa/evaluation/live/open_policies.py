@@ -17,7 +17,8 @@ from types import MappingProxyType
 import msgspec
 from msgspec import Struct
 
-from routemoa.core.trace import Comparison, StopKind
+from routemoa.core.stop_reason import StopKind
+from routemoa.core.trace import Comparison
 from routemoa.core.types import ModelSpec
 from routemoa.datasets.collector import gather_or_cancel
 from routemoa.datasets.jsonl import read_lines

@@ -18,6 +18,7 @@ from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay import baselines
 from routemoa.evaluation.replay.baselines import MethodResult
+from routemoa.evaluation.replay.engine import LocalEngine, ReplayEngine
 from routemoa.evaluation.replay.recorded import SimulatedJudge
 from routemoa.evaluation.replay.simulator import SimulatedRun, simulate
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
@@ -40,6 +41,16 @@ MODERATOR_KEEPS = 3
 """Answers that SMoA's moderator keeps (arXiv 2601.18130)."""
 NO_RECORDED_ANSWER = "no answer is recorded of any model that was called"
 """The failure of an outcome."""
+
+
+class SeedJob(Struct, frozen=True):
+    """The part of a replay that one seed is."""
+
+    methods: Sequence[str]
+    seed: int
+    is_first: bool
+    panels: Sequence[tuple[str, ...]] | None = None
+    """RouteMoA's, one for each question, where they do not depend on the seed and are known."""
 
 
 class Replay(Struct, frozen=True):
@@ -78,23 +89,41 @@ class Replay(Struct, frozen=True):
         return replace(self, members=names, priors=priors, order=order, best_three=())
 
     def run(
-        self, methods: Iterable[str], seed: int, seeds: int = 1, runs: Sequence[SimulatedRun] | None = None
+        self,
+        methods: Iterable[str],
+        seed: int,
+        seeds: int = 1,
+        runs: Sequence[SimulatedRun] | None = None,
+        engine: ReplayEngine = LocalEngine(),  # noqa: B008  (it holds nothing)
     ) -> list[Outcome]:
         """Return the outcome of every method on every question.
 
-        A method that does not depend on the seed has outcomes for the first seed only. `runs` are RouteMoA's runs with
-        the first seed, where they are simulated already.
+        A method that does not depend on the seed has outcomes for the first seed only. Where judges are simulated, each
+        seed is a part of its own, on which the engine may work at the same time. `runs` are RouteMoA's runs with the
+        first seed, where they are simulated already.
         """
         names = list(methods)
+        first, later = SeedJob(names, seed, True), range(seed + 1, seed + seeds)
+        if runs is None and self.judge_auc is not None:
+            jobs = [first, *(SeedJob(names, number, False) for number in later)]
+            return [outcome for part in engine.map(_run_seed, self, jobs) for outcome in part]
+        runs = self.simulate_policy("routemoa", seed) if runs is None else runs
+        panels = None if self.judge_auc is not None else [run.panel for run in runs]
+        jobs = [SeedJob(names, number, False, panels) for number in later]
+        outcomes = self._run_seed(first, runs)
+        return outcomes + [outcome for part in engine.map(_run_seed, self, jobs) for outcome in part]
+
+    def _run_seed(self, job: SeedJob, runs: Sequence[SimulatedRun] | None = None) -> list[Outcome]:
+        """Return the outcomes of one seed; `runs` are RouteMoA's, where they are simulated already."""
+        panels = job.panels
+        if panels is None:
+            runs = self.simulate_policy("routemoa", job.seed) if runs is None else runs
+            panels = [run.panel for run in runs]
         outcomes: list[Outcome] = []
-        for number in range(seed, seed + seeds):
-            is_first = number == seed
-            if runs is None or (self.judge_auc is not None and not is_first):
-                runs = self.simulate_policy("routemoa", number)
-            for name in names:
-                uses_judges = self.judge_auc is not None and (name in OURS or name == "cascade")
-                if is_first or name in SEEDED or uses_judges:
-                    outcomes += self._run_method(name, number, runs, is_first)
+        for name in job.methods:
+            uses_judges = self.judge_auc is not None and (name in OURS or name == "cascade")
+            if job.is_first or name in SEEDED or uses_judges:
+                outcomes += self._run_method(name, job, runs or (), panels)
         return outcomes
 
     def simulate_policy(self, method: str, seed: int) -> list[SimulatedRun]:
@@ -109,14 +138,16 @@ class Replay(Struct, frozen=True):
             for prior, question in zip(self.priors, self.questions, strict=True)
         ]
 
-    def _run_method(self, name: str, seed: int, runs: Sequence[SimulatedRun], is_first: bool) -> list[Outcome]:
+    def _run_method(
+        self, name: str, job: SeedJob, runs: Sequence[SimulatedRun], panels: Sequence[tuple[str, ...]]
+    ) -> list[Outcome]:
         if name in OURS:
-            runs = runs if name == "routemoa" else self.simulate_policy(name, seed)
+            runs = runs if name == "routemoa" else self.simulate_policy(name, job.seed)
             results = [_method_result(run) for run in runs]
         else:
-            baseline = self._baseline(name, seed, [run.panel for run in runs])
+            baseline = self._baseline(name, job.seed, panels)
             results = [baseline(i, question) for i, question in enumerate(self.questions)]
-        return [self._outcome(name, seed, i, result, is_first) for i, result in enumerate(results)]
+        return [self._outcome(name, job.seed, i, result, job.is_first) for i, result in enumerate(results)]
 
     def _baseline(
         self, name: str, seed: int, panels: Sequence[tuple[str, ...]]
@@ -202,6 +233,11 @@ class Replay(Struct, frozen=True):
             costs = {m: [call.completion_tokens for call in own] for m, own in calls.items()}
         means = {m: sum(own) / len(own) if own else float("inf") for m, own in costs.items()}
         return tuple(sorted(self.members, key=means.__getitem__))
+
+
+def _run_seed(replay: Replay, job: SeedJob) -> list[Outcome]:
+    """Return the outcomes of one seed: what an engine works on."""
+    return replay._run_seed(job)
 
 
 def _method_result(run: SimulatedRun) -> MethodResult:

@@ -13,18 +13,19 @@ from msgspec.structs import replace
 
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.mixture_table import Mixture
-from routemoa.core.trace import Assessment, Comparison, Failure, Layer, Proposal, Trace
+from routemoa.core.tools import ToolUse
+from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query, Scores
 from routemoa.core.usage import Usage
-from routemoa.evaluation.rejudging import apply_policy
 from routemoa.evaluation.replay.recorded import JudgedAnswer, SimulatedJudge
 from routemoa.evaluation.replay.token_counts import CallTotals, ReplayQuestion, combine_parallel
 from routemoa.judging.judge_model import PairwiseJudge
-from routemoa.judging.pairwise import Contestant, KnockOut, Verdict, combine_orders
+from routemoa.judging.pairwise import AnswerSelection, Verdict
 from routemoa.mixture.prompts import ReplyFormat, candidate_labels, quoted_text
 from routemoa.routing.decision import Decision, aggregator_models, latest_answers, quoted_answers, reserve_models
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.policy import Policy
+from routemoa.routing.rejudging import apply_policy
 
 __all__ = ["SimulatedComparer", "SimulatedRun", "simulate"]
 
@@ -74,6 +75,8 @@ def simulate(
     """
     mixture = mixture or Mixture()
     query = Query.from_text(question.record.prompt or question.record.query)
+    if question.tool_calls is not None:
+        query = replace(query, tools=ToolUse(()))
     decision = policy.initial(prior, CallEstimates(), query)
     trace = Trace(query, "routemoa", prior, decision.ranking)
     totals = CallTotals()
@@ -95,19 +98,14 @@ def simulate(
 
 def _simulate_knockout(trace: Trace, decision: Decision, comparer: SimulatedComparer) -> tuple[Trace, Decision]:
     """Return the trace with the comparisons of the final answers, and the decision with the winner first."""
-    answers = decision.final_answers
-    contestants = [Contestant(trace.prior.get(a.model), len(a.text)) for a in answers]
-    knockout = KnockOut(contestants, comparer.reliability)
-    comparisons: list[Comparison] = []
-    while (pair := knockout.next_pair()) is not None:
-        first, second = (answers[i].model for i in pair)
-        verdicts = (comparer.compare(first, second), comparer.compare(second, first))
-        knockout.record(pair, combine_orders(*verdicts))
-        comparisons.append(Comparison("simulated", (first, second), verdicts, answers[knockout.champion].model))
-    champion = answers[knockout.champion]
-    final = (champion, *(a for a in decision.final_answers if a is not champion))
-    trace = replace(trace, comparisons=tuple(comparisons), choice=champion.model)
-    return trace, replace(decision, choice=champion.model, final_answers=final)
+    selection = AnswerSelection("simulated", decision.final_answers, trace.prior, comparer.reliability)
+    comparisons = tuple(
+        selection.record(comparer.compare(first.model, second.model), comparer.compare(second.model, first.model))
+        for first, second in selection
+    )
+    choice = selection.answers[0].model
+    trace = replace(trace, comparisons=comparisons, choice=choice)
+    return trace, replace(decision, choice=choice, final_answers=selection.answers)
 
 
 def _simulate_layer(
@@ -141,7 +139,8 @@ def _simulate_layer(
 def _recorded_proposal(question: ReplayQuestion, model: str) -> Proposal:
     totals = question.count_proposal(model)
     usage = Usage(None, int(totals.completion_tokens))
-    return Proposal(model, question.texts[model], usage, totals.seconds, totals.cost)
+    calls = (question.tool_calls or {}).get(model, ())
+    return Proposal(model, question.texts[model], usage, totals.seconds, totals.cost, tool_calls=calls)
 
 
 def _missing_answer(model: str) -> Failure:

@@ -15,6 +15,7 @@ from routemoa.datasets.records import Record
 from routemoa.evaluation.dominance import describe_dominance, find_dominating_model
 from routemoa.evaluation.headroom import format_headroom, measure_headroom
 from routemoa.evaluation.outcomes import Outcome
+from routemoa.evaluation.replay.engine import LocalEngine, ReplayEngine
 from routemoa.evaluation.replay.list_prices import PRICE_DATE, load_list_prices
 from routemoa.evaluation.replay.methods import ALWAYS, METHODS, ROUTERS, Replay
 from routemoa.evaluation.replay.pool_sizes import simulate_sizes
@@ -147,22 +148,37 @@ def _measure_headroom(replay: Replay, outcomes: Sequence[Outcome], seed: int) ->
 
 
 def compute_figures(
-    prepared: PreparedReplay, methods: Sequence[str], seed: int, seeds: int, sizes: Sequence[int] = ()
+    prepared: PreparedReplay,
+    methods: Sequence[str],
+    seed: int,
+    seeds: int,
+    sizes: Sequence[int] = (),
+    *,
+    engine: ReplayEngine = LocalEngine(),  # noqa: B008  (it holds nothing)
 ) -> tuple[dict[str, Any], list[Outcome]]:
-    """Return all figures of a study, ready for JSON, and the outcomes they summarize."""
+    """Return all figures of a study, ready for JSON, and the outcomes they summarize.
+
+    Args:
+        prepared: what is replayed.
+        methods: to replay.
+        seed: the first one.
+        seeds: how many there are.
+        sizes: of random pools to replay as well.
+        engine: works on the parts; the figures are the same wherever it does.
+    """
     replay = prepared.replay
     missing = replay.missing_routers(methods)
     methods = [m for m in methods if m not in missing]
-    outcomes = replay.run(methods, seed, seeds)
+    outcomes = replay.run(methods, seed, seeds, engine=engine)
     figures = summarize(outcomes, seed)
     figures["savings"] = _savings(outcomes, methods, seed)
     figures["headroom"] = _measure_headroom(replay, outcomes, seed)
     if sizes:
-        figures["scale"] = simulate_sizes(replay, methods, sizes, seed, seeds)
+        figures["scale"] = simulate_sizes(replay, methods, sizes, seed, seeds, engine=engine)
     if prepared.unpriced:
         figures |= {
             "unpriced": list(prepared.unpriced),
-            "priced": _priced_figures(replay, prepared.unpriced, methods, seed, seeds),
+            "priced": _priced_figures(replay, prepared.unpriced, methods, (seed, seeds), engine),
         }
     figures["notes"] = _notes(prepared, methods, sizes)
     figures |= {"models": list(replay.members), "skipped": prepared.skipped, "seed": seed, "seeds": seeds}
@@ -185,14 +201,19 @@ def warn_of_dominance(prepared: PreparedReplay, outcomes: Sequence[Outcome], see
 
 
 def _priced_figures(
-    replay: Replay, unpriced: Sequence[str], methods: Sequence[str], seed: int, seeds: int
+    replay: Replay,
+    unpriced: Sequence[str],
+    methods: Sequence[str],
+    seeds: tuple[int, int],
+    engine: ReplayEngine,
 ) -> dict[str, Any] | None:
     """Return the study among the members with a price; None where fewer than two have one."""
     members = [m for m in replay.members if m not in unpriced]
     if len(members) < 2:
         return None
     names = [m for m in methods if not m.startswith("single:") or m.removeprefix("single:") in members]
-    outcomes = replay.restrict_to(members).run(names, seed, seeds)
+    seed, count = seeds
+    outcomes = replay.restrict_to(members).run(names, seed, count, engine=engine)
     return {"models": members, **summarize(outcomes, seed), "savings": _savings(outcomes, names, seed)}
 
 

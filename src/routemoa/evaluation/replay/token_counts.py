@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 
 from msgspec import Struct
 
+from routemoa.core.tools import ToolCall
 from routemoa.core.trace import Agreement
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Message
 from routemoa.core.usage import add_optional
@@ -27,6 +28,7 @@ from routemoa.judging.answers.behaviour import (
 from routemoa.judging.answers.code_blocks import is_code_panel
 from routemoa.judging.answers.code_calls import find_examples
 from routemoa.judging.answers.grouping import Groups, group_answers
+from routemoa.judging.answers.tool_calls import group_calls
 from routemoa.mixture import prompts
 from routemoa.mixture.prompts import ASSESSMENT, ReplyFormat
 
@@ -85,6 +87,7 @@ class ReplayQuestion:
         members: Iterable[str],
         prices: Mapping[str, ListPrice] | None = None,
         behaviours: Mapping[str, Behaviour] | None = None,
+        tool_calls: Mapping[str, tuple[ToolCall, ...]] | None = None,
     ) -> None:
         self.record = record
         responses = record.responses or {}
@@ -92,6 +95,8 @@ class ReplayQuestion:
         """Member -> its recorded answer."""
         self.behaviours = behaviours
         """Member -> what its code did, where it was run on the inputs of all members' answers."""
+        self.tool_calls = tool_calls
+        """Member -> the calls that it proposes, where the question came with tools; none of them is "no call"."""
         self._prices = prices or {}
         self._question_length = len(record.prompt or record.query)
         self._quote_lengths: dict[str, int] = {}
@@ -99,6 +104,8 @@ class ReplayQuestion:
     @cached_property
     def groups(self) -> Groups:
         """The groups of equal answers, in the order of `texts`."""
+        if self.tool_calls is not None:
+            return group_calls([self.tool_calls.get(m, ()) for m in self.texts])
         agreement = self.compare_code(list(self.texts))
         if agreement is None:
             return group_answers(list(self.texts.values()))

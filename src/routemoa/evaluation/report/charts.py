@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from routemoa.core.plural import counted
+from routemoa.evaluation.calibration import Calibration
 from routemoa.evaluation.report.figures import Ablation, Saving, ScaleCurve, ScalePoint
-from routemoa.evaluation.report.findings import Calibration, TaskComparison
+from routemoa.evaluation.report.findings import TaskComparison
 from routemoa.evaluation.report.formatting import format_points, format_whole_percent, shorten
 from routemoa.evaluation.report.headline import OURS
 from routemoa.evaluation.report.method_rows import MEASURES, AccuracyGap

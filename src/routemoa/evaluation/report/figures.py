@@ -8,12 +8,12 @@ from typing import Any
 from msgspec import Struct
 
 from routemoa.core.types import Scores
+from routemoa.evaluation.calibration import Calibration
 from routemoa.evaluation.dominance import Dominance, describe_dominance, find_dominating_model
 from routemoa.evaluation.outcomes import Outcome, Run
 from routemoa.evaluation.report.advice import Advice, build_advice
 from routemoa.evaluation.report.caveats import list_caveats
 from routemoa.evaluation.report.findings import (
-    Calibration,
     LayerSummary,
     ModelShares,
     StopSummary,

@@ -8,16 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from routemoa.core.intervals import wilson_interval
-from routemoa.core.trace import StopKind, StopReason
+from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.evaluation.calibration import Calibration, calibrate_pairs
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.report.method_rows import MethodOutcomes, QuestionOutcomes, mean_score
 
 __all__ = [
     "NO_CHOICE",
-    "Calibration",
     "ComparedExample",
-    "ConfidenceBin",
     "LayerSummary",
     "ModelShares",
     "StopSummary",
@@ -31,7 +29,6 @@ __all__ = [
 
 MAX_EXAMPLES = 10
 """Of each kind, for each task."""
-CONFIDENCE_BINS = 10
 MAX_STOP_KINDS = 12
 NO_CHOICE = "(nobody)"
 """The name, in `ModelShares.final`, for questions without a chosen model."""
@@ -61,30 +58,6 @@ class TaskComparison(Struct, frozen=True):
     """Questions that only the other answered right."""
     helpful: tuple[ComparedExample, ...]
     hurtful: tuple[ComparedExample, ...]
-
-
-class ConfidenceBin(Struct, frozen=True):
-    """Answers of about the same confidence."""
-
-    low: float
-    high: float
-    n: int
-    confidence: float
-    """Mean stated confidence."""
-    right: float
-    """Mean score."""
-    ci95: tuple[float, float]
-    """Of `right`."""
-
-
-class Calibration(Struct, frozen=True):
-    """How well stated confidences agree with scores."""
-
-    n: int
-    ece: float
-    """Expected calibration error: the mean distance between confidence and score of a bin, weighted by its answers."""
-    brier: float
-    bins: tuple[ConfidenceBin, ...]
 
 
 class ModelShares(Struct, frozen=True, rename={"by_layer": "layered"}):
@@ -163,25 +136,8 @@ def _typical(outcomes: QuestionOutcomes, is_right: bool) -> Outcome:
 
 def measure_calibration(ours: MethodOutcomes) -> Calibration | None:
     """Measure the calibration of graded answers with a stated confidence; None where there is none."""
-    answers = [(o.confidence, o.right) for o in _all_outcomes(ours) if o.confidence is not None and o.right is not None]
-    if not answers:
-        return None
-    groups: dict[int, list[tuple[float, float]]] = {}
-    for confidence, right in answers:
-        number = max(0, min(CONFIDENCE_BINS - 1, int(confidence * CONFIDENCE_BINS)))
-        groups.setdefault(number, []).append((confidence, right))
-    bins = tuple(_confidence_bin(number, groups[number]) for number in sorted(groups))
-    ece = sum(b.n * abs(b.confidence - b.right) for b in bins) / len(answers)
-    brier = sum((confidence - right) ** 2 for confidence, right in answers) / len(answers)
-    return Calibration(len(answers), ece, brier, bins)
-
-
-def _confidence_bin(number: int, answers: Sequence[tuple[float, float]]) -> ConfidenceBin:
-    n = len(answers)
-    right = sum(right for _, right in answers) / n
-    confidence = sum(confidence for confidence, _ in answers) / n
-    low, high = number / CONFIDENCE_BINS, (number + 1) / CONFIDENCE_BINS
-    return ConfidenceBin(low, high, n, confidence, right, wilson_interval(right, n))
+    outcomes = [(o.confidence, o.right) for o in _all_outcomes(ours)]
+    return calibrate_pairs([(c, right) for c, right in outcomes if c is not None and right is not None])
 
 
 def count_model_shares(ours: MethodOutcomes, models: Sequence[str]) -> ModelShares | None:

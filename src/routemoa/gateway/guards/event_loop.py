@@ -31,9 +31,14 @@ class _MeasuredSelector(selectors.DefaultSelector):
 
 
 class ServerLoop(asyncio.SelectorEventLoop):
-    """An event loop for many connections."""
+    """An event loop for many connections.
 
-    def __init__(self) -> None:
+    Args:
+        accepted_at_once: connections; fewer where other processes accept on the same socket.
+    """
+
+    def __init__(self, accepted_at_once: int = ACCEPTED_AT_ONCE) -> None:
+        self._accepted_at_once = accepted_at_once
         self._measured = _MeasuredSelector()
         super().__init__(self._measured)
 
@@ -52,7 +57,7 @@ class ServerLoop(asyncio.SelectorEventLoop):
         *timeouts: Any,
     ) -> Any:
         # asyncio takes the length of the queue for the number to accept at once, and has no setting of its own for it.
-        at_once = min(backlog, ACCEPTED_AT_ONCE)
+        at_once = min(backlog, self._accepted_at_once)
         return super()._accept_connection(protocol_factory, sock, sslcontext, server, at_once, *timeouts)  # type: ignore[misc]
 
     def _make_socket_transport(self, *args: Any, **options: Any) -> Any:

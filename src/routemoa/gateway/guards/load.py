@@ -31,9 +31,9 @@ SETTLES = 0.5
 """Seconds after which another limit shows in how busy the event loop is."""
 STARTED_AT_ONCE = 2
 """Requests that begin in one turn of the event loop: what else there is to do does not wait for a whole crowd."""
-QUEUE_SHARE, SHORT_QUEUE = 0.25, 1.0
+QUEUE_SHARE, SHORT_QUEUE = 0.25, 3.0
 """Of what a request takes of late, a share that it may wait, so that waiting does not make it much longer; but at least
-so many seconds."""
+so many seconds: who is refused comes back after 2 or 3 at the earliest."""
 DESCRIPTORS_PER_REQUEST = 4
 """That a request may need beyond its own connection."""
 MAX_RETRY_AFTER = 30.0
@@ -75,6 +75,7 @@ class LoadGate:
         queue_seconds: that a request may wait for its turn, at most.
         clock: seconds.
         jitter: a number in [0, 1] for each refusal, so that callers do not come back as one.
+        on_refuse: called at each refusal.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class LoadGate:
         *,
         clock: Callable[[], float] = monotonic,
         jitter: Callable[[], float] = random.random,
+        on_refuse: Callable[[], None] = lambda: None,
     ) -> None:
         self.limit = RequestLimit()
         self.running = 0
@@ -90,6 +92,7 @@ class LoadGate:
         self._queue_seconds = queue_seconds
         self._clock = clock
         self._jitter = jitter
+        self._on_refuse = on_refuse
         self._queue: deque[asyncio.Future[None]] = deque()
         self._waiting = 0
         self._seconds = 0.0  # that a request takes, of late
@@ -97,6 +100,11 @@ class LoadGate:
         self._booked = -math.inf
         """Until when refused requests were told to wait: each has a turn of its own, so they do not return as one."""
         self._descriptors = math.inf  # that are left
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return self._waiting
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None, None]:
@@ -203,6 +211,7 @@ class LoadGate:
 
     def _refuse(self) -> Overloaded:
         self.refused += 1
+        self._on_refuse()
         logger.warning("overloaded: a request was refused; %d are being answered, %d wait", self.running, self._waiting)
         now = self._clock()
         turn = min(max(self._booked, now + self._expected_wait), now + MAX_RETRY_AFTER)

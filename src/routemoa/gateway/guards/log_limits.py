@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 from time import monotonic
+from types import TracebackType
 
-__all__ = ["LineFormatter", "RepeatFilter"]
+from routemoa.core.quoted import Quoted
+
+__all__ = ["LineFormatter", "RedactFilter", "RepeatFilter"]
 
 LINES_PER_KIND = 10
 WINDOW = 60.0
@@ -14,6 +18,8 @@ WINDOW = 60.0
 MAX_KINDS = 500
 MAX_LINE = 1000
 """Characters of a message."""
+SHOWN_FRAMES = 5
+"""Of a traceback that is redacted."""
 MAX_TRACEBACK = 20_000
 """Characters of a traceback."""
 
@@ -53,6 +59,23 @@ class RepeatFilter(logging.Filter):
         return window[1] <= LINES_PER_KIND
 
 
+class RedactFilter(logging.Filter):
+    """Leaves out words that are not ours: those of endpoints, and those of an exception, whose place stays.
+
+    It goes before a filter that writes messages out.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change a line; all are logged."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(a.instead if isinstance(a, Quoted) else _name_foreign(a) for a in record.args)
+        if record.exc_info and record.exc_info[0] is not None:
+            where = _describe_place(record.exc_info[2])
+            record.msg, record.args = f"{_message(record)}: {record.exc_info[0].__name__}{where}", None
+            record.exc_info = record.exc_text = None
+        return True
+
+
 class LineFormatter(logging.Formatter):
     """Formats a record as one bounded line, without control characters; a traceback follows on lines of its own."""
 
@@ -66,6 +89,18 @@ class LineFormatter(logging.Formatter):
         """Return the end of a traceback."""
         text = super().formatException(ei)  # type: ignore[arg-type]
         return text if len(text) <= MAX_TRACEBACK else f"...{text[-MAX_TRACEBACK:]}"
+
+
+def _name_foreign(argument: object) -> object:
+    """Return the type's name for an exception that is not of ours, else the argument."""
+    is_foreign = isinstance(argument, BaseException) and not type(argument).__module__.startswith("routemoa.")
+    return type(argument).__name__ if is_foreign else argument
+
+
+def _describe_place(trace: TracebackType | None) -> str:
+    """Return the innermost calls of a traceback, without a line of their code."""
+    frames = traceback.extract_tb(trace)[-SHOWN_FRAMES:]
+    return "".join(f"; {frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from routemoa.core.server_table import ServerSettings
+from routemoa.gateway.access.rates import RATE_HEADERS
 from routemoa.gateway.connection import ResponseWriter
 from routemoa.gateway.errors import UnknownHost
 
@@ -20,9 +21,14 @@ __all__ = ["HostMiddleware", "cors_middleware", "is_allowed_host"]
 
 LOOPBACK_ORIGIN = r"https?://(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 """Pages that a program on this machine serves."""
-EXPOSED_HEADERS = ("retry-after", "x-should-retry", "x-request-id", "x-routemoa-reset")
+EXPOSED_HEADERS = (
+    *("retry-after", "x-should-retry", "x-request-id", "x-upstream-request-id", "x-routemoa-reset"),
+    *RATE_HEADERS,
+)
 """Response headers that a page may read beyond the few that it always may."""
 PREFLIGHT_SECONDS = 600
+MAX_HOST = 300
+"""Characters of a Host header: no name of the internet has more than 253."""
 
 
 def cors_middleware(settings: ServerSettings, *, loopback: bool) -> list[Middleware]:
@@ -70,7 +76,7 @@ class HostMiddleware:
             return
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
-        if is_allowed_host(host, self._allowed, from_page=b"origin" in headers):
+        if len(host) <= MAX_HOST and is_allowed_host(host, self._allowed, from_page=b"origin" in headers):
             await self._app(scope, receive, send)
             return
         name = re.sub(r"[^\w.:\[\]-]", "?", host)[:100]
@@ -78,6 +84,7 @@ class HostMiddleware:
         await ResponseWriter(send).json(response.status, response.body, {"connection": "close"})
 
 
+@lru_cache(maxsize=256)
 def is_allowed_host(host: str, allowed: frozenset[str], *, from_page: bool) -> bool:
     """Return whether a Host header may name this server.
 

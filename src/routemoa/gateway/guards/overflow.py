@@ -12,11 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from routemoa.gateway.connection import discard_body
 from routemoa.gateway.errors import ErrorResponse, HttpError
+from routemoa.gateway.guards.request_ids import REQUEST_ID, choose_request_id
 
 __all__ = ["TOO_MANY", "OverflowApp"]
 
 TOO_MANY = ErrorResponse(503, "The server has too many connections.", code="overloaded", retry_after=5)
-HEALTH = "/healthz"
+HEALTH = ("/healthz", "/health", "/readyz")
 BODY_BYTES = 2**20
 """Of a body that are read and dropped, so that its caller reads the response."""
 BODY_SECONDS = 1.0
@@ -34,7 +35,7 @@ class OverflowApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["path"] == HEALTH and scope["method"] == "GET":
+        if scope["path"] in HEALTH and scope["method"] == "GET":
             await self._app(scope, receive, send)
             return
         try:
@@ -42,6 +43,6 @@ class OverflowApp:
                 await discard_body(receive, BODY_BYTES, BODY_SECONDS)
         except ClientDisconnect:
             return
-        headers = {**TOO_MANY.headers, "connection": "close"}
+        headers = {**TOO_MANY.headers, "connection": "close", REQUEST_ID: choose_request_id(scope["headers"])}
         response = Response(msgspec.json.encode(TOO_MANY.body), TOO_MANY.status, headers, "application/json")
         await response(scope, receive, send)

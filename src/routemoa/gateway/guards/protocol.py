@@ -14,23 +14,21 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Any
 
-import h11
 import msgspec
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from routemoa.core.server_table import ServerSettings
 from routemoa.gateway.errors import ErrorResponse
 from routemoa.gateway.guards.connections import ConnectionRegistry, caller_address
 from routemoa.gateway.guards.event_loop import READ_BYTES
+from routemoa.gateway.guards.exchange import Exchange
 from routemoa.gateway.guards.overflow import TOO_MANY, OverflowApp
+from routemoa.gateway.guards.request_head import RequestFault
+from routemoa.gateway.guards.request_ids import REQUEST_ID, new_request_id
+from routemoa.gateway.guards.request_parser import RequestParser
 
-__all__ = ["HTTP_LOGGER", "MAX_HEAD_BYTES", "GuardedProtocol"]
+__all__ = ["HTTP_LOGGER", "GuardedProtocol"]
 
-MAX_HEAD_BYTES = 64 * 1024
-"""Of a request: its first line and its headers."""
-TINY_CHUNKS = 1000
-"""Chunks of a body after which they have to have `TINY_BYTES` on average: each costs more time than it has bytes."""
-TINY_BYTES = 32
 PROBE_AFTER = 0.5
 """Seconds after which a caller that has shut down its side is asked, by an interim response, whether it still reads."""
 PROBE_AGAIN = 15.0
@@ -44,35 +42,7 @@ logger = logging.getLogger(HTTP_LOGGER)
 logger.setLevel(logging.ERROR)  # a malformed request is its caller's fault
 
 
-class _Http(h11.Connection):
-    """The parser, which remembers what was wrong and refuses bodies in tiny chunks."""
-
-    def __init__(self) -> None:
-        super().__init__(h11.SERVER, MAX_HEAD_BYTES)
-        self.fault: h11.RemoteProtocolError | None = None
-        self._chunks = self._bytes = 0
-
-    def next_event(self) -> Any:
-        """Return the next event. Raises RemoteProtocolError."""
-        try:
-            event = super().next_event()
-            if isinstance(event, h11.Data):
-                self._count(event)
-            elif isinstance(event, h11.Request):
-                self._chunks = self._bytes = 0
-        except h11.RemoteProtocolError as e:
-            self.fault = e
-            raise
-        return event
-
-    def _count(self, event: h11.Data) -> None:
-        self._chunks += 1
-        self._bytes += len(event.data)
-        if self._chunks > TINY_CHUNKS and self._bytes < TINY_BYTES * self._chunks:
-            raise h11.RemoteProtocolError("the body comes in too many too small chunks; send larger ones")
-
-
-class GuardedProtocol(H11Protocol):
+class GuardedProtocol(RequestParser):
     """One connection.
 
     Args:
@@ -81,12 +51,9 @@ class GuardedProtocol(H11Protocol):
         uvicorn: what uvicorn's protocol takes.
     """
 
-    conn: _Http
-
     def __init__(self, registry: ConnectionRegistry, settings: ServerSettings, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self.address = ""
-        self.conn = _Http()
         self.logger = logger
         self._registry = registry
         self._settings = settings
@@ -96,6 +63,8 @@ class GuardedProtocol(H11Protocol):
         """Whether a request has come."""
         self._head_since: float | None = None
         """Since when a head of a request is missing; None while one is answered."""
+        self._is_idle = False
+        """Whether a request was answered, and nothing of the next one has come."""
         self._unread_since: float | None = None
         """Since when the caller has read too little."""
         self._probing: asyncio.TimerHandle | None = None
@@ -117,18 +86,20 @@ class GuardedProtocol(H11Protocol):
         """Forget the connection."""
         self._registry.remove(self)
         self._stop_probing()
+        self.pipeline.clear()
+        if self._current is not None:
+            self._current.disconnected = True
+            self._current.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read a piece of a request, little at once: the parser takes a head of any size that comes whole."""
+        if self._is_idle:
+            self._is_idle, self._head_since = False, monotonic()
         for start in range(0, len(data), READ_BYTES):
-            if self._is_over or self.conn.their_state is h11.ERROR:
+            if self._is_over or self._fault is not None:
                 return
-            try:
-                super().data_received(data[start : start + READ_BYTES])
-            except h11.LocalProtocolError:  # the request turned out to be wrong while its response was being sent
-                self.transport.abort()
-                return
+            self.parse(data if len(data) <= READ_BYTES else data[start : start + READ_BYTES])
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio has it so
         """Keep the connection for the response to a whole request; return whether it is kept.
@@ -137,42 +108,44 @@ class GuardedProtocol(H11Protocol):
         """
         if self._probing is not None:
             return True
-        if self._is_over or self.conn.our_state is h11.ERROR:
+        if self._is_over:
             return False
-        if self.cycle is None or self.cycle.response_complete:
-            if self.conn.trailing_data[0]:
-                self.send_400_response("the request is not complete")
+        if self._current is None or self._current.response_complete:
+            if self._in_head:
+                self._refuse(RequestFault(400, "the request is not complete"))
             return False
-        if self.cycle.response_started:
+        if self._current.response_started:
             return False
-        if self.conn.their_state is h11.SEND_BODY:
-            self.send_400_response("the body is not complete")
+        if self._current.more_body:
+            self._refuse(RequestFault(400, "the body is not complete"))
             return False
-        self.cycle.keep_alive = False
+        self.pipeline.clear()
+        self._current.keep_alive = False
         self._probing = self.loop.call_later(PROBE_AFTER, self._probe)
         return True
 
-    def handle_events(self) -> None:
-        """Read what has come; note that a head is complete."""
-        before = self.cycle
-        super().handle_events()
-        if self.cycle is not before and not self.cycle.response_complete:
-            self._was_asked = True
-            self._head_since = None
-            self._registry.set_busy(self)
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin to answer a request, whose head is complete."""
+        assert isinstance(cycle, Exchange)  # noqa: S101  (as it was made)
+        self._current = cycle
+        self._was_asked = True
+        self._head_since = None
+        self._registry.set_busy(self)
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Begin the next request that has come, or wait for it; the deadlines are looked at from time to time."""
+        self.server_state.total_requests += 1
         self._head_since = monotonic()
+        self._is_idle = not self._in_head
         self._registry.set_waiting(self)
-        super().on_response_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """Say what is wrong with a request, where no response has begun, and close the connection."""
-        fault = self.conn.fault
-        if fault is not None:
-            msg = str(fault)
-        self._respond(ErrorResponse(fault.error_status_hint if fault else 400, f"Invalid HTTP request: {msg[:200]}."))
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._fault is not None:
+            self._refuse(self._fault)
 
     def pause_writing(self) -> None:
         """Note that the caller does not read."""
@@ -188,7 +161,7 @@ class GuardedProtocol(H11Protocol):
 
     def evict(self) -> None:
         """Close the connection at once; say why where nothing was said on it."""
-        if not (self._was_asked or self._is_over) and self.conn.our_state is h11.IDLE:
+        if not (self._was_asked or self._is_over):
             self._write(TOO_MANY)
         self.transport.abort()
 
@@ -198,8 +171,8 @@ class GuardedProtocol(H11Protocol):
             self._unread_since = self._unread_since or now  # until all that was sent is read
         if self._unread_since is not None and now - self._unread_since > self._settings.write_seconds:
             self.transport.abort()
-        elif self._head_since is not None and now - self._head_since > self._settings.head_seconds:
-            if not self._is_over and self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+        elif self._head_since is not None and now - self._head_since > self._head_limit:
+            if not self._is_over and self._in_head:
                 seconds = self._settings.head_seconds
                 self._respond(ErrorResponse(408, f"The request was not complete within {seconds:g} s."))
             else:
@@ -207,20 +180,34 @@ class GuardedProtocol(H11Protocol):
 
     # Responses without the application.
 
+    def _refuse(self, fault: RequestFault) -> None:
+        """Say what is wrong with a request, where no response has begun, and close the connection."""
+        self._respond(ErrorResponse(fault.status, f"Invalid HTTP request: {str(fault)[:200]}."))
+
+    @property
+    def _head_limit(self) -> float:
+        """Seconds that the head of a request is waited for."""
+        return self._settings.idle_seconds if self._is_idle else self._settings.head_seconds
+
     def _end_overflow(self) -> None:
         """Close a connection for which there was no place, unless it is being answered."""
         if not self._was_asked:
             self._respond(TOO_MANY)
-        elif self.cycle.response_complete:
+        elif self._current is None or self._current.response_complete:
             self.transport.close()
 
     def _respond(self, response: ErrorResponse) -> None:
         """Send a whole response and close the connection; only close it where a response has begun."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        current = self._current
+        has_begun = current is not None and (
+            current.more_body if current.response_complete else current.response_started
+        )
+        if current is not None and not current.response_complete:
+            current.disconnected = True
+            current.message_event.set()
+        self.pipeline.clear()
         self._is_over = True
-        if self.transport.is_closing() or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        if self.transport.is_closing() or has_begun:
             self.transport.close()
         else:
             self._registry.linger(self)
@@ -232,6 +219,7 @@ class GuardedProtocol(H11Protocol):
     def _write(self, response: ErrorResponse) -> None:
         body = msgspec.json.encode(response.body)
         headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+        headers[REQUEST_ID] = new_request_id()
         lines = [f"{k}: {v}" for k, v in (headers | response.headers).items()]
         status = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"
         self.transport.write("\r\n".join([status, *lines, "", ""]).encode("latin-1") + body)
@@ -244,13 +232,14 @@ class GuardedProtocol(H11Protocol):
         A caller that has closed its connection looks the same until something is sent to it. Before the response begins
         that is an interim response, which every client skips; later it is the next piece.
         """
-        if not self.cycle.response_started and self.scope["http_version"] == "1.1":
+        current = self._current
+        if current is not None and not current.response_started and current.scope["http_version"] == "1.1":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._look(monotonic() + PROBE_AGAIN)
 
     def _look(self, probe_again: float) -> None:
         """Close the connection where its caller has gone, else look again soon, and ask again after some time."""
-        if self.transport.is_closing() or self.cycle.response_complete:
+        if self.transport.is_closing() or self._current is None or self._current.response_complete:
             return
         if self._is_gone():
             self.transport.abort()

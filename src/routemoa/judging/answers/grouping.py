@@ -16,12 +16,22 @@ from itertools import combinations, pairwise
 
 from msgspec import Struct
 
+from routemoa.core.trace import Proposal, Trace
 from routemoa.judging.answers.code_blocks import is_code_panel
 from routemoa.judging.answers.extraction import bound_text
-from routemoa.judging.answers.normalization import extract_result
 from routemoa.judging.answers.panel import resolve_forms
+from routemoa.judging.answers.results import extract_result
 
-__all__ = ["Groups", "all_agree", "final_answer", "group_answers", "text_similarity"]
+__all__ = [
+    "Groups",
+    "all_agree",
+    "final_answer",
+    "group_answers",
+    "group_by_form",
+    "group_run_code",
+    "mean_similarities",
+    "text_similarity",
+]
 
 SAME_TEXT_SIMILARITY = 0.9
 """Similarity from which two open answers say the same."""
@@ -68,7 +78,7 @@ def group_answers(texts: Sequence[str]) -> Groups:
     results = [_extract_result(bound_text(text)) for text in texts]
     forms = resolve_forms(results)
     is_closed = _is_closed(forms, [result.is_stated for result in results]) and not is_code_panel(texts)
-    return _group_by_form(forms) if is_closed else _group_by_words(texts)
+    return group_by_form(forms) if is_closed else _group_by_words(texts)
 
 
 def _is_closed(forms: Sequence[str | None], is_stated: Sequence[bool]) -> bool:
@@ -81,7 +91,7 @@ def _is_closed(forms: Sequence[str | None], is_stated: Sequence[bool]) -> bool:
     return known > 0 and (2 * stated >= len(forms) or 2 * known > len(forms))
 
 
-def _group_by_form(forms: Sequence[str | None]) -> Groups:
+def group_by_form(forms: Sequence[str | None]) -> Groups:
     """Group the answers to a closed question: the same result is the same answer."""
     number: dict[str, int] = {}
     group_of = tuple(number.setdefault(form, len(number)) if form else None for form in forms)
@@ -90,9 +100,18 @@ def _group_by_form(forms: Sequence[str | None]) -> Groups:
 
 def _group_by_words(texts: Sequence[str]) -> Groups:
     """Group the answers to an open question: similar texts are the same answer."""
-    vectors = [_word_vector(text) for text in texts]
-    similarity = {(i, j): _cosine(vectors[i], vectors[j]) for i, j in combinations(range(len(texts)), 2)}
+    similarity = _compare_pairs(texts)
     return Groups(_link_similar(len(texts), similarity), False, _mean_similarities(len(texts), similarity))
+
+
+def mean_similarities(texts: Sequence[str]) -> tuple[float | None, ...]:
+    """Return each text's mean similarity with the others, in [0, 1]; None where it is alone."""
+    return _mean_similarities(len(texts), _compare_pairs(texts))
+
+
+def _compare_pairs(texts: Sequence[str]) -> dict[tuple[int, int], float]:
+    vectors = [_word_vector(text) for text in texts]
+    return {(i, j): _cosine(vectors[i], vectors[j]) for i, j in combinations(range(len(texts)), 2)}
 
 
 def _link_similar(count: int, similarity: Mapping[tuple[int, int], float]) -> tuple[int, ...]:
@@ -120,8 +139,27 @@ def all_agree(texts: Sequence[str]) -> bool:
         return False
     forms = resolve_forms([_extract_result(bound_text(text)) for text in texts])
     if any(form is None for form in forms) or is_code_panel(texts):
-        return len({(" ".join(text[:MAX_FOLDED].split()).casefold(), text[MAX_FOLDED:]) for text in texts}) == 1
+        first = _fold_space(texts[0])
+        return all(_fold_space(text) == first for text in texts[1:])
     return len(set(forms)) == 1 and bool(forms[0])
+
+
+def group_run_code(trace: Trace, proposals: Sequence[Proposal]) -> Groups | None:
+    """Return the groups of code answers that were run; None where they were not.
+
+    An answer that came after the others were run is in no group yet.
+    """
+    run = trace.agreement
+    if run is None or not run.models:
+        return None
+    group_of = dict(zip(run.models, run.groups, strict=True))
+    failed = tuple(p.model in run.failed for p in proposals)
+    return Groups(tuple(group_of.get(p.model) for p in proposals), True, (None,) * len(proposals), failed)
+
+
+def _fold_space(text: str) -> tuple[str, str]:
+    """Return a text in lower case with single spaces, as far as that is quick, and the rest of it."""
+    return " ".join(text[:MAX_FOLDED].split()).casefold(), text[MAX_FOLDED:]
 
 
 def text_similarity(a: str, b: str) -> float:

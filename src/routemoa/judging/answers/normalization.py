@@ -1,8 +1,7 @@
-"""Bring the result that a text states to one form, so that equal results are equal texts. Pure functions.
+"""Bring a result to one form, so that equal results are equal texts. Pure functions.
 
-Looked for in this order: the field "answer" of a reply that is one JSON object; a box, "#### 18", "The answer is 18";
-a text so short that it is its own result. Lists, strings and the like of a programming language keep case and signs.
-Numbers are numbers however they are written. Mathematics loses its layout, words the case of a title.
+Lists, strings and the like of a programming language keep case and signs. Numbers are numbers however they are written.
+Mathematics loses its layout, words the case of a title.
 """
 
 from __future__ import annotations
@@ -11,95 +10,21 @@ import ast
 import math
 import re
 import warnings
-from typing import NamedTuple
 
-from routemoa.judging.answers.extraction import bound_text, find_answer_field, find_statements, strip_markup
-from routemoa.judging.answers.languages import strip_frame
-from routemoa.judging.answers.numerals import find_decimal_mark, is_ambiguous, rewrite_numbers, unify_characters
-from routemoa.judging.answers.options import find_chosen_option
+from routemoa.judging.answers.numerals import rewrite_numbers, unify_characters
 from routemoa.judging.answers.scales import read_chinese_quantity, rewrite_scales
-from routemoa.judging.answers.sentences import Sentence, find_concluding_number, split_sentence
+from routemoa.judging.answers.sentences import strip_pointer
 
-__all__ = ["MAX_SHORT_LENGTH", "ExtractedResult", "extract_result"]
+__all__ = ["MAX_FIELD_LENGTH", "PLAIN_NUMBER", "normalize"]
 
-MAX_SHORT_LENGTH = 60
-"""Characters of a text that is its own result, and of a result stated in prose."""
 MAX_FIELD_LENGTH = 600
 """Characters of a result in a JSON field."""
+PLAIN_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
 
 
-class ExtractedResult(NamedTuple):
-    """The result of a text."""
-
-    form: str | None
-    """The result in its one form; None where the text has none."""
-    is_stated: bool
-    """Whether the text states it, rather than being short."""
-    decimal_mark: str | None = None
-    """"," or "." where the result has a number that depends on it and the text shows it."""
-    comma_form: str | None = None
-    """The form where the decimal mark is a comma, if the text does not show its mark and this is another form."""
-    sentence: Sentence | None = None
-    """Of a text that is one sentence: "capital" and "paris" of "The capital is Paris."."""
-    number: str | None = None
-    """The number that the last sentence of a text without a stated result is about."""
-    is_calculated: bool = False
-    """Whether the text gave that number as the result of a calculation."""
-
-
-NO_RESULT = ExtractedResult(None, False)
-
-
-def extract_result(text: str) -> ExtractedResult:
-    """Return the result of a text, in one form."""
-    text = bound_text(text)
-    if (value := find_answer_field(text)) is not None:
-        return _normalize_in_context(value, text, is_stated=True) if len(value) <= MAX_FIELD_LENGTH else NO_RESULT
-    text = strip_markup(text)
-    if statements := [s for s in find_statements(text) if _WORD.search(s)]:  # a template's blank is no result
-        return _result_of_statement(statements[-1], text)
-    if option := find_chosen_option(text):
-        return ExtractedResult(option.casefold(), True)
-    _, mark, rest = text.rpartition("####")
-    is_short = len(text) <= MAX_SHORT_LENGTH and "\n" not in text
-    result = _normalize_in_context(strip_frame(rest if mark else text), text) if is_short else NO_RESULT
-    if mark:
-        return result
-    sides = split_sentence(text)
-    concluded = find_concluding_number(text)
-    return result._replace(
-        sentence=sides and Sentence(_normalize(sides.subject), _normalize(sides.complement), sides.is_identity),
-        number=concluded[0] if concluded else None,
-        is_calculated=bool(concluded and concluded[1]),
-    )
-
-
-def _result_of_statement(statement: str, text: str) -> ExtractedResult:
-    """Return the result of a statement, without the fields that follow in a JSON object."""
-    value = _NEXT_FIELD.split(statement)[0]
-    whole = value if value.count("{") <= value.count("}") else statement
-    result = _normalize_in_context(whole, text, is_stated=True)
-    return result if result.form is not None and len(result.form) <= MAX_SHORT_LENGTH else NO_RESULT
-
-
-_PLAIN_POINT = re.compile(r"-?\d{1,15}\.\d{1,2}")
-
-
-def _normalize_in_context(value: str, text: str, *, is_stated: bool = False) -> ExtractedResult:
-    """Return a result in one form; the words and other numbers of its text tell what its separators mean."""
-    if not is_ambiguous(value) or _PLAIN_POINT.fullmatch(value):
-        return ExtractedResult(_normalize(value), is_stated)
-    mark = find_decimal_mark(text)
-    form = _normalize(value, mark)
-    comma_form = _normalize(value, ",") if mark is None else form
-    return ExtractedResult(form, is_stated, mark, comma_form if comma_form != form else None)
-
-
-_PLAIN_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
-
-
-def _normalize(value: str, decimal_mark: str | None = None) -> str:
-    if decimal_mark != "," and _PLAIN_NUMBER.fullmatch(value) and (number := _normalize_number(value)):
+def normalize(value: str, decimal_mark: str | None = None) -> str:
+    """Return a result in one form; `decimal_mark` is "," or "." where the text shows what its numbers have."""
+    if decimal_mark != "," and PLAIN_NUMBER.fullmatch(value) and (number := _normalize_number(value)):
         return number
     return _normalize_literal(value) or _normalize_expression(value, decimal_mark)
 
@@ -115,12 +40,12 @@ def _normalize_literal(value: str) -> str | None:
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return None
     if isinstance(literal, str):
-        return _normalize_words(literal)
+        money = _normalize_number(literal[1:]) if literal[:1] in tuple(_MONEY) else None
+        return money or _normalize_words(literal)
     return None if isinstance(literal, int | float) else repr(literal)
 
 
 _QUOTES = " .,;:!\"'“”„‘’«»「」『』《》【】。！।؟¿¡"
-_WORD = re.compile(r"[^\W_]")
 
 
 def _normalize_words(text: str) -> str:
@@ -152,8 +77,7 @@ _NOTATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 """LaTeX and Unicode notations, each with its plain form; applied in this order."""
 
-_NEXT_FIELD = re.compile(r"""(?<!\s)["']?\s*+,\s*+["'][\w ]{1,80}+["']\s*+:""")  # of a JSON object
-_MONEY = "€£¥₹₽₩"
+_MONEY = "€£¥₹₽₩$"
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _UNIT = (
     rf"\s*+(?:[%{_MONEY}]|(?:mm|cm|dm|km|in|ft|yd|mi|kg|mg|units?)(?:\^?\{{?[23]\}}?)?"
@@ -172,7 +96,6 @@ _LEADING = re.compile(r"^(?:[ ,;:!\"'“”„‘’«»「」『』《》【】
 _BEFORE_NUMBER = re.compile(
     r"^(?:(?:the|el|la|das|die|le|les|o|a|il|les|die)\s)?(?:(?:number|número|numero|zahl|nombre|число|数字|숫자|العدد|संख्या)\s)?(?=\d)"
 )
-_PRONOUN = re.compile(r"^(?:it|this|that|which) is ")
 _ARTICLE = re.compile(
     r"(?:the|an?|el|l[aeo]s?|der|die|das|il|gli|os?|as|une?|ein|eine|um|uma|una)\s(?=[^\W\d_]{2})|l['’](?=[^\W\d_]{2})",
     re.IGNORECASE,
@@ -189,7 +112,7 @@ def _normalize_expression(value: str, decimal_mark: str | None) -> str:
     if not flat.isascii() and (number := read_chinese_quantity(flat)) is not None:
         return str(number)
     if _is_prose(flat):
-        return _normalize_words(_drop_article(value))
+        return _normalize_words(_drop_head(value))
     flat = _remove_layout(flat)
     return _normalize_number(flat) or flat
 
@@ -206,7 +129,7 @@ def _strip_surroundings(value: str) -> str:
     flat = _LEADING.sub("", " ".join(value.casefold().split())).rstrip(_QUOTES)
     while flat.endswith("}") and flat.count("}") > flat.count("{"):  # of the JSON object around it
         flat = flat[:-1].rstrip(" \"'")
-    return _PRONOUN.sub("", flat)
+    return strip_pointer(flat)
 
 
 def _strip_unit(flat: str) -> str:
@@ -231,8 +154,9 @@ def _is_prose(flat: str) -> bool:
     return bool(_LONG_WORD.search(flat)) and not _MATHEMATICS.search(flat)
 
 
-def _drop_article(words: str) -> str:
-    words = _LEADING.sub("", words)
+def _drop_head(words: str) -> str:
+    """Drop what words begin with and do not name: "it is", an article."""
+    words = strip_pointer(_LEADING.sub("", words))
     return words[article.end() :] if (article := _ARTICLE.match(words)) else words
 
 

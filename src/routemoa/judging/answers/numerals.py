@@ -26,6 +26,7 @@ _PLAIN = {chr(zero + i): str(i) for zero in _ZEROS for i in range(10)} | _SEPARA
 _ODD = re.compile(f"[{''.join(_PLAIN)}]")
 _INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufe0f\ufeff]")
 _DIGIT = "[0-9٠-٩۰-۹०-९]"
+_SUBSCRIPT = re.compile("(?<=[0-9])[₀-₉]{1,2}")  # the base of a number, 1011₂
 _GROUP_SPACE = re.compile(f"(?<={_DIGIT})[\u00a0\u2007-\u200a\u202f](?={_DIGIT}{{3}}(?!{_DIGIT}))")
 
 
@@ -33,6 +34,7 @@ def unify_characters(text: str) -> str:
     """Write compatibility characters, digits and separators of all scripts as ASCII; drop invisible characters."""
     if text.isascii():
         return text
+    text = _SUBSCRIPT.sub(lambda digits: "_" + digits[0], text)
     if not text.isprintable():  # the odd spaces and the invisible characters are not printable
         text = _GROUP_SPACE.sub("", _INVISIBLE.sub("", text))
     return _ODD.sub(lambda sign: _PLAIN[sign[0]], unicodedata.normalize("NFKC", text))

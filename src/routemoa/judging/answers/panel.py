@@ -6,11 +6,13 @@ never matters.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import combinations
 
-from routemoa.judging.answers.normalization import ExtractedResult
+from routemoa.judging.answers.calendar_names import is_calendar_name
 from routemoa.judging.answers.options import to_latin
+from routemoa.judging.answers.results import ExtractedResult
 from routemoa.judging.answers.sentences import Sentence
 
 __all__ = ["resolve_forms"]
@@ -18,7 +20,8 @@ __all__ = ["resolve_forms"]
 
 def resolve_forms(results: Sequence[ExtractedResult]) -> list[str | None]:
     """Return the form of each result, where the panel settles which of several readings is meant."""
-    forms = _resolve_numbers(_resolve_marks(results), results)
+    forms = _resolve_bases(_resolve_numbers(_resolve_marks(results), results))
+    forms = _resolve_calendar_names(forms, results)
     sentences = [r.sentence if form == r.form else None for form, r in zip(forms, results, strict=True)]
     if any(sentences):
         forms = _resolve_sentences(forms, sentences)
@@ -44,18 +47,45 @@ def _resolve_marks(results: Sequence[ExtractedResult]) -> list[str | None]:
 
 
 def _resolve_numbers(forms: Sequence[str | None], results: Sequence[ExtractedResult]) -> list[str | None]:
-    """Read texts that state no result as the number that they end with.
+    """Read texts that state no result as the number that they end with, and phrases that are stated as their number.
 
-    It counts where another answer is that number, or where it was calculated and most answers give some result: an
-    essay among essays that ends with a number does not state it.
+    It counts where another answer is that number. Of a text without a result also where it was calculated, and most
+    answers give some result: an essay among essays that ends with a number does not state it.
     """
     pairs = list(zip(forms, results, strict=True))
     known = {form for form, r in pairs if form and (r.is_stated or r.number in (None, form))}
     is_closed = 2 * sum(bool(form or r.is_calculated) for form, r in pairs) > len(pairs)
     return [
-        r.number if not r.is_stated and (r.number in known or (is_closed and r.is_calculated)) else form
+        r.number if r.number in known or (not r.is_stated and is_closed and r.is_calculated) else form
         for form, r in pairs
     ]
+
+
+_WITH_BASE = re.compile(r"(-?[0-9a-z]{2,40})_\{?\d{1,2}\}?")
+
+
+def _resolve_bases(forms: Sequence[str | None]) -> list[str | None]:
+    """Read "221_3" as "221" where another answer is that: the question names the base."""
+    bare = set(forms)
+    return [found[1] if form and (found := _WITH_BASE.fullmatch(form)) and found[1] in bare else form for form in forms]
+
+
+def _resolve_calendar_names(forms: Sequence[str | None], results: Sequence[ExtractedResult]) -> list[str | None]:
+    """Read "It falls on a Friday." as the day where another answer, or a side of it, is nothing but that name.
+
+    Only then is the day what was asked for: "Rome on Friday" and "Paris on Friday" are two answers.
+    """
+    names = [result.calendar_name for result in results]
+    if not any(names):
+        return list(forms)
+    asked = {name for name, form, result in zip(names, forms, results, strict=True) if _is_calendar_name(form, result)}
+    return [name if name in asked and names.count(name) > 1 else form for name, form in zip(names, forms, strict=True)]
+
+
+def _is_calendar_name(form: str | None, result: ExtractedResult) -> bool:
+    """Return whether an answer is the name of a weekday or month, or a sentence that says of something that it is."""
+    sides = (result.sentence.complement, result.sentence.place) if result.sentence else ()
+    return any(side and is_calendar_name(side) for side in (form, *sides))
 
 
 def _resolve_letters(forms: Sequence[str | None], letters: set[str]) -> list[str | None]:
@@ -90,8 +120,12 @@ def _resolve_sentences(forms: Sequence[str | None], sentences: Sequence[Sentence
 
 
 def _possible_answers(sentence: Sentence) -> tuple[str, ...]:
-    """Return what a sentence may be the answer of: what it says, and of "Paris is the capital" also the subject."""
-    return (sentence.subject, sentence.complement) if sentence.is_identity else (sentence.complement,)
+    """Return what a sentence may be the answer of: what it says, "Paris" of "in Paris", or what it says it of.
+
+    The last is so for "Paris is the capital".
+    """
+    placed = (sentence.place,) if sentence.place else ()
+    return (sentence.complement, *placed, *((sentence.subject,) if sentence.is_identity else ()))
 
 
 def _say_the_same(one: Sentence | None, other: Sentence | None) -> bool:

@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 from routemoa.judging.answers.numerals import NUMBER_START, find_decimal_mark, is_ambiguous, rewrite_numbers
 
-__all__ = ["MAX_SENTENCE_LENGTH", "Sentence", "find_concluding_number", "split_sentence"]
+__all__ = [
+    "MAX_SENTENCE_LENGTH",
+    "Sentence",
+    "find_concluding_number",
+    "find_only_number",
+    "is_one_sentence",
+    "split_preposition",
+    "split_sentence",
+    "strip_pointer",
+]
 
 MAX_SENTENCE_LENGTH = 150
 """Characters of a sentence that is taken apart."""
@@ -20,6 +29,8 @@ class Sentence(NamedTuple):
     complement: str
     is_identity: bool = False
     """Whether the complement names one thing, so that the subject may be the answer: "Paris is the capital"."""
+    place: str | None = None
+    """Of a complement with a preposition the rest: "Paris" of "The Louvre is in Paris"."""
 
 
 def _compile_statement(subject: str, link: str, complement: str, end: str = "") -> re.Pattern[str]:
@@ -32,8 +43,8 @@ _EUROPEAN = re.compile(
     rf"""(?:(?:so|thus|hence|therefore|also|daher|somit|donc|ainsi|entonces|portanto|quindi|dunque|por\ (?:lo\ )?tanto)
     ,?\s)?
     (?P<subject>[^,;:]{{2,90}}?)(?<!\bno)(?<!\bnon)(?<!\bn[ãa]o)(?<!\bnever)(?<!\bnunca)
-    \s(?:is|are|was|were|es|son|ist|sind|war|est|sont|é|são|foi|è|sono|era|hei(?:ß|ss)t|lautet)\s
-    (?:called\s|named\s)?{_NEGATED}(?P<complement>[^,;:]{{1,60}})""",
+    \s(?:is|are|was|were|(?:will|would|must)\ be|es|son|será|fue|ist|sind|war|wird|est|sont|sera|é|são|foi|è|sono|era
+    |sarà|hei(?:ß|ss)t|lautet)\s(?:called\s|named\s)?{_NEGATED}(?P<complement>[^,;:]{{1,60}}?)(?:\ sein)?""",
     re.VERBOSE | re.IGNORECASE,
 )
 _RUSSIAN = _compile_statement(
@@ -53,15 +64,52 @@ _NEGATIONS = re.compile(r"नहीं|ではな|ではあり|じゃな|아니|�
 _LATER_SENTENCE = re.compile(r"[.!?。！？।؟]\s?\S")
 
 
+_POINTER = re.compile(
+    r"""(?:(?:so|thus|hence|therefore|well|today|also|daher|somit|heute|donc|ainsi|alors|aujourd['’]hui|entonces|hoy
+    |portanto|hoje|quindi|dunque|oggi|значит|сегодня),?\s)?
+    (?:(?:(?:it|this|that|which)(?:['’]s|\s(?:is|was|(?:will|would|must|should)\sbe))
+    |(?:es|das|dies)\s(?:ist|war|wäre|wird)|c['’](?:est|était)|ce\s(?:sera|serait)|nous\ssommes|on\sest
+    |(?:(?:esto|eso)\s)?(?:es|será|sería|fue)|(?:(?:isso|isto)\s)?(?:é|seria|foi)
+    |(?:(?:questo|esso)\s)?(?:è|sarà|sarebbe)|это|будет|إنها?|هو|هي|यह|वह|(?:그것|이것)은|그건|이건)\s(?=\S)
+    |(?:[它这這那]就?)?是(?=[^\W的]{2})|[そこ]れは(?=\w))""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What points at a result without a word of what it is: "It's Friday", "C'est vendredi", "是星期五"."""
+
+
+def strip_pointer(text: str) -> str:
+    """Return a text without the pronoun and the verb that it begins with: "Paris" of "It is Paris"."""
+    return text[pointer.end() :] if (pointer := _POINTER.match(text)) else text
+
+
+_PREPOSITION = re.compile(
+    r"(on|in|at|am|im|en|em|n[ao]|à|au|di|во?|на|في|يوم|في يوم)\s"
+    r"(?:(?:the|an?|el|la|le|il|der|dem|um|uma)\s)?(?=\S{2})",
+    re.IGNORECASE,
+)
+
+
+def split_preposition(text: str) -> tuple[str, str] | None:
+    """Return the preposition that a text begins with, and the rest: "on" and "Friday" of "on a Friday"; else None."""
+    return (found[1], text[found.end() :]) if (found := _PREPOSITION.match(text)) else None
+
+
+def is_one_sentence(text: str) -> bool:
+    """Return whether a text is one short sentence."""
+    return len(text) <= MAX_SENTENCE_LENGTH and "\n" not in text and not _LATER_SENTENCE.search(_bare(text))
+
+
+def _bare(text: str) -> str:
+    return text.strip().rstrip(" .。।!！")
+
+
 def split_sentence(text: str) -> Sentence | None:
     """Return the sides of a text that is one short sentence of what something is; None for any other text.
 
-    A sentence that denies something is not taken apart.
+    A sentence that denies something is not taken apart, nor one that points ("It is Paris."): that is its result.
     """
-    if len(text) > MAX_SENTENCE_LENGTH or "\n" in text:
-        return None
-    sentence = text.strip().rstrip(" .。।!！")
-    if _LATER_SENTENCE.search(sentence) or _NEGATIONS.search(sentence):
+    sentence = _bare(text)
+    if not is_one_sentence(text) or _NEGATIONS.search(sentence) or _POINTER.match(sentence):
         return None
     for pattern in _patterns_for(sentence):
         if m := pattern.fullmatch(sentence):
@@ -104,6 +152,9 @@ _EQUATION = re.compile(
 )
 """Terms with a variable: "x^3 + 6x - 24 = 0" calculates nothing."""
 _GOES_ON = re.compile(r"\s?[+*/×÷·^]|\s-\s?\d|\(\d|\s?\\(?:cdot|times|div|[dt]?frac|sqrt)")
+_DENIAL = re.compile(
+    r"n['’]t\b|\b(?:cannot|not|no|nicht|keine?|pas|n[ãa]o|не|never|nie|nunca|non|without)\b", re.IGNORECASE
+)
 _DENIED = re.compile(
     r"(?:n['’]t|\bcannot|\b(?:not|nicht|keine?|pas|n[ãa]o|не|never|nie|nunca|no\s(?:son|es|hay|quedan|tiene)))\b"
     r"(?:(?!\s(?:is|are|was|were|es|son|ist|sind|est|sont|é|são|è|sono)\s)[^,;:=]){0,25}$",
@@ -134,6 +185,37 @@ def find_concluding_number(text: str) -> tuple[str, bool] | None:
     if concluded is None or _DENIED.search(last[: numbers[concluded]]):
         return None
     return concluded, concluded == calculated
+
+
+# Whole words, each matched in one way: a possessive group would do, but Python 3.11.2 does not match it.
+_WORDS = (
+    r"(?:[^\W\d_]{2,}(?![^\W\d_])|['’][^\W\d_](?![^\W\d_])|(?<![^\W\d_'’])[aI](?![^\W\d_])"
+    r"|[&%$€£,.:;'’\"()\s-]|(?<=[^\W\d_])/(?=[^\W\d_]))*"
+)
+_PHRASE = re.compile(
+    rf"{_WORDS}[-+]?\d(?:[\d.,]*\d)?"
+    r"(?:\s?(?:[kmgt]?b|k?gs?|lbs?|oz|ml|km|mph|m|cm|l|hrs?|mins?|h|s)(?![^\W_])|(?:st|nd|rd|th)(?![^\W_]))?"
+    rf"(?:/\s?[^\W\d_]{{1,9}})?(?![^\W_]){_WORDS}",
+    re.IGNORECASE,
+)
+"""Words around one number, without an operation, a variable or a function."""
+_FUNCTION = re.compile(r"(?<![^\W_])(?:sqrt|sin|cos|tan|log|ln|mod|inf|pi|cis)(?![^\W_])", re.IGNORECASE)
+_VAGUE = re.compile(
+    r"(?:over|under|about|around|than|least|most|between|to|nearly|almost|up)\s[-+$€£]{0,2}\d", re.IGNORECASE
+)
+MAX_PHRASE = 200
+"""Characters of a stated result in which its only number is looked for."""
+
+
+def find_only_number(phrase: str) -> str | None:
+    """Return the number of a phrase that has one and denies nothing: "9" of "He has 9 cookies left"; else None."""
+    if len(phrase) > MAX_PHRASE or "\n" in phrase or not _DIGIT.search(phrase):
+        return None
+    phrase = rewrite_numbers(phrase, find_decimal_mark(phrase)) if is_ambiguous(phrase) else phrase
+    if not _PHRASE.fullmatch(phrase) or _FUNCTION.search(phrase) or _VAGUE.search(phrase) or _DENIAL.search(phrase):
+        return None
+    numbers = _NUMBER.findall(phrase)
+    return _plain(numbers[0]) if len(numbers) == 1 else None
 
 
 def _find_last_sentence(text: str) -> str:

@@ -6,7 +6,7 @@ import math
 
 from msgspec import Struct
 
-from routemoa.core.events import AnswerDelta, Stopped
+from routemoa.core.events import Stopped
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.trace import Layer, Proposal
@@ -60,8 +60,7 @@ class Cascade(BaseMethod):
             key=lambda i: (i[1].confidence is not None, i[1].confidence or 0.0, i[1].proposal.is_complete, i[0]),
         )[1]
         run.emit(Stopped(self._reason(chosen, len(run.trace.layers))))
-        run.emit(AnswerDelta(chosen.proposal.text))
-        run.finish_with(chosen.proposal)
+        run.show_answer(chosen.proposal)
 
     def _reason(self, chosen: _Answer, asked: int) -> str:
         kind = "spoken" if self.verbalized else "log-probability"

@@ -10,12 +10,17 @@ from routemoa.mixture.layer import LayerRequest
 from routemoa.mixture.leader_stream import THOUGHT_MARKER, THOUGHT_SHOWN
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.run import Run
+from routemoa.mixture.written_calls import before_tagged_call, may_be_written_call
 
 __all__ = ["Single"]
 
 
 class Single(BaseMethod):
     """One model of the pool, asked once; `why` it was this one is the stop reason."""
+
+    takes_tools = True
+    takes_choices = True
+    takes_media = True
 
     def __init__(
         self,
@@ -29,21 +34,40 @@ class Single(BaseMethod):
         self.spec = spec
         self.why = why
 
+    def sampled_model(self, run: Run) -> ModelSpec | None:
+        """Return the model."""
+        return self.spec
+
     async def run(self, run: Run) -> None:
         """Stream the answer as it is written."""
         streamed: list[str] = []  # the part of the answer that was shown
+        held: list[str] = []  # the beginning of what may be a call that is written as text: shown when it is whole
 
         def show(event: Event) -> None:
+            if isinstance(event, ProposalDelta | ProposalFinished) and event.layer > 1:
+                return  # a further answer, where the caller wants several
             if isinstance(event, ProposalDelta):
-                streamed.append(event.text)
-                run.emit(AnswerDelta(event.text))
+                if run.query.answer_format is not None:
+                    return  # a form is checked when it is whole
+                text = "".join(held) + event.text
+                held.clear()
+                if run.query.tools is not None:
+                    is_open = not streamed and may_be_written_call(text)
+                    visible = "" if is_open else before_tagged_call(text)
+                    held.append(text[len(visible) :])
+                    text = visible
+                if text:
+                    streamed.append(text)
+                    run.emit(AnswerDelta(text))
             elif isinstance(event, ProposalFinished) and "".join(streamed).strip() != event.proposal.text:
-                if streamed:  # a part of it turned out to be a thought
+                shown, whole = "".join(streamed).lstrip(), event.proposal.text
+                if not whole.startswith(shown):  # a part of it turned out to be a thought
                     run.emit(AnswerReplaced(THOUGHT_SHOWN, self.spec.name, THOUGHT_MARKER))
-                run.emit(AnswerDelta(event.proposal.text))
+                    shown = ""
+                run.emit(AnswerDelta(whole[len(shown) :]))
 
         run.observe(show)
-        await run_proposers(run, LayerRequest(1, run.query), [self.spec])
+        await run_proposers(run, LayerRequest(1, run.query, leader=self.spec.name), [self.spec])
         layer = run.trace.layers[0]
         if not layer.proposals:
             if streamed and run.shows_final_text:

@@ -65,6 +65,9 @@ class Remaining(Struct, frozen=True):
     calls: int | None = None
 
 
+NO_LIMIT = Remaining()
+
+
 class Account:
     """What one request has taken of its limits.
 
@@ -136,6 +139,8 @@ class Account:
 
     def can_afford(self, model: ModelSpec, request: Request, min_tokens: int) -> bool:
         """Return whether `reserve` would set something aside."""
+        if not self._bounded and self.remaining == NO_LIMIT:
+            return True
         try:
             self.release(self.reserve(model, request, min_tokens=min_tokens))
         except (BudgetExceeded, ConfigError):
@@ -201,10 +206,17 @@ def comfortable_tokens(usual: float | None) -> int:
 
 def max_prompt_tokens(model: ModelSpec, request: Request) -> int:
     """Return the tokens of a prompt at most: a token is a byte at least, and every message has its frame."""
-    settings = (request.schema, *request.parameters.values(), *model.parameters.values())
-    shape = sum(len(str(v).encode()) for v in settings if isinstance(v, dict | list))  # such as a schema, or tools
-    text = sum(len(m.content.encode()) + len(m.role) for m in request.messages) + len((model.system or "").encode())
-    return text + shape + FRAME_TOKENS * (len(request.messages) + 1)
+    tools = list(request.tools.tools) if request.tools else None
+    settings = (request.schema, tools, *request.parameters.values(), *model.parameters.values())
+    most = len((model.system or "").encode()) + FRAME_TOKENS
+    for setting in settings:  # such as a schema, or tools
+        if isinstance(setting, dict | list):
+            most += len(str(setting).encode())
+    for message in request.messages:
+        most += len(message.sent_text.encode()) + len(message.role) + FRAME_TOKENS
+        if message.body is not None:
+            most += message.media_tokens
+    return most
 
 
 def max_output_tokens(model: ModelSpec, request: Request) -> int:

@@ -13,10 +13,11 @@ import re
 from collections.abc import Sequence
 from enum import IntEnum
 
+from routemoa.core.media import USUAL_SHARE
 from routemoa.core.types import ModelSpec, Request
 from routemoa.mixture.budget.account import FRAME_TOKENS, MIN_OUTPUT_TOKENS, token_limit
 
-__all__ = ["ContextFit", "context_fit", "fit_texts", "least_tokens"]
+__all__ = ["ContextFit", "context_fit", "fit_texts", "least_tokens", "usual_tokens"]
 
 MAX_CHARACTERS_PER_TOKEN = 8
 USUAL_CHARACTERS_PER_TOKEN = 4
@@ -35,28 +36,32 @@ class ContextFit(IntEnum):
 
 def context_fit(model: ModelSpec, request: Request) -> ContextFit:
     """Return how well a call, with the member's system text and room for its answer, fits into the declared context."""
-    texts = [model.system or "", *(m.content for m in request.messages)]
-    return fit_texts(model.context, texts, token_limit(model, request))
+    texts = [model.system or "", *(m.sent_text for m in request.messages)]
+    return fit_texts(model.context, texts, token_limit(model, request), sum(m.media_tokens for m in request.messages))
 
 
-def fit_texts(context: int | None, texts: Sequence[str], answer: int | None = None) -> ContextFit:
+def fit_texts(
+    context: int | None, texts: Sequence[str], answer: int | None = None, media_tokens: int = 0
+) -> ContextFit:
     """Return how well texts fit into a context.
 
     Args:
         context: tokens of prompt and answer together; None is unknown, and everything fits.
         texts: of the prompt.
         answer: the answer's own limit in tokens; None is no limit.
+        media_tokens: of images and the like at most.
     """
     if context is None:
         return ContextFit.FITS
     least_answer = MIN_OUTPUT_TOKENS if answer is None else min(answer, MIN_OUTPUT_TOKENS)
     wanted = MIN_OUTPUT_TOKENS if answer is None else answer
     frame = FRAME_TOKENS * (len(texts) + 1)
-    if sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) + frame + wanted <= context:
+    if sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) + frame + media_tokens + wanted <= context:
         return ContextFit.FITS
     if least_tokens(texts) + least_answer > context:
         return ContextFit.NEVER
-    return ContextFit.FITS if _usual_tokens(texts) + wanted <= context else ContextFit.DOUBTFUL
+    usual = usual_tokens(texts) + round(USUAL_SHARE * media_tokens)
+    return ContextFit.FITS if usual + wanted <= context else ContextFit.DOUBTFUL
 
 
 def least_tokens(texts: Sequence[str]) -> int:
@@ -64,6 +69,7 @@ def least_tokens(texts: Sequence[str]) -> int:
     return sum(len(RUN.sub(r"\1", text)) for text in texts) // MAX_CHARACTERS_PER_TOKEN
 
 
-def _usual_tokens(texts: Sequence[str]) -> int:
+def usual_tokens(texts: Sequence[str]) -> int:
+    """Return an estimate of the tokens of texts."""
     plain = sum(len(text.encode("ascii", "ignore")) for text in texts)
     return plain // USUAL_CHARACTERS_PER_TOKEN + sum(map(len, texts)) - plain

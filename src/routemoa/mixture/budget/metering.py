@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from math import inf
-from time import monotonic, perf_counter
+from functools import cache
+from time import perf_counter
+from typing import cast
 
 from msgspec import structs
 
-from routemoa.clients.dialect import HINTS
+from routemoa.clients.dialect import KEPT
 from routemoa.clients.memory import MemberMemory, memory_of
+from routemoa.clients.placed_call import PlacedCall
+from routemoa.clients.placement import hash_prefix
 from routemoa.clients.retry import AttemptClient, Retry, with_retries
-from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, ModelTimeout, Unaffordable
+from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, Unaffordable
+from routemoa.core.media import USUAL_SHARE
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
-from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Limits, ModelSpec, Request, Thinking
+from routemoa.core.quoted import Quoted
+from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Limits, Message, ModelSpec, Purpose, Request, Thinking
 from routemoa.core.usage import Usage
 from routemoa.mixture.budget.account import Account, Reservation
+from routemoa.mixture.budget.deadline import Deadline
 from routemoa.mixture.budget.plausibility import UsageBounds, bound_usage, call_bounds
 
-__all__ = ["Deadline", "MeteredCall", "MeteredClient", "estimate_usage"]
+__all__ = ["MeteredCall", "MeteredClient", "estimate_usage"]
 
 LOG = logging.getLogger("routemoa.usage")
 NO_USAGE = Usage(0, 0, 0, 0)
@@ -33,30 +39,6 @@ Pieces = AsyncGenerator[str | Thinking | Completion, None]
 
 _warned: set[str] = set()
 """Models whose figures were too large: the log says so once."""
-
-
-class Deadline:
-    """The time limit of a request, counted from its start; `limit` in seconds, None is no limit."""
-
-    def __init__(self, limit: float | None) -> None:
-        self.limit = limit
-        self.started = perf_counter()
-        self.at = inf if limit is None else monotonic() + limit
-        """On the clock of `monotonic()`."""
-
-    @property
-    def seconds_passed(self) -> float:
-        """Seconds since the start."""
-        return perf_counter() - self.started
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Seconds until the limit, never below 0; None is no limit."""
-        return None if self.limit is None else max(0.0, self.at - monotonic())
-
-    def timeout(self, model: ModelSpec) -> ModelTimeout:
-        """Return the error of a call for which the time was over."""
-        return ModelTimeout(model.name, f"the limit of {self.limit:g} s was reached (max_seconds)", by_limit=True)
 
 
 class MeteredClient:
@@ -82,12 +64,20 @@ class MeteredClient:
         """Why the last call that did not fit was not made."""
         self.unpriced = False
         """Whether a call was made whose cost is unknown."""
+        self.counted = NO_USAGE
+        """The tokens of all calls that have ended, estimated where an endpoint reported none."""
+        self.usage_estimated = False
+        """Whether a part of `counted` is an estimate."""
         memory = memory_of(client)
         self.memory = memory or MemberMemory()
         """What is known of the members' endpoints: nothing, where the client remembers nothing."""
         self.remembers = memory is not None
+        self.conversation: Sequence[Message] = ()
+        """What the request asks, where its calls say more: all of them go where the beginning of this is cached."""
+        self.awaited: dict[MeteredCall, ModelSpec] = {}
+        """Calls that wait for their first token at one of several endpoints of their member, and which."""
         self._client = client
-        self._attempts = client if isinstance(client, AttemptClient) else None
+        self._attempts = cast(AttemptClient, client) if _makes_attempts(type(client)) else None
 
     @property
     def charged(self) -> float | None:
@@ -97,13 +87,21 @@ class MeteredClient:
     async def close(self) -> None:
         """Do nothing: the wrapped client is shared and stays open."""
 
-    def stream(self, model: ModelSpec, request: Request, may_repeat: Callable[[], bool] = lambda: True) -> Pieces:
+    def stream(
+        self,
+        model: ModelSpec,
+        request: Request,
+        may_repeat: Callable[[], bool] = lambda: True,
+        hedge_after: float | None = None,
+    ) -> Pieces:
         """Yield the client's stream, each attempt of it metered.
 
         Args:
             model: the member to call.
             request: the call.
             may_repeat: asked before a failed attempt is repeated: false where another member can be asked instead.
+            hedge_after: seconds without a first token after which a member is called at a second endpoint as well,
+                where it has several.
 
         Raises:
             Unaffordable: the call does not fit into what is left; it was not made.
@@ -115,11 +113,42 @@ class MeteredClient:
         retry = self._new_retry(client, model)
         retry.may_repeat = may_repeat
 
-        def attempt() -> Pieces:
-            tried = structs.replace(request, purpose="retry") if retry.failures else request
-            return self._attempt(model, tried, lambda m, r: client.attempt(m, r, retry.deadline))
+        def attempt(place: ModelSpec, purpose: Purpose) -> Pieces:
+            tried = structs.replace(request, purpose=purpose) if purpose != request.purpose else request
+            return self._attempt(place, tried, lambda m, r: client.attempt(m, r, retry.deadline))
 
-        return with_retries(attempt, retry, self.deadline.at)
+        def purpose() -> Purpose:
+            return "retry" if retry.failures else request.purpose
+
+        if not model.endpoints:
+            return with_retries(lambda: attempt(model, purpose()), retry, self.deadline.at)
+        return self._stream_placed(model, request, retry, attempt, hedge_after)
+
+    def _stream_placed(
+        self,
+        model: ModelSpec,
+        request: Request,
+        retry: Retry,
+        attempt: Callable[[ModelSpec, Purpose], Pieces],
+        hedge_after: float | None,
+    ) -> Pieces:
+        """Yield the stream of a member with several endpoints, each attempt at one of them."""
+        call = PlacedCall(self.memory, model, hash_prefix(self.conversation or request.messages))
+
+        def attempt_at(place: ModelSpec, is_hedge: bool) -> Pieces:
+            again = retry.failures or call.failures
+            return attempt(place, "hedge" if is_hedge else "retry" if again else request.purpose)
+
+        def place() -> Pieces:
+            if hedge_after is None:
+                return call.attempt(lambda place: attempt_at(place, False))
+            return call.race(attempt_at, hedge_after)
+
+        return with_retries(place, retry, self.deadline.at, call.moves_on)
+
+    def awaited_places(self, model: ModelSpec) -> list[ModelSpec]:
+        """Return the endpoints of a member at which this request waits for a first token; else the member itself."""
+        return [place for place in self.awaited.values() if place.name == model.name] if model.endpoints else [model]
 
     def _new_retry(self, client: AttemptClient, model: ModelSpec) -> Retry:
         return client.new_retry(model)
@@ -128,8 +157,9 @@ class MeteredClient:
         """Return the caller's sampling parameters that the member is not sent, since its endpoint refuses them."""
         if not request.parameters:
             return []
-        omitted = self.memory.dialect(model).omit.intersection(HINTS).union(model.omit)
-        return [name for name in request.parameters if name in omitted and name not in model.parameters]
+        dialect, parameters = self.memory.dialect(model), request.parameters
+        dropped = [k for k, v in parameters.items() if k in model.omit or (k not in KEPT and dialect.drops(k, v))]
+        return [name for name in dropped if name not in model.parameters]
 
     async def open(
         self, model: ModelSpec, request: Request, *, prompt_tokens: int | None = None, answers: int | None = 1
@@ -154,7 +184,9 @@ class MeteredClient:
         if self.recorder is None:
             return MeteredCall(self, model, reservation, bounds, None)
         try:
-            number = await self.recorder.start(CallStart(model.name, request.purpose, reservation.max_cost))
+            number = await self.recorder.start(
+                CallStart(model.name, request.purpose, reservation.max_cost, model.place)
+            )
         except BudgetExceeded as e:
             self._release(reservation)
             self.refusal = e
@@ -171,6 +203,15 @@ class MeteredClient:
     def _release(self, reservation: Reservation) -> None:
         """Release what was reserved for a call that was not made after all."""
         self.account.release(reservation)
+
+    def count(self, usage: Usage, estimate: Usage) -> None:
+        """Add the tokens of a call that has ended; where its endpoint did not report them, the estimate."""
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        if prompt is None or completion is None:
+            self.usage_estimated = True
+            prompt = estimate.prompt_tokens if prompt is None else prompt
+            completion = estimate.completion_tokens if completion is None else completion
+        self.counted += structs.replace(usage, prompt_tokens=prompt, completion_tokens=completion)
 
     def settle(self, reservation: Reservation, cost: float | None, tokens: int | None) -> None:
         """Count what a call came to: `cost` in dollars, `tokens` of output; where one is unknown, its most counts."""
@@ -227,12 +268,15 @@ class MeteredCall:
         self._usage: Usage | None = None
         self._outcome = CANCELLED
         self._waiting = client.memory.start_waiting(model)
+        if model.place is not None:
+            client.awaited[self] = model
 
     def add(self, piece: str | Thinking | Completion) -> str | Thinking | Completion:
         """Add a piece of the answer, or its end; return it, with the usage within its bounds."""
         if isinstance(piece, Completion):
-            has_answered = bool(piece.text) or piece.thought_length > 0
-            return structs.replace(piece, usage=self.complete(piece.usage, has_answered=has_answered))
+            has_answered = bool(piece.text or piece.tool_calls) or piece.thought_length > 0
+            usage = self.complete(piece.usage, has_answered=has_answered)
+            return structs.replace(piece, usage=usage, endpoint=self._model.place)
         if self._produced == 0:
             self.answered()
         self._produced += piece.characters if isinstance(piece, Thinking) else len(piece)
@@ -241,7 +285,12 @@ class MeteredCall:
     def answered(self) -> None:
         """Note that the endpoint answers, or that its answer is complete, so that others may call it, too."""
         self._client.memory.succeed(self._model, self._began)
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
         self._waiting.end()
+        if self._model.place is not None:
+            self._client.awaited.pop(self, None)
 
     def complete(self, usage: Usage, *, has_answered: bool = True) -> Usage:
         """Note that the answer is complete, and what the endpoint counted; return that within its bounds."""
@@ -269,7 +318,8 @@ class MeteredCall:
         name = self._model.name
         if bounded.problem and name not in _warned:
             _warned.add(name)
-            LOG.warning("model %s: its endpoint's figures cannot be right and are bounded: %s", name, bounded.problem)
+            figures = Quoted(bounded.problem, "left out")
+            LOG.warning("model %s: its endpoint's figures cannot be right and are bounded: %s", name, figures)
         return bounded
 
     def close(self) -> None:
@@ -277,11 +327,13 @@ class MeteredCall:
 
         The limits count never less than it can have used; a recorder is charged what a cancelled stream produced.
         """
-        self._waiting.end()
+        self._stop_waiting()
         client, reservation = self._client, self._reservation
         usage = self._usage or Usage()
         cost = 0.0 if usage is NO_USAGE else self._model.cost(usage)
         client.settle(reservation, cost, usage.completion_tokens)
+        if self._produced or self._outcome in (CANCELLED, "ok") or self._usage is not None:
+            client.count(usage, estimate_usage(reservation.request, self._produced))
         client.unpriced |= cost is None and reservation.max_cost is None
         if client.recorder is None or self._number is None:
             return
@@ -298,7 +350,14 @@ class MeteredCall:
         return produced if most is None else most if produced is None else min(produced, most)
 
 
+@cache
+def _makes_attempts(kind: type) -> bool:
+    """Return whether a class is an `AttemptClient`: Python 3.11 takes 15 µs to look."""
+    return issubclass(kind, AttemptClient)
+
+
 def estimate_usage(request: Request, characters: int) -> Usage:
     """Estimate the tokens of a cancelled call from what was sent and had come: about four characters to a token."""
-    prompt = sum(len(m.content) for m in request.messages) // CHARACTERS_PER_TOKEN
+    prompt = sum(len(m.sent_text) for m in request.messages) // CHARACTERS_PER_TOKEN
+    prompt += round(USUAL_SHARE * sum(m.media_tokens for m in request.messages))
     return Usage(max(1, prompt), characters // CHARACTERS_PER_TOKEN)

@@ -91,7 +91,8 @@ def bound_usage(model: ModelSpec, usage: Usage, bounds: UsageBounds, *, has_answ
     if cost is not None and cost > most * (1.0 + ROUNDING):
         problems.append(f"${cost:.6g} is more than the call can have cost")
         bounded = replace(bounded, reported_cost=most)
-    return replace(bounded, problem="; ".join(problems))
+    problem = "; ".join(problems)
+    return bounded if bounded.problem == problem else replace(bounded, problem=problem)
 
 
 def _most_tokens(usage: Usage, bounds: UsageBounds) -> int:

@@ -100,11 +100,15 @@ class RunCall(MeteredClient):
         self._run = run
 
     async def stream(
-        self, model: ModelSpec, request: Request, may_repeat: Callable[[], bool] = lambda: True
+        self,
+        model: ModelSpec,
+        request: Request,
+        may_repeat: Callable[[], bool] = lambda: True,
+        hedge_after: float | None = None,
     ) -> AsyncGenerator[str | Thinking | Completion, None]:
         """Yield the client's stream. Raises ModelError, BudgetExceeded, ConfigError."""
         try:
-            async with aclosing(super().stream(model, request, may_repeat)) as pieces:
+            async with aclosing(super().stream(model, request, may_repeat, hedge_after)) as pieces:
                 async for piece in pieces:
                     yield piece
         except Unaffordable as e:  # the end of the run, not a model that fails

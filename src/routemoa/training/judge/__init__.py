@@ -14,6 +14,7 @@ from routemoa.training.judge.calibration import (
 from routemoa.training.judge.coefficients import fit_judge_model
 from routemoa.training.judge.error_correlation import fit_error_correlation
 from routemoa.training.judge.graded_panel import GradedPanel, build_graded_panel, build_graded_panels
+from routemoa.training.judge.lone_leader import fit_lone_leader
 
 __all__ = [
     "GradedPanel",
@@ -24,5 +25,6 @@ __all__ = [
     "describe_judge_model",
     "fit_error_correlation",
     "fit_judge_model",
+    "fit_lone_leader",
     "measure_signals",
 ]

@@ -17,6 +17,7 @@ from routemoa.judging.multiple_choice import limit_to_options
 from routemoa.judging.posterior import Vote, infer
 from routemoa.training.judge.error_correlation import fit_error_correlation
 from routemoa.training.judge.graded_panel import GradedPanel
+from routemoa.training.judge.lone_leader import fit_lone_leader
 
 __all__ = ["PanelRegression", "build_regression", "coefficient_vector", "fit_judge_model"]
 
@@ -71,7 +72,9 @@ def fit_judge_model(panels: Sequence[GradedPanel], *, verbalized: bool = True) -
         peer_judges=_fit_reliabilities(panels, "cross"),
         self_judges=_fit_reliabilities(panels, "self"),
     )
-    return replace(judge_model, coefficients=_fit_coefficients(panels, judge_model, verbalized))
+    judge_model = replace(judge_model, coefficients=_fit_coefficients(panels, judge_model, verbalized))
+    lone_leader = fit_lone_leader(panels, judge_model)
+    return replace(judge_model, coefficients=replace(judge_model.coefficients, lone_leader=lone_leader))
 
 
 def coefficient_vector(coefficients: Coefficients, *, verbalized: bool) -> Array:

@@ -66,6 +66,8 @@ def prepare(
     Raises:
         ConfigError: too little was measured, or no costs are known.
     """
+    if not records:
+        raise ConfigError("the files hold no records; make some with  routemoa collect QUESTIONS --out records.jsonl")
     if specs is not None:
         records = price_by_tokens(records, specs)
     table = select_measured(build_table(records), report)

@@ -1,0 +1,178 @@
+"""The files of `routemoa learn`: what was learned, the key of the pool file that names it, and the log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from routemoa.cli.pool.pool_file import PoolFile
+from routemoa.cli.terminal.files import check_writable_folder, write_file
+from routemoa.core.errors import ConfigError
+from routemoa.core.learned_priors import LearnedPriors
+from routemoa.core.toml import load_toml
+from routemoa.datasets.jsonl import Appender
+
+__all__ = [
+    "FOLDER",
+    "LearningRuns",
+    "Step",
+    "find_current",
+    "find_last_run",
+    "hold_lock",
+    "log_step",
+    "read_log",
+    "take_over",
+    "undo",
+]
+
+FOLDER = "learned"
+"""Beside the pool file."""
+LOG_FILE = "log.jsonl"
+LOCK_FILE = ".lock"
+TABLE = "learning"
+
+
+class Step(Struct, frozen=True, omit_defaults=True):
+    """A line of the log."""
+
+    at: str
+    """UTC, ISO 8601."""
+    action: str
+    """"taken over", "kept" (nothing was better) or "undone"."""
+    path: str | None = None
+    """What the pool file names from here on."""
+    before: str | None = None
+    """What it named before; None is nothing."""
+    figures: dict[str, Any] = {}
+
+
+def find_current(file: PoolFile) -> str | None:
+    """Return the path that the pool file names; None where nothing was learned."""
+    table = load_toml(file.text, str(file.path)).get(TABLE) or {}
+    path = table.get("path")
+    return path if isinstance(path, str) else None
+
+
+def take_over(file: PoolFile, learned: LearnedPriors, now: float, about: str, figures: dict[str, Any]) -> str:
+    """Write what was learned, log it, and let the pool file name it; return its path. Raises ConfigError."""
+    import tomlkit
+
+    moment = datetime.fromtimestamp(now, UTC)
+    folder = _make_folder(file.path)
+    name = moment.strftime("%Y%m%dT%H%M%SZ")
+    names = (f"{name}{end}.toml" for end in ("", *(f"-{i}" for i in range(2, 1000))))
+    path = f"{FOLDER}/{next(n for n in names if not (folder / n).exists())}"
+    tables = {key: value for key in ("shift", "prior", "tasks") if (value := getattr(learned, key))}
+    text = f"# Written by `routemoa learn` from {about}; `routemoa learn --undo` goes back.\n{tomlkit.dumps(tables)}"
+    write_file(file.path.parent / path, text.encode())
+    log_step(file, Step(moment.isoformat(timespec="seconds"), "taken over", path, find_current(file), figures))
+    _point_to(file, path)
+    return path
+
+
+def undo(file: PoolFile, now: float) -> Step:
+    """Let the pool file name what it named before the last step.
+
+    Raises:
+        LearningRuns: another process learns.
+        ConfigError: nothing was learned.
+    """
+    with hold_lock(file.path):
+        return _undo(file, now)
+
+
+def _undo(file: PoolFile, now: float) -> Step:
+    current = find_current(file)
+    if current is None:
+        raise ConfigError(f"{file.path}: nothing to undo: the pool file names nothing that was learned")
+    taken = [s for s in read_log(file.path) if s.action == "taken over" and s.path == current]
+    before = taken[-1].before if taken else None
+    if before is not None and not (file.path.parent / before).is_file():
+        before = None
+    step = Step(datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"), "undone", before, current)
+    log_step(file, step)
+    _point_to(file, before)
+    return step
+
+
+def log_step(file: PoolFile, step: Step) -> None:
+    """Append a step to the log. Raises RecordsError."""
+    with closing(Appender(_make_folder(file.path) / LOG_FILE)) as log:
+        log.write(step)
+
+
+def _make_folder(pool_file: Path) -> Path:
+    folder = pool_file.absolute().parent / FOLDER
+    check_writable_folder(str(folder))
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def read_log(pool_file: Path) -> list[Step]:
+    """Return the steps of the log beside a pool file, the oldest first."""
+    try:
+        lines = (pool_file.absolute().parent / FOLDER / LOG_FILE).read_bytes().splitlines()
+        return [msgspec.json.decode(line, type=Step) for line in lines if line.strip()]
+    except (OSError, msgspec.DecodeError):
+        return []  # without a log, going back means to the scorer as it is
+
+
+def find_last_run(pool_file: Path) -> float | None:
+    """Return when something was learned or looked for last, in seconds since the epoch; None where it never was."""
+    steps = read_log(pool_file)
+    return datetime.fromisoformat(steps[-1].at).timestamp() if steps else None
+
+
+class LearningRuns(ConfigError):
+    """Another process learns for this pool file."""
+
+
+@contextmanager
+def hold_lock(pool_file: Path) -> Iterator[None]:
+    """Keep other processes from learning for this pool file at the same time; the lock ends with the process.
+
+    Raises:
+        LearningRuns: another one does.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    file = os.open(_make_folder(pool_file) / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise LearningRuns(f"{pool_file}: another `routemoa learn` runs for this pool; try again later") from e
+        yield
+    finally:
+        os.close(file)
+
+
+def _point_to(file: PoolFile, path: str | None) -> None:
+    """Set or remove the key of the pool file; all else stays as it is. Raises ConfigError."""
+    import tomlkit
+
+    before = load_toml(file.text, str(file.path)).get(TABLE)
+    if before is None and path is not None:
+        gap = "" if file.text.endswith("\n\n") else "\n" if file.text.endswith("\n") else "\n\n"
+        file.save(f'{file.text}{gap}[{TABLE}]\npath = "{path}"\n', file.entries, {TABLE: {"path": path}})
+        return
+    document: Any = tomlkit.parse(file.text)
+    table: dict[str, Any] = {key: value for key, value in (before or {}).items() if key != "path"}
+    if path is not None:
+        document[TABLE]["path"] = path
+        table["path"] = path
+    elif table:
+        del document[TABLE]["path"]
+    else:
+        del document[TABLE]
+    file.save(tomlkit.dumps(document), file.entries, {TABLE: table or None})

@@ -1,0 +1,123 @@
+"""Find and open the files of a large input: one file, those of a folder, or those at a URL (fsspec, extra `batch`)."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from routemoa.core.errors import ConfigError, MissingExtra
+from routemoa.core.file_kind import HEAD_BYTES
+from routemoa.datasets.file_heads import GZIP_MAGIC
+
+__all__ = ["is_url", "list_input_files", "local_copy", "open_input", "peek_input"]
+
+URL = re.compile(r"[a-z][a-z0-9+.-]+(://|::)", re.I)
+NAMES = re.compile(r"\.(jsonl|ndjson|json|csv|tsv|parquet)(\.gz)?$", re.I)
+BLOCK = 1 << 20
+
+
+def is_url(path: str) -> bool:
+    """Return whether a path is a URL that fsspec opens, such as s3://bucket/in.jsonl."""
+    return URL.match(path) is not None
+
+
+def list_input_files(path: str) -> list[str]:
+    """Return the files of an input in their order: the file itself, or what a folder holds, the deepest included.
+
+    Raises:
+        ConfigError: there is none.
+        MissingExtra: a URL without the extra [batch].
+    """
+    names = _list_remote(path) if is_url(path) else _list_local(path)
+    if not names:
+        raise ConfigError(f"{path}: no file ends in .jsonl, .json, .csv, .tsv or .parquet, or these with .gz")
+    return names
+
+
+def _list_local(path: str) -> list[str]:
+    place = Path(path)
+    if not place.exists():
+        raise ConfigError(f"{path}: there is no such file or folder")
+    if not place.is_dir():
+        return [path]
+    found = (p for p in place.rglob("*") if p.is_file() and NAMES.search(p.name))
+    return sorted(str(p) for p in found if not any(part.startswith(".") for part in p.relative_to(place).parts))
+
+
+def _list_remote(url: str) -> list[str]:
+    files, place = _open_filesystem(url)
+    try:
+        if files.isfile(place):
+            return [url]
+        found = sorted(name for name in files.find(place) if NAMES.search(name))
+        if not found and not files.exists(place):
+            raise FileNotFoundError("there is no such file or folder, or it cannot be reached")
+    except Exception as e:  # each store has errors of its own
+        raise ConfigError(f"{url}: cannot be listed: {_first_line(e)}") from e
+    return [str(files.unstrip_protocol(name)) for name in found]
+
+
+@contextmanager
+def open_input(path: str) -> Iterator[io.BufferedReader[Any]]:
+    """Open a file for reading bytes. Raises OSError, MissingExtra."""
+    if not is_url(path):
+        with open(path, "rb") as raw:
+            yield raw
+        return
+    files, place = _open_filesystem(path)
+    try:
+        opened = files.open(place, "rb")
+    except Exception as e:
+        raise OSError(None, _first_line(e)) from e
+    with opened, io.BufferedReader(cast("io.RawIOBase", opened), BLOCK) as raw:
+        yield raw
+
+
+@contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """Return a file on this machine that holds what a URL does: the file itself, else a copy. Raises OSError."""
+    if not is_url(path):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        copy = os.path.join(folder, path.rsplit("/", 1)[-1])
+        with open_input(path) as raw, open(copy, "wb") as target:
+            shutil.copyfileobj(raw, target, BLOCK)
+        yield copy
+
+
+def peek_input(path: str) -> bytes:
+    """Return the first HEAD_BYTES of a plain or gzip file, decompressed; none where it cannot be read."""
+    try:
+        with open_input(path) as raw:
+            source = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == GZIP_MAGIC else raw
+            return source.read(HEAD_BYTES)
+    except (OSError, EOFError):
+        return b""
+
+
+def _open_filesystem(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL and the path in it. Raises ConfigError, MissingExtra."""
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as e:
+        raise MissingExtra("fsspec, which opens URLs,", "batch") from e
+    try:
+        files, place = url_to_fs(url)
+    except ImportError as e:  # such as s3fs: fsspec says which
+        raise ConfigError(f"{url}: {_first_line(e)}") from e
+    except (ValueError, OSError) as e:
+        raise ConfigError(f"{url}: cannot be opened: {_first_line(e)}") from e
+    return files, os.fspath(place)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

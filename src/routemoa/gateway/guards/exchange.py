@@ -1,0 +1,122 @@
+"""One request and its response on a connection: uvicorn's, with the head and the first piece sent as one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
+
+__all__ = ["Exchange"]
+
+LARGE_PIECE = 64 * 1024
+"""Bytes of a piece that is not copied to be sent with what goes around it."""
+
+
+class Exchange(RequestResponseCycle):
+    """One request and its response.
+
+    The head waits for the first piece of the body, which ASGI allows: together they cost one system call. A response to
+    HTTP/1.0 without a length ends with its connection.
+
+    Args:
+        uvicorn: what uvicorn's class takes.
+    """
+
+    def __init__(self, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._head: bytes = b""
+        """That was not sent yet."""
+        self._bytes_left: int | None = None
+        """Of the body; None where its length is not known."""
+        self._is_chunked = False
+        self._is_read = False
+        """Whether the application has the whole body."""
+
+    async def receive(self) -> Message:  # type: ignore[override]
+        """Return the next piece of the body; after the last one wait for the end of the connection.
+
+        For that no more is read of it: what comes is the next request.
+        """
+        if not self._is_read:
+            message: Message = await super().receive()  # type: ignore[assignment]
+            self._is_read = not message.get("more_body", False)
+            return message
+        while not (self.disconnected or self.response_complete):
+            await self.message_event.wait()
+            self.message_event.clear()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        """Send the head or a piece of the body. Raises RuntimeError where the application breaks ASGI's rules."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        kind = message["type"]
+        if not self.response_started:
+            if kind != "http.response.start":
+                raise RuntimeError(f"expected http.response.start, but got {kind}")
+            self._start(message["status"], message.get("headers", ()))
+        elif self.response_complete or kind != "http.response.body":
+            raise RuntimeError(f"did not expect {kind}")
+        else:
+            self._write(message.get("body", b""), is_last=not message.get("more_body", False))
+
+    def _start(self, status: int, given: Any) -> None:
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        if self.access_log:
+            path = get_path_with_query_string(self.scope)
+            caller, method, version = get_client_addr(self.scope), self.scope["method"], self.scope["http_version"]
+            self.access_logger.info('%s - "%s %s HTTP/%s" %d', caller, method, path, version, status)
+        lines = [STATUS_LINE[status]]
+        has_length = has_close = False
+        for name, value in (*self.default_headers, *given):
+            if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
+                raise RuntimeError("a header of the response is not valid")
+            lower = name.lower()
+            if lower == b"content-length":
+                has_length, self._bytes_left = True, int(value)
+            elif lower == b"connection" and b"close" in value.lower():
+                self.keep_alive, has_close = False, True
+            lines += (lower, b": ", value, b"\r\n")
+        has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
+        if not has_body:
+            self._bytes_left = 0
+        elif not has_length:
+            self._is_chunked = self.scope["http_version"] == "1.1"
+            self.keep_alive = self.keep_alive and self._is_chunked
+            if self._is_chunked:
+                lines.append(b"transfer-encoding: chunked\r\n")
+        if not self.keep_alive and not has_close:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        self._head = b"".join(lines)
+
+    def _write(self, body: bytes, *, is_last: bool) -> None:
+        if self.scope["method"] == "HEAD":
+            body = b""
+        parts = [self._head] if self._head else []
+        self._head = b""
+        if self._is_chunked:
+            parts += [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
+            parts += [b"0\r\n\r\n"] if is_last else []
+        else:
+            if self._bytes_left is not None:
+                self._bytes_left -= len(body)
+                if self._bytes_left < 0 or (is_last and self._bytes_left):
+                    raise RuntimeError("the response is not as long as its Content-Length")
+            parts += [body] if body else []
+        if len(body) > LARGE_PIECE:
+            for part in parts:
+                self.transport.write(part)
+        elif parts:
+            self.transport.write(b"".join(parts))
+        if is_last:
+            self.response_complete = True
+            self.message_event.set()
+            if not self.keep_alive:
+                self.transport.close()
+            self.on_response()

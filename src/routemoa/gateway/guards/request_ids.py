@@ -1,0 +1,55 @@
+"""The id of each request, by which a caller and a log can speak of it: the caller's own, else a new one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from secrets import token_hex
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["REQUEST_ID", "REQUEST_ID_KEY", "RequestIdMiddleware", "choose_request_id", "new_request_id"]
+
+REQUEST_ID = "x-request-id"
+REQUEST_ID_KEY = "routemoa.request_id"
+"""Where the scope of a request holds its id."""
+_NAME = REQUEST_ID.encode()
+_SANE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+
+
+class RequestIdMiddleware:
+    """Gives every response the id of its request, unless it has one: that of the member that is passed through."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope[REQUEST_ID_KEY] = request_id = choose_request_id(scope["headers"])
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                if all(name.lower() != _NAME for name, _ in headers):
+                    headers.append((_NAME, request_id.encode()))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+def choose_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the id that a caller gave its request, where it is sane; else a new one."""
+    for name, value in headers:
+        if name == _NAME:
+            given = value.decode("latin-1").strip()
+            return given if _SANE.fullmatch(given) else new_request_id()
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """Return a new id."""
+    return f"req_{token_hex(16)}"

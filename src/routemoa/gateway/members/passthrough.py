@@ -1,0 +1,342 @@
+"""Passes a request on to the member of the pool that it names; each call is metered like any other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
+from math import ceil
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from routemoa.clients import wire
+from routemoa.clients.http import UpstreamResponse
+from routemoa.clients.placed_call import PlacedCall
+from routemoa.clients.placement import hash_body_prefix
+from routemoa.clients.retry import AttemptClient, with_retries
+from routemoa.core.errors import (
+    AnswerInterrupted,
+    ContextExceeded,
+    ModelError,
+    ModelHTTPError,
+    ModelTimeout,
+    QueryError,
+)
+from routemoa.core.failure_kind import KEY_STATUSES
+from routemoa.core.large_work import LARGE, run_large
+from routemoa.core.media import count_media_tokens, media_kinds, replace_media
+from routemoa.core.protocols import CallRecorder
+from routemoa.core.types import Limits, Message, ModelSpec, Request
+from routemoa.core.usage import Usage
+from routemoa.gateway.chat_api.sse import encode_sse
+from routemoa.gateway.connection import ResponseWriter
+from routemoa.gateway.failures import CoolingDown, error_response, log_failure, to_failure
+from routemoa.gateway.guards.request_ids import REQUEST_ID
+from routemoa.gateway.members.member_routes import CHAT, MemberRoute
+from routemoa.gateway.members.usage_tap import ReplyTap
+from routemoa.gateway.telemetry.request_meter import UNMETERED, RequestMeter
+from routemoa.mixture.admission import skip_cooling
+from routemoa.mixture.budget.context import ContextFit, fit_texts
+from routemoa.mixture.budget.metering import MeteredClient
+
+__all__ = ["UNBUFFERED", "Forwarder", "PassThrough"]
+
+UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+"""Headers of a stream, without which proxies hold it back."""
+FRAME_TOKENS = 64
+"""Tokens that a chat template may add, beyond what the bytes of the body's own braces and quotes allow for."""
+NO_ANSWER = {"max_tokens": 1}
+"""The limit of an answer of which there is none."""
+MILLION_TOKENS = Usage(1_000_000, 1_000_000)
+
+
+class Forwarder(AttemptClient, Protocol):
+    """Passes requests on to the pool's members, one attempt at a time; `HttpClient` is one."""
+
+    def forward(
+        self, model: ModelSpec, body: Mapping[str, Any], deadline: float, added: Collection[str] = (), route: str = ...
+    ) -> AbstractAsyncContextManager[UpstreamResponse]:
+        """Send a caller's body, with the fields that we `added`; return the response as it comes. Raises ModelError."""
+        ...
+
+
+class PassThrough:
+    """A request for one member of the pool.
+
+    Args:
+        client: passes the request on.
+        model: the member.
+        body: the caller's, unchanged.
+        limits: of the request, with the pool file's defaults.
+        recorder: records its calls, if there is one.
+        has_own_id: the caller gave its request an id, which goes before the member's.
+        route: of the endpoint; chat completions by default.
+        meter: counts its calls; without a recorder nothing is added to the body for its sake.
+
+    Raises:
+        QueryError: there is a limit, and what the body asks for has no upper bound; or the member's declared context
+            surely cannot hold the prompt.
+    """
+
+    def __init__(
+        self,
+        client: Forwarder,
+        model: ModelSpec,
+        body: Mapping[str, Any],
+        limits: Limits,
+        recorder: CallRecorder | None,
+        *,
+        route: MemberRoute = CHAT,
+        has_own_id: bool = False,
+        meter: RequestMeter = UNMETERED,
+    ) -> None:
+        self._client, self._model, self._body, self._route = client, model, body, route
+        self._has_own_id = has_own_id
+        self._metered = MeteredClient(client, limits, meter.record_calls(recorder))
+        sent = wire.apply_member_settings(model, body, model.model, route.path)
+        owned = model.parameters if route is CHAT else {}
+        in_dollars = limits.max_cost is not None or (recorder is not None and recorder.has_budget)
+        self._bounded = limits.max_output_tokens is not None or (
+            in_dollars and any(place.cost(MILLION_TOKENS) != 0.0 for place in model.places)
+        )
+        if self._bounded:
+            checked = {k: v for k, v in sent.items() if k not in owned or k in ("n", "messages")} if owned else sent
+            route.check(checked)
+        bodies = (
+            [m for m in messages if isinstance(m, dict)] if isinstance(messages := sent.get("messages"), list) else []
+        )
+        self._media_tokens = sum(map(count_media_tokens, bodies))
+        """Of the prompt's images and the like at most."""
+        shown = [replace_media(m) if media_kinds(m) else m for m in bodies]
+        try:
+            encoded = msgspec.json.encode({**sent, "messages": shown} if self._media_tokens else sent)
+            self._prompt, self._prompt_bytes = encoded.decode(), len(encoded)
+        except (ValueError, TypeError) as e:
+            raise QueryError(f"the request cannot be encoded as JSON: {wire.one_line(str(e))}") from e
+        counted = recorder is not None or limits.are_set
+        self._answers = _count_answers({k: v for k, v in sent.items() if k not in owned} if owned else sent, route)
+        self._adds_usage = counted and _lacks_usage(sent)
+        """Whether we ask for the usage of a stream, which the caller did not."""
+        self._wants_stream = sent.get("stream") is True
+        self._has_passed = False
+        """Whether anything of the member's was passed on."""
+        self._is_framed = False
+        """Whether its reply in one piece is passed on within a stream, whose head was sent before it came."""
+        self._added_fields = ("stream_options",) if self._adds_usage else ()
+        if fit_texts(model.context, _prompt_texts(sent)) is ContextFit.NEVER:
+            raise ContextExceeded(f"{model.name} holds {model.context:,} tokens", "messages")
+        self._broke_between_events = False
+        self._error_passed = False
+        """Whether the endpoint's own error event was passed on."""
+
+    @property
+    def asks_for_stream(self) -> bool:
+        """Return whether a stream was asked for."""
+        return self._wants_stream
+
+    @property
+    def is_silent_stream(self) -> bool:
+        """Return whether a stream was asked for and nothing of the member's was passed on yet."""
+        return self._wants_stream and not self._has_passed
+
+    async def send(self, out: ResponseWriter) -> None:
+        """Pass the response on byte for byte; an error of the member too, unless it is about our key.
+
+        An error within a response whose status is good gets a status of its own, while nothing has been sent.
+
+        Raises:
+            ModelError: there is no response, or its rest is lost.
+            Unaffordable: the call does not fit into what is left.
+            CoolingDown: the member is left alone for a while after failures.
+        """
+        memory = self._metered.memory
+        if (ticket := memory.acquire(self._model)) is None:  # there is no other to ask, and no waiting here
+            raise CoolingDown(skip_cooling(self._model, memory))
+        try:
+            await self._send(out)
+        finally:
+            ticket.close()
+
+    async def _send(self, out: ResponseWriter) -> None:
+        retry = self._client.new_retry(self._model)
+        placed = None
+        if self._model.endpoints:
+            placed = PlacedCall(self._metered.memory, self._model, hash_body_prefix(self._body))
+
+        def attempt() -> AsyncGenerator[None, None]:
+            again = retry.failures or (placed is not None and placed.failures)
+            purpose: Literal["direct", "retry"] = "retry" if again else "direct"
+
+            def make(place: ModelSpec) -> AsyncGenerator[None, None]:
+                return self._attempt(place, out, purpose, retry.deadline)
+
+            return make(self._model) if placed is None else placed.attempt(make)
+
+        moves_on = None if placed is None else placed.moves_on
+        try:
+            async for _ in with_retries(attempt, retry, self._metered.deadline.at, moves_on):
+                pass
+        except ModelHTTPError as e:
+            if self._error_passed:
+                log_failure(e)
+                await out.write(b"", last=True)
+                return
+            if out.started or e.status < 400 or e.status in KEY_STATUSES or not e.body:
+                raise
+            headers = self._passed_headers(e.headers)
+            if e.retry_after is not None:
+                headers["retry-after"] = str(max(1, ceil(e.retry_after)))
+            if e.retried or self._metered.memory.breaker(self._model).openings > 1:  # it fails again and again
+                headers["x-should-retry"] = "false"
+            await out.start(e.status, _content_type(e), headers)
+            await out.write(e.body, last=True)
+        except ModelError as e:
+            if not (self._has_passed and self._broke_between_events):
+                raise
+            response = error_response(e if isinstance(e, ModelTimeout) else AnswerInterrupted(to_failure(e)))
+            await out.write(encode_sse(response.body), last=True)
+        else:
+            await out.write(b"", last=True)
+
+    async def _attempt(
+        self, place: ModelSpec, out: ResponseWriter, purpose: Literal["direct", "retry"], deadline: float
+    ) -> AsyncGenerator[None, None]:
+        """Make one attempt: reserved before, settled after, ended in time; yield from when its head was written.
+
+        `place` is the member at one of its endpoints.
+        """
+        writes = self._route.writes
+        caps = {cap: self._body[cap] for cap in wire.TOKEN_LIMITS if cap in self._body} if writes else NO_ANSWER
+        request = Request((Message("user", self._prompt),), caps, purpose=purpose)
+        prompt_tokens = self._prompt_bytes + self._media_tokens + FRAME_TOKENS
+        call = await self._metered.open(place, request, prompt_tokens=prompt_tokens, answers=self._answers)
+        tap: ReplyTap | None = None
+        is_complete = False
+        try:
+            async with (
+                asyncio.timeout(self._metered.deadline.seconds_left),
+                self._client.forward(
+                    place, self._body_for(call.request), deadline, self._added_fields, self._route.path
+                ) as response,
+            ):
+                tap = ReplyTap(
+                    self._model.name,
+                    response.content_type,
+                    call.add,
+                    drop_usage=self._adds_usage,
+                    caps=response.caps,
+                )
+                async for _ in self._pass_on(response, tap, out):
+                    call.answered()
+                    yield
+            call.answered()
+            usage, is_complete = tap.usage, True
+            call.complete(usage or Usage(), has_answered=writes)
+        except (ModelError, TimeoutError) as e:
+            error = e if isinstance(e, ModelError) else self._metered.deadline.timeout(self._model)
+            call.fail(error)
+            self._broke_between_events = tap is not None and tap.is_stream
+            raise error from (None if error is e else e)
+        finally:
+            if not is_complete and tap is not None and tap.is_complete and (usage := tap.usage) is not None:
+                call.complete(usage, has_answered=writes)
+            call.close()
+
+    async def _pass_on(
+        self, response: UpstreamResponse, tap: ReplyTap, out: ResponseWriter
+    ) -> AsyncGenerator[None, None]:
+        """Write a response, from the first bytes on that are no error. Raises ModelError where it is or ends as one."""
+        async for chunk in response.chunks:
+            ends_large = tap.is_stream and tap.waiting_bytes > LARGE and (b"\n" in chunk or b"\r" in chunk)
+            ready = await run_large(tap.feed, chunk) if ends_large else tap.feed(chunk)
+            if tap.error is not None and not self._has_passed:
+                raise tap.error
+            if ready:
+                await self._write(ready, response, tap, out)
+                yield
+            if tap.error is not None:
+                self._error_passed = isinstance(tap.error, ModelHTTPError)
+                raise tap.error
+        rest = await run_large(tap.end) if tap.waiting_bytes > LARGE else tap.end()
+        if tap.error is None and tap.is_complete_body and not out.started:
+            await self._write_whole(rest, response, tap, out)
+        elif tap.error is None or self._has_passed:
+            await self._write(rest, response, tap, out)
+        if tap.error is not None:
+            raise tap.error
+        if self._is_framed:
+            await out.write(b"\n\ndata: [DONE]\n\n")
+
+    async def _write(self, data: bytes, response: UpstreamResponse, tap: ReplyTap, out: ResponseWriter) -> None:
+        if not self._has_passed:
+            self._has_passed = True  # from here on no comment of ours is written
+            self._is_framed = out.started and not tap.is_stream
+            headers = {**UNBUFFERED, **self._passed_headers(response.headers)}
+            await out.start(response.status, tap.content_type, headers)
+            data = b"data: " + data if self._is_framed else data
+        if data:
+            await out.write(data.replace(b"\r", b" ").replace(b"\n", b" ") if self._is_framed else data)
+
+    async def _write_whole(self, data: bytes, response: UpstreamResponse, tap: ReplyTap, out: ResponseWriter) -> None:
+        """Write a response of which nothing was passed on before, in one piece."""
+        self._has_passed = True
+        headers = {**UNBUFFERED, **self._passed_headers(response.headers), "content-length": str(len(data))}
+        await out.start(response.status, tap.content_type, headers)
+        await out.write(data, last=True)
+
+    def _passed_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return the member's headers for the caller; its request id gives way to one that the caller chose."""
+        return {name: value for name, value in headers.items() if name != REQUEST_ID or not self._has_own_id}
+
+    def _body_for(self, request: Request) -> Mapping[str, Any]:
+        """Return the body for the endpoint: unchanged, except for the token limit and the request for the usage."""
+        body = self._body
+        if self._bounded and self._route.writes and request.parameters:
+            limits = {k: v for k, v in request.parameters.items() if k in wire.TOKEN_LIMITS and wire.is_token_limit(v)}
+            name = min(limits, key=lambda k: limits[k], default=None)
+            rest = {k: v for k, v in body.items() if k not in wire.TOKEN_LIMITS}
+            if name is not None:  # before chats, there was but one name for it
+                rest[name if self._route is CHAT else "max_tokens"] = limits[name]
+            body = rest
+        if self._adds_usage:
+            body = {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
+        return body
+
+
+def _prompt_texts(sent: Mapping[str, Any]) -> list[str]:
+    """Return the texts of a body's messages; images and the like are not counted."""
+    texts: list[str] = []
+    messages = sent.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        parts = content if isinstance(content, list) else [content]
+        texts += [t for p in parts if isinstance(t := p.get("text") if isinstance(p, dict) else p, str)]
+    return texts
+
+
+def _lacks_usage(sent: Mapping[str, Any]) -> bool:
+    """Return whether a body asks for a stream without its usage, so that the usage may be asked for."""
+    options = sent.get("stream_options")
+    if options is None:
+        return sent.get("stream") is True
+    return sent.get("stream") is True and isinstance(options, dict) and not options.get("include_usage")
+
+
+def _count_answers(sent: Mapping[str, Any], route: MemberRoute) -> int | None:
+    """Return how many answers a body asks for; None where its prompt or its answers have no bound."""
+    try:
+        route.check({k: v for k, v in sent.items() if k != "n"} if "n" in sent else sent)
+    except QueryError:
+        return None
+    count = sent.get("n")
+    return count if isinstance(count, int) and count > 1 else 1
+
+
+def _content_type(error: ModelHTTPError) -> str:
+    """Return the content type of an error body: JSON as its endpoint declares it, else plain text."""
+    try:
+        msgspec.json.decode(error.body)
+    except (ValueError, RecursionError):
+        return "text/plain; charset=utf-8"
+    return error.content_type if "json" in error.content_type else "application/json"

@@ -1,0 +1,1 @@
+"""Kept answers: their traces, what callers say of them, and conversations that go on from one."""

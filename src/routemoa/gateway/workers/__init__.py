@@ -1,0 +1,1 @@
+"""Several processes behind one listening socket: a supervisor, its workers, and what these share."""

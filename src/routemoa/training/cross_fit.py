@@ -1,0 +1,99 @@
+"""Learn from outcomes, and predict each outcome from the others, so that what is learned can be compared. Pure.
+
+Of a member that drifted, only what came after its last change teaches, and comparisons begin at the last change of all:
+what was learned before it would be compared with what no longer is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from routemoa.core.learned_priors import LearnedPriors
+from routemoa.core.types import Scores
+from routemoa.scoring.learned import correct_priors
+from routemoa.training.prior_shifts import NOISE, TaughtQuery, fit_common, fit_priors
+
+__all__ = ["FOLDS", "MAX_QUERIES", "CrossFit", "Lesson", "cross_fit", "select_lessons"]
+
+FOLDS = 5
+MAX_QUERIES = 2000
+"""The latest outcomes that are learned from."""
+
+
+class Lesson(Struct, frozen=True):
+    """An outcome as the fit sees it."""
+
+    at: float
+    """Seconds since the epoch."""
+    prior: Scores
+    """The scorer's own, with what the panel's answers added, in [0, 1]."""
+    scores: Scores
+    """In [0, 1]; None is unknown."""
+    tasks: dict[str, float] = {}
+    """P(task | query)."""
+    id: str = ""
+
+
+class CrossFit(Struct, frozen=True):
+    """What all outcomes teach, and predictions of each by what the other outcomes teach."""
+
+    learned: LearnedPriors
+    before: tuple[Scores, ...]
+    """Of each outcome, what feedback is expected to say by the priors of now, in [0, 1], lifted or lowered for all
+    members alike as the other outcomes teach: a scorer that is off for all of them makes the same choices."""
+    after: tuple[Scores, ...]
+    """Of each outcome, what feedback is expected to say by what the other outcomes teach, in [0, 1]."""
+
+
+def select_lessons(lessons: Sequence[Lesson], changes: Mapping[str, float]) -> tuple[list[Lesson], list[int]]:
+    """Return what teaches, and the places of those lessons on which what was learned is compared.
+
+    Args:
+        lessons: the oldest first.
+        changes: member -> seconds since the epoch of its last change; absent where there was none.
+    """
+    latest = lessons[-MAX_QUERIES:]
+    start = max(changes.values(), default=float("-inf"))
+    kept = [
+        Lesson(
+            each.at,
+            each.prior,
+            {m: s for m, s in each.scores.items() if each.at >= changes.get(m, float("-inf"))},
+            each.tasks,
+            each.id,
+        )
+        for each in latest
+    ]
+    kept = [each for each in kept if any(s is not None for s in each.scores.values())]
+    return kept, [i for i, each in enumerate(kept) if each.at >= start]
+
+
+def cross_fit(lessons: Sequence[Lesson], now: LearnedPriors) -> CrossFit:
+    """Return what lessons teach, and predictions of each lesson by the others.
+
+    Args:
+        lessons: the oldest first.
+        now: what was learned before.
+    """
+    learned = fit_priors([_to_query(each) for each in lessons])
+    before, after = [Scores()] * len(lessons), [Scores()] * len(lessons)
+    for fold in range(FOLDS):
+        others = [each for i, each in enumerate(lessons) if i % FOLDS != fold]
+        fitted = fit_priors([_to_query(each) for each in others])
+        lifted = fit_common([TaughtQuery(correct_priors(now, e.prior, e.tasks), e.scores, e.tasks) for e in others])
+        for i in range(fold, len(lessons), FOLDS):
+            prior, tasks = lessons[i].prior, lessons[i].tasks
+            before[i] = _as_feedback(correct_priors(lifted, correct_priors(now, prior, tasks), tasks))
+            after[i] = _as_feedback(correct_priors(fitted, prior, tasks))
+    return CrossFit(learned, tuple(before), tuple(after))
+
+
+def _to_query(lesson: Lesson) -> TaughtQuery:
+    return TaughtQuery(lesson.prior, lesson.scores, lesson.tasks)
+
+
+def _as_feedback(priors: Scores) -> Scores:
+    """Return what feedback says of answers that are right with these probabilities: some of it is wrong."""
+    return {m: None if p is None else NOISE + (1.0 - 2.0 * NOISE) * p for m, p in priors.items()}

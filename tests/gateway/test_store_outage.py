@@ -1,0 +1,86 @@
+"""A server whose PostgreSQL is killed: requests without a budget are answered, others fail closed, all is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from routemoa.core.secret_keys import digest_secret
+from routemoa.core.tenants import Tenant
+from routemoa.core.traces_table import TraceSettings
+from routemoa.ledger import Store, read_calls
+from routemoa.ledger.keys import create_key, read_keys
+from routemoa.ledger.traces import TraceStore, read_traces, traces_path
+from routemoa.testing import FakeEndpoint
+from tests.gateway.harness import Response, Serving, serving
+from tests.gateway.test_keys import ask, make_pool
+from tests.ledger.postgres.fixtures import find_server_programs
+from tests.ledger.postgres.server import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    server = PostgresServer(find_server_programs())
+    yield server
+    server.remove()
+
+
+async def feedback(s: Serving, id_: str, key: str) -> Response:
+    return await (await s.raw({"id": id_, "thumb": "up"}, "/feedback", {"Authorization": f"Bearer {key}"})).whole()
+
+
+async def test_a_killed_database_under_requests(server: PostgresServer) -> None:
+    url = server.make_database()
+    free = create_key(url, Tenant("free", ""), time.time()).secret
+    rich = create_key(url, Tenant("rich", "", 100.0), time.time()).secret
+    async with FakeEndpoint("It is 4.") as e:
+        pool = make_pool(e.url)
+        traces = TraceStore(traces_path(url), TraceSettings())
+        async with serving(pool=pool, store=Store(url, pool.tenants), traces=traces) as s:
+            first = await ask(s, free)
+            assert first.status == (await ask(s, rich)).status == 200
+            assert (await feedback(s, first.json["id"], free)).status == 200
+            server.kill()
+            answers = await asyncio.gather(*(ask(s, free) for _ in range(20)))
+            assert {a.status for a in answers} == {200}, "a known key needs no database"
+            refused = await ask(s, rich)
+            assert (refused.status, refused.json["error"]["code"]) == (503, "no_ledger")
+            assert int(refused.headers["retry-after"]) > 0
+            assert "moa" not in refused.body.decode()
+            assert (await ask(s, "rmk_unknown")).status == 401
+            await asyncio.to_thread(server.start)
+            await asyncio.sleep(2.5)
+            fresh = create_key(url, Tenant("fresh", ""), time.time()).secret
+            assert (await ask(s, rich)).status == 200
+            async with asyncio.timeout(5):
+                while (await ask(s, fresh)).status != 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert (await feedback(s, answers[0].json["id"], free)).status == 200
+    calls = list(read_calls(url))
+    assert {c.outcome for c in calls} == {"ok"}
+    answered = sum(a.json["routemoa"]["calls"] for a in [first, *answers])
+    assert sum(c.key == "free" for c in calls) == answered
+    assert len([t for t in read_traces(url) if t.tenant == "free"]) == 21
+
+
+async def test_keys_are_made_and_revoked_over_http(server: PostgresServer) -> None:
+    url = server.make_database()
+    async with FakeEndpoint("It is 4.") as e:
+        pool = make_pool(e.url)
+        async with serving(pool=pool, store=Store(url, pool.tenants), admin_key=digest_secret("root")) as s:
+            made = await post_admin(s, "", b'{"name": "k"}')
+            assert made.status == 201
+            assert (await ask(s, made.json["key"])).status == 200
+            assert (await post_admin(s, "", b'{"name": "k"}')).status == 409
+            assert (await post_admin(s, "/k/revoke", b"")).status == 200
+            assert (await ask(s, made.json["key"])).status == 401
+    assert [key.state(time.time()) for key in read_keys(url)] == ["revoked"]
+
+
+async def post_admin(s: Serving, path: str, body: bytes) -> Response:
+    head = f"POST /admin/keys{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer root\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return await (await s.connect(head.encode() + body)).whole()

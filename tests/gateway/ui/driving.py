@@ -1,0 +1,53 @@
+"""How the tests use the page: as a person does, by its names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.browser import Tab
+
+__all__ = ["OVERFLOW", "check_readable", "check_whole", "click", "fill"]
+
+AXE = Path(__file__).parents[3] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+FAULTS = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
+  .filter(v => ['serious', 'critical'].includes(v.impact))
+  .map(v => v.id + ': ' + v.nodes.map(n => n.html.slice(0, 120)).join(' | ')))"""
+
+FILL = """((selector, text) => {{ const field = document.querySelector(selector);
+  Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), 'value').set.call(field, text);
+  field.dispatchEvent(new Event('input', {{bubbles: true}}));
+  field.dispatchEvent(new Event('change', {{bubbles: true}})); }})({}, {})"""
+
+
+async def fill(tab: Tab, selector: str, text: str) -> None:
+    await tab.evaluate(FILL.format(json.dumps(selector), json.dumps(text)))
+
+
+async def click(tab: Tab, name: str) -> None:
+    """Click the button, the link or the summary that is called so."""
+    found = (
+        f"[...document.querySelectorAll('button, a, summary')].find(e => e.textContent.trim() === {json.dumps(name)})"
+    )
+    await tab.wait_until(f"{found} !== undefined")
+    await tab.evaluate(f"{found}.click()")
+
+
+async def check_whole(tab: Tab, name: str, pictures: Path) -> None:
+    """Check an open page in each width and scheme: nothing is cut off, and all can read it. Keep a picture of each."""
+    for width in (380, 1280, 3840):
+        await tab.set_size(width)
+        for scheme in ("light", "dark"):
+            await tab.set_scheme(scheme)
+            assert await tab.evaluate(OVERFLOW) <= 0, f"{name} at {width} px: the page itself scrolls sideways"
+            await tab.take_screenshot(pictures / f"{name}-{width}-{scheme}.png")
+            if width < 2000:
+                await check_readable(tab)
+
+
+async def check_readable(tab: Tab) -> None:
+    """Check that axe finds no serious fault, where it is installed."""
+    if AXE.exists():
+        await tab.evaluate(AXE.read_text() + "; 0")
+        assert await tab.evaluate(FAULTS) == []

@@ -1,0 +1,36 @@
+"""One further member is asked now and then, and the decision says so."""
+
+from __future__ import annotations
+
+from routemoa.core.trace import RankedModel
+from routemoa.routing.decision import Decision
+from routemoa.routing.exploration import explore
+
+FIRST = Decision(
+    {},
+    tuple(RankedModel(m, 0.5, None, None, "") for m in ("a", "b", "c")),
+    models=("a",),
+    selection_reason="one model alone",
+    alone=True,
+)
+
+
+def asked(draw: float, lowered: frozenset[str] = frozenset(), unavailable: frozenset[str] = frozenset()) -> list[str]:
+    return list(explore(FIRST, 0.1, draw, lowered, unavailable).models)
+
+
+def test_a_share_of_the_queries_asks_one_more_and_says_so() -> None:
+    assert asked(0.1) == ["a"]
+    assert asked(0.01) == ["a", "b"]
+    assert asked(0.09) == ["a", "c"]
+    wide = explore(FIRST, 0.1, 0.0, (), ())
+    assert not wide.alone
+    assert wide.selection_reason.endswith("b too, to see how good it is now ([learning] explore)")
+
+
+def test_a_member_that_was_lowered_is_asked_more_often_and_one_that_is_away_never() -> None:
+    draws = [i / 1000 for i in range(100)]
+    picked = [asked(d, lowered=frozenset({"c"}))[1] for d in draws]
+    assert 80 <= picked.count("c") <= 85
+    assert {asked(d, unavailable=frozenset({"b"}))[1] for d in draws} == {"c"}
+    assert asked(0.0, unavailable=frozenset({"b", "c"})) == ["a"]
