@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 import pytest_asyncio
+import yaml
 from openai import APIStatusError, AsyncOpenAI
 
 from routemoa.core.errors import ConfigError
-from routemoa.gateway.ray_app import ReplicaSettings, ServeApp, check_machines, read_settings
+from routemoa.gateway.ray_app import DEPLOYMENT, ReplicaSettings, ServeApp, check_machines, read_settings
 from routemoa.ledger.location import StoreUrl
 from routemoa.testing import FakeEndpoint, Fault
+from tests.doc_blocks import find_commands, page_blocks, read_table
 from tests.gateway.harness import until
 from tests.gateway.test_server import serve
 
@@ -214,6 +216,19 @@ def test_arguments_are_words_and_wrong_ones_are_named(tmp_path: Path, monkeypatc
     assert found == ReplicaSettings(str(tmp_path / "pool.toml"), insecure=True, num_cpus=0.5, max_replicas=8)
     with pytest.raises(ConfigError, match="unknown field `replicas`; there are pool, store, "):
         read_settings({"replicas": "8"})
+
+
+def test_the_page_names_arguments_that_there_are() -> None:
+    page = "docs/how-to/ray.md"
+    for command in find_commands("serve"):
+        _, run, path, *words = command.words
+        assert (run, path) == ("run", "routemoa.gateway.ray_app:app")
+        read_settings(dict(word.split("=", 1) for word in words))
+    config = yaml.safe_load(next(b.text for b in page_blocks(page) if b.language == "yaml"))
+    for application in config["applications"]:
+        read_settings(application["args"])
+        assert application["deployments"][0]["name"] == DEPLOYMENT
+    assert list(read_table(page, "Arguments")) == list(ReplicaSettings.__struct_fields__)
 
 
 def test_several_machines_need_a_store_that_they_share(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ them while many requests are under way, and replaces those that die.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ if TYPE_CHECKING:  # it needs POSIX
     from routemoa.gateway.workers.shared_state import SharedState
 
 __all__ = ["GatewayReplica", "ReplicaSettings", "ServeApp", "app", "check_machines", "read_settings"]
+
+logger = logging.getLogger("routemoa.gateway")
 
 DEPLOYMENT = "gateway"
 MAX_ONGOING = 10_000
@@ -122,6 +125,8 @@ class GatewayReplica:
     async def __init__(self, settings: ReplicaSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         pool, path = settings.read_pool(), settings.path
         set_up_log(redact=pool.gateway.redact, verbose=settings.verbose)
+        if pool.learning.seconds is not None:
+            logger.warning("[learning] every is for  routemoa serve ; run  routemoa learn  from a timer")
         raise_limit()
         check_machines(path, await asyncio.to_thread(_list_machines))
         host = await asyncio.to_thread(_find_host)
