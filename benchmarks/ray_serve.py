@@ -2,10 +2,12 @@
 
     .venv/bin/python benchmarks/ray_serve.py [--only cost|scaling] [--json benchmarks/results/ray_serve.json]
 
-Needs the extra [ray-serve] and nginx. Cost: the same pool of one member (nginx, a stream of 64 tokens at once; a store,
-keys and a budget) behind `routemoa serve --workers 2`, behind Ray Serve with two replicas, and behind Ray Serve with
-HAProxy and two replicas. All run at the same time and are asked in turns, A B C A B C. What is asked is passed through
-to the member, so that little but the way there is measured. Scaling: 32 streams of 2 s at once for a while, one replica
+Needs the extra [ray-serve] and nginx. Cost: a pool of one member (nginx, a stream of 64 tokens at once), a store and a
+tenant with a budget, behind two processes of `routemoa serve` that the caller asks in turn, behind Ray Serve with two
+replicas, and behind Ray Serve with HAProxy and two replicas. All run at the same time and are asked in turns, A B C
+A B C. What is asked is passed through to the member, so that little but the way there is measured. Each process of the
+servers has a session of its own, so that Linux shares the cores alike among them, whatever else runs.
+Scaling: 32 streams of 2 s at once for a while, one replica
 at first, a target of 8 requests under way for each: how many replicas there are each second, and what failed.
 """
 
@@ -22,10 +24,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -33,10 +35,10 @@ from typing import Any
 import aiohttp
 import psutil
 from bars import finish
-from gateway_servers import KEY, MODEL, free_port, nginx, routemoa
+from gateway_servers import KEY, MODEL, free_port, nginx
 
 WAYS = ("plain", "ray", "haproxy")
-SETTINGS = {"one at a time": (1, 150), "16 at once": (16, 800)}
+SETTINGS = {"one at a time": (1, 100), "16 at once": (16, 480)}
 """Requests at the same time, and in all in each turn."""
 ROUNDS = 5
 MARK = "ROUTEMOA_RAY_BENCHMARK"
@@ -46,6 +48,30 @@ SCALING = {"min_replicas": 1, "max_replicas": 4, "target_ongoing_requests": 8}
 DELAYS = {"upscale_delay_s": 2, "downscale_delay_s": 10, "metrics_interval_s": 1, "look_back_period_s": 3}
 STREAMS = {"first": 0.1, "pieces": 20, "between": 0.1, "faults": 0.0}
 LOAD, LOAD_SECONDS, QUIET_SECONDS = 32, 45.0, 60.0
+
+
+@contextmanager
+def plain(folder: Path, pool: Path) -> Iterator[int]:
+    """Run `routemoa serve`; give its port."""
+    port = free_port()
+    command = [sys.executable, "-m", "routemoa", "serve", "--port", str(port), "--pool", str(pool)]
+    own = {"BENCHMARK_KEY": KEY, MARK: "plain"}
+    log = folder / f"plain-{port}.log"
+    with log.open("wb") as out:
+        running = subprocess.Popen(
+            [*command, "--store", str(folder / "plain.db")],
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **own},
+            start_new_session=True,
+        )
+    try:
+        if not asyncio.run(is_answered(port)):
+            sys.exit(f"it did not start: {log.read_text(errors='replace')[-2000:]}")
+        yield port
+    finally:
+        running.terminate()
+        running.wait(30)
 
 
 @contextmanager
@@ -103,13 +129,13 @@ async def ask(session: aiohttp.ClientSession, port: int) -> float:
     return first
 
 
-async def ask_many(port: int, at_once: int, requests: int) -> dict[str, float]:
+async def ask_many(ports: Sequence[int], at_once: int, requests: int) -> dict[str, float]:
     """Return the milliseconds to the first token, and requests a second."""
-    turn, firsts = asyncio.Semaphore(at_once), list[float]()
+    turn, firsts, next_port = asyncio.Semaphore(at_once), list[float](), cycle(ports)
 
     async def one(session: aiohttp.ClientSession) -> None:
         async with turn:
-            firsts.append(await ask(session, port))
+            firsts.append(await ask(session, next(next_port)))
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         await asyncio.gather(*(one(session) for _ in range(2 * at_once)))  # warm: connections
@@ -121,6 +147,25 @@ async def ask_many(port: int, at_once: int, requests: int) -> dict[str, float]:
     return {"p50_ms": 1e3 * points[49], "p99_ms": 1e3 * points[98], "requests_per_second": requests / seconds}
 
 
+def find_processes(mark: str) -> list[psutil.Process]:
+    """Return the processes of a way."""
+    found = []
+    for running in psutil.process_iter():
+        with suppress(psutil.Error):
+            found += [running] if running.environ().get(MARK) == mark else []
+    return found
+
+
+def count_cpu(mark: str) -> dict[int, float]:
+    """Return the seconds of processor time that each process of a way has used."""
+    used = {}
+    for running in find_processes(mark):
+        with suppress(psutil.Error):
+            times = running.cpu_times()
+            used[running.pid] = times.user + times.system
+    return used
+
+
 # --- what the proxy costs
 
 
@@ -128,15 +173,22 @@ def measure_cost(folder: Path) -> dict[str, Any]:
     turns: dict[str, dict[str, list[dict[str, float]]]] = {s: {w: [] for w in WAYS} for s in SETTINGS}
     with ExitStack() as stack:
         _, upstream = stack.enter_context(nginx(folder))
-        ports = {"plain": stack.enter_context(routemoa(folder, upstream, features=True, workers=2))[0]}
-        pool = str(folder / f"all-{upstream}-2.toml")
+        pool = folder / "pool.toml"
+        member = f'name = "{MODEL}"\nendpoint = "http://127.0.0.1:{upstream}/v1"\nprior = 0.5\n'
+        prices = "input_price = 1.0\noutput_price = 4.0\n"
+        tenant = '[[tenant]]\nname = "acme"\nkey_env = "BENCHMARK_KEY"\nmax_cost_per_day = 1e6\n'
+        pool.write_text(f"[[model]]\n{member}{prices}{tenant}")
+        ports = {"plain": [stack.enter_context(plain(folder, pool)) for _ in range(2)]}
         for way, env in (("ray", {}), ("haproxy", {"RAY_SERVE_ENABLE_HA_PROXY": "1"})):
-            args = {"pool": pool, "min_replicas": 2, "max_replicas": 2, "num_cpus": 0.5}
-            ports[way] = stack.enter_context(ray_serve(folder, way, args, {}, env))
+            args = {"pool": str(pool), "min_replicas": 2, "max_replicas": 2, "num_cpus": 0.5}
+            ports[way] = [stack.enter_context(ray_serve(folder, way, args, {}, env))]
         for setting, (at_once, requests) in SETTINGS.items():
             for _ in range(ROUNDS):
                 for way in WAYS:
-                    turns[setting][way].append(asyncio.run(ask_many(ports[way], at_once, requests)))
+                    before = count_cpu(way)
+                    turn = asyncio.run(ask_many(ports[way], at_once, requests))
+                    used = sum(cpu - before.get(pid, 0.0) for pid, cpu in count_cpu(way).items())
+                    turns[setting][way].append({**turn, "cpu_ms": 1e3 * used / (requests + 2 * at_once)})
     return {
         setting: {way: {key: describe([t[key] for t in found]) for key in found[0]} for way, found in by_way.items()}
         for setting, by_way in turns.items()
@@ -156,10 +208,9 @@ def describe(values: list[float]) -> dict[str, float]:
 def count_replicas() -> int:
     """Return how many replicas there are."""
     found = 0
-    for running in psutil.process_iter():
+    for running in find_processes("scaling"):
         with suppress(psutil.Error):
-            replica = " ".join(running.cmdline()).startswith("ray::ServeReplica")
-            found += replica and running.environ().get(MARK) == "scaling"
+            found += " ".join(running.cmdline()).startswith("ray::ServeReplica")
     return found
 
 
@@ -230,7 +281,7 @@ def main() -> None:
     about = {
         "python": platform.python_version(),
         "cores": os.cpu_count(),
-        "load_before": os.getloadavg()[0],
+        "load_before": round(os.getloadavg()[0], 1),
         **versions,
     }
     with tempfile.TemporaryDirectory() as folder:
