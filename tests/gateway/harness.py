@@ -213,8 +213,8 @@ async def serving(
     assert asyncio.all_tasks() <= before
 
 
-async def until(condition: Any) -> None:
-    """Wait until a condition holds, for two seconds at most."""
-    async with asyncio.timeout(2):
+async def until(condition: Any, seconds: float = 2.0) -> None:
+    """Wait until a condition holds, for so long at most."""
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  (there is no event to wait for)
             await asyncio.sleep(0.005)
