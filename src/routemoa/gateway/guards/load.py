@@ -7,8 +7,7 @@ import logging
 import math
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from time import monotonic
 
 from routemoa.gateway.errors import Overloaded
@@ -68,6 +67,20 @@ class RequestLimit:
             self.value = GROW * self.value + 1.0
 
 
+class RequestPlace:
+    """The place of one request, as a context: entering it waits for its turn. Raises Overloaded."""
+
+    def __init__(self, gate: LoadGate) -> None:
+        self._gate = gate
+        self._began = 0.0
+
+    async def __aenter__(self) -> None:
+        self._began = await self._gate.enter()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._gate.leave(self._began)
+
+
 class LoadGate:
     """Admits requests.
 
@@ -106,15 +119,18 @@ class LoadGate:
         """Requests that wait for their turn."""
         return self._waiting
 
-    @asynccontextmanager
-    async def place(self) -> AsyncGenerator[None, None]:
-        """Hold a place for one request. Raises Overloaded."""
+    def place(self) -> RequestPlace:
+        """Return the place of one request, to be held while it is answered."""
+        return RequestPlace(self)
+
+    async def enter(self) -> float:
+        """Wait for a place; return when it was taken, on the gate's clock. Raises Overloaded."""
         await self._enter()
-        began = self._clock()
-        try:
-            yield
-        finally:
-            self._leave(self._clock() - began)
+        return self._clock()
+
+    def leave(self, began: float) -> None:
+        """Give the place back that was taken at that moment."""
+        self._leave(self._clock() - began)
 
     async def watch(self) -> None:
         """Look at the load from time to time, for ever."""
