@@ -118,7 +118,9 @@ class PassThrough:
         except (ValueError, TypeError) as e:
             raise QueryError(f"the request cannot be encoded as JSON: {wire.one_line(str(e))}") from e
         counted = recorder is not None or limits.are_set
-        self._answers = _count_answers({k: v for k, v in sent.items() if k not in owned} if owned else sent, route)
+        self._answers: int | None = 1  # of what was checked
+        if not self._bounded:
+            self._answers = _count_answers({k: v for k, v in sent.items() if k not in owned}, route)
         self._adds_usage = counted and _lacks_usage(sent)
         """Whether we ask for the usage of a stream, which the caller did not."""
         self._wants_stream = sent.get("stream") is True
