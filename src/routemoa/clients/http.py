@@ -180,7 +180,8 @@ class HttpClient:
         sent = wire.apply_member_settings(model, body, address.model, route)
         keep = body.keys() - model.parameters.keys() - set(added)
         response = await self._send_in_dialect(model, address, sent, deadline, keep)
-        return UpstreamResponse(model.name, response, address.key, self._caps, self._times(model), deadline)
+        times = self._times(model)
+        return UpstreamResponse(model.name, response, address.key, self._caps, times=times, deadline=deadline)
 
     async def address(self, model: ModelSpec) -> Address:
         """Return where a model answers (of several endpoints, the first); load a local one. Raises ModelError."""

@@ -11,7 +11,6 @@ from time import monotonic
 from routemoa.clients import wire
 from routemoa.clients.replies.completion import CompletionBuilder, parse_completion
 from routemoa.clients.replies.plain_chunk import read_plain_text
-from routemoa.clients.replies.redaction import KeyCutter
 from routemoa.clients.sse import EVENT_STREAM, SSEEvent, SSEParser, is_event_stream, split_event
 from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError, ModelTimeout, Unreachable
@@ -262,4 +261,3 @@ class ReplyReader:
             raise InvalidResponse(error.model, error.reason, produced=True, usage=usage) from error
         error.produced, error.usage = error.produced or produced, usage
         raise error
-

@@ -36,6 +36,7 @@ class UpstreamResponse:
         response: aiohttp.ClientResponse,
         key: str | None,
         caps: ReplyCaps,
+        *,
         times: Timeouts,
         deadline: float,
     ) -> None:

@@ -243,9 +243,7 @@ class PassThrough:
                 call.complete(usage, has_answered=writes)
             call.close()
 
-    async def _pass_on(
-        self, response: UpstreamResponse, tap: ReplyTap, out: ResponseWriter, call: MeteredCall
-    ) -> None:
+    async def _pass_on(self, response: UpstreamResponse, tap: ReplyTap, out: ResponseWriter, call: MeteredCall) -> None:
         """Write a response, from the first bytes on that are no error. Raises ModelError where it is or ends as one."""
         while chunk := await response.read():
             ends_large = tap.is_stream and tap.waiting_bytes > LARGE and (b"\n" in chunk or b"\r" in chunk)
