@@ -324,10 +324,12 @@ async def test_forwarding_gives_bytes_as_they_are() -> None:
     async with serving(Fault(status=503)) as (endpoint, client, _):
         body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "tools": [{"a": 1}], "unknown": None}
         with pytest.raises(ModelHTTPError, match="503"):
-            async with client.forward(spec(endpoint), body, monotonic() + 10.0):
-                pass
-        async with client.forward(spec(endpoint), body, monotonic() + 10.0) as forwarded:
-            data = b"".join([c async for c in forwarded.chunks])
+            await client.forward(spec(endpoint), body, monotonic() + 10.0)
+        forwarded = await client.forward(spec(endpoint), body, monotonic() + 10.0)
+        data = b""
+        while chunk := await forwarded.read():
+            data += chunk
+        forwarded.close()
     assert forwarded.status == 200
     assert forwarded.content_type == "application/json; charset=utf-8"
     assert b'"chat.completion"' in data
@@ -338,8 +340,7 @@ async def test_forwarding_gives_bytes_as_they_are() -> None:
 async def test_forwarding_a_refusal_keeps_the_endpoints_own_words() -> None:
     async with serving(Fault(status=400, message="too long")) as (endpoint, client, _):
         with pytest.raises(ModelHTTPError) as caught:
-            async with client.forward(spec(endpoint), {"messages": []}, monotonic() + 10.0):
-                pass
+            await client.forward(spec(endpoint), {"messages": []}, monotonic() + 10.0)
     assert b"too long" in caught.value.body
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import aclosing, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
 from routemoa.clients import wire
 from routemoa.clients.capability import refused_capability
@@ -23,11 +22,12 @@ from routemoa.clients.passed_headers import pass_headers
 from routemoa.clients.placed_call import PlacedCall
 from routemoa.clients.placement import hash_prefix
 from routemoa.clients.replies.thoughts import is_thinker
-from routemoa.clients.reply_reader import Pieces, ReplyReader, without_key
+from routemoa.clients.reply_reader import Pieces, ReplyReader
 from routemoa.clients.retry import Retry, RetryPolicy, read_retry_after, with_retries
 from routemoa.clients.sessions import SessionPool, find_proxy, system_reason
 from routemoa.clients.timeouts import Timeouts
 from routemoa.clients.trace_context import trace_headers
+from routemoa.clients.upstream_response import UpstreamResponse, leave_response, read_content_type
 from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
@@ -36,23 +36,12 @@ from routemoa.core.types import CHAT_ROUTE, Address, Completion, ModelSpec, Requ
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["HttpClient", "UpstreamResponse"]
+__all__ = ["HttpClient"]
 
 TOOL_FIELDS = frozenset({"tools", "tool_choice"})
 """Without these a request would be another one."""
 PROBE_CONNECT = 1.0
 """Seconds in which an endpoint that gave no connection has to give one when it is tried again."""
-
-
-class UpstreamResponse(Struct, frozen=True):
-    """An endpoint's response, to be passed on byte for byte."""
-
-    status: int
-    content_type: str
-    chunks: AsyncIterator[bytes]
-    caps: ReplyCaps = ReplyCaps()
-    headers: Mapping[str, str] = {}
-    """Those that a caller may read."""
 
 
 class HttpClient:
@@ -152,7 +141,8 @@ class HttpClient:
         address = await self.address(model)
         body = wire.build_body(model, request, address.model, stream=True)
         keep = ((request.parameters.keys() & KEPT) | TOOL_FIELDS) - model.parameters.keys()
-        async with self._post(model, address, body, deadline, keep) as response:
+        response = await self._send_in_dialect(model, address, body, deadline, keep)
+        try:
             incoming = IncomingBody(model.name, response)
 
             def read(idle: float) -> Awaitable[bytes]:
@@ -167,8 +157,9 @@ class HttpClient:
                     elif isinstance(piece, Completion):
                         self._lacks_opening.setdefault(model.name, False)
                     yield piece
+        finally:
+            leave_response(response)
 
-    @asynccontextmanager
     async def forward(
         self,
         model: ModelSpec,
@@ -176,8 +167,8 @@ class HttpClient:
         deadline: float,
         added: Collection[str] = (),
         route: str = CHAT_ROUTE,
-    ) -> AsyncGenerator[UpstreamResponse, None]:
-        """Send a caller's `body` with the member's name and settings to a route, in one attempt.
+    ) -> UpstreamResponse:
+        """Send a caller's `body` with the member's name and settings to a route, in one attempt; return the response.
 
         What the caller asked for is never left out: its refusal is the caller's to read. Fields that we `added` may be.
 
@@ -188,12 +179,9 @@ class HttpClient:
         address = msgspec.structs.replace(await self.address(model), route=route)
         sent = wire.apply_member_settings(model, body, address.model, route)
         keep = body.keys() - model.parameters.keys() - set(added)
-        async with self._post(model, address, sent, deadline, keep) as response:
-            incoming = IncomingBody(model.name, response)
-            async with aclosing(without_key(self._chunks(model, incoming, deadline), address.key)) as chunks:
-                content_type = read_content_type(response)
-                passed = pass_headers(response.headers.items(), address.key)
-                yield UpstreamResponse(response.status, content_type, chunks, self._caps, passed)
+        response = await self._send_in_dialect(model, address, sent, deadline, keep)
+        times = self._times(model)
+        return UpstreamResponse(model.name, response, address.key, self._caps, times=times, deadline=deadline)
 
     async def address(self, model: ModelSpec) -> Address:
         """Return where a model answers (of several endpoints, the first); load a local one. Raises ModelError."""
@@ -205,24 +193,17 @@ class HttpClient:
         key = self._env.get(model.api_key_env, "").strip() if model.api_key_env else ""  # a file's last line end
         return Address(model.endpoint, model.model, key or None)
 
-    @asynccontextmanager
-    async def _post(
-        self, model: ModelSpec, address: Address, body: Mapping[str, Any], deadline: float, keep: Collection[str] = ()
-    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """Send a call; yield the response once its status is known to be good. Leaving early closes the connection.
-
-        A body that is refused for one of its fields is sent again without that field, unless it is in `keep`.
-        """
-        response = await self._send_in_dialect(model, address, body, deadline, keep)
-        try:
-            yield response
-        finally:
-            _leave(response)
-
     async def _send_in_dialect(
         self, model: ModelSpec, address: Address, body: Mapping[str, Any], deadline: float, keep: Collection[str]
     ) -> aiohttp.ClientResponse:
-        """Return the good response to a body; learn what the endpoint refuses. Raises ModelError, QueryError."""
+        """Return the response to a body once its status is known to be good; it must be left.
+
+        A body that is refused for one of its fields is sent again without that field, unless it is in `keep`.
+
+        Raises:
+            ModelError: there is no good response.
+            QueryError: the body holds something that JSON cannot.
+        """
         known = dialect = self.memory.dialect(model).for_route(address.route)
         for _ in range(LEARNING_STEPS):
             sent = apply_dialect(body, dialect, keep)
@@ -236,7 +217,7 @@ class HttpClient:
             try:
                 error = await self._http_error(model, address, response)
             finally:
-                _leave(response)
+                leave_response(response)
             said, named = read_refusal(error.body)
             if (lack := refused_capability(sent, error.status, said)) is not None:
                 self.memory.note_lack(model, lack)
@@ -290,16 +271,6 @@ class HttpClient:
         wait, reason = self._times(model).bound_wait(idle, "nothing came for", deadline)
         return await incoming.read_within(wait, reason)
 
-    async def _chunks(self, model: ModelSpec, incoming: IncomingBody, deadline: float) -> AsyncGenerator[bytes, None]:
-        idle = self._times(model).idle
-        size = 0
-        while chunk := await self._chunk(model, incoming, idle, deadline):
-            size += len(chunk)
-            if size > self._caps.reply_bytes:
-                reason = f"the reply is larger than {self._caps.reply_bytes} bytes"
-                raise InvalidResponse(model.name, reason, produced=True)
-            yield chunk
-
     async def _http_error(self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse) -> ModelHTTPError:
         body = b""
         with suppress(Exception):  # the status says enough when the body cannot be read
@@ -312,22 +283,8 @@ class HttpClient:
         return error
 
 
-def read_content_type(response: aiohttp.ClientResponse) -> str:
-    """Return the content type with its charset, as the endpoint writes it where that can be passed on."""
-    declared = response.headers.get("Content-Type", "")
-    return declared if declared.isascii() and declared.isprintable() and declared else response.content_type
-
-
 def _encode_body(body: Mapping[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(body)
     except (ValueError, TypeError) as e:
         raise QueryError(f"the request cannot be written as JSON: {wire.one_line(str(e))}") from e
-
-
-def _leave(response: aiohttp.ClientResponse) -> None:
-    """Give a connection back, or close it where the response is not at its end."""
-    if response.content.at_eof():
-        response.release()
-    else:
-        response.close()

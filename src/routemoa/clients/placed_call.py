@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import TypeVar
 
 from routemoa.clients.faults import Fault, diagnose
@@ -50,21 +50,27 @@ class PlacedCall:
         self._tried.clear()
         return False
 
-    async def attempt(self, make: Callable[[ModelSpec], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
-        """Yield what an attempt at the best endpoint yields; `make` begins it there. Raises ModelError."""
+    @contextmanager
+    def take_place(self) -> Generator[ModelSpec, None, None]:
+        """Hold the best endpoint for one attempt. Raises ModelError."""
         ticket = self._memory.place(self._model, self._prefix, self._tried)
         if ticket is None:
             raise Unreachable(self._model.name, "all its endpoints cool down after failures")
         self._tried[ticket.place.place] = None
         try:
-            async with aclosing(make(ticket.place)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            yield ticket.place
         except ModelError as e:
             e.endpoint = e.endpoint or ticket.place.place
             raise
         finally:
             ticket.close()
+
+    async def attempt(self, make: Callable[[ModelSpec], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+        """Yield what an attempt at the best endpoint yields; `make` begins it there. Raises ModelError."""
+        with self.take_place() as place:
+            async with aclosing(make(place)) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     def has_other(self) -> bool:
         """Return whether another endpoint than those tried can take the call now."""

@@ -11,14 +11,13 @@ from time import monotonic
 from routemoa.clients import wire
 from routemoa.clients.replies.completion import CompletionBuilder, parse_completion
 from routemoa.clients.replies.plain_chunk import read_plain_text
-from routemoa.clients.replies.redaction import KeyCutter
 from routemoa.clients.sse import EVENT_STREAM, SSEEvent, SSEParser, is_event_stream, split_event
 from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError, ModelTimeout, Unreachable
 from routemoa.core.large_work import LARGE, run_large
 from routemoa.core.types import Completion, Thinking
 
-__all__ = ["Pieces", "ReplyReader", "without_key"]
+__all__ = ["Pieces", "ReplyReader"]
 
 USAGE_WAIT = 5.0
 """Seconds in which the usage may follow the last word of an answer."""
@@ -262,18 +261,3 @@ class ReplyReader:
             raise InvalidResponse(error.model, error.reason, produced=True, usage=usage) from error
         error.produced, error.usage = error.produced or produced, usage
         raise error
-
-
-def without_key(chunks: AsyncGenerator[bytes, None], key: str | None) -> AsyncGenerator[bytes, None]:
-    """Return the chunks of a response without the key; as they are where there is none to cut out."""
-    cutter = KeyCutter(key)
-    return _cut_chunks(chunks, cutter) if cutter.has_key else chunks
-
-
-async def _cut_chunks(chunks: AsyncGenerator[bytes, None], cutter: KeyCutter) -> AsyncGenerator[bytes, None]:
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            if kept := cutter.feed(chunk.decode("latin-1")):
-                yield kept.encode("latin-1")
-    if rest := cutter.end():
-        yield rest.encode("latin-1")

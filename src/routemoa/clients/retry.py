@@ -94,6 +94,27 @@ class Retry:
         self.may_repeat: Callable[[], bool] = lambda: True
         """Asked before a repetition: false where another member can be asked instead."""
         self._policy, self._local, self._sleep, self._jitter = policy, local, sleep, jitter
+        self._last: ModelError | None = None
+
+    async def recover(
+        self, error: ModelError, until: float = inf, moves_on: Callable[[ModelError], bool] | None = None
+    ) -> None:
+        """Return when the next attempt may begin after one that failed before its first piece.
+
+        Args:
+            error: of the attempt.
+            until: no attempt begins after this moment, on the clock of `monotonic()`.
+            moves_on: true where the next attempt is made elsewhere, at once.
+
+        Raises:
+            ModelError: none is to be made. Where this one was unaffordable: the error of the one before, which says
+                more.
+        """
+        if isinstance(error, Unaffordable):
+            raise self._last or error from error.__cause__
+        self._last = error
+        if moves_on is None or monotonic() >= min(self.deadline, until) or not moves_on(error):
+            await self.wait(error, until)
 
     async def wait(self, error: ModelError, until: float) -> None:
         """Wait before the next attempt; raise `error` where none is worth it or could begin before `until`."""
@@ -149,9 +170,8 @@ async def with_retries(
         moves_on: asked after a failure: true where the next attempt is made elsewhere, at once.
 
     Raises:
-        ModelError: the last attempt's. Where a repeated attempt is unaffordable: the one before, which says more.
+        ModelError: as `Retry.recover` does.
     """
-    last: ModelError | None = None
     while True:
         began = False
         try:
@@ -160,14 +180,10 @@ async def with_retries(
                     began = True
                     yield piece
             return
-        except Unaffordable as e:
-            raise last or e from e.__cause__
         except ModelError as e:
             if began:
                 raise
-            last = e
-            if moves_on is None or monotonic() >= min(retry.deadline, until) or not moves_on(e):
-                await retry.wait(e, until)
+            await retry.recover(e, until, moves_on)
 
 
 def is_retryable(error: ModelError, *, local: bool) -> bool:

@@ -157,7 +157,7 @@ class ChatEndpoint:
                 check_preference(preference, name)
                 limits = limits.with_defaults(self._pool.limits)
                 recorder = caller.new_recorder(name)
-                own_id = any(header == REQUEST_ID.encode() for header, _ in headers)
+                own_id = REQUEST_ID.encode() in dict(headers)
                 new = partial(PassThrough, self._client, self._pool[name], body, limits, recorder)
                 new = partial(new, route=route, has_own_id=own_id, meter=response.meter)
                 await response.pass_through(await received.work(new))

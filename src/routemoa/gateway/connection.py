@@ -153,9 +153,11 @@ def check_origin(scope: Scope) -> None:
 
     So no page uses a server on loopback, while other clients may leave the content type out. Raises HttpError.
     """
-    headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
-    content_type = headers.get(b"content-type", "").partition(";")[0].strip().lower()
-    if b"origin" in headers and content_type != "application/json":
+    headers = dict(scope["headers"])
+    if b"origin" not in headers:
+        return
+    content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if content_type != b"application/json":
         raise HttpError(415, "Send the request with the header Content-Type: application/json.")
 
 

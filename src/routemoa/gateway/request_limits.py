@@ -16,6 +16,8 @@ __all__ = ["LIMITS_FIELD", "LIMIT_HEADERS", "PREFER", "parse_preference", "parse
 LIMITS_FIELD = "routemoa"
 LIMIT_HEADERS = {key: "X-RouteMoA-" + "-".join(map(str.capitalize, key.split("_"))) for key in Limits.__struct_fields__}
 """Key of the field -> the header that says the same."""
+_KEYS = {name.lower().encode(): key for key, name in LIMIT_HEADERS.items()}
+"""Header, as ASGI has it -> key of the field."""
 
 PREFER = "prefer"
 """Key of the field that is no limit: the caller's trade-off of quality, cost and time."""
@@ -35,9 +37,8 @@ def parse_request_limits(field: Any, headers: Iterable[tuple[bytes, bytes]]) -> 
         QueryError: a limit is unknown, of the wrong type or out of range; `param` names the field or the header.
     """
     limits = _parse_field(field)
-    known = {name.lower().encode(): key for key, name in LIMIT_HEADERS.items()}
     for raw, value in headers:
-        if (key := known.get(raw)) is not None:
+        if (key := _KEYS.get(raw)) is not None:
             header = LIMIT_HEADERS[key]
             limits = take_stricter(limits, _parse_limit(key, _parse_header(key, value.decode("latin-1")), header))
     return limits

@@ -93,10 +93,12 @@ class WindowTotals:
 
     def reserve(self, call: StartedCall) -> None:
         """Reserve the most that a call can cost."""
+        most = to_picodollars(call.max_cost)
         for window in self.load_windows(call.key, call.began):
-            window.reserve(to_picodollars(call.max_cost))
+            window.reserve(most)
 
     def settle(self, call: StartedCall, charged: int) -> None:
         """Replace a call's reservation by the picodollars that are charged."""
+        most = to_picodollars(call.max_cost)
         for window in self.load_windows(call.key, call.began):
-            window.settle(to_picodollars(call.max_cost), charged)
+            window.settle(most, charged)

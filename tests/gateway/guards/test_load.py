@@ -89,7 +89,7 @@ async def test_the_wait_is_bounded() -> None:
         assert 0.15 < time.perf_counter() - began < 1.0
     assert caught.value.response.status == 503
     assert caught.value.response.retry_after == 1
-    assert it.running == it._waiting == len(it._queue) == 0
+    assert it.running == it.waiting == len(it._queue) == 0
 
 
 @pytest.mark.alone
@@ -139,7 +139,7 @@ async def test_a_burst_that_fits_is_let_in_however_long_requests_take() -> None:
         turns.append(running - before)
     assert max(turns) <= STARTED_AT_ONCE
     await asyncio.gather(*tasks)
-    assert it.refused == it.running == it._waiting == 0
+    assert it.refused == it.running == it.waiting == 0
 
 
 async def test_refused_callers_are_told_to_return_one_after_the_other() -> None:
@@ -165,7 +165,7 @@ async def test_a_request_that_is_given_up_while_it_waits_leaves_no_hole() -> Non
         for task in waiting[:2]:
             task.cancel()
         await asyncio.gather(*waiting[:2], return_exceptions=True)
-        assert it._waiting == 1
+        assert it.waiting == 1
     await waiting[2]
     assert it.running == 1
     cancelled = asyncio.ensure_future(places[3].__aenter__())
@@ -173,7 +173,7 @@ async def test_a_request_that_is_given_up_while_it_waits_leaves_no_hole() -> Non
     it._leave(0.1)  # its turn comes in the moment in which it is given up
     cancelled.cancel()
     await asyncio.gather(cancelled, return_exceptions=True)
-    assert it.running == it._waiting == 0
+    assert it.running == it.waiting == 0
 
 
 async def test_a_failure_gives_its_place_back() -> None:

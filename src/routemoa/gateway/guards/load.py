@@ -7,8 +7,7 @@ import logging
 import math
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from time import monotonic
 
 from routemoa.gateway.errors import Overloaded
@@ -68,6 +67,20 @@ class RequestLimit:
             self.value = GROW * self.value + 1.0
 
 
+class RequestPlace:
+    """The place of one request, as a context: entering it waits for its turn. Raises Overloaded."""
+
+    def __init__(self, gate: LoadGate) -> None:
+        self._gate = gate
+        self._began = 0.0
+
+    async def __aenter__(self) -> None:
+        self._began = await self._gate.enter()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._gate.leave(self._began)
+
+
 class LoadGate:
     """Admits requests.
 
@@ -93,8 +106,7 @@ class LoadGate:
         self._clock = clock
         self._jitter = jitter
         self._on_refuse = on_refuse
-        self._queue: deque[asyncio.Future[None]] = deque()
-        self._waiting = 0
+        self._queue: deque[asyncio.Future[bool]] = deque()
         self._seconds = 0.0  # that a request takes, of late
         self._started = 0  # in this turn of the event loop
         self._booked = -math.inf
@@ -104,17 +116,20 @@ class LoadGate:
     @property
     def waiting(self) -> int:
         """Requests that wait for their turn."""
-        return self._waiting
+        return len(self._queue)
 
-    @asynccontextmanager
-    async def place(self) -> AsyncGenerator[None, None]:
-        """Hold a place for one request. Raises Overloaded."""
+    def place(self) -> RequestPlace:
+        """Return the place of one request, to be held while it is answered."""
+        return RequestPlace(self)
+
+    async def enter(self) -> float:
+        """Wait for a place; return when it was taken, on the gate's clock. Raises Overloaded."""
         await self._enter()
-        began = self._clock()
-        try:
-            yield
-        finally:
-            self._leave(self._clock() - began)
+        return self._clock()
+
+    def leave(self, began: float) -> None:
+        """Give the place back that was taken at that moment."""
+        self._leave(self._clock() - began)
 
     async def watch(self) -> None:
         """Look at the load from time to time, for ever."""
@@ -153,7 +168,7 @@ class LoadGate:
     def _expected_wait(self) -> float:
         """Seconds until one more request would have its turn."""
         places = min(self.limit.value - self.running, self._descriptors / DESCRIPTORS_PER_REQUEST)
-        return max(0.0, self._waiting + 1 - max(0.0, places)) * self._turn_seconds
+        return max(0.0, self.waiting + 1 - max(0.0, places)) * self._turn_seconds
 
     @property
     def _patience(self) -> float:
@@ -161,27 +176,34 @@ class LoadGate:
         return min(self._queue_seconds, max(SHORT_QUEUE, QUEUE_SHARE * self._seconds))
 
     async def _enter(self) -> None:
-        if not self._waiting and self._is_free:
+        if not self.waiting and self._is_free:
             self._start()
             return
         if self._expected_wait > self._patience:
             raise self._refuse()
-        turn = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        expiry = loop.call_later(self._patience, self._expire, turn)
         self._queue.append(turn)
-        self._waiting += 1
+        has_turn = False
         try:
-            await asyncio.wait({turn}, timeout=self._patience)
+            has_turn = await turn
         except asyncio.CancelledError:
-            if turn.done():
+            has_turn = not turn.cancelled() and turn.result()
+            if has_turn:
                 self._leave(None)
             raise
         finally:
-            if not turn.done():
-                turn.cancel()
+            expiry.cancel()
+            if not has_turn and turn in self._queue:
                 self._queue.remove(turn)
-                self._waiting -= 1
-        if turn.cancelled():
+        if not has_turn:
             raise self._refuse()
+
+    def _expire(self, turn: asyncio.Future[bool]) -> None:
+        """End a wait that was too long."""
+        if not turn.done():
+            turn.set_result(False)
 
     def _start(self) -> None:
         if not self._started:
@@ -205,14 +227,13 @@ class LoadGate:
         while self._queue and self._is_free:
             turn = self._queue.popleft()
             if not turn.done():
-                self._waiting -= 1
                 self._start()
-                turn.set_result(None)
+                turn.set_result(True)
 
     def _refuse(self) -> Overloaded:
         self.refused += 1
         self._on_refuse()
-        logger.warning("overloaded: a request was refused; %d are being answered, %d wait", self.running, self._waiting)
+        logger.warning("overloaded: a request was refused; %d are being answered, %d wait", self.running, self.waiting)
         now = self._clock()
         turn = min(max(self._booked, now + self._expected_wait), now + MAX_RETRY_AFTER)
         self._booked = turn + self._turn_seconds

@@ -43,7 +43,7 @@ def cors_middleware(settings: ServerSettings, *, loopback: bool) -> list[Middlew
     regex = LOOPBACK_ORIGIN if loopback else None
     return [
         Middleware(
-            CORSMiddleware,
+            OriginMiddleware,
             allow_origins=settings.allow_origins,
             allow_origin_regex=regex,
             allow_methods=("GET", "POST"),
@@ -52,6 +52,17 @@ def cors_middleware(settings: ServerSettings, *, loopback: bool) -> list[Middlew
             max_age=PREFLIGHT_SECONDS,
         )
     ]
+
+
+class OriginMiddleware(CORSMiddleware):
+    """Starlette's, without its detour for a POST that no page sends: no cache keeps the response for one."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["method"] == "POST" and b"origin" not in dict(scope["headers"]):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class HostMiddleware:

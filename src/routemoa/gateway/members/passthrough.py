@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from math import ceil
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from routemoa.clients import wire
-from routemoa.clients.http import UpstreamResponse
 from routemoa.clients.placed_call import PlacedCall
 from routemoa.clients.placement import hash_body_prefix
-from routemoa.clients.retry import AttemptClient, with_retries
+from routemoa.clients.retry import AttemptClient
+from routemoa.clients.upstream_response import UpstreamResponse
 from routemoa.core.errors import (
     AnswerInterrupted,
     ContextExceeded,
@@ -38,7 +38,7 @@ from routemoa.gateway.members.usage_tap import ReplyTap
 from routemoa.gateway.telemetry.request_meter import UNMETERED, RequestMeter
 from routemoa.mixture.admission import skip_cooling
 from routemoa.mixture.budget.context import ContextFit, fit_texts
-from routemoa.mixture.budget.metering import MeteredClient
+from routemoa.mixture.budget.metering import MeteredCall, MeteredClient
 
 __all__ = ["UNBUFFERED", "Forwarder", "PassThrough"]
 
@@ -54,10 +54,13 @@ MILLION_TOKENS = Usage(1_000_000, 1_000_000)
 class Forwarder(AttemptClient, Protocol):
     """Passes requests on to the pool's members, one attempt at a time; `HttpClient` is one."""
 
-    def forward(
+    async def forward(
         self, model: ModelSpec, body: Mapping[str, Any], deadline: float, added: Collection[str] = (), route: str = ...
-    ) -> AbstractAsyncContextManager[UpstreamResponse]:
-        """Send a caller's body, with the fields that we `added`; return the response as it comes. Raises ModelError."""
+    ) -> UpstreamResponse:
+        """Send a caller's body, with the fields that we `added`; return the response as it comes. Raises ModelError.
+
+        The response must be closed.
+        """
         ...
 
 
@@ -115,7 +118,9 @@ class PassThrough:
         except (ValueError, TypeError) as e:
             raise QueryError(f"the request cannot be encoded as JSON: {wire.one_line(str(e))}") from e
         counted = recorder is not None or limits.are_set
-        self._answers = _count_answers({k: v for k, v in sent.items() if k not in owned} if owned else sent, route)
+        self._answers: int | None = 1  # of what was checked
+        if not self._bounded:
+            self._answers = _count_answers({k: v for k, v in sent.items() if k not in owned}, route)
         self._adds_usage = counted and _lacks_usage(sent)
         """Whether we ask for the usage of a stream, which the caller did not."""
         self._wants_stream = sent.get("stream") is True
@@ -159,24 +164,8 @@ class PassThrough:
             ticket.close()
 
     async def _send(self, out: ResponseWriter) -> None:
-        retry = self._client.new_retry(self._model)
-        placed = None
-        if self._model.endpoints:
-            placed = PlacedCall(self._metered.memory, self._model, hash_body_prefix(self._body))
-
-        def attempt() -> AsyncGenerator[None, None]:
-            again = retry.failures or (placed is not None and placed.failures)
-            purpose: Literal["direct", "retry"] = "retry" if again else "direct"
-
-            def make(place: ModelSpec) -> AsyncGenerator[None, None]:
-                return self._attempt(place, out, purpose, retry.deadline)
-
-            return make(self._model) if placed is None else placed.attempt(make)
-
-        moves_on = None if placed is None else placed.moves_on
         try:
-            async for _ in with_retries(attempt, retry, self._metered.deadline.at, moves_on):
-                pass
+            await self._try(out)
         except ModelHTTPError as e:
             if self._error_passed:
                 log_failure(e)
@@ -199,13 +188,27 @@ class PassThrough:
         else:
             await out.write(b"", last=True)
 
+    async def _try(self, out: ResponseWriter) -> None:
+        """Make attempts until one succeeds, or fails when a part of it was passed on."""
+        retry = self._client.new_retry(self._model)
+        placed = None
+        if self._model.endpoints:
+            placed = PlacedCall(self._metered.memory, self._model, hash_body_prefix(self._body))
+        while True:
+            again = retry.failures or (placed is not None and placed.failures)
+            try:
+                with nullcontext(self._model) if placed is None else placed.take_place() as place:
+                    await self._attempt(place, out, "retry" if again else "direct", retry.deadline)
+                return
+            except ModelError as e:
+                if self._has_passed:
+                    raise
+                await retry.recover(e, self._metered.deadline.at, None if placed is None else placed.moves_on)
+
     async def _attempt(
         self, place: ModelSpec, out: ResponseWriter, purpose: Literal["direct", "retry"], deadline: float
-    ) -> AsyncGenerator[None, None]:
-        """Make one attempt: reserved before, settled after, ended in time; yield from when its head was written.
-
-        `place` is the member at one of its endpoints.
-        """
+    ) -> None:
+        """Make one attempt: reserved before, settled after, ended in time. `place` is the member at an endpoint."""
         writes = self._route.writes
         caps = {cap: self._body[cap] for cap in wire.TOKEN_LIMITS if cap in self._body} if writes else NO_ANSWER
         request = Request((Message("user", self._prompt),), caps, purpose=purpose)
@@ -214,23 +217,20 @@ class PassThrough:
         tap: ReplyTap | None = None
         is_complete = False
         try:
-            async with (
-                asyncio.timeout(self._metered.deadline.seconds_left),
-                self._client.forward(
-                    place, self._body_for(call.request), deadline, self._added_fields, self._route.path
-                ) as response,
-            ):
-                tap = ReplyTap(
-                    self._model.name,
-                    response.content_type,
-                    call.add,
-                    drop_usage=self._adds_usage,
-                    caps=response.caps,
-                )
-                async for _ in self._pass_on(response, tap, out):
-                    call.answered()
-                    yield
-            call.answered()
+            async with asyncio.timeout(self._metered.deadline.seconds_left):
+                body = self._body_for(call.request)
+                response = await self._client.forward(place, body, deadline, self._added_fields, self._route.path)
+                try:
+                    tap = ReplyTap(
+                        self._model.name,
+                        response.content_type,
+                        call.add,
+                        drop_usage=self._adds_usage,
+                        caps=response.caps,
+                    )
+                    await self._pass_on(response, tap, out, call)
+                finally:
+                    response.close()
             usage, is_complete = tap.usage, True
             call.complete(usage or Usage(), has_answered=writes)
         except (ModelError, TimeoutError) as e:
@@ -243,18 +243,16 @@ class PassThrough:
                 call.complete(usage, has_answered=writes)
             call.close()
 
-    async def _pass_on(
-        self, response: UpstreamResponse, tap: ReplyTap, out: ResponseWriter
-    ) -> AsyncGenerator[None, None]:
+    async def _pass_on(self, response: UpstreamResponse, tap: ReplyTap, out: ResponseWriter, call: MeteredCall) -> None:
         """Write a response, from the first bytes on that are no error. Raises ModelError where it is or ends as one."""
-        async for chunk in response.chunks:
+        while chunk := await response.read():
             ends_large = tap.is_stream and tap.waiting_bytes > LARGE and (b"\n" in chunk or b"\r" in chunk)
             ready = await run_large(tap.feed, chunk) if ends_large else tap.feed(chunk)
             if tap.error is not None and not self._has_passed:
                 raise tap.error
             if ready:
                 await self._write(ready, response, tap, out)
-                yield
+                call.answered()
             if tap.error is not None:
                 self._error_passed = isinstance(tap.error, ModelHTTPError)
                 raise tap.error

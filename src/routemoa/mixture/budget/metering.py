@@ -204,14 +204,16 @@ class MeteredClient:
         """Release what was reserved for a call that was not made after all."""
         self.account.release(reservation)
 
-    def count(self, usage: Usage, estimate: Usage) -> None:
-        """Add the tokens of a call that has ended; where its endpoint did not report them, the estimate."""
+    def count(self, usage: Usage, request: Request, characters: int) -> None:
+        """Add the tokens of a call that has ended; what its endpoint did not report is estimated (`estimate_usage`)."""
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
         if prompt is None or completion is None:
             self.usage_estimated = True
+            estimate = estimate_usage(request, characters)
             prompt = estimate.prompt_tokens if prompt is None else prompt
             completion = estimate.completion_tokens if completion is None else completion
-        self.counted += structs.replace(usage, prompt_tokens=prompt, completion_tokens=completion)
+            usage = structs.replace(usage, prompt_tokens=prompt, completion_tokens=completion)
+        self.counted += usage
 
     def settle(self, reservation: Reservation, cost: float | None, tokens: int | None) -> None:
         """Count what a call came to: `cost` in dollars, `tokens` of output; where one is unknown, its most counts."""
@@ -333,7 +335,7 @@ class MeteredCall:
         cost = 0.0 if usage is NO_USAGE else self._model.cost(usage)
         client.settle(reservation, cost, usage.completion_tokens)
         if self._produced or self._outcome in (CANCELLED, "ok") or self._usage is not None:
-            client.count(usage, estimate_usage(reservation.request, self._produced))
+            client.count(usage, reservation.request, self._produced)
         client.unpriced |= cost is None and reservation.max_cost is None
         if client.recorder is None or self._number is None:
             return

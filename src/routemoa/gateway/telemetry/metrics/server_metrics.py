@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.process_collector import ProcessCollector
@@ -91,6 +92,8 @@ class ServerMetrics:
         self.panel_calls = Histogram(
             "routemoa_panel_calls", "Calls that one answer took.", ["method"], buckets=CALLS, registry=registry
         )
+        for metric in (self.requests, self.request_seconds, self.calls, self.call_seconds, self.tokens, self.cost):
+            metric.labels = cache(metric.labels)  # type: ignore[assignment, method-assign]  # each request asks for seven children
 
     def add_names(self, names: Collection[str]) -> None:
         """Add methods and members that a request may name from now on."""
