@@ -199,6 +199,7 @@ async def _serve_until_stopped(
     from routemoa.gateway.server import Server
     from routemoa.gateway.server_state import ServerState
     from routemoa.gateway.telemetry.tracing import start_tracing
+    from routemoa.gateway.traces.trace_facts import write_facts
     from routemoa.ledger import Store
     from routemoa.ledger.traces import TraceStore, traces_path
 
@@ -210,7 +211,9 @@ async def _serve_until_stopped(
         store = None if path is None else Store(path, pool.tenants)
         if store is not None:
             ending.push_async_callback(store.aclose)
-        traces = TraceStore(traces_path(path), pool.traces) if path is not None and pool.traces.keep else None
+        traces = None
+        if path is not None and pool.traces.keep:
+            traces = TraceStore(traces_path(path), pool.traces, describe=write_facts)
         if traces is not None:
             ending.push_async_callback(asyncio.to_thread, traces.close)
         loader = PoolLoader(options.read_pool, loopback=is_loopback(options.host))
