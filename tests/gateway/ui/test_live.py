@@ -134,11 +134,11 @@ async def read_moments(served: Serving, headers: dict[str, str], count: int) -> 
 async def test_the_stream_tells_each_key_of_its_own_requests(tmp_path: Path) -> None:
     budget = "[totals]\nmax_cost_per_day = 5.0\n"
     async with (
-        FakeEndpoint("The answer is 4.", Fault(first_byte=1.5)) as upstream,
+        FakeEndpoint("The answer is 4.", Fault(first_byte=1.0)) as upstream,
         showing(upstream.url, tmp_path, TENANTS + budget, admin_key=digest_secret("admin")) as served,
     ):
         asking = asyncio.create_task(ask(served, ACME))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.2)
         (acme,), (other,), (admin,) = await asyncio.gather(
             *(read_moments(served, headers, 1) for headers in (ACME, OTHER, ADMIN))
         )
