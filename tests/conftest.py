@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # An example is not wrong because the machine is busy.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return three processes for two cores, as most tests wait for a socket, a file or a program half of their time."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is there before the first test out of every later garbage collection: some tests ask for them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -168,12 +168,18 @@ OF_OPERATORS = {
 """Programs of the runbook, whose lines tests/deploy/test_runbook.py checks."""
 OF_DATABASES = {"createdb", "pg_dump", "pg_restore"}
 """Programs whose lines tests/ledger/postgres/test_page.py runs."""
+OF_RAY = {"serve"}
+"""Programs whose lines tests/gateway/test_ray_app.py checks."""
 
 
 def test_no_other_programs_are_used() -> None:
     known = {*CHECKED_HERE, *CHECKED_ELSEWHERE, "export", ".venv/bin/pre-commit"}
     for block in find_blocks("sh"):
-        more = {"docs/how-to/runbook.md": OF_OPERATORS, "docs/how-to/postgresql.md": OF_DATABASES}
+        more = {
+            "docs/how-to/runbook.md": OF_OPERATORS,
+            "docs/how-to/postgresql.md": OF_DATABASES,
+            "docs/how-to/ray.md": OF_RAY,
+        }
         allowed = known | more.get(block.page, set())
         for command in split_commands(block):
             assert command.words[0] in allowed, f"{block}: {command}"

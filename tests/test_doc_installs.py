@@ -32,7 +32,7 @@ WHEEL = "$(echo dist/*.whl)"
 
 def check_spec(spec: str) -> None:
     """Check what is installed: this checkout, or the wheel that a line before has built; and its extras."""
-    found = re.fullmatch(r"(?P<what>[^\[]+)(?:\[(?P<extras>[\w,]+)\])?", spec)
+    found = re.fullmatch(r"(?P<what>[^\[]+)(?:\[(?P<extras>[\w,-]+)\])?", spec)
     assert found is not None, spec
     assert found["what"] in (".", WHEEL, "dist/*.whl")
     assert set((found["extras"] or "local").split(",")) <= PROJECT["optional-dependencies"].keys()

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from routemoa.clients.http import HttpClient
 from routemoa.clients.retry import RetryPolicy
@@ -65,6 +66,12 @@ class Script:
         return await collect_answer(self.stream(query))
 
 
+def connect(url: str, key: str = "unused", retries: int = 0) -> AsyncOpenAI:
+    """Return OpenAI's client without certificates, of which it would read 150 each time."""
+    client = DefaultAsyncHttpxClient(verify=False)
+    return AsyncOpenAI(base_url=url, api_key=key, max_retries=retries, http_client=client)
+
+
 class Serving:
     """A running server."""
 
@@ -72,7 +79,16 @@ class Serving:
         self.url = url
         self.client = client
         self.server = server
-        self.sdk = AsyncOpenAI(base_url=url, api_key="unused", max_retries=0)
+
+    @cached_property
+    def sdk(self) -> AsyncOpenAI:
+        """OpenAI's client, made where a test asks with it."""
+        return connect(self.url)
+
+    async def close(self) -> None:
+        """Close OpenAI's client if there is one."""
+        if "sdk" in vars(self):
+            await self.sdk.close()
 
     @property
     def port(self) -> int:
@@ -188,17 +204,17 @@ async def serving(
     served = Serving(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", client, server)
     try:
         yield served
-        await served.sdk.close()
+        await served.close()
         await until(lambda: not server.server_state.tasks)
     finally:
-        await served.sdk.close()
+        await served.close()
         server.should_exit = True
         await asyncio.wait_for(running, 5)
     assert asyncio.all_tasks() <= before
 
 
-async def until(condition: Any) -> None:
-    """Wait until a condition holds, for two seconds at most."""
-    async with asyncio.timeout(2):
+async def until(condition: Any, seconds: float = 2.0) -> None:
+    """Wait until a condition holds, for so long at most."""
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  (there is no event to wait for)
             await asyncio.sleep(0.005)

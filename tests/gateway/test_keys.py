@@ -11,14 +11,13 @@ from typing import Any
 
 import openai
 import pytest
-from openai import AsyncOpenAI
 
 from routemoa.core.pool import Pool, parse_pool
 from routemoa.core.tenants import Tenant
 from routemoa.ledger import Store, read_calls
 from routemoa.ledger.keys import create_key, revoke_key, rotate_key
 from routemoa.testing import FakeEndpoint, Fault
-from tests.gateway.harness import HI, Response, Serving, serving
+from tests.gateway.harness import HI, Response, Serving, connect, serving
 
 MEMBER = '[[model]]\nname = "{}"\nendpoint = "{}"\ninput_price = 10.0\noutput_price = 10.0\nprior = 0.6\n'
 
@@ -92,7 +91,7 @@ async def test_every_header_is_heard_on_every_route(tmp_path: Path, path: str, m
 async def test_the_official_sdk_with_a_key_and_its_budget_in_the_ledger(tmp_path: Path) -> None:
     key = make(tmp_path, "app", max_cost_per_day=1.0)
     async with FakeEndpoint("It is 4.") as e, serving_keys(tmp_path, e.url) as s:
-        async with AsyncOpenAI(base_url=s.url, api_key=key, max_retries=0) as sdk:
+        async with connect(s.url, key) as sdk:
             raw = await sdk.chat.completions.with_raw_response.create(model="routemoa", messages=HI)
             assert raw.parse().choices[0].message.content == "It is 4."
             assert 0.99 < float(raw.headers["x-routemoa-remaining-day"]) < 1.0
@@ -315,7 +314,7 @@ async def test_streams_beyond_the_cap_wait_and_the_sdk_comes_back(tmp_path: Path
         refused = await ask(s, key, "a", stream=True)
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
         assert "1 stream" in refused.error["message"]
-        async with AsyncOpenAI(base_url=s.url, api_key=key, max_retries=2) as sdk:
+        async with connect(s.url, key, retries=2) as sdk:
             stream = await sdk.chat.completions.create(model="a", messages=HI, stream=True)
             assert "".join([c.choices[0].delta.content or "" async for c in stream if c.choices]) == "It is 4."
         assert (await running).status == 200

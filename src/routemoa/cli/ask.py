@@ -16,7 +16,6 @@ from rich.console import Console
 
 from routemoa.cli.conversation_file import read_conversation, with_system
 from routemoa.cli.options import limit_options, load_pool, method_option, pool_option, read_limits, system_option
-from routemoa.cli.pool.fetch import without_missing_weights
 from routemoa.cli.terminal.call_log import LoggedClient
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.lines import print_line
@@ -26,6 +25,7 @@ from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.view import QueryView
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
+from routemoa.clients.weights.absent import without_missing_weights
 from routemoa.core.errors import AllModelsFailed, QueryError
 from routemoa.core.pool import Pool
 from routemoa.core.types import Limits, Message, Query, to_json

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import socket
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from routemoa.cli.options import pool_option, store_option
-from routemoa.cli.serve_start import ServeOptions, announce, check_insecure, find_access, is_loopback, set_up_log
+from routemoa.cli.serve_start import ServeOptions, announce, check_insecure
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.core.server_table import MAX_WORKERS
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_server", "serve"]
 
-GC_THRESHOLDS = (10_000, 20, 20)
-"""Of Python's three generations; 700, 10 and 10 by default."""
 CANCEL_SECONDS = 1.0  # for cancelled answers to settle their calls
 
 
@@ -126,13 +123,14 @@ def serve(  # one parameter for each option
     """
     from routemoa.gateway.guards.descriptors import raise_limit
     from routemoa.gateway.server import listen
+    from routemoa.gateway.startup import find_access, is_loopback
 
     use_one_thread()
     if store_file and no_store:
         raise click.UsageError("--store and --no-store exclude each other.")
     options = ServeOptions(pool_file, host, store_file, no_store, origins, hosts, verbose, log_format, otel, watch)
     pool = options.read_pool(quiet=False)
-    set_up_log(options, redact=pool.gateway.redact)
+    options.set_up_log(pool)
     access = find_access(pool, options.path)
     if not (is_loopback(host) or access.needs_key):
         check_insecure(host, insecure)
@@ -192,41 +190,24 @@ async def _serve_until_stopped(
 ) -> bool:
     """See `run_server`."""
     from routemoa.cli.dashboard.operations import DashboardOperations
-    from routemoa.cli.learning.background import keep_learning, recall_traces
-    from routemoa.core.pool_files import list_files
-    from routemoa.gateway.pool_loader import PoolLoader
-    from routemoa.gateway.reload import ReloadingApp
+    from routemoa.cli.learning.background import keep_learning
     from routemoa.gateway.server import Server
-    from routemoa.gateway.server_state import ServerState
-    from routemoa.gateway.telemetry.tracing import start_tracing
-    from routemoa.gateway.traces.trace_facts import write_facts
-    from routemoa.ledger import Store
-    from routemoa.ledger.traces import TraceStore, traces_path
+    from routemoa.gateway.startup import is_loopback, open_gateway, spare_garbage_collection
 
-    path = options.path
-    async with AsyncExitStack() as ending:  # the application closes some, too, but not where it did not start
-        tracer, end_tracing = start_tracing() if options.otel else (None, None)
-        if end_tracing is not None:
-            ending.push_async_callback(asyncio.to_thread, end_tracing)
-        store = None if path is None else Store(path, pool.tenants)
-        if store is not None:
-            ending.push_async_callback(store.aclose)
-        traces = None
-        if path is not None and pool.traces.keep:
-            traces = TraceStore(traces_path(path), pool.traces, describe=write_facts)
-        if traces is not None:
-            ending.push_async_callback(asyncio.to_thread, traces.close)
-        loader = PoolLoader(options.read_pool, loopback=is_loopback(options.host))
-        ending.push_async_callback(loader.close)
-        state = ServerState(pool, store, traces, tracer, admin_key, shared=None if link is None else link.shared)
+    path, shared = options.path, None if link is None else link.shared
+    opening = open_gateway(
+        pool,
+        options.read_pool,
+        path,
+        admin_key,
+        loopback=is_loopback(options.host),
+        watch=options.watch,
+        otel=options.otel,
+        shared=shared,
+    )
+    async with opening as (app, state), AsyncExitStack() as ending:
         state.operations = DashboardOperations()
-        first = loader.build(pool, state)
-        files = list_files if options.watch else lambda _: ()
-        app = ReloadingApp(first, lambda before: loader.load(before, state), state, files)
-        await first.client.ready()
-        if traces is not None:
-            await recall_traces(traces.path, loader.recall)
-        _spare_garbage_collection()
+        spare_garbage_collection()
         server = Server(app, ready, pool.server if link is None else link.divide_caps(pool.server))
         state.is_stopping = server.is_stopping
         if link is not None:
@@ -234,8 +215,9 @@ async def _serve_until_stopped(
             stop = partial(server.handle_exit, signal.SIGTERM, None)
             ending.callback(asyncio.create_task(link.follow(app.reload, stop)).cancel)
         ending.push_async_callback(_await_cancelled, server)
+        kept = None if state.traces is None else path
         reload, note = state.reload or app.reload, state.metrics.drift.note
-        learning = asyncio.create_task(keep_learning(lambda: app.pool, None if traces is None else path, reload, note))
+        learning = asyncio.create_task(keep_learning(lambda: app.pool, kept, reload, note))
         ending.push_async_callback(_end_task, learning)
         await server.serve([listening])
     return server.force_exit
@@ -250,10 +232,3 @@ async def _await_cancelled(server: Server) -> None:
 async def _end_task(task: asyncio.Task[None]) -> None:
     if task.cancel():
         await asyncio.wait([task])
-
-
-def _spare_garbage_collection() -> None:
-    """Look for cycles less often, and never among what is there at the start: it took 7 % of a request's time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)

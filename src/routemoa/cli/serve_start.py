@@ -1,35 +1,29 @@
-"""What `routemoa serve` reads and says when it starts: its options, its keys, its log."""
+"""What `routemoa serve` reads and says when it starts: its options, its log."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
 import threading
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from routemoa.cli.options import load_pool
-from routemoa.cli.pool.fetch import warn_of_missing_weights, without_missing_weights
+from routemoa.cli.pool.fetch import warn_of_missing_weights
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
+    from routemoa.gateway.startup import Access
     from routemoa.ledger import StoreLocation
 
 __all__ = [
     "OPEN_PAGE",
-    "Access",
     "ServeOptions",
     "announce",
     "check_insecure",
-    "find_access",
-    "is_loopback",
-    "set_up_log",
 ]
 
 OPEN_PAGE = "routemoa.open_page"
@@ -59,54 +53,16 @@ class ServeOptions(msgspec.Struct, frozen=True):
 
     def read_pool(self, *, quiet: bool = True) -> Pool:
         """Read the pool file, and add what the command line says. Raises ConfigError."""
+        from routemoa.clients.weights.absent import without_missing_weights
+
         return _with_options(without_missing_weights(load_pool(self.pool_file, quiet=quiet)), self.origins, self.hosts)
 
+    def set_up_log(self, pool: Pool, worker: int | None = None) -> None:
+        """Log as the options and the pool say; `worker` is its number, where there are several processes."""
+        from routemoa.gateway.startup import set_up_log
 
-class Access(NamedTuple):
-    """The keys that there are when a server starts."""
-
-    admin_key: bytes | None
-    """The digest of the key of the admin routes; None where there are none."""
-    has_keys: bool
-    """Whether there are tenants in the pool file, or keys in the store."""
-
-    @property
-    def needs_key(self) -> bool:
-        """Return whether requests need a key from the start."""
-        return self.has_keys or self.admin_key is not None
-
-
-def find_access(pool: Pool, path: StoreLocation | None) -> Access:
-    """Return the keys that there are now. Raises ConfigError, StoreError."""
-    from routemoa.core.gateway_table import read_admin_key
-    from routemoa.ledger.keys import read_keys
-
-    return Access(
-        read_admin_key(pool.gateway, pool.tenants, os.environ, pool.source),
-        has_keys=len(pool.tenants) > 0 or (path is not None and len(read_keys(path)) > 0),
-    )
-
-
-def set_up_log(options: ServeOptions, *, redact: bool, worker: int | None = None) -> None:
-    """Log warnings, and with `verbose` requests, in bounded lines and a bounded number of them.
-
-    Args:
-        options: of the command.
-        redact: leave out what is not in words of ours.
-        worker: its number, which each line names; None where there is one process.
-    """
-    from routemoa.gateway.guards.log_limits import LineFormatter, RedactFilter, RepeatFilter
-    from routemoa.gateway.telemetry.request_log import REQUEST_LOGGER, JsonFormatter
-
-    handler = logging.StreamHandler()
-    named = "" if worker is None else f" worker {worker}"
-    text = LineFormatter(f"%(asctime)s %(levelname)s{named} %(name)s: %(message)s")
-    handler.setFormatter(JsonFormatter(worker) if options.log_format == "json" else text)
-    if redact:
-        handler.addFilter(RedactFilter())
-    handler.addFilter(RepeatFilter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger(REQUEST_LOGGER).setLevel(logging.INFO if options.verbose else logging.WARNING)
+        as_json = self.log_format == "json"
+        set_up_log(redact=pool.gateway.redact, as_json=as_json, verbose=self.verbose, worker=worker)
 
 
 def _with_options(pool: Pool, origins: tuple[str, ...], hosts: tuple[str, ...]) -> Pool:
@@ -156,11 +112,3 @@ def announce(url: str, pool: Pool, access: Access, workers: int = 1) -> None:
     if workers > 1 and any(m.local for m in pool):
         click.echo(f"note: each of the {workers} workers loads the local models for itself", err=True)
     print_warnings([*warn_of_missing_weights(pool), *list_pool_warnings(pool)])
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address is one of this machine alone."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

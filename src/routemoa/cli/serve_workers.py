@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from routemoa.cli.serve_start import ServeOptions, find_access, set_up_log
+from routemoa.cli.serve_start import ServeOptions
 from routemoa.core.errors import ConfigError, RouteMoAError
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def run_workers(
 def run_worker() -> None:
     """Be a worker: read the task from standard input, and serve until the supervisor says otherwise or is gone."""
     from routemoa.gateway.guards.descriptors import raise_limit
+    from routemoa.gateway.startup import find_access
     from routemoa.gateway.workers.channel import Channel
     from routemoa.gateway.workers.shared_state import open_shared_state
     from routemoa.gateway.workers.worker_link import WorkerLink
@@ -97,7 +98,7 @@ def run_worker() -> None:
     with socket.socket(fileno=task.listening) as listening:
         try:
             pool = options.read_pool()
-            set_up_log(options, redact=pool.gateway.redact, worker=task.number)
+            options.set_up_log(pool, task.number)
             admin_key = find_access(pool, options.path).admin_key
             forced = run_server(options, pool, listening, admin_key, ready=link.say_ready, link=link)
         except RouteMoAError as e:

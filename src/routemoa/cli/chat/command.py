@@ -15,11 +15,11 @@ from routemoa.cli.chat.conversation import Conversation
 from routemoa.cli.chat.reading import TurnReader, make_reader
 from routemoa.cli.conversation_file import read_conversation, with_system
 from routemoa.cli.options import limit_options, load_pool, method_option, pool_option, read_limits, system_option
-from routemoa.cli.pool.fetch import without_missing_weights
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
+from routemoa.clients.weights.absent import without_missing_weights
 from routemoa.core.errors import QueryError
 from routemoa.core.plural import counted
 from routemoa.core.pool import Pool

@@ -14,25 +14,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from routemoa.cli.learning.learn import describe_drift
 from routemoa.cli.learning.learned_files import find_last_run
 from routemoa.core.errors import RouteMoAError
 from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
-from routemoa.core.trace import Trace
 from routemoa.ledger.location import StoreLocation, StoreUrl
-from routemoa.ledger.schema import StoreError
-from routemoa.ledger.traces import read_traces
 
-__all__ = ["keep_learning", "recall_traces", "wait_seconds"]
+__all__ = ["keep_learning", "wait_seconds"]
 
 LOG = logging.getLogger("routemoa.learning")
 LOOK_SECONDS = 30.0
 """The longest wait between two looks at whether a run is due: the pool file may have changed."""
 MIN_WAIT = 0.5
-RECALLED_TRACES = 256
 LONGEST_SECONDS = 3600.0
 """After which a run is ended."""
 
@@ -78,17 +72,6 @@ def wait_seconds(every: float | None, last_run: float | None, last_tried: float 
         return None
     tried = [at for at in (last_run, last_tried) if at is not None and at <= now]
     return 0.0 if not tried else max(0.0, max(tried) + every - now)
-
-
-async def recall_traces(path: StoreLocation, recall: Callable[[list[Trace]], None]) -> None:
-    """Let a server know how fast the members were, from the latest answers that were kept.
-
-    Args:
-        path: of the traces.
-        recall: takes them, the oldest first.
-    """
-    with suppress(StoreError, msgspec.MsgspecError):  # it learns as it goes
-        recall(await asyncio.to_thread(lambda: [s.answer.trace for s in read_traces(path, latest=RECALLED_TRACES)]))
 
 
 async def _run(pool_file: Path, store: StoreLocation) -> dict[str, Any]:

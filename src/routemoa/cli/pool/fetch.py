@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from msgspec.structs import replace
 
 from routemoa.cli.options import load_pool, pool_option
 from routemoa.cli.terminal.lines import print_line
@@ -20,9 +18,9 @@ from routemoa.cli.terminal.lines import print_line
 if TYPE_CHECKING:
     from routemoa.clients.weights import Weight
     from routemoa.clients.weights.download import FetchResult, SourceName
-    from routemoa.core.pool import Absence, Pool
+    from routemoa.core.pool import Pool
 
-__all__ = ["fetch", "fetch_missing", "fetch_weights", "warn_of_missing_weights", "without_missing_weights"]
+__all__ = ["fetch", "fetch_missing", "fetch_weights", "warn_of_missing_weights"]
 
 
 @click.command(short_help="Download the weights of embedded models.")
@@ -85,36 +83,14 @@ def fetch_missing(pool: Pool) -> None:
         raise FetchError("; ".join(result.missing.values()))
 
 
-def without_missing_weights(pool: Pool) -> Pool:
-    """Return the pool without the members whose weights are not fetched; the whole pool where none would be left."""
-    absent = _find_absent(pool)
-    left = tuple(m for m in pool if m.name not in absent)
-    if not absent or not left:
-        return pool
-    aggregator = "best" if pool.mixture.aggregator in absent else pool.mixture.aggregator
-    mixture = replace(pool.mixture, aggregator=aggregator)
-    return dataclasses.replace(pool, models=left, mixture=mixture, absent={**pool.absent, **absent})
-
-
 def warn_of_missing_weights(pool: Pool) -> list[str]:
     """Return a warning where no member can answer, since the weights of none are fetched."""
-    if len(_find_absent(pool)) < len(pool):
+    from routemoa.clients.weights.absent import find_absent
+
+    if len(find_absent(pool)) < len(pool):
         return []
     option = f" --pool {shlex.quote(pool.source)}" if Path(pool.source).is_file() else ""
     return [f"no model can answer: their weights are not fetched; run  routemoa pool fetch{option}"]
-
-
-def _find_absent(pool: Pool) -> dict[str, Absence]:
-    """Return why members cannot be asked whose weights are not fetched."""
-    from routemoa.clients.weights import load_manifest
-    from routemoa.core.pool import Absence
-
-    weights = {m.name: load_manifest().get(m.model) for m in pool if m.local}
-    return {
-        name: Absence("weights", f"{name}: its weights are not fetched:  routemoa pool fetch --only {weight.name}")
-        for name, weight in weights.items()
-        if weight is not None and not weight.is_fetched
-    }
 
 
 def fetch_weights(names: Sequence[str]) -> list[Path]:
