@@ -1,4 +1,4 @@
-"""Takes the pictures of Live, Traces, Money and Quality in docs/how-to/dashboard.md.
+"""Takes the pictures of Live, Traces, Money, Quality and Pool in docs/how-to/dashboard.md.
 
     .venv/bin/python benchmarks/dashboard_pages.py
 
@@ -26,8 +26,10 @@ from dashboard_traffic import (
 )
 
 from tests.browser import Tab, open_browser
+from tests.gateway.ui.driving import fill
 
 HEIGHTS = {"live": 900, "traces": 900, "money": 900, "quality": 1300}
+ADMIN_KEY = "an-admin-key-for-a-picture"
 SHOWN = "document.querySelector('.figures, .v-box a, .finding') !== null"
 
 
@@ -46,6 +48,19 @@ async def take_pictures(tab: Tab, url: str, rows: list[dict[str, Any]], out: Pat
     asking.cancel()
 
 
+async def take_pool_picture(tab: Tab, url: str, out: Path) -> None:
+    """Write a picture of the page Pool with the admin key, while the file is edited."""
+    script = f"sessionStorage.setItem('routemoa.admin-key', '{ADMIN_KEY}')"
+    await tab.send("Page.addScriptToEvaluateOnNewDocument", source=script)
+    await tab.set_size(1280, 1300)
+    await tab.open(f"{url}?pool#/pool")
+    await tab.wait_until("document.querySelector('#pool-text') !== null", 30)
+    text = await tab.evaluate("document.querySelector('#pool-text').value")
+    await fill(tab, "#pool-text", text.replace('prefer = "quality"', 'prefer = "balanced"\ntarget = 0.8'))
+    await tab.wait_until("document.querySelector('.pool-check.good') !== null", 30)
+    save_small(await tab.picture(), out / "dashboard-pool.webp", 960)
+
+
 async def main() -> None:
     """Take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,6 +74,12 @@ async def main() -> None:
         await answer_for_two_weeks(endpoints, rows, folder)
         async with endpoints.open(0.01) as tables, serving(tables + BUDGET, folder) as url, open_browser() as tab:
             await take_pictures(tab, url, rows[:60], options.out)
+        async with (
+            endpoints.open(0.01) as tables,
+            serving(tables + BUDGET, folder, ROUTEMOA_ADMIN_KEY=ADMIN_KEY) as url,
+            open_browser() as tab,
+        ):
+            await take_pool_picture(tab, url, options.out)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Two weeks of traffic for the pictures of the dashboard: recorded answers, replayed through a real server.
 
-benchmarks/dashboard_traffic.py is imported by dashboard_walk.py and dashboard_pages.py. The members are endpoints of
-this machine that give the answers recorded by ZeroEval (MATH, level 5); their priors are their mean scores there, and
-their prices are examples. Feedback says which answers were right. The times of the ledger and of the traces are then
-spread over two weeks, so that there are days to show.
+benchmarks/dashboard_traffic.py is imported by dashboard_walk.py, dashboard_pages.py and dashboard_soak.py. The members
+are endpoints of this machine that give the answers recorded by ZeroEval (MATH, level 5); their priors are their mean
+scores there, and their prices are examples. Feedback says which answers were right. The times of the ledger and of the
+traces are then spread over two weeks, so that there are days to show.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ ORDER = 3
 AT_ONCE = 6
 DAYS = 14
 BUDGET = "[totals]\nmax_cost_per_day = 0.5\nmax_cost_per_month = 5.0\n"
+RUN = "from routemoa.cli import main; main()"
 SPREAD = {"store.db": ("calls", "began", "id"), "store-traces.db": ("traces", "at", "number")}
 
 
@@ -89,11 +90,18 @@ class Endpoints:
 
 
 @asynccontextmanager
-async def serving(tables: str, folder: Path) -> AsyncIterator[str]:
-    """Serve the pool; yield its address."""
+async def serving(tables: str, folder: Path, program: str = RUN, **variables: str) -> AsyncIterator[str]:
+    """Serve the pool; yield its address.
+
+    Args:
+        tables: the pool file.
+        folder: for its files.
+        program: Python that runs the command.
+        variables: of its environment.
+    """
     (folder / "pool.toml").write_text(tables)
-    command = [sys.executable, "-m", "routemoa", "serve", "--port", "0", "--pool", str(folder / "pool.toml")]
-    environment = {**os.environ, "ROUTEMOA_STORE": str(folder / "store.db")}
+    command = [sys.executable, "-c", program, "serve", "--port", "0", "--pool", str(folder / "pool.toml")]
+    environment = {**os.environ, "ROUTEMOA_STORE": str(folder / "store.db"), **variables}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)  # noqa: ASYNC220
     try:
         assert process.stderr is not None

@@ -129,7 +129,7 @@ async def take_pictures(tab: Tab, out: Path) -> None:
         await asyncio.sleep(0.4)
         save_small(await tab.picture(), out / f"dashboard-{name}.webp", 960)
     await tab.set_size(380, 800)
-    await tab.evaluate("document.querySelector('.columns').scrollIntoView()")
+    await tab.evaluate("document.querySelector('.final').scrollIntoView()")
     save_small(await tab.picture(), out / "dashboard-phone.webp", 380)
     await tab.set_scheme("light")
 

@@ -12,7 +12,7 @@ from routemoa.core.types import Message, Query
 from routemoa.ledger.location import StoreLocation
 from routemoa.ledger.schema import StoreError
 from routemoa.ledger.trace_catalog import open_catalog
-from routemoa.ledger.traces import Feedback, TraceStore
+from routemoa.ledger.traces import Feedback, TraceFactsText, TraceStore
 
 
 def answer(text: str) -> Answer:
@@ -40,6 +40,28 @@ def test_the_newest_come_first_and_only_new_feedback_is_listed(place: StoreLocat
         assert (id_, said.score) == ("b", 1.0)
         assert catalog.list_feedback(number) == []
     store.close()
+
+
+def test_facts_are_kept_beside_a_trace_by_the_version_of_their_rules(place: StoreLocation) -> None:
+    settings = TraceSettings(max_megabytes=0.0)
+    store = TraceStore(place, TraceSettings(), describe=lambda stored: TraceFactsText(1, f"one of {stored.id}"))
+    store.add("a", answer("a"), None)
+    store.add("b", answer("b"), None)
+    store.flush()
+    store.add_facts({"b": TraceFactsText(2, "two"), "deleted by now": TraceFactsText(2, "none")})
+    with open_catalog(store.path) as catalog:
+        assert catalog is not None
+        numbers = catalog.list_numbers(9)
+        assert [facts for _, facts in catalog.read_facts(numbers, 1)] == ["one of a"]
+        assert [facts for _, facts in catalog.read_facts(numbers, 2)] == ["two"]
+    store.close()
+    emptied = TraceStore(place, settings)
+    emptied.add("c", answer("c"), None)
+    emptied.flush()
+    with open_catalog(store.path) as catalog:
+        assert catalog is not None
+        assert catalog.read_facts(numbers, 2) == [], "they go with their traces"
+    emptied.close()
 
 
 def test_no_file_holds_none_and_another_file_is_refused(tmp_path: Path) -> None:

@@ -123,7 +123,10 @@ export const texts = {
     reason: (reason: string, failures: number): string =>
       `${reason}${failures > 1 ? ` (${failures} failures in a row)` : ""}`,
     ended: "Ended last",
-    columns: { at: "When", model: "Model", key: "Key", status: "Status", first: "First token", seconds: "Took" },
+    workers: (count: number): string => `all ${count} workers of this server`,
+    worker: (number: number): string => `worker\u00a0${number}`,
+    inWorkers: (numbers: number[]): string => `in worker${numbers.length > 1 ? "s" : ""} ${numbers.join(", ")}`,
+    columns: { at: "When", model: "Model", key: "Key", worker: "Worker", status: "Status", first: "First token", seconds: "Took" },
     left: "caller left",
     notStreamed: "in one piece",
   },
@@ -191,6 +194,11 @@ export const texts = {
       spentBy: (when: string, dollars: string): string => `used up by ${when} (would be ${dollars})`,
     },
   },
+  prefer: {
+    label: "Prefer",
+    asPool: (name: string): string => `${name} (the pool's)`,
+    names: { quality: "quality", balanced: "balanced", cheap: "cheap", fast: "fast" },
+  },
   playground: {
     form: "Question",
     question: "Your question",
@@ -203,10 +211,8 @@ export const texts = {
     removeTurn: "Remove this turn",
     method: "Method",
     otherMethod: "Compared with",
-    prefer: "Prefer",
-    preferPool: (name: string) => `as the pool (${name})`,
     compare: "Compare two",
-    compareNot: "Compare no more",
+    compareNot: "Do not compare",
     more: "System text, limits, tools, schema",
     system: "System text",
     limits: {
@@ -297,13 +303,12 @@ export const texts = {
     agree: "Both answers agree.",
     differ: "The answers differ: at most one of them is right, so they do not agree.",
     openDiffer: "The answers are different texts: whether they agree in what they say is for you to read.",
+    says: "Says",
     times: "Times the first",
   },
   again: {
     title: "Judge it again, without a call",
     why: "Move a slider: the server judges the same answers under another policy. No model is called.",
-    prefer: "Prefer",
-    preferences: { quality: "quality", balanced: "balanced", cheap: "cheap", fast: "fast" },
     target: "Target: chance of a right answer in the first panel",
     sure: "Sure above",
     weights: {
@@ -495,6 +500,7 @@ export const texts = {
     valid: (models: number) => `Valid: ${models} ${models === 1 ? "model" : "models"} can be asked.`,
     line: (line: number) => `Go to line ${line}`,
     diff: "What would change",
+    fromLine: (line: number): string => `from line ${line}`,
     takeOver: "Take over",
     takingOver: "Taking over ...",
     discard: "Discard",

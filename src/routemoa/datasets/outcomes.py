@@ -5,8 +5,9 @@ is that of the text that was given: it holds for the members whose own answer sa
 None, never 0. Of the same kind, later feedback goes before earlier; labels go before an expected answer, and that
 before a score.
 
-Of the scores that a thumb gives, only that of the answer that was chosen teaches. That another one is known because it
-agrees with a right answer makes its member look better than it is (measured: docs/research/learning.md). What the
+Of the scores that a thumb gives, only that of the answer that was given itself teaches. That another one is known
+because it agrees with a right answer makes its member look better than it is (measured: docs/research/learning.md);
+so it is with the answer that leads those an aggregator was given. What the
 panel's other answers added to the chosen one's probability is taken into account.
 """
 
@@ -84,7 +85,8 @@ def read_outcome(
         costs={p.model: p.cost for p in kept if p.cost is not None} or None,
         seconds={p.model: p.latency for p in kept if p.latency is not None} or None,
     )
-    chosen = trace.choice if trace.choice in found and trace.choice not in known else None
+    written = trace.choice if trace.aggregator is None else None
+    chosen = written if written in found and written not in known else None
     taught = {m: s for m, s in found.items() if m in scores and (m in known or m == chosen)}
     evidence = {chosen: _find_evidence(trace, chosen)} if chosen is not None and chosen in taught else {}
     prior = {m: p for m, p in trace.prior.items() if m in scores}

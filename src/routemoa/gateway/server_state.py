@@ -23,6 +23,7 @@ from routemoa.gateway.telemetry.metrics import ServerMetrics
 from routemoa.gateway.telemetry.tracing import RequestTracer
 from routemoa.gateway.traces.history import History
 from routemoa.gateway.traces.lookup import TraceLookup
+from routemoa.gateway.traces.trace_index import TraceIndex
 from routemoa.ledger import Store
 from routemoa.ledger.traces import TraceStore
 
@@ -65,6 +66,8 @@ class ServerState:
         self.store, self.traces, self.tracer, self.admin_key = store, traces, tracer, admin_key
         self.states = None if shared is None else shared.states
         """The state of the other workers, for the metrics; None where there are none."""
+        self.boards = None if shared is None else shared.boards
+        """What the other workers do now, for the dashboard; None where there are none."""
         self.metrics = ServerMetrics([])
         self.board = LiveBoard()
         self.gate = LoadGate(pool.server.queue_seconds, on_refuse=self.metrics.refused.inc)
@@ -72,6 +75,7 @@ class ServerState:
         self.rates: RateKeeper = MemoryRates() if shared is None else shared.rates
         self.conversations = Conversations(None if shared is None else shared.conversations)
         self.kept = TraceLookup(traces, 0.0 if shared is None else shared.trace_seconds)
+        self.trace_index = TraceIndex(traces)
         self.history = History(self.kept)
         self.batches = _open_batches(pool, self)
         """Runs batches; None where `[batches]` names no folder."""
@@ -85,8 +89,8 @@ class ServerState:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Watch the load and the keys; close all at the end."""
-        states = () if self.states is None else (self.states,)
-        watching = [asyncio.create_task(watched.watch()) for watched in (self.gate, self.keyring, *states)]
+        shared = [exchange for exchange in (self.states, self.boards) if exchange is not None]
+        watching = [asyncio.create_task(watched.watch()) for watched in (self.gate, self.keyring, *shared)]
         if self.batches is not None:
             watching.append(asyncio.create_task(self.batches.watch()))
         try:

@@ -22,6 +22,7 @@ from routemoa.gateway.reload import ReloadingApp
 from routemoa.gateway.server_state import ServerState
 from routemoa.gateway.telemetry.request_log import REQUEST_LOGGER, JsonFormatter
 from routemoa.gateway.telemetry.tracing import start_tracing
+from routemoa.gateway.traces.trace_facts import write_facts
 from routemoa.ledger import Store, StoreError, StoreLocation
 from routemoa.ledger.keys import read_keys
 from routemoa.ledger.traces import TraceStore, read_traces, traces_path
@@ -100,7 +101,9 @@ async def open_gateway(
         store = None if path is None else Store(path, pool.tenants)
         if store is not None:
             ending.push_async_callback(store.aclose)
-        traces = TraceStore(traces_path(path), pool.traces) if path is not None and pool.traces.keep else None
+        traces = None
+        if path is not None and pool.traces.keep:
+            traces = TraceStore(traces_path(path), pool.traces, describe=write_facts)
         if traces is not None:
             ending.push_async_callback(asyncio.to_thread, traces.close)
         loader = PoolLoader(read_pool, loopback=loopback)

@@ -41,6 +41,12 @@ class TraceCatalog:
             for number, id_, at, tenant, packed in self._connection.execute(query, tuple(numbers))
         ]
 
+    def read_facts(self, numbers: Sequence[int], version: int) -> list[tuple[int, str]]:
+        """Return what was found of these traces by the rules of a version; of others it is missing."""
+        marks = ",".join("?" * len(numbers))
+        query = f"SELECT number, facts FROM trace_facts WHERE number IN ({marks}) AND version = ?"  # noqa: S608
+        return [(number, facts) for number, facts in self._connection.execute(query, (*numbers, version))]
+
     def list_feedback(self, after: int) -> list[tuple[int, str, Feedback]]:
         """Return what was said after the feedback of this number: its number, the trace's id, and the feedback."""
         query = "SELECT number, id, feedback FROM feedback WHERE number > ? ORDER BY number"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -25,8 +25,11 @@ from routemoa.ledger.schema import (
 
 __all__ = [
     "GRADERS",
+    "WRITE_FACTS",
+    "Describe",
     "Feedback",
     "StoredTrace",
+    "TraceFactsText",
     "open_traces",
     "open_traces_reading",
     "prune",
@@ -59,7 +62,16 @@ CREATE TABLE IF NOT EXISTS feedback (
   feedback TEXT NOT NULL        -- JSON
 );
 CREATE INDEX IF NOT EXISTS feedback_id ON feedback (id);
+CREATE TABLE IF NOT EXISTS trace_facts (
+  number INTEGER PRIMARY KEY REFERENCES traces (number) ON DELETE CASCADE,
+  version INTEGER NOT NULL,     -- of the rules by which the facts were found
+  facts TEXT NOT NULL           -- what lists need of a trace, so that they unpack none; JSON of their reader
+);
 """
+WRITE_FACTS = (
+    "INSERT INTO trace_facts (number, version, facts) SELECT number, ?, ? FROM traces WHERE id = ?"
+    " ON CONFLICT (number) DO UPDATE SET version = excluded.version, facts = excluded.facts"
+)
 READ = "SELECT id, at, tenant, answer FROM traces ORDER BY number"
 READ_LATEST = (
     "SELECT id, at, tenant, answer FROM (SELECT * FROM traces ORDER BY number DESC LIMIT ?) AS latest ORDER BY number"
@@ -94,6 +106,18 @@ class StoredTrace(Struct, frozen=True):
     answer: Answer
     feedback: tuple[Feedback, ...] = ()
     """In the order in which it came."""
+
+
+class TraceFactsText(Struct, frozen=True):
+    """What lists need of a trace, as their reader wrote it."""
+
+    version: int
+    """Of the rules by which it was found: facts of another version are not read."""
+    text: str
+
+
+Describe = Callable[[StoredTrace], TraceFactsText]
+"""Finds the facts of a trace as it is kept, without its feedback."""
 
 
 def traces_path(store: StoreLocation) -> StoreLocation:

@@ -12,11 +12,12 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from random import random
 
 import msgspec
+from msgspec.structs import replace
 
 from routemoa.core.trace import Answer
 from routemoa.core.traces_table import TraceSettings
@@ -26,8 +27,11 @@ from routemoa.ledger.redaction import remove_texts
 from routemoa.ledger.schema import StoreError, raise_file_errors
 from routemoa.ledger.trace_tables import (
     GRADERS,
+    WRITE_FACTS,
+    Describe,
     Feedback,
     StoredTrace,
+    TraceFactsText,
     open_traces,
     prune,
     read_traces,
@@ -35,7 +39,7 @@ from routemoa.ledger.trace_tables import (
     traces_path,
 )
 
-__all__ = ["GRADERS", "Feedback", "StoredTrace", "TraceStore", "read_traces", "traces_path"]
+__all__ = ["GRADERS", "Feedback", "StoredTrace", "TraceFactsText", "TraceStore", "read_traces", "traces_path"]
 
 LOG = logging.getLogger("routemoa.traces")
 MAX_QUEUED = 1_000
@@ -66,17 +70,25 @@ class TraceStore:
         path: the file, which is created where there is none, or the URL of the database.
         settings: what is kept.
         clock: seconds since the epoch.
+        describe: finds what lists need of a trace, which is kept beside it; None leaves that to who lists them.
 
     Raises:
         StoreError: the store cannot be used.
     """
 
-    def __init__(self, path: StoreLocation, settings: TraceSettings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: StoreLocation,
+        settings: TraceSettings,
+        clock: Callable[[], float] = time.time,
+        *,
+        describe: Describe | None = None,
+    ) -> None:
         self.path = path
         self.settings = settings
         self.dropped = 0
         """Traces that were not kept since too many waited, or one was too large."""
-        self._clock = clock
+        self._clock, self._describe = clock, describe
         self._lock = threading.Lock()
         self._connection: Connection | None = open_traces(path)
         self._is_closing = False
@@ -120,6 +132,11 @@ class TraceStore:
             text = msgspec.json.encode(feedback).decode()
             connection.execute("INSERT INTO feedback (id, at, feedback) VALUES (?,?,?)", (id_, self._clock(), text))
             return True
+
+    def add_facts(self, facts: Mapping[str, TraceFactsText]) -> None:
+        """Keep what was found of traces, by their ids; those deleted by now are left out. Raises StoreError."""
+        with self._transaction() as connection:
+            connection.executemany(WRITE_FACTS, [(of.version, of.text, id_) for id_, of in facts.items()])
 
     def flush(self) -> None:
         """Wait until what was added so far is written; blocks."""
@@ -216,25 +233,33 @@ class TraceStore:
 
     def _write(self, traces: Sequence[StoredTrace]) -> None:
         """Write a batch, and delete what is too old or too much from time to time. Raises StoreError."""
-        rows = [row for trace in traces if (row := self._to_row(trace)) is not None]
+        packed = [found for trace in traces if (found := self._pack(trace)) is not None]
+        rows, facts = [row for row, _ in packed], [found for _, found in packed if found is not None]
         now = self._clock()
         with self._transaction() as connection:
             if rows:
                 connection.executemany(INSERT, rows)
+            if facts:
+                connection.executemany(WRITE_FACTS, facts)
             if abs(now - self._pruned) >= PRUNE_SECONDS:
                 self._pruned = now
                 prune(connection, self.settings, now)
 
-    def _to_row(self, stored: StoredTrace) -> tuple[object, ...] | None:
-        answer = stored.answer if self.settings.texts else remove_texts(stored.answer)
-        data = msgspec.json.encode(answer)
+    def _pack(self, stored: StoredTrace) -> tuple[tuple[object, ...], tuple[object, ...] | None] | None:
+        """Return the row of a trace, and that of its facts; None where it is too large to be kept."""
+        if not self.settings.texts:
+            stored = replace(stored, answer=remove_texts(stored.answer))
+        data = msgspec.json.encode(stored.answer)
         if len(data) > MAX_TRACE_BYTES:
             self.dropped += 1
             return None
         packed = zlib.compress(data, LEVEL)
-        trace = answer.trace
+        trace = stored.answer.trace
         about = (trace.method, trace.choice, trace.calls, trace.cost)
-        return stored.id, stored.at, stored.tenant, *about, len(packed), packed
+        found = None if self._describe is None else self._describe(stored)
+        size = len(packed) + (0 if found is None else len(found.text))
+        row = (stored.id, stored.at, stored.tenant, *about, size, packed)
+        return row, None if found is None else (found.version, found.text, stored.id)
 
 
 def _is_id(text: str) -> bool:

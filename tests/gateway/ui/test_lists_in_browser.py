@@ -98,7 +98,7 @@ async def test_ten_thousand_traces_scroll_and_are_filtered_at_once(tab: Tab, ful
     assert not tab.problems(full.origin)
 
 
-async def test_a_trace_is_found_opened_and_compared(tab: Tab, page: PageServer, tmp_path: Path) -> None:
+async def test_a_trace_is_found_opened_and_compared(tab: Tab, page: PageServer) -> None:
     await tab.set_size(1280)
     for question in ("Be hostile: what is 2 + 2?", "What is 2 + 2 in Rome, hostile one?"):
         await ask(tab, page, question)
@@ -110,16 +110,15 @@ async def test_a_trace_is_found_opened_and_compared(tab: Tab, page: PageServer, 
     assert "Be hostile" in await tab.evaluate("document.querySelector('.similar').innerText")
     assert HOSTILE.partition(" \x1b")[0] in await tab.evaluate("document.querySelector('.final').innerText")
     assert await tab.evaluate("window.taken") is None
-    await tab.take_screenshot(tmp_path / "trace.png")
     assert not tab.problems(page.origin)
 
 
-async def test_pages_with_something_to_show_are_whole_as_well(tab: Tab, page: PageServer, tmp_path: Path) -> None:
+async def test_pages_with_something_to_show_are_whole_as_well(tab: Tab, page: PageServer) -> None:
     await ask(tab, page, "What is 2 + 2?")
     for name, shown in (("traces", ".v-box a"), ("money", "table.ledger"), ("live", "table.ledger")):
         await open_page(tab, page, name)
         await tab.wait_until(f"document.querySelector({json.dumps(shown)}) !== null")
-        await check_whole(tab, name, tmp_path)
+        await check_whole(tab, name)
     assert not tab.problems(page.origin)
 
 
@@ -128,8 +127,8 @@ async def test_live_rests_while_hidden_and_goes_on_after_the_server_was_away(tab
     await tab.wait_until("document.querySelector('.link.open') !== null")
     assert count_streams(tab) == (1, 0)
     await tab.evaluate(f"{SET_HIDDEN}(true)")
-    await tab.wait_until("true")
-    await asyncio.sleep(1.0)
+    while count_streams(tab) != (1, 1):
+        await tab.wait_until("true")  # it takes what the browser tells meanwhile
     await tab.evaluate(f"{SET_HIDDEN}(false)")
     await tab.wait_until("document.querySelector('.link.open') !== null")
     page.stop()

@@ -17,7 +17,7 @@ from routemoa.core.pool import Pool
 from routemoa.testing import FakeEndpoint
 from tests.browser import Tab, needs_browser
 from tests.gateway.ui.conftest import PageServer
-from tests.gateway.ui.driving import OVERFLOW, check_readable, click, fill
+from tests.gateway.ui.driving import OVERFLOW, check_whole, click, fill
 from tests.gateway.ui.traffic import fill_store
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -136,29 +136,23 @@ async def test_a_probe_and_a_provider_name_no_address(operated: Operated) -> Non
 
 
 @needs_browser
-async def test_the_pages_with_the_admin_key(tab: Tab, operated: Operated, tmp_path: Path) -> None:
+async def test_the_pages_with_the_admin_key(tab: Tab, operated: Operated) -> None:
     source = f"sessionStorage.setItem('routemoa.admin-key', '{KEY}')"
     tab.events.clear()
     script = await tab.send("Page.addScriptToEvaluateOnNewDocument", source=source)
     try:
-        await walk_the_pages(tab, operated, tmp_path)
+        await walk_the_pages(tab, operated)
         assert not [str(p) for p in tab.problems(operated.origin)]
     finally:
         await tab.send("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
         tab.events.clear()  # other tests look for what their own server said
 
 
-async def walk_the_pages(tab: Tab, operated: Operated, tmp_path: Path) -> None:
+async def walk_the_pages(tab: Tab, operated: Operated) -> None:
     for name, there in (("quality", ".finding"), ("pool", ".editor")):
         await tab.open(f"{operated.origin}/?{name}#/{name}")
         await tab.wait_until(f"document.querySelector('{there}') !== null", 30)
-        for width in (380, 1280):
-            await tab.set_size(width)
-            assert await tab.evaluate(OVERFLOW) <= 0
-            for scheme in ("light", "dark"):
-                await tab.set_scheme(scheme)
-                await tab.take_screenshot(tmp_path / f"{name}-{width}-{scheme}.png")
-                await check_readable(tab)
+        await check_whole(tab, name)
     text = await tab.evaluate("document.querySelector('#pool-text').value")
     assert SECRET not in await tab.evaluate("document.documentElement.innerHTML")
 

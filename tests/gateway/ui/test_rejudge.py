@@ -86,7 +86,7 @@ TRACE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TRACE, st.sampled_from([None, "quality", "cheap"]), st.none() | st.floats(0, 20))
 def test_any_trace_is_judged(trace: dict[str, Any], prefer: Any, votes: float | None) -> None:
     read = read_foreign_trace({"trace": trace})

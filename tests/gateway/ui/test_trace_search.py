@@ -12,10 +12,11 @@ from routemoa.core.traces_table import TraceSettings
 from routemoa.core.types import Message, ModelSpec, Query
 from routemoa.core.usage import Usage
 from routemoa.gateway.errors import HttpError
+from routemoa.gateway.traces.trace_facts import FACTS_VERSION, TraceFacts, describe_trace, price_facts, write_facts
+from routemoa.gateway.traces.trace_index import TraceIndex
 from routemoa.gateway.ui.similar_questions import find_similar
-from routemoa.gateway.ui.trace_facts import TraceFacts, describe_trace
-from routemoa.gateway.ui.trace_index import TraceIndex
 from routemoa.gateway.ui.trace_search import read_filter, search_traces
+from routemoa.ledger.trace_catalog import open_catalog
 from routemoa.ledger.traces import Feedback, StoredTrace, TraceStore
 
 MEMBERS = (
@@ -39,17 +40,18 @@ def trace(*answers: str, **more: object) -> StoredTrace:
 
 def test_the_panel_is_alone_agrees_or_differs() -> None:
     given = [trace(), trace("4"), trace("The answer is 4.", "4"), trace("The answer is 4.", "The answer is 5.")]
-    assert [describe_trace(t, MEMBERS).panel for t in given] == [None, "one", "agreed", "differed"]
+    assert [describe_trace(t).facts.panel for t in given] == [None, "one", "agreed", "differed"]
 
 
 def test_what_others_would_have_cost_is_an_estimate_or_unknown() -> None:
     routes = (Alternative("best-single", 1, 0.1, None), Alternative("moa", 9, 0.7, None))
-    facts = describe_trace(trace("4", routes_not_taken=routes, given_up=(Degradation("models", "why"),)), MEMBERS)
+    stored = trace("4", routes_not_taken=routes, given_up=(Degradation("models", "why"),))
+    facts = price_facts(describe_trace(stored), MEMBERS)
     assert facts.moa_cost == 0.7
     assert facts.costliest_cost == pytest.approx((125 * 10 + 100 * 100) / 1e6)
     assert facts.gave_up
     assert len(facts.question) == 300
-    nothing = describe_trace(trace(), MEMBERS)
+    nothing = price_facts(describe_trace(trace()), MEMBERS)
     assert (nothing.moa_cost, nothing.costliest_cost) == (None, None)
 
 
@@ -95,7 +97,7 @@ def test_rare_words_make_questions_alike() -> None:
 def test_the_index_follows_the_store_a_little_at_a_time(tmp_path: Path) -> None:
     clock = [0.0]
     store = TraceStore(tmp_path / "t.db", TraceSettings())
-    index = TraceIndex(store.path, MEMBERS, lambda: clock[0])
+    index = TraceIndex(store, lambda: clock[0])
     assert not index.refresh().facts
     for i in range(50):
         store.add(f"t{i}", trace("4").answer, None)
@@ -112,5 +114,25 @@ def test_the_index_follows_the_store_a_little_at_a_time(tmp_path: Path) -> None:
     clock[0] += 5
     assert store.add_feedback("t1", None, Feedback(comment="hm"))
     assert {f.id for f in index.refresh().facts if f.feedback} == {"t0", "t1"}
+    assert len(TraceIndex(store).refresh(0.0).facts) == 50, "what was unpacked once is kept"
     store.close()
-    assert not TraceIndex(None, MEMBERS).refresh().facts
+    assert not TraceIndex(None).refresh().facts
+
+
+def test_what_is_written_with_a_trace_is_read_at_once_and_priced_by_the_pool_of_now(tmp_path: Path) -> None:
+    store = TraceStore(tmp_path / "t.db", TraceSettings(), describe=write_facts)
+    for i in range(400):
+        store.add(f"t{i}", trace("The answer is 4.", "The answer is 5.").answer, "acme")
+    store.flush()
+    with open_catalog(store.path) as catalog:
+        assert catalog is not None
+        assert len(catalog.read_facts(catalog.list_numbers(400), FACTS_VERSION)) == 400
+        assert catalog.read_facts(catalog.list_numbers(400), FACTS_VERSION + 1) == []
+    index = TraceIndex(store)
+    for members, cost in ((MEMBERS[:1], 0.000225), (MEMBERS, 0.01125), ((), None)):
+        index.set_members(members)
+        known = index.refresh(0.0)
+        assert (len(known.facts), known.missing) == (400, 0)
+        assert known.facts[0].costliest_cost == (None if cost is None else pytest.approx(cost))
+        assert (known.facts[0].panel, known.facts[0].tenant) == ("differed", "acme")
+    store.close()

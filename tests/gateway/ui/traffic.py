@@ -71,6 +71,7 @@ def fill_store(
     """
     rng, clock = random.Random(7), [now]
     kept = TraceStore(store, TraceSettings(days=1000), lambda: clock[0])
+    said: list[tuple[float, str, Feedback]] = []
     try:
         for number in range(answers):
             clock[0] = now - days * DAY * (1 - (number + 0.5) / answers)
@@ -79,9 +80,12 @@ def fill_store(
             text = KINDS[kind].format(a=rng.randrange(2, 12), b=rng.randrange(20, 90), town=rng.choice(TOWNS))
             answer = asyncio.run(_ask(pool, draw, text))
             kept.add(f"{number:032x}", answer, tenant)
-            kept.flush()
             if rng.random() < judged:
-                kept.add_feedback(f"{number:032x}", tenant, _judge(rng, answer, draw.right, thumbs))
+                said.append((clock[0], f"{number:032x}", _judge(rng, answer, draw.right, thumbs)))
+        kept.flush()
+        for at, id_, feedback in said:
+            clock[0] = at
+            kept.add_feedback(id_, tenant, feedback)
     finally:
         kept.close()
 

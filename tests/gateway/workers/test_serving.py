@@ -230,6 +230,21 @@ def test_both_answer_and_their_metrics_are_sums(served: Workers) -> None:
         assert found["process_resident_memory_bytes"] == pytest.approx(memory, rel=0.2)
 
 
+def test_the_page_of_one_shows_the_requests_of_both(served: Workers) -> None:
+    key = served.make_key("live")
+    first, second = served.pids
+    for pid in (first, second):
+        assert served.ask(pid, key).status == 200
+    opened = served.open(first, "/ui/api/live")
+    lines = (json.loads(line[6:]) for line in opened.response if line.startswith(b"data: "))
+    both = next(m for m in lines if {r["worker"] for r in m["ended"] if r["tenant"] == "live"} == {1, 2})
+    assert (both["workers"], both["first"]) == ([1, 2], True), "the whole hour of both is told again"
+    assert both["hour"]["requests"] == sum(requests for _, requests, *_ in both["series"]) >= 2
+    assert both["queue"]["limit"] >= 2 * 16
+    assert {m["name"]: (m["state"], m["workers"]) for m in both["members"]}["a"] == ("closed", [])
+    opened.close()
+
+
 def test_rates_hold_over_both(served: Workers) -> None:
     key = served.make_key("rates", requests_per_minute=5)
     pids = served.pids

@@ -9,9 +9,19 @@ export function formatDollars(dollars: number | null | undefined): string {
   return `$${dollars.toFixed(digits)}`;
 }
 
+/** Return dollars per million tokens, in / out: $0.35 / $0.40. */
+export function formatPrices(input: number | null, output: number | null): string {
+  return input === null ? texts.unknown : [input, output].map(formatPrice).join(" / ");
+}
+
+function formatPrice(dollars: number | null): string {
+  if (dollars === null) return texts.unknown;
+  return `$${dollars.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 6 })}`;
+}
+
 export function formatSeconds(seconds: number | null | undefined): string {
   if (seconds == null) return texts.unknown;
-  return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  return `${seconds.toFixed(seconds < 10 ? 1 : 0)}\u00a0s`;
 }
 
 /** Return a probability with two digits: 0.83. */
@@ -22,7 +32,7 @@ export function formatShare(share: number | null | undefined): string {
 /** Return a share as a percentage: 12 %. */
 export function formatPercent(share: number | null | undefined): string {
   if (share == null) return texts.unknown;
-  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}\u00a0%`;
 }
 
 export function formatTime(seconds: number): string {

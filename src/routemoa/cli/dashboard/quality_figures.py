@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from routemoa.core.pool import Pool
 
 if TYPE_CHECKING:
     from routemoa.core.types import Scores
-    from routemoa.datasets.outcomes import Outcome
     from routemoa.evaluation.traffic.judged_answer import JudgedAnswer
     from routemoa.ledger.traces import StoredTrace
     from routemoa.training.drift import Residual
@@ -23,11 +22,17 @@ MAX_REMEMBERED = 20_000
 MIXTURE = "routemoa"
 
 
+class _Reading(NamedTuple):
+    answer: JudgedAnswer
+    residuals: list[tuple[str, Residual]]
+    """Of the scores that teach, as `routemoa traces drift` has them."""
+
+
 class TrafficReader:
     """Measures traffic; an answer whose feedback it has seen is not graded again."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[str, int], JudgedAnswer | None] = {}
+        self._read: dict[tuple[str, int], _Reading | None] = {}
 
     def measure(self, pool: Pool, judged: Iterable[StoredTrace], now: float) -> dict[str, Any]:
         """Return what feedback says of a pool's members and of the mixture; blocks."""
@@ -42,34 +47,36 @@ class TrafficReader:
         for count, stored in enumerate(judged, 1):  # noqa: B007  (the last number is their count)
             newest.append(stored)
         found = map(self._read_trace, newest)
-        answers = sorted((answer for answer in found if answer is not None), key=lambda a: a.at)
+        readings = sorted((reading for reading in found if reading is not None), key=lambda r: r.answer.at)
+        answers = [reading.answer for reading in readings]
+        residuals = [residual for reading in readings for residual in reading.residuals]
         best, members = choose_best_model(pool), [m.name for m in pool]
         quality = measure_quality(answers, members, best.spec.name, now)
         return {
             "best_single": {"name": best.spec.name, "why": best.why},
             "members": members,
             "quality": msgspec.to_builtins(quality),
-            "drift": [{**msgspec.to_builtins(d), "change": d.change} for d in find_drifts(_list_residuals(answers))],
+            "drift": [{**msgspec.to_builtins(d), "change": d.change} for d in find_drifts(residuals)],
             "left_out": count - len(newest),
         }
 
-    def _read_trace(self, stored: StoredTrace) -> JudgedAnswer | None:
-        from routemoa.datasets.outcomes import read_outcome
-
+    def _read_trace(self, stored: StoredTrace) -> _Reading | None:
         key = stored.id, len(stored.feedback)
         if key in self._read:
             return self._read[key]
         if len(self._read) >= MAX_REMEMBERED:
             self._read.clear()
-        self._read[key] = read = _to_judged(stored, read_outcome(stored))
+        self._read[key] = read = _read_judged(stored)
         return read
 
 
-def _to_judged(stored: StoredTrace, outcome: Outcome | None) -> JudgedAnswer | None:
+def _read_judged(stored: StoredTrace) -> _Reading | None:
     """Return what the figures need of a trace; None where its feedback scores nothing."""
-    from routemoa.datasets.outcomes import merge_feedback, score_given_text
+    from routemoa.cli.learning.outcome_reader import list_residuals
+    from routemoa.datasets.outcomes import merge_feedback, read_outcome, score_given_text
     from routemoa.evaluation.traffic.judged_answer import JudgedAnswer
 
+    outcome = read_outcome(stored)
     given, trace = score_given_text(stored), stored.answer.trace
     if given is None and outcome is None:
         return None
@@ -77,10 +84,7 @@ def _to_judged(stored: StoredTrace, outcome: Outcome | None) -> JudgedAnswer | N
     posterior: Scores = trace.layers[-1].scores if trace.layers else {}
     scores: Scores = {} if record is None else record.scores
     said = merge_feedback(stored.feedback)
-    is_thumb = said.score is not None and said.expected is None
-    given_whole = {trace.choice} if trace.aggregator is None else set()
-    fair = {m: s for m, s in scores.items() if not is_thumb or m in said.labels or m in given_whole}
-    return JudgedAnswer(
+    judged = JudgedAnswer(
         stored.id,
         stored.at,
         trace.query.text,
@@ -90,27 +94,16 @@ def _to_judged(stored: StoredTrace, outcome: Outcome | None) -> JudgedAnswer | N
         trace.prior,
         posterior,
         scores,
-        fair,
-        is_thumb and not said.labels,
+        {} if outcome is None else outcome.taught,
+        said.score is not None and said.expected is None and not said.labels,
         tuple({p.model for layer in trace.layers for p in layer.proposals}),
         _keep_known(None if record is None else record.costs),
         _keep_known(None if record is None else record.seconds),
         trace.cost,
         trace.latency,
     )
+    return _Reading(judged, [] if outcome is None else list_residuals([outcome]))
 
 
 def _keep_known(values: Mapping[str, float | None] | None) -> dict[str, float]:
     return {name: value for name, value in (values or {}).items() if value is not None}
-
-
-def _list_residuals(answers: Iterable[JudgedAnswer]) -> list[tuple[str, Residual]]:
-    """Return (member, outcome) for each score, in the order of the answers."""
-    from routemoa.training.drift import Residual
-
-    return [
-        (model, Residual(a.at, score, a.prior.get(model)))
-        for a in answers
-        for model, score in a.fair_scores.items()
-        if score is not None
-    ]

@@ -28,8 +28,8 @@ class JudgedAnswer(Struct, frozen=True):
     scores: Scores
     """Member -> score of its own answer; None where it was not asked, or its answer was not judged."""
     fair_scores: Scores
-    """Those of `scores` that are known whatever the answer said. A thumb for the given answer tells the scores of the
-    members that say the same: of these alone, a member would look better than it is."""
+    """Those of `scores` that teach (`Outcome.taught`): they are known whatever the answer said. A thumb for the given
+    answer tells the scores of the members that say the same: of these alone, a member would look better than it is."""
     is_thumb: bool = False
     """Only the given answer was judged."""
     called: tuple[str, ...] = ()

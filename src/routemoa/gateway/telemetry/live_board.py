@@ -12,7 +12,18 @@ from msgspec import Struct
 
 from routemoa.core.protocols import CallResult
 
-__all__ = ["Bucket", "FinishedRequest", "LiveBoard", "LiveRequest", "Tally"]
+__all__ = [
+    "BUCKET_SECONDS",
+    "Bucket",
+    "FinishedRequest",
+    "LiveBoard",
+    "LiveRequest",
+    "MemberState",
+    "QueueState",
+    "RunningRequest",
+    "Tally",
+    "WorkerMoment",
+]
 
 BUCKET_SECONDS = 15.0
 MAX_BUCKETS = 240
@@ -57,6 +68,58 @@ class FinishedRequest(Struct, frozen=True):
     first: float | None
     """Seconds until the first piece of a stream."""
     seconds: float
+
+
+class RunningRequest(Struct, frozen=True):
+    """A request that is being answered, at a moment."""
+
+    number: int
+    """Counts the requests of a worker."""
+    tenant: str | None
+    model: str | None
+    """The method or member that it named."""
+    began: float
+    """Seconds since the epoch."""
+    first: float | None
+    """Seconds until the first piece of its response; None while there was none."""
+
+
+class MemberState(Struct, frozen=True):
+    """How well a member's endpoint is, as `Health.to_plain` says it."""
+
+    name: str
+    state: str
+    failures: int
+    retry_in: float | None
+    reason: str | None
+
+
+class QueueState(Struct, frozen=True):
+    """What waits for its turn."""
+
+    waiting: int
+    refused: int
+    limit: int
+    """Requests that may run at once."""
+    busy: float
+    """The share of its time that the event loop is busy, in [0, 1]."""
+
+
+class WorkerMoment(Struct, frozen=True):
+    """What one process of a server does at a moment, and did in the last hour."""
+
+    worker: int | None
+    """Its number, from 1; None where there is one process."""
+    at: float
+    """Seconds, on the clock of `monotonic()`, which the processes of a machine share."""
+    running: list[RunningRequest]
+    """In the order in which they came."""
+    recent: list[FinishedRequest]
+    """The newest last."""
+    buckets: list[Bucket]
+    """The newest last."""
+    members: list[MemberState]
+    queue: QueueState
 
 
 class Watched(Protocol):
@@ -121,6 +184,10 @@ class LiveBoard:
         """The newest last; there is none for a time in which nothing happened."""
         self._numbers = count(1)
 
+    def list_running(self) -> list[RunningRequest]:
+        """Return the requests that are being answered, in the order in which they came."""
+        return [_describe(request) for request in self.running.values()]
+
     def add(self, tenant: str | None, writer: Watched) -> LiveRequest:
         """Put a request on the board; it must be ended."""
         request = LiveRequest(self, next(self._numbers), tenant, writer)
@@ -151,3 +218,9 @@ class LiveBoard:
         elif len(bucket.by_key) < MAX_KEYS:
             bucket.by_key[tenant] = tally = Tally()
             yield tally
+
+
+def _describe(request: LiveRequest) -> RunningRequest:
+    first = request.writer.first_piece
+    passed = None if first is None else round(first - request.arrived, 3)
+    return RunningRequest(request.number, request.tenant, request.model, round(request.began, 3), passed)

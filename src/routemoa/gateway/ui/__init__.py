@@ -12,7 +12,6 @@ from routemoa.gateway.ui.pool_editor import PoolEndpoints, pool_admin_routes
 from routemoa.gateway.ui.quality import QualityEndpoints
 from routemoa.gateway.ui.rejudge import RejudgeEndpoint
 from routemoa.gateway.ui.site import Site
-from routemoa.gateway.ui.trace_index import TraceIndex
 from routemoa.gateway.ui.trace_list import TraceListEndpoints
 from routemoa.gateway.ui.viewer import SameOriginMiddleware
 
@@ -21,8 +20,8 @@ __all__ = ["Site", "ui_routes"]
 
 def ui_routes(site: Site) -> list[BaseRoute]:
     """Return the page at `/`, its files under /ui/assets, and its data under /ui/api, which are no public API."""
-    index = TraceIndex(None if site.state.traces is None else site.state.traces.path, site.pool.models)
-    traces, money = TraceListEndpoints(site, index), MoneyEndpoints(site, index)
+    site.state.trace_index.set_members(site.pool.models)
+    traces, money = TraceListEndpoints(site), MoneyEndpoints(site)
     quality = QualityEndpoints(site)
     data = SameOriginMiddleware(
         [

@@ -1,16 +1,17 @@
-"""What the page Live shows of a moment, as far as its viewer may see it. Pure."""
+"""What the page Live shows of a moment, as far as its viewer may see it: the workers of a server as one. Pure."""
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from routemoa.gateway.telemetry.live_board import Bucket, FinishedRequest, LiveBoard, LiveRequest, Tally
+from routemoa.gateway.telemetry.live_board import Bucket, MemberState, QueueState, Tally, WorkerMoment
 
-__all__ = ["Watcher", "describe_board"]
+__all__ = ["Watcher", "describe_members", "describe_queue", "describe_requests"]
 
 MAX_RUNNING = 40
 MAX_ENDED = 25
@@ -18,6 +19,8 @@ MAX_ENDED = 25
 HOUR = 3600.0
 FIRST_TOKEN_SECONDS = 900.0
 """Of which the median of the first tokens is."""
+STATES = ("closed", "half-open", "open")
+"""Of a member, the best first."""
 
 
 class Watcher(Struct, frozen=True):
@@ -36,49 +39,77 @@ class Watcher(Struct, frozen=True):
         return bucket.total if self.everyone else bucket.by_key.get(self.tenant, Tally())
 
 
-def describe_board(board: LiveBoard, watcher: Watcher, since: float = 0.0) -> dict[str, Any]:
+def describe_requests(
+    moments: Sequence[WorkerMoment], watcher: Watcher, wall: float, since: float = 0.0
+) -> dict[str, Any]:
     """Return the requests of this moment, those that ended last, and the sums of the last hour.
 
     Args:
-        board: what is described.
+        moments: of each worker.
         watcher: whose requests are shown.
+        wall: seconds since the epoch.
         since: the buckets of `series` begin here or later, in seconds since the epoch: those before are known.
     """
-    wall = board.wall_clock()
-    running = [r for r in board.running.values() if watcher.may_see(r.tenant)]
-    recent = [r for r in reversed(board.recent) if watcher.may_see(r.tenant)]
-    buckets = [b for b in board.buckets if b.start > wall - HOUR]
-    parts = [watcher.part(b) for b in buckets]
-    firsts = [r.first for r in recent if r.first is not None and r.at > wall - FIRST_TOKEN_SECONDS]
+    running = [(r.began, m.worker, r) for m in moments for r in m.running if watcher.may_see(r.tenant)]
+    recent = [(r.at, m.worker, r) for m in moments for r in m.recent if watcher.may_see(r.tenant)]
+    if len(moments) > 1:
+        running.sort(key=lambda each: each[0])
+        recent.sort(key=lambda each: each[0])
+    recent.reverse()
+    sums = _add_buckets((b for m in moments for b in m.buckets if b.start > wall - HOUR), watcher)
+    firsts = [r.first for at, _, r in recent if r.first is not None and at > wall - FIRST_TOKEN_SECONDS]
     return {
         "running": len(running),
-        "requests": [_describe_running(r) for r in running[:MAX_RUNNING]],
-        "ended": [_describe_ended(r) for r in recent[:MAX_ENDED]],
+        "requests": [{"worker": w, **msgspec.to_builtins(r)} for _, w, r in running[:MAX_RUNNING]],
+        "ended": [{"worker": w, **msgspec.to_builtins(r)} for _, w, r in recent[:MAX_ENDED]],
         "hour": {
-            "requests": sum(p.requests for p in parts),
-            "errors": sum(p.errors for p in parts),
-            "dollars": sum(p.dollars for p in parts),
+            "requests": sum(t.requests for t in sums.values()),
+            "errors": sum(t.errors for t in sums.values()),
+            "dollars": sum(t.dollars for t in sums.values()),
             "first_token": statistics.median(firsts) if firsts else None,
         },
         "series": [
-            [bucket.start, part.requests, part.errors, round(part.dollars, 9)]
-            for bucket, part in zip(buckets, parts, strict=True)
-            if bucket.start >= since
+            [start, tally.requests, tally.errors, round(tally.dollars, 9)]
+            for start, tally in sorted(sums.items())
+            if start >= since
         ],
     }
 
 
-def _describe_running(request: LiveRequest) -> dict[str, Any]:
-    first = request.writer.first_piece
-    return {
-        "number": request.number,
-        "tenant": request.tenant,
-        "model": request.model,
-        "began": round(request.began, 3),
-        "first": None if first is None else round(first - request.arrived, 3),
-    }
+def describe_members(moments: Sequence[WorkerMoment], names: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the state of each member: the worst of all workers, and the numbers of those for which it is not well."""
+    found: dict[str, list[tuple[int | None, MemberState]]] = {}
+    for moment in moments:
+        for state in moment.members:
+            found.setdefault(state.name, []).append((moment.worker, state))
+    return [_describe_member(found[name]) for name in names if name in found]
 
 
-def _describe_ended(request: FinishedRequest) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(request)
-    return found
+def describe_queue(moments: Sequence[WorkerMoment]) -> dict[str, Any]:
+    """Return what waits in all workers, and how busy the busiest is."""
+    queues = [moment.queue for moment in moments]
+    whole = QueueState(
+        sum(q.waiting for q in queues),
+        sum(q.refused for q in queues),
+        sum(q.limit for q in queues),
+        max(q.busy for q in queues),
+    )
+    plain: dict[str, Any] = msgspec.to_builtins(whole)
+    return plain
+
+
+def _describe_member(states: Sequence[tuple[int | None, MemberState]]) -> dict[str, Any]:
+    _, worst = max(states, key=lambda each: (STATES.index(each[1].state), each[1].retry_in or 0.0, each[1].failures))
+    ill = [worker for worker, state in states if worker is not None and state.state != STATES[0]]
+    return {**msgspec.to_builtins(worst), "workers": ill}
+
+
+def _add_buckets(buckets: Iterable[Bucket], watcher: Watcher) -> dict[float, Tally]:
+    """Return what is shown of the buckets, by when they began."""
+    sums: dict[float, Tally] = {}
+    for bucket in buckets:
+        part, whole = watcher.part(bucket), sums.setdefault(bucket.start, Tally())
+        whole.requests += part.requests
+        whole.errors += part.errors
+        whole.dollars += part.dollars
+    return sums

@@ -24,7 +24,6 @@ from routemoa.gateway.ui.money_sums import (
     rows_of,
 )
 from routemoa.gateway.ui.site import Site
-from routemoa.gateway.ui.trace_index import TraceIndex
 from routemoa.gateway.ui.viewer import Viewer
 from routemoa.ledger import BudgetState, LedgerEntry, Store, read_calls
 from routemoa.ledger.aggregates import GROUPINGS, Grouping
@@ -44,12 +43,11 @@ class MoneyEndpoints:
     """The sums of the ledger.
 
     Args:
-        site: has the ledger.
-        index: the facts of the traces, for what was saved.
+        site: has the ledger, and the facts of the traces, for what was saved.
     """
 
-    def __init__(self, site: Site, index: TraceIndex) -> None:
-        self._site, self._index = site, index
+    def __init__(self, site: Site) -> None:
+        self._site, self._index = site, site.state.trace_index
 
     async def get(self, request: Request) -> Response:
         """Return sums by each grouping, savings by estimates, cache hits and budgets. Raises HttpError."""

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.core.types import ModelSpec
-from routemoa.gateway.ui.trace_facts import TraceFacts
+from routemoa.gateway.traces.trace_facts import TraceFacts
 from routemoa.ledger import BudgetState
 from routemoa.ledger.aggregates import GROUPINGS, Grouping
 from routemoa.ledger.call_sums import CallSums, add_sums, group_sums

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 
-from routemoa.gateway.ui.trace_facts import TraceFacts
+from routemoa.gateway.traces.trace_facts import TraceFacts
 
 __all__ = ["find_similar"]
 

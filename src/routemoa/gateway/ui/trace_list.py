@@ -19,10 +19,9 @@ from routemoa.gateway.errors import HttpError
 from routemoa.gateway.json_response import json_response
 from routemoa.gateway.response_ids import bare_id
 from routemoa.gateway.traces.endpoints import shape_trace
+from routemoa.gateway.traces.trace_facts import TraceFacts
 from routemoa.gateway.ui.similar_questions import find_similar
 from routemoa.gateway.ui.site import Site
-from routemoa.gateway.ui.trace_facts import TraceFacts
-from routemoa.gateway.ui.trace_index import TraceIndex
 from routemoa.gateway.ui.trace_search import TraceFilter, list_choices, read_filter, search_traces
 from routemoa.gateway.ui.viewer import Viewer
 from routemoa.ledger.traces import StoredTrace, TraceStore
@@ -41,11 +40,10 @@ class TraceListEndpoints:
 
     Args:
         site: keeps them.
-        index: the facts of them.
     """
 
-    def __init__(self, site: Site, index: TraceIndex) -> None:
-        self._site, self._index = site, index
+    def __init__(self, site: Site) -> None:
+        self._site, self._index = site, site.state.trace_index
 
     async def get_list(self, request: Request) -> Response:
         """Return a piece of the traces that fit, how many there are, and what they can be filtered by.

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from msgspec import Struct
 
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.ui.trace_facts import Panel, TraceFacts
+from routemoa.gateway.traces.trace_facts import Panel, TraceFacts
 
 __all__ = ["NO_KEY_NAME", "TraceFilter", "list_choices", "read_filter", "search_traces"]
 

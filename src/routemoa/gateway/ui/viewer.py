@@ -13,8 +13,8 @@ from routemoa.gateway.access.auth import ADMIN_SCOPE_KEY
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.connection import ResponseWriter
 from routemoa.gateway.errors import HttpError
+from routemoa.gateway.traces.trace_facts import TraceFacts
 from routemoa.gateway.ui.site import Site
-from routemoa.gateway.ui.trace_facts import TraceFacts
 
 __all__ = ["SameOriginMiddleware", "Viewer"]
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.server_table import ServerSettings
+from routemoa.gateway.workers.shared_board import BoardExchange
 from routemoa.gateway.workers.shared_conversations import SharedConversations
 from routemoa.gateway.workers.shared_metrics import StateExchange, use_shared_counters
 from routemoa.gateway.workers.shared_rates import SharedRates, end_streams
@@ -18,7 +19,7 @@ __all__ = ["SharedState", "divide_caps", "forget_worker", "open_shared_state"]
 
 TRACE_SECONDS = 1.0
 """In which a trace that another worker keeps shows up in the file."""
-RATES, CONVERSATIONS, METRICS = "rates", "conversations", "metrics"
+RATES, CONVERSATIONS, METRICS, BOARDS = "rates", "conversations", "metrics", "boards"
 
 
 class SharedState(Struct, frozen=True):
@@ -29,6 +30,7 @@ class SharedState(Struct, frozen=True):
     rates: SharedRates
     conversations: SharedConversations
     states: StateExchange
+    boards: BoardExchange
     trace_seconds: float = TRACE_SECONDS
 
     def close(self) -> None:
@@ -45,14 +47,16 @@ def open_shared_state(folder: Path, number: int, secret: bytes) -> SharedState:
         number: of the worker, from 1.
         secret: of this server.
     """
-    with suppress(FileExistsError):
-        (folder / METRICS).mkdir(mode=0o700)
+    for name in (METRICS, BOARDS):
+        with suppress(FileExistsError):
+            (folder / name).mkdir(mode=0o700)
     use_shared_counters(folder / METRICS, number)
     return SharedState(
         number,
         SharedRates(folder / RATES, number),
         SharedConversations(folder / CONVERSATIONS, secret),
         StateExchange(folder / METRICS, number),
+        BoardExchange(folder / BOARDS, number),
     )
 
 

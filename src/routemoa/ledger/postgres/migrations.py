@@ -128,7 +128,14 @@ CREATE TABLE copied_windows (    -- how much of a window's `spent` came from a f
   PRIMARY KEY (source, key, "window")
 );
 """
-MIGRATIONS: tuple[LiteralString, ...] = (LEDGER_AND_KEYS, TRACES, COPIES)
+TRACE_FACTS = """
+CREATE TABLE trace_facts (
+  number BIGINT PRIMARY KEY REFERENCES traces (number) ON DELETE CASCADE,
+  version BIGINT NOT NULL,
+  facts TEXT NOT NULL
+);
+"""
+MIGRATIONS: tuple[LiteralString, ...] = (LEDGER_AND_KEYS, TRACES, COPIES, TRACE_FACTS)
 """Version 1, 2 and so on. A step that was released is never changed."""
 LOCK = 0x726D6F61
 """The advisory lock: one process at a time migrates."""

@@ -8,6 +8,9 @@ import { followEvents } from "../../data/stream";
 import type { Budget } from "../money/data";
 
 export interface RunningRequest {
+  /** The process of the server that answers; null where there is one. */
+  worker: number | null;
+  /** Counts the requests of a worker. */
   number: number;
   tenant: string | null;
   model: string | null;
@@ -18,6 +21,7 @@ export interface RunningRequest {
 }
 
 export interface EndedRequest {
+  worker: number | null;
   at: number;
   tenant: string | null;
   model: string | null;
@@ -33,6 +37,8 @@ export interface MemberHealth {
   /** Seconds until it is called again. */
   retry_in: number | null;
   reason: string | null;
+  /** The workers for which it is not well; empty where there is one. */
+  workers: number[];
 }
 
 /** [start in seconds since the epoch, requests that ended, errors, dollars] of a quarter of a minute. */
@@ -43,6 +49,8 @@ export interface Moment {
   at: number;
   /** Whether `series` is the whole hour, or only what is new. */
   first: boolean;
+  /** The processes of the server that are shown as one; [null] where there is one. */
+  workers: (number | null)[];
   running: number;
   requests: RunningRequest[];
   ended: EndedRequest[];

@@ -19,6 +19,7 @@ export function Live({ route: _ }: { route: Route }) {
       <div class="title-row">
         <h1>{texts.pages.live}</h1>
         <Link live={live} />
+        {live.moment && live.moment.workers.length > 1 && <p class="quiet">{texts.live.workers(live.moment.workers.length)}</p>}
       </div>
       {live.error && <Problem error={live.error} />}
       {live.moment ? <Shown live={live} moment={live.moment} /> : !live.error && <p class="quiet">{live.link === "waiting" ? texts.problems.unreachable : texts.problems.loading}</p>}
@@ -92,10 +93,11 @@ function Running({ requests, count, skew }: { requests: RunningRequest[]; count:
       {requests.length === 0 && <p class="quiet">{t.idle}</p>}
       <ul class="plain">
         {requests.map((request) => (
-          <li key={request.number} class="running">
+          <li key={`${request.worker} ${request.number}`} class="in-work">
             <span class="grow">
               {request.model ?? t.noModel}
               {about.role === "admin" && <small> {request.tenant ?? texts.money.noKey}</small>}
+              {request.worker !== null && <small> · {t.worker(request.worker)}</small>}
             </span>
             {request.first === null ? <small>{t.waiting}</small> : <small>{t.firstAfter(formatSeconds(request.first))}</small>}
             <span class="number">{formatSeconds(Math.max(0, now - request.began))}</span>
@@ -118,6 +120,7 @@ function Members({ members }: { members: MemberHealth[] }) {
             <ModelName model={member.name} />
             <span class={`tag ${STATE_TAGS[member.state]}`}>{t.states[member.state]}</span>
             {member.retry_in !== null && <small>{t.retry(Math.round(member.retry_in))}</small>}
+            {member.workers.length > 0 && <small>{t.inWorkers(member.workers)}</small>}
             {member.reason && <small class="reason">{t.reason(member.reason, member.failures)}</small>}
           </li>
         ))}
@@ -131,6 +134,7 @@ const STATE_TAGS = { closed: "agreed", "half-open": "differed", open: "bad" } as
 function Ended({ requests }: { requests: EndedRequest[] }) {
   const t = texts.live;
   const showsKeys = useAbout().role === "admin";
+  const showsWorkers = requests.some(({ worker }) => worker !== null);
   if (requests.length === 0) return null;
   return (
     <section>
@@ -142,6 +146,7 @@ function Ended({ requests }: { requests: EndedRequest[] }) {
               <th scope="col">{t.columns.at}</th>
               <th scope="col">{t.columns.model}</th>
               {showsKeys && <th scope="col">{t.columns.key}</th>}
+              {showsWorkers && <th scope="col">{t.columns.worker}</th>}
               <th scope="col">{t.columns.status}</th>
               <th scope="col" class="number">{t.columns.first}</th>
               <th scope="col" class="number">{t.columns.seconds}</th>
@@ -149,10 +154,11 @@ function Ended({ requests }: { requests: EndedRequest[] }) {
           </thead>
           <tbody>
             {requests.map((request) => (
-              <tr key={`${request.at} ${request.seconds}`}>
+              <tr key={`${request.worker} ${request.at} ${request.seconds}`}>
                 <td>{formatShortTime(request.at)}</td>
                 <td>{request.model ?? t.noModel}</td>
                 {showsKeys && <td>{request.tenant ?? texts.money.noKey}</td>}
+                {showsWorkers && <td>{request.worker}</td>}
                 <td>
                   <Status status={request.status} />
                 </td>

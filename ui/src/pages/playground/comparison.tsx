@@ -1,7 +1,7 @@
 // Two answers to the same question in one table: which is dearer, slower, and whether they say the same.
-import { useJudgment } from "../../data/judgment";
+import { type Judgment, useJudgment } from "../../data/judgment";
 import { emptyLayer, emptyTrace, type Trace } from "../../data/trace";
-import { formatCount, formatDollars, formatSeconds } from "../../parts/format";
+import { formatCount, formatDollars, formatSeconds, showControls } from "../../parts/format";
 import { ScrollRegion } from "../../parts/scroll-region";
 import { MethodHead } from "../../parts/trace/method-head";
 import { texts } from "../../texts.en";
@@ -24,17 +24,23 @@ export function Comparison({ answers }: { answers: [Compared, Compared] }) {
       <ScrollRegion kind="bare" labelledBy="compared-title">
         <table>
           <MethodHead>
+            {judgment?.closed && <th scope="col">{words.says}</th>}
             <th scope="col" class="number">
               {words.times}
             </th>
           </MethodHead>
           <tbody>
-            {answers.map(({ name, trace }) => (
-              <tr key={name}>
-                <th scope="row">{name}</th>
+            {answers.map(({ name, trace }, i) => (
+              <tr key={i}>
+                <th scope="row">
+                  <button type="button" class="plain" onClick={() => goTo(i)}>
+                    {name}
+                  </button>
+                </th>
                 <td class="number">{formatCount(trace.calls)}</td>
                 <td class="number">{formatSeconds(trace.latency)}</td>
                 <td class="number">{formatDollars(trace.cost)}</td>
+                {judgment?.closed && <td>{showControls(findStated(judgment, i) ?? texts.unknown)}</td>}
                 <td class="number">{formatTimes(trace.cost, one.trace.cost)}</td>
               </tr>
             ))}
@@ -50,6 +56,16 @@ function traceOf(answers: [Compared, Compared]): Trace {
   const proposals = answers.map(({ text }, i) => ({ model: `${i}`, text, usage: {}, latency: null, cost: null }));
   const layer = { ...emptyLayer(), proposals: proposals as never };
   return { ...emptyTrace(), query: answers[0].trace.query, layers: [layer] };
+}
+
+/** Return the result that an answer states; null where none is found in it. */
+function findStated(judgment: Judgment, place: number): string | null {
+  return judgment.groups.find(({ models }) => models.includes(`${place}`))?.states ?? null;
+}
+
+/** Bring a column into view: on a phone the second stands far below the first. */
+function goTo(place: number): void {
+  document.querySelectorAll(".compare > section")[place]?.scrollIntoView();
 }
 
 function formatTimes(cost: number | null, base: number | null): string {

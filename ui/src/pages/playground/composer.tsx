@@ -3,9 +3,9 @@ import { useEffect, useRef } from "preact/hooks";
 
 import { useAbout } from "../../data/about";
 import { ApiError } from "../../data/api";
-import { PREFERENCES } from "../../data/judgment";
 import { texts } from "../../texts.en";
 import { CodeBlock } from "../../parts/code-block";
+import { PreferSelect } from "../../parts/prefer-select";
 import {
   buildRequest,
   type Column,
@@ -220,17 +220,7 @@ function ColumnChoice(props: { column: Column; second: boolean; onColumn: (part:
         </select>
       </label>
       {column.method === "routemoa" && (
-        <label class="field">
-          {words.prefer}
-          <select value={column.prefer} onChange={(e) => onColumn({ prefer: e.currentTarget.value })}>
-            <option value="">{words.preferPool(about.mixture.prefer)}</option>
-            {PREFERENCES.map((name) => (
-              <option key={name} value={name}>
-                {texts.again.preferences[name]}
-              </option>
-            ))}
-          </select>
-        </label>
+        <PreferSelect value={column.prefer} pool={about.mixture.prefer} onValue={(prefer) => onColumn({ prefer })} />
       )}
     </>
   );

@@ -124,7 +124,7 @@ function compareAnswers(shown: Shown[]): [Compared, Compared] | null {
 }
 
 function nameColumn({ method, prefer }: Column): string {
-  return prefer && method === "routemoa" ? `${method} · ${texts.again.preferences[prefer as "quality"]}` : method;
+  return prefer && method === "routemoa" ? `${method} · ${texts.prefer.names[prefer as "quality"]}` : method;
 }
 
 /** Return where a query stands, for readers that hear the page: the end alone, not each word. */

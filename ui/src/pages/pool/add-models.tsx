@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 
 import { type ApiError, postJson, toApiError, useData } from "../../data/api";
-import { formatCount, showControls } from "../../parts/format";
+import { formatCount, formatPrices, showControls } from "../../parts/format";
 import { Problem, WhenLoaded } from "../../parts/problem";
 import { ScrollRegion } from "../../parts/scroll-region";
 import { texts } from "../../texts.en";
@@ -164,7 +164,7 @@ function ModelRow({ model: m, checked, toggle }: { model: ListedModel; checked: 
           <input type="checkbox" checked={checked} onChange={() => toggle(m.id)} /> {showControls(m.id)}
         </label>
       </td>
-      <td class="number">{m.input_price === null ? texts.unknown : `$${m.input_price} / $${m.output_price}`}</td>
+      <td class="number">{formatPrices(m.input_price, m.output_price)}</td>
       <td class="number">{m.context === null ? texts.unknown : formatCount(m.context)}</td>
       <td class="number" title={m.score_of ?? ""}>
         {m.score === null ? texts.unknown : m.score.toFixed(2)}

@@ -157,13 +157,19 @@ function Diff({ lines }: { lines: string[] }) {
       <pre class="card diff" tabIndex={0} aria-label={t.diff}>
         {lines.map((line, i) => (
           <span key={i} class={line.startsWith("+") ? "added" : line.startsWith("-") ? "removed" : "same"}>
-            {showControls(line) || " "}
+            {nameHunk(line) ?? (showControls(line) || " ")}
             {"\n"}
           </span>
         ))}
       </pre>
     </div>
   );
+}
+
+/** Return what the head of a part of a diff says in words; null for another line. */
+function nameHunk(line: string): string | null {
+  const found = /^@@ -\d+(?:,\d+)? \+(\d+)/.exec(line);
+  return found ? t.fromLine(Number(found[1])) : null;
 }
 
 function selectLine(area: HTMLTextAreaElement | null, line: number): void {

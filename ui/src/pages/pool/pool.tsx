@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 
 import { useAbout } from "../../data/about";
 import { type ApiError, postJson, toApiError, useData } from "../../data/api";
-import { formatCount, formatSeconds, showControls } from "../../parts/format";
+import { formatCount, formatPrices, formatSeconds, showControls } from "../../parts/format";
 import { ModelName } from "../../parts/model-name";
 import { Empty, Problem, WhenLoaded } from "../../parts/problem";
 import { ScrollRegion } from "../../parts/scroll-region";
@@ -92,7 +92,7 @@ function Members({ pool, members }: { pool: PoolInfo; members: PoolMember[] }) {
                 <td class="place">{m.endpoint}</td>
                 <td>{m.api_key_env ? <code>{m.api_key_env}</code> : t.noKey}</td>
                 <td class="number" title={m.price ?? ""}>
-                  {m.input_price === null ? texts.unknown : `$${m.input_price} / $${m.output_price}`}
+                  {formatPrices(m.input_price, m.output_price)}
                 </td>
                 <td class="number">{m.context === null ? texts.unknown : formatCount(m.context)}</td>
                 <td class="number">{m.prior === null ? texts.unknown : m.prior.toFixed(2)}</td>

@@ -10,7 +10,7 @@ import { ModelName } from "../model-name";
 import { ScrollRegion } from "../scroll-region";
 import { groupLetter } from "./groups";
 
-const LONG = 900; // characters, beyond which an answer is folded
+export const LONG = 500; // characters, beyond which an answer is folded
 
 interface Props {
   trace: Trace;

@@ -1,7 +1,8 @@
 // Judges the same answers under another policy. It calls no model: the server computes the posterior again.
-import { type Judgment, type PolicyChoice, PREFERENCES, WEIGHTS } from "../../data/judgment";
+import { type Judgment, type PolicyChoice, WEIGHTS } from "../../data/judgment";
 import { texts } from "../../texts.en";
 import { CodeBlock } from "../code-block";
+import { PreferSelect } from "../prefer-select";
 import { Slider } from "../slider";
 
 interface Props {
@@ -22,19 +23,7 @@ export function JudgeAgain({ policy, onPolicy, base, judgment }: Props) {
       </summary>
       <p class="quiet">{texts.again.why}</p>
       <div class="sliders">
-        <label class="field">
-          {texts.again.prefer}
-          <select
-            value={policy.prefer ?? base.policy.prefer}
-            onChange={(e) => onPolicy({ ...policy, prefer: e.currentTarget.value })}
-          >
-            {PREFERENCES.map((name) => (
-              <option key={name} value={name}>
-                {texts.again.preferences[name]}
-              </option>
-            ))}
-          </select>
-        </label>
+        <PreferSelect value={policy.prefer ?? base.policy.prefer} onValue={(prefer) => onPolicy({ ...policy, prefer })} />
         <Slider
           label={texts.again.target}
           value={policy.target ?? judgment?.policy.target ?? base.policy.target}

@@ -11,7 +11,7 @@ import { texts } from "../../texts.en";
 import { formatDollars, formatSeconds, formatShare, showControls } from "../format";
 import { ModelName } from "../model-name";
 import { Problem } from "../problem";
-import { Answers, Judgments } from "./answers";
+import { Answers, Judgments, LONG } from "./answers";
 import { Costs } from "./costs";
 import { FeedbackForm, sendFeedback } from "./feedback";
 import { AgreementGroups } from "./groups";
@@ -103,11 +103,7 @@ function FinalAnswer({ trace, text, ended, groups, children }: FinalProps) {
     <section class="card final" aria-labelledby="answer-title" aria-busy={!ended}>
       <h2 id="answer-title">{texts.trace.answer}</h2>
       <div class="said">
-      {text && (
-        <pre class="text" dir="auto">
-          {showControls(text)}
-        </pre>
-      )}
+      {text && <FinalText text={text} ended={ended} />}
       {trace.tool_calls?.map((call, i) => (
         <pre key={i} class="call">
           {showControls(`${call.name}(${call.arguments})`)}
@@ -139,6 +135,24 @@ function FinalAnswer({ trace, text, ended, groups, children }: FinalProps) {
       {children}
       </div>
     </section>
+  );
+}
+
+/** Show an answer; where the reasons stand below it, a long one is folded, so that they are within reach. */
+function FinalText({ text, ended }: { text: string; ended: boolean }) {
+  const [whole, setWhole] = useState(false);
+  const folded = ended && !whole && text.length > LONG;
+  return (
+    <>
+      <pre class={folded ? "text foldable" : "text"} dir="auto">
+        {showControls(text)}
+      </pre>
+      {ended && text.length > LONG && (
+        <button type="button" class="plain unfold" aria-expanded={whole} onClick={() => setWhole(!whole)}>
+          {whole ? texts.trace.less : texts.trace.more(text.length)}
+        </button>
+      )}
+    </>
   );
 }
 
