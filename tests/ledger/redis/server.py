@@ -19,7 +19,7 @@ from routemoa.ledger.location import SharedUrl
 
 __all__ = ["RedisServer", "start_redis"]
 
-PASSWORD = "not-secret"  # noqa: S105
+PASSWORD = "not-secret"
 
 
 class RedisServer:

@@ -47,7 +47,7 @@ class RedisConnection:
         """Of the server process, as it was when this connected: another one may have forgotten what it held."""
         self._client: Redis | None = None
         self._digests: dict[str, str] = {}  # script -> its SHA-1, as the server knows it
-        self._make_client()  # so that what is wrong is said at the start
+        _check_url(url)
 
     async def run(self, script: str, keys: Sequence[str], *values: str | bytes) -> Any:
         """Return what a script returns; `script` is the name of its file. Raises StoreError: it may have run."""
@@ -85,17 +85,12 @@ class RedisConnection:
         return self._client
 
     def _make_client(self) -> Redis:
-        try:
-            from redis.asyncio import Redis
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
-        except ImportError as e:
-            raise MissingExtra("redis, which speaks to Redis and Valkey,", "redis") from e
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
         settings: dict[str, Any] = {"client_name": "routemoa", "retry": Retry(NoBackoff(), 0), "protocol": 2}
-        try:
-            return Redis.from_url(self.url.secret, single_connection_client=True, **settings)
-        except ValueError as e:
-            raise ConfigError(f"{self.url}: {self.url.hide_secrets(str(e))}; correct ROUTEMOA_SHARED") from e
+        return Redis.from_url(self.url.secret, single_connection_client=True, **settings)
 
 
 class _Errors:
@@ -125,6 +120,18 @@ class _Errors:
         url = self._connection.url
         await self._connection.aclose()
         raise StoreError(f"{url}: {url.hide_secrets(' '.join(why.split()))[:300]}") from error
+
+
+def _check_url(url: SharedUrl) -> None:
+    """Say at the start what is wrong. Raises MissingExtra, ConfigError."""
+    try:
+        from redis.asyncio.connection import parse_url
+    except ImportError as e:
+        raise MissingExtra("redis, which speaks to Redis and Valkey,", "redis") from e
+    try:
+        parse_url(url.secret)
+    except ValueError as e:
+        raise ConfigError(f"{url}: {url.hide_secrets(str(e))}; correct ROUTEMOA_SHARED") from e
 
 
 def new_owner() -> str:
