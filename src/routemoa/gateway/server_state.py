@@ -12,6 +12,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.tenants import Tenant
 from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import MemoryRates, RateKeeper
+from routemoa.gateway.access.stored_rates import StoredRates
 from routemoa.gateway.batches.manager import BatchManager
 from routemoa.gateway.batches.tenant_rows import TenantTerms
 from routemoa.gateway.batches.upload import require_multipart
@@ -23,13 +24,16 @@ from routemoa.gateway.telemetry.metrics import ServerMetrics
 from routemoa.gateway.telemetry.tracing import RequestTracer
 from routemoa.gateway.traces.history import History
 from routemoa.gateway.traces.lookup import TraceLookup
-from routemoa.ledger import Store
+from routemoa.ledger import Store, StoreUrl
 from routemoa.ledger.traces import TraceStore
 
 if TYPE_CHECKING:  # it needs POSIX
     from routemoa.gateway.workers.shared_state import SharedState
 
 __all__ = ["ServerState", "check_pool"]
+
+TRACE_SECONDS = 1.0
+"""In which a trace that another process keeps shows up in the store."""
 
 
 class ServerState:
@@ -69,9 +73,10 @@ class ServerState:
         self.board = LiveBoard()
         self.gate = LoadGate(pool.server.queue_seconds, on_refuse=self.metrics.refused.inc)
         self.keyring = Keyring(pool.tenants, store, requires_key=admin_key is not None)
-        self.rates: RateKeeper = MemoryRates() if shared is None else shared.rates
+        self.rates = _open_rates(store, shared)
         self.conversations = Conversations(None if shared is None else shared.conversations)
-        self.kept = TraceLookup(traces, 0.0 if shared is None else shared.trace_seconds)
+        is_alone = shared is None and not (traces is not None and isinstance(traces.path, StoreUrl))
+        self.kept = TraceLookup(traces, 0.0 if is_alone else TRACE_SECONDS)
         self.history = History(self.kept)
         self.batches = _open_batches(pool, self)
         """Runs batches; None where `[batches]` names no folder."""
@@ -86,7 +91,8 @@ class ServerState:
     async def running(self) -> AsyncGenerator[None, None]:
         """Watch the load and the keys; close all at the end."""
         states = () if self.states is None else (self.states,)
-        watching = [asyncio.create_task(watched.watch()) for watched in (self.gate, self.keyring, *states)]
+        stored = (self.rates,) if isinstance(self.rates, StoredRates) else ()
+        watching = [asyncio.create_task(watched.watch()) for watched in (self.gate, self.keyring, *states, *stored)]
         if self.batches is not None:
             watching.append(asyncio.create_task(self.batches.watch()))
         try:
@@ -96,11 +102,22 @@ class ServerState:
                 task.cancel()
             if self.batches is not None:
                 await self.batches.close()
+            for rates in stored:
+                await rates.aclose()
             self.keyring.close()
             if self.traces is not None:
                 await asyncio.to_thread(self.traces.close)
             if self.store is not None:
                 await self.store.aclose()
+
+
+def _open_rates(store: Store | None, shared: SharedState | None) -> RateKeeper:
+    """Return what holds rates: the database of the store, else what the workers share, else this process."""
+    if store is not None and isinstance(store.path, StoreUrl):
+        from routemoa.ledger.postgres.rates import PostgresRates
+
+        return StoredRates(PostgresRates(store.path))
+    return MemoryRates() if shared is None else shared.rates
 
 
 def _open_batches(pool: Pool, state: ServerState) -> BatchManager | None:

@@ -46,7 +46,8 @@ def test_a_store_of_before_is_upgraded_once_and_keeps_its_rows(
     assert not state.is_current
     assert "routemoa store migrate" in state.describe()
     with ThreadPoolExecutor(4) as threads:
-        assert sorted(threads.map(lambda _: migrate_store(database)[0], range(4))) == [1, 3, 3, 3]
+        newest = len(migrations.MIGRATIONS)
+        assert sorted(threads.map(lambda _: migrate_store(database)[0], range(4))) == [1, newest, newest, newest]
     assert [k.tenant.name for k in read_keys(database)] == ["ci"]
     assert read_state(database).is_current
 
@@ -65,7 +66,7 @@ def test_a_newer_store_is_refused(postgres_server: PostgresServer, database: Sto
     migrate_store(database)
     postgres_server.execute(name_of(database), "INSERT INTO routemoa.schema_version VALUES (99)")
     for use in (Store, migrate_store, lambda url: list(read_calls(url))):
-        with pytest.raises(StoreError, match=r"newer routemoa \(schema 99, this one knows 3\); upgrade routemoa"):
+        with pytest.raises(StoreError, match=r"newer routemoa \(schema 99, this one knows \d+\); upgrade routemoa"):
             use(database)
     assert "upgrade routemoa" in read_state(database).describe()
 

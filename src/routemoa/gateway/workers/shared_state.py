@@ -16,8 +16,6 @@ from routemoa.gateway.workers.shared_rates import SharedRates, end_streams
 
 __all__ = ["SharedState", "divide_caps", "forget_worker", "open_shared_state"]
 
-TRACE_SECONDS = 1.0
-"""In which a trace that another worker keeps shows up in the file."""
 RATES, CONVERSATIONS, METRICS = "rates", "conversations", "metrics"
 
 
@@ -29,7 +27,6 @@ class SharedState(Struct, frozen=True):
     rates: SharedRates
     conversations: SharedConversations
     states: StateExchange
-    trace_seconds: float = TRACE_SECONDS
 
     def close(self) -> None:
         """Close the files."""
