@@ -194,12 +194,13 @@ async def _serve_until_stopped(
     from routemoa.cli.dashboard.operations import DashboardOperations
     from routemoa.cli.learning.background import keep_learning, recall_traces
     from routemoa.core.pool_files import list_files
+    from routemoa.gateway.fleet import join_fleet
     from routemoa.gateway.pool_loader import PoolLoader
     from routemoa.gateway.reload import ReloadingApp
     from routemoa.gateway.server import Server
     from routemoa.gateway.server_state import ServerState
     from routemoa.gateway.telemetry.tracing import start_tracing
-    from routemoa.ledger import Store
+    from routemoa.ledger import Store, find_shared
     from routemoa.ledger.traces import TraceStore, traces_path
 
     path = options.path
@@ -215,7 +216,8 @@ async def _serve_until_stopped(
             ending.push_async_callback(asyncio.to_thread, traces.close)
         loader = PoolLoader(options.read_pool, loopback=is_loopback(options.host))
         ending.push_async_callback(loader.close)
-        state = ServerState(pool, store, traces, tracer, admin_key, shared=None if link is None else link.shared)
+        shared, fleet = None if link is None else link.shared, join_fleet(find_shared())
+        state = ServerState(pool, store, traces, tracer, admin_key, shared=shared, fleet=fleet)
         state.operations = DashboardOperations()
         first = loader.build(pool, state)
         files = list_files if options.watch else lambda _: ()

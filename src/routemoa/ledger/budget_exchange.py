@@ -72,6 +72,11 @@ class BudgetExchange:
         self._wake, self._exchanged = asyncio.Event(), asyncio.Event()
         self._looked = 0.0
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Return whether the store is away, so that calls under a budget fail."""
+        return self.error is not None
+
     # --- calls
 
     async def take(self, step: StartedCall, limits: Mapping[WindowKey, int]) -> None:

@@ -131,10 +131,11 @@ async def test_what_a_dead_gateway_held_counts_as_spent_and_once_when_it_is_back
         dead = Gateway(tmp_path / "dead.db", url, TENANTS, 0.4)
         await dead.spend(0.2, 0.1)
         await dead.start(0.5)
-        dead.task.cancel()
+        dead.task.cancel()  # as if it were killed: it renews no more
+        await dead.exchange._store.aclose()
         assert await is_refused_for_now(living, 0.6), "calls under way may free some of it"
         async with asyncio.timeout(5):
-            while await is_refused_for_now(living, 0.6):
+            while await is_refused_for_now(living, 0.6):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)  # until the lease ends: it may all have been spent
         assert await living.left() == pytest.approx(0.4)
         await dead.store.aclose()  # settles what is open at its most, as the next process does

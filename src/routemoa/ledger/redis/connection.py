@@ -31,7 +31,7 @@ TIMEOUT = 1.0
 
 
 class RedisConnection:
-    """Connects when it is used. Only one coroutine uses it at a time.
+    """Connects when it is used. What several coroutines ask is asked one after the other.
 
     Args:
         url: of the server.
@@ -45,13 +45,14 @@ class RedisConnection:
         self.url = url
         self.run_id = ""
         """Of the server process, as it was when this connected: another one may have forgotten what it held."""
+        self._lock = asyncio.Lock()
         self._client: Redis | None = None
         self._digests: dict[str, str] = {}  # script -> its SHA-1, as the server knows it
         _check_url(url)
 
     async def run(self, script: str, keys: Sequence[str], *values: str | bytes) -> Any:
         """Return what a script returns; `script` is the name of its file. Raises StoreError: it may have run."""
-        async with self._errors():
+        async with self._lock, self._errors():
             client = await self._connect()
             if script not in self._digests:
                 self._digests[script] = await client.script_load(_read_script(script))
@@ -59,16 +60,22 @@ class RedisConnection:
 
     async def execute(self, *command: str | bytes | int, wait: float = 0.0) -> Any:
         """Return the answer to a command, which may take `wait` seconds. Raises StoreError: it may have been run."""
-        async with self._errors(wait):
-            return await (await self._connect()).execute_command(*command)
+        async with self._lock, self._errors(wait):
+            client: Any = await self._connect()
+            return await client.execute_command(*command)
 
     async def connect(self) -> None:
         """Connect, where there is no connection. Raises StoreError."""
-        async with self._errors():
+        async with self._lock, self._errors():
             await self._connect()
 
     async def aclose(self) -> None:
         """Drop the connection."""
+        async with self._lock:
+            await self.drop()
+
+    async def drop(self) -> None:
+        """Drop the connection, also while it is used."""
         client, self._client = self._client, None
         self._digests.clear()
         if client is not None:
@@ -114,11 +121,11 @@ class _Errors:
 
             if isinstance(error, RedisError | OSError | ValueError):
                 await self._fail(str(error) or type(error).__name__, error)
-            await self._connection.aclose()  # cancelled: what it has answered would be taken for another answer
+            await self._connection.drop()  # cancelled: what it has answered would be taken for another answer
 
     async def _fail(self, why: str, error: BaseException) -> None:
         url = self._connection.url
-        await self._connection.aclose()
+        await self._connection.drop()
         raise StoreError(f"{url}: {url.hide_secrets(' '.join(why.split()))[:300]}") from error
 
 
