@@ -1,4 +1,4 @@
-"""Two servers as processes with a ledger each, and a real Redis between them: killed and back, and one server killed."""
+"""Two servers as processes with a ledger each, and a real Redis between them that is killed; then a server is."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Asking:
 
     async def until(self, condition: Callable[[dict[str, Any]], bool]) -> None:
         async with asyncio.timeout(10):
-            while not all(map(condition, await self.health())):
+            while not all(map(condition, await self.health())):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
     async def _get(self, url: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from routemoa.core.server_table import MAX_WORKERS
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
+    from routemoa.gateway.fleet import Fleet
     from routemoa.gateway.server import Server
     from routemoa.gateway.workers.worker_link import WorkerLink
 
@@ -194,13 +195,12 @@ async def _serve_until_stopped(
     from routemoa.cli.dashboard.operations import DashboardOperations
     from routemoa.cli.learning.background import keep_learning, recall_traces
     from routemoa.core.pool_files import list_files
-    from routemoa.gateway.fleet import join_fleet
     from routemoa.gateway.pool_loader import PoolLoader
     from routemoa.gateway.reload import ReloadingApp
     from routemoa.gateway.server import Server
     from routemoa.gateway.server_state import ServerState
     from routemoa.gateway.telemetry.tracing import start_tracing
-    from routemoa.ledger import Store, find_shared
+    from routemoa.ledger import Store
     from routemoa.ledger.traces import TraceStore, traces_path
 
     path = options.path
@@ -216,8 +216,8 @@ async def _serve_until_stopped(
             ending.push_async_callback(asyncio.to_thread, traces.close)
         loader = PoolLoader(options.read_pool, loopback=is_loopback(options.host))
         ending.push_async_callback(loader.close)
-        shared, fleet = None if link is None else link.shared, join_fleet(find_shared())
-        state = ServerState(pool, store, traces, tracer, admin_key, shared=shared, fleet=fleet)
+        shared = None if link is None else link.shared
+        state = ServerState(pool, store, traces, tracer, admin_key, shared=shared, fleet=_join_fleet(pool))
         state.operations = DashboardOperations()
         first = loader.build(pool, state)
         files = list_files if options.watch else lambda _: ()
@@ -238,6 +238,17 @@ async def _serve_until_stopped(
         ending.push_async_callback(_end_task, learning)
         await server.serve([listening])
     return server.force_exit
+
+
+def _join_fleet(pool: Pool) -> Fleet | None:
+    """Return what this server shares with others. Raises ConfigError, MissingExtra."""
+    from routemoa.ledger import find_shared
+
+    if (url := find_shared()) is None:
+        return None
+    from routemoa.gateway.fleet import join_fleet
+
+    return join_fleet(url, pool)
 
 
 async def _await_cancelled(server: Server) -> None:

@@ -79,7 +79,12 @@ class ServerState:
         self.rates = _open_rates(store, shared) if fleet is None else fleet.rates
         self.budgets = None if store is None or fleet is None else store.share_budgets(fleet.budgets)
         """Exchanges the budgets with those of other servers; None where the store holds them for all."""
-        self.conversations = Conversations(None if shared is None else shared.conversations)
+        own = None if fleet is None else fleet.conversations
+        self.conversations = Conversations(own if shared is None else shared.conversations)
+        self.news = None if fleet is None else fleet.news
+        """Tells other servers what this one has learned; None where there are none."""
+        if self.news is not None:
+            self.news.follow_conversations(self.conversations)
         is_alone = shared is None and not (traces is not None and isinstance(traces.path, StoreUrl))
         self.kept = TraceLookup(traces, 0.0 if is_alone else TRACE_SECONDS)
         self.history = History(self.kept)
@@ -98,7 +103,8 @@ class ServerState:
         states = () if self.states is None else (self.states,)
         stored = (self.rates,) if isinstance(self.rates, StoredRates) else ()
         budgets = () if self.budgets is None else (self.budgets,)
-        watched = (self.gate, self.keyring, *states, *stored, *budgets)
+        news = () if self.news is None else (self.news,)
+        watched = (self.gate, self.keyring, *states, *stored, *budgets, *news)
         watching = [asyncio.create_task(one.watch()) for one in watched]
         if self.batches is not None:
             watching.append(asyncio.create_task(self.batches.watch()))
@@ -109,7 +115,7 @@ class ServerState:
                 task.cancel()
             if self.batches is not None:
                 await self.batches.close()
-            for sharing in (*stored, *budgets):
+            for sharing in (*stored, *budgets, *news):
                 await sharing.aclose()
             self.keyring.close()
             if self.traces is not None:

@@ -97,6 +97,7 @@ class RedisConnection:
         from redis.backoff import NoBackoff
 
         settings: dict[str, Any] = {"client_name": "routemoa", "retry": Retry(NoBackoff(), 0), "protocol": 2}
+        settings |= {"socket_timeout": None}  # ours is; its own, by `asyncio.wait_for`, swallows cancellations
         return Redis.from_url(self.url.secret, single_connection_client=True, **settings)
 
 
