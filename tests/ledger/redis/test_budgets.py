@@ -23,6 +23,7 @@ from routemoa.ledger import BudgetExchange, Store, StoreError, StoreRecorder, bu
 from routemoa.ledger.corrections import correct_call
 from routemoa.ledger.location import SharedUrl
 from routemoa.ledger.queries import read_calls
+from routemoa.ledger.redis import connection
 from routemoa.ledger.redis.budgets import RedisBudgets
 from tests.ledger.redis.fixtures import redis_server
 from tests.ledger.redis.server import RedisServer
@@ -149,7 +150,7 @@ async def test_what_a_dead_gateway_held_counts_as_spent_and_once_when_it_is_back
 
 
 async def test_a_server_that_was_killed_and_has_forgotten_hears_of_all_that_was_spent(
-    tmp_path: Path, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, redis_server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with caplog.at_level(logging.WARNING, "routemoa.ledger"):
         async with gateways(tmp_path, redis_server.new_url()) as both:
@@ -172,6 +173,7 @@ async def test_a_server_that_was_killed_and_has_forgotten_hears_of_all_that_was_
             assert await both[0].spend(0.01, 0.01) == 0.01
             await until(lambda: all(g.exchange._is_joined for g in both))
             assert await both[1].left() == pytest.approx(1.0 - 0.2 - 0.15 - 0.05 - 0.01)
+            monkeypatch.setattr(connection, "TIMEOUT", 0.3)
             redis_server.signal(signal.SIGSTOP)  # it hangs
             with pytest.raises(StoreError):
                 await both[0].start(0.1)

@@ -21,7 +21,7 @@ __all__ = ["StoredRates"]
 
 logger = logging.getLogger("routemoa.gateway")
 
-PATIENCE = 1.0
+PATIENCE = 3.0
 """Seconds that a request waits for the store; then this process decides alone."""
 TICK_SECONDS = 1.0
 """Between two attempts while the store is away."""

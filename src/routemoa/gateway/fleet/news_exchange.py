@@ -30,7 +30,7 @@ from routemoa.gateway.fleet.news import (
     tell_breaker,
 )
 from routemoa.ledger import StoreError
-from routemoa.ledger.redis.news import RedisNews
+from routemoa.ledger.news import NewsStore
 from routemoa.mixture.engine import RouteMoA
 
 __all__ = ["NewsExchange"]
@@ -50,7 +50,7 @@ class NewsExchange:
         store: passes messages on.
     """
 
-    def __init__(self, store: RedisNews) -> None:
+    def __init__(self, store: NewsStore) -> None:
         self._store = store
         self._memory = MemberMemory()
         self._places: dict[str, ModelSpec] = {}

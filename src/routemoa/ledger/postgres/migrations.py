@@ -185,7 +185,29 @@ BEGIN
   END IF;
 END $$;
 """
-MIGRATIONS: tuple[LiteralString, ...] = (LEDGER_AND_KEYS, TRACES, COPIES, RATES)
+NEWS = """
+CREATE UNLOGGED TABLE news (     -- what gateways tell one another of models; a crash forgets it
+  id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  at TIMESTAMPTZ NOT NULL,
+  sender TEXT NOT NULL,
+  message BYTEA NOT NULL
+);
+CREATE INDEX news_at ON news (at);
+CREATE FUNCTION exchange_news(a_last BIGINT, a_sender TEXT, a_message BYTEA, kept DOUBLE PRECISION)
+RETURNS TABLE (id BIGINT, age DOUBLE PRECISION, message BYTEA) LANGUAGE plpgsql AS $$
+DECLARE
+  since TIMESTAMPTZ := clock_timestamp() - kept * interval '1 second';
+BEGIN
+  IF length(a_message) > 0 THEN  -- one at a time, so that ids are in the order in which they can be seen
+    PERFORM pg_advisory_xact_lock(hashtext('routemoa.news'));
+    DELETE FROM news n WHERE n.at < since;
+    INSERT INTO news (at, sender, message) VALUES (clock_timestamp(), a_sender, a_message);
+  END IF;
+  RETURN QUERY SELECT n.id, greatest(0, extract(epoch FROM clock_timestamp() - n.at))::DOUBLE PRECISION, n.message
+    FROM news n WHERE n.id > a_last AND n.at >= since AND n.sender <> a_sender ORDER BY n.id LIMIT 1000;
+END $$;
+"""
+MIGRATIONS: tuple[LiteralString, ...] = (LEDGER_AND_KEYS, TRACES, COPIES, RATES, NEWS)
 """Version 1, 2 and so on. A step that was released is never changed."""
 LOCK = 0x726D6F61
 """The advisory lock: one process at a time migrates."""

@@ -37,6 +37,10 @@ class Worker:
         self._jobs.put(do)
         return await future
 
+    def put(self, work: Callable[[], None]) -> None:
+        """Do `work()` as well; nothing waits for it."""
+        self._jobs.put(work)
+
     def close(self) -> None:
         """End the thread after what it does now."""
         self._jobs.put(None)

@@ -26,8 +26,8 @@ __all__ = ["PREFIX", "RedisConnection", "new_owner"]
 
 PREFIX = "{routemoa}:"
 """Of all keys. What stands in braces keeps them on one node of a cluster."""
-TIMEOUT = 1.0
-"""Seconds in which the server has to answer."""
+TIMEOUT = 3.0
+"""Seconds in which the server has to answer: a busy machine is no reason to be cut off."""
 
 
 class RedisConnection:

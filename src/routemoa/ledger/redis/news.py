@@ -15,7 +15,7 @@ SINCE_SECONDS = "300"
 
 
 class RedisNews:
-    """Connects when it is used, and again after an error.
+    """A `NewsStore`. It connects when it is used, and again after an error.
 
     Args:
         url: of the server.
