@@ -12,6 +12,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.tenants import Tenant
 from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import MemoryRates, RateKeeper
+from routemoa.gateway.access.stored_rates import StoredRates
 from routemoa.gateway.batches.manager import BatchManager
 from routemoa.gateway.batches.tenant_rows import TenantTerms
 from routemoa.gateway.batches.upload import require_multipart
@@ -24,13 +25,17 @@ from routemoa.gateway.telemetry.tracing import RequestTracer
 from routemoa.gateway.traces.history import History
 from routemoa.gateway.traces.lookup import TraceLookup
 from routemoa.gateway.traces.trace_index import TraceIndex
-from routemoa.ledger import Store
+from routemoa.ledger import Store, StoreUrl
 from routemoa.ledger.traces import TraceStore
 
 if TYPE_CHECKING:  # it needs POSIX
+    from routemoa.gateway.fleet import Fleet
     from routemoa.gateway.workers.shared_state import SharedState
 
 __all__ = ["ServerState", "check_pool"]
+
+TRACE_SECONDS = 1.0
+"""In which a trace that another process keeps shows up in the store."""
 
 
 class ServerState:
@@ -43,6 +48,7 @@ class ServerState:
         tracer: makes OpenTelemetry's spans of requests.
         admin_key: the digest of the key of the admin routes.
         shared: what the workers of a server share; None where this process is all of it.
+        fleet: what several servers share through a server of Redis; None where they share nothing, or their store.
 
     Raises:
         ConfigError: the pool file sets budgets, and there is no store to hold them; or the store cannot be read.
@@ -57,6 +63,7 @@ class ServerState:
         admin_key: bytes | None = None,
         *,
         shared: SharedState | None = None,
+        fleet: Fleet | None = None,
     ) -> None:
         check_pool(pool, store)
         if store is None and admin_key is not None:
@@ -72,9 +79,17 @@ class ServerState:
         self.board = LiveBoard()
         self.gate = LoadGate(pool.server.queue_seconds, on_refuse=self.metrics.refused.inc)
         self.keyring = Keyring(pool.tenants, store, requires_key=admin_key is not None)
-        self.rates: RateKeeper = MemoryRates() if shared is None else shared.rates
-        self.conversations = Conversations(None if shared is None else shared.conversations)
-        self.kept = TraceLookup(traces, 0.0 if shared is None else shared.trace_seconds)
+        self.rates = _open_rates(store, shared) if fleet is None else fleet.rates
+        self.budgets = None if store is None or fleet is None else store.share_budgets(fleet.budgets)
+        """Exchanges the budgets with those of other servers; None where the store holds them for all."""
+        own = None if fleet is None else fleet.conversations
+        self.conversations = Conversations(own if shared is None else shared.conversations)
+        self.news = None if fleet is None else fleet.news
+        """Tells other servers what this one has learned; None where there are none."""
+        if self.news is not None:
+            self.news.follow_conversations(self.conversations)
+        is_alone = shared is None and not (traces is not None and isinstance(traces.path, StoreUrl))
+        self.kept = TraceLookup(traces, 0.0 if is_alone else TRACE_SECONDS)
         self.trace_index = TraceIndex(traces)
         self.history = History(self.kept)
         self.batches = _open_batches(pool, self)
@@ -89,8 +104,13 @@ class ServerState:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Watch the load and the keys; close all at the end."""
-        shared = [exchange for exchange in (self.states, self.boards) if exchange is not None]
-        watching = [asyncio.create_task(watched.watch()) for watched in (self.gate, self.keyring, *shared)]
+        states = () if self.states is None else (self.states,)
+        boards = () if self.boards is None else (self.boards,)
+        stored = (self.rates,) if isinstance(self.rates, StoredRates) else ()
+        budgets = () if self.budgets is None else (self.budgets,)
+        news = () if self.news is None else (self.news,)
+        watched = (self.gate, self.keyring, *states, *boards, *stored, *budgets, *news)
+        watching = [asyncio.create_task(one.watch()) for one in watched]
         if self.batches is not None:
             watching.append(asyncio.create_task(self.batches.watch()))
         try:
@@ -100,11 +120,22 @@ class ServerState:
                 task.cancel()
             if self.batches is not None:
                 await self.batches.close()
+            for sharing in (*stored, *budgets, *news):
+                await sharing.aclose()
             self.keyring.close()
             if self.traces is not None:
                 await asyncio.to_thread(self.traces.close)
             if self.store is not None:
                 await self.store.aclose()
+
+
+def _open_rates(store: Store | None, shared: SharedState | None) -> RateKeeper:
+    """Return what holds rates: the database of the store, else what the workers share, else this process."""
+    if store is not None and isinstance(store.path, StoreUrl):
+        from routemoa.ledger.postgres.rates import PostgresRates
+
+        return StoredRates(PostgresRates(store.path))
+    return MemoryRates() if shared is None else shared.rates
 
 
 def _open_batches(pool: Pool, state: ServerState) -> BatchManager | None:

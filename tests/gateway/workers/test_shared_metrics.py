@@ -13,6 +13,7 @@ from routemoa.core.pool import Pool
 from routemoa.core.tenants import Tenants
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.keyring import Keyring
+from routemoa.gateway.access.rates import MemoryRates
 from routemoa.gateway.guards.load import LoadGate
 from routemoa.gateway.telemetry.metrics import StateCollector
 from routemoa.gateway.workers.shared_metrics import MERGES, Family, Sample, Worker, merge_states
@@ -52,7 +53,7 @@ def test_every_state_has_a_meaning(tmp_path: Path) -> None:
     pool = Pool((ModelSpec("a", "http://127.0.0.1:9/v1", "a", prior=0.5),), Mixture())
     store = Store(tmp_path / "s.db")
     keyring = Keyring(Tenants(), store)
-    collector = StateCollector(pool, MemberMemory(), LoadGate(1.0), keyring, store)
+    collector = StateCollector(pool, MemberMemory(), LoadGate(1.0), keyring, store, rates=MemoryRates())
     names = {m.name for m in [*collector.collect(), *ProcessCollector(registry=CollectorRegistry()).collect()]}
     assert names == set(MERGES)
     keyring.close()

@@ -143,6 +143,11 @@ def _wait(used: float, amount: int, limit: int) -> float:
 class RateKeeper(Protocol):
     """Holds what tenants have used of their rates."""
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Return whether what several gateways share is away, so that this one decides alone."""
+        ...
+
     async def look(self, tenant: Tenant) -> RateState:
         """Return the state of this moment."""
         ...
@@ -162,6 +167,8 @@ class MemoryRates:
     Args:
         clock: seconds.
     """
+
+    is_cut_off = False
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock

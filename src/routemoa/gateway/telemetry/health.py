@@ -12,9 +12,10 @@ from routemoa.core.pool import Pool
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.access.keyring import Keyring
+from routemoa.gateway.access.rates import RateKeeper
 from routemoa.gateway.json_response import json_response
 from routemoa.gateway.telemetry.drift_watch import DriftWatch
-from routemoa.ledger import Store
+from routemoa.ledger import BudgetExchange, Store
 
 __all__ = ["HealthEndpoints"]
 
@@ -31,21 +32,31 @@ class HealthEndpoints:
         keyring: knows the tenants.
         store: holds the budgets, if there are any.
         drift: knows which members have changed.
+        rates: of the tenants, which several gateways may share.
+        budgets: that several gateways share, if they do.
     """
 
     def __init__(
-        self, pool: Pool, memory: MemberMemory, keyring: Keyring, store: Store | None, drift: DriftWatch
+        self,
+        pool: Pool,
+        memory: MemberMemory,
+        keyring: Keyring,
+        store: Store | None,
+        drift: DriftWatch,
+        *,
+        rates: RateKeeper,
+        budgets: BudgetExchange | None = None,
     ) -> None:
-        self._drift = drift
+        self._drift, self._rates, self._budgets = drift, rates, budgets
         self._pool, self._memory, self._keyring, self._store = pool, memory, keyring, store
 
     async def get_health(self, request: Request) -> Response:
         """Return the state of the server: while it answers at all, it works."""
         if request.query_params.get("verbose", "0").lower() in ("0", "false", "no"):
-            return json_response({"status": "ok"})
+            return json_response(self._describe_server())
         caller = Caller(request.scope)
         members = [m for m in self._pool if caller.may_use(m.name, is_method=False)]
-        return json_response({"status": "ok", "members": {m.name: self._describe(m) for m in members}})
+        return json_response({**self._describe_server(), "members": {m.name: self._describe(m) for m in members}})
 
     async def get_readiness(self, _: Request) -> Response:
         """Return whether the server can answer; 503 with the reasons where it cannot. It names no member."""
@@ -64,6 +75,10 @@ class HealthEndpoints:
             if seconds > STALE_LEDGER_SECONDS:
                 reasons.append(f"{entries} ledger entries have waited for {seconds:.0f} s, and budgets depend on them")
         return reasons
+
+    def _describe_server(self) -> dict[str, Any]:
+        parts = {"rates": self._rates, "budgets": self._budgets}
+        return {"status": "ok"} | {name: "cut off" for name, part in parts.items() if part and part.is_cut_off}
 
     def _describe(self, model: ModelSpec) -> dict[str, Any]:
         learned = self._memory.dialect(model)

@@ -32,6 +32,8 @@ MERGES: dict[str, Callable[[Sequence[float]], float]] = {
     "routemoa_requests_waiting": sum,
     "routemoa_request_limit": sum,
     "routemoa_busy_ratio": max,
+    "routemoa_rates_cut_off": max,
+    "routemoa_budgets_cut_off": max,
     "routemoa_ledger_waiting": sum,
     "routemoa_ledger_lag_seconds": max,
     "routemoa_budget_left_dollars": min,

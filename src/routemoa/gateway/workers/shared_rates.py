@@ -35,6 +35,8 @@ class SharedRates:
         clock: seconds, the same for all processes.
     """
 
+    is_cut_off = False
+
     def __init__(self, path: Path, number: int, clock: Callable[[], float] = monotonic) -> None:
         self._table = _open_table(path)
         self._own = _place(number)

@@ -17,8 +17,6 @@ from routemoa.gateway.workers.shared_rates import SharedRates, end_streams
 
 __all__ = ["SharedState", "divide_caps", "forget_worker", "open_shared_state"]
 
-TRACE_SECONDS = 1.0
-"""In which a trace that another worker keeps shows up in the file."""
 RATES, CONVERSATIONS, METRICS, BOARDS = "rates", "conversations", "metrics", "boards"
 
 
@@ -31,7 +29,6 @@ class SharedState(Struct, frozen=True):
     conversations: SharedConversations
     states: StateExchange
     boards: BoardExchange
-    trace_seconds: float = TRACE_SECONDS
 
     def close(self) -> None:
         """Close the files."""

@@ -135,7 +135,86 @@ CREATE TABLE trace_facts (
   facts TEXT NOT NULL
 );
 """
-MIGRATIONS: tuple[LiteralString, ...] = (LEDGER_AND_KEYS, TRACES, COPIES, TRACE_FACTS)
+RATES = """
+CREATE TABLE rates (             -- what a tenant has used of a minute's requests and tokens, and not yet filled again
+  tenant TEXT PRIMARY KEY,
+  at TIMESTAMPTZ NOT NULL,
+  requests DOUBLE PRECISION NOT NULL,
+  tokens DOUBLE PRECISION NOT NULL
+) WITH (fillfactor = 10);
+CREATE TABLE rate_streams (      -- the streams of one process, which count until its lease ends
+  tenant TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  streams BIGINT NOT NULL,
+  expires TIMESTAMPTZ NOT NULL,
+  PRIMARY KEY (tenant, owner)
+) WITH (fillfactor = 50);
+CREATE FUNCTION take_rates(
+  a_tenant TEXT, a_owner TEXT, lease DOUBLE PRECISION,
+  request_limit DOUBLE PRECISION, token_limit DOUBLE PRECISION, stream_limit BIGINT,
+  more_requests DOUBLE PRECISION, more_tokens DOUBLE PRECISION, more_streams BIGINT, is_forced BOOLEAN,
+  least_requests DOUBLE PRECISION, least_tokens DOUBLE PRECISION,
+  OUT is_taken BOOLEAN, OUT requests DOUBLE PRECISION, OUT tokens DOUBLE PRECISION, OUT streams BIGINT
+) LANGUAGE plpgsql AS $$
+DECLARE
+  before rates%ROWTYPE;
+  moment TIMESTAMPTZ;
+  minutes DOUBLE PRECISION;
+BEGIN
+  SELECT * INTO before FROM rates r WHERE r.tenant = a_tenant FOR UPDATE;
+  IF NOT FOUND THEN
+    INSERT INTO rates VALUES (a_tenant, clock_timestamp(), 0, 0) ON CONFLICT DO NOTHING;
+    SELECT * INTO before FROM rates r WHERE r.tenant = a_tenant FOR UPDATE;
+  END IF;
+  moment := clock_timestamp();
+  minutes := greatest(0, extract(epoch FROM moment - before.at)) / 60;
+  requests := greatest(least_requests, before.requests - minutes * coalesce(request_limit, 0));
+  tokens := greatest(least_tokens, before.tokens - minutes * coalesce(token_limit, 0));
+  SELECT coalesce(sum(s.streams), 0) INTO streams FROM rate_streams s
+    WHERE s.tenant = a_tenant AND s.expires > moment;
+  is_taken := is_forced OR (
+    coalesce(requests + more_requests <= request_limit + 1e-9, TRUE)
+    AND coalesce(tokens + greatest(1, more_tokens) <= token_limit + 1e-9, TRUE)
+    AND (more_streams = 0 OR coalesce(streams < stream_limit, TRUE)));
+  IF is_taken THEN
+    requests := greatest(0, requests + more_requests);
+    tokens := greatest(0, tokens + more_tokens);
+  END IF;
+  IF is_taken OR moment < before.at THEN
+    UPDATE rates r SET at = moment, requests = take_rates.requests, tokens = take_rates.tokens
+      WHERE r.tenant = a_tenant;
+  END IF;
+  IF is_taken AND more_streams <> 0 THEN
+    INSERT INTO rate_streams VALUES (a_tenant, a_owner, greatest(0, more_streams), moment + lease * interval '1 second')
+      ON CONFLICT (tenant, owner) DO UPDATE
+      SET streams = greatest(0, rate_streams.streams + more_streams), expires = excluded.expires;
+    streams := greatest(0, streams + more_streams);
+  END IF;
+END $$;
+"""
+NEWS = """
+CREATE UNLOGGED TABLE news (     -- what gateways tell one another of models; a crash forgets it
+  id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  at TIMESTAMPTZ NOT NULL,
+  sender TEXT NOT NULL,
+  message BYTEA NOT NULL
+);
+CREATE INDEX news_at ON news (at);
+CREATE FUNCTION exchange_news(a_last BIGINT, a_sender TEXT, a_message BYTEA, kept DOUBLE PRECISION)
+RETURNS TABLE (id BIGINT, age DOUBLE PRECISION, message BYTEA) LANGUAGE plpgsql AS $$
+DECLARE
+  since TIMESTAMPTZ := clock_timestamp() - kept * interval '1 second';
+BEGIN
+  IF length(a_message) > 0 THEN  -- one at a time, so that ids are in the order in which they can be seen
+    PERFORM pg_advisory_xact_lock(hashtext('routemoa.news'));
+    DELETE FROM news n WHERE n.at < since;
+    INSERT INTO news (at, sender, message) VALUES (clock_timestamp(), a_sender, a_message);
+  END IF;
+  RETURN QUERY SELECT n.id, greatest(0, extract(epoch FROM clock_timestamp() - n.at))::DOUBLE PRECISION, n.message
+    FROM news n WHERE n.id > a_last AND n.at >= since AND n.sender <> a_sender ORDER BY n.id LIMIT 1000;
+END $$;
+"""
+MIGRATIONS: tuple[LiteralString, ...] = (LEDGER_AND_KEYS, TRACES, COPIES, TRACE_FACTS, RATES, NEWS)
 """Version 1, 2 and so on. A step that was released is never changed."""
 LOCK = 0x726D6F61
 """The advisory lock: one process at a time migrates."""

@@ -21,6 +21,7 @@ from routemoa.core.tenant_table import parse_tenants
 from routemoa.core.types import ModelSpec
 from routemoa.core.usage import Usage
 from routemoa.gateway.access.keyring import Keyring
+from routemoa.gateway.access.rates import MemoryRates
 from routemoa.gateway.guards.load import LoadGate
 from routemoa.gateway.telemetry.metrics.endpoint import StateCollector
 from routemoa.gateway.telemetry.metrics.server_metrics import ServerMetrics
@@ -159,7 +160,7 @@ def known_metrics() -> set[str]:
     """The names of what is counted, histograms without their ending."""
     pool = pool_of("http://127.0.0.1:9/v1")
     metrics = ServerMetrics(["a"])
-    state = StateCollector(pool, MemberMemory(), LoadGate(1.0), Keyring(pool.tenants, None), None)
+    state = StateCollector(pool, MemberMemory(), LoadGate(1.0), Keyring(pool.tenants, None), None, rates=MemoryRates())
     families = [*metrics.registry.collect(), *state.collect()]
     return {f.name + ("_total" if f.type == "counter" else "") for f in families if f.name.startswith("routemoa")}
 

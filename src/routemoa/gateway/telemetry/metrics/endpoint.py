@@ -15,9 +15,10 @@ from starlette.responses import Response
 from routemoa.clients.memory import MemberMemory
 from routemoa.core.pool import Pool
 from routemoa.gateway.access.keyring import Keyring
+from routemoa.gateway.access.rates import RateKeeper
 from routemoa.gateway.guards.load import LoadGate
 from routemoa.gateway.telemetry.metrics.server_metrics import ServerMetrics
-from routemoa.ledger import Store
+from routemoa.ledger import BudgetExchange, Store
 
 if TYPE_CHECKING:
     from routemoa.gateway.workers.shared_metrics import StateExchange
@@ -66,8 +67,19 @@ class _Collected(CollectorRegistry):
 class StateCollector(Collector):
     """Reads the state at the moment at which it is asked for."""
 
-    def __init__(self, pool: Pool, memory: MemberMemory, gate: LoadGate, keyring: Keyring, store: Store | None) -> None:
-        self._pool, self._memory, self._gate, self._keyring, self._store = pool, memory, gate, keyring, store
+    def __init__(
+        self,
+        pool: Pool,
+        memory: MemberMemory,
+        gate: LoadGate,
+        keyring: Keyring,
+        store: Store | None,
+        *,
+        rates: RateKeeper,
+        budgets: BudgetExchange | None = None,
+    ) -> None:
+        self._pool, self._memory, self._gate, self._keyring = pool, memory, gate, keyring
+        self._store, self._rates, self._budgets = store, rates, budgets
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
@@ -78,6 +90,17 @@ class StateCollector(Collector):
         limit = gate.limit
         yield GaugeMetricFamily("routemoa_request_limit", "Requests that may be answered at once.", limit.value)
         yield GaugeMetricFamily("routemoa_busy_ratio", "Share of its time that the event loop is busy.", limit.busy)
+        yield GaugeMetricFamily(
+            "routemoa_rates_cut_off",
+            "1 while the store of shared rates is away and this server keeps them for itself.",
+            float(self._rates.is_cut_off),
+        )
+        if self._budgets is not None:
+            yield GaugeMetricFamily(
+                "routemoa_budgets_cut_off",
+                "1 while the store of shared budgets is away and calls under a budget fail.",
+                float(self._budgets.is_cut_off),
+            )
         if self._store is not None:
             yield from self._ledger(self._store)
 
