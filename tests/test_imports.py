@@ -30,6 +30,7 @@ ONLY_IN = {
     "opentelemetry": {"gateway"},
     "prometheus_client": {"gateway"},
     "psycopg": {"ledger"},
+    "redis": {"ledger"},
     "pydantic": {"gateway"},
     "jsonschema_rs": {"mixture"},
     "numpy": {"scoring", "training", "evaluation", "cli"},

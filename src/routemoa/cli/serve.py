@@ -21,6 +21,7 @@ from routemoa.core.server_table import MAX_WORKERS
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
+    from routemoa.gateway.fleet import Fleet
     from routemoa.gateway.server import Server
     from routemoa.gateway.workers.worker_link import WorkerLink
 
@@ -215,7 +216,8 @@ async def _serve_until_stopped(
             ending.push_async_callback(asyncio.to_thread, traces.close)
         loader = PoolLoader(options.read_pool, loopback=is_loopback(options.host))
         ending.push_async_callback(loader.close)
-        state = ServerState(pool, store, traces, tracer, admin_key, shared=None if link is None else link.shared)
+        shared = None if link is None else link.shared
+        state = ServerState(pool, store, traces, tracer, admin_key, shared=shared, fleet=_join_fleet(pool))
         state.operations = DashboardOperations()
         first = loader.build(pool, state)
         files = list_files if options.watch else lambda _: ()
@@ -236,6 +238,17 @@ async def _serve_until_stopped(
         ending.push_async_callback(_end_task, learning)
         await server.serve([listening])
     return server.force_exit
+
+
+def _join_fleet(pool: Pool) -> Fleet | None:
+    """Return what this server shares with others. Raises ConfigError, MissingExtra."""
+    from routemoa.ledger import find_shared
+
+    if (url := find_shared()) is None:
+        return None
+    from routemoa.gateway.fleet import join_fleet
+
+    return join_fleet(url, pool)
 
 
 async def _await_cancelled(server: Server) -> None:

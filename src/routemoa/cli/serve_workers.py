@@ -67,7 +67,7 @@ def run_workers(
 
     _prepare_files(options, pool)
     with TemporaryDirectory(prefix="routemoa-workers-", ignore_cleanup_errors=True) as folder:
-        secret = secrets.token_bytes(32)
+        secret = _find_secret(pool)
 
         def describe(number: int, channel: int) -> bytes:
             task = WorkerTask(options, number, workers, folder, secret, listening.fileno(), channel)
@@ -106,6 +106,17 @@ def run_worker() -> None:
     if link.is_orphan:
         rmtree(folder, ignore_errors=True)
     sys.exit(130 if forced else 0)
+
+
+def _find_secret(pool: Pool) -> bytes:
+    """Return the key of the hashes of conversations: that of all servers that share them, else a new one."""
+    from routemoa.ledger import find_shared
+
+    if find_shared() is None:
+        return secrets.token_bytes(32)
+    from routemoa.gateway.fleet import conversation_secret
+
+    return conversation_secret(pool)
 
 
 def _prepare_files(options: ServeOptions, pool: Pool) -> None:

@@ -22,6 +22,7 @@ from routemoa.clients.breaker import Breaker, Phase
 from routemoa.clients.capability import Capability
 from routemoa.clients.dialect import Dialect
 from routemoa.clients.faults import Fault, diagnose
+from routemoa.clients.memory_listener import MemoryListener
 from routemoa.clients.placement import EndpointState, choose_endpoint
 from routemoa.core.errors import ModelError
 from routemoa.core.types import ModelSpec
@@ -111,6 +112,7 @@ class MemberMemory:
 
     def __init__(self, clock: Callable[[], float] = monotonic, jitter: Callable[[], float] = random.random) -> None:
         self.clock = clock
+        self.listener: MemoryListener | None = None
         self._jitter = jitter
         self._breakers: dict[MemberKey, Breaker] = {}
         self._dialects: dict[MemberKey, Dialect] = {}
@@ -131,6 +133,13 @@ class MemberMemory:
 
     def set_breaker(self, model: ModelSpec, breaker: Breaker) -> None:
         """Set a member's breaker; one that is as good as new is forgotten."""
+        before = self.breaker(model).opened
+        self.adopt_breaker(model, breaker)
+        if self.listener is not None and breaker.opened != before:
+            self.listener.note_breaker(model)
+
+    def adopt_breaker(self, model: ModelSpec, breaker: Breaker) -> None:
+        """Set a member's breaker as another server has told."""
         if breaker == CLOSED:
             self._breakers.pop(_key(model), None)
         else:
@@ -208,6 +217,8 @@ class MemberMemory:
 
     def succeed(self, model: ModelSpec, began: float) -> None:
         """Note that a call that began at `began` is being answered."""
+        if self.listener is not None:
+            self.listener.note_answer(model)
         if (breaker := self.breaker(model)) is not CLOSED:
             self.set_breaker(model, rules.on_success(breaker, began))
 
@@ -233,6 +244,21 @@ class MemberMemory:
         """Remember what a member's endpoint refuses, up to a number of fields: callers choose their names."""
         if len(dialect.omit) + len(dialect.refused) <= MAX_LEARNED:
             self._dialects[_key(model)] = dialect
+            if self.listener is not None:
+                self.listener.note_learned(model)
+
+    def learned(self, place: ModelSpec) -> tuple[Dialect, frozenset[Capability]]:
+        """Return what was learned of one endpoint: its dialect, and what it cannot do."""
+        return self._dialects.get(_key(place), Dialect()), self._lacks.get(_key(place), frozenset())
+
+    def adopt_learned(self, place: ModelSpec, dialect: Dialect, lacks: frozenset[Capability]) -> None:
+        """Add what another server has learned of an endpoint."""
+        known = self.learned(place)
+        both = known[0] | dialect
+        if both and len(both.omit) + len(both.refused) <= MAX_LEARNED:
+            self._dialects[_key(place)] = both
+        if lacks:
+            self._lacks[_key(place)] = known[1] | lacks
 
     def lacks(self, model: ModelSpec, capability: Capability) -> bool:
         """Return whether a member's endpoint, or any of its endpoints, has said that it cannot do something."""
@@ -241,6 +267,8 @@ class MemberMemory:
     def note_lack(self, model: ModelSpec, capability: Capability) -> None:
         """Remember what a member's endpoint says it cannot do."""
         self._lacks[_key(model)] = self._lacks.get(_key(model), frozenset()) | {capability}
+        if self.listener is not None:
+            self.listener.note_learned(model)
 
     def _take(self, model: ModelSpec, rule: Callable[[Breaker, float], Breaker | None]) -> CallTicket | None:
         now = self.clock()

@@ -12,10 +12,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 import secrets
 from collections.abc import Iterable
 
-__all__ = ["find_caller", "new_call_id", "signing_key"]
+from routemoa.core.types import ModelSpec
+
+__all__ = ["find_caller", "new_call_id", "pool_signing_key", "signing_key"]
 
 PREFIX = "call_"
 MEMBER_LETTERS, RANDOM_LETTERS, SIGNATURE_LETTERS = 5, 9, 8
@@ -24,6 +27,13 @@ MEMBER_LETTERS, RANDOM_LETTERS, SIGNATURE_LETTERS = 5, 9, 8
 def signing_key(parts: Iterable[str]) -> bytes:
     """Return the key that ids are signed with, made from what replicas share: the members' names and their keys."""
     return hashlib.blake2b("\0".join(parts).encode(), person=b"routemoa-calls").digest()
+
+
+def pool_signing_key(models: Iterable[ModelSpec], purpose: str = "") -> bytes:
+    """Return the key that all servers with a pool share: made from its members' names and their keys."""
+    members = list(models)
+    keys = [os.environ.get(p.api_key_env, "") if p.api_key_env else "" for m in members for p in m.places]
+    return signing_key([*(m.name for m in members), *keys, *([purpose] if purpose else [])])
 
 
 def new_call_id(member: str, key: bytes) -> str:

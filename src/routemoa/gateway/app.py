@@ -130,8 +130,9 @@ def build_app(
     endpoints["/v1/messages/count_tokens"] = CountEndpoint(methods, pool.models, settings)
     endpoints |= {f"{path}/": endpoint for path, endpoint in endpoints.items()}
     memory = memory_of(client) or MemberMemory()
-    health = HealthEndpoints(pool, memory, keyring, store, state.metrics.drift, rates=state.rates)
-    now = StateCollector(pool, memory, gate, keyring, store, rates=state.rates)
+    sharing: dict[str, Any] = {"rates": state.rates, "budgets": state.budgets}
+    health = HealthEndpoints(pool, memory, keyring, store, state.metrics.drift, **sharing)
+    now = StateCollector(pool, memory, gate, keyring, store, **sharing)
     checks_hosts = loopback or settings.allow_hosts
     app = Starlette(
         routes=[

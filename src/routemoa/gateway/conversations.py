@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from routemoa.core.cache_marks import CachedPrompt
 from routemoa.core.conversations import ConversationMemory, answered_part, cached_prompt
 from routemoa.core.large_work import LARGE, run_large
 from routemoa.core.trace import Answer
@@ -19,6 +20,8 @@ class Conversations:
 
     def __init__(self, memory: ConversationMemory | None = None) -> None:
         self.memory = memory or ConversationMemory()
+        self.listener: Callable[[bytes, CachedPrompt], None] | None = None
+        """Hears of each conversation that is remembered here."""
 
     async def attach(self, query: Query, method: str, sender: str | None) -> Query:
         """Return the query with what is known of its conversation's last answer by this method for this sender."""
@@ -30,7 +33,10 @@ class Conversations:
         """Remember a whole answer for the sender's next turn."""
         if (prompt := cached_prompt(answer.trace)) is not None:
             messages = (*answer.trace.query.messages, Message("assistant", answer.text))
-            self.memory.store(await self._hash(messages, answer.trace.method, sender), prompt)
+            name = await self._hash(messages, answer.trace.method, sender)
+            self.memory.store(name, prompt)
+            if self.listener is not None:
+                self.listener(name, prompt)
 
     async def _hash(self, messages: Sequence[Message], method: str, sender: str | None) -> bytes:
         if sum(len(m.content) for m in messages) > LARGE or any(m.body is not None for m in messages):

@@ -28,6 +28,7 @@ from routemoa.ledger import Store, StoreUrl
 from routemoa.ledger.traces import TraceStore
 
 if TYPE_CHECKING:  # it needs POSIX
+    from routemoa.gateway.fleet import Fleet
     from routemoa.gateway.workers.shared_state import SharedState
 
 __all__ = ["ServerState", "check_pool"]
@@ -46,6 +47,7 @@ class ServerState:
         tracer: makes OpenTelemetry's spans of requests.
         admin_key: the digest of the key of the admin routes.
         shared: what the workers of a server share; None where this process is all of it.
+        fleet: what several servers share through a server of Redis; None where they share nothing, or their store.
 
     Raises:
         ConfigError: the pool file sets budgets, and there is no store to hold them; or the store cannot be read.
@@ -60,6 +62,7 @@ class ServerState:
         admin_key: bytes | None = None,
         *,
         shared: SharedState | None = None,
+        fleet: Fleet | None = None,
     ) -> None:
         check_pool(pool, store)
         if store is None and admin_key is not None:
@@ -73,8 +76,15 @@ class ServerState:
         self.board = LiveBoard()
         self.gate = LoadGate(pool.server.queue_seconds, on_refuse=self.metrics.refused.inc)
         self.keyring = Keyring(pool.tenants, store, requires_key=admin_key is not None)
-        self.rates = _open_rates(store, shared)
-        self.conversations = Conversations(None if shared is None else shared.conversations)
+        self.rates = _open_rates(store, shared) if fleet is None else fleet.rates
+        self.budgets = None if store is None or fleet is None else store.share_budgets(fleet.budgets)
+        """Exchanges the budgets with those of other servers; None where the store holds them for all."""
+        own = None if fleet is None else fleet.conversations
+        self.conversations = Conversations(own if shared is None else shared.conversations)
+        self.news = None if fleet is None else fleet.news
+        """Tells other servers what this one has learned; None where there are none."""
+        if self.news is not None:
+            self.news.follow_conversations(self.conversations)
         is_alone = shared is None and not (traces is not None and isinstance(traces.path, StoreUrl))
         self.kept = TraceLookup(traces, 0.0 if is_alone else TRACE_SECONDS)
         self.history = History(self.kept)
@@ -92,7 +102,10 @@ class ServerState:
         """Watch the load and the keys; close all at the end."""
         states = () if self.states is None else (self.states,)
         stored = (self.rates,) if isinstance(self.rates, StoredRates) else ()
-        watching = [asyncio.create_task(watched.watch()) for watched in (self.gate, self.keyring, *states, *stored)]
+        budgets = () if self.budgets is None else (self.budgets,)
+        news = () if self.news is None else (self.news,)
+        watched = (self.gate, self.keyring, *states, *stored, *budgets, *news)
+        watching = [asyncio.create_task(one.watch()) for one in watched]
         if self.batches is not None:
             watching.append(asyncio.create_task(self.batches.watch()))
         try:
@@ -102,8 +115,8 @@ class ServerState:
                 task.cancel()
             if self.batches is not None:
                 await self.batches.close()
-            for rates in stored:
-                await rates.aclose()
+            for sharing in (*stored, *budgets, *news):
+                await sharing.aclose()
             self.keyring.close()
             if self.traces is not None:
                 await asyncio.to_thread(self.traces.close)

@@ -20,14 +20,20 @@ from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.tenants import NO_KEY, SPANS, Span, Tenants, find_windows
 from routemoa.ledger.backends import LedgerBackend, open_backend
 from routemoa.ledger.budget_check import TenantBudgets
+from routemoa.ledger.budget_exchange import BudgetExchange
+from routemoa.ledger.budget_sharing import BudgetStore
 from routemoa.ledger.corrections import Correction, correct_call
-from routemoa.ledger.location import StoreLocation, StoreUrl, default_path, find_store, parse_location
+from routemoa.ledger.location import StoreLocation, StoreUrl, default_path, find_shared, find_store, parse_location
 from routemoa.ledger.queries import LedgerEntry, note_endpoint, read_calls
 from routemoa.ledger.schema import StoreError
+from routemoa.ledger.shared_ledger import SharedLedger
 from routemoa.ledger.steps import PICODOLLARS_PER_DOLLAR, FinishedCall, StartedCall, to_picodollars
+from routemoa.ledger.writer import Writer
 
 __all__ = [
+    "BudgetExchange",
     "BudgetState",
+    "BudgetStore",
     "Correction",
     "LedgerEntry",
     "RemainingBudget",
@@ -38,6 +44,7 @@ __all__ = [
     "StoreUrl",
     "correct_call",
     "default_path",
+    "find_shared",
     "find_store",
     "parse_location",
     "read_calls",
@@ -99,7 +106,17 @@ class Store:
         self.path = path
         self._clock = clock
         self._budgets = TenantBudgets(Tenants() if tenants is None else tenants)
-        self._backend = open_backend(path, self._budgets, clock)
+        self._backend: LedgerBackend = open_backend(path, self._budgets, clock)
+
+    def share_budgets(self, shared: BudgetStore) -> BudgetExchange | None:
+        """Keep the budgets together with other ledgers; return what has to run beside, and to be closed before this.
+
+        None where the ledger is in a database, which several gateways share by itself.
+        """
+        if not isinstance(self._backend, Writer):
+            return None
+        self._backend = sharing = SharedLedger(self._backend, shared, self._budgets, self._clock)
+        return sharing.exchange
 
     def use_tenants(self, tenants: Tenants) -> None:
         """Keep the budgets of these tenants from now on; never waits.

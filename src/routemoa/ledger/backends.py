@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from routemoa.ledger.budget_check import TenantBudgets, WindowKey
@@ -16,7 +16,7 @@ class LedgerBackend(Protocol):
     """Writes the steps of calls, all that are queued in one transaction, and knows what the budgets have used."""
 
     @property
-    def used(self) -> dict[WindowKey, int]:
+    def used(self) -> Mapping[WindowKey, int]:
         """The picodollars spent and reserved in the windows seen so far; may be read from any thread."""
         ...
 

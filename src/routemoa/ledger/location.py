@@ -1,4 +1,4 @@
-"""Where a store is: a file of SQLite, or a database of PostgreSQL that a URL names. This tells them apart."""
+"""Where a store is: a file of SQLite, or a database of PostgreSQL that a URL names; and where gateways share state."""
 
 from __future__ import annotations
 
@@ -13,18 +13,30 @@ from platformdirs import user_data_path
 
 from routemoa.core.errors import ConfigError
 
-__all__ = ["StoreLocation", "StoreUrl", "default_path", "find_store", "local_folder", "parse_location"]
+__all__ = [
+    "SecretUrl",
+    "SharedUrl",
+    "StoreLocation",
+    "StoreUrl",
+    "default_path",
+    "find_shared",
+    "find_store",
+    "local_folder",
+    "parse_location",
+]
 
 SCHEMES = ("postgresql", "postgres")
-SHOWN_SETTINGS = ("host", "port", "dbname", "user")
+SHARED_SCHEMES = ("redis", "rediss", "unix")
+SHARED_VARIABLE = "ROUTEMOA_SHARED"
+SHOWN_SETTINGS = ("host", "port", "dbname", "user", "db")
 """Of a URL's query: all others may be secrets."""
 MIN_SECRET = 2
 """Characters; a text cannot be kept free of a shorter one."""
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 
 
-class StoreUrl(Struct, frozen=True):
-    """The URL of a PostgreSQL database. As a text it has no password: it may be logged and shown."""
+class SecretUrl(Struct, frozen=True):
+    """The URL of a server. As a text it has no password: it may be logged and shown."""
 
     secret: str
     """The URL as it was given, with its password."""
@@ -35,10 +47,10 @@ class StoreUrl(Struct, frozen=True):
         login, at, place = rest.rpartition("@")
         user = login.partition(":")[0]
         shown = urlencode([(k, v) for k, v in parse_qsl(query) if k in SHOWN_SETTINGS], safe="/")
-        return f"{scheme}://{user}{at}{place}{'?' if shown else ''}{shown}"
+        return f"{scheme}://{user}{at if user else ''}{place}{'?' if shown else ''}{shown}"
 
     def __repr__(self) -> str:
-        return f"StoreUrl('{self}')"
+        return f"{type(self).__name__}('{self}')"
 
     def hide_secrets(self, text: str) -> str:
         """Return a text without the passwords of this URL: drivers may quote it in their errors."""
@@ -48,6 +60,14 @@ class StoreUrl(Struct, frozen=True):
             for form in {secret, unquote(secret)}:
                 text = text.replace(form, "...") if len(form) > MIN_SECRET else text
         return text
+
+
+class StoreUrl(SecretUrl, frozen=True):
+    """The URL of a PostgreSQL database."""
+
+
+class SharedUrl(SecretUrl, frozen=True):
+    """The URL of a Redis or Valkey server."""
 
 
 StoreLocation = Path | StoreUrl
@@ -72,6 +92,25 @@ def default_path(env: Mapping[str, str] = os.environ) -> StoreLocation:
     """Return the store that ROUTEMOA_STORE names, a file or a URL, else the file in the user's data folder."""
     named = env.get("ROUTEMOA_STORE")
     return parse_location(named) if named else user_data_path("routemoa") / "store.db"
+
+
+def find_shared(env: Mapping[str, str] = os.environ) -> SharedUrl | None:
+    """Return the server that ROUTEMOA_SHARED names, through which gateways share state; None where it names none.
+
+    Raises:
+        ConfigError: it is not the URL of a Redis server.
+    """
+    named = env.get(SHARED_VARIABLE)
+    if not named:
+        return None
+    match = _URL.match(named)
+    if match is None or match[1].lower() not in SHARED_SCHEMES:
+        what = f"{match[1]}://...: no such kind of server" if match else "not a URL"
+        raise ConfigError(
+            f"{SHARED_VARIABLE}: {what}; write redis://HOST:6379/0, or unset it: gateways with one PostgreSQL database "
+            "in ROUTEMOA_STORE share through that"
+        )
+    return SharedUrl(named)
 
 
 def find_store(named: str | None) -> StoreLocation:

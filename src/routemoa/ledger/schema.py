@@ -111,6 +111,15 @@ CREATE TABLE IF NOT EXISTS key_secrets (
 """
 
 
+CREATE_IDENTITY = """
+CREATE TABLE IF NOT EXISTS identity (  -- one row: tells this ledger from those of other machines that share budgets
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  id TEXT NOT NULL
+);
+INSERT OR IGNORE INTO identity VALUES (1, lower(hex(randomblob(8))));
+"""
+
+
 class StoreError(ConfigError):
     """The store cannot be read or written. The message is one line: which store, why, and what to do."""
 
@@ -147,7 +156,7 @@ def _prepare(path: Path) -> sqlite3.Connection:
             for statement in CREATE_TABLES.split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
-        for statement in (CREATE_NOTES + CREATE_KEYS).split(";\n"):
+        for statement in (CREATE_NOTES + CREATE_KEYS + CREATE_IDENTITY).split(";\n"):
             connection.execute(statement)
         connection.execute("COMMIT")
     return connection

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.tenants import ALL_TENANTS
 from routemoa.ledger.budget_check import TenantBudgets, WindowKey, find_refusal
+from routemoa.ledger.identity import LedgerIdentity, describe_place, read_ledger_id
 from routemoa.ledger.process_locks import ProcessLock
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, connect, remove_log, to_store_error
 from routemoa.ledger.steps import FinishedCall, LedgerStep, StartedCall, WithdrawnCall, to_picodollars, valid_count
@@ -58,6 +59,7 @@ class LedgerDatabase:
         self._next_number = 0
         self._last_cleanup = 0.0
         self._process_lock = ProcessLock(path)
+        self._id = read_ledger_id(self._connection)
         try:
             self._begin()
             self._process_lock.acquire()
@@ -123,6 +125,35 @@ class LedgerDatabase:
         """Read again what a tenant has used: another process may have written, or corrected a call."""
         self._totals.reload_used(key, self._clock())
 
+    # --- for budgets that several ledgers share
+
+    @property
+    def identity(self) -> LedgerIdentity:
+        """Return which ledger and which process this is."""
+        return LedgerIdentity(self._id, self._process_lock.id, describe_place(self._file))
+
+    def read_spent(self, keys: Collection[WindowKey] | None) -> dict[WindowKey, int]:
+        """Return the picodollars spent in windows, by all processes; None are all of this day and month.
+
+        Raises sqlite3.Error.
+        """
+        return self._totals.read_spent_in(keys, self._clock())
+
+    def settle_dead_processes(self) -> set[str]:
+        """Settle the calls of dead processes at the most that they can have cost; return the processes that are alive.
+
+        Raises sqlite3.Error, OSError.
+        """
+        try:
+            self._begin()
+            self._settle_dead_processes()
+            alive = self._process_lock.live_owners()
+            self._commit()
+        except BaseException:
+            self._rollback()
+            raise
+        return alive
+
     def close(self) -> None:
         """Settle the calls that this process has left open, as if it had died, and close. Raises sqlite3.Error."""
         try:
@@ -168,6 +199,9 @@ class LedgerDatabase:
             for key, spent in spent_before.items():
                 window = self._totals.load_window(key)
                 window.spent = max(window.spent, spent)
+            if was_deleted:  # it is the same ledger to those that share its budgets
+                connection.execute("UPDATE identity SET id = ?", (self._id,))
+            self._id = read_ledger_id(connection)
             self._execute_many(INSERT_CALL, [self._reserve(call) for call in calls])
             self._commit()
         except BaseException:

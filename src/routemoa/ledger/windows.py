@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 
 from routemoa.core.tenants import ALL_TENANTS, find_windows
 from routemoa.ledger.budget_check import Window, WindowKey, list_windows
@@ -88,6 +89,16 @@ class WindowTotals:
         except sqlite3.Error:
             return known
         return known | {(key, window): spent for key, window, spent in rows}
+
+    def read_spent_in(self, keys: Collection[WindowKey] | None, now: float) -> dict[WindowKey, int]:
+        """Return the picodollars spent in windows, as the file has them; None are all of this day and month."""
+        if keys is None:
+            today = find_windows(now)
+            query = "SELECT key, window, spent FROM windows WHERE window IN (?, ?)"
+            return {(k, w): spent for k, w, spent in self.connection.execute(query, (today.day, today.month))}
+        query = "SELECT spent FROM windows WHERE key = ? AND window = ?"
+        rows = {key: self.connection.execute(query, key).fetchone() for key in keys}
+        return {key: row[0] if row else 0 for key, row in rows.items()}
 
     # --- calls
 

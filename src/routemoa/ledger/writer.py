@@ -14,13 +14,14 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct
 
 from routemoa.ledger.budget_check import WindowKey
+from routemoa.ledger.identity import LedgerIdentity
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, StoreError, is_locked, to_store_error, write_checkpoint
 from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
 from routemoa.ledger.transactions import LedgerDatabase
@@ -124,6 +125,34 @@ class Writer:
                     self._database.reload_used(key)
             finally:
                 self._lock.release()
+
+    # --- for budgets that several ledgers share
+
+    @property
+    def identity(self) -> LedgerIdentity:
+        """Return which ledger and which process this is."""
+        return self._database.identity
+
+    def read_spent(self, keys: Collection[WindowKey] | None) -> dict[WindowKey, int]:
+        """Return the picodollars spent in windows, None are all of this day and month. Raises StoreError."""
+        with self._use() as database:
+            return database.read_spent(keys)
+
+    def settle_dead_processes(self) -> set[str]:
+        """Settle the calls of dead processes; return the processes that are alive. Raises StoreError."""
+        with self._use() as database:
+            return database.settle_dead_processes()
+
+    @contextmanager
+    def _use(self) -> Iterator[LedgerDatabase]:
+        """Use the database; another thread's transaction is waited for. Raises StoreError."""
+        with self._lock:
+            if self._closed:
+                raise StoreError(f"{self._path}: the store is closed; make a new one")
+            try:
+                yield self._database
+            except (sqlite3.Error, OSError) as e:
+                raise to_store_error(self._path, e) from e
 
     def close(self) -> None:
         """Write what is queued and close the database; blocks. A second time does nothing."""

@@ -18,7 +18,7 @@ from routemoa.core.pool import Pool, parse_limits
 from routemoa.core.price_list import price_sources
 from routemoa.core.protocols import CallRecorder, Client, Scorer
 from routemoa.core.stop_reason import StopKind, StopReason
-from routemoa.core.tool_ids import find_caller, signing_key
+from routemoa.core.tool_ids import find_caller, pool_signing_key
 from routemoa.core.trace import Answer, Degradation, Trace
 from routemoa.core.types import Message, ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel, load_pool_judge
@@ -85,8 +85,7 @@ class RouteMoA(BaseMethod):
         self.explorer = Explorer(pool)
         self._prices = price_sources(pool)
         self._latency = LatencyTracker()
-        keys = [os.environ.get(p.api_key_env, "") if p.api_key_env else "" for m in pool for p in m.places]
-        self.id_key = signing_key([*(m.name for m in pool), *keys])
+        self.id_key = pool_signing_key(pool)
         self._conversations = ConversationMemory()
 
     def continue_from(self, previous: RouteMoA) -> None:
@@ -97,6 +96,11 @@ class RouteMoA(BaseMethod):
         """Learn how fast the members are from an answer of an earlier process."""
         for proposal in (p for layer in trace.layers for p in layer.proposals):
             self._latency.record_answer(proposal)
+
+    @property
+    def latency(self) -> LatencyTracker:
+        """Return what is known of how fast the members are."""
+        return self._latency
 
     @property
     def takes_preference(self) -> bool:

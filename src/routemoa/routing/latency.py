@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -14,7 +14,7 @@ from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Proposal
 from routemoa.core.types import CHARACTERS_PER_TOKEN
 
-__all__ = ["CallEstimates", "LatencyTracker"]
+__all__ = ["CallEstimates", "LatencySample", "LatencyTracker"]
 
 CALLS_KEPT = 64
 """Calls of a model that are remembered."""
@@ -52,6 +52,19 @@ class MeasuredCall(NamedTuple):
     seconds: float
 
 
+class LatencySample(Struct, frozen=True):
+    """What one call tells of its model's speed; None is unknown."""
+
+    model: str
+    tokens: int | None = None
+    """Of the completion."""
+    seconds: float | None = None
+    first_token: float | None = None
+    """Seconds."""
+    read_seconds: float | None = None
+    """Seconds before the first token for each token of the prompt."""
+
+
 class _ModelCalls:
     """The last answered calls of one model."""
 
@@ -81,6 +94,8 @@ class LatencyTracker:
     """
 
     def __init__(self, quantile: float = 0.5) -> None:
+        self.listener: Callable[[LatencySample], None] | None = None
+        """Hears of each call that is measured here."""
         self._quantile = quantile
         self._calls: dict[str, _ModelCalls] = {}
         self._first_tokens: dict[str, deque[float]] = {}
@@ -94,23 +109,29 @@ class LatencyTracker:
     def observe(self, event: Event) -> None:
         """Learn from an event of a method."""
         if isinstance(event, ProposalFinished):
-            self.record_answer(event.proposal)
-            if event.first_token is not None:
-                self.record_first_token(event.proposal.model, event.first_token)
-                self._record_reading(event.proposal, event.first_token)
+            sample = _measure(event.proposal, event.first_token)
+            self.add(sample)
+            if self.listener is not None:
+                self.listener(sample)
         elif isinstance(event, ProposalFailed):
             failure = event.failure
             if failure.kind is FailureKind.CANCELLED and not failure.partial:
                 self._record_wait(failure.model, failure.latency or 0.0)
 
     def record_answer(self, proposal: Proposal) -> None:
-        """Learn from an answer of known latency; tokens that were not counted are estimated from its text."""
-        tokens, seconds = proposal.usage.completion_tokens, proposal.latency
-        if tokens is None:
-            tokens = len(proposal.text) // CHARACTERS_PER_TOKEN
-        if seconds is not None:
+        """Learn from an answer of known latency."""
+        self.add(_measure(proposal, None))
+
+    def add(self, sample: LatencySample) -> None:
+        """Learn from a call that was measured here or elsewhere."""
+        if sample.tokens is not None and sample.seconds is not None:
             self._cached_lengths = None
-            self._calls.setdefault(proposal.model, _ModelCalls()).add(MeasuredCall(max(tokens, 1), seconds))
+            self._calls.setdefault(sample.model, _ModelCalls()).add(MeasuredCall(sample.tokens, sample.seconds))
+        if sample.first_token is not None:
+            self.record_first_token(sample.model, sample.first_token)
+        if sample.read_seconds is not None:
+            rates = self._read_rates.setdefault(sample.model, deque(maxlen=CALLS_KEPT))
+            rates.append(sample.read_seconds)
 
     def _record_wait(self, model: str, seconds: float) -> None:
         """Learn from a call cancelled before its first token, which says something only if the token was late."""
@@ -122,13 +143,6 @@ class LatencyTracker:
         """Learn after how many seconds a model's first token came, or had not come when the call was cancelled."""
         self._cached_lengths = None
         self._first_tokens.setdefault(model, deque(maxlen=CALLS_KEPT)).append(seconds)
-
-    def _record_reading(self, proposal: Proposal, seconds: float) -> None:
-        """Learn how fast a model reads, from a prompt that was long enough to tell."""
-        prompt, cached = proposal.usage.prompt_tokens, proposal.usage.cached_tokens or 0
-        if prompt is not None and prompt - cached >= MIN_READ_TOKENS:
-            rates = self._read_rates.setdefault(proposal.model, deque(maxlen=CALLS_KEPT))
-            rates.append(seconds / (prompt - cached))
 
     def estimates(self, answers: Iterable[Proposal] = ()) -> CallEstimates:
         """Return what a call of each measured model is expected to take, for a query with these answers so far.
@@ -179,3 +193,14 @@ def _late_after(waits: Collection[float]) -> float | None:
     if len(waits) < MIN_FIRST_TOKENS:
         return None
     return max(MIN_HEDGE_SECONDS, sorted(waits)[int(LATE_QUANTILE * len(waits))])
+
+
+def _measure(proposal: Proposal, first_token: float | None) -> LatencySample:
+    """Return what an answer tells; tokens that were not counted are estimated from its text."""
+    tokens, usage = proposal.usage.completion_tokens, proposal.usage
+    if tokens is None:
+        tokens = len(proposal.text) // CHARACTERS_PER_TOKEN
+    unread = None if usage.prompt_tokens is None else usage.prompt_tokens - (usage.cached_tokens or 0)
+    tells = first_token is not None and unread is not None and unread >= MIN_READ_TOKENS
+    read_seconds = first_token / unread if tells and first_token is not None and unread else None
+    return LatencySample(proposal.model, max(tokens, 1), proposal.latency, first_token, read_seconds)

@@ -15,7 +15,7 @@ from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import RateKeeper
 from routemoa.gateway.json_response import json_response
 from routemoa.gateway.telemetry.drift_watch import DriftWatch
-from routemoa.ledger import Store
+from routemoa.ledger import BudgetExchange, Store
 
 __all__ = ["HealthEndpoints"]
 
@@ -33,6 +33,7 @@ class HealthEndpoints:
         store: holds the budgets, if there are any.
         drift: knows which members have changed.
         rates: of the tenants, which several gateways may share.
+        budgets: that several gateways share, if they do.
     """
 
     def __init__(
@@ -44,8 +45,9 @@ class HealthEndpoints:
         drift: DriftWatch,
         *,
         rates: RateKeeper,
+        budgets: BudgetExchange | None = None,
     ) -> None:
-        self._drift, self._rates = drift, rates
+        self._drift, self._rates, self._budgets = drift, rates, budgets
         self._pool, self._memory, self._keyring, self._store = pool, memory, keyring, store
 
     async def get_health(self, request: Request) -> Response:
@@ -75,7 +77,8 @@ class HealthEndpoints:
         return reasons
 
     def _describe_server(self) -> dict[str, Any]:
-        return {"status": "ok", **({"rates": "cut off"} if self._rates.is_cut_off else {})}
+        parts = {"rates": self._rates, "budgets": self._budgets}
+        return {"status": "ok"} | {name: "cut off" for name, part in parts.items() if part and part.is_cut_off}
 
     def _describe(self, model: ModelSpec) -> dict[str, Any]:
         learned = self._memory.dialect(model)

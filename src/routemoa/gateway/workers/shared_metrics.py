@@ -33,6 +33,7 @@ MERGES: dict[str, Callable[[Sequence[float]], float]] = {
     "routemoa_request_limit": sum,
     "routemoa_busy_ratio": max,
     "routemoa_rates_cut_off": max,
+    "routemoa_budgets_cut_off": max,
     "routemoa_ledger_waiting": sum,
     "routemoa_ledger_lag_seconds": max,
     "routemoa_budget_left_dollars": min,

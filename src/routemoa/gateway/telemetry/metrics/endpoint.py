@@ -18,7 +18,7 @@ from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import RateKeeper
 from routemoa.gateway.guards.load import LoadGate
 from routemoa.gateway.telemetry.metrics.server_metrics import ServerMetrics
-from routemoa.ledger import Store
+from routemoa.ledger import BudgetExchange, Store
 
 if TYPE_CHECKING:
     from routemoa.gateway.workers.shared_metrics import StateExchange
@@ -76,9 +76,10 @@ class StateCollector(Collector):
         store: Store | None,
         *,
         rates: RateKeeper,
+        budgets: BudgetExchange | None = None,
     ) -> None:
         self._pool, self._memory, self._gate, self._keyring = pool, memory, gate, keyring
-        self._store, self._rates = store, rates
+        self._store, self._rates, self._budgets = store, rates, budgets
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
@@ -94,6 +95,12 @@ class StateCollector(Collector):
             "1 while the store of shared rates is away and this server keeps them for itself.",
             float(self._rates.is_cut_off),
         )
+        if self._budgets is not None:
+            yield GaugeMetricFamily(
+                "routemoa_budgets_cut_off",
+                "1 while the store of shared budgets is away and calls under a budget fail.",
+                float(self._budgets.is_cut_off),
+            )
         if self._store is not None:
             yield from self._ledger(self._store)
 

@@ -1,0 +1,48 @@
+"""What several servers share through a server of Redis: their rates, their budgets, and what they have learned."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from routemoa.core.conversations import ConversationMemory
+from routemoa.core.pool import Pool
+from routemoa.core.tool_ids import pool_signing_key
+from routemoa.gateway.access.stored_rates import StoredRates
+from routemoa.gateway.fleet.news_exchange import NewsExchange
+from routemoa.ledger import BudgetStore
+from routemoa.ledger.location import SharedUrl
+from routemoa.ledger.redis.budgets import RedisBudgets
+from routemoa.ledger.redis.news import RedisNews
+from routemoa.ledger.redis.rates import RedisRates
+
+__all__ = ["Fleet", "conversation_secret", "join_fleet"]
+
+
+class Fleet(NamedTuple):
+    """The shared parts, as one server uses them."""
+
+    rates: StoredRates
+    budgets: BudgetStore
+    news: NewsExchange
+    conversations: ConversationMemory
+    """Where the workers of one server have none of their own."""
+
+
+def join_fleet(url: SharedUrl, pool: Pool) -> Fleet:
+    """Return what servers with this URL share. It connects when it is used.
+
+    Raises:
+        MissingExtra: the library is not installed.
+        ConfigError: the URL is none.
+    """
+    return Fleet(
+        StoredRates(RedisRates(url)),
+        RedisBudgets(url),
+        NewsExchange(RedisNews(url)),
+        ConversationMemory(secret=conversation_secret(pool)),
+    )
+
+
+def conversation_secret(pool: Pool) -> bytes:
+    """Return the key of the hashes of conversations, the same on all servers with a pool."""
+    return pool_signing_key(pool, "conversations")
