@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ async def test_two_servers_with_one_database(mortal_server: PostgresServer) -> N
     async with FakeEndpoint("It is 4.") as e:
         pool = make_pool(e.url)
 
-        def parts() -> dict[str, object]:
+        def parts() -> dict[str, Any]:
             return {"store": Store(url, pool.tenants), "traces": TraceStore(traces_path(url), TraceSettings())}
 
         async with serving(pool=pool, **parts()) as one, serving(pool=pool, **parts()) as other:
@@ -54,3 +55,5 @@ async def test_two_servers_with_one_database(mortal_server: PostgresServer) -> N
             async with asyncio.timeout(10):
                 while (await get(one, "/healthz", {})).json != {"status": "ok"}:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
+            while one.server.server_state.tasks:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
