@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from routemoa.gateway.fleet import Fleet
     from routemoa.gateway.server import Server
     from routemoa.gateway.workers.worker_link import WorkerLink
+    from routemoa.ledger import StoreLocation
 
 __all__ = ["run_server", "serve"]
 
@@ -217,7 +218,7 @@ async def _serve_until_stopped(
         loader = PoolLoader(options.read_pool, loopback=is_loopback(options.host))
         ending.push_async_callback(loader.close)
         shared = None if link is None else link.shared
-        state = ServerState(pool, store, traces, tracer, admin_key, shared=shared, fleet=_join_fleet(pool))
+        state = ServerState(pool, store, traces, tracer, admin_key, shared=shared, fleet=_join_fleet(pool, path))
         state.operations = DashboardOperations()
         first = loader.build(pool, state)
         files = list_files if options.watch else lambda _: ()
@@ -240,11 +241,11 @@ async def _serve_until_stopped(
     return server.force_exit
 
 
-def _join_fleet(pool: Pool) -> Fleet | None:
+def _join_fleet(pool: Pool, store: StoreLocation | None) -> Fleet | None:
     """Return what this server shares with others. Raises ConfigError, MissingExtra."""
-    from routemoa.ledger import find_shared
+    from routemoa.ledger import find_fleet
 
-    if (url := find_shared()) is None:
+    if (url := find_fleet(store)) is None:
         return None
     from routemoa.gateway.fleet import join_fleet
 
