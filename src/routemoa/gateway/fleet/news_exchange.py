@@ -69,7 +69,7 @@ class NewsExchange:
         memory.listener = self
         self._methods = {name: method for name, method in methods.items() if isinstance(method, RouteMoA)}
         for name, method in self._methods.items():
-            method.latency.listener = lambda sample, name=name: self._note(Measured(name, sample))  # type: ignore[misc]
+            method.latency.listener = lambda sample, name=name: self._note(Measured(name, sample))
 
     def follow_conversations(self, conversations: Conversations) -> None:
         """Tell of conversations that are answered, and remember those of others."""
