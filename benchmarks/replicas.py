@@ -63,9 +63,9 @@ def summarize(replies: list[Reply]) -> dict[str, float]:
     return {"p50_ms": round(statistics.median(seconds), 1), "p95_ms": round(seconds[len(seconds) * 19 // 20], 1)}
 
 
-async def measure_cost(running: Fleet, _: argparse.Namespace) -> dict[str, Any]:
+async def measure_cost(running: Fleet, args: argparse.Namespace) -> dict[str, Any]:
     """What a decision in the store adds to a request."""
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = {"shared": args.shared}
     for width, rounds in ((1, 200), (16, 50)):
         replies: dict[str, list[Reply]] = {"free": [], "rated": [], "rich": []}
         for _ in range(rounds):  # in turn, so that other work on the machine disturbs all alike

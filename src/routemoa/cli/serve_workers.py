@@ -22,6 +22,7 @@ from routemoa.core.errors import ConfigError, RouteMoAError
 
 if TYPE_CHECKING:
     from routemoa.core.pool import Pool
+    from routemoa.ledger import StoreLocation
 
 __all__ = ["run_worker", "run_workers"]
 
@@ -67,7 +68,7 @@ def run_workers(
 
     _prepare_files(options, pool)
     with TemporaryDirectory(prefix="routemoa-workers-", ignore_cleanup_errors=True) as folder:
-        secret = _find_secret(pool)
+        secret = _find_secret(pool, options.path)
 
         def describe(number: int, channel: int) -> bytes:
             task = WorkerTask(options, number, workers, folder, secret, listening.fileno(), channel)
@@ -109,11 +110,11 @@ def run_worker() -> None:
     sys.exit(130 if forced else 0)
 
 
-def _find_secret(pool: Pool) -> bytes:
+def _find_secret(pool: Pool, store: StoreLocation | None) -> bytes:
     """Return the key of the hashes of conversations: that of all servers that share them, else a new one."""
-    from routemoa.ledger import find_shared
+    from routemoa.ledger import find_fleet
 
-    if find_shared() is None:
+    if find_fleet(store) is None:
         return secrets.token_bytes(32)
     from routemoa.gateway.fleet import conversation_secret
 

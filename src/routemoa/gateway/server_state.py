@@ -48,7 +48,7 @@ class ServerState:
         tracer: makes OpenTelemetry's spans of requests.
         admin_key: the digest of the key of the admin routes.
         shared: what the workers of a server share; None where this process is all of it.
-        fleet: what several servers share through a server of Redis; None where they share nothing, or their store.
+        fleet: what several servers share; None where they share nothing, or their store alone.
 
     Raises:
         ConfigError: the pool file sets budgets, and there is no store to hold them; or the store cannot be read.
@@ -80,7 +80,8 @@ class ServerState:
         self.gate = LoadGate(pool.server.queue_seconds, on_refuse=self.metrics.refused.inc)
         self.keyring = Keyring(pool.tenants, store, requires_key=admin_key is not None)
         self.rates = _open_rates(store, shared) if fleet is None else fleet.rates
-        self.budgets = None if store is None or fleet is None else store.share_budgets(fleet.budgets)
+        others = None if fleet is None else fleet.budgets
+        self.budgets = None if store is None or others is None else store.share_budgets(others)
         """Exchanges the budgets with those of other servers; None where the store holds them for all."""
         own = None if fleet is None else fleet.conversations
         self.conversations = Conversations(own if shared is None else shared.conversations)

@@ -23,7 +23,7 @@ from routemoa.gateway.server_state import ServerState
 from routemoa.gateway.telemetry.request_log import REQUEST_LOGGER, JsonFormatter
 from routemoa.gateway.telemetry.tracing import start_tracing
 from routemoa.gateway.traces.trace_facts import write_facts
-from routemoa.ledger import Store, StoreError, StoreLocation, find_shared
+from routemoa.ledger import Store, StoreError, StoreLocation, find_fleet
 from routemoa.ledger.keys import read_keys
 from routemoa.ledger.traces import TraceStore, read_traces, traces_path
 
@@ -109,7 +109,7 @@ async def open_gateway(
             ending.push_async_callback(asyncio.to_thread, traces.close)
         loader = PoolLoader(read_pool, loopback=loopback)
         ending.push_async_callback(loader.close)
-        state = ServerState(pool, store, traces, tracer, admin_key, shared=shared, fleet=_join_fleet(pool))
+        state = ServerState(pool, store, traces, tracer, admin_key, shared=shared, fleet=_join_fleet(pool, path))
         first = loader.build(pool, state)
         app = ReloadingApp(
             first, lambda before: loader.load(before, state), state, list_files if watch else lambda _: ()
@@ -120,9 +120,9 @@ async def open_gateway(
         yield Gateway(app, state)
 
 
-def _join_fleet(pool: Pool) -> Fleet | None:
+def _join_fleet(pool: Pool, store: StoreLocation | None) -> Fleet | None:
     """Return what this server shares with others. Raises ConfigError, MissingExtra."""
-    if (url := find_shared()) is None:
+    if (url := find_fleet(store)) is None:
         return None
     from routemoa.gateway.fleet import join_fleet
 

@@ -23,7 +23,7 @@ from routemoa.ledger.budget_check import TenantBudgets
 from routemoa.ledger.budget_exchange import BudgetExchange
 from routemoa.ledger.budget_sharing import BudgetStore
 from routemoa.ledger.corrections import Correction, correct_call
-from routemoa.ledger.location import StoreLocation, StoreUrl, default_path, find_shared, find_store, parse_location
+from routemoa.ledger.location import StoreLocation, StoreUrl, default_path, find_fleet, find_store, parse_location
 from routemoa.ledger.queries import LedgerEntry, note_endpoint, read_calls
 from routemoa.ledger.schema import StoreError
 from routemoa.ledger.shared_ledger import SharedLedger
@@ -44,7 +44,7 @@ __all__ = [
     "StoreUrl",
     "correct_call",
     "default_path",
-    "find_shared",
+    "find_fleet",
     "find_store",
     "parse_location",
     "read_calls",

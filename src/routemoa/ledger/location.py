@@ -19,6 +19,7 @@ __all__ = [
     "StoreLocation",
     "StoreUrl",
     "default_path",
+    "find_fleet",
     "find_shared",
     "find_store",
     "local_folder",
@@ -111,6 +112,15 @@ def find_shared(env: Mapping[str, str] = os.environ) -> SharedUrl | None:
             "in ROUTEMOA_STORE share through that"
         )
     return SharedUrl(named)
+
+
+def find_fleet(store: StoreLocation | None) -> SharedUrl | StoreUrl | None:
+    """Return through what this gateway shares state: the server of ROUTEMOA_SHARED, else a database that is its store.
+
+    Raises:
+        ConfigError: ROUTEMOA_SHARED is not the URL of a Redis server.
+    """
+    return find_shared() or (store if isinstance(store, StoreUrl) else None)
 
 
 def find_store(named: str | None) -> StoreLocation:

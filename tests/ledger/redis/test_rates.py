@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from routemoa.core.errors import ConfigError
+from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.core.tenants import Tenant
 from routemoa.gateway.access import stored_rates
 from routemoa.gateway.access.rates import MemoryRates
@@ -91,7 +92,8 @@ async def test_a_killed_server_leaves_the_rates_to_each_gateway(
         assert await reserve_many(both[0], tenant, 20) <= 1, "it has forgotten, and heard what was counted"
 
 
-def test_a_url_is_checked_and_its_password_never_shown() -> None:
+def test_a_url_is_checked_and_its_password_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("redis")
     assert find_shared({}) is None
     url = find_shared({"ROUTEMOA_SHARED": "redis://moa:pa55@host:6380/2?password=pa55"})
     assert url is not None
@@ -104,3 +106,6 @@ def test_a_url_is_checked_and_its_password_never_shown() -> None:
     with pytest.raises(ConfigError, match="correct ROUTEMOA_SHARED") as e:
         RedisRates(SharedUrl("redis://:pa55@host:port/0"))
     assert "pa55" not in str(e.value)
+    monkeypatch.setitem(sys.modules, "redis.asyncio.connection", None)
+    with pytest.raises(MissingExtra, match="redis"):
+        RedisRates(url)

@@ -117,7 +117,7 @@ class StoredRates:
         """Do what is due. Raises StoreError."""
         if self.is_cut_off:
             await self._return()
-        elif self._is_unsure or (self._streams and self._clock() - self._renewed > self._store.lease / RENEWALS):
+        elif self._is_unsure or (self._known and self._clock() - self._renewed > self._store.lease / RENEWALS):
             await self._renew()
         await self._exchange()
 

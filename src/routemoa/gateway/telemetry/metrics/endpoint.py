@@ -95,12 +95,11 @@ class StateCollector(Collector):
             "1 while the store of shared rates is away and this server keeps them for itself.",
             float(self._rates.is_cut_off),
         )
-        if self._budgets is not None:
-            yield GaugeMetricFamily(
-                "routemoa_budgets_cut_off",
-                "1 while the store of shared budgets is away and calls under a budget fail.",
-                float(self._budgets.is_cut_off),
-            )
+        yield GaugeMetricFamily(
+            "routemoa_budgets_cut_off",
+            "1 while the store of shared budgets is away and calls under a budget fail.",
+            float(self._budgets is not None and self._budgets.is_cut_off),
+        )
         if self._store is not None:
             yield from self._ledger(self._store)
 
