@@ -5,17 +5,19 @@ The first test that needs it starts it; it ends by itself once all processes tha
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
-__all__ = ["ray_cluster", "ray_connection"]
+__all__ = ["RayCluster", "ray_cluster", "ray_connection"]
 
 CLUSTER = """
 import fcntl, os, sys
@@ -32,9 +34,25 @@ with open(sys.argv[1], "a") as users:
 """
 
 
+class RayCluster(NamedTuple):
+    """A cluster of this machine."""
+
+    address: str
+    pid: int
+    """Of the process that holds its nodes."""
+
+    def find_workers(self, kind: str) -> list[psutil.Process]:
+        """Return the processes of actors of a class."""
+        found = []
+        for process in psutil.Process(self.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                found += [process] if " ".join(process.cmdline()).startswith(f"ray::{kind}") else []
+        return found
+
+
 @pytest.fixture(scope="session")
-def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of two raylets on this machine, of one CPU each."""
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+    """Two raylets on this machine, of one CPU each."""
     pytest.importorskip("ray", reason="needs the extra [ray]")
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -45,17 +63,18 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not address.exists():
                 process = _start_cluster(Path(users.name), address)
-        yield address.read_text()
+        place, pid = address.read_text().split()
+        yield RayCluster(place, int(pid))
     if process is not None:
         process.wait(60)
 
 
 @pytest.fixture(scope="module")
-def ray_connection(ray_cluster: str) -> Iterator[None]:
+def ray_connection(ray_cluster: RayCluster) -> Iterator[None]:
     """This process is connected, so that commands in it use the connection, and the workers of the commands before."""
     import ray
 
-    ray.init(address=ray_cluster, log_to_driver=False)
+    ray.init(address=ray_cluster.address, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -67,5 +86,5 @@ def _start_cluster(users: Path, address: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command, **pipes, env=os.environ | store, start_new_session=True)
     assert process.stdout is not None
     with process.stdout as out:
-        address.write_text(out.readline().decode().strip())
+        address.write_text(f"{out.readline().decode().strip()} {process.pid}")
     return process
