@@ -71,7 +71,7 @@ def test_what_is_computed_has_the_same_bytes(tmp_path: Path) -> None:
     commands = (
         ("scorer", "train", train, "--out", out),
         ("judge", "fit", train, "--out", out),
-        ("evaluate", test, "--scorer", tmp_path / "scorer", "--judges", 0.8, "--sizes", "2,3", "--json", out),
+        ("evaluate", test, "--scorer", tmp_path / "scorer", "--judges", 0.8, "--seeds", 2, "--json", out),
     )
     for command in commands:
         run(*command)
