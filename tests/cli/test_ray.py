@@ -19,14 +19,15 @@ import pytest
 from click.testing import CliRunner
 
 from routemoa.cli import cli
-from routemoa.cli.ray_cluster import leave_out_engine
+from routemoa.cli.ray_cluster import RayEngine, leave_out_engine
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.types import Completion, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.datasets.jsonl import read_lines
 from routemoa.datasets.questions import Question
-from routemoa.datasets.records import Record
+from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.live.call_file import ABANDONED
+from routemoa.evaluation.replay.study import prepare_replay
 from routemoa.mixture.budget.leased_run import LeasedRun, Leases
 from routemoa.testing import ScriptedClient
 from tests.evaluation.live.test_runner import ASKED, read_calls, reply, task_file
@@ -71,7 +72,6 @@ def test_what_is_computed_has_the_same_bytes(tmp_path: Path) -> None:
     commands = (
         ("scorer", "train", train, "--out", out),
         ("judge", "fit", train, "--out", out),
-        ("evaluate", test, "--scorer", tmp_path / "scorer", "--judges", 0.8, "--seeds", 2, "--json", out),
     )
     for command in commands:
         run(*command)
@@ -80,6 +80,12 @@ def test_what_is_computed_has_the_same_bytes(tmp_path: Path) -> None:
         run(*command, "--engine", "ray")
         assert read_bytes(out) == here
         (out.unlink() if out.is_file() else out.rename(tmp_path / "again"))
+    import ray
+
+    replay = prepare_replay(
+        list(read_records([test])), tmp_path / "scorer", None, use_list_prices=False, judge_auc=0.8, keep_texts=False
+    ).replay  # `evaluate` itself takes seconds for its intervals
+    assert replay.run(["routemoa", "random"], 0, 3, engine=RayEngine(ray)) == replay.run(["routemoa", "random"], 0, 3)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
