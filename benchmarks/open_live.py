@@ -26,6 +26,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -54,7 +55,7 @@ from routemoa.evaluation.live.open_policies import (
     select_open_questions,
 )
 from routemoa.evaluation.live.resume import digest_pool, find_answered, start_run
-from routemoa.evaluation.live.runner import TRACES, LiveRun, TraceLine, WorkUnit, plan_units, run_units
+from routemoa.evaluation.live.runner import TRACES, LiveRun, TraceLine, WorkUnit, answer_question, plan_units, run_units
 from routemoa.evaluation.outcomes import Outcome, Run, read_outcomes
 from routemoa.judging.pairwise import Verdict
 from routemoa.training.judge.open_policies import measure_judge, measure_policies
@@ -138,7 +139,7 @@ async def answer_and_judge(
             done += 1
             print(f"{done} of {len(units)}: {outcome.method}, {outcome.id}, {outcome.seconds or 0:.1f} s", flush=True)
 
-        await run_units(units, live, args.folder, concurrency=1, on_outcome=show)
+        await run_units(units, partial(answer_question, live=live), args.folder, concurrency=1, on_outcome=show)
         others = [m for m in methods if m != SINGLE]
         pairs = [*build_pairs(args.folder, questions, others, alone=SINGLE), *(p for p, _ in known)]
         labels: list[Verdict | None] = [*[None] * (len(pairs) - len(known)), *(v for _, v in known)]

@@ -13,8 +13,9 @@ from hypothesis import settings
 
 from routemoa.core.pool import Pool, parse_pool
 from tests.ledger.postgres.fixtures import database, place, postgres_server
+from tests.ray_cluster import ray_cluster, ray_connection
 
-__all__ = ["database", "make_pool", "own_store", "place", "postgres_server"]
+__all__ = ["database", "make_pool", "own_store", "place", "postgres_server", "ray_cluster", "ray_connection"]
 
 MakePool = Callable[..., Pool]
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from routemoa.datasets import questions
 from routemoa.datasets.collection import AnswerCollection
 from routemoa.datasets.collector import (
     CollectCall,
+    ask_model,
     collect_answers,
     estimate_calls,
     list_remaining_calls,
@@ -41,7 +43,12 @@ ASKED = [Question(str(i), "t", f"{i} + 1 = ?", reference=str(i + 1), grader="num
 def collect(path: Path, asked: list[Question], members: Pool, client: Any, **options: Any) -> list[Record]:
     with AnswerCollection(path, asked, [m.name for m in members], retry=options.pop("retry", False)) as collection:
         asyncio.run(
-            collect_answers(list_remaining_calls(asked, members.models, collection), client, collection, **options)
+            collect_answers(
+                list_remaining_calls(asked, members.models, collection),
+                partial(ask_model, client=client),
+                collection,
+                **options,
+            )
         )
     return sorted(read_records(path), key=lambda r: r.id)
 
@@ -228,8 +235,9 @@ def test_an_answer_that_cannot_be_written_ends_the_run(tmp_path: Path, make_pool
     client = ScriptedClient({"a": "1", "b": "2"}, delay=0.01)
     with AnswerCollection(tmp_path / "r", ASKED, ["a", "b"]) as collection:
         collection._pending.close()
+        remaining = list_remaining_calls(ASKED, members.models, collection)
         with pytest.raises(ValueError, match="closed"):
-            asyncio.run(collect_answers(list_remaining_calls(ASKED, members.models, collection), client, collection))
+            asyncio.run(collect_answers(remaining, partial(ask_model, client=client), collection))
     assert client.running == 0
 
 

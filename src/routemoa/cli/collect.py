@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from routemoa.cli.collect_run import CollectionRun, run_calls
 from routemoa.cli.options import (
     duplicates_option,
     json_option,
@@ -21,37 +20,30 @@ from routemoa.cli.options import (
     say,
     yes_option,
 )
+from routemoa.cli.ray_cluster import engine_options
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.lines import print_line
-from routemoa.cli.terminal.progress import AnswerProgress
-from routemoa.cli.terminal.session import open_run_client
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
-from routemoa.core.errors import BudgetExceeded, QueryError
+from routemoa.core.errors import QueryError
 from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.printable import printable
 from routemoa.core.types import Scores, to_plain
-from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
+from routemoa.datasets.collection import AnswerCollection
 from routemoa.datasets.collector import (
-    CollectCall,
     Estimate,
     ModelResult,
-    collect_answers,
     estimate_calls,
     list_remaining_calls,
     summarize_models,
 )
 from routemoa.datasets.questions import Question, read_questions
 
-__all__ = ["CollectionRun", "announce_collection", "collect", "run_calls"]
+__all__ = ["announce_collection", "collect"]
 
-WARN_AFTER = 5  # failures of one model in a row
 MAX_REASONS = 3  # of a model's failures that are printed
-
-Failures = dict[str, Counter[str]]
-"""Model -> reason -> how often its calls failed for it."""
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -66,6 +58,7 @@ Failures = dict[str, Counter[str]]
 @click.option("--efforts", metavar="LIST", help="Ask each model at these reasoning efforts, such as low,high.")
 @click.option("--retry", is_flag=True, help="Repeat the calls that failed.")
 @max_cost_option
+@engine_options
 @duplicates_option
 @yes_option
 @json_option
@@ -80,6 +73,8 @@ def collect(  # click passes a keyword for each option
     efforts: str | None,
     retry: bool,
     max_cost: float | None,
+    engine: Literal["local", "ray"],
+    address: str | None,
     allow_duplicates: bool,
     yes: bool,
     as_json: bool,
@@ -95,7 +90,9 @@ def collect(  # click passes a keyword for each option
     need --max-cost or --yes. --max-cost is never passed: the most that a call can cost is set aside before it is made.
 
     An interrupted run continues with the same command and pays for no answer twice: RECORDS.part keeps answers until
-    their question is finished.
+    their question is finished. The records are in the order of the questions.
+
+    --engine ray makes the calls and grades the answers on a cluster; calls at a time are those of all workers together.
 
     \b
     Examples:
@@ -114,7 +111,7 @@ def collect(  # click passes a keyword for each option
         estimate = estimate_calls(calls)
         announcement = announce_collection(len(questions), len(pool), collection.finished_questions, estimate)
         confirm_cost(announcement, estimate, assume_yes=yes, max_cost=max_cost)
-        run = CollectionRun(pool, calls, collection, "collect", concurrency, max_cost)
+        run = CollectionRun(pool, calls, collection, "collect", concurrency, max_cost, engine, address)
         failures = run_calls(run)
         results = summarize_models(questions, pool.models, collection)
         finished = collection.finished_questions
@@ -171,63 +168,6 @@ def announce_collection(questions: int, models: int, finished: int, estimate: Es
         return f"{work}; nothing is left to do"
     tokens = f"about {estimate.prompt_tokens:,} tokens in and {estimate.completion_tokens:,} out"
     return f"{work}, {tokens}; cost: {describe_cost(estimate)}"
-
-
-@dataclass(frozen=True)
-class CollectionRun:
-    """The calls that a collection lacks, and how to make them."""
-
-    pool: Pool
-    calls: Sequence[CollectCall]
-    collection: AnswerCollection
-    purpose: str
-    """In the ledger."""
-    concurrency: int
-    """Calls at a time to one endpoint."""
-    max_cost: float | None
-    """Dollars, those of the answers that are there included."""
-
-
-def run_calls(run: CollectionRun) -> Failures:
-    """Make the calls with a progress bar and return the failures; an interrupt keeps the answers so far.
-
-    Raises:
-        BudgetExceeded: the next call could pass `max_cost`.
-    """
-    calls = run.calls
-    progress = AnswerProgress(len(calls), "asking", "calls")
-
-    def show(answer: CollectedAnswer) -> None:
-        counts = progress.count(answer.model, answer.score, answer.failure)
-        if counts.failures_in_a_row == WARN_AFTER:
-            progress.print_line(
-                f"{answer.model}: {WARN_AFTER} calls in a row failed, the last with {answer.failure}; stop with Ctrl-C "
-                "and correct it, or repeat the failed calls later with --retry"
-            )
-        progress.advance(f"{progress.failed:,} failed" if progress.failed else "")
-
-    with progress:
-        try:
-            asyncio.run(_make_calls(run, show))
-        except (KeyboardInterrupt, BudgetExceeded) as e:
-            how = " with a higher --max-cost" if isinstance(e, BudgetExceeded) else ""
-            kept = f"{progress.done:,} of {counted(len(calls), 'call')} kept"
-            progress.print_line(f"{kept}; run the same command again{how} to continue")
-            raise
-    return {model: counts.failures for model, counts in progress.sources.items() if counts.failures}
-
-
-async def _make_calls(run: CollectionRun, on_answer: Callable[[CollectedAnswer], None]) -> None:
-    """Make the calls within the limit, and write them to the ledger."""
-    collection = run.collection
-    async with open_run_client(
-        run.pool,
-        run.purpose,
-        run.max_cost,
-        spent=collection.spent,
-        on_unknown_cost=collection.add_unknown_cost,
-    ) as client:
-        await collect_answers(run.calls, client, collection, concurrency=run.concurrency, on_answer=on_answer)
 
 
 def _by_model(results: Sequence[ModelResult]) -> dict[str, dict[str, Any]]:

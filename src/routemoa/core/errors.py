@@ -22,7 +22,7 @@ RouteMoAError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from routemoa.core.failure_kind import FailureKind
 
@@ -53,7 +53,10 @@ __all__ = [
 
 
 class RouteMoAError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose. It may be pickled, to be raised in another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_error, (type(self), self.args, self.__dict__)
 
 
 class ConfigError(RouteMoAError):
@@ -240,3 +243,11 @@ class AnswerInterrupted(RouteMoAError):
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"the answer broke off: {failure.model}: {failure.reason}")
         self.failure = failure
+
+
+def _restore_error(kind: type[RouteMoAError], args: tuple[Any, ...], fields: Mapping[str, Any]) -> RouteMoAError:
+    """Make a pickled error again without its constructor, whose arguments are not those of the message."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error

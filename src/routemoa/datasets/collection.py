@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +77,10 @@ class AnswerCollection:
         self._questions = {q.key: q for q in questions}
         self._models = tuple(models)
         self._finished: set[Key] = set()
+        self._complete: set[Key] = set()
+        """Questions that wait for earlier ones, so that the records come in the order of the questions."""
+        self._waiting = deque(self._questions)
+        """Questions that are not in RECORDS, in their order, and some that are."""
         self._loaded = False
         self._pending = Appender(self.part_path)  # first: its lock keeps a second process out
         try:
@@ -93,6 +98,8 @@ class AnswerCollection:
 
     def _close(self) -> None:
         if hasattr(self, "_out"):
+            if self._loaded:
+                self._write_complete(passes_gaps=True)
             self._out.close()
             if not self.path.stat().st_size:
                 self.path.unlink()
@@ -113,7 +120,7 @@ class AnswerCollection:
         return answer is None or (bool(answer.failure) and question.key not in self._finished)
 
     def add(self, answer: CollectedAnswer) -> None:
-        """Write an answer, and the question's record where it was the last one missing. Raises RecordsError."""
+        """Write an answer, and the question's record where it and those before lack none. Raises RecordsError."""
         key = (answer.task, answer.id)
         self._pending.write(answer)
         self.answers.setdefault(key, {})[answer.model] = answer
@@ -125,11 +132,26 @@ class AnswerCollection:
         self._has_unknown_costs = True
 
     def _write_if_complete(self, key: Key) -> None:
-        answers = self.answers[key]
-        if all(m in answers for m in self._models):
-            self._out.write(_make_record(self._questions[key], answers))
-            self._finished.add(key)
-            self.answers[key] = _without_texts(answers.values())
+        if key not in self._finished and all(m in self.answers[key] for m in self._models):
+            self._complete.add(key)
+            self._write_complete()
+
+    def _write_complete(self, *, passes_gaps: bool = False) -> None:
+        """Write the records of complete questions, in the order of the questions, up to the first incomplete one."""
+        incomplete: list[Key] = []
+        while self._waiting and (
+            passes_gaps or (first := self._waiting[0]) in self._complete or first in self._finished
+        ):
+            key = self._waiting.popleft()
+            if key in self._complete:
+                self._complete.remove(key)
+                self._finished.add(key)
+                answers = self.answers[key]
+                self._out.write(_make_record(self._questions[key], answers))
+                self.answers[key] = _without_texts(answers.values())
+            elif key not in self._finished:
+                incomplete.append(key)
+        self._waiting.extendleft(reversed(incomplete))
 
     def _load(self, retry: bool) -> None:
         reopened = self._read_finished(retry)

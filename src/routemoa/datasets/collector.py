@@ -1,12 +1,12 @@
 """Ask every model of a pool every question, and keep the answers as records.
 
-Planning is pure: which calls remain, what they will cost, how each model did. Only `collect_answers` calls models.
+Planning is pure: which calls remain, what they will cost, how each model did. Only `ask_model` calls a model.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from time import perf_counter
 
@@ -24,6 +24,7 @@ __all__ = [
     "Estimate",
     "ModelResult",
     "answer_length",
+    "ask_model",
     "collect_answers",
     "estimate_calls",
     "gather_or_cancel",
@@ -130,7 +131,7 @@ def _summarize(model: str, results: Sequence[CollectedAnswer]) -> ModelResult:
 
 async def collect_answers(
     calls: Sequence[CollectCall],
-    client: Client,
+    ask: Callable[[CollectCall], Awaitable[CollectedAnswer]],
     collection: AnswerCollection,
     *,
     concurrency: int = 4,
@@ -140,13 +141,13 @@ async def collect_answers(
 
     Args:
         calls: as planned.
-        client: calls the models.
+        ask: makes a call, such as `ask_model`.
         collection: where the answers go.
         concurrency: calls at a time to one endpoint.
         on_answer: called with each answer once it is written.
 
     Raises:
-        BudgetExceeded: the client's limit is reached; the running calls went on to their ends, and are kept.
+        BudgetExceeded: the limit is reached; the running calls went on to their ends, and are kept.
         RecordsError: an answer could not be written; the running calls are cancelled.
     """
     exceeded: list[BudgetExceeded] = []
@@ -159,7 +160,7 @@ async def collect_answers(
             if exceeded:
                 return
             try:
-                answer = await ask_model(call, client)
+                answer = await ask(call)
             except BudgetExceeded as e:
                 exceeded.append(e)
                 return

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.core.plural import counted
-from routemoa.scoring.clusters import QuestionGroups, group_questions
+from routemoa.core.task_engine import LocalEngine, TaskEngine
+from routemoa.scoring.clusters import group_questions
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.lexical import count_idf
 from routemoa.scoring.predictor import Floats, Predictor, embed_texts, sigmoid, softmax, to_logit
@@ -68,9 +69,21 @@ class FittedScorer:
 
 
 def train_fast(
-    data: Table, seed: int = 0, report: Report = lambda line: None, encoder: Encoder | None = None
+    data: Table,
+    seed: int = 0,
+    report: Report = lambda line: None,
+    encoder: Encoder | None = None,
+    engine: TaskEngine = LocalEngine(),  # noqa: B008  (it holds nothing)
 ) -> FittedScorer:
-    """Train on `data`; folds and clusters follow from `seed`. An `encoder` adds its features and is not trained."""
+    """Train on `data`.
+
+    Args:
+        data: the records.
+        seed: folds and clusters follow from it.
+        report: called with lines about the progress.
+        encoder: adds its features, and is not trained.
+        engine: works on the folds.
+    """
     rng = np.random.default_rng(seed)
     idf = count_idf(data.texts)
     x = embed_texts(data.texts, idf, encoder)
@@ -79,7 +92,8 @@ def train_fast(
         f"{counted(len(x), 'question')}, {counted(len(data.models), 'model')}, "
         f"{counted(len(groups.names), 'task or cluster', 'tasks or clusters')}"
     )
-    crossed = _cross_fit(x, groups, data, rng, report)
+    folds = rng.permutation(len(x)) % min(FOLDS, len(x))
+    crossed = _cross_fit(_FoldData(x, groups.indices, len(groups.names), data, folds), report, engine)
     chosen = _choose_penalties(crossed, data.scores)
     calibration = chosen.calibration
     raw = crossed.score_raw(chosen.own, chosen.common)
@@ -141,27 +155,52 @@ class _CrossFit:
         return out
 
 
-def _cross_fit(x: Floats, groups: QuestionGroups, data: Table, rng: np.random.Generator, report: Report) -> _CrossFit:
-    n, m = data.scores.shape
-    folds = rng.permutation(n) % min(FOLDS, n)
-    prior, costs = np.zeros((n, m), np.float32), np.full((n, m), np.nan, np.float32)
-    common = np.zeros((len(COMMON_PENALTIES), n), np.float32)
-    own = np.zeros((len(OWN_PENALTIES), n, m), np.float32)
-    panels = np.zeros((n, min(3, m)), np.intp)
-    for fold in range(folds.max() + 1):
-        held_out = folds == fold
-        training = data.select_rows(np.flatnonzero(~held_out))
-        model = _FoldModel(x[~held_out], groups.indices[~held_out], training, len(groups.names))
-        tasks = model.classify_tasks(x[held_out])
-        prior[held_out], costs[held_out] = tasks @ model.task_means, tasks @ model.task_costs
-        panels[held_out] = model.panels.choose_best(tasks)
-        common_weights, own_weights = model.fit_ridges(COMMON_PENALTIES, OWN_PENALTIES)
-        for i, w in enumerate(common_weights):
-            common[i, held_out] = x[held_out] @ w[:, 0]
-        for i, w in enumerate(own_weights):
-            own[i, held_out] = x[held_out] @ w
-        report(f"fold {fold + 1} of {folds.max() + 1}")
-    return _CrossFit(prior, common, own, costs, panels)
+@dataclass(frozen=True)
+class _FoldData:
+    """What the folds share."""
+
+    x: Floats
+    groups: NDArray[np.intp]
+    """N, the group of each question."""
+    tasks: int
+    """How many groups there are."""
+    data: Table
+    folds: NDArray[np.intp]
+    """N, the fold of each question."""
+
+
+def _cross_fit(shared: _FoldData, report: Report, engine: TaskEngine) -> _CrossFit:
+    n, m = shared.data.scores.shape
+    out = _CrossFit(
+        prior=np.zeros((n, m), np.float32),
+        common=np.zeros((len(COMMON_PENALTIES), n), np.float32),
+        own=np.zeros((len(OWN_PENALTIES), n, m), np.float32),
+        costs=np.full((n, m), np.nan, np.float32),
+        panels=np.zeros((n, min(3, m)), np.intp),
+    )
+    count = int(shared.folds.max()) + 1
+    for fold, part in enumerate(engine.map(_fit_fold, shared, range(count))):
+        held_out = shared.folds == fold
+        out.prior[held_out], out.costs[held_out], out.panels[held_out] = part.prior, part.costs, part.panels
+        out.common[:, held_out], out.own[:, held_out] = part.common, part.own
+        report(f"fold {fold + 1} of {count}")
+    return out
+
+
+def _fit_fold(shared: _FoldData, fold: int) -> _CrossFit:
+    """Fit on the questions of the other folds and predict those of this one: what an engine works on."""
+    x, held_out = shared.x, shared.folds == fold
+    training = shared.data.select_rows(np.flatnonzero(~held_out))
+    model = _FoldModel(x[~held_out], shared.groups[~held_out], training, shared.tasks)
+    tasks = model.classify_tasks(x[held_out])
+    common, own = model.fit_ridges(COMMON_PENALTIES, OWN_PENALTIES)
+    return _CrossFit(
+        prior=tasks @ model.task_means,
+        common=np.stack([x[held_out] @ w[:, 0] for w in common]),
+        own=np.stack([x[held_out] @ w for w in own]),
+        costs=tasks @ model.task_costs,
+        panels=model.panels.choose_best(tasks),
+    )
 
 
 @dataclass(frozen=True)

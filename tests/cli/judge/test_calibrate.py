@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from routemoa.core.mixture_table import Mixture
-from routemoa.evaluation.live.call_cache import CALLS, CachedCall
+from routemoa.evaluation.live.call_file import CALLS, CachedCall
 from routemoa.judging.judge_model import Coefficients, JudgeModel, encode_judge_model, read_judge_model
 from routemoa.routing.open_answers import choose_open_policy
 from routemoa.testing import FakeEndpoint, Fault

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from routemoa.core.errors import BudgetExceeded, ConfigError, ModelHTTPError, No
 from routemoa.core.types import Completion, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.live.call_cache import CALLS, CURRENT_QUESTION, CachedCall, CallCache, QuestionRun
+from routemoa.evaluation.live.call_cache import CURRENT_QUESTION, CallCache, QuestionRun
+from routemoa.evaluation.live.call_file import CALLS, CachedCall
 from routemoa.evaluation.live.cost_estimate import estimate_cost
 from routemoa.evaluation.live.methods import build_live_methods, live_method_names
 from routemoa.evaluation.live.resume import find_answered, start_run
-from routemoa.evaluation.live.runner import LiveRun, WorkUnit, plan_units, run_units
+from routemoa.evaluation.live.runner import LiveRun, WorkUnit, answer_question, plan_units, run_units
 from routemoa.evaluation.outcomes import Outcome, Run, load_run, read_outcomes
 from routemoa.mixture.method_registry import build_method
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
@@ -214,7 +216,7 @@ def test_whatever_the_answers_the_limit_is_never_passed(
             pass
 
     async def all_calls() -> None:
-        with CallCache(Priced(list(lengths)), folder, limit) as cache:
+        with CallCache.open(Priced(list(lengths)), folder, limit) as cache:
             await asyncio.gather(*(call(cache, f"question {i}") for i in range(len(lengths))))
             assert cache.account.spent <= limit * (1 + 1e-9)
             assert cache.account.reserved == pytest.approx(0.0, abs=1e-12)
@@ -227,7 +229,7 @@ async def test_what_failed_fails_again_from_the_file_and_an_abandoned_call_is_co
     spec = ModelSpec("m", "http://x", "m", input_price=1.0, output_price=1.0)
     request = Request((Message("user", "hello"),))
     client = ScriptedClient({"m": [ModelHTTPError("m", "HTTP 429", status=429), "late"]}, delay=0.05)
-    with CallCache(client, tmp_path, 1.0) as cache:
+    with CallCache.open(client, tmp_path, 1.0) as cache:
         CURRENT_QUESTION.set(QuestionRun("x", "t", "1"))
         with pytest.raises(ModelHTTPError):
             await anext(cache.stream(spec, request))
@@ -239,7 +241,7 @@ async def test_what_failed_fails_again_from_the_file_and_an_abandoned_call_is_co
         # Its cost is unknown, so the most counts: five bytes and what a template adds, and the longest answer there is.
         assert cache.account.spent == pytest.approx((5 + 4 + 32 + 4096) / 1e6)
         assert client.calls[-1].request.parameters == {"max_tokens": 4096}
-    with CallCache(client, tmp_path, 1.0) as cache:
+    with CallCache.open(client, tmp_path, 1.0) as cache:
         CURRENT_QUESTION.set(QuestionRun("x", "t", "1"))
         with pytest.raises(ModelHTTPError) as error:
             await anext(cache.stream(spec, request))
@@ -258,10 +260,10 @@ async def test_time_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     spec = ModelSpec("m", "http://x", "m")
     client = ScriptedClient({"m": "hello"}, delay=0.2)
     first, second = Request((Message("user", "one"),)), Request((Message("user", "two"),))
-    with CallCache(client, tmp_path) as cache:
+    with CallCache.open(client, tmp_path) as cache:
         CURRENT_QUESTION.set(QuestionRun("x", "t", "1"))
         await _all(cache, spec, first)
-    with CallCache(client, tmp_path) as cache:
+    with CallCache.open(client, tmp_path) as cache:
         question_run = QuestionRun("x", "t", "1")
         CURRENT_QUESTION.set(question_run)
         await _all(cache, spec, first)
@@ -284,10 +286,9 @@ async def test_the_estimate_bounds_what_every_method_takes(tmp_path: Path) -> No
             most = estimate_cost(units, pool)
             folder = tmp_path / name.replace(":", "_")
             folder.mkdir()
-            with CallCache(connect(pool), folder) as cache:
-                await run_units(
-                    units, LiveRun({name: (await build_live_methods([name], pool, cache, ASKED))[name]}, cache), folder
-                )
+            with CallCache.open(connect(pool), folder) as cache:
+                live = LiveRun(await build_live_methods([name], pool, cache, ASKED), cache)
+                await run_units(units, partial(answer_question, live=live), folder)
                 await cache.close()
             roles = name == "smoa"  # written once for all questions
             assert len(read_calls(folder)) <= most.calls + roles
@@ -304,10 +305,9 @@ async def test_a_part_that_is_taken_away_is_not_used(tmp_path: Path, make_pool: 
         client = ScriptedClient({m: f"The answer is {i}." for i, m in enumerate("abc")})  # no two agree
         folder = tmp_path / name
         folder.mkdir()
-        with CallCache(client, folder) as cache:
-            await run_units(
-                [WorkUnit(name, ASKED[0])], LiveRun(await build_live_methods([name], pool, cache, ASKED), cache), folder
-            )
+        with CallCache.open(client, folder) as cache:
+            live = LiveRun(await build_live_methods([name], pool, cache, ASKED), cache)
+            await run_units([WorkUnit(name, ASKED[0])], partial(answer_question, live=live), folder)
         prompts[name] = "\n".join(m.content for c in client.calls for m in c.request.messages)
         outcome = next(read_outcomes(folder))
         assert (outcome.method, outcome.failure) == (name, None)
@@ -397,8 +397,9 @@ async def test_a_judge_compares_with_the_reference_both_ways_round(tmp_path: Pat
         folder = tmp_path / kind
         folder.mkdir()
         asked = Question("1", "poems", kind, None, "Violets.", "judge")  # the judge of this test does as it is asked
-        with CallCache(client, folder) as cache:
+        with CallCache.open(client, folder) as cache:
             method = build_method(pool, "single:writer", cache)
-            await run_units([WorkUnit("m", asked)], LiveRun({"m": method}, cache, judge=pool["judge"]), folder)
+            live = LiveRun({"m": method}, cache, judge=pool["judge"])
+            await run_units([WorkUnit("m", asked)], partial(answer_question, live=live), folder)
         assert next(read_outcomes(folder)).right == right
         assert len([p for p in read_calls(folder) if p.model == "judge"]) == 2

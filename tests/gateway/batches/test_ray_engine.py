@@ -9,42 +9,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.gateway.batches.jobs import chat_row, endpoint_in_thread, read_lines, write_pool, write_rows
+from tests.ray_cluster import RayCluster
 
 pytest.importorskip("ray", reason="needs the extra [ray]")
-
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-cluster.add_node(num_cpus=1)
-cluster.wait_for_nodes()
-print(cluster.address, flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of two raylets on this machine, in a process of their own."""
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, "-c", CLUSTER], **pipes, start_new_session=True)
-    assert process.stdout is not None
-    assert process.stdin is not None
-    try:
-        yield process.stdout.readline().decode().strip()
-    finally:
-        process.stdin.close()
-        process.wait(60)
-        process.stdout.close()
 
 
 def start(*args: object) -> subprocess.Popen[bytes]:
@@ -59,17 +32,7 @@ def report_of(process: subprocess.Popen[bytes], status: int = 0) -> dict[str, An
     return report
 
 
-def workers() -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            found += [process] if " ".join(process.cmdline()).startswith("ray::RowWorker") else []
-        except psutil.Error:
-            continue
-    return found
-
-
-def test_each_row_once_whatever_is_killed_and_no_overshoot(cluster: str, tmp_path: Path) -> None:
+def test_each_row_once_whatever_is_killed_and_no_overshoot(ray_cluster: RayCluster, tmp_path: Path) -> None:
     """A worker is killed, then the command; the command is run again, with too small a budget first."""
     seen: Counter[str] = Counter()
 
@@ -83,7 +46,7 @@ def test_each_row_once_whatever_is_killed_and_no_overshoot(cluster: str, tmp_pat
         pool = write_pool(tmp_path / "pool.toml", endpoint.url, names=("a",))
         rows = (chat_row(f"r{i}", f"Question {i}: 2 + 2 is what?") for i in range(count))
         source, out = write_rows(tmp_path / "in.jsonl", *rows), tmp_path / "out"
-        args = (source, "--pool", pool, "--out", out, "--address", cluster, "--concurrency", 16)
+        args = (source, "--pool", pool, "--out", out, "--address", ray_cluster.address, "--concurrency", 16)
 
         stopped = report_of(start(*args, "--max-cost", 0.8), status=1)
         assert 0 < stopped["answered"] < count
@@ -94,7 +57,7 @@ def test_each_row_once_whatever_is_killed_and_no_overshoot(cluster: str, tmp_pat
         asked = sum(seen.values())
         while sum(seen.values()) < asked + 20:
             time.sleep(0.05)
-        workers()[0].kill()
+        ray_cluster.find_workers("RowWorker")[0].kill()
         time.sleep(1.0)
         os.kill(driver.pid, signal.SIGKILL)
         driver.communicate()

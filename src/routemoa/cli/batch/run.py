@@ -12,14 +12,14 @@ from time import monotonic
 from typing import Any, Literal
 
 from routemoa.cli.batch.report import BatchReport, describe_progress, estimate_rows
+from routemoa.cli.evaluation.live_session import load_local_models
 from routemoa.cli.options import load_pool, say
 from routemoa.cli.terminal.confirm import require_prices
 from routemoa.cli.terminal.files import check_writable_folder
 from routemoa.cli.terminal.progress import StepProgress
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.clients.connect import connect
-from routemoa.clients.http import HttpClient
-from routemoa.core.errors import ConfigError, ModelError
+from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
 from routemoa.datasets.collector import Estimate
 from routemoa.datasets.input_files import list_input_files
@@ -118,7 +118,7 @@ class Batch:
             stack.push_async_callback(client.close)
             if (store := open_ledger()) is not None:
                 stack.push_async_callback(store.aclose)
-            await _load_local_models(pool, client, progress)
+            await load_local_models(pool, client, progress.print_line)
             before = self.report.cost
 
             def show(result: RowResult) -> None:
@@ -244,12 +244,3 @@ def _without_failures_in_log() -> Iterator[None]:
         yield
     finally:
         log.setLevel(before)
-
-
-async def _load_local_models(pool: Pool, client: HttpClient, progress: StepProgress) -> None:
-    """Load the local models first: loading counts in no row's seconds."""
-    for model in (m for m in pool if m.local):
-        try:
-            await client.address(model)
-        except ModelError as e:
-            progress.print_line(f"{e}; it counts as a model that fails")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +13,10 @@ from routemoa import __version__
 from routemoa.cli.completion import complete_methods, complete_model
 from routemoa.cli.evaluation.bench_options import Benchmark, BenchOptions, check_options
 from routemoa.cli.options import duplicates_option, json_file_option, max_cost_option, pool_option, yes_option
+from routemoa.cli.ray_cluster import engine_options
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
 from routemoa.cli.terminal.lines import print_line
-from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import BudgetExceeded, RouteMoAError
 from routemoa.core.plural import counted
@@ -26,8 +25,7 @@ from routemoa.datasets.questions import Question
 
 if TYPE_CHECKING:
     from routemoa.datasets.collector import Estimate
-    from routemoa.evaluation.live.runner import WorkUnit
-    from routemoa.evaluation.outcomes import Outcome, Run
+    from routemoa.evaluation.outcomes import Run
 
 __all__ = ["bench"]
 
@@ -38,7 +36,6 @@ METHODS_HELP = (
     + ", single:NAME, routemoa-no-scorer (-self, -cross, -reranking, -early-stop, -aggregator), "
     "routemoa-alone, routemoa-synthesize, routemoa-select."
 )
-EARLY_ANSWERS = 3  # graded ones of a method, up to which each failure is printed
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -67,6 +64,7 @@ EARLY_ANSWERS = 3  # graded ones of a method, up to which each failure is printe
     help="Model of the pool that compares answers where the grader is 'judge'.",
 )
 @click.option("--retry", is_flag=True, help="Repeat the questions that a method failed to answer.")
+@engine_options
 @duplicates_option
 @yes_option
 @json_file_option
@@ -83,6 +81,8 @@ def bench(**options: Any) -> None:  # click passes a keyword for each option: th
     A stopped run continues with the same command and pays for nothing twice: DIR/calls.jsonl holds every call. A folder
     takes more questions and methods later; another pool or seed needs another folder.
 
+    --engine ray answers and grades on a cluster; either engine goes on with what the other one began.
+
     \b
     Examples:
       routemoa bench gsm8k --limit 40             the embedded pool, no key
@@ -93,6 +93,7 @@ def bench(**options: Any) -> None:  # click passes a keyword for each option: th
 
 
 def _run_benchmark(options: BenchOptions) -> None:
+    from routemoa.cli.evaluation.bench_run import answer_questions
     from routemoa.evaluation.live.cost_estimate import estimate_cost
     from routemoa.evaluation.live.resume import find_answered, start_run
     from routemoa.evaluation.live.runner import plan_units
@@ -110,7 +111,7 @@ def _run_benchmark(options: BenchOptions) -> None:
     start_run(folder, run, retry=options.retry)
     try:
         if units:
-            asyncio.run(_answer_questions(benchmark, units))
+            answer_questions(benchmark, units)
     except (KeyboardInterrupt, RouteMoAError) as e:
         how = " with a higher --max-cost" if isinstance(e, BudgetExceeded) else ""
         print_line(f"{folder} keeps the answers so far; run the same command again{how} to continue", err=True)
@@ -163,29 +164,6 @@ def _announce(benchmark: Benchmark, remaining: int, costs: Estimate) -> str:
         return f"{work}; nothing is left to do"
     tokens = f"{costs.prompt_tokens:,} tokens in and {costs.completion_tokens:,} out"
     return f"{work}: at most {counted(costs.calls, 'call')}, about {tokens}; cost at most: {describe_cost(costs)}"
-
-
-async def _answer_questions(benchmark: Benchmark, units: Sequence[WorkUnit]) -> None:
-    """Answer what is missing, with a progress bar that shows accuracy so far and dollars spent."""
-    from routemoa.cli.evaluation.live_session import describe_spending, open_call_cache
-    from routemoa.evaluation.live.methods import build_live_methods
-    from routemoa.evaluation.live.runner import LiveRun, run_units
-
-    pool = benchmark.pool
-    with AnswerProgress(len(units), "answering", "answers") as progress:
-        session = open_call_cache(pool, benchmark.folder, benchmark.max_cost, say=progress.print_line)
-        async with session as cache:
-
-            def show(outcome: Outcome) -> None:
-                counts = progress.count(outcome.method, outcome.right, outcome.failure)
-                if outcome.failure and counts.graded <= EARLY_ANSWERS:
-                    progress.print_line(f"{outcome.method}, {outcome.id}: {outcome.failure}")
-                standings = [f"{method} {c.score:g}/{c.graded}" for method, c in progress.sources.items()]
-                progress.advance(", ".join([*standings, describe_spending(cache)]))
-
-            methods = await build_live_methods(dict.fromkeys(u.method for u in units), pool, cache, benchmark.questions)
-            live = LiveRun(methods, cache, benchmark.seed, benchmark.judge)
-            await run_units(units, live, benchmark.folder, concurrency=benchmark.concurrency, on_outcome=show)
 
 
 def _summarize(folder: Path, run: Run, questions: Sequence[Question]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from routemoa.cli.options import load_pool, say
 from routemoa.cli.terminal.confirm import require_prices
@@ -34,6 +35,8 @@ class BenchOptions:
     max_cost: float | None
     judge: str | None
     retry: bool
+    engine: Literal["local", "ray"]
+    address: str | None
     allow_duplicates: bool
     yes: bool
     json_file: str | None
@@ -62,6 +65,9 @@ class Benchmark:
     seed: int | None
     max_cost: float | None
     """Dollars."""
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    """Of the Ray cluster."""
     warnings: tuple[str, ...] = ()
     """Why the figures will mislead."""
 
@@ -84,6 +90,8 @@ def check_options(options: BenchOptions) -> Benchmark:
         options.concurrency or (1 if any(m.local for m in pool) else REMOTE_CONCURRENCY),
         options.seed,
         options.max_cost,
+        options.engine,
+        options.address,
         tuple(warn_before_run(pool, methods, questions)),
     )
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import msgspec
 
 from routemoa import __version__
 from routemoa.cli.options import duplicates_option, json_file_option, say
-from routemoa.cli.ray_cluster import connect_ray, engine_options
+from routemoa.cli.ray_cluster import engine_options, open_engine
 from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
 from routemoa.cli.terminal.headroom import print_headroom, warn_of_no_gain
 from routemoa.cli.terminal.lines import print_line
@@ -24,7 +23,6 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.plural import counted
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
-from routemoa.evaluation.replay.engine import LocalEngine, RayEngine, ReplayEngine
 from routemoa.evaluation.replay.methods import METHODS, ROUTERS
 from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay, warn_of_dominance
 from routemoa.evaluation.trained_questions import warn_of_training
@@ -125,7 +123,7 @@ def _replay_methods(options: EvaluateOptions) -> None:
         keep_texts=options.out is not None,
     )
     methods = parse_methods(options.methods, prepared.replay.members)
-    with _open_engine(options) as engine:
+    with open_engine(options.engine, options.address) as engine:
         results, outcomes = compute_figures(prepared, methods, options.seed, options.seeds, sizes, engine=engine)
     questions = [(q.record.query, q.record.prompt) for q in prepared.replay.questions]
     overlap = warn_of_training(questions, options.scorer, prepared.replay.judge_model)
@@ -138,16 +136,6 @@ def _replay_methods(options: EvaluateOptions) -> None:
         name = Path(options.records[0]).name.partition(".")[0]
         _write_run(Path(options.out), results | {"warnings": [*overlap, *no_gain]}, outcomes, name, methods)
     _print_figures(results)
-
-
-@contextmanager
-def _open_engine(options: EvaluateOptions) -> Iterator[ReplayEngine]:
-    """Yield what works on the parts of the replay. Raises ConfigError, MissingExtra."""
-    if options.engine == "local":
-        yield LocalEngine()
-        return
-    with connect_ray(options.address) as ray:
-        yield RayEngine(ray)
 
 
 def _parse_sizes(text: str | None) -> list[int]:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.clients.connect import connect
+from routemoa.clients.http import HttpClient
 from routemoa.core.errors import ModelError
 from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.evaluation.live.call_cache import CallCache
 
-__all__ = ["describe_spending", "open_call_cache"]
+__all__ = ["describe_spending", "load_local_models", "open_call_cache"]
 
 
 @asynccontextmanager
@@ -42,18 +43,23 @@ async def open_call_cache(
     async with AsyncExitStack() as stack:
         if (store := open_ledger()) is not None:
             stack.push_async_callback(store.aclose)
-        cache = CallCache(client, folder, max_cost, store, purpose=purpose, shared=shared, retry=retry)
+        cache = CallCache.open(client, folder, max_cost, store, purpose=purpose, shared=shared, retry=retry)
         stack.enter_context(cache)
         stack.push_async_callback(cache.close)
-        for model in (m for m in pool if m.local):
-            try:
-                await client.address(model)
-            except ModelError as e:
-                say(f"{e}; it counts as a model that fails")
+        await load_local_models(pool, client, say)
         yield cache
 
 
-def describe_spending(cache: CallCache) -> str:
+async def load_local_models(pool: Pool, client: HttpClient, say: Callable[[str], None]) -> None:
+    """Load the local models of a pool, so that loading counts in no answer's seconds; `say` tells of failures."""
+    for model in (m for m in pool if m.local):
+        try:
+            await client.address(model)
+        except ModelError as e:
+            say(f"{e}; it counts as a model that fails")
+
+
+def describe_spending(spent: float, unpriced: int) -> str:
     """Return the dollars that a run has spent so far, in words."""
-    unknown = f" and {counted(cache.unpriced, 'call')} of unknown price" if cache.unpriced else ""
-    return f"${cache.account.spent:,.4g}{unknown}"
+    unknown = f" and {counted(unpriced, 'call')} of unknown price" if unpriced else ""
+    return f"${spent:,.4g}{unknown}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -148,7 +149,7 @@ async def _answer_and_judge(run: Calibration, units: Sequence[WorkUnit]) -> tupl
     from routemoa.cli.evaluation.live_session import describe_spending, open_call_cache
     from routemoa.evaluation.live.methods import build_live_methods
     from routemoa.evaluation.live.open_policies import build_pairs
-    from routemoa.evaluation.live.runner import LiveRun, run_units
+    from routemoa.evaluation.live.runner import LiveRun, answer_question, run_units
 
     limit, retry = run.options.max_cost, run.options.retry
     session = open_call_cache(run.pool, run.folder, limit, purpose="calibrate", shared=True, retry=retry, say=say)
@@ -159,12 +160,13 @@ async def _answer_and_judge(run: Calibration, units: Sequence[WorkUnit]) -> tupl
                 def show(outcome: Outcome) -> None:
                     progress.count(outcome.method, None, outcome.failure)
                     failed = [f"{progress.failed:,} failed"] if progress.failed else []
-                    progress.advance(", ".join([*failed, describe_spending(cache)]))
+                    progress.advance(", ".join([*failed, describe_spending(cache.account.spent, cache.unpriced)]))
 
                 live = LiveRun(await build_live_methods(run.methods, run.pool, cache, run.questions), cache)
+                answer = partial(answer_question, live=live)
                 for method in run.methods:
                     batch = [u for u in units if u.method == method]
-                    await run_units(batch, live, run.folder, concurrency=run.concurrency, on_outcome=show)
+                    await run_units(batch, answer, run.folder, concurrency=run.concurrency, on_outcome=show)
         pairs = [*build_pairs(run.folder, run.questions, run.methods[1:]), *(p for p, _ in run.foreign)]
         return pairs, await _judge(run, pairs, cache)
 
@@ -184,6 +186,6 @@ async def _judge(run: Calibration, pairs: Sequence[AnswerPair], cache: CallCache
 
         def show(pair: AnswerPair) -> None:
             if pair.key in left:
-                progress.advance(describe_spending(cache))
+                progress.advance(describe_spending(cache.account.spent, cache.unpriced))
 
         return await judge_pairs(pairs, run.judge, cache, concurrency=run.concurrency, on_judged=show)

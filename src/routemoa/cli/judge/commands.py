@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
 
 from routemoa.cli.command_group import SuggestingGroup
 from routemoa.cli.judge.calibrate import calibrate
+from routemoa.cli.ray_cluster import engine_options, open_engine
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
@@ -52,8 +52,18 @@ judge.add_command(calibrate)
 @click.option("--out", default="judge.json", show_default=True, metavar="FILE", help="The file to write.")
 @click.option("--logprob", is_flag=True, help="Self-assessments are log-probabilities, not scores that models write.")
 @click.option("--seed", default=0, show_default=True, help="Seed for splitting the queries into halves.")
+@engine_options
 @click.option("--json", "as_json", is_flag=True, help="Print the fit and its figures as one JSON object.")
-def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json: bool) -> None:
+def fit(
+    *,
+    traces: tuple[str, ...],
+    out: str,
+    logprob: bool,
+    seed: int,
+    engine: Literal["local", "ray"],
+    address: str | None,
+    as_json: bool,
+) -> None:
     """Fit a judge model on TRACES (JSON lines) and write a file for `[mixture] judge`.
 
     A line is what `routemoa ask --json` prints, with `scores` (model -> 0 to 1) or a `reference` (and `grader`) beside
@@ -62,14 +72,14 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
 
     The fit covers how the errors of models correlate, each judge's bias and reliability, and the weight of each signal
     in log-odds. The figures are cross-validated: each half of the queries is judged with a fit on the other half.
+    --engine ray works on the three fits at the same time and writes the same bytes.
 
     \b
     Example:
       routemoa judge fit graded.jsonl --out judge.json
       # then in pool.toml:  [mixture]  judge = "judge.json"
     """
-    from routemoa.training.judge import collect_signal_pairs, describe_judge_model, measure_signals
-    from routemoa.training.judge import fit_judge_model as learn
+    from routemoa.training.judge import cross_fit_judge_model, describe_judge_model, measure_signals
 
     check_writable(out)
     errors = ErrorCollector()
@@ -81,15 +91,9 @@ def fit(*, traces: tuple[str, ...], out: str, logprob: bool, seed: int, as_json:
             f"({counted(ungraded, 'line')} without a grade); at least "
             f"{MIN_GRADED_QUERIES} are needed: put `scores` or a `reference` into the lines, beside `text` and `trace`"
         )
-    order = list(range(len(data)))
-    Random(seed).shuffle(order)  # noqa: S311  (a split, no secret)
-    halves = [[data[i] for i in order[::2]], [data[i] for i in order[1::2]]]
-    held_out = [
-        collect_signal_pairs(b, learn(a, verbalized=not logprob), verbalized=not logprob)
-        for a, b in (halves, halves[::-1])
-    ]
-    figures = measure_signals(*held_out)
-    model = learn(data, verbalized=not logprob)
+    with open_engine(engine, address) as work:
+        fitted = cross_fit_judge_model(data, seed, verbalized=not logprob, engine=work)
+    figures, model = measure_signals(*fitted.held_out), fitted.judge_model
     facts: dict[str, float | int | str] = {"queries": len(data), "files": ", ".join(Path(t).name for t in traces)}
     facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
     models = tuple(dict.fromkeys(m for panel in data for m in panel.models))

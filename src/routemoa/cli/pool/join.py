@@ -104,7 +104,8 @@ def _collect_answers(
     pool: Pool, name: str, questions: list[Question], path: str, *, assume_yes: bool, max_cost: float | None
 ) -> None:
     """Ask the model the questions that it has not answered in the file yet."""
-    from routemoa.cli.collect import CollectionRun, announce_collection, run_calls
+    from routemoa.cli.collect import announce_collection
+    from routemoa.cli.collect_run import CollectionRun, run_calls
     from routemoa.cli.terminal.confirm import confirm_cost, require_prices
     from routemoa.datasets.collection import AnswerCollection
     from routemoa.datasets.collector import estimate_calls, list_remaining_calls

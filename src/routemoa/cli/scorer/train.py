@@ -17,6 +17,7 @@ import click
 import numpy as np
 
 from routemoa.cli.options import duplicates_option
+from routemoa.cli.ray_cluster import count_threads, engine_options, leave_out_engine, open_engine
 from routemoa.cli.scorer.figures import (
     print_figures,
     read_table,
@@ -54,6 +55,8 @@ class TrainOptions:
     epochs: int
     cap: int
     pooling: Literal["cls", "mean"]
+    engine: Literal["local", "ray"]
+    address: str | None
 
 
 @click.command(short_help="Train a scorer on records.")
@@ -78,6 +81,7 @@ class TrainOptions:
     show_default=True,
     help="published: which vector stands for a text.",
 )
+@engine_options
 def train(**options: Any) -> None:  # click passes a keyword for each option: the fields of TrainOptions
     """Train a scorer on RECORDS (JSON lines, plain or gzip) and write a folder for `[scorer] path`.
 
@@ -87,6 +91,9 @@ def train(**options: Any) -> None:  # click passes a keyword for each option: th
 
     published: the encoder is fine-tuned with RouterDC's contrastive losses; needs the extra [train]. An interrupted run
     continues with the same command (DIR.work). Its figures are of a validation split.
+
+    --engine ray works on the folds of the fast recipe at the same time and writes the same bytes, on machines of one
+    kind.
 
     For figures on other questions: routemoa scorer evaluate.
 
@@ -99,12 +106,14 @@ def train(**options: Any) -> None:  # click passes a keyword for each option: th
 
 def _train(options: TrainOptions) -> None:
     check_writable_folder(options.out)
+    if options.engine == "ray" and options.recipe != "fast":
+        raise ConfigError("--engine ray works on folds, and only the recipe 'fast' has these; leave out one of the two")
     data = read_table(options.records, allow_duplicates=options.allow_duplicates)
     started = perf_counter()
     facts: dict[str, Any] = {
         "recipe": options.recipe,
         "seed": options.seed,
-        "command": "routemoa " + shlex.join(sys.argv[1:]),
+        "command": "routemoa " + shlex.join(leave_out_engine(sys.argv[1:])),
         "questions": len(data.texts),
     }
     train_recipe = _train_fast if options.recipe == "fast" else _train_published
@@ -122,7 +131,8 @@ def _train_fast(data: Table, options: TrainOptions, facts: dict[str, Any]) -> di
     """Train the fast recipe and save it with its facts, which are returned."""
     with _prepare_encoder(options.encoder) as folder:
         encoder = Encoder.load(folder) if folder else None
-        fitted = train_fast(data, options.seed, _print_line, encoder)
+        with open_engine(options.engine, options.address, count_threads()) as engine:
+            fitted = train_fast(data, options.seed, _print_line, encoder, engine)
         rates = {key: fitted.choices.pop(key) for key in ("rates", "macro_rates")}
         chosen = choose_baselines(data) | rates
         predictions = Predictions(fitted.cross_fitted, fitted.panels, fitted.costs)

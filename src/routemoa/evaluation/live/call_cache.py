@@ -13,82 +13,26 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from contextvars import ContextVar
-from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Self
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
+from routemoa.core.errors import BudgetExceeded, InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.protocols import CallRecorder, Client
 from routemoa.core.types import Completion, ModelSpec, Request, Thinking
-from routemoa.core.usage import Usage
-from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_lines
+from routemoa.evaluation.live.call_file import CachedCall, CallFile, CallStore
 from routemoa.ledger import Store
 from routemoa.mixture.budget.run_client import RunClient
 
-__all__ = ["ABANDONED", "CALLS", "CURRENT_QUESTION", "CachedCall", "CallCache", "QuestionRun"]
+__all__ = ["CURRENT_QUESTION", "CallCache", "QuestionRun"]
 
-CALLS = "calls.jsonl"
 ERROR_TYPES: dict[str, type[ModelError]] = {
     error.kind: error for error in (Unreachable, ModelTimeout, InvalidResponse, ModelError)
 }
-ABANDONED = "Abandoned"
-"""The kind of a call that was interrupted under a spending limit: its cost counts, its answer is not cached."""
-JSON_NAMES = {"occurrence": "turn", "started": "begun", "charged": "counted"}
-"""Fields of a `CachedCall` -> their names in calls.jsonl, where these differ."""
-
-CacheKey = tuple[str, str, int]
-"""Method, digest of the request, and its occurrence. Not the question: some methods make a call once for all."""
-
-
-class CachedCall(Struct, frozen=True, omit_defaults=True, rename=JSON_NAMES):
-    """A finished call."""
-
-    method: str
-    task: str
-    id: str
-    model: str
-    request: str
-    """Digest of the model and the request."""
-    occurrence: int
-    """How often the question had made the same request before."""
-    started: float
-    """Seconds since the question began."""
-    ended: float
-    """Seconds since the question began."""
-    cost: float | None = None
-    """Dollars."""
-    charged: float = 0.0
-    """Dollars counted against the spending limit: the cost, or the most that the call can have cost."""
-    completion: Completion | None = None
-    failure: str | None = None
-    kind: str | None = None
-    """The `FailureKind` of the failure, or ABANDONED."""
-    status: int | None = None
-    """The HTTP status of the failure."""
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens: zero where the endpoint refused the call, unknown where it was cut short."""
-        if self.completion is not None:
-            return self.completion.usage
-        return Usage(0, 0, 0, 0) if self.cost == 0.0 else Usage()
-
-    @property
-    def key(self) -> CacheKey:
-        """The key in the cache."""
-        return self.method, self.request, self.occurrence
-
-    def abandon(self) -> CachedCall:
-        """Return the call as one that is made again, and whose dollars count all the same."""
-        return replace(
-            self, completion=None, failure="interrupted", kind=ABANDONED, charged=max(self.charged, self.cost or 0.0)
-        )
 
 
 class QuestionRun:
@@ -130,24 +74,28 @@ CURRENT_QUESTION: ContextVar[QuestionRun] = ContextVar("current_question")
 
 
 class CallCache:
-    """A `Client` with a cache on disk; use it in a `with` block.
+    """A `Client` that makes no call again that is finished; use it in a `with` block.
 
     Args:
-        client: makes the calls.
-        folder: holds calls.jsonl.
-        limit: dollars for the whole run, earlier runs in the folder included; None is no limit.
+        run: makes the calls, within the limit of the run.
+        calls: where finished calls are; closed at the end of the block.
         store: the ledger that records the calls, if any does.
         purpose: of the run, as the ledger's `purpose`.
-        shared: methods share their calls: what one has asked of a model, another one need not pay for. A question's
-            seconds are then not those that the method takes by itself.
-        retry: make the calls again that failed before.
-
-    Raises:
-        RecordsError: calls.jsonl cannot be read or written.
     """
 
-    def __init__(
-        self,
+    def __init__(self, run: RunClient, calls: CallStore, store: Store | None = None, *, purpose: str = "bench") -> None:
+        self._run, self._calls = run, calls
+        run.new_recorder = lambda _: CURRENT_QUESTION.get().find_recorder(store, purpose)
+        self.account = run.account
+
+    @property
+    def unpriced(self) -> int:
+        """Return how many calls are of unknown cost."""
+        return self._calls.unpriced
+
+    @classmethod
+    def open(
+        cls,
         client: Client,
         folder: str | os.PathLike[str],
         limit: float | None = None,
@@ -156,28 +104,29 @@ class CallCache:
         purpose: str = "bench",
         shared: bool = False,
         retry: bool = False,
-    ) -> None:
-        self._run = RunClient(
-            client, limit, new_recorder=lambda _: CURRENT_QUESTION.get().find_recorder(store, purpose)
-        )
-        self._shared, self._retry = shared, retry
-        self.account = self._run.account
-        self.unpriced = 0
-        """Calls of unknown cost."""
-        self._path = Path(folder) / CALLS
-        self._file = Appender(self._path)
-        self._cached: dict[CacheKey, CachedCall] = {}
-        try:
-            self._load()
-        except BaseException:
-            self._file.close()
-            raise
+    ) -> Self:
+        """Return the cache of a folder.
+
+        Args:
+            client: makes the calls.
+            folder: holds calls.jsonl.
+            limit: dollars for the whole run, earlier runs in the folder included; None is no limit.
+            store: the ledger that records the calls, if any does.
+            purpose: of the run, as the ledger's `purpose`.
+            shared: methods share their calls.
+            retry: make the calls again that failed before.
+
+        Raises:
+            RecordsError: calls.jsonl cannot be read or written.
+        """
+        calls = CallFile(folder, shared=shared, retry=retry)
+        return cls(RunClient(client, limit, spent=calls.spent), calls, store, purpose=purpose)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._file.close()
+        self._calls.close()
 
     async def close(self) -> None:
         """Close the client's connections."""
@@ -193,7 +142,7 @@ class CallCache:
         question = CURRENT_QUESTION.get()
         digest = _request_digest(model, request)
         occurrence = question.next_occurrence(digest)
-        cached = self._cached.get(self._key(question.method, digest, occurrence))
+        cached = await self._calls.find((question.method, digest, occurrence))
         if cached is not None:
             question.add_cached(cached)
             completion = _completion_of(cached)
@@ -215,41 +164,25 @@ class CallCache:
         except ModelError as e:
             self._add(question, _failed_call(call, e), call_client.dollars)
             raise
-        except (asyncio.CancelledError, GeneratorExit):
+        except (asyncio.CancelledError, GeneratorExit, BudgetExceeded):
             if answer is not None:
                 self._add(question, _finished_call(call, answer, model), call_client.dollars)
             elif call_client.dollars and self.account.limits.max_cost is not None:
                 self._add(question, call.abandon(), call_client.dollars)
             raise
+        else:
+            if answer is not None:
+                self._add(question, _finished_call(call, answer, model), call_client.dollars)
+        finally:
+            self._calls.release(call.key)
         if answer is not None:
-            self._add(question, _finished_call(call, answer, model), call_client.dollars)
+            await self._calls.flush()
             yield answer
 
     def _add(self, question: QuestionRun, call: CachedCall, dollars: float) -> None:
         finished = replace(call, ended=question.elapsed_seconds(), charged=dollars)
-        self._file.write(finished)
         question.calls.append(finished)
-        self._remember(finished)
-
-    def _remember(self, call: CachedCall) -> None:
-        repeated = call.kind == ABANDONED or (self._retry and call.failure is not None)
-        if not repeated:
-            self._cached[self._key(*call.key)] = call
-        self.unpriced += call.cost is None
-
-    def _key(self, method: str, digest: str, occurrence: int) -> CacheKey:
-        return "" if self._shared else method, digest, occurrence
-
-    def _load(self) -> None:
-        errors = ErrorCollector()
-        for number, line in read_lines(self._path, errors):
-            try:
-                call = msgspec.json.decode(line, type=CachedCall)
-                self.account.spent += max(call.charged, call.cost or 0.0)
-                self._remember(call)
-            except (msgspec.DecodeError, UnicodeDecodeError) as e:
-                errors(BadLine(str(self._path), number, f"{e}; remove that line"))
-        errors.raise_if_any()
+        self._calls.write(finished)
 
 
 def _finished_call(call: CachedCall, answer: Completion, model: ModelSpec) -> CachedCall:

@@ -23,7 +23,8 @@ from routemoa.core.types import ModelSpec
 from routemoa.datasets.collector import gather_or_cancel
 from routemoa.datasets.jsonl import read_lines
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.live.call_cache import ABANDONED, CALLS, CURRENT_QUESTION, CallCache, QuestionRun
+from routemoa.evaluation.live.call_cache import CURRENT_QUESTION, CallCache, QuestionRun
+from routemoa.evaluation.live.call_file import ABANDONED, CALLS
 from routemoa.evaluation.live.methods import OPEN_POLICIES, PREFIX
 from routemoa.evaluation.live.pairwise import ask_both_orders
 from routemoa.evaluation.live.runner import TRACES, UnitKey

@@ -12,7 +12,7 @@ import msgspec
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool
 from routemoa.datasets.questions import Question
-from routemoa.evaluation.live.call_cache import CALLS, CachedCall
+from routemoa.evaluation.live.call_file import CALLS, CachedCall
 from routemoa.evaluation.live.runner import TRACES, UnitKey, parse_unit_key
 from routemoa.evaluation.outcomes import OUTCOMES, RUN, Outcome, Run, load_run, read_outcomes, save_run
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -28,7 +28,18 @@ from routemoa.evaluation.live.pairwise import compare_answers
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome
 from routemoa.routing.decision import latest_answers
 
-__all__ = ["TRACES", "LiveRun", "TraceLine", "UnitKey", "WorkUnit", "parse_unit_key", "plan_units", "run_units"]
+__all__ = [
+    "TRACES",
+    "AnsweredUnit",
+    "LiveRun",
+    "TraceLine",
+    "UnitKey",
+    "WorkUnit",
+    "answer_question",
+    "parse_unit_key",
+    "plan_units",
+    "run_units",
+]
 
 TRACES = "traces.jsonl"
 
@@ -58,6 +69,14 @@ class TraceLine(Struct, frozen=True):
     trace: Trace
     reference: str | None = None
     grader: str | None = None
+
+
+class AnsweredUnit(NamedTuple):
+    """What came of a unit."""
+
+    outcome: Outcome
+    answer: Answer | None = None
+    """None where all models failed."""
 
 
 class LiveRun(Struct, frozen=True):
@@ -95,13 +114,20 @@ def plan_units(questions: Sequence[Question], methods: Sequence[str], answered: 
 
 async def run_units(
     units: Sequence[WorkUnit],
-    live: LiveRun,
+    answer_unit: Callable[[WorkUnit], Awaitable[AnsweredUnit]],
     folder: str | Path,
     *,
     concurrency: int = 4,
     on_outcome: Callable[[Outcome], None] = lambda _: None,
 ) -> None:
     """Run the units, `concurrency` at a time, and append their outcomes and traces to the folder's files.
+
+    Args:
+        units: as planned.
+        answer_unit: runs one of them, such as `answer_question`.
+        folder: takes outcomes.jsonl and traces.jsonl.
+        concurrency: units at a time.
+        on_outcome: called with each outcome once it is written.
 
     Raises:
         BudgetExceeded: the spending limit is reached; finished outcomes are kept.
@@ -117,7 +143,7 @@ async def run_units(
                 if exceeded:
                     return
                 try:
-                    outcome, answer = await answer_question(unit, live)
+                    outcome, answer = await answer_unit(unit)
                 except BudgetExceeded as e:  # the other workers finish their units, which are paid for
                     exceeded.append(e)
                     return
@@ -131,8 +157,8 @@ async def run_units(
             raise exceeded[0]
 
 
-async def answer_question(unit: WorkUnit, live: LiveRun) -> tuple[Outcome, Answer | None]:
-    """Run one method on one question and grade its answer; the answer is None where all models failed."""
+async def answer_question(unit: WorkUnit, live: LiveRun) -> AnsweredUnit:
+    """Run one method on one question and grade its answer. Raises BudgetExceeded."""
     question = unit.question
     question_run = QuestionRun(unit.method, question.task, question.id)
     CURRENT_QUESTION.set(question_run)
@@ -143,7 +169,7 @@ async def answer_question(unit: WorkUnit, live: LiveRun) -> tuple[Outcome, Answe
     try:
         answer = await live.methods[unit.method].answer(query)
     except AllModelsFailed as e:
-        return _failed_outcome(unit, e, sum_calls(question_run)), None
+        return AnsweredUnit(_failed_outcome(unit, e, sum_calls(question_run)))
     totals = sum_calls(question_run)
     score = await _grade(question, answer.text, live)
     # A judge costs calls, so it grades the final answer only; other graders grade each proposal as well.
@@ -151,7 +177,7 @@ async def answer_question(unit: WorkUnit, live: LiveRun) -> tuple[Outcome, Answe
     model_scores = {
         p.model: score if p.text == answer.text else await _grade(question, p.text, live) for p in proposals
     }
-    return _outcome(unit, answer, score, model_scores, totals), answer
+    return AnsweredUnit(_outcome(unit, answer, score, model_scores, totals), answer)
 
 
 def sum_calls(question_run: QuestionRun) -> QuestionTotals:

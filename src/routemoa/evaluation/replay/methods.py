@@ -13,12 +13,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.mixture_table import Mixture
+from routemoa.core.task_engine import LocalEngine, TaskEngine
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay import baselines
 from routemoa.evaluation.replay.baselines import MethodResult
-from routemoa.evaluation.replay.engine import LocalEngine, ReplayEngine
 from routemoa.evaluation.replay.recorded import SimulatedJudge
 from routemoa.evaluation.replay.simulator import SimulatedRun, simulate
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
@@ -94,7 +94,7 @@ class Replay(Struct, frozen=True):
         seed: int,
         seeds: int = 1,
         runs: Sequence[SimulatedRun] | None = None,
-        engine: ReplayEngine = LocalEngine(),  # noqa: B008  (it holds nothing)
+        engine: TaskEngine = LocalEngine(),  # noqa: B008  (it holds nothing)
     ) -> list[Outcome]:
         """Return the outcome of every method on every question.
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from routemoa.core.task_engine import LocalEngine, TaskEngine
 from routemoa.evaluation.outcomes import Outcome
-from routemoa.evaluation.replay.engine import LocalEngine, ReplayEngine
 from routemoa.evaluation.replay.methods import Replay
 from routemoa.evaluation.statistics import summarize
 
@@ -40,7 +40,7 @@ def simulate_sizes(
     seed: int,
     seeds: int,
     *,
-    engine: ReplayEngine = LocalEngine(),  # noqa: B008  (it holds nothing)
+    engine: TaskEngine = LocalEngine(),  # noqa: B008  (it holds nothing)
 ) -> dict[str, Any]:
     """Return {method: [a point for each size]}, each the mean over one random pool for each seed.
 

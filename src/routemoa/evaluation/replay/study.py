@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.plural import counted
+from routemoa.core.task_engine import LocalEngine, TaskEngine
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
 from routemoa.evaluation.dominance import describe_dominance, find_dominating_model
 from routemoa.evaluation.headroom import format_headroom, measure_headroom
 from routemoa.evaluation.outcomes import Outcome
-from routemoa.evaluation.replay.engine import LocalEngine, ReplayEngine
 from routemoa.evaluation.replay.list_prices import PRICE_DATE, load_list_prices
 from routemoa.evaluation.replay.methods import ALWAYS, METHODS, ROUTERS, Replay
 from routemoa.evaluation.replay.pool_sizes import simulate_sizes
@@ -154,7 +154,7 @@ def compute_figures(
     seeds: int,
     sizes: Sequence[int] = (),
     *,
-    engine: ReplayEngine = LocalEngine(),  # noqa: B008  (it holds nothing)
+    engine: TaskEngine = LocalEngine(),  # noqa: B008  (it holds nothing)
 ) -> tuple[dict[str, Any], list[Outcome]]:
     """Return all figures of a study, ready for JSON, and the outcomes they summarize.
 
@@ -205,7 +205,7 @@ def _priced_figures(
     unpriced: Sequence[str],
     methods: Sequence[str],
     seeds: tuple[int, int],
-    engine: ReplayEngine,
+    engine: TaskEngine,
 ) -> dict[str, Any] | None:
     """Return the study among the members with a price; None where fewer than two have one."""
     members = [m for m in replay.members if m not in unpriced]

@@ -23,17 +23,15 @@ from routemoa.datasets.input_rows import InputRow
 from routemoa.gateway.batches.answering import RowAnswerer
 from routemoa.gateway.batches.job_client import JobClient
 from routemoa.gateway.batches.journal import CallEnd, FinishedCalls, Spending, gather_answers, open_journal
-from routemoa.gateway.batches.leased_run import LeasedRun
 from routemoa.gateway.batches.pace import Pace
 from routemoa.gateway.batches.run_job import JobOptions
 from routemoa.ledger import Store, StoreError, default_path
+from routemoa.mixture.budget.leased_run import LEASE_CALLS, LeasedRun
 from routemoa.mixture.budget.run_client import RunClient
 
 __all__ = ["CallNote", "ChunkResult", "Keeper", "RowWorker", "WorkerSettings"]
 
 FLUSH_SECONDS = 0.05
-LEASE_CALLS = 8
-"""Calls of the largest cost that a worker is leased dollars for at once."""
 
 
 class CallNote(Struct, frozen=True, omit_defaults=True):
@@ -251,8 +249,10 @@ class RowWorker:
             for_operator=options.for_operator,
         )
 
-    async def _lease(self, most: float) -> float | None:
+    async def _lease(self, most: float, spare: float) -> float | None:
         await self._journal.flush()
+        if spare:
+            await self._keeper.release.remote(self._name, spare)
         granted: float | None = await self._keeper.lease.remote(self._name, most)
         return granted
 

@@ -77,7 +77,11 @@ class RunClient:
             except BudgetExceeded as e:
                 if not e.temporary:
                     raise
-            await self._call_ended.wait()
+            await self.wait_for_call()
+
+    async def wait_for_call(self) -> None:
+        """Wait until the next call of the run ends."""
+        await self._call_ended.wait()
 
     def settle(self, reservation: Reservation, cost: float | None, tokens: int | None) -> float:
         """Count what an attempt came to, let waiting calls try again, and return the dollars that count."""

@@ -12,16 +12,19 @@ from routemoa.training.judge.calibration import (
     measure_signals,
 )
 from routemoa.training.judge.coefficients import fit_judge_model
+from routemoa.training.judge.cross_fit import CrossFittedJudge, cross_fit_judge_model
 from routemoa.training.judge.error_correlation import fit_error_correlation
 from routemoa.training.judge.graded_panel import GradedPanel, build_graded_panel, build_graded_panels
 from routemoa.training.judge.lone_leader import fit_lone_leader
 
 __all__ = [
+    "CrossFittedJudge",
     "GradedPanel",
     "SignalPairs",
     "build_graded_panel",
     "build_graded_panels",
     "collect_signal_pairs",
+    "cross_fit_judge_model",
     "describe_judge_model",
     "fit_error_correlation",
     "fit_judge_model",
