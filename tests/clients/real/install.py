@@ -78,7 +78,7 @@ def _run(command: list[str | None], folder: Path = ROOT) -> bool:
 def _digest(*paths: Path) -> str:
     """Return what the inputs of an environment hold."""
     files = sorted(f for path in paths for f in (path.rglob("*") if path.is_dir() else [path]) if f.is_file())
-    kept = [f for f in files if not re.search(r"__pycache__|\.egg-info|/build/", str(f))]
+    kept = [f for f in files if not re.search(r"__pycache__|_cache/|\.egg-info|/build/", str(f))]
     return hashlib.sha256(b"".join(f.read_bytes() for f in kept)).hexdigest()
 
 
