@@ -253,8 +253,11 @@ async def test_turns_without_a_text() -> None:
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": None},
         {"role": "assistant"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+        {"role": "assistant", "content": None, "refusal": "No."},
         {"role": "user", "content": "And?"},
     ]
-    async with serve(Panel(a="4", b="4")) as served:
+    async with serve(panel := Panel(a="4", b="4")) as served:
         reply = await served.sdk.chat.completions.create(model="routemoa", messages=messages, stop=[])
         assert reply.choices[0].message.content == "4"
+        assert [m["content"] for m in panel.endpoints["a"].requests[0]["messages"][4:6]] == ["No.", "No."]

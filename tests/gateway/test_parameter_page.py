@@ -54,3 +54,8 @@ def test_the_treatment_is_as_the_code_has_it(fields: object, treatment: str) -> 
     assert isinstance(fields, dict | set)
     for name in fields:
         assert ROWS[name][1].startswith(treatment), name
+
+
+def test_what_is_refused_has_its_reason() -> None:
+    for name, (why, _) in requests.REFUSED_FIELDS.items():
+        assert ROWS[name][1].endswith(f": {why}"), name

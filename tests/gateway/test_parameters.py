@@ -251,6 +251,19 @@ async def test_refused_fields_are_named(name: str, value: Any, harmless: Any) ->
         assert reply.choices[0].message.content == "4"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_spoken_answers_of_a_member_pass(stream: bool) -> None:
+    spoken = {"audio": {"id": "audio_1", "data": "UklGRg==", "expires_at": 1, "transcript": "Four."}, "content": None}
+    asked = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}, "stream": stream}
+    panel = Panel(a=spoken, b="4")
+    async with serve(panel) as served:
+        said = (await (await served.raw({"model": "a", "messages": ASK, **asked})).whole()).body
+        assert b"UklGRg==" in said
+        assert panel.endpoints["a"].requests[0]["audio"] == asked["audio"]
+        with pytest.raises(BadRequestError, match="answers are text"):
+            await served.sdk.chat.completions.create(model="routemoa", messages=ASK, extra_body=asked)
+
+
 async def test_a_single_member_gets_the_body_as_it_is() -> None:
     """A model of the pool that is named is sent every field, known or not."""
     panel = Panel(a="4", b="4")

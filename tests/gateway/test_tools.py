@@ -114,6 +114,19 @@ async def test_panel_grows_until_calls_agree() -> None:
         assert not any("theirs" in text or "Rome" in text for text in texts), "a proposer was shown another's calls"
 
 
+async def test_two_of_three_suffice() -> None:
+    """A fourth call can only even it; where three differ, it may settle it."""
+    rome, paris, oslo = (calls({"city": city}) for city in ("Rome", "Paris", "Oslo"))
+    for third, asked in ((paris, 0), (oslo, 1)):
+        panel = Panel(a=rome, b=paris, c=third, d=paris)
+        panel.priors = [0.85, 0.84, 0.83, 0.82]
+        async with serve(panel) as served:
+            reply = await served.sdk.chat.completions.create(model="routemoa", messages=ASK, tools=TOOLS)
+            (call,) = reply.choices[0].message.tool_calls
+            assert json.loads(call.function.arguments) == {"city": "Paris"}
+            assert panel.asked() == {"a": 1, "b": 1, "c": 1, "d": asked}
+
+
 async def test_no_call_is_an_answer() -> None:
     panel = Panel(a="It will rain.", b="It will be wet.", c=calls({"city": "Paris"}))
     async with serve(panel) as served:

@@ -20,6 +20,9 @@ REQUEST_STATUSES = frozenset({400, 411, 413, 414, 416, 422, 431, 451})
 PERMANENT_STATUSES = frozenset({401, 402, 403, 404, 405, 406, 407, 410, 415, 501})
 """HTTP statuses that do not pass by themselves: a key, an account, a model or a path that is not there."""
 
+MISSING_STATUSES = frozenset({404, 405, 501})
+"""HTTP statuses that say of another route than that of chats only that the endpoint does not have it."""
+
 MAX_TEXT = 4000
 """Characters of an error that are read."""
 FLAGGED = re.compile(
@@ -123,7 +126,7 @@ def is_request_fault(error: ModelError) -> bool:
     """Return whether a failed call is the request's own fault: another endpoint in the same place would refuse it."""
     if not isinstance(error, ModelHTTPError):
         return False
-    if error.status in REQUEST_STATUSES:
+    if error.status in REQUEST_STATUSES or (error.status in MISSING_STATUSES and not error.is_of_chat):
         return True
     text = _text(error)
     if error.status in (403, 404):

@@ -280,6 +280,7 @@ class HttpClient:
         error = wire.make_http_error(model, response.status, body, address.key, after)
         error.headers = pass_headers(response.headers.items(), address.key)
         error.content_type = read_content_type(response)
+        error.is_of_chat = address.route == CHAT_ROUTE
         return error
 
 

@@ -188,6 +188,8 @@ class ModelHTTPError(ModelError):
         """Of the response, those that a caller that is passed through may read."""
         self.content_type = ""
         """Of the body, as the endpoint declares it."""
+        self.is_of_chat = True
+        """Whether a chat was asked for, and not embeddings or the like, which not every endpoint has."""
 
     @property
     def may_be_billed(self) -> bool:

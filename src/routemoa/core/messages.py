@@ -145,7 +145,7 @@ def _parse_message(where: str, value: Any, unsupported: str) -> Message:
     if isinstance(content, str):
         return Message(ROLES[role], content)
     if content is None and (role == "assistant" or "content" in value):  # without a text, as some clients keep it
-        return Message(ROLES[role], "")
+        return Message(ROLES[role], refusal if isinstance(refusal := value.get("refusal"), str) else "")
     has_media = role == "user" and _has_media(f"{where}.content", content)
     text, marks = _parse_parts(f"{where}.content", content, unsupported, with_media=has_media)
     return Message(ROLES[role], text, marks, dict(value) if has_media else None)
@@ -212,6 +212,8 @@ def _parse_parts(
 def _parse_text_part(where: str, part: Any, unsupported: str) -> str:
     if not isinstance(part, Mapping):
         raise_wrong_type(where, "an object with type and text", part)
+    if part.get("type") == "refusal" and isinstance(part.get("refusal"), str):  # of an assistant's turn
+        return str(part["refusal"])
     if part.get("type") != "text":
         raise QueryError(
             f"'{where}' is not a text part; images, audio and files belong into user turns: {unsupported}", where

@@ -146,8 +146,8 @@ class ChatEndpoint:
                 raise UnknownModel(name, caller.list_names(self._methods, self._pool))
             if (method := self._find_method(name)) is not None:
                 passes = self._pool.gateway.unknown_parameters == "pass"
-                earlier = await self._state.history.find_earlier(body, caller.name)
-                request = await received.work(partial(self._api.read, body, pass_unknown=passes, earlier=earlier))
+                whole, earlier = await self._state.history.recall(body, caller.name)
+                request = await received.work(partial(self._api.read, whole, pass_unknown=passes, earlier=earlier))
                 query = replace(self._with_limits(request.chat, limits), prefer=preference)
                 self._check_cost(query, caller)
                 query = await self._state.conversations.attach(query, method.name, caller.name)

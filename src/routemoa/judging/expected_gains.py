@@ -22,15 +22,17 @@ MIN_AGREEMENT_LOG_ODDS = 0.5
 """One more right answer adds at least this to the log-odds of the truth."""
 
 
-def expected_gains(posterior: Posterior, priors: Sequence[float], correlation: ErrorCorrelation) -> list[float]:
+def expected_gains(
+    posterior: Posterior, priors: Sequence[float], correlation: ErrorCorrelation, vote_weight: float = 1.0
+) -> list[float]:
     """Return by how much P(chosen answer is right) is expected to rise with the next 1, 2, ... of `priors`.
 
-    At most MAX_LOOKAHEAD values, which never fall.
+    At most MAX_LOOKAHEAD values, which never fall. `vote_weight` multiplies the log-odds that an agreeing answer adds.
     """
     considered = priors[:MAX_LOOKAHEAD]
     if not posterior.exclusive or len(posterior.joint) < 2:
         return _open_gains(posterior, considered, correlation)
-    return _closed_gains(posterior, considered, correlation)
+    return _closed_gains(posterior, considered, correlation, vote_weight)
 
 
 class _Challenger(Struct, frozen=True):
@@ -42,7 +44,9 @@ class _Challenger(Struct, frozen=True):
     """Log-odds by which it is behind the leader."""
 
 
-def _closed_gains(posterior: Posterior, priors: Sequence[float], correlation: ErrorCorrelation) -> list[float]:
+def _closed_gains(
+    posterior: Posterior, priors: Sequence[float], correlation: ErrorCorrelation, vote_weight: float
+) -> list[float]:
     """Return the gains for a closed question, where answers that agree with the truth add up.
 
     The truth, where it is not the leader, wins once as many of the further answers name it as its deficit takes; how
@@ -53,7 +57,7 @@ def _closed_gains(posterior: Posterior, priors: Sequence[float], correlation: Er
     gains: list[float] = []
     for calls in range(1, len(priors) + 1):
         success = mean_success_curve(priors[:calls], correlation.difficulty_sd)
-        agreement = [_agreement_log_odds(p, correlation.error_concentration) for p in success]
+        agreement = [vote_weight * _agreement_log_odds(p, correlation.error_concentration) for p in success]
         gain = 0.0
         for challenger in challengers:
             log_odds_per_answer = sum(map(mul, challenger.joint, agreement)) / challenger.probability

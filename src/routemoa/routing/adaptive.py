@@ -30,7 +30,7 @@ from routemoa.routing.open_answers import OpenAnswers, plain_options
 from routemoa.routing.panel_planner import ExpectedGain, Outlook, PanelPlanner, call_penalties
 from routemoa.routing.state import HYSTERESIS_MARGIN, PanelState
 from routemoa.routing.stopping import adaptive_stop
-from routemoa.routing.tool_panel import judge_calls, mix_calls
+from routemoa.routing.tool_panel import call_vote_weight, judge_calls, mix_calls
 
 __all__ = ["AdaptivePolicy"]
 
@@ -164,6 +164,7 @@ class AdaptivePolicy(Struct, frozen=True):
             estimates.seconds,
             call_penalties(self.models, self.mixture, estimates),
             find_lost_cache(self.models, self.mixture, estimates, query, unavailable),
+            None if query is None or query.tools is None else call_vote_weight(self.mixture, judge_model),
         )
 
     # The gate: one model alone where a mixture is not worth it.

@@ -70,6 +70,9 @@ class PanelPlanner(Struct, frozen=True):
     """What a call of each model costs in probability; empty where the user sets no rates."""
     lost_cache: LostCache | None = None
     """What models cost more that did not read the conversation; None for a first turn."""
+    vote_weight: float | None = None
+    """What one more answer that agrees counts for in the look-ahead, as in the posterior; it counts the calls that the
+    panel may still have, and no more. None looks further, at full weight."""
 
     @property
     def reader(self) -> TraceReader:
@@ -82,7 +85,12 @@ class PanelPlanner(Struct, frozen=True):
         scores = self.reader.score_models(trace.prior, state)
         ranking = self.rank(scores, failed, previous_order, skipped_models(trace))
         candidates = self.order_candidates(ranking, {p.model for p in state.proposals}, failed)
-        gain = self.estimate_gain(state.posterior, candidates, self.reader.impute_priors(trace.prior))
+        priors = self.reader.impute_priors(trace.prior)
+        if self.vote_weight is None:
+            gain = self.estimate_gain(state.posterior, candidates, priors)
+        else:
+            left = max(0, self.mixture.max_models - len(state.proposals))
+            gain = self.estimate_gain(state.posterior, candidates[:left], priors, self.vote_weight)
         return Outlook(scores, ranking, candidates, gain)
 
     def rank(
@@ -131,10 +139,11 @@ class PanelPlanner(Struct, frozen=True):
         return Panel(tuple(panel), chance)
 
     def estimate_gain(
-        self, posterior: Posterior, candidates: Sequence[str], priors: Mapping[str, float]
+        self, posterior: Posterior, candidates: Sequence[str], priors: Mapping[str, float], vote_weight: float = 1.0
     ) -> ExpectedGain:
         """Return what calls of the candidates, in their order, are expected to add, and whether that pays."""
-        gains = expected_gains(posterior, [priors[m] for m in candidates], self.judge_model.correlation)
+        correlation = self.judge_model.correlation
+        gains = expected_gains(posterior, [priors[m] for m in candidates], correlation, vote_weight)
         if not gains:
             return ExpectedGain()
         per_call = [gain / (i + 1) for i, gain in enumerate(gains)]

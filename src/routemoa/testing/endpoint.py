@@ -234,8 +234,7 @@ def _make_events(body: dict[str, Any], message: dict[str, Any], *, with_usage: b
     words = text.split(" ")
     pieces = [w + (" " if i < len(words) - 1 else "") for i, w in enumerate(words)]
     events = [chunk({"role": "assistant", "content": ""})]
-    if thought := message.get("reasoning_content"):
-        events.append(chunk({"reasoning_content": thought}))
+    events += [chunk({field: message[field]}) for field in ("reasoning_content", "audio") if message.get(field)]
     events += [chunk({"content": p}, logprobs=_make_logprobs(body, p)) for p in pieces]
     for i, call in enumerate(message.get("tool_calls") or ()):
         function = call["function"]

@@ -1,6 +1,9 @@
 """Runs the real clients and writes their results and the page: `python -m tests.clients.real [CLIENT ...]`.
 
 It is `make test-clients` after the installation. The exit status is 1 if a cell fails that is not a known fault.
+
+`--quick` is `make test-clients-quick`, which CI runs: the official SDKs that this environment has anyway, and those of
+Node, beside one another; nothing is written.
 """
 
 from __future__ import annotations
@@ -11,25 +14,30 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import msgspec
 
-from tests.clients.real.install import ENVIRONMENTS, PLUGIN, program
+from tests.clients.real.install import ENVIRONMENTS, PLUGIN, make_environments, program
 from tests.clients.real.page import RESULTS, write_page
 from tests.clients.real.registry import CASES, CLIENTS, HERE, TARGETS, Client
 from tests.clients.real.servers import Target, run_servers
 
 KNOWN = HERE / "known_faults.json"
-CLIENT_SECONDS = 150.0
+CLIENT_SECONDS = 300.0
 OUTCOMES = ("ok", "refused", "unsupported", "skipped", "FAIL")
+AT_ONCE = 3
+"""Clients of a quick run that run beside one another: they mostly wait."""
+OWN_PACKAGES = {"openai", "anthropic"}
+"""Packages of clients that the project's own environment has: its tests use them."""
 
 
-def run_client(client: Client, targets: list[Target], folder: Path) -> dict[str, Any]:
+def run_client(client: Client, targets: list[Target], folder: Path, interpreter: Path | None = None) -> dict[str, Any]:
     """Run one client's cases in a process of its environment: its version and cells, or why it was skipped."""
-    interpreter = program(client.environment)
+    interpreter = interpreter or program(client.environment)
     if not interpreter.exists():
         return {"skipped": f"there is no {interpreter.relative_to(ENVIRONMENTS.parent)}"}
     given = folder / "targets.json"
@@ -114,39 +122,75 @@ def check_plugin() -> list[str]:
     return [f"llm-routemoa: {done.stdout[-1500:]}{done.stderr[-300:]}"] if done.returncode else []
 
 
+class Report:
+    """Shows each client's result in a line, and counts."""
+
+    def __init__(self, failed: list[str]) -> None:
+        self._known: dict[str, str] = json.loads(KNOWN.read_text())
+        self._failed = failed
+        self._count = {"passed": 0, "failed": len(failed), "skipped": 0}
+
+    def add(self, client: Client, result: dict[str, Any], seconds: float) -> bool:
+        """Show a result; return False where the client was skipped."""
+        if "skipped" in result:
+            self._count["skipped"] += 1
+            print(f"{client.name:16} skipped: {result['skipped']}", flush=True)
+            return False
+        wrong, mended = apply_known(client.name, result, self._known)
+        self._failed += wrong
+        cells = [o.split(":")[0] for outcomes in result["cells"].values() for o in outcomes.values()]
+        self._count["passed"] += cells.count("ok")
+        self._count["failed"] += len(wrong)
+        found = ", ".join(f"{cells.count(c)} {c}" for c in OUTCOMES if c in cells)
+        print(f"{client.name:16} {seconds:5.1f} s  {found}", flush=True)
+        for key in mended:
+            print(f"  right now: take {key} out of {KNOWN.name}")
+        return True
+
+    def end(self) -> int:
+        """Show what failed and the counts; return the exit status."""
+        for line in self._failed:
+            print(f"FAIL {line}")
+        print(", ".join(f"{n} {what}" for what, n in self._count.items()))
+        return bool(self._failed)
+
+
+def run_quick() -> int:
+    """Run the clients that need no environment of Python of their own, each before servers of its own."""
+
+    def run(client: Client) -> tuple[dict[str, Any], float]:
+        began = monotonic()
+        own = Path(sys.executable) if client.environment == "python" else None
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, run_servers(Path(folder)) as targets:
+            return run_client(client, targets, Path(folder), own), monotonic() - began
+
+    make_environments({"node"})
+    clients = [c for c in CLIENTS if c.environment == "node" or c.package in OWN_PACKAGES]
+    report = Report([])
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for client, (result, seconds) in zip(clients, pool.map(run, clients), strict=True):
+            report.add(client, result, seconds)
+    return report.end()
+
+
 def main(names: list[str]) -> int:
     """Run the clients, show each result in a line, and write the results."""
-    known = json.loads(KNOWN.read_text())
+    if names == ["--quick"]:
+        return run_quick()
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    failed = [] if names else check_plugin()
-    count = {"passed": 0, "failed": len(failed), "skipped": 0}
+    report = Report([] if names else check_plugin())
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, run_servers(Path(folder)) as targets:
         for client in CLIENTS:
             if names and client.name not in names:
                 continue
             began = monotonic()
             result = run_client(client, targets, Path(folder))
-            if "skipped" in result:
-                count["skipped"] += 1
-                print(f"{client.name:15} skipped: {result['skipped']}", flush=True)
-                continue
-            wrong, mended = apply_known(client.name, result, known)
-            failed += wrong
-            results[client.name] = result
-            cells = [o.split(":")[0] for outcomes in result["cells"].values() for o in outcomes.values()]
-            count["passed"] += cells.count("ok")
-            count["failed"] += len(wrong)
-            found = ", ".join(f"{cells.count(c)} {c}" for c in OUTCOMES if c in cells)
-            print(f"{client.name:15} {monotonic() - began:5.1f} s  {found}", flush=True)
-            for key in mended:
-                print(f"  right now: take {key} out of {KNOWN.name}")
+            if report.add(client, result, monotonic() - began):
+                results[client.name] = result
     ordered = {c.name: results[c.name] for c in CLIENTS if c.name in results}
     RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
     write_page()
-    for line in failed:
-        print(f"FAIL {line}")
-    print(f"{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped")
-    return bool(failed)
+    return report.end()
 
 
 if __name__ == "__main__":

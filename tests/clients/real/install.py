@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from time import monotonic
 
@@ -78,12 +78,12 @@ def _run(command: list[str | None], folder: Path = ROOT) -> bool:
 def _digest(*paths: Path) -> str:
     """Return what the inputs of an environment hold."""
     files = sorted(f for path in paths for f in (path.rglob("*") if path.is_dir() else [path]) if f.is_file())
-    kept = [f for f in files if not re.search(r"__pycache__|\.egg-info|/build/", str(f))]
+    kept = [f for f in files if not re.search(r"__pycache__|_cache/|\.egg-info|/build/", str(f))]
     return hashlib.sha256(b"".join(f.read_bytes() for f in kept)).hexdigest()
 
 
-def main() -> None:
-    """Make every environment whose lock has changed."""
+def make_environments(names: Collection[str] = ("python", "aider", "node")) -> None:
+    """Make every environment of the names whose lock has changed."""
     ENVIRONMENTS.mkdir(exist_ok=True)
     works: list[tuple[str, list[Path], Callable[[], None]]] = [
         ("python", [HERE / "requirements.txt", PLUGIN], lambda: install_python("python", LOCKS["python"])),
@@ -92,7 +92,7 @@ def main() -> None:
     ]
     for name, inputs, make in works:
         stamp, now = ENVIRONMENTS / f"{name}.stamp", _digest(*inputs)
-        if stamp.exists() and stamp.read_text() == now:
+        if name not in names or (stamp.exists() and stamp.read_text() == now):
             continue
         began = monotonic()
         make()
@@ -101,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    make_environments()

@@ -7,6 +7,7 @@ from html import escape
 from textwrap import fill
 from typing import Any
 
+from routemoa.gateway.chat_api.requests import REFUSED_FIELDS
 from tests.clients.real.registry import CASES, CLIENTS, HERE, TARGETS, Client, setup_file
 
 ROOT = HERE.parents[2]
@@ -38,6 +39,15 @@ through, and against a mixture of three members that do not all agree.
 """
 MAX_REASON = 200
 RUNS = ROOT / "benchmarks" / "results" / "client_runs.json"
+UNSUPPORTED = """
+## What no client gets
+
+Each is a 400 that names the field and says why. A member of the pool that is named takes them all,
+if its endpoint does; [Parameters](parameters.md) has every field.
+
+| field | why the mixture refuses it |
+| --- | --- |
+"""
 REPEATED = """
 ## Run after run
 
@@ -68,8 +78,12 @@ def render(results: dict[str, Any]) -> str:
     text = (
         f'{HEAD}## The matrix\n\nA cell names the targets at which it is not "ok"; without a name it is all three.\n\n'
     )
-    text += "\n".join(table) + "\n\n" + listed + _render_runs(json.loads(RUNS.read_text()))
+    text += "\n".join(table) + "\n\n" + listed + _render_refused() + _render_runs(json.loads(RUNS.read_text()))
     return text + "\n## Set up\n" + "".join(map(_render_setup, CLIENTS))
+
+
+def _render_refused() -> str:
+    return UNSUPPORTED + "".join(f"| `{name}` | {why} |\n" for name, (why, _) in REFUSED_FIELDS.items())
 
 
 def _render_runs(runs: dict[str, Any]) -> str:

@@ -37,6 +37,7 @@ CLIENTS = (
     Client("dspy", "DSPy", "dspy"),
     Client("litellm", "LiteLLM", "litellm"),
     Client("ai_sdk", "Vercel AI SDK", "ai", "node"),
+    Client("ai_sdk_openai", "Vercel AI SDK, OpenAI provider", "@ai-sdk/openai", "node"),
     Client("llm", "llm", "llm"),
     Client("aider", "aider", "aider-chat", "aider"),
 )

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from msgspec import Struct
 
 ROOT = Path(__file__).parents[3]
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 KEY = "sk-client"
 POOL = """\
 [[tenant]]

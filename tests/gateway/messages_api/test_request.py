@@ -149,8 +149,21 @@ def translate(**fields: Any) -> dict[str, Any]:
                 {"role": "user", "content": [text("Go on.")]},
             ],
         ),
+        (
+            [
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
+                        {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
+                        text("It rains."),
+                    ],
+                }
+            ],
+            [{"role": "assistant", "content": [text("It rains.")]}],
+        ),
     ],
-    ids=["text", "blocks", "marks", "tools", "images", "documents", "images of tools"],
+    ids=["text", "blocks", "marks", "tools", "images", "documents", "images of tools", "of Anthropic's servers"],
 )
 def test_blocks_become_messages(messages: Any, expected: Any) -> None:
     assert translate(messages=messages)["messages"] == expected

@@ -68,8 +68,19 @@ def translate(**fields: Any) -> dict[str, Any]:
                 }
             ],
         ),
+        (
+            [
+                {"role": "user", "content": [{"type": "input_file", "file_url": "https://x/a.pdf"}]},
+                {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+                {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+            ],
+            [
+                {"role": "user", "content": [{"type": "file", "file": {"file_data": "https://x/a.pdf"}}]},
+                {"role": "assistant", "content": [{"type": "text", "text": "No."}]},
+            ],
+        ),
     ],
-    ids=["text", "message", "parts", "calls", "image"],
+    ids=["text", "message", "parts", "calls", "image", "of OpenAI's servers"],
 )
 def test_items_become_messages(items: Any, messages: Any) -> None:
     assert translate(input=items)["messages"] == messages
@@ -143,8 +154,8 @@ def test_instructions_go_first() -> None:
         ({"input": "x", "tools": [TOOL], "tool_choice": {"type": "file_search"}}, "tool_choice.type", "function"),
         ({"input": "x", "text": {"format": {"type": "xml"}}}, "text.format.type", "'text.format.type' must be"),
         ({"input": "x", "text": {"format": {"type": "json_schema", "schema": {"type": 1}}}}, "text.format.schema", ""),
-        ({"input": [{"type": "item_reference", "id": "a"}]}, "input[0]", "nothing is stored"),
-        ({"input": [{"role": "user", "content": "a"}, {"type": "web_search_call"}]}, "input[1].type", "must be"),
+        ({"input": [{"type": "item_reference", "id": "a"}]}, "input[0]", "keeps none"),
+        ({"input": [{"role": "user", "content": "a"}, {"type": "computer_call"}]}, "input[1].type", "must be"),
         ({"input": [{"role": "king", "content": "a"}], "instructions": "b"}, "input[0].role", "'input[0].role' must"),
         ({"input": [{"role": "user", "content": [{"type": "x"}]}]}, "input[0].content[0].type", "must be"),
         ({"input": [{**CALL, "arguments": {}}]}, "input[0].arguments", "a string"),

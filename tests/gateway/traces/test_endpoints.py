@@ -30,6 +30,9 @@ TOOL: Any = {
 }
 
 
+CALLS = [("x", '{"city": "Paris"}'), ("y", '{"city": "Rome"}')]
+
+
 def pool_of(url: str, more: str = "") -> Pool:
     members = "".join(MEMBER.format(name, url) for name in "ab")
     return parse_pool(members + more, "pool.toml", Path("."), {"A": "sk-acme", "B": "sk-other"})
@@ -144,6 +147,36 @@ async def test_a_tool_loop_goes_on_by_the_id_of_the_response_that_called(tmp_pat
         assert second.output_text == "It is 18 degrees."
         roles = [m["role"] for m in upstream.requests[-1]["messages"]]
         assert roles == ["user", "assistant", "tool"]
+
+
+async def test_items_of_kept_responses_are_referred_to(tmp_path: Path) -> None:
+    """Vercel's AI SDK sends what the server said before as references, unless it is told otherwise."""
+    calls = [{"id": i, "type": "function", "function": {"name": "weather", "arguments": a}} for i, a in CALLS]
+    message = {"role": "assistant", "content": None, "tool_calls": calls, "reasoning_content": "Two."}
+
+    def reply(body: dict[str, Any]) -> Any:
+        return "18 and 30." if body["messages"][-1]["role"] == "tool" else message
+
+    async with FakeEndpoint(reply) as upstream, keeping(upstream.url, tmp_path, TENANTS) as served:
+        ask: Any = {"role": "user", "content": "Weather in Paris and Rome?"}
+        sdk = served.sdk.with_options(api_key="sk-acme")
+        first = await sdk.responses.create(model="routemoa", input=[ask], tools=[TOOL])
+        items: Any = [ask, *({"type": "item_reference", "id": item.id} for item in first.output)]
+        made: list[Any] = [item for item in first.output if item.type == "function_call"]
+        items += [{"type": "function_call_output", "call_id": c.call_id, "output": "18"} for c in made]
+        second = await sdk.responses.create(model="routemoa", input=items, tools=[TOOL])
+        sent = upstream.requests[-1]["messages"]
+        assert [m["role"] for m in sent] == ["user", "assistant", "tool", "tool"]
+        assert [c["function"]["arguments"] for c in sent[1]["tool_calls"]] == [a for _, a in CALLS]
+        items += [{"type": "item_reference", "id": item.id} for item in second.output] * 2
+        await sdk.responses.create(model="routemoa", input=[*items, {"role": "user", "content": "Sure?"}], tools=[TOOL])
+        assert [m["content"] for m in upstream.requests[-1]["messages"][4:]] == ["18 and 30.", "Sure?"]
+        for id_, key in ((made[0].id, "sk-other"), (f"{made[0].id[:-1]}9", "sk-acme"), ("msg_1", "sk-acme")):
+            with pytest.raises(openai.BadRequestError, match="not found") as wrong:
+                await served.sdk.with_options(api_key=key).responses.create(
+                    model="routemoa", input=[{"type": "item_reference", "id": id_}]
+                )
+            assert wrong.value.param == "input[0]"
 
 
 async def test_traces_without_texts_cannot_be_continued(tmp_path: Path) -> None:

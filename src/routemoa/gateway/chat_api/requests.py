@@ -23,20 +23,21 @@ from routemoa.gateway.chat_api.tool_fields import TOOL_FIELDS, parse_tool_use
 __all__ = ["SAMPLING_FIELDS", "ChatRequest", "parse_chat_request"]
 
 REMEDY = "; name one model of the pool as `model` instead (GET /v1/models)"
-UNSUPPORTED = f"a mixture does not support this{REMEDY}"
+UNSUPPORTED = "a mixture does not support this"
 
 READ_FIELDS = {"model", "messages", "stream", "stream_options", "response_format", "n"}
 IGNORED_FIELDS = {"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
 """They identify the user, or say what is kept, and do not change the answer."""
-REFUSED_FIELDS: dict[str, tuple[Any, ...]] = {
-    "functions": (None, []),
-    "function_call": (None, "none", "auto"),
-    "modalities": (None, ["text"]),
-    "audio": (None,),
-    "web_search_options": (None,),
-    "store": (None, False),
+REFUSED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "functions": ("use `tools`", (None, [])),
+    "function_call": ("use `tool_choice`", (None, "none", "auto")),
+    "modalities": ("answers are text, as spoken ones cannot be compared", (None, ["text"])),
+    "audio": ("answers are text, as spoken ones cannot be compared", (None,)),
+    "web_search_options": ("members search in different ways", (None,)),
+    "store": ("nothing is stored at a provider", (None, False)),
 }
-"""Field -> the values that have no effect, which are accepted."""
+"""Field -> why a mixture refuses it, as `docs/parameters.md` has it; the values that have no effect, which are
+accepted."""
 RESERVED_NAMES = {"system", "cache_control"}
 """No fields of OpenAI's API, and never passed on: a dialect has another meaning for these names (`clients.dialect`)."""
 MAX_UNKNOWN = 32
@@ -86,8 +87,9 @@ def _parse_parameters(body: Mapping[str, Any], *, pass_unknown: bool) -> dict[st
             if value not in NO_EFFECT[name]:
                 parameters[name] = OPTION_FIELDS[name](name, value)
         elif name in REFUSED_FIELDS:
-            if value not in REFUSED_FIELDS[name]:
-                raise QueryError(f"'{name}': {UNSUPPORTED}", name)
+            why, without_effect = REFUSED_FIELDS[name]
+            if value not in without_effect:
+                raise QueryError(f"'{name}': {UNSUPPORTED} ({why}){REMEDY}", name)
         elif name not in READ_FIELDS and name not in IGNORED_FIELDS and name not in TOOL_FIELDS:
             unknown += 1
             if not pass_unknown or name in RESERVED_NAMES or len(name) > MAX_NAME or unknown > MAX_UNKNOWN:

@@ -13,8 +13,12 @@ from routemoa.gateway.translation import expect, move_media
 
 __all__ = ["translate_messages", "translate_text_blocks"]
 
-LEFT_OUT = {"thinking", "redacted_thinking", "fallback"}
-"""Blocks of a model's turn that no other model reads."""
+LEFT_OUT = {
+    *("thinking", "redacted_thinking", "fallback", "server_tool_use", "mcp_tool_use", "mcp_tool_result"),
+    *("web_search_tool_result", "web_fetch_tool_result", "code_execution_tool_result", "tool_search_tool_result"),
+    *("bash_code_execution_tool_result", "text_editor_code_execution_tool_result", "container_upload"),
+}
+"""Blocks of a model's turn that no other model reads: thoughts, and what the servers of its provider did."""
 BETWEEN_BLOCKS = "\n\n"
 """Stands between two blocks of text, which members are sent as one text."""
 ERROR_PREFIX = "Error: "

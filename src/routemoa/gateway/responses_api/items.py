@@ -12,14 +12,18 @@ from routemoa.gateway.translation import expect, move_media
 
 __all__ = ["translate_items"]
 
+LEFT_OUT = {
+    *("reasoning", "web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
+    *("mcp_list_tools", "mcp_call", "mcp_approval_request", "mcp_approval_response"),
+}
+"""Thoughts, and what OpenAI's servers did in a conversation that began there: no other model reads them."""
 TEXT_PARTS = {"input_text", "output_text", "text"}
 
 
 def translate_items(items: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the messages, and the place of the item that each comes from.
 
-    Calls that follow one another, or the text before them, are one turn of the assistant. Thoughts are left out: they
-    are the model's own.
+    Calls that follow one another, or the text before them, are one turn of the assistant.
 
     Raises:
         QueryError: an item is malformed, or of a kind that has no counterpart; `param` names it.
@@ -31,7 +35,7 @@ def translate_items(items: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
         if not isinstance(item, dict):
             raise_wrong_type(where, "an item (an object)", item)
         kind = item.get("type") or "message"
-        if kind == "reasoning":
+        if isinstance(kind, str) and kind in LEFT_OUT:
             continue
         is_call = kind in ("function_call", "custom_tool_call")
         if is_call and messages and messages[-1]["role"] == "assistant":
@@ -45,7 +49,7 @@ def translate_items(items: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
         elif kind in ("function_call_output", "custom_tool_call_output"):
             messages.append(_translate_output(where, item))
         elif kind == "item_reference":
-            raise QueryError(f"'{where}' refers to a stored item, and nothing is stored yet; send the item", where)
+            raise QueryError(f"'{where}' refers to an item, and this server keeps none; send the item itself", where)
         else:
             known = "message, function_call, custom_tool_call, an output of these, or reasoning"
             raise QueryError(f"'{where}.type' must be {known}", f"{where}.type")
@@ -99,9 +103,10 @@ def _translate_part(where: str, part: Any) -> dict[str, Any]:
     if kind == "input_audio":
         return {"type": "input_audio", "input_audio": expect(f"{where}.input_audio", part.get("input_audio"), dict)}
     if kind == "input_file":
-        if part.get("file_data") is None:
+        data = part.get("file_url") if part.get("file_data") is None else part["file_data"]
+        if data is None:
             raise QueryError(f"'{where}.file_data' is missing: no files are stored here", f"{where}.file_data")
-        return {"type": "file", "file": _pick(part, "file_data", "filename")}
+        return {"type": "file", "file": {"file_data": data, **_pick(part, "filename")}}
     known = "input_text, input_image, input_audio, input_file, output_text or refusal"
     raise QueryError(f"'{where}.type' must be {known}", f"{where}.type")
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from time import time
 from typing import Any
-from uuid import uuid4
 
 from routemoa.gateway.api import encode_named
 from routemoa.gateway.chat_api.sse import KEEP_ALIVE_COMMENT
 from routemoa.gateway.errors import ErrorResponse
-from routemoa.gateway.response_ids import rename_id
+from routemoa.gateway.response_ids import new_item_id, rename_id
 from routemoa.gateway.responses_api.tools import CallerTool
 
 __all__ = ["ResponseTranslator", "translate_usage"]
@@ -40,6 +39,8 @@ class ResponseTranslator:
         self._has_begun = False
         self._count = 0
         """Of output items so far."""
+        self._calls = 0
+        """Of them, calls of tools."""
         self._output: list[dict[str, Any]] = []
         self._open: _TextItem | None = None
         self._finish_reason: str | None = None
@@ -130,7 +131,9 @@ class ResponseTranslator:
         out = b""
         if self._open is None or not self._open.takes(kind):
             out += self._close("completed")
-            self._open = _TextItem(self._next_index(), is_thought=kind == "reasoning_text")
+            index, is_thought = self._next_index(), kind == "reasoning_text"
+            id_ = new_item_id("rs" if is_thought else "msg", self._id, index)
+            self._open = _TextItem(index, id_, is_thought=is_thought)
             out += self._emit("response.output_item.added", **self._open.place(), item=self._open.build("in_progress"))
         item = self._open
         if item.kind != kind:
@@ -164,7 +167,8 @@ class ResponseTranslator:
         out = self._close("completed")
         name = call["function"]["name"]
         tool = self._tools.get(name) or CallerTool(name, {})
-        item = tool.describe_call(f"{'ctc' if tool.is_custom else 'fc'}_{uuid4().hex}", call)
+        item = tool.describe_call(new_item_id("ctc" if tool.is_custom else "fc", self._id, self._calls), call)
+        self._calls += 1
         key, event = ("input", "custom_tool_call_input") if tool.is_custom else ("arguments", "function_call_arguments")
         place = {"output_index": self._next_index()}
         part = {"item_id": item["id"], **place}
@@ -188,12 +192,12 @@ class ResponseTranslator:
 class _TextItem:
     """An output item that is a message or a thought, with its parts."""
 
-    def __init__(self, index: int, *, is_thought: bool) -> None:
+    def __init__(self, index: int, id_: str, *, is_thought: bool) -> None:
         self.index = index
         self.kind: str | None = None
         """Of the open part."""
         self._is_thought = is_thought
-        self._id = f"{'rs' if is_thought else 'msg'}_{uuid4().hex}"
+        self._id = id_
         self._parts: list[dict[str, Any]] = []
         self._texts: list[str] = []
         self._logprobs: list[Any] = []

@@ -14,7 +14,7 @@ const IMAGE =
   "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP4z8CAFWEXHbQSACj/P8Fu7N9hAAAAAElFTkSuQmCC";
 const SHORT = 1000;
 
-export class Unsupported extends Error {}
+const OUTCOMES = { Unsupported: "unsupported", Skipped: "skipped" }; // by the name of what a client throws
 
 const check = (right, what) => {
   if (!right) throw new Error(`got ${JSON.stringify(what)?.slice(0, 300)}`);
@@ -123,10 +123,11 @@ for (const target of JSON.parse(readFileSync(file))) {
     let detail = "";
     const began = Date.now();
     try {
+      client.before?.(target);
       await run(name, client, target);
     } catch (error) {
-      cell = error instanceof Unsupported ? "unsupported" : "FAIL";
-      detail = error instanceof Unsupported ? error.message : `${error.name}: ${error.message}`.slice(0, 600);
+      cell = OUTCOMES[error.name] ?? "FAIL";
+      detail = cell === "FAIL" ? `${error.name}: ${error.message}`.slice(0, 600) : error.message;
       const refused = detail.match(/[^'"]*: a mixture does not support this/);
       if (refused) [cell, detail] = ["refused", refused[0].trim()];
     }
