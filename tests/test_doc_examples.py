@@ -168,6 +168,8 @@ OF_OPERATORS = {
 """Programs of the runbook, whose lines tests/deploy/test_runbook.py checks."""
 OF_DATABASES = {"createdb", "pg_dump", "pg_restore"}
 """Programs whose lines tests/ledger/postgres/test_page.py runs."""
+OF_BALANCERS = {"cp", "nginx"}
+"""Programs whose lines put deploy/nginx in place, which tests/deploy/test_nginx.py starts."""
 OF_RAY = {"serve"}
 """Programs whose lines tests/gateway/test_ray_app.py checks."""
 
@@ -179,6 +181,7 @@ def test_no_other_programs_are_used() -> None:
             "docs/how-to/runbook.md": OF_OPERATORS,
             "docs/how-to/postgresql.md": OF_DATABASES,
             "docs/how-to/ray.md": OF_RAY,
+            "docs/how-to/replicas.md": OF_BALANCERS,
         }
         allowed = known | more.get(block.page, set())
         for command in split_commands(block):

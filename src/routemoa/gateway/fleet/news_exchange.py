@@ -60,6 +60,7 @@ class NewsExchange:
         self._breakers: dict[str, ModelSpec] = {}  # to be told as they are then
         self._learned: dict[str, ModelSpec] = {}
         self._answered: dict[str, float] = {}
+        self._opened_elsewhere: set[str] = set()  # and not here since
         self._repeated = 0.0
 
     def follow(self, models: Iterable[ModelSpec], memory: MemberMemory, methods: Mapping[str, Method]) -> None:
@@ -81,6 +82,7 @@ class NewsExchange:
     def note_breaker(self, place: ModelSpec) -> None:
         """Hear that a breaker has opened or closed."""
         self._breakers[name_member(place)] = place
+        self._opened_elsewhere.discard(name_member(place))
 
     def note_answer(self, place: ModelSpec) -> None:
         """Hear that a member answers."""
@@ -144,5 +146,6 @@ class NewsExchange:
             answered = self._answered.get(news.member, float("-inf"))
             if (opened := restore_breaker(news.breaker, here, age, now, answered)) is not None:
                 self._memory.adopt_breaker(place, opened)
-        elif here.opened is not None and here.opened < now - age:
+                self._opened_elsewhere.add(news.member)
+        elif here.opened is not None and (news.member in self._opened_elsewhere or here.opened < now - age):
             self._memory.adopt_breaker(place, Breaker())
