@@ -93,7 +93,7 @@ async def test_two_servers_share_rates_and_budgets(
         assert counts == ["9", "8", "7", "6"], "each sees what the other one counted"
         assert (await asking.ask_many(10, "rated")).count(200) == 6
         statuses = await asking.ask_many(30, "rich")
-        assert set(statuses) == {200, 429}
+        assert set(statuses) <= {200, 429}
         assert len(e.requests) == 10 + statuses.count(200)
         left = [await asking.left(s) for s in servers * 2]
         cost = left[0] - left[1]

@@ -87,5 +87,7 @@ def start_redis(*, keeps: bool = False) -> Iterator[RedisServer]:
     if shutil.which("redis-server") is None or importlib.util.find_spec("redis") is None:
         pytest.skip("Redis is not installed: apt-get install redis-server; pip install routemoa[redis]")
     server = RedisServer(keeps=keeps)
-    yield server
-    server.remove()
+    try:
+        yield server
+    finally:
+        server.remove()
