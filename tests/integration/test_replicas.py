@@ -11,11 +11,12 @@ import pytest
 
 from routemoa.core.tenants import Tenant
 from routemoa.core.traces_table import TraceSettings
+from routemoa.gateway.access import stored_rates
 from routemoa.ledger import Store
 from routemoa.ledger.keys import create_key
 from routemoa.ledger.traces import TraceStore, traces_path
 from routemoa.testing import FakeEndpoint
-from tests.gateway.harness import serving
+from tests.gateway.harness import serving, until
 from tests.gateway.test_keys import ask, get, make_pool
 from tests.ledger.postgres.fixtures import find_server_programs
 from tests.ledger.postgres.server import PostgresServer
@@ -28,7 +29,9 @@ def mortal_server() -> Iterator[PostgresServer]:
     server.remove()
 
 
-async def test_two_servers_with_one_database(mortal_server: PostgresServer) -> None:
+async def test_two_servers_with_one_database(mortal_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_rates, "TICK_SECONDS", 0.1)
+    monkeypatch.setattr(stored_rates, "RENEWALS", 1e9)
     url = mortal_server.make_database()
     key = create_key(url, Tenant("t", "", requests_per_minute=4), time.time()).secret
     async with FakeEndpoint("It is 4.") as e:
@@ -55,5 +58,6 @@ async def test_two_servers_with_one_database(mortal_server: PostgresServer) -> N
             async with asyncio.timeout(10):
                 while (await get(one, "/healthz", {})).json != {"status": "ok"}:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
-            while one.server.server_state.tasks:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            for s in (one, other):  # the endpoint has a task for each connection
+                await s.client.close()
+            await until(lambda: not (e.open_connections or one.server.server_state.tasks))
