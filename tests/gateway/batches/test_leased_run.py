@@ -59,3 +59,25 @@ async def test_workers_that_each_keep_a_part_of_a_call_do_not_wait_for_each_othe
     calls = sum(w.calls for w in workers)
     assert calls == 32  # 0.8 dollars are left, and a call may cost one
     assert (await keeper.close()).most == pytest.approx(0.6 * calls)
+
+
+async def test_dollars_that_are_granted_to_a_call_that_is_cancelled_are_not_lost(tmp_path: Path) -> None:
+    keeper = Keeper(str(tmp_path), b"", JobOptions(RowRules(()), 2, max_cost=1.5))
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def lease(needed: float, returned: float) -> Grant:
+        grant = await keeper.lease("x", needed, returned)
+        asked.set()
+        await go_on.wait()
+        return grant
+
+    run = LeasedRun(ScriptedClient({}), lease)
+    reserving = asyncio.create_task(run.reserve(MODEL, REQUEST))
+    await asked.wait()
+    reserving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reserving
+    go_on.set()
+    async with asyncio.timeout(5):
+        assert (await run.reserve(MODEL, REQUEST)).max_cost == pytest.approx(1.0)
+    await keeper.close()

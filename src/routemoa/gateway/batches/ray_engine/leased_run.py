@@ -62,8 +62,17 @@ class LeasedRun(RunClient):
                 if self._spare > most:  # it is refused for something else than dollars
                     raise
             async with self._asking:
-                if self._spare <= most:  # else another row has asked meanwhile
-                    await self._ask(model, most)
+                if self._spare > most:  # another row has asked meanwhile
+                    continue
+                asking = asyncio.create_task(self._ask(most))
+                grant = await asyncio.shield(asking)  # where this call is cancelled, the dollars still come
+                if grant.dollars is None:
+                    await asyncio.sleep(WAIT)
+                elif grant.dollars <= 0.0:
+                    raise BudgetExceeded(
+                        f"${grant.left:,.4g} of ${grant.limit:,.4g} are left, and a call of {model.name} "
+                        f"(${most:,.4g} at most) could pass the limit"
+                    )
 
     def give_back(self) -> float:
         """Give up the dollars that are not reserved, and return them."""
@@ -75,18 +84,11 @@ class LeasedRun(RunClient):
     def _spare(self) -> float:
         return self.account.remaining.cost or 0.0
 
-    async def _ask(self, model: ModelSpec, most: float) -> None:
-        """Ask the keeper once for the dollars of a call. Raises BudgetExceeded."""
+    async def _ask(self, most: float) -> Grant:
+        """Ask the keeper once for the dollars of a call, and take them."""
         grant = await self._lease(most * (1.0 + ROUNDING), self.give_back())
-        if grant.dollars is None:
-            await asyncio.sleep(WAIT)
-        elif grant.dollars > 0.0:
-            self._grow(grant.dollars)
-        else:
-            raise BudgetExceeded(
-                f"${grant.left:,.4g} of ${grant.limit:,.4g} are left, and a call of {model.name} "
-                f"(${most:,.4g} at most) could pass the limit"
-            )
+        self._grow(grant.dollars or 0.0)
+        return grant
 
     def _grow(self, dollars: float) -> None:
         """Change the limit, and count from nothing again: what was spent is the keeper's to count."""
