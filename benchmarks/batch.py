@@ -59,14 +59,16 @@ class Watch:
     kills: int = 0
     worker_seconds: float = 10.0  # between two kills of a Ray worker
     sizes: list[tuple[int, int]] = field(default_factory=list)  # rows so far and bytes of the largest process
-    seen: dict[int, tuple[str, float]] = field(default_factory=dict)  # process -> its part, CPU seconds at the last look
+    seen: dict[int, tuple[str, float]] = field(
+        default_factory=dict
+    )  # process -> its part, CPU seconds at the last look
 
     def cpu_of_parts(self) -> dict[str, float]:
         """CPU seconds of all processes, by what they are."""
-        parts: Counter[str] = Counter()
+        parts: dict[str, float] = {}
         for part, seconds in self.seen.values():
-            parts[part] += seconds
-        return {part: round(seconds, 1) for part, seconds in parts.most_common()}
+            parts[part] = parts.get(part, 0.0) + seconds
+        return {part: round(seconds, 1) for part, seconds in parts.items()}
 
 
 def write_input(path: Path, rows: int) -> None:

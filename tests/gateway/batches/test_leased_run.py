@@ -35,14 +35,17 @@ class Worker:
 
     async def work(self) -> None:
         with pytest.raises(BudgetExceeded, match=r"of \$20 are left, and a call of a \(\$1 at most\)"):
-            while True:
-                held = await self._run.reserve(MODEL, REQUEST)
-                self.calls += 1
-                number = self.calls
-                await self._tell(CallNote(number, 0, held.max_cost))
-                await asyncio.sleep(0)
-                self._run.settle(held, 0.6, 60)
-                await self._tell(CallNote(number, 0, None, CallEnd(0, 0.6, 0.6)))
+            await self._spend()
+
+    async def _spend(self) -> None:
+        while True:
+            held = await self._run.reserve(MODEL, REQUEST)
+            self.calls += 1
+            number = self.calls
+            await self._tell(CallNote(number, 0, held.max_cost))
+            await asyncio.sleep(0)
+            self._run.settle(held, 0.6, 60)
+            await self._tell(CallNote(number, 0, None, CallEnd(0, 0.6, 0.6)))
 
     async def _tell(self, note: CallNote) -> None:
         await self._keeper.record(self._name, msgspec.json.encode([note]))

@@ -67,7 +67,7 @@ async def run_on_ray(
         RouteMoAError: the cluster is lost.
     """
     try:
-        await _RayJob(ray, pool, results, options, repeated, on_rows, say).run(inputs)
+        await _RayJob(ray, pool, results, options, repeated=repeated, on_rows=on_rows, say=say).run(inputs)
     except ray.exceptions.RayTaskError as e:
         raise _find_cause(e) from e
     except ray.exceptions.RayError as e:
@@ -82,6 +82,7 @@ class _RayJob:
         pool: Pool,
         results: ResultStore,
         options: JobOptions,
+        *,
         repeated: frozenset[int],
         on_rows: Callable[[Spending], None],
         say: Callable[[str], None],
@@ -121,8 +122,8 @@ class _RayJob:
         over = asyncio.create_task(self._rows.over.wait())
         try:
             while not over.done():
-                ended, _ = await asyncio.wait({over, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-                for task in ended & set(tasks):
+                await asyncio.wait({over, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+                for task in [t for t in tasks if t.done()]:
                     task.result()
                     tasks.remove(task)
         finally:
@@ -152,7 +153,9 @@ class _RayJob:
             if not further and not rows:
                 return
             rows |= {row.number: row for row in further}
-            ended: RowsEnded = await worker.exchange.remote(further, self._repeated.intersection(r.number for r in further))
+            ended: RowsEnded = await worker.exchange.remote(
+                further, self._repeated.intersection(r.number for r in further)
+            )
             lines = [line for line in ended.lines if line[0] in rows]  # else another worker has the row by now
             for number, line, is_failure in lines:
                 self._results.write_line(number, line, is_failure=is_failure)

@@ -21,7 +21,7 @@ from routemoa.gateway.batches.run_job import JobOptions
 __all__ = ["CallNote", "Keeper"]
 
 LEASE_CALLS = 8
-"""Calls of the largest cost that a worker is leased dollars for at once: it counts as spent where the worker is lost."""
+"""Calls of the largest cost that a worker is leased dollars for at once: they count as spent where it is lost."""
 ROUNDING = 1e-9
 """Of the limit: sums of floats are not exact."""
 
@@ -55,7 +55,9 @@ class Keeper:
         self._slots: dict[int, str] = {}
         self._fault: RecordsError | None = None
         try:
-            self._opened: CallJournal | None = open_journal(Path(folder), lambda row: row < len(done) and done[row] == 1)
+            self._opened: CallJournal | None = open_journal(
+                Path(folder), lambda row: row < len(done) and done[row] == 1
+            )
         except RecordsError as e:  # Ray would tell no more of it than that this actor died
             self._opened, self._fault = None, e
 

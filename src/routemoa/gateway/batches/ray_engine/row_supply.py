@@ -40,9 +40,7 @@ class RowSupply:
             while True:
                 taken = [self._returned.popleft() for _ in range(min(count, len(self._returned)))]
                 if len(taken) < count and not self._is_read:
-                    more = await asyncio.to_thread(lambda: list(islice(self._rows, count - len(taken))))
-                    self._is_read = self._is_read or len(more) < count - len(taken)
-                    taken += [] if self._is_stopped else more
+                    taken += await self._read(count - len(taken))
                 self._out += len(taken)
                 self._check()
                 if taken or not may_wait or self.over.is_set():
@@ -71,6 +69,11 @@ class RowSupply:
             self._is_read = True
             self._returned.clear()
             self._check()
+
+    async def _read(self, count: int) -> list[InputRow]:
+        rows = await asyncio.to_thread(lambda: list(islice(self._rows, count)))
+        self._is_read = self._is_stopped or len(rows) < count
+        return [] if self._is_stopped else rows
 
     def _check(self) -> None:
         if self._is_read and not self._returned and not self._out:
