@@ -54,11 +54,11 @@ def connect_ray(address: str | None) -> Iterator[Any]:
     except (ConnectionError, ValueError, RuntimeError) as e:
         reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
         raise ConfigError(f"--address {address}: no Ray cluster there: {reason}") from e
-    try:
-        with redirect_stdout(sys.stderr):  # Ray says there which workers it lost; standard output is for the results
+    with redirect_stdout(sys.stderr):  # Ray says which workers it lost, also as it ends; output is for the results
+        try:
             yield ray
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _check_address(address: str | None) -> None:
