@@ -148,25 +148,27 @@ class _RayJob:
     async def _feed(self, worker: Any, rows: dict[int, InputRow]) -> None:
         """Hand rows to a worker and write what it returns, until none is left; `rows` are those that it has."""
         most = self._rows_at_a_time + min(self._rows_at_a_time, MAX_ROWS_AHEAD)
+        done: list[int] = []
         while True:
             further = await self._rows.take(most - len(rows), may_wait=not rows)
-            if not further and not rows:
-                return
             rows |= {row.number: row for row in further}
-            ended: RowsEnded = await worker.exchange.remote(
-                further, self._repeated.intersection(r.number for r in further)
-            )
+            numbers = [row.number for row in further]
+            spending, paid = await self._keeper.turn.remote(done, numbers)
+            self._on_rows(spending)
+            if not rows:
+                return
+            ended: RowsEnded = await worker.exchange.remote(further, self._repeated.intersection(numbers), paid)
             lines = [line for line in ended.lines if line[0] in rows]  # else another worker has the row by now
             for number, line, is_failure in lines:
                 self._results.write_line(number, line, is_failure=is_failure)
-            gone = rows.keys() & {*(number for number, _, _ in lines), *ended.unanswered}
+            done = [number for number, _, _ in lines]
+            gone = rows.keys() & {*done, *ended.unanswered}
             for number in gone:
                 del rows[number]
             if ended.exceeded is not None:
                 self._exceeded = ended.exceeded
                 await self._rows.stop()
             await self._rows.finish(len(gone))
-            self._on_rows(await self._keeper.finish.remote([number for number, _, _ in lines]))
 
     async def _stop(self) -> None:
         """Let the workers cancel what is under way, and the keeper write down what all has cost."""

@@ -53,6 +53,8 @@ class Keeper:
         self._open: dict[str, dict[int, int]] = {}
         """Worker -> its own number of a call under way -> the journal's."""
         self._slots: dict[int, str] = {}
+        self._largest = 0.0
+        """Dollars that a call has needed."""
         self._fault: RecordsError | None = None
         try:
             self._opened: CallJournal | None = open_journal(
@@ -82,10 +84,6 @@ class Keeper:
         numbers = list(self._open.pop(worker, {}).values())
         self._journal.forfeit(numbers, self._leases.pop(worker, 0.0))
 
-    async def begin(self, rows: Sequence[int]) -> bytes:
-        """Return the answers to the calls of rows that are paid for."""
-        return msgspec.json.encode(self._journal.find_answers(rows))
-
     async def wait(self) -> None:
         """Wait until a row may begin, within the rates."""
         await self._pace.wait()
@@ -97,7 +95,8 @@ class Keeper:
         leased = sum(self._leases.values()) - returned
         left = self._limit - self._journal.spending.most - leased
         if left >= needed:
-            dollars: float | None = min(left, LEASE_CALLS * needed)
+            self._largest = max(self._largest, needed)
+            dollars: float | None = min(left, LEASE_CALLS * self._largest)
         else:
             may_come = leased > self._limit * ROUNDING and self._journal.spending.most + needed <= self._limit
             dollars = None if may_come else 0.0
@@ -126,11 +125,11 @@ class Keeper:
             if (answer := note.end.completion) is not None:
                 self._pace.count_tokens((answer.usage.prompt_tokens or 0) + (answer.usage.completion_tokens or 0))
 
-    async def finish(self, rows: Sequence[int]) -> Spending:
-        """Note that rows have their results; return what the job has spent."""
-        for row in rows:
+    async def turn(self, ended: Sequence[int], further: Sequence[int]) -> tuple[Spending, bytes]:
+        """Note that rows have their results; return what the job has spent, and what further ones have paid for."""
+        for row in ended:
             self._journal.finish_row(row)
-        return self._journal.spending
+        return self._journal.spending, msgspec.json.encode(self._journal.find_answers(further))
 
     async def close(self) -> Spending:
         """Count what workers have not given back, close the journal, and return what the job has spent."""

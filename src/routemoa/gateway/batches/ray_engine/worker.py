@@ -33,7 +33,7 @@ from routemoa.mixture.budget.run_client import RunClient
 
 __all__ = ["RowWorker", "RowsEnded", "WorkerSettings"]
 
-FLUSH_SECONDS = 0.1
+FLUSH_SECONDS = 0.25
 """Until the keeper hears of a call, at most."""
 GATHER_SECONDS = 0.25
 """Until a result is sent, at most: results go many at a time."""
@@ -161,12 +161,13 @@ class RowWorker:
                 self._answerer = self._connect()
         return self._name
 
-    async def exchange(self, rows: list[InputRow], repeated: Collection[int]) -> RowsEnded:
+    async def exchange(self, rows: list[InputRow], repeated: Collection[int], paid: bytes) -> RowsEnded:
         """Take further rows, wait until some rows have ended, and return them.
 
         Args:
             rows: to be answered, beside those that were sent before.
             repeated: numbers of those that repeat an id.
+            paid: answers to their calls that a worker before this one paid for.
 
         Raises:
             RecordsError: the keeper cannot write down what calls cost.
@@ -174,9 +175,7 @@ class RowWorker:
         await self.start()
         self._repeated.update(repeated)
         rows = [row for row in rows if row.number not in self._running]
-        if rows:
-            paid = await self._keeper.begin.remote([row.number for row in rows])
-            self._journal.ended |= msgspec.json.decode(paid, type=dict[int, list[CallEnd]])
+        self._journal.ended |= msgspec.json.decode(paid, type=dict[int, list[CallEnd]])
         for row in rows:
             self._running[row.number] = asyncio.create_task(self._answer(row))
         while self._running and not (self._ended or self._unanswered or self._fault):
