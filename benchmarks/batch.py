@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import signal
 import subprocess
@@ -47,18 +48,27 @@ MEMBERS = tuple(
 FAULTS = Faults(refused=0.02, reset=0.01, cut=0.01, garbage=0.005, error=0.005)
 FLAT_BYTES = 24 * 2**20
 LOOK_SECONDS = 0.25
+PARTS = {"RowWorker": "worker", "Keeper": "keeper", "routemoa batch": "command"}  # in a command line -> part of a job
 
 
 @dataclass
 class Watch:
     """What the processes of a job took, over all of its parts."""
 
-    cpu: float = 0.0  # seconds
     seconds: float = 0.0
     kills: int = 0
     worker_seconds: float = 10.0  # between two kills of a Ray worker
     sizes: list[tuple[int, int]] = field(default_factory=list)  # rows so far and bytes of the largest process
-    seen: dict[int, float] = field(default_factory=dict)  # process -> its CPU seconds when last looked at
+    seen: dict[int, tuple[str, float]] = field(
+        default_factory=dict
+    )  # process -> its part, CPU seconds at the last look
+
+    def cpu_of_parts(self) -> dict[str, float]:
+        """CPU seconds of all processes, by what they are."""
+        parts: dict[str, float] = {}
+        for part, seconds in self.seen.values():
+            parts[part] = parts.get(part, 0.0) + seconds
+        return {part: round(seconds, 1) for part, seconds in parts.items()}
 
 
 def write_input(path: Path, rows: int) -> None:
@@ -101,8 +111,8 @@ class RowCount:
 
 
 def look(roots: list[psutil.Process], watch: Watch, rows: int) -> list[psutil.Process]:
-    """Note CPU and memory of a job's processes; return its Ray workers."""
-    found, workers, largest = list(roots), [], 0
+    """Note CPU and memory of a job's processes, all that this one started; return its Ray workers."""
+    found, workers, largest = [p for p in roots if p.pid != os.getpid()], [], 0
     for root in roots:
         with suppress(psutil.Error):
             found += root.children(recursive=True)
@@ -112,10 +122,11 @@ def look(roots: list[psutil.Process], watch: Watch, rows: int) -> list[psutil.Pr
             if "faulty.py" in name:
                 continue
             times = process.cpu_times()
-            watch.seen[process.pid] = times.user + times.system
-            if "RowWorker" in name:
+            part = next((label for word, label in PARTS.items() if word in name), "ray itself")
+            watch.seen[process.pid] = part, times.user + times.system
+            if part == "worker":
                 workers.append(process)
-            if "routemoa" in name or "RowWorker" in name or "Keeper" in name:
+            if part != "ray itself":
                 largest = max(largest, process.memory_info().rss)
     watch.sizes.append((rows, largest))
     return workers
@@ -133,7 +144,7 @@ async def run(
         await asyncio.wait({waiting}, timeout=LOOK_SECONDS)
         rows = await asyncio.to_thread(count.update)
         workers = await asyncio.to_thread(look, own, watch, rows)
-        if roots and workers and monotonic() - last_kill > watch.worker_seconds:
+        if roots and workers and 0 < watch.worker_seconds < monotonic() - last_kill:
             with suppress(psutil.Error):
                 Random(watch.kills).choice(workers).kill()
             watch.kills, last_kill = watch.kills + 1, monotonic()
@@ -210,7 +221,7 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             base += ["--concurrency", str(options.concurrency)]
             whole = [*base, "--out", str(out), "--max-cost", "1000"]
             kills = 0
-            for _ in range(options.kills if options.engine == "local" else 1):
+            for _ in range(options.kills if options.engine == "local" else min(1, options.kills)):
                 if await run(whole, count, roots, watch, options.part * random.uniform(0.5, 1.5)) is not None:
                     break
                 kills += 1
@@ -228,7 +239,7 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             spent = await billed(upstream)
     missed += [f"a job with half the budget ended with {status}"] if status != 1 else []
     missed += [f"overshoot: ${spent:.6f} of ${limit:.6f}"] if spent > limit else []
-    watch.cpu = sum(watch.seen.values())
+    cpu = sum(seconds for _, seconds in watch.seen.values())
     growth = find_growth(watch, options.rows)
     missed += [f"memory grew by {growth / 2**20:.0f} MB"] if growth > FLAT_BYTES else []
     return {
@@ -238,8 +249,9 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "kills": kills,
         "worker_kills": watch.kills,
         "seconds": round(watch.seconds, 1),
-        "cpu_seconds": round(watch.cpu, 1),
-        "rows_per_cpu_second": round(options.rows / watch.cpu, 1) if watch.cpu else None,
+        "cpu_seconds": round(cpu, 1),
+        "cpu_seconds_of": watch.cpu_of_parts(),
+        "rows_per_cpu_second": round(options.rows / cpu, 1) if cpu else None,
         "report": report,
         "billed": bills,
         "limit": limit,
@@ -266,7 +278,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--part", type=float, default=8.0, help="mean seconds between two kills of the job")
-    parser.add_argument("--worker-seconds", type=float, default=10.0, help="between two kills of a Ray worker")
+    parser.add_argument("--worker-seconds", type=float, default=10.0, help="between two kills of a Ray worker; 0: none")
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
     parser.add_argument("--seed", type=int, default=0)

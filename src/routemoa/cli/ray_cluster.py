@@ -120,12 +120,12 @@ def connect_ray(address: str | None) -> Iterator[Any]:
     is_ours = not ray.is_initialized()
     if is_ours:
         _start_ray(ray, address)
-    try:
-        with redirect_stdout(sys.stderr):  # Ray says there which workers it lost; standard output is for the results
+    with redirect_stdout(sys.stderr):  # Ray says which workers it lost, also as it ends; output is for the results
+        try:
             yield ray
-    finally:
-        if is_ours:
-            ray.shutdown()
+        finally:
+            if is_ours:
+                ray.shutdown()
 
 
 def _start_ray(ray: Any, address: str | None) -> None:

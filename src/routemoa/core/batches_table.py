@@ -28,6 +28,8 @@ class BatchSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Of one tenant that are not at their end."""
     concurrency: int = 8
     """Rows of all batches that are answered at the same time."""
+    keep_days: float | None = None
+    """After which an ended batch is deleted, and a file that no running batch reads; without it callers delete."""
 
 
 def parse_batches_table(table: Any, directory: Path, where: str) -> BatchSettings:
@@ -37,6 +39,8 @@ def parse_batches_table(table: Any, directory: Path, where: str) -> BatchSetting
         check_range(f"{where}: {key}", getattr(settings, key), 0.001, 1e9, "megabytes")
     for key in ("max_rows", "max_batches", "concurrency"):
         check_range(f"{where}: {key}", getattr(settings, key), 1, None, "a whole number")
+    if settings.keep_days is not None:
+        check_range(f"{where}: keep_days", settings.keep_days, 0.001, 1e6, "days")
     if settings.folder is None:
         return settings
     return msgspec.structs.replace(settings, folder=str(directory / Path(settings.folder).expanduser()))

@@ -66,6 +66,10 @@ class RecordsError(RouteMoAError):
         listed = "".join(f"\n  {line}" for line in _merge_equal(self.bad)) + (f"\n  and {more:,} more" if more else "")
         super().__init__(f"{counted(self.count, 'line')} cannot be used; correct or remove them:{listed}")
 
+    def __reduce__(self) -> tuple[type[RecordsError], tuple[tuple[BadLine, ...], int]]:
+        """Let another process raise it: an actor of a Ray cluster."""
+        return type(self), (self.bad, self.count)
+
 
 def _merge_equal(bad: Iterable[BadLine]) -> list[str]:
     """Return a line of text for each file and reason, so that a fault of many lines is described once."""

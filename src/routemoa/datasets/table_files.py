@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,17 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[
         part.unlink(missing_ok=True)
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a Parquet file, with all or some columns. Raises RecordsError."""
+def read_table(
+    path: Path, columns: Sequence[str] | None = None, *, required: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file, with all or some columns. Raises RecordsError, also where one is missing."""
     import pyarrow
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
+            if missing := [name for name in required if name not in table.schema_arrow.names]:
+                raise RecordsError([BadLine(str(path), 0, f"has no column {missing[0]}; remove that file")])
             for batch in table.iter_batches(BATCH_ROWS, columns=columns and list(columns)):
                 yield from batch.to_pylist()
     except (OSError, pyarrow.ArrowException) as e:

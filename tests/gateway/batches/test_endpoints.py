@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -67,11 +68,21 @@ async def lines_of(sdk: AsyncOpenAI, file: str | None) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (await sdk.files.content(file)).text.splitlines()]
 
 
-def client(s: Serving, folder: Path, name: str, **terms: Any) -> AsyncOpenAI:
-    import time
+def kept(folder: Path) -> set[str]:
+    return {p.name for p in (folder / "batches").rglob("*") if p.is_file()}
 
-    key = create_key(folder / "s.db", Tenant(name, "", **terms), time.time(), None).secret
-    return AsyncOpenAI(base_url=s.url, api_key=key, max_retries=0)
+
+def new_keys(folder: Path, *tenants: Tenant) -> list[str]:
+    """Return keys that a server knows which starts after this: a running one looks for keys once a second."""
+    Store(folder / "s.db")
+    return [create_key(folder / "s.db", tenant, time.time(), None).secret for tenant in tenants]
+
+
+@asynccontextmanager
+async def clients(s: Serving, *keys: str) -> AsyncIterator[list[AsyncOpenAI]]:
+    async with AsyncExitStack() as stack:
+        opened = [AsyncOpenAI(base_url=s.url, api_key=key, max_retries=0) for key in keys]
+        yield [await stack.enter_async_context(sdk) for sdk in opened]
 
 
 async def test_a_batch_from_the_upload_to_its_files(tmp_path: Path) -> None:
@@ -98,26 +109,41 @@ async def test_a_batch_from_the_upload_to_its_files(tmp_path: Path) -> None:
     assert not list((tmp_path / "batches").rglob("results.jsonl"))  # the output file has what they said
 
 
-async def test_tenants_see_their_own_and_ask_within_their_terms(tmp_path: Path) -> None:
-    async with FakeEndpoint("4") as endpoint, serving_batches(tmp_path, endpoint.url) as s:
-        ann, bob = client(s, tmp_path, "ann", models=("a",)), client(s, tmp_path, "bob")
-        await asyncio.sleep(1.2)  # keys are looked for once a second
-        batch = await until(ann, (await begin(ann, chat_row("x", model="a"), chat_row("y", model="b"))).id, "completed")
+async def test_tenants_see_and_delete_their_own_and_ask_within_their_terms(tmp_path: Path) -> None:
+    keys = new_keys(tmp_path, Tenant("ann", "", models=("a",)), Tenant("bob", ""))
+    slow = Fault(first_byte=0.1)
+    async with (
+        FakeEndpoint("4", slow) as endpoint,
+        serving_batches(tmp_path, endpoint.url) as s,
+        clients(s, *keys) as (ann, bob),
+    ):
+        batch = await begin(ann, chat_row("x", model="a"), chat_row("y", model="b"))
+        with pytest.raises(openai.ConflictError, match="The batch has not ended"):
+            await ann.delete(f"/batches/{batch.id}", cast_to=object)
+        batch = await until(ann, batch.id, "completed")
         assert [line["custom_id"] for line in await lines_of(ann, batch.output_file_id)] == ["x"]
         failed = await lines_of(ann, batch.error_file_id)
         assert failed[0]["error"]["code"] == "model_not_found"
         assert [f.id async for f in bob.files.list()] == [b.id async for b in bob.batches.list()] == []
-        for call in (bob.files.content(batch.input_file_id), bob.batches.retrieve(batch.id), bob.files.delete("x")):
+        for call in (
+            bob.files.content(batch.input_file_id),
+            bob.batches.retrieve(batch.id),
+            bob.files.delete("x"),
+            bob.delete(f"/batches/{batch.id}", cast_to=object),
+            bob.batches.create(
+                input_file_id=batch.input_file_id, endpoint="/v1/chat/completions", completion_window="24h"
+            ),
+        ):
             with pytest.raises(openai.NotFoundError):
                 await call
-        with pytest.raises(openai.NotFoundError):
-            await bob.batches.create(
-                input_file_id=batch.input_file_id, endpoint="/v1/chat/completions", completion_window="24h"
-            )
         with pytest.raises(openai.AuthenticationError):
             await s.sdk.files.list()
-        await ann.close()
-        await bob.close()
+        deleted = await ann.delete(f"/batches/{batch.id}", cast_to=object)
+        assert deleted == {"id": batch.id, "object": "batch", "deleted": True}
+        assert [b.id async for b in ann.batches.list()] == []
+        assert [f.id async for f in ann.files.list()] == [batch.input_file_id]
+        await ann.files.delete(batch.input_file_id)
+        assert {p.name for p in (tmp_path / "batches").rglob("*") if p.is_file()} == {"tenant.json"}
     assert {call.key for call in read_calls(tmp_path / "s.db")} == {"ann"}
 
 

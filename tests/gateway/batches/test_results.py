@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from routemoa.datasets.jsonl import RecordsError
+from routemoa.datasets.table_files import write_table
 from routemoa.gateway.batches import results as module
 from routemoa.gateway.batches.results import FAILED, RESULTS, ResultFormat, ResultStore, RowResult, remove_failures
 
@@ -14,7 +16,7 @@ from routemoa.gateway.batches.results import FAILED, RESULTS, ResultFormat, Resu
 def write(folder: Path, form: ResultFormat, rows: range) -> None:
     store = ResultStore(folder, form)
     for row in rows:
-        error = {"message": "no"} if row % 5 == 4 else None
+        error = {"message": "no", "type": "t", "code": None} if row % 5 == 4 else None
         store.write(RowResult(row, f"r{row}", answer=None if error else "4", error=error, response={"n": row}))
     store.close()
 
@@ -31,7 +33,12 @@ def test_results_are_found_again(form: ResultFormat, tmp_path: Path, monkeypatch
     assert next(store.read())["response"] == {"n": 0}
     assert [row["row"] for row in store.read_failed()] == [4, 9, 14]
     store.close()
-    assert len(list(tmp_path.glob("*.parquet"))) == (5 if form == "parquet" else 0)
+    shards = sorted(tmp_path.glob("*.parquet"))
+    assert len(shards) == (5 if form == "parquet" else 0)
+    if shards:
+        write_table(shards[1], [{"row": 3}], {"row": "int64"})
+        with pytest.raises(RecordsError, match=r"results-00001\.parquet: has no column id; remove that file"):
+            ResultStore(tmp_path, form)
 
 
 def test_a_shard_counts_where_the_process_ended_before_its_lines_were_removed(
@@ -81,6 +88,25 @@ def test_failed_rows_can_be_forgotten(tmp_path: Path) -> None:
 def test_a_number_that_no_row_has_is_said_and_takes_no_memory(row: str, tmp_path: Path) -> None:
     (tmp_path / "results.jsonl").write_text(f'{{"row":{row}}}\n')
     with pytest.raises(RecordsError, match=r"results\.jsonl:1: .*; remove that line"):
+        ResultStore(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "said"),
+    [
+        (RESULTS, {"row": 0}, "missing required field 'id'"),
+        (RESULTS, {"row": 0, "id": "x", "trace": None}, "missing required field 'response'"),
+        (RESULTS, {"row": 0, "id": "x", "trace": None, "response": 5}, r"Expected 'object \| null', got 'int'"),
+        (RESULTS, [1], "Expected 'object', got 'array'"),
+        (FAILED, {"row": 0, "id": "x", "status": 400}, "missing required field 'error'"),
+        (FAILED, {"row": 0, "id": "x", "status": 400, "error": {}}, "missing required field 'message'"),
+    ],
+)
+def test_a_line_that_lacks_something_is_said_before_a_row_is_answered(
+    name: str, line: object, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(json.dumps(line) + "\n")
+    with pytest.raises(RecordsError, match=rf"{name}:1: .*{said}.*; remove that line, its row is done again"):
         ResultStore(tmp_path)
 
 

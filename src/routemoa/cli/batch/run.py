@@ -152,7 +152,14 @@ class Batch:
         rows = max(1, int(ray.cluster_resources().get("CPU", 1))) * ROWS_PER_WORKER
         options = self._job_options(rows)
         await run_on_ray(
-            ray, self._pool, self._inputs, self._results, options, repeated=self._summary.repeated, on_row=show
+            ray,
+            self._pool,
+            self._inputs,
+            self._results,
+            options,
+            repeated=self._summary.repeated,
+            on_rows=show,
+            say=progress.print_line,
         )
 
     def _advance(self, progress: StepProgress, before: float) -> None:

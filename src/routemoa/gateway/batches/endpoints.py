@@ -50,6 +50,7 @@ def batch_routes(manager: BatchManager, settings: ServerSettings) -> list[Route]
         Route("/v1/batches", batches.create, methods=["POST"]),
         Route("/v1/batches", batches.get_all),
         Route("/v1/batches/{id}", batches.get_one),
+        Route("/v1/batches/{id}", batches.delete, methods=["DELETE"]),
         Route("/v1/batches/{id}/cancel", batches.cancel, methods=["POST"]),
     ]
 
@@ -170,6 +171,14 @@ class _Batches(_Endpoints):
         with _storage():
             await asyncio.to_thread(self._folder(request).cancel_batch, batch.id)
         return json_response(msgspec.to_builtins(await self._find_batch(request)))
+
+    async def delete(self, request: Request) -> Response:
+        """Delete a batch that has ended, with its output and error files. Raises HttpError."""
+        batch = await self._find_batch(request)
+        if batch.status not in ENDED:
+            raise HttpError(409, "The batch has not ended; cancel it, or wait for its end.", "batch_running")
+        await asyncio.to_thread(self._folder(request).delete_batch, batch)
+        return json_response({"id": batch.id, "object": "batch", "deleted": True})
 
     async def _find_batch(self, request: Request) -> BatchObject:
         id = request.path_params["id"]

@@ -41,7 +41,8 @@ logger = logging.getLogger("routemoa.gateway")
 LOOK_SECONDS = 1.0
 """Between two looks at what callers want of a batch, and two reports of how far it is."""
 SCAN_SECONDS = 10.0
-"""Between two looks for batches that no process runs."""
+"""Between two looks for batches that no process runs, and for what is to be deleted."""
+DAY_SECONDS = 86_400.0
 EXPIRED = ErrorResponse(0, "This request was not answered within the completion window.", code="batch_expired")
 
 
@@ -105,8 +106,10 @@ class BatchManager:
             task.add_done_callback(lambda _: self._running.pop(batch.id, None))
 
     async def watch(self) -> None:
-        """Look for batches that are to be gone on with, for ever."""
+        """Look for batches that are to be gone on with, and for what is to be deleted, for ever."""
         while True:
+            if (days := self.settings.keep_days) is not None:
+                await asyncio.to_thread(self._delete_old, time() - days * DAY_SECONDS)
             for folder, batch in await asyncio.to_thread(lambda: list(self._unfinished())):
                 self.submit(folder, batch)
             await asyncio.sleep(SCAN_SECONDS)
@@ -122,6 +125,10 @@ class BatchManager:
         for folder in list_tenants(self.root):
             yield from ((folder, batch) for batch in folder.list_batches() if batch.status not in ENDED)
 
+    def _delete_old(self, before: float) -> None:
+        for folder in list_tenants(self.root):
+            folder.delete_old(before)
+
     async def _run(self, folder: TenantFolder, id: str) -> None:
         """Run a batch to its end, whatever happens."""
         try:
@@ -134,6 +141,8 @@ class BatchManager:
         except FileNotFoundError:
             self._fail(folder, id, "file_not_found", "The input file is not there any more.")
         except (RecordsError, OSError) as e:  # such as a full disk: what was answered is kept, and gone on with
+            if folder.find_batch(id) is None:
+                return  # its caller has deleted it
             if "another process" not in str(e):
                 logger.error("batch %s waits: %s", id, e)
                 if (batch := folder.find_batch(id)) is not None and time() >= batch.expires_at:

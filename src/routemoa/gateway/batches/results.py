@@ -71,8 +71,27 @@ class RowResult(Struct, frozen=True):
     """The body of the response, for a row of an OpenAI batch file."""
 
 
-class _Done(Struct):
+class _Line(Struct):
+    """What each line has: whoever edits a file by hand is told what is missing before a row is answered."""
+
     row: Annotated[int, Meta(ge=0, lt=MAX_ROWS)]
+    id: str
+
+
+class _Answered(_Line):
+    trace: dict[str, msgspec.Raw] | None
+    response: dict[str, msgspec.Raw] | None
+
+
+class _Reason(Struct):
+    message: str
+    type: str | None
+    code: str | None
+
+
+class _Failed(_Line):
+    error: _Reason
+    status: int
 
 
 class ResultStore:
@@ -94,14 +113,14 @@ class ResultStore:
         self._failures = Appender(folder / FAILED)  # its lock is the job's: results.jsonl comes and goes with shards
         try:
             for path in self._shards():
-                for row in read_table(path, ["row"]):
+                for row in read_table(path, ["row"], required=COLUMNS):
                     self._mark(row["row"], path)
             self._drop_if_sharded()
             self._results = Appender(folder / RESULTS)  # repairs a line that was cut short before anything is read
             try:
-                self._tail = self._read_done(RESULTS)
+                self._tail = self._read_done(RESULTS, _Answered)
                 self.answered = self._done.count(1)
-                self.failed = self._read_done(FAILED)
+                self.failed = self._read_done(FAILED, _Failed)
             except BaseException:
                 self._results.close()
                 raise
@@ -170,14 +189,14 @@ class ResultStore:
     def _drop_if_sharded(self) -> None:
         """Remove a results.jsonl whose rows are a shard already."""
         path = self.folder / RESULTS
-        first = next(_read_numbers(path), None) if path.exists() else None
+        first = next(_read_numbers(path, _Answered), None) if path.exists() else None
         if first is not None and self.has(first):
             path.unlink()
 
-    def _read_done(self, name: str) -> int:
+    def _read_done(self, name: str, type: type[_Line]) -> int:
         count = 0
         path = self.folder / name
-        for row in _read_numbers(path):
+        for row in _read_numbers(path, type):
             self._mark(row, path)
             count += 1
         return count
@@ -201,13 +220,16 @@ def remove_failures(folder: Path) -> int:
     return count
 
 
-def _read_numbers(path: Path) -> Iterator[int]:
-    """Yield the numbers of the rows of a file. Raises RecordsError."""
+def _read_numbers(path: Path, type: type[_Line]) -> Iterator[int]:
+    """Yield the numbers of the rows of a file, each line checked. Raises RecordsError."""
     for number, line in read_lines(path, _raise):
         try:
-            row = msgspec.json.decode(line, type=_Done).row
-        except msgspec.DecodeError as e:
-            raise RecordsError([BadLine(str(path), number, f"{e}; remove that line")]) from e
+            row = msgspec.json.decode(line, type=type).row
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            reason = str(e).replace("`", "'")
+            raise RecordsError(
+                [BadLine(str(path), number, f"{reason}; remove that line, its row is done again")]
+            ) from e
         yield row
 
 

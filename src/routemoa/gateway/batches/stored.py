@@ -92,6 +92,12 @@ class BatchObject(Struct, frozen=True):
     cost: float = 0.0
     """Dollars so far, as far as they are known; not OpenAI's."""
 
+    @property
+    def ended_at(self) -> int | None:
+        """Return when it ended; None before."""
+        times = (self.completed_at, self.failed_at, self.expired_at, self.cancelled_at)
+        return next((t for t in times if t is not None), None) if self.status in ENDED else None
+
     def move_to(self, status: BatchStatus, **changes: Any) -> BatchObject:
         """Return the batch with another status, and the time at which it got it."""
         return msgspec.structs.replace(self, status=status, **{f"{status}_at": int(time())}, **changes)
@@ -201,6 +207,25 @@ class TenantFolder:
         for path in self.batch_path(id).iterdir():
             if path.name != BATCH_JSON:
                 path.unlink(missing_ok=True)
+
+    def delete_batch(self, batch: BatchObject) -> None:
+        """Delete a batch that has ended, and the files that it wrote; the file that it read stays."""
+        for id in (batch.output_file_id, batch.error_file_id):
+            if id is not None:
+                self.delete_file(id)
+        (self.batch_path(batch.id) / BATCH_JSON).unlink(missing_ok=True)  # from now on it is not there
+        shutil.rmtree(self.batch_path(batch.id), ignore_errors=True)
+
+    def delete_old(self, before: float) -> None:
+        """Delete the batches that ended before a moment, and older files that no other batch reads."""
+        batches = self.list_batches()
+        for batch in batches:
+            if batch.ended_at is not None and batch.ended_at < before:
+                self.delete_batch(batch)
+        used = {b.input_file_id for b in batches if b.status not in ENDED}
+        for file in self.list_files():
+            if file.created_at < before and file.id not in used:
+                self.delete_file(file.id)
 
     def list_batches(self) -> list[BatchObject]:
         """Return all batches, the newest first."""

@@ -77,7 +77,8 @@ def build_document(version: str) -> dict[str, Any]:
     paths: dict[str, Any] = {path: {"post": _describe_post(path)} for path in POSTS}
     for path in GETS:
         paths.setdefault(path, {})["get"] = _describe_get(path)
-    paths["/v1/files/{id}"]["delete"] = {**_describe_get("/v1/files/{id}"), "operationId": "delete_file"}
+    for kind, path in (("file", "/v1/files/{id}"), ("batch", "/v1/batches/{id}")):
+        paths[path]["delete"] = {**_describe_get(path), "operationId": f"delete_{kind}"}
     return {
         "openapi": "3.1.0",
         "info": {
