@@ -24,7 +24,7 @@ from served import Serving, start
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it finds tests/
 
-from routemoa.ledger import LedgerEntry, StoreLocation, read_calls
+from routemoa.ledger import LedgerEntry, Store, StoreLocation, read_calls
 from routemoa.ledger.connections import open_reading
 from tests.deploy.nginx import find_nginx, nginx
 from tests.ledger.postgres.server import PostgresServer, find_programs
@@ -116,6 +116,14 @@ class Shared(Protocol):
         """Return where the calls are written down."""
         ...
 
+    def has_lost(self) -> bool:
+        """Return whether what a dead gateway had reserved counts as spent."""
+        ...
+
+    async def settle(self) -> None:
+        """Read what the gateways wrote last as the next start of each would, when all have ended."""
+        ...
+
     def kill(self) -> None: ...
 
     def start(self) -> None: ...
@@ -133,13 +141,21 @@ class PostgresShared:
     def options(self, number: int) -> tuple[str, ...]:
         return ("--store", self._url.secret)
 
+    def has_lost(self) -> bool:
+        return any(call.outcome == "lost" for call in read_calls(self._url))
+
+    async def settle(self) -> None:
+        """Do nothing: the other gateways have written down what the dead one left."""
+
 
 class RedisShared:
     """Limits in Redis, and a ledger of each gateway in a file."""
 
     def __init__(self, server: Any, folder: Path) -> None:
-        self.environment = {"ROUTEMOA_SHARED": server.new_url().secret}
+        url = server.new_url()
+        self.environment = {"ROUTEMOA_SHARED": url.secret}
         self.kill, self.start = server.kill, server.start
+        self._server, self._database = server, int(url.secret.rpartition("/")[2])
         self.ledgers: list[StoreLocation] = []
         self._folder = folder
 
@@ -148,6 +164,14 @@ class RedisShared:
         if file not in self.ledgers:
             self.ledgers.append(file)
         return ("--store", str(file))
+
+    def has_lost(self) -> bool:
+        count = self._server.execute("EVAL", "return #redis.call('KEYS', '*:lost:*')", "0", database=self._database)
+        return count not in (None, "0")
+
+    async def settle(self) -> None:
+        for file in self.ledgers:
+            await Store(file).aclose()
 
 
 @contextmanager

@@ -92,6 +92,7 @@ async def spend_budget(running: Fleet, args: argparse.Namespace) -> dict[str, An
     await asyncio.gather(*(caller() for _ in range(args.clients)))
     seconds = monotonic() - began
     await running.stop()
+    await running.shared.settle()
     spent = sum(call.charged or 0.0 for call in running.read_ledger("rich"))
     bill = running.endpoint.bill["rich"]
     return {
@@ -204,7 +205,7 @@ async def kill_gateway(running: Fleet, _: argparse.Namespace) -> dict[str, Any]:
         return (await running.ask("held", 0.25, stream=True)).status == 200
 
     async def is_settled() -> bool:
-        return any(call.outcome == "lost" for call in await asyncio.to_thread(running.read_ledger, "held"))
+        return await asyncio.to_thread(running.shared.has_lost)
 
     stream_seconds, settled_seconds = await asyncio.gather(
         wait_until(has_stream, 40.0), wait_until(is_settled, 40.0, pause=1.0)
@@ -216,6 +217,7 @@ async def kill_gateway(running: Fleet, _: argparse.Namespace) -> dict[str, Any]:
     failed = [r for r in replies if r.status != 200]
     its = [r for r in failed if r.upstream == victim.port and r.began < killed]
     await running.stop()
+    await running.shared.settle()
     spent = sum(call.charged or 0.0 for name in ("held", "free") for call in running.read_ledger(name))
     return {
         "requests": len(replies),

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
+import uvicorn.server
 from msgspec import Struct
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
@@ -64,6 +65,19 @@ class Script:
 
     async def answer(self, query: Query) -> Answer:
         return await collect_answer(self.stream(query))
+
+
+class ShortWaits:
+    """Stands for `asyncio` in uvicorn, which looks each tenth of a second whether to end, and waits one more."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.005))
+
+
+uvicorn.server.asyncio = ShortWaits()  # type: ignore[assignment]
 
 
 def connect(url: str, key: str = "unused", retries: int = 0) -> AsyncOpenAI:

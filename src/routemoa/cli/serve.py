@@ -204,9 +204,9 @@ async def _serve_until_stopped(
         watch=options.watch,
         otel=options.otel,
         shared=shared,
+        operations=DashboardOperations(),
     )
     async with opening as (app, state), AsyncExitStack() as ending:
-        state.operations = DashboardOperations()
         spare_garbage_collection()
         server = Server(app, ready, pool.server if link is None else link.divide_caps(pool.server))
         state.is_stopping = server.is_stopping

@@ -17,6 +17,7 @@ from routemoa.core.gateway_table import read_admin_key
 from routemoa.core.pool import Pool
 from routemoa.core.pool_files import list_files
 from routemoa.gateway.guards.log_limits import LineFormatter, RedactFilter, RepeatFilter
+from routemoa.gateway.operations import Operations
 from routemoa.gateway.pool_loader import PoolLoader
 from routemoa.gateway.reload import ReloadingApp
 from routemoa.gateway.server_state import ServerState
@@ -79,6 +80,7 @@ async def open_gateway(
     watch: bool = True,
     otel: bool = False,
     shared: SharedState | None = None,
+    operations: Operations | None = None,
 ) -> AsyncGenerator[Gateway, None]:
     """Open the store and build the application; close what its lifespan has not closed.
 
@@ -91,6 +93,7 @@ async def open_gateway(
         watch: look for changes of the pool file.
         otel: send OpenTelemetry's spans.
         shared: what this process shares with others that serve the same pool.
+        operations: what the dashboard does with packages above this one; without it those routes are not there.
 
     Raises:
         RouteMoAError: the pool or the store cannot be used.
@@ -110,6 +113,7 @@ async def open_gateway(
         loader = PoolLoader(read_pool, loopback=loopback)
         ending.push_async_callback(loader.close)
         state = ServerState(pool, store, traces, tracer, admin_key, shared=shared, fleet=_join_fleet(pool, path))
+        state.operations = operations
         first = loader.build(pool, state)
         app = ReloadingApp(
             first, lambda before: loader.load(before, state), state, list_files if watch else lambda _: ()
