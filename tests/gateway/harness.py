@@ -77,7 +77,7 @@ class ShortWaits:
         await asyncio.sleep(min(seconds, 0.005))
 
 
-uvicorn.server.asyncio = ShortWaits()  # type: ignore[assignment]
+uvicorn.server.asyncio = ShortWaits()  # type: ignore[assignment, attr-defined]
 
 
 def connect(url: str, key: str = "unused", retries: int = 0) -> AsyncOpenAI:
