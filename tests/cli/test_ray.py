@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -20,16 +18,11 @@ from click.testing import CliRunner
 
 from routemoa.cli import cli
 from routemoa.cli.ray_cluster import RayEngine, leave_out_engine
-from routemoa.core.errors import BudgetExceeded
-from routemoa.core.types import Completion, Message, ModelSpec, Request
-from routemoa.core.usage import Usage
 from routemoa.datasets.jsonl import read_lines
 from routemoa.datasets.questions import Question
 from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.live.call_file import ABANDONED
 from routemoa.evaluation.replay.study import prepare_replay
-from routemoa.mixture.budget.leased_run import LeasedRun, Leases
-from routemoa.testing import ScriptedClient
 from tests.evaluation.live.test_runner import ASKED, read_calls, reply, task_file
 from tests.gateway.batches.jobs import endpoint_in_thread, write_pool
 from tests.ray_cluster import RayCluster
@@ -181,33 +174,6 @@ def test_a_benchmark_has_the_same_outcomes_and_keeps_each_call_once(ray_cluster:
 
 def sort_rows(path: Path) -> list[dict[str, Any]]:
     return sorted(read_rows(path), key=lambda row: (row["method"], row["id"]))
-
-
-def test_two_workers_with_too_little_each_do_not_wait_for_each_other() -> None:
-    """The spare dollars of one that asks are for the other one, and the limit is not passed."""
-    model = ModelSpec("a", "http://x/v1", input_price=0.0, output_price=1000.0, parameters={"max_tokens": 1000})
-    request = Request((Message("user", "x"),))
-    leases, billed = Leases(10.5), 0.0
-
-    async def work(name: str) -> None:
-        nonlocal billed
-
-        async def lease(most: float, spare: float) -> float | None:
-            return leases.grant(name, most, spare=spare, spent=leased.account.spent)
-
-        leased = LeasedRun(ScriptedClient({"a": Completion("x", usage=Usage(1, 700))}), lease)
-        with contextlib.suppress(BudgetExceeded):
-            while True:
-                async for _ in leased.stream(model, request):
-                    pass
-                billed += 0.7
-        leases.give_back(name, leased.account.remaining.cost or 0.0)
-
-    async def both() -> None:
-        await asyncio.wait_for(asyncio.gather(work("1"), work("2")), 10)
-
-    asyncio.run(both())
-    assert 9.5 <= billed <= 10.5  # less than the most of one call is left
 
 
 def test_what_is_written_down_names_no_engine() -> None:

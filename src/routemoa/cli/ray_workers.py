@@ -20,7 +20,7 @@ from routemoa.clients.connect import connect
 from routemoa.clients.http import HttpClient
 from routemoa.core.pool import Pool
 from routemoa.ledger import Store, StoreError, default_path
-from routemoa.mixture.budget.leased_run import LeasedRun, Leases
+from routemoa.mixture.budget.leased_run import Grant, LeasedRun, Leases
 from routemoa.mixture.budget.run_client import RunClient
 
 __all__ = ["BudgetKeeper", "RayWorkers", "RunWorker", "WorkerSettings", "count_workers"]
@@ -56,13 +56,14 @@ class BudgetKeeper:
         """Count the lease of a worker that is lost; return the dollars that nobody wrote down."""
         return self.leases.forfeit(worker)
 
-    async def lease(self, worker: str, most: float, spare: float, spent: float) -> float | None:
-        """Grant dollars, as `Leases.grant` does."""
-        return self.leases.grant(worker, most, spent=spent, spare=spare)
+    async def lease(self, worker: str, needed: float, returned: float, spent: float) -> Grant:
+        """Take back what a worker does not need; grant dollars for several calls that cost `needed` each at most."""
+        self.leases.give_back(worker, returned, spent=spent)
+        return self.leases.grant(worker, needed)
 
-    async def give_back(self, worker: str, dollars: float) -> None:
+    async def give_back(self, worker: str, dollars: float, spent: float) -> None:
         """Take back what a worker does not need now."""
-        self.leases.give_back(worker, dollars)
+        self.leases.give_back(worker, dollars, spent=spent)
 
     async def record(self, worker: str, dollars: float) -> None:
         """Note that the command has written down what a worker has spent."""
@@ -153,15 +154,13 @@ class RunWorker(Generic[Job, Result]):
             self._store = None
         await self.start(lost, self._store)
 
-    async def _lease(self, most: float, spare: float) -> float | None:
-        granted: float | None = await self.keeper.lease.remote(self.name, most, spare, self.run.account.spent)
-        return granted
+    async def _lease(self, needed: float, returned: float) -> Grant:
+        grant: Grant = await self.keeper.lease.remote(self.name, needed, returned, self.run.spent)
+        return grant
 
     async def _give_back(self) -> None:
-        account = self.run.account
-        if isinstance(self.run, LeasedRun) and not account.reserved and (left := account.remaining.cost or 0.0) > 0.0:
-            self.run.shrink(left)
-            await self.keeper.give_back.remote(self.name, left)
+        if isinstance(self.run, LeasedRun) and not self.run.account.reserved:
+            await self.keeper.give_back.remote(self.name, await self.run.give_back(), self.run.spent)
 
 
 class NewWorker(Protocol):

@@ -6,13 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from routemoa.core.types import Completion
 from routemoa.core.usage import Usage
 from routemoa.datasets.input_rows import InputRow
 from routemoa.gateway.batches.journal import CallEnd, Spending
-from routemoa.gateway.batches.ray_engine.keeper import Keeper
+from routemoa.gateway.batches.ray_engine.keeper import CallNote, Keeper
 from routemoa.gateway.batches.ray_engine.row_supply import RowSupply
 from routemoa.gateway.batches.ray_engine.worker import RemoteJournal
 from routemoa.gateway.batches.row_request import RowRules
@@ -95,3 +96,20 @@ async def test_a_call_counts_as_a_cost_at_most_once_where_the_keeper_is_lost(wri
     await journal.flush()
     spending = await keeper.keeper.close()
     assert spending == (Spending(2, 0.3, 0.3) if writes else Spending(1, 0.0, 0.3))
+
+
+async def test_the_lease_of_a_lost_worker_counts_as_spent(tmp_path: Path) -> None:
+    """Of 8 dollars, one call has cost 0.6 and another one, of a dollar at most, was under way."""
+    options = JobOptions(RowRules(()), 1, max_cost=20.0)
+    keeper = Keeper(str(tmp_path), b"", options)
+    await keeper.join(0, "x")
+    assert (await keeper.lease("x", 1.0, 0.0)).dollars == 8.0
+    notes = [CallNote(1, 0, 1.0), CallNote(1, 0, None, CallEnd(0, 0.6, 0.6)), CallNote(2, 1, 1.0)]
+    await keeper.record("x", msgspec.json.encode(notes))
+    await keeper.join(0, "y")
+    grant = await keeper.lease("y", 1.0, 0.0)
+    assert (grant.dollars, grant.left) == pytest.approx((8.0, 12.0))
+    await keeper.give_back("y", 8.0)
+    spending = await keeper.close()
+    assert (spending.cost, spending.uncertain) == pytest.approx((0.6, 7.4))
+    assert await Keeper(str(tmp_path), b"", options).close() == spending

@@ -1,4 +1,4 @@
-"""The budget of a run that several processes share: one grants parts of it, the others spend what they are granted."""
+"""The budget of a run that several workers share: a keeper leases parts of it, and they ask for more in time."""
 
 from __future__ import annotations
 
@@ -21,12 +21,27 @@ from routemoa.mixture.budget.account import (
 )
 from routemoa.mixture.budget.run_client import RunClient
 
-__all__ = ["LEASE_CALLS", "LeasedRun", "Leases"]
+__all__ = ["LEASE_CALLS", "Grant", "LeasedRun", "Leases"]
 
 LEASE_CALLS = 8
-"""Calls of the largest cost that a worker is leased dollars for at once."""
+"""Calls of the largest cost that a worker is leased dollars for at once: they count as spent where it is lost."""
 WAIT = 0.2
-"""Seconds until more is asked for again, while other workers' calls stand in the way."""
+"""Seconds until the keeper is asked again, while calls under way stand in the way."""
+CALL_ROUNDING = 1e-6
+"""Of a call's largest cost, which is leased on top: sums of floats are not exact."""
+LEASE_ROUNDING = 1e-9
+"""Of the limit, below which nothing is leased: sums of floats are not exact."""
+
+
+class Grant(Struct, frozen=True):
+    """What the keeper says to a worker that asks for dollars."""
+
+    dollars: float | None
+    """More that may be spent: None while calls under way may still leave something, 0 where they cannot."""
+    left: float
+    """Dollars of the run that were neither spent nor leased."""
+    limit: float
+    """Dollars of the whole run."""
 
 
 class _Lease(Struct):
@@ -50,64 +65,80 @@ class Leases:
     def __init__(self, limit: float | None, spent: float = 0.0) -> None:
         self.limit, self.spent = limit, spent
         self._leases: defaultdict[str, _Lease] = defaultdict(_Lease)
+        self._largest = 0.0
+        """Dollars that a call has needed."""
 
-    def grant(self, worker: str, most: float, *, spent: float = 0.0, spare: float = 0.0) -> float | None:
-        """Lease a worker dollars for calls that cost `most` each.
+    @property
+    def workers(self) -> list[str]:
+        """Return those that have, or had, a lease and are not lost."""
+        return list(self._leases)
+
+    def grant(self, worker: str, needed: float) -> Grant:
+        """Lease a worker dollars for several calls that cost `needed` each at most."""
+        limit, leased = self.limit or 0.0, sum(lease.left for lease in self._leases.values())
+        left = max(0.0, limit * (1.0 - ROUNDING) - self.spent - leased)
+        if left < needed:
+            may_come = leased > limit * LEASE_ROUNDING and self.spent + needed <= limit
+            return Grant(None if may_come else 0.0, left, limit)
+        self._largest = max(self._largest, needed)
+        dollars = min(left, LEASE_CALLS * self._largest)
+        self._leases[worker].left += dollars
+        return Grant(dollars, left, limit)
+
+    def give_back(self, worker: str, dollars: float, *, spent: float = 0.0) -> float:
+        """Take back what a worker does not need; return the dollars that were leased to it.
 
         Args:
+            worker: its name.
+            dollars: what it gives back.
             spent: what it has spent so far in all.
-            spare: what it gives back of its lease.
-
-        Returns:
-            The dollars; None while other workers' calls stand in the way, 0 where too little is left.
         """
-        self.give_back(worker, spare)
-        self._count(worker, spent)
-        lease, leased = self._leases[worker], sum(each.left for each in self._leases.values())
-        left = (self.limit or 0.0) * (1.0 - ROUNDING) - self.spent
-        granted = min(left - leased, LEASE_CALLS * most)
-        if granted < most:
-            return None if leased > lease.left and left - lease.left >= most else 0.0
-        lease.left += granted
-        return granted
-
-    def give_back(self, worker: str, dollars: float) -> None:
-        """Take back what a worker does not need."""
         lease = self._leases[worker]
-        lease.left = max(0.0, lease.left - dollars)
+        returned = min(dollars, lease.left)
+        lease.left -= returned
+        self._count(lease, spent)
+        return returned
 
     def record(self, worker: str, dollars: float) -> None:
         """Note that a part of what a worker has spent is written down."""
         lease = self._leases[worker]
         lease.recorded += dollars
-        self._count(worker, lease.recorded)
+        self._count(lease, lease.recorded)
 
     def forfeit(self, worker: str) -> float:
         """Count the lease of a worker that was lost as spent; return the dollars that it left unrecorded."""
         lease = self._leases.pop(worker, _Lease())
         self.spent += lease.left
-        return lease.left + lease.spent - lease.recorded
+        return lease.left + (lease.spent - lease.recorded)
 
-    def _count(self, worker: str, spent: float) -> None:
-        lease = self._leases[worker]
+    def _count(self, lease: _Lease, spent: float) -> None:
         if (more := spent - lease.spent) > 0.0:
             self.spent += more
             lease.left, lease.spent = max(0.0, lease.left - more), spent
 
 
 class LeasedRun(RunClient):
-    """A `RunClient` whose limit grows as more is granted.
+    """A `RunClient` whose limit grows as the keeper grants more.
 
     Args:
         client: makes the calls.
-        lease: asks for dollars for calls of the cost that it is given first, and gives back the spare ones that it is
-            given second; returns as `Leases.grant` does.
+        lease: asks the keeper for the dollars of a call, and gives back at the same time what is leased and not
+            reserved: two workers that each kept a part of a call's dollars would wait for each other for ever.
     """
 
-    def __init__(self, client: Client, lease: Callable[[float, float], Awaitable[float | None]]) -> None:
+    def __init__(self, client: Client, lease: Callable[[float, float], Awaitable[Grant]]) -> None:
         super().__init__(client, 0.0)
         self._lease = lease
         self._asking = asyncio.Lock()
+        self._asks: set[asyncio.Task[Grant]] = set()
+        """Under way; more than one where a call was cancelled that had asked."""
+        self._counted = 0.0
+        """Dollars spent that the account does not hold any more."""
+
+    @property
+    def spent(self) -> float:
+        """Return the dollars of all calls that have ended."""
+        return self._counted + super().spent
 
     async def reserve(self, model: ModelSpec, request: Request) -> Reservation:
         """Reserve the most that a call can cost. Raises BudgetExceeded, ConfigError."""
@@ -116,28 +147,46 @@ class LeasedRun(RunClient):
                 return self.account.reserve(model, request, min_tokens=DEFAULT_OUTPUT_TOKENS)
             except BudgetExceeded:
                 most = model.worst_cost(max_prompt_tokens(model, request), max_output_tokens(model, request)) or 0.0
-                most *= 1.0 + 1e-9  # sums of floats are not exact
+                if self._spare > most:  # it is refused for something else than dollars
+                    raise
             async with self._asking:
-                spare = self.account.remaining.cost or 0.0
-                if spare > most:
-                    continue  # another call has asked meanwhile
-                self.shrink(spare)  # two workers that each keep too little for a call would wait for ever
-                granted = await self._lease(most, spare)
-                if granted is None:
+                if self._spare > most:  # another call has asked meanwhile
+                    continue
+                ask = asyncio.create_task(self._ask(most))
+                self._asks.add(ask)
+                ask.add_done_callback(self._asks.discard)
+                grant = await asyncio.shield(ask)  # where this call is cancelled, the dollars still come
+                if grant.dollars is None:
                     await asyncio.sleep(WAIT)
-                elif granted > 0.0:
-                    self._grow(granted)
-                elif self.account.reserved:
-                    await self.wait_for_call()
-                else:
+                elif grant.dollars <= 0.0:
                     raise BudgetExceeded(
-                        f"the most that a call of {model.name} can cost, ${most:,.4g}, could pass the limit of the run"
+                        f"${grant.left:,.4g} of ${grant.limit:,.4g} are left, and a call of {model.name} "
+                        f"(${most:,.4g} at most) could pass the limit"
                     )
 
-    def shrink(self, dollars: float) -> None:
-        """Give back dollars that are not reserved."""
-        self._grow(-dollars)
+    async def give_back(self) -> float:
+        """Give up the dollars that are not reserved, those that were asked for included, and return them."""
+        await asyncio.gather(*self._asks, return_exceptions=True)
+        return self._give_up_spare()
+
+    @property
+    def _spare(self) -> float:
+        return self.account.remaining.cost or 0.0
+
+    async def _ask(self, most: float) -> Grant:
+        """Ask the keeper once for the dollars of a call, and take them."""
+        grant = await self._lease(most * (1.0 + CALL_ROUNDING), self._give_up_spare())
+        self._grow(grant.dollars or 0.0)
+        return grant
+
+    def _give_up_spare(self) -> float:
+        spare = self._spare
+        self._grow(-spare)
+        return spare
 
     def _grow(self, dollars: float) -> None:
+        """Change the limit, and let the account count from nothing again: rounding would grow with what is spent."""
         account: Account = self.account
-        account.limits = Limits(max_cost=(account.limits.max_cost or 0.0) + dollars)
+        account.limits = Limits(max_cost=max(0.0, (account.limits.max_cost or 0.0) - account.spent + dollars))
+        self._counted += account.spent
+        account.spent = 0.0

@@ -46,6 +46,11 @@ class RunClient:
         self.on_unknown_cost = on_unknown_cost
         self._call_ended = asyncio.Event()
 
+    @property
+    def spent(self) -> float:
+        """Return the dollars of all calls that have ended, and of the run's earlier parts."""
+        return self.account.spent
+
     def stream(self, model: ModelSpec, request: Request) -> AsyncGenerator[str | Thinking | Completion, None]:
         """Yield the client's stream.
 
@@ -77,11 +82,7 @@ class RunClient:
             except BudgetExceeded as e:
                 if not e.temporary:
                     raise
-            await self.wait_for_call()
-
-    async def wait_for_call(self) -> None:
-        """Wait until the next call of the run ends."""
-        await self._call_ended.wait()
+            await self._call_ended.wait()
 
     def settle(self, reservation: Reservation, cost: float | None, tokens: int | None) -> float:
         """Count what an attempt came to, let waiting calls try again, and return the dollars that count."""

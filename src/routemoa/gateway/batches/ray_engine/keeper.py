@@ -15,15 +15,10 @@ from msgspec import Struct
 from routemoa.datasets.jsonl import RecordsError
 from routemoa.gateway.batches.journal import CallEnd, CallJournal, Spending, open_journal
 from routemoa.gateway.batches.pace import Pace
-from routemoa.gateway.batches.ray_engine.leased_run import Grant
 from routemoa.gateway.batches.run_job import JobOptions
+from routemoa.mixture.budget.leased_run import Grant, Leases
 
 __all__ = ["CallNote", "Keeper"]
-
-LEASE_CALLS = 8
-"""Calls of the largest cost that a worker is leased dollars for at once: they count as spent where it is lost."""
-ROUNDING = 1e-9
-"""Of the limit: sums of floats are not exact."""
 
 
 class CallNote(Struct, frozen=True, omit_defaults=True):
@@ -46,15 +41,11 @@ class Keeper:
     """
 
     def __init__(self, folder: str, done: bytes, options: JobOptions) -> None:
-        self._limit = options.max_cost or 0.0
         self._pace = Pace(options.calls_per_minute, options.tokens_per_minute)
-        self._leases: dict[str, float] = {}
-        """Worker -> dollars that it may still spend, calls under way included."""
+        self._leases = Leases(options.max_cost)
         self._open: dict[str, dict[int, int]] = {}
         """Worker -> its own number of a call under way -> the journal's."""
         self._slots: dict[int, str] = {}
-        self._largest = 0.0
-        """Dollars that a call has needed."""
         self._fault: RecordsError | None = None
         try:
             self._opened: CallJournal | None = open_journal(
@@ -82,7 +73,7 @@ class Keeper:
     async def forfeit(self, worker: str) -> None:
         """Count what a worker that is lost may have spent as spent."""
         numbers = list(self._open.pop(worker, {}).values())
-        self._journal.forfeit(numbers, self._leases.pop(worker, 0.0))
+        self._journal.forfeit(numbers, self._leases.forfeit(worker))
 
     async def wait(self) -> None:
         """Wait until a row may begin, within the rates."""
@@ -90,27 +81,16 @@ class Keeper:
 
     async def lease(self, worker: str, needed: float, returned: float) -> Grant:
         """Take back what a worker does not need; grant dollars for several calls that cost `needed` each at most."""
-        held = self._leases.get(worker, 0.0)
-        returned = min(returned, held)
-        leased = sum(self._leases.values()) - returned
-        left = self._limit - self._journal.spending.most - leased
-        if left >= needed:
-            self._largest = max(self._largest, needed)
-            dollars: float | None = min(left, LEASE_CALLS * self._largest)
-        else:
-            may_come = leased > self._limit * ROUNDING and self._journal.spending.most + needed <= self._limit
-            dollars = None if may_come else 0.0
-        change = (dollars or 0.0) - returned
-        if change:
+        returned = self._leases.give_back(worker, returned)
+        self._leases.spent = self._journal.spending.most  # it counts whatever may be lost
+        grant = self._leases.grant(worker, needed)
+        if change := (grant.dollars or 0.0) - returned:
             self._journal.lease(change)
-            self._leases[worker] = held + change
-        return Grant(dollars, left, self._limit)
+        return grant
 
-    async def release(self, worker: str, dollars: float) -> None:
+    async def give_back(self, worker: str, dollars: float) -> None:
         """Take back what a worker does not need now."""
-        given = min(dollars, self._leases.get(worker, 0.0))
-        self._leases[worker] = self._leases.get(worker, 0.0) - given
-        self._journal.lease(-given)
+        self._journal.lease(-self._leases.give_back(worker, dollars))
 
     async def record(self, worker: str, notes: bytes) -> None:
         """Write down what became of a worker's calls. Raises RecordsError."""
@@ -121,7 +101,7 @@ class Keeper:
                 self._pace.count_call()
                 continue
             self._journal.end(opened.pop(note.number, 0), note.end)
-            self._leases[worker] = max(0.0, self._leases.get(worker, 0.0) - note.end.charged)
+            self._leases.record(worker, note.end.charged)
             if (answer := note.end.completion) is not None:
                 self._pace.count_tokens((answer.usage.prompt_tokens or 0) + (answer.usage.completion_tokens or 0))
 
@@ -133,7 +113,7 @@ class Keeper:
 
     async def close(self) -> Spending:
         """Count what workers have not given back, close the journal, and return what the job has spent."""
-        for worker in {*self._leases, *self._open}:
+        for worker in {*self._leases.workers, *self._open}:
             await self.forfeit(worker)
         self._journal.close()
         return self._journal.spending

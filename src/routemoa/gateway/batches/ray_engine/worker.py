@@ -26,9 +26,9 @@ from routemoa.gateway.batches.job_client import JobClient
 from routemoa.gateway.batches.journal import CallEnd, FinishedCalls, gather_answers
 from routemoa.gateway.batches.pace import Pace
 from routemoa.gateway.batches.ray_engine.keeper import CallNote
-from routemoa.gateway.batches.ray_engine.leased_run import Grant, LeasedRun
 from routemoa.gateway.batches.run_job import JobOptions
 from routemoa.ledger import Store, StoreError, default_path
+from routemoa.mixture.budget.leased_run import Grant, LeasedRun
 from routemoa.mixture.budget.run_client import RunClient
 
 __all__ = ["RowWorker", "RowsEnded", "WorkerSettings"]
@@ -260,7 +260,7 @@ class RowWorker:
         """Tell the keeper all, and give back what is left of the lease, while nothing is under way."""
         await self._journal.flush()
         if self._answerer is not None and isinstance(self._run, LeasedRun) and not self._run.account.reserved:
-            await self._keeper.release.remote(self._name, self._run.give_back())
+            await self._keeper.give_back.remote(self._name, await self._run.give_back())
 
 
 def _open_store() -> Store | None:
