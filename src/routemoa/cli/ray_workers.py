@@ -131,7 +131,7 @@ class RunWorker(Generic[Job, Result]):
         finally:
             self._tasks.discard(task)
             if not self._tasks:
-                await self._give_back()
+                await self.give_back()
 
     async def close(self) -> Any:
         """Cancel what is under way, so that its dollars are known, and close the connections."""
@@ -158,8 +158,9 @@ class RunWorker(Generic[Job, Result]):
         grant: Grant = await self.keeper.lease.remote(self.name, needed, returned, self.run.spent)
         return grant
 
-    async def _give_back(self) -> None:
-        if isinstance(self.run, LeasedRun) and not self.run.account.reserved:
+    async def give_back(self) -> None:
+        """Give back the dollars that no call under way needs."""
+        if isinstance(self.run, LeasedRun):
             await self.keeper.give_back.remote(self.name, await self.run.give_back(), self.run.spent)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
@@ -100,19 +100,26 @@ class CallKeeper(BudgetKeeper):
         self._file.close()
 
 
+WAIT = 0.2
+"""Seconds that a call which another worker makes may take, before dollars are given back."""
+
+
 class _RemoteCalls:
     """A `CallStore` at the keeper."""
 
     unpriced = 0
 
-    def __init__(self, keeper: Any, worker: str) -> None:
-        self._keeper, self._worker = keeper, worker
+    def __init__(self, keeper: Any, worker: str, give_back: Callable[[], Awaitable[None]]) -> None:
+        self._keeper, self._worker, self._give_back = keeper, worker, give_back
         self._making: set[CacheKey] = set()
         self._writing: list[Any] = []
 
     async def find(self, key: CacheKey) -> CachedCall | None:
         """Return a finished call that need not be made again."""
-        found: CachedCall | None = await self._keeper.find.remote(self._worker, key)
+        finding = asyncio.ensure_future(self._keeper.find.remote(self._worker, key))
+        if not (await asyncio.wait({finding}, timeout=WAIT))[0]:
+            await self._give_back()  # another worker makes that call, and may need the dollars that this one keeps
+        found: CachedCall | None = await finding
         if found is None:
             self._making.add(key)
         return found
@@ -156,7 +163,7 @@ class BenchWorker(RunWorker[WorkUnit, AnsweredUnit]):
         """Load the local models and build the methods."""
         pool, settings = self.settings.pool, self.settings
         await load_local_models(pool, self.client, lambda _: None)
-        calls = self._calls = _RemoteCalls(self.keeper, self.name)
+        calls = self._calls = _RemoteCalls(self.keeper, self.name, self.give_back)
         cache = CallCache(self.run, calls, store, purpose=settings.purpose)
         methods = await build_live_methods(settings.methods, pool, cache, settings.questions)
         self._answer = partial(answer_question, live=LiveRun(methods, cache, settings.seed, settings.judge))
