@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from dashboard_traffic import (
     save_small,
     serving,
 )
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it finds tests/
 
 from tests.browser import Tab, open_browser
 from tests.gateway.ui.driving import fill

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import os
 import statistics
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,9 @@ from bars import finish
 from dashboard_traffic import serving
 
 from routemoa.testing import FakeEndpoint, Fault
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it finds tests/
+
 from tests.browser import Tab, open_browser
 
 PROGRAM = """

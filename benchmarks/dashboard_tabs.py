@@ -26,6 +26,8 @@ from bars import finish
 from gateway import run_wrk, write_script
 from gateway_servers import nginx, routemoa
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it finds tests/
+
 from tests.browser import Tab, open_browser
 from tests.gateway.ui.driving import fill
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from dashboard_traffic import (
     serving,
 )
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it finds tests/
 
 from tests.browser import Tab, open_browser
 from tests.gateway.ui.driving import click, fill
