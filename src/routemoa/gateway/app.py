@@ -34,8 +34,8 @@ from routemoa.gateway.guards.origins import HostMiddleware, cors_middleware
 from routemoa.gateway.guards.paths import PathMiddleware
 from routemoa.gateway.guards.request_ids import REQUEST_ID, REQUEST_ID_KEY, RequestIdMiddleware
 from routemoa.gateway.json_response import json_response
+from routemoa.gateway.members.forwarder import Forwarder
 from routemoa.gateway.members.member_routes import COMPLETIONS, EMBEDDINGS
-from routemoa.gateway.members.passthrough import Forwarder
 from routemoa.gateway.messages_api import MessagesApi
 from routemoa.gateway.messages_api.count_endpoint import CountEndpoint
 from routemoa.gateway.messages_api.errors import shape_error_at

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import uuid
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["LedgerIdentity", "describe_place", "read_ledger_id"]
+__all__ = ["LedgerIdentity", "describe_place", "identify_file", "read_ledger_id"]
 
 
 class LedgerIdentity(NamedTuple):
@@ -37,3 +38,12 @@ def _read_boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return uuid.UUID(int=uuid.getnode()).hex
+
+
+def identify_file(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one at the same path; None where there is none. Raises OSError."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

@@ -6,7 +6,6 @@ many calls there were. They are cached (`windows`) for as long as no other proce
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.tenants import ALL_TENANTS
 from routemoa.ledger.budget_check import TenantBudgets, WindowKey, find_refusal
-from routemoa.ledger.identity import LedgerIdentity, describe_place, read_ledger_id
+from routemoa.ledger.identity import LedgerIdentity, describe_place, identify_file, read_ledger_id
 from routemoa.ledger.process_locks import ProcessLock
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, connect, remove_log, to_store_error
 from routemoa.ledger.steps import FinishedCall, LedgerStep, StartedCall, WithdrawnCall, to_picodollars, valid_count
@@ -52,7 +51,7 @@ class LedgerDatabase:
         self._budgets = budgets
         self._path = path
         self._connection = connect(path)
-        self._file, self._log_file = _identify(path), _identify(path.with_name(path.name + "-wal"))
+        self._file, self._log_file = identify_file(path), identify_file(path.with_name(path.name + "-wal"))
         self._open_calls: dict[int, StartedCall] = {}  # of this process, by their numbers
         self._data_version: int | None = None  # SQLite's, of the data that is cached here
         self._totals = WindowTotals(self._connection)
@@ -85,7 +84,7 @@ class LedgerDatabase:
             sqlite3.Error, OSError: the file cannot be written.
             StoreError: another file is in its place, which is no store.
         """
-        if _identify(self._path) != self._file:
+        if identify_file(self._path) != self._file:
             self._move_to_new_file()
         started: list[Row] = []
         finished: list[Row] = []
@@ -180,16 +179,19 @@ class LedgerDatabase:
         What is spent today and this month counts on: the new totals are at least the old ones, and calls under way are
         written again. Raises StoreError, OSError, sqlite3.Error; then the next write tries again.
         """
-        was_deleted = _identify(self._path) is None
+        was_deleted = identify_file(self._path) is None
         spent_before = self._totals.read_spent(self._clock())
-        if not was_deleted and _identify(self._path.with_name(self._path.name + "-wal")) == self._log_file:
+        if not was_deleted and identify_file(self._path.with_name(self._path.name + "-wal")) == self._log_file:
             remove_log(self._path)  # the old file's
         connection = connect(self._path)
         self._process_lock.release()
         self._connection.close()
         self._connection = self._totals.connection = connection
         connection.execute("PRAGMA busy_timeout = 0")
-        self._file, self._log_file = _identify(self._path), _identify(self._path.with_name(self._path.name + "-wal"))
+        self._file, self._log_file = (
+            identify_file(self._path),
+            identify_file(self._path.with_name(self._path.name + "-wal")),
+        )
         self._data_version = None
         self._process_lock = ProcessLock(self._path)
         calls, self._open_calls = list(self._open_calls.values()), {}
@@ -288,15 +290,6 @@ class LedgerDatabase:
         for number, began, key, most in rows:
             self._settle(StartedCall("", began, key, "", "", "", most, number), to_picodollars(most))
         self._execute_many(MARK_CALL_LOST, [(number,) for number, *_ in rows])
-
-
-def _identify(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another one at the same path; None where there is none. Raises OSError."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _update_row(step: FinishedCall) -> Row:

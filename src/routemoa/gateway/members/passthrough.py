@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from math import ceil
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
 from routemoa.clients import wire
 from routemoa.clients.placed_call import PlacedCall
 from routemoa.clients.placement import hash_body_prefix
-from routemoa.clients.retry import AttemptClient
 from routemoa.clients.upstream_response import UpstreamResponse
 from routemoa.core.errors import (
     AnswerInterrupted,
@@ -33,14 +32,16 @@ from routemoa.gateway.chat_api.sse import encode_sse
 from routemoa.gateway.connection import ResponseWriter
 from routemoa.gateway.failures import CoolingDown, error_response, log_failure, to_failure
 from routemoa.gateway.guards.request_ids import REQUEST_ID
+from routemoa.gateway.members.forwarder import Forwarder
 from routemoa.gateway.members.member_routes import CHAT, MemberRoute
+from routemoa.gateway.members.request_fields import count_answers, error_content_type, lacks_usage, prompt_texts
 from routemoa.gateway.members.usage_tap import ReplyTap
 from routemoa.gateway.telemetry.request_meter import UNMETERED, RequestMeter
 from routemoa.mixture.admission import skip_cooling
 from routemoa.mixture.budget.context import ContextFit, fit_texts
 from routemoa.mixture.budget.metering import MeteredCall, MeteredClient
 
-__all__ = ["UNBUFFERED", "Forwarder", "PassThrough"]
+__all__ = ["UNBUFFERED", "PassThrough"]
 
 UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """Headers of a stream, without which proxies hold it back."""
@@ -49,19 +50,6 @@ FRAME_TOKENS = 64
 NO_ANSWER = {"max_tokens": 1}
 """The limit of an answer of which there is none."""
 MILLION_TOKENS = Usage(1_000_000, 1_000_000)
-
-
-class Forwarder(AttemptClient, Protocol):
-    """Passes requests on to the pool's members, one attempt at a time; `HttpClient` is one."""
-
-    async def forward(
-        self, model: ModelSpec, body: Mapping[str, Any], deadline: float, added: Collection[str] = (), route: str = ...
-    ) -> UpstreamResponse:
-        """Send a caller's body, with the fields that we `added`; return the response as it comes. Raises ModelError.
-
-        The response must be closed.
-        """
-        ...
 
 
 class PassThrough:
@@ -120,8 +108,8 @@ class PassThrough:
         counted = recorder is not None or limits.are_set
         self._answers: int | None = 1  # of what was checked
         if not self._bounded:
-            self._answers = _count_answers({k: v for k, v in sent.items() if k not in owned}, route)
-        self._adds_usage = counted and _lacks_usage(sent)
+            self._answers = count_answers({k: v for k, v in sent.items() if k not in owned}, route)
+        self._adds_usage = counted and lacks_usage(sent)
         """Whether we ask for the usage of a stream, which the caller did not."""
         self._wants_stream = sent.get("stream") is True
         self._has_passed = False
@@ -129,7 +117,7 @@ class PassThrough:
         self._is_framed = False
         """Whether its reply in one piece is passed on within a stream, whose head was sent before it came."""
         self._added_fields = ("stream_options",) if self._adds_usage else ()
-        if fit_texts(model.context, _prompt_texts(sent)) is ContextFit.NEVER:
+        if fit_texts(model.context, prompt_texts(sent)) is ContextFit.NEVER:
             raise ContextExceeded(f"{model.name} holds {model.context:,} tokens", "messages")
         self._broke_between_events = False
         self._error_passed = False
@@ -178,7 +166,7 @@ class PassThrough:
                 headers["retry-after"] = str(max(1, ceil(e.retry_after)))
             if e.retried or self._metered.memory.breaker(self._model).openings > 1:  # it fails again and again
                 headers["x-should-retry"] = "false"
-            await out.start(e.status, _content_type(e), headers)
+            await out.start(e.status, error_content_type(e), headers)
             await out.write(e.body, last=True)
         except ModelError as e:
             if not (self._has_passed and self._broke_between_events):
@@ -300,41 +288,3 @@ class PassThrough:
         if self._adds_usage:
             body = {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
         return body
-
-
-def _prompt_texts(sent: Mapping[str, Any]) -> list[str]:
-    """Return the texts of a body's messages; images and the like are not counted."""
-    texts: list[str] = []
-    messages = sent.get("messages")
-    for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        parts = content if isinstance(content, list) else [content]
-        texts += [t for p in parts if isinstance(t := p.get("text") if isinstance(p, dict) else p, str)]
-    return texts
-
-
-def _lacks_usage(sent: Mapping[str, Any]) -> bool:
-    """Return whether a body asks for a stream without its usage, so that the usage may be asked for."""
-    options = sent.get("stream_options")
-    if options is None:
-        return sent.get("stream") is True
-    return sent.get("stream") is True and isinstance(options, dict) and not options.get("include_usage")
-
-
-def _count_answers(sent: Mapping[str, Any], route: MemberRoute) -> int | None:
-    """Return how many answers a body asks for; None where its prompt or its answers have no bound."""
-    try:
-        route.check({k: v for k, v in sent.items() if k != "n"} if "n" in sent else sent)
-    except QueryError:
-        return None
-    count = sent.get("n")
-    return count if isinstance(count, int) and count > 1 else 1
-
-
-def _content_type(error: ModelHTTPError) -> str:
-    """Return the content type of an error body: JSON as its endpoint declares it, else plain text."""
-    try:
-        msgspec.json.decode(error.body)
-    except (ValueError, RecursionError):
-        return "text/plain; charset=utf-8"
-    return error.content_type if "json" in error.content_type else "application/json"
