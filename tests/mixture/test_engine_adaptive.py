@@ -12,7 +12,18 @@ from routemoa.core.errors import AllModelsFailed, ModelHTTPError
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Answer, Assessment, Layer, Proposal, Trace
 from routemoa.core.trace_builder import fold_events
-from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, StreamMode, Token, from_json, to_json
+from routemoa.core.types import (
+    Completion,
+    Limits,
+    Message,
+    ModelSpec,
+    Query,
+    Request,
+    StreamMode,
+    Token,
+    from_json,
+    to_json,
+)
 from routemoa.core.usage import Usage
 from routemoa.judging.judge_model import Coefficients, JudgeModel, Reliability
 from routemoa.mixture.engine import RouteMoA
@@ -221,3 +232,26 @@ async def test_what_the_gate_has_decided_stands_unless_the_answer_speaks_against
     by_tokens = replace(pool.mixture, self_assessment="logprob")
     trace = (await RouteMoA(Pool(specs, by_tokens), doubted, judge_model=known).answer("Why?")).trace
     assert calls(doubted)[:2] == ["a", "b"]
+
+
+@pytest.mark.parametrize("mode", [None, "leader", "final"])
+async def test_one_model_that_leads_by_far_writes_from_its_own_samples(
+    make_pool: MakePool, mode: StreamMode | None
+) -> None:
+    pool = make_pool("a", "b", "c", prior=0.3, mixture={"open": "synthesize"})
+    specs = (replace(pool.models[0], prior=0.9), *pool.models[1:])
+    drawn = list[tuple[object, object]]()
+
+    def write(spec: ModelSpec, _: Request) -> str:
+        drawn.append((spec.parameters.get("temperature"), spec.parameters.get("seed")))
+        return essay(len(drawn)) if len(drawn) < 4 else "All of it in one."
+
+    client = ScriptedClient({"a": write, "b": "no", "c": "no"})
+    query = Query.from_text("Write a poem about rain.", None)
+    mixture = RouteMoA(Pool(specs, pool.mixture), client)
+    stream = mixture.stream(replace(query, limits=Limits(stream_mode=mode)))
+    shown = [e.text async for e in stream if isinstance(e, t.AnswerDelta)]
+    assert calls(client) == ["a"] * 4
+    assert drawn == [(None, None), (0.7, 1), (0.7, 2), (None, None)]
+    assert all(essay(i) in turn(client, 3) for i in (1, 2, 3))
+    assert "".join(shown) == "All of it in one."

@@ -161,3 +161,33 @@ def test_no_panel_is_called_for_a_judge_that_could_change_nothing() -> None:
         far, CallEstimates(), OPEN
     )
     assert (decision.models, decision.alone) == (("a",), True)
+
+
+def test_a_model_that_leads_by_far_is_the_whole_panel() -> None:
+    far: Scores = {"a": 0.9, "b": 0.6, "c": 0.5}
+    specs = tuple(ModelSpec(name, "local", name, prior=prior) for name, prior in far.items())
+
+    def decide(open_policy: str, **mixture: Any) -> Decision:
+        chosen = AdaptivePolicy(specs, Mixture(open=open_policy, **mixture), JudgeModel(), frozenset())  # type: ignore[arg-type]
+        return chosen.initial(far, CallEstimates(), OPEN)
+
+    decision = decide("synthesize")
+    assert (decision.models, decision.samples) == (("a", "a", "a"), True)
+    assert "leads by far" in decision.selection_reason
+    assert decide("synthesize", max_models=1).models == ("a",)
+    assert decide("select").models != ("a", "a", "a")
+
+    samples = tuple(Proposal("a", ESSAY.format(word), Usage(1, 1), 1.0, 0.0) for word in ("river", "river", "cat"))
+    trace = Trace(OPEN, "routemoa", far, decision.ranking, (Layer(("a", "a", "a"), samples),))
+    done = AdaptivePolicy(specs, Mixture(open="synthesize"), JudgeModel(), frozenset()).update(trace, CallEstimates())
+    assert done.aggregate
+    assert {p.text for p in done.final_answers} == {p.text for p in samples}
+    assert len(done.final_answers) == 2  # what was said twice is shown once
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.1, 0.149])
+def test_models_of_a_like_level_are_a_panel(gap: float) -> None:
+    near: Scores = {"a": 0.8, "b": 0.8 - gap, "c": 0.3}
+    specs = tuple(ModelSpec(name, "local", name, prior=prior) for name, prior in near.items())
+    chosen = AdaptivePolicy(specs, Mixture(open="synthesize"), JudgeModel(), frozenset())
+    assert set(chosen.initial(near, CallEstimates(), OPEN).models) == {"a", "b", "c"}

@@ -10,18 +10,21 @@ aggregator) and escalation of effort are one rule: grow the panel while that pay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import ModelSpec
 
-__all__ = ["SAMPLE_TEMPERATURE", "expand_candidates", "expand_models"]
+__all__ = ["SAMPLE_TEMPERATURE", "draw_again", "expand_candidates", "expand_models"]
 
 SAMPLE_TEMPERATURE = 0.7
 """Of the second sample and the following ones, where the pool file sets none: as in self-consistency (arXiv 2203.11171)
 and Self-MoA (arXiv 2502.00674)."""
+SEEDS = 2**31
+"""Every endpoint takes a non-negative seed of 31 bits."""
 EFFORT = "reasoning_effort"
 """The field of a request that says how long a model may think."""
 
@@ -55,6 +58,22 @@ def expand_models(
     if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
         raise ConfigError(f"'{twice}' would be the name of two models: rename one, or ask for other candidates")
     return found
+
+
+def draw_again(spec: ModelSpec, number: int, parameters: Mapping[str, Any]) -> ModelSpec:
+    """Return a model as it is asked for one more answer to a question, under its own name.
+
+    Where the pool file fixes its temperature, that one is used: at 0 the answers may well be the same.
+
+    Args:
+        spec: the model; its parameters go before the caller's.
+        number: of the sample, which shifts the seed.
+        parameters: of the caller's request.
+    """
+    own = spec.parameters
+    first = own.get("seed", parameters.get("seed"))
+    seed = ((first if isinstance(first, int) else 0) + number) % SEEDS
+    return replace(spec, parameters={"temperature": SAMPLE_TEMPERATURE, **own, "seed": seed})
 
 
 def _with_effort(spec: ModelSpec, level: str) -> ModelSpec:

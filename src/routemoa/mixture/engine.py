@@ -30,6 +30,7 @@ from routemoa.mixture.leader_stream import LeaderStream
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.query_limits import QueryLimits
 from routemoa.mixture.run import ANSWER_BREAKS_OFF, Run
+from routemoa.mixture.samples import draw_samples
 from routemoa.mixture.selection import select_answer
 from routemoa.mixture.structured import takes_any_text
 from routemoa.routing.adaptive import AdaptivePolicy
@@ -146,7 +147,8 @@ class RouteMoA(BaseMethod):
         )
         reserve = [*limits.reserve(decision, plan.models), *limits.cooling]
         policy = limits.wait_policy(plan.models, decision)
-        await run_layer(run, request, plan.models, reserve, replace(policy, until_first_token=leader.is_final))
+        models = draw_samples(plan.models, run.trace) if decision.samples else plan.models
+        await run_layer(run, request, models, reserve, replace(policy, until_first_token=leader.is_final))
         await code.compare(request.number)
         stop = step_stop_reason(run.trace) if self._is_step(run.query) else None
         decision = self.policy.update(run.trace, limits.estimates(), stop or limits.time_over())

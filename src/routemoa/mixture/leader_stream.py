@@ -75,14 +75,15 @@ class LeaderStream:
         return self._active and self._mode == "final"
 
     def begin_layer(self, layer: int, called: Sequence[str], *, alone: bool = False) -> str | None:
-        """Return the model that leads a layer; None where none leads.
+        """Return the model that leads a layer; None where none leads, as where one model gives several answers.
 
         Args:
             layer: its number, from 1.
             called: the models of the layer, best first.
             alone: its one model is expected to do as well as a mixture.
         """
-        self._active = layer == 1 and (self._mode == "leader" or (self._mode == "final" and alone))
+        distinct = len(set(called)) == len(called)
+        self._active = distinct and layer == 1 and (self._mode == "leader" or (self._mode == "final" and alone))
         if not self._active:
             return None
         self.leader = called[0]

@@ -65,6 +65,8 @@ class Decision(Struct, frozen=True):
     """At the end: whether a judge compares the final answers; the winner stands."""
     references: tuple[Proposal, ...] | None = None
     """The answers that the next layer is shown; None: all of the last one."""
+    samples: bool = False
+    """Whether a model that is asked again gives another sample: with a temperature and a seed of its own."""
     alone: bool = False
     """Whether its one model is expected to do as well as a mixture, so that no other has to be called."""
 

@@ -103,7 +103,8 @@ def _plan_calls(method: str, pool: Pool) -> list[PlannedCall[ModelSpec]]:
         case "routemoa-alone":
             stages = [(PlannedCall(expensive_first[0]),)]
         case "routemoa-synthesize":
-            stages = plan_moa(panel, 1, panel, best)
+            samples = expensive_first[:1] * len(panel)  # of whichever model leads by far
+            stages = plan_moa(samples, 1, samples, best)
         case "routemoa-select":
             judge = next((m for m in models if m.name == mixture.judge_model), best)
             comparisons = tuple([PlannedCall(judge, panel[:2], "moderation")] * (2 * (len(panel) - 1)))
@@ -124,6 +125,8 @@ def _plan_calls(method: str, pool: Pool) -> list[PlannedCall[ModelSpec]]:
             stages = plan_moa(members, mixture.max_layers, members, best)
         case _:
             members = expensive_first[: min(mixture.max_models, len(pool))]
+            if mixture.open == "synthesize" or mixture.prefer == "quality":  # of whichever model leads by far
+                members = [*expensive_first[:1] * (len(panel) - 1), *members][: max(len(panel), len(members))]
             stages = [
                 tuple(PlannedCall(m, kind="refinement") for m in members),
                 (PlannedCall(best, members, "aggregation"),),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
+from routemoa.core.candidates import draw_again
 from routemoa.core.events import Stopped
 from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Client
-from routemoa.core.types import ModelSpec, Query
 from routemoa.mixture.aggregator import write_answer
 from routemoa.mixture.baselines.best_single import choose_best_model
 from routemoa.mixture.baselines.steps import last_answers, run_proposers
@@ -17,11 +15,6 @@ from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.run import Run
 
 __all__ = ["SelfMoA"]
-
-TEMPERATURE = 0.7
-"""Of the samples, as published."""
-SEEDS = 2**31
-"""Every endpoint takes a non-negative seed of 31 bits."""
 
 
 class SelfMoA(BaseMethod):
@@ -38,17 +31,10 @@ class SelfMoA(BaseMethod):
     async def run(self, run: Run) -> None:
         """Run one layer of samples, then aggregate."""
         spec = self.best.spec
-        samples = [self._sample(run.query, i) for i in range(self.count)]
+        samples = [draw_again(spec, i, run.query.parameters) for i in range(self.count)]
         await run_proposers(run, LayerRequest(1, run.query), samples)
         answers = last_answers(run.trace, [spec])
         if not answers:
             raise run.no_answer()
         run.emit(Stopped(f"{len(answers)} of {counted(self.count, 'sample')} of {spec.name}: {self.best.why}"))
         await write_answer(run, answers, [spec])
-
-    def _sample(self, query: Query, number: int) -> ModelSpec:
-        """Return the model with a seed of its own; a member's parameters go before the caller's."""
-        own = self.best.spec.parameters
-        first = own.get("seed", query.parameters.get("seed"))
-        seed = ((first if isinstance(first, int) else 0) + number) % SEEDS
-        return replace(self.best.spec, parameters={"temperature": TEMPERATURE, **own, "seed": seed})
