@@ -20,7 +20,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from routemoa.datasets.jsonl import Appender
+from routemoa.datasets.appender import Appender
 from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.outcomes import load_run
 

@@ -15,7 +15,7 @@ from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query
 from routemoa.core.usage import Usage
-from routemoa.datasets.jsonl import Appender
+from routemoa.datasets.appender import Appender
 from routemoa.datasets.records import (
     BadLine,
     Record,
@@ -203,7 +203,7 @@ def test_a_file_of_another_program_is_left_unchanged(tmp_path: Path, name: str, 
 
 def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
-    code = f"from routemoa.datasets.jsonl import Appender; Appender({str(file)!r})"
+    code = f"from routemoa.datasets.appender import Appender; Appender({str(file)!r})"
     with Appender(file):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "another process is writing to it" in other.stderr

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import socket
-import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
-from functools import partial
-from typing import TYPE_CHECKING
-
 import click
 
 from routemoa.cli.options import pool_option, store_option
+from routemoa.cli.serve_process import run_server
 from routemoa.cli.serve_start import ServeOptions, announce, check_insecure
+from routemoa.cli.serve_workers import run_workers
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.core.server_table import MAX_WORKERS
 
-if TYPE_CHECKING:
-    from routemoa.core.pool import Pool
-    from routemoa.gateway.server import Server
-    from routemoa.gateway.workers.worker_link import WorkerLink
-
-__all__ = ["run_server", "serve"]
-
-CANCEL_SECONDS = 1.0  # for cancelled answers to settle their calls
+__all__ = ["serve"]
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -121,15 +107,21 @@ def serve(  # one parameter for each option
         -d '{"model": "routemoa",
              "messages": [{"role": "user", "content": "Hello"}]}'
     """
-    from routemoa.gateway.guards.descriptors import raise_limit
-    from routemoa.gateway.server import listen
-    from routemoa.gateway.startup import find_access, is_loopback
-
     use_one_thread()
     if store_file and no_store:
         raise click.UsageError("--store and --no-store exclude each other.")
     options = ServeOptions(pool_file, host, store_file, no_store, origins, hosts, verbose, log_format, otel, watch)
-    pool = options.read_pool(quiet=False)
+    if _serve_pool(options, port, workers, insecure=insecure):
+        raise click.Abort
+
+
+def _serve_pool(options: ServeOptions, port: int, workers: int | None, *, insecure: bool) -> bool:
+    """Serve the pool in this process or in several; return whether a signal forced an end at once."""
+    from routemoa.gateway.guards.descriptors import raise_limit
+    from routemoa.gateway.server import listen
+    from routemoa.gateway.startup import find_access, is_loopback
+
+    host, pool = options.host, options.read_pool(quiet=False)
     options.set_up_log(pool)
     access = find_access(pool, options.path)
     if not (is_loopback(host) or access.needs_key):
@@ -143,92 +135,5 @@ def serve(  # one parameter for each option
             announce(url, pool, access, count)
 
         if count > 1:
-            from routemoa.cli.serve_workers import run_workers
-
-            forced = run_workers(options, pool, listening, count, ready)
-        else:
-            forced = run_server(options, pool, listening, access.admin_key, ready=ready)
-        if forced:
-            raise click.Abort
-
-
-def run_server(
-    options: ServeOptions,
-    pool: Pool,
-    listening: socket.socket,
-    admin_key: bytes | None,
-    *,
-    ready: Callable[[], None],
-    link: WorkerLink | None = None,
-) -> bool:
-    """Serve in this process until a signal stops it; return whether it was forced to stop at once.
-
-    Args:
-        options: of the command.
-        pool: the models.
-        listening: a bound socket.
-        admin_key: the digest of the key of the admin routes.
-        ready: called once requests are accepted.
-        link: to the supervisor, where this process is one of several workers.
-    """
-    from routemoa.gateway.guards.event_loop import ServerLoop
-
-    at_once = {} if link is None else {"accepted_at_once": 1}
-    loop_factory = None if sys.platform == "win32" else lambda: ServerLoop(**at_once)
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(_serve_until_stopped(options, pool, listening, admin_key, ready=ready, link=link))
-
-
-async def _serve_until_stopped(
-    options: ServeOptions,
-    pool: Pool,
-    listening: socket.socket,
-    admin_key: bytes | None,
-    *,
-    ready: Callable[[], None],
-    link: WorkerLink | None,
-) -> bool:
-    """See `run_server`."""
-    from routemoa.cli.dashboard.operations import DashboardOperations
-    from routemoa.cli.learning.background import keep_learning
-    from routemoa.gateway.server import Server
-    from routemoa.gateway.startup import is_loopback, open_gateway, spare_garbage_collection
-
-    path, shared = options.path, None if link is None else link.shared
-    opening = open_gateway(
-        pool,
-        options.read_pool,
-        path,
-        admin_key,
-        loopback=is_loopback(options.host),
-        watch=options.watch,
-        otel=options.otel,
-        shared=shared,
-        operations=DashboardOperations(),
-    )
-    async with opening as (app, state), AsyncExitStack() as ending:
-        spare_garbage_collection()
-        server = Server(app, ready, pool.server if link is None else link.divide_caps(pool.server))
-        state.is_stopping = server.is_stopping
-        if link is not None:
-            state.reload = link.reload_all(app.reload)
-            stop = partial(server.handle_exit, signal.SIGTERM, None)
-            ending.callback(asyncio.create_task(link.follow(app.reload, stop)).cancel)
-        ending.push_async_callback(_await_cancelled, server)
-        kept = None if state.traces is None else path
-        reload, note = state.reload or app.reload, state.metrics.drift.note
-        learning = asyncio.create_task(keep_learning(lambda: app.pool, kept, reload, note))
-        ending.push_async_callback(_end_task, learning)
-        await server.serve([listening])
-    return server.force_exit
-
-
-async def _await_cancelled(server: Server) -> None:
-    """Let the answers that a forced end has cancelled settle their calls."""
-    if cancelled := server.server_state.tasks:
-        await asyncio.wait(list(cancelled), timeout=CANCEL_SECONDS)
-
-
-async def _end_task(task: asyncio.Task[None]) -> None:
-    if task.cancel():
-        await asyncio.wait([task])
+            return run_workers(options, pool, listening, count, ready)
+        return run_server(options, pool, listening, access.admin_key, ready=ready)

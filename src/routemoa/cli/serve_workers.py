@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from routemoa.cli.serve_process import run_server
 from routemoa.cli.serve_start import ServeOptions
 from routemoa.core.errors import ConfigError, RouteMoAError
 
@@ -93,7 +94,6 @@ def run_worker() -> None:
     channel = Channel(socket.socket(fileno=task.channel))
     shared = open_shared_state(folder, task.number, task.secret)
     link = WorkerLink(channel, shared, task.workers)
-    from routemoa.cli.serve import run_server
 
     raise_limit()
     with socket.socket(fileno=task.listening) as listening:

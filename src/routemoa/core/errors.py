@@ -29,7 +29,7 @@ from routemoa.core.failure_kind import FailureKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from routemoa.core.trace import Failure, Skip
+    from routemoa.core.proposal import Failure, Skip
     from routemoa.core.usage import Usage
 
 __all__ = [

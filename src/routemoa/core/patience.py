@@ -5,7 +5,9 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import astuple
 
-__all__ = ["Patience"]
+from routemoa.core.errors import ConfigError
+
+__all__ = ["Patience", "check_patience"]
 
 
 class Patience(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -24,3 +26,10 @@ class Patience(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         """Return this patience, with `default` where a time is unset."""
         own, other = astuple(self), astuple(default)
         return Patience(*(b if a is None else a for a, b in zip(own, other, strict=True)))
+
+
+def check_patience(patience: Patience, where: str) -> None:
+    """Check that each time is seconds, more than 0. Raises ConfigError."""
+    for key in Patience.__struct_fields__:
+        if (value := getattr(patience, key)) is not None and not 0 < value < float("inf"):
+            raise ConfigError(f"{where}: {key} = {value} is out of range; it is seconds, more than 0, or left out")

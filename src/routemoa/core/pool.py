@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import msgspec
 
 from routemoa.core.batches_table import BatchSettings, parse_batches_table
-from routemoa.core.candidates import expand_candidates, expand_models
+from routemoa.core.candidates import expand_models
 from routemoa.core.caps_table import ReplyCaps, parse_caps_table
-from routemoa.core.endpoint import Endpoint, mark_far
-from routemoa.core.endpoints_table import REGION_VARIABLE, find_missing_keys, read_endpoints
+from routemoa.core.endpoint import mark_far
+from routemoa.core.endpoints_table import REGION_VARIABLE
 from routemoa.core.errors import ConfigError
 from routemoa.core.gateway_table import GatewaySettings, parse_gateway_table
 from routemoa.core.learned_priors import LearnedPriors
 from routemoa.core.learning_table import LearningSettings, parse_learning_table, read_learned_priors
 from routemoa.core.mixture_table import Mixture, parse_mixture_table, read_tuned_policy
-from routemoa.core.patience import Patience
+from routemoa.core.model_table import METHODS, Absence, parse_models, place_models
+from routemoa.core.patience import Patience, check_patience
 from routemoa.core.price_list import with_list_prices
-from routemoa.core.providers import describe_missing_key, expand_endpoint
 from routemoa.core.server_table import ServerSettings, parse_server_table
 from routemoa.core.tenant_table import check_tenant_names, parse_tenants
 from routemoa.core.tenants import Tenants
@@ -40,22 +39,12 @@ TABLES = (
     *("model", "mixture", "limits", "patience", "caps", "server", "gateway", "traces", "scorer", "learning", "batches"),
     *("tenant", "totals"),
 )
-METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
-"""The methods that use the whole pool (routemoa.mixture.method_registry builds them); no model may have such a name."""
 
 
 class ScorerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[scorer]` table."""
 
     path: str
-
-
-class Absence(NamedTuple):
-    """Why a member of the file cannot be asked."""
-
-    kind: Literal["key", "weights"]
-    why: str
-    """One line: what is missing, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -175,20 +164,6 @@ class Pool:
         return cls.from_toml(chosen, env, needs_keys=needs_keys) if chosen else cls.embedded()
 
 
-MODEL_RANGES = (
-    ("input_price", 0, None, "dollars per million tokens"),
-    ("output_price", 0, None, "dollars per million tokens"),
-    ("cached_price", 0, None, "dollars per million tokens"),
-    ("cache_write_price", 0, None, "dollars per million tokens"),
-    ("request_price", 0, None, "dollars per request"),
-    ("context", 1, None, "tokens"),
-    ("latency", 0, None, "seconds"),
-    ("prior", 0, 1, "a probability"),
-    ("samples", 1, 32, "a number of samples"),
-)
-"""Key of `[[model]]`, its lowest and highest value, and its unit."""
-
-
 def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str], *, needs_keys: bool = True) -> Pool:
     """Read the text of a pool file; its relative paths start in `directory`, its keys are in `env`.
 
@@ -200,26 +175,19 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str], 
     table = load_toml(text, source)
     if unknown := [k for k in table if k not in TABLES]:
         raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {suggest_name(unknown[0], TABLES)}")
-    models, absent, absent_endpoints = _parse_models(table.get("model"), source, env)
+    models, absent, absent_endpoints = parse_models(table.get("model"), source, env)
     mixture = parse_mixture_table(table.get("mixture", {}), models, f"{source}: [mixture]")
     if needs_keys and absent:
-        models = [m for m in models if m.name not in absent]
-        if not models:
-            raise ConfigError(next(iter(absent.values())).why)
-        if mixture.aggregator in absent:
-            mixture = msgspec.structs.replace(mixture, aggregator="best")
+        models, mixture = _leave_out_absent(models, mixture, absent)
     limits = parse_limits(table.get("limits", {}), f"{source}: [limits]")
     patience = parse_table(table.get("patience", {}), Patience, f"{source}: [patience]")
-    _check_patience(patience, f"{source}: [patience]")
+    check_patience(patience, f"{source}: [patience]")
     has_scorer = "scorer" in table or all(m.prior is not None for m in models)
     mixture = read_tuned_policy(
         mixture, directory, [m.name for m in models], f"{source}: [mixture]", has_scorer=has_scorer
     )
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
-    scorer = parse_table(table["scorer"], ScorerTable, f"{source}: [scorer]") if "scorer" in table else None
-    folder = Path(os.path.normpath(directory / Path(scorer.path).expanduser())) if scorer else None
-    if folder and not (folder / "manifest.json").is_file():
-        raise ConfigError(f"{source}: [scorer]: path: {folder} holds no scorer; make one with  routemoa scorer train")
+    scorer = _find_scorer(table["scorer"], directory, f"{source}: [scorer]") if "scorer" in table else None
     tenants = parse_tenants(table, source, env)
     for tenant in tenants:
         names = {*(m.name for m in models), *absent}
@@ -229,25 +197,46 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str], 
     gateway = parse_gateway_table(table.get("gateway", {}), f"{source}: [gateway]")
     region = env.get(REGION_VARIABLE) or gateway.region
     return Pool(
-        with_list_prices(_place_models(models, region, absent_endpoints if needs_keys else {})),
+        with_list_prices(place_models(models, region, absent_endpoints if needs_keys else {})),
         mixture,
         source,
         directory,
-        folder,
-        judge,
-        limits,
-        patience,
-        parse_caps_table(table.get("caps", {}), f"{source}: [caps]"),
-        tenants,
-        server,
-        gateway,
-        parse_traces_table(table.get("traces", {}), f"{source}: [traces]"),
-        absent,
-        read_learned_priors(learning, directory, f"{source}: [learning]"),
-        learning,
-        parse_batches_table(table.get("batches", {}), directory, f"{source}: [batches]"),
-        absent_endpoints,
+        scorer=scorer,
+        judge=judge,
+        limits=limits,
+        patience=patience,
+        caps=parse_caps_table(table.get("caps", {}), f"{source}: [caps]"),
+        tenants=tenants,
+        server=server,
+        gateway=gateway,
+        traces=parse_traces_table(table.get("traces", {}), f"{source}: [traces]"),
+        absent=absent,
+        learned=read_learned_priors(learning, directory, f"{source}: [learning]"),
+        learning=learning,
+        batches=parse_batches_table(table.get("batches", {}), directory, f"{source}: [batches]"),
+        absent_endpoints=absent_endpoints,
     )
+
+
+def _leave_out_absent(
+    models: Sequence[ModelSpec], mixture: Mixture, absent: Mapping[str, Absence]
+) -> tuple[list[ModelSpec], Mixture]:
+    """Return the models that can be asked, and a mixture that needs no other. Raises ConfigError where none is left."""
+    left = [m for m in models if m.name not in absent]
+    if not left:
+        raise ConfigError(next(iter(absent.values())).why)
+    if mixture.aggregator in absent:
+        mixture = msgspec.structs.replace(mixture, aggregator="best")
+    return left, mixture
+
+
+def _find_scorer(table: Any, directory: Path, where: str) -> Path:
+    """Return the folder that a `[scorer]` table names. Raises ConfigError where it holds no scorer."""
+    path = parse_table(table, ScorerTable, where).path
+    folder = Path(os.path.normpath(directory / Path(path).expanduser()))
+    if not (folder / "manifest.json").is_file():
+        raise ConfigError(f"{where}: path: {folder} holds no scorer; make one with  routemoa scorer train")
+    return folder
 
 
 def parse_limits(table: Any, where: str) -> Limits:
@@ -259,99 +248,3 @@ def parse_limits(table: Any, where: str) -> Limits:
     if limits.max_seconds is not None and not 0 < limits.max_seconds < float("inf"):
         raise ConfigError(f"{where}: max_seconds = {limits.max_seconds} is out of range; it is more than 0")
     return limits
-
-
-def _check_patience(patience: Patience, where: str) -> None:
-    for key in Patience.__struct_fields__:
-        if (value := getattr(patience, key)) is not None and not 0 < value < float("inf"):
-            raise ConfigError(f"{where}: {key} = {value} is out of range; it is seconds, more than 0, or left out")
-
-
-def _check_fields(spec: ModelSpec | Endpoint, where: str) -> None:
-    """Check the names in `omit` and `rename`. Raises ConfigError."""
-    for name in (*spec.omit, *spec.rename, *spec.rename.values()):
-        if name in ("model", "messages"):
-            raise ConfigError(f"{where}: '{name}' is in every request and can neither be left out nor renamed")
-    if (role := spec.rename.get("system")) not in (None, "user", "developer"):
-        raise ConfigError(f'{where}: rename: the role \'system\' becomes "user" or "developer", not "{role}"')
-
-
-class _Members(NamedTuple):
-    models: list[ModelSpec]
-    absent: dict[str, Absence]
-    """Members whose key is not set, with what to do."""
-    absent_endpoints: dict[str, dict[str, str]]
-    """Member -> endpoint whose key is not set -> what to do, where another endpoint is left."""
-
-
-def _parse_models(entries: Any, source: str, env: Mapping[str, str]) -> _Members:
-    """Return the models, and of those whose key is not set what to do."""
-    if not isinstance(entries, list) or not entries:
-        raise ConfigError(f'{source}: no model; add one with [[model]], name = "...", endpoint = "..."')
-    found = _Members([], {}, {})
-    for number, entry in enumerate(entries, 1):
-        where = f"{source}: [[model]] {number}"
-        member = _parse_model(entry, where, env)
-        missing = _find_missing(entry, member, f"{where} '{member.name}'", env)
-        for spec in expand_candidates(member):
-            if any(m.name == spec.name for m in found.models):
-                raise ConfigError(f"{where}: name '{spec.name}' is taken already; names are unique")
-            found.models.append(spec)
-            if missing and len(missing) == max(1, len(member.endpoints)):
-                found.absent[spec.name] = Absence("key", next(iter(missing.values())))
-            elif missing:
-                found.absent_endpoints[spec.name] = missing
-    return found
-
-
-def _find_missing(entry: Any, member: ModelSpec, where: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Return for each endpoint whose key is not set what to do; a member's only endpoint has the member's name."""
-    if member.endpoints:
-        return find_missing_keys(member.endpoints, member.api_key_env, where, env)
-    if member.api_key_env is None or env.get(member.api_key_env):
-        return {}
-    return {member.name: f"{where}: {describe_missing_key(entry, member.api_key_env, env)}"}
-
-
-def _place_models(models: Sequence[ModelSpec], region: str | None, without: Mapping[str, Any]) -> list[ModelSpec]:
-    """Return the models as seen from a region, without the endpoints that are named in `without`."""
-
-    def place(m: ModelSpec) -> ModelSpec:
-        left = [e for e in m.endpoints if e.name not in without.get(m.name, ())]
-        return msgspec.structs.replace(m, endpoint=left[0].url, endpoints=mark_far(left, region)) if left else m
-
-    return [place(m) for m in models]
-
-
-def _parse_model(entry: Any, where: str, env: Mapping[str, str]) -> ModelSpec:
-    if isinstance(entry, dict) and isinstance(entry.get("name"), str):
-        where = f"{where} '{entry['name']}'"
-    if isinstance(entry, dict):
-        entry = expand_endpoint(read_endpoints(entry, where, env), where, env)
-    spec = parse_table(entry, ModelSpec, where)
-    if not spec.name.strip():
-        raise ConfigError(f"{where}: name is empty; give the model a name")
-    if spec.name in METHODS:
-        raise ConfigError(f"{where}: name '{spec.name}' is the name of a method; choose another")
-    for key, low, high, unit in MODEL_RANGES:
-        check_range(f"{where}: {key}", getattr(spec, key), low, high, unit)
-    _check_patience(spec.patience, f"{where}: patience")
-    tables: list[ModelSpec | Endpoint] = [spec, *spec.endpoints]
-    for table in tables:
-        _check_fields(table, where)
-    for key in ("cached_price", "cache_write_price", "request_price"):
-        if getattr(spec, key) is not None and None in (spec.input_price, spec.output_price):
-            raise ConfigError(f"{where}: {key} is part of a price; give input_price and output_price, too")
-    for name, value in (header for table in tables for header in table.headers.items()):
-        _check_header(f"{where}: headers: {name}", name, value)
-    if spec.local and spec.input_price is None and spec.output_price is None:  # there is no bill
-        spec = msgspec.structs.replace(spec, input_price=0.0, output_price=0.0)
-    return msgspec.structs.replace(spec, model=spec.model or spec.name)
-
-
-def _check_header(where: str, name: str, value: str) -> None:
-    """Check that a header can be sent and holds no key. Raises ConfigError."""
-    if name.lower() in ("authorization", "content-type", "content-length", "host"):
-        raise ConfigError(f"{where}: is set for each call; a key goes into the variable that api_key_env names")
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not re.fullmatch(r"[\x20-\x7e]*", value):
-        raise ConfigError(f"{where}: cannot be a header; use printable ASCII on one line")

@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, RecordsError, read_lines
+from routemoa.datasets.appender import Appender
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, RecordsError, read_lines
 from routemoa.datasets.questions import Question
 from routemoa.datasets.records import Record, read_records
 

@@ -87,16 +87,8 @@ def measure_headroom(
     single = np.array([scores[i][best] for i in rows], np.float64)
     n, wrong = len(rows), int((~solved).sum())
     low, high = clopper_pearson(n - wrong, n)
-    gains: dict[str, MeanInterval] = {}
-    closed: dict[str, tuple[float, float, float]] = {}
-    for name, values in routed.items():
-        chosen = np.array([_to_number(values[i]) for i in rows])
-        known = ~np.isnan(chosen)
-        if not known.any():
-            continue
-        gains[name] = bootstrap_interval(list((chosen - single)[known]), seed)
-        if (share := _close_gap(chosen[known], single[known], solved[known], seed)) is not None:
-            closed[name] = share
+    chosen = {name: np.array([_to_number(values[i]) for i in rows]) for name, values in routed.items()}
+    gains, closed = _measure_gains(chosen, single, solved, seed)
     return Headroom(
         questions=n,
         multiple_choice=sum(choices),
@@ -173,6 +165,22 @@ def _solve_tail(k: int, n: int) -> float:
 def _is_solved(row: Scores, models: set[str] | None) -> bool:
     """Return whether some model is right, of `models` only where given."""
     return any(s is not None and s >= RIGHT for m, s in row.items() if models is None or m in models)
+
+
+def _measure_gains(
+    routed: Mapping[str, NDArray[np.float64]], single: NDArray[np.float64], solved: NDArray[np.bool_], seed: int
+) -> tuple[dict[str, MeanInterval], dict[str, tuple[float, float, float]]]:
+    """Return what each router gains over `single` where it was measured, and its share of the gap."""
+    gains: dict[str, MeanInterval] = {}
+    closed: dict[str, tuple[float, float, float]] = {}
+    for name, chosen in routed.items():
+        known = ~np.isnan(chosen)
+        if not known.any():
+            continue
+        gains[name] = bootstrap_interval(list((chosen - single)[known]), seed)
+        if (share := _close_gap(chosen[known], single[known], solved[known], seed)) is not None:
+            closed[name] = share
+    return gains, closed
 
 
 def _close_gap(

@@ -21,6 +21,7 @@ from routemoa.clients.http import HttpClient
 from routemoa.clients.memory import MemberMemory, memory_of
 from routemoa.core.pool import Pool
 from routemoa.core.protocols import Method
+from routemoa.core.server_table import ServerSettings
 from routemoa.gateway.access.admin import admin_routes
 from routemoa.gateway.access.auth import AuthMiddleware
 from routemoa.gateway.access.caller import Caller
@@ -117,12 +118,10 @@ def build_app(
 ) -> Starlette:
     """Return the application of one reading of a pool file; its parts that go on are in `state`. See `create_app`."""
     settings = pool.server if body_limit is None else replace(pool.server, max_body_bytes=body_limit)
-    store, traces, gate, keyring = state.store, state.traces, state.gate, state.keyring
+    store, traces = state.store, state.traces
     state.metrics.add_names([*methods, *(m.name for m in pool)])
     state.metrics.drift.set_models(pool)
-    models = _ModelList(methods, pool)
     shared: dict[str, Any] = {"state": state, "settings": settings, "keep_alive": keep_alive}
-    kept = TraceEndpoints(state.kept, settings)
     apis = {**APIS, "/v1/responses": ResponsesApi(stores=traces is not None and traces.settings.texts)}
     endpoints: dict[str, ASGIApp] = {
         path: ChatEndpoint(methods, pool, client, api=api, **shared) for path, api in apis.items()
@@ -130,47 +129,78 @@ def build_app(
     endpoints["/v1/messages/count_tokens"] = CountEndpoint(methods, pool.models, settings)
     endpoints |= {f"{path}/": endpoint for path, endpoint in endpoints.items()}
     memory = memory_of(client) or MemberMemory()
-    sharing: dict[str, Any] = {"rates": state.rates, "budgets": state.budgets}
-    health = HealthEndpoints(pool, memory, keyring, store, state.metrics.drift, **sharing)
-    now = StateCollector(pool, memory, gate, keyring, store, **sharing)
-    checks_hosts = loopback or settings.allow_hosts
+    site = Site(pool, methods, memory, state, settings, loopback)
     app = Starlette(
         routes=[
-            Route("/healthz", health.get_health),
-            Route("/readyz", health.get_readiness),
-            Route("/metrics", MetricsEndpoint(state.metrics, now, state.states).get),
-            Route("/v1/models", models.get_all),
-            Route("/v1/models/{id:path}", models.get_one),
-            Route("/v1/traces/{id}", kept.get_trace),
-            Route("/v1/feedback", kept.post_feedback, methods=["POST"]),
-            Route("/openapi.json", _Documents.get_document),
-            Route("/docs", _Documents.get_page),
+            *_watch_routes(pool, memory, state),
+            *_list_routes(methods, pool),
+            *_trace_routes(state, settings),
             *(() if state.batches is None else batch_routes(state.batches, settings)),
             *(admin_routes(store.path, state, settings) if store is not None and state.admin_key is not None else ()),
-            *ui_routes(Site(pool, methods, memory, state, settings, loopback)),
+            *ui_routes(site),
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
         ],
         exception_handlers={HTTPException: _handle_unknown_route, HttpError: _handle_error, Exception: _handle_error},
-        middleware=[
-            Middleware(RequestIdMiddleware),
-            Middleware(RequestLogMiddleware),
-            Middleware(PathMiddleware),
-            *([Middleware(HostMiddleware, allowed=settings.allow_hosts)] if checks_hosts else []),
-            *cors_middleware(settings, loopback=loopback),
-            Middleware(
-                AuthMiddleware,
-                keyring=keyring,
-                rates=state.rates,
-                admin=state.admin_key,
-                body_limit=settings.max_body_bytes,
-            ),
-            Middleware(DirectRoutes, endpoints=endpoints),
-        ],
+        middleware=_list_middleware(state, settings, endpoints, loopback=loopback),
     )
     if state.batches is not None and isinstance(client, HttpClient):
         state.batches.use(pool, client)
     app.router.redirect_slashes = False  # a redirected POST loses its body or its key in some clients
     return app
+
+
+def _watch_routes(pool: Pool, memory: MemberMemory, state: ServerState) -> list[Route]:
+    """Return the routes of the probes and of the metrics."""
+    sharing: dict[str, Any] = {"rates": state.rates, "budgets": state.budgets}
+    health = HealthEndpoints(pool, memory, state.keyring, state.store, state.metrics.drift, **sharing)
+    now = StateCollector(pool, memory, state.gate, state.keyring, state.store, **sharing)
+    return [
+        Route("/healthz", health.get_health),
+        Route("/readyz", health.get_readiness),
+        Route("/metrics", MetricsEndpoint(state.metrics, now, state.states).get),
+    ]
+
+
+def _list_routes(methods: Collection[str], pool: Pool) -> list[Route]:
+    """Return the routes that say what can be asked, and how."""
+    models = _ModelList(methods, pool)
+    return [
+        Route("/v1/models", models.get_all),
+        Route("/v1/models/{id:path}", models.get_one),
+        Route("/openapi.json", _Documents.get_document),
+        Route("/docs", _Documents.get_page),
+    ]
+
+
+def _trace_routes(state: ServerState, settings: ServerSettings) -> list[Route]:
+    """Return the routes of traces, and of feedback on answers."""
+    kept = TraceEndpoints(state.kept, settings)
+    return [
+        Route("/v1/traces/{id}", kept.get_trace),
+        Route("/v1/feedback", kept.post_feedback, methods=["POST"]),
+    ]
+
+
+def _list_middleware(
+    state: ServerState, settings: ServerSettings, endpoints: Mapping[str, ASGIApp], *, loopback: bool
+) -> list[Middleware]:
+    """Return what each request passes through, the outermost first."""
+    checks_hosts = loopback or settings.allow_hosts
+    return [
+        Middleware(RequestIdMiddleware),
+        Middleware(RequestLogMiddleware),
+        Middleware(PathMiddleware),
+        *([Middleware(HostMiddleware, allowed=settings.allow_hosts)] if checks_hosts else []),
+        *cors_middleware(settings, loopback=loopback),
+        Middleware(
+            AuthMiddleware,
+            keyring=state.keyring,
+            rates=state.rates,
+            admin=state.admin_key,
+            body_limit=settings.max_body_bytes,
+        ),
+        Middleware(DirectRoutes, endpoints=endpoints),
+    ]
 
 
 @asynccontextmanager

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from msgspec.structs import replace
 
 from routemoa.clients.connect import connect, run_sync
 from routemoa.core.conversations import ConversationMemory
-from routemoa.core.errors import ConfigError
 from routemoa.core.events import AnswerDelta, Degraded, Event, Reranked, Scored, Selected, Started, Stopped
 from routemoa.core.messages import to_query
-from routemoa.core.pool import Pool, parse_limits
+from routemoa.core.pool import Pool
 from routemoa.core.price_list import price_sources
 from routemoa.core.protocols import CallRecorder, Client, Scorer
 from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.tool_ids import find_caller, pool_signing_key
 from routemoa.core.trace import Answer, Degradation, Trace
-from routemoa.core.types import Message, ModelSpec, Query
+from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel, load_pool_judge
 from routemoa.mixture.aggregator import aggregation_request, write_answer
 from routemoa.mixture.alternatives import estimate_alternatives
+from routemoa.mixture.caller_input import Messages, Question, check_plug_in, find_seed, read_question
 from routemoa.mixture.code_agreement import CodeComparison
 from routemoa.mixture.layer import LayerRequest, run_layer
 from routemoa.mixture.leader_stream import LeaderStream
@@ -42,10 +41,6 @@ from routemoa.routing.tool_steps import find_step_model, is_tool_step, models_go
 from routemoa.scoring.constant import load_scorer
 
 __all__ = ["RouteMoA"]
-
-Messages = Sequence[Message | Mapping[str, Any]]
-"""A conversation: `Message`s, or OpenAI's objects with `role` and `content`."""
-Question = str | Query | Messages
 
 
 class RouteMoA(BaseMethod):
@@ -73,9 +68,9 @@ class RouteMoA(BaseMethod):
         judge_model: JudgeModel | None = None,
         policy: Policy | None = None,
     ) -> None:
-        _check_plug_in(client, "client", "Client", "stream", "close")
-        _check_plug_in(scorer, "scorer", "Scorer", "score", "knows")
-        _check_plug_in(policy, "policy", "Policy", "initial", "update", "is_sufficient")
+        check_plug_in(client, "client", "Client", "stream", "close")
+        check_plug_in(scorer, "scorer", "Scorer", "score", "knows")
+        check_plug_in(policy, "policy", "Policy", "initial", "update", "is_sufficient")
         self.pool = pool = Pool.load(pool)
         super().__init__("routemoa", client or connect(pool), pool.limits, pool.absent)
         self.scorer = scorer or load_scorer(pool)
@@ -231,7 +226,7 @@ class RouteMoA(BaseMethod):
 
     def started(self, query: Query) -> Started:
         """Return the first event, with the seed of the orders in which answers are shown to judges."""
-        return Started(query, self.name, _seed(query), self._prices)
+        return Started(query, self.name, find_seed(query), self._prices)
 
     def ask(self, question: Question | None = None, *, messages: Messages | None = None, **limits: Any) -> Answer:
         """Answer a question and wait for it.
@@ -246,14 +241,14 @@ class RouteMoA(BaseMethod):
             ConfigError: a limit is unknown or out of range.
             RouteMoAError: there is no answer.
         """
-        query = _to_query(question, messages, limits)
+        query = read_question(question, messages, limits)
         return run_sync(lambda: self._answer_turn(query), "await mixture.aask(...)")
 
     async def aask(
         self, question: Question | None = None, *, messages: Messages | None = None, **limits: Any
     ) -> Answer:
         """Answer a question in a coroutine; the asynchronous twin of `ask`. Raises RouteMoAError."""
-        return await self._answer_turn(_to_query(question, messages, limits))
+        return await self._answer_turn(read_question(question, messages, limits))
 
     async def _answer_turn(self, query: Query) -> Answer:
         """Answer a turn of a conversation, and remember the model for the next one."""
@@ -274,7 +269,7 @@ class RouteMoA(BaseMethod):
         **limits: Any,
     ) -> AsyncGenerator[Event, None]:
         """Yield what happens, from Started to Done. Raises AllModelsFailed, BudgetExceeded, QueryError."""
-        return super().stream(_to_query(query, messages, limits), recorder)
+        return super().stream(read_question(query, messages, limits), recorder)
 
     def close(self) -> None:
         """End the embedded models, if there are any. Inside a coroutine: `await mixture.client.close()`."""
@@ -303,22 +298,3 @@ def _write_partial_answer(run: Run, limits: QueryLimits, leader: LeaderStream) -
     if not leader.shown.strip():
         run.emit(AnswerDelta(text))
     run.finish("length")
-
-
-def _seed(query: Query) -> int:
-    """Return the caller's seed, else one made from the query's text, so that a query can be repeated."""
-    seed = query.parameters.get("seed")
-    return seed if isinstance(seed, int) else zlib.crc32(query.text.encode())
-
-
-def _to_query(question: object, messages: object, limits: dict[str, Any]) -> Query:
-    query = to_query(question, messages)
-    return replace(query, limits=parse_limits(limits, "limits").with_defaults(query.limits)) if limits else query
-
-
-def _check_plug_in(value: object, name: str, protocol: str, *methods: str) -> None:
-    """Raise ConfigError where a part that the caller brought cannot be one; None passes."""
-    if value is not None and not all(callable(getattr(value, method, None)) for method in methods):
-        raise ConfigError(
-            f"{name} is of type {type(value).__name__}; it must be a {protocol}, with {' and '.join(methods)}"
-        )

@@ -98,14 +98,40 @@ def train_fast(
     calibration = chosen.calibration
     raw = crossed.score_raw(chosen.own, chosen.common)
     probabilities = sigmoid(calibration.slope * to_logit(raw) + calibration.shift)
-    own_penalty, common_penalty = OWN_PENALTIES[chosen.own], COMMON_PENALTIES[chosen.common]
     model = _FoldModel(x, groups.indices, data, len(groups.names))
-    common, own = model.fit_ridges((common_penalty,), (own_penalty,))
+    predictor = _fit_predictor(model, x, chosen, models=data.models, tasks=groups.names, idf=idf, encoder=encoder)
+    rates, macro_rates = (
+        choose_cost_rates(probabilities, crossed.costs, data, model.means, weigh(data.tasks))
+        for weigh in (weigh_questions_equally, weigh_tasks_equally)
+    )
+    choices = {
+        "shrink_common": COMMON_PENALTIES[chosen.common],
+        "shrink_own": str(OWN_PENALTIES[chosen.own]),
+        "rates": rates,
+        "macro_rates": macro_rates,
+    }
+    residual = _average_rows(data.scores - raw)
+    return FittedScorer(predictor, probabilities, crossed.panels, crossed.costs, residual, choices)
+
+
+def _fit_predictor(
+    model: _FoldModel,
+    x: Floats,
+    chosen: _ChosenPenalties,
+    *,
+    models: tuple[str, ...],
+    tasks: tuple[str, ...],
+    idf: Floats,
+    encoder: Encoder | None,
+) -> Predictor:
+    """Return the predictor, fitted on all questions with the chosen penalties."""
+    common_penalty = COMMON_PENALTIES[chosen.common]
+    common, own = model.fit_ridges((common_penalty,), (OWN_PENALTIES[chosen.own],))
     space, loadings = _factorize(own[0])
     span = fit_span(x, common_penalty)
-    predictor = Predictor(
-        models=data.models,
-        tasks=groups.names,
+    return Predictor(
+        models=models,
+        tasks=tasks,
         idf=idf,
         task_weights=model.task_weights,
         task_bias=model.task_bias,
@@ -117,21 +143,13 @@ def train_fast(
         directions=span.directions,
         strengths=span.strengths,
         familiar=span.familiar,
-        slope=calibration.slope,
-        shift=calibration.shift,
+        slope=chosen.calibration.slope,
+        shift=chosen.calibration.shift,
         panels=model.panels.members.astype(np.float32),
         panel_values=model.panels.values,
         task_costs=model.task_costs,
         encoder=encoder,
     )
-    rates, macro_rates = (
-        choose_cost_rates(probabilities, crossed.costs, data, model.means, weigh(data.tasks))
-        for weigh in (weigh_questions_equally, weigh_tasks_equally)
-    )
-    choices = {"shrink_common": common_penalty, "shrink_own": str(own_penalty), "rates": rates}
-    choices["macro_rates"] = macro_rates
-    residual = _average_rows(data.scores - raw)
-    return FittedScorer(predictor, probabilities, crossed.panels, crossed.costs, residual, choices)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from routemoa.gateway.access.rates import MemoryRates
 from routemoa.gateway.access.stored_rates import StoredRates
 from routemoa.ledger.location import SharedUrl, find_shared
 from routemoa.ledger.redis.rates import RedisRates
-from tests.gateway.access.test_stored_rates import reserve_many, until
+from tests.gateway.access.rate_laws import check_rule_of_one_process, reserve_many, until
 from tests.ledger.redis.fixtures import redis_server
 from tests.ledger.redis.server import RedisServer
 
@@ -35,23 +35,8 @@ async def gateways(url: SharedUrl, count: int, lease: float = 20.0) -> AsyncGene
 
 
 async def test_the_rule_is_that_of_one_process(redis_server: RedisServer) -> None:
-    tenant = Tenant("t", "", requests_per_minute=6, tokens_per_minute=100, concurrent_streams=2)
-    alone = MemoryRates(lambda: 0.0)
-    steps = [(5, True), (5, True), (5, True), (40, False), (60, False), (40, False), (1, False), (200, False)]
     async with gateways(redis_server.new_url(), 2) as both:
-        for i, (tokens, stream) in enumerate(steps * 2):
-            taken = await both[i % 2].reserve(tenant, tokens, stream=stream) is None
-            assert taken == (await alone.reserve(tenant, tokens, stream=stream) is None)
-            if taken and i > 4:
-                await both[i % 2].settle(tenant, i - 8, stream=stream)
-                await alone.settle(tenant, i - 8, stream=stream)
-            await both[i % 2].reserve(tenant, 100, stream=False)  # waits for that, and never fits
-            seen, expected = await both[i % 2].look(tenant), await alone.look(tenant)
-            assert seen.streams == expected.streams
-            assert (seen.requests, seen.tokens) == pytest.approx((expected.requests, expected.tokens), abs=2.0)
-        refusal = await both[0].reserve(tenant, 0, stream=False)
-        assert refusal is not None
-        assert "6 requests a minute" in refusal.message
+        await check_rule_of_one_process(both, MemoryRates(lambda: 0.0), tolerance=2.0)
 
 
 async def test_four_gateways_at_once_keep_one_limit(redis_server: RedisServer) -> None:

@@ -17,7 +17,7 @@ from routemoa.cli.terminal.files import check_writable_folder, write_file
 from routemoa.core.errors import ConfigError
 from routemoa.core.learned_priors import LearnedPriors
 from routemoa.core.toml import load_toml
-from routemoa.datasets.jsonl import Appender
+from routemoa.datasets.appender import Appender
 
 __all__ = [
     "FOLDER",

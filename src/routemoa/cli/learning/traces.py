@@ -89,7 +89,7 @@ def export(*, out: str, with_feedback: bool, form: str, store_file: str | None) 
       routemoa traces export --out graded.jsonl --with-feedback --as traces
       routemoa judge fit graded.jsonl
     """
-    from routemoa.datasets.jsonl import Appender
+    from routemoa.datasets.appender import Appender
     from routemoa.datasets.outcomes import record_from_stored
     from routemoa.evaluation.saved_traces import SavedTrace
 

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from routemoa.core.types import Completion
 from routemoa.core.usage import Usage
-from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, read_lines
+from routemoa.datasets.appender import Appender
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 
 __all__ = ["ABANDONED", "CALLS", "CacheKey", "CachedCall", "CallFile", "CallStore", "lost_call"]
 

@@ -20,8 +20,9 @@ from routemoa.core.protocols import Method
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.core.usage import Usage, add_optional
+from routemoa.datasets.appender import Appender
 from routemoa.datasets.collector import gather_or_cancel
-from routemoa.datasets.jsonl import Appender, read_lines
+from routemoa.datasets.jsonl import read_lines
 from routemoa.datasets.questions import Question
 from routemoa.evaluation.live.call_cache import CURRENT_QUESTION, CallCache, QuestionRun
 from routemoa.evaluation.live.pairwise import compare_answers

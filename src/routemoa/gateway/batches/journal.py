@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.core.types import Completion
-from routemoa.datasets.jsonl import Appender, BadLine, ErrorCollector, RecordsError, read_lines
+from routemoa.datasets.appender import Appender
+from routemoa.datasets.jsonl import BadLine, ErrorCollector, RecordsError, read_lines
 
 __all__ = [
     "CALLS",

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from routemoa.core.trace import Trace
-from routemoa.datasets.jsonl import Appender, BadLine, RecordsError, read_lines
+from routemoa.datasets.appender import Appender
+from routemoa.datasets.jsonl import BadLine, RecordsError, read_lines
 from routemoa.datasets.table_files import read_table, write_table
 
 __all__ = ["FAILED", "RESULTS", "ResultFormat", "ResultStore", "RowResult"]

@@ -106,10 +106,7 @@ async def run_job(
         RecordsError: a result cannot be written.
     """
     pace = Pace(options.calls_per_minute, options.tokens_per_minute)
-    run = RunClient(client, options.max_cost, spent=files.journal.spending.most)
-    if options.rules.has_budget:
-        run.account = Account(Limits(max_cost=options.max_cost), bounded=True)
-        run.account.spent = files.journal.spending.most
+    run = _limit_budget(client, options, spent=files.journal.spending.most)
     answerer = RowAnswerer(
         pool,
         JobClient(client, run, files.journal, pace),
@@ -132,3 +129,12 @@ async def run_job(
     queue = RowQueue(pending_rows(inputs, files.results.has))
     on_queue(queue)
     await answer_rows(queue, wrap(answerer), keep, concurrency=options.concurrency, before_row=wait)
+
+
+def _limit_budget(client: Client, options: JobOptions, spent: float) -> RunClient:
+    """Return the client within what is left of the job's budget, after what its earlier parts spent."""
+    run = RunClient(client, options.max_cost, spent=spent)
+    if options.rules.has_budget:
+        run.account = Account(Limits(max_cost=options.max_cost), bounded=True)
+        run.account.spent = spent
+    return run

@@ -36,6 +36,21 @@ class ServerMetrics:
         self._names = set(names)
         self.registry = registry = CollectorRegistry()
         self.process = ProcessCollector(registry=registry)
+        self._define_request_metrics(registry)
+        self._define_call_metrics(registry)
+        self._define_choice_metrics(registry)
+        self.reloads = Counter(
+            "routemoa_pool_reloads", "Readings of a changed pool file: ok, or refused.", ["outcome"], registry=registry
+        )
+        self.refused = Counter("routemoa_requests_refused", "Requests refused by overload.", registry=registry)
+        self.drift = DriftWatch(registry)
+        self.panel_calls = Histogram(
+            "routemoa_panel_calls", "Calls that one answer took.", ["method"], buckets=CALLS, registry=registry
+        )
+        for metric in (self.requests, self.request_seconds, self.calls, self.call_seconds, self.tokens, self.cost):
+            metric.labels = cache(metric.labels)  # type: ignore[assignment, method-assign]  # each request asks for seven children
+
+    def _define_request_metrics(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "routemoa_requests",
             "Requests that were answered or refused.",
@@ -56,6 +71,8 @@ class ServerMetrics:
             buckets=FIRST_TOKEN_SECONDS,
             registry=registry,
         )
+
+    def _define_call_metrics(self, registry: CollectorRegistry) -> None:
         self.calls = Counter(
             "routemoa_calls", "Calls to members that have ended.", ["model", "purpose", "outcome"], registry=registry
         )
@@ -72,6 +89,8 @@ class ServerMetrics:
         self.unknown_cost = Counter(
             "routemoa_calls_of_unknown_cost", "Calls whose price or usage is not known.", ["model"], registry=registry
         )
+
+    def _define_choice_metrics(self, registry: CollectorRegistry) -> None:
         self.choices = Counter(
             "routemoa_choices",
             "Answers of the mixture, by the member that was chosen.",
@@ -84,16 +103,6 @@ class ServerMetrics:
             ["method", "agreement"],
             registry=registry,
         )
-        self.reloads = Counter(
-            "routemoa_pool_reloads", "Readings of a changed pool file: ok, or refused.", ["outcome"], registry=registry
-        )
-        self.refused = Counter("routemoa_requests_refused", "Requests refused by overload.", registry=registry)
-        self.drift = DriftWatch(registry)
-        self.panel_calls = Histogram(
-            "routemoa_panel_calls", "Calls that one answer took.", ["method"], buckets=CALLS, registry=registry
-        )
-        for metric in (self.requests, self.request_seconds, self.calls, self.call_seconds, self.tokens, self.cost):
-            metric.labels = cache(metric.labels)  # type: ignore[assignment, method-assign]  # each request asks for seven children
 
     def add_names(self, names: Collection[str]) -> None:
         """Add methods and members that a request may name from now on."""
