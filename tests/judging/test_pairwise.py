@@ -98,15 +98,16 @@ def test_a_judge_no_better_than_a_coin_is_never_asked(priors: list[float], accur
     assert KnockOut(answers, PairwiseJudge(accuracy, length)).next_pair() is None
 
 
-def test_a_beaten_answer_comes_back_where_its_last_verdict_could_decide() -> None:
-    knockout = KnockOut(even(3), PairwiseJudge(0.75))
-    verdicts: list[Verdict] = ["second", "tie", "second"]
-    pairs = []
+def test_all_pairs_are_asked_where_each_could_decide() -> None:
+    """(0, 1) leaves a tie; 2 beats 0, and then 1 could still displace it."""
+    knockout, pairs = KnockOut(even(3), PairwiseJudge(0.75)), list[tuple[int, int]]()
+    verdicts: list[Verdict] = ["tie", "second", "first"]
     for verdict in verdicts:
-        assert (pair := knockout.next_pair()) is not None
+        pair = knockout.next_pair()
+        assert pair is not None
         pairs.append(pair)
         knockout.record(pair, verdict)
-    assert len({frozenset(p) for p in pairs}) == 3
+    assert (pairs, knockout.champion) == ([(0, 1), (0, 2), (2, 1)], 2)
     assert knockout.next_pair() is None
 
 
