@@ -1,6 +1,7 @@
 """Open questions on recorded answers: what each policy of `[mixture] open` brings beside the best single system.
 
     .venv/bin/python benchmarks/open_answers.py [--records FILE] [--halves 40]
+        [--bound] [--pool NAME]
         [--json benchmarks/results/open_answers.json]
 
 AlpacaEval 2's recorded systems: a score is GPT-4-turbo's preference over one reference answer, in [0, 1]. Each half of
@@ -11,10 +12,16 @@ on tanh(ln(length / reference's length)), is taken off. Intervals: 2.5 % and 97.
 
 Judges are simulated on the length-controlled score. "60", "65", "75": right so often in each order, independently.
 "o1-mini": as recorded by JudgeBench, its orders differ on 31 % of the pairs, and it is right on 86 % of the others. A
-judge's accuracy where its orders agree is told to the policy, as a calibration would find it.
+judge's accuracy where its orders agree is told to the policy, as a calibration would find it. "50" tosses a coin.
+"longer" always prefers the longer answer; what it is worth is measured on the first half (`measure_judge`).
 
 Pools: the FuseChat trio, the Claude trio, ranks 11 to 20 (of mean score), all; panels of 3 and of 5 where there are so
 many. The ceiling is the best of the panel's answers by the length-controlled score.
+
+--bound adds, for panels of 3, what a decision table could bring: for each outcome of all three pairs in both orders (27
+of them, six calls of the judge) one answer, by its place among the priors. "reach" fits the table to the first half by
+the length-controlled scores that the policy never sees; "bound" fits it to the very half that it is measured on, which
+no rule of these verdicts beats. Both are exact expectations over the judge's verdicts.
 """
 
 from __future__ import annotations
@@ -24,6 +31,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from itertools import combinations, product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -33,16 +41,22 @@ from routemoa.core.types import ModelSpec, Scores
 from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.replay.simulator import SimulatedComparer, simulate
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
+from routemoa.judging.compared_pair import ComparedPair
 from routemoa.judging.judge_model import JudgeModel, PairwiseJudge
 from routemoa.judging.pairwise import Verdict
 from routemoa.routing.policy import build_policy
+from routemoa.training.judge.open_policies import measure_judge
 
 RECORDS = Path(__file__).parents[2] / "shared" / "data" / "records" / "alpaca" / "alpaca.train.jsonl.gz"
 REFERENCE = "gpt4_1106_preview"
 FUSECHAT = ("FuseChat-Gemma-2-9B-Instruct", "FuseChat-Llama-3.1-8B-Instruct", "FuseChat-Qwen-2.5-7B-Instruct")
 CLAUDE = ("claude-2", "claude", "claude-instant-1.2")
-JUDGES = {"60": 0.60, "65": 0.65, "75": 0.75}
+JUDGES = {"50": 0.50, "60": 0.60, "65": 0.65, "75": 0.75}
 O1_MINI_DIFFERS, O1_MINI_RIGHT = 0.31, 0.86
+LONGER = "longer"
+
+Fair = dict[tuple[str, str], float]
+"""(question, model) -> score without what its length adds."""
 
 
 def length_effect(record: Record, model: str) -> float:
@@ -50,7 +64,7 @@ def length_effect(record: Record, model: str) -> float:
     return math.tanh(math.log(max(1, len(texts[model] or "")) / max(1, len(texts[REFERENCE] or ""))))
 
 
-def control_length(records: Sequence[Record], models: Sequence[str]) -> dict[tuple[str, str], float]:
+def control_length(records: Sequence[Record], models: Sequence[str]) -> Fair:
     """Return (question, model) -> score without what its length adds, by least squares within question and system."""
     cells = {
         (r.id, m): (length_effect(r, m), s)
@@ -75,12 +89,14 @@ def _center(cells: dict[tuple[str, str], tuple[float, float]], place: int) -> di
     return values
 
 
-def simulated_judge(
-    name: str, record: Record, fair: dict[tuple[str, str], float], seed: int
-) -> Callable[[str, str], Verdict | None]:
+def simulated_judge(name: str, record: Record, fair: Fair, seed: int) -> Callable[[str, str], Verdict | None]:
     """Return a judge of one question; the same pair in the same order always gets the same verdict."""
 
+    lengths = {m: len(text or "") for m, text in (record.responses or {}).items()}
+
     def compare(first: str, second: str) -> Verdict | None:
+        if name == LONGER:
+            return "first" if lengths[first] > lengths[second] else "second"
         truth: Verdict = "first" if fair[record.id, first] >= fair[record.id, second] else "second"
         other: Verdict = "second" if truth == "first" else "first"
         if name in JUDGES:
@@ -101,21 +117,84 @@ def agreed_accuracy(name: str) -> float:
     return p * p / (p * p + (1 - p) ** 2)
 
 
+def calibrate(name: str, records: Sequence[Record], members: Sequence[str], fair: Fair, seed: int) -> PairwiseJudge:
+    """Return what is known of a judge: for "longer" what labelled pairs of the first half show, else its accuracy."""
+    if name != LONGER:
+        return PairwiseJudge(agreed_accuracy(name))
+    pairs = []
+    for record in records:
+        judge, texts = simulated_judge(name, record, fair, seed), record.responses or {}
+        for first, second in combinations(members[:3], 2):
+            label: Verdict = "first" if fair[record.id, first] >= fair[record.id, second] else "second"
+            ratio = math.log(max(1, len(texts[second] or "")) / max(1, len(texts[first] or "")))
+            orders = judge(first, second), judge(second, first)
+            pairs.append(ComparedPair(record.id, "select", ratio, orders=orders, label=label))
+    return measure_judge(pairs, "simulated")
+
+
+def verdict_chances(name: str) -> tuple[float, float, float]:
+    """Return how often a judge's two orders name the better answer, contradict each other, and name the worse one."""
+    if name not in JUDGES:
+        decided = 1 - O1_MINI_DIFFERS
+        return decided * O1_MINI_RIGHT, O1_MINI_DIFFERS, decided * (1 - O1_MINI_RIGHT)
+    p = JUDGES[name]
+    return p * p, 2 * p * (1 - p), (1 - p) ** 2
+
+
+def table_gains(records: Sequence[Record], panel: Sequence[str], fair: Fair, name: str) -> list[list[float]]:
+    """Return, for each outcome of all pairs, what each answer brings beyond the first one's, times its probability."""
+    right, tie, wrong = verdict_chances(name)
+    pairs = list(combinations(range(len(panel)), 2))
+    outcomes = list(product(range(3), repeat=len(pairs)))
+    gains = [[0.0] * len(panel) for _ in outcomes]
+    for record in records:
+        scores = [100 * fair[record.id, m] for m in panel]
+        chances = [(right, tie, wrong) if scores[i] >= scores[j] else (wrong, tie, right) for i, j in pairs]
+        for row, outcome in zip(gains, outcomes, strict=True):
+            chance = math.prod(c[o] for c, o in zip(chances, outcome, strict=True)) / len(records)
+            for place, score in enumerate(scores):
+                row[place] += chance * (score - scores[0])
+    return gains
+
+
+def bound_half(records: Sequence[Record], members: Sequence[str], fair: Fair, name: str, seed: int) -> dict[str, float]:
+    """Return the points of the table fitted to the first half and of that fitted to the half it is measured on."""
+    learn, test = split_half(records, seed)
+    panel = sorted(members, key=lambda m: -mean_score(learn, m))[:3]
+    fitted, measured = (table_gains(half, panel, fair, name) for half in (learn, test))
+    reach = sum(row[best_place(known)] for known, row in zip(fitted, measured, strict=True))
+    return {"reach": reach, "bound": sum(max(row) for row in measured)}
+
+
+def best_place(row: Sequence[float]) -> int:
+    return max(range(len(row)), key=lambda i: (round(row[i], 9), -i))
+
+
+def mean_score(records: Sequence[Record], model: str) -> float:
+    return statistics.fmean(s for r in records if (s := r.scores.get(model)) is not None)
+
+
+def split_half(records: Sequence[Record], seed: int) -> tuple[list[Record], list[Record]]:
+    """Return the half to learn on and the half to measure on."""
+    shuffled = [*records]
+    Random(seed).shuffle(shuffled)
+    return shuffled[: len(shuffled) // 2], shuffled[len(shuffled) // 2 :]
+
+
 def replay_half(
     records: Sequence[Record],
     members: Sequence[str],
-    fair: dict[tuple[str, str], float],
+    fair: Fair,
     mixture: Mixture,
     judge: str | None,
     seed: int,
 ) -> dict[str, float]:
     """Learn priors on one random half of the questions, replay the other, and return means over it."""
-    shuffled = [*records]
-    Random(seed).shuffle(shuffled)
-    learn, test = shuffled[: len(shuffled) // 2], shuffled[len(shuffled) // 2 :]
-    prior: Scores = {m: statistics.fmean(s for r in learn if (s := r.scores.get(m)) is not None) for m in members}
+    learn, test = split_half(records, seed)
+    prior: Scores = {m: mean_score(learn, m) for m in members}
     best = max(members, key=lambda m: prior[m] or 0.0)
-    known = PairwiseJudge() if judge is None else PairwiseJudge(agreed_accuracy(judge))
+    by_prior = sorted(members, key=lambda m: -(prior[m] or 0.0))
+    known = PairwiseJudge() if judge is None else calibrate(judge, learn, by_prior, fair, seed)
     specs = [ModelSpec(m, "local", m, prior=prior[m]) for m in members]
     policy = build_policy(specs, mixture, JudgeModel(pairwise_judge=known), ())
     rows: list[tuple[float, ...]] = []
@@ -141,6 +220,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument("--halves", type=int, default=40)
+    parser.add_argument("--bound", action="store_true", help="add what a decision table could bring")
+    parser.add_argument("--pool", help='only this one, as "Claude trio"')
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     records = [r for r in read_records(args.records) if (r.responses or {}).get(REFERENCE)]
@@ -157,9 +238,13 @@ def main() -> None:
     results: dict[str, Any] = {"records": args.records.name, "questions": len(records), "halves": args.halves}
     print(f"{len(records)} questions, {len(systems)} systems, {args.halves} halves\n")
     for pool, members in pools.items():
+        if args.pool not in (None, pool):
+            continue
         rows: dict[str, Any] = {}
         runs: list[tuple[str, int, str | None]] = [("balanced", 3, None), ("refine, as before", 3, None)]
-        runs += [(f"select, judge {j}", k, j) for k in (3, 5) if k <= len(members) for j in (*JUDGES, "o1-mini")]
+        runs += [
+            (f"select, judge {j}", k, j) for k in (3, 5) if k <= len(members) for j in (*JUDGES, "o1-mini", LONGER)
+        ]
         for label, size, judge in runs:
             mixture = Mixture(open="select", top_k=size) if judge else Mixture()
             mixture = Mixture(later_layers="refine") if label.startswith("refine") else mixture
@@ -168,11 +253,15 @@ def main() -> None:
             lc = sorted(h["lc"] for h in halves)
             cut = max(0, round(0.025 * len(lc)))
             row |= {"lc_low": lc[cut], "lc_high": lc[-1 - cut]}
+            if args.bound and judge not in (None, LONGER) and size == 3:
+                bounds = [bound_half(records, members, fair, judge, seed) for seed in range(args.halves)]
+                row |= {k: statistics.fmean(b[k] for b in bounds) for k in bounds[0]}
             rows[f"{label}, panel of {size}"] = {k: round(v, 3) for k, v in row.items()}
             print(
                 f"{pool:15} {label:22} of {size}: {row['points']:+5.1f} points, lc {row['lc']:+5.1f} "
                 f"[{row['lc_low']:+.1f}, {row['lc_high']:+.1f}] of {row['ceiling']:+.1f} possible, "
-                f"{row['calls']:.2f} calls, {row['judge_calls']:.2f} of the judge",
+                f"{row['calls']:.2f} calls, {row['judge_calls']:.2f} of the judge"
+                + (f"; tables: {row['reach']:+.2f}, at most {row['bound']:+.2f}" if "bound" in row else ""),
                 flush=True,
             )
         results[pool] = rows

@@ -83,15 +83,32 @@ def test_length_is_no_merit() -> None:
 
 
 @given(st.lists(st.floats(0.05, 0.95), min_size=1, max_size=6), st.floats(0.5, 0.97), st.integers(0, 1000))
-def test_no_answer_is_compared_twice_with_the_same_one_and_it_ends(
-    priors: list[float], accuracy: float, seed: int
-) -> None:
+def test_no_pair_is_compared_twice_and_it_ends(priors: list[float], accuracy: float, seed: int) -> None:
     knockout = KnockOut([Contestant(p, 100) for p in sorted(priors, reverse=True)], PairwiseJudge(accuracy))
     lots, pairs = Random(seed), list[tuple[int, int]]()
     while (pair := knockout.next_pair()) is not None:
         pairs.append(pair)
         knockout.record(pair, lots.choice(["first", "second", "tie"]))
-    assert len({frozenset(p) for p in pairs}) == len(pairs) <= max(0, len(priors) - 1)
+    assert len({frozenset(p) for p in pairs}) == len(pairs)
+
+
+@given(st.lists(st.floats(0.05, 0.95), min_size=1, max_size=6), st.floats(0.0, 0.5), st.floats(-3.0, 3.0))
+def test_a_judge_no_better_than_a_coin_is_never_asked(priors: list[float], accuracy: float, length: float) -> None:
+    answers = [Contestant(p, 100 * (i + 1)) for i, p in enumerate(sorted(priors, reverse=True))]
+    assert KnockOut(answers, PairwiseJudge(accuracy, length)).next_pair() is None
+
+
+def test_all_pairs_are_asked_where_each_could_decide() -> None:
+    """(0, 1) leaves a tie; 2 beats 0, and then 1 could still displace it."""
+    knockout, pairs = KnockOut(even(3), PairwiseJudge(0.75)), list[tuple[int, int]]()
+    verdicts: list[Verdict] = ["tie", "second", "first"]
+    for verdict in verdicts:
+        pair = knockout.next_pair()
+        assert pair is not None
+        pairs.append(pair)
+        knockout.record(pair, verdict)
+    assert (pairs, knockout.champion) == ([(0, 1), (0, 2), (2, 1)], 2)
+    assert knockout.next_pair() is None
 
 
 def test_a_fair_judge_gains_and_more_so_the_better_it_is() -> None:

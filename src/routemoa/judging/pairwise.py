@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Literal
 
 from msgspec import Struct
@@ -41,6 +42,8 @@ ASSUMED_ACCURACY = 0.75
 JudgeBench, which are right on 59 to 86 % of the pairs."""
 MAX_CONTESTANTS = 9
 """Answers of a knock-out: as many as a panel has by default."""
+SMALLEST_GAIN = 1e-9
+"""Of P(good answer): less is an error of rounding."""
 _MARKED = re.compile(r"\[\[\s*(A|B|C|tie)\s*\]\]", re.IGNORECASE)
 _BARE = re.compile(r"\W*(A|B|C|tie)\W*", re.IGNORECASE)
 _VERDICTS: dict[str, Verdict] = {"a": "first", "b": "second", "c": "tie", "tie": "tie"}
@@ -85,8 +88,10 @@ class KnockOut:
         P(first preferred) = sigmoid(judge * (first good - second good) + length * ln(first's length / second's))
 
     with `judge` the log-odds of its accuracy and `length` its length coefficient (a Bradley-Terry model with a
-    covariate, as AlpacaEval's length-controlled win rates). The answer most likely good is the champion, and meets the
-    next one that could displace it.
+    covariate, as AlpacaEval's length-controlled win rates). The answer most likely good is the champion. The next pair
+    is the one whose verdict is expected to gain most: P(good) of the champion after it less that of the champion now.
+    Where no verdict could change the champion the knock-out ends, so a judge that is right half of the time is never
+    asked. A champion meets answers again that lost to another one, as long as that could change the choice.
 
     Args:
         answers: by prior, best first; at most MAX_CONTESTANTS of them take part.
@@ -100,42 +105,70 @@ class KnockOut:
         mean = sum(known) / len(known) if known else 0.5
         priors = [mean if a.prior is None else a.prior for a in self._answers]
         self._weights = _joint_prior(priors, judge.difficulty_sd)
-        self._met: set[int] = set()
+        self._met: set[tuple[int, int]] = set()
 
     @property
     def champion(self) -> int:
         """The answer most likely good, the earlier one among equals."""
-        return _best(_marginals(self._weights, len(self._answers)))
+        return _best([sum(w for good, w in enumerate(self._weights) if good >> i & 1) for i in self._places])
 
     def next_pair(self) -> tuple[int, int] | None:
-        """Return the champion and the answer to compare it with; None where no verdict could change the champion."""
-        champion = self.champion
-        for other in range(len(self._answers)):
-            if other == champion or other in self._met:
-                continue
-            if _best(_marginals(self._update(champion, other, "second"), len(self._answers))) != champion:
-                return champion, other
-        return None
+        """Return the pair whose verdict gains most, the champion first; None where no verdict could change it."""
+        champion, all_good = self.champion, _sum_supersets(self._weights)
+        gains = {
+            pair: self._expect_gain(pair, champion, all_good)
+            for pair in combinations(self._places, 2)
+            if pair not in self._met
+        }
+        pair = max(gains, key=lambda pair: round(gains[pair], 9), default=None)
+        if pair is None or gains[pair] < SMALLEST_GAIN:
+            return None
+        return pair if pair[1] != champion else (pair[1], pair[0])
 
     def record(self, pair: tuple[int, int], verdict: Verdict | None) -> None:
         """Note what the judge said of a pair; a tie or no verdict changes nothing."""
+        self._met.add((min(pair), max(pair)))
+        if verdict is None or verdict == "tie":
+            return
         first, second = pair
-        self._met.add(second)
-        if verdict is not None and verdict != "tie":
-            self._weights = self._update(first, second, verdict)
-            self._met.add(first if verdict == "second" else second)
+        likelihood = self._likelihood(pair, verdict)
+        weights = [w * likelihood[(good >> first & 1) - (good >> second & 1)] for good, w in enumerate(self._weights)]
+        total = sum(weights)
+        self._weights = [w / total for w in weights]
 
-    def _update(self, first: int, second: int, verdict: Verdict) -> dict[int, float]:
-        """Return the weight of each set of good answers after a verdict."""
+    @property
+    def _places(self) -> range:
+        return range(len(self._answers))
+
+    def _expect_gain(self, pair: tuple[int, int], champion: int, all_good: Sequence[float]) -> float:
+        """Return by how much a verdict is expected to raise P(good) of the answer that is chosen.
+
+        Args:
+            pair: which is compared.
+            champion: now.
+            all_good: the probability that all answers of a set are good; bit i stands for answer i.
+        """
+        first, second = 1 << pair[0], 1 << pair[1]
+        gain = 0.0
+        for verdict in ("first", "second"):
+            likelihood = self._likelihood(pair, verdict)
+            chances = []  # of each answer to be good and the verdict to be this one
+            for bit in (1 << i for i in self._places):
+                both = all_good[bit | first | second]
+                only_first, only_second = all_good[bit | first] - both, all_good[bit | second] - both
+                equal = all_good[bit] - only_first - only_second
+                chances.append(only_first * likelihood[1] + only_second * likelihood[-1] + equal * likelihood[0])
+            gain += max(chances) - chances[champion]
+        return gain
+
+    def _likelihood(self, pair: tuple[int, int], verdict: Verdict) -> dict[int, float]:
+        """Return P(verdict) where the first alone is good (1), both or none are (0), the second alone is (-1)."""
         accuracy = ASSUMED_ACCURACY if self._judge.accuracy is None else self._judge.accuracy
-        judge = prior_log_odds(accuracy)
-        lengths = max(1, self._answers[first].length), max(1, self._answers[second].length)
-        for_length = self._judge.length * math.log(lengths[0] / lengths[1])
+        judge = prior_log_odds(max(0.5, accuracy))  # one that is wrong more often than right is no oracle reversed
+        first, second = (max(1, self._answers[i].length) for i in pair)
+        for_length = self._judge.length * math.log(first / second)
         sign = 1.0 if verdict == "first" else -1.0
-        return {
-            good: weight * sigmoid(sign * (judge * ((good >> first & 1) - (good >> second & 1)) + for_length))
-            for good, weight in self._weights.items()
-        }
+        return {better: sigmoid(sign * (judge * better + for_length)) for better in (1, 0, -1)}
 
 
 class AnswerSelection:
@@ -177,22 +210,28 @@ class AnswerSelection:
         return (champion, *(a for a in self._answers if a is not champion))
 
 
-def _joint_prior(priors: Sequence[float], difficulty_sd: float) -> dict[int, float]:
-    """Return the probability of each set of good answers; bit i stands for answer i."""
+def _joint_prior(priors: Sequence[float], difficulty_sd: float) -> list[float]:
+    """Return the probability of each set of good answers; bit i of its place stands for answer i."""
     curves = [success_curve(p, difficulty_sd) for p in priors]
-    weights: dict[int, float] = {}
+    weights = []
     for good in range(1 << len(priors)):
         total = 0.0
         for node, weight in enumerate(DIFFICULTY_WEIGHTS):
             chances = [curve[node] if good >> i & 1 else 1.0 - curve[node] for i, curve in enumerate(curves)]
             total += weight * math.prod(chances)
-        weights[good] = total
+        weights.append(total)
     return weights
 
 
-def _marginals(weights: Mapping[int, float], count: int) -> list[float]:
-    """Return P(good) of each answer, up to a common factor."""
-    return [sum(weight for good, weight in weights.items() if good >> i & 1) for i in range(count)]
+def _sum_supersets(weights: Sequence[float]) -> list[float]:
+    """Return for each set the weight of all sets that hold it: the probability that its answers are good."""
+    sums, bit = list(weights), 1
+    while bit < len(sums):
+        for good in range(len(sums)):
+            if not good & bit:
+                sums[good] += sums[good | bit]
+        bit <<= 1
+    return sums
 
 
 def _best(values: Sequence[float]) -> int:
