@@ -363,6 +363,20 @@ def test_prose_wraps_and_speaks_of_models_as_things(page: Path) -> None:
         assert old is None, f"{page.name}:{number}: {old and old[0]}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_wrapped_line_begins_like_an_item_of_a_list(page: Path) -> None:
+    """A sentence's number at the beginning of a line, such as the 0 of "never 0.", becomes an item."""
+    last, before = 0, ""
+    for number, line in read_prose(page):
+        if found := re.match(r" *(\d+)\. ", line):
+            begins_a_list = int(found[1]) == 1 and not before.strip()
+            assert begins_a_list or int(found[1]) == last + 1, f"{page.name}:{number}: {line}"
+            last = int(found[1])
+        elif line and not line.startswith(" ") and not before.strip():
+            last = 0  # a new paragraph ends the list
+        before = line
+
+
 def test_the_readme_is_short() -> None:
     assert len(read_page("README.md").splitlines()) <= 150
 

@@ -21,7 +21,7 @@ from routemoa.clients.dialect import Dialect
 from routemoa.core.pool import Pool
 from routemoa.testing import FakeEndpoint
 
-Reply = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
+Reply = Callable[[dict[str, Any]], tuple[int, dict[str, Any] | str]]
 OK = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}]}
 
 
@@ -33,7 +33,7 @@ def endpoint(reply: Reply) -> Iterator[str]:
 
         def do_POST(self) -> None:
             status, body = reply(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            data = json.dumps(body).encode()
+            data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(data)))
@@ -120,14 +120,26 @@ def test_a_reasoning_model_that_cannot_answer_in_one_token_is_well(tmp_path: Pat
         assert check(tmp_path / "pool.toml").returncode == 0
 
 
-def test_a_member_that_fails_says_for_how_long_a_server_would_skip_it(tmp_path: Path) -> None:
+def test_a_member_that_fails_says_what_to_do_and_for_how_long_a_server_would_skip_it(tmp_path: Path) -> None:
     with endpoint(lambda _: (429, {"error": {"message": "slow down"}})) as url:
         (tmp_path / "pool.toml").write_text(POOL.format(url=url))
         done = check(tmp_path / "pool.toml")
         assert done.returncode == 1
-        assert "(a server skips it for 20 s after this)" in done.stderr
+        assert done.stderr.endswith("HTTP 429: slow down; wait, or check the provider's quota\n")
+        assert "loading" not in done.stdout  # no local model
         [shown] = json.loads(check(tmp_path / "pool.toml", "--json").stdout)["models"]
         assert 19 < shown["cool_down"] <= 20
+
+
+def test_a_page_and_a_missing_key_are_explained(tmp_path: Path) -> None:
+    refusals: Iterator[tuple[int, dict[str, Any] | str]] = iter(
+        [(200, "<html>Welcome</html>"), (401, {"error": {"message": "no key"}})]
+    )
+    with endpoint(lambda _: next(refusals)) as url:
+        (tmp_path / "pool.toml").write_text(POOL.format(url=url))
+        page, keyless = check(tmp_path / "pool.toml").stderr, check(tmp_path / "pool.toml").stderr
+    assert page.endswith("an HTML page in place of an answer; check `endpoint`: it often ends in /v1\n")
+    assert keyless.endswith("no key; name the environment variable that holds the key as `api_key_env`\n")
 
 
 def test_the_embedded_pool_is_not_written_to() -> None:

@@ -139,7 +139,7 @@ async def test_all_tenants_together_are_limited_too_and_the_later_reset_is_named
         unnamed = store.recorder(None, "m")
         assert unnamed.has_budget
         unnamed.finish(await unnamed.start(call_start(0.5)), call_result(0.5))
-        with pytest.raises(BudgetExceeded, match=r"all tenants together: \$0 of \$0.5 is left of this month's") as e:
+        with pytest.raises(BudgetExceeded, match=r"all tenants together: \$0 of \$0.50 is left of this month's") as e:
             await store.recorder("acme", "m").start(call_start(0.7))
         assert e.value.reset == datetime(2026, 12, 1, tzinfo=UTC).timestamp()
 

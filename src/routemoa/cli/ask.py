@@ -133,7 +133,8 @@ async def _answer(query: Query, pool: Pool, writer: AnswerWriter, console: Conso
         recorder = None if store is None else store.recorder(None, method.name)
         trace = await run_query(method, query, view, writer, trace_file=options.trace_file, recorder=recorder)
     except AllModelsFailed as e:
-        e.add_note(f"the models are those of {pool.source}; try each with  routemoa pool check")
+        given = "" if options.pool_file is None else f" --pool {shlex.quote(options.pool_file)}"
+        e.add_note(f"the models are those of {pool.source}; try each with  routemoa pool check{given}")
         raise
     finally:
         writer.close()

@@ -30,6 +30,7 @@ from routemoa.clients.retry import read_retry_after
 from routemoa.clients.sse import SSEEvent
 from routemoa.core.cache_marks import CacheControl
 from routemoa.core.errors import InvalidResponse, ModelHTTPError
+from routemoa.core.failure_kind import KEY_STATUSES
 from routemoa.core.types import CHAT_ROUTE, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 
@@ -171,7 +172,9 @@ def make_http_error(spec: ModelSpec, status: int, body: bytes, key: str | None, 
     """Return the error for an HTTP `status` that is no success; `after` is in seconds. The key is removed."""
     body = redact_body(body, key)
     said = error_text(decode_json(body), key)
-    hint = HINTS.get(status, "").format(key=spec.api_key_env or "api_key_env")
+    hint = HINTS.get(status, "").format(key=spec.api_key_env)
+    if status in KEY_STATUSES and spec.api_key_env is None:
+        hint = "name the environment variable that holds the key as `api_key_env`"
     if status < 400:
         hint = "it redirects elsewhere; put the final URL into `endpoint`"
     reason = f"HTTP {status}" + (f": {said}" if said else "") + (f"; {hint}" if hint else "")

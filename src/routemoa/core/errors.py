@@ -231,7 +231,10 @@ class AllModelsFailed(RouteMoAError):
     def __init__(self, failures: Sequence[Failure], skipped: Sequence[Skip] = ()) -> None:
         failed = {f.model for f in failures}
         not_called = [s for s in skipped if s.model not in failed]
-        reasons = [f"{f.model}: {f.reason}" for f in failures] + [f"{s.model}: {s.reason}" for s in not_called]
+        models: dict[str, list[str]] = {}
+        for model, reason in [(f.model, f.reason) for f in failures] + [(s.model, s.reason) for s in not_called]:
+            models.setdefault(reason, []).append(model)
+        reasons = [f"{', '.join(dict.fromkeys(names))}: {reason}" for reason, names in models.items()]
         super().__init__("no model could answer: " + "; ".join(reasons))
         self.failures = tuple(failures)
         """The failed calls, each with its reason."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.tenants import ALL_TENANTS, SPANS, SpendingLimits, Tenants, find_windows, format_time
 from routemoa.ledger.steps import MAX_PICODOLLARS, PICODOLLARS_PER_DOLLAR, StartedCall, to_picodollars
@@ -92,15 +93,16 @@ def find_refusal(
             if max_cost > unspent - window.held:
                 left = max(0, unspent - window.held) / PICODOLLARS_PER_DOLLAR
                 subject = "all tenants together" if name == ALL_TENANTS else f"tenant '{name}'"
-                message = f"{subject}: ${left:,.4g} of ${limit:,.4g} is left of this {span}'s budget"
+                amounts = f"{format_dollars(left, 4)} of {format_dollars(limit, 4)}"
+                message = f"{subject}: {amounts} is left of this {span}'s budget"
                 obstacles.append(Obstacle(max_cost > unspent, now.reset(span), message))
     if not obstacles:
         return None
     last = max(obstacles)
     hope = "" if last.permanent else "calls under way may free some of it, and "
     return BudgetExceeded(
-        f"{last.message}, and the next call can cost ${call.max_cost or 0:,.4g}; {hope}the budget starts again at "
-        f"{format_time(last.reset)}",
+        f"{last.message}, and the next call can cost {format_dollars(call.max_cost or 0, 4)}; {hope}"
+        f"the budget starts again at {format_time(last.reset)}",
         temporary=not last.permanent,
         reset=last.reset,
     )

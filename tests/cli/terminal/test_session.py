@@ -48,6 +48,17 @@ def test_a_clock_runs_until_the_answer_begins_and_is_erased(tmp_path: Path) -> N
     assert len(shown) == 2
 
 
+def test_no_clock_returns_below_an_answer_while_none_is_asked(tmp_path: Path) -> None:
+    with (
+        endpoint() as e,
+        PseudoTerminal("ask", "Write a poem.", "--pool", pool(tmp_path, e.url, "a")) as terminal,
+    ):
+        assert terminal.wait_for_exit() == 0
+    written = terminal.raw.partition("The answer is 4.")[2]
+    assert "asked a alone" in written
+    assert not re.search(r"choosing|deciding|\(\d+ s\)", written)
+
+
 def test_the_clock_goes_on_below_an_answer_while_others_are_asked(tmp_path: Path) -> None:
     with (
         endpoint() as fast,

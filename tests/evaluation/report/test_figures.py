@@ -14,11 +14,12 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from routemoa.cli import cli
+from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ConfigError
 from routemoa.core.installation import install_command
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.report.figures import Report, build_report
-from routemoa.evaluation.report.formatting import format_dollars, format_points
+from routemoa.evaluation.report.formatting import format_points
 from routemoa.evaluation.report.method_rows import group_outcomes, pareto_front
 from routemoa.evaluation.statistics import summarize
 
@@ -227,6 +228,7 @@ def test_figures_read_well() -> None:
         "$3.20",
         "$1,234.50",
     ]
+    assert [format_dollars(x, 4) for x in (1e-7, 0.0000248, 0.05)] == ["$0.0000001", "$0.0000248", "$0.05"]
     assert [format_points(x) for x in (-0.00001, 0.0213, -0.2)] == ["+0.0", "+2.1", "−20.0"]
 
 

@@ -119,7 +119,7 @@ async def test_many_clients_of_four_gateways_never_overshoot(
             spent += cost
         assert 0.98 < spent <= 1.0
         await asyncio.gather(*(g.store.flush() for g in all_))
-        with pytest.raises(BudgetExceeded, match=r"of \$1 is left of this day's budget"):
+        with pytest.raises(BudgetExceeded, match=r"of \$1.00 is left of this day's budget"):
             await all_[0].start(0.02, key)
     ledgers = sum(e.charged or 0.0 for i in range(4) for e in read_calls(tmp_path / f"{i}.db"))
     assert ledgers == pytest.approx(spent)

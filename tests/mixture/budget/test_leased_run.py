@@ -31,7 +31,7 @@ class Worker:
         return self._leases.grant(self._name, needed)
 
     async def work(self) -> None:
-        with pytest.raises(BudgetExceeded, match=r"of \$20 are left, and a call of a \(\$1 at most\)"):
+        with pytest.raises(BudgetExceeded, match=r"of \$20.00 are left, and a call of a \(\$1.00 at most\)"):
             await self._spend()
         self._leases.give_back(self._name, await self._run.give_back(), spent=self._run.spent)
 

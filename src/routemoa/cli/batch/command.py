@@ -12,6 +12,7 @@ from routemoa.cli.completion import complete_method
 from routemoa.cli.options import json_option, max_cost_option, pool_option, yes_option
 from routemoa.cli.ray_cluster import engine_options
 from routemoa.cli.terminal.lines import print_line
+from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import BudgetExceeded, RouteMoAError
 from routemoa.core.plural import counted
 from routemoa.core.printable import printable
@@ -129,11 +130,13 @@ def _confirm(opened: Batch, assume_yes: bool, max_cost: float | None) -> None:
 
 
 def _print_report(report: BatchReport, folder: Path) -> None:
-    unknown = f", and up to ${report.uncertain:,.4g} for calls that were cut off" if report.uncertain else ""
+    unknown = (
+        f", and up to {format_dollars(report.uncertain, 4)} for calls that were cut off" if report.uncertain else ""
+    )
     unknown += f", and {counted(report.unpriced, 'call')} of unknown price" if report.unpriced else ""
     print_line(
         f"{report.answered:,} answered, {report.failed:,} failed of {counted(report.rows, 'row')}: "
-        f"{counted(report.calls, 'call')}, ${report.cost:,.4g}{unknown}"
+        f"{counted(report.calls, 'call')}, {format_dollars(report.cost, 4)}{unknown}"
     )
     for name in report.files:
         print_line(f"  {folder / name}")

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from routemoa.cli.terminal.progress import StepProgress
+from routemoa.core.dollars import format_dollars
 from routemoa.core.pool import METHODS, Pool
 from routemoa.datasets.collector import Estimate
 from routemoa.datasets.questions import Question
@@ -81,9 +82,9 @@ def describe_progress(progress: StepProgress, seconds: float, spent: float, repo
         report: of the whole job.
     """
     done, left = progress.done + 1, progress.total - progress.done - 1
-    parts = [f"${report.cost:,.4g}"]
+    parts = [format_dollars(report.cost, 4)]
     if left:
-        parts[0] += f" of about ${report.cost + spent / done * left:,.4g}"
+        parts[0] += f" of about {format_dollars(report.cost + spent / done * left, 4)}"
         parts.append(f"{format_seconds(seconds / done * left)} left")
     return ", ".join([*parts, *([f"{report.failed:,} failed"] if report.failed else [])])
 

@@ -17,6 +17,7 @@ from routemoa.cli.terminal.session import AnswerWriter, run_query
 from routemoa.cli.terminal.summary import summarize_answer
 from routemoa.clients.http import HttpClient
 from routemoa.core.conversations import ConversationMemory
+from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import RouteMoAError
 from routemoa.core.pool import Pool
 from routemoa.core.printable import printable
@@ -24,7 +25,6 @@ from routemoa.core.protocols import Method
 from routemoa.core.trace import Trace
 from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import Limits, Message, Query
-from routemoa.evaluation.report.formatting import format_dollars
 from routemoa.ledger import Store
 from routemoa.mixture.method_registry import build_method
 

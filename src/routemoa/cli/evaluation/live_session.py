@@ -9,6 +9,7 @@ from pathlib import Path
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.clients.connect import connect
 from routemoa.clients.http import HttpClient
+from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ModelError
 from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
@@ -62,4 +63,4 @@ async def load_local_models(pool: Pool, client: HttpClient, say: Callable[[str],
 def describe_spending(spent: float, unpriced: int) -> str:
     """Return the dollars that a run has spent so far, in words."""
     unknown = f" and {counted(unpriced, 'call')} of unknown price" if unpriced else ""
-    return f"${spent:,.4g}{unknown}"
+    return f"{format_dollars(spent, 4)}{unknown}"

@@ -194,12 +194,13 @@ def _write(run: Run, chosen: Sequence[Candidate]) -> None:
 def _estimate(run: Run) -> TrialCost | None:
     """Say what trying the pool may cost at most, and ask where it costs anything; None where it is not to be tried."""
     from routemoa.cli.init.trial import estimate_trial
+    from routemoa.core.dollars import format_dollars
     from routemoa.core.pool import Pool
     from routemoa.core.price_list import price_hint
 
     pool = Pool.from_toml(run.target)
     cost = estimate_trial(pool)
-    price = f"at most ${cost.total:.2g}" if cost.total else "nothing"
+    price = f"at most {format_dollars(cost.total)}" if cost.total else "nothing"
     if cost.unpriced:
         price = f"an unknown amount: no price for {', '.join(cost.unpriced)}"
         run.warn_once(f"{', '.join(cost.unpriced)}: no price is known; {price_hint(pool[cost.unpriced[0]])}")

@@ -20,6 +20,7 @@ from routemoa.cli.init.trial import QUESTION, Failure, ProbeResults, TrialAnswer
 from routemoa.cli.terminal.confirm import is_interactive
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
+from routemoa.core.dollars import format_dollars
 from routemoa.core.plural import counted
 
 __all__ = ["Run"]
@@ -120,7 +121,7 @@ class Run:
             print_line(f"the question was not answered: {self.answer.problem}", err=True)
             return
         trace = self.answer.trace
-        cost = "cost unknown" if trace.cost is None else f"${trace.cost:.4g}"
+        cost = "cost unknown" if trace.cost is None else format_dollars(trace.cost, 4)
         seconds = "" if trace.latency is None else f", {trace.latency:.1f} s"
         self.say(f"  asked: {QUESTION}")
         self.say(f"  answer: {self.answer.text}")

@@ -20,6 +20,7 @@ from routemoa.cli.ledger.tables import NOTED, format_time, make_call_table, make
 from routemoa.cli.options import STORE_HELP
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import make_console, print_fitted
+from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ConfigError
 from routemoa.core.plural import counted
 from routemoa.core.printable import printable_line
@@ -120,7 +121,7 @@ def correct(
 
 
 def _format_charge(entry: LedgerEntry) -> str:
-    return "an unknown amount" if entry.charged is None else f"${entry.charged:.6g}"
+    return "an unknown amount" if entry.charged is None else format_dollars(entry.charged, 6)
 
 
 def _show_ledger(options: LedgerOptions) -> None:

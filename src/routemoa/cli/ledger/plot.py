@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from routemoa.cli.terminal.files import check_writable
+from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ConfigError, MissingExtra
-from routemoa.evaluation.report.formatting import format_dollars, shorten
+from routemoa.evaluation.report.formatting import shorten
 from routemoa.evaluation.report.svg import COLOURS, open_figure
 from routemoa.ledger.aggregates import Grouping, group_name, total_tokens
 from routemoa.ledger.queries import LedgerEntry

@@ -27,7 +27,7 @@ __all__ = ["check"]
 @click.option("--watch", is_flag=True, help="Check again whenever the file changes, until Ctrl-C.")
 @json_option
 def check(pool_file: str | None, write: bool, watch: bool, as_json: bool) -> None:
-    """Ask every model of a pool for one token, all at once, and show how long each takes.
+    """Ask every model of a pool for one token, all at once, and show how long each takes, local models also to load.
 
     A model with several endpoints is asked at each. The exit code is 1 where one does not answer; a line for each such
     model says what to change and where. Where an endpoint refuses a field of the request, such as max_tokens, the call
@@ -86,7 +86,10 @@ def _check_pool(pool: Pool, write: bool, as_json: bool) -> bool:
         plain = {"source": pool.source, "models": [p.to_plain() for p in probes], "warnings": warnings}
         click.echo(json.dumps(plain, indent=2))
     else:
-        heads, rows = ["name", "", "one token", "loading"], [_make_row(p) for p in probes]
+        heads, rows = ["name", "", "one token"], [_make_row(p) for p in probes]
+        if any(p.loading is not None for p in probes):
+            heads.append("loading")
+            rows = [[*row, _format_seconds(p.loading)] for p, row in zip(probes, rows, strict=True)]
         if any(p.endpoint for p in probes):
             heads.insert(1, "endpoint")
             rows = [[p.name, p.endpoint or "-", *row[1:]] for p, row in zip(probes, rows, strict=True)]
@@ -95,17 +98,13 @@ def _check_pool(pool: Pool, write: bool, as_json: bool) -> bool:
             print_line(line)
         for probe in probes:
             if probe.problem:
-                later = (
-                    "" if probe.cool_down is None else f" (a server skips it for {probe.cool_down:.0f} s after this)"
-                )
-                print_line(printable(probe.problem + later), err=True)
+                print_line(printable(probe.problem), err=True)
     print_warnings(warnings)
     return all(p.ok for p in probes)
 
 
 def _make_row(probe: Probe) -> list[str]:
-    seconds = (_format_seconds(probe.latency), _format_seconds(probe.loading))
-    return [probe.name, "ok" if probe.ok else "failed", *seconds]
+    return [probe.name, "ok" if probe.ok else "failed", _format_seconds(probe.latency)]
 
 
 def _format_seconds(seconds: float | None) -> str:

@@ -33,6 +33,10 @@ def prices(*, pool_file: str | None, as_json: bool) -> None:
     Prices are dollars per million tokens, and dollars per call. They come from the pool file, else from the library
     genai-prices, which knows the models behind public endpoints. A dash is no price of its own: cached and cache-write
     tokens then cost as much as other input.
+
+    \b
+    Example:
+      routemoa pool prices --pool pool.toml
     """
     from routemoa.cli.terminal.table import print_table
     from routemoa.core.price_list import price_hint

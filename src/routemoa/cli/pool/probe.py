@@ -164,7 +164,7 @@ def _explain(error: RouteMoAError) -> str:
             return f"{reason}; add credit to the account"
         case ModelHTTPError(status=429):
             return f"{reason}; wait, or check the provider's quota"
-        case ModelHTTPError(status=status) if status >= 500:
+        case ModelHTTPError(status=status) if status >= 500 and "`endpoint`" not in reason:
             return f"{reason}; the server failed: look at its log, or try again later"
         case ModelHTTPError(status=400 | 422):
             return f"{reason}; correct `model` or `parameters`"

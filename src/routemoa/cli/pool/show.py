@@ -40,6 +40,10 @@ def show(pool_file: str | None, as_json: bool) -> None:
     Prices are dollars per million tokens, input / output; a dash is an unknown figure. Below the table: the scorer, the
     judge model, the limits and the mixture, and what each does. Warnings say what does not fit: a key that is not
     set, a scorer or a judge file of other models, models of one family only.
+
+    \b
+    Example:
+      routemoa pool show --pool pool.toml
     """
     from routemoa.cli.pool.parts import describe_judge, describe_limits, describe_scorer, describe_tenants
     from routemoa.cli.terminal.table import print_table

@@ -55,7 +55,12 @@ def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool) -> None
 @click.command(short_help="Undo all that a scorer has learned since it was trained.")
 @click.argument("folder", metavar="DIR")
 def forget(folder: str) -> None:
-    """Undo all that the scorer in DIR has learned from outcomes since it was trained."""
+    """Undo all that the scorer in DIR has learned from outcomes since it was trained.
+
+    \b
+    Example:
+      routemoa scorer forget my-scorer
+    """
     read_manifest(folder)
     path = Path(folder) / OUTCOMES_FILE
     count = len(path.read_bytes().splitlines()) if path.is_file() else 0

@@ -27,6 +27,7 @@ class Activity:
         self._layer = 1
         self._running: list[str] = []
         self._answered: list[str] = []
+        self._is_calling = False
 
     def __rich__(self) -> Text:
         return Text(self.text, style="dim", no_wrap=True, overflow="ellipsis")
@@ -40,6 +41,11 @@ class Activity:
             doing += f", {_join_names(self._answered)} answered" if self._answered else ""
             doing = doing if self._layer == 1 else f"layer {self._layer}: {doing}"
         return f"{doing} ({perf_counter() - self._started:.0f} s)"
+
+    @property
+    def is_asking(self) -> bool:
+        """Tell whether a model is being asked."""
+        return bool(self._running) or self._is_calling
 
     def add(self, event: Event) -> None:
         """Fold one event in."""
@@ -56,11 +62,11 @@ class Activity:
             case events.ProposalFailed():
                 self._end(event.failure.model)
             case events.CallStarted():
-                self._doing = f"{event.purpose}: asking {event.model}"
+                self._doing, self._is_calling = f"{event.purpose}: asking {event.model}", True
             case events.AggregatorStarted():
-                self._doing = f"{event.model} writes the answer"
+                self._doing, self._is_calling = f"{event.model} writes the answer", True
             case events.Reranked() | events.CallFinished():
-                self._doing = "deciding"
+                self._doing, self._is_calling = "deciding", False
             case _:
                 pass
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from routemoa.cli.terminal.lines import print_line
+from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ConfigError
 from routemoa.core.plural import counted
 
@@ -48,7 +49,7 @@ def confirm_cost(
         Declined: the answer on the terminal was no.
         ConfigError: there is no terminal to ask on, and neither option was given.
     """
-    limit = "" if max_cost is None or not estimate.calls else f"; stops before ${max_cost:,.4g}"
+    limit = "" if max_cost is None or not estimate.calls else f"; stops before {format_dollars(max_cost, 4)}"
     print_line(announcement + limit, err=True)
     if not estimate.calls or estimate.cost == 0 or assume_yes:
         return
@@ -105,8 +106,8 @@ def describe_cost(estimate: Estimate) -> str:
     """Return the dollars of an estimate in words."""
     if estimate.cost is None:
         unknown = f"unknown: no price for {', '.join(estimate.unpriced)}"
-        return unknown + (f"; the others about ${estimate.known_cost:,.4g}" if estimate.known_cost else "")
-    return f"about ${estimate.cost:,.4g}" if estimate.cost else "nothing"
+        return unknown + (f"; the others about {format_dollars(estimate.known_cost, 4)}" if estimate.known_cost else "")
+    return f"about {format_dollars(estimate.cost, 4)}" if estimate.cost else "nothing"
 
 
 def is_interactive() -> bool:

@@ -176,6 +176,7 @@ class AnswerWriter:
             self._is_whole = True
             self._print_rest()
             self._end_line()
+        if self._is_deciding and self._is_whole and self._activity.is_asking:
             self.begin()
 
     def _is_all_of(self, text: str) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from routemoa.core.dollars import format_dollars
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Agreement, Answer, Degradation, Failure, Trace
-from routemoa.evaluation.report.formatting import format_dollars
 from routemoa.judging.answers.grouping import group_answers, group_run_code
 from routemoa.routing.decision import latest_answers
 

@@ -203,7 +203,7 @@ def describe_body(data: bytes, key: str | None = None) -> ReportedError | None:
     if _HTML.match(text):
         title = _TITLE.search(text)
         said = f': "{one_line(html.unescape(title[1]), key)}"' if title else ""
-        return ReportedError(f"an HTML page in place of an answer{said}")
+        return ReportedError(f"an HTML page in place of an answer{said}; check `endpoint`: it often ends in /v1")
     return ReportedError(f"not JSON: {one_line(text, key)}")
 
 

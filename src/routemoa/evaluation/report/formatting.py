@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
+
+from routemoa.core.dollars import format_dollars
 
 __all__ = [
     "UNKNOWN",
     "format_change",
-    "format_dollars",
     "format_interval",
     "format_measure",
     "format_percent",
@@ -41,14 +41,6 @@ def format_points(difference: float) -> str:
 def format_interval(ends: tuple[float, float] | None) -> str:
     """Format an interval of a share in percent; empty where there is none."""
     return "" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
-
-
-def format_dollars(dollars: float) -> str:
-    """Format dollars with two significant digits at least."""
-    if not dollars:
-        return "$0"
-    digits = max(2, 1 - math.floor(math.log10(abs(dollars))))
-    return f"${dollars:,.{digits}f}"
 
 
 def format_measure(value: float | None, measure: str = "") -> str:

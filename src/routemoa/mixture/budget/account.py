@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.clients.wire import TOKEN_LIMITS, is_token_limit
+from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.price_list import price_hint
 from routemoa.core.types import Limits, ModelSpec, Request
@@ -193,8 +194,8 @@ class Account:
             )
         limit = limits.max_cost or 0.0
         return BudgetExceeded(
-            f"${remaining.cost or 0.0:,.4g} of ${limit:,.4g} are left, and a call of {model.name} "
-            f"(${most or 0.0:,.4g} at most) could pass the limit",
+            f"{format_dollars(remaining.cost or 0.0, 4)} of {format_dollars(limit, 4)} are left, and a call of "
+            f"{model.name} ({format_dollars(most or 0.0, 4)} at most) could pass the limit: raise max_cost",
             temporary=self.reserved > 0.0 and self.spent + (most or 0.0) <= limit,
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import Client
 from routemoa.core.types import Limits, ModelSpec, Request
@@ -160,8 +161,8 @@ class LeasedRun(RunClient):
                     await asyncio.sleep(WAIT)
                 elif grant.dollars <= 0.0:
                     raise BudgetExceeded(
-                        f"${grant.left:,.4g} of ${grant.limit:,.4g} are left, and a call of {model.name} "
-                        f"(${most:,.4g} at most) could pass the limit"
+                        f"{format_dollars(grant.left, 4)} of {format_dollars(grant.limit, 4)} are left, and a call of "
+                        f"{model.name} ({format_dollars(most, 4)} at most) could pass the limit: raise max_cost"
                     )
 
     async def give_back(self) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from routemoa.core.dollars import format_dollars
 from routemoa.core.price_list import price_hint
 from routemoa.core.trace import Degradation
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Request
@@ -89,7 +90,7 @@ def plan_within_budget(
     if quick or spare:
         given_up += _left_out(priced, quick, f"usually slower than the {time} that are left")
     elif answers:
-        return BudgetedPlan(given_up=given_up, reason=f"nobody is expected to answer in {time}")
+        return BudgetedPlan(given_up=given_up, reason=f"no model is expected to answer in {time}")
     else:
         quick, spare = priced, rest  # slow as they are: one has to be asked
     shortage = "too little is left"
@@ -170,7 +171,7 @@ class _BudgetCheck:
         if tokens >= max(1, needed):
             return _Room(tokens)
         if remaining.cost is not None and not self._dollars_suffice(calls, writer, needed):
-            return _Room(None, f"only ${remaining.cost:.4g} is left")
+            return _Room(None, f"only {format_dollars(remaining.cost, 4)} is left")
         if remaining.tokens is not None:
             return _Room(None, f"only {remaining.tokens} more output tokens are allowed")
         return _Room(None)
@@ -186,7 +187,7 @@ class _BudgetCheck:
         if self._remaining.cost is None or not priced:
             return shortage
         cost, name = min(priced)
-        return f"{shortage}, and the cheapest call, of {name}, can cost ${cost:.4g} (max_cost)"
+        return f"{shortage}, and the cheapest call, of {name}, can cost {format_dollars(cost, 4)}: raise max_cost"
 
     def _comfortable(self, model: ModelSpec) -> int:
         return comfortable_tokens(self._resources.tokens.get(model.name))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
+from routemoa.core.dollars import format_dollars
 from routemoa.core.types import ModelSpec
 from routemoa.core.usage import Usage
 from routemoa.mixture.budget.account import Reservation, max_output_tokens, token_limit
@@ -89,7 +90,7 @@ def bound_usage(model: ModelSpec, usage: Usage, bounds: UsageBounds, *, has_answ
     )
     cost, most = model.cost(bounded), _most_dollars(model, bounded, bounds)
     if cost is not None and cost > most * (1.0 + ROUNDING):
-        problems.append(f"${cost:.6g} is more than the call can have cost")
+        problems.append(f"{format_dollars(cost, 6)} is more than the call can have cost")
         bounded = replace(bounded, reported_cost=most)
     problem = "; ".join(problems)
     return bounded if bounded.problem == problem else replace(bounded, problem=problem)
