@@ -14,6 +14,7 @@ in dollars. With the local engine its process is killed (SIGKILL) again and agai
 - memory stays flat: the process is no larger at the end than at a tenth of its rows, but for 24 MB
 
 Rows for each second of CPU time that all processes of the job took stand beside. Exits with 1 when one does not hold.
+Every 10 s a line says how far the job is. After Ctrl-C the JSON has what is known so far, and `"interrupted": true`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import platform
 import signal
 import subprocess
@@ -30,7 +30,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -39,6 +38,7 @@ from typing import Any
 import psutil
 from bars import finish
 from faulty import Faults, Member, Spec
+from job_watch import RowCount, Watch, look
 from served import Running, endpoints
 
 MEMBERS = tuple(
@@ -48,27 +48,6 @@ MEMBERS = tuple(
 FAULTS = Faults(refused=0.02, reset=0.01, cut=0.01, garbage=0.005, error=0.005)
 FLAT_BYTES = 24 * 2**20
 LOOK_SECONDS = 0.25
-PARTS = {"RowWorker": "worker", "Keeper": "keeper", "routemoa batch": "command"}  # in a command line -> part of a job
-
-
-@dataclass
-class Watch:
-    """What the processes of a job took, over all of its parts."""
-
-    seconds: float = 0.0
-    kills: int = 0
-    worker_seconds: float = 10.0  # between two kills of a Ray worker
-    sizes: list[tuple[int, int]] = field(default_factory=list)  # rows so far and bytes of the largest process
-    seen: dict[int, tuple[str, float]] = field(
-        default_factory=dict
-    )  # process -> its part, CPU seconds at the last look
-
-    def cpu_of_parts(self) -> dict[str, float]:
-        """CPU seconds of all processes, by what they are."""
-        parts: dict[str, float] = {}
-        for part, seconds in self.seen.values():
-            parts[part] = parts.get(part, 0.0) + seconds
-        return {part: round(seconds, 1) for part, seconds in parts.items()}
 
 
 def write_input(path: Path, rows: int) -> None:
@@ -92,46 +71,6 @@ def write_pool(path: Path, port: int) -> None:
     )
 
 
-class RowCount:
-    """Counts the results in a folder as they come."""
-
-    def __init__(self, folder: Path) -> None:
-        self._paths = {folder / name: 0 for name in ("results.jsonl", "failed.jsonl")}
-        self.rows = 0
-
-    def update(self) -> int:
-        for path, offset in self._paths.items():
-            if path.exists():
-                with open(path, "rb") as file:
-                    file.seek(offset)
-                    data = file.read()
-                self.rows += data.count(b"\n")
-                self._paths[path] = offset + len(data)
-        return self.rows
-
-
-def look(roots: list[psutil.Process], watch: Watch, rows: int) -> list[psutil.Process]:
-    """Note CPU and memory of a job's processes, all that this one started; return its Ray workers."""
-    found, workers, largest = [p for p in roots if p.pid != os.getpid()], [], 0
-    for root in roots:
-        with suppress(psutil.Error):
-            found += root.children(recursive=True)
-    for process in {p.pid: p for p in found}.values():
-        with suppress(psutil.Error):
-            name = " ".join(process.cmdline())
-            if "faulty.py" in name:
-                continue
-            times = process.cpu_times()
-            part = next((label for word, label in PARTS.items() if word in name), "ray itself")
-            watch.seen[process.pid] = part, times.user + times.system
-            if part == "worker":
-                workers.append(process)
-            if part != "ray itself":
-                largest = max(largest, process.memory_info().rss)
-    watch.sizes.append((rows, largest))
-    return workers
-
-
 async def run(
     command: list[str], count: RowCount, roots: list[psutil.Process], watch: Watch, after: float | None = None
 ) -> int | None:
@@ -140,20 +79,26 @@ async def run(
     began = last_kill = monotonic()
     own = [*roots, psutil.Process(process.pid)]
     waiting = asyncio.create_task(process.communicate())
-    while not waiting.done():
-        await asyncio.wait({waiting}, timeout=LOOK_SECONDS)
-        rows = await asyncio.to_thread(count.update)
-        workers = await asyncio.to_thread(look, own, watch, rows)
-        if roots and workers and 0 < watch.worker_seconds < monotonic() - last_kill:
-            with suppress(psutil.Error):
-                Random(watch.kills).choice(workers).kill()
-            watch.kills, last_kill = watch.kills + 1, monotonic()
-        if after is not None and monotonic() - began > after and rows and process.returncode is None:
-            process.send_signal(signal.SIGKILL)
-            await waiting
-            watch.seconds += monotonic() - began
-            return None
-    watch.seconds += monotonic() - began
+    try:
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=LOOK_SECONDS)
+            rows = await asyncio.to_thread(count.update)
+            workers = await asyncio.to_thread(look, own, watch, rows)
+            watch.tell()
+            if roots and workers and 0 < watch.worker_seconds < monotonic() - last_kill:
+                with suppress(psutil.Error):
+                    Random(watch.worker_kills).choice(workers).kill()
+                watch.worker_kills, last_kill = watch.worker_kills + 1, monotonic()
+            if after is not None and monotonic() - began > after and rows and process.returncode is None:
+                process.send_signal(signal.SIGKILL)
+                await waiting
+                return None
+    finally:
+        watch.seconds += monotonic() - began
+        if process.returncode is None:  # Ctrl-C
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
     said = (await waiting)[1].decode()
     if process.returncode:
         print(f"ended with {process.returncode}: {said[-1500:]}", file=sys.stderr)
@@ -182,13 +127,6 @@ def check_results(folder: Path, rows: int) -> list[str]:
     return missed
 
 
-def find_growth(watch: Watch, rows: int) -> int:
-    """Return by how many bytes the largest process grew from a tenth of the rows to the end."""
-    early = [size for done, size in watch.sizes if rows * 0.1 <= done <= rows * 0.3]
-    late = [size for done, size in watch.sizes if done >= rows * 0.8]
-    return max(late, default=0) - max(early, default=0) if early and late else 0
-
-
 @contextmanager
 def two_nodes(engine: str) -> Iterator[tuple[list[str], list[psutil.Process]]]:
     """Start a cluster of two raylets for Ray; yield the options and the processes of it."""
@@ -210,57 +148,38 @@ async def billed(upstream: Running) -> float:
     return sum(bill.dollars for bill in await upstream.bills())
 
 
-async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+async def measure(options: argparse.Namespace, folder: Path, watch: Watch, results: dict[str, Any]) -> None:
+    """Run the job, and one with half of its budget; what is known goes into `results` as it comes."""
     source, pool, out = folder / "in.jsonl", folder / "pool.toml", folder / "out"
     write_input(source, options.rows)
-    watch, random, count = Watch(worker_seconds=options.worker_seconds), Random(options.seed), RowCount(out)
+    random, count, missed = Random(options.seed), RowCount(out), results["missed"]
     async with endpoints(Spec(MEMBERS, FAULTS, options.seed), folder) as upstream:
         write_pool(pool, upstream.port)
         with two_nodes(options.engine) as (extra, roots):
             base = [sys.executable, "-m", "routemoa", "batch", str(source), "--pool", str(pool), "--json", *extra]
             base += ["--concurrency", str(options.concurrency)]
             whole = [*base, "--out", str(out), "--max-cost", "1000"]
-            kills = 0
             for _ in range(options.kills if options.engine == "local" else min(1, options.kills)):
                 if await run(whole, count, roots, watch, options.part * random.uniform(0.5, 1.5)) is not None:
                     break
-                kills += 1
-                print(f"killed {kills} times, {count.update()} rows are done", file=sys.stderr)
+                watch.kills += 1
+                print(f"killed {watch.kills} times, {count.update()} rows are done", file=sys.stderr)
             shell = ["/bin/sh", "-c", 'out=$1; shift; exec "$@" > "$out"', "sh", str(folder / "report.json"), *whole]
             status = await run(shell, count, roots, watch)
-            report = json.loads(await asyncio.to_thread((folder / "report.json").read_text))
-            bills = await billed(upstream)
-            missed = [f"the last part ended with status {status}"] if status else []
+            results["report"] = report = json.loads(await asyncio.to_thread((folder / "report.json").read_text))
+            results["billed"] = bills = await billed(upstream)
+            missed += [f"the last part ended with status {status}"] if status else []
             missed += [*check_results(out, options.rows), *check_bills(report, bills)]
             await upstream.forget()
-            limit = bills / 2
+            results["limit"] = limit = bills / 2
             half = [*base, "--out", str(folder / "half"), "--max-cost", f"{limit:.6f}"]
             status = await run(half, RowCount(folder / "half"), [], Watch())
             spent = await billed(upstream)
     missed += [f"a job with half the budget ended with {status}"] if status != 1 else []
     missed += [f"overshoot: ${spent:.6f} of ${limit:.6f}"] if spent > limit else []
-    cpu = sum(seconds for _, seconds in watch.seen.values())
-    growth = find_growth(watch, options.rows)
+    growth = watch.find_growth(options.rows)
     missed += [f"memory grew by {growth / 2**20:.0f} MB"] if growth > FLAT_BYTES else []
-    return {
-        "rows": options.rows,
-        "engine": options.engine,
-        "machine": platform.platform(),
-        "kills": kills,
-        "worker_kills": watch.kills,
-        "seconds": round(watch.seconds, 1),
-        "cpu_seconds": round(cpu, 1),
-        "cpu_seconds_of": watch.cpu_of_parts(),
-        "rows_per_cpu_second": round(options.rows / cpu, 1) if cpu else None,
-        "report": report,
-        "billed": bills,
-        "limit": limit,
-        "billed_under_limit": spent,
-        "overshoot": max(0.0, spent - limit),
-        "growth_bytes": growth,
-        "load": psutil.getloadavg(),
-        "missed": missed,
-    }
+    results |= {"billed_under_limit": spent, "overshoot": max(0.0, spent - limit)}
 
 
 def check_bills(report: dict[str, Any], bills: float) -> list[str]:
@@ -284,8 +203,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    watch = Watch(worker_seconds=options.worker_seconds)
+    results: dict[str, Any] = {"rows": options.rows, "engine": options.engine, "machine": platform.platform()}
+    results["missed"] = []
     with tempfile.TemporaryDirectory() as folder:
-        results = asyncio.run(measure(options, Path(folder)))
+        try:
+            asyncio.run(measure(options, Path(folder), watch, results))
+        except KeyboardInterrupt:
+            results |= {"interrupted": True, "rows_done": watch.rows}
+            results["missed"].append(f"interrupted after {watch.rows:,} of {options.rows:,} rows")
+    results |= {**watch.describe(options.rows), "load": psutil.getloadavg()}
     print(json.dumps(results, indent=2))
     finish(results, options.json)
 

@@ -252,7 +252,8 @@ async def endpoints(spec: Spec, folder: Path) -> AsyncGenerator[Running, None]:
     try:
         yield Running(int(await process.stdout.readline()), process)
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):  # Ctrl-C reaches it, too
+            process.kill()
         await process.wait()
 
 

@@ -98,7 +98,9 @@ def create_app(
         traces: keeps the traces of answers; closed when the application ends.
 
     Raises:
-        ConfigError: the pool file sets budgets, and there is no store to hold them; or the store cannot be read.
+        ConfigError: the pool file sets budgets, and there is no store to hold them; or the store cannot be read; or
+            ROUTEMOA_SHARED, through which servers share budgets and rates, is no URL of a Redis.
+        MissingExtra: the library for it is not installed.
     """
     state = ServerState(pool, store, traces, tracer, admin_key)
     app = build_app(methods, pool, client, state, body_limit=body_limit, keep_alive=keep_alive, loopback=loopback)
@@ -145,6 +147,8 @@ def build_app(
     )
     if state.batches is not None and isinstance(client, HttpClient):
         state.batches.use(pool, client)
+    if state.news is not None:
+        state.news.follow(pool, memory, methods)
     app.router.redirect_slashes = False  # a redirected POST loses its body or its key in some clients
     return app
 

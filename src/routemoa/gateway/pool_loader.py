@@ -46,8 +46,6 @@ class PoolLoader:
             if isinstance(method, RouteMoA) and isinstance(earlier, RouteMoA):
                 method.continue_from(earlier)
         app = build_app(methods, pool, client, state, loopback=self._loopback)
-        if state.news is not None:
-            state.news.follow(pool, client.memory, methods)
         self._methods = methods
         self._clients = [*self._clients[-1:], client]
         return Generation(pool, app, client)

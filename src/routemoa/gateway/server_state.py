@@ -25,7 +25,7 @@ from routemoa.gateway.telemetry.tracing import RequestTracer
 from routemoa.gateway.traces.history import History
 from routemoa.gateway.traces.lookup import TraceLookup
 from routemoa.gateway.traces.trace_index import TraceIndex
-from routemoa.ledger import Store, StoreUrl
+from routemoa.ledger import Store, StoreUrl, find_fleet
 from routemoa.ledger.traces import TraceStore
 
 if TYPE_CHECKING:  # it needs POSIX
@@ -48,10 +48,13 @@ class ServerState:
         tracer: makes OpenTelemetry's spans of requests.
         admin_key: the digest of the key of the admin routes.
         shared: what the workers of a server share; None where this process is all of it.
-        fleet: what several servers share; None where they share nothing, or their store alone.
+
+    What several servers share is joined where ROUTEMOA_SHARED names a Redis, or the store is a database.
 
     Raises:
-        ConfigError: the pool file sets budgets, and there is no store to hold them; or the store cannot be read.
+        ConfigError: the pool file sets budgets, and there is no store to hold them; or the store cannot be read; or
+            ROUTEMOA_SHARED is no URL of a Redis.
+        MissingExtra: the library for it is not installed.
     """
 
     def __init__(
@@ -63,7 +66,6 @@ class ServerState:
         admin_key: bytes | None = None,
         *,
         shared: SharedState | None = None,
-        fleet: Fleet | None = None,
     ) -> None:
         check_pool(pool, store)
         if store is None and admin_key is not None:
@@ -79,7 +81,9 @@ class ServerState:
         self.board = LiveBoard()
         self.gate = LoadGate(pool.server.queue_seconds, on_refuse=self.metrics.refused.inc)
         self.keyring = Keyring(pool.tenants, store, requires_key=admin_key is not None)
-        self.rates = _open_rates(store, shared) if fleet is None else fleet.rates
+        fleet = _join_fleet(pool, store)
+        own_rates = MemoryRates() if shared is None else shared.rates
+        self.rates: RateKeeper = own_rates if fleet is None else fleet.rates
         others = None if fleet is None else fleet.budgets
         self.budgets = None if store is None or others is None else store.share_budgets(others)
         """Exchanges the budgets with those of other servers; None where the store holds them for all."""
@@ -130,13 +134,13 @@ class ServerState:
                 await self.store.aclose()
 
 
-def _open_rates(store: Store | None, shared: SharedState | None) -> RateKeeper:
-    """Return what holds rates: the database of the store, else what the workers share, else this process."""
-    if store is not None and isinstance(store.path, StoreUrl):
-        from routemoa.ledger.postgres.rates import PostgresRates
+def _join_fleet(pool: Pool, store: Store | None) -> Fleet | None:
+    """Return what this server shares with others; None where there are none. Raises ConfigError, MissingExtra."""
+    if (url := find_fleet(None if store is None else store.path)) is None:
+        return None
+    from routemoa.gateway.fleet import join_fleet
 
-        return StoredRates(PostgresRates(store.path))
-    return MemoryRates() if shared is None else shared.rates
+    return join_fleet(url, pool)
 
 
 def _open_batches(pool: Pool, state: ServerState) -> BatchManager | None:

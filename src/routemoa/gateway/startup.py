@@ -24,12 +24,11 @@ from routemoa.gateway.server_state import ServerState
 from routemoa.gateway.telemetry.request_log import REQUEST_LOGGER, JsonFormatter
 from routemoa.gateway.telemetry.tracing import start_tracing
 from routemoa.gateway.traces.trace_facts import write_facts
-from routemoa.ledger import Store, StoreError, StoreLocation, find_fleet
+from routemoa.ledger import Store, StoreError, StoreLocation
 from routemoa.ledger.keys import read_keys
 from routemoa.ledger.traces import TraceStore, read_traces, traces_path
 
 if TYPE_CHECKING:  # it needs POSIX
-    from routemoa.gateway.fleet import Fleet
     from routemoa.gateway.workers.shared_state import SharedState
 
 __all__ = ["Access", "Gateway", "find_access", "is_loopback", "open_gateway", "set_up_log", "spare_garbage_collection"]
@@ -112,7 +111,7 @@ async def open_gateway(
             ending.push_async_callback(asyncio.to_thread, traces.close)
         loader = PoolLoader(read_pool, loopback=loopback)
         ending.push_async_callback(loader.close)
-        state = ServerState(pool, store, traces, tracer, admin_key, shared=shared, fleet=_join_fleet(pool, path))
+        state = ServerState(pool, store, traces, tracer, admin_key, shared=shared)
         state.operations = operations
         first = loader.build(pool, state)
         app = ReloadingApp(
@@ -122,15 +121,6 @@ async def open_gateway(
         if traces is not None:
             await _recall_traces(traces.path, loader)
         yield Gateway(app, state)
-
-
-def _join_fleet(pool: Pool, store: StoreLocation | None) -> Fleet | None:
-    """Return what this server shares with others. Raises ConfigError, MissingExtra."""
-    if (url := find_fleet(store)) is None:
-        return None
-    from routemoa.gateway.fleet import join_fleet
-
-    return join_fleet(url, pool)
 
 
 async def _recall_traces(path: StoreLocation, loader: PoolLoader) -> None:

@@ -19,7 +19,7 @@ from openai.types import Batch
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool import Pool, parse_pool
 from routemoa.core.tenants import Tenant
-from routemoa.gateway.batches import manager
+from routemoa.gateway.batches import manager, stored
 from routemoa.ledger import Store, read_calls
 from routemoa.ledger.keys import create_key
 from routemoa.testing import FakeEndpoint, Fault
@@ -219,6 +219,38 @@ async def test_what_a_server_does_not_take_is_said(tmp_path: Path) -> None:
                 await upload(s.sdk, "y" * 900)
         with pytest.raises(openai.APIStatusError, match=r"Your files take the 0\.01 MB"):
             await upload(s.sdk, "y" * 900)
+
+
+async def test_files_expire_when_their_caller_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager, "SCAN_SECONDS", 0.05)
+    now = time.time()
+    hour: Any = {"anchor": "created_at", "seconds": 3600}
+    month: Any = {"anchor": "created_at", "seconds": 2_592_000}
+    async with FakeEndpoint("4") as endpoint, serving_batches(tmp_path, endpoint.url) as s:
+        sent = ("in.jsonl", json.dumps(chat_row("x")).encode())
+        file = await s.sdk.files.create(file=sent, purpose="batch", expires_after=hour)
+        assert file.expires_at == file.created_at + 3600
+        asked: Any = {"endpoint": "/v1/chat/completions", "completion_window": "24h", "input_file_id": file.id}
+        batch = await s.sdk.batches.create(**asked, output_expires_after=month)
+        batch = await until(s.sdk, batch.id, "completed")
+        output = await s.sdk.files.retrieve(batch.output_file_id or "")
+        assert output.expires_at == output.created_at + 2_592_000
+        for fault in ({"seconds": 3599}, {"seconds": 2_592_001}, {"seconds": "soon"}, {"anchor": "now"}):
+            wrong: Any = {**hour, **fault}
+            with pytest.raises(openai.BadRequestError, match=r"'expires_after' must have anchor created_at.*3600"):
+                await s.sdk.files.create(file=sent, purpose="batch", expires_after=wrong)
+            with pytest.raises(openai.BadRequestError, match="'output_expires_after' must have"):
+                await s.sdk.batches.create(**asked, output_expires_after=wrong)
+        with pytest.raises(openai.BadRequestError, match="'expires_after' must have"):
+            await s.sdk.files.create(file=sent, purpose="batch", extra_body={"expires_after": "9" * 5000})
+        monkeypatch.setattr(stored, "time", lambda: now + 4000)
+        for call in (s.sdk.files.retrieve(file.id), s.sdk.files.content(file.id), s.sdk.batches.create(**asked)):
+            with pytest.raises(openai.NotFoundError):
+                await call
+        assert [f.id async for f in s.sdk.files.list()] == [output.id]
+        async with asyncio.timeout(5):
+            while any((tmp_path / "batches").rglob(file.id)):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
 
 async def test_files_that_come_at_the_same_time_pass_no_limit(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from routemoa.core.server_table import ServerSettings
 from routemoa.gateway.access.caller import Caller
+from routemoa.gateway.batches.expiry import check_expiry
 from routemoa.gateway.batches.manager import BatchManager
 from routemoa.gateway.batches.row_request import BATCH_APIS
 from routemoa.gateway.batches.stored import ENDED, BatchObject, FileObject, TenantFolder
@@ -90,7 +91,13 @@ class _Files(_Endpoints):
         try:
             if await asyncio.to_thread(folder.size) > most:  # others were uploaded at the same time
                 raise HttpError(413, message, "storage_full")
-            kept = await asyncio.to_thread(folder.add_file, uploaded.path, uploaded.filename, uploaded.purpose)
+            kept = await asyncio.to_thread(
+                folder.add_file,
+                uploaded.path,
+                uploaded.filename,
+                uploaded.purpose,
+                expires_after=uploaded.expires_after,
+            )
         finally:
             uploaded.path.unlink(missing_ok=True)
         return json_response(msgspec.to_builtins(kept))
@@ -139,6 +146,7 @@ class _Batches(_Endpoints):
         if not isinstance(file_id, str):
             raise HttpError(400, "'input_file_id' must be the id of an uploaded file.", param="input_file_id")
         metadata = _check_metadata(body.get("metadata"))
+        expiry = check_expiry(body.get("output_expires_after"), "output_expires_after")
         await self._find_file(folder, file_id, "input_file_id")
         running = [b for b in await asyncio.to_thread(folder.list_batches) if b.status not in ENDED]
         if len(running) >= bounds.max_batches:
@@ -146,7 +154,13 @@ class _Batches(_Endpoints):
             raise HttpError(429, message, "too_many_batches", retry_after=60)
         now = int(time())
         batch = BatchObject(
-            f"batch_{secrets.token_hex(12)}", endpoint, file_id, now, now + WINDOW_SECONDS, metadata=metadata
+            f"batch_{secrets.token_hex(12)}",
+            endpoint,
+            file_id,
+            now,
+            now + WINDOW_SECONDS,
+            metadata=metadata,
+            output_expires_after=expiry,
         )
         with _storage():
             await asyncio.to_thread(folder.add_batch, batch)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Protocol
@@ -108,8 +109,7 @@ class BatchManager:
     async def watch(self) -> None:
         """Look for batches that are to be gone on with, and for what is to be deleted, for ever."""
         while True:
-            if (days := self.settings.keep_days) is not None:
-                await asyncio.to_thread(self._delete_old, time() - days * DAY_SECONDS)
+            await asyncio.to_thread(self._delete_old)
             for folder, batch in await asyncio.to_thread(lambda: list(self._unfinished())):
                 self.submit(folder, batch)
             await asyncio.sleep(SCAN_SECONDS)
@@ -125,9 +125,12 @@ class BatchManager:
         for folder in list_tenants(self.root):
             yield from ((folder, batch) for batch in folder.list_batches() if batch.status not in ENDED)
 
-    def _delete_old(self, before: float) -> None:
+    def _delete_old(self) -> None:
+        days = self.settings.keep_days
+        before = 0.0 if days is None else time() - days * DAY_SECONDS
         for folder in list_tenants(self.root):
-            folder.delete_old(before)
+            with suppress(OSError):  # it is tried again
+                folder.delete_old(before)
 
     async def _run(self, folder: TenantFolder, id: str) -> None:
         """Run a batch to its end, whatever happens."""
@@ -262,12 +265,13 @@ class _Run:
             folder.save_batch(batch)
         answered, failed = write_openai_files(self._files.results, place, batch.id.removeprefix("batch_")[:12])
         stem = batch.id.removeprefix("batch_")
+        add = partial(folder.add_file, purpose="batch_output", expires_after=batch.output_expires_after)
         output = errors = None
         if answered:
-            output = folder.add_file(place / OUTPUT, f"{batch.id}_output.jsonl", "batch_output", f"file-{stem}")
+            output = add(place / OUTPUT, f"{batch.id}_output.jsonl", id=f"file-{stem}")
         if failed:
             other = f"{int(stem, 16) ^ 1:024x}"  # the same ids where this is done again after a crash
-            errors = folder.add_file(place / ERRORS, f"{batch.id}_error.jsonl", "batch_output", f"file-{other}")
+            errors = add(place / ERRORS, f"{batch.id}_error.jsonl", id=f"file-{other}")
         status = "cancelled" if batch.status == "cancelling" else "expired" if is_expired else "completed"
         folder.save_batch(
             batch.move_to(

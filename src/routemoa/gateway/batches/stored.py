@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
+from routemoa.gateway.batches.expiry import ExpiresAfter
+
 __all__ = [
     "ENDED",
     "UPLOAD",
@@ -56,6 +58,13 @@ class FileObject(Struct, frozen=True):
     created_at: int
     object: Literal["file"] = "file"
     status: Literal["processed"] = "processed"
+    expires_at: int | None = None
+    """From when on it is not there any more; None: it is until it is deleted."""
+
+    @property
+    def is_expired(self) -> bool:
+        """Return whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= time()
 
 
 class RequestCounts(Struct, frozen=True):
@@ -89,6 +98,8 @@ class BatchObject(Struct, frozen=True):
     cancelled_at: int | None = None
     request_counts: RequestCounts = RequestCounts()
     metadata: dict[str, str] | None = None
+    output_expires_after: ExpiresAfter | None = None
+    """Of its output and error files; None: they stay until they are deleted."""
     cost: float = 0.0
     """Dollars so far, as far as they are known; not OpenAI's."""
 
@@ -132,12 +143,22 @@ class TenantFolder:
 
     # --- files
 
-    def add_file(self, source: Path, filename: str, purpose: str, id: str | None = None) -> FileObject:
+    def add_file(
+        self,
+        source: Path,
+        filename: str,
+        purpose: str,
+        id: str | None = None,
+        *,
+        expires_after: ExpiresAfter | None = None,
+    ) -> FileObject:
         """Take over a file, which is moved, under a new or a given id."""
         id = id or f"file-{secrets.token_hex(12)}"
         folder = self.path / FILES / id
         folder.mkdir(mode=0o700, exist_ok=True)
-        described = FileObject(id, source.stat().st_size, filename[:255], purpose, int(time()))
+        now = int(time())
+        until = None if expires_after is None else now + expires_after.seconds
+        described = FileObject(id, source.stat().st_size, filename[:255], purpose, now, expires_at=until)
         source.replace(folder / CONTENT)
         try:
             _write(folder / FILE_JSON, described)
@@ -148,25 +169,22 @@ class TenantFolder:
         return described
 
     def find_file(self, id: str) -> FileObject | None:
-        """Return a file of this tenant, or None."""
-        return _read(self._place(FILES, id) / FILE_JSON, FileObject) if ID.fullmatch(id) else None
+        """Return a file of this tenant that has not expired, or None."""
+        found = _read(self._place(FILES, id) / FILE_JSON, FileObject) if ID.fullmatch(id) else None
+        return None if found is None or found.is_expired else found
 
     def file_path(self, id: str) -> Path:
         """Return where the content of a file is."""
         return self._place(FILES, id) / CONTENT
 
     def list_files(self) -> list[FileObject]:
-        """Return all files, the newest first."""
-        found = (_read(path, FileObject) for path in (self.path / FILES).glob(f"*/{FILE_JSON}"))
-        return sorted((f for f in found if f is not None), key=lambda f: (-f.created_at, f.id))
+        """Return all files that have not expired, the newest first."""
+        return sorted((f for f in self._read_files() if not f.is_expired), key=lambda f: (-f.created_at, f.id))
 
-    def delete_file(self, id: str) -> bool:
-        """Delete a file; return whether there was one."""
-        if self.find_file(id) is None:
-            return False
+    def delete_file(self, id: str) -> None:
+        """Delete a file, where there is one."""
         (self._place(FILES, id) / FILE_JSON).unlink(missing_ok=True)  # from now on it is not there
         shutil.rmtree(self._place(FILES, id), ignore_errors=True)
-        return True
 
     # --- batches
 
@@ -217,14 +235,14 @@ class TenantFolder:
         shutil.rmtree(self.batch_path(batch.id), ignore_errors=True)
 
     def delete_old(self, before: float) -> None:
-        """Delete the batches that ended before a moment, and older files that no other batch reads."""
+        """Delete the batches that ended before a moment, and older and expired files that no other batch reads."""
         batches = self.list_batches()
         for batch in batches:
             if batch.ended_at is not None and batch.ended_at < before:
                 self.delete_batch(batch)
         used = {b.input_file_id for b in batches if b.status not in ENDED}
-        for file in self.list_files():
-            if file.created_at < before and file.id not in used:
+        for file in self._read_files():
+            if (file.created_at < before or file.is_expired) and file.id not in used:
                 self.delete_file(file.id)
 
     def list_batches(self) -> list[BatchObject]:
@@ -236,6 +254,10 @@ class TenantFolder:
         """Return the bytes of all files and results."""
         found = map(_stat, self.path.rglob("*"))
         return sum(s.st_size for s in found if s is not None and S_ISREG(s.st_mode))
+
+    def _read_files(self) -> Iterator[FileObject]:
+        found = (_read(path, FileObject) for path in (self.path / FILES).glob(f"*/{FILE_JSON}"))
+        return (f for f in found if f is not None)
 
     def _place(self, kind: str, id: str) -> Path:
         return self.path / kind / id

@@ -10,18 +10,20 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from routemoa.core.errors import MissingExtra
 from routemoa.core.server_table import ServerSettings
+from routemoa.gateway.batches.expiry import ExpiresAfter, check_expiry
 from routemoa.gateway.batches.stored import UPLOAD
 from routemoa.gateway.connection import receive_pieces
 from routemoa.gateway.errors import BodyTooLarge, HttpError
 
 __all__ = ["UploadedFile", "read_upload", "require_multipart"]
 
+EXPIRES_AFTER = "expires_after"
 MAX_FIELDS = 16
 FORM_BYTES = 64 * 1024
 """Of what is not the file."""
@@ -33,6 +35,7 @@ class UploadedFile(NamedTuple):
     path: Path
     filename: str
     purpose: str
+    expires_after: ExpiresAfter | None
 
 
 def require_multipart() -> None:
@@ -44,7 +47,7 @@ def require_multipart() -> None:
 
 
 async def read_upload(request: Request, folder: Path, limit: int, settings: ServerSettings) -> UploadedFile:
-    """Read a form with `file` and `purpose`, and put the file into a folder.
+    """Read a form with `file`, `purpose` and perhaps `expires_after[...]`, and put the file into a folder.
 
     Args:
         request: of the form.
@@ -77,11 +80,20 @@ async def read_upload(request: Request, folder: Path, limit: int, settings: Serv
             raise HttpError(400, "The form has no file; send it as the field file.", param="file")
         if purpose != "batch":
             raise HttpError(400, "'purpose' must be batch: this server takes no other files.", param="purpose")
+        expires_after = _read_expiry(form)
         path = folder / f"{UPLOAD}{secrets.token_hex(8)}.part"
         await asyncio.to_thread(_copy, file.file, path)
-        return UploadedFile(path, file.filename or "file.jsonl", purpose)
+        return UploadedFile(path, file.filename or "file.jsonl", purpose, expires_after)
     finally:
         await form.close()
+
+
+def _read_expiry(form: FormData) -> ExpiresAfter | None:
+    """Return what the fields `expires_after[anchor]` and `expires_after[seconds]` say. Raises HttpError."""
+    if not any(name.startswith(EXPIRES_AFTER) for name in form):
+        return None
+    fields = {field: form.get(f"{EXPIRES_AFTER}[{field}]") for field in ExpiresAfter.__struct_fields__}
+    return check_expiry(fields, EXPIRES_AFTER, as_text=True)
 
 
 def _copy(source: BinaryIO, path: Path) -> None:
