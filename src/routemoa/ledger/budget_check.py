@@ -30,14 +30,13 @@ class Window(Struct):
 
     def settle(self, most: int, charged: int) -> None:
         """Replace a call's reservation by what is charged."""
-        held = self.held - most
+        held, spent = self.held - most, self.spent + charged
         self.held = held if held > 0 else 0
-        self.add(charged)
+        self.spent = spent if spent < MAX_PICODOLLARS else MAX_PICODOLLARS
 
     def add(self, difference: int) -> None:
         """Change what is spent by an amount that may be negative."""
-        spent = self.spent + difference
-        self.spent = 0 if spent < 0 else spent if spent < MAX_PICODOLLARS else MAX_PICODOLLARS
+        self.spent = max(0, min(MAX_PICODOLLARS, self.spent + difference))
 
 
 class BudgetLimit(Struct, frozen=True):
