@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import NO_KEY, SPANS, Span, Tenants, find_windows
+from routemoa.core.tenants import NO_KEY, Span, Tenants, find_windows
 from routemoa.ledger.backends import LedgerBackend, open_backend
 from routemoa.ledger.budget_check import TenantBudgets
 from routemoa.ledger.budget_exchange import BudgetExchange
@@ -145,30 +145,26 @@ class Store:
         if not limited:
             return None
         now, used = find_windows(self._clock()), self._backend.used
-        remaining: dict[Span, list[float]] = {span: [] for span in SPANS}
-        for name, limits in limited:
-            for span in SPANS:
-                if (limit := limits.for_span(span)) is not None:
-                    left = round(limit * PICODOLLARS_PER_DOLLAR) - used.get((name, now.id(span)), 0)
-                    remaining[span].append(max(0, left) / PICODOLLARS_PER_DOLLAR)
-        day, month = (min(dollars, default=None) for dollars in remaining.values())
-        return RemainingBudget(day, month, now.day_reset, now.month_reset)
+        least: dict[Span, float] = {}
+        for limit in limited:
+            left = limit.picodollars - used.get((limit.name, now.id(limit.span)), 0)
+            dollars = left / PICODOLLARS_PER_DOLLAR if left > 0 else 0.0
+            least[limit.span] = min(dollars, least.get(limit.span, dollars))
+        return RemainingBudget(least.get("day"), least.get("month"), now.day_reset, now.month_reset)
 
     def list_budgets(self, key: str | None) -> list[BudgetState]:
         """Return the limits that a tenant's calls keep: its own, and those of all tenants together."""
         now, used = find_windows(self._clock()), self._backend.used
         return [
             BudgetState(
-                name,
-                span,
-                limit,
-                used.get((name, now.id(span)), 0) / PICODOLLARS_PER_DOLLAR,
-                now.start(span),
-                now.reset(span),
+                limit.name,
+                limit.span,
+                limit.dollars,
+                used.get((limit.name, now.id(limit.span)), 0) / PICODOLLARS_PER_DOLLAR,
+                now.start(limit.span),
+                now.reset(limit.span),
             )
-            for name, limits in self._budgets.limits(NO_KEY if key is None else key)
-            for span in SPANS
-            if (limit := limits.for_span(span)) is not None
+            for limit in self._budgets.limits(NO_KEY if key is None else key)
         ]
 
     @property

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
 from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import BudgetExceeded
-from routemoa.core.tenants import ALL_TENANTS, SPANS, SpendingLimits, Tenants, find_windows, format_time
+from routemoa.core.tenants import ALL_TENANTS, SPANS, Span, Tenants, find_windows, format_time
 from routemoa.ledger.steps import MAX_PICODOLLARS, PICODOLLARS_PER_DOLLAR, StartedCall, to_picodollars
 
-__all__ = ["TenantBudgets", "Window", "WindowKey", "find_refusal", "list_windows"]
+__all__ = ["BudgetLimit", "TenantBudgets", "Window", "WindowKey", "find_refusal", "list_windows"]
 
 WindowKey = tuple[str, str]
 """A tenant's name (or ALL_TENANTS), and the day or month."""
@@ -26,16 +26,28 @@ class Window(Struct):
 
     def reserve(self, most: int) -> None:
         """Reserve the most that a call can cost."""
-        self.held = min(MAX_PICODOLLARS, self.held + most)
+        held = self.held + most
+        self.held = held if held < MAX_PICODOLLARS else MAX_PICODOLLARS
 
     def settle(self, most: int, charged: int) -> None:
         """Replace a call's reservation by what is charged."""
-        self.held = max(0, self.held - most)
-        self.add(charged)
+        held, spent = self.held - most, self.spent + charged
+        self.held = held if held > 0 else 0
+        self.spent = spent if spent < MAX_PICODOLLARS else MAX_PICODOLLARS
 
     def add(self, difference: int) -> None:
         """Change what is spent by an amount that may be negative."""
         self.spent = max(0, min(MAX_PICODOLLARS, self.spent + difference))
+
+
+class BudgetLimit(Struct, frozen=True):
+    """What may be spent in a day or a month."""
+
+    name: str
+    """That its windows are under: the tenant's, or ALL_TENANTS."""
+    span: Span
+    dollars: float
+    picodollars: int
 
 
 class TenantBudgets:
@@ -43,16 +55,27 @@ class TenantBudgets:
 
     def __init__(self, tenants: Tenants) -> None:
         self.tenants = tenants
+        self._limits: dict[str, tuple[BudgetLimit, ...]] = {}  # of tenants seen so far
 
-    def limits(self, key: str) -> tuple[tuple[str, SpendingLimits], ...]:
-        """Return the limits that a call of tenant `key` must keep, each with the name that its windows are under."""
-        found = ((key, self.tenants.limits(key)), (ALL_TENANTS, self.tenants.totals))
-        return tuple([(name, of) for name, of in found if of])
+    def limits(self, key: str) -> tuple[BudgetLimit, ...]:
+        """Return the limits that a call of tenant `key` must keep."""
+        limits = self._limits  # before the tenants, which another thread may replace meanwhile
+        if key not in limits:
+            limits[key] = tuple(_list_limits(self.tenants, key))
+        return limits[key]
 
     def replace_tenants(self, tenants: Tenants) -> frozenset[str]:
         """Keep the budgets of these tenants; return the names whose budget was not kept before."""
         known, self.tenants = self.tenants.budgeted, tenants
+        self._limits = {}
         return tenants.budgeted - known
+
+
+def _list_limits(tenants: Tenants, key: str) -> Iterator[BudgetLimit]:
+    for name, limits in ((key, tenants.limits(key)), (ALL_TENANTS, tenants.totals)):
+        for span in SPANS:
+            if (dollars := limits.for_span(span)) is not None:
+                yield BudgetLimit(name, span, dollars, round(dollars * PICODOLLARS_PER_DOLLAR))
 
 
 def list_windows(key: str, began: float) -> list[WindowKey]:
@@ -72,30 +95,26 @@ class Obstacle(Struct, order=True):
 
 
 def find_refusal(
-    call: StartedCall, limits: Sequence[tuple[str, SpendingLimits]], load_window: Callable[[WindowKey], Window]
+    call: StartedCall, limits: Iterable[BudgetLimit], load_window: Callable[[WindowKey], Window]
 ) -> BudgetExceeded | None:
     """Return why a call does not fit as the totals stand; of several reasons the one that lasts longest.
 
     Args:
         call: about to be made.
-        limits: that it must keep, each with the name that its windows are under.
+        limits: that it must keep.
         load_window: returns the totals of a tenant's day or month.
     """
     max_cost, now = to_picodollars(call.max_cost), find_windows(call.began)
     obstacles: list[Obstacle] = []
-    for name, of in limits:
-        for span in SPANS:
-            limit = of.for_span(span)
-            if limit is None:
-                continue
-            window = load_window((name, now.id(span)))
-            unspent = round(limit * PICODOLLARS_PER_DOLLAR) - window.spent
-            if max_cost > unspent - window.held:
-                left = max(0, unspent - window.held) / PICODOLLARS_PER_DOLLAR
-                subject = "all tenants together" if name == ALL_TENANTS else f"tenant '{name}'"
-                amounts = f"{format_dollars(left, 4)} of {format_dollars(limit, 4)}"
-                message = f"{subject}: {amounts} is left of this {span}'s budget"
-                obstacles.append(Obstacle(max_cost > unspent, now.reset(span), message))
+    for limit in limits:
+        window = load_window((limit.name, now.id(limit.span)))
+        unspent = limit.picodollars - window.spent
+        if max_cost > unspent - window.held:
+            left = max(0, unspent - window.held) / PICODOLLARS_PER_DOLLAR
+            subject = "all tenants together" if limit.name == ALL_TENANTS else f"tenant '{limit.name}'"
+            amounts = f"{format_dollars(left, 4)} of {format_dollars(limit.dollars, 4)}"
+            message = f"{subject}: {amounts} is left of this {limit.span}'s budget"
+            obstacles.append(Obstacle(max_cost > unspent, now.reset(limit.span), message))
     if not obstacles:
         return None
     last = max(obstacles)

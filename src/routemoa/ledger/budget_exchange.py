@@ -224,7 +224,7 @@ class BudgetExchange:
 
     def _read_spent(self) -> dict[WindowKey, tuple[int, int | None]]:
         """Return what this ledger has spent in all windows that have a budget. Raises StoreError."""
-        names = self._budgets.tenants.budgeted | {name for name, _ in self._budgets.limits("")}
+        names = self._budgets.tenants.budgeted | {limit.name for limit in self._budgets.limits("")}
         return {key: (spent, None) for key, spent in self._ledger.read_spent(None).items() if key[0] in names}
 
     async def _ask(self, request: BudgetRequest) -> BudgetAnswer:

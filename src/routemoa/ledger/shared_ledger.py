@@ -9,12 +9,12 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from routemoa.core.tenants import SPANS, find_windows
+from routemoa.core.tenants import find_windows
 from routemoa.ledger.budget_check import TenantBudgets, WindowKey
 from routemoa.ledger.budget_exchange import BudgetExchange
 from routemoa.ledger.budget_sharing import BudgetStore
 from routemoa.ledger.schema import StoreError
-from routemoa.ledger.steps import PICODOLLARS_PER_DOLLAR, FinishedCall, StartedCall, WithdrawnCall
+from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
 from routemoa.ledger.writer import Writer
 
 __all__ = ["SharedLedger"]
@@ -75,7 +75,7 @@ class SharedLedger:
         """Read again what a tenant has used, soon; never waits."""
         self._ledger.reload_used(key)
         now = find_windows(self._clock())
-        self.exchange.look_at([(name, now.id(span)) for name, _ in self._budgets.limits(key) for span in SPANS])
+        self.exchange.look_at([(each.name, now.id(each.span)) for each in self._budgets.limits(key)])
 
     def close(self) -> None:
         """Write what is queued, settle the calls of this process that are open, and close; blocks."""
@@ -85,9 +85,4 @@ class SharedLedger:
 def list_limits(budgets: TenantBudgets, step: StartedCall) -> dict[WindowKey, int]:
     """Return the picodollars that the windows of a call may hold; none for a call without a budget."""
     now = find_windows(step.began)
-    return {
-        (name, now.id(span)): round(limit * PICODOLLARS_PER_DOLLAR)
-        for name, of in budgets.limits(step.key)
-        for span in SPANS
-        if (limit := of.for_span(span)) is not None
-    }
+    return {(limit.name, now.id(limit.span)): limit.picodollars for limit in budgets.limits(step.key)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -62,6 +63,7 @@ class WithdrawnCall(Struct):
 LedgerStep = StartedCall | FinishedCall | WithdrawnCall
 
 
+@lru_cache(maxsize=256)  # a call asks for those of its most again and again
 def to_picodollars(dollars: float | None) -> int:
     """Return dollars as whole picodollars, rounded up, but for the rounding error of a float; None counts as 0."""
     if dollars is None:

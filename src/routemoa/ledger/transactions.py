@@ -27,7 +27,10 @@ CLEANUP_INTERVAL = 10.0
 """Seconds between looks for calls of dead processes."""
 MIN_CLEANUP_INTERVAL = 1.0
 """The same, where a call is about to be refused because of calls under way."""
-INSERT_CALL = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_CALL = (  # what is known at the start: each NULL that Python binds costs more than a text
+    "INSERT INTO calls (id, request, began, key, method, model, purpose, most, outcome, owner) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)"
+)
 UPDATE_CALL = (
     "UPDATE calls SET prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost = ?, charged = ?, seconds = ?, "
     "outcome = ? WHERE id = ?"
@@ -254,7 +257,7 @@ class LedgerDatabase:
         call.number = self._next_number
         self._next_number += 1
         head = (call.number, call.request, call.began, call.key, call.method, call.model, call.purpose, call.max_cost)
-        return (*head, None, None, None, None, None, None, "open", self._process_lock.id)
+        return (*head, self._process_lock.id)
 
     def _settle(self, call: StartedCall, charged: int) -> bool:
         """Replace a call's reservation by what is charged. Return False for a call that was never recorded."""

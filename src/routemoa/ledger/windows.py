@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection
+from typing import NamedTuple
 
 from routemoa.core.tenants import ALL_TENANTS, find_windows
 from routemoa.ledger.budget_check import Window, WindowKey, list_windows
@@ -11,9 +12,14 @@ from routemoa.ledger.steps import StartedCall, to_picodollars
 
 __all__ = ["WindowTotals"]
 
-UPSERT_WINDOW = (
-    "INSERT INTO windows VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET spent = excluded.spent, held = excluded.held"
-)
+WRITE_WINDOW = "INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?)"
+
+
+class WindowsOfCall(NamedTuple):
+    """The windows that a call counts in: the day and the month of the tenant, and of all tenants."""
+
+    keys: list[WindowKey]
+    windows: list[Window]
 
 
 class WindowTotals:
@@ -24,6 +30,7 @@ class WindowTotals:
         self.used: dict[WindowKey, int] = {}
         """Picodollars spent and reserved, as last committed; may be read from any thread."""
         self._windows: dict[WindowKey, Window] = {}
+        self._windows_of: dict[tuple[str, str], WindowsOfCall] = {}  # by tenant and day
         self._changed: set[WindowKey] = set()
         self._today = ""
 
@@ -32,20 +39,21 @@ class WindowTotals:
     def forget(self) -> None:
         """Forget what is cached: another process may have written, or it was not committed."""
         self._windows.clear()
+        self._windows_of.clear()
 
     def start_day(self, now: float) -> None:
         """Forget the windows of former days and months, where a new day has begun at `now`."""
         today = find_windows(now)
         if today.day != self._today:
             self._today = today.day
-            self._windows.clear()
+            self.forget()
             self.used = {key: used for key, used in self.used.items() if key[1] in (today.day, today.month)}
 
     def write_changes(self) -> None:
         """Write what changed, in the open transaction."""
         rows = [(*key, self._windows[key].spent, self._windows[key].held) for key in self._changed]
         if rows:
-            self.connection.executemany(UPSERT_WINDOW, rows)
+            self.connection.executemany(WRITE_WINDOW, rows)
 
     def confirm_changes(self) -> None:
         """Let readers see what changed, once it is committed."""
@@ -68,8 +76,13 @@ class WindowTotals:
         return self._windows[key]
 
     def load_windows(self, key: str, began: float) -> list[Window]:
-        """Return the windows that a call counts in: the day and the month of the tenant, and of all tenants."""
-        return [self.load_window(window) for window in list_windows(key, began)]
+        """Return the windows that a call counts in, to be changed in place: the commit writes them back."""
+        day = find_windows(began).day
+        if (found := self._windows_of.get((key, day))) is None:
+            keys = list_windows(key, began)
+            found = self._windows_of[key, day] = WindowsOfCall(keys, [self.load_window(each) for each in keys])
+        self._changed.update(found.keys)
+        return found.windows
 
     def reload_used(self, key: str, now: float) -> None:
         """Read again what a tenant has used: another process may have written, or corrected a call."""

@@ -76,12 +76,14 @@ class Writer:
         self._queue.append(item)
         if self._waits_since is None:
             self._waits_since = time.monotonic()
-        with suppress(RuntimeError):  # without a running loop it is written with the next step, or on closing
+        try:
             loop = asyncio.get_running_loop()
-            if isinstance(item, FinishedCall):
-                self._schedule_later(loop)
-            else:
-                self._schedule(loop)
+        except RuntimeError:  # without a running loop it is written with the next step, or on closing
+            return
+        if isinstance(item, FinishedCall):
+            self._schedule_later(loop)
+        else:
+            self._schedule(loop)
 
     @property
     def used(self) -> dict[WindowKey, int]:

@@ -132,11 +132,12 @@ class Account:
             raise BudgetExceeded(
                 f"{model.name} cannot be held to a limit: the pool file leaves out its token limit (omit)"
             )
-        cap = self._affordable_tokens(model, prompt, wanted, most)
+        cap = _affordable_tokens(remaining, model, prompt, wanted, most)
         shortest = MIN_OUTPUT_TOKENS if min_tokens is None else min_tokens
         if cap < max(1, min(wanted, shortest, self.limits.max_output_tokens or wanted)):
             raise self._shortage(model, most, wanted)
-        return self._hold(Reservation(model.worst_cost(prompt, cap), cap, cap_output(model, request, cap), prompt))
+        cost = most if cap == wanted else model.worst_cost(prompt, cap)
+        return self._hold(Reservation(cost, cap, cap_output(model, request, cap), prompt))
 
     def can_afford(self, model: ModelSpec, request: Request, min_tokens: int) -> bool:
         """Return whether `reserve` would set something aside."""
@@ -174,15 +175,6 @@ class Account:
         self.reserved_tokens += reservation.max_tokens or 0
         return reservation
 
-    def _affordable_tokens(self, model: ModelSpec, prompt: int, wanted: int, most: float | None) -> int:
-        """Return the longest answer up to `wanted` tokens that fits into what is left."""
-        remaining = self.remaining
-        cap = wanted if remaining.tokens is None else min(wanted, remaining.tokens)
-        dollars = remaining.cost
-        if dollars is None or most is None or most <= dollars:
-            return cap
-        return min(cap, largest_fitting(wanted, lambda tokens: (model.worst_cost(prompt, tokens) or 0.0) <= dollars))
-
     def _shortage(self, model: ModelSpec, most: float | None, wanted: int) -> BudgetExceeded:
         """Return the error that says what is too little for a call."""
         remaining, limits = self.remaining, self.limits
@@ -198,6 +190,15 @@ class Account:
             f"{model.name} ({format_dollars(most or 0.0, 4)} at most) could pass the limit: raise max_cost",
             temporary=self.reserved > 0.0 and self.spent + (most or 0.0) <= limit,
         )
+
+
+def _affordable_tokens(remaining: Remaining, model: ModelSpec, prompt: int, wanted: int, most: float | None) -> int:
+    """Return the longest answer up to `wanted` tokens that fits into what is left."""
+    cap = wanted if remaining.tokens is None else min(wanted, remaining.tokens)
+    dollars = remaining.cost
+    if dollars is None or most is None or most <= dollars:
+        return cap
+    return min(cap, largest_fitting(wanted, lambda tokens: (model.worst_cost(prompt, tokens) or 0.0) <= dollars))
 
 
 def comfortable_tokens(usual: float | None) -> int:
