@@ -5,11 +5,12 @@ from __future__ import annotations
 from random import Random
 
 from routemoa.core.trace import Layer, Proposal, Trace
-from routemoa.core.types import Query
+from routemoa.core.types import Query, Scores
 from routemoa.core.usage import Usage
 from routemoa.evaluation.shadow_judge import JudgeShadow, ShadowedPanel, compare_judges
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.training.judge.outcome_fit import RecordedPanel, fit_on_outcomes
+from routemoa.training.prior_shifts import NOISE
 
 
 def record(number: int, draw: Random, *, says: float) -> RecordedPanel:
@@ -28,12 +29,13 @@ def record(number: int, draw: Random, *, says: float) -> RecordedPanel:
 
 
 def compare(recorded: list[RecordedPanel]) -> JudgeShadow:
-    fit = fit_on_outcomes(recorded, JudgeModel(), verbalized=True)
+    fit = fit_on_outcomes(recorded, JudgeModel(), JudgeModel(), (), verbalized=True)
     return compare_judges(
         [
             ShadowedPanel(r.scores, b.probabilities, a.probabilities, b.choice, a.choice)
             for r, b, a in zip(recorded, fit.before, fit.after, strict=True)
-        ]
+        ],
+        NOISE,
     )
 
 
@@ -45,9 +47,10 @@ def test_a_judge_model_that_trusts_agreement_too_much_is_mended() -> None:
 
 
 def test_a_choice_that_is_worse_or_unknown_is_never_taken() -> None:
-    for scores in ({"a": 1.0, "b": 0.0}, {"a": 1.0}):
+    known: list[Scores] = [{"a": 1.0, "b": 0.0}, {"a": 1.0}]
+    for scores in known:
         panel = ShadowedPanel(scores, {"a": 0.1, "b": 0.9}, {"a": 0.9, "b": 0.1}, "a", "b")
-        found = compare_judges([panel] * 60)
+        found = compare_judges([panel] * 60, NOISE)
         assert found.loss is not None
         assert found.loss.low > 0
         assert not found.better, "the probabilities are truer, and the choice is lost"

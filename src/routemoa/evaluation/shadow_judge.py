@@ -13,9 +13,6 @@ from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval
 
 __all__ = ["JudgeShadow", "ShadowedPanel", "compare_judges"]
 
-NOISE = 0.1
-"""The share of feedback that is taken to be wrong, as in learning."""
-
 
 class ShadowedPanel(Struct, frozen=True):
     """What feedback says of a panel's answers, and what two judge models made of them."""
@@ -39,27 +36,27 @@ class JudgeShadow(Struct, frozen=True):
     """The loss falls with its whole interval, and the choice is no worse."""
 
 
-def compare_judges(panels: Sequence[ShadowedPanel], seed: int = 0) -> JudgeShadow:
-    """Return how the new judge model does beside the old one."""
-    losses = [loss for panel in panels if (loss := _loss_gain(panel)) is not None]
-    gains = [gain for panel in panels if (gain := _choice_gain(panel)) is not None]
+def compare_judges(panels: Sequence[ShadowedPanel], noise: float, seed: int = 0) -> JudgeShadow:
+    """Return how the new judge model does beside the old one; `noise` is the share of feedback taken to be wrong."""
+    losses = [fall for panel in panels if (fall := _loss_gain(panel, noise)) is not None]
+    gains = [rise for panel in panels if (rise := _choice_gain(panel)) is not None]
     loss = bootstrap_interval(losses, seed) if losses else None
     accuracy = bootstrap_interval(gains, seed) if gains else None
     is_better = len(losses) >= MIN_COMPARED and loss is not None and loss.low > 0
     return JudgeShadow(len(losses), loss, accuracy, is_better and (accuracy is None or accuracy.mean >= 0))
 
 
-def _loss_gain(panel: ShadowedPanel) -> float | None:
+def _loss_gain(panel: ShadowedPanel, noise: float) -> float | None:
     gains = [
-        _loss(panel.before[m], s) - _loss(panel.after[m], s)
+        _loss(panel.before[m], s, noise) - _loss(panel.after[m], s, noise)
         for m, s in panel.scores.items()
         if s is not None and m in panel.before and m in panel.after
     ]
     return sum(gains) / len(gains) if gains else None
 
 
-def _loss(probability: float, score: float) -> float:
-    said = NOISE + (1.0 - 2.0 * NOISE) * probability
+def _loss(probability: float, score: float, noise: float) -> float:
+    said = noise + (1.0 - 2.0 * noise) * probability
     return -score * math.log(said) - (1.0 - score) * math.log(1.0 - said)
 
 

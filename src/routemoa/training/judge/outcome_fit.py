@@ -7,20 +7,23 @@ judge model of now finds it likely, given what was said.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.trace import Trace
-from routemoa.core.types import Scores
+from routemoa.core.types import ModelSpec, Scores
 from routemoa.judging.judge_model import JudgeModel
+from routemoa.routing.decision import models_with_context
+from routemoa.routing.policy import relate_candidates
 from routemoa.routing.state import TraceReader
 from routemoa.training.judge.coefficients import fit_judge_model
 from routemoa.training.judge.graded_panel import GradedPanel, build_graded_panel
 from routemoa.training.prior_shifts import NOISE
 
-__all__ = ["JudgeFit", "JudgedPanel", "RecordedPanel", "fit_on_outcomes"]
+__all__ = ["JudgeFit", "JudgedPanel", "RecordedPanel", "fit_on_outcomes", "record_panel"]
 
 FOLDS = 5
 SURE = 0.1
@@ -49,28 +52,56 @@ class JudgeFit(Struct, frozen=True):
     after: tuple[JudgedPanel, ...]
 
 
-def fit_on_outcomes(recorded: Sequence[RecordedPanel], now: JudgeModel, *, verbalized: bool) -> JudgeFit:
-    """Return a judge model of outcomes, and each outcome as it is judged now and by a fit on the others."""
-    before = [_judge(each.trace, now, verbalized=verbalized) for each in recorded]
+def record_panel(trace: Trace, prior: Scores, scores: Scores) -> RecordedPanel | None:
+    """Return a trace as it teaches the judge model; None where it does not: by its method, without texts or scores.
+
+    A score of a model's first answer says nothing of a later one, nor of one that it wrote after seeing the others'.
+
+    Args:
+        trace: of an answer.
+        prior: of all members of the pool, as it is now.
+        scores: of each member's first own answer.
+    """
+    counts = Counter(p.model for layer in trace.layers for p in layer.proposals)
+    if trace.method != "routemoa" or not trace.query.text.strip() or not counts.keys() <= prior.keys():
+        return None
+    informed = models_with_context(trace)
+    known: Scores = {m: s for m, s in scores.items() if s is not None and counts[m] == 1 and m not in informed}
+    return RecordedPanel(replace(trace, prior=dict(prior)), known) if known else None
+
+
+def fit_on_outcomes(
+    recorded: Sequence[RecordedPanel],
+    base: JudgeModel,
+    now: JudgeModel,
+    specs: Sequence[ModelSpec],
+    *,
+    verbalized: bool,
+) -> JudgeFit:
+    """Return a judge model of outcomes, and each outcome as it is judged now and by a fit on the others.
+
+    Args:
+        recorded: the outcomes.
+        base: what is known without learning; the fit starts from it, so that the same outcomes are not counted twice.
+        now: what is in use.
+        specs: the members of the pool.
+        verbalized: self-assessments are scores that models state, not token probabilities.
+    """
+    before = [_judge(each.trace, now, specs, verbalized=verbalized) for each in recorded]
     panels = [_grade(each, judged.probabilities) for each, judged in zip(recorded, before, strict=True)]
     folds = [zlib.crc32(each.trace.query.text.encode()) % FOLDS for each in recorded]
     after = list(before)
     for fold in sorted(set(folds)):
         others = [panel for panel, f in zip(panels, folds, strict=True) if f != fold]
-        fitted = _extend(now, fit_judge_model(others, verbalized=verbalized))
+        fitted = fit_judge_model(others, verbalized=verbalized, start=base)
         for i in (i for i, f in enumerate(folds) if f == fold):
-            after[i] = _judge(recorded[i].trace, fitted, verbalized=verbalized)
-    whole = _extend(now, fit_judge_model(panels, verbalized=verbalized))
-    return JudgeFit(whole, tuple(before), tuple(after))
+            after[i] = _judge(recorded[i].trace, fitted, specs, verbalized=verbalized)
+    return JudgeFit(fit_judge_model(panels, verbalized=verbalized, start=base), tuple(before), tuple(after))
 
 
-def _extend(now: JudgeModel, fitted: JudgeModel) -> JudgeModel:
-    """Return a fit with what `judge calibrate` knows, which outcomes do not teach."""
-    return replace(fitted, pairwise_judge=now.pairwise_judge, open_evidence=now.open_evidence)
-
-
-def _judge(trace: Trace, judge_model: JudgeModel, *, verbalized: bool) -> JudgedPanel:
-    reader = TraceReader(tuple(trace.prior), judge_model, verbalized)
+def _judge(trace: Trace, judge_model: JudgeModel, specs: Sequence[ModelSpec], *, verbalized: bool) -> JudgedPanel:
+    served = replace(judge_model, correlation=relate_candidates(judge_model.correlation, specs))
+    reader = TraceReader(tuple(trace.prior), served, verbalized)
     state = reader.read_panel(trace)
     found = reader.score_models(trace.prior, state)
     shown = {p.model: s for p in state.proposals if (s := found.get(p.model)) is not None}
