@@ -24,9 +24,9 @@ from routemoa.judging.judge_model import (
     JudgeModel,
     Reliability,
     encode_judge_model,
-    load_pool_judge,
     read_judge_model,
 )
+from routemoa.judging.pool_judge import load_pool_judge
 from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.training.judge import (

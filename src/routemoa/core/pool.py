@@ -101,6 +101,13 @@ class Pool:
                 return m
         raise KeyError(name)
 
+    @property
+    def learned_judge(self) -> Path | None:
+        """Return the file of the judge model that was learned; None where there is none."""
+        if self.learned is None or self.learned.judge is None or self.learning.path is None:
+            return None
+        return (self.directory / Path(self.learning.path).expanduser()).with_name(self.learned.judge.file)
+
     @cached_property
     def fingerprint(self) -> str:
         """Return what stands for the members and their mixture in responses; it changes where these do."""

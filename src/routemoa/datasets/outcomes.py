@@ -50,6 +50,9 @@ class Outcome(Struct, frozen=True):
     evidence: dict[str, float] = {}
     """Member -> what the panel's answers added to the log-odds of its prior, where `taught` is of a chosen answer."""
 
+    trace: Trace | None = None
+    """How the answer came about."""
+
     def predict(self, prior: Scores) -> Scores:
         """Return what priors become with the evidence, in [0, 1]."""
         return {m: p if p is None else _add(p, self.evidence.get(m, 0.0)) for m, p in prior.items()}
@@ -90,7 +93,7 @@ def read_outcome(
     taught = {m: s for m, s in found.items() if m in scores and (m in known or m == chosen)}
     evidence = {chosen: _find_evidence(trace, chosen)} if chosen is not None and chosen in taught else {}
     prior = {m: p for m, p in trace.prior.items() if m in scores}
-    return Outcome(stored.at, trace.query, prior, record, taught, evidence)
+    return Outcome(stored.at, trace.query, prior, record, taught, evidence, trace)
 
 
 def _find_evidence(trace: Trace, model: str) -> float:

@@ -8,7 +8,8 @@ from pathlib import Path
 from routemoa.core.pool import Pool
 from routemoa.datasets.questions import Question
 from routemoa.datasets.training_overlap import hash_query, unpack_hashes, warn_of_overlap
-from routemoa.judging.judge_model import JudgeModel, load_pool_judge
+from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.pool_judge import load_pool_judge
 from routemoa.mixture.pool_warnings import list_pool_warnings
 from routemoa.scoring.outcome_updates import OUTCOMES_FILE, read_outcomes
 from routemoa.scoring.trained import read_training_questions

@@ -11,7 +11,6 @@ from msgspec import Meta, Struct
 from routemoa.core.errors import ConfigError
 from routemoa.core.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file
 from routemoa.core.mixture_table import Mixture, parse_mixture, read_tuned_policy
-from routemoa.core.pool import Pool
 from routemoa.judging.posterior import ErrorCorrelation
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "PairwiseJudge",
     "Reliability",
     "encode_judge_model",
-    "load_pool_judge",
     "read_judge_model",
     "read_policy",
 ]
@@ -162,11 +160,6 @@ RENAMED_FIELDS: dict[str, dict[str, str]] = {
     },
 }
 """Fields of files written before November 26, 2026 -> their names now, by the object that holds them."""
-
-
-def load_pool_judge(pool: Pool) -> JudgeModel:
-    """Return the judge model that the pool file names, else the default. Raises ConfigError."""
-    return read_judge_model(pool.judge) if pool.judge else JudgeModel()
 
 
 def read_judge_model(path: str | Path) -> JudgeModel:

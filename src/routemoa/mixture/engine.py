@@ -19,7 +19,8 @@ from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.tool_ids import find_caller, pool_signing_key
 from routemoa.core.trace import Answer, Degradation, Trace
 from routemoa.core.types import ModelSpec, Query
-from routemoa.judging.judge_model import JudgeModel, load_pool_judge
+from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.pool_judge import load_pool_judge
 from routemoa.mixture.aggregator import aggregation_request, write_answer
 from routemoa.mixture.alternatives import estimate_alternatives
 from routemoa.mixture.caller_input import Messages, Question, check_plug_in, find_seed, read_question

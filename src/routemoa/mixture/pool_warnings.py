@@ -12,7 +12,8 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.families import group_by_family
 from routemoa.core.pool import Pool
 from routemoa.core.types import ModelSpec
-from routemoa.judging.judge_model import JudgeModel, read_judge_model
+from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.pool_judge import read_pool_judge
 
 __all__ = [
     "list_pool_warnings",
@@ -22,6 +23,7 @@ __all__ = [
     "warn_of_foreign_judge",
     "warn_of_missing_sandbox",
     "warn_of_one_family",
+    "warn_of_outdated_judge",
     "warn_of_unknown_models",
 ]
 
@@ -44,8 +46,10 @@ def list_pool_warnings(pool: Pool) -> list[str]:
     except ConfigError as e:
         warnings.append(str(e))
     try:
+        judge = read_pool_judge(pool)
+        warnings.append(warn_of_outdated_judge(judge.outdated))
         if pool.judge:
-            warnings.append(warn_of_foreign_judge(pool, name_judged_models(read_judge_model(pool.judge))))
+            warnings.append(warn_of_foreign_judge(pool, name_judged_models(judge.judge_model)))
     except ConfigError as e:
         warnings.append(str(e))
     return [warning for warning in warnings if warning]
@@ -114,6 +118,16 @@ def warn_of_foreign_judge(pool: Pool, judged: Collection[str]) -> str | None:
     if len(foreign) == len(judged):
         return f"the judge file {pool.judge} is of another pool: it was fitted on {_list_names(foreign)}; {fix}"
     return f"the judge file {pool.judge} was fitted with {_list_names(foreign)}, which this pool does not have; {fix}"
+
+
+def warn_of_outdated_judge(learned: Path | None) -> str | None:
+    """Return a warning where a judge model that was learned is left out: the pool's own was fitted again since."""
+    if learned is None:
+        return None
+    return (
+        f"the judge model {learned}, which was learned from feedback, is left out: the pool's judge file is another "
+        "one since; the next  routemoa learn  goes on from that file"
+    )
 
 
 def name_judged_models(judge_model: JudgeModel) -> list[str]:

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 
 from routemoa.cli.learning.learned_files import hold_lock
+from routemoa.core.learned_priors import LearnedJudge, LearnedPriors
 from routemoa.core.pool import Pool
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
 from routemoa.core.traces_table import TraceSettings
 from routemoa.core.types import Query, Scores
 from routemoa.core.usage import Usage
 from routemoa.datasets.records import read_records
+from routemoa.judging.judge_model import Coefficients, JudgeModel, encode_judge_model
+from routemoa.judging.pool_judge import load_pool_judge
 from routemoa.ledger.traces import Feedback, TraceStore, traces_path
 from routemoa.scoring.constant import load_scorer
 
@@ -156,11 +159,31 @@ def test_undo_goes_back_step_by_step(pool: Path, store: Path) -> None:
     assert "learning" not in pool.read_text()
 
 
-def test_priors_that_are_right_are_kept(pool: Path, store: Path) -> None:
-    keep(store, 400, {"a": 0.8, "b": 0.6}, 7)
+def test_priors_that_are_right_are_kept_while_the_judge_model_learns_what_agreement_says(
+    pool: Path, store: Path
+) -> None:
+    keep(store, 400, {"a": 0.8, "b": 0.6}, 7)  # wrong answers never agree
     report = learn(pool, store)
-    assert (report["action"], report["drift"]) == ("kept", [])
-    assert pool.read_text() == POOL
+    assert (report["held_out"]["gain"], report["judge"]["better"], report["drift"]) == (None, True, [])
+    assert report["judge"]["loss"]["low"] > 0
+    assert prior(pool) == PRIOR
+    taken = Pool.from_toml(pool)
+    assert taken.learned == LearnedPriors(judge=LearnedJudge(Path(report["path"]).stem + ".json", ""))
+    judge = load_pool_judge(taken)
+    assert judge.models == ("a", "b")
+    assert judge.coefficients != JudgeModel().coefficients
+    assert "judge: " + str(taken.learned_judge) in run("pool", "show", "--pool", pool).stdout
+    assert learn(pool, store)["action"] == "kept"
+
+    fitted = pool.parent / "judge.json"
+    fitted.write_bytes(encode_judge_model(JudgeModel(Coefficients(votes=0.4))))
+    pool.write_text(f'{pool.read_text()}[mixture]\njudge = "judge.json"\n')
+    shown = run("learn", "--pool", pool, "--store", store, "--dry-run").stdout
+    assert "is left out: the pool's judge file is another one since" in shown
+    assert load_pool_judge(Pool.from_toml(pool)).coefficients.votes == 0.4
+    run("learn", "--pool", pool, "--undo")
+    assert load_pool_judge(Pool.from_toml(pool)) == JudgeModel(Coefficients(votes=0.4))
+    assert [step["action"] for step in log(pool)] == ["taken over", "kept", "undone"]
 
 
 def test_thumbs_that_tell_no_members_apart_are_taken_over_by_their_predictions(pool: Path, store: Path) -> None:

@@ -13,7 +13,8 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.types import ModelSpec
-from routemoa.judging.judge_model import JudgeModel, load_pool_judge, read_judge_model
+from routemoa.judging.judge_model import JudgeModel, read_judge_model
+from routemoa.judging.pool_judge import read_pool_judge
 
 if TYPE_CHECKING:
     from routemoa.datasets.pair_labels import PairLabel
@@ -124,7 +125,7 @@ def check_options(options: CalibrateOptions) -> Calibration:
         out,
         Path(folder),
         options.concurrency or (1 if any(m.local for m in pool) else REMOTE_CONCURRENCY),
-        read_judge_model(out) if out.exists() else load_pool_judge(pool),
+        read_judge_model(out) if out.exists() else read_pool_judge(pool).base,
         warnings,
     )
 

@@ -51,7 +51,9 @@ def learn(  # one parameter for each option
     teach a shift in log-odds for each model, and for each model on each task of the scorer; the shifts are as small as
     the outcomes let them be. Each outcome is then predicted by what the others teach. What was learned is taken over
     where, on outcomes that did not teach it, the choice is right more often with its whole 95 % interval, or costs less
-    and is right as often, or the predictions are better and the choice is no worse.
+    and is right as often, or the predictions are better and the choice is no worse. Then they teach the judge model
+    what `routemoa judge fit` learns; it is taken over where its probabilities are truer with their whole interval on
+    outcomes that did not teach it, and the choice is no worse.
 
     What is taken over is a file in learned/ beside the pool file, named by `[learning] path`. A running server takes
     it over by itself. Each run is a line of learned/log.jsonl. Models that drift are named. With `[learning] every` in
@@ -154,6 +156,12 @@ def _print_report(report: dict[str, Any]) -> None:
             ("prediction", "Brier score, lower by", 1.0, ""),
         ):
             print_line(f"  {name}: {_describe_interval(held_out[key], scale)} {unit}".rstrip())
+    if judge := report.get("judge"):
+        print_line(f"the judge model beside that of now ({counted(judge['outcomes'], 'outcome')}):")
+        print_line(f"  log-loss of P(right), lower by: {_describe_interval(judge['loss'], 1.0)}")
+        print_line(f"  accuracy of the choice: {_describe_interval(judge['accuracy'], 100.0)} points")
+    for note in report.get("notes", ()):
+        print_line(f"note: {note}")
     for drift in report["drift"]:
         print_line(describe_drift(drift))
     taken = f" as {report['path']}" if "path" in report else ""

@@ -7,17 +7,22 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routemoa.cli.pool.pool_file import PoolFile
 from routemoa.cli.terminal.files import check_writable_folder, write_file
 from routemoa.core.errors import ConfigError
-from routemoa.core.learned_priors import LearnedPriors
+from routemoa.core.learned_priors import LearnedJudge, LearnedPriors
 from routemoa.core.toml import load_toml
 from routemoa.datasets.appender import Appender
+from routemoa.judging.judge_model import encode_judge_model
+
+if TYPE_CHECKING:
+    from routemoa.cli.learning.judge_learning import FittedJudge
 
 __all__ = [
     "FOLDER",
@@ -60,8 +65,19 @@ def find_current(file: PoolFile) -> str | None:
     return path if isinstance(path, str) else None
 
 
-def take_over(file: PoolFile, learned: LearnedPriors, now: float, about: str, figures: dict[str, Any]) -> str:
-    """Write what was learned, log it, and let the pool file name it; return its path. Raises ConfigError."""
+def take_over(
+    file: PoolFile,
+    learned: LearnedPriors,
+    now: float,
+    about: str,
+    figures: dict[str, Any],
+    *,
+    judge: FittedJudge | None = None,
+) -> str:
+    """Write what was learned, log it, and let the pool file name it; return its path. Raises ConfigError.
+
+    Without a new judge model, the one that `learned` names stays.
+    """
     import tomlkit
 
     moment = datetime.fromtimestamp(now, UTC)
@@ -69,7 +85,10 @@ def take_over(file: PoolFile, learned: LearnedPriors, now: float, about: str, fi
     name = moment.strftime("%Y%m%dT%H%M%SZ")
     names = (f"{name}{end}.toml" for end in ("", *(f"-{i}" for i in range(2, 1000))))
     path = f"{FOLDER}/{next(n for n in names if not (folder / n).exists())}"
-    tables = {key: value for key in ("shift", "prior", "tasks") if (value := getattr(learned, key))}
+    if judge is not None:
+        learned = replace(learned, judge=LearnedJudge(f"{Path(path).stem}.json", judge.base))
+        write_file((file.path.parent / path).with_suffix(".json"), encode_judge_model(judge.judge_model))
+    tables = {key: value for key, value in msgspec.to_builtins(learned).items() if value}
     text = f"# Written by `routemoa learn` from {about}; `routemoa learn --undo` goes back.\n{tomlkit.dumps(tables)}"
     write_file(file.path.parent / path, text.encode())
     log_step(file, Step(moment.isoformat(timespec="seconds"), "taken over", path, find_current(file), figures))

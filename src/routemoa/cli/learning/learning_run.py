@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from routemoa.cli.learning.judge_learning import FittedJudge, explain_judge, learn_judge
 from routemoa.cli.learning.learned_files import Step, find_current, log_step, take_over
 from routemoa.cli.learning.moments import describe_moment
 from routemoa.cli.learning.outcome_reader import list_residuals, load_outcomes
@@ -19,10 +21,13 @@ from routemoa.core.pool import Pool
 from routemoa.core.types import Scores
 from routemoa.datasets.outcomes import Outcome
 from routemoa.evaluation.shadow import HeldOut, ShadowResult, compare_priors
+from routemoa.judging.pool_judge import PoolJudge, read_pool_judge
+from routemoa.mixture.pool_warnings import warn_of_outdated_judge
 from routemoa.scoring.constant import load_base_scorer
-from routemoa.scoring.learned import classify
+from routemoa.scoring.learned import classify, correct_priors
 from routemoa.training.cross_fit import Lesson, cross_fit, select_lessons
 from routemoa.training.drift import MemberDrift, find_drifts
+from routemoa.training.judge.outcome_fit import RecordedPanel, record_panel
 
 __all__ = ["Findings", "learn_from", "run_learning"]
 
@@ -39,6 +44,8 @@ class Findings(msgspec.Struct, frozen=True):
     learned: LearnedPriors | None = None
     """None where they are too few."""
     result: ShadowResult | None = None
+    panels: tuple[RecordedPanel, ...] = ()
+    """The same outcomes as they teach of judging, with the priors that hold from here on."""
 
 
 def run_learning(file: PoolFile, store_file: str | None, *, writes: bool) -> dict[str, Any]:
@@ -55,13 +62,42 @@ def run_learning(file: PoolFile, store_file: str | None, *, writes: bool) -> dic
         report["why"] = f"{counted(found.compared, 'outcome')}{since}; at least {needed} are needed; {hint}"
         return _log(file, report) if writes and outcomes else report
     report |= {"learned": msgspec.to_builtins(found.learned), "held_out": msgspec.to_builtins(found.result)}
-    report["why"] = _explain(found.result)
+    judge = read_pool_judge(pool)
+    fitted = learn_judge(pool, judge, found.panels)
+    report |= _describe(found.result, judge, fitted)
+    is_new = fitted is not None and fitted.result.better
     if not writes:
-        return report | {"action": "would be taken over" if found.result.gain else "kept", "dry_run": True}
-    if found.result.gain is None or found.learned is None:
+        return report | {"action": "would be taken over" if found.result.gain or is_new else "kept", "dry_run": True}
+    if found.result.gain is None and not is_new:
         return _log(file, report)
-    path = take_over(file, found.learned, time.time(), counted(len(outcomes), "outcome"), _figures(report))
+    learned = _combine(pool, found, judge)
+    about = counted(len(outcomes), "outcome")
+    path = take_over(file, learned, time.time(), about, _figures(report), judge=fitted if is_new else None)
     return report | {"action": "taken over", "path": path}
+
+
+def _describe(result: ShadowResult, judge: PoolJudge, fitted: FittedJudge | None) -> dict[str, Any]:
+    """Return what a report says of both comparisons."""
+    notes = [note] if (note := warn_of_outdated_judge(judge.outdated)) else []
+    report: dict[str, Any] = {"notes": notes, "why": _explain(result)}
+    if fitted is not None:
+        report |= {
+            "judge": msgspec.to_builtins(fitted.result),
+            "why": f"{report['why']}; {explain_judge(fitted.result)}",
+        }
+    return report
+
+
+def _combine(pool: Pool, found: Findings, judge: PoolJudge) -> LearnedPriors:
+    """Return the priors that hold from here on, with the judge model that is in use."""
+    kept = pool.learned.judge if pool.learned and judge.learned else None
+    return replace(_choose_priors(pool, found.learned, found.result), judge=kept)
+
+
+def _choose_priors(pool: Pool, learned: LearnedPriors | None, result: ShadowResult | None) -> LearnedPriors:
+    """Return the priors that hold from here on: those that are new where they are better, else those of now."""
+    is_better = learned is not None and result is not None and result.gain is not None
+    return learned if learned is not None and is_better else pool.learned or LearnedPriors()
 
 
 def learn_from(pool: Pool, outcomes: Sequence[Outcome]) -> Findings:
@@ -71,7 +107,18 @@ def learn_from(pool: Pool, outcomes: Sequence[Outcome]) -> Findings:
     lessons, places = _select(outcomes, priors, tasks, {d.model: d.since for d in drifts})
     if len(places) < pool.learning.min_outcomes:
         return Findings(drifts, len(places))
-    return Findings(drifts, len(places), *_compare(pool, outcomes, lessons, places))
+    learned, result = _compare(pool, outcomes, lessons, places)
+    now = _choose_priors(pool, learned, result)
+    own = {o.record.id: (o, prior) for o, prior in zip(outcomes, priors, strict=True)}
+    panels = [_record_panel(*own[each.id], each, now) for each in (lessons[i] for i in places)]
+    return Findings(drifts, len(places), learned, result, tuple(p for p in panels if p is not None))
+
+
+def _record_panel(outcome: Outcome, prior: Scores, lesson: Lesson, learned: LearnedPriors) -> RecordedPanel | None:
+    """Return an outcome as it teaches the judge model under new priors; what these mend is not to be mended twice."""
+    if outcome.trace is None:
+        return None
+    return record_panel(outcome.trace, correct_priors(learned, prior, lesson.tasks), lesson.scores)
 
 
 def _log(file: PoolFile, report: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +129,7 @@ def _log(file: PoolFile, report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: report[key] for key in ("outcomes", "why", "held_out", "drift") if key in report}
+    return {key: report[key] for key in ("outcomes", "why", "held_out", "judge", "drift") if key in report}
 
 
 async def _predict(pool: Pool, outcomes: Sequence[Outcome]) -> tuple[list[Scores], list[Mapping[str, float]]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from routemoa.core.errors import ConfigError
 from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
@@ -9,6 +12,7 @@ from routemoa.core.types import Limits
 
 __all__ = [
     "describe_judge",
+    "describe_judge_plainly",
     "describe_limits",
     "describe_scorer",
     "describe_tenants",
@@ -34,8 +38,10 @@ def describe_scorer(pool: Pool) -> str:
 
 def describe_judge(pool: Pool) -> str:
     """Return which judge model the pool has and what it does."""
-    if pool.judge is None:
+    learned = _find_learned_judge(pool)
+    if pool.judge is None and learned is None:
         return "judge: the default: weighs agreement and what models say of answers, knowing nothing of these models"
+    files = " with ".join(str(file) for file in (pool.judge, learned) if file is not None)
     models = judged_models(pool)
     of = (
         "cannot be read"
@@ -44,7 +50,7 @@ def describe_judge(pool: Pool) -> str:
         if models
         else "of no model by name"
     )
-    return f"judge: {pool.judge}, {of}: weighs agreement and what models say of answers, as learned"
+    return f"judge: {files}, {of}: weighs agreement and what models say of answers, as learned"
 
 
 def describe_limits(limits: Limits) -> str:
@@ -76,13 +82,32 @@ def known_models(pool: Pool) -> list[str] | None:
 
 
 def judged_models(pool: Pool) -> list[str] | None:
-    """Return the models that the pool's judge file describes; None where it cannot be read."""
-    from routemoa.judging.judge_model import read_judge_model
+    """Return the models that the pool's judge model describes; None where it is the default, or cannot be read."""
+    from routemoa.judging.pool_judge import load_pool_judge
     from routemoa.mixture.pool_warnings import name_judged_models
 
-    if pool.judge is None:
+    if pool.judge is None and pool.learned_judge is None:
         return None
     try:
-        return name_judged_models(read_judge_model(pool.judge))
+        return name_judged_models(load_pool_judge(pool))
+    except ConfigError:
+        return None
+
+
+def describe_judge_plainly(pool: Pool) -> dict[str, Any] | None:
+    """Return the files of the pool's judge model and the models that it describes; None where it is the default."""
+    learned = _find_learned_judge(pool)
+    if pool.judge is None and learned is None:
+        return None
+    path, of = (None if file is None else str(file) for file in (pool.judge, learned))
+    return {"path": path, "models": judged_models(pool), "learned": of}
+
+
+def _find_learned_judge(pool: Pool) -> Path | None:
+    """Return the file of the judge model that was learned and is in use; None where a file cannot be read."""
+    from routemoa.judging.pool_judge import read_pool_judge
+
+    try:
+        return read_pool_judge(pool).learned
     except ConfigError:
         return None

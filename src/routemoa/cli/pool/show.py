@@ -70,7 +70,7 @@ def _to_plain(pool: Pool) -> dict[str, Any]:
     from msgspec import to_builtins
     from msgspec.structs import fields
 
-    from routemoa.cli.pool.parts import judged_models, known_models
+    from routemoa.cli.pool.parts import describe_judge_plainly, known_models
 
     keys = [f.name for f in fields(pool.models[0]) if f.encode_name == f.name]
     models = [
@@ -94,7 +94,7 @@ def _to_plain(pool: Pool) -> dict[str, Any]:
         "models": models,
         "mixture": mixture,
         "scorer": None if pool.scorer is None else {"path": str(pool.scorer), "known": known_models(pool)},
-        "judge": None if pool.judge is None else {"path": str(pool.judge), "models": judged_models(pool)},
+        "judge": describe_judge_plainly(pool),
         "limits": limits,
         "tenants": len(pool.tenants),
     }

@@ -54,8 +54,9 @@ def start_run(folder: Path, run: Run, *, retry: bool = False) -> None:
 def digest_pool(pool: Pool) -> str:
     """Return a digest of everything in the pool that decides its answers."""
     manifest = (pool.scorer / "manifest.json").read_bytes() if pool.scorer else b""
-    judge = pool.judge.read_bytes() if pool.judge and pool.judge.is_file() else b""
-    data = msgspec.json.encode([pool.models, pool.mixture], order="sorted") + manifest + judge
+    judge = b"".join(file.read_bytes() for file in (pool.judge, pool.learned_judge) if file and file.is_file())
+    learned = msgspec.json.encode(pool.learned, order="sorted") if pool.learned else b""
+    data = msgspec.json.encode([pool.models, pool.mixture], order="sorted") + manifest + judge + learned
     return hashlib.sha256(data).hexdigest()[:16]
 
 

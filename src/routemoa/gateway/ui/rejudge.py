@@ -26,7 +26,8 @@ from routemoa.gateway.response_ids import bare_id
 from routemoa.gateway.ui.site import Site
 from routemoa.gateway.ui.viewer import Viewer
 from routemoa.judging.answers.grouping import final_answer
-from routemoa.judging.judge_model import JudgeModel, load_pool_judge
+from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.pool_judge import load_pool_judge
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.policy import build_policy

@@ -25,6 +25,8 @@ COEFFICIENT_PENALTIES = np.array([4.0, 20.0, 1.0, 1.0, 1.0])
 """Ridge penalties on the distance of each coefficient from its default, in the order of `coefficient_vector`."""
 INFORMED_VOTES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The weights that are tried for the vote of a model that saw the other answers."""
+MIN_PAIRS = 30
+"""Panels with two grades, below which what is known already of the errors' correlation holds."""
 
 Array = NDArray[np.float64]
 
@@ -62,15 +64,22 @@ class CoefficientFit(NamedTuple):
     coefficients: Coefficients
 
 
-def fit_judge_model(panels: Sequence[GradedPanel], *, verbalized: bool = True) -> JudgeModel:
+def fit_judge_model(
+    panels: Sequence[GradedPanel], *, verbalized: bool = True, start: JudgeModel | None = None
+) -> JudgeModel:
     """Fit a judge model to graded panels.
 
-    `verbalized` says whether self-assessments are scores that models state, or else token probabilities.
+    Args:
+        panels: what was judged and graded.
+        verbalized: self-assessments are scores that models state, not token probabilities.
+        start: what is known already, to which coefficients are drawn, and which holds where the panels say nothing.
     """
-    judge_model = JudgeModel(
-        correlation=fit_error_correlation(panels),
-        peer_judges=_fit_reliabilities(panels, "cross"),
-        self_judges=_fit_reliabilities(panels, "self"),
+    known = start or JudgeModel()
+    judge_model = replace(
+        known,
+        correlation=fit_error_correlation(panels) if start is None or _has_pairs(panels) else known.correlation,
+        peer_judges=known.peer_judges | _fit_reliabilities(panels, "cross"),
+        self_judges=known.self_judges | _fit_reliabilities(panels, "self"),
     )
     judge_model = replace(judge_model, coefficients=_fit_coefficients(panels, judge_model, verbalized))
     lone_leader = fit_lone_leader(panels, judge_model)
@@ -110,6 +119,11 @@ def build_regression(panel: GradedPanel, judge_model: JudgeModel, *, verbalized:
     if panel.groups.closed:
         right /= max(1.0, float(np.nansum(right)))
     return PanelRegression(x, base, right, panel.groups.closed)
+
+
+def _has_pairs(panels: Sequence[GradedPanel]) -> bool:
+    """Return whether enough panels have two grades, to say how errors correlate."""
+    return sum(sum(right is not None for right in panel.right) > 1 for panel in panels) >= MIN_PAIRS
 
 
 def _fit_reliabilities(panels: Iterable[GradedPanel], kind: Literal["self", "cross"]) -> dict[str, Reliability]:
