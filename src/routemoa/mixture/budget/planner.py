@@ -187,7 +187,8 @@ class _BudgetCheck:
         if self._remaining.cost is None or not priced:
             return shortage
         cost, name = min(priced)
-        return f"{shortage}, and the cheapest call, of {name}, can cost {format_dollars(cost, 4)}: raise max_cost"
+        advice = ": raise max_cost" if cost > self._remaining.cost else ""
+        return f"{shortage}, and the cheapest call, of {name}, can cost {format_dollars(cost, 4)}{advice}"
 
     def _comfortable(self, model: ModelSpec) -> int:
         return comfortable_tokens(self._resources.tokens.get(model.name))
