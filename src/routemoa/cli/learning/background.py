@@ -116,6 +116,8 @@ def _say(report: dict[str, Any], drifts: set[tuple[str, float]]) -> list[dict[st
             LOG.warning("nothing was learned: %s", report["why"])
         case _:
             LOG.info("%s: %s", report["action"], report.get("why", "another server has learned"))
+    for note in report.get("notes", ()):
+        LOG.warning("%s", note)
     new = [d for d in report.get("drift", ()) if (d["model"], d["since"]) not in drifts]
     for drift in new:
         drifts.add((drift["model"], drift["since"]))

@@ -23,7 +23,7 @@ from routemoa.training.judge.coefficients import fit_judge_model
 from routemoa.training.judge.graded_panel import GradedPanel, build_graded_panel
 from routemoa.training.prior_shifts import NOISE
 
-__all__ = ["JudgeFit", "JudgedPanel", "RecordedPanel", "fit_on_outcomes", "record_panel"]
+__all__ = ["JudgeFit", "JudgedPanel", "RecordedPanel", "fit_on_outcomes", "judge_trace", "record_panel"]
 
 FOLDS = 5
 SURE = 0.1
@@ -87,7 +87,7 @@ def fit_on_outcomes(
         specs: the members of the pool.
         verbalized: self-assessments are scores that models state, not token probabilities.
     """
-    before = [_judge(each.trace, now, specs, verbalized=verbalized) for each in recorded]
+    before = [judge_trace(each.trace, now, specs, verbalized=verbalized) for each in recorded]
     panels = [_grade(each, judged.probabilities) for each, judged in zip(recorded, before, strict=True)]
     folds = [zlib.crc32(each.trace.query.text.encode()) % FOLDS for each in recorded]
     after = list(before)
@@ -95,11 +95,12 @@ def fit_on_outcomes(
         others = [panel for panel, f in zip(panels, folds, strict=True) if f != fold]
         fitted = fit_judge_model(others, verbalized=verbalized, start=base)
         for i in (i for i, f in enumerate(folds) if f == fold):
-            after[i] = _judge(recorded[i].trace, fitted, specs, verbalized=verbalized)
+            after[i] = judge_trace(recorded[i].trace, fitted, specs, verbalized=verbalized)
     return JudgeFit(fit_judge_model(panels, verbalized=verbalized, start=base), tuple(before), tuple(after))
 
 
-def _judge(trace: Trace, judge_model: JudgeModel, specs: Sequence[ModelSpec], *, verbalized: bool) -> JudgedPanel:
+def judge_trace(trace: Trace, judge_model: JudgeModel, specs: Sequence[ModelSpec], *, verbalized: bool) -> JudgedPanel:
+    """Return what a judge model makes of a trace."""
     served = replace(judge_model, correlation=relate_candidates(judge_model.correlation, specs))
     reader = TraceReader(tuple(trace.prior), served, verbalized)
     state = reader.read_panel(trace)
