@@ -191,10 +191,8 @@ class LedgerDatabase:
         self._connection.close()
         self._connection = self._totals.connection = connection
         connection.execute("PRAGMA busy_timeout = 0")
-        self._file, self._log_file = (
-            identify_file(self._path),
-            identify_file(self._path.with_name(self._path.name + "-wal")),
-        )
+        log = self._path.with_name(self._path.name + "-wal")
+        self._file, self._log_file = identify_file(self._path), identify_file(log)
         self._data_version = None
         self._process_lock = ProcessLock(self._path)
         calls, self._open_calls = list(self._open_calls.values()), {}
