@@ -2,6 +2,9 @@
 
 export type PageName = "playground" | "live" | "traces" | "quality" | "money" | "pool";
 
+/** `1 call`, `2 calls`; of a number, or of one that is written already. */
+const counted = (count: number | string, noun: string) => `${count} ${String(count) === "1" ? noun : `${noun}s`}`;
+
 export const texts = {
   unknown: "unknown",
   pages: {
@@ -105,7 +108,7 @@ export const texts = {
     dollarsNote: "Charged in the last hour",
     errors: "Errors in the last hour",
     errorsNote: (requests: string, busy: string | null): string =>
-      `of ${requests} requests${busy === null ? "" : `; the server is busy ${busy} of its time`}`,
+      `of ${counted(requests, "request")}${busy === null ? "" : `; the server is busy ${busy} of its time`}`,
     requestsChart: "Requests a minute",
     dollarsChart: "Dollars a minute",
     chartTop: (most: string): string => `at most ${most}`,
@@ -143,13 +146,13 @@ export const texts = {
     figures: {
       spent: "Spent",
       spentNote: (calls: string, unpriced: string): string =>
-        `${calls} calls${unpriced === "0" ? "" : `, ${unpriced} of unknown cost`}; what counts against budgets`,
+        `${counted(calls, "call")}${unpriced === "0" ? "" : `, ${unpriced} of unknown cost`}; what counts against budgets`,
       moa: "Against dense MoA",
       costliest: "Against the most expensive member alone",
       saved: (dollars: string): string => `saved about ${dollars}`,
       more: (dollars: string): string => `about ${dollars} more`,
       savingNote: (answers: string, cost: string, estimate: string): string =>
-        `An estimate: ${answers} kept answers did cost ${cost}, and would have cost about ${estimate}.`,
+        `An estimate: ${counted(answers, "kept answer")} cost ${cost}, and would have cost about ${estimate}.`,
       soFar: (missing: string): string => `So far: ${missing} traces are still being read.`,
       noEstimate: "No kept trace has an estimate: traces are off, or no answer of the mixture falls into this time.",
       cache: "Of the prompts read from providers' caches",
@@ -258,7 +261,7 @@ export const texts = {
       failed: (why: string) => `failed: ${why}`,
       cancelled: "not waited for",
     },
-    layer: (number: number, models: number) => `Layer ${number}: calls ${models} ${models === 1 ? "model" : "models"}`,
+    layer: (number: number, models: number) => `Layer ${number}: calls ${counted(models, "model")}`,
     shown: (models: string) => `was shown the answers of ${models}`,
     tokens: (count: string) => `${count} tokens`,
     refusal: "a refusal",
@@ -294,7 +297,7 @@ export const texts = {
       (next ? `; the next best has ${next}` : ""),
     took: "It took",
     took3: (calls: number, cost: string, seconds: string) =>
-      `${calls} ${calls === 1 ? "call" : "calls"}, ${cost}, ${seconds}`,
+      `${counted(calls, "call")}, ${cost}, ${seconds}`,
     leftOut: "Left out, skipped or failed",
     save: "Save the trace",
   },
@@ -321,7 +324,7 @@ export const texts = {
       choice === recorded ? `It would choose the same answer: ${choice}.` : `It would choose ${choice} instead of ${recorded}.`,
     first: (models: string, why: string) => `It would call first: ${models} (${why}).`,
     calls: (calls: number, layers: number) =>
-      `It would use ${calls} of these answers, from ${layers} ${layers === 1 ? "layer" : "layers"}.`,
+      `It would use ${calls} of these answers, from ${counted(layers, "layer")}.`,
     reset: "Back to the pool's policy",
     copy: "Copy as TOML",
     weightsNote: "the weights are coefficients of the judge file ([mixture] judge):",
@@ -497,7 +500,7 @@ export const texts = {
     text: "Text of the pool file",
     unchanged: "This is what runs.",
     checking: "Checking ...",
-    valid: (models: number) => `Valid: ${models} ${models === 1 ? "model" : "models"} can be asked.`,
+    valid: (models: number) => `Valid: ${counted(models, "model")} can be asked.`,
     line: (line: number) => `Go to line ${line}`,
     diff: "What would change",
     fromLine: (line: number): string => `from line ${line}`,
