@@ -56,9 +56,10 @@ async def test_select_lets_a_judge_compare_in_both_orders(make_pool: MakePool) -
     assert answer.text == essay(2)
     assert answer.trace.choice == "c"
     assert {c.model for c in client.calls[3:]} == {"d"}
-    assert [(c.answers, c.winner) for c in answer.trace.comparisons] == [(("a", "b"), "a"), (("a", "c"), "c")]
-    assert answer.trace.calls == len(client.calls) == 3 + 4
-    assert sum(isinstance(e, t.Compared) for e in events) == 2
+    compared = [(("a", "b"), "a"), (("a", "c"), "c"), (("c", "b"), "c")]  # b could still be better than c
+    assert [(c.answers, c.winner) for c in answer.trace.comparisons] == compared
+    assert answer.trace.calls == len(client.calls) == 3 + 2 * 3
+    assert sum(isinstance(e, t.Compared) for e in events) == 3
 
 
 @pytest.mark.parametrize("fault", [ModelHTTPError("d", "HTTP 500", status=500), "neither", ""])
