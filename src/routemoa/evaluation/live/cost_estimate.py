@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import comb
 
 from routemoa.core.mixture_table import Mixture
 from routemoa.core.pool import Pool
@@ -107,7 +108,7 @@ def _plan_calls(method: str, pool: Pool) -> list[PlannedCall[ModelSpec]]:
             stages = plan_moa(samples, 1, samples, best)
         case "routemoa-select":
             judge = next((m for m in models if m.name == mixture.judge_model), best)
-            comparisons = tuple([PlannedCall(judge, panel[:2], "moderation")] * (2 * (len(panel) - 1)))
+            comparisons = tuple([PlannedCall(judge, panel[:2], "moderation")] * (2 * comb(len(panel), 2)))
             stages = [tuple(PlannedCall(m) for m in panel), comparisons]
         case "self-moa":
             samples = [best] * len(panel)
