@@ -37,8 +37,6 @@ LOG_SUFFIXES = ("-wal", "-shm")
 """Of the files that SQLite keeps beside its own."""
 BUSY_TIMEOUT = 10.0
 """Seconds that a process waits for another one that has the file locked."""
-PAGE_SIZE = 1024
-"""Bytes. A commit writes four whole pages for a call; with SQLite's own 4096 it takes 25 us instead of 14."""
 CREATE_TABLES = """
 CREATE TABLE calls (
   id INTEGER PRIMARY KEY,
@@ -150,7 +148,6 @@ def _prepare(path: Path) -> sqlite3.Connection:
     connection = open_connection(path, path, isolation_level=None, check_same_thread=False)
     with close_on_error(connection, path):
         _read_version(connection, path)  # before anything changes: the file may be another program's
-        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")  # of a new file: others keep theirs
         enable_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # it would wait for the disk: see `write_checkpoint`
