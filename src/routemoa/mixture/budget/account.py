@@ -25,6 +25,7 @@ __all__ = [
     "Reservation",
     "cap_output",
     "comfortable_tokens",
+    "explain_shortage",
     "largest_fitting",
     "max_output_tokens",
     "max_prompt_tokens",
@@ -186,10 +187,17 @@ class Account:
             )
         limit = limits.max_cost or 0.0
         return BudgetExceeded(
-            f"{format_dollars(remaining.cost or 0.0, 4)} of {format_dollars(limit, 4)} are left, and a call of "
-            f"{model.name} ({format_dollars(most or 0.0, 4)} at most) could pass the limit: raise max_cost",
+            explain_shortage(model, most or 0.0, left=remaining.cost or 0.0, limit=limit),
             temporary=self.reserved > 0.0 and self.spent + (most or 0.0) <= limit,
         )
+
+
+def explain_shortage(model: ModelSpec, most: float, *, left: float, limit: float) -> str:
+    """Say that a call may cost more than what is left, and what to do; all in dollars."""
+    return (
+        f"{format_dollars(left, 4)} of {format_dollars(limit, 4)} are left, and a call of {model.name} "
+        f"({format_dollars(most, 4)} at most) could pass the limit: raise max_cost"
+    )
 
 
 def _affordable_tokens(remaining: Remaining, model: ModelSpec, prompt: int, wanted: int, most: float | None) -> int:

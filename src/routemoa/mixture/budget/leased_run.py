@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import Client
 from routemoa.core.types import Limits, ModelSpec, Request
@@ -17,6 +16,7 @@ from routemoa.mixture.budget.account import (
     ROUNDING,
     Account,
     Reservation,
+    explain_shortage,
     max_output_tokens,
     max_prompt_tokens,
 )
@@ -160,10 +160,7 @@ class LeasedRun(RunClient):
                 if grant.dollars is None:
                     await asyncio.sleep(WAIT)
                 elif grant.dollars <= 0.0:
-                    raise BudgetExceeded(
-                        f"{format_dollars(grant.left, 4)} of {format_dollars(grant.limit, 4)} are left, and a call of "
-                        f"{model.name} ({format_dollars(most, 4)} at most) could pass the limit: raise max_cost"
-                    )
+                    raise BudgetExceeded(explain_shortage(model, most, left=grant.left, limit=grant.limit))
 
     async def give_back(self) -> float:
         """Give up the dollars that are not reserved, those that were asked for included, and return them."""
