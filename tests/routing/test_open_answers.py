@@ -20,6 +20,7 @@ from routemoa.routing.open_answers import choose_open_policy
 PRIORS: Scores = {"a": 0.5, "b": 0.7, "c": 0.6, "d": 0.4}
 OPEN = Query.from_text("Why is the sky blue?")
 UNKNOWN = Query.from_text("Who is Ada Lovelace?")
+CLOSED = Query.from_text("What is 2 + 2?")
 ESSAY = "The {0} of the {0} went over the hill, and nobody in the {0} town had seen the like of it before, they said."
 
 
@@ -98,9 +99,20 @@ def test_a_panel_answers_in_one_round(name: str) -> None:
 
 
 def test_a_panel_that_turned_out_open_is_filled_in_one_more_round() -> None:
-    more = answered(UNKNOWN, "bc", open="synthesize")
+    more = answered(CLOSED, "bc", open="synthesize")
     assert (more.stop, more.models) == (None, ("a",))
-    assert answered(UNKNOWN, "bc", open="synthesize", layers=1).stop is not None
+    assert answered(CLOSED, "bc", open="synthesize", layers=1).stop is not None
+
+
+@pytest.mark.parametrize("name", ["synthesize", "select"])
+def test_a_question_that_does_not_tell_asks_the_panel_at_once_where_several_would_answer(name: str) -> None:
+    opening = first(UNKNOWN, open=name)
+    assert opening.models == ("b", "c", "a")
+    assert "may be open" in opening.selection_reason
+    assert answered(UNKNOWN, "bca", open=name).stop is not None
+    assert answered(UNKNOWN, "bc", open=name).stop is not None  # one failed: no second round for it
+    closed = answered(UNKNOWN, "bca", "The answer is 4.", open=name)
+    assert (closed.stop is not None, closed.aggregate, closed.compare) == (True, False, False)
 
 
 def test_the_order_is_that_of_the_priors_and_not_of_likeness() -> None:
