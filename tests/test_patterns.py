@@ -48,7 +48,7 @@ UNREAD = {
     "cli/init/names.py::parse_name": "a pattern of models.toml, each of which is tried",
     "clients/dialect_learning.py::_refused_choice": "the value that was sent, escaped",
     "clients/model_lists/reply.py::_is_chat": "a pattern of providers.toml, each of which is tried",
-    "core/price_list.py::_matches_endpoint": "a pattern of genai-prices on the address of a pool's endpoint",
+    "core/catalog/price_list.py::_matches_endpoint": "a pattern of genai-prices on the address of a pool's endpoint",
     "judging/answers/languages.py::_verbal": "its results are held by the module",
     "judging/answers/options.py::_make_reader": "its results are held by the module",
     "judging/answers/sentences.py::_compile_statement": "its results are held by the module",

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 from routemoa.ledger import StoreLocation, StoreUrl, read_calls
 from routemoa.ledger.keys import create_key
 from tests.ledger.postgres.test_copying import keep_traces, spend

@@ -16,7 +16,7 @@ from routemoa.clients.http import HttpClient
 from routemoa.clients.retry import RetryPolicy
 from routemoa.clients.timeouts import Timeouts
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
-from routemoa.core.patience import Patience
+from routemoa.core.models.patience import Patience
 from routemoa.core.types import Completion, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.testing import FakeEndpoint, Fault

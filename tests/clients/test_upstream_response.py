@@ -10,8 +10,8 @@ import pytest
 
 from routemoa.clients.timeouts import Timeouts
 from routemoa.clients.upstream_response import UpstreamResponse
-from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse
+from routemoa.core.tables.caps_table import ReplyCaps
 
 
 def respond(*pieces: bytes, key: str | None = None, caps: ReplyCaps | None = None) -> UpstreamResponse:

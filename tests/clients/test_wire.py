@@ -21,7 +21,7 @@ from routemoa.clients.wire import (
     parse_chunk,
     route_url,
 )
-from routemoa.core.cache_marks import CacheControl, CacheMark
+from routemoa.core.content.cache_marks import CacheControl, CacheMark
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.types import Message, ModelSpec, Request
 

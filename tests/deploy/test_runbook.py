@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from routemoa.core.access.tenants import Tenant, Tenants
 from routemoa.core.protocols import CallStart
-from routemoa.core.tenants import Tenant, Tenants
 from routemoa.ledger import Store
 from routemoa.ledger.keys import create_key, read_keys
 from routemoa.ledger.queries import read_calls

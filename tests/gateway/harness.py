@@ -19,10 +19,10 @@ from routemoa.clients.retry import RetryPolicy
 from routemoa.clients.sse import SSEParser
 from routemoa.clients.timeouts import Timeouts
 from routemoa.core.events import AnswerDelta, Done, Event, Started
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder, Method
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.mixture_table import Mixture
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.core.trace import Answer
 from routemoa.core.trace_builder import collect_answer
 from routemoa.core.types import ModelSpec, Query

@@ -11,8 +11,8 @@ import pytest
 
 from routemoa.clients.http import HttpClient
 from routemoa.core.events import AnswerDelta, Event
-from routemoa.core.large_work import LARGE_TREE
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.system.large_work import LARGE_TREE
 from routemoa.gateway import create_app
 from routemoa.gateway.api import ChatApi
 from routemoa.gateway.members.passthrough import PassThrough

@@ -13,12 +13,12 @@ import openai
 import pytest
 from aiohttp import web
 
+from routemoa.core.access.tenants import Tenants
 from routemoa.core.errors import AllModelsFailed, ModelHTTPError
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
-from routemoa.core.tenant_table import parse_tenants
-from routemoa.core.tenants import Tenants
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
+from routemoa.core.tables.tenant_table import parse_tenants
 from routemoa.core.trace import Failure, Skip
 from routemoa.core.types import ModelSpec
 from routemoa.core.usage import Usage

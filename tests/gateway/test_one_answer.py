@@ -11,8 +11,8 @@ import pytest
 from msgspec import Struct
 
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Completion, Limits, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.mixture.baselines.best_single import best_single

@@ -22,8 +22,8 @@ from routemoa.core.errors import (
     Unaffordable,
 )
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Failure
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.core.usage import Usage

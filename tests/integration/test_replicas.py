@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.tenants import Tenant
-from routemoa.core.traces_table import TraceSettings
+from routemoa.core.access.tenants import Tenant
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.gateway.access import stored_rates
 from routemoa.ledger import Store
 from routemoa.ledger.keys import create_key

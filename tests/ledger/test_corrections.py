@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from routemoa.core.access.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.usage import Usage
 from routemoa.ledger import LedgerEntry, Store, StoreLocation, correct_call, read_calls
 from routemoa.ledger.connections import open_reading

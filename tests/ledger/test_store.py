@@ -21,9 +21,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routemoa.core.access.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart
-from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
 from routemoa.core.usage import Usage
 from routemoa.ledger import Store, StoreLocation, StoreUrl, default_path, read_calls
 from routemoa.ledger.connections import open_reading
@@ -313,7 +313,7 @@ import asyncio, random, sys
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.ledger import Store, parse_location
-from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
+from routemoa.core.access.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.usage import Usage
 
 async def main(path, count, width, limit):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.trace import Answer, Trace
-from routemoa.core.traces_table import TraceSettings
 from routemoa.core.types import Message, Query
 from routemoa.ledger.location import StoreLocation
 from routemoa.ledger.schema import StoreError

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.tables.traces_table import TraceSettings, parse_traces_table
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
-from routemoa.core.traces_table import TraceSettings, parse_traces_table
 from routemoa.core.types import Query
 from routemoa.core.usage import Usage
 from routemoa.ledger import traces as module

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from routemoa.core.tenants import ALL_TENANTS, find_windows
+from routemoa.core.access.tenants import ALL_TENANTS, find_windows
 from routemoa.ledger.schema import connect
 from routemoa.ledger.steps import PICODOLLARS_PER_DOLLAR, StartedCall
 from routemoa.ledger.windows import WindowTotals

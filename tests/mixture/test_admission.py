@@ -13,8 +13,8 @@ import pytest
 from routemoa.clients.memory import MemberMemory
 from routemoa.clients.retry import Retry, RetryPolicy
 from routemoa.core.errors import AllModelsFailed, ContextExceeded, ModelError, ModelHTTPError, ModelTimeout, Unreachable
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Trace
 from routemoa.core.types import Completion, Message, ModelSpec, Query, Request
 from routemoa.core.usage import Usage
@@ -273,7 +273,7 @@ async def test_without_a_reserve_it_is_given_up_once_another_has_answered(monkey
 
 @pytest.mark.parametrize("patience", [{"first": 30.0}, {"first": 0.3}])
 async def test_its_own_patience_is_kept(patience: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
-    from routemoa.core.patience import Patience
+    from routemoa.core.models.patience import Patience
 
     monkeypatch.setattr(admission, "SLOW_SECONDS", 0.05)
     monkeypatch.setattr("routemoa.mixture.query_limits.SLOW_SECONDS", 0.05)

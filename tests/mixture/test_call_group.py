@@ -11,7 +11,6 @@ import pytest
 from msgspec import Struct
 
 from routemoa.clients.http import HttpClient
-from routemoa.core.endpoint import Endpoint
 from routemoa.core.errors import ModelError, ModelHTTPError
 from routemoa.core.events import (
     Degraded,
@@ -23,6 +22,7 @@ from routemoa.core.events import (
     Selected,
     Started,
 )
+from routemoa.core.models.endpoint import Endpoint
 from routemoa.core.protocols import Client
 from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Ranking, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.core.usage import Usage

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from routemoa.core.cache_marks import CacheControl, CachedPrompt, CacheMark
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.content.cache_marks import CacheControl, CachedPrompt, CacheMark
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Message, ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.routing.adaptive import AdaptivePolicy

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.mixture_table import Mixture
 from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.core.usage import Usage

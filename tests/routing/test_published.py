@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.mixture_table import Fusion, Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Fusion, Mixture
 from routemoa.core.trace import Failure, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Scores, from_json, to_json
 from routemoa.core.usage import Usage

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from routemoa import RouteMoA
-from routemoa.core.cost_dial import Dial, draw_from_text
 from routemoa.core.errors import ConfigError, ModelError
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.learned.cost_dial import Dial, draw_from_text
+from routemoa.core.learned.tuned_policy import TunedGroup, TunedPlan, TunedPoint, TunedPolicy
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Answer
-from routemoa.core.tuned_policy import TunedGroup, TunedPlan, TunedPoint, TunedPolicy
 from routemoa.core.types import ModelSpec
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.routing.policy import build_policy

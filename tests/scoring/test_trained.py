@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace as msgspec_replace
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec, Query
 from routemoa.datasets.records import Record
 from routemoa.routing.ranking import RankingOptions, rank_models

@@ -9,7 +9,7 @@ from routemoa.cli.serve_process import run_server
 from routemoa.cli.serve_start import ServeOptions, announce, check_insecure
 from routemoa.cli.serve_workers import run_workers
 from routemoa.cli.terminal.threads import use_one_thread
-from routemoa.core.server_table import MAX_WORKERS
+from routemoa.core.tables.server_table import MAX_WORKERS
 
 __all__ = ["serve"]
 

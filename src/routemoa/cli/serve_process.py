@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from routemoa.cli.serve_start import ServeOptions
 
 if TYPE_CHECKING:
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
     from routemoa.gateway.server import Server
     from routemoa.gateway.workers.worker_link import WorkerLink
 

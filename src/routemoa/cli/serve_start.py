@@ -12,10 +12,10 @@ import msgspec
 from routemoa.cli.options import load_pool
 from routemoa.cli.pool.fetch import warn_of_missing_weights
 from routemoa.cli.terminal.warn import print_warnings
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
     from routemoa.gateway.startup import Access
     from routemoa.ledger import StoreLocation
 
@@ -67,7 +67,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
 
 def _with_options(pool: Pool, origins: tuple[str, ...], hosts: tuple[str, ...]) -> Pool:
     """Return the pool with the origins and names of the command line beside those of its file."""
-    from routemoa.core.server_table import check_origin_name
+    from routemoa.core.tables.server_table import check_origin_name
 
     checked = tuple(check_origin_name(origin, "--allow-origin") for origin in origins)
     server = msgspec.structs.replace(

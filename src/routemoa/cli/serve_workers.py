@@ -22,7 +22,7 @@ from routemoa.cli.serve_start import ServeOptions
 from routemoa.core.errors import ConfigError, RouteMoAError
 
 if TYPE_CHECKING:
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
     from routemoa.ledger import StoreLocation
 
 __all__ = ["run_worker", "run_workers"]

@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from routemoa.core.media import Modality, media_kinds
+from routemoa.core.content.media import Modality, media_kinds
 
 __all__ = ["Capability", "refused_capability"]
 

@@ -28,9 +28,9 @@ from routemoa.clients.sessions import SessionPool, find_proxy, system_reason
 from routemoa.clients.timeouts import Timeouts
 from routemoa.clients.trace_context import trace_headers
 from routemoa.clients.upstream_response import UpstreamResponse, leave_response, read_content_type
-from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
+from routemoa.core.tables.caps_table import ReplyCaps
 from routemoa.core.types import CHAT_ROUTE, Address, Completion, ModelSpec, Request
 
 if TYPE_CHECKING:

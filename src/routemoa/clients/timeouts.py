@@ -7,7 +7,7 @@ from time import monotonic
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from routemoa.core.patience import Patience
+from routemoa.core.models.patience import Patience
 
 __all__ = ["Timeouts"]
 

@@ -9,8 +9,8 @@ from routemoa.clients.incoming import IncomingBody
 from routemoa.clients.passed_headers import pass_headers
 from routemoa.clients.replies.redaction import KeyCutter
 from routemoa.clients.timeouts import Timeouts
-from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse
+from routemoa.core.tables.caps_table import ReplyCaps
 
 if TYPE_CHECKING:
     import aiohttp

@@ -28,7 +28,7 @@ from routemoa.clients.replies.redaction import cut_key, redact_body
 from routemoa.clients.replies.usage import is_count
 from routemoa.clients.retry import read_retry_after
 from routemoa.clients.sse import SSEEvent
-from routemoa.core.cache_marks import CacheControl
+from routemoa.core.content.cache_marks import CacheControl
 from routemoa.core.errors import InvalidResponse, ModelHTTPError
 from routemoa.core.failure_kind import KEY_STATUSES
 from routemoa.core.types import CHAT_ROUTE, Message, ModelSpec, Request

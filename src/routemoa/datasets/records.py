@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.core.trace import Answer
 from routemoa.core.types import Scores
 from routemoa.datasets.file_heads import find_wrong_kind

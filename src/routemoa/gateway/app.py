@@ -19,9 +19,9 @@ from starlette.types import ASGIApp
 from routemoa import __version__
 from routemoa.clients.http import HttpClient
 from routemoa.clients.memory import MemberMemory, memory_of
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.access.admin import admin_routes
 from routemoa.gateway.access.auth import AuthMiddleware
 from routemoa.gateway.access.caller import Caller

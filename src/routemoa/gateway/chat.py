@@ -11,9 +11,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from routemoa.core.errors import BudgetExceeded, QueryError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.core.types import Limits, Query, StreamMode
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.api import Api, ChatApi

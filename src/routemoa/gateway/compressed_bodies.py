@@ -6,7 +6,7 @@ import zlib
 
 from starlette.types import Scope
 
-from routemoa.core.large_work import run_large
+from routemoa.core.system.large_work import run_large
 from routemoa.gateway.errors import BodyTooLarge, HttpError
 
 __all__ = ["content_encoding", "decompress_body"]

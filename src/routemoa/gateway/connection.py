@@ -12,8 +12,8 @@ from msgspec import Struct
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from routemoa.core.json_bounds import TooManyValues, decode_bounded
-from routemoa.core.large_work import LARGE_TREE, run_large
+from routemoa.core.system.large_work import LARGE_TREE, run_large
+from routemoa.core.text.json_bounds import TooManyValues, decode_bounded
 from routemoa.gateway.compressed_bodies import content_encoding, decompress_body
 from routemoa.gateway.errors import BodyTooLarge, HttpError, SlowRequest
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from routemoa.clients.connect import connect
 from routemoa.clients.http import HttpClient
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
 from routemoa.core.trace import Trace
 from routemoa.gateway.app import build_app

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from routemoa.clients.weights.absent import without_missing_weights
 from routemoa.core.errors import ConfigError, MissingExtra
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.gateway.guards.descriptors import raise_limit
 from routemoa.gateway.guards.request_ids import REQUEST_ID
 from routemoa.gateway.startup import find_access, is_loopback, open_gateway, set_up_log, spare_garbage_collection

@@ -14,8 +14,8 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from routemoa.core.errors import RouteMoAError
-from routemoa.core.pool import Pool
-from routemoa.core.pool_files import POLL_SECONDS, read_signature
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.pool_file.pool_files import POLL_SECONDS, read_signature
 from routemoa.gateway.server_state import ServerState
 
 __all__ = ["Generation", "ReloadingApp"]

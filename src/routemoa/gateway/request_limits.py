@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 import msgspec
 
 from routemoa.core.errors import ConfigError, QueryError
-from routemoa.core.pool import parse_limits
+from routemoa.core.pool_file.pool import parse_limits
 from routemoa.core.types import Limits, PreferenceName
 
 __all__ = ["LIMITS_FIELD", "LIMIT_HEADERS", "PREFER", "parse_preference", "parse_request_limits", "take_stricter"]

@@ -18,7 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.guards.connections import ConnectionRegistry
 from routemoa.gateway.guards.descriptors import default_max_connections, descriptor_limit
 from routemoa.gateway.guards.protocol import HTTP_LOGGER, GuardedProtocol

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from routemoa.core.gateway_table import read_admin_key
-from routemoa.core.pool import Pool
-from routemoa.core.pool_files import list_files
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.pool_file.pool_files import list_files
+from routemoa.core.tables.gateway_table import read_admin_key
 from routemoa.gateway.guards.log_limits import LineFormatter, RedactFilter, RepeatFilter
 from routemoa.gateway.operations import Operations
 from routemoa.gateway.pool_loader import PoolLoader

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from routemoa.core.chat.messages import JSON_KINDS, raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import JSON_KINDS, raise_wrong_type
 from routemoa.gateway.chat_api.requests import ChatRequest, parse_chat_request
 
 __all__ = ["Translation", "check_fields", "expect", "find_ignored", "move_media", "parse_translation"]

@@ -15,9 +15,9 @@ from contextlib import suppress
 from msgspec import Struct
 from msgspec.structs import replace
 
+from routemoa.core.access.tenants import NO_KEY, Span, Tenants, find_windows
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import NO_KEY, Span, Tenants, find_windows
 from routemoa.ledger.backends import LedgerBackend, open_backend
 from routemoa.ledger.budget_check import TenantBudgets
 from routemoa.ledger.budget_exchange import BudgetExchange

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
-from routemoa.core.dollars import format_dollars
+from routemoa.core.access.tenants import ALL_TENANTS, SPANS, Span, Tenants, find_windows, format_time
 from routemoa.core.errors import BudgetExceeded
-from routemoa.core.tenants import ALL_TENANTS, SPANS, Span, Tenants, find_windows, format_time
+from routemoa.core.text.dollars import format_dollars
 from routemoa.ledger.steps import MAX_PICODOLLARS, PICODOLLARS_PER_DOLLAR, StartedCall, to_picodollars
 
 __all__ = ["BudgetLimit", "TenantBudgets", "Window", "WindowKey", "find_refusal", "list_windows"]

@@ -15,8 +15,8 @@ from itertools import count
 
 from msgspec import Struct
 
+from routemoa.core.access.tenants import find_windows
 from routemoa.core.errors import BudgetExceeded
-from routemoa.core.tenants import find_windows
 from routemoa.ledger.budget_check import TenantBudgets, Window, WindowKey, find_refusal
 from routemoa.ledger.budget_sharing import BudgetAnswer, BudgetRequest, BudgetStore, SharedCall, SharedWindow
 from routemoa.ledger.schema import StoreError

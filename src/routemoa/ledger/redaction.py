@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from routemoa.core.message import Message
+from routemoa.core.content.message import Message
 from routemoa.core.trace import Answer, Failure, Layer, Proposal
 from routemoa.core.types import Query
 

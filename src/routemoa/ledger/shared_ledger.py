@@ -9,7 +9,7 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from routemoa.core.tenants import find_windows
+from routemoa.core.access.tenants import find_windows
 from routemoa.ledger.budget_check import TenantBudgets, WindowKey
 from routemoa.ledger.budget_exchange import BudgetExchange
 from routemoa.ledger.budget_sharing import BudgetStore

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.trace import Answer
-from routemoa.core.traces_table import TraceSettings
 from routemoa.ledger.connections import Connection, open_reading, open_writing, stream_rows
 from routemoa.ledger.location import StoreLocation, StoreUrl
 from routemoa.ledger.schema import (

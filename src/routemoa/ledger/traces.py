@@ -19,8 +19,8 @@ from random import random
 import msgspec
 from msgspec.structs import replace
 
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.trace import Answer
-from routemoa.core.traces_table import TraceSettings
 from routemoa.ledger.connections import FIRST_WAIT, LONGEST_WAIT, Connection, begin
 from routemoa.ledger.location import StoreLocation
 from routemoa.ledger.redaction import remove_texts

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from routemoa.core.access.tenants import ALL_TENANTS
 from routemoa.core.errors import BudgetExceeded
-from routemoa.core.tenants import ALL_TENANTS
 from routemoa.ledger.budget_check import TenantBudgets, WindowKey, find_refusal
 from routemoa.ledger.identity import LedgerIdentity, describe_place, identify_file, read_ledger_id
 from routemoa.ledger.process_locks import ProcessLock

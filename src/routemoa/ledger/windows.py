@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Collection
 from typing import NamedTuple
 
-from routemoa.core.tenants import ALL_TENANTS, find_windows
+from routemoa.core.access.tenants import ALL_TENANTS, find_windows
 from routemoa.ledger.budget_check import Window, WindowKey, list_windows
 from routemoa.ledger.steps import StartedCall, to_picodollars
 

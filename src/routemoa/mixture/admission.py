@@ -8,9 +8,9 @@ from math import ceil
 from routemoa.clients.faults import Fault
 from routemoa.clients.memory import MemberMemory
 from routemoa.clients.placed_call import SLOW_SECONDS
+from routemoa.core.content.media import Modality
 from routemoa.core.errors import QueryError
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.media import Modality
 from routemoa.core.trace import Skip
 from routemoa.core.types import ModelSpec, Request
 from routemoa.mixture.budget.context import ContextFit, context_fit, least_tokens

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from routemoa.core.errors import NoSandbox
 from routemoa.core.events import CodeCompared
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Agreement, Proposal
 from routemoa.judging.answers.behaviour import Behaviour, collect_inputs, describe_groups, group_behaviours
 from routemoa.judging.answers.code_blocks import is_code_panel

@@ -9,14 +9,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from routemoa.clients.connect import connect, run_sync
-from routemoa.core.conversations import ConversationMemory
+from routemoa.core.catalog.price_list import price_sources
+from routemoa.core.chat.conversations import ConversationMemory
+from routemoa.core.chat.messages import to_query
+from routemoa.core.chat.tool_ids import find_caller, pool_signing_key
 from routemoa.core.events import AnswerDelta, Degraded, Event, Reranked, Scored, Selected, Started, Stopped
-from routemoa.core.messages import to_query
-from routemoa.core.pool import Pool
-from routemoa.core.price_list import price_sources
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder, Client, Scorer
 from routemoa.core.stop_reason import StopKind, StopReason
-from routemoa.core.tool_ids import find_caller, pool_signing_key
 from routemoa.core.trace import Answer, Degradation, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from routemoa.clients.placed_call import SLOW_SECONDS
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.trace import Degradation
 from routemoa.core.types import ModelSpec, Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from routemoa.core.candidates import draw_again
+from routemoa.core.tables.candidates import draw_again
 from routemoa.core.trace import Trace
 from routemoa.core.types import ModelSpec
 

@@ -7,7 +7,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
-from routemoa.core.answer_format import AnswerFormat
+from routemoa.core.content.answer_format import AnswerFormat
 from routemoa.core.errors import ModelError, RouteMoAError
 from routemoa.core.events import CallFinished, CallStarted
 from routemoa.core.types import Message, ModelSpec, Request

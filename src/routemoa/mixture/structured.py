@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from routemoa.core.answer_format import AnswerFormat
+from routemoa.core.content.answer_format import AnswerFormat
 from routemoa.core.errors import InvalidResponse
 from routemoa.core.types import Completion, Message, ModelSpec, Query
 from routemoa.judging.answers.json_answers import bare_json, without_doubled_keys

@@ -16,8 +16,8 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.mixture_table import Mixture
 from routemoa.core.stop_reason import StopReason
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Proposal, Ranking, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel

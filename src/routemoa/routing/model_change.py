@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Ranking
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Query
 from routemoa.routing.latency import CallEstimates

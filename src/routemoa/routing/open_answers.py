@@ -16,9 +16,9 @@ from typing import Literal, TypeGuard
 
 from msgspec import Struct
 
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.plural import counted
 from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.tables.mixture_table import Mixture
+from routemoa.core.text.plural import counted
 from routemoa.core.trace import Proposal, Ranking, Trace
 from routemoa.core.types import Query, Scores
 from routemoa.judging.answers.grouping import group_answers

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Ranking, Trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.judging.expected_gains import MAX_LOOKAHEAD, expected_gains

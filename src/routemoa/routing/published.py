@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
-from routemoa.core.mixture_table import Mixture
 from routemoa.core.stop_reason import StopReason
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Ranking, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.answers.grouping import all_agree

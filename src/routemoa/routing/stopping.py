@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from routemoa.core.mixture_table import Mixture
 from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Layer, Trace
 from routemoa.judging.answers.grouping import all_agree
 from routemoa.routing.panel_planner import ExpectedGain

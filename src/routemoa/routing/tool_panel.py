@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.judging.judge_model import JudgeModel
 
 __all__ = ["call_vote_weight", "judge_calls", "mix_calls"]

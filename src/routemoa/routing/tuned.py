@@ -15,13 +15,13 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.cost_dial import draw_from_text
 from routemoa.core.errors import ConfigError
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.plural import counted
+from routemoa.core.learned.cost_dial import draw_from_text
+from routemoa.core.learned.tuned_policy import TunedPlan, TunedPolicy
 from routemoa.core.stop_reason import StopKind, StopReason
+from routemoa.core.tables.mixture_table import Mixture
+from routemoa.core.text.plural import counted
 from routemoa.core.trace import Proposal, RankedModel, Ranking, Trace
-from routemoa.core.tuned_policy import TunedPlan, TunedPolicy
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.published_fusion import impute_missing

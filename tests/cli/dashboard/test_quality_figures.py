@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from routemoa.cli.dashboard.quality_figures import TrafficReader
-from routemoa.core.pool import Pool, parse_pool
+from routemoa.core.pool_file.pool import Pool, parse_pool
 from routemoa.ledger.traces import read_traces
 from tests.gateway.ui.traffic import SKILL, fill_store
 

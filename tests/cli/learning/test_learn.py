@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from routemoa.cli.learning.learned_files import hold_lock
-from routemoa.core.learned_priors import LearnedJudge, LearnedPriors
-from routemoa.core.pool import Pool
+from routemoa.core.learned.learned_priors import LearnedJudge, LearnedPriors
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
-from routemoa.core.traces_table import TraceSettings
 from routemoa.core.types import Query, Scores
 from routemoa.core.usage import Usage
 from routemoa.datasets.records import read_records

@@ -14,8 +14,8 @@ from routemoa.clients.breaker import Breaker
 from routemoa.clients.dialect import Dialect
 from routemoa.clients.faults import Fault
 from routemoa.clients.memory import MemberMemory
-from routemoa.core.cache_marks import CachedPrompt
-from routemoa.core.conversations import ConversationMemory
+from routemoa.core.chat.conversations import ConversationMemory
+from routemoa.core.content.cache_marks import CachedPrompt
 from routemoa.core.failure_kind import FailureKind
 from routemoa.gateway.conversations import Conversations
 from routemoa.gateway.fleet.news import decode_news, restore_breaker

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from routemoa.core.events import AnswerDelta, Event
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.server import Server
 from tests.gateway.harness import ANSWER, HI, Raw, Script, Serving, serving, until
 

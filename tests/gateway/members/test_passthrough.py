@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routemoa.core.errors import QueryError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.core.usage import Usage
 from routemoa.gateway.bounds import check_bounded

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
-from routemoa.core.traces_table import TraceSettings
 from routemoa.core.types import Message, Query
 from routemoa.core.usage import Usage
 from routemoa.ledger.traces import TraceStore

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
-from routemoa.core.secret_keys import digest_secret
+from routemoa.core.access.secret_keys import digest_secret
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.ui.money_sums import describe_cache, estimate_saving, forecast_budget
 from routemoa.ledger import BudgetState

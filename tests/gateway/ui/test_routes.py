@@ -11,8 +11,8 @@ from typing import Any
 
 import aiohttp
 
-from routemoa.core.secret_keys import digest_secret
-from routemoa.core.traces_table import TraceSettings
+from routemoa.core.access.secret_keys import digest_secret
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.gateway.ui.page import STATIC
 from routemoa.ledger import Store
 from routemoa.ledger.traces import TraceStore

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.trace import Alternative, Answer, Degradation, Layer, Proposal, Trace
-from routemoa.core.traces_table import TraceSettings
 from routemoa.core.types import Message, ModelSpec, Query
 from routemoa.core.usage import Usage
 from routemoa.gateway.errors import HttpError

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from routemoa.core.access.tenants import Tenant, Tenants
 from routemoa.core.errors import ConfigError
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import Tenant, Tenants
-from routemoa.core.traces_table import TraceSettings
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.usage import Usage
 from routemoa.ledger import LedgerEntry, Store, StoreLocation, StoreUrl, correct_call, read_calls
 from routemoa.ledger.connections import Connection

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 from routemoa.ledger import StoreUrl, read_calls
 from routemoa.ledger.keys import create_key, read_keys
 from tests.doc_blocks import page_blocks, split_commands

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from routemoa.core.access.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.usage import Usage
 from routemoa.ledger import BudgetExchange, Store, StoreError, StoreRecorder, budget_exchange
 from routemoa.ledger.corrections import correct_call

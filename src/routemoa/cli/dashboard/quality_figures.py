@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 
 if TYPE_CHECKING:
     from routemoa.core.types import Scores

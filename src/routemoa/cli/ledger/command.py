@@ -20,10 +20,10 @@ from routemoa.cli.ledger.tables import NOTED, format_time, make_call_table, make
 from routemoa.cli.options import STORE_HELP
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import make_console, print_fitted
-from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
-from routemoa.core.printable import printable_line
+from routemoa.core.text.dollars import format_dollars
+from routemoa.core.text.plural import counted
+from routemoa.core.text.printable import printable_line
 from routemoa.core.types import to_plain
 from routemoa.ledger import correct_call
 from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls

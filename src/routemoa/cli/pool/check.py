@@ -12,11 +12,11 @@ import click
 
 from routemoa.cli.options import json_option, load_pool, pool_option
 from routemoa.cli.terminal.lines import print_line
-from routemoa.core.printable import printable
+from routemoa.core.text.printable import printable
 
 if TYPE_CHECKING:
     from routemoa.cli.pool.probe import Probe
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
 
 __all__ = ["check"]
 
@@ -49,7 +49,7 @@ def check(pool_file: str | None, write: bool, watch: bool, as_json: bool) -> Non
 def _check_on_changes(pool_file: str | None, write: bool, as_json: bool) -> None:
     """Check now and after each change, for ever; a file that is wrong is said, and waited for."""
     from routemoa.core.errors import RouteMoAError
-    from routemoa.core.pool_files import POLL_SECONDS, list_files, read_signature
+    from routemoa.core.pool_file.pool_files import POLL_SECONDS, list_files, read_signature
 
     pool = load_pool(pool_file, needs_keys=False)
     while True:

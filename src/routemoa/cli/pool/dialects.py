@@ -8,7 +8,7 @@ from typing import Any
 
 from routemoa.clients.dialect import Dialect, describe_dialect, member_dialect
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 
 __all__ = ["describe_learned", "write_dialects"]
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from routemoa.core.secret_keys import digest_secret
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.secret_keys import digest_secret
+from routemoa.core.access.tenants import Tenant
 from routemoa.gateway.access.caller import RATES_SCOPE_KEY, TENANT_SCOPE_KEY
 from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import RATE_HEAD, RateKeeper, describe_rates

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.batches.expiry import check_expiry
 from routemoa.gateway.batches.manager import BatchManager

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.errors import QueryError
-from routemoa.core.json_bounds import TooManyValues, decode_bounded
+from routemoa.core.text.json_bounds import TooManyValues, decode_bounded
 from routemoa.core.types import Query
 from routemoa.datasets.input_rows import InputRow
 from routemoa.datasets.jsonl import explain_json_error

@@ -14,7 +14,7 @@ from msgspec import Struct
 from routemoa.clients.breaker import Breaker
 from routemoa.clients.capability import Capability
 from routemoa.clients.dialect import Dialect
-from routemoa.core.cache_marks import CachedPrompt
+from routemoa.core.content.cache_marks import CachedPrompt
 from routemoa.core.types import ModelSpec
 from routemoa.routing.latency import LatencySample
 

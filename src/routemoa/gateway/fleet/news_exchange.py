@@ -12,7 +12,7 @@ from time import monotonic
 
 from routemoa.clients.breaker import Breaker
 from routemoa.clients.memory import MemberMemory
-from routemoa.core.conversations import ConversationMemory
+from routemoa.core.chat.conversations import ConversationMemory
 from routemoa.core.protocols import Method
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.conversations import Conversations

@@ -14,6 +14,7 @@ from routemoa.clients import wire
 from routemoa.clients.placed_call import PlacedCall
 from routemoa.clients.placement import hash_body_prefix
 from routemoa.clients.upstream_response import UpstreamResponse
+from routemoa.core.content.media import count_media_tokens, media_kinds, replace_media
 from routemoa.core.errors import (
     AnswerInterrupted,
     ContextExceeded,
@@ -23,9 +24,8 @@ from routemoa.core.errors import (
     QueryError,
 )
 from routemoa.core.failure_kind import KEY_STATUSES
-from routemoa.core.large_work import LARGE, run_large
-from routemoa.core.media import count_media_tokens, media_kinds, replace_media
 from routemoa.core.protocols import CallRecorder
+from routemoa.core.system.large_work import LARGE, run_large
 from routemoa.core.types import Limits, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.gateway.chat_api.sse import encode_sse

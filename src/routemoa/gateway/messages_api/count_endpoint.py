@@ -8,8 +8,8 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from routemoa.core.large_work import LARGE_TREE, run_large
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.system.large_work import LARGE_TREE, run_large
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.connection import ResponseWriter, read_sized_object

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from routemoa.core.chat.messages import raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import raise_wrong_type
 from routemoa.gateway.messages_api.content import translate_messages, translate_text_blocks
 from routemoa.gateway.translation import Translation, check_fields, expect, find_ignored
 

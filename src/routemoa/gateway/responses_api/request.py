@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from routemoa.core.chat.messages import raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import raise_wrong_type
 from routemoa.gateway.api import Earlier
 from routemoa.gateway.responses_api.items import translate_items
 from routemoa.gateway.responses_api.tools import OWN_KINDS, read_tools, translate_choice

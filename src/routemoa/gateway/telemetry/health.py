@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from routemoa.clients.memory import MemberMemory
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.access.keyring import Keyring

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.core.trace import Failure, Layer, Trace
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.connection import read_json_object

@@ -13,7 +13,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from routemoa.core.tenants import NO_KEY
+from routemoa.core.access.tenants import NO_KEY
 from routemoa.gateway.errors import HttpError
 from routemoa.gateway.json_response import json_response
 from routemoa.gateway.ui.money_sums import (

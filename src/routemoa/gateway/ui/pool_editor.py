@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from routemoa.core.errors import ConfigError, RouteMoAError
-from routemoa.core.toml import parse_table
+from routemoa.core.files.toml import parse_table
 from routemoa.gateway.access.auth import ADMIN_PATH
 from routemoa.gateway.connection import read_json_object
 from routemoa.gateway.errors import HttpError

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Answer, Trace, upgrade_trace
 from routemoa.core.types import PreferenceName
 from routemoa.gateway.connection import read_json_object

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from routemoa.core.access.tenants import ALL_TENANTS, Tenants
 from routemoa.core.errors import ConfigError
-from routemoa.core.tenants import ALL_TENANTS, Tenants
 from routemoa.ledger.budget_check import TenantBudgets, Window
 from routemoa.ledger.connections import Connection, has_table, open_writing, transact
 from routemoa.ledger.location import StoreUrl

@@ -7,7 +7,7 @@ import math
 from msgspec import Struct
 
 from routemoa.core.events import Stopped
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.trace import Layer, Proposal
 from routemoa.core.types import ModelSpec

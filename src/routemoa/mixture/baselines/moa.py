@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from routemoa.core.events import Stopped
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.mixture.aggregator import write_answer
 from routemoa.mixture.baselines.best_single import aggregator_candidates, choose_best_model

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from routemoa.clients.memory import MemberMemory
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import RateKeeper
 from routemoa.gateway.guards.load import LoadGate
