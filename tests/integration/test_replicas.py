@@ -14,7 +14,7 @@ from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.gateway.access import stored_rates
 from routemoa.ledger import Store
 from routemoa.ledger.keys import create_key
-from routemoa.ledger.traces import TraceStore, traces_path
+from routemoa.ledger.trace_store.traces import TraceStore, traces_path
 from routemoa.testing import FakeEndpoint
 from tests.gateway.harness import serving, until
 from tests.gateway.test_keys import ask, get, make_pool

@@ -125,7 +125,7 @@ def _prepare_files(options: ServeOptions, pool: Pool) -> None:
     """Make the ledger and the file of traces, so that no two workers do. Raises ConfigError, StoreError."""
     from routemoa.gateway.server_state import check_pool
     from routemoa.ledger import Store
-    from routemoa.ledger.traces import TraceStore, traces_path
+    from routemoa.ledger.trace_store.traces import TraceStore, traces_path
 
     if options.path is None:
         check_pool(pool, None)

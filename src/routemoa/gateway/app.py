@@ -51,7 +51,7 @@ from routemoa.gateway.telemetry.tracing import RequestTracer
 from routemoa.gateway.traces.endpoints import TraceEndpoints
 from routemoa.gateway.ui import Site, ui_routes
 from routemoa.ledger import Store
-from routemoa.ledger.traces import TraceStore
+from routemoa.ledger.trace_store.traces import TraceStore
 
 __all__ = ["build_app", "create_app"]
 

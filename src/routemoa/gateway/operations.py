@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from routemoa.core.pool_file.pool import Pool
-from routemoa.ledger.traces import StoredTrace
+from routemoa.ledger.trace_store.traces import StoredTrace
 
 __all__ = ["Operations"]
 

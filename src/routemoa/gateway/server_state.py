@@ -26,7 +26,7 @@ from routemoa.gateway.traces.history import History
 from routemoa.gateway.traces.lookup import TraceLookup
 from routemoa.gateway.traces.trace_index import TraceIndex
 from routemoa.ledger import Store, StoreUrl, find_fleet
-from routemoa.ledger.traces import TraceStore
+from routemoa.ledger.trace_store.traces import TraceStore
 
 if TYPE_CHECKING:  # it needs POSIX
     from routemoa.gateway.fleet import Fleet

@@ -26,7 +26,7 @@ from routemoa.gateway.telemetry.tracing import start_tracing
 from routemoa.gateway.traces.trace_facts import write_facts
 from routemoa.ledger import Store, StoreError, StoreLocation
 from routemoa.ledger.keys import read_keys
-from routemoa.ledger.traces import TraceStore, read_traces, traces_path
+from routemoa.ledger.trace_store.traces import TraceStore, read_traces, traces_path
 
 if TYPE_CHECKING:  # it needs POSIX
     from routemoa.gateway.workers.shared_state import SharedState

@@ -22,7 +22,7 @@ from routemoa.core.usage import Usage
 from routemoa.datasets.records import read_records
 from routemoa.judging.judge_model import Coefficients, JudgeModel, encode_judge_model
 from routemoa.judging.pool_judge import load_pool_judge
-from routemoa.ledger.traces import Feedback, TraceStore, traces_path
+from routemoa.ledger.trace_store.traces import Feedback, TraceStore, traces_path
 from routemoa.scoring.constant import load_scorer
 
 POOL = """# my pool

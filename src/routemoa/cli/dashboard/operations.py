@@ -25,7 +25,7 @@ from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec
 
 if TYPE_CHECKING:
-    from routemoa.ledger.traces import StoredTrace
+    from routemoa.ledger.trace_store.traces import StoredTrace
 
 __all__ = ["DashboardOperations"]
 

@@ -19,7 +19,7 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
-    from routemoa.ledger.traces import StoredTrace
+    from routemoa.ledger.trace_store.traces import StoredTrace
     from routemoa.routing.call_drift import CallDrift
 
 __all__ = ["traces"]

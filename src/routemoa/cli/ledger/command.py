@@ -26,9 +26,9 @@ from routemoa.core.text.plural import counted
 from routemoa.core.text.printable import printable_line
 from routemoa.core.types import to_plain
 from routemoa.ledger import correct_call
-from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls
 from routemoa.ledger.location import StoreLocation, default_path, find_store
-from routemoa.ledger.queries import LedgerEntry, read_calls
+from routemoa.ledger.sums.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls
+from routemoa.ledger.sums.queries import LedgerEntry, read_calls
 
 __all__ = ["ledger"]
 

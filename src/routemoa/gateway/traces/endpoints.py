@@ -18,7 +18,7 @@ from routemoa.gateway.json_response import json_response
 from routemoa.gateway.response_ids import bare_id
 from routemoa.gateway.traces.feedback import parse_feedback
 from routemoa.gateway.traces.lookup import TraceLookup
-from routemoa.ledger.traces import StoredTrace
+from routemoa.ledger.trace_store.traces import StoredTrace
 
 __all__ = ["TraceEndpoints"]
 

@@ -26,8 +26,8 @@ from routemoa.gateway.ui.money_sums import (
 from routemoa.gateway.ui.site import Site
 from routemoa.gateway.ui.viewer import Viewer
 from routemoa.ledger import BudgetState, LedgerEntry, Store, read_calls
-from routemoa.ledger.aggregates import GROUPINGS, Grouping
-from routemoa.ledger.call_sums import CallSums, read_call_sums
+from routemoa.ledger.sums.aggregates import GROUPINGS, Grouping
+from routemoa.ledger.sums.call_sums import CallSums, read_call_sums
 
 __all__ = ["MoneyEndpoints", "list_budgets"]
 

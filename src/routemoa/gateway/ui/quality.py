@@ -17,8 +17,8 @@ from routemoa.gateway.errors import HttpError
 from routemoa.gateway.json_response import json_response
 from routemoa.gateway.ui.site import Site
 from routemoa.gateway.ui.viewer import Viewer
-from routemoa.ledger.choice_counts import DAY, count_choices
-from routemoa.ledger.traces import read_traces
+from routemoa.ledger.trace_store.choice_counts import DAY, count_choices
+from routemoa.ledger.trace_store.traces import read_traces
 
 __all__ = ["QualityEndpoints"]
 

@@ -24,7 +24,7 @@ from routemoa.gateway.ui.similar_questions import find_similar
 from routemoa.gateway.ui.site import Site
 from routemoa.gateway.ui.trace_search import TraceFilter, list_choices, read_filter, search_traces
 from routemoa.gateway.ui.viewer import Viewer
-from routemoa.ledger.traces import StoredTrace, TraceStore
+from routemoa.ledger.trace_store.traces import StoredTrace, TraceStore
 
 __all__ = ["TraceListEndpoints"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from routemoa.core.access.tenants import ALL_TENANTS, find_windows
+from routemoa.ledger.budgets.windows import WindowTotals
 from routemoa.ledger.schema import connect
 from routemoa.ledger.steps import PICODOLLARS_PER_DOLLAR, StartedCall
-from routemoa.ledger.windows import WindowTotals
 
 NOON = 1_764_072_000.0  # 2025-11-25 12:00 UTC
 DAY = 86_400.0

@@ -17,11 +17,11 @@ from msgspec import Struct
 
 from routemoa.core.access.tenants import find_windows
 from routemoa.core.errors import BudgetExceeded
-from routemoa.ledger.budget_check import TenantBudgets, Window, WindowKey, find_refusal
-from routemoa.ledger.budget_sharing import BudgetAnswer, BudgetRequest, BudgetStore, SharedCall, SharedWindow
+from routemoa.ledger.budgets.budget_check import TenantBudgets, Window, WindowKey, find_refusal
 from routemoa.ledger.schema import StoreError
+from routemoa.ledger.sharing.budget_sharing import BudgetAnswer, BudgetRequest, BudgetStore, SharedCall, SharedWindow
+from routemoa.ledger.sqlite.writer import SETTLE_DELAY, Writer
 from routemoa.ledger.steps import StartedCall, to_picodollars
-from routemoa.ledger.writer import SETTLE_DELAY, Writer
 
 __all__ = ["BudgetExchange"]
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from routemoa.core.access.tenants import find_windows
-from routemoa.ledger.budget_check import TenantBudgets, WindowKey
-from routemoa.ledger.budget_exchange import BudgetExchange
-from routemoa.ledger.budget_sharing import BudgetStore
+from routemoa.ledger.budgets.budget_check import TenantBudgets, WindowKey
 from routemoa.ledger.schema import StoreError
+from routemoa.ledger.sharing.budget_exchange import BudgetExchange
+from routemoa.ledger.sharing.budget_sharing import BudgetStore
+from routemoa.ledger.sqlite.writer import Writer
 from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
-from routemoa.ledger.writer import Writer
 
 __all__ = ["SharedLedger"]
 

@@ -13,17 +13,17 @@ from typing import Any, cast
 
 from routemoa.core.access.tenants import ALL_TENANTS, Tenants
 from routemoa.core.errors import ConfigError
-from routemoa.ledger.budget_check import TenantBudgets, Window
+from routemoa.ledger.budgets.budget_check import TenantBudgets, Window
 from routemoa.ledger.connections import Connection, has_table, open_writing, transact
+from routemoa.ledger.copies.copied_traces import CopiedTable, copy_traces, split_rows
 from routemoa.ledger.location import StoreUrl
 from routemoa.ledger.postgres.batch import GIVE_IDS, INSERT_CALLS, clean_text, columns, lock_windows, write_windows
-from routemoa.ledger.postgres.copied_traces import CopiedTable, copy_traces, split_rows
 from routemoa.ledger.postgres.driver import PostgresConnection
-from routemoa.ledger.queries import CALL_COLUMNS
 from routemoa.ledger.schema import raise_file_errors
+from routemoa.ledger.sqlite.transactions import LedgerDatabase
 from routemoa.ledger.steps import PICODOLLARS_PER_DOLLAR
-from routemoa.ledger.trace_tables import traces_path
-from routemoa.ledger.transactions import LedgerDatabase
+from routemoa.ledger.sums.queries import CALL_COLUMNS
+from routemoa.ledger.trace_store.trace_tables import traces_path
 
 __all__ = ["CopiedTable", "copy_store"]
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from routemoa.ledger.location import StoreLocation
 from routemoa.ledger.schema import raise_file_errors
-from routemoa.ledger.trace_tables import open_traces_reading
+from routemoa.ledger.trace_store.trace_tables import open_traces_reading
 
 __all__ = ["DAY", "ChoiceCount", "count_choices"]
 

@@ -16,12 +16,12 @@ from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.usage import Usage
 from routemoa.ledger import LedgerEntry, Store, StoreLocation, StoreUrl, correct_call, read_calls
 from routemoa.ledger.connections import Connection
+from routemoa.ledger.copies import copied_traces, copying
+from routemoa.ledger.copies.copied_traces import CopiedTable
+from routemoa.ledger.copies.copying import copy_store
 from routemoa.ledger.keys import create_key, read_keys, revoke_key
-from routemoa.ledger.postgres import copied_traces, copying
-from routemoa.ledger.postgres.copied_traces import CopiedTable
-from routemoa.ledger.postgres.copying import copy_store
-from routemoa.ledger.traces import Feedback, TraceStore, read_traces, traces_path
-from tests.ledger.test_traces import answer
+from routemoa.ledger.trace_store.traces import Feedback, TraceStore, read_traces, traces_path
+from tests.ledger.trace_store.test_traces import answer
 
 
 async def spend(place: StoreLocation, calls: int, *, note: str = "") -> None:

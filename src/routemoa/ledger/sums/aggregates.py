@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from routemoa.ledger.queries import LedgerEntry
+from routemoa.ledger.sums.queries import LedgerEntry
 
 __all__ = [
     "GROUPINGS",

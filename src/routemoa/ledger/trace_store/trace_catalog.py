@@ -12,7 +12,7 @@ from routemoa.core.trace import Answer
 from routemoa.ledger.connections import Connection
 from routemoa.ledger.location import StoreLocation
 from routemoa.ledger.schema import raise_file_errors
-from routemoa.ledger.trace_tables import Feedback, StoredTrace, open_traces_reading
+from routemoa.ledger.trace_store.trace_tables import Feedback, StoredTrace, open_traces_reading
 
 __all__ = ["TraceCatalog", "open_catalog"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
-from routemoa.ledger.budget_check import Window, list_windows
+from routemoa.ledger.budgets.budget_check import Window, list_windows
 from routemoa.ledger.connections import Connection, row_lock, transact
 from routemoa.ledger.location import StoreLocation
-from routemoa.ledger.queries import CALL_COLUMNS, LedgerEntry, read_notes
 from routemoa.ledger.steps import MAX_PICODOLLARS, PICODOLLARS_PER_DOLLAR, to_picodollars
+from routemoa.ledger.sums.queries import CALL_COLUMNS, LedgerEntry, read_notes
 
 __all__ = ["Correction", "correct_call"]
 

@@ -11,8 +11,8 @@ from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import Message, Query
 from routemoa.ledger.location import StoreLocation
 from routemoa.ledger.schema import StoreError
-from routemoa.ledger.trace_catalog import open_catalog
-from routemoa.ledger.traces import Feedback, TraceFactsText, TraceStore
+from routemoa.ledger.trace_store.trace_catalog import open_catalog
+from routemoa.ledger.trace_store.traces import Feedback, TraceFactsText, TraceStore
 
 
 def answer(text: str) -> Answer:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from routemoa.core.access.tenants import ALL_TENANTS, find_windows
-from routemoa.ledger.budget_check import Window, WindowKey, list_windows
+from routemoa.ledger.budgets.budget_check import Window, WindowKey, list_windows
 from routemoa.ledger.steps import StartedCall, to_picodollars
 
 __all__ = ["WindowTotals"]

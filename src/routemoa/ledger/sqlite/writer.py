@@ -20,11 +20,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from routemoa.ledger.budget_check import WindowKey
-from routemoa.ledger.identity import LedgerIdentity
+from routemoa.ledger.budgets.budget_check import WindowKey
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, StoreError, is_locked, to_store_error, write_checkpoint
+from routemoa.ledger.sqlite.identity import LedgerIdentity
+from routemoa.ledger.sqlite.transactions import LedgerDatabase
 from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
-from routemoa.ledger.transactions import LedgerDatabase
 
 __all__ = ["Writer"]
 

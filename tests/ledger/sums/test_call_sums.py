@@ -10,9 +10,9 @@ import pytest
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.usage import Usage
 from routemoa.ledger import Store, correct_call, read_calls
-from routemoa.ledger.aggregates import GROUPINGS, group_calls
-from routemoa.ledger.call_sums import CallSums, group_sums, read_call_sums
 from routemoa.ledger.location import StoreLocation
+from routemoa.ledger.sums.aggregates import GROUPINGS, group_calls
+from routemoa.ledger.sums.call_sums import CallSums, group_sums, read_call_sums
 
 DAY = 86_400.0
 MORNING = 20_000 * DAY + 3_600.0

@@ -14,12 +14,12 @@ from typing import Any
 
 from routemoa.core.access.tenants import ALL_TENANTS
 from routemoa.core.errors import BudgetExceeded
-from routemoa.ledger.budget_check import TenantBudgets, WindowKey, find_refusal
-from routemoa.ledger.identity import LedgerIdentity, describe_place, identify_file, read_ledger_id
-from routemoa.ledger.process_locks import ProcessLock
+from routemoa.ledger.budgets.budget_check import TenantBudgets, WindowKey, find_refusal
+from routemoa.ledger.budgets.windows import WindowTotals
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, connect, remove_log, to_store_error
+from routemoa.ledger.sqlite.identity import LedgerIdentity, describe_place, identify_file, read_ledger_id
+from routemoa.ledger.sqlite.process_locks import ProcessLock
 from routemoa.ledger.steps import FinishedCall, LedgerStep, StartedCall, WithdrawnCall, to_picodollars, valid_count
-from routemoa.ledger.windows import WindowTotals
 
 __all__ = ["LedgerDatabase"]
 

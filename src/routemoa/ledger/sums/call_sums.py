@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.ledger.aggregates import Grouping
 from routemoa.ledger.connections import Connection, open_reading
 from routemoa.ledger.location import StoreLocation
 from routemoa.ledger.schema import raise_file_errors
+from routemoa.ledger.sums.aggregates import Grouping
 
 __all__ = ["CallSums", "add_sums", "group_sums", "read_call_sums"]
 

@@ -15,11 +15,11 @@ from routemoa.core.tables.traces_table import TraceSettings, parse_traces_table
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
 from routemoa.core.types import Query
 from routemoa.core.usage import Usage
-from routemoa.ledger import traces as module
 from routemoa.ledger.location import StoreLocation, StoreUrl
 from routemoa.ledger.schema import StoreError
-from routemoa.ledger.trace_tables import open_traces
-from routemoa.ledger.traces import Feedback, TraceStore, read_traces, traces_path
+from routemoa.ledger.trace_store import traces as module
+from routemoa.ledger.trace_store.trace_tables import open_traces
+from routemoa.ledger.trace_store.traces import Feedback, TraceStore, read_traces, traces_path
 from tests.ledger.postgres.server import PostgresServer
 
 

@@ -23,9 +23,9 @@ from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.trace import Answer
 from routemoa.ledger.connections import FIRST_WAIT, LONGEST_WAIT, Connection, begin
 from routemoa.ledger.location import StoreLocation
-from routemoa.ledger.redaction import remove_texts
 from routemoa.ledger.schema import StoreError, raise_file_errors
-from routemoa.ledger.trace_tables import (
+from routemoa.ledger.trace_store.redaction import remove_texts
+from routemoa.ledger.trace_store.trace_tables import (
     GRADERS,
     WRITE_FACTS,
     Describe,

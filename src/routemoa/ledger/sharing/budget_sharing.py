@@ -11,7 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from routemoa.ledger.budget_check import WindowKey
+from routemoa.ledger.budgets.budget_check import WindowKey
 
 __all__ = ["BUDGET_LEASE_SECONDS", "BudgetAnswer", "BudgetRequest", "BudgetStore", "SharedCall", "SharedWindow"]
 
