@@ -18,8 +18,8 @@ from routemoa.core.usage import Usage
 from routemoa.mixture.baselines.best_single import best_single
 from routemoa.mixture.baselines.moa import MoA
 from routemoa.mixture.baselines.self_moa import SelfMoA
+from routemoa.mixture.calls.leader_stream import BROKEN_MARKER
 from routemoa.mixture.engine import RouteMoA
-from routemoa.mixture.leader_stream import BROKEN_MARKER
 from tests.gateway.harness import HI, Response, serving
 
 BODY = {"model": "routemoa", "messages": HI, "stream": True}

@@ -21,18 +21,18 @@ from routemoa.core.trace import Answer, Degradation, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.pool_judge import load_pool_judge
-from routemoa.mixture.aggregator import aggregation_request, write_answer
 from routemoa.mixture.alternatives import estimate_alternatives
+from routemoa.mixture.answers.aggregator import aggregation_request, write_answer
+from routemoa.mixture.answers.code_agreement import CodeComparison
+from routemoa.mixture.answers.samples import draw_samples
+from routemoa.mixture.answers.selection import select_answer
+from routemoa.mixture.answers.structured import takes_any_text
 from routemoa.mixture.caller_input import Messages, Question, check_plug_in, find_seed, read_question
-from routemoa.mixture.code_agreement import CodeComparison
+from routemoa.mixture.calls.leader_stream import LeaderStream
 from routemoa.mixture.layer import LayerRequest, run_layer
-from routemoa.mixture.leader_stream import LeaderStream
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.query_limits import QueryLimits
 from routemoa.mixture.run import ANSWER_BREAKS_OFF, Run
-from routemoa.mixture.samples import draw_samples
-from routemoa.mixture.selection import select_answer
-from routemoa.mixture.structured import takes_any_text
 from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, aggregator_models, blind_models, latest_answers, quoted_answers
 from routemoa.routing.exploration import Explorer

@@ -7,7 +7,7 @@ from typing import Any
 from routemoa.core.chat.messages import raise_wrong_type
 from routemoa.core.content.answer_format import AnswerFormat
 from routemoa.core.errors import QueryError
-from routemoa.mixture.schema_check import check_schema
+from routemoa.mixture.schemas.schema_check import check_schema
 
 __all__ = ["parse_answer_format"]
 

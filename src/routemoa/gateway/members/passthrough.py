@@ -37,9 +37,9 @@ from routemoa.gateway.members.member_routes import CHAT, MemberRoute
 from routemoa.gateway.members.request_fields import count_answers, error_content_type, lacks_usage, prompt_texts
 from routemoa.gateway.members.usage_tap import ReplyTap
 from routemoa.gateway.telemetry.request_meter import UNMETERED, RequestMeter
-from routemoa.mixture.admission import skip_cooling
 from routemoa.mixture.budget.context import ContextFit, fit_texts
 from routemoa.mixture.budget.metering import MeteredCall, MeteredClient
+from routemoa.mixture.calls.admission import skip_cooling
 
 __all__ = ["UNBUFFERED", "PassThrough"]
 

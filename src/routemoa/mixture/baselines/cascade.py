@@ -11,8 +11,8 @@ from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.trace import Layer, Proposal
 from routemoa.core.types import ModelSpec
-from routemoa.mixture.admission import Admission
 from routemoa.mixture.baselines.steps import run_proposers
+from routemoa.mixture.calls.admission import Admission
 from routemoa.mixture.layer import LayerRequest
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.run import Run

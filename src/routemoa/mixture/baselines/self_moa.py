@@ -7,7 +7,7 @@ from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.tables.candidates import draw_again
 from routemoa.core.text.plural import counted
-from routemoa.mixture.aggregator import write_answer
+from routemoa.mixture.answers.aggregator import write_answer
 from routemoa.mixture.baselines.best_single import choose_best_model
 from routemoa.mixture.baselines.steps import last_answers, run_proposers
 from routemoa.mixture.layer import LayerRequest

@@ -11,8 +11,8 @@ from routemoa.core.content.answer_format import AnswerFormat
 from routemoa.core.errors import ModelError, RouteMoAError
 from routemoa.core.events import CallFinished, CallStarted
 from routemoa.core.types import Message, ModelSpec, Request
-from routemoa.mixture.admission import Admission, leave_out_misfits
-from routemoa.mixture.call_results import make_failure, make_proposal, read_completion, report_defect
+from routemoa.mixture.calls.admission import Admission, leave_out_misfits
+from routemoa.mixture.calls.call_results import make_failure, make_proposal, read_completion, report_defect
 from routemoa.mixture.run import Run
 
 __all__ = ["call_model"]

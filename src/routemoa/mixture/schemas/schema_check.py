@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from routemoa.core.errors import QueryError
-from routemoa.mixture.schema_work import MAX_WORK, SchemaIndex, count_work, measure
+from routemoa.mixture.schemas.schema_work import MAX_WORK, SchemaIndex, count_work, measure
 
 if TYPE_CHECKING:
     import jsonschema_rs

@@ -18,7 +18,7 @@ from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Trace
 from routemoa.core.types import Completion, Message, ModelSpec, Query, Request
 from routemoa.core.usage import Usage
-from routemoa.mixture import admission
+from routemoa.mixture.calls import admission
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.method_registry import build_method
 

@@ -11,8 +11,8 @@ from routemoa.core.types import ModelSpec
 from routemoa.judging.judge_model import PairwiseJudge
 from routemoa.judging.pairwise import AnswerSelection, Verdict, parse_verdict
 from routemoa.mixture import prompts
+from routemoa.mixture.calls.separate_call import call_model
 from routemoa.mixture.run import Run
-from routemoa.mixture.separate_call import call_model
 
 __all__ = ["select_answer"]
 

@@ -14,8 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.types import ModelSpec, Purpose
-from routemoa.mixture.call_guard import CallGuard, OpenGuard, Ticket
-from routemoa.mixture.pending_call import CallEnd, PendingCall
+from routemoa.mixture.calls.call_guard import CallGuard, OpenGuard, Ticket
+from routemoa.mixture.calls.pending_call import CallEnd, PendingCall
 
 __all__ = ["WAIT_FOR_ALL", "CallGroup", "WaitPolicy"]
 

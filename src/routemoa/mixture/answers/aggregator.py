@@ -24,13 +24,19 @@ from routemoa.core.events import (
 from routemoa.core.trace import Degradation, Failure, Proposal
 from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Thinking
 from routemoa.mixture import prompts
-from routemoa.mixture.admission import Admission, leave_out_misfits, takes
-from routemoa.mixture.call_group import CallGroup, WaitPolicy
-from routemoa.mixture.call_results import answer_logprobs, empty_answer, make_failure, no_completion, report_defect
-from routemoa.mixture.leader_stream import THOUGHT_MARKER, THOUGHT_SHOWN
-from routemoa.mixture.pending_call import CallEnd, PendingCall
+from routemoa.mixture.answers.structured import find_json, wrong_form
+from routemoa.mixture.calls.admission import Admission, leave_out_misfits, takes
+from routemoa.mixture.calls.call_group import CallGroup, WaitPolicy
+from routemoa.mixture.calls.call_results import (
+    answer_logprobs,
+    empty_answer,
+    make_failure,
+    no_completion,
+    report_defect,
+)
+from routemoa.mixture.calls.leader_stream import THOUGHT_MARKER, THOUGHT_SHOWN
+from routemoa.mixture.calls.pending_call import CallEnd, PendingCall
 from routemoa.mixture.run import Run
-from routemoa.mixture.structured import find_json, wrong_form
 
 __all__ = ["aggregation_request", "write_answer"]
 

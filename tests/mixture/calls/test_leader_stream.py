@@ -23,9 +23,9 @@ from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
 from routemoa.core.usage import Usage
 from routemoa.mixture.baselines.single import Single
-from routemoa.mixture.call_results import make_failure
+from routemoa.mixture.calls.call_results import make_failure
+from routemoa.mixture.calls.leader_stream import BROKEN_MARKER, MARKER, LeaderStream
 from routemoa.mixture.engine import RouteMoA
-from routemoa.mixture.leader_stream import BROKEN_MARKER, MARKER, LeaderStream
 from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool
 

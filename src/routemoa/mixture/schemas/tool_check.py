@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from routemoa.core.tools import MAX_CALLS, ToolCall, ToolUse
-from routemoa.mixture.schema_check import SchemaError, check_value
+from routemoa.mixture.schemas.schema_check import SchemaError, check_value
 
 __all__ = ["allowed_calls", "find_problem"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from routemoa.core.errors import QueryError
-from routemoa.mixture.schema_check import SchemaError, check_schema, check_value
-from routemoa.mixture.schema_work import MAX_WORK, count_work, measure
+from routemoa.mixture.schemas.schema_check import SchemaError, check_schema, check_value
+from routemoa.mixture.schemas.schema_work import MAX_WORK, count_work, measure
 
 LEAF = {"type": "string"}
 

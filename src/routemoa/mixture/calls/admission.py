@@ -14,7 +14,7 @@ from routemoa.core.failure_kind import FailureKind
 from routemoa.core.trace import Skip
 from routemoa.core.types import ModelSpec, Request
 from routemoa.mixture.budget.context import ContextFit, context_fit, least_tokens
-from routemoa.mixture.call_guard import Ticket
+from routemoa.mixture.calls.call_guard import Ticket
 from routemoa.mixture.run import Run
 
 __all__ = ["Admission", "leave_out_misfits", "leave_out_unable", "skip_cooling", "takes"]

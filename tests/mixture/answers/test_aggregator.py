@@ -12,7 +12,7 @@ from routemoa.core.trace import Proposal
 from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request
 from routemoa.core.usage import Usage
-from routemoa.mixture import aggregator
+from routemoa.mixture.answers import aggregator
 from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.run import Run, stream_events
 

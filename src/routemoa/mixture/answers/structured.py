@@ -8,9 +8,9 @@ from routemoa.core.content.answer_format import AnswerFormat
 from routemoa.core.errors import InvalidResponse
 from routemoa.core.types import Completion, Message, ModelSpec, Query
 from routemoa.judging.answers.json_answers import bare_json, without_doubled_keys
+from routemoa.mixture.calls.separate_call import call_model
 from routemoa.mixture.run import Run
-from routemoa.mixture.schema_check import SchemaError, check_json
-from routemoa.mixture.separate_call import call_model
+from routemoa.mixture.schemas.schema_check import SchemaError, check_json
 
 __all__ = ["ask_in_words", "find_json", "repair_answer", "takes_any_text", "wrong_form"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from routemoa.core.tools import ToolUse
-from routemoa.mixture.written_calls import MAX_WRITTEN, before_tagged_call, read_written_calls
+from routemoa.mixture.calls.written_calls import MAX_WRITTEN, before_tagged_call, read_written_calls
 
 TOOLS = tuple(
     {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("weather", "time")

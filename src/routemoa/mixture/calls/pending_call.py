@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Protocol
 
 from routemoa.core.types import ModelSpec, Purpose
-from routemoa.mixture.call_guard import Ticket
+from routemoa.mixture.calls.call_guard import Ticket
 
 __all__ = ["CallEnd", "PendingCall"]
 

@@ -17,7 +17,7 @@ from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.trace import Failure, Proposal
 from routemoa.core.types import StreamMode
 from routemoa.judging.answers.grouping import all_agree
-from routemoa.mixture.written_calls import before_tagged_call, may_be_written_call
+from routemoa.mixture.calls.written_calls import before_tagged_call, may_be_written_call
 
 __all__ = ["BROKEN_MARKER", "MARKER", "THOUGHT_MARKER", "THOUGHT_SHOWN", "LeaderStream"]
 

@@ -29,8 +29,8 @@ from routemoa.core.types import Completion, Limits, ModelSpec, Query, Request
 from routemoa.core.usage import Usage
 from routemoa.mixture import layer
 from routemoa.mixture.budget.metering import MeteredClient
-from routemoa.mixture.call_group import WAIT_FOR_ALL, CallGroup, WaitPolicy
-from routemoa.mixture.pending_call import CallEnd, PendingCall
+from routemoa.mixture.calls.call_group import WAIT_FOR_ALL, CallGroup, WaitPolicy
+from routemoa.mixture.calls.pending_call import CallEnd, PendingCall
 from routemoa.mixture.run import Run, stream_events
 from routemoa.testing import FakeEndpoint, Fault
 
