@@ -31,7 +31,7 @@ CALLS = {f"re.{method}": method for method in ("compile", *METHODS)}
 FLAGS_PLACE = {"compile": 1, "split": 3, "sub": 4, "subn": 4}
 """The position of the flags in a call of `re`, where it is not the third."""
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "clients/dialect_learning.py::_find_mention": {"name": "stop"},
+    "clients/protocol/dialect_learning.py::_find_mention": {"name": "stop"},
     "clients/replies/redaction.py::__init__": {"self": SimpleNamespace(_key="sk-1")},
     "clients/replies/redaction.py::_character": {"character": "a"},
     "clients/replies/redaction.py::_pattern": {"key": 'aaaa1111aa a/"aaaa'},
@@ -46,7 +46,7 @@ UNREAD = {
     "cli/dashboard/pool_text.py::_find_key": "a key of the text, escaped",
     "cli/dashboard/pool_text.py::_find_line": "one of two words in the place of a name",
     "cli/init/names.py::parse_name": "a pattern of models.toml, each of which is tried",
-    "clients/dialect_learning.py::_refused_choice": "the value that was sent, escaped",
+    "clients/protocol/dialect_learning.py::_refused_choice": "the value that was sent, escaped",
     "clients/model_lists/reply.py::_is_chat": "a pattern of providers.toml, each of which is tried",
     "core/catalog/price_list.py::_matches_endpoint": "a pattern of genai-prices on the address of a pool's endpoint",
     "judging/answers/languages.py::_verbal": "its results are held by the module",

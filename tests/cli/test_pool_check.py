@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from routemoa.cli.pool.dialects import write_dialects
-from routemoa.clients.dialect import Dialect
+from routemoa.clients.protocol.dialect import Dialect
 from routemoa.core.pool_file.pool import Pool
 from routemoa.testing import FakeEndpoint
 

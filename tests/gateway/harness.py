@@ -15,9 +15,9 @@ from msgspec import Struct
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from routemoa.clients.http import HttpClient
+from routemoa.clients.protocol.sse import SSEParser
 from routemoa.clients.retry import RetryPolicy
-from routemoa.clients.sse import SSEParser
-from routemoa.clients.timeouts import Timeouts
+from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.core.events import AnswerDelta, Done, Event, Started
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder, Method

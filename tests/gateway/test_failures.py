@@ -361,7 +361,7 @@ async def test_a_caller_who_leaves_frees_the_members_probe() -> None:
 
 def test_the_words_of_the_breaker_name_no_address() -> None:
     error = ModelHTTPError("a", "HTTP 503: http://10.0.0.1 is busy", status=503, retry_after=9.0)
-    from routemoa.clients.memory import MemberMemory
+    from routemoa.clients.endpoints.memory import MemberMemory
     from routemoa.mixture.calls.admission import skip_cooling
 
     memory, model = MemberMemory(clock=lambda: 0.0), ModelSpec("a", DOWN, "a")

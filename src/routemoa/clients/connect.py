@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
 from routemoa.clients.shared_runtime import SharedRuntime
-from routemoa.clients.timeouts import Timeouts
+from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.core.errors import QueryError
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Runtime

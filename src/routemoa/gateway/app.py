@@ -17,8 +17,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from routemoa import __version__
+from routemoa.clients.endpoints.memory import MemberMemory, memory_of
 from routemoa.clients.http import HttpClient
-from routemoa.clients.memory import MemberMemory, memory_of
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
 from routemoa.core.tables.server_table import ServerSettings

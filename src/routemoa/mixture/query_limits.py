@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from routemoa.clients.placed_call import SLOW_SECONDS
+from routemoa.clients.endpoints.placed_call import SLOW_SECONDS
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool_file.pool import Pool

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from routemoa.clients.breaker import Breaker
-from routemoa.clients.dialect import Dialect
+from routemoa.clients.endpoints.breaker import Breaker
+from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.clients.faults import Fault
-from routemoa.clients.memory import MemberMemory
+from routemoa.clients.protocol.dialect import Dialect
 from routemoa.core.chat.conversations import ConversationMemory
 from routemoa.core.content.cache_marks import CachedPrompt
 from routemoa.core.failure_kind import FailureKind

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
-from routemoa.clients.sse import SSEParser
+from routemoa.clients.protocol.sse import SSEParser
 from routemoa.core.access.tenants import Tenants
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.tables.mixture_table import Mixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from routemoa.clients.memory import MemberMemory
+from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.clients.retry import Retry, RetryPolicy
 from routemoa.core.errors import AllModelsFailed, ContextExceeded, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.pool_file.pool import Pool

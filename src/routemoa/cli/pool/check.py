@@ -71,7 +71,7 @@ def _check_pool(pool: Pool, write: bool, as_json: bool) -> bool:
     from routemoa.cli.pool.probe import probe_models
     from routemoa.cli.terminal.table import print_table
     from routemoa.cli.terminal.warn import print_warnings
-    from routemoa.clients.dialect import Dialect
+    from routemoa.clients.protocol.dialect import Dialect
     from routemoa.mixture.pool_warnings import list_pool_warnings, warn_of_absent_models
 
     warnings = [w for w in list_pool_warnings(pool) if w not in warn_of_absent_models(pool)]  # a failure says it

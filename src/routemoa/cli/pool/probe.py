@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from routemoa.clients.dialect import Dialect
 from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
+from routemoa.clients.protocol.dialect import Dialect
 from routemoa.clients.retry import RetryPolicy
-from routemoa.clients.timeouts import Timeouts
+from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.core.catalog.providers import load_providers
 from routemoa.core.errors import (
     InvalidResponse,

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from routemoa.clients.http import HttpClient
-from routemoa.clients.timeouts import Timeouts
-from routemoa.clients.wire import build_body
+from routemoa.clients.protocol.wire import build_body
+from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.core.errors import ModelError
 from routemoa.core.protocols import Runtime
 from routemoa.core.tables.caps_table import ReplyCaps

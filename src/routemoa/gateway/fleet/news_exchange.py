@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 
-from routemoa.clients.breaker import Breaker
-from routemoa.clients.memory import MemberMemory
+from routemoa.clients.endpoints.breaker import Breaker
+from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.core.chat.conversations import ConversationMemory
 from routemoa.core.protocols import Method
 from routemoa.core.types import ModelSpec

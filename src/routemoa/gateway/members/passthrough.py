@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from routemoa.clients import wire
-from routemoa.clients.placed_call import PlacedCall
-from routemoa.clients.placement import hash_body_prefix
-from routemoa.clients.upstream_response import UpstreamResponse
+from routemoa.clients.endpoints.placed_call import PlacedCall
+from routemoa.clients.endpoints.placement import hash_body_prefix
+from routemoa.clients.protocol import wire
+from routemoa.clients.transport.upstream_response import UpstreamResponse
 from routemoa.core.content.media import count_media_tokens, media_kinds, replace_media
 from routemoa.core.errors import (
     AnswerInterrupted,

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from routemoa.clients.memory import MemberMemory
+from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.caller import Caller

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from routemoa.clients.memory import MemberMemory
+from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
 from routemoa.core.tables.server_table import ServerSettings

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.clients.wire import TOKEN_LIMITS, is_token_limit
+from routemoa.clients.protocol.wire import TOKEN_LIMITS, is_token_limit
 from routemoa.core.catalog.price_list import price_hint
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.text.dollars import format_dollars

@@ -12,10 +12,10 @@ from typing import cast
 
 from msgspec import structs
 
-from routemoa.clients.dialect import KEPT
-from routemoa.clients.memory import MemberMemory, memory_of
-from routemoa.clients.placed_call import PlacedCall
-from routemoa.clients.placement import hash_prefix
+from routemoa.clients.endpoints.memory import MemberMemory, memory_of
+from routemoa.clients.endpoints.placed_call import PlacedCall
+from routemoa.clients.endpoints.placement import hash_prefix
+from routemoa.clients.protocol.dialect import KEPT
 from routemoa.clients.retry import AttemptClient, Retry, with_retries
 from routemoa.core.content.media import USUAL_SHARE
 from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, Unaffordable

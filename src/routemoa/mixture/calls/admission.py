@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import ceil
 
+from routemoa.clients.endpoints.memory import MemberMemory
+from routemoa.clients.endpoints.placed_call import SLOW_SECONDS
 from routemoa.clients.faults import Fault
-from routemoa.clients.memory import MemberMemory
-from routemoa.clients.placed_call import SLOW_SECONDS
 from routemoa.core.content.media import Modality
 from routemoa.core.errors import QueryError
 from routemoa.core.failure_kind import FailureKind

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from routemoa.clients.memory import MemberMemory
+from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.tables.mixture_table import Mixture

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from routemoa.clients.dialect import TOKEN_LIMITS, drop_marks, to_dialect
+from routemoa.clients.protocol.dialect import TOKEN_LIMITS, drop_marks, to_dialect
+from routemoa.clients.protocol.sse import SSEEvent
 from routemoa.clients.replies.completion import first_choice
 from routemoa.clients.replies.errors import (
     NO_STATUS,
@@ -27,7 +28,6 @@ from routemoa.clients.replies.errors import (
 from routemoa.clients.replies.redaction import cut_key, redact_body
 from routemoa.clients.replies.usage import is_count
 from routemoa.clients.retry import read_retry_after
-from routemoa.clients.sse import SSEEvent
 from routemoa.core.content.cache_marks import CacheControl
 from routemoa.core.errors import InvalidResponse, ModelHTTPError
 from routemoa.core.failure_kind import KEY_STATUSES

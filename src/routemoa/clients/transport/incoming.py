@@ -6,7 +6,7 @@ import asyncio
 import zlib
 from typing import TYPE_CHECKING
 
-from routemoa.clients.sessions import system_reason
+from routemoa.clients.transport.sessions import system_reason
 from routemoa.core.errors import InvalidResponse, ModelTimeout, Unreachable
 
 if TYPE_CHECKING:

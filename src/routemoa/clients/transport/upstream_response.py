@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from routemoa.clients.incoming import IncomingBody
-from routemoa.clients.passed_headers import pass_headers
 from routemoa.clients.replies.redaction import KeyCutter
-from routemoa.clients.timeouts import Timeouts
+from routemoa.clients.transport.incoming import IncomingBody
+from routemoa.clients.transport.passed_headers import pass_headers
+from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.core.errors import InvalidResponse
 from routemoa.core.tables.caps_table import ReplyCaps
 

@@ -17,13 +17,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from routemoa.clients import breaker as rules
-from routemoa.clients.breaker import Breaker, Phase
-from routemoa.clients.capability import Capability
-from routemoa.clients.dialect import Dialect
+from routemoa.clients.endpoints import breaker as rules
+from routemoa.clients.endpoints.breaker import Breaker, Phase
+from routemoa.clients.endpoints.memory_listener import MemoryListener
+from routemoa.clients.endpoints.placement import EndpointState, choose_endpoint
 from routemoa.clients.faults import Fault, diagnose
-from routemoa.clients.memory_listener import MemoryListener
-from routemoa.clients.placement import EndpointState, choose_endpoint
+from routemoa.clients.protocol.capability import Capability
+from routemoa.clients.protocol.dialect import Dialect
 from routemoa.core.errors import ModelError
 from routemoa.core.types import ModelSpec
 

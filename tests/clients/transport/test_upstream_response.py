@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from routemoa.clients.timeouts import Timeouts
-from routemoa.clients.upstream_response import UpstreamResponse
+from routemoa.clients.transport.timeouts import Timeouts
+from routemoa.clients.transport.upstream_response import UpstreamResponse
 from routemoa.core.errors import InvalidResponse
 from routemoa.core.tables.caps_table import ReplyCaps
 

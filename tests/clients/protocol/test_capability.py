@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from routemoa.clients.capability import refused_capability
+from routemoa.clients.protocol.capability import refused_capability
 
 WITH_TOOLS: dict[str, Any] = {"tools": [{}], "messages": []}
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from routemoa.clients.placement import EndpointState, choose_endpoint, hash_body_prefix, hash_prefix
+from routemoa.clients.endpoints.placement import EndpointState, choose_endpoint, hash_body_prefix, hash_prefix
 from routemoa.core.types import Message
 
 PREFIXES = [f"conversation {i}".encode() for i in range(3000)]

@@ -8,7 +8,7 @@ from time import monotonic, perf_counter
 
 import pytest
 
-from routemoa.clients.reply_reader import ReplyReader
+from routemoa.clients.protocol.reply_reader import ReplyReader
 from routemoa.core.errors import InvalidResponse, ModelError, ModelTimeout, Unreachable
 from routemoa.core.tables.caps_table import ReplyCaps
 from routemoa.core.types import Completion, Thinking

@@ -8,10 +8,10 @@ from contextlib import aclosing, suppress
 from functools import partial
 from time import monotonic
 
-from routemoa.clients import wire
+from routemoa.clients.protocol import wire
+from routemoa.clients.protocol.sse import EVENT_STREAM, SSEEvent, SSEParser, is_event_stream, split_event
 from routemoa.clients.replies.completion import CompletionBuilder, parse_completion
 from routemoa.clients.replies.plain_chunk import read_plain_text
-from routemoa.clients.sse import EVENT_STREAM, SSEEvent, SSEParser, is_event_stream, split_event
 from routemoa.core.errors import InvalidResponse, ModelError, ModelTimeout, Unreachable
 from routemoa.core.system.large_work import LARGE, run_large
 from routemoa.core.tables.caps_table import ReplyCaps

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from routemoa.clients.retry import RetryPolicy, is_retryable, parse_retry_after
-from routemoa.clients.sse import SSEEvent, SSEParser, is_event_stream, split_event
-from routemoa.clients.wire import (
+from routemoa.clients.protocol.sse import SSEEvent, SSEParser, is_event_stream, split_event
+from routemoa.clients.protocol.wire import (
     apply_member_settings,
     build_body,
     decode_json,
@@ -21,6 +20,7 @@ from routemoa.clients.wire import (
     parse_chunk,
     route_url,
 )
+from routemoa.clients.retry import RetryPolicy, is_retryable, parse_retry_after
 from routemoa.core.content.cache_marks import CacheControl, CacheMark
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.types import Message, ModelSpec, Request

@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from routemoa.clients.timeouts import Timeouts
+from routemoa.clients.transport.timeouts import Timeouts
 
 
 def test_a_wait_ends_at_its_limit_or_at_the_calls_deadline() -> None:

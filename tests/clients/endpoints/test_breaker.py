@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routemoa.clients import breaker as rules
-from routemoa.clients.breaker import CAP, JITTER, RETRY_AFTER_CAP, THRESHOLD, Breaker
+from routemoa.clients.endpoints import breaker as rules
+from routemoa.clients.endpoints.breaker import CAP, JITTER, RETRY_AFTER_CAP, THRESHOLD, Breaker
+from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.clients.faults import Fault
-from routemoa.clients.memory import MemberMemory
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.types import ModelSpec

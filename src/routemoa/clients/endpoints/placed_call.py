@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import TypeVar
 
+from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.clients.faults import Fault, diagnose
-from routemoa.clients.memory import MemberMemory
 from routemoa.core.errors import ModelError, Unreachable
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.types import ModelSpec

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from routemoa.clients.dialect import Dialect, apply_dialect, describe_dialect, to_dialect
-from routemoa.clients.dialect_learning import learn_dialect, read_refusal
 from routemoa.clients.http import HttpClient
+from routemoa.clients.protocol.dialect import Dialect, apply_dialect, describe_dialect, to_dialect
+from routemoa.clients.protocol.dialect_learning import learn_dialect, read_refusal
 from routemoa.core.errors import ModelHTTPError
 from routemoa.core.types import Completion, Message, ModelSpec, Request
 

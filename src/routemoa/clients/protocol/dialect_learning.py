@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec import structs
 
-from routemoa.clients.dialect import FIXED, TOKEN_LIMITS, Dialect, is_system
-from routemoa.clients.wire import decode_json
+from routemoa.clients.protocol.dialect import FIXED, TOKEN_LIMITS, Dialect, is_system
+from routemoa.clients.protocol.wire import decode_json
 
 __all__ = ["LEARNING_STEPS", "learn_dialect", "read_refusal"]
 
