@@ -38,9 +38,9 @@ from routemoa.datasets.questions import Question, parse_question, read_questions
 from routemoa.datasets.records import Record, parse_record
 from routemoa.gateway.chat_api import requests
 from routemoa.gateway.chat_api.option_fields import OPTION_FIELDS
+from routemoa.gateway.chat_api.request_limits import LIMIT_HEADERS
 from routemoa.gateway.chat_api.tool_fields import TOOL_FIELDS
 from routemoa.gateway.messages_api.request import REQUEST_FIELDS as MESSAGES_FIELDS
-from routemoa.gateway.request_limits import LIMIT_HEADERS
 from routemoa.gateway.responses_api.request import REQUEST_FIELDS as RESPONSES_FIELDS
 from routemoa.ledger import Store
 from tests.cli.test_ask import endpoint

@@ -28,7 +28,7 @@ from routemoa.core.trace_builder import collect_answer
 from routemoa.core.types import ModelSpec, Query
 from routemoa.core.usage import Usage
 from routemoa.gateway import create_app
-from routemoa.gateway.server import Server, listen
+from routemoa.gateway.lifecycle.server import Server, listen
 from routemoa.mixture.method_registry import build_method
 
 HI: Any = [{"role": "user", "content": "Hi"}]

@@ -118,8 +118,8 @@ def serve(  # one parameter for each option
 def _serve_pool(options: ServeOptions, port: int, workers: int | None, *, insecure: bool) -> bool:
     """Serve the pool in this process or in several; return whether a signal forced an end at once."""
     from routemoa.gateway.guards.descriptors import raise_limit
-    from routemoa.gateway.server import listen
-    from routemoa.gateway.startup import find_access, is_loopback
+    from routemoa.gateway.lifecycle.server import listen
+    from routemoa.gateway.lifecycle.startup import find_access, is_loopback
 
     host, pool = options.host, options.read_pool(quiet=False)
     options.set_up_log(pool)

@@ -16,7 +16,7 @@ from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.core.pool_file.pool import Pool
-    from routemoa.gateway.startup import Access
+    from routemoa.gateway.lifecycle.startup import Access
     from routemoa.ledger import StoreLocation
 
 __all__ = [
@@ -59,7 +59,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
 
     def set_up_log(self, pool: Pool, worker: int | None = None) -> None:
         """Log as the options and the pool say; `worker` is its number, where there are several processes."""
-        from routemoa.gateway.startup import set_up_log
+        from routemoa.gateway.lifecycle.startup import set_up_log
 
         as_json = self.log_format == "json"
         set_up_log(redact=pool.gateway.redact, as_json=as_json, verbose=self.verbose, worker=worker)

@@ -82,7 +82,7 @@ def run_workers(
 def run_worker() -> None:
     """Be a worker: read the task from standard input, and serve until the supervisor says otherwise or is gone."""
     from routemoa.gateway.guards.descriptors import raise_limit
-    from routemoa.gateway.startup import find_access
+    from routemoa.gateway.lifecycle.startup import find_access
     from routemoa.gateway.workers.channel import Channel
     from routemoa.gateway.workers.shared_state import open_shared_state
     from routemoa.gateway.workers.worker_link import WorkerLink

@@ -28,13 +28,13 @@ from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.api import Api, ChatApi, MemberApi
 from routemoa.gateway.batches.endpoints import batch_routes
 from routemoa.gateway.chat import ChatEndpoint
-from routemoa.gateway.direct_routes import DirectRoutes
 from routemoa.gateway.errors import HttpError, UnknownModel, UnknownRoute
 from routemoa.gateway.failures import error_response
 from routemoa.gateway.guards.origins import HostMiddleware, cors_middleware
 from routemoa.gateway.guards.paths import PathMiddleware
 from routemoa.gateway.guards.request_ids import REQUEST_ID, REQUEST_ID_KEY, RequestIdMiddleware
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.direct_routes import DirectRoutes
+from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.members.forwarder import Forwarder
 from routemoa.gateway.members.member_routes import COMPLETIONS, EMBEDDINGS
 from routemoa.gateway.messages_api import MessagesApi

@@ -53,7 +53,7 @@ def show(*, id_: str, store_file: str | None, as_json: bool) -> None:
       routemoa traces show chatcmpl-0f3c --json | jq .answer.trace.stop_reason
     """
     from routemoa.core.types import to_json
-    from routemoa.gateway.response_ids import bare_id
+    from routemoa.gateway.http_exchange.response_ids import bare_id
 
     bare = bare_id(id_)
     stored = next((s for s in read_stored(store_file, with_feedback=False) if s.id == bare), None)

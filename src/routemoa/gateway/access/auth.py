@@ -13,9 +13,9 @@ from routemoa.core.access.tenants import Tenant
 from routemoa.gateway.access.caller import RATES_SCOPE_KEY, TENANT_SCOPE_KEY
 from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import RATE_HEAD, RateKeeper, describe_rates
-from routemoa.gateway.connection import ResponseWriter, discard_body
 from routemoa.gateway.errors import HttpError, MissingAdminKey, MissingKey, SlowRequest, UnknownRoute
 from routemoa.gateway.failures import error_response
+from routemoa.gateway.http_exchange.connection import ResponseWriter, discard_body
 from routemoa.gateway.messages_api.errors import shape_error_at
 
 __all__ = ["ADMIN_PATH", "ADMIN_SCOPE_KEY", "AuthMiddleware", "is_admin_path"]

@@ -22,9 +22,9 @@ from routemoa.gateway.batches.manager import BatchManager
 from routemoa.gateway.batches.row_request import BATCH_APIS
 from routemoa.gateway.batches.stored import ENDED, BatchObject, FileObject, TenantFolder
 from routemoa.gateway.batches.upload import read_upload
-from routemoa.gateway.connection import check_origin, read_json_object
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.connection import check_origin, read_json_object
+from routemoa.gateway.http_exchange.json_response import json_response
 
 __all__ = ["batch_routes"]
 

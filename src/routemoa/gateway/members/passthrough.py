@@ -29,9 +29,9 @@ from routemoa.core.system.large_work import LARGE, run_large
 from routemoa.core.types import Limits, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.gateway.chat_api.sse import encode_sse
-from routemoa.gateway.connection import ResponseWriter
 from routemoa.gateway.failures import CoolingDown, error_response, log_failure, to_failure
 from routemoa.gateway.guards.request_ids import REQUEST_ID
+from routemoa.gateway.http_exchange.connection import ResponseWriter
 from routemoa.gateway.members.forwarder import Forwarder
 from routemoa.gateway.members.member_routes import CHAT, MemberRoute
 from routemoa.gateway.members.request_fields import count_answers, error_content_type, lacks_usage, prompt_texts

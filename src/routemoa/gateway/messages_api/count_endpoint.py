@@ -12,13 +12,13 @@ from routemoa.core.system.large_work import LARGE_TREE, run_large
 from routemoa.core.tables.server_table import ServerSettings
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.caller import Caller
-from routemoa.gateway.connection import ResponseWriter, read_sized_object
+from routemoa.gateway.chat_api.translation import expect
 from routemoa.gateway.errors import UnknownModel
 from routemoa.gateway.failures import error_response
+from routemoa.gateway.http_exchange.connection import ResponseWriter, read_sized_object
 from routemoa.gateway.messages_api.errors import shape_error
 from routemoa.gateway.messages_api.request import translate_request
 from routemoa.gateway.messages_api.token_count import count_tokens
-from routemoa.gateway.translation import expect
 
 __all__ = ["CountEndpoint"]
 

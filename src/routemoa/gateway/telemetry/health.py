@@ -13,7 +13,7 @@ from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import RateKeeper
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.telemetry.drift_watch import DriftWatch
 from routemoa.ledger import BudgetExchange, Store
 

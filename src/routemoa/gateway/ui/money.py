@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from routemoa.core.access.tenants import NO_KEY
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.ui.money_sums import (
     describe_cache,
     describe_sums,

@@ -19,10 +19,10 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Answer, Trace, upgrade_trace
 from routemoa.core.types import PreferenceName
-from routemoa.gateway.connection import read_json_object
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.json_response import json_response
-from routemoa.gateway.response_ids import bare_id
+from routemoa.gateway.http_exchange.connection import read_json_object
+from routemoa.gateway.http_exchange.json_response import json_response
+from routemoa.gateway.http_exchange.response_ids import bare_id
 from routemoa.gateway.ui.site import Site
 from routemoa.gateway.ui.viewer import Viewer
 from routemoa.judging.answers.grouping import final_answer

@@ -16,8 +16,8 @@ from starlette.responses import Response, StreamingResponse
 from routemoa.datasets.outcomes import record_from_stored
 from routemoa.datasets.records import Record
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.json_response import json_response
-from routemoa.gateway.response_ids import bare_id
+from routemoa.gateway.http_exchange.json_response import json_response
+from routemoa.gateway.http_exchange.response_ids import bare_id
 from routemoa.gateway.traces.endpoints import shape_trace
 from routemoa.gateway.traces.trace_facts import TraceFacts
 from routemoa.gateway.ui.similar_questions import find_similar

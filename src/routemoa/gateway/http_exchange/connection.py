@@ -14,8 +14,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from routemoa.core.system.large_work import LARGE_TREE, run_large
 from routemoa.core.text.json_bounds import TooManyValues, decode_bounded
-from routemoa.gateway.compressed_bodies import content_encoding, decompress_body
 from routemoa.gateway.errors import BodyTooLarge, HttpError, SlowRequest
+from routemoa.gateway.http_exchange.compressed_bodies import content_encoding, decompress_body
 
 __all__ = [
     "ReceivedRequest",

@@ -10,7 +10,7 @@ from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
 from routemoa.core.trace import Trace
 from routemoa.gateway.app import build_app
-from routemoa.gateway.reload import Generation
+from routemoa.gateway.lifecycle.reload import Generation
 from routemoa.gateway.server_state import ServerState, check_pool
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.method_registry import METHODS, build_method

@@ -17,9 +17,9 @@ from routemoa.core.pool_file.pool import Pool
 from routemoa.core.pool_file.pool_files import list_files
 from routemoa.core.tables.gateway_table import read_admin_key
 from routemoa.gateway.guards.log_limits import LineFormatter, RedactFilter, RepeatFilter
+from routemoa.gateway.lifecycle.pool_loader import PoolLoader
+from routemoa.gateway.lifecycle.reload import ReloadingApp
 from routemoa.gateway.operations import Operations
-from routemoa.gateway.pool_loader import PoolLoader
-from routemoa.gateway.reload import ReloadingApp
 from routemoa.gateway.server_state import ServerState
 from routemoa.gateway.telemetry.request_log import REQUEST_LOGGER, JsonFormatter
 from routemoa.gateway.telemetry.tracing import start_tracing

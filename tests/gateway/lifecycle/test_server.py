@@ -22,7 +22,7 @@ from openai import APIConnectionError, AsyncOpenAI, AuthenticationError
 
 from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
-from routemoa.gateway.server import listen
+from routemoa.gateway.lifecycle.server import listen
 from routemoa.ledger import read_calls
 from routemoa.testing import FakeEndpoint, Fault
 

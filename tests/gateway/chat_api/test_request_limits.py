@@ -27,8 +27,8 @@ from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Failure
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.core.usage import Usage
+from routemoa.gateway.chat_api.request_limits import LIMIT_HEADERS, parse_request_limits, take_stricter
 from routemoa.gateway.failures import error_response
-from routemoa.gateway.request_limits import LIMIT_HEADERS, parse_request_limits, take_stricter
 from routemoa.ledger import StoreError
 from routemoa.testing import FakeEndpoint, Fault
 from tests import ROOT
