@@ -31,10 +31,10 @@ from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.judging.published_fusion import fuse_scores, map_prior
 from routemoa.mixture.engine import RouteMoA
-from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.ranking import rank_models, select_models
-from routemoa.routing.stopping import published_stop
+from routemoa.routing.planning.ranking import rank_models, select_models
+from routemoa.routing.planning.stopping import published_stop
+from routemoa.routing.policies.adaptive import AdaptivePolicy
 from routemoa.testing import ScriptedClient
 
 WORDS = "The journey takes about forty minutes, give or take, by way of " * 12

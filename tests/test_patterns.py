@@ -49,12 +49,12 @@ UNREAD = {
     "clients/protocol/dialect_learning.py::_refused_choice": "the value that was sent, escaped",
     "clients/model_lists/reply.py::_is_chat": "a pattern of providers.toml, each of which is tried",
     "core/catalog/price_list.py::_matches_endpoint": "a pattern of genai-prices on the address of a pool's endpoint",
-    "judging/answers/languages.py::_verbal": "its results are held by the module",
-    "judging/answers/options.py::_make_reader": "its results are held by the module",
-    "judging/answers/sentences.py::_compile_statement": "its results are held by the module",
+    "judging/answers/language/languages.py::_verbal": "its results are held by the module",
+    "judging/answers/language/options.py::_make_reader": "its results are held by the module",
+    "judging/answers/language/sentences.py::_compile_statement": "its results are held by the module",
 }
 """Functions whose patterns are not read in the source."""
-WHOLE = ("judging/answers/sentences.py",)
+WHOLE = ("judging/answers/language/sentences.py",)
 """Modules that match their patterns against whole short texts, by a variable."""
 HARMLESS_SECONDS, MOST_SECONDS = 0.001, 0.05
 """For 2,000 characters: what is never looked at closer, and what no pattern may take."""

@@ -25,7 +25,7 @@ from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.recorded import RecordedClient
 from routemoa.evaluation.replay.simulator import simulate
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
-from routemoa.judging.answers.behaviour import collect_inputs
+from routemoa.judging.answers.code.behaviour import collect_inputs
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture.pool_warnings import list_pool_warnings
 from routemoa.routing.policy import build_policy

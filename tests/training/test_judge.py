@@ -28,7 +28,7 @@ from routemoa.judging.judge_model import (
 )
 from routemoa.judging.pool_judge import load_pool_judge
 from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
-from routemoa.routing.adaptive import AdaptivePolicy
+from routemoa.routing.policies.adaptive import AdaptivePolicy
 from routemoa.training.judge import (
     GradedPanel,
     build_graded_panel,

@@ -27,7 +27,7 @@ from routemoa.datasets.jsonl import (
     explain_json_error,
     read_lines,
 )
-from routemoa.judging.answers.extraction import unwrap_list
+from routemoa.judging.answers.language.extraction import unwrap_list
 
 __all__ = ["BadLine", "Record", "RecordsError", "parse_record", "read_records", "record_from_trace"]
 

@@ -33,10 +33,10 @@ from routemoa.mixture.layer import LayerRequest, run_layer
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.query_limits import QueryLimits
 from routemoa.mixture.run import ANSWER_BREAKS_OFF, Run
-from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, aggregator_models, blind_models, latest_answers, quoted_answers
 from routemoa.routing.exploration import Explorer
 from routemoa.routing.latency import LatencyTracker
+from routemoa.routing.policies.adaptive import AdaptivePolicy
 from routemoa.routing.policy import Policy, build_policy
 from routemoa.routing.tool_steps import find_step_model, is_tool_step, models_going_on, step_alone, step_stop_reason
 from routemoa.scoring.constant import load_scorer

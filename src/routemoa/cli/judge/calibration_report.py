@@ -15,7 +15,7 @@ from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.text.plural import counted
 from routemoa.core.types import to_plain
 from routemoa.judging.judge_model import JudgeModel, PairwiseJudge, encode_judge_model
-from routemoa.routing.open_answers import choose_open_policy
+from routemoa.routing.policies.open_answers import choose_open_policy
 
 if TYPE_CHECKING:
     from routemoa.cli.judge.calibrate_options import Calibration

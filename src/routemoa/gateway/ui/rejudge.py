@@ -28,8 +28,8 @@ from routemoa.gateway.ui.viewer import Viewer
 from routemoa.judging.answers.grouping import final_answer
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.pool_judge import load_pool_judge
-from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.latency import CallEstimates
+from routemoa.routing.policies.adaptive import AdaptivePolicy
 from routemoa.routing.policy import build_policy
 from routemoa.routing.rejudging import models_of, rejudge
 from routemoa.routing.state import PanelState

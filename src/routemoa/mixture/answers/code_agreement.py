@@ -15,9 +15,9 @@ from routemoa.core.errors import NoSandbox
 from routemoa.core.events import CodeCompared
 from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Agreement, Proposal
-from routemoa.judging.answers.behaviour import Behaviour, collect_inputs, describe_groups, group_behaviours
+from routemoa.judging.answers.code.behaviour import Behaviour, collect_inputs, describe_groups, group_behaviours
+from routemoa.judging.answers.code.code_calls import Example, find_examples, find_imports
 from routemoa.judging.answers.code_blocks import is_code_panel
-from routemoa.judging.answers.code_calls import Example, find_examples, find_imports
 from routemoa.mixture.run import Run
 from routemoa.routing.decision import latest_answers, without_refusals
 
