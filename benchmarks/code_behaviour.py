@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).with_name("replay")))  # the folder beside
 
 from splits import learn_judge_model
 
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Scores
 from routemoa.datasets.grading.behaviour import observe_behaviour
 from routemoa.datasets.records import Record, read_records
@@ -45,8 +45,8 @@ from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.methods import Replay
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
 from routemoa.evaluation.statistics import summarize
-from routemoa.judging.answers.behaviour import Behaviour, collect_inputs, has_failed
-from routemoa.judging.answers.code_calls import find_examples
+from routemoa.judging.answers.code.behaviour import Behaviour, collect_inputs, has_failed
+from routemoa.judging.answers.code.code_calls import find_examples
 
 RECORDS = Path(__file__).parents[2] / "shared" / "data" / "records" / "routerbench" / "mbpp.train.jsonl.gz"
 MAX_MODELS = 5

@@ -28,10 +28,10 @@ from typing import Any
 
 from bars import finish
 
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.access.tenants import SpendingLimits, Tenants
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
-from routemoa.core.tenants import SpendingLimits, Tenants
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
 from routemoa.core.usage import Usage
 from routemoa.ledger import Store

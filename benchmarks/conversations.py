@@ -38,11 +38,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from routemoa import RouteMoA
-from routemoa.core.cache_marks import CacheControl, CachedPrompt, CacheMark
-from routemoa.core.conversations import cached_prompt
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
-from routemoa.core.price_list import find_price
+from routemoa.core.catalog.price_list import find_price
+from routemoa.core.chat.conversations import cached_prompt
+from routemoa.core.content.cache_marks import CacheControl, CachedPrompt, CacheMark
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Message, ModelSpec, Query, Request
 from routemoa.core.usage import Usage
 from routemoa.datasets.records import Record, read_records

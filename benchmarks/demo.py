@@ -21,7 +21,7 @@ import msgspec
 from routemoa.cli.demo.questions import DemoQuestion, check_answer, chosen_questions, load_questions
 from routemoa.cli.demo.summary import MethodFigures, Recorded
 from routemoa.clients.connect import connect
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import Query
 from routemoa.mixture.method_registry import build_method
 

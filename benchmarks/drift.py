@@ -21,10 +21,10 @@ from typing import Any
 
 from routemoa import ModelSpec, Pool
 from routemoa.cli.learning.learning_run import learn_from
-from routemoa.core.learning_table import LearningSettings
+from routemoa.core.tables.learning_table import LearningSettings
 from routemoa.core.types import Request
 from routemoa.datasets.outcomes import Outcome, read_outcome
-from routemoa.ledger.traces import Feedback, StoredTrace
+from routemoa.ledger.trace_store.traces import Feedback, StoredTrace
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.exploration import Explorer
 from routemoa.testing import ScriptedClient

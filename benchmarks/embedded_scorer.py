@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from routemoa.cli.scorer.train import train
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.datasets.records import read_records
-from routemoa.routing.ranking import RankingOptions, rank_models
+from routemoa.routing.planning.ranking import RankingOptions, rank_models
 from routemoa.training.cost_tradeoff import choose_at_mix
 from routemoa.training.fast_recipe import train_fast
 from routemoa.training.metrics import Predictions

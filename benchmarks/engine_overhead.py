@@ -22,8 +22,8 @@ from time import perf_counter
 
 from msgspec.structs import replace
 
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.core.usage import Usage
@@ -31,10 +31,10 @@ from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.judging.published_fusion import fuse_scores, map_prior
 from routemoa.mixture.engine import RouteMoA
-from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.ranking import rank_models, select_models
-from routemoa.routing.stopping import published_stop
+from routemoa.routing.planning.ranking import rank_models, select_models
+from routemoa.routing.planning.stopping import published_stop
+from routemoa.routing.policies.adaptive import AdaptivePolicy
 from routemoa.testing import ScriptedClient
 
 WORDS = "The journey takes about forty minutes, give or take, by way of " * 12

@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.core.learned_priors import LearnedPriors
+from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.shadow import HeldOut, compare_priors

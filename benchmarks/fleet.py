@@ -8,9 +8,9 @@
 A replica is one process: its processor time is spent on one request after another, and a request that would wait
 longer than `[server] queue_seconds` is refused. Providers answer after a lognormal time, refuse what passes their rate
 (429), fail at times and are out for a while; a call goes where `endpoints` of a pool file would send it
-(`routemoa.clients.placement`) and moves on when it fails. Processor times are those of docs/research/performance.md.
-docs/research/fleet.md has the assumptions and the results. Bars, with --validate: throughput within 10 %, p50 within
-15 % of what was measured.
+(`routemoa.clients.endpoints.placement`) and moves on when it fails. Processor times are those of
+docs/research/performance.md. docs/research/fleet.md has the assumptions and the results. Bars, with --validate:
+throughput within 10 %, p50 within 15 % of what was measured.
 """
 
 from __future__ import annotations

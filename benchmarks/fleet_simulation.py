@@ -13,7 +13,7 @@ from random import Random
 
 from msgspec import Struct
 
-from routemoa.clients.placement import EndpointState, choose_endpoint
+from routemoa.clients.endpoints.placement import EndpointState, choose_endpoint
 
 
 class Assumptions(Struct, frozen=True):

@@ -45,8 +45,8 @@ from cases import PANEL_SIZE, RecordedPool, sample_cases
 from fusions import FUSIONS, build_policies, choose, fit_judge_models, published_fusion
 from injections import INJECTIONS, ORDER, GullibleClient, quoting, run_second_layer
 
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import ModelSpec, Query
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.statistics import bootstrap_interval

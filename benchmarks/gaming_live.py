@@ -28,7 +28,7 @@ from msgspec.structs import replace
 
 from routemoa.clients.connect import connect
 from routemoa.core.errors import ModelError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.types import Completion, Message, ModelSpec, Request
 from routemoa.datasets.records import read_records

@@ -20,7 +20,7 @@ from random import Random
 from msgspec.structs import replace
 
 from routemoa.cli.learning.judge_learning import learn_judge
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.trace import Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.core.usage import Usage

@@ -19,7 +19,7 @@ from time import perf_counter
 from msgspec.structs import replace
 
 from routemoa.clients.connect import connect
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import Completion, Query, Request
 from routemoa.mixture.engine import RouteMoA
 from routemoa.scoring.constant import load_scorer

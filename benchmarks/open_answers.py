@@ -36,7 +36,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.replay.simulator import SimulatedComparer, simulate

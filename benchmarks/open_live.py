@@ -37,7 +37,7 @@ from routemoa.cli.evaluation.live_session import open_call_cache
 from routemoa.cli.judge.calibration_report import describe_judge, print_policies
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost, require_prices
 from routemoa.core.errors import RouteMoAError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec, to_plain
 from routemoa.datasets.jsonl import read_lines
 from routemoa.datasets.pair_labels import PairLabel, read_labels

@@ -24,8 +24,8 @@ from msgspec.structs import replace
 
 from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Completion, Message, ModelSpec, Query, Request, Thinking
 from routemoa.mixture.baselines import MoA
 from routemoa.mixture.prompts import AGGREGATE, IMPROVE

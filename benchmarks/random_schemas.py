@@ -24,9 +24,9 @@ from typing import Any
 
 import jsonschema
 
-from routemoa.core.answer_format import AnswerFormat
+from routemoa.core.content.answer_format import AnswerFormat
 from routemoa.core.errors import RouteMoAError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import Message, ModelSpec, Query
 from routemoa.mixture.engine import RouteMoA
 from routemoa.testing import FakeEndpoint

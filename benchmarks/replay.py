@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).with_suffix("")))  # the folder beside thi
 
 from splits import run_study
 
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.replay.list_prices import load_list_prices
 from routemoa.evaluation.replay.token_counts import ReplayQuestion

@@ -36,8 +36,8 @@ from served import serving
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it finds tests/
 
+from routemoa.core.access.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.usage import Usage
 from routemoa.ledger import Store, StoreLocation, StoreUrl, read_calls
 from routemoa.ledger.connections import open_reading

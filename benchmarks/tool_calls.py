@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).with_name("replay")))  # the folder beside
 
 from splits import learn_judge_model
 
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.tools import ToolCall
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record

@@ -22,8 +22,8 @@ from typing import Any
 
 from served import post, serving
 
-from routemoa.core.messages import parse_messages
-from routemoa.core.pool import Pool
+from routemoa.core.chat.messages import parse_messages
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.tools import ToolUse, declare_calls
 from routemoa.core.trace import Trace
 from routemoa.core.types import ModelSpec, Query

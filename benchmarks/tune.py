@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace as replace_fields
 
-from routemoa.core.cost_dial import Dial, draw_from_text
+from routemoa.core.learned.cost_dial import Dial, draw_from_text
 from routemoa.datasets.records import Record, read_records
 from routemoa.scoring.predictor import Floats
 from routemoa.training.cost_tradeoff import choose_at_mix

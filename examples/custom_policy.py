@@ -5,7 +5,7 @@ from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.types import Scores
 from routemoa.routing.decision import Decision, last_layer_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.ranking import rank_models
+from routemoa.routing.planning.ranking import rank_models
 from routemoa.testing import ScriptedClient
 
 PRIORS = {"a": 0.5, "b": 0.7, "c": 0.6}

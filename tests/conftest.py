@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from routemoa.core.pool import Pool, parse_pool
+from routemoa.core.pool_file.pool import Pool, parse_pool
 from tests.ledger.postgres.fixtures import database, place, postgres_server
 from tests.ray_cluster import ray_cluster, ray_connection
 

@@ -30,7 +30,7 @@ from tests.doc_blocks import (
     page_blocks,
     split_commands,
 )
-from tests.gateway.test_server import serve
+from tests.gateway.lifecycle.test_server import serve
 
 ADDRESS = "http://127.0.0.1:8080"
 """Where the documents say that the server listens."""

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from tests.doc_blocks import ROOT, Command, find_blocks, find_commands, split_commands
 from tests.test_doc_examples import accept, touch_files
 

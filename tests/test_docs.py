@@ -19,28 +19,28 @@ from msgspec.structs import fields
 
 import routemoa
 from routemoa.core import events
-from routemoa.core.batches_table import BatchSettings
-from routemoa.core.caps_table import ReplyCaps
-from routemoa.core.cost_dial import Dial
-from routemoa.core.endpoint import Endpoint
+from routemoa.core.access.tenants import SpendingLimits, Tenant
+from routemoa.core.catalog.providers import load_providers
 from routemoa.core.errors import ConfigError
-from routemoa.core.gateway_table import GatewaySettings
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool, ScorerTable, parse_pool
-from routemoa.core.providers import load_providers
-from routemoa.core.server_table import ServerSettings
-from routemoa.core.tenants import SpendingLimits, Tenant
-from routemoa.core.traces_table import TraceSettings
-from routemoa.core.tuned_policy import TunedGroup, TunedPlan, TunedPoint, TunedPolicy, encode_tuned_policy
+from routemoa.core.learned.cost_dial import Dial
+from routemoa.core.learned.tuned_policy import TunedGroup, TunedPlan, TunedPoint, TunedPolicy, encode_tuned_policy
+from routemoa.core.models.endpoint import Endpoint
+from routemoa.core.pool_file.pool import Pool, ScorerTable, parse_pool
+from routemoa.core.tables.batches_table import BatchSettings
+from routemoa.core.tables.caps_table import ReplyCaps
+from routemoa.core.tables.gateway_table import GatewaySettings
+from routemoa.core.tables.mixture_table import Mixture
+from routemoa.core.tables.server_table import ServerSettings
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.datasets.columns import ALIASES
 from routemoa.datasets.questions import Question, parse_question, read_questions
 from routemoa.datasets.records import Record, parse_record
 from routemoa.gateway.chat_api import requests
 from routemoa.gateway.chat_api.option_fields import OPTION_FIELDS
+from routemoa.gateway.chat_api.request_limits import LIMIT_HEADERS
 from routemoa.gateway.chat_api.tool_fields import TOOL_FIELDS
 from routemoa.gateway.messages_api.request import REQUEST_FIELDS as MESSAGES_FIELDS
-from routemoa.gateway.request_limits import LIMIT_HEADERS
 from routemoa.gateway.responses_api.request import REQUEST_FIELDS as RESPONSES_FIELDS
 from routemoa.ledger import Store
 from tests.cli.test_ask import endpoint

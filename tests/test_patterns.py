@@ -31,7 +31,7 @@ CALLS = {f"re.{method}": method for method in ("compile", *METHODS)}
 FLAGS_PLACE = {"compile": 1, "split": 3, "sub": 4, "subn": 4}
 """The position of the flags in a call of `re`, where it is not the third."""
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "clients/dialect_learning.py::_find_mention": {"name": "stop"},
+    "clients/protocol/dialect_learning.py::_find_mention": {"name": "stop"},
     "clients/replies/redaction.py::__init__": {"self": SimpleNamespace(_key="sk-1")},
     "clients/replies/redaction.py::_character": {"character": "a"},
     "clients/replies/redaction.py::_pattern": {"key": 'aaaa1111aa a/"aaaa'},
@@ -46,15 +46,15 @@ UNREAD = {
     "cli/dashboard/pool_text.py::_find_key": "a key of the text, escaped",
     "cli/dashboard/pool_text.py::_find_line": "one of two words in the place of a name",
     "cli/init/names.py::parse_name": "a pattern of models.toml, each of which is tried",
-    "clients/dialect_learning.py::_refused_choice": "the value that was sent, escaped",
+    "clients/protocol/dialect_learning.py::_refused_choice": "the value that was sent, escaped",
     "clients/model_lists/reply.py::_is_chat": "a pattern of providers.toml, each of which is tried",
-    "core/price_list.py::_matches_endpoint": "a pattern of genai-prices on the address of a pool's endpoint",
-    "judging/answers/languages.py::_verbal": "its results are held by the module",
-    "judging/answers/options.py::_make_reader": "its results are held by the module",
-    "judging/answers/sentences.py::_compile_statement": "its results are held by the module",
+    "core/catalog/price_list.py::_matches_endpoint": "a pattern of genai-prices on the address of a pool's endpoint",
+    "judging/answers/language/languages.py::_verbal": "its results are held by the module",
+    "judging/answers/language/options.py::_make_reader": "its results are held by the module",
+    "judging/answers/language/sentences.py::_compile_statement": "its results are held by the module",
 }
 """Functions whose patterns are not read in the source."""
-WHOLE = ("judging/answers/sentences.py",)
+WHOLE = ("judging/answers/language/sentences.py",)
 """Modules that match their patterns against whole short texts, by a variable."""
 HARMLESS_SECONDS, MOST_SECONDS = 0.001, 0.05
 """For 2,000 characters: what is never looked at closer, and what no pattern may take."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from cases import Case, RecordedPool, sample_cases
 
-from routemoa.core.mixture_table import Fusion, Mixture
+from routemoa.core.tables.mixture_table import Fusion, Mixture
 from routemoa.core.trace import Trace
 from routemoa.core.types import ModelSpec
 from routemoa.judging.answers.grouping import final_answer

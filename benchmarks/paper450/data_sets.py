@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 from labels import find_conclusions, find_label, find_option, list_options, plain_answer, strip_thinking
 
 from routemoa.datasets.grading import grade
-from routemoa.judging.answers.extraction import find_boxes, find_statements, fold_text, strip_markup
+from routemoa.judging.answers.language.extraction import find_boxes, find_statements, fold_text, strip_markup
 
 __all__ = ["DATA_SETS", "DataSet", "Item", "failure_kind"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from routemoa.judging.answers.extraction import THOUGHT_END, Box, find_boxes, fold_text, strip_markup
+from routemoa.judging.answers.language.extraction import THOUGHT_END, Box, find_boxes, fold_text, strip_markup
 
 __all__ = ["find_conclusions", "find_label", "find_option", "list_options", "plain_answer", "strip_thinking"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Scores
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.baselines import majority_vote

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         RouteMoAError,
     )
     from routemoa.core.events import Event
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
     from routemoa.core.protocols import CallRecorder, Client, Method, Scorer
     from routemoa.core.trace import Answer, Trace
     from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
@@ -72,7 +72,7 @@ _MODULES = {
         "RouteMoAError",
     ),
     "core.events": ("Event",),
-    "core.pool": ("Pool",),
+    "core.pool_file.pool": ("Pool",),
     "core.protocols": ("CallRecorder", "Client", "Method", "Scorer"),
     "core.trace": ("Answer", "Trace"),
     "core.types": ("Completion", "Limits", "Message", "ModelSpec", "Query", "Request"),

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.pool import METHODS
+from routemoa.core.pool_file.pool import METHODS
 from routemoa.core.trace import Answer
 from routemoa.core.types import from_json
 from routemoa.testing import FakeEndpoint, Fault

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from routemoa.cli import COMMANDS, cli
 from routemoa.cli.completion import SHELLS
-from routemoa.core.pool import METHODS
+from routemoa.core.pool_file.pool import METHODS
 
 POOL = """
 [[model]]

@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from routemoa.cli import cli
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.ledger import default_path, read_calls
 from routemoa.testing import Fault
 from tests.cli.test_ask import ROUTEMOA, endpoint

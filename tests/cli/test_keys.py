@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from routemoa.core.secret_keys import digest_secret
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.secret_keys import digest_secret
+from routemoa.core.access.tenants import Tenant
 from routemoa.ledger.keys import read_keys
 
 

@@ -21,7 +21,7 @@ from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.types import Purpose
 from routemoa.core.usage import Usage
 from routemoa.ledger import Store, default_path, read_calls
-from routemoa.ledger.aggregates import group_calls, summarize_calls
+from routemoa.ledger.sums.aggregates import group_calls, summarize_calls
 
 DAY = 86_400
 NOON = 1_795_608_000.0  # 2026-11-25 12:00 UTC

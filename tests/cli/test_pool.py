@@ -17,7 +17,7 @@ from routemoa.cli.pool.fetch import fetch_missing
 from routemoa.clients.weights import FetchError, load_manifest
 from routemoa.clients.weights.absent import without_missing_weights
 from routemoa.clients.weights.download import Fetcher
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from tests.cli.pseudo_terminal import PseudoTerminal
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from routemoa.cli.pool.dialects import write_dialects
-from routemoa.clients.dialect import Dialect
-from routemoa.core.pool import Pool
+from routemoa.clients.protocol.dialect import Dialect
+from routemoa.core.pool_file.pool import Pool
 from routemoa.testing import FakeEndpoint
 
 Reply = Callable[[dict[str, Any]], tuple[int, dict[str, Any] | str]]
@@ -143,7 +143,7 @@ def test_a_page_and_a_missing_key_are_explained(tmp_path: Path) -> None:
 
 
 def test_the_embedded_pool_is_not_written_to() -> None:
-    code = "from routemoa.cli.pool.dialects import write_dialects; from routemoa.core.pool import Pool\n"
+    code = "from routemoa.cli.pool.dialects import write_dialects; from routemoa.core.pool_file.pool import Pool\n"
     code += "write_dialects(Pool.embedded(), {})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "the embedded pool is no file of yours" in done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.scoring.trained import load_trained_scorer
 from routemoa.testing import FakeEndpoint
 

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 from routemoa.ledger import StoreLocation, StoreUrl, read_calls
 from routemoa.ledger.keys import create_key
-from tests.ledger.postgres.test_copying import keep_traces, spend
+from tests.ledger.copies.test_copying import keep_traces, spend
 
 
 def run(*words: str, status: int = 0) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
 from routemoa.core.errors import ConfigError, MissingExtra
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.datasets.records import Record
 from tests.scoring.test_trained import made
 

@@ -14,9 +14,9 @@ import pytest
 
 from routemoa.clients.http import HttpClient
 from routemoa.clients.retry import RetryPolicy
-from routemoa.clients.timeouts import Timeouts
+from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
-from routemoa.core.patience import Patience
+from routemoa.core.models.patience import Patience
 from routemoa.core.types import Completion, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.testing import FakeEndpoint, Fault

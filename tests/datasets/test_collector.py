@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
 from routemoa.core.errors import ModelHTTPError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import Completion
 from routemoa.core.usage import Usage
 from routemoa.datasets import questions

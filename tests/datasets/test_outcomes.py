@@ -10,7 +10,7 @@ from routemoa.core.types import Query, to_json
 from routemoa.core.usage import Usage
 from routemoa.datasets.outcomes import merge_feedback, read_outcome
 from routemoa.datasets.records import Record, parse_record
-from routemoa.ledger.traces import Feedback, StoredTrace
+from routemoa.ledger.trace_store.traces import Feedback, StoredTrace
 
 PRIOR = {"a": 0.8, "b": 0.6, "c": 0.5, "d": None}
 TEXTS = {"a": "The answer is 391.", "b": "17 * 23 = 391", "c": "The answer is 400."}

@@ -17,7 +17,7 @@ import yaml
 
 from routemoa.testing import FakeEndpoint
 from tests.deploy.programs import ROOT, find_program, run
-from tests.gateway.test_server import serve, write_pool
+from tests.gateway.lifecycle.test_server import serve, write_pool
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 MONITORING = {"prometheus", "grafana"}

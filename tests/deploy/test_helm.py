@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 import routemoa
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.testing import FakeEndpoint
 from tests.deploy.programs import ROOT, TOOLS, find_program, run
-from tests.gateway.test_server import serve, write_pool
+from tests.gateway.lifecycle.test_server import serve, write_pool
 from tests.test_doc_examples import accept
 
 CHART = ROOT / "deploy/helm/routemoa"

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from routemoa.core.access.tenants import Tenant, Tenants
 from routemoa.core.protocols import CallStart
-from routemoa.core.tenants import Tenant, Tenants
 from routemoa.ledger import Store
 from routemoa.ledger.keys import create_key, read_keys
-from routemoa.ledger.queries import read_calls
+from routemoa.ledger.sums.queries import read_calls
 from tests.deploy.programs import ROOT, find_program, run
 from tests.doc_blocks import Block, Command, find_commands, page_blocks, split_commands
 from tests.test_doc_examples import OF_OPERATORS, accept

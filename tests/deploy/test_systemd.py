@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 
 from routemoa.testing import FakeEndpoint
 from tests.deploy.programs import ROOT, find_program, run
-from tests.gateway.test_server import ROUTEMOA, write_pool
+from tests.gateway.lifecycle.test_server import ROUTEMOA, write_pool
 from tests.test_doc_examples import accept
 
 UNIT = ROOT / "deploy/systemd/routemoa.service"

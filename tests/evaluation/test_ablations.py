@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Trace
 from routemoa.core.types import ModelSpec
 from routemoa.evaluation.ablations import ABLATIONS, ablate

@@ -15,20 +15,20 @@ from msgspec import Struct
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from routemoa.clients.http import HttpClient
+from routemoa.clients.protocol.sse import SSEParser
 from routemoa.clients.retry import RetryPolicy
-from routemoa.clients.sse import SSEParser
-from routemoa.clients.timeouts import Timeouts
+from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.core.events import AnswerDelta, Done, Event, Started
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder, Method
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.mixture_table import Mixture
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.core.trace import Answer
 from routemoa.core.trace_builder import collect_answer
 from routemoa.core.types import ModelSpec, Query
 from routemoa.core.usage import Usage
 from routemoa.gateway import create_app
-from routemoa.gateway.server import Server, listen
+from routemoa.gateway.lifecycle.server import Server, listen
 from routemoa.mixture.method_registry import build_method
 
 HI: Any = [{"role": "user", "content": "Hi"}]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from routemoa.clients.sse import SSEParser
+from routemoa.clients.protocol.sse import SSEParser
 from routemoa.core.events import AnswerDelta, AnswerReplaced, Done, Event
 from routemoa.core.tools import ToolCall
 from routemoa.core.usage import Usage

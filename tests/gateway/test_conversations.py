@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from routemoa.clients.http import HttpClient
-from routemoa.core.pool import parse_pool
+from routemoa.core.pool_file.pool import parse_pool
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.mixture.engine import RouteMoA
 from routemoa.testing import FakeEndpoint

@@ -13,12 +13,12 @@ import openai
 import pytest
 from aiohttp import web
 
+from routemoa.core.access.tenants import Tenants
 from routemoa.core.errors import AllModelsFailed, ModelHTTPError
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
-from routemoa.core.tenant_table import parse_tenants
-from routemoa.core.tenants import Tenants
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
+from routemoa.core.tables.tenant_table import parse_tenants
 from routemoa.core.trace import Failure, Skip
 from routemoa.core.types import ModelSpec
 from routemoa.core.usage import Usage
@@ -361,8 +361,8 @@ async def test_a_caller_who_leaves_frees_the_members_probe() -> None:
 
 def test_the_words_of_the_breaker_name_no_address() -> None:
     error = ModelHTTPError("a", "HTTP 503: http://10.0.0.1 is busy", status=503, retry_after=9.0)
-    from routemoa.clients.memory import MemberMemory
-    from routemoa.mixture.admission import skip_cooling
+    from routemoa.clients.endpoints.memory import MemberMemory
+    from routemoa.mixture.calls.admission import skip_cooling
 
     memory, model = MemberMemory(clock=lambda: 0.0), ModelSpec("a", DOWN, "a")
     memory.fail(model, error, 0.0)

@@ -12,8 +12,8 @@ from typing import Any
 import openai
 import pytest
 
-from routemoa.core.pool import Pool, parse_pool
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
+from routemoa.core.pool_file.pool import Pool, parse_pool
 from routemoa.ledger import Store, read_calls
 from routemoa.ledger.keys import create_key, revoke_key, rotate_key
 from routemoa.testing import FakeEndpoint, Fault

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from routemoa.core.events import AnswerDelta, Done
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.guards.paths import normalize_path
 from routemoa.testing import FakeEndpoint
 from routemoa.testing.endpoint import Fault

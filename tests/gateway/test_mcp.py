@@ -18,7 +18,7 @@ pytest.importorskip("mcp")
 from mcp import Client, StdioServerParameters
 
 from routemoa.clients.connect import connect
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.mcp.server import create_mcp_server
 from routemoa.testing import FakeEndpoint, Fault

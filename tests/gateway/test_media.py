@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from openai import BadRequestError
 
-from routemoa.core.media import FILE_TOKENS, IMAGE_TOKENS
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.content.media import FILE_TOKENS, IMAGE_TOKENS
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Message, ModelSpec, Request
 from routemoa.mixture.budget.account import max_prompt_tokens
 from routemoa.mixture.budget.context import ContextFit, context_fit

@@ -11,15 +11,15 @@ import pytest
 from msgspec import Struct
 
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Completion, Limits, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.mixture.baselines.best_single import best_single
 from routemoa.mixture.baselines.moa import MoA
 from routemoa.mixture.baselines.self_moa import SelfMoA
+from routemoa.mixture.calls.leader_stream import BROKEN_MARKER
 from routemoa.mixture.engine import RouteMoA
-from routemoa.mixture.leader_stream import BROKEN_MARKER
 from tests.gateway.harness import HI, Response, serving
 
 BODY = {"model": "routemoa", "messages": HI, "stream": True}

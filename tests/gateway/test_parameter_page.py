@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from routemoa.core.media import KINDS
+from routemoa.core.content.media import KINDS
 from routemoa.gateway.chat_api import requests
 from routemoa.gateway.chat_api.option_fields import OPTION_FIELDS
 from routemoa.gateway.chat_api.tool_fields import TOOL_FIELDS

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from openai import BadRequestError
 
-from routemoa.core.gateway_table import GatewaySettings
+from routemoa.core.tables.gateway_table import GatewaySettings
 from routemoa.core.types import MAX_THOUGHT
 from routemoa.testing.endpoint import FakeEndpoint, Fault
 from tests.gateway.harness import serving

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import ModelSpec
 from routemoa.testing import FakeEndpoint
 from tests.gateway.harness import HI, Script, serving

@@ -24,7 +24,7 @@ from routemoa.ledger.location import StoreUrl
 from routemoa.testing import FakeEndpoint, Fault
 from tests.doc_blocks import find_commands, page_blocks, read_table
 from tests.gateway.harness import until
-from tests.gateway.test_server import serve
+from tests.gateway.lifecycle.test_server import serve
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 KEY, TIGHT_KEY = "key-of-acme-0123456789", "key-of-tight-0123456789"

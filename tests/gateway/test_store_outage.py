@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from routemoa.core.secret_keys import digest_secret
-from routemoa.core.tenants import Tenant
-from routemoa.core.traces_table import TraceSettings
+from routemoa.core.access.secret_keys import digest_secret
+from routemoa.core.access.tenants import Tenant
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.ledger import Store, read_calls
 from routemoa.ledger.keys import create_key, read_keys
-from routemoa.ledger.traces import TraceStore, read_traces, traces_path
+from routemoa.ledger.trace_store.traces import TraceStore, read_traces, traces_path
 from routemoa.testing import FakeEndpoint
 from tests.gateway.harness import Response, Serving, serving
 from tests.gateway.test_keys import ask, make_pool

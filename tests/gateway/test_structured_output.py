@@ -9,7 +9,7 @@ import pytest
 from openai import BadRequestError, InternalServerError
 from pydantic import BaseModel
 
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.testing import Fault
 from tests.gateway.test_tools import Panel, serve
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from openai import BadRequestError, InternalServerError
 
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import ModelSpec
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway.harness import serving

@@ -14,8 +14,8 @@ from routemoa.cli.chat.why import explain_answer
 from routemoa.cli.terminal.summary import describe_agreement, describe_code_agreement
 from routemoa.core import events as t
 from routemoa.core.errors import NoSandbox
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import Message, ModelSpec, from_json, to_json
 from routemoa.datasets.grading import sandbox
@@ -25,7 +25,7 @@ from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.recorded import RecordedClient
 from routemoa.evaluation.replay.simulator import simulate
 from routemoa.evaluation.replay.token_counts import ReplayQuestion
-from routemoa.judging.answers.behaviour import collect_inputs
+from routemoa.judging.answers.code.behaviour import collect_inputs
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.mixture.pool_warnings import list_pool_warnings
 from routemoa.routing.policy import build_policy

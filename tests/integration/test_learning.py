@@ -11,7 +11,7 @@ from typing import Any
 from openai import AsyncOpenAI
 
 from routemoa.testing import FakeEndpoint
-from tests.gateway.test_server import serve
+from tests.gateway.lifecycle.test_server import serve
 
 POOL = """[[model]]
 name = "praised"

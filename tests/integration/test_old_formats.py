@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from routemoa.core.access.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
 from routemoa.core.errors import ConfigError
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.mixture_table import Mixture
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.stop_reason import StopKind
-from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Degradation, Trace
 from routemoa.core.types import Limits, Message, ModelSpec, Query, to_json
 from routemoa.core.usage import Usage

@@ -16,7 +16,7 @@ from openai import AsyncOpenAI
 
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway.harness import HI
-from tests.gateway.test_server import serve
+from tests.gateway.lifecycle.test_server import serve
 
 MEMBER = '[[model]]\nname = "{}"\nendpoint = "{}"\nprior = 0.6\n'
 

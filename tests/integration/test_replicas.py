@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.tenants import Tenant
-from routemoa.core.traces_table import TraceSettings
+from routemoa.core.access.tenants import Tenant
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.gateway.access import stored_rates
 from routemoa.ledger import Store
 from routemoa.ledger.keys import create_key
-from routemoa.ledger.traces import TraceStore, traces_path
+from routemoa.ledger.trace_store.traces import TraceStore, traces_path
 from routemoa.testing import FakeEndpoint
 from tests.gateway.harness import serving, until
 from tests.gateway.test_keys import ask, get, make_pool

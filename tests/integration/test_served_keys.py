@@ -15,7 +15,7 @@ from openai import AsyncOpenAI
 from routemoa.testing import FakeEndpoint, Fault
 from tests.cli.test_keys import keys
 from tests.gateway.harness import HI
-from tests.gateway.test_server import serve, write_pool
+from tests.gateway.lifecycle.test_server import serve, write_pool
 
 
 async def is_let_in(url: str, key: str) -> bool:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from routemoa.core.access.secret_keys import digest_secret
+from routemoa.core.access.tenants import Tenant, Tenants
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.secret_keys import digest_secret
-from routemoa.core.tenants import Tenant, Tenants
 from routemoa.core.usage import Usage
 from routemoa.ledger import Store, StoreError, StoreLocation
 from routemoa.ledger.keys import KeyNameTaken, KeyReader, UnknownKey, create_key, read_keys, revoke_key, rotate_key

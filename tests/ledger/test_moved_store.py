@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from routemoa.core.access.tenants import SpendingLimits, Tenants
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import SpendingLimits, Tenants
 from routemoa.core.usage import Usage
 from routemoa.ledger import Store, StoreError, read_calls
 

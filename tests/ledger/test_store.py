@@ -21,13 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routemoa.core.access.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart
-from routemoa.core.tenants import ALL_TENANTS, SpendingLimits, Tenant, Tenants
 from routemoa.core.usage import Usage
 from routemoa.ledger import Store, StoreLocation, StoreUrl, default_path, read_calls
 from routemoa.ledger.connections import open_reading
-from routemoa.ledger.writer import Writer
+from routemoa.ledger.sqlite.writer import Writer
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 MIDNIGHT = datetime(2026, 11, 26, tzinfo=UTC).timestamp()
@@ -313,7 +313,7 @@ import asyncio, random, sys
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
 from routemoa.ledger import Store, parse_location
-from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
+from routemoa.core.access.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.usage import Usage
 
 async def main(path, count, width, limit):
@@ -394,7 +394,7 @@ def test_a_killed_process_leaves_no_total_too_low_and_nothing_held(tmp_path: Pat
 async def test_a_process_does_not_wait_for_a_dead_one_that_shared_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routemoa.ledger.transactions.MIN_CLEANUP_INTERVAL", 0.0)
+    monkeypatch.setattr("routemoa.ledger.sqlite.transactions.MIN_CLEANUP_INTERVAL", 0.0)
     path = tmp_path / "store.db"
     p = hammer(path, 1, 1, 1.0)
     assert p.communicate(timeout=30)[0].startswith("made")
@@ -431,7 +431,7 @@ async def test_another_processs_lock_is_waited_for_without_blocking_the_loop(tmp
 async def test_a_lock_that_is_never_released_is_an_error_and_what_ended_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routemoa.ledger.writer.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("routemoa.ledger.sqlite.writer.BUSY_TIMEOUT", 0.05)
     with (
         opened(tmp_path / "store.db", tenants()) as store,
         closing(sqlite3.connect(str(store.path), isolation_level=None)) as other,
@@ -448,7 +448,7 @@ async def test_a_lock_that_is_never_released_is_an_error_and_what_ended_is_kept(
 
 
 async def test_a_full_disk_refuses_calls_and_keeps_what_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("routemoa.ledger.writer.RETRY_INTERVAL", 0.01)
+    monkeypatch.setattr("routemoa.ledger.sqlite.writer.RETRY_INTERVAL", 0.01)
     with opened(tmp_path / "store.db", tenants(9.0)) as store:
         recorder = store.recorder("acme", "m")
         number = await recorder.start(call_start())
@@ -465,7 +465,7 @@ async def test_a_full_disk_refuses_calls_and_keeps_what_ended(tmp_path: Path, mo
 
 
 async def test_a_lost_folder_is_an_error_and_does_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("routemoa.ledger.transactions.CLEANUP_INTERVAL", 0.0)
+    monkeypatch.setattr("routemoa.ledger.sqlite.transactions.CLEANUP_INTERVAL", 0.0)
     store = Store(tmp_path / "store.db", tenants())
     for file in (tmp_path / "store.db.owners").iterdir():
         file.unlink()
@@ -489,7 +489,7 @@ async def test_absurd_figures_break_nothing(place: StoreLocation) -> None:
 async def test_the_write_ahead_log_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = []
     for steps in (10**9, 50):
-        monkeypatch.setattr("routemoa.ledger.writer.CHECKPOINT_INTERVAL", steps)
+        monkeypatch.setattr("routemoa.ledger.sqlite.writer.CHECKPOINT_INTERVAL", steps)
         with opened(tmp_path / str(steps) / "store.db") as store:
             recorder = store.recorder(None, "m")
             for _ in range(100):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Alternative, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.core.usage import Usage

@@ -10,7 +10,7 @@ import pytest
 
 from routemoa.core import events as t
 from routemoa.core.errors import AllModelsFailed, InvalidResponse, ModelError, ModelHTTPError, ModelTimeout
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.trace import Answer
 from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import Completion, Message, ModelSpec, Query, Request, Token, from_json, to_json

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from routemoa.core import events as t
 from routemoa.core.errors import AllModelsFailed, ModelHTTPError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.trace import Answer, Assessment, Layer, Proposal, Trace
 from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import (

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.cache_marks import CachedPrompt
+from routemoa.core.content.cache_marks import CachedPrompt
 from routemoa.core.errors import ConfigError, QueryError
 from routemoa.core.events import AnswerDelta
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import Limits, Message, ModelSpec, Query
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.method_registry import build_method

@@ -12,8 +12,8 @@ import pytest
 
 from routemoa.core.errors import ModelError, ModelHTTPError
 from routemoa.core.types import Completion, ModelSpec
-from routemoa.mixture.call_group import CallGroup, WaitPolicy
-from routemoa.mixture.pending_call import CallEnd, PendingCall
+from routemoa.mixture.calls.call_group import CallGroup, WaitPolicy
+from routemoa.mixture.calls.pending_call import CallEnd, PendingCall
 
 NO = ModelHTTPError("x", "no", status=500)
 BROKEN = RuntimeError("a defect")

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.judging.judge_model import JudgeModel, Reliability, encode_judge_model
 from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.mixture.pool_warnings import (

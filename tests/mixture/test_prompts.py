@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.core.cache_marks import CacheControl, CacheMark
-from routemoa.core.message import THOUGHT_FIELDS
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.content.cache_marks import CacheControl, CacheMark
+from routemoa.core.content.message import THOUGHT_FIELDS
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Message, ModelSpec, Query
 from routemoa.mixture import prompts
 from routemoa.mixture.baselines import MoA

@@ -25,7 +25,7 @@ from routemoa.core.errors import (
     ModelHTTPError,
     Unreachable,
 )
-from routemoa.core.pool import Pool, parse_pool
+from routemoa.core.pool_file.pool import Pool, parse_pool
 from routemoa.core.trace import Answer
 from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
 from routemoa.core.usage import Usage

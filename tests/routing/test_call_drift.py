@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.pricing import Price, Rate
+from routemoa.core.models.pricing import Price, Rate
 from routemoa.core.trace import Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query
 from routemoa.core.usage import Usage

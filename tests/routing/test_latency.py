@@ -11,7 +11,7 @@ from routemoa.core.events import ProposalFailed, ProposalFinished
 from routemoa.core.trace import Proposal
 from routemoa.core.types import ModelSpec
 from routemoa.core.usage import Usage
-from routemoa.mixture.call_results import make_failure
+from routemoa.mixture.calls.call_results import make_failure
 from routemoa.routing.latency import CALLS_KEPT, MIN_FIRST_TOKENS, MIN_HEDGE_SECONDS, CallEstimates, LatencyTracker
 
 

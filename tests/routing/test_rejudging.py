@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import ModelSpec, Query, to_json
 from routemoa.datasets.jsonl import RecordsError

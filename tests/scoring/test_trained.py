@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace as msgspec_replace
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec, Query
 from routemoa.datasets.records import Record
-from routemoa.routing.ranking import RankingOptions, rank_models
+from routemoa.routing.planning.ranking import RankingOptions, rank_models
 from routemoa.scoring.constant import load_scorer
 from routemoa.scoring.lexical import DIMENSIONS, IDF_BUCKETS, count_idf, embed_lexical, strip_solved_examples
 from routemoa.scoring.trained import TrainedScorer, TrainingQuestion, load_trained_scorer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from routemoa.core.learned_priors import LearnedPriors
+from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.types import Scores
 from routemoa.training.cross_fit import MAX_QUERIES, Lesson, cross_fit, select_lessons
 

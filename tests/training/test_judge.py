@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Assessment, Layer, Proposal, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.core.usage import Usage
@@ -28,7 +28,7 @@ from routemoa.judging.judge_model import (
 )
 from routemoa.judging.pool_judge import load_pool_judge
 from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
-from routemoa.routing.adaptive import AdaptivePolicy
+from routemoa.routing.policies.adaptive import AdaptivePolicy
 from routemoa.training.judge import (
     GradedPanel,
     build_graded_panel,

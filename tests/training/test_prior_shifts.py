@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.learned_priors import LearnedPriors, parse_learned_priors
+from routemoa.core.learned.learned_priors import LearnedPriors, parse_learned_priors
 from routemoa.core.types import Scores
 from routemoa.scoring.learned import correct_priors, shift_prior
 from routemoa.training.prior_shifts import MAX_OUTCOMES, TaughtQuery, fit_priors

@@ -142,7 +142,7 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except RouteMoAError as e:
-        from routemoa.core.printable import printable  # the error may quote an endpoint
+        from routemoa.core.text.printable import printable  # the error may quote an endpoint
 
         _print_error(printable("; ".join([f"routemoa: {e}", *getattr(e, "__notes__", [])])))
         sys.exit(2 if isinstance(e, (ConfigError, QueryError)) else 1)

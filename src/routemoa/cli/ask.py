@@ -27,9 +27,9 @@ from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
 from routemoa.clients.weights.absent import without_missing_weights
 from routemoa.core.errors import AllModelsFailed, QueryError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.unicode_text import decode_text
 from routemoa.core.types import Limits, Message, Query, to_json
-from routemoa.core.unicode_text import decode_text
 from routemoa.mixture.method_registry import build_method
 from routemoa.mixture.pool_warnings import warn_of_absent_models
 

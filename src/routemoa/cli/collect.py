@@ -27,9 +27,9 @@ from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import QueryError
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
-from routemoa.core.printable import printable
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.plural import counted
+from routemoa.core.text.printable import printable
 from routemoa.core.types import Scores, to_plain
 from routemoa.datasets.collection import AnswerCollection
 from routemoa.datasets.collector import (

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from routemoa.cli.terminal.progress import AnswerProgress
 from routemoa.cli.terminal.session import open_run_client
 from routemoa.core.errors import BudgetExceeded
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.plural import counted
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
 from routemoa.datasets.collector import CollectCall, ask_model, collect_answers
 

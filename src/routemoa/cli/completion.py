@@ -185,7 +185,7 @@ def completion(shell: str) -> None:
 
 def complete_method(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Return the methods that begin with `incomplete`; single models by name."""
-    from routemoa.core.pool import METHODS
+    from routemoa.core.pool_file.pool import METHODS
 
     return _select([*METHODS, *(SINGLE + name for name in read_model_names(ctx))], incomplete)
 
@@ -208,7 +208,7 @@ def read_model_names(ctx: click.Context) -> list[str]:
     Only the names are read: a key that is not set, or a price that is out of range, is no reason to complete nothing.
     """
     file = ctx.params.get("pool_file") or os.environ.get("ROUTEMOA_POOL")
-    path = Path(file).expanduser() if file else Path(__file__).parents[1] / "core" / "embedded.toml"
+    path = Path(file).expanduser() if file else Path(__file__).parents[1] / "core" / "pool_file" / "embedded.toml"
     try:
         tables = tomllib.loads(path.read_text("utf-8")).get("model", [])
         return [str(table["name"]) for table in tables]

@@ -10,9 +10,9 @@ from typing import Any
 
 from routemoa.cli.terminal.files import write_file
 from routemoa.cli.terminal.lines import print_line
+from routemoa.core.chat.messages import parse_messages
 from routemoa.core.errors import QueryError
-from routemoa.core.file_kind import detect_encoding
-from routemoa.core.messages import parse_messages
+from routemoa.core.files.file_kind import detect_encoding
 from routemoa.core.types import Message
 
 __all__ = ["read_conversation", "with_system", "write_conversation"]

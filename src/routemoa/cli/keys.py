@@ -13,7 +13,7 @@ from routemoa.cli.options import store_option
 from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
-    from routemoa.core.tenants import StoredKey
+    from routemoa.core.access.tenants import StoredKey
     from routemoa.ledger.keys import MadeKey
     from routemoa.ledger.location import StoreLocation
 
@@ -74,7 +74,7 @@ def create(*, name: str, expires: str | None, store_file: str | None, as_json: b
       routemoa keys create bulk --models small --requests-per-minute 60
       KEY=$(routemoa keys create app)
     """
-    from routemoa.core.key_terms import make_tenant, parse_expiry
+    from routemoa.core.pool_file.key_terms import make_tenant, parse_expiry
     from routemoa.ledger.keys import create_key
 
     now = time.time()
@@ -93,7 +93,7 @@ def list_keys(store_file: str | None, as_json: bool) -> None:
     Example:
       routemoa keys list --json
     """
-    from routemoa.core.key_terms import describe_key
+    from routemoa.core.pool_file.key_terms import describe_key
     from routemoa.ledger.keys import read_keys
 
     path, now = _find_store(store_file), time.time()
@@ -119,7 +119,7 @@ def revoke(name: str, store_file: str | None, as_json: bool) -> None:
     Example:
       routemoa keys revoke ci
     """
-    from routemoa.core.key_terms import describe_key
+    from routemoa.core.pool_file.key_terms import describe_key
     from routemoa.ledger.keys import revoke_key
 
     key = revoke_key(_find_store(store_file), name, time.time())
@@ -145,7 +145,7 @@ def rotate(name: str, grace: str, expires: str | None, store_file: str | None, a
       routemoa keys rotate ci --grace 1h
       routemoa keys rotate ci --expires 30d
     """
-    from routemoa.core.key_terms import parse_duration, parse_expiry
+    from routemoa.core.pool_file.key_terms import parse_duration, parse_expiry
     from routemoa.ledger.keys import rotate_key
 
     now = time.time()
@@ -163,8 +163,8 @@ def _find_store(store_file: str | None) -> StoreLocation:
 
 def _print_made(made: MadeKey, *, as_json: bool, note: str = "") -> None:
     """Print a new secret alone on standard output, and what to know about it beside."""
-    from routemoa.core.key_terms import describe_key
-    from routemoa.core.tenants import format_time
+    from routemoa.core.access.tenants import format_time
+    from routemoa.core.pool_file.key_terms import describe_key
 
     key = made.key
     if as_json:
@@ -205,7 +205,7 @@ def _print_table(found: tuple[StoredKey, ...], now: float) -> None:
 
 def _to_row(key: StoredKey, now: float) -> list[str]:
     """Return the cells of a key; "-" is no limit."""
-    from routemoa.core.tenants import format_time
+    from routemoa.core.access.tenants import format_time
 
     tenant = key.tenant
     names = [*(tenant.methods or ()), *(tenant.models or ())]

@@ -50,8 +50,8 @@ def mcp(*, pool_file: str | None, transport: str, port: int) -> None:
     from routemoa.clients.connect import connect
 
     try:
+        from routemoa.gateway.lifecycle.server import listen
         from routemoa.gateway.mcp.server import create_mcp_server
-        from routemoa.gateway.server import listen
     except ModuleNotFoundError as e:
         if (e.name or "").partition(".")[0] not in ("mcp", "pydantic"):
             raise

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
 
 POOL_FILE = "pool.toml"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,7 +115,7 @@ def load_pool(pool_file: str | None, *, needs_keys: bool = True, quiet: bool = F
 
     It is not used unless it is named: a file that came with a folder could send your keys anywhere.
     """
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
 
     if not (pool_file or os.environ.get("ROUTEMOA_POOL") or quiet) and Path(POOL_FILE).is_file():
         say(f"note: {POOL_FILE} is here and not used; use it with  --pool {POOL_FILE}")
@@ -124,6 +124,6 @@ def load_pool(pool_file: str | None, *, needs_keys: bool = True, quiet: bool = F
 
 def read_limits(options: Mapping[str, Any]) -> Any:
     """Return the `Limits` that the options of `limit_options` set. Raises ConfigError."""
-    from routemoa.core.pool import parse_limits
+    from routemoa.core.pool_file.pool import parse_limits
 
     return parse_limits({key: value for key, value in options.items() if value is not None}, "limits")

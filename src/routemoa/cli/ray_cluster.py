@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from routemoa.core.errors import ConfigError, MissingExtra, RouteMoAError
-from routemoa.core.task_engine import LocalEngine, TaskEngine
+from routemoa.core.system.task_engine import LocalEngine, TaskEngine
 
 __all__ = ["RayEngine", "connect_ray", "count_threads", "engine_options", "leave_out_engine", "open_engine", "reraise"]
 

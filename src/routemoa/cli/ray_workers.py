@@ -18,7 +18,7 @@ from msgspec import Struct
 from routemoa.cli.ray_cluster import reraise
 from routemoa.clients.connect import connect
 from routemoa.clients.http import HttpClient
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.ledger import Store, StoreError, default_path
 from routemoa.mixture.budget.leased_run import Grant, LeasedRun, Leases
 from routemoa.mixture.budget.run_client import RunClient

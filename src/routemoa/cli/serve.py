@@ -9,7 +9,7 @@ from routemoa.cli.serve_process import run_server
 from routemoa.cli.serve_start import ServeOptions, announce, check_insecure
 from routemoa.cli.serve_workers import run_workers
 from routemoa.cli.terminal.threads import use_one_thread
-from routemoa.core.server_table import MAX_WORKERS
+from routemoa.core.tables.server_table import MAX_WORKERS
 
 __all__ = ["serve"]
 
@@ -118,8 +118,8 @@ def serve(  # one parameter for each option
 def _serve_pool(options: ServeOptions, port: int, workers: int | None, *, insecure: bool) -> bool:
     """Serve the pool in this process or in several; return whether a signal forced an end at once."""
     from routemoa.gateway.guards.descriptors import raise_limit
-    from routemoa.gateway.server import listen
-    from routemoa.gateway.startup import find_access, is_loopback
+    from routemoa.gateway.lifecycle.server import listen
+    from routemoa.gateway.lifecycle.startup import find_access, is_loopback
 
     host, pool = options.host, options.read_pool(quiet=False)
     options.set_up_log(pool)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from routemoa.cli.serve_start import ServeOptions
 
 if TYPE_CHECKING:
-    from routemoa.core.pool import Pool
-    from routemoa.gateway.server import Server
+    from routemoa.core.pool_file.pool import Pool
+    from routemoa.gateway.lifecycle.server import Server
     from routemoa.gateway.workers.worker_link import WorkerLink
 
 __all__ = ["run_server"]
@@ -62,8 +62,8 @@ async def _serve_until_stopped(
     """See `run_server`."""
     from routemoa.cli.dashboard.operations import DashboardOperations
     from routemoa.cli.learning.background import keep_learning
-    from routemoa.gateway.server import Server
-    from routemoa.gateway.startup import is_loopback, open_gateway, spare_garbage_collection
+    from routemoa.gateway.lifecycle.server import Server
+    from routemoa.gateway.lifecycle.startup import is_loopback, open_gateway, spare_garbage_collection
 
     path, shared = options.path, None if link is None else link.shared
     opening = open_gateway(

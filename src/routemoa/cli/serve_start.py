@@ -12,11 +12,11 @@ import msgspec
 from routemoa.cli.options import load_pool
 from routemoa.cli.pool.fetch import warn_of_missing_weights
 from routemoa.cli.terminal.warn import print_warnings
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
-    from routemoa.core.pool import Pool
-    from routemoa.gateway.startup import Access
+    from routemoa.core.pool_file.pool import Pool
+    from routemoa.gateway.lifecycle.startup import Access
     from routemoa.ledger import StoreLocation
 
 __all__ = [
@@ -59,7 +59,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
 
     def set_up_log(self, pool: Pool, worker: int | None = None) -> None:
         """Log as the options and the pool say; `worker` is its number, where there are several processes."""
-        from routemoa.gateway.startup import set_up_log
+        from routemoa.gateway.lifecycle.startup import set_up_log
 
         as_json = self.log_format == "json"
         set_up_log(redact=pool.gateway.redact, as_json=as_json, verbose=self.verbose, worker=worker)
@@ -67,7 +67,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
 
 def _with_options(pool: Pool, origins: tuple[str, ...], hosts: tuple[str, ...]) -> Pool:
     """Return the pool with the origins and names of the command line beside those of its file."""
-    from routemoa.core.server_table import check_origin_name
+    from routemoa.core.tables.server_table import check_origin_name
 
     checked = tuple(check_origin_name(origin, "--allow-origin") for origin in origins)
     server = msgspec.structs.replace(

@@ -22,7 +22,7 @@ from routemoa.cli.serve_start import ServeOptions
 from routemoa.core.errors import ConfigError, RouteMoAError
 
 if TYPE_CHECKING:
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
     from routemoa.ledger import StoreLocation
 
 __all__ = ["run_worker", "run_workers"]
@@ -82,7 +82,7 @@ def run_workers(
 def run_worker() -> None:
     """Be a worker: read the task from standard input, and serve until the supervisor says otherwise or is gone."""
     from routemoa.gateway.guards.descriptors import raise_limit
-    from routemoa.gateway.startup import find_access
+    from routemoa.gateway.lifecycle.startup import find_access
     from routemoa.gateway.workers.channel import Channel
     from routemoa.gateway.workers.shared_state import open_shared_state
     from routemoa.gateway.workers.worker_link import WorkerLink
@@ -125,7 +125,7 @@ def _prepare_files(options: ServeOptions, pool: Pool) -> None:
     """Make the ledger and the file of traces, so that no two workers do. Raises ConfigError, StoreError."""
     from routemoa.gateway.server_state import check_pool
     from routemoa.ledger import Store
-    from routemoa.ledger.traces import TraceStore, traces_path
+    from routemoa.ledger.trace_store.traces import TraceStore, traces_path
 
     if options.path is None:
         check_pool(pool, None)

@@ -13,7 +13,7 @@ from routemoa.cli.options import json_option, store_option
 from routemoa.cli.terminal.lines import print_line
 
 if TYPE_CHECKING:
-    from routemoa.ledger.postgres.copied_traces import CopiedTable
+    from routemoa.ledger.copies.copied_traces import CopiedTable
 
 __all__ = ["store"]
 
@@ -104,8 +104,8 @@ def copy(source: str, target: str, as_json: bool) -> None:
       routemoa store copy ~/.local/share/routemoa/store.db postgresql://moa@db/moa
       routemoa store copy store.db "postgresql://moa@/moa?host=/run/postgresql"
     """
+    from routemoa.ledger.copies.copying import copy_store
     from routemoa.ledger.location import StoreUrl, parse_location
-    from routemoa.ledger.postgres.copying import copy_store
 
     file, url = parse_location(source), parse_location(target)
     if not isinstance(file, Path) or not isinstance(url, StoreUrl):

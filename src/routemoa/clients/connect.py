@@ -9,11 +9,11 @@ from typing import Any, Protocol, TypeVar
 from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
 from routemoa.clients.shared_runtime import SharedRuntime
-from routemoa.clients.timeouts import Timeouts
-from routemoa.core.caps_table import ReplyCaps
+from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.core.errors import QueryError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Runtime
+from routemoa.core.tables.caps_table import ReplyCaps
 
 __all__ = ["connect", "run_sync"]
 

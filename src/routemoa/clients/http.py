@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from routemoa.clients import wire
-from routemoa.clients.capability import refused_capability
-from routemoa.clients.dialect import KEPT, apply_dialect
-from routemoa.clients.dialect_learning import LEARNING_STEPS, learn_dialect, read_refusal
-from routemoa.clients.incoming import IncomingBody
-from routemoa.clients.memory import MemberMemory
-from routemoa.clients.passed_headers import pass_headers
-from routemoa.clients.placed_call import PlacedCall
-from routemoa.clients.placement import hash_prefix
+from routemoa.clients.endpoints.memory import MemberMemory
+from routemoa.clients.endpoints.placed_call import PlacedCall
+from routemoa.clients.endpoints.placement import hash_prefix
+from routemoa.clients.protocol import wire
+from routemoa.clients.protocol.capability import refused_capability
+from routemoa.clients.protocol.dialect import KEPT, apply_dialect
+from routemoa.clients.protocol.dialect_learning import LEARNING_STEPS, learn_dialect, read_refusal
+from routemoa.clients.protocol.reply_reader import Pieces, ReplyReader
 from routemoa.clients.replies.thoughts import is_thinker
-from routemoa.clients.reply_reader import Pieces, ReplyReader
 from routemoa.clients.retry import Retry, RetryPolicy, read_retry_after, with_retries
-from routemoa.clients.sessions import SessionPool, find_proxy, system_reason
-from routemoa.clients.timeouts import Timeouts
-from routemoa.clients.trace_context import trace_headers
-from routemoa.clients.upstream_response import UpstreamResponse, leave_response, read_content_type
-from routemoa.core.caps_table import ReplyCaps
+from routemoa.clients.transport.incoming import IncomingBody
+from routemoa.clients.transport.passed_headers import pass_headers
+from routemoa.clients.transport.sessions import SessionPool, find_proxy, system_reason
+from routemoa.clients.transport.timeouts import Timeouts
+from routemoa.clients.transport.trace_context import trace_headers
+from routemoa.clients.transport.upstream_response import UpstreamResponse, leave_response, read_content_type
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
+from routemoa.core.tables.caps_table import ReplyCaps
 from routemoa.core.types import CHAT_ROUTE, Address, Completion, ModelSpec, Request
 
 if TYPE_CHECKING:

@@ -80,7 +80,7 @@ class MissingExtra(RouteMoAError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        from routemoa.core.installation import install_command
+        from routemoa.core.system.installation import install_command
 
         super().__init__(f"{what} is not installed: run  {install_command(extra)}")
         self.extra = extra

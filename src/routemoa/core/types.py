@@ -12,12 +12,12 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from routemoa.core.answer_format import AnswerFormat
-from routemoa.core.cache_marks import CachedPrompt
-from routemoa.core.follow_up import complete_last_turn
-from routemoa.core.media import Modality
-from routemoa.core.message import Message
-from routemoa.core.model_spec import ModelSpec
+from routemoa.core.content.answer_format import AnswerFormat
+from routemoa.core.content.cache_marks import CachedPrompt
+from routemoa.core.content.follow_up import complete_last_turn
+from routemoa.core.content.media import Modality
+from routemoa.core.content.message import Message
+from routemoa.core.models.model_spec import ModelSpec
 from routemoa.core.tools import ToolCall, ToolUse
 from routemoa.core.usage import Usage
 

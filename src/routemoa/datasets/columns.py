@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from routemoa.core.file_kind import quote_line
+from routemoa.core.files.file_kind import quote_line
 
 __all__ = ["ALIASES", "ColumnMapping", "convert_row", "count_known", "map_columns", "rename_fields"]
 

@@ -6,7 +6,7 @@ import gzip
 import os
 import zlib
 
-from routemoa.core.file_kind import HEAD_BYTES, Wanted, detect_kind, explain_wrong_file
+from routemoa.core.files.file_kind import HEAD_BYTES, Wanted, detect_kind, explain_wrong_file
 
 __all__ = ["GZIP_MAGIC", "find_wrong_kind", "read_head"]
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from routemoa.core.errors import ConfigError, MissingExtra
-from routemoa.core.file_kind import HEAD_BYTES
+from routemoa.core.files.file_kind import HEAD_BYTES
 from routemoa.datasets.file_heads import GZIP_MAGIC
 
 __all__ = ["is_url", "list_input_files", "local_copy", "open_input", "peek_input"]

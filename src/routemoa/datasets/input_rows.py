@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.core.errors import MissingExtra
-from routemoa.core.file_kind import detect_kind, explain_wrong_file
+from routemoa.core.files.file_kind import detect_kind, explain_wrong_file
 from routemoa.datasets.columns import convert_row, map_columns
 from routemoa.datasets.input_files import local_copy, open_input, peek_input
 from routemoa.datasets.jsonl import BadLine, read_open_lines

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.core.errors import RouteMoAError
-from routemoa.core.file_kind import HEAD_BYTES, detect_encoding, quote_line
-from routemoa.core.plural import counted
+from routemoa.core.files.file_kind import HEAD_BYTES, detect_encoding, quote_line
+from routemoa.core.text.plural import counted
 from routemoa.datasets.file_heads import GZIP_MAGIC
 
 __all__ = [

@@ -26,7 +26,7 @@ from routemoa.core.types import Query, Scores
 from routemoa.datasets.grading import GraderName, grade, suggest_grader
 from routemoa.datasets.records import Record, RecordsError, record_from_trace
 from routemoa.judging.answers.grouping import group_answers, group_run_code
-from routemoa.ledger.traces import GRADERS, Feedback, StoredTrace
+from routemoa.ledger.trace_store.traces import GRADERS, Feedback, StoredTrace
 
 __all__ = ["TASK", "Outcome", "merge_feedback", "read_outcome", "record_from_stored", "score_given_text"]
 

@@ -15,7 +15,7 @@ from typing import Any, TextIO, cast
 from msgspec import Struct
 
 from routemoa.core.errors import MissingExtra
-from routemoa.core.file_kind import detect_encoding
+from routemoa.core.files.file_kind import detect_encoding
 from routemoa.datasets.columns import ColumnMapping, convert_row, count_known, map_columns
 from routemoa.datasets.file_heads import GZIP_MAGIC, read_head
 from routemoa.datasets.jsonl import BadLine

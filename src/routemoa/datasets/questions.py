@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.file_kind import detect_kind
-from routemoa.core.plural import counted
+from routemoa.core.files.file_kind import detect_kind
+from routemoa.core.text.plural import counted
 from routemoa.datasets.choice_rows import convert_choices
 from routemoa.datasets.columns import rename_fields
 from routemoa.datasets.file_heads import find_wrong_kind, read_head

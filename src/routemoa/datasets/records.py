@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.core.trace import Answer
 from routemoa.core.types import Scores
 from routemoa.datasets.file_heads import find_wrong_kind
@@ -27,7 +27,7 @@ from routemoa.datasets.jsonl import (
     explain_json_error,
     read_lines,
 )
-from routemoa.judging.answers.extraction import unwrap_list
+from routemoa.judging.answers.language.extraction import unwrap_list
 
 __all__ = ["BadLine", "Record", "RecordsError", "parse_record", "read_records", "record_from_trace"]
 

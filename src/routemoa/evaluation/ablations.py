@@ -21,15 +21,15 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.trace import Ranking, Trace
 from routemoa.core.types import Query, Scores
-from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, failed_models, latest_answers
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.panel_planner import ExpectedGain, PanelPlanner
+from routemoa.routing.planning.panel_planner import ExpectedGain, PanelPlanner
+from routemoa.routing.planning.ranking import select_models
+from routemoa.routing.planning.stopping import LAYER_FAILED, NO_MODEL_LEFT
+from routemoa.routing.policies.adaptive import AdaptivePolicy
+from routemoa.routing.policies.published import PublishedPolicy
 from routemoa.routing.policy import Policy
-from routemoa.routing.published import PublishedPolicy
-from routemoa.routing.ranking import select_models
 from routemoa.routing.state import PanelState
-from routemoa.routing.stopping import LAYER_FAILED, NO_MODEL_LEFT
 
 __all__ = ["ABLATIONS", "ablate"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from routemoa.core.intervals import wilson_interval
+from routemoa.core.learned.intervals import wilson_interval
 
 __all__ = ["CONFIDENCE_BINS", "Calibration", "ConfidenceBin", "calibrate_pairs"]
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file, quote_line
+from routemoa.core.files.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file, quote_line
 from routemoa.core.usage import add_optional
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 

@@ -8,8 +8,8 @@ from statistics import NormalDist
 
 from msgspec import Struct
 
-from routemoa.core.intervals import wilson_interval
-from routemoa.core.plural import counted
+from routemoa.core.learned.intervals import wilson_interval
+from routemoa.core.text.plural import counted
 
 __all__ = ["ALPHA", "NOTICEABLE", "POWER", "SampleSize", "count_questions", "estimate_sample_size"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.datasets.questions import Question
 from routemoa.datasets.training_overlap import hash_query, unpack_hashes, warn_of_overlap
 from routemoa.judging.judge_model import JudgeModel

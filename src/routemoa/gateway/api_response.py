@@ -10,8 +10,8 @@ from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.api import AnswerEncoder, Api, ApiRequest
 from routemoa.gateway.chat_api.responses import ChatCompletion
 from routemoa.gateway.chat_api.sse import KEEP_ALIVE_COMMENT, encode_sse
-from routemoa.gateway.connection import ResponseWriter
 from routemoa.gateway.failures import error_response
+from routemoa.gateway.http_exchange.connection import ResponseWriter
 from routemoa.gateway.members.passthrough import UNBUFFERED, PassThrough
 from routemoa.gateway.server_state import ServerState
 from routemoa.gateway.telemetry.request_meter import RequestMeter

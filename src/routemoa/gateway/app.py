@@ -17,24 +17,24 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from routemoa import __version__
+from routemoa.clients.endpoints.memory import MemberMemory, memory_of
 from routemoa.clients.http import HttpClient
-from routemoa.clients.memory import MemberMemory, memory_of
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.access.admin import admin_routes
 from routemoa.gateway.access.auth import AuthMiddleware
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.api import Api, ChatApi, MemberApi
 from routemoa.gateway.batches.endpoints import batch_routes
 from routemoa.gateway.chat import ChatEndpoint
-from routemoa.gateway.direct_routes import DirectRoutes
 from routemoa.gateway.errors import HttpError, UnknownModel, UnknownRoute
 from routemoa.gateway.failures import error_response
 from routemoa.gateway.guards.origins import HostMiddleware, cors_middleware
 from routemoa.gateway.guards.paths import PathMiddleware
 from routemoa.gateway.guards.request_ids import REQUEST_ID, REQUEST_ID_KEY, RequestIdMiddleware
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.direct_routes import DirectRoutes
+from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.members.forwarder import Forwarder
 from routemoa.gateway.members.member_routes import COMPLETIONS, EMBEDDINGS
 from routemoa.gateway.messages_api import MessagesApi
@@ -51,7 +51,7 @@ from routemoa.gateway.telemetry.tracing import RequestTracer
 from routemoa.gateway.traces.endpoints import TraceEndpoints
 from routemoa.gateway.ui import Site, ui_routes
 from routemoa.ledger import Store
-from routemoa.ledger.traces import TraceStore
+from routemoa.ledger.trace_store.traces import TraceStore
 
 __all__ = ["build_app", "create_app"]
 

@@ -11,27 +11,27 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from routemoa.core.errors import BudgetExceeded, QueryError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.core.types import Limits, Query, StreamMode
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.api import Api, ChatApi
 from routemoa.gateway.api_response import ApiResponse
-from routemoa.gateway.bounds import check_bounded_fields, check_bounded_messages
+from routemoa.gateway.chat_api.bounds import check_bounded_fields, check_bounded_messages
+from routemoa.gateway.chat_api.request_limits import LIMITS_FIELD, parse_preference, parse_request_limits
 from routemoa.gateway.chat_api.requests import ChatRequest
-from routemoa.gateway.connection import (
+from routemoa.gateway.errors import HttpError, Overloaded, UnknownModel
+from routemoa.gateway.guards.request_ids import REQUEST_ID
+from routemoa.gateway.http_exchange.connection import (
     ReceivedRequest,
     ResponseWriter,
     discard_body,
     read_sized_object,
 )
-from routemoa.gateway.disconnects import run_while_connected
-from routemoa.gateway.errors import HttpError, Overloaded, UnknownModel
-from routemoa.gateway.guards.request_ids import REQUEST_ID
+from routemoa.gateway.http_exchange.disconnects import run_while_connected
 from routemoa.gateway.members.forwarder import Forwarder
 from routemoa.gateway.members.passthrough import PassThrough
-from routemoa.gateway.request_limits import LIMITS_FIELD, parse_preference, parse_request_limits
 from routemoa.gateway.server_state import ServerState
 from routemoa.gateway.telemetry.request_meter import RequestMeter
 from routemoa.mixture.baselines import Single

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from routemoa.core.cache_marks import CachedPrompt
-from routemoa.core.conversations import ConversationMemory, answered_part, cached_prompt
-from routemoa.core.large_work import LARGE, run_large
+from routemoa.core.chat.conversations import ConversationMemory, answered_part, cached_prompt
+from routemoa.core.content.cache_marks import CachedPrompt
+from routemoa.core.system.large_work import LARGE, run_large
 from routemoa.core.trace import Answer
 from routemoa.core.types import Message, Query
 

@@ -12,6 +12,7 @@ from math import ceil
 from time import time
 
 from routemoa.clients.faults import diagnose, is_context_overflow
+from routemoa.core.access.tenants import format_time
 from routemoa.core.errors import (
     AllModelsFailed,
     AnswerInterrupted,
@@ -24,8 +25,7 @@ from routemoa.core.errors import (
     Unaffordable,
 )
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.quoted import Quoted
-from routemoa.core.tenants import format_time
+from routemoa.core.text.quoted import Quoted
 from routemoa.core.trace import Failure, Skip
 from routemoa.core.usage import Usage
 from routemoa.gateway.errors import RETRY_SOON_SECONDS, ErrorResponse, HttpError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from routemoa.core.pool import Pool
-from routemoa.ledger.traces import StoredTrace
+from routemoa.core.pool_file.pool import Pool
+from routemoa.ledger.trace_store.traces import StoredTrace
 
 __all__ = ["Operations"]
 

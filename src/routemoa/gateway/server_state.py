@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from routemoa.core.access.tenants import Tenant
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
-from routemoa.core.tenants import Tenant
+from routemoa.core.pool_file.pool import Pool
 from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import MemoryRates, RateKeeper
 from routemoa.gateway.access.stored_rates import StoredRates
@@ -26,7 +26,7 @@ from routemoa.gateway.traces.history import History
 from routemoa.gateway.traces.lookup import TraceLookup
 from routemoa.gateway.traces.trace_index import TraceIndex
 from routemoa.ledger import Store, StoreUrl, find_fleet
-from routemoa.ledger.traces import TraceStore
+from routemoa.ledger.trace_store.traces import TraceStore
 
 if TYPE_CHECKING:  # it needs POSIX
     from routemoa.gateway.fleet import Fleet

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file
-from routemoa.core.mixture_table import Mixture, parse_mixture, read_tuned_policy
+from routemoa.core.files.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file
+from routemoa.core.tables.mixture_table import Mixture, parse_mixture, read_tuned_policy
 from routemoa.judging.posterior import ErrorCorrelation
 
 __all__ = [

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.judging.judge_model import JudgeModel, read_judge_model
 
 __all__ = ["PoolJudge", "combine_judges", "digest_judge_file", "load_pool_judge", "read_pool_judge"]

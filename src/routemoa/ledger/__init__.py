@@ -15,20 +15,20 @@ from contextlib import suppress
 from msgspec import Struct
 from msgspec.structs import replace
 
+from routemoa.core.access.tenants import NO_KEY, Span, Tenants, find_windows
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import NO_KEY, Span, Tenants, find_windows
 from routemoa.ledger.backends import LedgerBackend, open_backend
-from routemoa.ledger.budget_check import TenantBudgets
-from routemoa.ledger.budget_exchange import BudgetExchange
-from routemoa.ledger.budget_sharing import BudgetStore
-from routemoa.ledger.corrections import Correction, correct_call
+from routemoa.ledger.budgets.budget_check import TenantBudgets
 from routemoa.ledger.location import StoreLocation, StoreUrl, default_path, find_fleet, find_store, parse_location
-from routemoa.ledger.queries import LedgerEntry, note_endpoint, read_calls
 from routemoa.ledger.schema import StoreError
-from routemoa.ledger.shared_ledger import SharedLedger
+from routemoa.ledger.sharing.budget_exchange import BudgetExchange
+from routemoa.ledger.sharing.budget_sharing import BudgetStore
+from routemoa.ledger.sharing.shared_ledger import SharedLedger
+from routemoa.ledger.sqlite.writer import Writer
 from routemoa.ledger.steps import PICODOLLARS_PER_DOLLAR, FinishedCall, StartedCall, to_picodollars
-from routemoa.ledger.writer import Writer
+from routemoa.ledger.sums.corrections import Correction, correct_call
+from routemoa.ledger.sums.queries import LedgerEntry, note_endpoint, read_calls
 
 __all__ = [
     "BudgetExchange",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from routemoa.ledger.budget_check import TenantBudgets, WindowKey
+from routemoa.ledger.budgets.budget_check import TenantBudgets, WindowKey
 from routemoa.ledger.location import StoreLocation, StoreUrl
 from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
 
@@ -65,7 +65,7 @@ def open_backend(store: StoreLocation, budgets: TenantBudgets, clock: Callable[[
         from routemoa.ledger.postgres.ledger import PostgresLedger
 
         return PostgresLedger(store, budgets, clock)
-    from routemoa.ledger.transactions import LedgerDatabase
-    from routemoa.ledger.writer import Writer
+    from routemoa.ledger.sqlite.transactions import LedgerDatabase
+    from routemoa.ledger.sqlite.writer import Writer
 
     return Writer(LedgerDatabase(store, budgets, clock), store)

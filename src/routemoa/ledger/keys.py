@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from routemoa.core.access.secret_keys import digest_secret, make_key, show_prefix
+from routemoa.core.access.tenants import StoredKey, StoredSecret, Tenant
 from routemoa.core.errors import ConfigError
-from routemoa.core.secret_keys import digest_secret, make_key, show_prefix
-from routemoa.core.tenants import StoredKey, StoredSecret, Tenant
 from routemoa.ledger.connections import Connection, has_table, open_reading, transact
 from routemoa.ledger.location import StoreLocation, StoreUrl
 from routemoa.ledger.schema import StoreError, raise_file_errors, to_store_error

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 
 __all__ = ["RATE_LEASE_SECONDS", "RateDecision", "RateStep", "RateStore"]
 

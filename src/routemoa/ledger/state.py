@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from routemoa.ledger.location import StoreLocation, StoreUrl
 from routemoa.ledger.schema import SCHEMA, connect, connect_reading, raise_file_errors
-from routemoa.ledger.trace_tables import traces_path
+from routemoa.ledger.trace_store.trace_tables import traces_path
 
 __all__ = ["StoreState", "migrate_store", "read_state"]
 

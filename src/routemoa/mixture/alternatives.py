@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.trace import Alternative, Proposal, Trace
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec
 from routemoa.core.usage import Usage, add_optional

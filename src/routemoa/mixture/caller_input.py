@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from routemoa.core.chat.messages import to_query
 from routemoa.core.errors import ConfigError
-from routemoa.core.messages import to_query
-from routemoa.core.pool import parse_limits
+from routemoa.core.pool_file.pool import parse_limits
 from routemoa.core.types import Message, Query
 
 __all__ = ["Messages", "Question", "check_plug_in", "find_seed", "read_question"]

@@ -9,34 +9,34 @@ from typing import Any
 from msgspec.structs import replace
 
 from routemoa.clients.connect import connect, run_sync
-from routemoa.core.conversations import ConversationMemory
+from routemoa.core.catalog.price_list import price_sources
+from routemoa.core.chat.conversations import ConversationMemory
+from routemoa.core.chat.messages import to_query
+from routemoa.core.chat.tool_ids import find_caller, pool_signing_key
 from routemoa.core.events import AnswerDelta, Degraded, Event, Reranked, Scored, Selected, Started, Stopped
-from routemoa.core.messages import to_query
-from routemoa.core.pool import Pool
-from routemoa.core.price_list import price_sources
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder, Client, Scorer
 from routemoa.core.stop_reason import StopKind, StopReason
-from routemoa.core.tool_ids import find_caller, pool_signing_key
 from routemoa.core.trace import Answer, Degradation, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.pool_judge import load_pool_judge
-from routemoa.mixture.aggregator import aggregation_request, write_answer
 from routemoa.mixture.alternatives import estimate_alternatives
+from routemoa.mixture.answers.aggregator import aggregation_request, write_answer
+from routemoa.mixture.answers.code_agreement import CodeComparison
+from routemoa.mixture.answers.samples import draw_samples
+from routemoa.mixture.answers.selection import select_answer
+from routemoa.mixture.answers.structured import takes_any_text
 from routemoa.mixture.caller_input import Messages, Question, check_plug_in, find_seed, read_question
-from routemoa.mixture.code_agreement import CodeComparison
+from routemoa.mixture.calls.leader_stream import LeaderStream
 from routemoa.mixture.layer import LayerRequest, run_layer
-from routemoa.mixture.leader_stream import LeaderStream
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.query_limits import QueryLimits
 from routemoa.mixture.run import ANSWER_BREAKS_OFF, Run
-from routemoa.mixture.samples import draw_samples
-from routemoa.mixture.selection import select_answer
-from routemoa.mixture.structured import takes_any_text
-from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision, aggregator_models, blind_models, latest_answers, quoted_answers
 from routemoa.routing.exploration import Explorer
 from routemoa.routing.latency import LatencyTracker
+from routemoa.routing.policies.adaptive import AdaptivePolicy
 from routemoa.routing.policy import Policy, build_policy
 from routemoa.routing.tool_steps import find_step_model, is_tool_step, models_going_on, step_alone, step_stop_reason
 from routemoa.scoring.constant import load_scorer

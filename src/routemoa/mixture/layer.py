@@ -36,17 +36,17 @@ from routemoa.core.usage import Usage
 from routemoa.judging.published_fusion import mean_token_probability
 from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
-from routemoa.mixture.admission import Admission, leave_out_misfits
+from routemoa.mixture.answers.structured import ask_in_words, find_json, repair_answer, wrong_form
 from routemoa.mixture.budget.account import cap_output
-from routemoa.mixture.call_group import WAIT_FOR_ALL, CallGroup, WaitPolicy
-from routemoa.mixture.call_results import empty_answer, make_failure, make_proposal, no_completion, report_defect
-from routemoa.mixture.pending_call import CallEnd, PendingCall
+from routemoa.mixture.calls.admission import Admission, leave_out_misfits
+from routemoa.mixture.calls.call_group import WAIT_FOR_ALL, CallGroup, WaitPolicy
+from routemoa.mixture.calls.call_results import empty_answer, make_failure, make_proposal, no_completion, report_defect
+from routemoa.mixture.calls.pending_call import CallEnd, PendingCall
+from routemoa.mixture.calls.written_calls import read_written_calls
 from routemoa.mixture.prompts import ReplyFormat
 from routemoa.mixture.reply_parser import Reply
 from routemoa.mixture.run import Run
-from routemoa.mixture.structured import ask_in_words, find_json, repair_answer, wrong_form
-from routemoa.mixture.tool_check import allowed_calls, find_problem
-from routemoa.mixture.written_calls import read_written_calls
+from routemoa.mixture.schemas.tool_check import allowed_calls, find_problem
 from routemoa.routing.tool_steps import hide_thoughts
 
 __all__ = ["LayerRequest", "run_layer"]

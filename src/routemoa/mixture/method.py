@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 from routemoa.core.errors import QueryError
 from routemoa.core.events import Event, Started
-from routemoa.core.pool import Absence
+from routemoa.core.pool_file.pool import Absence
 from routemoa.core.protocols import CallRecorder, Client, EventObserver
 from routemoa.core.trace import Answer, Skip
 from routemoa.core.types import Limits, ModelSpec, PreferenceName, Query

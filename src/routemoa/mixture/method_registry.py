@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import METHODS, Pool
+from routemoa.core.pool_file.pool import METHODS, Pool
 from routemoa.core.protocols import Client, Method
 from routemoa.mixture.baselines import Cascade, MoA, RandomPanel, SelfMoA, Single, SMoA, best_single
 from routemoa.mixture.engine import RouteMoA

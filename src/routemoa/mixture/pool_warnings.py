@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from routemoa.core.catalog.families import group_by_family
 from routemoa.core.errors import ConfigError
-from routemoa.core.families import group_by_family
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.pool_judge import read_pool_judge

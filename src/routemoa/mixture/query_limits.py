@@ -9,17 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from routemoa.clients.placed_call import SLOW_SECONDS
+from routemoa.clients.endpoints.placed_call import SLOW_SECONDS
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.trace import Degradation
 from routemoa.core.types import ModelSpec, Request
-from routemoa.mixture.admission import leave_out_misfits, leave_out_unable, skip_cooling
 from routemoa.mixture.budget.account import comfortable_tokens
 from routemoa.mixture.budget.planner import BudgetedPlan, Resources, layer_time_limit, plan_within_budget
-from routemoa.mixture.call_group import WaitPolicy
+from routemoa.mixture.calls.admission import leave_out_misfits, leave_out_unable, skip_cooling
+from routemoa.mixture.calls.call_group import WaitPolicy
 from routemoa.mixture.layer import LayerRequest
 from routemoa.mixture.run import Run
 from routemoa.routing.decision import Decision, failed_models, latest_answers, reserve_models

@@ -9,10 +9,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from routemoa.core.chat.tool_ids import new_call_id
 from routemoa.core.errors import AllModelsFailed, AnswerInterrupted, ContextExceeded, RouteMoAError
 from routemoa.core.events import AnswerDelta, AnswerThought, Degraded, Done, Event, Skipped
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.tool_ids import new_call_id
 from routemoa.core.tools import ToolCall
 from routemoa.core.trace import Answer, Degradation, Failure, Proposal, Skip, Trace
 from routemoa.core.trace_builder import TraceBuilder

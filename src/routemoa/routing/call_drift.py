@@ -19,8 +19,8 @@ from typing import Literal
 from msgspec import Struct
 
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.plural import counted
-from routemoa.core.pricing import Price
+from routemoa.core.models.pricing import Price
+from routemoa.core.text.plural import counted
 from routemoa.core.trace import Failure, Proposal, Trace
 
 __all__ = ["RUN_LENGTH", "WARM_UP", "CallDrift", "CallDriftDetector", "DriftKind", "MeasuredCall", "list_calls"]

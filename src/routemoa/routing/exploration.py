@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from msgspec.structs import replace
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.routing.decision import Decision
 
 __all__ = ["Explorer", "explore"]

@@ -12,17 +12,17 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from routemoa.core.mixture_table import Mixture
 from routemoa.core.stop_reason import StopReason
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import ErrorCorrelation
-from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.decision import Decision
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.published import PublishedPolicy
-from routemoa.routing.tuned import TunedLoop
+from routemoa.routing.policies.adaptive import AdaptivePolicy
+from routemoa.routing.policies.published import PublishedPolicy
+from routemoa.routing.policies.tuned import TunedLoop
 
 __all__ = ["SAME_MEMBER_CORRELATION", "Policy", "build_policy", "relate_candidates"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Layer, RankedModel, Ranking, Trace
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.judging.judge_model import JudgeModel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Scorer
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.scoring.learned import LearnedScorer

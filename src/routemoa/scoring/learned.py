@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from routemoa.core.learned_priors import LearnedPriors
+from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.protocols import Scorer
 from routemoa.core.types import ModelSpec, Query, Scores
 

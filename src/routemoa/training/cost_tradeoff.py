@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.core.cost_dial import Dial, Point, draw_from_text, find_hull, mix_points
+from routemoa.core.learned.cost_dial import Dial, Point, draw_from_text, find_hull, mix_points
 from routemoa.scoring.predictor import Floats
 from routemoa.training.table import Table, fill_costs
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from routemoa.core.learned_priors import LearnedPriors
+from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.types import Scores
 from routemoa.scoring.learned import correct_priors
 from routemoa.training.prior_shifts import NOISE, TaughtQuery, fit_common, fit_priors

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.core.plural import counted
-from routemoa.core.task_engine import LocalEngine, TaskEngine
+from routemoa.core.system.task_engine import LocalEngine, TaskEngine
+from routemoa.core.text.plural import counted
 from routemoa.scoring.clusters import group_questions
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.lexical import count_idf

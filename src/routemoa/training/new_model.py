@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.scoring.outcome_updates import NOISE_VARIANCE, fit_bayesian_regression
 from routemoa.scoring.predictor import Floats, Predictor
 from routemoa.training.table import Table

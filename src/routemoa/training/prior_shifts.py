@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.core.learned_priors import MAX_SHIFT, LearnedPriors
+from routemoa.core.learned.learned_priors import MAX_SHIFT, LearnedPriors
 from routemoa.core.types import Scores
 from routemoa.scoring.learned import EDGE
 

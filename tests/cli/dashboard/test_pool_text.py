@@ -11,7 +11,7 @@ from routemoa.cli.dashboard.operations import DashboardOperations
 from routemoa.cli.dashboard.pool_paths import check_paths
 from routemoa.cli.dashboard.pool_secrets import check_secrets, hide_secrets, show_secrets
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 
 TEXT = """\
 # the old key was sk-proj-AbCdEfGhIjKlMnOp123

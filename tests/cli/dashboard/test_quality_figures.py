@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from routemoa.cli.dashboard.quality_figures import TrafficReader
-from routemoa.core.pool import Pool, parse_pool
-from routemoa.ledger.traces import read_traces
+from routemoa.core.pool_file.pool import Pool, parse_pool
+from routemoa.ledger.trace_store.traces import read_traces
 from tests.gateway.ui.traffic import SKILL, fill_store
 
 NOW = 1_790_000_000.0

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from tests.cli.test_ask import ROUTEMOA, endpoint
 
 CODE = "def is_palindrome(text):\n    t = [c for c in text.lower() if c.isalnum()]\n    return t == t[::-1]"

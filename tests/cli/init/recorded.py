@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from routemoa.core.providers import load_providers
+from routemoa.core.catalog.providers import load_providers
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures" / "providers"
 KEY = "sk-good-0123456789"

@@ -10,7 +10,7 @@ from routemoa.cli.init.discovery import Place, describe_problem, find_sources, l
 from routemoa.cli.init.presets import Source
 from routemoa.clients.model_lists.fetch import ListProblem
 from routemoa.clients.model_lists.reply import ListedModel
-from routemoa.core.providers import load_providers
+from routemoa.core.catalog.providers import load_providers
 
 PROVIDERS = load_providers({})
 TODAY = date(2026, 11, 26)

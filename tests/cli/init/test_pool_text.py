@@ -14,8 +14,8 @@ from routemoa.cli.init.names import find_score, parse_name
 from routemoa.cli.init.pool_text import build_models, name_models, shorten_path, summarize_prices, write_pool
 from routemoa.cli.init.presets import Candidate, Source, choose_models, make_candidates
 from routemoa.clients.model_lists.reply import ListedModel
-from routemoa.core.pool import METHODS, Pool, parse_pool
-from routemoa.core.providers import load_providers
+from routemoa.core.catalog.providers import load_providers
+from routemoa.core.pool_file.pool import METHODS, Pool, parse_pool
 from tests.cli.init.test_presets import recorded
 
 TODAY = date(2026, 11, 26)

@@ -21,7 +21,7 @@ from routemoa.cli.init.presets import (
     mean_price,
 )
 from routemoa.clients.model_lists.reply import ListedModel, parse_model_list
-from routemoa.core.providers import load_providers
+from routemoa.core.catalog.providers import load_providers
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "providers"
 PROVIDERS = load_providers({})

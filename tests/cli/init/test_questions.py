@@ -12,7 +12,7 @@ from time import monotonic
 
 import pytest
 
-from routemoa.core.providers import load_providers
+from routemoa.core.catalog.providers import load_providers
 from tests.cli.init.recorded import KEY, Machine, Recorded, make_machine, recorded_providers
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from routemoa.clients.weights import load_manifest
-from routemoa.core.providers import load_providers
+from routemoa.core.catalog.providers import load_providers
 from tests.cli.init.recorded import KEY, Machine, Recorded, make_machine, recorded_providers
 
 NO_SERVER = "http://127.0.0.1:9/v1"

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.evaluation.live.call_file import CALLS, CachedCall
 from routemoa.judging.judge_model import Coefficients, JudgeModel, encode_judge_model, read_judge_model
-from routemoa.routing.open_answers import choose_open_policy
+from routemoa.routing.policies.open_answers import choose_open_policy
 from routemoa.testing import FakeEndpoint, Fault
 
 QUESTIONS = 60

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from routemoa.cli.learning.learned_files import hold_lock
-from routemoa.core.learned_priors import LearnedJudge, LearnedPriors
-from routemoa.core.pool import Pool
+from routemoa.core.learned.learned_priors import LearnedJudge, LearnedPriors
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
-from routemoa.core.traces_table import TraceSettings
 from routemoa.core.types import Query, Scores
 from routemoa.core.usage import Usage
 from routemoa.datasets.records import read_records
 from routemoa.judging.judge_model import Coefficients, JudgeModel, encode_judge_model
 from routemoa.judging.pool_judge import load_pool_judge
-from routemoa.ledger.traces import Feedback, TraceStore, traces_path
+from routemoa.ledger.trace_store.traces import Feedback, TraceStore, traces_path
 from routemoa.scoring.constant import load_scorer
 
 POOL = """# my pool

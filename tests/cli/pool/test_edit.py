@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.datasets.collector import answer_length
 from tests.cli.init.recorded import KEY, Recorded, recorded_providers
 
@@ -216,7 +216,7 @@ def test_a_price_that_depends_on_the_prompt_stays_with_the_library(
     from routemoa.cli.init.presets import Source
     from routemoa.cli.pool.update import plan_changes
     from routemoa.clients.model_lists.reply import ListedModel
-    from routemoa.core.providers import load_providers
+    from routemoa.core.catalog.providers import load_providers
 
     listed = ListedModel("gpt-5.5", input_price=5.0, output_price=30.0)
     source = Source(load_providers({})["openai"], "openai", (listed,), "a list")

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from routemoa.clients.model_lists import fetch
 from routemoa.clients.model_lists.fetch import ListFailed, ListProblem, classify_refusal, fetch_model_list
-from routemoa.core.providers import ListFormat, Provider
+from routemoa.core.catalog.providers import ListFormat, Provider
 
 TODAY = date(2026, 11, 26)
 KEY = "sk-secret-123456"

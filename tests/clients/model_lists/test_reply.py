@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from routemoa.clients.model_lists.reply import ListedModel, find_field, parse_model_list
-from routemoa.core.providers import ListFormat, load_providers
+from routemoa.core.catalog.providers import ListFormat, load_providers
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "providers"
 TODAY = date(2026, 11, 26)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.clients import wire
+from routemoa.clients.protocol import wire
+from routemoa.clients.protocol.sse import SSEEvent
 from routemoa.clients.replies.completion import CompletionBuilder
 from routemoa.clients.replies.plain_chunk import MAX_BYTES, read_plain_text
-from routemoa.clients.sse import SSEEvent
 from routemoa.core.errors import ModelError
 
 PLAIN: dict[str, Any] = {

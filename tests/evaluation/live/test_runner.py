@@ -278,7 +278,7 @@ async def test_time_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
 async def test_the_estimate_bounds_what_every_method_takes(tmp_path: Path) -> None:
     async with FakeEndpoint(reply) as endpoint:
         from routemoa.clients.connect import connect
-        from routemoa.core.pool import Pool
+        from routemoa.core.pool_file.pool import Pool
 
         pool = Pool.from_toml(pool_file(tmp_path, endpoint.url))
         for name in live_method_names(pool):

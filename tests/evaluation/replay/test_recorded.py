@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from routemoa.core.errors import ModelError, QueryError
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Completion, Message, ModelSpec, Query, Request
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.recorded import JudgedAnswer, RecordedClient, SimulatedJudge

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Message, ModelSpec, Query, Scores, to_json
 from routemoa.datasets.records import Record
 from routemoa.evaluation.outcomes import Outcome, load_run, read_outcomes

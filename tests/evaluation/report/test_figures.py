@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from routemoa.cli import cli
-from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ConfigError
-from routemoa.core.installation import install_command
+from routemoa.core.system.installation import install_command
+from routemoa.core.text.dollars import format_dollars
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.report.figures import Report, build_report
 from routemoa.evaluation.report.formatting import format_points

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 from routemoa.gateway.access.rates import MemoryRates
 from routemoa.gateway.access.stored_rates import StoredRates
 

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from routemoa.core.access.secret_keys import digest_secret
+from routemoa.core.access.tenants import Tenant
 from routemoa.core.errors import ConfigError
-from routemoa.core.secret_keys import digest_secret
-from routemoa.core.tenants import Tenant
 from routemoa.gateway import create_app
 from routemoa.ledger import Store
 from routemoa.ledger.keys import create_key, read_keys

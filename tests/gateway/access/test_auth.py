@@ -15,7 +15,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool, parse_pool
+from routemoa.core.pool_file.pool import Pool, parse_pool
 from routemoa.gateway import create_app
 from routemoa.ledger import Store, read_calls
 from routemoa.testing import FakeEndpoint, Fault

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 from routemoa.gateway.access.rates import (
     RATE_HEADERS,
     MemoryRates,

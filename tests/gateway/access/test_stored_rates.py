@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 from routemoa.gateway.access import stored_rates
 from routemoa.gateway.access.rates import MemoryRates
 from routemoa.gateway.access.stored_rates import StoredRates

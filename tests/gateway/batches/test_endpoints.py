@@ -16,9 +16,9 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types import Batch
 
+from routemoa.core.access.tenants import Tenant
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool, parse_pool
-from routemoa.core.tenants import Tenant
+from routemoa.core.pool_file.pool import Pool, parse_pool
 from routemoa.gateway.batches import manager, stored
 from routemoa.ledger import Store, read_calls
 from routemoa.ledger.keys import create_key

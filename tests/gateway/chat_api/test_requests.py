@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from routemoa.clients.http import HttpClient
-from routemoa.core.cache_marks import CacheControl, CacheMark
+from routemoa.core.content.cache_marks import CacheControl, CacheMark
 from routemoa.core.errors import (
     AllModelsFailed,
     AnswerInterrupted,
@@ -24,7 +24,7 @@ from routemoa.core.errors import (
 )
 from routemoa.core.events import AnswerDelta, Done, Event, Started
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.trace import Answer, Failure
 from routemoa.core.trace_builder import collect_answer

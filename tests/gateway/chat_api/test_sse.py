@@ -31,8 +31,8 @@ from routemoa.core.events import (
     Started,
 )
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Degradation, Failure
 from routemoa.core.types import ModelSpec, from_json
 from routemoa.core.usage import Usage

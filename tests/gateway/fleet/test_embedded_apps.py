@@ -8,10 +8,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.clients.http import HttpClient
-from routemoa.clients.memory import MemberMemory
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import parse_pool
+from routemoa.core.pool_file.pool import parse_pool
 from routemoa.gateway import create_app
 from routemoa.gateway.fleet import join_fleet
 from routemoa.ledger import Store

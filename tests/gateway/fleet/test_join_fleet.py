@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.clients.faults import Fault
-from routemoa.clients.memory import MemberMemory
 from routemoa.core.failure_kind import FailureKind
 from routemoa.gateway.conversations import Conversations
 from routemoa.gateway.fleet import join_fleet

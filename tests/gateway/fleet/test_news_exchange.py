@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from routemoa.clients.breaker import Breaker
-from routemoa.clients.dialect import Dialect
+from routemoa.clients.endpoints.breaker import Breaker
+from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.clients.faults import Fault
-from routemoa.clients.memory import MemberMemory
-from routemoa.core.cache_marks import CachedPrompt
-from routemoa.core.conversations import ConversationMemory
+from routemoa.clients.protocol.dialect import Dialect
+from routemoa.core.chat.conversations import ConversationMemory
+from routemoa.core.content.cache_marks import CachedPrompt
 from routemoa.core.failure_kind import FailureKind
 from routemoa.gateway.conversations import Conversations
 from routemoa.gateway.fleet.news import decode_news, restore_breaker

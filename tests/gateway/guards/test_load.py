@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.errors import Overloaded
 from routemoa.gateway.guards.event_loop import ServerLoop
 from routemoa.gateway.guards.load import (

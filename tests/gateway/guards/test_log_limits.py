@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.quoted import Quoted
+from routemoa.core.text.quoted import Quoted
 from routemoa.gateway.guards.log_limits import (
     LINES_PER_KIND,
     MAX_KINDS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.guards.origins import is_allowed_host
 from tests.gateway.harness import ANSWER, HI, Response, Script, Serving, serving
 

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from tests.gateway.guards.test_protocol import BODY, GET, answer_to, fill, is_well, leave, post
 from tests.gateway.harness import ANSWER, Script, serving, until
 

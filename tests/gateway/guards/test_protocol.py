@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from routemoa.core.events import AnswerDelta, Event
-from routemoa.core.server_table import ServerSettings
-from routemoa.gateway.server import Server
+from routemoa.core.tables.server_table import ServerSettings
+from routemoa.gateway.lifecycle.server import Server
 from tests.gateway.harness import ANSWER, HI, Raw, Script, Serving, serving, until
 
 QUICK = ServerSettings(head_seconds=0.3, body_seconds=0.4, write_seconds=0.5, idle_seconds=1.0)
@@ -37,7 +37,7 @@ CHUNKED = (
 
 @pytest.fixture(autouse=True)
 def sweep_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("routemoa.gateway.server.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("routemoa.gateway.lifecycle.server.SWEEP_SECONDS", 0.05)
 
 
 async def answer_to(s: Serving, data: bytes, *, end: bool = False) -> bytes:
@@ -358,8 +358,8 @@ def test_a_server_has_a_cap_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, limit: int, address_limit: int) -> None:
             made.update(limit=limit, address_limit=address_limit)
 
-    monkeypatch.setattr("routemoa.gateway.server.ConnectionRegistry", Registry)
-    monkeypatch.setattr("routemoa.gateway.server.descriptor_limit", lambda: 1024)
+    monkeypatch.setattr("routemoa.gateway.lifecycle.server.ConnectionRegistry", Registry)
+    monkeypatch.setattr("routemoa.gateway.lifecycle.server.descriptor_limit", lambda: 1024)
 
     async def app(scope: Any, receive: Any, send: Any) -> None: ...
 

@@ -16,10 +16,10 @@ import pytest
 
 from routemoa.clients.http import HttpClient
 from routemoa.clients.retry import RetryPolicy
-from routemoa.core.endpoint import Endpoint
 from routemoa.core.errors import BudgetExceeded, ModelHTTPError, Unreachable
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.models.endpoint import Endpoint
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request
 from routemoa.ledger import Store, read_calls
 from routemoa.mixture.budget.metering import MeteredClient

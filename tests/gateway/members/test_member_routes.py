@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from routemoa.core.errors import QueryError
-from routemoa.core.pool import Pool, parse_pool
+from routemoa.core.pool_file.pool import Pool, parse_pool
 from routemoa.gateway.members.member_routes import COMPLETIONS, EMBEDDINGS
 from routemoa.ledger import Store, read_calls
 from tests.gateway.harness import serving

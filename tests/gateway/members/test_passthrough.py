@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routemoa.core.errors import QueryError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.core.usage import Usage
-from routemoa.gateway.bounds import check_bounded
+from routemoa.gateway.chat_api.bounds import check_bounded
 from routemoa.gateway.members.body_tap import BodyTap
 from routemoa.gateway.members.usage_tap import EventTap
 from routemoa.ledger import LedgerEntry, Store, read_calls

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from routemoa.clients import wire
-from routemoa.core.caps_table import ReplyCaps
+from routemoa.clients.protocol import wire
+from routemoa.core.tables.caps_table import ReplyCaps
 from routemoa.gateway.members import usage_tap
 from routemoa.gateway.members.usage_tap import ReplyTap
 

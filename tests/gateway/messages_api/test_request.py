@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from routemoa.clients.http import HttpClient
-from routemoa.core.cache_marks import CacheControl, CacheMark
+from routemoa.core.content.cache_marks import CacheControl, CacheMark
 from routemoa.core.errors import QueryError
 from routemoa.core.events import AnswerDelta, Done
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec
 from routemoa.gateway import create_app
 from routemoa.gateway.messages_api import MessagesApi

@@ -11,8 +11,8 @@ import pytest
 from starlette.routing import Route
 
 from routemoa.clients.http import HttpClient
-from routemoa.core.batches_table import BatchSettings
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.batches_table import BatchSettings
 from routemoa.core.types import ModelSpec
 from routemoa.gateway import create_app
 from routemoa.gateway.openapi import build_document, render_page

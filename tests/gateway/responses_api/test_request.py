@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from routemoa.clients.http import HttpClient
 from routemoa.core.errors import QueryError
 from routemoa.core.events import AnswerDelta, Done
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec
 from routemoa.gateway import create_app
 from routemoa.gateway.responses_api import ResponsesApi

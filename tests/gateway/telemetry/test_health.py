@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from routemoa.core.pool import Pool, parse_pool
+from routemoa.core.pool_file.pool import Pool, parse_pool
 from routemoa.gateway.telemetry import health
 from routemoa.ledger import Store
 from routemoa.testing import FakeEndpoint, Fault

@@ -12,11 +12,11 @@ import openai
 import pytest
 
 from routemoa.core.errors import QueryError
-from routemoa.core.pool import Pool, parse_pool
-from routemoa.core.traces_table import TraceSettings
+from routemoa.core.pool_file.pool import Pool, parse_pool
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.gateway.traces.feedback import parse_feedback
 from routemoa.ledger import Store
-from routemoa.ledger.traces import Feedback, TraceStore, read_traces
+from routemoa.ledger.trace_store.traces import Feedback, TraceStore, read_traces
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway.harness import HI, Serving, serving
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from routemoa.core.key_terms import make_tenant
+from routemoa.core.pool_file.key_terms import make_tenant
 from routemoa.ledger.keys import create_key
 from routemoa.testing import FakeEndpoint
 from tests.browser import Tab, needs_browser

@@ -14,11 +14,11 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
-from routemoa.core.traces_table import TraceSettings
 from routemoa.core.types import Message, Query
 from routemoa.core.usage import Usage
-from routemoa.ledger.traces import TraceStore
+from routemoa.ledger.trace_store.traces import TraceStore
 from routemoa.testing import FakeEndpoint
 from tests.browser import Tab, needs_browser
 from tests.gateway.ui.conftest import HOSTILE, PageServer

@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 from msgspec import Struct
 
+from routemoa.core.access.secret_keys import digest_secret
 from routemoa.core.protocols import CallResult
-from routemoa.core.secret_keys import digest_secret
 from routemoa.core.usage import Usage
 from routemoa.gateway.telemetry.live_board import (
     BUCKET_SECONDS,

@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
-from routemoa.core.secret_keys import digest_secret
+from routemoa.core.access.secret_keys import digest_secret
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.ui.money_sums import describe_cache, estimate_saving, forecast_budget
 from routemoa.ledger import BudgetState
-from routemoa.ledger.call_sums import CallSums
+from routemoa.ledger.sums.call_sums import CallSums
 from routemoa.testing import FakeEndpoint
 from tests.gateway.traces.test_endpoints import ACME, OTHER, TENANTS
 from tests.gateway.ui.test_routes import ADMIN, ask, get, showing

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.testing import FakeEndpoint
 from tests.browser import Tab, needs_browser
 from tests.gateway.ui.conftest import PageServer

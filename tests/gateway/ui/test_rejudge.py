@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.gateway.ui.rejudge import PolicyChoice, Weights, judge_again, read_foreign_trace

@@ -11,11 +11,11 @@ from typing import Any
 
 import aiohttp
 
-from routemoa.core.secret_keys import digest_secret
-from routemoa.core.traces_table import TraceSettings
+from routemoa.core.access.secret_keys import digest_secret
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.gateway.ui.page import STATIC
 from routemoa.ledger import Store
-from routemoa.ledger.traces import TraceStore
+from routemoa.ledger.trace_store.traces import TraceStore
 from routemoa.testing import FakeEndpoint
 from tests.gateway.harness import HI, Serving, serving
 from tests.gateway.traces.test_endpoints import ACME, OTHER, TENANTS, pool_of

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.trace import Alternative, Answer, Degradation, Layer, Proposal, Trace
-from routemoa.core.traces_table import TraceSettings
 from routemoa.core.types import Message, ModelSpec, Query
 from routemoa.core.usage import Usage
 from routemoa.gateway.errors import HttpError
@@ -16,8 +16,8 @@ from routemoa.gateway.traces.trace_facts import FACTS_VERSION, TraceFacts, descr
 from routemoa.gateway.traces.trace_index import TraceIndex
 from routemoa.gateway.ui.similar_questions import find_similar
 from routemoa.gateway.ui.trace_search import read_filter, search_traces
-from routemoa.ledger.trace_catalog import open_catalog
-from routemoa.ledger.traces import Feedback, StoredTrace, TraceStore
+from routemoa.ledger.trace_store.trace_catalog import open_catalog
+from routemoa.ledger.trace_store.traces import Feedback, StoredTrace, TraceStore
 
 MEMBERS = (
     ModelSpec("cheap", "http://x/v1", input_price=1.0, output_price=1.0),

@@ -7,11 +7,11 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.trace import Answer
-from routemoa.core.traces_table import TraceSettings
 from routemoa.core.types import Message, ModelSpec, Query, Request
-from routemoa.ledger.traces import Feedback, TraceStore
+from routemoa.ledger.trace_store.traces import Feedback, TraceStore
 from routemoa.mixture.engine import RouteMoA
 from routemoa.testing import ScriptedClient
 

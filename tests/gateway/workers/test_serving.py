@@ -21,7 +21,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 from routemoa.ledger import read_calls
 from routemoa.ledger.keys import create_key, revoke_key
 from routemoa.testing import FakeEndpoint, Fault

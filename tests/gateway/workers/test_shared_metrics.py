@@ -7,10 +7,10 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
-from routemoa.clients.memory import MemberMemory
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
-from routemoa.core.tenants import Tenants
+from routemoa.clients.endpoints.memory import MemberMemory
+from routemoa.core.access.tenants import Tenants
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import MemoryRates

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 from routemoa.gateway.access.rates import MemoryRates, RateState
 from routemoa.gateway.workers.shared_rates import SharedRates, end_streams
 
@@ -65,7 +65,7 @@ async def test_a_minute_later_a_tenant_is_forgotten_unless_it_has_streams(tmp_pa
 
 def test_processes_count_each_request_once(tmp_path: Path) -> None:
     code = (
-        "import asyncio, sys; from pathlib import Path; from routemoa.core.tenants import Tenant\n"
+        "import asyncio, sys; from pathlib import Path; from routemoa.core.access.tenants import Tenant\n"
         "from routemoa.gateway.workers.shared_rates import SharedRates\n"
         "async def main():\n"
         "    rates = SharedRates(Path(sys.argv[1]), int(sys.argv[2]), lambda: 1.0)\n"

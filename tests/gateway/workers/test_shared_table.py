@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from routemoa.core.cache_marks import CachedPrompt
+from routemoa.core.content.cache_marks import CachedPrompt
 from routemoa.gateway.workers.shared_conversations import SharedConversations
 from routemoa.gateway.workers.shared_table import PROBES, SharedTable, digest_name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.workers.shared_state import divide_caps
 from routemoa.gateway.workers.supervisor import LONGEST_WAIT, choose_wait, describe_end
 

@@ -12,10 +12,10 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
-from routemoa.clients.sse import SSEParser
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
-from routemoa.core.tenants import Tenants
+from routemoa.clients.protocol.sse import SSEParser
+from routemoa.core.access.tenants import Tenants
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.ledger import LedgerEntry, Store, read_calls
 from routemoa.mixture.method_registry import METHODS

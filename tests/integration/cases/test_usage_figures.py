@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from routemoa.core.tenants import SpendingLimits, Tenants
+from routemoa.core.access.tenants import SpendingLimits, Tenants
 from routemoa.core.types import Limits
 from routemoa.ledger import correct_call
 from routemoa.mixture.budget import metering

@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 
 from routemoa.judging.answers.grouping import all_agree, group_answers
-from routemoa.judging.answers.sentences import find_concluding_number, split_sentence
+from routemoa.judging.answers.language.sentences import find_concluding_number, split_sentence
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from contextlib import suppress
 import psycopg
 import pytest
 
+from routemoa.core.access.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.usage import Usage
 from routemoa.ledger import Store, StoreError, StoreUrl, read_calls
 from routemoa.ledger.postgres import ledger as ledger_module
@@ -332,7 +332,7 @@ async def test_budgets_hold_between_stores_that_share_a_database(
 DYING = """
 import asyncio, sys, time
 from routemoa.core.protocols import CallStart
-from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
+from routemoa.core.access.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.ledger import Store, parse_location
 from routemoa.ledger.postgres import session
 session.LEASE_SECONDS = 1.0

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from routemoa.core.access.tenants import Tenant
 from routemoa.core.errors import ConfigError
-from routemoa.core.tenants import Tenant
 from routemoa.ledger import Store, StoreError, StoreUrl, parse_location, read_calls
 from routemoa.ledger.keys import create_key, read_keys
 from routemoa.ledger.postgres import migrations

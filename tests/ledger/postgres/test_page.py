@@ -9,13 +9,13 @@ import subprocess
 import time
 from pathlib import Path
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 from routemoa.ledger import StoreUrl, read_calls
 from routemoa.ledger.keys import create_key, read_keys
 from tests.doc_blocks import page_blocks, split_commands
+from tests.ledger.copies.test_copying import spend
 from tests.ledger.postgres.fixtures import find_server_programs
 from tests.ledger.postgres.server import PostgresServer
-from tests.ledger.postgres.test_copying import spend
 
 PAGE = "docs/how-to/postgresql.md"
 

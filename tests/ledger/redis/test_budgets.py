@@ -15,16 +15,17 @@ from pathlib import Path
 
 import pytest
 
+from routemoa.core.access.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenants import SpendingLimits, Tenant, Tenants
 from routemoa.core.usage import Usage
-from routemoa.ledger import BudgetExchange, Store, StoreError, StoreRecorder, budget_exchange
-from routemoa.ledger.corrections import correct_call
+from routemoa.ledger import BudgetExchange, Store, StoreError, StoreRecorder
 from routemoa.ledger.location import SharedUrl
-from routemoa.ledger.queries import read_calls
 from routemoa.ledger.redis import connection
 from routemoa.ledger.redis.budgets import RedisBudgets
+from routemoa.ledger.sharing import budget_exchange
+from routemoa.ledger.sums.corrections import correct_call
+from routemoa.ledger.sums.queries import read_calls
 from tests.ledger.redis.fixtures import redis_server
 from tests.ledger.redis.server import RedisServer
 

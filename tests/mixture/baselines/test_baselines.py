@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from routemoa.core import events as t
-from routemoa.core import pool as pools
 from routemoa.core.errors import AllModelsFailed, ConfigError, InvalidResponse, ModelHTTPError, ModelTimeout
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file import pool as pools
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Answer
 from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import Completion, ModelSpec, Query, Request, Token, from_json, to_json

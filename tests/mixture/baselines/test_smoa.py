@@ -12,7 +12,7 @@ import pytest
 from routemoa.core import events as t
 from routemoa.core.errors import AllModelsFailed, ModelTimeout
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import ModelSpec, Query, Request
 from routemoa.core.usage import Usage

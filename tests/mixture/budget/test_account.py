@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.clients.wire import TOKEN_LIMITS, apply_member_settings
+from routemoa.clients.protocol.wire import TOKEN_LIMITS, apply_member_settings
 from routemoa.core.errors import BudgetExceeded, ConfigError
-from routemoa.core.pricing import Price, Rate, Tier
+from routemoa.core.models.pricing import Price, Rate, Tier
 from routemoa.core.types import Limits, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.mixture.budget.account import (

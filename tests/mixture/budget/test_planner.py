@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routemoa.core.errors import BudgetExceeded, ConfigError
-from routemoa.core.pricing import Price, Rate, Tier
+from routemoa.core.models.pricing import Price, Rate, Tier
 from routemoa.core.types import Limits, Message, ModelSpec, Request
 from routemoa.mixture.budget.account import (
     MIN_OUTPUT_TOKENS,

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from routemoa.core.cost_dial import Dial
 from routemoa.core.errors import ConfigError
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.tuned_policy import (
+from routemoa.core.learned.cost_dial import Dial
+from routemoa.core.learned.tuned_policy import (
     TunedGroup,
     TunedPlan,
     TunedPoint,
@@ -21,6 +20,7 @@ from routemoa.core.tuned_policy import (
     encode_tuned_policy,
     load_tuned_policy,
 )
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.replay.simulator import simulate

@@ -12,10 +12,10 @@ from routemoa.cli.completion import complete_method
 from routemoa.cli.options import json_option, max_cost_option, pool_option, yes_option
 from routemoa.cli.ray_cluster import engine_options
 from routemoa.cli.terminal.lines import print_line
-from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import BudgetExceeded, RouteMoAError
-from routemoa.core.plural import counted
-from routemoa.core.printable import printable
+from routemoa.core.text.dollars import format_dollars
+from routemoa.core.text.plural import counted
+from routemoa.core.text.printable import printable
 
 if TYPE_CHECKING:
     from routemoa.cli.batch.report import BatchReport

@@ -9,8 +9,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from routemoa.cli.terminal.progress import StepProgress
-from routemoa.core.dollars import format_dollars
-from routemoa.core.pool import METHODS, Pool
+from routemoa.core.pool_file.pool import METHODS, Pool
+from routemoa.core.text.dollars import format_dollars
 from routemoa.datasets.collector import Estimate
 from routemoa.datasets.questions import Question
 from routemoa.evaluation.live.cost_estimate import estimate_cost

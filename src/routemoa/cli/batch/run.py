@@ -20,7 +20,7 @@ from routemoa.cli.terminal.progress import StepProgress
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.clients.connect import connect
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.datasets.collector import Estimate
 from routemoa.datasets.input_files import list_input_files
 from routemoa.datasets.input_rows import InputFiles

@@ -21,8 +21,8 @@ from routemoa.cli.terminal.warn import print_warnings
 from routemoa.clients.connect import connect
 from routemoa.clients.weights.absent import without_missing_weights
 from routemoa.core.errors import QueryError
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.plural import counted
 from routemoa.core.types import Limits, Message
 from routemoa.mixture.method_registry import method_names
 from routemoa.mixture.pool_warnings import warn_of_absent_models

@@ -18,7 +18,7 @@ from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import fit_table, make_console
 from routemoa.core.errors import ConfigError, QueryError
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.core.types import ModelSpec
 from routemoa.mixture.method_registry import method_names
 

@@ -16,12 +16,12 @@ from rich.console import Console
 from routemoa.cli.terminal.session import AnswerWriter, run_query
 from routemoa.cli.terminal.summary import summarize_answer
 from routemoa.clients.http import HttpClient
-from routemoa.core.conversations import ConversationMemory
-from routemoa.core.dollars import format_dollars
+from routemoa.core.chat.conversations import ConversationMemory
 from routemoa.core.errors import RouteMoAError
-from routemoa.core.pool import Pool
-from routemoa.core.printable import printable
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
+from routemoa.core.text.dollars import format_dollars
+from routemoa.core.text.printable import printable
 from routemoa.core.trace import Trace
 from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import Limits, Message, Query

@@ -13,8 +13,8 @@ from routemoa.cli.terminal.summary import (
     describe_failure,
     describe_source,
 )
-from routemoa.core.plural import counted
-from routemoa.core.printable import printable_line
+from routemoa.core.text.plural import counted
+from routemoa.core.text.printable import printable_line
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
 from routemoa.judging.answers.grouping import final_answer, group_answers, group_run_code
 from routemoa.routing.decision import latest_answers

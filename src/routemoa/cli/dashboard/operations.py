@@ -21,11 +21,11 @@ from routemoa.cli.dashboard.pool_text import (
 from routemoa.cli.dashboard.provider_models import ProviderModels
 from routemoa.cli.dashboard.quality_figures import TrafficReader
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec
 
 if TYPE_CHECKING:
-    from routemoa.ledger.traces import StoredTrace
+    from routemoa.ledger.trace_store.traces import StoredTrace
 
 __all__ = ["DashboardOperations"]
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from routemoa.core.catalog.providers import LOCAL
 from routemoa.core.errors import ConfigError
-from routemoa.core.providers import LOCAL
 
 __all__ = ["check_paths"]
 

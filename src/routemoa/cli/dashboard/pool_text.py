@@ -14,9 +14,9 @@ from msgspec import Struct
 from routemoa.cli.dashboard.pool_paths import check_paths
 from routemoa.cli.dashboard.pool_secrets import check_secrets, hide_secrets, show_secrets
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool, parse_pool
-from routemoa.core.toml import load_toml
+from routemoa.core.files.toml import load_toml
+from routemoa.core.pool_file.pool import Pool, parse_pool
+from routemoa.core.text.plural import counted
 
 __all__ = ["MAX_CHARACTERS", "PoolText", "check_text", "describe_text", "read_pool_text", "restore_text", "write_text"]
 

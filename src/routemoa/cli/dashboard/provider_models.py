@@ -10,9 +10,9 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from routemoa.core.catalog.providers import load_providers
 from routemoa.core.errors import ConfigError
-from routemoa.core.providers import load_providers
-from routemoa.core.toml import load_toml, suggest_name
+from routemoa.core.files.toml import load_toml, suggest_name
 
 if TYPE_CHECKING:
     from routemoa.cli.init.presets import Candidate, Source

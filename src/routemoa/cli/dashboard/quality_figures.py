@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 
 if TYPE_CHECKING:
     from routemoa.core.types import Scores
     from routemoa.evaluation.traffic.judged_answer import JudgedAnswer
-    from routemoa.ledger.traces import StoredTrace
+    from routemoa.ledger.trace_store.traces import StoredTrace
     from routemoa.training.drift import Residual
 
 __all__ = ["TrafficReader"]

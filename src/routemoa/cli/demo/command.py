@@ -44,7 +44,7 @@ def demo(
     from routemoa.cli.demo.show import run_demo
     from routemoa.cli.pool.fetch import fetch_missing
     from routemoa.cli.terminal.confirm import confirm_questions
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
 
     check_writable(svg)
     pool = Pool.from_toml(pool_file or Path(str(resources.files("routemoa.cli.demo"))) / "pool.toml")

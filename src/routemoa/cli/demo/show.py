@@ -21,7 +21,7 @@ from routemoa.cli.terminal.view import QueryView, summarize_trace
 from routemoa.core import events
 from routemoa.core.errors import NoSandbox
 from routemoa.core.events import Event
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.trace import Answer
 from routemoa.core.types import Query, to_json
 from routemoa.ledger.location import local_folder

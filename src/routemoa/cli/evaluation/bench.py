@@ -19,8 +19,8 @@ from routemoa.cli.terminal.files import check_writable, check_writable_folder, w
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import BudgetExceeded, RouteMoAError
-from routemoa.core.plural import counted
-from routemoa.core.pool import METHODS, Pool
+from routemoa.core.pool_file.pool import METHODS, Pool
+from routemoa.core.text.plural import counted
 from routemoa.datasets.questions import Question
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Literal
 from routemoa.cli.options import load_pool, say
 from routemoa.cli.terminal.confirm import require_prices
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec
 from routemoa.datasets.questions import Question, name_task
 

@@ -20,7 +20,7 @@ from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.replay.methods import METHODS, ROUTERS

@@ -9,10 +9,10 @@ from pathlib import Path
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.clients.connect import connect
 from routemoa.clients.http import HttpClient
-from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ModelError
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.dollars import format_dollars
+from routemoa.core.text.plural import counted
 from routemoa.evaluation.live.call_cache import CallCache
 
 __all__ = ["describe_spending", "load_local_models", "open_call_cache"]

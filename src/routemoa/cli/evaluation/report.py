@@ -13,9 +13,9 @@ from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import fit_table, make_console, print_fitted
 from routemoa.cli.terminal.warn import print_warnings
-from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ConfigError
-from routemoa.core.printable import printable_line
+from routemoa.core.text.dollars import format_dollars
+from routemoa.core.text.printable import printable_line
 from routemoa.core.types import to_json
 from routemoa.evaluation.outcomes import OUTCOMES, load_run, read_outcomes
 from routemoa.evaluation.report.figures import Report, build_report

@@ -108,9 +108,9 @@ def _choose_places(names: Sequence[str]) -> list[Place]:
     import os
 
     from routemoa.cli.init.discovery import list_places
+    from routemoa.core.catalog.providers import LOCAL, load_providers
     from routemoa.core.errors import ConfigError
-    from routemoa.core.providers import LOCAL, load_providers
-    from routemoa.core.toml import suggest_name
+    from routemoa.core.files.toml import suggest_name
 
     providers = load_providers()
     places = list_places(providers, os.environ)
@@ -183,7 +183,7 @@ def _write(run: Run, chosen: Sequence[Candidate]) -> None:
 
     from routemoa.cli.init.pool_text import build_models, write_pool
     from routemoa.cli.terminal.files import write_file
-    from routemoa.core.pool import parse_pool
+    from routemoa.core.pool_file.pool import parse_pool
 
     run.models = build_models(run.target, chosen)
     text = write_pool(run.models, run.preset, run.today, run.list_remarks(), run.list_failures())
@@ -194,9 +194,9 @@ def _write(run: Run, chosen: Sequence[Candidate]) -> None:
 def _estimate(run: Run) -> TrialCost | None:
     """Say what trying the pool may cost at most, and ask where it costs anything; None where it is not to be tried."""
     from routemoa.cli.init.trial import estimate_trial
-    from routemoa.core.dollars import format_dollars
-    from routemoa.core.pool import Pool
-    from routemoa.core.price_list import price_hint
+    from routemoa.core.catalog.price_list import price_hint
+    from routemoa.core.pool_file.pool import Pool
+    from routemoa.core.text.dollars import format_dollars
 
     pool = Pool.from_toml(run.target)
     cost = estimate_trial(pool)
@@ -218,7 +218,7 @@ def _estimate(run: Run) -> TrialCost | None:
 def _try_pool(run: Run, candidates: Sequence[Candidate], cost: TrialCost) -> None:
     """Ask every model for a token, replace those that do not answer, then ask the mixture one question."""
     from routemoa.cli.init.trial import ask_question, probe_new_models, without_failures
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
 
     first = tuple(m.candidate for m in run.models)
     for number in range(1, ROUNDS + 1):

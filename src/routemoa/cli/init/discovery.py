@@ -17,9 +17,9 @@ from routemoa.cli.init.gguf_files import find_model_files, measure_memory
 from routemoa.cli.init.presets import Source
 from routemoa.clients.model_lists.fetch import ListFailed, ListProblem, ModelList, fetch_model_list
 from routemoa.clients.model_lists.reply import ListedModel
+from routemoa.core.catalog.price_list import find_listing
+from routemoa.core.catalog.providers import LOCAL, Provider, is_url
 from routemoa.core.errors import MissingExtra
-from routemoa.core.price_list import find_listing
-from routemoa.core.providers import LOCAL, Provider, is_url
 
 __all__ = ["Finding", "Place", "describe_problem", "find_sources", "list_models", "list_places", "with_library_prices"]
 

@@ -14,11 +14,11 @@ from msgspec import Struct
 
 from routemoa.cli.init.presets import PRESETS, Candidate, PresetName, Source
 from routemoa.clients.model_lists.reply import ListedModel
-from routemoa.core.media import Modality
-from routemoa.core.pool import METHODS
-from routemoa.core.price_list import find_listing
-from routemoa.core.pricing import Price
-from routemoa.core.providers import LOCAL
+from routemoa.core.catalog.price_list import find_listing
+from routemoa.core.catalog.providers import LOCAL
+from routemoa.core.content.media import Modality
+from routemoa.core.models.pricing import Price
+from routemoa.core.pool_file.pool import METHODS
 
 __all__ = [
     "PoolModel",

@@ -19,7 +19,7 @@ from routemoa.cli.init.names import (
     parse_name,
 )
 from routemoa.clients.model_lists.reply import ListedModel
-from routemoa.core.providers import Provider
+from routemoa.core.catalog.providers import Provider
 
 __all__ = [
     "PRESETS",

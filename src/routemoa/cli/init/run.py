@@ -20,8 +20,8 @@ from routemoa.cli.init.trial import QUESTION, Failure, ProbeResults, TrialAnswer
 from routemoa.cli.terminal.confirm import is_interactive
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
-from routemoa.core.dollars import format_dollars
-from routemoa.core.plural import counted
+from routemoa.core.text.dollars import format_dollars
+from routemoa.core.text.plural import counted
 
 __all__ = ["Run"]
 

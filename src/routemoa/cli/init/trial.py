@@ -19,7 +19,7 @@ from routemoa.cli.terminal.session import run_query
 from routemoa.clients.connect import connect
 from routemoa.clients.model_lists.fetch import ListProblem, classify_refusal
 from routemoa.core.errors import RouteMoAError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.trace import Trace
 from routemoa.core.types import Limits, Query
 from routemoa.ledger import Store, StoreError, default_path

@@ -19,7 +19,7 @@ from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
 from routemoa.cli.terminal.progress import AnswerProgress, StepProgress
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import BudgetExceeded, RouteMoAError
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.evaluation.live.call_cache import CallCache

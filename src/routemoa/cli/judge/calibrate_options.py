@@ -10,8 +10,8 @@ from routemoa.cli.options import say
 from routemoa.cli.terminal.confirm import require_prices
 from routemoa.cli.terminal.files import check_writable, check_writable_folder
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.plural import counted
 from routemoa.core.types import ModelSpec
 from routemoa.judging.judge_model import JudgeModel, read_judge_model
 from routemoa.judging.pool_judge import read_pool_judge

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from routemoa.cli.terminal.files import write_file
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.core.types import to_plain
 from routemoa.judging.judge_model import JudgeModel, PairwiseJudge, encode_judge_model
-from routemoa.routing.open_answers import choose_open_policy
+from routemoa.routing.policies.open_answers import choose_open_policy
 
 if TYPE_CHECKING:
     from routemoa.cli.judge.calibrate_options import Calibration

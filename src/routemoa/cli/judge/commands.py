@@ -15,8 +15,8 @@ from routemoa.cli.ray_cluster import engine_options, open_engine
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
-from routemoa.core.printable import printable_line
+from routemoa.core.text.plural import counted
+from routemoa.core.text.printable import printable_line
 from routemoa.datasets.file_heads import find_wrong_kind
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 from routemoa.datasets.records import Record, parse_record

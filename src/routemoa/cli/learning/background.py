@@ -17,8 +17,8 @@ from typing import Any
 from routemoa.cli.learning.learn import describe_drift
 from routemoa.cli.learning.learned_files import find_last_run
 from routemoa.core.errors import RouteMoAError
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.plural import counted
 from routemoa.ledger.location import StoreLocation, StoreUrl
 
 __all__ = ["keep_learning", "wait_seconds"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.plural import counted
 from routemoa.evaluation.shadow_judge import JudgeShadow, ShadowedPanel, compare_judges
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.pool_judge import PoolJudge, digest_judge_file

@@ -12,7 +12,7 @@ from routemoa.cli.learning.learned_files import LearningRuns, find_last_run, hol
 from routemoa.cli.learning.moments import describe_moment
 from routemoa.cli.options import edited_pool_option, json_option, store_option
 from routemoa.cli.terminal.lines import print_line
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.cli.learning.learned_files import Step
@@ -98,8 +98,8 @@ def _learn(file: PoolFile, store_file: str | None, *, writes: bool) -> dict[str,
 
 def _is_due(file: PoolFile) -> bool:
     """Return whether `[learning] every` has passed since the last run; False where the key is missing."""
-    from routemoa.core.learning_table import parse_learning_table
-    from routemoa.core.toml import load_toml
+    from routemoa.core.files.toml import load_toml
+    from routemoa.core.tables.learning_table import parse_learning_table
 
     table = load_toml(file.text, str(file.path)).get("learning", {})
     seconds, last = parse_learning_table(table, f"{file.path}: [learning]").seconds, find_last_run(file.path)

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from routemoa.cli.pool.pool_file import PoolFile
 from routemoa.cli.terminal.files import check_writable_folder, write_file
 from routemoa.core.errors import ConfigError
-from routemoa.core.learned_priors import LearnedJudge, LearnedPriors
-from routemoa.core.toml import load_toml
+from routemoa.core.files.toml import load_toml
+from routemoa.core.learned.learned_priors import LearnedJudge, LearnedPriors
 from routemoa.datasets.appender import Appender
 from routemoa.judging.judge_model import encode_judge_model
 

@@ -15,9 +15,9 @@ from routemoa.cli.learning.learned_files import Step, find_current, log_step, ta
 from routemoa.cli.learning.moments import describe_moment
 from routemoa.cli.learning.outcome_reader import list_residuals, load_outcomes
 from routemoa.cli.pool.pool_file import PoolFile
-from routemoa.core.learned_priors import LearnedPriors
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
+from routemoa.core.learned.learned_priors import LearnedPriors
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.plural import counted
 from routemoa.core.types import Scores
 from routemoa.datasets.outcomes import Outcome
 from routemoa.evaluation.shadow import HeldOut, ShadowResult, compare_priors

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from routemoa.core.types import Scores
     from routemoa.datasets.outcomes import Outcome
     from routemoa.ledger.location import StoreLocation
-    from routemoa.ledger.traces import StoredTrace
+    from routemoa.ledger.trace_store.traces import StoredTrace
     from routemoa.training.drift import Residual
 
 __all__ = ["find_traces", "list_residuals", "load_outcomes", "read_stored"]
@@ -21,7 +21,7 @@ __all__ = ["find_traces", "list_residuals", "load_outcomes", "read_stored"]
 def find_traces(store_file: str | None) -> StoreLocation:
     """Return where the traces of a ledger are. Raises ConfigError: there is no file of them."""
     from routemoa.ledger.location import find_store
-    from routemoa.ledger.traces import traces_path
+    from routemoa.ledger.trace_store.traces import traces_path
 
     store = find_store(store_file)
     path = traces_path(store)
@@ -34,7 +34,7 @@ def find_traces(store_file: str | None) -> StoreLocation:
 
 def read_stored(store_file: str | None, *, with_feedback: bool) -> Iterator[StoredTrace]:
     """Yield the traces of a store, the oldest first. Raises ConfigError."""
-    from routemoa.ledger.traces import read_traces
+    from routemoa.ledger.trace_store.traces import read_traces
 
     return read_traces(find_traces(store_file), with_feedback=with_feedback)
 

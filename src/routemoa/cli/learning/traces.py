@@ -16,10 +16,10 @@ from routemoa.cli.learning.outcome_reader import list_residuals, load_outcomes, 
 from routemoa.cli.options import json_option, store_option
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
-    from routemoa.ledger.traces import StoredTrace
+    from routemoa.ledger.trace_store.traces import StoredTrace
     from routemoa.routing.call_drift import CallDrift
 
 __all__ = ["traces"]
@@ -53,7 +53,7 @@ def show(*, id_: str, store_file: str | None, as_json: bool) -> None:
       routemoa traces show chatcmpl-0f3c --json | jq .answer.trace.stop_reason
     """
     from routemoa.core.types import to_json
-    from routemoa.gateway.response_ids import bare_id
+    from routemoa.gateway.http_exchange.response_ids import bare_id
 
     bare = bare_id(id_)
     stored = next((s for s in read_stored(store_file, with_feedback=False) if s.id == bare), None)
@@ -151,7 +151,7 @@ def drift(*, pool_file: str | None, store_file: str | None, as_json: bool) -> No
 
 def _find_call_drifts(pool_file: str | None, store_file: str | None) -> tuple[int, list[CallDrift]]:
     """Return the number of calls of the kept traces, and what changed in them, in the order in which it shows."""
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
     from routemoa.routing.call_drift import CallDriftDetector, list_calls
 
     pool = Pool.from_toml(pool_file, needs_keys=False) if pool_file else ()
@@ -169,7 +169,7 @@ def _print_trace(stored: StoredTrace) -> None:
     from rich.console import Console
 
     from routemoa.cli.chat.why import explain_answer
-    from routemoa.core.printable import printable
+    from routemoa.core.text.printable import printable
     from routemoa.core.types import to_json
 
     def say(text: str) -> None:

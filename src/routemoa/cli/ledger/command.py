@@ -20,15 +20,15 @@ from routemoa.cli.ledger.tables import NOTED, format_time, make_call_table, make
 from routemoa.cli.options import STORE_HELP
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import make_console, print_fitted
-from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
-from routemoa.core.printable import printable_line
+from routemoa.core.text.dollars import format_dollars
+from routemoa.core.text.plural import counted
+from routemoa.core.text.printable import printable_line
 from routemoa.core.types import to_plain
 from routemoa.ledger import correct_call
-from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls
 from routemoa.ledger.location import StoreLocation, default_path, find_store
-from routemoa.ledger.queries import LedgerEntry, read_calls
+from routemoa.ledger.sums.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls
+from routemoa.ledger.sums.queries import LedgerEntry, read_calls
 
 __all__ = ["ledger"]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from routemoa.cli.terminal.files import check_writable
-from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ConfigError, MissingExtra
+from routemoa.core.text.dollars import format_dollars
 from routemoa.evaluation.report.formatting import shorten
 from routemoa.evaluation.report.svg import COLOURS, open_figure
-from routemoa.ledger.aggregates import Grouping, group_name, total_tokens
-from routemoa.ledger.queries import LedgerEntry
+from routemoa.ledger.sums.aggregates import Grouping, group_name, total_tokens
+from routemoa.ledger.sums.queries import LedgerEntry
 
 __all__ = ["check_plot", "draw_plot"]
 

@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from routemoa.cli.terminal.table import fit_table
-from routemoa.core.dollars import format_dollars
-from routemoa.ledger.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls, total_tokens
-from routemoa.ledger.queries import LedgerEntry
+from routemoa.core.text.dollars import format_dollars
+from routemoa.ledger.sums.aggregates import GROUPINGS, CallSummary, Grouping, group_calls, summarize_calls, total_tokens
+from routemoa.ledger.sums.queries import LedgerEntry
 
 __all__ = ["NOTED", "format_time", "make_call_table", "make_summary_table"]
 

@@ -57,7 +57,7 @@ def add(
     from routemoa.cli.init.pool_text import build_models, name_models, without_repetition, write_model_table
     from routemoa.cli.pool.pool_file import add_table, find_pool_file
     from routemoa.core.errors import ConfigError
-    from routemoa.core.toml import load_toml
+    from routemoa.core.files.toml import load_toml
 
     file = find_pool_file(pool_file)
     taken = [str(e.get("name")) for e in file.entries]
@@ -91,9 +91,9 @@ def add(
 
 def _split_name(model: str, endpoint: str | None) -> tuple[str, str]:
     """Return the endpoint and the model's name there. Raises ConfigError where no endpoint is named."""
+    from routemoa.core.catalog.providers import LOCAL, is_url, load_providers
     from routemoa.core.errors import ConfigError
-    from routemoa.core.providers import LOCAL, is_url, load_providers
-    from routemoa.core.toml import suggest_name
+    from routemoa.core.files.toml import suggest_name
 
     providers = load_providers()
     if endpoint is not None:
@@ -114,8 +114,8 @@ def _find_model(endpoint: str, model: str, variable: str | None, today: date) ->
     from routemoa.cli.init.names import find_score, parse_name
     from routemoa.cli.init.presets import Candidate, Source
     from routemoa.clients.model_lists.reply import ListedModel
+    from routemoa.core.catalog.providers import LOCAL, Provider, load_providers
     from routemoa.core.errors import ConfigError
-    from routemoa.core.providers import LOCAL, Provider, load_providers
 
     if endpoint == LOCAL:
         _check_weights(model)
@@ -138,7 +138,7 @@ def _check_weights(model: str) -> None:
     """Raise ConfigError where a model of the embedded runtime is neither one of its weights nor a file."""
     from routemoa.clients.weights import list_chat_weights
     from routemoa.core.errors import ConfigError
-    from routemoa.core.toml import suggest_name
+    from routemoa.core.files.toml import suggest_name
 
     known = list_chat_weights()
     if model in known:

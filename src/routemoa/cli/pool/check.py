@@ -12,11 +12,11 @@ import click
 
 from routemoa.cli.options import json_option, load_pool, pool_option
 from routemoa.cli.terminal.lines import print_line
-from routemoa.core.printable import printable
+from routemoa.core.text.printable import printable
 
 if TYPE_CHECKING:
     from routemoa.cli.pool.probe import Probe
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
 
 __all__ = ["check"]
 
@@ -49,7 +49,7 @@ def check(pool_file: str | None, write: bool, watch: bool, as_json: bool) -> Non
 def _check_on_changes(pool_file: str | None, write: bool, as_json: bool) -> None:
     """Check now and after each change, for ever; a file that is wrong is said, and waited for."""
     from routemoa.core.errors import RouteMoAError
-    from routemoa.core.pool_files import POLL_SECONDS, list_files, read_signature
+    from routemoa.core.pool_file.pool_files import POLL_SECONDS, list_files, read_signature
 
     pool = load_pool(pool_file, needs_keys=False)
     while True:
@@ -71,7 +71,7 @@ def _check_pool(pool: Pool, write: bool, as_json: bool) -> bool:
     from routemoa.cli.pool.probe import probe_models
     from routemoa.cli.terminal.table import print_table
     from routemoa.cli.terminal.warn import print_warnings
-    from routemoa.clients.dialect import Dialect
+    from routemoa.clients.protocol.dialect import Dialect
     from routemoa.mixture.pool_warnings import list_pool_warnings, warn_of_absent_models
 
     warnings = [w for w in list_pool_warnings(pool) if w not in warn_of_absent_models(pool)]  # a failure says it

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from routemoa.clients.dialect import Dialect, describe_dialect, member_dialect
+from routemoa.clients.protocol.dialect import Dialect, describe_dialect, member_dialect
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 
 __all__ = ["describe_learned", "write_dialects"]
 

@@ -18,7 +18,7 @@ from routemoa.cli.terminal.lines import print_line
 if TYPE_CHECKING:
     from routemoa.clients.weights import Weight
     from routemoa.clients.weights.download import FetchResult, SourceName
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
 
 __all__ = ["fetch", "fetch_missing", "fetch_weights", "warn_of_missing_weights"]
 

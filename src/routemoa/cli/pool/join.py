@@ -11,10 +11,10 @@ import click
 from routemoa.cli.completion import complete_model
 from routemoa.cli.options import load_pool, max_cost_option, pool_option, yes_option
 from routemoa.cli.terminal.lines import print_line
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
     from routemoa.datasets.questions import Question
     from routemoa.scoring.trained import TrainingQuestion
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.plural import counted
 from routemoa.core.types import Limits
 
 __all__ = [

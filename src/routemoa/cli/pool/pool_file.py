@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import parse_pool
-from routemoa.core.toml import load_toml, suggest_name
+from routemoa.core.files.toml import load_toml, suggest_name
+from routemoa.core.pool_file.pool import parse_pool
 
 __all__ = ["Change", "PoolFile", "add_table", "change_table", "find_pool_file", "read_comments", "remove_table"]
 

@@ -10,10 +10,10 @@ import click
 
 from routemoa.cli.options import json_option, load_pool, pool_option
 from routemoa.cli.terminal.lines import print_line
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
-    from routemoa.core.pricing import Price, Rate
+    from routemoa.core.models.pricing import Price, Rate
     from routemoa.core.types import ModelSpec
 
 __all__ = ["prices"]
@@ -39,7 +39,7 @@ def prices(*, pool_file: str | None, as_json: bool) -> None:
       routemoa pool prices --pool pool.toml
     """
     from routemoa.cli.terminal.table import print_table
-    from routemoa.core.price_list import price_hint
+    from routemoa.core.catalog.price_list import price_hint
 
     pool = load_pool(pool_file, needs_keys=False)
     today = datetime.now(UTC).date()
@@ -55,7 +55,7 @@ def prices(*, pool_file: str | None, as_json: bool) -> None:
 
 def _to_plain(model: ModelSpec, today: date) -> dict[str, Any]:
     """Return a model's prices as JSON; null is no rate of its own."""
-    from routemoa.core.price_list import price_hint
+    from routemoa.core.catalog.price_list import price_hint
 
     price = model.price
     if price is None:

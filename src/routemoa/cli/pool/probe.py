@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from routemoa.clients.dialect import Dialect
 from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
+from routemoa.clients.protocol.dialect import Dialect
 from routemoa.clients.retry import RetryPolicy
-from routemoa.clients.timeouts import Timeouts
+from routemoa.clients.transport.timeouts import Timeouts
+from routemoa.core.catalog.providers import load_providers
 from routemoa.core.errors import (
     InvalidResponse,
     MissingExtra,
@@ -24,8 +25,7 @@ from routemoa.core.errors import (
     RouteMoAError,
     Unreachable,
 )
-from routemoa.core.pool import Pool
-from routemoa.core.providers import load_providers
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import Message, ModelSpec, Request
 
 __all__ = ["Probe", "probe_models"]

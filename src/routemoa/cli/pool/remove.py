@@ -6,7 +6,7 @@ import click
 
 from routemoa.cli.options import edited_pool_option
 from routemoa.cli.terminal.lines import print_line
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 
 __all__ = ["remove"]
 
@@ -23,7 +23,7 @@ def remove(name: str, pool_file: str | None) -> None:
     """
     from routemoa.cli.pool.pool_file import find_pool_file, remove_table
     from routemoa.core.errors import ConfigError
-    from routemoa.core.toml import load_toml
+    from routemoa.core.files.toml import load_toml
 
     file = find_pool_file(pool_file)
     entry = file.find(name)

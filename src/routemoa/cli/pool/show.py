@@ -9,11 +9,11 @@ import click
 
 from routemoa.cli.options import json_option, load_pool, pool_option
 from routemoa.cli.terminal.lines import print_line
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
-    from routemoa.core.endpoint import Endpoint
-    from routemoa.core.pool import Pool
+    from routemoa.core.models.endpoint import Endpoint
+    from routemoa.core.pool_file.pool import Pool
     from routemoa.core.types import ModelSpec
 
 __all__ = ["show"]

@@ -146,7 +146,7 @@ def _comments(text: str, name: str) -> dict[str, str]:
 def _fetch_sources(entries: Sequence[Mapping[str, Any]], today: date) -> tuple[dict[str, Source], list[str]]:
     """Return endpoint -> its provider with its list now, and a line for each that gave none; others are not asked."""
     from routemoa.cli.init.discovery import Place
-    from routemoa.core.providers import load_providers
+    from routemoa.core.catalog.providers import load_providers
 
     providers = load_providers()
     by_url = {p.url: p for p in providers.values()}

@@ -10,7 +10,7 @@ import numpy as np
 from routemoa.cli.options import say
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.core.types import Scores
 from routemoa.datasets.records import read_records
 from routemoa.evaluation.dominance import describe_dominance, find_dominating_model

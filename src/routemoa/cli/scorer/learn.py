@@ -10,7 +10,7 @@ import click
 from routemoa.cli.options import duplicates_option, say
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.datasets.appender import Appender
 from routemoa.datasets.records import read_records
 from routemoa.scoring.outcome_updates import OUTCOMES_FILE, GradedQuery, apply_outcomes, read_outcomes

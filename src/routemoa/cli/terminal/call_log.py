@@ -11,12 +11,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from routemoa.clients.http import HttpClient
-from routemoa.clients.timeouts import Timeouts
-from routemoa.clients.wire import build_body
-from routemoa.core.caps_table import ReplyCaps
+from routemoa.clients.protocol.wire import build_body
+from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.core.errors import ModelError
-from routemoa.core.printable import printable
 from routemoa.core.protocols import Runtime
+from routemoa.core.tables.caps_table import ReplyCaps
+from routemoa.core.text.printable import printable
 from routemoa.core.types import Completion, ModelSpec, Request, Thinking, to_json
 
 __all__ = ["LoggedClient"]

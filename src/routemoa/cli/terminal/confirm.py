@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from routemoa.cli.terminal.lines import print_line
-from routemoa.core.dollars import format_dollars
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
+from routemoa.core.text.dollars import format_dollars
+from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
-    from routemoa.core.pool import Pool
+    from routemoa.core.pool_file.pool import Pool
     from routemoa.core.types import ModelSpec
     from routemoa.datasets.collector import Estimate
 
@@ -96,7 +96,7 @@ def require_prices(models: Iterable[ModelSpec], max_cost: float | None) -> None:
     """Raise ConfigError where --max-cost was given and a model has no price: its calls could not be counted."""
     unpriced = [] if max_cost is None else [m for m in models if m.price is None]
     if unpriced:
-        from routemoa.core.price_list import price_hint
+        from routemoa.core.catalog.price_list import price_hint
 
         names = ", ".join(m.name for m in unpriced)
         raise ConfigError(f"--max-cost needs prices, and {names} has none; {price_hint(unpriced[0])}")

@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.progress import TransferSpeedColumn as SpeedColumn
 from rich.text import Text
 
-from routemoa.core.printable import printable
+from routemoa.core.text.printable import printable
 
 __all__ = ["AnswerProgress", "DownloadProgress", "SourceCounts", "StepProgress"]
 

@@ -14,9 +14,9 @@ from routemoa.cli.terminal.files import write_file
 from routemoa.cli.terminal.lines import WordFolder, print_line, terminal_width
 from routemoa.clients.connect import connect
 from routemoa.core.events import AggregatorFailed, AnswerDelta, AnswerReplaced, Event, ProposalFinished, Stopped
-from routemoa.core.pool import Pool
-from routemoa.core.printable import PrintableStream
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder, Method
+from routemoa.core.text.printable import PrintableStream
 from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import ModelSpec, Query, to_json
 from routemoa.ledger import Store, StoreError, default_path

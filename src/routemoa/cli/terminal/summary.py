@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from routemoa.core.dollars import format_dollars
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.dollars import format_dollars
+from routemoa.core.text.plural import counted
 from routemoa.core.trace import Agreement, Answer, Degradation, Failure, Trace
 from routemoa.judging.answers.grouping import group_answers, group_run_code
 from routemoa.routing.decision import latest_answers

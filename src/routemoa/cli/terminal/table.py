@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from routemoa.cli.terminal.lines import print_line
-from routemoa.core.printable import printable_line
+from routemoa.core.text.printable import printable_line
 
 __all__ = ["fit_table", "make_console", "print_fitted", "print_table"]
 

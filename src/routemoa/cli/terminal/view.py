@@ -19,9 +19,9 @@ from routemoa.cli.terminal.summary import (
 from routemoa.cli.terminal.table import fit_table
 from routemoa.core import events
 from routemoa.core.events import Event
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
-from routemoa.core.printable import printable, printable_line
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.plural import counted
+from routemoa.core.text.printable import printable, printable_line
 from routemoa.core.trace import Comparison, Failure, Proposal, Ranking
 from routemoa.core.types import Scores
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from routemoa.cli.terminal.lines import print_line
-from routemoa.core.printable import printable
+from routemoa.core.text.printable import printable
 
 __all__ = ["print_warnings"]
 

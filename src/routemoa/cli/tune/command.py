@@ -16,10 +16,10 @@ from routemoa.cli.scorer.plots import check_plot
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.tune.plot import draw_curve, draw_text_curve
-from routemoa.core.cost_dial import Dial
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
-from routemoa.core.tuned_policy import TunedPolicy, encode_tuned_policy
+from routemoa.core.learned.cost_dial import Dial
+from routemoa.core.learned.tuned_policy import TunedPolicy, encode_tuned_policy
+from routemoa.core.pool_file.pool import Pool
 from routemoa.datasets.records import read_records
 from routemoa.training.tuning.curve import find_curve
 from routemoa.training.tuning.policy import build_policy_file, summarize_curve

@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.clients.model_lists.reply import ListedModel, find_field, parse_model_list
-from routemoa.clients.sessions import SessionPool, find_proxy, system_reason
-from routemoa.clients.wire import decode_json, error_text, one_line
-from routemoa.core.providers import Provider
+from routemoa.clients.protocol.wire import decode_json, error_text, one_line
+from routemoa.clients.transport.sessions import SessionPool, find_proxy, system_reason
+from routemoa.core.catalog.providers import Provider
 
 if TYPE_CHECKING:
     import aiohttp

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from routemoa.core.providers import ListFormat
+from routemoa.core.catalog.providers import ListFormat
 
 __all__ = ["ListedModel", "find_field", "parse_model_list"]
 

@@ -12,11 +12,11 @@ from routemoa.clients.replies.thought_text import ThoughtText
 from routemoa.clients.replies.thoughts import ThoughtSplitter
 from routemoa.clients.replies.tool_calls import ToolCallFolder
 from routemoa.clients.replies.usage import UsageReader
+from routemoa.core.content.message import THOUGHT_FIELDS
 from routemoa.core.errors import InvalidResponse
-from routemoa.core.message import THOUGHT_FIELDS
+from routemoa.core.text.unicode_text import HalfJoiner, mend_halves
 from routemoa.core.tools import ToolCall
 from routemoa.core.types import Completion, Token
-from routemoa.core.unicode_text import HalfJoiner, mend_halves
 from routemoa.core.usage import Usage
 
 __all__ = ["CompletionBuilder", "first_choice", "parse_completion", "texts_of"]

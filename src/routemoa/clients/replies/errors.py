@@ -22,8 +22,8 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.clients.replies.redaction import LONGEST_ESCAPE, redact
-from routemoa.core.json_bounds import SMALL, TooManyValues, decode_bounded
-from routemoa.core.printable import printable_line
+from routemoa.core.text.json_bounds import SMALL, TooManyValues, decode_bounded
+from routemoa.core.text.printable import printable_line
 
 __all__ = [
     "NO_STATUS",

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from routemoa.core.text.unicode_text import mend_halves
 from routemoa.core.tools import MAX_CALLS, ToolCall
-from routemoa.core.unicode_text import mend_halves
 
 __all__ = ["ToolCallFolder"]
 

@@ -7,7 +7,7 @@ import dataclasses
 from msgspec.structs import replace
 
 from routemoa.clients.weights import load_manifest
-from routemoa.core.pool import Absence, Pool
+from routemoa.core.pool_file.pool import Absence, Pool
 
 __all__ = ["find_absent", "without_missing_weights"]
 

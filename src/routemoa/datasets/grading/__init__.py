@@ -12,7 +12,7 @@ from typing import Literal
 from routemoa.datasets.grading.choices import grade_choice, lists_options, name_option, parse_choice
 from routemoa.datasets.grading.numbers import NUMBER, extract_number, parse_reference_number, share_value
 from routemoa.datasets.grading.text_overlap import contains_words, parse_references, rouge_l, token_f1
-from routemoa.judging.answers.extraction import (
+from routemoa.judging.answers.language.extraction import (
     THOUGHT_END,
     bound_text,
     find_boxes,

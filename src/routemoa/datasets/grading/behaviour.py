@@ -11,10 +11,10 @@ from typing import Any
 from routemoa.datasets.grading.behaviour_harness import MAX_TIMEOUTS
 from routemoa.datasets.grading.code import harness_source
 from routemoa.datasets.grading.sandbox import MEBIBYTE, EndReason, run_program
-from routemoa.judging.answers import canonical_output
-from routemoa.judging.answers.behaviour import TIMEOUT, Behaviour, Output
+from routemoa.judging.answers.code import canonical_output
+from routemoa.judging.answers.code.behaviour import TIMEOUT, Behaviour, Output
+from routemoa.judging.answers.code.code_calls import find_calls
 from routemoa.judging.answers.code_blocks import extract_candidates, holds_code
-from routemoa.judging.answers.code_calls import find_calls
 
 __all__ = ["observe_behaviour"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the sandbox need not load typing
     from typing import Any
 
     from routemoa.datasets.grading.sandbox_harness import ANSWER, _load_answer, _redirect_streams
-    from routemoa.judging.answers.canonical_output import encode_output
+    from routemoa.judging.answers.code.canonical_output import encode_output
 
 __all__ = ["observe"]
 

@@ -6,9 +6,9 @@ import json
 import re
 from typing import NamedTuple
 
-from routemoa.judging.answers.extraction import find_statements, fold_text, strip_markup
-from routemoa.judging.answers.options import ALPHABETS, LATIN, get_reader, read_options, to_latin
-from routemoa.judging.answers.sentences import split_sentence, strip_pointer
+from routemoa.judging.answers.language.extraction import find_statements, fold_text, strip_markup
+from routemoa.judging.answers.language.options import ALPHABETS, LATIN, get_reader, read_options, to_latin
+from routemoa.judging.answers.language.sentences import split_sentence, strip_pointer
 
 __all__ = ["ChoiceReference", "grade_choice", "lists_options", "name_option", "parse_choice"]
 

@@ -1,8 +1,8 @@
 """Grade by mathematical equivalence: is an answer's result the same as the reference, however it is written?
 
-Equal canonical forms (`routemoa.judging.answers.normalization`) and different plain numbers are decided here. The rest
-is decided by math-verify (https://github.com/huggingface/Math-Verify) in a process of its own, with limits on its time
-and memory.
+Equal canonical forms (`routemoa.judging.answers.language.normalization`) and different plain numbers are decided here.
+The rest is decided by math-verify (https://github.com/huggingface/Math-Verify) in a process of its own, with limits on
+its time and memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from routemoa.core.errors import MissingExtra
 from routemoa.datasets.grading.numbers import NUMBER
 from routemoa.datasets.grading.worker_pool import WorkerPool
-from routemoa.judging.answers.extraction import (
+from routemoa.judging.answers.language.extraction import (
     MAX_STATEMENT_LENGTH,
     bound_text,
     find_answer_field,

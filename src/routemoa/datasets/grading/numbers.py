@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import re
 
-from routemoa.judging.answers.extraction import find_answer_field, find_statements, fold_text, strip_step_numbers
-from routemoa.judging.answers.numerals import find_decimal_mark, is_ambiguous, rewrite_numbers
-from routemoa.judging.answers.scales import read_chinese_quantity, rewrite_scales, scale_after
-from routemoa.judging.answers.sentences import find_concluding_number
+from routemoa.judging.answers.language.extraction import (
+    find_answer_field,
+    find_statements,
+    fold_text,
+    strip_step_numbers,
+)
+from routemoa.judging.answers.language.numerals import find_decimal_mark, is_ambiguous, rewrite_numbers
+from routemoa.judging.answers.language.scales import read_chinese_quantity, rewrite_scales, scale_after
+from routemoa.judging.answers.language.sentences import find_concluding_number
 
 __all__ = ["NUMBER", "extract_number", "parse_reference_number", "share_value"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import comb
 
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec
 from routemoa.core.usage import Usage
 from routemoa.datasets.collector import Estimate, answer_length

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client, Method
 from routemoa.core.types import Query, Scores
 from routemoa.datasets.questions import Question

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.datasets.questions import Question
 from routemoa.evaluation.live.call_file import CALLS, CachedCall
 from routemoa.evaluation.live.runner import TRACES, UnitKey, parse_unit_key

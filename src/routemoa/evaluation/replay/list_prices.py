@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from routemoa.core.catalog.price_list import find_price, has_price_library
 from routemoa.core.errors import MissingExtra
-from routemoa.core.price_list import find_price, has_price_library
 
 __all__ = ["PRICE_DATE", "ListPrice", "load_list_prices"]
 

@@ -12,8 +12,8 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.task_engine import LocalEngine, TaskEngine
+from routemoa.core.system.task_engine import LocalEngine, TaskEngine
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import ModelSpec, Scores
 from routemoa.evaluation.ablations import ABLATIONS, ablate
 from routemoa.evaluation.outcomes import Outcome

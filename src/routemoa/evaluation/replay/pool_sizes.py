@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from routemoa.core.task_engine import LocalEngine, TaskEngine
+from routemoa.core.system.task_engine import LocalEngine, TaskEngine
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.replay.methods import Replay
 from routemoa.evaluation.statistics import summarize

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.failure_kind import FailureKind
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.tools import ToolUse
 from routemoa.core.trace import Assessment, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query, Scores

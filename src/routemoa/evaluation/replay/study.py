@@ -9,8 +9,8 @@ from typing import Any
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
-from routemoa.core.task_engine import LocalEngine, TaskEngine
+from routemoa.core.system.task_engine import LocalEngine, TaskEngine
+from routemoa.core.text.plural import counted
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
 from routemoa.evaluation.dominance import describe_dominance, find_dominating_model

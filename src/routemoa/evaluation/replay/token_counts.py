@@ -18,15 +18,15 @@ from routemoa.core.types import CHARACTERS_PER_TOKEN, Message
 from routemoa.core.usage import add_optional
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.list_prices import ListPrice
-from routemoa.judging.answers.behaviour import (
+from routemoa.judging.answers.code.behaviour import (
     Behaviour,
     collect_inputs,
     describe_groups,
     group_behaviours,
     restrict_inputs,
 )
+from routemoa.judging.answers.code.code_calls import find_examples
 from routemoa.judging.answers.code_blocks import is_code_panel
-from routemoa.judging.answers.code_calls import find_examples
 from routemoa.judging.answers.grouping import Groups, group_answers
 from routemoa.judging.answers.tool_calls import group_calls
 from routemoa.mixture import prompts

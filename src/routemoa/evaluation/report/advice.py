@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from routemoa.core.families import find_family
+from routemoa.core.catalog.families import find_family
 from routemoa.evaluation.dominance import Dominance
 from routemoa.evaluation.outcomes import Run
 from routemoa.evaluation.power import ALPHA, NOTICEABLE, POWER, SampleSize, estimate_sample_size

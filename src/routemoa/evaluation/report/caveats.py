@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.evaluation.outcomes import Run
 from routemoa.evaluation.report.method_rows import GroupedOutcomes, MethodRow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.evaluation.calibration import Calibration
 from routemoa.evaluation.report.figures import Ablation, Saving, ScaleCurve, ScalePoint
 from routemoa.evaluation.report.findings import TaskComparison

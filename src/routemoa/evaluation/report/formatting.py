@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from routemoa.core.dollars import format_dollars
+from routemoa.core.text.dollars import format_dollars
 
 __all__ = [
     "UNKNOWN",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.evaluation.report import charts
 from routemoa.evaluation.report.figures import Report
 from routemoa.evaluation.report.findings import NO_CHOICE

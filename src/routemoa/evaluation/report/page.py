@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from routemoa import __version__
 from routemoa.core.errors import MissingExtra
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.evaluation.report import method_sections, mixture_sections
 from routemoa.evaluation.report.figures import Report
 from routemoa.evaluation.report.formatting import shorten

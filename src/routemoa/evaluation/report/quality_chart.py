@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from routemoa.core.dollars import format_dollars
-from routemoa.core.plural import counted
+from routemoa.core.text.dollars import format_dollars
+from routemoa.core.text.plural import counted
 from routemoa.evaluation.report.formatting import shorten
 from routemoa.evaluation.report.method_rows import MEASURES, MethodRow, pareto_front
 from routemoa.evaluation.report.svg import COLOURS, Chart, open_figure, render_svg

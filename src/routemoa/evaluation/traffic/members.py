@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from routemoa.core.intervals import wilson_interval
+from routemoa.core.learned.intervals import wilson_interval
 from routemoa.evaluation.traffic.judged_answer import JudgedAnswer
 
 __all__ = [

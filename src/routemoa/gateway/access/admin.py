@@ -15,14 +15,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from routemoa.core.errors import ConfigError, RouteMoAError
-from routemoa.core.key_terms import TERMS, describe_key, make_tenant, parse_duration, parse_expiry
-from routemoa.core.server_table import ServerSettings
-from routemoa.core.toml import parse_table
+from routemoa.core.files.toml import parse_table
+from routemoa.core.pool_file.key_terms import TERMS, describe_key, make_tenant, parse_duration, parse_expiry
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.access.auth import ADMIN_PATH
 from routemoa.gateway.access.keyring import Keyring
-from routemoa.gateway.connection import read_json_object
 from routemoa.gateway.errors import HttpError, KeyNotChanged
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.connection import read_json_object
+from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.server_state import ServerState
 from routemoa.ledger import StoreError, StoreLocation
 from routemoa.ledger.keys import KeyNameTaken, MadeKey, UnknownKey, create_key, read_keys, revoke_key, rotate_key

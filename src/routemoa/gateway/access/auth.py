@@ -8,14 +8,14 @@ from contextlib import suppress
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from routemoa.core.secret_keys import digest_secret
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.secret_keys import digest_secret
+from routemoa.core.access.tenants import Tenant
 from routemoa.gateway.access.caller import RATES_SCOPE_KEY, TENANT_SCOPE_KEY
 from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import RATE_HEAD, RateKeeper, describe_rates
-from routemoa.gateway.connection import ResponseWriter, discard_body
 from routemoa.gateway.errors import HttpError, MissingAdminKey, MissingKey, SlowRequest, UnknownRoute
 from routemoa.gateway.failures import error_response
+from routemoa.gateway.http_exchange.connection import ResponseWriter, discard_body
 from routemoa.gateway.messages_api.errors import shape_error_at
 
 __all__ = ["ADMIN_PATH", "ADMIN_SCOPE_KEY", "AuthMiddleware", "is_admin_path"]

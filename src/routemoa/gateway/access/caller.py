@@ -9,9 +9,9 @@ from typing import Any
 
 from starlette.types import Scope
 
+from routemoa.core.access.tenants import Span, Tenant, format_time
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.protocols import CallRecorder, CallResult
-from routemoa.core.tenants import Span, Tenant, format_time
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.prompt_estimate import estimate_prompt
 from routemoa.gateway.access.rates import RateKeeper, RateRefusal, find_rate_refusal

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from routemoa.core.tenants import Tenant, Tenants
+from routemoa.core.access.tenants import Tenant, Tenants
 from routemoa.ledger import Store, StoreError
 from routemoa.ledger.keys import KeyReader
 

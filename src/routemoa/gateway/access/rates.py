@@ -15,7 +15,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 
 __all__ = [
     "RATE_HEAD",

@@ -12,7 +12,7 @@ from time import monotonic
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
 from routemoa.gateway.access.rates import STREAM_WAIT, RateRefusal, RateState, drain_rates, find_rate_refusal
 from routemoa.ledger import StoreError
 from routemoa.ledger.rates import RateDecision, RateStep, RateStore

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from msgspec.structs import replace
 
 from routemoa.core.errors import RouteMoAError
-from routemoa.core.pool import METHODS, Pool
+from routemoa.core.pool_file.pool import METHODS, Pool
 from routemoa.core.protocols import CallRecorder, Client, Method
 from routemoa.datasets.input_rows import InputRow
 from routemoa.datasets.jsonl import RecordsError

@@ -15,16 +15,16 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.batches.expiry import check_expiry
 from routemoa.gateway.batches.manager import BatchManager
 from routemoa.gateway.batches.row_request import BATCH_APIS
 from routemoa.gateway.batches.stored import ENDED, BatchObject, FileObject, TenantFolder
 from routemoa.gateway.batches.upload import read_upload
-from routemoa.gateway.connection import check_origin, read_json_object
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.connection import check_origin, read_json_object
+from routemoa.gateway.http_exchange.json_response import json_response
 
 __all__ = ["batch_routes"]
 

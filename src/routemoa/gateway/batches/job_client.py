@@ -10,7 +10,7 @@ from time import monotonic
 
 import msgspec
 
-from routemoa.clients.memory import MemberMemory, memory_of
+from routemoa.clients.endpoints.memory import MemberMemory, memory_of
 from routemoa.clients.retry import AttemptClient, PatientClient, Retry
 from routemoa.core.errors import BudgetExceeded, Unaffordable
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client

@@ -19,10 +19,10 @@ from msgspec.structs import replace
 
 from routemoa.clients.connect import connect
 from routemoa.clients.http import HttpClient
-from routemoa.core.batches_table import BatchSettings
+from routemoa.core.access.tenants import Tenant
 from routemoa.core.errors import ConfigError
-from routemoa.core.pool import Pool
-from routemoa.core.tenants import Tenant
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.batches_table import BatchSettings
 from routemoa.datasets.input_rows import InputFiles
 from routemoa.datasets.jsonl import RecordsError
 from routemoa.gateway.batches.answering import make_failure

@@ -10,16 +10,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.errors import QueryError
-from routemoa.core.json_bounds import TooManyValues, decode_bounded
+from routemoa.core.text.json_bounds import TooManyValues, decode_bounded
 from routemoa.core.types import Query
 from routemoa.datasets.input_rows import InputRow
 from routemoa.datasets.jsonl import explain_json_error
 from routemoa.datasets.questions import name_task, parse_question
 from routemoa.gateway.api import Api, ApiRequest, ChatApi
-from routemoa.gateway.bounds import check_bounded_fields, check_bounded_messages
+from routemoa.gateway.chat_api.bounds import check_bounded_fields, check_bounded_messages
+from routemoa.gateway.chat_api.request_limits import LIMITS_FIELD, parse_request_limits
 from routemoa.gateway.errors import ErrorResponse, UnknownModel
 from routemoa.gateway.messages_api import MessagesApi
-from routemoa.gateway.request_limits import LIMITS_FIELD, parse_request_limits
 from routemoa.gateway.responses_api import ResponsesApi
 
 __all__ = ["BATCH_APIS", "CHAT_PATH", "RowError", "RowHead", "RowRequest", "RowRules", "read_head", "read_request"]

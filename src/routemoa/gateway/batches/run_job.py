@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder, Client
 from routemoa.core.types import Limits
 from routemoa.datasets.input_rows import InputFiles, InputRow

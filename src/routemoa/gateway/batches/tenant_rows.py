@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
+from routemoa.core.access.tenants import Tenant
 from routemoa.core.errors import BudgetExceeded
-from routemoa.core.json_bounds import decode_bounded
-from routemoa.core.pool import METHODS, Pool
+from routemoa.core.pool_file.pool import METHODS, Pool
 from routemoa.core.protocols import CallRecorder
-from routemoa.core.tenants import Tenant
+from routemoa.core.text.json_bounds import decode_bounded
 from routemoa.datasets.input_rows import InputRow
 from routemoa.gateway.access.caller import RATES_SCOPE_KEY, TENANT_SCOPE_KEY, Caller
 from routemoa.gateway.access.rates import RateKeeper

@@ -15,11 +15,11 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from routemoa.core.errors import MissingExtra
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.batches.expiry import ExpiresAfter, check_expiry
 from routemoa.gateway.batches.stored import UPLOAD
-from routemoa.gateway.connection import receive_pieces
 from routemoa.gateway.errors import BodyTooLarge, HttpError
+from routemoa.gateway.http_exchange.connection import receive_pieces
 
 __all__ = ["UploadedFile", "read_upload", "require_multipart"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from routemoa.core.answer_format import AnswerFormat
+from routemoa.core.chat.messages import raise_wrong_type
+from routemoa.core.content.answer_format import AnswerFormat
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import raise_wrong_type
-from routemoa.mixture.schema_check import check_schema
+from routemoa.mixture.schemas.schema_check import check_schema
 
 __all__ = ["parse_answer_format"]
 

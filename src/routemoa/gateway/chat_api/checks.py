@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any
 
+from routemoa.core.chat.messages import raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import raise_wrong_type
 
 __all__ = ["INT64", "check_tool_name", "integer_from", "number_between"]
 

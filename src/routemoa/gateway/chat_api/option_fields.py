@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+from routemoa.core.chat.messages import raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import raise_wrong_type
 from routemoa.gateway.chat_api.checks import integer_from, number_between
 
 __all__ = ["MAX_CHOICES", "NO_EFFECT", "OPTION_FIELDS", "parse_choice_count"]

@@ -12,8 +12,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from routemoa.core.chat.messages import parse_messages, raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import parse_messages, raise_wrong_type
 from routemoa.core.types import Query
 from routemoa.gateway.chat_api.answer_format import parse_answer_format
 from routemoa.gateway.chat_api.checks import INT64, integer_from, number_between

@@ -18,7 +18,7 @@ from routemoa.core.trace import Answer, Proposal
 from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import Request, StreamMode
 from routemoa.core.usage import Usage
-from routemoa.gateway.response_ids import new_id
+from routemoa.gateway.http_exchange.response_ids import new_id
 from routemoa.mixture.budget.metering import estimate_usage
 
 __all__ = ["ChatCompletion", "read_finish_reason", "shape_logprobs"]

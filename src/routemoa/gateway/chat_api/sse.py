@@ -28,7 +28,7 @@ from routemoa.core.trace import Failure, Proposal
 from routemoa.core.usage import Usage
 from routemoa.gateway.chat_api.responses import ChatCompletion, read_finish_reason, shape_logprobs
 from routemoa.gateway.failures import LIMIT_KINDS
-from routemoa.mixture.leader_stream import BROKEN_MARKER, THOUGHT_MARKER
+from routemoa.mixture.calls.leader_stream import BROKEN_MARKER, THOUGHT_MARKER
 
 __all__ = ["KEEP_ALIVE_COMMENT", "ChunkEncoder", "EventEncoder", "StreamEncoder", "encode_sse"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from routemoa.core.chat.messages import raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import raise_wrong_type
 from routemoa.core.tools import ToolUse, tool_name
 from routemoa.gateway.chat_api.checks import check_tool_name
 

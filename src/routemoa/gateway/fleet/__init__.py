@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from routemoa.core.conversations import ConversationMemory
-from routemoa.core.pool import Pool
-from routemoa.core.tool_ids import pool_signing_key
+from routemoa.core.chat.conversations import ConversationMemory
+from routemoa.core.chat.tool_ids import pool_signing_key
+from routemoa.core.pool_file.pool import Pool
 from routemoa.gateway.access.stored_rates import StoredRates
 from routemoa.gateway.fleet.news_exchange import NewsExchange
 from routemoa.ledger import BudgetStore

@@ -11,10 +11,10 @@ import hashlib
 import msgspec
 from msgspec import Struct
 
-from routemoa.clients.breaker import Breaker
-from routemoa.clients.capability import Capability
-from routemoa.clients.dialect import Dialect
-from routemoa.core.cache_marks import CachedPrompt
+from routemoa.clients.endpoints.breaker import Breaker
+from routemoa.clients.protocol.capability import Capability
+from routemoa.clients.protocol.dialect import Dialect
+from routemoa.core.content.cache_marks import CachedPrompt
 from routemoa.core.types import ModelSpec
 from routemoa.routing.latency import LatencySample
 

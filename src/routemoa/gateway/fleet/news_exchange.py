@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 
-from routemoa.clients.breaker import Breaker
-from routemoa.clients.memory import MemberMemory
-from routemoa.core.conversations import ConversationMemory
+from routemoa.clients.endpoints.breaker import Breaker
+from routemoa.clients.endpoints.memory import MemberMemory
+from routemoa.core.chat.conversations import ConversationMemory
 from routemoa.core.protocols import Method
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.conversations import Conversations

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
 
-from routemoa.core.quoted import Quoted
+from routemoa.core.text.quoted import Quoted
 
 __all__ = ["LineFormatter", "RedactFilter", "RepeatFilter"]
 

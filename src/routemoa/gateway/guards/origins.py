@@ -12,10 +12,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.access.rates import RATE_HEADERS
-from routemoa.gateway.connection import ResponseWriter
 from routemoa.gateway.errors import UnknownHost
+from routemoa.gateway.http_exchange.connection import ResponseWriter
 
 __all__ = ["HostMiddleware", "cors_middleware", "is_allowed_host"]
 

@@ -10,9 +10,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from routemoa.gateway.connection import discard_body
 from routemoa.gateway.errors import ErrorResponse, HttpError
 from routemoa.gateway.guards.request_ids import REQUEST_ID, choose_request_id
+from routemoa.gateway.http_exchange.connection import discard_body
 
 __all__ = ["TOO_MANY", "OverflowApp"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.errors import ErrorResponse
 from routemoa.gateway.guards.connections import ConnectionRegistry, caller_address
 from routemoa.gateway.guards.event_loop import READ_BYTES

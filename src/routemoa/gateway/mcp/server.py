@@ -13,7 +13,7 @@ from pydantic import Field
 from routemoa import __version__
 from routemoa.clients.http import HttpClient
 from routemoa.core.errors import RouteMoAError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.gateway.failures import error_response
 from routemoa.gateway.mcp.tools import Tools
 

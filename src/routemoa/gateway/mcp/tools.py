@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from routemoa.clients.http import HttpClient
 from routemoa.core.errors import ConfigError, QueryError
-from routemoa.core.pool import Pool, parse_limits
+from routemoa.core.pool_file.pool import Pool, parse_limits
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import Query
 from routemoa.gateway.mcp.accounts import explain_trace, tell_answer, tell_panel

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from routemoa.clients import wire
+from routemoa.clients.protocol import wire
 from routemoa.clients.replies.usage import UsageReader
-from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import ModelError
+from routemoa.core.tables.caps_table import ReplyCaps
 
 __all__ = ["BodyTap"]
 

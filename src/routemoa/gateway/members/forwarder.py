@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from routemoa.clients.retry import AttemptClient
-from routemoa.clients.upstream_response import UpstreamResponse
+from routemoa.clients.transport.upstream_response import UpstreamResponse
 from routemoa.core.types import ModelSpec
 
 __all__ = ["Forwarder"]

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from routemoa.core.errors import QueryError
 from routemoa.core.types import CHAT_ROUTE
-from routemoa.gateway.bounds import BOUNDED_FIELDS, check_bounded
+from routemoa.gateway.chat_api.bounds import BOUNDED_FIELDS, check_bounded
 
 __all__ = ["CHAT", "COMPLETIONS", "EMBEDDINGS", "MemberRoute"]
 

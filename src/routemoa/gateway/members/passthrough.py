@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from routemoa.clients import wire
-from routemoa.clients.placed_call import PlacedCall
-from routemoa.clients.placement import hash_body_prefix
-from routemoa.clients.upstream_response import UpstreamResponse
+from routemoa.clients.endpoints.placed_call import PlacedCall
+from routemoa.clients.endpoints.placement import hash_body_prefix
+from routemoa.clients.protocol import wire
+from routemoa.clients.transport.upstream_response import UpstreamResponse
+from routemoa.core.content.media import count_media_tokens, media_kinds, replace_media
 from routemoa.core.errors import (
     AnswerInterrupted,
     ContextExceeded,
@@ -23,23 +24,22 @@ from routemoa.core.errors import (
     QueryError,
 )
 from routemoa.core.failure_kind import KEY_STATUSES
-from routemoa.core.large_work import LARGE, run_large
-from routemoa.core.media import count_media_tokens, media_kinds, replace_media
 from routemoa.core.protocols import CallRecorder
+from routemoa.core.system.large_work import LARGE, run_large
 from routemoa.core.types import Limits, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.gateway.chat_api.sse import encode_sse
-from routemoa.gateway.connection import ResponseWriter
 from routemoa.gateway.failures import CoolingDown, error_response, log_failure, to_failure
 from routemoa.gateway.guards.request_ids import REQUEST_ID
+from routemoa.gateway.http_exchange.connection import ResponseWriter
 from routemoa.gateway.members.forwarder import Forwarder
 from routemoa.gateway.members.member_routes import CHAT, MemberRoute
 from routemoa.gateway.members.request_fields import count_answers, error_content_type, lacks_usage, prompt_texts
 from routemoa.gateway.members.usage_tap import ReplyTap
 from routemoa.gateway.telemetry.request_meter import UNMETERED, RequestMeter
-from routemoa.mixture.admission import skip_cooling
 from routemoa.mixture.budget.context import ContextFit, fit_texts
 from routemoa.mixture.budget.metering import MeteredCall, MeteredClient
+from routemoa.mixture.calls.admission import skip_cooling
 
 __all__ = ["UNBUFFERED", "PassThrough"]
 

@@ -10,15 +10,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from routemoa.clients import wire
+from routemoa.clients.protocol import wire
+from routemoa.clients.protocol.sse import EVENT_STREAM, SSEParser, is_event_stream, split_event
 from routemoa.clients.replies.completion import texts_of
 from routemoa.clients.replies.endings import read_ending
 from routemoa.clients.replies.errors import ReportedError, find_error
 from routemoa.clients.replies.plain_chunk import read_plain_text
 from routemoa.clients.replies.usage import UsageReader
-from routemoa.clients.sse import EVENT_STREAM, SSEParser, is_event_stream, split_event
-from routemoa.core.caps_table import ReplyCaps
 from routemoa.core.errors import InvalidResponse, ModelError
+from routemoa.core.tables.caps_table import ReplyCaps
 from routemoa.core.usage import Usage
 from routemoa.gateway.members.body_tap import BodyTap
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from routemoa.core.chat.messages import raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import raise_wrong_type
-from routemoa.gateway.translation import expect, move_media
+from routemoa.gateway.chat_api.translation import expect, move_media
 
 __all__ = ["translate_messages", "translate_text_blocks"]
 

@@ -8,17 +8,17 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from routemoa.core.large_work import LARGE_TREE, run_large
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.system.large_work import LARGE_TREE, run_large
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.caller import Caller
-from routemoa.gateway.connection import ResponseWriter, read_sized_object
+from routemoa.gateway.chat_api.translation import expect
 from routemoa.gateway.errors import UnknownModel
 from routemoa.gateway.failures import error_response
+from routemoa.gateway.http_exchange.connection import ResponseWriter, read_sized_object
 from routemoa.gateway.messages_api.errors import shape_error
 from routemoa.gateway.messages_api.request import translate_request
 from routemoa.gateway.messages_api.token_count import count_tokens
-from routemoa.gateway.translation import expect
 
 __all__ = ["CountEndpoint"]
 

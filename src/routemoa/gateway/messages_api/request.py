@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from routemoa.core.chat.messages import raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import raise_wrong_type
+from routemoa.gateway.chat_api.translation import Translation, check_fields, expect, find_ignored
 from routemoa.gateway.messages_api.content import translate_messages, translate_text_blocks
-from routemoa.gateway.translation import Translation, check_fields, expect, find_ignored
 
 __all__ = ["REQUEST_FIELDS", "check_max_tokens", "translate_request"]
 

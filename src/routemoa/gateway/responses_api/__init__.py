@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from routemoa.gateway.api import ApiRequest, Earlier, TranslatedRequest
+from routemoa.gateway.chat_api.translation import parse_translation
 from routemoa.gateway.errors import ErrorResponse
 from routemoa.gateway.members.member_routes import MemberRoute
 from routemoa.gateway.responses_api.request import echo_request, translate_request
 from routemoa.gateway.responses_api.response import ResponseTranslator
 from routemoa.gateway.responses_api.tools import read_tools
-from routemoa.gateway.translation import parse_translation
 
 __all__ = ["ResponsesApi"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from routemoa.core.chat.messages import raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import raise_wrong_type
+from routemoa.gateway.chat_api.translation import expect, move_media
 from routemoa.gateway.responses_api.tools import chat_name, wrap_input
-from routemoa.gateway.translation import expect, move_media
 
 __all__ = ["translate_items"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from routemoa.core.chat.messages import raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import raise_wrong_type
 from routemoa.gateway.api import Earlier
+from routemoa.gateway.chat_api.translation import Translation, check_fields, expect, find_ignored
 from routemoa.gateway.responses_api.items import translate_items
 from routemoa.gateway.responses_api.tools import OWN_KINDS, read_tools, translate_choice
-from routemoa.gateway.translation import Translation, check_fields, expect, find_ignored
 
 __all__ = ["REQUEST_FIELDS", "echo_request", "translate_request"]
 

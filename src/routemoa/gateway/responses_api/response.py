@@ -13,7 +13,7 @@ from typing import Any
 from routemoa.gateway.api import encode_named
 from routemoa.gateway.chat_api.sse import KEEP_ALIVE_COMMENT
 from routemoa.gateway.errors import ErrorResponse
-from routemoa.gateway.response_ids import new_item_id, rename_id
+from routemoa.gateway.http_exchange.response_ids import new_item_id, rename_id
 from routemoa.gateway.responses_api.tools import CallerTool
 
 __all__ = ["ResponseTranslator", "translate_usage"]

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from routemoa.core.chat.messages import raise_wrong_type
 from routemoa.core.errors import QueryError
-from routemoa.core.messages import raise_wrong_type
 from routemoa.gateway.chat_api.checks import check_tool_name
-from routemoa.gateway.translation import expect
+from routemoa.gateway.chat_api.translation import expect
 
 __all__ = ["OWN_KINDS", "CallerTool", "chat_name", "read_tools", "translate_choice", "wrap_input"]
 

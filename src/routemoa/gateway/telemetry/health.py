@@ -7,13 +7,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from routemoa.clients.memory import MemberMemory
-from routemoa.core.pool import Pool
+from routemoa.clients.endpoints.memory import MemberMemory
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.access.keyring import Keyring
 from routemoa.gateway.access.rates import RateKeeper
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.telemetry.drift_watch import DriftWatch
 from routemoa.ledger import BudgetExchange, Store
 

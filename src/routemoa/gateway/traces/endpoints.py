@@ -9,16 +9,16 @@ from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.core.trace import Failure, Layer, Trace
 from routemoa.gateway.access.caller import Caller
-from routemoa.gateway.connection import read_json_object
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.json_response import json_response
-from routemoa.gateway.response_ids import bare_id
+from routemoa.gateway.http_exchange.connection import read_json_object
+from routemoa.gateway.http_exchange.json_response import json_response
+from routemoa.gateway.http_exchange.response_ids import bare_id
 from routemoa.gateway.traces.feedback import parse_feedback
 from routemoa.gateway.traces.lookup import TraceLookup
-from routemoa.ledger.traces import StoredTrace
+from routemoa.ledger.trace_store.traces import StoredTrace
 
 __all__ = ["TraceEndpoints"]
 

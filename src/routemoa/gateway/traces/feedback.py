@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from routemoa.core.errors import QueryError
-from routemoa.ledger.traces import GRADERS, Feedback
+from routemoa.ledger.trace_store.traces import GRADERS, Feedback
 
 __all__ = ["FEEDBACK_SCHEMA", "parse_feedback"]
 

@@ -13,7 +13,7 @@ from routemoa.core.trace import Answer
 from routemoa.core.types import Message
 from routemoa.gateway.api import ApiRequest
 from routemoa.gateway.chat_api.responses import ChatCompletion
-from routemoa.gateway.response_ids import bare_id, read_item_id
+from routemoa.gateway.http_exchange.response_ids import bare_id, read_item_id
 from routemoa.gateway.traces.lookup import TraceLookup
 
 __all__ = ["History"]

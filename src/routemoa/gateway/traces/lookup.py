@@ -8,7 +8,7 @@ from string import hexdigits
 from time import monotonic
 from typing import TypeVar
 
-from routemoa.ledger.traces import Feedback, StoredTrace, TraceStore
+from routemoa.ledger.trace_store.traces import Feedback, StoredTrace, TraceStore
 
 __all__ = ["TraceLookup"]
 

@@ -16,7 +16,7 @@ from routemoa.core.trace import Trace
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec
 from routemoa.core.usage import Usage
 from routemoa.judging.answers.grouping import all_agree
-from routemoa.ledger.traces import Feedback, StoredTrace, TraceFactsText
+from routemoa.ledger.trace_store.traces import Feedback, StoredTrace, TraceFactsText
 from routemoa.routing.decision import latest_answers
 
 __all__ = [

@@ -24,8 +24,8 @@ from routemoa.gateway.traces.trace_facts import (
     summarize_feedback,
 )
 from routemoa.ledger.schema import StoreError
-from routemoa.ledger.trace_catalog import TraceCatalog, open_catalog
-from routemoa.ledger.traces import Feedback, TraceFactsText, TraceStore
+from routemoa.ledger.trace_store.trace_catalog import TraceCatalog, open_catalog
+from routemoa.ledger.trace_store.traces import Feedback, TraceFactsText, TraceStore
 
 __all__ = ["IndexedTraces", "TraceIndex"]
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from routemoa import __version__
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.ui.site import Site
 from routemoa.gateway.ui.viewer import Viewer
 

@@ -13,9 +13,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from routemoa.core.tenants import NO_KEY
+from routemoa.core.access.tenants import NO_KEY
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.ui.money_sums import (
     describe_cache,
     describe_sums,
@@ -26,8 +26,8 @@ from routemoa.gateway.ui.money_sums import (
 from routemoa.gateway.ui.site import Site
 from routemoa.gateway.ui.viewer import Viewer
 from routemoa.ledger import BudgetState, LedgerEntry, Store, read_calls
-from routemoa.ledger.aggregates import GROUPINGS, Grouping
-from routemoa.ledger.call_sums import CallSums, read_call_sums
+from routemoa.ledger.sums.aggregates import GROUPINGS, Grouping
+from routemoa.ledger.sums.call_sums import CallSums, read_call_sums
 
 __all__ = ["MoneyEndpoints", "list_budgets"]
 

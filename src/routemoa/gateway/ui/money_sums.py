@@ -12,8 +12,8 @@ from msgspec import Struct
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.traces.trace_facts import TraceFacts
 from routemoa.ledger import BudgetState
-from routemoa.ledger.aggregates import GROUPINGS, Grouping
-from routemoa.ledger.call_sums import CallSums, add_sums, group_sums
+from routemoa.ledger.sums.aggregates import GROUPINGS, Grouping
+from routemoa.ledger.sums.call_sums import CallSums, add_sums, group_sums
 
 __all__ = ["Saving", "describe_cache", "describe_sums", "estimate_saving", "forecast_budget", "rows_of"]
 

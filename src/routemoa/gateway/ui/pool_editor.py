@@ -18,11 +18,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from routemoa.core.errors import ConfigError, RouteMoAError
-from routemoa.core.toml import parse_table
+from routemoa.core.files.toml import parse_table
 from routemoa.gateway.access.auth import ADMIN_PATH
-from routemoa.gateway.connection import read_json_object
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.connection import read_json_object
+from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.operations import Operations
 from routemoa.gateway.ui.site import Site
 from routemoa.gateway.ui.viewer import Viewer

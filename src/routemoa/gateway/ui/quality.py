@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.json_response import json_response
+from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.ui.site import Site
 from routemoa.gateway.ui.viewer import Viewer
-from routemoa.ledger.choice_counts import DAY, count_choices
-from routemoa.ledger.traces import read_traces
+from routemoa.ledger.trace_store.choice_counts import DAY, count_choices
+from routemoa.ledger.trace_store.traces import read_traces
 
 __all__ = ["QualityEndpoints"]
 

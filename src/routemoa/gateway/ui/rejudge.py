@@ -16,20 +16,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.mixture_table import Mixture
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Answer, Trace, upgrade_trace
 from routemoa.core.types import PreferenceName
-from routemoa.gateway.connection import read_json_object
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.json_response import json_response
-from routemoa.gateway.response_ids import bare_id
+from routemoa.gateway.http_exchange.connection import read_json_object
+from routemoa.gateway.http_exchange.json_response import json_response
+from routemoa.gateway.http_exchange.response_ids import bare_id
 from routemoa.gateway.ui.site import Site
 from routemoa.gateway.ui.viewer import Viewer
 from routemoa.judging.answers.grouping import final_answer
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.pool_judge import load_pool_judge
-from routemoa.routing.adaptive import AdaptivePolicy
 from routemoa.routing.latency import CallEstimates
+from routemoa.routing.policies.adaptive import AdaptivePolicy
 from routemoa.routing.policy import build_policy
 from routemoa.routing.rejudging import models_of, rejudge
 from routemoa.routing.state import PanelState

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from routemoa.clients.memory import MemberMemory
-from routemoa.core.pool import Pool
+from routemoa.clients.endpoints.memory import MemberMemory
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.server_state import ServerState
 
 __all__ = ["Site"]

@@ -16,15 +16,15 @@ from starlette.responses import Response, StreamingResponse
 from routemoa.datasets.outcomes import record_from_stored
 from routemoa.datasets.records import Record
 from routemoa.gateway.errors import HttpError
-from routemoa.gateway.json_response import json_response
-from routemoa.gateway.response_ids import bare_id
+from routemoa.gateway.http_exchange.json_response import json_response
+from routemoa.gateway.http_exchange.response_ids import bare_id
 from routemoa.gateway.traces.endpoints import shape_trace
 from routemoa.gateway.traces.trace_facts import TraceFacts
 from routemoa.gateway.ui.similar_questions import find_similar
 from routemoa.gateway.ui.site import Site
 from routemoa.gateway.ui.trace_search import TraceFilter, list_choices, read_filter, search_traces
 from routemoa.gateway.ui.viewer import Viewer
-from routemoa.ledger.traces import StoredTrace, TraceStore
+from routemoa.ledger.trace_store.traces import StoredTrace, TraceStore
 
 __all__ = ["TraceListEndpoints"]
 

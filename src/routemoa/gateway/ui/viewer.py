@@ -11,8 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from routemoa.gateway.access.auth import ADMIN_SCOPE_KEY
 from routemoa.gateway.access.caller import Caller
-from routemoa.gateway.connection import ResponseWriter
 from routemoa.gateway.errors import HttpError
+from routemoa.gateway.http_exchange.connection import ResponseWriter
 from routemoa.gateway.traces.trace_facts import TraceFacts
 from routemoa.gateway.ui.site import Site
 

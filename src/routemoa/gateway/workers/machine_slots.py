@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.server_table import MAX_WORKERS
+from routemoa.core.tables.server_table import MAX_WORKERS
 
 __all__ = ["MachineFolder"]
 

@@ -7,8 +7,8 @@ from time import monotonic
 
 import msgspec
 
-from routemoa.core.cache_marks import CachedPrompt
-from routemoa.core.conversations import CACHE_SECONDS, ConversationMemory
+from routemoa.core.chat.conversations import CACHE_SECONDS, ConversationMemory
+from routemoa.core.content.cache_marks import CachedPrompt
 from routemoa.gateway.workers.shared_table import SharedTable
 
 __all__ = ["SharedConversations"]

@@ -11,8 +11,8 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from routemoa.core.server_table import MAX_WORKERS
-from routemoa.core.tenants import Tenant
+from routemoa.core.access.tenants import Tenant
+from routemoa.core.tables.server_table import MAX_WORKERS
 from routemoa.gateway.access.rates import MINUTE, RateRefusal, RateState, drain_rates, find_rate_refusal
 from routemoa.gateway.workers.shared_table import SharedTable, digest_name
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.workers.shared_board import BoardExchange
 from routemoa.gateway.workers.shared_conversations import SharedConversations
 from routemoa.gateway.workers.shared_metrics import StateExchange, use_shared_counters

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 
 from routemoa.core.errors import ConfigError, RouteMoAError
-from routemoa.core.server_table import ServerSettings
+from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.workers.channel import Channel, Failed, Ready, Reload, Reloaded
 from routemoa.gateway.workers.shared_state import SharedState, divide_caps
 

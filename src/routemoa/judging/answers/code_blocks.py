@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from routemoa.judging.answers.extraction import THOUGHT_END, bound_text
+from routemoa.judging.answers.language.extraction import THOUGHT_END, bound_text
 from routemoa.judging.answers.results import extract_result
 
 __all__ = ["extract_candidates", "find_blocks", "holds_code", "is_code_panel", "unwrap_code"]

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from routemoa.core.trace import Proposal, Trace
 from routemoa.judging.answers.code_blocks import is_code_panel
-from routemoa.judging.answers.extraction import bound_text
+from routemoa.judging.answers.language.extraction import bound_text
 from routemoa.judging.answers.panel import resolve_forms
 from routemoa.judging.answers.results import extract_result
 

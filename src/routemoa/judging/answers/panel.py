@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 from itertools import combinations
 
-from routemoa.judging.answers.calendar_names import is_calendar_name
-from routemoa.judging.answers.options import to_latin
+from routemoa.judging.answers.language.calendar_names import is_calendar_name
+from routemoa.judging.answers.language.options import to_latin
+from routemoa.judging.answers.language.sentences import Sentence
 from routemoa.judging.answers.results import ExtractedResult
-from routemoa.judging.answers.sentences import Sentence
 
 __all__ = ["resolve_forms"]
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from routemoa.judging.answers.calendar_names import read_calendar_name
-from routemoa.judging.answers.extraction import (
+from routemoa.judging.answers.language.calendar_names import read_calendar_name
+from routemoa.judging.answers.language.extraction import (
     bound_text,
     find_answer_field,
     find_statements,
     isolate_answer,
     strip_markup,
 )
-from routemoa.judging.answers.languages import strip_frame
-from routemoa.judging.answers.normalization import MAX_FIELD_LENGTH, PLAIN_NUMBER, normalize
-from routemoa.judging.answers.numerals import find_decimal_mark, is_ambiguous
-from routemoa.judging.answers.options import find_chosen_option
-from routemoa.judging.answers.sentences import (
+from routemoa.judging.answers.language.languages import strip_frame
+from routemoa.judging.answers.language.normalization import MAX_FIELD_LENGTH, PLAIN_NUMBER, normalize
+from routemoa.judging.answers.language.numerals import find_decimal_mark, is_ambiguous
+from routemoa.judging.answers.language.options import find_chosen_option
+from routemoa.judging.answers.language.sentences import (
     MAX_SENTENCE_LENGTH,
     Sentence,
     find_concluding_number,

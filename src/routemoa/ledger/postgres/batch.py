@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import Struct
 
 from routemoa.core.protocols import CallResult
-from routemoa.ledger.budget_check import TenantBudgets, Window, WindowKey, find_refusal, list_windows
+from routemoa.ledger.budgets.budget_check import TenantBudgets, Window, WindowKey, find_refusal, list_windows
 from routemoa.ledger.steps import FinishedCall, LedgerStep, StartedCall, WithdrawnCall, to_picodollars, valid_count
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from routemoa.ledger.budget_check import TenantBudgets, WindowKey
+from routemoa.ledger.budgets.budget_check import TenantBudgets, WindowKey
 from routemoa.ledger.location import StoreUrl
 from routemoa.ledger.postgres.batch import Batch
 from routemoa.ledger.postgres.driver import PostgresError

@@ -13,8 +13,8 @@ from contextlib import suppress
 from os import getpid
 from typing import TYPE_CHECKING, Any
 
-from routemoa.core.tenants import ALL_TENANTS, find_windows
-from routemoa.ledger.budget_check import TenantBudgets, WindowKey, list_windows
+from routemoa.core.access.tenants import ALL_TENANTS, find_windows
+from routemoa.ledger.budgets.budget_check import TenantBudgets, WindowKey, list_windows
 from routemoa.ledger.location import StoreUrl
 from routemoa.ledger.postgres.batch import Batch, Owner, WindowsMissing, lock_windows, write_windows
 from routemoa.ledger.postgres.driver import PostgresError, open_database, raise_store_errors

@@ -9,11 +9,17 @@ from typing import Any
 
 import msgspec
 
-from routemoa.ledger.budget_check import WindowKey
-from routemoa.ledger.budget_sharing import BUDGET_LEASE_SECONDS, BudgetAnswer, BudgetRequest, SharedCall, SharedWindow
+from routemoa.ledger.budgets.budget_check import WindowKey
 from routemoa.ledger.location import SharedUrl
 from routemoa.ledger.redis.connection import PREFIX, RedisConnection
 from routemoa.ledger.schema import StoreError
+from routemoa.ledger.sharing.budget_sharing import (
+    BUDGET_LEASE_SECONDS,
+    BudgetAnswer,
+    BudgetRequest,
+    SharedCall,
+    SharedWindow,
+)
 
 __all__ = ["RedisBudgets"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.types import ModelSpec
 from routemoa.mixture.baselines.single import Single

@@ -7,12 +7,12 @@ import math
 from msgspec import Struct
 
 from routemoa.core.events import Stopped
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.trace import Layer, Proposal
 from routemoa.core.types import ModelSpec
-from routemoa.mixture.admission import Admission
 from routemoa.mixture.baselines.steps import run_proposers
+from routemoa.mixture.calls.admission import Admission
 from routemoa.mixture.layer import LayerRequest
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.run import Run

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from routemoa.core.events import Stopped
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client
-from routemoa.mixture.aggregator import write_answer
+from routemoa.mixture.answers.aggregator import write_answer
 from routemoa.mixture.baselines.best_single import aggregator_candidates, choose_best_model
 from routemoa.mixture.baselines.steps import last_answers, remaining_models, run_proposers, unable_models
 from routemoa.mixture.layer import LayerRequest

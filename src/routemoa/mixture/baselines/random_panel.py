@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 
 from routemoa.core.events import Stopped
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client
+from routemoa.core.text.plural import counted
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.answers.grouping import all_agree
-from routemoa.mixture.aggregator import write_answer
+from routemoa.mixture.answers.aggregator import write_answer
 from routemoa.mixture.baselines.best_single import aggregator_candidates, choose_best_model
 from routemoa.mixture.baselines.steps import last_answers, run_proposers, unable_models
 from routemoa.mixture.layer import LayerRequest

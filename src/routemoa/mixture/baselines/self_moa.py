@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from routemoa.core.candidates import draw_again
 from routemoa.core.events import Stopped
-from routemoa.core.plural import counted
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client
-from routemoa.mixture.aggregator import write_answer
+from routemoa.core.tables.candidates import draw_again
+from routemoa.core.text.plural import counted
+from routemoa.mixture.answers.aggregator import write_answer
 from routemoa.mixture.baselines.best_single import choose_best_model
 from routemoa.mixture.baselines.steps import last_answers, run_proposers
 from routemoa.mixture.layer import LayerRequest

@@ -6,11 +6,11 @@ from routemoa.core.events import AnswerDelta, AnswerReplaced, Event, ProposalDel
 from routemoa.core.protocols import Client
 from routemoa.core.types import Limits, ModelSpec
 from routemoa.mixture.baselines.steps import run_proposers
+from routemoa.mixture.calls.leader_stream import THOUGHT_MARKER, THOUGHT_SHOWN
+from routemoa.mixture.calls.written_calls import before_tagged_call, may_be_written_call
 from routemoa.mixture.layer import LayerRequest
-from routemoa.mixture.leader_stream import THOUGHT_MARKER, THOUGHT_SHOWN
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.run import Run
-from routemoa.mixture.written_calls import before_tagged_call, may_be_written_call
 
 __all__ = ["Single"]
 

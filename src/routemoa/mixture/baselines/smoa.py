@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from routemoa.core.events import Stopped
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Client
 from routemoa.core.trace import Proposal
 from routemoa.core.types import ModelSpec
 from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
-from routemoa.mixture.aggregator import write_answer
+from routemoa.mixture.answers.aggregator import write_answer
 from routemoa.mixture.baselines.best_single import aggregator_candidates, choose_best_model
 from routemoa.mixture.baselines.steps import last_answers, remaining_models, run_proposers, unable_models
+from routemoa.mixture.calls.separate_call import call_model
 from routemoa.mixture.layer import LayerRequest
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.run import Run
-from routemoa.mixture.separate_call import call_model
 
 __all__ = ["SMoA"]
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.clients.wire import TOKEN_LIMITS, is_token_limit
-from routemoa.core.dollars import format_dollars
+from routemoa.clients.protocol.wire import TOKEN_LIMITS, is_token_limit
+from routemoa.core.catalog.price_list import price_hint
 from routemoa.core.errors import BudgetExceeded, ConfigError
-from routemoa.core.price_list import price_hint
+from routemoa.core.text.dollars import format_dollars
 from routemoa.core.types import Limits, ModelSpec, Request
 
 __all__ = [

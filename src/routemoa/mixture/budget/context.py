@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from enum import IntEnum
 
-from routemoa.core.media import USUAL_SHARE
+from routemoa.core.content.media import USUAL_SHARE
 from routemoa.core.types import ModelSpec, Request
 from routemoa.mixture.budget.account import FRAME_TOKENS, MIN_OUTPUT_TOKENS, token_limit
 

@@ -12,15 +12,15 @@ from typing import cast
 
 from msgspec import structs
 
-from routemoa.clients.dialect import KEPT
-from routemoa.clients.memory import MemberMemory, memory_of
-from routemoa.clients.placed_call import PlacedCall
-from routemoa.clients.placement import hash_prefix
+from routemoa.clients.endpoints.memory import MemberMemory, memory_of
+from routemoa.clients.endpoints.placed_call import PlacedCall
+from routemoa.clients.endpoints.placement import hash_prefix
+from routemoa.clients.protocol.dialect import KEPT
 from routemoa.clients.retry import AttemptClient, Retry, with_retries
+from routemoa.core.content.media import USUAL_SHARE
 from routemoa.core.errors import BudgetExceeded, ConfigError, ModelError, Unaffordable
-from routemoa.core.media import USUAL_SHARE
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
-from routemoa.core.quoted import Quoted
+from routemoa.core.text.quoted import Quoted
 from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Limits, Message, ModelSpec, Purpose, Request, Thinking
 from routemoa.core.usage import Usage
 from routemoa.mixture.budget.account import Account, Reservation

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.dollars import format_dollars
-from routemoa.core.price_list import price_hint
+from routemoa.core.catalog.price_list import price_hint
+from routemoa.core.text.dollars import format_dollars
 from routemoa.core.trace import Degradation
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Request
 from routemoa.mixture.budget.account import (

@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.dollars import format_dollars
+from routemoa.core.text.dollars import format_dollars
 from routemoa.core.types import ModelSpec
 from routemoa.core.usage import Usage
 from routemoa.mixture.budget.account import Reservation, max_output_tokens, token_limit

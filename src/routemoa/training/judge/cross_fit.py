@@ -7,7 +7,7 @@ from random import Random
 
 from msgspec import Struct
 
-from routemoa.core.task_engine import LocalEngine, TaskEngine
+from routemoa.core.system.task_engine import LocalEngine, TaskEngine
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.training.judge.calibration import SignalPairs, collect_signal_pairs
 from routemoa.training.judge.coefficients import fit_judge_model

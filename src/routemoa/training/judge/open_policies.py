@@ -21,7 +21,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from routemoa.core.intervals import wilson_interval
+from routemoa.core.learned.intervals import wilson_interval
 from routemoa.judging.compared_pair import ComparedPair
 from routemoa.judging.judge_model import OpenEvidence, PairwiseJudge
 from routemoa.judging.pairwise import Verdict

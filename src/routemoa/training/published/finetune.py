@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.predictor import Floats, sigmoid
 from routemoa.training.linear import fit_cosine_calibration

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.core.cost_dial import Dial, Mix, Point, find_hull, mix_points
-from routemoa.core.tuned_policy import TunedPlan
+from routemoa.core.learned.cost_dial import Dial, Mix, Point, find_hull, mix_points
+from routemoa.core.learned.tuned_policy import TunedPlan
 from routemoa.scoring.predictor import Floats
 from routemoa.training.tuning.plans import TuningData, list_plans, run_plan
 

@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.core.tuned_policy import TunedPlan
+from routemoa.core.learned.tuned_policy import TunedPlan
 from routemoa.scoring.predictor import Floats
 
 __all__ = ["TuningData", "list_plans", "run_plan"]

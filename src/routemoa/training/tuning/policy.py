@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from routemoa.core.cost_dial import Dial, Mix, Point
-from routemoa.core.tuned_policy import TunedGroup, TunedPoint, TunedPolicy
+from routemoa.core.learned.cost_dial import Dial, Mix, Point
+from routemoa.core.learned.tuned_policy import TunedGroup, TunedPoint, TunedPolicy
 from routemoa.training.tuning.curve import Curve
 from routemoa.training.tuning.plans import TuningData
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace as replace_fields
 from numpy.typing import NDArray
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.plural import counted
+from routemoa.core.text.plural import counted
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec
 from routemoa.datasets.records import Record
 from routemoa.judging.answers.grouping import group_answers

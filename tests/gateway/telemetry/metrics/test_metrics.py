@@ -13,11 +13,11 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from routemoa.clients.memory import MemberMemory
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.clients.endpoints.memory import MemberMemory
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallResult, CallStart
-from routemoa.core.tenant_table import parse_tenants
+from routemoa.core.tables.mixture_table import Mixture
+from routemoa.core.tables.tenant_table import parse_tenants
 from routemoa.core.types import ModelSpec
 from routemoa.core.usage import Usage
 from routemoa.gateway.access.keyring import Keyring

@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from routemoa.core.mixture_table import Mixture
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.telemetry.tracing import RequestTracer, start_tracing
 from routemoa.testing import FakeEndpoint, Fault

@@ -13,7 +13,7 @@ from math import ceil
 from typing import Any
 
 from routemoa.core.errors import BudgetExceeded, RouteMoAError
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.datasets.input_rows import InputFiles, InputRow
 from routemoa.gateway.batches.job import pending_rows
 from routemoa.gateway.batches.journal import Spending

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from routemoa.clients.connect import connect
 from routemoa.core.errors import BudgetExceeded
-from routemoa.core.pool import Pool
+from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder
 from routemoa.datasets.input_rows import InputRow
 from routemoa.gateway.batches.answering import RowAnswerer

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from routemoa.clients.trace_context import set_trace_headers
+from routemoa.clients.transport.trace_context import set_trace_headers
 from routemoa.core.events import Compared, Event, Judged, Reranked, Selected, Stopped
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart
 from routemoa.core.trace import Trace

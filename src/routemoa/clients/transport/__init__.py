@@ -1,0 +1,1 @@
+"""HTTP below the protocol: sessions, timeouts, headers, and the bytes of responses."""

@@ -1,0 +1,42 @@
+"""How long endpoints are waited for."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from routemoa.core.models.patience import Patience
+
+__all__ = ["Timeouts"]
+
+
+class Timeouts(Struct, frozen=True):
+    """Seconds to wait for an endpoint; generous, since a model may load or think for minutes before it begins."""
+
+    connect: float = 3.0
+    """For each attempt."""
+    first_byte: float = 300.0
+    """For each attempt."""
+    idle: float = 120.0
+    """Between two pieces of a response."""
+    total: float = 1200.0
+    """For all attempts of a call together."""
+
+    def with_patience(self, patience: Patience) -> Timeouts:
+        """Return these times, with those that `patience` sets in their place."""
+        default = Patience(self.connect, self.first_byte, self.idle, self.total)
+        return self if patience == Patience() else Timeouts(*astuple(patience.with_defaults(default)))
+
+    def bound_wait(self, limit: float, reason: str, deadline: float) -> tuple[float, str]:
+        """Return the seconds to wait now, and the reason to give when they are over.
+
+        Args:
+            limit: seconds.
+            reason: to give where it is `limit` that ends the wait; its seconds are added.
+            deadline: of the call, all its attempts together, on the clock of `monotonic()`.
+        """
+        left = max(0.0, deadline - monotonic())
+        total = f"no answer within {self.total:g} s, all attempts together"
+        return (limit, f"{reason} {limit:g} s") if limit < left else (left, total)

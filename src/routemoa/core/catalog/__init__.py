@@ -1,0 +1,1 @@
+"""What is known of models in general: their providers, families and list prices."""

@@ -1,0 +1,1 @@
+"""A member of the pool: its prices, endpoints and patience. Pure data."""

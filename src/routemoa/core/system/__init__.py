@@ -1,0 +1,1 @@
+"""How the package was installed, and where work is done that would keep others waiting."""

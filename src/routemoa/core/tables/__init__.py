@@ -1,0 +1,1 @@
+"""The tables of a pool file, one module for each: read, checked, and turned into structs."""

@@ -1,0 +1,1 @@
+"""One HTTP exchange: its body read within limits, its response written, its caller gone or not."""

@@ -1,0 +1,1 @@
+"""Read results as languages and scripts write them: numbers, options, names of days, sentences. Pure."""

@@ -1,0 +1,1 @@
+"""Copy a store from one database to another."""

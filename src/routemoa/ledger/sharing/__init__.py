@@ -1,0 +1,1 @@
+"""Budgets that several gateways share, each with a ledger of its own."""

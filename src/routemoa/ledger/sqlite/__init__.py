@@ -1,0 +1,1 @@
+"""The ledger's file: one writer for each process, its transactions, and the processes that are alive."""

@@ -1,0 +1,290 @@
+"""Decide when the ledger is written: soon, all queued steps in one transaction, and never waiting on the event loop.
+
+A transaction takes some ten microseconds where no other process has the file locked: less than to hand it to a thread
+and back. A thread would also starve beside a busy loop, since it needs the interpreter's lock again for every
+statement. So the event loop itself writes, and tries again later where another process is writing. Only checkpoints,
+which wait for the disk, have a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from routemoa.ledger.budgets.budget_check import WindowKey
+from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, StoreError, is_locked, to_store_error, write_checkpoint
+from routemoa.ledger.sqlite.identity import LedgerIdentity
+from routemoa.ledger.sqlite.transactions import LedgerDatabase
+from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
+
+__all__ = ["Writer"]
+
+RETRY_INTERVAL = 1.0
+"""Seconds until a write that failed is tried again."""
+WARNING_INTERVAL = 10.0
+"""Seconds until the same warning is logged again."""
+SETTLE_DELAY = 0.005
+"""Seconds in which a call that has ended is settled, in one transaction with what else is written by then: most often
+the start of the next call."""
+CHECKPOINT_INTERVAL = 2000
+"""Steps between checkpoints."""
+
+
+class PendingCommit(Struct, eq=False):
+    """A step whose commit a coroutine waits for."""
+
+    step: StartedCall | None
+    """None waits for the steps queued before it."""
+    future: asyncio.Future[None]
+    loop: asyncio.AbstractEventLoop
+    error: StoreError | None = None
+
+
+QueueItem = PendingCommit | FinishedCall | WithdrawnCall
+
+
+class Writer:
+    """Writes queued steps to a database until `close`."""
+
+    def __init__(self, database: LedgerDatabase, path: Path) -> None:
+        self._database = database
+        self._path = path
+        self._queue: deque[QueueItem] = deque()
+        self._lock = threading.Lock()  # held by the thread that writes: loops of several threads may share a store
+        self._scheduled_loop: asyncio.AbstractEventLoop | None = None  # the loop that will write
+        self._delayed_loop: asyncio.AbstractEventLoop | None = None  # the loop that will write a little later
+        self._locked_since: float | None = None  # since when another process has had the file locked
+        self._steps_since_checkpoint = 0
+        self._checkpoint_thread: threading.Thread | None = None
+        self._waits_since: float | None = None  # since when the oldest step has been queued
+        self._closed = False
+        self._last_warning = ("", 0.0)  # its text, and when it was logged
+
+    def enqueue(self, item: QueueItem) -> None:
+        """Write this soon. Raises StoreError when the store is closed."""
+        if self._closed:
+            raise StoreError(f"{self._path}: the store is closed; make a new one")
+        self._queue.append(item)
+        if self._waits_since is None:
+            self._waits_since = time.monotonic()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # without a running loop it is written with the next step, or on closing
+            return
+        if isinstance(item, FinishedCall):
+            self._schedule_later(loop)
+        else:
+            self._schedule(loop)
+
+    @property
+    def used(self) -> dict[WindowKey, int]:
+        """The picodollars spent and reserved in the windows seen so far; may be read from any thread."""
+        return self._database.used
+
+    @property
+    def backlog(self) -> tuple[int, float]:
+        """Return how many steps are not written yet, and for how many seconds the oldest of them has waited."""
+        since = self._waits_since
+        return len(self._queue), 0.0 if since is None or not self._queue else time.monotonic() - since
+
+    async def commit(self, step: StartedCall | None) -> None:
+        """Queue a step and wait until it is committed; None waits for the steps queued before.
+
+        Raises:
+            BudgetExceeded: the call does not fit.
+            StoreError: the step cannot be written.
+        """
+        loop = asyncio.get_running_loop()
+        pending = PendingCommit(step, loop.create_future(), loop)
+        self.enqueue(pending)
+        try:
+            await pending.future
+        except asyncio.CancelledError:
+            if step is not None:
+                with suppress(StoreError):  # closing the store settles what is open
+                    self.enqueue(WithdrawnCall(step))
+            raise
+
+    def reload_used(self, key: str) -> None:
+        """Read again what a tenant has used, unless another thread is writing; never waits.
+
+        What is queued is written before: a call that has ended does not hold its reservation any more.
+        """
+        if self._queue and not self._closed and self._lock.acquire(blocking=False):
+            self._write_queue()
+        if not self._closed and self._lock.acquire(blocking=False):
+            try:
+                with suppress(sqlite3.Error):  # the next write reports it
+                    self._database.reload_used(key)
+            finally:
+                self._lock.release()
+
+    # --- for budgets that several ledgers share
+
+    @property
+    def identity(self) -> LedgerIdentity:
+        """Return which ledger and which process this is."""
+        return self._database.identity
+
+    def read_spent(self, keys: Collection[WindowKey] | None) -> dict[WindowKey, int]:
+        """Return the picodollars spent in windows, None are all of this day and month. Raises StoreError."""
+        with self._use() as database:
+            return database.read_spent(keys)
+
+    def settle_dead_processes(self) -> set[str]:
+        """Settle the calls of dead processes; return the processes that are alive. Raises StoreError."""
+        with self._use() as database:
+            return database.settle_dead_processes()
+
+    @contextmanager
+    def _use(self) -> Iterator[LedgerDatabase]:
+        """Use the database; another thread's transaction is waited for. Raises StoreError."""
+        with self._lock:
+            if self._closed:
+                raise StoreError(f"{self._path}: the store is closed; make a new one")
+            try:
+                yield self._database
+            except (sqlite3.Error, OSError) as e:
+                raise to_store_error(self._path, e) from e
+
+    def close(self) -> None:
+        """Write what is queued and close the database; blocks. A second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        while self._lock.acquire() and not self._write_queue() and self._locked_since is not None:
+            time.sleep(_retry_delay())
+        try:
+            self._database.close()
+        except (sqlite3.Error, OSError) as e:
+            LOG.warning("%s; calls under way are settled when it is opened again", to_store_error(self._path, e))
+        if self._checkpoint_thread is not None:
+            self._checkpoint_thread.join()
+
+    def _schedule_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write within SETTLE_DELAY, where nothing is written before."""
+        if self._scheduled_loop is not loop and self._delayed_loop is not loop:
+            self._delayed_loop = loop
+            loop.call_later(SETTLE_DELAY, self._flush_delayed)
+
+    def _flush_delayed(self) -> None:
+        self._delayed_loop = None
+        if self._queue:
+            self._flush()
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._scheduled_loop is not loop:
+            self._scheduled_loop = loop
+            loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Write the queue from the event loop, or schedule another attempt."""
+        self._scheduled_loop = None
+        if self._closed:
+            return
+        loop = asyncio.get_running_loop()
+        if not self._lock.acquire(blocking=False):
+            loop.call_later(_retry_delay(), self._schedule, loop)
+        elif not self._write_queue():
+            delay = RETRY_INTERVAL if self._locked_since is None else _retry_delay()
+            loop.call_later(delay, self._schedule, loop)
+        elif self._steps_since_checkpoint >= CHECKPOINT_INTERVAL:
+            self._start_checkpoint()
+
+    def _start_checkpoint(self) -> None:
+        if self._checkpoint_thread is not None and self._checkpoint_thread.is_alive():
+            return
+        self._steps_since_checkpoint = 0
+        self._checkpoint_thread = threading.Thread(
+            target=write_checkpoint, args=(self._path,), name="checkpoint", daemon=True
+        )
+        self._checkpoint_thread.start()
+
+    def _write_queue(self) -> bool:
+        """Write all that is queued and release the lock; return False where something is left to be tried again."""
+        items: list[QueueItem] = []
+        written = True
+        try:
+            while self._queue:
+                items.append(self._queue.popleft())
+            steps = [i.step if isinstance(i, PendingCommit) else i for i in items]
+            if items:
+                self._database.write([s for s in steps if s is not None])
+            self._locked_since = None
+            self._waits_since = None
+        except (sqlite3.Error, OSError, StoreError) as e:
+            self._handle_error(items, e)
+            written = not self._queue
+            items = [i for i in items if isinstance(i, PendingCommit) and i.error is not None]
+        finally:
+            self._lock.release()
+        self._steps_since_checkpoint += len(items)
+        self._notify([i for i in items if isinstance(i, PendingCommit)])
+        return written
+
+    def _handle_error(self, items: list[QueueItem], error: sqlite3.Error | OSError | StoreError) -> None:
+        """Queue again what is to be tried again: everything while another process writes, else what has ended.
+
+        A call that was to be started fails where the error is not a lock, or the lock has lasted BUSY_TIMEOUT.
+        """
+        now = time.monotonic()
+        if is_locked(error) and now - (self._locked_since or now) < BUSY_TIMEOUT:
+            self._locked_since = self._locked_since or now
+            self._queue.extendleft(reversed(items))
+            return
+        self._locked_since = None
+        store_error = to_store_error(self._path, error)
+        self._warn(store_error)
+        for item in items:
+            if isinstance(item, PendingCommit):
+                item.error = store_error
+                if item.step is not None:
+                    item.step.number = 0
+        self._queue.extendleft(i for i in reversed(items) if not isinstance(i, PendingCommit))
+
+    def _warn(self, error: StoreError) -> None:
+        """Log an error, but the same one only once in WARNING_INTERVAL: every call of a busy server may meet it."""
+        message, now = str(error), time.monotonic()
+        if message != self._last_warning[0] or now - self._last_warning[1] > WARNING_INTERVAL:
+            self._last_warning = (message, now)
+            LOG.warning("%s", message)
+
+    def _notify(self, commits: Iterable[PendingCommit]) -> None:
+        """Resolve the futures of commits, each on its own loop."""
+        try:
+            current: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            current = None
+        for pending in commits:
+            if pending.loop is current:
+                _resolve(pending)
+                continue
+            try:
+                pending.loop.call_soon_threadsafe(_resolve, pending)
+            except RuntimeError:  # that loop is closed: its call will not be made
+                if pending.step is not None:
+                    self._queue.append(WithdrawnCall(pending.step))
+
+
+def _retry_delay() -> float:
+    """Return the seconds until another writer may be done; random, so that two do not meet again and again."""
+    return random.uniform(0.001, 0.005)  # noqa: S311
+
+
+def _resolve(pending: PendingCommit) -> None:
+    error = pending.error or (pending.step.refusal if pending.step is not None else None)
+    if pending.future.done():  # cancelled
+        return
+    if error is not None:
+        pending.future.set_exception(error)
+    else:
+        pending.future.set_result(None)

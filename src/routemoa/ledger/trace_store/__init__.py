@@ -1,0 +1,1 @@
+"""Keep the traces of answers and what callers said of them, beside the ledger."""

@@ -1,0 +1,1 @@
+"""Check answers and tool calls against JSON Schemas, with bounded work."""

@@ -1,0 +1,1 @@
+"""Plan a panel: rank the models, estimate what more calls would add, and say when to stop. Pure."""

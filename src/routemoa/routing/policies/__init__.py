@@ -1,0 +1,1 @@
+"""The policies: adaptive, published, and tuned on records. Pure."""

@@ -1,0 +1,103 @@
+"""One model as several candidates: samples and efforts, in the pool file and through the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from routemoa.core.errors import ConfigError
+from routemoa.core.pool_file.pool import Pool, parse_pool
+from routemoa.core.tables.candidates import SAMPLE_TEMPERATURE, expand_candidates
+from routemoa.core.types import ModelSpec
+from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.posterior import ErrorCorrelation
+from routemoa.mixture.engine import RouteMoA
+from routemoa.routing.policy import SAME_MEMBER_CORRELATION, relate_candidates
+from routemoa.testing import ScriptedClient
+
+SMALL = ModelSpec("small", "http://x/v1", "weights", prior=0.6, parameters={"top_p": 0.9})
+
+
+def pool(text: str) -> Pool:
+    return parse_pool(text, "pool.toml", Path(), {})
+
+
+def test_a_model_asked_once_is_itself() -> None:
+    assert expand_candidates(SMALL) == (SMALL,)
+
+
+def test_samples_differ_from_the_second_on() -> None:
+    first, second, third = expand_candidates(SMALL, 3)
+    assert [c.name for c in (first, second, third)] == ["small", "small#2", "small#3"]
+    assert first.parameters == {"top_p": 0.9}
+    assert second.parameters == {"top_p": 0.9, "temperature": SAMPLE_TEMPERATURE, "seed": 2}
+    assert {c.member for c in (first, second, third)} == {"small"}
+    assert {(c.endpoint, c.model, c.prior) for c in (first, second, third)} == {("http://x/v1", "weights", 0.6)}
+
+
+def test_what_the_pool_file_sets_is_kept() -> None:
+    warm = ModelSpec("warm", "local", "w", parameters={"temperature": 1.2, "seed": 7})
+    assert expand_candidates(warm, 2)[1].parameters == {"temperature": 1.2, "seed": 7}
+
+
+def test_efforts_are_candidates_each_as_often_as_it_is_sampled() -> None:
+    names = [c.name for c in expand_candidates(SMALL, 2, ("low", "high"))]
+    assert names == ["small@low", "small@low#2", "small@high", "small@high#2"]
+    assert expand_candidates(SMALL, 1, ("low",))[0].parameters["reasoning_effort"] == "low"
+
+
+def test_an_effort_that_is_named_twice_is_asked_once() -> None:
+    assert [c.name for c in expand_candidates(SMALL, 1, ("low", "low"))] == ["small@low"]
+
+
+def test_a_candidate_takes_no_other_models_name() -> None:
+    members = pool(
+        '[[model]]\nname = "a"\nendpoint = "http://x/v1"\n[[model]]\nname = "a#2"\nendpoint = "http://y/v1"\n'
+    )
+    with pytest.raises(ConfigError, match="'a#2' would be the name of two models"):
+        members.with_candidates(2)
+
+
+def test_the_pool_file_has_both() -> None:
+    members = pool(
+        '[[model]]\nname = "a"\nendpoint = "http://x/v1"\nsamples = 2\n'
+        '[[model]]\nname = "b"\nendpoint = "http://y/v1"\nefforts = ["low", "high"]\n'
+    )
+    assert [m.name for m in members] == ["a", "a#2", "b@low", "b@high"]
+    assert all(m.samples == 1 and not m.efforts for m in members)
+    assert members.with_candidates(5) == members  # candidates are not multiplied again
+
+
+@pytest.mark.parametrize("line", ["samples = 0", "samples = 99", 'samples = "two"', "member = 'a'"])
+def test_what_is_no_candidate_is_refused(line: str) -> None:
+    with pytest.raises(ConfigError, match=r"samples|member"):
+        pool(f'[[model]]\nname = "a"\nendpoint = "http://x/v1"\n{line}\n')
+
+
+def test_names_of_candidates_are_unique() -> None:
+    with pytest.raises(ConfigError, match="a#2"):
+        pool(
+            '[[model]]\nname = "a"\nendpoint = "http://x/v1"\nsamples = 2\n'
+            '[[model]]\nname = "a#2"\nendpoint = "http://x/v1"\n'
+        )
+
+
+def test_samples_of_a_model_are_related_until_that_is_learned() -> None:
+    models = (*expand_candidates(SMALL, 3), ModelSpec("other", "local"))
+    learned = ErrorCorrelation(pairwise_error_correlation={"small|small#2": 0.9})
+    known = relate_candidates(learned, models)
+    assert known.between("small", "small#2") == 0.9
+    assert known.between("small#3", "small#2") == SAME_MEMBER_CORRELATION
+    assert known.between("small", "other") == 0.0
+
+
+async def test_the_panel_grows_by_samples_where_they_promise_more() -> None:
+    strong = ModelSpec("strong", "http://x/v1", "s", prior=0.7)
+    weak = ModelSpec("weak", "http://x/v1", "w", prior=0.2)
+    said = {"strong": "The answer is 4.", "strong#2": "The answer is 5.", "strong#3": "The answer is 5.", "weak": "9"}
+    client = ScriptedClient(said)
+    members = Pool((*expand_candidates(strong, 3), weak))
+    answer = await RouteMoA(members, client, judge_model=JudgeModel()).answer("What is 2 + 2?")
+    assert [c.model for c in client.calls][:3] == ["strong", "strong#2", "strong#3"]
+    assert answer.text == "The answer is 5."
