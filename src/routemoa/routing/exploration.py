@@ -37,7 +37,7 @@ class Explorer:
         """Return the first decision of a query, with one further member now and then."""
         if not self.share:
             return decision
-        return explore(decision, self.share, self._draw(), self._lowered, unavailable, self._fallen)
+        return explore(decision, self.share, self._draw(), self._lowered, unavailable, fallen=self._fallen)
 
 
 def explore(
@@ -46,6 +46,7 @@ def explore(
     draw: float,
     lowered: Collection[str],
     unavailable: Collection[str],
+    *,
     fallen: Collection[str] = (),
 ) -> Decision:
     """Return the decision with one further member in the first panel, for a share of the queries. Pure.

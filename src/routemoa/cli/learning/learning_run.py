@@ -151,7 +151,7 @@ def _select(
 ) -> tuple[list[Lesson], list[int]]:
     """Return what teaches, and the places of the lessons that are compared."""
     lessons = [
-        Lesson(o.at, o.predict(prior), o.taught, dict(shares), o.record.id)
+        Lesson(o.at, o.predict(prior), o.teach(prior), dict(shares), o.record.id)
         for o, prior, shares in zip(outcomes, priors, tasks, strict=True)
     ]
     return select_lessons(lessons, changes)
