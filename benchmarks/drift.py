@@ -1,6 +1,6 @@
 """A member silently gets worse, and recovers: is it noticed, does traffic leave it, and does it come back?
 
-    nice python benchmarks/drift.py --runs 10 --json drift.json
+    nice python benchmarks/drift.py --runs 20 --first-seed 100 --json benchmarks/results/drift.json
 
 Three scripted members answer through the whole mixture. From request 5,000 on the favourite is right in 40 % of its
 answers, not in 80; from request 10,000 on in 80 % again. A fifth of the answers get feedback: what the right answer is,
@@ -42,11 +42,12 @@ WINDOW = 1_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = []
     for changes in (True, False):
-        for seed in range(options.runs):
+        for seed in range(options.first_seed, options.first_seed + options.runs):
             row = asyncio.run(run(seed, changes=changes))
             rows.append(row)
             print(describe(row), flush=True)

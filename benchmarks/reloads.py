@@ -25,6 +25,8 @@ from routemoa.testing import FakeEndpoint, Fault
 
 WORDS = 40
 GROWTH = 1.2
+MARGIN = 3.0
+"""Seconds before the end at which the last file is written, so that its reading is under load too."""
 MEMBER = '[[model]]\nname = "{}"\nendpoint = "{}"\nprior = 0.6\n'
 
 
@@ -52,13 +54,13 @@ async def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     file = folder / "pool.toml"
     failures: list[str] = []
     served = 0
-    end = monotonic() + 60.0 * args.minutes
     options = ("--pool", str(file), "--no-store", "--workers", str(args.workers))
 
     async with FakeEndpoint("word " * WORDS, Fault(between=0.01)) as upstream:
         write(file, upstream.url, 0)
         async with serving(folder / "log", *options) as server:
             sdk = AsyncOpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="unused", max_retries=0)
+            end = monotonic() + 60.0 * args.minutes
 
             async def caller(number: int) -> None:
                 nonlocal served
@@ -74,10 +76,9 @@ async def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
                         failures.append("an answer was cut")
 
             callers = [asyncio.create_task(caller(n)) for n in range(args.callers)]
-            memory, readings = [], 0
-            while monotonic() < end:
-                await asyncio.sleep(60.0 / args.per_minute)
-                readings += 1
+            memory, total = [], round(args.minutes * args.per_minute)
+            for readings in range(1, total + 1):
+                await asyncio.sleep(max(0.0, end - monotonic() - (total - readings) * 60.0 / args.per_minute - MARGIN))
                 write(file, upstream.url, readings)
                 processes = [server.about, *server.about.children()]
                 memory.append(sum(p.memory_info().rss for p in processes) / 2**20)
@@ -89,7 +90,7 @@ async def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "served": served,
         "failures": failures[:10],
         "dropped": len(failures),
-        "files_written": readings,
+        "files_written": total,
         "taken_over": log.count("was read again") // args.workers,
         "memory_mb": {"first_minute": round(memory[min(minute, len(memory)) - 1], 1), "end": round(memory[-1], 1)},
     }

@@ -51,8 +51,11 @@ def test_a_thumb_teaches_the_chosen_member_alone_and_counts_what_the_panel_added
     predicted = outcome.predict({"a": 0.8, "b": 0.6})
     assert predicted["a"] == pytest.approx(0.95)
     assert predicted["b"] == 0.6
+    assert outcome.teach({"a": 0.8}) == {"a": 1.0}
+    assert outcome.teach({"a": None}) == {}, "what the panel added cannot be told from what the member is"
     graded = read_outcome(stored(Feedback(expected="391")))
     assert graded is not None
+    assert graded.teach({"a": None}) == graded.taught
     assert (graded.taught, graded.evidence) == ({"a": 1.0, "b": 1.0, "c": 0.0}, {})
 
 

@@ -34,3 +34,12 @@ def test_a_member_that_was_lowered_is_asked_more_often_and_one_that_is_away_neve
     assert 80 <= picked.count("c") <= 85
     assert {asked(d, unavailable=frozenset({"b"}))[1] for d in draws} == {"c"}
     assert asked(0.0, unavailable=frozenset({"b", "c"})) == ["a"]
+
+
+def test_a_member_that_became_worse_has_a_share_of_its_own() -> None:
+    def ask(draw: float, fallen: str) -> tuple[str, ...]:
+        return explore(FIRST, 0.1, draw, (), (), fallen={fallen}).models
+
+    assert {ask(0.1 + i / 1000, "c") for i in range(100)} == {("a", "c")}
+    assert ask(0.2, "c") == ("a",)
+    assert ask(0.15, "a") == ("a",), "it is asked already"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.types import Scores
 from routemoa.training.cross_fit import MAX_QUERIES, Lesson, cross_fit, select_lessons
@@ -44,3 +46,11 @@ def test_of_a_member_that_changed_only_what_came_after_teaches() -> None:
     assert places == list(range(50, 100))
     assert select_lessons(taught, {}) == (taught, list(range(100)))
     assert len(select_lessons(taught * 30, {})[0]) == MAX_QUERIES
+
+
+def test_what_is_learned_of_members_without_priors_is_compared_with_what_the_ranking_takes_them_for() -> None:
+    right = [Lesson(float(i), {"a": None, "b": None}, {"a": float(i % 10 > 0)}) for i in range(200)]
+    fit = cross_fit(right, LearnedPriors())
+    assert fit.before[0]["a"] == pytest.approx(0.6, abs=0.1), "about 0.5, lifted for all alike"
+    assert fit.after[0]["a"] == pytest.approx(0.9, abs=0.02)
+    assert fit.after[0]["b"] is None

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from routemoa.training.drift import WARM_UP, DriftDetector, MemberDrift, Residual, find_drifts
+from routemoa.training.drift import WARM_UP, DriftDetector, MemberDrift, Residual, find_drifts, list_fallen
 
 
 def series(seed: int, rates: list[tuple[int, float]], predicted: float | None = 0.8) -> list[Residual]:
@@ -65,3 +65,16 @@ def test_members_are_told_apart() -> None:
 def test_few_outcomes_raise_no_alarm() -> None:
     detector = DriftDetector("m")
     assert all(detector.add(Residual(float(i), float(i % 2), 0.0)) is None for i in range(WARM_UP))
+
+
+@pytest.mark.parametrize("seed", range(30_000, 30_010))
+def test_a_return_to_what_was_before_is_noticed_sooner_than_a_first_change(seed: int) -> None:
+    fall, rise = drifts(series(seed, [(2000, 0.8), (120, 0.4), (1000, 0.8)]))
+    assert rise.noticed - rise.since < 100
+    assert list_fallen([fall]) == ("m",)
+    assert list_fallen([fall, rise]) == ()
+
+
+@pytest.mark.parametrize("seed", range(30_000, 30_010))
+def test_a_member_that_stays_fallen_is_said_once(seed: int) -> None:
+    assert len(drifts(series(seed, [(1000, 0.8), (3000, 0.4)]))) == 1

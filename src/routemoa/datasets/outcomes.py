@@ -57,6 +57,16 @@ class Outcome(Struct, frozen=True):
         """Return what priors become with the evidence, in [0, 1]."""
         return {m: p if p is None else _add(p, self.evidence.get(m, 0.0)) for m, p in prior.items()}
 
+    def teach(self, prior: Scores) -> Scores:
+        """Return the scores that say how good a member of these priors is.
+
+        An answer that was chosen from several is right more often than its member is. By how much is not known of a
+        member without a prior.
+        """
+        if self.trace is None or sum(len(layer.proposals) for layer in self.trace.layers) < 2:
+            return self.taught
+        return {m: s for m, s in self.taught.items() if m not in self.evidence or prior.get(m) is not None}
+
 
 def read_outcome(
     stored: StoredTrace, keeps: Callable[[str], bool] = lambda _: True, unasked: Collection[str] = ()

@@ -29,31 +29,47 @@ class Explorer:
     def __init__(self, pool: Pool, draw: Callable[[], float] = random.random) -> None:
         mixture, learned = pool.mixture, pool.learned
         self.share = 0.0 if mixture.published or mixture.tuned is not None else pool.learning.explored_share
+        self._fallen = frozenset(learned.fallen if learned else ())
         self._lowered = {m for m, shift in (learned.shift if learned else {}).items() if shift <= LOWERED_SHIFT}
         self._draw = draw
 
     def widen(self, decision: Decision, unavailable: Collection[str]) -> Decision:
         """Return the first decision of a query, with one further member now and then."""
-        return explore(decision, self.share, self._draw(), self._lowered, unavailable) if self.share else decision
+        if not self.share:
+            return decision
+        return explore(decision, self.share, self._draw(), self._lowered, unavailable, fallen=self._fallen)
 
 
 def explore(
-    decision: Decision, share: float, draw: float, lowered: Collection[str], unavailable: Collection[str]
+    decision: Decision,
+    share: float,
+    draw: float,
+    lowered: Collection[str],
+    unavailable: Collection[str],
+    *,
+    fallen: Collection[str] = (),
 ) -> Decision:
     """Return the decision with one further member in the first panel, for a share of the queries. Pure.
 
+    Members that have become worse have such a share of their own: they were better before, and a return is
+    noticed only as fast as outcomes of them come in.
+
     Args:
         decision: the first one of a query.
-        share: of the queries, in [0, 1].
+        share: of the queries, in [0, 0.5].
         draw: a random number in [0, 1), one for each query.
         lowered: members that learning has lowered.
         unavailable: members that this query does not call.
+        fallen: members that have drifted to worse.
     """
+    is_for_fallen = draw >= share
     others = [r.model for r in decision.ranking if r.model not in decision.models and r.model not in unavailable]
-    if decision.stop is not None or not decision.models or draw >= share or not others:
+    if is_for_fallen:
+        others = [m for m in others if m in fallen]
+    if decision.stop is not None or not decision.models or draw >= 2.0 * share or not others:
         return decision
     weights = {m: LOWERED_WEIGHT if m in lowered else 1.0 for m in others}
-    model = _pick(weights, draw / share)
+    model = _pick(weights, draw / share - is_for_fallen)
     reason = f"{decision.selection_reason}; {model} too, to see how good it is now ([learning] explore)"
     return replace(decision, models=(*decision.models, model), selection_reason=reason, alone=False)
 

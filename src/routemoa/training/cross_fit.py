@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.types import Scores
+from routemoa.judging.published_fusion import impute_missing
 from routemoa.scoring.learned import correct_priors
 from routemoa.training.prior_shifts import NOISE, TaughtQuery, fit_common, fit_priors
 
@@ -82,12 +83,17 @@ def cross_fit(lessons: Sequence[Lesson], now: LearnedPriors) -> CrossFit:
     for fold in range(FOLDS):
         others = [each for i, each in enumerate(lessons) if i % FOLDS != fold]
         fitted = fit_priors([_to_query(each) for each in others])
-        lifted = fit_common([TaughtQuery(correct_priors(now, e.prior, e.tasks), e.scores, e.tasks) for e in others])
+        lifted = fit_common([TaughtQuery(_predict(now, e), e.scores, e.tasks) for e in others])
         for i in range(fold, len(lessons), FOLDS):
             prior, tasks = lessons[i].prior, lessons[i].tasks
-            before[i] = _as_feedback(correct_priors(lifted, correct_priors(now, prior, tasks), tasks))
+            before[i] = _as_feedback(correct_priors(lifted, _predict(now, lessons[i]), tasks))
             after[i] = _as_feedback(correct_priors(fitted, prior, tasks))
     return CrossFit(learned, tuple(before), tuple(after))
+
+
+def _predict(learned: LearnedPriors, lesson: Lesson) -> Scores:
+    """Return the priors as the ranking takes them: a member without one counts as the mean of the others."""
+    return dict(impute_missing(correct_priors(learned, lesson.prior, lesson.tasks), lesson.prior))
 
 
 def _to_query(lesson: Lesson) -> TaughtQuery:

@@ -7,8 +7,8 @@
     e_mt   ~ N(0, (TASK_SHARE s)^2) the same on one task
 
 s is the one of SPREADS under which the outcomes are most likely (Laplace's approximation of the evidence). It is 0
-where the scorer is right, so that nothing is learned from chance. A member without a prior gets its mean score, drawn
-to that of all members as by SHRINKAGE outcomes (a Beta-Binomial posterior mean).
+where the scorer is right, so that nothing is learned from chance. A member without a prior gets the P(right) that its
+mean score stands for, drawn to that of all members as by SHRINKAGE outcomes (a Beta-Binomial posterior mean).
 
 Source: MacKay, Bayesian interpolation, Neural Computation 4 (1992). The constants were chosen on RouterDC and ulab
 (`benchmarks/feedback.py`).
@@ -38,6 +38,8 @@ TASK_SHARE = 0.7
 MIN_MASS = 3.0
 """Outcomes on a task, each as far as it is of it, from which on a member has a shift there."""
 SHRINKAGE = 10.0
+LEAST = 0.01
+"""How far from 0 and 1 a prior is that only outcomes give."""
 STEPS = 30
 """Of Newton's method, at most."""
 CLOSE = 1e-5
@@ -188,7 +190,7 @@ def _round(shift: float) -> float:
 
 
 def _list_without_prior(queries: Sequence[TaughtQuery]) -> dict[str, float]:
-    """Return the mean scores of members without a prior, drawn to the mean of all scores."""
+    """Return P(right) of members without a prior: their mean scores, drawn to the mean of all, without the noise."""
     values: dict[str, list[float]] = {}
     everything: list[float] = []
     for query in queries:
@@ -203,4 +205,5 @@ def _list_without_prior(queries: Sequence[TaughtQuery]) -> dict[str, float]:
 
 
 def _shrink(values: Sequence[float], middle: float) -> float:
-    return (sum(values) + SHRINKAGE * middle) / (len(values) + SHRINKAGE)
+    seen = (sum(values) + SHRINKAGE * middle) / (len(values) + SHRINKAGE)
+    return min(max((seen - NOISE) / (1.0 - 2.0 * NOISE), LEAST), 1.0 - LEAST)

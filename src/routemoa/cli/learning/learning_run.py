@@ -26,7 +26,7 @@ from routemoa.mixture.pool_warnings import warn_of_outdated_judge
 from routemoa.scoring.constant import load_base_scorer
 from routemoa.scoring.learned import classify, correct_priors
 from routemoa.training.cross_fit import Lesson, cross_fit, select_lessons
-from routemoa.training.drift import MemberDrift, find_drifts
+from routemoa.training.drift import MemberDrift, find_drifts, list_fallen
 from routemoa.training.judge.outcome_fit import RecordedPanel, record_panel
 
 __all__ = ["Findings", "learn_from", "run_learning"]
@@ -108,6 +108,7 @@ def learn_from(pool: Pool, outcomes: Sequence[Outcome]) -> Findings:
     if len(places) < pool.learning.min_outcomes:
         return Findings(drifts, len(places))
     learned, result = _compare(pool, outcomes, lessons, places)
+    learned = replace(learned, fallen=list_fallen(drifts))
     now = _choose_priors(pool, learned, result)
     own = {o.record.id: (o, prior) for o, prior in zip(outcomes, priors, strict=True)}
     panels = [_record_panel(*own[each.id], each, now) for each in (lessons[i] for i in places)]
@@ -150,7 +151,7 @@ def _select(
 ) -> tuple[list[Lesson], list[int]]:
     """Return what teaches, and the places of the lessons that are compared."""
     lessons = [
-        Lesson(o.at, o.predict(prior), o.taught, dict(shares), o.record.id)
+        Lesson(o.at, o.predict(prior), o.teach(prior), dict(shares), o.record.id)
         for o, prior, shares in zip(outcomes, priors, tasks, strict=True)
     ]
     return select_lessons(lessons, changes)

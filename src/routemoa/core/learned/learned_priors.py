@@ -36,6 +36,8 @@ class LearnedPriors(Struct, frozen=True, forbid_unknown_fields=True):
     """Member -> task of the scorer -> what is added to the log-odds of its prior, times P(task | query)."""
     judge: LearnedJudge | None = None
     """The judge model that was learned; None where the pool's own holds."""
+    fallen: tuple[str, ...] = ()
+    """Members that had become worse when this was learned, and had not come back."""
 
 
 def parse_learned_priors(text: str, where: str) -> LearnedPriors:
