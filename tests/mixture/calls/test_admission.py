@@ -243,7 +243,7 @@ async def test_requests_that_are_wrong_open_nothing() -> None:
 async def test_a_member_of_unknown_speed_is_given_up_and_gets_more_time_the_next_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("admission", "query_limits"):
+    for module in ("calls.admission", "query_limits"):
         monkeypatch.setattr(f"routemoa.mixture.{module}.SLOW_SECONDS", 0.05)
     client = Endpoints(a=0.15)
     chosen = pool("ab", Mixture(top_k=1))
@@ -260,7 +260,7 @@ async def test_a_member_of_unknown_speed_is_given_up_and_gets_more_time_the_next
 
 
 async def test_without_a_reserve_it_is_given_up_once_another_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("admission", "query_limits"):
+    for module in ("calls.admission", "query_limits"):
         monkeypatch.setattr(f"routemoa.mixture.{module}.SLOW_SECONDS", 0.05)
     client = Endpoints(b=30.0)
     mixture = Mixture(fusion="published-small", margin=1.0, layers=1)
