@@ -100,9 +100,7 @@ def collect(  # click passes a keyword for each option
       routemoa collect gsm8k_test.jsonl.gz --out samples.jsonl --samples 5
       routemoa collect mine.csv --pool pool.toml --out mine.jsonl.gz --max-cost 2
     """
-    check_writable(out)
-    if Path(out).absolute() == Path(task).absolute():
-        raise QueryError("--out is the task file itself; choose another place")
+    _check_out(out, task)
     pool = _load_candidates(pool_file, samples, efforts)
     questions = _read_task(task, limit, allow_duplicates=allow_duplicates)
     require_prices(pool, max_cost)
@@ -121,10 +119,15 @@ def collect(  # click passes a keyword for each option
         plain = {**counts, "failures": failures, "estimate": to_plain(estimate), "models": _by_model(results)}
         click.echo(json.dumps({**plain, "warnings": warnings}, indent=2))
     else:
-        _print_results(results)
-        _print_failures(failures)
-        print_line(f"{counted(finished, 'question')} in {out}", err=True)
+        _print_collected(results, failures, f"{counted(finished, 'question')} in {out}")
     print_warnings(warnings)
+
+
+def _check_out(out: str, task: str) -> None:
+    """Check that records can be written to a file of their own. Raises ConfigError, QueryError."""
+    check_writable(out)
+    if Path(out).absolute() == Path(task).absolute():
+        raise QueryError("--out is the task file itself; choose another place")
 
 
 def _load_candidates(pool_file: str | None, samples: int | None, efforts: str | None) -> Pool:
@@ -172,6 +175,12 @@ def announce_collection(questions: int, models: int, finished: int, estimate: Es
 
 def _by_model(results: Sequence[ModelResult]) -> dict[str, dict[str, Any]]:
     return {r.model: {k: v for k, v in to_plain(r).items() if k != "model"} for r in results}
+
+
+def _print_collected(results: Sequence[ModelResult], failures: Mapping[str, Counter[str]], summary: str) -> None:
+    _print_results(results)
+    _print_failures(failures)
+    print_line(summary, err=True)
 
 
 def _print_results(results: Sequence[ModelResult]) -> None:

@@ -105,20 +105,19 @@ class KnockOut:
         mean = sum(known) / len(known) if known else 0.5
         priors = [mean if a.prior is None else a.prior for a in self._answers]
         self._weights = _joint_prior(priors, judge.difficulty_sd)
+        self._all_good = _sum_supersets(self._weights)
         self._met: set[tuple[int, int]] = set()
 
     @property
     def champion(self) -> int:
         """The answer most likely good, the earlier one among equals."""
-        return _best([sum(w for good, w in enumerate(self._weights) if good >> i & 1) for i in self._places])
+        return _best([self._all_good[1 << i] for i in self._places])
 
     def next_pair(self) -> tuple[int, int] | None:
         """Return the pair whose verdict gains most, the champion first; None where no verdict could change it."""
-        champion, all_good = self.champion, _sum_supersets(self._weights)
+        champion = self.champion
         gains = {
-            pair: self._expect_gain(pair, champion, all_good)
-            for pair in combinations(self._places, 2)
-            if pair not in self._met
+            pair: self._expect_gain(pair, champion) for pair in combinations(self._places, 2) if pair not in self._met
         }
         pair = max(gains, key=lambda pair: round(gains[pair], 9), default=None)
         if pair is None or gains[pair] < SMALLEST_GAIN:
@@ -135,19 +134,20 @@ class KnockOut:
         weights = [w * likelihood[(good >> first & 1) - (good >> second & 1)] for good, w in enumerate(self._weights)]
         total = sum(weights)
         self._weights = [w / total for w in weights]
+        self._all_good = _sum_supersets(self._weights)
 
     @property
     def _places(self) -> range:
         return range(len(self._answers))
 
-    def _expect_gain(self, pair: tuple[int, int], champion: int, all_good: Sequence[float]) -> float:
+    def _expect_gain(self, pair: tuple[int, int], champion: int) -> float:
         """Return by how much a verdict is expected to raise P(good) of the answer that is chosen.
 
         Args:
             pair: which is compared.
             champion: now.
-            all_good: the probability that all answers of a set are good; bit i stands for answer i.
         """
+        all_good = self._all_good
         first, second = 1 << pair[0], 1 << pair[1]
         gain = 0.0
         for verdict in ("first", "second"):

@@ -13,11 +13,11 @@ from routemoa.core.catalog.price_list import price_sources
 from routemoa.core.chat.conversations import ConversationMemory
 from routemoa.core.chat.messages import to_query
 from routemoa.core.chat.tool_ids import find_caller, pool_signing_key
-from routemoa.core.events import AnswerDelta, Degraded, Event, Reranked, Scored, Selected, Started, Stopped
+from routemoa.core.events import Degraded, Event, Reranked, Scored, Selected, Started, Stopped
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder, Client, Scorer
 from routemoa.core.stop_reason import StopKind, StopReason
-from routemoa.core.trace import Answer, Degradation, Trace
+from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.pool_judge import load_pool_judge
@@ -26,13 +26,14 @@ from routemoa.mixture.answers.aggregator import aggregation_request, write_answe
 from routemoa.mixture.answers.code_agreement import CodeComparison
 from routemoa.mixture.answers.samples import draw_samples
 from routemoa.mixture.answers.selection import select_answer
+from routemoa.mixture.answers.shown_answer import show_leader, write_partial_answer
 from routemoa.mixture.answers.structured import takes_any_text
 from routemoa.mixture.caller_input import Messages, Question, check_plug_in, find_seed, read_question
 from routemoa.mixture.calls.leader_stream import LeaderStream
 from routemoa.mixture.layer import LayerRequest, run_layer
 from routemoa.mixture.method import BaseMethod
 from routemoa.mixture.query_limits import QueryLimits
-from routemoa.mixture.run import ANSWER_BREAKS_OFF, Run
+from routemoa.mixture.run import Run
 from routemoa.routing.decision import Decision, aggregator_models, blind_models, latest_answers, quoted_answers
 from routemoa.routing.exploration import Explorer
 from routemoa.routing.latency import LatencyTracker
@@ -117,7 +118,7 @@ class RouteMoA(BaseMethod):
         if self._is_step(run.query):
             model = find_step_model(run.query.messages, self._find_caller)
             decision = step_alone(decision, model, estimates.unavailable)
-        leader = _show_leader(run)
+        leader = show_leader(run)
         code = CodeComparison(run, self.pool.mixture)
         while decision.stop is None:
             decision = await self._run_layer(run, decision, limits, leader, code)
@@ -164,7 +165,8 @@ class RouteMoA(BaseMethod):
             run.finish_with(leader.answer)
             return
         if not final:
-            _write_partial_answer(run, limits, leader)
+            text = limits.partial_answer() if takes_any_text(run.query) else ""
+            write_partial_answer(run, text, leader)
             return
         for event in leader.replacement(final):
             run.emit(event)
@@ -275,27 +277,3 @@ class RouteMoA(BaseMethod):
     def close(self) -> None:
         """End the embedded models, if there are any. Inside a coroutine: `await mixture.client.close()`."""
         run_sync(self.client.close, "await mixture.client.close()")
-
-
-def _show_leader(run: Run) -> LeaderStream:
-    """Return the leader's stream, which emits its text as the answer while the first layer runs."""
-    mode = run.stream_mode if takes_any_text(run.query) else None  # anything else is checked when it is whole
-    leader = LeaderStream(mode, has_tools=run.query.tools is not None)
-
-    def show(event: Event) -> None:
-        for shown in leader.observe(event):
-            run.emit(shown)
-
-    run.observe(show)
-    return leader
-
-
-def _write_partial_answer(run: Run, limits: QueryLimits, leader: LeaderStream) -> None:
-    """End with the beginning of an answer that the time limit cut off. Raises RouteMoAError without any."""
-    text = limits.partial_answer() if takes_any_text(run.query) else ""
-    if not text:
-        raise run.no_answer()
-    run.emit(Degraded(Degradation("ending", ANSWER_BREAKS_OFF)))
-    if not leader.shown.strip():
-        run.emit(AnswerDelta(text))
-    run.finish("length")

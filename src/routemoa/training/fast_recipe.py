@@ -11,7 +11,7 @@ docs/research/scorer.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,10 @@ from routemoa.core.text.plural import counted
 from routemoa.scoring.clusters import group_questions
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.lexical import count_idf
-from routemoa.scoring.predictor import Floats, Predictor, embed_texts, sigmoid, softmax, to_logit
+from routemoa.scoring.predictor import Floats, Predictor, embed_texts, sigmoid, to_logit
 from routemoa.training.cost_tradeoff import choose_cost_rates, weigh_questions_equally, weigh_tasks_equally
-from routemoa.training.linear import Calibration, Ridge, fit_calibration, fit_span
-from routemoa.training.panels import Panels, build_panels
+from routemoa.training.fold_model import FoldModel, average_rows
+from routemoa.training.linear import Calibration, fit_calibration, fit_span
 from routemoa.training.table import Table
 
 __all__ = ["FittedScorer", "train_fast"]
@@ -38,11 +38,6 @@ OWN_PENALTIES = (30.0, 100.0, 300.0, 1000.0, float("inf"))
 """Ridge penalties that are tried for what it adds for each."""
 MAX_RANK = 16
 """Directions in which models differ."""
-TASK_PENALTY = 1.0
-TASK_SHARPNESS = 8.0
-"""What the outputs of the ridge classifier are multiplied with to be logits."""
-TASK_PRIOR_QUESTIONS = 10.0
-"""Weight of a model's overall mean in its mean on a task, in questions."""
 TASK_MEAN_SD = 0.2
 """Prior standard deviation of a model's means on tasks."""
 CLUSTERS = 20
@@ -98,7 +93,7 @@ def train_fast(
     calibration = chosen.calibration
     raw = crossed.score_raw(chosen.own, chosen.common)
     probabilities = sigmoid(calibration.slope * to_logit(raw) + calibration.shift)
-    model = _FoldModel(x, groups.indices, data, len(groups.names))
+    model = FoldModel(x, groups.indices, data, len(groups.names))
     predictor = _fit_predictor(model, x, chosen, models=data.models, tasks=groups.names, idf=idf, encoder=encoder)
     rates, macro_rates = (
         choose_cost_rates(probabilities, crossed.costs, data, model.means, weigh(data.tasks))
@@ -110,12 +105,12 @@ def train_fast(
         "rates": rates,
         "macro_rates": macro_rates,
     }
-    residual = _average_rows(data.scores - raw)
+    residual = average_rows(data.scores - raw)
     return FittedScorer(predictor, probabilities, crossed.panels, crossed.costs, residual, choices)
 
 
 def _fit_predictor(
-    model: _FoldModel,
+    model: FoldModel,
     x: Floats,
     chosen: _ChosenPenalties,
     *,
@@ -209,7 +204,7 @@ def _fit_fold(shared: _FoldData, fold: int) -> _CrossFit:
     """Fit on the questions of the other folds and predict those of this one: what an engine works on."""
     x, held_out = shared.x, shared.folds == fold
     training = shared.data.select_rows(np.flatnonzero(~held_out))
-    model = _FoldModel(x[~held_out], shared.groups[~held_out], training, shared.tasks)
+    model = FoldModel(x[~held_out], shared.groups[~held_out], training, shared.tasks)
     tasks = model.classify_tasks(x[held_out])
     common, own = model.fit_ridges(COMMON_PENALTIES, OWN_PENALTIES)
     return _CrossFit(
@@ -247,60 +242,6 @@ def _choose_penalties(crossed: _CrossFit, scores: Floats) -> _ChosenPenalties:
     calibrations = [fit_calibration(crossed.score_raw(own, i), scores) for i in range(len(COMMON_PENALTIES))]
     common = min(range(len(COMMON_PENALTIES)), key=lambda i: calibrations[i].loss)
     return _ChosenPenalties(own, common, calibrations[common])
-
-
-class _FoldModel:
-    """The prior, the ridges and the panels, fitted on some of the questions."""
-
-    def __init__(self, x: Floats, groups: NDArray[np.intp], data: Table, tasks: int) -> None:
-        self._ridge, self._x, self._scores = Ridge(x), x, data.scores
-        measured = ~np.isnan(data.scores)
-        filled = np.where(measured, data.scores, 0.0)
-        overall = filled.sum() / max(1, measured.sum())
-        self.means = ((filled.sum(0) + overall) / (measured.sum(0) + 1)).astype(np.float32)
-        onehot = np.eye(tasks, dtype=np.float32)[groups]
-        self.task_shares = onehot.mean(0)
-        self.task_weights, self.task_bias = _fit_task_classifier(x, onehot)
-        self.task_means = _shrink_task_means(onehot, data.scores, self.means)
-        self.task_costs = _shrink_task_means(onehot, data.costs, _average_rows(data.costs.T))
-        self.panels: Panels = build_panels(data.scores, onehot, self.task_means)
-
-    def classify_tasks(self, x: Floats) -> Floats:
-        """Return P(task | query), N x T."""
-        return softmax(x @ self.task_weights + self.task_bias)
-
-    def fit_ridges(self, common: Sequence[float], own: Sequence[float]) -> tuple[list[Floats], list[Floats]]:
-        """Regress what the prior leaves: the weights for all models together (D x 1), and for each one (D x M)."""
-        left = self._scores - self.classify_tasks(self._x) @ self.task_means
-        shared = _average_rows(left)[:, None]
-        return self._ridge.fit_masked(shared, common), self._ridge.fit_masked(left - shared, own)
-
-
-def _fit_task_classifier(x: Floats, onehot: Floats) -> tuple[Floats, Floats]:
-    """Return weights (D x T) and bias (T) of the logits of P(task | query).
-
-    Every task has the same weight, so that a query unlike all tasks is not taken for one of the largest.
-    """
-    sizes, count = onehot.sum(0), onehot.shape[1]
-    root = np.sqrt(len(x) / (count * np.maximum(sizes, 1.0)))[onehot.argmax(1), None].astype(np.float32)
-    weights = Ridge(x * root).fit((onehot - 1.0 / count) * root, (TASK_PENALTY,))[0]
-    return TASK_SHARPNESS * weights, np.full(count, TASK_SHARPNESS / count, np.float32)
-
-
-def _shrink_task_means(onehot: Floats, values: Floats, means: Floats) -> Floats:
-    """Return means of values (N x M) on each task, T x M, drawn towards the overall `means` where questions are few."""
-    measured = ~np.isnan(values)
-    sums, counts = onehot.T @ np.where(measured, values, 0.0), onehot.T @ measured.astype(np.float32)
-    out: Floats = ((sums + TASK_PRIOR_QUESTIONS * means) / (counts + TASK_PRIOR_QUESTIONS)).astype(np.float32)
-    return out
-
-
-def _average_rows(values: Floats) -> Floats:
-    """Return the means of rows over what was measured; NaN where nothing was."""
-    measured = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        out: Floats = (np.where(measured, values, 0.0).sum(1) / measured.sum(1)).astype(np.float32)
-    return out
 
 
 def _measure_spread(task_means: Floats, means: Floats, shares: Floats) -> Floats:

@@ -12,7 +12,7 @@ import pytest
 from routemoa.core.access.tenants import SpendingLimits, Tenants
 from routemoa.core.types import Limits
 from routemoa.ledger import correct_call
-from routemoa.mixture.budget import metering
+from routemoa.mixture.budget import metered_call
 from tests.integration.cases.raw_endpoint import USAGE, Raw, delta, say, send, setting, sse
 
 PRICES: dict[str, Any] = {"input_price": 1.0, "output_price": 10.0, "cached_price": 0.1}
@@ -107,7 +107,7 @@ ABSURD = [
 async def test_an_absurd_figure_counts_as_the_worst_case_and_is_said(
     tmp_path: Path, usage: dict[str, Any], model: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metering, "_warned", set())
+    monkeypatch.setattr(metered_call, "_warned", set())
     tenants = Tenants(totals=SpendingLimits(max_cost_per_day=1.0))
     async with setting(tmp_path, say("Paris", usage=usage), tenants=tenants, **PRICES) as s:
         with caplog.at_level(logging.WARNING, "routemoa.usage"):

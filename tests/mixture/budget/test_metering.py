@@ -29,7 +29,8 @@ from routemoa.core.protocols import CallResult, CallStart
 from routemoa.core.trace import Failure
 from routemoa.core.types import Completion, Limits, Message, ModelSpec, Query, Request, Thinking
 from routemoa.core.usage import Usage
-from routemoa.mixture.budget.metering import MeteredClient, estimate_usage
+from routemoa.mixture.budget.metered_call import estimate_usage
+from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.calls.call_results import make_failure
 from routemoa.mixture.run import Run
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient

@@ -19,7 +19,7 @@ from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import Request, StreamMode
 from routemoa.core.usage import Usage
 from routemoa.gateway.http_exchange.response_ids import new_id
-from routemoa.mixture.budget.metering import estimate_usage
+from routemoa.mixture.budget.metered_call import estimate_usage
 
 __all__ = ["ChatCompletion", "read_finish_reason", "shape_logprobs"]
 

@@ -78,14 +78,9 @@ def create_mcp_server(pool: Pool, client: HttpClient) -> MCPServer:
     ) -> dict[str, Any]:
         """Show how an earlier answer came about: priors, layers, agreement, posterior, why it stopped, what it took."""
         try:
-            found = tools.explain(trace_id)
+            return tools.explain(trace_id, with_texts=depth == "full")
         except RouteMoAError as e:
             raise _refuse(e) from None
-        if depth == "summary":
-            for layer in found["layers"]:
-                for answer in layer["answers"].values():
-                    del answer["text"]
-        return found
 
     return server
 

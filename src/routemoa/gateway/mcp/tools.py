@@ -49,12 +49,16 @@ class Tools:
         answer = await panel.answer(_query(question, None, limits))
         return tell_panel(answer, self._keep(answer))
 
-    def explain(self, trace_id: str) -> dict[str, Any]:
+    def explain(self, trace_id: str, *, with_texts: bool) -> dict[str, Any]:
         """Return how an earlier answer came about. Raises QueryError."""
         trace = self._traces.get(trace_id)
         if trace is None:
             raise QueryError(f"no trace {trace_id[:60]!r} is kept here: the last {KEPT_TRACES} of this server are")
-        return explain_trace(trace)
+        found = explain_trace(trace)
+        if not with_texts:
+            for answer in (answer for layer in found["layers"] for answer in layer["answers"].values()):
+                del answer["text"]
+        return found
 
     def _keep(self, answer: Answer) -> str:
         trace_id = uuid4().hex[:12]

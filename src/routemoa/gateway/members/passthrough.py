@@ -38,7 +38,8 @@ from routemoa.gateway.members.request_fields import count_answers, error_content
 from routemoa.gateway.members.usage_tap import ReplyTap
 from routemoa.gateway.telemetry.request_meter import UNMETERED, RequestMeter
 from routemoa.mixture.budget.context import ContextFit, fit_texts
-from routemoa.mixture.budget.metering import MeteredCall, MeteredClient
+from routemoa.mixture.budget.metered_call import MeteredCall
+from routemoa.mixture.budget.metering import MeteredClient
 from routemoa.mixture.calls.admission import skip_cooling
 
 __all__ = ["UNBUFFERED", "PassThrough"]

@@ -1,1 +1,1 @@
-"""What a request may spend: account, planner, metering."""
+"""What a request may spend: account, planner, metering of calls."""
