@@ -11,11 +11,12 @@ import msgspec
 from msgspec.structs import replace
 
 from routemoa.cli.learning.judge_learning import FittedJudge, explain_judge, learn_judge
-from routemoa.cli.learning.learned_files import Step, find_current, log_step, take_over
-from routemoa.cli.learning.moments import describe_moment
+from routemoa.cli.learning.learned_files import find_current, log_step, take_over
 from routemoa.cli.learning.outcome_reader import list_residuals, load_outcomes
 from routemoa.cli.pool.pool_file import PoolFile
+from routemoa.core.learned_log import Step
 from routemoa.core.learned_priors import LearnedPriors
+from routemoa.core.moments import describe_moment
 from routemoa.core.plural import counted
 from routemoa.core.pool import Pool
 from routemoa.core.types import Scores
