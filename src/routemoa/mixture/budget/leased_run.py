@@ -22,7 +22,7 @@ from routemoa.mixture.budget.account import (
 )
 from routemoa.mixture.budget.run_client import RunClient
 
-__all__ = ["LEASE_CALLS", "Grant", "LeasedRun", "Leases"]
+__all__ = ["LEASE_CALLS", "LEASE_SHARE", "MAX_LEASE_CALLS", "Grant", "LeasedRun", "Leases"]
 
 LEASE_CALLS = 8
 """Calls of the largest cost that a worker is leased dollars for at once: they count as spent where it is lost."""
