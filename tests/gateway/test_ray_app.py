@@ -85,14 +85,16 @@ async def running(port: int, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
         env.setenv("TIGHT_KEY", TIGHT_KEY)
         slow_fault = Fault(between=0.05)
         async with FakeEndpoint("four") as fast, FakeEndpoint("word " * 500, faults=slow_fault) as slow:
+            beside = write_pool(tmp_path_factory.mktemp("direct"), fast.url, slow.url)
             pool = write_pool(folder, fast.url, slow.url)
+            pool.write_text(f'{pool.read_text()}[learning]\nevery = "5s"\nexplore = 0\n')
             words = (str(pool), str(folder / "ray.db"), str(port))
             cluster = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", CLUSTER, *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
             assert cluster.stdin is not None
             assert cluster.stdout is not None
-            async with serve(pool, "--store", str(folder / "direct.db")) as direct:
+            async with serve(beside, "--store", str(folder / "direct.db")) as direct:
                 assert (await cluster.stdout.readline()).strip() == b"ready"
                 yield Running(f"http://127.0.0.1:{port}/v1", direct.url, slow, pool)
             cluster.stdin.close()
@@ -208,6 +210,17 @@ async def test_every_replica_takes_over_a_changed_pool_file(running: Running) ->
     async with asyncio.timeout(20), running.sdk() as sdk:
         while in_a_row < 12:
             in_a_row = in_a_row + 1 if "d" in [m.id async for m in sdk.models.list()] else 0
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_replica_learns_by_itself(running: Running) -> None:
+    """It finds too little to learn from, and says so in the log."""
+    log = running.pool.with_name("learned") / "log.jsonl"
+    async with running.sdk() as sdk:
+        done = await sdk.chat.completions.create(model="routemoa", messages=HI)
+        await sdk.post("/feedback", body={"id": done.id, "expected": "4", "grader": "numeric"}, cast_to=object)
+    await until(lambda: log.exists() and log.read_text().endswith("\n"), 30.0)
+    assert json.loads(log.read_text().splitlines()[0])["action"] == "kept"
 
 
 def test_arguments_are_words_and_wrong_ones_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ async def _serve_until_stopped(
 ) -> bool:
     """See `run_server`."""
     from routemoa.cli.dashboard.operations import DashboardOperations
-    from routemoa.cli.learning.background import keep_learning
+    from routemoa.gateway.background_learning import learning_beside
     from routemoa.gateway.lifecycle.server import Server
     from routemoa.gateway.lifecycle.startup import is_loopback, open_gateway, spare_garbage_collection
 
@@ -88,9 +88,8 @@ async def _serve_until_stopped(
         ending.push_async_callback(_await_cancelled, server)
         kept = None if state.traces is None else path
         reload, note = state.reload or app.reload, state.metrics.drift.note
-        learning = asyncio.create_task(keep_learning(lambda: app.pool, kept, reload, note))
-        ending.push_async_callback(_end_task, learning)
-        await server.serve([listening])
+        async with learning_beside(lambda: app.pool, kept, reload, note):
+            await server.serve([listening])
     return server.force_exit
 
 
@@ -98,8 +97,3 @@ async def _await_cancelled(server: Server) -> None:
     """Let the answers that a forced end has cancelled settle their calls."""
     if cancelled := server.server_state.tasks:
         await asyncio.wait(list(cancelled), timeout=CANCEL_SECONDS)
-
-
-async def _end_task(task: asyncio.Task[None]) -> None:
-    if task.cancel():
-        await asyncio.wait([task])

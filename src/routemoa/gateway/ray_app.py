@@ -7,7 +7,6 @@ them while many requests are under way, and replaces those that die.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from routemoa.clients.weights.absent import without_missing_weights
 from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.core.pool_file.pool import Pool
+from routemoa.gateway.background_learning import learning_beside
 from routemoa.gateway.guards.descriptors import raise_limit
 from routemoa.gateway.guards.request_ids import REQUEST_ID
 from routemoa.gateway.lifecycle.startup import (
@@ -38,8 +38,6 @@ if TYPE_CHECKING:  # it needs POSIX
     from routemoa.gateway.workers.shared_state import SharedState
 
 __all__ = ["GatewayReplica", "ReplicaSettings", "ServeApp", "app", "check_machines", "read_settings"]
-
-logger = logging.getLogger("routemoa.gateway")
 
 DEPLOYMENT = "gateway"
 MAX_ONGOING = 10_000
@@ -131,8 +129,6 @@ class GatewayReplica:
     async def __init__(self, settings: ReplicaSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         pool, path = settings.read_pool(), settings.path
         set_up_log(redact=pool.gateway.redact, verbose=settings.verbose)
-        if pool.learning.seconds is not None:
-            logger.warning("[learning] every is for  routemoa serve ; run  routemoa learn  from a timer")
         raise_limit()
         check_machines(path, await asyncio.to_thread(_list_machines))
         host = await asyncio.to_thread(_find_host)
@@ -154,7 +150,11 @@ class GatewayReplica:
                 otel=settings.otel,
                 shared=shared,
             )
-            self._app = ServeApp((await ending.enter_async_context(opening)).app)
+            served, state = await ending.enter_async_context(opening)
+            self._app = ServeApp(served)
+            kept = None if state.traces is None else path
+            learning = learning_beside(lambda: served.pool, kept, served.reload, state.metrics.drift.note)
+            await ending.enter_async_context(learning)
             spare_garbage_collection()
             self._ending = ending.pop_all()
 

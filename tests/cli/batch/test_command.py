@@ -55,7 +55,7 @@ def test_a_batch_file_gets_results_and_openais_files(pool: Path, tmp_path: Path)
     ]
     source, out = write_rows(tmp_path / "in.jsonl", *rows), tmp_path / "out"
     done = batch(source, "--pool", pool, "--out", out, "--yes", "--json")
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 3, done.output  # some rows failed
     report = json.loads(done.stdout)
     assert (report["rows"], report["answered"], report["failed"], report["remaining"]) == (7, 5, 2, 0)
     first = results_of(out)["r0"]
@@ -100,7 +100,7 @@ def test_failed_rows_are_apart_and_can_be_repeated(tmp_path: Path) -> None:
         source = write_rows(tmp_path / "in.jsonl", *({"id": f"{i}", "query": f"Q{i}"} for i in range(4)))
         args = (source, "--pool", pool, "--out", tmp_path / "out", "--yes")
         done = batch(*args)
-        assert done.exit_code == 0
+        assert done.exit_code == 3
         assert "3 answered, 1 failed" in done.stdout
         assert "no model could answer: a: HTTP 400: no" in done.stderr
         failed = read_lines(tmp_path / "out" / "failed.jsonl")
@@ -180,6 +180,36 @@ def test_what_cannot_be_done_is_said_in_one_line(pool: Path, tmp_path: Path) -> 
         found = batch(*args, "--pool", pool)
         assert isinstance(found.exception, ConfigError)
         assert said in str(found.exception)
+
+
+def test_what_holds_no_row_to_ask_is_refused_before_anything_is_called(
+    endpoint: FakeEndpoint, pool: Path, tmp_path: Path
+) -> None:
+    """Also one such file of a folder; a row that cannot be asked beside others fails alone."""
+    folder, asked = tmp_path / "in", len(endpoint.requests)
+    folder.mkdir()
+    question, table = write_rows(folder / "a.jsonl", {"query": "2+2?"}), folder / "b.csv"
+    table.write_text("name,city\nBob,Rome\n")
+    unknown = write_rows(tmp_path / "unknown.jsonl", chat_row("x", model="gpt"), chat_row("y", stream=True))
+    wrong: list[tuple[Path, *tuple[str, ...]]] = [
+        (folder, "b.csv:1: the first line names no column query (or question, prompt, ", "but name, city"),
+        (
+            write_rows(tmp_path / "keys.jsonl", {"name": "Bob", "city": "Rome"}),
+            "it has name, city, and a row has query",
+        ),
+        (unknown, "no row can be asked, of 2 rows; ", "unknown.jsonl:1: The model 'gpt' does not exist."),
+        (write_rows(tmp_path / "array.jsonl", "[1, 2]"), "array.jsonl:1: not a JSON object"),
+        (write_rows(tmp_path / "empty.jsonl"), "no row in it"),
+    ]
+    for source, *said in wrong:
+        found = batch(source, "--pool", pool, "--out", tmp_path / "out", "--yes")
+        assert isinstance(found.exception, ConfigError), found.output
+        assert all(words in str(found.exception) for words in said), found.exception
+    assert len(endpoint.requests) == asked
+    assert not (tmp_path / "out").exists()
+    write_rows(question, {"query": "2+2?"}, {"name": "Bob"})
+    table.unlink()
+    assert batch(folder, "--pool", pool, "--out", tmp_path / "out", "--yes").exit_code == 3
 
 
 def test_a_folder_belongs_to_one_job(pool: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from routemoa.core.errors import BudgetExceeded
 from routemoa.core.types import Message, ModelSpec, Request
 from routemoa.mixture.budget import leased_run
-from routemoa.mixture.budget.leased_run import LEASE_CALLS, Grant, LeasedRun, Leases
+from routemoa.mixture.budget.leased_run import LEASE_CALLS, LEASE_SHARE, MAX_LEASE_CALLS, Grant, LeasedRun, Leases
 from routemoa.testing import ScriptedClient
 
 MODEL = ModelSpec("a", "http://a", input_price=0.0, output_price=10_000.0, parameters={"max_tokens": 100})
@@ -113,3 +113,9 @@ def test_what_a_worker_says_it_has_spent_counts_once() -> None:
     leases.record("x", 2.0)
     assert leases.spent == 3.0
     assert leases.forfeit("x") == LEASE_CALLS - 2.0  # the command has written down two dollars
+
+
+def test_a_lease_is_larger_while_much_is_left() -> None:
+    assert Leases(1e6).grant("x", 1.0).dollars == MAX_LEASE_CALLS
+    assert Leases(1000.0).grant("x", 1.0).dollars == pytest.approx(LEASE_SHARE * 1000.0)
+    assert Leases(100.0).grant("x", 1.0).dollars == LEASE_CALLS

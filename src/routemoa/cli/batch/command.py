@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["batch"]
 
 MAX_REASONS = 3
+SOME_FAILED = 3
+"""The exit status where every row has a result and some of them failed."""
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -83,7 +86,8 @@ def batch(**options: Any) -> None:  # click passes a keyword for each option: th
     The cost is estimated first. On a terminal you are asked whether to go on; without one, calls that may cost money
     need --max-cost or --yes. --max-cost is never passed: the most that a call can cost is set aside before it is made.
 
-    A stopped job goes on with the same command, however it was stopped, and pays for no finished call twice.
+    A stopped job goes on with the same command, however it was stopped, and pays for no finished call twice. The exit
+    status is 0 where every row is answered, 3 where some failed, 1 where the job stopped early.
 
     \b
     Examples:
@@ -112,6 +116,8 @@ def batch(**options: Any) -> None:  # click passes a keyword for each option: th
                 click.echo(json.dumps(report.to_plain(), indent=2))
     if not chosen.as_json:
         _print_report(report, Path(chosen.out))
+    if report.failed:
+        sys.exit(SOME_FAILED)
 
 
 def _confirm(opened: Batch, assume_yes: bool, max_cost: float | None) -> None:

@@ -26,6 +26,7 @@ from routemoa.datasets.input_files import list_input_files
 from routemoa.datasets.input_rows import InputFiles
 from routemoa.datasets.table_files import require_parquet
 from routemoa.gateway.batches.answering import list_names
+from routemoa.gateway.batches.input_check import InputCheck
 from routemoa.gateway.batches.job import InputSummary, JobSettings, open_job_folder, summarize_input
 from routemoa.gateway.batches.journal import LOCK_SECONDS, CallJournal, Spending, open_journal
 from routemoa.gateway.batches.openai_files import ERRORS, OUTPUT, write_openai_files
@@ -194,14 +195,8 @@ class Batch:
 
     def _job_options(self, concurrency: int) -> JobOptions:
         options = self._options
-        rules = RowRules(
-            list_names(self._pool),
-            options.method,
-            pass_unknown=self._pool.gateway.unknown_parameters == "pass",
-            has_budget=options.max_cost is not None,
-        )
         return JobOptions(
-            rules,
+            _row_rules(options, self._pool),
             options.concurrency or concurrency,
             options.max_cost,
             options.calls_per_minute,
@@ -224,9 +219,11 @@ def open_batch(options: BatchOptions) -> Iterator[Batch]:
         raise ConfigError(f"--method: '{options.method}' is unknown; known: {', '.join(list_names(pool))}")
     inputs = InputFiles(tuple(list_input_files(options.source)))
     folder = Path(options.out)
-    summary = summarize_input(inputs, say)
+    check = InputCheck(_row_rules(options, pool))
+    summary = summarize_input(inputs, say, check.add)
     if not summary.rows:
         raise ConfigError(f"{options.source}: no row in it; for the formats see  routemoa batch --help")
+    check.finish()
     open_job_folder(folder, JobSettings(options.source, summary.rows, summary.digest, options.method, options.form))
     if options.retry_failed:
         remove_failures(folder)
@@ -239,6 +236,15 @@ def open_batch(options: BatchOptions) -> Iterator[Batch]:
                 yield opened
         if options.engine == "ray":  # its keeper opens the journal
             yield opened
+
+
+def _row_rules(options: BatchOptions, pool: Pool) -> RowRules:
+    return RowRules(
+        list_names(pool),
+        options.method,
+        pass_unknown=pool.gateway.unknown_parameters == "pass",
+        has_budget=options.max_cost is not None,
+    )
 
 
 @contextmanager

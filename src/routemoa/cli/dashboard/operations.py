@@ -50,8 +50,9 @@ class DashboardOperations:
         """Return what was learned, and the steps so far, the newest first."""
         import msgspec
 
-        from routemoa.cli.learning.learned_files import find_current, read_log
+        from routemoa.cli.learning.learned_files import find_current
         from routemoa.cli.pool.pool_file import PoolFile
+        from routemoa.core.learned.learned_log import read_log
 
         if not Path(pool.source).is_file():
             return {"current": None, "steps": []}

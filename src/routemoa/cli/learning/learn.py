@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from routemoa.cli.learning.learned_files import LearningRuns, find_last_run, hold_lock, read_log, undo
-from routemoa.cli.learning.moments import describe_moment
+from routemoa.cli.learning.learned_files import LearningRuns, hold_lock, undo
 from routemoa.cli.options import edited_pool_option, json_option, store_option
 from routemoa.cli.terminal.lines import print_line
+from routemoa.core.learned.learned_log import describe_drift, find_last_run, read_log
 from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
-    from routemoa.cli.learning.learned_files import Step
     from routemoa.cli.pool.pool_file import PoolFile
+    from routemoa.core.learned.learned_log import Step
     from routemoa.evaluation.statistics import MeanInterval
 
-__all__ = ["describe_drift", "learn"]
+__all__ = ["learn"]
 
 SHOWN_SHIFT = 0.05
 """A shift on one task below which it is not printed."""
@@ -175,11 +175,3 @@ def _describe_interval(interval: dict[str, float] | MeanInterval | None, scale: 
         return "unknown"
     mean, low, high = (interval[key] * scale for key in ("mean", "low", "high"))
     return f"{mean:+.3g} ({low:+.3g} to {high:+.3g})"
-
-
-def describe_drift(drift: dict[str, Any]) -> str:
-    """Return which member changed, since when and by how much, in one line."""
-    return (
-        f"{drift['model']} drifts: {drift['before']:.0%} right until {describe_moment(drift['since'])}, "
-        f"{drift['after']:.0%} in the {drift['outcomes']:,} outcomes after it"
-    )

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.cli.pool.pool_file import PoolFile
 from routemoa.cli.terminal.files import check_writable_folder, write_file
 from routemoa.core.errors import ConfigError
 from routemoa.core.files.toml import load_toml
+from routemoa.core.learned.learned_log import FOLDER, LOG_FILE, Step, read_log
 from routemoa.core.learned.learned_priors import LearnedJudge, LearnedPriors
 from routemoa.datasets.appender import Appender
 from routemoa.judging.judge_model import encode_judge_model
@@ -25,37 +25,16 @@ if TYPE_CHECKING:
     from routemoa.cli.learning.judge_learning import FittedJudge
 
 __all__ = [
-    "FOLDER",
     "LearningRuns",
-    "Step",
     "find_current",
-    "find_last_run",
     "hold_lock",
     "log_step",
-    "read_log",
     "take_over",
     "undo",
 ]
 
-FOLDER = "learned"
-"""Beside the pool file."""
-LOG_FILE = "log.jsonl"
 LOCK_FILE = ".lock"
 TABLE = "learning"
-
-
-class Step(Struct, frozen=True, omit_defaults=True):
-    """A line of the log."""
-
-    at: str
-    """UTC, ISO 8601."""
-    action: str
-    """"taken over", "kept" (nothing was better) or "undone"."""
-    path: str | None = None
-    """What the pool file names from here on."""
-    before: str | None = None
-    """What it named before; None is nothing."""
-    figures: dict[str, Any] = {}
 
 
 def find_current(file: PoolFile) -> str | None:
@@ -132,21 +111,6 @@ def _make_folder(pool_file: Path) -> Path:
     check_writable_folder(str(folder))
     folder.mkdir(exist_ok=True)
     return folder
-
-
-def read_log(pool_file: Path) -> list[Step]:
-    """Return the steps of the log beside a pool file, the oldest first."""
-    try:
-        lines = (pool_file.absolute().parent / FOLDER / LOG_FILE).read_bytes().splitlines()
-        return [msgspec.json.decode(line, type=Step) for line in lines if line.strip()]
-    except (OSError, msgspec.DecodeError):
-        return []  # without a log, going back means to the scorer as it is
-
-
-def find_last_run(pool_file: Path) -> float | None:
-    """Return when something was learned or looked for last, in seconds since the epoch; None where it never was."""
-    steps = read_log(pool_file)
-    return datetime.fromisoformat(steps[-1].at).timestamp() if steps else None
 
 
 class LearningRuns(ConfigError):

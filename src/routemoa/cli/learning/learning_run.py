@@ -11,12 +11,13 @@ import msgspec
 from msgspec.structs import replace
 
 from routemoa.cli.learning.judge_learning import FittedJudge, explain_judge, learn_judge
-from routemoa.cli.learning.learned_files import Step, find_current, log_step, take_over
-from routemoa.cli.learning.moments import describe_moment
+from routemoa.cli.learning.learned_files import find_current, log_step, take_over
 from routemoa.cli.learning.outcome_reader import list_residuals, load_outcomes
 from routemoa.cli.pool.pool_file import PoolFile
+from routemoa.core.learned.learned_log import Step
 from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.moments import describe_moment
 from routemoa.core.text.plural import counted
 from routemoa.core.types import Scores
 from routemoa.datasets.outcomes import Outcome

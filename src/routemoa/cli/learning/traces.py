@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from routemoa.cli.command_group import SuggestingGroup
-from routemoa.cli.learning.learn import describe_drift
-from routemoa.cli.learning.moments import describe_moment
 from routemoa.cli.learning.outcome_reader import list_residuals, load_outcomes, read_stored
 from routemoa.cli.options import json_option, store_option
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
+from routemoa.core.learned.learned_log import describe_drift
+from routemoa.core.text.moments import describe_moment
 from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:

@@ -50,14 +50,16 @@ class JobSettings(Struct, frozen=True):
 
 
 def summarize_input(
-    files: InputFiles, say: Callable[[str], None] = lambda _: None, on_row: Callable[[int], None] = lambda _: None
+    files: InputFiles,
+    say: Callable[[str], None] = lambda _: None,
+    on_row: Callable[[InputRow], None] = lambda _: None,
 ) -> InputSummary:
     """Look through an input. Its ids go to a temporary file, so memory stays the same however many there are.
 
     Args:
         files: of the input.
         say: called with a line about how they are read.
-        on_row: called with the number of rows so far.
+        on_row: called with each row.
     """
     digest, models, repeated = hashlib.sha256(), Counter[str](), set[int]()
     count = characters = 0
@@ -73,7 +75,7 @@ def summarize_input(
             is_openai = is_openai or head.is_request
             count += 1
             characters += len(row.data)
-            on_row(count)
+            on_row(row)
     return InputSummary(count, digest.hexdigest()[:32], frozenset(repeated), dict(models), characters, is_openai)
 
 

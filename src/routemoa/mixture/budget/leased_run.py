@@ -22,10 +22,13 @@ from routemoa.mixture.budget.account import (
 )
 from routemoa.mixture.budget.run_client import RunClient
 
-__all__ = ["LEASE_CALLS", "Grant", "LeasedRun", "Leases"]
+__all__ = ["LEASE_CALLS", "LEASE_SHARE", "MAX_LEASE_CALLS", "Grant", "LeasedRun", "Leases"]
 
 LEASE_CALLS = 8
 """Calls of the largest cost that a worker is leased dollars for at once: they count as spent where it is lost."""
+MAX_LEASE_CALLS = 32
+"""The same while `LEASE_SHARE` of what is left is as much: fewer asks, and a worker that is lost costs no more."""
+LEASE_SHARE = 0.02
 WAIT = 0.2
 """Seconds until the keeper is asked again, while calls under way stand in the way."""
 CALL_ROUNDING = 1e-6
@@ -82,7 +85,8 @@ class Leases:
             may_come = leased > limit * LEASE_ROUNDING and self.spent + needed <= limit
             return Grant(None if may_come else 0.0, left, limit)
         self._largest = max(self._largest, needed)
-        dollars = min(left, LEASE_CALLS * self._largest)
+        calls = min(max(LEASE_CALLS, LEASE_SHARE * left / self._largest), MAX_LEASE_CALLS) if self._largest else 0
+        dollars = min(left, calls * self._largest)
         self._leases[worker].left += dollars
         return Grant(dollars, left, limit)
 

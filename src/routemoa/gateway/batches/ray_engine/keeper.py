@@ -22,7 +22,7 @@ __all__ = ["CallNote", "Keeper"]
 
 
 class CallNote(Struct, frozen=True, omit_defaults=True):
-    """What a worker tells of a call: its start, or its end."""
+    """What a worker tells of a call: its start, or its end; the end alone where both are news."""
 
     number: int
     """The worker's own."""
@@ -96,9 +96,10 @@ class Keeper:
         """Write down what became of a worker's calls. Raises RecordsError."""
         opened = self._open.setdefault(worker, {})
         for note in msgspec.json.decode(notes, type=list[CallNote]):
+            if note.number not in opened:
+                self._pace.count_call()
             if note.end is None:
                 opened[note.number] = self._journal.start(note.row, note.most)
-                self._pace.count_call()
                 continue
             self._journal.end(opened.pop(note.number, 0), note.end)
             self._leases.record(worker, note.end.charged)

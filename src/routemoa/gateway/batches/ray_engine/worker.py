@@ -10,6 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Collection
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -33,9 +34,11 @@ from routemoa.mixture.budget.run_client import RunClient
 
 __all__ = ["RowWorker", "RowsEnded", "WorkerSettings"]
 
-FLUSH_SECONDS = 0.25
-"""Until the keeper hears of a call, at most."""
-GATHER_SECONDS = 0.25
+FLUSH_SECONDS = 0.5
+"""Until the keeper hears of a call, at most: a message takes as much processor time as a tenth of a row."""
+FLUSH_NOTES = 64
+"""Of calls, after which it hears of them at once: what a worker that is lost has not told is paid for again."""
+GATHER_SECONDS = 1.0
 """Until a result is sent, at most: results go many at a time."""
 
 
@@ -70,9 +73,13 @@ class RemoteJournal:
 
     def __init__(self, keeper: Any, worker: str, lost: type[Exception]) -> None:
         self._keeper, self._worker, self._lost = keeper, worker, lost
-        self._notes: list[CallNote] = []
+        self._notes: dict[int, CallNote] = {}
+        """By their calls: of one that began and ended since the last message, its end says all."""
+        self._oldest = 0.0
+        """When the first of them was noted."""
         self._next = 0
         self._flushing: asyncio.Task[None] | None = None
+        self._is_full = asyncio.Event()
         self._sending = asyncio.Lock()
         self.ended: dict[int, list[CallEnd]] = {}
         """Answers of open rows, for another attempt."""
@@ -98,25 +105,36 @@ class RemoteJournal:
         self.ended.pop(row, None)
 
     async def flush(self) -> None:
-        """Wait until the keeper has all that was noted. Raises RecordsError."""
+        """Wait until the keeper has all that is noted by now. Raises RecordsError."""
         async with self._sending:
-            while self._notes:
-                notes, self._notes = self._notes, []
+            is_told = not self._notes
+            while not is_told:
+                notes, self._notes = self._notes, {}
                 record = self._keeper.record.options(max_task_retries=0)  # not twice: its dollars would count twice
                 try:
-                    await record.remote(self._worker, msgspec.json.encode(notes))
+                    await record.remote(self._worker, msgspec.json.encode(list(notes.values())))
+                    is_told = True  # what was noted meanwhile is for the next message
                 except self._lost:
-                    self._notes[:0] = map(_make_unsure, notes)
+                    self._notes = {number: _make_unsure(note) for number, note in notes.items()} | self._notes
                     await self._keeper.start.remote()  # waits until Ray has started it again
 
     def _add(self, note: CallNote) -> None:
-        self._notes.append(note)
+        if not self._notes:
+            self._oldest = monotonic()
+        self._notes[note.number] = note
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush_soon())
+        if len(self._notes) >= FLUSH_NOTES:
+            self._is_full.set()
 
     async def _flush_soon(self) -> None:
-        await asyncio.sleep(FLUSH_SECONDS)
-        await self.flush()
+        while self._notes:
+            while self._notes and (seconds := self._oldest + FLUSH_SECONDS - monotonic()) > 0.0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._is_full.wait(), seconds)
+                    break
+            self._is_full.clear()
+            await self.flush()
 
 
 def _make_unsure(note: CallNote) -> CallNote:
@@ -151,7 +169,7 @@ class RowWorker:
         self._exceeded: str | None = None
         self._fault: Exception | None = None
         self._has_enough = asyncio.Event()
-        """Set where half of the places are free again, or all."""
+        """Set where as many rows have ended as there are places, or all."""
 
     async def start(self) -> str:
         """Connect, take the place of the worker before this one, and return the name of this one."""
@@ -214,7 +232,7 @@ class RowWorker:
             self._running.pop(row.number, None)
             self._repeated.discard(row.number)
             self._journal.finish_row(row.number)
-            if not self._running or 2 * len(self._ended) >= self._settings.rows:
+            if not self._running or len(self._ended) >= self._settings.rows:
                 self._has_enough.set()
 
     async def _try(self, row: InputRow) -> tuple[int, bytes, bool] | None:

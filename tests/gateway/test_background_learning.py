@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routemoa.cli.learning.background import wait_seconds
+from routemoa.gateway.background_learning import wait_seconds
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,18 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from routemoa.cli.learning.learn import describe_drift
-from routemoa.cli.learning.learned_files import find_last_run
 from routemoa.core.errors import RouteMoAError
+from routemoa.core.learned.learned_log import describe_drift, find_last_run
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.text.plural import counted
 from routemoa.ledger.location import StoreLocation, StoreUrl
 
-__all__ = ["keep_learning", "wait_seconds"]
+__all__ = ["learning_beside", "wait_seconds"]
 
 LOG = logging.getLogger("routemoa.learning")
 LOOK_SECONDS = 30.0
@@ -31,16 +30,17 @@ LONGEST_SECONDS = 3600.0
 """After which a run is ended."""
 
 
-async def keep_learning(
+@asynccontextmanager
+async def learning_beside(
     pool: Callable[[], Pool],
     store: StoreLocation | None,
     reload: Callable[[], Awaitable[None]],
     note_drift: Callable[[str, str, str], None],
-) -> None:
-    """Learn whenever `[learning] every` has passed since the last run, for ever.
+) -> AsyncGenerator[None, None]:
+    """Learn whenever `[learning] every` has passed since the last run, until the block ends.
 
-    Several servers and workers of one pool file may do so: a run holds a lock beside the pool file, and is due for the
-    first of them only. A run that fails is logged, and the next one is due as usual.
+    Several servers, workers and replicas of one pool file may do so: a run holds a lock beside the pool file, and is
+    due for the first of them only. A run that fails is logged, and the next one is due as usual.
 
     Args:
         pool: the pool as it was read last.
@@ -48,6 +48,21 @@ async def keep_learning(
         reload: reads the pool file again where something was taken over. Raises RouteMoAError.
         note_drift: takes a member that has changed, the kind of the change, and a description.
     """
+    task = asyncio.create_task(_keep_learning(pool, store, reload, note_drift))
+    try:
+        yield
+    finally:
+        if task.cancel():
+            await asyncio.wait([task])
+
+
+async def _keep_learning(
+    pool: Callable[[], Pool],
+    store: StoreLocation | None,
+    reload: Callable[[], Awaitable[None]],
+    note_drift: Callable[[str, str, str], None],
+) -> None:
+    """See `learning_beside`."""
     last_tried: float | None = None
     drifts: set[tuple[str, float]] = set()
     while store is not None:
