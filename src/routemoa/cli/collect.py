@@ -129,7 +129,7 @@ def collect(  # click passes a keyword for each option
 
 def _load_candidates(pool_file: str | None, samples: int | None, efforts: str | None) -> Pool:
     """Return the pool with each model as the candidates that the options name. Raises ConfigError."""
-    pool = load_pool(pool_file)
+    pool = load_pool(pool_file, needs_learned=False)  # a scorer is trained on what is collected here
     pool.require_keys()
     levels = [level.strip() for level in (efforts or "").split(",") if level.strip()]
     return pool.with_candidates(samples, levels)
