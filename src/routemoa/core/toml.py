@@ -95,9 +95,10 @@ def _list_allowed(type_: type[msgspec.Struct], key: str) -> str:
 
 
 def suggest_key(wrong: str, known: Iterable[str]) -> str:
-    """Return the end of an error about an unknown key: the table that it belongs to, else as `suggest_name`."""
-    table = TABLE_OF_KEY.get(wrong)
-    return f"it belongs to {table}" if table else suggest_name(wrong, known)
+    """Return the end of an error about an unknown key: a similar one, else the table it belongs to, else all known."""
+    known = list(known)
+    hint = suggest_name(wrong, known)
+    return f"it belongs to {TABLE_OF_KEY[wrong]}" if wrong in TABLE_OF_KEY and hint.startswith("known") else hint
 
 
 def suggest_name(wrong: str, known: Iterable[str]) -> str:
