@@ -32,6 +32,7 @@ def test_a_key_is_made_listed_rotated_and_revoked(tmp_path: Path) -> None:
     secret = made.stdout.strip()
     assert re.fullmatch(r"rmk_[A-Za-z0-9]{43}", secret), "alone on standard output, for scripts"
     assert secret not in made.stderr
+    assert "first key" in made.stderr
     (key,) = read_keys(store)
     assert key.tenant == Tenant("ci", "", 2.0, None, ("a", "b"), ("routemoa",), 60)
     assert key.secrets[0].digest == digest_secret(secret)
@@ -50,7 +51,9 @@ def test_a_key_is_made_listed_rotated_and_revoked(tmp_path: Path) -> None:
     assert "1h" in rotated.stderr
     again = json.loads(keys(store, "rotate", "ci", "--json").stdout)
     assert again["key"].startswith(again["prefix"])
-    assert "revoked" in keys(store, "revoke", "ci").stdout
+    revoked = keys(store, "revoke", "ci")
+    assert "revoked" in revoked.stdout
+    assert "refuses every request" in revoked.stderr, "no other key is left"
     assert json.loads(keys(store, "revoke", "ci", "--json").stdout)["state"] == "revoked"
 
 

@@ -100,7 +100,7 @@ def test_prices_of_the_pool_count_where_no_costs_are_recorded(records: Path, tmp
     bare.write_text("".join(json.dumps({k: v for k, v in r.items() if k != "costs"}) + "\n" for r in rows))
     refused = routemoa("tune", bare)
     assert "--pool" in str(refused.exception)
-    pool = pool_of(tmp_path, "", "adder", "poet")
+    pool = pool_of(tmp_path, 'policy = "policy.toml"', "adder", "poet")  # which is still to be made
     found = routemoa("tune", bare, "--pool", pool, "--no-scorer", "--json", tmp_path / "f.json")
     assert found.exit_code == 0, found.output
     assert set(json.loads((tmp_path / "f.json").read_text())["models"]) <= {"adder", "poet"}
@@ -111,6 +111,7 @@ def test_prices_of_the_pool_count_where_no_costs_are_recorded(records: Path, tmp
     [
         (["--quality", "0.9", "--cost", "0.3"], "exclude each other"),
         (["--quality", "0"], "--quality"),
+        (["--quality", "97"], "such as 0.97"),
         (["--cost", "-1"], "--cost"),
         (["--plot", "curve.pdf"], ".png or .svg"),
         (["--pool", "nowhere.toml"], "nowhere.toml"),

@@ -112,12 +112,15 @@ async def test_a_used_up_budget_of_a_key_is_a_429(tmp_path: Path) -> None:
 
 
 @pytest.mark.alone
-async def test_a_running_server_takes_changes_over_within_two_seconds_and_never_opens_again(tmp_path: Path) -> None:
+async def test_a_running_server_takes_changes_over_within_two_seconds_and_never_opens_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "s.db"
     async with FakeEndpoint("x") as e, serving_keys(tmp_path, e.url) as s:
         assert (await ask(s, None, "a")).status == 200
         first = make(tmp_path, "one")
         assert await until_status(s, None, 401) < 2.0
+        assert "from here on no request is let in without one" in caplog.text
         assert (await ask(s, first, "a")).status == 200
         second = rotate_key(path, "one", time.time(), grace=60.0).secret
         assert await until_status(s, second, 200) < 2.0
@@ -128,6 +131,7 @@ async def test_a_running_server_takes_changes_over_within_two_seconds_and_never_
         revoke_key(path, "one", time.time())
         assert await until_status(s, third, 401) < 2.0
         assert (await ask(s, None, "a")).status == 401
+        assert "no key is valid any more" in caplog.text
 
 
 @pytest.mark.alone

@@ -18,7 +18,7 @@ from routemoa.core.types import ModelSpec, Query, to_json
 from routemoa.datasets.jsonl import RecordsError
 from routemoa.datasets.records import Record
 from routemoa.evaluation.replay.recorded import RecordedClient, SimulatedJudge
-from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.judge_model import JudgeModel, PairwiseJudge, encode_judge_model
 from routemoa.judging.judge_model import read_judge_model as read_judging
 from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.rejudging import rejudge
@@ -129,8 +129,11 @@ def test_a_policy_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
 async def test_fit_writes_a_judge_that_a_pool_can_name(tmp_path: Path) -> None:
     file = write_traces(tmp_path / "traces.jsonl", await collect_answers(later_layers="refine"))
     out = tmp_path / "judge.json"
+    calibrated = PairwiseJudge(accuracy=0.8, model="a", pairs=40)
+    out.write_bytes(encode_judge_model(JudgeModel(pairwise_judge=calibrated)))
     done = run("fit", file, "--out", str(out))
     assert done.exit_code == 0, done.output
+    assert read_judging(out).pairwise_judge == calibrated, "what was paid for to calibrate stays"
     assert "60 graded queries" in done.stdout
     assert "each half judged with a fit on the other half" in done.stdout
     found = read_judging(out)

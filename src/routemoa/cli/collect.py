@@ -26,8 +26,9 @@ from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
-from routemoa.core.errors import QueryError
+from routemoa.core.errors import ConfigError, QueryError
 from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.dollars import format_dollars
 from routemoa.core.text.plural import counted
 from routemoa.core.text.printable import printable
 from routemoa.core.types import Scores, to_plain
@@ -102,12 +103,15 @@ def collect(  # click passes a keyword for each option
     """
     _check_out(out, task)
     pool = _load_candidates(pool_file, samples, efforts)
+    members = len({m.member or m.name for m in pool})
     questions = _read_task(task, limit, allow_duplicates=allow_duplicates)
     require_prices(pool, max_cost)
     with AnswerCollection(out, questions, [m.name for m in pool], retry=retry) as collection:
         calls = list_remaining_calls(questions, pool.models, collection)
         estimate = estimate_calls(calls)
-        announcement = announce_collection(len(questions), len(pool), collection.finished_questions, estimate)
+        announcement = announce_collection(
+            len(questions), members, collection.finished_questions, estimate, candidates=len(pool)
+        )
         confirm_cost(announcement, estimate, assume_yes=yes, max_cost=max_cost)
         run = CollectionRun(pool, calls, collection, "collect", concurrency, max_cost, engine, address)
         failures = run_calls(run)
@@ -132,9 +136,12 @@ def _check_out(out: str, task: str) -> None:
 
 def _load_candidates(pool_file: str | None, samples: int | None, efforts: str | None) -> Pool:
     """Return the pool with each model as the candidates that the options name. Raises ConfigError."""
-    pool = load_pool(pool_file)
+    pool = load_pool(pool_file, needs_learned=False)  # a scorer is trained on what is collected here
     pool.require_keys()
-    levels = [level.strip() for level in (efforts or "").split(",") if level.strip()]
+    levels = [level.strip() for level in (efforts or "").split(",")] if efforts is not None else []
+    for level in levels:
+        if not level.replace("-", "").replace("_", "").isalnum():
+            raise ConfigError(f"--efforts: '{level}' is no reasoning effort; write e.g. low,high")
     return pool.with_candidates(samples, levels)
 
 
@@ -155,7 +162,7 @@ def warn_of_dominance(questions: Sequence[Question], collection: AnswerCollectio
     return [describe_dominance(found)] if found else []
 
 
-def announce_collection(questions: int, models: int, finished: int, estimate: Estimate) -> str:
+def announce_collection(questions: int, models: int, finished: int, estimate: Estimate, *, candidates: int = 0) -> str:
     """Return what is about to be done and what it will cost.
 
     Args:
@@ -163,9 +170,11 @@ def announce_collection(questions: int, models: int, finished: int, estimate: Es
         models: how many there are.
         finished: questions that an earlier run has finished.
         estimate: of the calls that remain.
+        candidates: as how many the models are asked, with their samples and efforts.
     """
     earlier = f", {finished:,} of them finished before" if finished else ""
-    asked = f"{counted(questions, 'question')}{earlier}, {counted(models, 'model')}"
+    several = f" as {candidates:,} candidates" if candidates > models else ""
+    asked = f"{counted(questions, 'question')}{earlier}, {counted(models, 'model')}{several}"
     work = f"{asked}: {counted(estimate.calls, 'call')}"
     if not estimate.calls:
         return f"{work}; nothing is left to do"
@@ -191,7 +200,7 @@ def _print_results(results: Sequence[ModelResult]) -> None:
             str(r.graded),
             str(r.answered),
             str(r.failed),
-            "unknown" if r.cost is None else f"{r.cost:.4f}",
+            "unknown" if r.cost is None else format_dollars(r.cost).removeprefix("$"),
             "-" if r.seconds is None else f"{r.seconds:.2f}",
         ]
         for r in results

@@ -75,12 +75,20 @@ def create(*, name: str, expires: str | None, store_file: str | None, as_json: b
       KEY=$(routemoa keys create app)
     """
     from routemoa.core.pool_file.key_terms import make_tenant, parse_expiry
-    from routemoa.ledger.keys import create_key
+    from routemoa.ledger.keys import create_key, read_keys
 
     now = time.time()
     until = None if expires is None else parse_expiry(expires, now, "--expires")
     tenant = make_tenant(name, terms, "keys create")
-    _print_made(create_key(_find_store(store_file), tenant, now, until), as_json=as_json)
+    path = _find_store(store_file)
+    is_first = not read_keys(path)
+    _print_made(create_key(path, tenant, now, until), as_json=as_json)
+    if is_first:
+        print_line(
+            f"it is the first key of {path}: from now on a server of this store, running ones included, lets no "
+            "request in without a key",
+            err=True,
+        )
 
 
 @keys.command("list", short_help="List the keys and what they may do.", context_settings=SETTINGS)
@@ -120,13 +128,20 @@ def revoke(name: str, store_file: str | None, as_json: bool) -> None:
       routemoa keys revoke ci
     """
     from routemoa.core.pool_file.key_terms import describe_key
-    from routemoa.ledger.keys import revoke_key
+    from routemoa.ledger.keys import read_keys, revoke_key
 
-    key = revoke_key(_find_store(store_file), name, time.time())
+    path, now = _find_store(store_file), time.time()
+    key = revoke_key(path, name, now)
     if as_json:
-        click.echo(json.dumps(describe_key(key, time.time()), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(describe_key(key, now), indent=1, ensure_ascii=False))
     else:
         print_line(f"key '{name}' is revoked")
+    if all(other.state(now) != "active" for other in read_keys(path)):
+        print_line(
+            "no other key of this store is valid, and a server does not open again: unless its pool file has a "
+            "[[tenant]], it refuses every request; make a key with  routemoa keys create NAME",
+            err=True,
+        )
 
 
 @keys.command(short_help="Give a key a new secret.", context_settings=SETTINGS)

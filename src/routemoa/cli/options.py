@@ -84,7 +84,9 @@ duplicates_option = click.option(
     "--allow-duplicates", is_flag=True, help="Keep lines that repeat an id, as id#2, id#3; else they are refused."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-json_file_option = click.option("--json", "json_file", metavar="FILE", help="Write all figures to FILE.")
+json_file_option = click.option(
+    "--json", "json_file", metavar="FILE", help="Write all figures to FILE; - prints them, and no table."
+)
 
 _LIMIT_OPTIONS = (
     click.option("--max-cost", type=float, metavar="DOLLARS", help="The most that all calls together may cost."),
@@ -110,7 +112,9 @@ def limit_options(command: F) -> F:
     return command
 
 
-def load_pool(pool_file: str | None, *, needs_keys: bool = True, quiet: bool = False) -> Pool:
+def load_pool(
+    pool_file: str | None, *, needs_keys: bool = True, needs_learned: bool = True, quiet: bool = False
+) -> Pool:
     """Return the pool of `pool_option`; say so where a pool.toml in this folder is not used. Raises ConfigError.
 
     It is not used unless it is named: a file that came with a folder could send your keys anywhere.
@@ -119,7 +123,7 @@ def load_pool(pool_file: str | None, *, needs_keys: bool = True, quiet: bool = F
 
     if not (pool_file or os.environ.get("ROUTEMOA_POOL") or quiet) and Path(POOL_FILE).is_file():
         say(f"note: {POOL_FILE} is here and not used; use it with  --pool {POOL_FILE}")
-    return Pool.default(pool_file, needs_keys=needs_keys)
+    return Pool.default(pool_file, needs_keys=needs_keys, needs_learned=needs_learned)
 
 
 def read_limits(options: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ import click
 from routemoa.cli.command_group import SuggestingGroup
 from routemoa.cli.options import json_option, store_option
 from routemoa.cli.terminal.lines import print_line
+from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
     from routemoa.ledger.copies.copied_traces import CopiedTable
@@ -58,7 +59,9 @@ def check(store_file: str | None, as_json: bool) -> None:
     else:
         print_line(f"{state.store}: {state.describe()}")
         if state.rows:
-            print_line("  " + ", ".join(f"{count:,} {name}" for name, count in state.rows.items()))
+            print_line(
+                "  " + ", ".join(counted(count, name.removesuffix("s"), name) for name, count in state.rows.items())
+            )
     if not state.is_current:
         raise SystemExit(1)
 

@@ -60,6 +60,8 @@ def parse_trace(line: bytes) -> SavedTrace | str:
         plain = msgspec.json.decode(line)
         if isinstance(plain, dict) and isinstance(trace := plain.get("trace"), dict):
             plain["trace"] = upgrade_trace(trace)
+        if isinstance(plain, dict) and "trace" not in plain:
+            return "no `trace` in it; such lines are made by  routemoa ask --json QUESTION  and  routemoa bench"
         saved = msgspec.convert(plain, SavedTrace)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         return explain_json_error(line, e)

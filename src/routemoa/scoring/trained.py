@@ -178,7 +178,9 @@ def read_manifest(folder: str | Path) -> Mapping[str, Any]:
     try:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     except (OSError, ValueError) as e:
-        raise ConfigError(f"{folder}: no scorer: {e}; make one with  routemoa scorer train") from e
+        raise ConfigError(
+            f"{folder} holds no scorer; make one with  routemoa scorer train RECORDS --out my-scorer"
+        ) from e
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ConfigError(f"{folder}: a scorer of another format than {FORMAT}; train it again")
     return manifest

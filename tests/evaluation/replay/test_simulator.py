@@ -267,12 +267,14 @@ def run(*arguments: str) -> Result:
 
 def test_the_command_is_deterministic_and_its_json_has_the_public_keys(scorer: Path, tmp_path: Path) -> None:
     test = write_records(tmp_path / "test.jsonl", make_records(80, 2))
-    files = [tmp_path / "one.json", tmp_path / "two.json"]
-    for file in files:
-        done = run("evaluate", test, "--scorer", str(scorer), "--methods", "routemoa,moa", "--json", str(file))
-        assert done.exit_code == 0, done.output
-    assert files[0].read_bytes() == files[1].read_bytes()
-    figures = json.loads(files[0].read_text())
+    file = tmp_path / "one.json"
+    words = ("evaluate", test, "--scorer", str(scorer), "--methods", "routemoa,moa", "--json")
+    printed = run(*words, "-")
+    assert printed.exit_code == 0, printed.output
+    done = run(*words, str(file))
+    assert done.exit_code == 0, done.output
+    assert printed.stdout_bytes == file.read_bytes(), "the figures alone, and the same bytes"
+    figures = json.loads(file.read_text())
     routers = {"scorer", "knn", "cluster-lookup", "task-lookup"}
     always = {"best-single", "fixed-best-3", "random", "shuffled", "oracle", *routers}
     assert set(figures["methods"]) == {"routemoa", "moa", *always}
@@ -295,6 +297,9 @@ def test_what_cannot_be_replayed_says_why(scorer: Path, tmp_path: Path) -> None:
         unknown = run("evaluate", test, "--scorer", str(scorer), "--methods", methods)
         assert isinstance(unknown.exception, ConfigError)
         assert why in str(unknown.exception)
+    unscored = run("evaluate", test)
+    assert unscored.exit_code == 2
+    assert "routemoa scorer train" in unscored.output, "what is missing, and how it is made"
     size = run("evaluate", test, "--scorer", str(scorer), "--sizes", "3,x")
     assert "'x' is not a number of models" in str(size.exception)
     bare = write_records(tmp_path / "bare.jsonl", [replace(r, responses=None) for r in make_records(5, 2)])

@@ -11,6 +11,14 @@ __all__ = ["OVERFLOW", "check_readable", "check_whole", "click", "fill"]
 
 AXE = Path(__file__).parents[3] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SHIFTED = """[...document.querySelectorAll('table')].flatMap(table => {
+  const seen = row => [...row.cells].filter(c => getComputedStyle(c).display !== 'none')
+    .reduce((sum, cell) => sum + cell.colSpan, 0);
+  const heads = table.tHead === null ? [] : [...table.tHead.rows].slice(-1);
+  const rows = [...table.rows].filter(r => r.parentElement !== table.tHead
+    && getComputedStyle(r).display === 'table-row');
+  return heads.flatMap(head => rows.filter(r => seen(r) !== seen(head)).map(r => r.innerText.slice(0, 80))); })"""
+"""The rows of which more or fewer cells are shown than columns have a head: their figures stand under wrong heads."""
 FAULTS = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
   .filter(v => ['serious', 'critical'].includes(v.impact))
   .map(v => v.id + ': ' + v.nodes.map(n => n.html.slice(0, 120)).join(' | ')))"""
@@ -41,6 +49,7 @@ async def check_whole(tab: Tab, name: str) -> None:
     for width, schemes in WIDTHS.items():
         await tab.set_size(width)
         assert await tab.evaluate(OVERFLOW) <= 0, f"{name} at {width} px: the page itself scrolls sideways"
+        assert await tab.evaluate(SHIFTED) == [], f"{name} at {width} px: cells stand under the heads of others"
         for scheme in schemes:
             await tab.set_scheme(scheme)
             await check_readable(tab)

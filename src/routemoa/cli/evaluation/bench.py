@@ -15,7 +15,7 @@ from routemoa.cli.evaluation.bench_options import Benchmark, BenchOptions, check
 from routemoa.cli.options import duplicates_option, json_file_option, max_cost_option, pool_option, yes_option
 from routemoa.cli.ray_cluster import engine_options
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
-from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
+from routemoa.cli.terminal.files import STDOUT, check_writable, check_writable_folder, write_figures
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import BudgetExceeded, RouteMoAError
@@ -117,9 +117,9 @@ def _run_benchmark(options: BenchOptions) -> None:
         print_line(f"{folder} keeps the answers so far; run the same command again{how} to continue", err=True)
         raise
     finally:
-        figures = _summarize(folder, run, benchmark.questions)
+        figures = _summarize(folder, run, benchmark.questions, shows=options.json_file != STDOUT)
         if options.json_file:
-            write_file(options.json_file, (json.dumps(figures, indent=1, sort_keys=True) + "\n").encode())
+            write_figures(options.json_file, (json.dumps(figures, indent=1, sort_keys=True) + "\n").encode())
     print_line(f"for the page run  routemoa report {folder} --html {folder}/report.html", err=True)
 
 
@@ -166,8 +166,8 @@ def _announce(benchmark: Benchmark, remaining: int, costs: Estimate) -> str:
     return f"{work}: at most {counted(costs.calls, 'call')}, about {tokens}; cost at most: {describe_cost(costs)}"
 
 
-def _summarize(folder: Path, run: Run, questions: Sequence[Question]) -> dict[str, Any]:
-    """Print the table of the answers so far, write it into DIR/run.json and return its figures."""
+def _summarize(folder: Path, run: Run, questions: Sequence[Question], *, shows: bool) -> dict[str, Any]:
+    """Print the table of the answers so far where it `shows`, write it into DIR/run.json and return its figures."""
     from msgspec.structs import replace
 
     from routemoa.cli.evaluation.report import print_page
@@ -183,5 +183,6 @@ def _summarize(folder: Path, run: Run, questions: Sequence[Question]) -> dict[st
     if not selected:
         return figures | {"warnings": list(run.warnings)}
     report = build_report(run, selected, figures)
-    print_page(report)
+    if shows:
+        print_page(report)
     return figures | {"warnings": list(report.warnings)}

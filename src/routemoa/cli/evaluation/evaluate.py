@@ -14,11 +14,12 @@ import msgspec
 from routemoa import __version__
 from routemoa.cli.options import duplicates_option, json_file_option, say
 from routemoa.cli.ray_cluster import engine_options, open_engine
-from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_file
+from routemoa.cli.terminal.files import STDOUT, check_writable, check_writable_folder, write_figures, write_file
 from routemoa.cli.terminal.headroom import print_headroom, warn_of_no_gain
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
+from routemoa.cli.terminal.working import show_working
 from routemoa.core.errors import ConfigError
 from routemoa.core.text.plural import counted
 from routemoa.datasets.records import read_records
@@ -48,7 +49,7 @@ class EvaluateOptions:
     """The arguments and options of `routemoa evaluate`."""
 
     records: tuple[str, ...]
-    scorer: str
+    scorer: str | None
     methods: str
     policy: str | None
     seed: int
@@ -65,7 +66,7 @@ class EvaluateOptions:
 
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("records", nargs=-1, required=True)
-@click.option("--scorer", required=True, metavar="DIR", help="A scorer that was trained on other questions.")
+@click.option("--scorer", metavar="DIR", help="A scorer that was trained on other questions.  [required]")
 @click.option(
     "--methods",
     default="routemoa",
@@ -110,32 +111,50 @@ def evaluate(**options: Any) -> None:  # click passes a keyword for each option:
 
 
 def _replay_methods(options: EvaluateOptions) -> None:
+    scorer = _require_scorer(options.scorer)
     check_writable(options.json_file)
     check_writable_folder(options.out)
     parse_methods(options.methods)  # a typing error is reported before anything is read
     sizes = _parse_sizes(options.sizes)
-    prepared = prepare_replay(
-        list(read_records(options.records, allow_duplicates=options.allow_duplicates, say=say)),
-        options.scorer,
-        options.policy,
-        use_list_prices=options.prices == "library",
-        judge_auc=options.judges,
-        keep_texts=options.out is not None,
-    )
-    methods = parse_methods(options.methods, prepared.replay.members)
-    with open_engine(options.engine, options.address) as engine:
-        results, outcomes = compute_figures(prepared, methods, options.seed, options.seeds, sizes, engine=engine)
-    questions = [(q.record.query, q.record.prompt) for q in prepared.replay.questions]
-    overlap = warn_of_training(questions, options.scorer, prepared.replay.judge_model)
-    dominance = warn_of_dominance(prepared, outcomes, options.seed)
+    with show_working("reading the records") as working:
+        prepared = prepare_replay(
+            list(read_records(options.records, allow_duplicates=options.allow_duplicates, say=say)),
+            scorer,
+            options.policy,
+            use_list_prices=options.prices == "library",
+            judge_auc=options.judges,
+            keep_texts=options.out is not None,
+        )
+        methods = parse_methods(options.methods, prepared.replay.members)
+        working.begin(f"replaying {counted(len(prepared.replay.questions), 'question')}")
+        with open_engine(options.engine, options.address) as engine:
+            results, outcomes = compute_figures(prepared, methods, options.seed, options.seeds, sizes, engine=engine)
+        questions = [(q.record.query, q.record.prompt) for q in prepared.replay.questions]
+        overlap = warn_of_training(questions, scorer, prepared.replay.judge_model)
+        dominance = warn_of_dominance(prepared, outcomes, options.seed)
     no_gain = warn_of_no_gain(results["headroom"])
     results["warnings"] = [*overlap, *no_gain, *dominance]
     if options.json_file:
-        write_file(options.json_file, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
+        write_figures(options.json_file, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
     if options.out:
         name = Path(options.records[0]).name.partition(".")[0]
         _write_run(Path(options.out), results | {"warnings": [*overlap, *no_gain]}, outcomes, name, methods)
-    _print_figures(results)
+    if options.json_file != STDOUT:
+        _print_figures(results)
+    for note in results["notes"]:
+        print_line(f"note: {note}", err=True)
+    print_warnings(results["warnings"])
+
+
+def _require_scorer(folder: str | None) -> str:
+    """Return the folder of the scorer. Raises UsageError."""
+    if folder is None:
+        raise click.UsageError(
+            "Missing option '--scorer DIR', a scorer that was trained on other records than these. Make one with\n"
+            "  routemoa scorer train OTHER-RECORDS --out my-scorer\nRecords of your models are made with\n"
+            "  routemoa collect QUESTIONS --pool pool.toml --out records.jsonl"
+        )
+    return folder
 
 
 def _parse_sizes(text: str | None) -> list[int]:
@@ -187,9 +206,6 @@ def _print_figures(results: Mapping[str, Any]) -> None:
         shown = ", ".join(f"{p['models']} {p['accuracy']:.1%} ({p['calls']:.1f} calls)" for p in points)
         print_line(f"{name}, by models in the pool: {shown}")
     print_headroom(results["headroom"])
-    for note in results["notes"]:
-        print_line(f"note: {note}", err=True)
-    print_warnings(results["warnings"])
 
 
 def _print_methods(results: Mapping[str, Any]) -> None:

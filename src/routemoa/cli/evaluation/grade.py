@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from routemoa.cli.options import duplicates_option, say
-from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.options import duplicates_option, json_file_option, say
+from routemoa.cli.terminal.files import check_writable, write_figures
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.progress import StepProgress
 from routemoa.cli.terminal.table import print_table
@@ -29,7 +29,7 @@ MAX_NAMED = 5  # ungraded records that are named, for each reason
     "--task", metavar="NAME", help="Grade only records of this task; where no record has it, treat all as this task."
 )
 @duplicates_option
-@click.option("--json", "json_file", metavar="FILE", help="Write all verdicts and figures to FILE.")
+@json_file_option
 def grade(*, records: str, task: str | None, allow_duplicates: bool, json_file: str | None) -> None:
     """Grade the recorded answers (`responses`) of RECORDS against their `reference`.
 
@@ -56,7 +56,7 @@ def grade(*, records: str, task: str | None, allow_duplicates: bool, json_file: 
     with StepProgress(len(selected), "grading", "records graded") as progress:
         result = regrade(selected, grader, progress.advance)
     if json_file:
-        write_file(json_file, (json.dumps(_to_plain(result), indent=1) + "\n").encode())
+        write_figures(json_file, (json.dumps(_to_plain(result), indent=1) + "\n").encode())
     else:
         _print_result(result)
     for line in _describe_ungraded(result.items):

@@ -9,10 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from routemoa.cli.options import json_file_option
-from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.files import STDOUT, check_writable, write_figures, write_file
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import fit_table, make_console, print_fitted
 from routemoa.cli.terminal.warn import print_warnings
+from routemoa.cli.terminal.working import show_working
 from routemoa.core.errors import ConfigError
 from routemoa.core.text.dollars import format_dollars
 from routemoa.core.text.printable import printable_line
@@ -50,21 +51,24 @@ def report(*, folder: str, html_file: str | None, json_file: str | None) -> None
     """
     for file in (html_file, json_file):
         check_writable(file)
-    run = load_run(folder)
-    all_outcomes = list(read_outcomes(folder))
-    if not all_outcomes:
-        raise ConfigError(f"{Path(folder) / OUTCOMES}: no outcome yet; run the command that made it again to continue")
-    figures = build_report(run, all_outcomes, summarize(all_outcomes, run.seed))
+    with show_working("reading the run"):
+        run = load_run(folder)
+        all_outcomes = list(read_outcomes(folder))
+        if not all_outcomes:
+            raise ConfigError(
+                f"{Path(folder) / OUTCOMES}: no outcome yet; run the command that made it again to continue"
+            )
+        figures = build_report(run, all_outcomes, summarize(all_outcomes, run.seed))
     if json_file:
-        write_file(json_file, to_json(figures) + b"\n")
+        write_figures(json_file, to_json(figures) + b"\n")
     if html_file:
         from routemoa.evaluation.report.page import render
 
         data = render(figures).encode()
         write_file(html_file, data)
-        print_line(figures.headline.sentence)
+        print_line(figures.headline.sentence, err=json_file == STDOUT)
         print_line(f"{html_file}: {len(data) / 1024:,.0f} KB; open it in any browser", err=True)
-    else:
+    elif json_file != STDOUT:
         print_page(figures)
 
 

@@ -16,6 +16,7 @@ from routemoa.cli.completion import complete_model
 from routemoa.cli.judge.calibrate_options import POLICIES, CalibrateOptions, Calibration, check_options
 from routemoa.cli.options import duplicates_option, json_option, max_cost_option, pool_option, say, yes_option
 from routemoa.cli.terminal.confirm import confirm_cost, describe_cost
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.progress import AnswerProgress, StepProgress
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.errors import BudgetExceeded, RouteMoAError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 
-@click.command()
+@click.command(short_help="Measure which policy for open questions pays.")
 @click.argument("task", metavar="QUESTIONS")
 @pool_option
 @click.option(
@@ -102,7 +103,7 @@ def _run_calibration(run: Calibration) -> None:
         pairs, orders = asyncio.run(_answer_and_judge(run, units))
     except (KeyboardInterrupt, RouteMoAError) as e:
         how = " with a higher --max-cost" if isinstance(e, BudgetExceeded) else ""
-        click.echo(f"{run.folder} keeps the calls so far; run the same command again{how} to continue", err=True)
+        print_line(f"{run.folder} keeps the calls so far; run the same command again{how} to continue", err=True)
         raise
     finish_calibration(run, pairs, orders)
 

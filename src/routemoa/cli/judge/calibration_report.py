@@ -10,6 +10,7 @@ import click
 from msgspec.structs import replace
 
 from routemoa.cli.terminal.files import write_file
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.text.plural import counted
@@ -51,6 +52,9 @@ def finish_calibration(run: Calibration, pairs: Sequence[AnswerPair], orders: Se
         )
     write_file(run.out, encode_judge_model(model))
     warnings = _list_warnings(run, own, len(matched.unmatched))
+    if unknown := sum(f.unknown for f in figures):
+        by = f"{run.judge.name} gave no verdict that can be read, or failed" if run.judge else "no label tells"
+        warnings.append(f"which answer is better is unknown of {counted(unknown, 'pair')}: {by}; these do not count")
     if evidence is None:
         most = round(max((f.weight for f in figures), default=0))
         warnings.append(
@@ -74,10 +78,10 @@ def _write_pairs(run: Calibration, pairs: Sequence[AnswerPair]) -> None:
 
     lines = pairs_to_label(pairs)
     if not lines:
-        click.echo("nothing to label: each policy answers as the one model alone does; ask other questions", err=True)
+        print_line("nothing to label: each policy answers as the one model alone does; ask other questions", err=True)
         return
     write_file(run.options.labels or "", encode_labels(lines))
-    click.echo(
+    print_line(
         f'{run.options.labels}: {len(lines):,} pairs to label: set "winner" to "first", "second" or "tie", and run the '
         "same command again",
         err=True,
@@ -115,20 +119,20 @@ def _report(run: Calibration, model: JudgeModel, figures: Sequence[PolicyFigures
             "pairwise_judge": to_plain(model.pairwise_judge),
             "open_evidence": to_plain(model.open_evidence),
             "auto": {"policy": now.name, "reason": now.reason},
-            "warnings": warnings,
+            "warnings": [*run.warnings, *warnings],
         }
         click.echo(json.dumps(found, indent=2))
     else:
         print_policies(figures)
         if run.judge and model.pairwise_judge.model == run.judge.name:
-            click.echo(describe_judge(model.pairwise_judge))
-        click.echo(f'open = "auto" now means {now.name}: {now.reason}')
+            print_line(describe_judge(model.pairwise_judge))
+        print_line(f'open = "auto" now means {now.name}: {now.reason}')
         if run.pool.mixture.open != "auto":
-            click.echo(f'but the pool file says open = "{run.pool.mixture.open}", which goes first')
+            print_line(f'but the pool file says open = "{run.pool.mixture.open}", which goes first')
     print_warnings(warnings)
     named = run.pool.judge is not None and run.pool.judge.absolute() == run.out.absolute()
     hint = "" if named else f'; name it in the pool file:  [mixture]  judge = "{run.out}"'
-    click.echo(f"{run.out}: written{hint}", err=True)
+    print_line(f"{run.out}: written{hint}", err=True)
 
 
 def print_policies(figures: Sequence[PolicyFigures]) -> None:

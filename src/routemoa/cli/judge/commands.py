@@ -14,6 +14,7 @@ from routemoa.cli.judge.calibrate import calibrate
 from routemoa.cli.ray_cluster import engine_options, open_engine
 from routemoa.cli.terminal.files import check_writable, write_file
 from routemoa.cli.terminal.lines import print_line
+from routemoa.cli.terminal.working import show_working
 from routemoa.core.errors import ConfigError
 from routemoa.core.text.plural import counted
 from routemoa.core.text.printable import printable_line
@@ -27,7 +28,7 @@ from routemoa.evaluation.saved_traces import (
     read_traces,
     score_answers,
 )
-from routemoa.judging.judge_model import JudgeModel, encode_judge_model, read_policy
+from routemoa.judging.judge_model import JudgeModel, encode_judge_model, read_judge_model, read_policy
 from routemoa.routing.rejudging import RejudgedTrace, rejudge
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def judge() -> None:
 judge.add_command(calibrate)
 
 
-@judge.command()
+@judge.command(short_help="Fit a judge model on graded traces or records.")
 @click.argument("traces", nargs=-1, required=True)
 @click.option("--out", default="judge.json", show_default=True, metavar="FILE", help="The file to write.")
 @click.option("--logprob", is_flag=True, help="Self-assessments are log-probabilities, not scores that models write.")
@@ -72,7 +73,8 @@ def fit(
 
     The fit covers how the errors of models correlate, each judge's bias and reliability, and the weight of each signal
     in log-odds. The figures are cross-validated: each half of the queries is judged with a fit on the other half.
-    --engine ray works on the three fits at the same time and writes the same bytes.
+    What `routemoa judge calibrate` wrote into FILE stays. --engine ray works on the three fits at the same time and
+    writes the same bytes.
 
     \b
     Example:
@@ -82,8 +84,10 @@ def fit(
     from routemoa.training.judge import cross_fit_judge_model, describe_judge_model, measure_signals
 
     check_writable(out)
+    before = read_judge_model(out) if Path(out).is_file() else JudgeModel()
     errors = ErrorCollector()
-    data, texts, ungraded = _read_graded_queries(traces, errors)
+    with show_working("reading"):
+        data, texts, ungraded = _read_graded_queries(traces, errors)
     if len(data) < MIN_GRADED_QUERIES:
         errors.raise_if_any()
         raise ConfigError(
@@ -91,13 +95,20 @@ def fit(
             f"({counted(ungraded, 'line')} without a grade); at least "
             f"{MIN_GRADED_QUERIES} are needed: put `scores` or a `reference` into the lines, beside `text` and `trace`"
         )
-    with open_engine(engine, address) as work:
+    with show_working(f"fitting on {counted(len(data), 'query', 'queries')}"), open_engine(engine, address) as work:
         fitted = cross_fit_judge_model(data, seed, verbalized=not logprob, engine=work)
-    figures, model = measure_signals(*fitted.held_out), fitted.judge_model
+        figures, model = measure_signals(*fitted.held_out), fitted.judge_model
     facts: dict[str, float | int | str] = {"queries": len(data), "files": ", ".join(Path(t).name for t in traces)}
     facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
     models = tuple(dict.fromkeys(m for panel in data for m in panel.models))
-    model = msgspec.structs.replace(model, fitted=facts, models=models, questions=pack_hashes(texts))
+    model = msgspec.structs.replace(
+        model,
+        fitted=facts,
+        models=models,
+        questions=pack_hashes(texts),
+        pairwise_judge=before.pairwise_judge,
+        open_evidence=before.open_evidence,
+    )
     write_file(out, encode_judge_model(model))
     if as_json:
         click.echo(msgspec.json.encode({"judging": model, "held_out": figures, "passed_over": ungraded}))
@@ -153,7 +164,7 @@ def _print_fit(model: JudgeModel, figures: Mapping[str, Mapping[str, float | Non
         print_line(f"  {name:10} {shown}")
 
 
-@judge.command()
+@judge.command(short_help="Re-judge saved traces under another policy.")
 @click.argument("traces", metavar="TRACES.jsonl")
 @click.option(
     "--policy", metavar="FILE", help="TOML with a [mixture] table, such as a pool file; else the default policy."

@@ -50,7 +50,8 @@ def describe_judge(pool: Pool) -> str:
         if models
         else "of no model by name"
     )
-    return f"judge: {files}, {of}: weighs agreement and what models say of answers, as learned"
+    weighs = "weighs agreement and what models say of answers, as learned"
+    return f"judge: {files}, {of}: {'nothing is answered until it can be' if models is None else weighs}"
 
 
 def describe_limits(limits: Limits) -> str:

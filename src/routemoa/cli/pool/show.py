@@ -9,6 +9,7 @@ import click
 
 from routemoa.cli.options import json_option, load_pool, pool_option
 from routemoa.cli.terminal.lines import print_line
+from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.text.plural import counted
 
 if TYPE_CHECKING:
@@ -146,13 +147,14 @@ def _weights_state(model: ModelSpec, pool: Pool) -> str | None:
 
 def _describe_mixture(pool: Pool) -> str:
     m, panel = pool.mixture, min(pool.mixture.max_layer_models, len(pool))
+    beside = "".join(f", {setting}" for setting in _list_settings(pool))
     if m.published:
         selection = f"margin {m.selection_margin:g}"
     elif m.tuned is not None:
         reached = m.tuned.mix.average(m.tuned.point)
         return (
             f"mixture: tuned policy {m.policy}, {m.tuned.dial}: {reached.quality:.3f} of the accuracy of "
-            f"{m.tuned.best_single} at {reached.cost:.3f} of its cost, on {m.tuned.questions} questions"
+            f"{m.tuned.best_single} at {reached.cost:.3f} of its cost, on {m.tuned.questions} questions{beside}"
         )
     elif m.dollars_per_point or m.seconds_per_point:
         rates = ((m.dollars_per_point, "$"), (m.seconds_per_point, " s"))
@@ -163,8 +165,17 @@ def _describe_mixture(pool: Pool) -> str:
     return (
         f"mixture: at most {counted(m.max_layers, 'layer')} of {counted(panel, 'model')}, {selection}, "
         f"stop above {m.confidence_threshold:g}, self-assessment {m.self_assessment}, "
-        f"aggregator {m.aggregator}, fusion {m.fusion}: {MEANING[m.published]}"
+        f"aggregator {m.aggregator}, fusion {m.fusion}{beside}: {MEANING[m.published]}"
     )
+
+
+def _list_settings(pool: Pool) -> list[str]:
+    """Return the settings of open questions and of code that the file changes, in words."""
+    m, default = pool.mixture, Mixture()
+    shown = [] if m.open == default.open else [f"open questions: {m.open}"]
+    if m.judge_model != default.judge_model:
+        shown.append(f"{m.judge_model} compares answers")
+    return [*shown, "code is run in a sandbox"] if m.run_code else shown
 
 
 def _format_price(price: float | None) -> str:

@@ -9,14 +9,16 @@ from typing import Any
 import click
 import numpy as np
 
-from routemoa.cli.options import duplicates_option
+from routemoa.cli.options import duplicates_option, json_file_option
 from routemoa.cli.scorer.figures import print_figures, read_table, summarize_figures, to_scores, warn_of_dominance
 from routemoa.cli.scorer.plots import check_plot, draw_plot
-from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.files import STDOUT, check_writable, write_figures
 from routemoa.cli.terminal.headroom import print_headroom, warn_of_no_gain
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.warn import print_warnings
+from routemoa.cli.terminal.working import show_working
 from routemoa.core.errors import ConfigError
+from routemoa.core.text.plural import counted
 from routemoa.evaluation.dominance import MIN_GAIN
 from routemoa.evaluation.headroom import format_headroom, measure_headroom
 from routemoa.evaluation.trained_questions import warn_of_training
@@ -34,9 +36,7 @@ TIMED_QUERIES = 500
 @click.command(short_help="Measure a scorer on records that it was not trained on.")
 @click.argument("folder", metavar="DIR")
 @click.argument("records", nargs=-1, required=True)
-@click.option(
-    "--json", "json_file", metavar="FILE", help="Write all figures to FILE, with intervals, by task and by model."
-)
+@json_file_option
 @duplicates_option
 @click.option("--plot", metavar="FILE", help="Draw reliability, hit rate and cost against quality: .png or .svg.")
 @click.option("--seed", default=0, show_default=True, help="Seed for the shuffled control and the resampling.")
@@ -58,16 +58,18 @@ def evaluate(  # click passes a keyword for each option
     if plot:
         check_writable(plot)
         check_plot(plot)
-    predictor = load_trained_scorer(folder).predictor
-    chosen = read_manifest(folder)["chosen"]
-    data = _select_known_models(predictor, read_table(records, allow_duplicates=allow_duplicates))
-    baselines = fit_to_training_questions(predictor, read_training_questions(folder), seed)
-    if baselines is None:
-        click.echo(f"{folder}: made before scores were kept in it, so without knn and cluster_lookup", err=True)
-    predictions = Predictions.from_predictor(predictor, data.texts, baselines)
-    figures = evaluate_predictions(predictions, data, chosen, seed)
-    figures["headroom"] = _measure_headroom(predictor, predictions, data, chosen, seed)
-    figures["latency_ms"] = _measure_latency(predictor, data.texts)
+    with show_working("reading the records") as working:
+        predictor = load_trained_scorer(folder).predictor
+        chosen = read_manifest(folder)["chosen"]
+        data = _select_known_models(predictor, read_table(records, allow_duplicates=allow_duplicates))
+        baselines = fit_to_training_questions(predictor, read_training_questions(folder), seed)
+        if baselines is None:
+            print_line(f"{folder}: made before scores were kept in it, so without knn and cluster_lookup", err=True)
+        working.begin(f"predicting {counted(len(data.texts), 'question')}")
+        predictions = Predictions.from_predictor(predictor, data.texts, baselines)
+        figures = evaluate_predictions(predictions, data, chosen, seed)
+        figures["headroom"] = _measure_headroom(predictor, predictions, data, chosen, seed)
+        figures["latency_ms"] = _measure_latency(predictor, data.texts)
     overlap = warn_of_training(list(zip(data.texts, data.prompts, strict=True)), folder)
     is_routing_useless = figures["accuracy"] < figures["best_single"] + MIN_GAIN
     figures["warnings"] = [
@@ -76,11 +78,12 @@ def evaluate(  # click passes a keyword for each option
         *(warn_of_dominance(data) if is_routing_useless else []),
     ]
     if json_file:
-        write_file(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
+        write_figures(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
     if plot:
         draw_plot(plot, predictions, data, figures)
-    print_figures(summarize_figures(figures), figures["ci95"])
-    print_headroom(figures["headroom"])
+    if json_file != STDOUT:
+        print_figures(summarize_figures(figures), figures["ci95"])
+        print_headroom(figures["headroom"])
     print_warnings(figures["warnings"])
 
 

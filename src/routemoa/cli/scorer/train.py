@@ -28,6 +28,7 @@ from routemoa.cli.scorer.figures import (
 from routemoa.cli.terminal.files import check_writable_folder
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.warn import print_warnings
+from routemoa.cli.terminal.working import show_working
 from routemoa.core.errors import ConfigError
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.predictor import Predictor
@@ -108,7 +109,8 @@ def _train(options: TrainOptions) -> None:
     check_writable_folder(options.out)
     if options.engine == "ray" and options.recipe != "fast":
         raise ConfigError("--engine ray works on folds, and only the recipe 'fast' has these; leave out one of the two")
-    data = read_table(options.records, allow_duplicates=options.allow_duplicates)
+    with show_working("reading the records"):
+        data = read_table(options.records, allow_duplicates=options.allow_duplicates)
     started = perf_counter()
     facts: dict[str, Any] = {
         "recipe": options.recipe,
@@ -118,13 +120,16 @@ def _train(options: TrainOptions) -> None:
     }
     train_recipe = _train_fast if options.recipe == "fast" else _train_published
     try:
-        facts = train_recipe(data, options, facts)
+        with show_working("training"):
+            facts = train_recipe(data, options, facts)
     except OSError as e:
         raise ConfigError(f"--out {options.out}: {e.strerror or e}") from e
     print_figures(facts["cross_validated"])
     print_warnings([*warn_of_few_questions(data), *warn_of_dominance(data)])
     seconds = perf_counter() - started
     print_line(f"{options.out}: written in {seconds:.0f} s; features: {facts['features']}", err=True)
+    print_line(f'use it in the pool file:  [scorer]  path = "{options.out}"', err=True)
+    print_line(f"measure it on other questions:  routemoa scorer evaluate {shlex.quote(options.out)} OTHER", err=True)
 
 
 def _train_fast(data: Table, options: TrainOptions, facts: dict[str, Any]) -> dict[str, Any]:

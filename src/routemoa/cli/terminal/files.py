@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from routemoa.core.errors import ConfigError
 
-__all__ = ["check_writable", "check_writable_folder", "write_file"]
+__all__ = ["STDOUT", "check_writable", "check_writable_folder", "write_figures", "write_file"]
+
+STDOUT = "-"
+"""Names standard output instead of a file of figures; what else would be printed there is left out."""
 
 
 def check_writable(path: str | None) -> None:
     """Raise ConfigError where a file cannot be written, before anything is spent; None passes."""
-    if not path:
+    if not path or path == STDOUT:
         return
     file = Path(path)
     try:
@@ -38,6 +42,16 @@ def check_writable_folder(path: str | None) -> None:
         _try_to_write(existing / "check")
     except (OSError, ValueError) as e:
         raise _unwritable(path, e) from e
+
+
+def write_figures(path: str, data: bytes) -> None:
+    """Write figures to a file, or to standard output where it is named. Raises ConfigError."""
+    if path != STDOUT:
+        write_file(path, data)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
 
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:

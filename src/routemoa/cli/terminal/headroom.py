@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
+from routemoa.cli.terminal.lines import print_line
 from routemoa.evaluation.headroom import CHOICE_MODELS
-from routemoa.evaluation.report.formatting import format_interval, format_percent, format_points
+from routemoa.evaluation.report.formatting import format_interval, format_percent, format_points, format_whole_percent
 
 __all__ = ["print_headroom", "warn_of_no_gain"]
 
@@ -18,18 +17,22 @@ def print_headroom(figures: Mapping[str, Any] | None) -> None:
     if figures is None:
         return
     models = f", of the best {CHOICE_MODELS} in multiple choice" if figures["multiple_choice"] else ""
-    click.echo(
-        f"\n1 - beta (some model right{models}): {format_percent(figures['one_minus_beta'])}, 95 % "
+    print_line("")
+    print_line(
+        f"1 - beta (some model right{models}): {format_percent(figures['one_minus_beta'])}, 95 % "
         f"{format_interval(figures['one_minus_beta_ci95'])}; best single {figures['best_single_model']}: "
         f"{format_percent(figures['best_single'])}"
     )
+    if figures["gains"]:
+        print_line("over the best single model, and the share of the gap to 1 - beta that is closed:")
     for name, gain in figures["gains"].items():
         low, high = gain["ci95"]
-        line = f"{name}: {format_points(gain['gain'])} points ({format_points(low)} to {format_points(high)})"
+        line = f"  {name}: {format_points(gain['gain'])} points ({format_points(low)} to {format_points(high)})"
         if closed := figures["gap_closed"].get(name):
             low, high = closed["ci95"]
-            line += f", {100 * closed['share']:.0f} % of the gap closed ({100 * low:.0f} to {100 * high:.0f})"
-        click.echo(line)
+            share, low, high = (format_whole_percent(value) for value in (closed["share"], low, high))
+            line += f", {share} of the gap ({low} to {high})"
+        print_line(line)
 
 
 def warn_of_no_gain(figures: Mapping[str, Any] | None) -> list[str]:

@@ -27,6 +27,10 @@ from routemoa.core.text.printable import printable
 
 __all__ = ["AnswerProgress", "DownloadProgress", "SourceCounts", "StepProgress"]
 
+SHORTEST_BAR, LONGEST_BAR = 8, 40
+"""Characters."""
+COLUMN_GAPS = 3
+
 
 class _Bars:
     """Bars on a terminal, and lines of text above them; elsewhere only the lines. Use it in a `with` block."""
@@ -108,8 +112,10 @@ class StepProgress(_Bars):
     """
 
     def __init__(self, total: int, verb: str, unit: str) -> None:
-        super().__init__(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._task = self._bars.add_task(verb, total=total)
+        self._bar = BarColumn()
+        text = TextColumn("{task.description}", markup=False)
+        super().__init__(text, self._bar, MofNCompleteColumn(), TimeRemainingColumn())
+        self._task = self._bars.add_task(verb, total=total, visible=total > 0)
         self._verb, self._unit = verb, unit
         self.total, self.done = total, 0
 
@@ -117,9 +123,16 @@ class StepProgress(_Bars):
         """Count one step and show the status."""
         self.done += 1
         suffix = f", {status}" if status else ""
-        self._bars.update(self._task, completed=self.done, description=self._verb + suffix)
+        self._bars.update(self._task, completed=self.done, description=self._fit(self._verb + suffix))
         if self._bars.disable and self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
             self.print_line(f"{self.done:,} of {self.total:,} {self._unit}{suffix}")
+
+    def _fit(self, text: str) -> str:
+        """Return the text, cut where the count beside it would not fit, and give the bar what room is left."""
+        room = self._bars.console.width - 2 * len(str(self.total)) - len("/ 0:00:00") - COLUMN_GAPS
+        room -= SHORTEST_BAR
+        self._bar.bar_width = max(SHORTEST_BAR, min(LONGEST_BAR, SHORTEST_BAR + room - len(text)))
+        return text if len(text) <= room else text[: max(0, room - 1)] + "…"
 
 
 @dataclass

@@ -13,13 +13,16 @@ import click
 
 from routemoa.cli.options import duplicates_option, json_file_option, say
 from routemoa.cli.scorer.plots import check_plot
-from routemoa.cli.terminal.files import check_writable, write_file
+from routemoa.cli.terminal.files import STDOUT, check_writable, write_figures, write_file
+from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.table import print_table
+from routemoa.cli.terminal.working import show_working
 from routemoa.cli.tune.plot import draw_curve, draw_text_curve
 from routemoa.core.errors import ConfigError
 from routemoa.core.learned.cost_dial import Dial
 from routemoa.core.learned.tuned_policy import TunedPolicy, encode_tuned_policy
 from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.dollars import format_dollars
 from routemoa.datasets.records import read_records
 from routemoa.training.tuning.curve import find_curve
 from routemoa.training.tuning.policy import build_policy_file, summarize_curve
@@ -87,25 +90,29 @@ def _tune(options: TuneOptions) -> None:
     if options.plot and options.plot != TERMINAL:
         check_writable(options.plot)
         check_plot(options.plot)
-    specs = Pool.from_toml(options.pool).models if options.pool else None
-    records = list(read_records(options.records, allow_duplicates=options.allow_duplicates, say=say))
-    prepared = prepare(records, specs, say)
-    if prepared.answers is None:
-        say("most answers are not recorded (`responses`), so panels are not tried: one model answers each query")
-    estimates = None if options.no_scorer else prepared.cross_fit(options.seed, say)
-    data = prepared.tuning_data(estimates)
-    curve = find_curve(data, dial, options.seed)
-    policy = build_policy_file(curve, data, prepared.table.tasks, dial, ", ".join(options.records))
-    accuracy = float(data.scores[:, data.best_single].mean())
-    figures = summarize_curve(curve, policy, accuracy, prepared.dollars)
-    if options.json_file:
-        write_file(options.json_file, (json.dumps(figures, indent=1) + "\n").encode())
+    specs = Pool.from_toml(options.pool, needs_learned=False).models if options.pool else None
+    with show_working("reading the records") as working:
+        records = list(read_records(options.records, allow_duplicates=options.allow_duplicates, say=say))
+        prepared = prepare(records, specs, say)
+        if prepared.answers is None:
+            say("most answers are not recorded (`responses`), so panels are not tried: one model answers each query")
+        working.begin("training scorers, to cross-validate")
+        estimates = None if options.no_scorer else prepared.cross_fit(options.seed, say)
+        data = prepared.tuning_data(estimates)
+        working.begin("trying ways to answer")
+        curve = find_curve(data, dial, options.seed)
+        policy = build_policy_file(curve, data, prepared.table.tasks, dial, ", ".join(options.records))
+        accuracy = float(data.scores[:, data.best_single].mean())
+        figures = summarize_curve(curve, policy, accuracy, prepared.dollars)
     if options.out:
         write_file(options.out, encode_tuned_policy(policy, _comment(figures)).encode())
-    _print_figures(figures)
-    if options.plot == TERMINAL:
-        click.echo("\n" + draw_text_curve(figures))
-    elif options.plot:
+    if options.json_file:
+        write_figures(options.json_file, (json.dumps(figures, indent=1) + "\n").encode())
+    if options.json_file != STDOUT:
+        _print_figures(figures)
+        if options.plot == TERMINAL:
+            click.echo("\n" + draw_text_curve(figures))
+    if options.plot and options.plot != TERMINAL:
         draw_curve(options.plot, figures)
     _print_next(options, policy)
 
@@ -132,27 +139,30 @@ def _comment(figures: dict[str, Any]) -> str:
 
 def _print_figures(figures: dict[str, Any]) -> None:
     name, chosen = figures["best_single_model"], figures["chosen"]
-    click.echo(
+    print_line(
         f"best single model on {figures['questions']} questions: {name}, {figures['best_single']:.1%} right, "
-        f"{figures['best_single_cost']:.3g} a call"
+        f"{format_dollars(figures['best_single_cost'])} a call"
     )
     rows = [
         [f"{p['cost']:.3f}", _ends(p["cost_ci95"]), f"{p['quality']:.3f}", _ends(p["quality_ci95"])]
         for p in figures["curve"]
     ]
-    click.echo("the curve, as shares of its cost and accuracy:")
+    print_line("the curve, as shares of its cost and accuracy:")
     print_table(["cost", "95 %", "quality", "95 % "], rows, left={"95 %", "95 % "}, optional=[])
     ((measure, wanted),) = figures["asked"].items()
-    click.echo(
-        f"\nasked for {measure} {wanted:g}: quality {chosen['quality']:.3f} ({_ends(chosen['quality_ci95'])}) at cost "
+    print_line("")
+    print_line(
+        f"asked for {measure} {wanted:g}: quality {chosen['quality']:.3f} ({_ends(chosen['quality_ci95'])}) at cost "
         f"{chosen['cost']:.3f} ({_ends(chosen['cost_ci95'])}), as shares of {name}'s"
     )
+    if measure == "quality" and wanted > (most := figures["curve"][-1]["quality"]) + 1e-9:
+        print_line(f"more than {most:g} is not reached on these records, so this is the most accurate way", err=True)
     low, *high = chosen["plans"]
     shares = [1 - chosen["share_of_dearer"], chosen["share_of_dearer"]] if high else [1.0]
     for share, plans in zip(shares, [low, *high], strict=True):
-        click.echo(f"{share:.0%} of the queries, by a hash of their text:")
+        print_line(f"{share:.0%} of the queries, by a hash of their text:")
         for group, plan in zip(figures["groups"], plans, strict=True):
-            click.echo(f"  {group['questions']} questions ({group['mostly']}): {plan}")
+            print_line(f"  {group['questions']} questions ({group['mostly']}): {plan}", indent="    ")
 
 
 def _print_next(options: TuneOptions, policy: TunedPolicy) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from routemoa.core.errors import ConfigError
 from routemoa.core.files.file_kind import HEAD_BYTES, detect_kind, explain_wrong_file
 
-__all__ = ["check_range", "load_toml", "parse_table", "suggest_name"]
+__all__ = ["check_range", "load_toml", "parse_table", "suggest_key", "suggest_name"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -26,6 +26,14 @@ RENAMED_KEYS = {
     "structured": "json_schema",
 }
 """Keys of earlier pool files -> their names now."""
+TABLE_OF_KEY = {
+    **dict.fromkeys(("samples", "efforts", "prior", "endpoint", "input_price", "output_price"), "[[model]]"),
+    **dict.fromkeys(("max_cost", "max_calls", "max_seconds", "max_output_tokens", "stream_mode"), "[limits]"),
+    **dict.fromkeys(("prefer", "policy", "judge", "judge_model", "open", "run_code", "aggregator"), "[mixture]"),
+}
+"""Keys that are easily written into a wrong table -> their table."""
+MESSAGES = {"Object missing required field": "missing key", "Object contains unknown field": "unknown key"}
+"""What msgspec says -> what is said of a TOML file."""
 
 
 def check_range(where: str, value: float | None, low: float, high: float | None, unit: str) -> None:
@@ -46,14 +54,16 @@ def parse_table(value: Any, type_: type[S], where: str) -> S:
     # A field that is encoded under another name is filled in by us: it is not a key of the table.
     known = [f.name for f in msgspec.structs.fields(type_) if f.encode_name == f.name]
     if unknown := [k for k in value if k not in known]:
-        raise ConfigError(f"{where}: unknown key '{unknown[0]}'; {suggest_name(unknown[0], known)}")
+        raise ConfigError(f"{where}: unknown key '{unknown[0]}'; {suggest_key(unknown[0], known)}")
     try:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as e:
-        message = str(e).replace("Object missing required field", "missing key").replace("`", "'")
+        message = str(e).replace("`", "'")
+        for said, meant in MESSAGES.items():
+            message = message.replace(said, meant)
         key = message.rpartition(" - at '$.")[2].rstrip("'") if " - at '$." in message else ""
         hint = message.partition(" - at ")[0]
-        allowed = _list_allowed(type_, re.split(r"[.\[]", key)[0])
+        allowed = _list_allowed(type_, key.partition("[")[0])
         hint = f"{hint}; it is {allowed}" if allowed else hint
         raise ConfigError(f"{where}: {key + ': ' if key else ''}{hint}; see docs/reference/configuration.md") from e
 
@@ -66,6 +76,7 @@ def _list_allowed(type_: type[msgspec.Struct], key: str) -> str:
     fields = table.fields if isinstance(table, msgspec.inspect.StructType) else ()
     types = [field.type for field in fields if field.name == key]
     words: list[str] = []
+    tables: list[str] = []
     while types:
         kind = types.pop()
         match kind:
@@ -75,9 +86,19 @@ def _list_allowed(type_: type[msgspec.Struct], key: str) -> str:
                 types += kind.types
             case msgspec.inspect.ListType() | msgspec.inspect.VarTupleType() | msgspec.inspect.CollectionType():
                 types.append(kind.item_type)
+            case msgspec.inspect.StructType():
+                tables.append("a table with " + " or ".join(field.encode_name for field in kind.fields))
             case _:
                 pass
-    return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+    listed = " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+    return ", or ".join([listed, *tables]) if listed else ""
+
+
+def suggest_key(wrong: str, known: Iterable[str]) -> str:
+    """Return the end of an error about an unknown key: a similar one, else the table it belongs to, else all known."""
+    known = list(known)
+    hint = suggest_name(wrong, known)
+    return f"it belongs to {TABLE_OF_KEY[wrong]}" if wrong in TABLE_OF_KEY and hint.startswith("known") else hint
 
 
 def suggest_name(wrong: str, known: Iterable[str]) -> str:
@@ -97,5 +118,13 @@ def load_toml(text: str, source: str) -> dict[str, Any]:
         found = detect_kind(text[:HEAD_BYTES].encode("utf-8", "replace"))
         if found.kind in ("toml", "text", "empty"):
             seen = f"; the file looks like {found}" if found.kind == "text" else ""
-            raise ConfigError(f"{source}: not valid TOML: {e}; correct that line{seen}") from e
+            fix = "write 0 before the point, as in 0.97" if _has_bare_point(text, e) else "correct that line"
+            raise ConfigError(f"{source}: not valid TOML: {e}; {fix}{seen}") from e
         raise ConfigError(f"{source}: {explain_wrong_file(found, 'pool file', source)}") from e
+
+
+def _has_bare_point(text: str, error: tomllib.TOMLDecodeError) -> bool:
+    """Tell whether the line of an error holds a number such as .97, which is none in TOML."""
+    found = re.search(r"at line (\d+)", str(error))
+    number = int(found[1]) if found else 0
+    return any(re.search(r"[=,\[]\s*[+-]?\.\d", line) for line in text.splitlines()[number - 1 : number])

@@ -17,6 +17,9 @@ from routemoa.core.errors import ConfigError
 
 __all__ = ["Dial", "Mix", "Point", "draw_from_text", "find_hull", "mix_points"]
 
+LARGEST_SHARE = 5.0
+"""What is asked for is below it: panels may cost several times the best single model, and percents are no shares."""
+
 
 class Dial(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the user asks for: one of both."""
@@ -34,8 +37,9 @@ class Dial(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         given = [value for value in (self.quality, self.cost) if value is not None]
         if len(given) != 1:
             raise ConfigError(f"{where}: give one of both: {{quality = 0.97}} or {{cost = 0.3}}")
-        if not 0 < given[0] < 100:
-            raise ConfigError(f"{where}: {self} is out of range; it is a share of the best single model's, above 0")
+        if not 0 < given[0] < LARGEST_SHARE:
+            percent = f", such as {given[0] / 100:g}" if LARGEST_SHARE <= given[0] <= 100 else ""
+            raise ConfigError(f"{where}: {self} is out of range; it is a share of the best single model's{percent}")
 
 
 class Point(Struct, frozen=True):

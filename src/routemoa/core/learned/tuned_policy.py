@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from routemoa.core.errors import ConfigError
 from routemoa.core.files.toml import load_toml, parse_table
 from routemoa.core.learned.cost_dial import Dial, Mix, Point, mix_points
+from routemoa.core.text.plural import list_some
 
 __all__ = [
     "MAKE_ONE",
@@ -100,8 +101,8 @@ class TunedPolicy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         named = dict.fromkeys([*self.models, *(m for group in self.group for m in group.center)])
         if missing := [m for m in named if m not in models]:
             raise ConfigError(
-                f"{where} was made for another pool: it names {', '.join(missing)}, and the models here are "
-                f"{', '.join(models)}; {MAKE_ONE}"
+                f"{where} was made for another pool: it names {list_some(missing)}, and the models here are "
+                f"{list_some(list(models))}; {MAKE_ONE}"
             )
 
     def choose_plan(self, estimates: Mapping[str, float], draw: float) -> TunedPlan:

@@ -16,7 +16,7 @@ import msgspec
 from routemoa.core.access.tenants import Tenants
 from routemoa.core.catalog.price_list import with_list_prices
 from routemoa.core.errors import ConfigError
-from routemoa.core.files.toml import check_range, load_toml, parse_table, suggest_name
+from routemoa.core.files.toml import check_range, load_toml, parse_table, suggest_key
 from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.models.endpoint import mark_far
 from routemoa.core.models.patience import Patience, check_patience
@@ -38,6 +38,11 @@ __all__ = ["METHODS", "Absence", "Pool", "parse_limits", "parse_pool"]
 TABLES = (
     *("model", "mixture", "limits", "patience", "caps", "server", "gateway", "traces", "scorer", "learning", "batches"),
     *("tenant", "totals"),
+)
+
+MAKE_SCORER = (
+    "make one:  routemoa collect QUESTIONS --pool POOL --out records.jsonl,  then  routemoa scorer train records.jsonl "
+    "--out my-scorer"
 )
 
 
@@ -126,7 +131,12 @@ class Pool:
 
     @classmethod
     def from_toml(
-        cls, path: str | os.PathLike[str], env: Mapping[str, str] = os.environ, *, needs_keys: bool = True
+        cls,
+        path: str | os.PathLike[str],
+        env: Mapping[str, str] = os.environ,
+        *,
+        needs_keys: bool = True,
+        needs_learned: bool = True,
     ) -> Pool:
         """Read and check a pool file. A member whose key is not set in `env` is left out, as long as one is left.
 
@@ -134,6 +144,7 @@ class Pool:
             path: of the file.
             env: the environment with the keys.
             needs_keys: leave such members out; else they stay, for a look at the file.
+            needs_learned: read the scorer, the policy and the priors that it names, which may not be made yet.
 
         Raises:
             ConfigError: one line naming file, key and fix.
@@ -145,7 +156,8 @@ class Pool:
         except (OSError, UnicodeDecodeError) as e:
             why = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
             raise ConfigError(f"{path}: cannot be read: {why}; name a pool file with --pool or ROUTEMOA_POOL") from e
-        return parse_pool(text, str(path), Path(path).absolute().parent, env, needs_keys=needs_keys)
+        directory = Path(path).absolute().parent
+        return parse_pool(text, str(path), directory, env, needs_keys=needs_keys, needs_learned=needs_learned)
 
     @classmethod
     def load(cls, pool: Pool | str | os.PathLike[str]) -> Pool:
@@ -165,23 +177,41 @@ class Pool:
         return parse_pool((folder / "embedded.toml").read_text("utf-8"), "the embedded pool", folder, {})
 
     @classmethod
-    def default(cls, path: str | None = None, env: Mapping[str, str] = os.environ, *, needs_keys: bool = True) -> Pool:
+    def default(
+        cls,
+        path: str | None = None,
+        env: Mapping[str, str] = os.environ,
+        *,
+        needs_keys: bool = True,
+        needs_learned: bool = True,
+    ) -> Pool:
         """Return the pool of `path`, else of the file that ROUTEMOA_POOL names, else the embedded pool."""
         chosen = path or env.get("ROUTEMOA_POOL")
-        return cls.from_toml(chosen, env, needs_keys=needs_keys) if chosen else cls.embedded()
+        if not chosen:
+            return cls.embedded()
+        return cls.from_toml(chosen, env, needs_keys=needs_keys, needs_learned=needs_learned)
 
 
-def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str], *, needs_keys: bool = True) -> Pool:
+def parse_pool(
+    text: str,
+    source: str,
+    directory: Path,
+    env: Mapping[str, str],
+    *,
+    needs_keys: bool = True,
+    needs_learned: bool = True,
+) -> Pool:
     """Read the text of a pool file; its relative paths start in `directory`, its keys are in `env`.
 
-    A member whose key is not set is left out with `needs_keys`, as long as one is left.
+    A member whose key is not set is left out with `needs_keys`, as long as one is left. Without `needs_learned`, what
+    is made from records of the pool is left out: its scorer, its policy and learned priors.
 
     Raises:
         ConfigError: one line with the place, the fault and the fix.
     """
     table = load_toml(text, source)
     if unknown := [k for k in table if k not in TABLES]:
-        raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {suggest_name(unknown[0], TABLES)}")
+        raise ConfigError(f"{source}: unknown key '{unknown[0]}'; {suggest_key(unknown[0], TABLES)}")
     models, absent, absent_endpoints = parse_models(table.get("model"), source, env)
     mixture = parse_mixture_table(table.get("mixture", {}), models, f"{source}: [mixture]")
     if needs_keys and absent:
@@ -190,15 +220,16 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str], 
     patience = parse_table(table.get("patience", {}), Patience, f"{source}: [patience]")
     check_patience(patience, f"{source}: [patience]")
     has_scorer = "scorer" in table or all(m.prior is not None for m in models)
-    mixture = read_tuned_policy(
-        mixture, directory, [m.name for m in models], f"{source}: [mixture]", has_scorer=has_scorer
-    )
+    if needs_learned:
+        names = [m.name for m in models]
+        mixture = read_tuned_policy(mixture, directory, names, f"{source}: [mixture]", has_scorer=has_scorer)
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
-    scorer = _find_scorer(table["scorer"], directory, f"{source}: [scorer]") if "scorer" in table else None
+    with_scorer = needs_learned and "scorer" in table
+    scorer = _find_scorer(table["scorer"], directory, f"{source}: [scorer]") if with_scorer else None
     tenants = parse_tenants(table, source, env)
     for tenant in tenants:
-        names = {*(m.name for m in models), *absent}
-        check_tenant_names(tenant, names, METHODS, f"{source}: [[tenant]] '{tenant.name}'")
+        known = {*(m.name for m in models), *absent}
+        check_tenant_names(tenant, known, METHODS, f"{source}: [[tenant]] '{tenant.name}'")
     server = parse_server_table(table.get("server", {}), f"{source}: [server]")
     learning = parse_learning_table(table.get("learning", {}), f"{source}: [learning]")
     gateway = parse_gateway_table(table.get("gateway", {}), f"{source}: [gateway]")
@@ -218,7 +249,7 @@ def parse_pool(text: str, source: str, directory: Path, env: Mapping[str, str], 
         gateway=gateway,
         traces=parse_traces_table(table.get("traces", {}), f"{source}: [traces]"),
         absent=absent,
-        learned=read_learned_priors(learning, directory, f"{source}: [learning]"),
+        learned=read_learned_priors(learning, directory, f"{source}: [learning]") if needs_learned else None,
         learning=learning,
         batches=parse_batches_table(table.get("batches", {}), directory, f"{source}: [batches]"),
         absent_endpoints=absent_endpoints,
@@ -242,7 +273,7 @@ def _find_scorer(table: Any, directory: Path, where: str) -> Path:
     path = parse_table(table, ScorerTable, where).path
     folder = Path(os.path.normpath(directory / Path(path).expanduser()))
     if not (folder / "manifest.json").is_file():
-        raise ConfigError(f"{where}: path: {folder} holds no scorer; make one with  routemoa scorer train")
+        raise ConfigError(f"{where}: path: {folder} holds no scorer; {MAKE_SCORER}")
     return folder
 
 

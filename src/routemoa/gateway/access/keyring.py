@@ -66,17 +66,18 @@ class Keyring:
         if self._reader is None:
             return
         try:
-            self._take(await asyncio.to_thread(_read_tenants, self._reader, self.tenants))
+            tenants = await asyncio.to_thread(_read_tenants, self._reader, self.tenants)
         except StoreError as e:
             if str(e) != self._warned:
                 self._warned = str(e)
                 logger.warning("keys stay as they were: %s", e)
+            return
+        self._take_and_say(tenants)
 
     async def replace_members(self, members: Tenants) -> None:
         """Take over the tenants of another reading of the pool file, beside the keys of the store."""
         keys = self.tenants.keys
-        self._take(await asyncio.to_thread(lambda: members.with_keys(keys).prepare()))
-        self.requires_key = self.requires_key or bool(members.members)
+        self._take_and_say(await asyncio.to_thread(lambda: members.with_keys(keys).prepare()))
 
     async def watch(self) -> None:
         """Look for changes, for ever."""
@@ -94,9 +95,18 @@ class Keyring:
         if tenants is None:
             return
         self.tenants = tenants
-        self.requires_key = self.requires_key or bool(tenants.keys)
+        self.requires_key = self.requires_key or bool(tenants.keys or tenants.members)
         if self._store is not None:
             self._store.use_tenants(tenants)
+
+    def _take_and_say(self, tenants: Tenants | None) -> None:
+        """Take over the tenants, and log where that closes the server to callers that it let in before."""
+        was_open, had_active = not self.requires_key, bool(self.list_active())
+        self._take(tenants)
+        if was_open and self.requires_key:
+            logger.warning("there are keys now: from here on no request is let in without one")
+        elif had_active and not self.list_active():
+            logger.warning("no key is valid any more, so no request is let in; make one: routemoa keys create NAME")
 
 
 def _read_tenants(reader: KeyReader, tenants: Tenants) -> Tenants | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import asdict
 
+from routemoa.core.text.plural import counted
 from routemoa.judging.evidence import collect_signals
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.training.judge.coefficients import build_regression, coefficient_vector
@@ -15,6 +16,8 @@ from routemoa.training.metrics import measure_calibration
 
 __all__ = ["SignalPairs", "collect_signal_pairs", "describe_judge_model", "measure_signals"]
 
+SHOWN_PAIRS = 10
+"""Pairs of models with correlated errors that are described one by one."""
 SignalPairs = dict[str, list[tuple[float, float]]]
 """Signal -> pairs of its value for an answer and how right the answer was, both in [0, 1]."""
 
@@ -62,6 +65,9 @@ def describe_judge_model(judge_model: JudgeModel) -> list[str]:
         f"difficulty varies by {correlation.difficulty_sd:g} logits; two wrong answers coincide {coincide:.0%} of the "
         "time"
     )
-    pairs = correlation.pairwise_error_correlation
-    lines += [f"errors of {pair.replace('|', ' and ')} are correlated: {value:.2f}" for pair, value in pairs.items()]
+    pairs = sorted(correlation.pairwise_error_correlation.items(), key=lambda item: -item[1])
+    shown, rest = pairs[:SHOWN_PAIRS], pairs[SHOWN_PAIRS:]
+    lines += [f"errors of {pair.replace('|', ' and ')} are correlated: {value:.2f}" for pair, value in shown]
+    if rest:
+        lines.append(f"and of {counted(len(rest), 'other pair')}, at most {rest[0][1]:.2f}")
     return lines

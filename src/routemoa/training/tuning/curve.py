@@ -70,7 +70,7 @@ class Curve:
     """N."""
     hull: tuple[CurvePoint, ...]
     scores: Floats
-    """Points of the hull x N: the score at each point, by plans that were chosen without the question."""
+    """Points of the hull x N: the mean score at each point, by plans that were chosen without the question."""
     costs: Floats
     """The same, of the cost."""
     single_scores: Floats
@@ -150,16 +150,15 @@ def _fit_curve(
     scores, costs = results
     groups = grouping.find_groups(data.estimates, n)
     points = np.zeros((len(PRICES), 2))
-    kept: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
+    kept: list[tuple[list[NDArray[np.intp]], NDArray[np.intp]]] = []
     for repeat in range(REPEATS):
         folds = np.random.default_rng((seed, repeat)).permutation(n) % FOLDS
         cells = _sum_cells(data, results, folds, groups, len(grouping.centers))
         chosen = [cells.choose(float(price)) for price in PRICES]
         points += np.array([cells.measure(c[:-1]) for c in chosen]) / REPEATS
-        if not repeat:
-            kept = [(c, folds) for c in chosen]
+        kept.append((chosen, folds))
     found = [
-        CurvePoint(cost=float(cost), quality=float(quality), plans=tuple(kept[i][0][-1].tolist()), price=i)
+        CurvePoint(cost=float(cost), quality=float(quality), plans=tuple(kept[0][0][i][-1].tolist()), price=i)
         for i, (cost, quality) in enumerate(points)
     ]
     alone = next(i for i, plan in enumerate(plans) if plan.order == (data.models[single],))
@@ -167,14 +166,16 @@ def _fit_curve(
     found.append(CurvePoint(cost=1.0, quality=1.0, plans=(alone,) * len(grouping.centers), price=-1))
     hull = tuple(find_hull(found))
     rows = np.arange(n)
-    places = [np.full(n, alone) if p.price < 0 else kept[p.price][0][kept[p.price][1], groups] for p in hull]
+    places = [
+        [np.full(n, alone)] if p.price < 0 else [chosen[p.price][folds, groups] for chosen, folds in kept] for p in hull
+    ]
     return Curve(
         plans=plans,
         grouping=grouping,
         groups=groups,
         hull=hull,
-        scores=np.array([scores[place, rows] for place in places]),
-        costs=np.array([costs[place, rows] for place in places]),
+        scores=np.array([np.mean([scores[place, rows] for place in drawn], axis=0) for drawn in places]),
+        costs=np.array([np.mean([costs[place, rows] for place in drawn], axis=0) for drawn in places]),
         single_scores=data.scores[:, single],
         single_costs=data.costs[:, single],
     )

@@ -10,7 +10,7 @@ from msgspec.structs import replace as replace_fields
 from numpy.typing import NDArray
 
 from routemoa.core.errors import ConfigError
-from routemoa.core.text.plural import counted
+from routemoa.core.text.plural import counted, list_some
 from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec
 from routemoa.datasets.records import Record
 from routemoa.judging.answers.grouping import group_answers
@@ -98,7 +98,8 @@ def select_measured(table: Table, report: Report) -> Table:
     if used.sum() < 2 or len(rows) < MIN_QUESTIONS:
         raise ConfigError(
             f"tuning needs two models with known costs and {MIN_QUESTIONS} questions that all were measured on; this "
-            f"has {counted(int(used.sum()), 'model')} and {counted(len(rows) if used.any() else 0, 'question')}"
+            f"has {counted(int(used.sum()), 'model')} and {counted(len(rows) if used.any() else 0, 'question')}; ask "
+            "more questions with  routemoa collect"
         )
     if len(rows) < len(table.texts):
         missing = counted(len(table.texts) - len(rows), "question")
@@ -147,7 +148,12 @@ def price_by_tokens(records: Sequence[Record], specs: Sequence[ModelSpec]) -> li
                 replace_fields(record, scores=scores, costs=costs, responses=responses if record.responses else None)
             )
     if not out:
-        raise ConfigError("the records hold no answer of a model of this pool; name the pool they were collected with")
+        recorded, members = list(dict.fromkeys(m for r in records for m in r.scores)), [s.name for s in specs]
+        raise ConfigError(
+            f"the records hold no answer of a model of this pool: they are of {list_some(recorded)}, and the pool has "
+            f"{list_some(members)}; name the pool they were collected with, or make records of this one with  "
+            "routemoa collect QUESTIONS --pool POOL --out records.jsonl"
+        )
     return out
 
 

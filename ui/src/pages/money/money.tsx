@@ -117,7 +117,7 @@ function GroupTable({ by, groups, total }: { by: Grouping; groups: Group[]; tota
           <tr>
             <th scope="col">{groupings[by]}</th>
             <th scope="col" class="number">{columns.charged}</th>
-            <th scope="col">
+            <th scope="col" class="share">
               <span class="unseen">{columns.share}</span>
             </th>
             <th scope="col" class="number">{columns.calls}</th>
