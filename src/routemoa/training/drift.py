@@ -12,8 +12,8 @@ with half the way back as slack and EVIDENCE / slack as threshold.
 SLACK and EVIDENCE were chosen on simulations with seeds 0 to 299 (right or wrong with probability 0.5, 0.8 and 0.95):
 no alarm in 900 series of 10,000 outcomes without a change; so, with 95 % confidence, in less than 1 of 300. A fall from
 80 to 40 % was noticed after 52 outcomes in the middle and 91 at most, one from 80 to 60 % after 132 in the middle.
-A return from 42 to 74 % was noticed after 56 outcomes in the middle of 60 series and after 106 in 95 % of them, and
-none in 20 series of 5,000 that stayed at 42 %. Changes below SLACK are not noticed.
+A return from 42 to 74 % was noticed after 56 outcomes in the middle of 60 series and 106 in 95 % of them, and none in
+20 series of 5,000 that stayed at 42 %. Changes below SLACK are not noticed.
 """
 
 from __future__ import annotations
