@@ -20,11 +20,11 @@ LEVELS = [
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
 ONLY_IN = {
-    "aiohttp": {"clients", "testing"},
+    "aiohttp": {"testing"},
     "xllamacpp": {"clients"},
     "starlette": {"gateway"},
     "uvicorn": {"gateway", "cli"},
-    "httptools": {"gateway"},
+    "httptools": {"clients", "gateway"},
     "json_repair": {"mixture"},
     "mcp": {"gateway"},
     "opentelemetry": {"gateway"},
