@@ -52,7 +52,6 @@ class HttpConnection(asyncio.Protocol):
         self._response: HttpResponse | None = None
         self._may_be_kept = True
         self._headers: dict[str, str] = {}
-        self._in_head = False
         self._head_bytes = 0
         """That came since the last header."""
         self._ends_with_connection = False
@@ -70,6 +69,7 @@ class HttpConnection(asyncio.Protocol):
             MalformedResponse: what came is no HTTP.
         """
         response = self._response = HttpResponse(self, self.loop)
+        self._head_bytes = 0
         if len(body) > WHOLE_REQUEST:
             self._transport.write(head)
             self._transport.write(body)
@@ -128,13 +128,14 @@ class HttpConnection(asyncio.Protocol):
         if response is None:  # nothing was asked
             self.close()
             return
-        self._head_bytes += len(data)
+        if not response.status:
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as e:
             self._fail(self._fault or MalformedResponse(str(e)))
             return
-        if self._in_head and self._head_bytes > self._header_bytes:
+        if not response.status and self._head_bytes > self._header_bytes:
             self._fail(MalformedResponse("a header is too large"))
         elif response.is_full:
             self._transport.pause_reading()
@@ -150,13 +151,13 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a response; one that nobody asked for breaks the connection."""
-        self._in_head, self._head_bytes, self._headers = True, 0, {}
+        self._headers = {}
         if self._response is None or self._response.status:
             self._may_be_kept = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; those after a body say nothing. Raises MalformedResponse."""
-        if not self._in_head:
+        if self._response is None or self._response.status:
             return
         self._head_bytes = 0
         if len(name) + len(value) > self._header_bytes or len(self._headers) >= MAX_HEADERS:
@@ -168,7 +169,6 @@ class HttpConnection(asyncio.Protocol):
         """Take the end of a head; interim responses are skipped."""
         status = self._parser.get_status_code()
         if status >= 200 and self._response is not None and not self._response.status:
-            self._in_head = False
             is_chunked = "chunked" in self._headers.get("transfer-encoding", "").lower()
             self._ends_with_connection = not is_chunked and "content-length" not in self._headers
             self._may_be_kept = self._may_be_kept and self._parser.should_keep_alive()
