@@ -22,12 +22,17 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 def find_proxy(url: str) -> str | None:
     """Return the environment's proxy for `url`; None for this machine, whatever the environment says."""
-    target = urlsplit(url)
-    host = target.hostname or ""
+    scheme, host, port = _read_target(url)
     if host in {"localhost", "::1"} or host.startswith("127."):
         return None
     settings = (*map(os.environ.get, PROXY_VARIABLES), monotonic() // PROXY_SECONDS)
-    return _find_proxy(target.scheme, host, target.port or DEFAULT_PORTS.get(target.scheme), settings)
+    return _find_proxy(scheme, host, port, settings)
+
+
+@lru_cache(maxsize=1024)
+def _read_target(url: str) -> tuple[str, str, int | None]:
+    target = urlsplit(url)
+    return target.scheme, target.hostname or "", target.port or DEFAULT_PORTS.get(target.scheme)
 
 
 @lru_cache(maxsize=256)

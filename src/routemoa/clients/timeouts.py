@@ -12,6 +12,9 @@ from routemoa.core.patience import Patience
 __all__ = ["Timeouts"]
 
 
+UNSET = Patience()
+
+
 class Timeouts(Struct, frozen=True):
     """Seconds to wait for an endpoint; generous, since a model may load or think for minutes before it begins."""
 
@@ -26,8 +29,10 @@ class Timeouts(Struct, frozen=True):
 
     def with_patience(self, patience: Patience) -> Timeouts:
         """Return these times, with those that `patience` sets in their place."""
+        if patience == UNSET:
+            return self
         default = Patience(self.connect, self.first_byte, self.idle, self.total)
-        return self if patience == Patience() else Timeouts(*astuple(patience.with_defaults(default)))
+        return Timeouts(*astuple(patience.with_defaults(default)))
 
     def bound_wait(self, limit: float, reason: str, deadline: float) -> tuple[float, str]:
         """Return the seconds to wait now, and the reason to give when they are over.

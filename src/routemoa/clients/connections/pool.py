@@ -190,4 +190,5 @@ async def _hold(connections: set[HttpConnection]) -> AsyncGenerator[None, None]:
     finally:
         for connection in list(connections):
             connection.close()
-        await asyncio.sleep(0)  # they close in the next turn of the loop
+        while connections:  # they close in the next turn of the loop
+            await asyncio.sleep(0)

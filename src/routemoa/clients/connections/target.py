@@ -79,19 +79,24 @@ def encode_head(
     Raises:
         ValueError: a header is not valid.
     """
+    length = b"" if size is None else b"Content-Length: %d\r\n" % size
+    return _encode_fields(method, target, tuple(headers.items()), proxy) + length + b"\r\n"
+
+
+@lru_cache(maxsize=256)
+def _encode_fields(method: str, target: Target, headers: tuple[tuple[str, str], ...], proxy: Target | None) -> bytes:
+    """Encode the lines of a head: the same for all calls of a member. Raises ValueError."""
     is_read_by_proxy = proxy is not None and not target.is_tls
     lines = [f"{method} {f'http://{target.authority}' if is_read_by_proxy else ''}{target.path} HTTP/1.1"]
     fields = {"Host": target.authority, **DEFAULT_HEADERS}
     if target.authorization is not None:
         fields["Authorization"] = target.authorization
-    given = {name.lower() for name in headers}
+    given = {name.lower() for name, _ in headers}
     lines += [f"{name}: {value}" for name, value in fields.items() if name.lower() not in given]
-    for name, value in headers.items():
+    for name, value in headers:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise ValueError(f"the header {name[:100]!r} is not valid")
         lines.append(f"{name}: {value}")
     if is_read_by_proxy and proxy is not None:
         lines += proxy.proxy_lines
-    if size is not None:
-        lines.append(f"Content-Length: {size}")
-    return "\r\n".join([*lines, "", ""]).encode()
+    return "\r\n".join([*lines, ""]).encode()
