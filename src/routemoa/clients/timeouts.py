@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from time import monotonic
 
 from msgspec import Struct
@@ -43,5 +44,11 @@ class Timeouts(Struct, frozen=True):
             deadline: of the call, all its attempts together, on the clock of `monotonic()`.
         """
         left = max(0.0, deadline - monotonic())
-        total = f"no answer within {self.total:g} s, all attempts together"
-        return (limit, f"{reason} {limit:g} s") if limit < left else (left, total)
+        if limit < left:
+            return limit, _explain(reason, limit)
+        return left, _explain("no answer within", self.total, ", all attempts together")
+
+
+@lru_cache(maxsize=1024)
+def _explain(before: str, seconds: float, after: str = "") -> str:
+    return f"{before} {seconds:g} s{after}"
