@@ -8,10 +8,12 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from routemoa.clients.connections.pool import ConnectionPool, NotConnected
+from routemoa.clients.connections.response import HttpResponse, MalformedResponse
 from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.clients.endpoints.placed_call import PlacedCall
 from routemoa.clients.endpoints.placement import hash_prefix
@@ -24,17 +26,14 @@ from routemoa.clients.replies.thoughts import is_thinker
 from routemoa.clients.retry import Retry, RetryPolicy, read_retry_after, with_retries
 from routemoa.clients.transport.incoming import IncomingBody
 from routemoa.clients.transport.passed_headers import pass_headers
-from routemoa.clients.transport.sessions import SessionPool, find_proxy, system_reason
+from routemoa.clients.transport.sessions import system_reason
 from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.clients.transport.trace_context import trace_headers
-from routemoa.clients.transport.upstream_response import UpstreamResponse, leave_response, read_content_type
+from routemoa.clients.transport.upstream_response import UpstreamResponse, read_content_type
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
 from routemoa.core.tables.caps_table import ReplyCaps
 from routemoa.core.types import CHAT_ROUTE, Address, Completion, ModelSpec, Request
-
-if TYPE_CHECKING:
-    import aiohttp
 
 __all__ = ["HttpClient"]
 
@@ -77,15 +76,11 @@ class HttpClient:
         self._sleep = sleep
         self._jitter = jitter
         self._caps = caps
-        self._sessions = SessionPool(timeouts.connect, caps.header_bytes)
+        self._connections = ConnectionPool(caps.header_bytes)
         self.memory = MemberMemory(jitter=jitter)
         """How well the members' endpoints are, and what was learned of them."""
         self._lacks_opening: dict[str, bool] = {}
         """Model -> whether its thoughts begin without a tag, since its chat template writes that into the prompt."""
-
-    async def ready(self) -> None:
-        """Load the HTTP library (some 80 ms), which the first call would otherwise wait for."""
-        await self._sessions.open()
 
     @property
     def runtime(self) -> Runtime | None:
@@ -94,7 +89,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close connections and, where there is one, the embedded runtime."""
-        await self._sessions.close()
+        await self._connections.close()
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
             await runtime.close()
@@ -150,7 +145,7 @@ class HttpClient:
 
             hold = self._lacks_opening.get(model.name, is_thinker(model.model))
             reader = ReplyReader(model.name, address.key, read, self._times(model).idle, self._caps, hold=hold)
-            async with aclosing(reader.read(response.content_type, started)) as pieces:
+            async with aclosing(reader.read(response.media_type, started)) as pieces:
                 async for piece in pieces:
                     if reader.lacks_opening:
                         self._lacks_opening[model.name] = True
@@ -158,7 +153,7 @@ class HttpClient:
                         self._lacks_opening.setdefault(model.name, False)
                     yield piece
         finally:
-            leave_response(response)
+            response.leave()
 
     async def forward(
         self,
@@ -195,7 +190,7 @@ class HttpClient:
 
     async def _send_in_dialect(
         self, model: ModelSpec, address: Address, body: Mapping[str, Any], deadline: float, keep: Collection[str]
-    ) -> aiohttp.ClientResponse:
+    ) -> HttpResponse:
         """Return the response to a body once its status is known to be good; it must be left.
 
         A body that is refused for one of its fields is sent again without that field, unless it is in `keep`.
@@ -217,7 +212,7 @@ class HttpClient:
             try:
                 error = await self._http_error(model, address, response)
             finally:
-                leave_response(response)
+                response.leave()
             said, named = read_refusal(error.body)
             if (lack := refused_capability(sent, error.status, said)) is not None:
                 self.memory.note_lack(model, lack)
@@ -232,13 +227,11 @@ class HttpClient:
 
     async def _send(
         self, model: ModelSpec, address: Address, data: bytes, deadline: float
-    ) -> aiohttp.ClientResponse | ModelError:
+    ) -> HttpResponse | ModelError:
         """Return the response once its head is there, or the error.
 
-        An error raised in here would carry the HTTP library's own error along, and with that the headers and the key.
+        An error raised in here would carry the connection's own error along, and with that the headers and the key.
         """
-        import aiohttp
-
         url = wire.route_url(address.url, address.route)
         headers = {**model.headers, **trace_headers(), "Content-Type": "application/json"}
         if model.local:  # a new connection is cheap here; a kept one may be closed just as it is used again
@@ -247,31 +240,28 @@ class HttpClient:
             headers["Authorization"] = f"Bearer {address.key}"
         times = self._times(model)
         wait, reason = times.bound_wait(times.first_byte, "no first byte within", deadline)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=times.connect)
+        connect = min(times.connect, wait)
         try:
-            async with asyncio.timeout(wait):
-                session = await self._sessions.open()
-                return await session.post(
-                    url, data=data, headers=headers, allow_redirects=False, proxy=find_proxy(url), timeout=timeout
-                )
-        except aiohttp.ConnectionTimeoutError:
-            return ModelTimeout(model.name, f"no connection within {times.connect:g} s", sent=False)
+            return await self._connections.send("POST", url, headers, data, connect=connect, wait=wait)
+        except NotConnected as e:
+            if isinstance(e.why, TimeoutError):
+                no_connection = reason if wait < times.connect else f"no connection within {connect:g} s"
+                return ModelTimeout(model.name, no_connection, sent=False)
+            return _unreachable(model, address, e.why, sent=False)
         except TimeoutError:
             return ModelTimeout(model.name, reason)
-        except aiohttp.ClientResponseError as e:
-            reason = wire.one_line(f"{address.url} does not answer in HTTP: {e.message}", address.key)
-            return InvalidResponse(model.name, reason)
-        except (aiohttp.ClientError, OSError, ValueError) as e:
-            fix = "its process ended" if model.local else "start it, or correct `endpoint` in the pool file"
-            reason = wire.one_line(f"{address.url} cannot be reached: {system_reason(e)}", address.key)
-            return Unreachable(model.name, f"{reason}; {fix}", sent=not isinstance(e, aiohttp.ClientConnectorError))
+        except MalformedResponse as e:
+            said = wire.one_line(f"{address.url} does not answer in HTTP: {e}", address.key)
+            return InvalidResponse(model.name, said)
+        except (OSError, ValueError) as e:
+            return _unreachable(model, address, e, sent=isinstance(e, OSError))
 
     async def _chunk(self, model: ModelSpec, incoming: IncomingBody, idle: float, deadline: float) -> bytes:
         """Read the next bytes, within `idle` seconds and the deadline; none at the end of the response."""
         wait, reason = self._times(model).bound_wait(idle, "nothing came for", deadline)
         return await incoming.read_within(wait, reason)
 
-    async def _http_error(self, model: ModelSpec, address: Address, response: aiohttp.ClientResponse) -> ModelHTTPError:
+    async def _http_error(self, model: ModelSpec, address: Address, response: HttpResponse) -> ModelHTTPError:
         body = b""
         with suppress(Exception):  # the status says enough when the body cannot be read
             async with asyncio.timeout(self._timeouts.connect):
@@ -282,6 +272,12 @@ class HttpClient:
         error.content_type = read_content_type(response)
         error.is_of_chat = address.route == CHAT_ROUTE
         return error
+
+
+def _unreachable(model: ModelSpec, address: Address, error: Exception, *, sent: bool) -> Unreachable:
+    fix = "its process ended" if model.local else "start it, or correct `endpoint` in the pool file"
+    reason = wire.one_line(f"{address.url} cannot be reached: {system_reason(error)}", address.key)
+    return Unreachable(model.name, f"{reason}; {fix}", sent=sent)
 
 
 def _encode_body(body: Mapping[str, Any]) -> bytes:

@@ -204,10 +204,10 @@ def read_retry_after(headers: Mapping[str, str], body: bytes = b"") -> float | N
     """Return the seconds after which an endpoint wants to be called again, at most a day; None where it says nothing.
 
     Args:
-        headers: `Retry-After`, else `retry-after-ms` of OpenAI and `x-ms-retry-after-ms` of Azure.
+        headers: `retry-after`, else `retry-after-ms` of OpenAI and `x-ms-retry-after-ms` of Azure; in lower case.
         body: of the error; Google's has `retryDelay`, others say "try again in 7.66s".
     """
-    seconds = parse_retry_after(headers.get("Retry-After"))
+    seconds = parse_retry_after(headers.get("retry-after"))
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         if seconds is None and (milliseconds := parse_retry_after(headers.get(name))) is not None:
             seconds = milliseconds / 1000

@@ -87,8 +87,13 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 
     def with_defaults(self, default: Limits) -> Limits:
         """Return these limits, with `default` where one is unset."""
+        if self == NO_LIMITS:
+            return default
         own, other = msgspec.structs.astuple(self), msgspec.structs.astuple(default)
         return Limits(*(b if a is None else a for a, b in zip(own, other, strict=True)))
+
+
+NO_LIMITS = Limits()
 
 
 class Query(Struct, frozen=True, omit_defaults=True):

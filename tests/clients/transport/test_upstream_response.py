@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from math import inf
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from routemoa.clients.connections.response import HttpResponse
 from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.clients.transport.upstream_response import UpstreamResponse
 from routemoa.core.errors import InvalidResponse
@@ -16,9 +18,12 @@ from routemoa.core.tables.caps_table import ReplyCaps
 
 def respond(*pieces: bytes, key: str | None = None, caps: ReplyCaps | None = None) -> UpstreamResponse:
     """Return a response whose pieces have come."""
-    left = list(pieces)
-    content = SimpleNamespace(at_eof=lambda: not left, read_nowait=lambda _: left.pop(0))
-    response: Any = SimpleNamespace(status=200, headers={"Content-Type": "text/plain"}, content=content)
+    source: Any = SimpleNamespace(resume=lambda: None)
+    response = HttpResponse(source, asyncio.get_running_loop())
+    response.begin(200, {"content-type": "text/plain"})
+    for piece in pieces:
+        response.feed(piece)
+    response.end()
     return UpstreamResponse("a", response, key, caps or ReplyCaps(), times=Timeouts(), deadline=inf)
 
 

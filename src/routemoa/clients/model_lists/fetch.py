@@ -7,19 +7,19 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
 from msgspec import Struct
 
+from routemoa.clients.connections.pool import ConnectionPool, NotConnected
+from routemoa.clients.connections.response import MalformedResponse
 from routemoa.clients.model_lists.reply import ListedModel, find_field, parse_model_list
 from routemoa.clients.protocol.wire import decode_json, error_text, one_line
-from routemoa.clients.transport.sessions import SessionPool, find_proxy, system_reason
+from routemoa.clients.transport.incoming import PIECE_BYTES
+from routemoa.clients.transport.sessions import system_reason
 from routemoa.core.catalog.providers import Provider
-
-if TYPE_CHECKING:
-    import aiohttp
 
 __all__ = ["ListFailed", "ListProblem", "classify_refusal", "fetch_model_list"]
 
@@ -78,24 +78,23 @@ async def fetch_model_list(provider: Provider, url: str, key: str | None, today:
     Raises:
         ListFailed: no list, with what to do about it.
     """
-    sessions = SessionPool(CONNECT_TIMEOUT)
+    connections = ConnectionPool()
     form = provider.list
     timeout = LOCAL_TIMEOUT if provider.local else REMOTE_TIMEOUT
     try:
         async with asyncio.timeout(timeout):
-            session = await sessions.open()
             no_balance = False
             if form.check and key:
-                answer = await _get(session, _join(url, form.check), {"Authorization": f"Bearer {key}"}, key)
+                answer = await _get(connections, _join(url, form.check), {"Authorization": f"Bearer {key}"}, key)
                 left = find_field(answer, form.remaining)
                 no_balance = isinstance(left, int | float) and not isinstance(left, bool) and left <= 0
-            models = await _fetch_pages(session, provider, url, key, today)
+            models = await _fetch_pages(connections, provider, url, key, today)
             return ModelList(tuple(models), no_balance)
     except TimeoutError as e:
         reason = f"{urlsplit(url).netloc} did not answer within {timeout:g} s"
         raise ListFailed(ListProblem.UNREACHABLE, reason) from e
     finally:
-        await sessions.close()
+        await connections.close()
 
 
 def classify_refusal(status: int, reason: str) -> ListProblem:
@@ -108,7 +107,7 @@ def classify_refusal(status: int, reason: str) -> ListProblem:
 
 
 async def _fetch_pages(
-    session: aiohttp.ClientSession, provider: Provider, url: str, key: str | None, today: date
+    connections: ConnectionPool, provider: Provider, url: str, key: str | None, today: date
 ) -> list[ListedModel]:
     """Return the models of all pages; a next page on another host is not followed, since it would get the key."""
     form = provider.list
@@ -120,7 +119,7 @@ async def _fetch_pages(
     for _ in range(MAX_PAGES):
         if page is None:
             break
-        reply = await _get(session, page, headers, key)
+        reply = await _get(connections, page, headers, key)
         models = parse_model_list(reply, form, today)
         if models is None:
             raise ListFailed(ListProblem.OTHER, f"{one_line(page)} gave no list of models")
@@ -136,29 +135,26 @@ def _join(url: str, path: str) -> str:
     return urljoin(url.rstrip("/") + "/", path.lstrip("/"))
 
 
-async def _get(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], key: str | None) -> Any:
+async def _get(connections: ConnectionPool, url: str, headers: Mapping[str, str], key: str | None) -> Any:
     """Return the decoded JSON at a URL. Raises ListFailed, never with the key in its text."""
-    import aiohttp
-
     try:
-        async with session.get(url, headers=headers, allow_redirects=False, proxy=find_proxy(url)) as response:
-            chunks, size = [], 0
-            async for chunk in response.content.iter_any():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > MAX_BYTES:
-                    break
-            status = response.status
-    except (aiohttp.ClientError, OSError, ValueError) as e:
-        reason = one_line(f"{urlsplit(url).netloc} cannot be reached: {system_reason(e)}", key)
+        response = await connections.send("GET", url, headers, None, connect=CONNECT_TIMEOUT, wait=REMOTE_TIMEOUT)
+        try:
+            data, status = bytearray(), response.status
+            while len(data) <= MAX_BYTES and (piece := await response.read(PIECE_BYTES)):
+                data += piece
+        finally:
+            response.leave()
+    except (NotConnected, MalformedResponse, OSError, ValueError) as e:
+        why = e.why if isinstance(e, NotConnected) else e
+        reason = one_line(f"{urlsplit(url).netloc} cannot be reached: {system_reason(why)}", key)
         failure = ListFailed(ListProblem.UNREACHABLE, reason)
     else:
-        if size > MAX_BYTES:
+        if len(data) > MAX_BYTES:
             raise ListFailed(ListProblem.OTHER, f"{urlsplit(url).netloc} sent more than {MAX_BYTES >> 20} MiB")
-        data = b"".join(chunks)
         if status == 200:
-            return _decode(data, url)
-        body = decode_json(data[:MAX_ERROR_BYTES])
+            return _decode(bytes(data), url)
+        body = decode_json(bytes(data[:MAX_ERROR_BYTES]))
         said = error_text(body[0] if isinstance(body, list) and body else body, key)  # Google's errors are in a list
         failure = ListFailed(classify_refusal(status, said), f"HTTP {status}" + (f": {said}" if said else ""))
     raise failure  # outside of the handler: the library's own error would carry the headers, and with them the key

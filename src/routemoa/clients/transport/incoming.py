@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import TYPE_CHECKING
 
+from routemoa.clients.connections.response import HttpResponse, MalformedResponse
 from routemoa.clients.transport.sessions import system_reason
 from routemoa.core.errors import InvalidResponse, ModelTimeout, Unreachable
-
-if TYPE_CHECKING:
-    import aiohttp
 
 __all__ = ["PIECE_BYTES", "IncomingBody"]
 
@@ -29,33 +26,13 @@ class IncomingBody:
         response: with the body as it comes, not decompressed.
     """
 
-    def __init__(self, model: str, response: aiohttp.ClientResponse) -> None:
-        self._model = model
-        self._content = response.content
-        self._encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    def __init__(self, model: str, response: HttpResponse) -> None:
+        self._model, self._response = model, response
+        self._encoding = response.headers.get("content-encoding", "").strip().lower()
         self._inflater = None if self._encoding in PLAIN else zlib.decompressobj(WINDOW_BITS.get(self._encoding, 31))
         self._compressed = b""  # that was read and not decompressed
-        self._ready = memoryview(b"")  # that was read and not given
         self._has_begun = False
-        self._gave_full_piece = False  # without waiting, so that more may have come together with it
-
-    async def read(self) -> bytes:
-        """Return the next piece; none at the end.
-
-        Raises:
-            InvalidResponse: it cannot be decompressed.
-            aiohttp.ClientError: the connection was lost.
-        """
-        if self._ready or self._compressed:
-            await asyncio.sleep(0)
-        while not self._ready:
-            data = await self._decompressed()
-            if not data:
-                return b""
-            self._ready = memoryview(data)
-            self._has_begun = True
-        piece, self._ready = bytes(self._ready[:PIECE_BYTES]), self._ready[PIECE_BYTES:]
-        return piece
+        self._gave_full_piece = False  # so that more may have come together with it
 
     async def read_within(self, wait: float, reason: str) -> bytes:
         """Return the next piece, which has to come within `wait` seconds; none at the end.
@@ -63,54 +40,43 @@ class IncomingBody:
         Raises:
             ModelTimeout: for `reason`, since it did not.
             Unreachable: the connection was lost.
-            InvalidResponse: it cannot be decompressed.
+            InvalidResponse: it cannot be decompressed, or is no HTTP.
         """
-        import aiohttp
-
         if self._gave_full_piece:
             await asyncio.sleep(0)
         try:
-            if (ready := self._read_ready()) is not None:
-                self._gave_full_piece = len(ready) == PIECE_BYTES
-                return ready
-            self._gave_full_piece = False
-            async with asyncio.timeout(wait):
-                return await self.read()
+            piece = await self._read(wait)
         except TimeoutError as e:
             raise ModelTimeout(self._model, reason) from e
-        except (aiohttp.ClientError, OSError) as e:
+        except MalformedResponse as e:
+            raise InvalidResponse(self._model, f"the response is no HTTP: {e}") from e
+        except OSError as e:
             raise Unreachable(self._model, f"the connection was lost: {system_reason(e)}", sent=True) from e
-
-    def _read_ready(self) -> bytes | None:
-        """Return the next piece where it has come and is all that has, or the end; None where `read` has to.
-
-        Raises:
-            aiohttp.ClientError: the connection was lost.
-        """
-        if self._inflater is not None or self._ready:
-            return None
-        if self._content.at_eof():
-            return b""
-        return self._content.read_nowait(PIECE_BYTES) or None
+        self._gave_full_piece = len(piece) == PIECE_BYTES
+        return piece
 
     async def read_start(self, limit: int) -> bytes:
-        """Return the first bytes, `limit` at most. Raises as `read` does."""
+        """Return the first bytes, `limit` at most. Raises OSError, MalformedResponse, InvalidResponse."""
         data = b""
-        while len(data) < limit and (piece := await self.read()):
+        while len(data) < limit and (piece := await self._read(None)):
             data += piece
         return data[:limit]
 
-    async def _decompressed(self) -> bytes:
-        """Return bytes that have come, decompressed in small parts; none at the end."""
+    async def _read(self, wait: float | None) -> bytes:
         if self._inflater is None:
-            return await self._content.readany()
+            return await self._response.read(PIECE_BYTES, wait)
+        async with asyncio.timeout(wait):
+            return await self._decompressed()
+
+    async def _decompressed(self) -> bytes:
+        """Return the next bytes in small parts; none at the end. Raises OSError, MalformedResponse, InvalidResponse."""
         if self._encoding not in WINDOW_BITS:
             raise InvalidResponse(self._model, f"the reply is compressed ({self._encoding[:20]!r}), unasked for")
         while True:
-            if not self._compressed and not (compressed := await self._content.readany()):
+            if not self._compressed and not (compressed := await self._response.read(PIECE_BYTES)):
                 return b""
-            data = self._inflate(self._compressed or compressed)
-            if data:
+            if data := self._inflate(self._compressed or compressed):
+                self._has_begun = True
                 return data
 
     def _inflate(self, compressed: bytes) -> bytes:

@@ -9,8 +9,9 @@ from routemoa.clients.replies.redaction import cut_text
 __all__ = ["UPSTREAM_REQUEST_ID", "pass_headers"]
 
 PREFIXES = ("x-ratelimit-", "ratelimit-", "anthropic-ratelimit-")
-NAMES = {"request-id", "apim-request-id", "openai-processing-ms", "openai-version", "openai-model", "x-groq-region"}
 REQUEST_ID = "x-request-id"
+NAMES = {REQUEST_ID, "request-id", "apim-request-id", "openai-processing-ms", "openai-version", "openai-model"}
+NAMES |= {"x-groq-region"}
 UPSTREAM_REQUEST_ID = "x-upstream-request-id"
 """What the endpoint's own id is called beside that of the request to us."""
 MAX_HEADERS = 40
@@ -23,10 +24,10 @@ def pass_headers(headers: Iterable[tuple[str, str]], key: str | None) -> Mapping
     passed: dict[str, str] = {}
     for name, value in headers:
         lower = name.lower()
-        is_ours = lower.startswith(PREFIXES) or lower in NAMES or lower == REQUEST_ID
-        is_sane = len(value) <= MAX_VALUE and value.isascii() and value.isprintable()
-        if is_ours and is_sane and len(passed) < MAX_HEADERS:
-            passed[lower] = cut_text(value, key)
+        if lower in NAMES or lower.startswith(PREFIXES):
+            is_sane = len(value) <= MAX_VALUE and value.isascii() and value.isprintable()
+            if is_sane and len(passed) < MAX_HEADERS:
+                passed[lower] = cut_text(value, key)
     if REQUEST_ID in passed:
         passed[UPSTREAM_REQUEST_ID] = passed[REQUEST_ID]
     return passed

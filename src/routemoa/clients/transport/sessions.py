@@ -1,22 +1,17 @@
-"""HTTP sessions, one for each event loop, and the proxies of the environment."""
+"""The proxies of the environment, and how an error of the network is put into words."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator
+import ssl
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from time import monotonic
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-if TYPE_CHECKING:
-    import aiohttp
-
-__all__ = ["SessionPool", "find_proxy", "is_exempt", "system_reason"]
+__all__ = ["find_proxy", "is_exempt", "system_reason"]
 
 PROXY_VARIABLES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "REQUEST_METHOD"]
 """A change of these counts at once; of other spellings and of the system's settings within PROXY_SECONDS. To read all
@@ -24,65 +19,20 @@ of them takes longer (0.15 ms) than to send a request."""
 PROXY_SECONDS = 10.0
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-READ_BUFFER = 16 * 1024
-"""Bytes of a response that are read before somebody takes them; twice as many at the most."""
-KEEP_ALIVE_SECONDS = 4.0
-"""Shorter than the 5 s after which common servers (uvicorn, llama.cpp) close an idle connection."""
-
-
-class SessionPool:
-    """Holds the HTTP session of the running event loop; the session of another loop closes with that loop.
-
-    Args:
-        connect_timeout: seconds to connect in.
-        header_bytes: of one header of a response.
-    """
-
-    def __init__(self, connect_timeout: float, header_bytes: int = 64 * 1024) -> None:
-        self._connect_timeout = connect_timeout
-        self._header_bytes = header_bytes
-        self._session: aiohttp.ClientSession | None = None
-        self._holder: AsyncGenerator[aiohttp.ClientSession, None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def open(self) -> aiohttp.ClientSession:
-        """Return the session; the first use creates it."""
-        loop = asyncio.get_running_loop()
-        if self._session is None or self._loop is not loop:
-            self._loop, self._holder = loop, self._hold_session()
-            self._session = await anext(self._holder)
-        return self._session
-
-    async def close(self) -> None:
-        """Close every connection."""
-        if self._holder is not None and self._loop is asyncio.get_running_loop():
-            await self._holder.aclose()
-        self._session = self._holder = self._loop = None
-
-    async def _hold_session(self) -> AsyncGenerator[aiohttp.ClientSession, None]:
-        """Yield a session that closes with its event loop: the end of a loop closes the generators begun in it."""
-        import aiohttp
-
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
-            headers={"Accept-Encoding": "identity"},  # a small reply gains nothing by compression, a bomb all
-            auto_decompress=False,
-            read_bufsize=READ_BUFFER,
-            max_line_size=self._header_bytes,
-            max_field_size=self._header_bytes,
-        ) as session:
-            yield session
-
 
 def find_proxy(url: str) -> str | None:
     """Return the environment's proxy for `url`; None for this machine, whatever the environment says."""
-    target = urlsplit(url)
-    host = target.hostname or ""
+    scheme, host, port = _read_target(url)
     if host in {"localhost", "::1"} or host.startswith("127."):
         return None
     settings = (*map(os.environ.get, PROXY_VARIABLES), monotonic() // PROXY_SECONDS)
-    return _find_proxy(target.scheme, host, target.port or DEFAULT_PORTS.get(target.scheme), settings)
+    return _find_proxy(scheme, host, port, settings)
+
+
+@lru_cache(maxsize=1024)
+def _read_target(url: str) -> tuple[str, str, int | None]:
+    target = urlsplit(url)
+    return target.scheme, target.hostname or "", target.port or DEFAULT_PORTS.get(target.scheme)
 
 
 @lru_cache(maxsize=256)
@@ -140,8 +90,9 @@ def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
 
 def system_reason(error: BaseException) -> str:
     """Return the operating system's words for an error, without addresses and class names around them."""
-    system = getattr(error, "os_error", None) or error
-    number, words = getattr(system, "errno", None), getattr(system, "strerror", None)
+    if isinstance(error, ssl.SSLError):  # its number is no error of the system
+        return f"TLS: {getattr(error, 'verify_message', None) or error.reason or error}"
+    number, words = getattr(error, "errno", None), getattr(error, "strerror", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number)
     return words if isinstance(words, str) and words else str(error) or type(error).__name__

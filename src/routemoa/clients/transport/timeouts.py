@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from time import monotonic
 
 from msgspec import Struct
@@ -10,6 +11,9 @@ from msgspec.structs import astuple
 from routemoa.core.models.patience import Patience
 
 __all__ = ["Timeouts"]
+
+
+UNSET = Patience()
 
 
 class Timeouts(Struct, frozen=True):
@@ -26,8 +30,10 @@ class Timeouts(Struct, frozen=True):
 
     def with_patience(self, patience: Patience) -> Timeouts:
         """Return these times, with those that `patience` sets in their place."""
+        if patience == UNSET:
+            return self
         default = Patience(self.connect, self.first_byte, self.idle, self.total)
-        return self if patience == Patience() else Timeouts(*astuple(patience.with_defaults(default)))
+        return Timeouts(*astuple(patience.with_defaults(default)))
 
     def bound_wait(self, limit: float, reason: str, deadline: float) -> tuple[float, str]:
         """Return the seconds to wait now, and the reason to give when they are over.
@@ -38,5 +44,11 @@ class Timeouts(Struct, frozen=True):
             deadline: of the call, all its attempts together, on the clock of `monotonic()`.
         """
         left = max(0.0, deadline - monotonic())
-        total = f"no answer within {self.total:g} s, all attempts together"
-        return (limit, f"{reason} {limit:g} s") if limit < left else (left, total)
+        if limit < left:
+            return limit, _explain(reason, limit)
+        return left, _explain("no answer within", self.total, ", all attempts together")
+
+
+@lru_cache(maxsize=1024)
+def _explain(before: str, seconds: float, after: str = "") -> str:
+    return f"{before} {seconds:g} s{after}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from routemoa.clients.connections.response import HttpResponse
 from routemoa.clients.replies.redaction import KeyCutter
 from routemoa.clients.transport.incoming import IncomingBody
 from routemoa.clients.transport.passed_headers import pass_headers
@@ -12,10 +12,9 @@ from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.core.errors import InvalidResponse
 from routemoa.core.tables.caps_table import ReplyCaps
 
-if TYPE_CHECKING:
-    import aiohttp
+__all__ = ["UpstreamResponse", "read_content_type"]
 
-__all__ = ["UpstreamResponse", "leave_response", "read_content_type"]
+UNKNOWN_TYPE = "application/octet-stream"
 
 
 class UpstreamResponse:
@@ -33,7 +32,7 @@ class UpstreamResponse:
     def __init__(
         self,
         model: str,
-        response: aiohttp.ClientResponse,
+        response: HttpResponse,
         key: str | None,
         caps: ReplyCaps,
         *,
@@ -70,18 +69,10 @@ class UpstreamResponse:
 
     def close(self) -> None:
         """Give its connection back, or close it where the response is not at its end."""
-        leave_response(self._response)
+        self._response.leave()
 
 
-def read_content_type(response: aiohttp.ClientResponse) -> str:
+def read_content_type(response: HttpResponse) -> str:
     """Return the content type with its charset, as the endpoint writes it where that can be passed on."""
-    declared = response.headers.get("Content-Type", "")
-    return declared if declared.isascii() and declared.isprintable() and declared else response.content_type
-
-
-def leave_response(response: aiohttp.ClientResponse) -> None:
-    """Give a connection back, or close it where the response is not at its end."""
-    if response.content.at_eof():
-        response.release()
-    else:
-        response.close()
+    declared = response.headers.get("content-type", "")
+    return declared if declared.isascii() and declared.isprintable() and declared else UNKNOWN_TYPE

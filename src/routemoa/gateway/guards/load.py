@@ -28,8 +28,9 @@ HIGH, LOW = 0.92, 0.80
 SHRINK, GROW = 0.93, 1.25
 SETTLES = 0.5
 """Seconds after which another limit shows in how busy the event loop is."""
-STARTED_AT_ONCE = 2
-"""Requests that begin in one turn of the event loop: what else there is to do does not wait for a whole crowd."""
+STARTED_AT_ONCE = 8
+"""Requests that begin in one turn of the event loop, and so share a transaction of the ledger: what else there is to do
+does not wait for a whole crowd."""
 QUEUE_SHARE, SHORT_QUEUE = 0.25, 3.0
 """Of what a request takes of late, a share that it may wait, so that waiting does not make it much longer; but at least
 so many seconds: who is refused comes back after 2 or 3 at the earliest."""

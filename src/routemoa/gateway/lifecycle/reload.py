@@ -26,10 +26,6 @@ logger = logging.getLogger("routemoa.gateway")
 class PoolClient(Protocol):
     """The client of a generation."""
 
-    async def ready(self) -> None:
-        """Prepare for the first call."""
-        ...
-
     async def close(self) -> None:
         """End its connections."""
         ...
@@ -124,7 +120,6 @@ class ReloadingApp:
                 self._state.metrics.reloads.labels("refused").inc()
                 logger.warning("the pool file is refused, and stays as it was: %s", e)
                 raise
-            await fresh.client.ready()
             await self._state.keyring.replace_members(fresh.pool.tenants)
             self._current = fresh
             self._state.metrics.reloads.labels("ok").inc()

@@ -117,7 +117,6 @@ async def open_gateway(
         app = ReloadingApp(
             first, lambda before: loader.load(before, state), state, list_files if watch else lambda _: ()
         )
-        await first.client.ready()
         if traces is not None:
             await _recall_traces(traces.path, loader)
         yield Gateway(app, state)

@@ -32,7 +32,6 @@ def create_mcp_server(pool: Pool, client: HttpClient) -> MCPServer:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncGenerator[None, None]:
-        await client.ready()
         try:
             yield
         finally:

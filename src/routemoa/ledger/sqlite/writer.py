@@ -20,6 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from routemoa.core.errors import BudgetExceeded
 from routemoa.ledger.budgets.budget_check import WindowKey
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, StoreError, is_locked, to_store_error, write_checkpoint
 from routemoa.ledger.sqlite.identity import LedgerIdentity
@@ -66,16 +67,15 @@ class Writer:
         self._steps_since_checkpoint = 0
         self._checkpoint_thread: threading.Thread | None = None
         self._waits_since: float | None = None  # since when the oldest step has been queued
+        self._under_way = 0  # calls that have begun and not ended
         self._closed = False
         self._last_warning = ("", 0.0)  # its text, and when it was logged
 
     def enqueue(self, item: QueueItem) -> None:
         """Write this soon. Raises StoreError when the store is closed."""
-        if self._closed:
-            raise StoreError(f"{self._path}: the store is closed; make a new one")
-        self._queue.append(item)
-        if self._waits_since is None:
-            self._waits_since = time.monotonic()
+        self._put(item)
+        if not isinstance(item, PendingCommit):
+            self._under_way -= 1
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # without a running loop it is written with the next step, or on closing
@@ -84,6 +84,14 @@ class Writer:
             self._schedule_later(loop)
         else:
             self._schedule(loop)
+
+    def _put(self, item: QueueItem) -> None:
+        """Queue a step. Raises StoreError when the store is closed."""
+        if self._closed:
+            raise StoreError(f"{self._path}: the store is closed; make a new one")
+        self._queue.append(item)
+        if self._waits_since is None:
+            self._waits_since = time.monotonic()
 
     @property
     def used(self) -> dict[WindowKey, int]:
@@ -99,19 +107,30 @@ class Writer:
     async def commit(self, step: StartedCall | None) -> None:
         """Queue a step and wait until it is committed; None waits for the steps queued before.
 
+        It is written with what else this turn of the event loop queues; at once where no other call is under way.
+
         Raises:
             BudgetExceeded: the call does not fit.
             StoreError: the step cannot be written.
         """
         loop = asyncio.get_running_loop()
         pending = PendingCommit(step, loop.create_future(), loop)
-        self.enqueue(pending)
+        self._put(pending)
+        is_alone = self._under_way == 0 and self._scheduled_loop is None
+        self._under_way += step is not None
+        if is_alone:
+            self._flush()
+        else:
+            self._schedule(loop)
         try:
             await pending.future
         except asyncio.CancelledError:
             if step is not None:
                 with suppress(StoreError):  # closing the store settles what is open
                     self.enqueue(WithdrawnCall(step))
+            raise
+        except (BudgetExceeded, StoreError):
+            self._under_way -= step is not None
             raise
 
     def reload_used(self, key: str) -> None:

@@ -1,0 +1,102 @@
+"""Where a request goes, and the bytes of its head. Pure."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from msgspec import Struct
+
+__all__ = ["DEFAULT_PORTS", "Target", "encode_head", "parse_target"]
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",  # a small reply gains nothing by compression, a bomb all
+    "User-Agent": "routemoa",
+}
+SAFE = "%/:=&?~#+!$,;'@()*[]"
+"""What stays as it is in a path and a query, beside letters and digits."""
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[^\r\n\0]*")
+
+
+class Target(Struct, frozen=True):
+    """What a URL says of where a request goes."""
+
+    host: str
+    port: int
+    is_tls: bool
+    authority: str
+    """Its host and port, as the header Host has them."""
+    path: str
+    """With the query."""
+    authorization: str | None = None
+    """Of the name and the password in it."""
+
+    @property
+    def proxy_lines(self) -> list[str]:
+        """Return the lines of a head that it wants as a proxy."""
+        return [] if self.authorization is None else [f"Proxy-Authorization: {self.authorization}"]
+
+
+@lru_cache(maxsize=1024)
+def parse_target(url: str) -> Target:
+    """Read a URL. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise ValueError(f"{parts.scheme or 'no scheme'}: only http:// and https:// are spoken")
+    host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode("ascii")
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
+    named = f"[{host}]" if ":" in host else host
+    authority = named if port == DEFAULT_PORTS[parts.scheme] else f"{named}:{port}"
+    path = quote(parts.path or "/", SAFE) + (f"?{quote(parts.query, SAFE)}" if parts.query else "")
+    return Target(host, port, parts.scheme == "https", authority, path, _read_authorization(parts))
+
+
+def _read_authorization(parts: SplitResult) -> str | None:
+    if parts.username is None:
+        return None
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return "Basic " + b64encode(pair.encode()).decode("ascii")
+
+
+def encode_head(
+    method: str, target: Target, headers: Mapping[str, str], size: int | None, proxy: Target | None = None
+) -> bytes:
+    """Encode the head of a request.
+
+    Args:
+        method: of HTTP.
+        target: where it goes.
+        headers: beside those that every request has.
+        size: of its body; None without one.
+        proxy: that it goes to first; one that is to be encrypted does not pass there as it is.
+
+    Raises:
+        ValueError: a header is not valid.
+    """
+    length = b"" if size is None else b"Content-Length: %d\r\n" % size
+    return _encode_fields(method, target, tuple(headers.items()), proxy) + length + b"\r\n"
+
+
+@lru_cache(maxsize=256)
+def _encode_fields(method: str, target: Target, headers: tuple[tuple[str, str], ...], proxy: Target | None) -> bytes:
+    """Encode the lines of a head: the same for all calls of a member. Raises ValueError."""
+    is_read_by_proxy = proxy is not None and not target.is_tls
+    lines = [f"{method} {f'http://{target.authority}' if is_read_by_proxy else ''}{target.path} HTTP/1.1"]
+    fields = {"Host": target.authority, **DEFAULT_HEADERS}
+    if target.authorization is not None:
+        fields["Authorization"] = target.authorization
+    given = {name.lower() for name, _ in headers}
+    lines += [f"{name}: {value}" for name, value in fields.items() if name.lower() not in given]
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise ValueError(f"the header {name[:100]!r} is not valid")
+        lines.append(f"{name}: {value}")
+    if is_read_by_proxy and proxy is not None:
+        lines += proxy.proxy_lines
+    return "\r\n".join([*lines, ""]).encode()
