@@ -21,7 +21,7 @@ LEVELS = [
 ]
 CIRCULAR = {"cli", "evaluation", "gateway"}
 """Packages whose parts still need one another in a circle."""
-LARGE = {"cli": 19, "datasets": 17, "evaluation/report": 16, "gateway/batches": 17, "gateway/ui": 15}
+LARGE = {"cli": 19, "cli/terminal": 15, "datasets": 17, "evaluation/report": 16, "gateway/ui": 15}
 """Packages of more files than a stranger sees at a glance: they may not grow."""
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
 ONLY_IN = {

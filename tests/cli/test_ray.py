@@ -24,7 +24,7 @@ from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.live.call_file import ABANDONED
 from routemoa.evaluation.replay.study import prepare_replay
 from tests.evaluation.live.test_runner import ASKED, read_calls, reply, task_file
-from tests.gateway.batches.jobs import endpoint_in_thread, write_pool
+from tests.gateway.batches.job_setup import endpoint_in_thread, write_pool
 from tests.ray_cluster import RayCluster
 
 METHODS = "moa,self-moa,best-single"  # the others cancel calls that are not needed, sooner or later

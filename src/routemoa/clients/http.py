@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from routemoa.clients.connections.pool import ConnectionPool, NotConnected
+from routemoa.clients.connections.proxies import system_reason
 from routemoa.clients.connections.response import HttpResponse, MalformedResponse
 from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.clients.endpoints.placed_call import PlacedCall
@@ -26,7 +27,6 @@ from routemoa.clients.replies.thoughts import is_thinker
 from routemoa.clients.retry import Retry, RetryPolicy, read_retry_after, with_retries
 from routemoa.clients.transport.incoming import IncomingBody
 from routemoa.clients.transport.passed_headers import pass_headers
-from routemoa.clients.transport.sessions import system_reason
 from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.clients.transport.trace_context import trace_headers
 from routemoa.clients.transport.upstream_response import UpstreamResponse, read_content_type

@@ -21,7 +21,7 @@ from routemoa.cli import cli
 from routemoa.core.errors import BudgetExceeded, ConfigError
 from routemoa.datasets.jsonl import RecordsError
 from routemoa.testing import FakeEndpoint, Fault
-from tests.gateway.batches.jobs import chat_row, endpoint_in_thread, read_lines, small_disk, write_pool, write_rows
+from tests.gateway.batches.job_setup import chat_row, endpoint_in_thread, read_lines, small_disk, write_pool, write_rows
 
 
 def batch(*args: object) -> Result:

@@ -23,7 +23,7 @@ from routemoa.gateway.batches import manager, stored
 from routemoa.ledger import Store, read_calls
 from routemoa.ledger.keys import create_key
 from routemoa.testing import FakeEndpoint, Fault
-from tests.gateway.batches.jobs import chat_row, small_disk
+from tests.gateway.batches.job_setup import chat_row, small_disk
 from tests.gateway.harness import Serving, serving
 
 MEMBER = '[[model]]\nname = "{}"\nendpoint = "{}"\ninput_price = 10.0\noutput_price = 10.0\nprior = 0.6\n'

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
-from tests.gateway.batches.jobs import chat_row, endpoint_in_thread, read_lines, write_pool, write_rows
+from tests.gateway.batches.job_setup import chat_row, endpoint_in_thread, read_lines, write_pool, write_rows
 from tests.ray_cluster import RayCluster
 
 pytest.importorskip("ray", reason="needs the extra [ray]")

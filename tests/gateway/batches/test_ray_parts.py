@@ -12,12 +12,12 @@ import pytest
 from routemoa.core.types import Completion
 from routemoa.core.usage import Usage
 from routemoa.datasets.input_rows import InputRow
-from routemoa.gateway.batches.journal import CallEnd, Spending
+from routemoa.gateway.batches.jobs.journal import CallEnd, Spending
+from routemoa.gateway.batches.jobs.row_request import RowRules
+from routemoa.gateway.batches.jobs.run_job import JobOptions
 from routemoa.gateway.batches.ray_engine.keeper import CallNote, Keeper
 from routemoa.gateway.batches.ray_engine.row_supply import RowSupply
 from routemoa.gateway.batches.ray_engine.worker import RemoteJournal
-from routemoa.gateway.batches.row_request import RowRules
-from routemoa.gateway.batches.run_job import JobOptions
 
 
 def rows(count: int) -> list[InputRow]:

@@ -15,7 +15,7 @@ from routemoa.datasets.collector import Estimate
 from routemoa.datasets.questions import Question
 from routemoa.evaluation.live.cost_estimate import estimate_cost
 from routemoa.evaluation.live.runner import WorkUnit
-from routemoa.gateway.batches.job import InputSummary
+from routemoa.gateway.batches.jobs.job import InputSummary
 
 __all__ = ["BatchReport", "describe_progress", "estimate_rows"]
 

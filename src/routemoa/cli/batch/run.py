@@ -25,14 +25,14 @@ from routemoa.datasets.collector import Estimate
 from routemoa.datasets.input_files import list_input_files
 from routemoa.datasets.input_rows import InputFiles
 from routemoa.datasets.table_files import require_parquet
-from routemoa.gateway.batches.answering import list_names
-from routemoa.gateway.batches.input_check import InputCheck
-from routemoa.gateway.batches.job import InputSummary, JobSettings, open_job_folder, summarize_input
-from routemoa.gateway.batches.journal import LOCK_SECONDS, CallJournal, Spending, open_journal
+from routemoa.gateway.batches.jobs.answering import list_names
+from routemoa.gateway.batches.jobs.input_check import InputCheck
+from routemoa.gateway.batches.jobs.job import InputSummary, JobSettings, open_job_folder, summarize_input
+from routemoa.gateway.batches.jobs.journal import LOCK_SECONDS, CallJournal, Spending, open_journal
+from routemoa.gateway.batches.jobs.results import FAILED, RESULTS, ResultFormat, ResultStore, RowResult, remove_failures
+from routemoa.gateway.batches.jobs.row_request import RowRules
+from routemoa.gateway.batches.jobs.run_job import JobFiles, JobOptions, run_job
 from routemoa.gateway.batches.openai_files import ERRORS, OUTPUT, write_openai_files
-from routemoa.gateway.batches.results import FAILED, RESULTS, ResultFormat, ResultStore, RowResult, remove_failures
-from routemoa.gateway.batches.row_request import RowRules
-from routemoa.gateway.batches.run_job import JobFiles, JobOptions, run_job
 
 __all__ = ["Batch", "BatchOptions", "open_batch"]
 

@@ -9,9 +9,9 @@ from functools import cache
 from time import monotonic
 
 from routemoa.clients.connections.connection import HttpConnection, Place
+from routemoa.clients.connections.proxies import find_proxy
 from routemoa.clients.connections.response import HttpResponse, MalformedResponse
 from routemoa.clients.connections.target import Target, encode_head, parse_target
-from routemoa.clients.transport.sessions import find_proxy
 
 __all__ = ["ConnectionPool", "NotConnected"]
 

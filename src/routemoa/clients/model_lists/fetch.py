@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.clients.connections.pool import ConnectionPool, NotConnected
+from routemoa.clients.connections.proxies import system_reason
 from routemoa.clients.connections.response import MalformedResponse
 from routemoa.clients.model_lists.reply import ListedModel, find_field, parse_model_list
 from routemoa.clients.protocol.wire import decode_json, error_text, one_line
 from routemoa.clients.transport.incoming import PIECE_BYTES
-from routemoa.clients.transport.sessions import system_reason
 from routemoa.core.catalog.providers import Provider
 
 __all__ = ["ListFailed", "ListProblem", "classify_refusal", "fetch_model_list"]

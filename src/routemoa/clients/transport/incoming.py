@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import zlib
 
+from routemoa.clients.connections.proxies import system_reason
 from routemoa.clients.connections.response import HttpResponse, MalformedResponse
-from routemoa.clients.transport.sessions import system_reason
 from routemoa.core.errors import InvalidResponse, ModelTimeout, Unreachable
 
 __all__ = ["PIECE_BYTES", "IncomingBody"]

@@ -18,8 +18,8 @@ from starlette.routing import Route
 from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.batches.expiry import check_expiry
+from routemoa.gateway.batches.jobs.row_request import BATCH_APIS
 from routemoa.gateway.batches.manager import BatchManager
-from routemoa.gateway.batches.row_request import BATCH_APIS
 from routemoa.gateway.batches.stored import ENDED, BatchObject, FileObject, TenantFolder
 from routemoa.gateway.batches.upload import read_upload
 from routemoa.gateway.errors import HttpError

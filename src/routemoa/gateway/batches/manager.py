@@ -25,12 +25,12 @@ from routemoa.core.pool_file.pool import Pool
 from routemoa.core.tables.batches_table import BatchSettings
 from routemoa.datasets.input_rows import InputFiles
 from routemoa.datasets.jsonl import RecordsError
-from routemoa.gateway.batches.answering import make_failure
-from routemoa.gateway.batches.job import InputSummary, pending_rows, summarize_input
-from routemoa.gateway.batches.local_engine import RowQueue
+from routemoa.gateway.batches.jobs.answering import make_failure
+from routemoa.gateway.batches.jobs.job import InputSummary, pending_rows, summarize_input
+from routemoa.gateway.batches.jobs.local_engine import RowQueue
+from routemoa.gateway.batches.jobs.row_request import read_head
+from routemoa.gateway.batches.jobs.run_job import JobFiles, JobOptions, open_job_files, run_job
 from routemoa.gateway.batches.openai_files import ERRORS, OUTPUT, write_openai_files
-from routemoa.gateway.batches.row_request import read_head
-from routemoa.gateway.batches.run_job import JobFiles, JobOptions, open_job_files, run_job
 from routemoa.gateway.batches.stored import ENDED, BatchObject, RequestCounts, TenantFolder, list_tenants
 from routemoa.gateway.batches.tenant_rows import TenantTerms
 from routemoa.gateway.errors import ErrorResponse

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from routemoa.datasets.jsonl import BadLine, RecordsError
-from routemoa.gateway.batches.results import ResultStore
+from routemoa.gateway.batches.jobs.results import ResultStore
 
 __all__ = ["ERRORS", "OUTPUT", "write_openai_files"]
 

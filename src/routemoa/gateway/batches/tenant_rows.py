@@ -17,9 +17,9 @@ from routemoa.core.text.json_bounds import decode_bounded
 from routemoa.datasets.input_rows import InputRow
 from routemoa.gateway.access.caller import RATES_SCOPE_KEY, TENANT_SCOPE_KEY, Caller
 from routemoa.gateway.access.rates import RateKeeper
-from routemoa.gateway.batches.answering import RowAnswerer, list_names, make_failure
-from routemoa.gateway.batches.results import RowResult
-from routemoa.gateway.batches.row_request import RowRules, read_head
+from routemoa.gateway.batches.jobs.answering import RowAnswerer, list_names, make_failure
+from routemoa.gateway.batches.jobs.results import RowResult
+from routemoa.gateway.batches.jobs.row_request import RowRules, read_head
 from routemoa.gateway.errors import Overloaded, RateLimited
 from routemoa.gateway.failures import error_response
 from routemoa.gateway.guards.load import LoadGate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from routemoa.gateway.batches.row_request import BATCH_APIS
+from routemoa.gateway.batches.jobs.row_request import BATCH_APIS
 from routemoa.gateway.chat_api import requests
 from routemoa.gateway.chat_api.option_fields import OPTION_FIELDS
 from routemoa.gateway.chat_api.tool_fields import TOOL_FIELDS

@@ -15,13 +15,13 @@ from typing import Any
 from routemoa.core.errors import BudgetExceeded, RouteMoAError
 from routemoa.core.pool_file.pool import Pool
 from routemoa.datasets.input_rows import InputFiles, InputRow
-from routemoa.gateway.batches.job import pending_rows
-from routemoa.gateway.batches.journal import Spending
+from routemoa.gateway.batches.jobs.job import pending_rows
+from routemoa.gateway.batches.jobs.journal import Spending
+from routemoa.gateway.batches.jobs.results import ResultStore
+from routemoa.gateway.batches.jobs.run_job import JobOptions
 from routemoa.gateway.batches.ray_engine.keeper import Keeper
 from routemoa.gateway.batches.ray_engine.row_supply import RowSupply
 from routemoa.gateway.batches.ray_engine.worker import RowsEnded, RowWorker, WorkerSettings
-from routemoa.gateway.batches.results import ResultStore
-from routemoa.gateway.batches.run_job import JobOptions
 
 __all__ = ["ROWS_PER_WORKER", "run_on_ray"]
 

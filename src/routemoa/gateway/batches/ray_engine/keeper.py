@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from routemoa.datasets.jsonl import RecordsError
-from routemoa.gateway.batches.journal import CallEnd, CallJournal, Spending, open_journal
-from routemoa.gateway.batches.pace import Pace
-from routemoa.gateway.batches.run_job import JobOptions
+from routemoa.gateway.batches.jobs.journal import CallEnd, CallJournal, Spending, open_journal
+from routemoa.gateway.batches.jobs.pace import Pace
+from routemoa.gateway.batches.jobs.run_job import JobOptions
 from routemoa.mixture.budget.leased_run import Grant, Leases
 
 __all__ = ["CallNote", "Keeper"]

@@ -22,12 +22,12 @@ from routemoa.core.errors import BudgetExceeded
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder
 from routemoa.datasets.input_rows import InputRow
-from routemoa.gateway.batches.answering import RowAnswerer
-from routemoa.gateway.batches.job_client import JobClient
-from routemoa.gateway.batches.journal import CallEnd, FinishedCalls, gather_answers
-from routemoa.gateway.batches.pace import Pace
+from routemoa.gateway.batches.jobs.answering import RowAnswerer
+from routemoa.gateway.batches.jobs.job_client import JobClient
+from routemoa.gateway.batches.jobs.journal import CallEnd, FinishedCalls, gather_answers
+from routemoa.gateway.batches.jobs.pace import Pace
+from routemoa.gateway.batches.jobs.run_job import JobOptions
 from routemoa.gateway.batches.ray_engine.keeper import CallNote
-from routemoa.gateway.batches.run_job import JobOptions
 from routemoa.ledger import Store, StoreError, default_path
 from routemoa.mixture.budget.leased_run import Grant, LeasedRun
 from routemoa.mixture.budget.run_client import RunClient

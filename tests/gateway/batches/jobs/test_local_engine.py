@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 from routemoa.datasets.input_rows import InputRow
-from routemoa.gateway.batches.local_engine import RowQueue
+from routemoa.gateway.batches.jobs.local_engine import RowQueue
 
 
 async def test_no_row_comes_after_a_stop_that_meets_a_read() -> None:

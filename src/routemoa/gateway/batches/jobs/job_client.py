@@ -16,8 +16,8 @@ from routemoa.core.errors import BudgetExceeded, Unaffordable
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
 from routemoa.core.types import Completion, ModelSpec, Request, Thinking
 from routemoa.core.usage import add_optional
-from routemoa.gateway.batches.journal import CallEnd, FinishedCalls, Journal
-from routemoa.gateway.batches.pace import Pace
+from routemoa.gateway.batches.jobs.journal import CallEnd, FinishedCalls, Journal
+from routemoa.gateway.batches.jobs.pace import Pace
 from routemoa.mixture.budget.run_client import RunCall, RunClient
 
 __all__ = ["CURRENT_ROW", "JobClient", "RowRun"]

@@ -10,7 +10,7 @@ from itertools import islice
 from routemoa.core.errors import BudgetExceeded
 from routemoa.datasets.collector import gather_or_cancel
 from routemoa.datasets.input_rows import InputRow
-from routemoa.gateway.batches.results import RowResult
+from routemoa.gateway.batches.jobs.results import RowResult
 
 __all__ = ["RowQueue", "answer_rows"]
 

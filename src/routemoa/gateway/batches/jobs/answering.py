@@ -14,10 +14,10 @@ from routemoa.core.pool_file.pool import METHODS, Pool
 from routemoa.core.protocols import CallRecorder, Client, Method
 from routemoa.datasets.input_rows import InputRow
 from routemoa.datasets.jsonl import RecordsError
-from routemoa.gateway.batches.job import repeated_id
-from routemoa.gateway.batches.job_client import CURRENT_ROW, JobClient, RowRun
-from routemoa.gateway.batches.results import RowResult
-from routemoa.gateway.batches.row_request import RowError, RowHead, RowRequest, RowRules, read_head, read_request
+from routemoa.gateway.batches.jobs.job import repeated_id
+from routemoa.gateway.batches.jobs.job_client import CURRENT_ROW, JobClient, RowRun
+from routemoa.gateway.batches.jobs.results import RowResult
+from routemoa.gateway.batches.jobs.row_request import RowError, RowHead, RowRequest, RowRules, read_head, read_request
 from routemoa.gateway.chat_api.responses import ChatCompletion
 from routemoa.gateway.errors import ErrorResponse
 from routemoa.gateway.failures import error_response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routemoa.gateway.batches.pace import Pace
+from routemoa.gateway.batches.jobs.pace import Pace
 
 
 class Clock:

@@ -15,14 +15,14 @@ from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder, Client
 from routemoa.core.types import Limits
 from routemoa.datasets.input_rows import InputFiles, InputRow
-from routemoa.gateway.batches.answering import RowAnswerer
-from routemoa.gateway.batches.job import pending_rows
-from routemoa.gateway.batches.job_client import JobClient
-from routemoa.gateway.batches.journal import CallJournal
-from routemoa.gateway.batches.local_engine import RowQueue, answer_rows
-from routemoa.gateway.batches.pace import Pace
-from routemoa.gateway.batches.results import ResultFormat, ResultStore, RowResult
-from routemoa.gateway.batches.row_request import RowRules
+from routemoa.gateway.batches.jobs.answering import RowAnswerer
+from routemoa.gateway.batches.jobs.job import pending_rows
+from routemoa.gateway.batches.jobs.job_client import JobClient
+from routemoa.gateway.batches.jobs.journal import CallJournal
+from routemoa.gateway.batches.jobs.local_engine import RowQueue, answer_rows
+from routemoa.gateway.batches.jobs.pace import Pace
+from routemoa.gateway.batches.jobs.results import ResultFormat, ResultStore, RowResult
+from routemoa.gateway.batches.jobs.row_request import RowRules
 from routemoa.mixture.budget.account import Account
 from routemoa.mixture.budget.run_client import RunClient
 

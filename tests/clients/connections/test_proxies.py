@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routemoa.clients.transport.sessions import find_proxy, is_exempt
+from routemoa.clients.connections.proxies import find_proxy, is_exempt
 
 
 @pytest.mark.parametrize(

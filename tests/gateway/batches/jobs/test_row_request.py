@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from routemoa.datasets.input_rows import InputRow
-from routemoa.gateway.batches.row_request import RowError, RowRules, read_head, read_request
-from tests.gateway.batches.jobs import chat_row
+from routemoa.gateway.batches.jobs.row_request import RowError, RowRules, read_head, read_request
+from tests.gateway.batches.job_setup import chat_row
 
 RULES = RowRules(["routemoa", "moa", "a"])
 

@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.input_rows import InputFiles, InputRow
-from routemoa.gateway.batches.results import ResultFormat
-from routemoa.gateway.batches.row_request import RowHead, read_head
+from routemoa.gateway.batches.jobs.results import ResultFormat
+from routemoa.gateway.batches.jobs.row_request import RowHead, read_head
 
 __all__ = ["JOB", "InputSummary", "JobSettings", "open_job_folder", "pending_rows", "summarize_input"]
 

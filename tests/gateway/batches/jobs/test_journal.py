@@ -10,8 +10,8 @@ import pytest
 from routemoa.core.types import Completion
 from routemoa.core.usage import Usage
 from routemoa.datasets.jsonl import RecordsError
-from routemoa.gateway.batches import journal as module
-from routemoa.gateway.batches.journal import CALLS, CallEnd, CallJournal, Spending
+from routemoa.gateway.batches.jobs import journal as module
+from routemoa.gateway.batches.jobs.journal import CALLS, CallEnd, CallJournal, Spending
 
 
 def answered(row: int, cost: float = 0.5, text: str = "4") -> CallEnd:

@@ -9,7 +9,7 @@ from routemoa.core.files.file_kind import quote_line
 from routemoa.core.text.plural import counted
 from routemoa.datasets.columns import ALIASES
 from routemoa.datasets.input_rows import InputRow
-from routemoa.gateway.batches.row_request import RowError, RowRules, read_head, read_request
+from routemoa.gateway.batches.jobs.row_request import RowError, RowRules, read_head, read_request
 
 __all__ = ["InputCheck"]
 

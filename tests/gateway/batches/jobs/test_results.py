@@ -9,8 +9,8 @@ import pytest
 
 from routemoa.datasets.jsonl import RecordsError
 from routemoa.datasets.table_files import write_table
-from routemoa.gateway.batches import results as module
-from routemoa.gateway.batches.results import FAILED, RESULTS, ResultFormat, ResultStore, RowResult, remove_failures
+from routemoa.gateway.batches.jobs import results as module
+from routemoa.gateway.batches.jobs.results import FAILED, RESULTS, ResultFormat, ResultStore, RowResult, remove_failures
 
 
 def write(folder: Path, form: ResultFormat, rows: range) -> None:
