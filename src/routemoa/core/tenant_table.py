@@ -97,7 +97,7 @@ def _check_limits(limits: SpendingLimits, where: str) -> None:
 
 def _check_size(where: str, value: float | None) -> None:
     if value is not None and value > MAX_LIMIT:
-        raise ConfigError(f"{where} = {value:g} is not a limit; leave it out")
+        raise ConfigError(f"{where} = {str(value)[:32]} is not a limit; leave it out")
 
 
 def _read_secret(tenant: Tenant, where: str, env: Mapping[str, str]) -> str:
