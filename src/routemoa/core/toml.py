@@ -93,7 +93,7 @@ def load_toml(text: str, source: str) -> dict[str, Any]:
     """Parse the text of a TOML file. Raises ConfigError."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
+    except (ValueError, RecursionError) as e:  # also a number of 5,000 digits, and a list of lists of lists ...
         found = detect_kind(text[:HEAD_BYTES].encode("utf-8", "replace"))
         if found.kind in ("toml", "text", "empty"):
             seen = f"; the file looks like {found}" if found.kind == "text" else ""
