@@ -86,6 +86,8 @@ def parse_location(text: str) -> StoreLocation:
         return Path(text).expanduser()
     if match[1].lower() not in SCHEMES:
         raise ConfigError(f"{match[1]}://...: no such kind of store; name a file, or postgresql://USER@HOST/DATABASE")
+    if match[2].partition("/")[0].count("@") > 1:  # the driver would take the rest of a password for the host
+        raise ConfigError(f"{match[1]}://...: '@' in a user's name or password is written %40 in a URL")
     return StoreUrl(text)
 
 
