@@ -182,6 +182,16 @@ async def test_items_of_kept_responses_are_referred_to(tmp_path: Path) -> None:
             assert wrong.value.param == "input[0]"
 
 
+async def test_feedback_has_no_texts_either_where_none_are_kept(tmp_path: Path) -> None:
+    async with FakeEndpoint("The answer is 4.") as upstream, keeping(upstream.url, tmp_path, texts=False) as served:
+        reply = (await (await served.raw({"model": "routemoa", "messages": HI})).whole()).json
+        said = {"id": reply["id"], "expected": "4", "comment": "nice"}
+        status, error = await call(served, "POST", "/feedback", said)
+        assert (status, error["error"]["param"]) == (400, "expected")
+        status, kept = await call(served, "POST", "/feedback", said | {"thumb": "up"})
+    assert (status, kept["feedback"]) == (200, {"score": 1.0})
+
+
 async def test_traces_without_texts_cannot_be_continued(tmp_path: Path) -> None:
     async with FakeEndpoint("The answer is 4.") as upstream, keeping(upstream.url, tmp_path, texts=False) as served:
         first = await served.sdk.responses.create(model="routemoa", input="my-own question")
