@@ -119,7 +119,10 @@ def test_several_pods_share_a_database() -> None:
     spec = by_kind(render(VARIANTS["several on a database"]))["StatefulSet"]["spec"]
     assert spec["replicas"] == 3
     assert "volumeClaimTemplates" not in spec
-    assert "--no-store" not in spec["template"]["spec"]["containers"][0]["args"]
+    (server,) = spec["template"]["spec"]["containers"]
+    assert "--no-store" not in server["args"]
+    (store,) = (e for e in server["env"] if e["name"] == "ROUTEMOA_STORE")
+    assert "optional" not in store["valueFrom"]["secretKeyRef"], "without it each pod would keep a file of its own"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +132,7 @@ def test_several_pods_share_a_database() -> None:
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("tls=true", "tls"),
         ("ledger.size=much", "size"),
+        ("ledger.enabled=false,ledger.database=true", "not"),
         ("networkPolicy.egressPorts[0]=70000", "egressPorts"),
     ],
 )

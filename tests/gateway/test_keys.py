@@ -290,6 +290,16 @@ async def test_tokens_of_an_answer_count_in_full_though_the_prompt_was_small(tmp
         assert len(e.requests) == 1
 
 
+@pytest.mark.parametrize("model", ["routemoa", "a"])
+async def test_tokens_of_a_stream_count_though_its_endpoint_counts_none(tmp_path: Path, model: str) -> None:
+    key = make(tmp_path, tokens_per_minute=60)
+    async with FakeEndpoint("word " * 80, Fault(no_usage=True)) as e, serving_keys(tmp_path, e.url) as s:
+        assert (await ask(s, key, model, stream=True)).status == 200
+        refused = await ask(s, key, model, stream=True)
+        assert (refused.status, refused.headers["x-ratelimit-remaining-tokens"]) == (429, "0")
+        assert "about 0" not in refused.error["message"]
+
+
 async def test_a_prompt_beyond_the_rate_is_refused_for_good(tmp_path: Path) -> None:
     key = make(tmp_path, tokens_per_minute=100)
     async with FakeEndpoint("x") as e, serving_keys(tmp_path, e.url) as s:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ import pytest
 from routemoa.core.access.secret_keys import digest_secret
 from routemoa.core.access.tenants import Tenant
 from routemoa.core.tables.traces_table import TraceSettings
+from routemoa.gateway.traces import lookup
 from routemoa.ledger import Store, read_calls
 from routemoa.ledger.keys import create_key, read_keys
 from routemoa.ledger.trace_store.traces import TraceStore, read_traces, traces_path
@@ -32,7 +34,7 @@ async def feedback(s: Serving, id_: str, key: str) -> Response:
     return await (await s.raw({"id": id_, "thumb": "up"}, "/feedback", {"Authorization": f"Bearer {key}"})).whole()
 
 
-async def test_a_killed_database_under_requests(server: PostgresServer) -> None:
+async def test_a_killed_database_under_requests(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     url = server.make_database()
     free = create_key(url, Tenant("free", ""), time.time()).secret
     rich = create_key(url, Tenant("rich", "", 100.0), time.time()).secret
@@ -43,6 +45,12 @@ async def test_a_killed_database_under_requests(server: PostgresServer) -> None:
             first = await ask(s, free)
             assert first.status == (await ask(s, rich)).status == 200
             assert (await feedback(s, first.json["id"], free)).status == 200
+            server.signal(signal.SIGSTOP)
+            with monkeypatch.context() as patch:
+                patch.setattr(lookup, "PATIENCE", 0.3)
+                hanging = await asyncio.gather(*(feedback(s, first.json["id"], free) for _ in range(9)))
+            assert {h.status for h in hanging} == {503}, "a database that hangs keeps no thread of the others"
+            server.signal(signal.SIGCONT)
             server.kill()
             answers = await asyncio.gather(*(ask(s, free) for _ in range(20)))
             assert {a.status for a in answers} == {200}, "a known key needs no database"

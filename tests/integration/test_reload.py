@@ -53,19 +53,20 @@ async def test_a_changed_file_is_taken_over_and_a_wrong_one_refused(tmp_path: Pa
             assert done.choices[0].message.content == "four"
             with pytest.raises(openai.NotFoundError):
                 await s.sdk.chat.completions.create(model="a", messages=HI)
-            file.write_text("[[model]\nname = ")
+            file.write_text(f"a = {'[' * 5000}")
             await asyncio.sleep(2.0)
             assert await models(s.sdk) == {"b", "c"}
             assert (await s.sdk.chat.completions.create(model="routemoa", messages=HI)).choices
             file.unlink()
             await asyncio.sleep(2.0)
             assert await models(s.sdk) == {"b", "c"}
-            write(file, e.url, "d")
+            write(file, e.url, "d", "[gateway]\nredact = true\n[traces]\ndays = 1.0\n")
             await until(s.sdk, lambda found: found == {"d"})
             s.process.terminate()
             code, log = await s.end()
     assert code == 0
     assert "the pool file was read again; new: c; gone: a" in log
+    assert "new: d; gone: b, c; only after a restart: [traces], redact" in log
     assert log.count("is refused, and stays as it was") == 2
     assert "Traceback" not in log
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -19,6 +21,7 @@ from routemoa.core.usage import Usage
 from routemoa.ledger import Store, StoreError, StoreLocation
 from routemoa.ledger.keys import KeyNameTaken, KeyReader, UnknownKey, create_key, read_keys, revoke_key, rotate_key
 from routemoa.ledger.schema import remove_log
+from routemoa.ledger.sqlite.identity import identify_file
 
 FULL = Tenant("ci", "", 2.0, 20.0, ("a", "b/c"), ("routemoa",), 60, 10_000, 3)
 
@@ -162,3 +165,15 @@ async def test_the_budget_of_a_new_key_counts_from_what_its_name_has_spent(place
     again.use_tenants(Tenants())
     await again.recorder("ci", "m").start(CallStart("a", "proposal", 0.5))
     await again.aclose()
+
+
+def test_a_key_made_beside_an_open_store_leaves_the_store_locked_against_others(tmp_path: Path) -> None:
+    place = tmp_path / "store.db"
+    store = Store(place)
+    create_key(place, FULL, 1.0)
+    log = identify_file(tmp_path / "store.db-wal")
+    other = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM keys'); c.close()"
+    subprocess.run([sys.executable, "-S", "-c", other, place], check=True)
+    assert log is not None
+    assert identify_file(tmp_path / "store.db-wal") == log, "the last process to leave deletes the log"
+    store.close()

@@ -90,6 +90,8 @@ class CallResult(Struct, frozen=True):
     """Either "ok", "cut" for a call that we cancelled, or the value of a FailureKind."""
     note: str = ""
     """What was wrong with the endpoint's figures."""
+    tokens: int = 0
+    """Of the prompt and the answer: as the endpoint counted, else an estimate of what was sent and had come."""
 
 
 class CallRecorder(Protocol):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from routemoa import __version__
 from routemoa.clients.endpoints.memory import MemberMemory, memory_of
 from routemoa.clients.http import HttpClient
+from routemoa.core.errors import RouteMoAError
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
 from routemoa.core.tables.server_table import ServerSettings
@@ -142,7 +143,7 @@ def build_app(
             *ui_routes(site),
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
         ],
-        exception_handlers={HTTPException: _handle_unknown_route, HttpError: _handle_error, Exception: _handle_error},
+        exception_handlers=EXCEPTION_HANDLERS,
         middleware=_list_middleware(state, settings, endpoints, loopback=loopback),
     )
     if state.batches is not None and isinstance(client, HttpClient):
@@ -270,3 +271,18 @@ async def _handle_error(request: Request, error: Exception) -> Response:
     if (request_id := request.scope.get(REQUEST_ID_KEY)) is not None:  # a defect is answered outside of the middleware
         headers[REQUEST_ID] = request_id
     return json_response(shape_error_at(request.url.path, response), response.status, headers)
+
+
+async def _drop(_: Request, __: Exception) -> Response:
+    """Return a response that nothing reads: the caller disconnected while its body came in."""
+    return json_response({}, 400)
+
+
+EXCEPTION_HANDLERS: dict[Any, Any] = {
+    HTTPException: _handle_unknown_route,
+    HttpError: _handle_error,
+    RouteMoAError: _handle_error,
+    ClientDisconnect: _drop,
+    Exception: _handle_error,  # a defect: after its response Starlette raises it again, which ends the connection
+}
+"""Of the routes that are Starlette's own."""

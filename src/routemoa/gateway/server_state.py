@@ -128,6 +128,7 @@ class ServerState:
             for sharing in (*stored, *budgets, *news):
                 await sharing.aclose()
             self.keyring.close()
+            self.kept.close()
             if self.traces is not None:
                 await asyncio.to_thread(self.traces.close)
             if self.store is not None:

@@ -33,6 +33,7 @@ SHOWN_SETTINGS = ("host", "port", "dbname", "user", "db")
 """Of a URL's query: all others may be secrets."""
 MIN_SECRET = 2
 """Characters; a text cannot be kept free of a shorter one."""
+_REDIS_PLACE = re.compile(r"[^/?#]*(/[0-9]*)?([?#].*)?")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 
 
@@ -86,6 +87,8 @@ def parse_location(text: str) -> StoreLocation:
         return Path(text).expanduser()
     if match[1].lower() not in SCHEMES:
         raise ConfigError(f"{match[1]}://...: no such kind of store; name a file, or postgresql://USER@HOST/DATABASE")
+    if match[2].partition("/")[0].count("@") > 1:  # the driver would take the rest of a password for the host
+        raise ConfigError(f"{match[1]}://...: '@' in a user's name or password is written %40 in a URL")
     return StoreUrl(text)
 
 
@@ -111,7 +114,10 @@ def find_shared(env: Mapping[str, str] = os.environ) -> SharedUrl | None:
             f"{SHARED_VARIABLE}: {what}; write redis://HOST:6379/0, or unset it: gateways with one PostgreSQL database "
             "in ROUTEMOA_STORE share through that"
         )
-    return SharedUrl(named)
+    shared = SharedUrl(named)
+    if match[1].lower() != "unix" and not _REDIS_PLACE.fullmatch(match[2]):  # the driver would take database 0
+        raise ConfigError(f"{SHARED_VARIABLE}: {shared}: the database is a number; write redis://HOST:6379/0")
+    return shared
 
 
 def find_fleet(store: StoreLocation | None) -> SharedUrl | StoreUrl | None:

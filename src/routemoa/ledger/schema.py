@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -131,7 +132,11 @@ def connect(path: Path) -> sqlite3.Connection:
         with _hold_creation_lock(path):
             if not path.exists():
                 remove_log(path)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            # A file that is there is left to SQLite: closing it here would release the locks of this process's other
+            # connections, and the next process to leave would delete the write-ahead log under them.
             return _prepare(path)
     except OSError as e:
         raise to_store_error(path, e) from e

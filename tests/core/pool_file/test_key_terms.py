@@ -67,6 +67,8 @@ def test_an_expiry_that_is_none_is_one_line(text: str) -> None:
         ("a", {"max_cost_per_month": float("nan")}, ["out of range"]),
         ("a", {"tokens_per_minute": 0}, ["tokens_per_minute = 0", "at least 1"]),
         ("a", {"concurrent_streams": -1}, ["concurrent_streams = -1"]),
+        ("a", {"tokens_per_minute": 10**30}, ["tokens_per_minute = 1000", "leave it out"]),
+        ("a", {"max_cost_per_day": 1e300}, ["max_cost_per_day = 1e+300", "leave it out"]),
     ],
 )
 def test_terms_that_cannot_be_are_one_line(name: str, terms: dict[str, Any], words: list[str]) -> None:

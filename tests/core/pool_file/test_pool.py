@@ -122,6 +122,8 @@ def test_the_large_pool_has_its_own_published_constants(tmp_path: Path) -> None:
         (ONE + '[mixture]\nreferences = "none"', ["references", "none"]),
         (ONE + "[mixture]\nmax_models = 2.5", ["max_models", "Expected"]),
         ("a = \nb = 1", ["not valid TOML", "line 1"]),
+        (f"a = {'[' * 5000}", ["not valid TOML"]),
+        (f"a = {'9' * 5000}", ["not valid TOML"]),
         (ONE + "[patience]\nfirst = 0", ["[patience]", "first = 0", "more than 0"]),
         (ONE + "[patience]\ntotal = inf", ["[patience]", "total = inf"]),
         (ONE + "[patience]\nfirst_byte = 5", ["[patience]", "first_byte", "first"]),

@@ -82,7 +82,7 @@ async def test_a_trace_tells_its_caller_nothing_private_of_endpoints(tmp_path: P
     assert found["trace"]["layers"][0]["failures"]
 
 
-async def test_feedback_is_kept_with_the_trace(tmp_path: Path) -> None:
+async def test_feedback_is_kept_with_the_trace(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with FakeEndpoint("The answer is 4.") as upstream, keeping(upstream.url, tmp_path, TENANTS) as served:
         reply = (await (await served.raw({"model": "routemoa", "messages": HI}, headers=ACME)).whole()).json
         served.traces.flush()  # type: ignore[attr-defined]
@@ -92,12 +92,15 @@ async def test_feedback_is_kept_with_the_trace(tmp_path: Path) -> None:
         assert (await call(served, "POST", "/feedback", {"id": reply["id"], "thumb": "up"}, OTHER))[0] == 404
         status, error = await call(served, "POST", "/feedback", {"id": reply["id"], "thumb": "sideways"}, ACME)
         assert (status, error["error"]["param"]) == (400, "thumb")
+        gone = await served.connect(b"POST /v1/feedback HTTP/1.1\r\nContent-Length: 99\r\nx-api-key: sk-acme\r\n\r\n{")
+        gone.writer.close()
         _, found = await call(served, "GET", f"/traces/{reply['id']}", headers=ACME)
         assert found["feedback"] == [
             {"score": 1.0},
             {"expected": "4", "grader": "numeric"},
             {"labels": {"a": 1, "b": 0}},
         ]
+    assert not [r for r in caplog.records if r.exc_info], "a caller's mistake is no defect of the server"
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -177,6 +180,16 @@ async def test_items_of_kept_responses_are_referred_to(tmp_path: Path) -> None:
                     model="routemoa", input=[{"type": "item_reference", "id": id_}]
                 )
             assert wrong.value.param == "input[0]"
+
+
+async def test_feedback_has_no_texts_either_where_none_are_kept(tmp_path: Path) -> None:
+    async with FakeEndpoint("The answer is 4.") as upstream, keeping(upstream.url, tmp_path, texts=False) as served:
+        reply = (await (await served.raw({"model": "routemoa", "messages": HI})).whole()).json
+        said = {"id": reply["id"], "expected": "4", "comment": "nice"}
+        status, error = await call(served, "POST", "/feedback", said)
+        assert (status, error["error"]["param"]) == (400, "expected")
+        status, kept = await call(served, "POST", "/feedback", said | {"thumb": "up"})
+    assert (status, kept["feedback"]) == (200, {"score": 1.0})
 
 
 async def test_traces_without_texts_cannot_be_continued(tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def test_who_may_make_no_tables_is_told_what_to_grant(postgres_server: PostgresS
         ("postgresql://moa:s3cr3t@127.0.0.1:port/x", "not a URL|cannot be reached"),
         ("postgres://moa:s3cr3t@127.0.0.1:1/x?nonsense=s3cr3t", "not a URL of PostgreSQL"),
         ("mysql://moa:s3cr3t@127.0.0.1:1/x", "no such kind of store"),
+        ("postgresql://moa:s3cr3t@t0p@127.0.0.1:1/x", "written %40"),
     ],
 )
 def test_an_error_is_a_line_without_a_password(url: str, said: str) -> None:

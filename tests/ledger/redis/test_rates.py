@@ -84,7 +84,8 @@ def test_a_url_is_checked_and_its_password_never_shown(monkeypatch: pytest.Monke
     assert url is not None
     assert (str(url), repr(url)) == ("redis://moa@host:6380/2", "SharedUrl('redis://moa@host:6380/2')")
     assert str(SharedUrl("redis://:pa55@host/0")) == "redis://host/0"
-    for wrong in ("postgresql://moa:pa55@host/moa", "host:6379"):
+    assert find_shared({"ROUTEMOA_SHARED": "rediss://:pa55@host:6380"}) is not None
+    for wrong in ("postgresql://moa:pa55@host/moa", "host:6379", "redis://:pa55@host/one", "redis://host/0/1"):
         with pytest.raises(ConfigError, match="write redis://HOST") as e:
             find_shared({"ROUTEMOA_SHARED": wrong})
         assert "pa55" not in str(e.value)

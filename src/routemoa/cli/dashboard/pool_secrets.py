@@ -120,7 +120,7 @@ def _parse(text: str) -> dict[str, Any]:
     """Return the tables; none where it is no TOML, which another check says."""
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
 
 

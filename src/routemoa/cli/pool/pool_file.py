@@ -218,7 +218,7 @@ def _find_tables(text: str) -> list[_Table]:
 def _is_complete(lines: Sequence[str]) -> bool:
     try:
         tomllib.loads("".join(lines))
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return False
     return True
 

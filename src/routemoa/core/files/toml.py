@@ -114,7 +114,7 @@ def load_toml(text: str, source: str) -> dict[str, Any]:
     """Parse the text of a TOML file. Raises ConfigError."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
+    except (ValueError, RecursionError) as e:  # also a number of 5,000 digits, and a list of lists of lists ...
         found = detect_kind(text[:HEAD_BYTES].encode("utf-8", "replace"))
         if found.kind in ("toml", "text", "empty"):
             seen = f"; the file looks like {found}" if found.kind == "text" else ""
@@ -123,7 +123,7 @@ def load_toml(text: str, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source}: {explain_wrong_file(found, 'pool file', source)}") from e
 
 
-def _has_bare_point(text: str, error: tomllib.TOMLDecodeError) -> bool:
+def _has_bare_point(text: str, error: Exception) -> bool:
     """Tell whether the line of an error holds a number such as .97, which is none in TOML."""
     found = re.search(r"at line (\d+)", str(error))
     number = int(found[1]) if found else 0

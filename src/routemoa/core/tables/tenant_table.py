@@ -12,6 +12,9 @@ from routemoa.core.files.toml import check_range, parse_table, suggest_name
 
 __all__ = ["check_tenant", "check_tenant_names", "parse_tenants"]
 
+MAX_LIMIT = 10**12
+"""Of a rate, and of dollars: counted in picodollars, too, it is a number that every store can hold."""
+
 
 def parse_tenants(table: Mapping[str, Any], source: str, env: Mapping[str, str]) -> Tenants:
     """Read the tables `[[tenant]]` and `[totals]` of a pool file; the secrets must be set in `env`.
@@ -59,7 +62,8 @@ def check_tenant(tenant: Tenant, where: str) -> None:
     """Check a tenant's budget and rates. Raises ConfigError."""
     _check_limits(tenant.limits, where)
     for key in ("requests_per_minute", "tokens_per_minute", "concurrent_streams"):
-        check_range(f"{where}: {key}", getattr(tenant, key), 1, None, "a whole number")
+        check_range(f"{where}: {key}", value := getattr(tenant, key), 1, None, "a whole number")
+        _check_size(f"{where}: {key}", value)
 
 
 def check_tenant_names(tenant: Tenant, models: Collection[str] | None, methods: Collection[str], where: str) -> None:
@@ -88,8 +92,12 @@ def _check_limits(limits: SpendingLimits, where: str) -> None:
     for key in limits.__struct_fields__:
         value = getattr(limits, key)
         check_range(f"{where}: {key}", value, 0, None, "dollars")
-        if value == float("inf"):
-            raise ConfigError(f"{where}: {key} = inf is not a limit; leave it out")
+        _check_size(f"{where}: {key}", value)
+
+
+def _check_size(where: str, value: float | None) -> None:
+    if value is not None and value > MAX_LIMIT:
+        raise ConfigError(f"{where} = {str(value)[:32]} is not a limit; leave it out")
 
 
 def _read_secret(tenant: Tenant, where: str, env: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -141,10 +141,7 @@ class _KeyAdmin:
         """Read the body; none is an empty object. Raises HttpError."""
         body: dict[str, Any] = {}
         if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
-            try:
-                body = await read_json_object(request.scope, request.receive, MAX_BODY_BYTES, self._seconds)
-            except ClientDisconnect as e:
-                raise HttpError(400, "The request body was not complete.") from e
+            body = await read_json_object(request.scope, request.receive, MAX_BODY_BYTES, self._seconds)
         with _as_responses():
             return parse_table(body, type_, BODY)
 

@@ -133,10 +133,10 @@ class _RateTicket:
         self._is_counted = True
 
     def add(self, result: CallResult) -> None:
-        """Add what a call used; where its endpoint gave no figures, the estimate counts at least."""
-        prompt, completion = result.usage.prompt_tokens, result.usage.completion_tokens
-        self._is_counted = self._is_counted and prompt is not None and completion is not None
-        self._used += (prompt or 0) + (completion or 0)
+        """Add what a call used; where its endpoint gave no figures, what was reserved counts at least."""
+        usage = result.usage
+        self._is_counted &= usage.prompt_tokens is not None and usage.completion_tokens is not None
+        self._used += result.tokens
 
     async def find_error(self) -> RateLimited | None:
         refusal = find_rate_refusal(await self._keeper.look(self._tenant), self._tenant, 0, stream=False)

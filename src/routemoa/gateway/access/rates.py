@@ -94,7 +94,8 @@ def find_rate_refusal(state: RateState, tenant: Tenant, tokens: int, *, stream: 
             message = f"the prompt has about {tokens:,} tokens, and the limit is {limit:,} a minute: send a shorter one"
             return RateRefusal(message, None)
         if (wait := _wait(state.tokens, max(1, tokens), limit)) > 0:
-            refusals.append((wait, f"{limit:,} tokens a minute, and this request has about {tokens:,}"))
+            about = f", and this request has about {tokens:,}" if tokens else ""  # it is not read yet
+            refusals.append((wait, f"{limit:,} tokens a minute{about}"))
     limit = tenant.concurrent_streams
     if limit is not None and stream and state.streams >= limit:
         refusals.append((STREAM_WAIT, f"{limit:,} streams at the same time"))

@@ -22,6 +22,15 @@ __all__ = ["Generation", "ReloadingApp"]
 
 logger = logging.getLogger("routemoa.gateway")
 
+AFTER_RESTART: dict[str, Callable[[Pool], object]] = {
+    "[server]": lambda pool: pool.server,
+    "[traces]": lambda pool: pool.traces,
+    "[batches]": lambda pool: pool.batches,
+    "redact": lambda pool: pool.gateway.redact,
+    "admin_key_env": lambda pool: pool.gateway.admin_key_env,
+}
+"""What of a pool file is read at the start alone."""
+
 
 class PoolClient(Protocol):
     """The client of a generation."""
@@ -151,8 +160,12 @@ class ReloadingApp:
             seen = now
 
     async def _try_reload(self) -> None:
-        with suppress(RouteMoAError):  # it is in the log
+        try:
             await self.reload()
+        except RouteMoAError:
+            pass  # it is in the log
+        except Exception:  # a defect: the watch goes on, so that the next change is seen
+            logger.exception("the pool file could not be read again, and stays as it was")
 
 
 def describe_change(before: Pool, now: Pool) -> str:
@@ -164,6 +177,6 @@ def describe_change(before: Pool, now: Pool) -> str:
         ("changed", [name for name in new if name in old and new[name] != old[name]]),
     ]
     said = [f"{what}: {', '.join(names)}" for what, names in parts if names]
-    if before.server != now.server:
-        said.append("[server] takes effect after a restart")
+    if later := [name for name, read in AFTER_RESTART.items() if read(before) != read(now)]:
+        said.append(f"only after a restart: {', '.join(later)}")
     return f"the pool file was read again; {'; '.join(said) or 'the models are the same'}"

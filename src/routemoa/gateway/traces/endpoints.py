@@ -16,7 +16,7 @@ from routemoa.gateway.errors import HttpError
 from routemoa.gateway.http_exchange.connection import read_json_object
 from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.http_exchange.response_ids import bare_id
-from routemoa.gateway.traces.feedback import parse_feedback
+from routemoa.gateway.traces.feedback import parse_feedback, remove_feedback_texts
 from routemoa.gateway.traces.lookup import TraceLookup
 from routemoa.ledger.trace_store.traces import StoredTrace
 
@@ -52,6 +52,8 @@ class TraceEndpoints:
         settings = self._settings
         body = await read_json_object(request.scope, request.receive, settings.max_body_bytes, settings.body_seconds)
         id_, feedback = parse_feedback(body)
+        if self._kept.store is not None and not self._kept.store.settings.texts:
+            feedback = remove_feedback_texts(feedback)
         tenant = Caller(request.scope).name
         if not await self._kept.add_feedback(bare_id(id_), tenant, feedback):
             raise HttpError(404, NOT_KEPT.format(id=id_[:64]), param="id", code="trace_not_found")

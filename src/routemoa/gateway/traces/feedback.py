@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from routemoa.core.errors import QueryError
 from routemoa.ledger.trace_store.traces import GRADERS, Feedback
 
-__all__ = ["FEEDBACK_SCHEMA", "parse_feedback"]
+__all__ = ["FEEDBACK_SCHEMA", "parse_feedback", "remove_feedback_texts"]
 
 FIELDS = ("id", "thumb", "score", "expected", "grader", "labels", "comment")
 THUMBS = {"up": 1.0, "down": 0.0}
@@ -55,6 +57,15 @@ def parse_feedback(body: Mapping[str, Any]) -> tuple[str, Feedback]:
     if feedback.grader is not None and feedback.expected is None:
         raise QueryError("'grader' says how answers are compared with 'expected', which is missing", "expected")
     return id_, feedback
+
+
+def remove_feedback_texts(feedback: Feedback) -> Feedback:
+    """Return the feedback as a server keeps it that keeps no texts. Raises QueryError where nothing is left."""
+    left = replace(feedback, expected=None, grader=None, comment=None)
+    if left == Feedback():
+        message = "this server keeps no texts ([traces] texts = false): send 'thumb', 'score' or 'labels'"
+        raise QueryError(message, "comment" if feedback.expected is None else "expected")
+    return left
 
 
 def _read_score(body: Mapping[str, Any]) -> float | None:

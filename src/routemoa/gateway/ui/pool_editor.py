@@ -10,10 +10,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -171,10 +171,7 @@ class _PoolAdmin:
 
     async def _read(self, request: Request, type_: type[R]) -> R:
         seconds = self._site.settings.body_seconds
-        try:
-            body: dict[str, Any] = await read_json_object(request.scope, request.receive, MAX_BODY_BYTES, seconds)
-        except ClientDisconnect as e:
-            raise HttpError(400, "The request body was not complete.") from e
+        body = await read_json_object(request.scope, request.receive, MAX_BODY_BYTES, seconds)
         with _as_response():
             return parse_table(body, type_, "the body")
 

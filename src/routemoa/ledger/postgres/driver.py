@@ -162,7 +162,7 @@ def _to_store_error(url: StoreUrl, error: psycopg.Error) -> PostgresError:
         message = f"the store cannot be written: {said}; is the server a standby?"
     elif state[:2] == "40":
         message = f"the store cannot be written now: {said}; try again"
-    elif "does not exist" in said and not state:
+    elif "database" in said and "does not exist" in said and not state:
         message = f"the store cannot be reached: {said}; make it with  createdb,  or {OTHER_STORE}"
     elif state == "42501":
         message = f"the store cannot be used: {said}; grant it to the user, or {OTHER_STORE}"

@@ -20,7 +20,7 @@ from routemoa.mixture.budget.plausibility import UsageBounds, bound_usage
 if TYPE_CHECKING:
     from routemoa.mixture.budget.metering import MeteredClient
 
-__all__ = ["NO_USAGE", "MeteredCall", "estimate_usage"]
+__all__ = ["NO_USAGE", "MeteredCall", "estimate_usage", "fill_usage"]
 
 LOG = logging.getLogger("routemoa.usage")
 NO_USAGE = Usage(0, 0, 0, 0)
@@ -126,7 +126,10 @@ class MeteredCall:
             return
         charged = self._charge() if cost is None else cost
         seconds = perf_counter() - self._started
-        client.recorder.finish(self._number, CallResult(usage, cost, charged, seconds, self._outcome, usage.problem))
+        filled = fill_usage(usage, reservation.request, self._produced)
+        tokens = (filled.prompt_tokens or 0) + (filled.completion_tokens or 0)
+        result = CallResult(usage, cost, charged, seconds, self._outcome, usage.problem, tokens)
+        client.recorder.finish(self._number, result)
 
     def _charge(self) -> float | None:
         """Return the dollars to charge for a call of unknown cost, at most what was reserved; None is unknown."""
@@ -142,3 +145,16 @@ def estimate_usage(request: Request, characters: int) -> Usage:
     prompt = sum(len(m.sent_text) for m in request.messages) // CHARACTERS_PER_TOKEN
     prompt += round(USUAL_SHARE * sum(m.media_tokens for m in request.messages))
     return Usage(max(1, prompt), characters // CHARACTERS_PER_TOKEN)
+
+
+def fill_usage(usage: Usage, request: Request, characters: int) -> Usage:
+    """Return the usage with an estimate in place of what the endpoint did not report; the same one if it did."""
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    if prompt is not None and completion is not None:
+        return usage
+    estimate = estimate_usage(request, characters)
+    return structs.replace(
+        usage,
+        prompt_tokens=estimate.prompt_tokens if prompt is None else prompt,
+        completion_tokens=estimate.completion_tokens if completion is None else completion,
+    )

@@ -21,7 +21,7 @@ from routemoa.core.types import Completion, Limits, Message, ModelSpec, Purpose,
 from routemoa.core.usage import Usage
 from routemoa.mixture.budget.account import Account, Reservation
 from routemoa.mixture.budget.deadline import Deadline
-from routemoa.mixture.budget.metered_call import NO_USAGE, MeteredCall, estimate_usage
+from routemoa.mixture.budget.metered_call import NO_USAGE, MeteredCall, fill_usage
 from routemoa.mixture.budget.plausibility import call_bounds
 
 __all__ = ["MeteredClient"]
@@ -193,15 +193,10 @@ class MeteredClient:
         self.account.release(reservation)
 
     def count(self, usage: Usage, request: Request, characters: int) -> None:
-        """Add the tokens of a call that has ended; what its endpoint did not report is estimated (`estimate_usage`)."""
-        prompt, completion = usage.prompt_tokens, usage.completion_tokens
-        if prompt is None or completion is None:
-            self.usage_estimated = True
-            estimate = estimate_usage(request, characters)
-            prompt = estimate.prompt_tokens if prompt is None else prompt
-            completion = estimate.completion_tokens if completion is None else completion
-            usage = structs.replace(usage, prompt_tokens=prompt, completion_tokens=completion)
-        self.counted += usage
+        """Add the tokens of a call that has ended; what its endpoint did not report is estimated (`fill_usage`)."""
+        filled = fill_usage(usage, request, characters)
+        self.usage_estimated |= filled is not usage
+        self.counted += filled
 
     def settle(self, reservation: Reservation, cost: float | None, tokens: int | None) -> None:
         """Count what a call came to: `cost` in dollars, `tokens` of output; where one is unknown, its most counts."""
