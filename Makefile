@@ -103,7 +103,7 @@ format: install
 
 lock:
 	uv pip compile pyproject.toml --group dev --extra local --extra eval --extra encoder --extra mcp --extra otel --extra postgres \
-	  --extra batch --extra ray --extra redis $(LOCKED) --upgrade \
+	  --extra batch --extra ray --extra redis --extra testing $(LOCKED) --upgrade \
 	  -o requirements-dev.lock
 	uv pip compile pyproject.toml --group build --extra local --extra postgres --extra redis $(LOCKED) -c requirements-dev.lock -o requirements.lock
 	uv pip compile --group pyproject.toml:deploy $(LOCKED) --upgrade -o requirements-deploy.lock

@@ -14,7 +14,7 @@
     assert answer.text == "The answer is 4."
     assert [call.model for call in client.calls].count("b") == 1
 
-`FakeEndpoint` is a real server on this machine:
+`FakeEndpoint` is a real server on this machine (extra [testing]):
 
     from routemoa.testing import FakeEndpoint, Fault
 
@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from routemoa.core.errors import MissingExtra
 from routemoa.testing.scripted import ScriptedCall, ScriptedClient
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ __all__ = ["FakeEndpoint", "Fault", "ScriptedCall", "ScriptedClient"]
 
 def __getattr__(name: str) -> Any:
     if name in {"FakeEndpoint", "Fault"}:  # these load a web server: only where they are used
-        from routemoa.testing import endpoint
-
+        try:
+            from routemoa.testing import endpoint
+        except ModuleNotFoundError as e:
+            if e.name != "aiohttp":
+                raise
+            raise MissingExtra("aiohttp", "testing") from e
         return getattr(endpoint, name)
     raise AttributeError(f"module 'routemoa.testing' has no attribute {name!r}")
