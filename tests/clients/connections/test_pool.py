@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from routemoa.clients.connections import loop_connections
 from routemoa.clients.connections import pool as pools
 from routemoa.clients.connections.pool import ConnectionPool, NotConnected
 from routemoa.clients.connections.response import READ_BUFFER, HttpResponse, MalformedResponse
@@ -99,7 +100,7 @@ async def test_a_connection_that_cannot_be_used_again_is_not(first: bytes, ends:
 
 
 async def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "KEEP_ALIVE_SECONDS", 0.02)
+    monkeypatch.setattr(loop_connections, "KEEP_ALIVE_SECONDS", 0.02)
     closed = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -6,6 +6,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import lru_cache
+from ipaddress import ip_address
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from msgspec import Struct
@@ -30,6 +31,8 @@ class Target(Struct, frozen=True):
     host: str
     port: int
     is_tls: bool
+    is_address: bool
+    """Whether its host is an address, not a name."""
     authority: str
     """Its host and port, as the header Host has them."""
     path: str
@@ -54,7 +57,15 @@ def parse_target(url: str) -> Target:
     named = f"[{host}]" if ":" in host else host
     authority = named if port == DEFAULT_PORTS[parts.scheme] else f"{named}:{port}"
     path = quote(parts.path or "/", SAFE) + (f"?{quote(parts.query, SAFE)}" if parts.query else "")
-    return Target(host, port, parts.scheme == "https", authority, path, _read_authorization(parts))
+    return Target(host, port, parts.scheme == "https", _is_address(host), authority, path, _read_authorization(parts))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_authorization(parts: SplitResult) -> str | None:
