@@ -28,10 +28,6 @@ Place = tuple[str, int, bool, str | None]
 class Owner(Protocol):
     """What owns connections."""
 
-    def note_open(self, connection: HttpConnection) -> None:
-        """Know a connection that is there, so that it closes with its event loop."""
-        ...
-
     def keep(self, connection: HttpConnection) -> None:
         """Keep a connection for the next request to its place."""
         ...
@@ -148,7 +144,6 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
-        self._owner.note_open(self)
         sock = transport.get_extra_info("socket")
         with suppress(OSError):  # a model may think for minutes, in which routers forget a silent connection
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

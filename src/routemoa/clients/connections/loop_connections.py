@@ -59,7 +59,8 @@ class LoopConnections:
 
     def note_open(self, connection: HttpConnection) -> None:
         """Know a connection that is there, so that it closes with its event loop."""
-        self._open.add(connection)
+        if connection.is_open:
+            self._open.add(connection)
 
     def note_lost(self, connection: HttpConnection) -> None:
         """Forget a connection that has closed."""

@@ -61,7 +61,7 @@ class ConnectionPool:
             ValueError: the URL, the proxy or a header is not valid.
         """
         target, proxy_url = parse_target(url), find_proxy(url)
-        proxy = None if proxy_url is None else parse_target(proxy_url)
+        proxy = None if proxy_url is None else _parse_proxy(proxy_url)
         head = encode_head(method, target, headers, None if body is None else len(body), proxy)
         connections = self._loops.get(asyncio.get_running_loop()) or await self._enter_loop()
         place = (target.host, target.port, target.is_tls, proxy_url)
@@ -114,7 +114,16 @@ class ConnectionPool:
         else:
             sock, name = await connect_socket(to.host, to.port), to.host if to.is_tls else None
             _, connection = await loop.create_connection(create, sock=sock, ssl=context, server_hostname=name)
+        connections.note_open(connection)
         return connection
+
+
+def _parse_proxy(url: str) -> Target:
+    """Read a proxy's URL; one without a scheme is http. Raises ValueError."""
+    try:
+        return parse_target(url if "://" in url else f"http://{url}")
+    except ValueError as e:
+        raise ValueError(f"the proxy of the environment: {e}") from None
 
 
 async def _tunnel(connection: HttpConnection, target: Target, proxy: Target, seconds: float) -> None:
