@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import sys
 from contextlib import suppress
 from typing import Protocol, cast
 
@@ -108,8 +109,8 @@ class HttpConnection(asyncio.Protocol):
 
         The event loop may not have seen what has come a moment ago.
         """
-        if not self.is_open:
-            return False
+        if not self.is_open or sys.platform == "win32":  # which has no such call
+            return self.is_open
         poller = select.poll()
         poller.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
         return not poller.poll(0)
