@@ -24,14 +24,16 @@ SILENT, REFUSING, GOOD = ("100::1", 80, 0, 0), ("192.0.2.1", 80), ("192.0.2.2", 
     ],
 )
 async def test_the_first_address_that_answers(
-    found: list[tuple[str, int]], tried: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+    found: list[tuple[str, int]], tried: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop, opened, used = asyncio.get_running_loop(), [], []
+    loop = asyncio.get_running_loop()
+    opened: list[socket.socket] = []
+    used: list[tuple[object, ...]] = []
 
     async def find(*_: object, **__: object) -> list[tuple[object, ...]]:
         return [(socket.AF_INET6 if ":" in a[0] else socket.AF_INET, 1, 6, "", a) for a in found]
 
-    async def connect(sock: socket.socket, address: tuple[str, int]) -> None:
+    async def connect(sock: socket.socket, address: tuple[object, ...]) -> None:
         opened.append(sock)
         used.append(address)
         if address == REFUSING:
