@@ -15,6 +15,7 @@ import msgspec
 from routemoa.clients.connections.pool import ConnectionPool, NotConnected
 from routemoa.clients.connections.proxies import system_reason
 from routemoa.clients.connections.response import HttpResponse, MalformedResponse
+from routemoa.clients.connections.target import hide_userinfo
 from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.clients.endpoints.placed_call import PlacedCall
 from routemoa.clients.endpoints.placement import hash_prefix
@@ -251,7 +252,7 @@ class HttpClient:
         except TimeoutError:
             return ModelTimeout(model.name, reason)
         except MalformedResponse as e:
-            said = wire.one_line(f"{address.url} does not answer in HTTP: {e}", address.key)
+            said = wire.one_line(f"{hide_userinfo(address.url)} does not answer in HTTP: {e}", address.key)
             return InvalidResponse(model.name, said)
         except (OSError, ValueError) as e:
             return _unreachable(model, address, e, sent=isinstance(e, OSError))
@@ -276,7 +277,7 @@ class HttpClient:
 
 def _unreachable(model: ModelSpec, address: Address, error: Exception, *, sent: bool) -> Unreachable:
     fix = "its process ended" if model.local else "start it, or correct `endpoint` in the pool file"
-    reason = wire.one_line(f"{address.url} cannot be reached: {system_reason(error)}", address.key)
+    reason = wire.one_line(f"{hide_userinfo(address.url)} cannot be reached: {system_reason(error)}", address.key)
     return Unreachable(model.name, f"{reason}; {fix}", sent=sent)
 
 

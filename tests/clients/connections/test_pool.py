@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from routemoa.clients.connections import loop_connections
 from routemoa.clients.connections import pool as pools
 from routemoa.clients.connections.pool import ConnectionPool, NotConnected
 from routemoa.clients.connections.response import READ_BUFFER, HttpResponse, MalformedResponse
@@ -99,7 +101,7 @@ async def test_a_connection_that_cannot_be_used_again_is_not(first: bytes, ends:
 
 
 async def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "KEEP_ALIVE_SECONDS", 0.02)
+    monkeypatch.setattr(loop_connections, "KEEP_ALIVE_SECONDS", 0.02)
     closed = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -145,6 +147,9 @@ async def test_bodies(reply: bytes, body: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", ConnectionError),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", ConnectionError),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n", MalformedResponse),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 600_000, MalformedResponse),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", MalformedResponse),
+        (OK.replace(b"200", b"000"), MalformedResponse),
         (b"HTTP/1.1 200", ConnectionError),
         (b"", ConnectionError),
     ],
@@ -153,6 +158,86 @@ async def test_what_is_no_response_is_an_error(reply: bytes, error: type[Excepti
     async with answering(reply, ends=True) as (connections, url, _):
         with pytest.raises(error):
             await read_all(await ask(connections, url))
+
+
+@asynccontextmanager
+async def accepting() -> AsyncIterator[tuple[ConnectionPool, str, Callable[[bytes], Awaitable[socket.socket]]]]:
+    """Listen; give what takes a connection, reads a request of it and answers."""
+    loop, taken, connections = asyncio.get_running_loop(), [], ConnectionPool()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+
+        async def take(reply: bytes) -> socket.socket:
+            taken.append((await loop.sock_accept(listener))[0])
+            assert await loop.sock_recv(taken[-1], 4096)
+            await loop.sock_sendall(taken[-1], reply)
+            return taken[-1]
+
+        yield connections, f"http://127.0.0.1:{listener.getsockname()[1]}/", take
+        await connections.close()
+    for sock in taken:
+        sock.close()
+
+
+@pytest.mark.parametrize("between", [OK.replace(b"ok", b"no"), b""], ids=["unasked for", "the end"])
+async def test_what_comes_just_before_the_next_request_is_no_answer_to_it(between: bytes) -> None:
+    async with accepting() as (connections, url, take):
+        first, peer = await asyncio.gather(ask(connections, url), take(OK))
+        assert await read_all(first) == b"ok"
+        if between:
+            peer.send(between)
+        else:
+            peer.shutdown(socket.SHUT_WR)
+        second, _ = await asyncio.gather(ask(connections, url), take(OK))
+        assert await read_all(second) == b"ok"
+
+
+async def test_a_kept_connection_that_closes_without_an_answer_is_lost() -> None:
+    async with accepting() as (connections, url, take):
+        first, peer = await asyncio.gather(ask(connections, url), take(b"HTTP/1.1 204 No Content\r\n\r\n"))
+        assert await read_all(first) == b""
+        second = asyncio.create_task(ask(connections, url))
+        await asyncio.get_running_loop().sock_recv(peer, 4096)
+        peer.close()
+        with pytest.raises(ConnectionResetError):
+            await second
+
+
+async def test_an_answer_while_the_request_is_still_being_sent() -> None:
+    reply = b"HTTP/1.1 413 Content Too Large\r\n\r\nno"
+    async with accepting() as (connections, url, take):
+        response, peer = await asyncio.gather(ask(connections, url, b"x" * 20_000_000), take(reply))
+        peer.shutdown(socket.SHUT_WR)
+        assert (response.status, await read_all(response)) == (413, b"no")
+
+
+class Unread:
+    """A connection that nothing more comes from."""
+
+    def resume(self) -> None: ...
+
+    def leave(self, response: HttpResponse) -> None: ...
+
+
+async def test_small_pieces_that_came_together_are_read_together() -> None:
+    response = HttpResponse(Unread(), asyncio.get_running_loop())
+    for piece in (b"a", b"b", b"c" * 5, b"d"):
+        response.feed(piece)
+    response.end()
+    assert [await response.read(4) for _ in range(4)] == [b"ab", b"cccc", b"cd", b""]
+
+
+async def test_loops_at_the_same_time_have_their_own_connections() -> None:
+    async with answering(OK) as (connections, url, heads):
+
+        async def ask_twice() -> list[bytes]:
+            return [await read_all(await ask(connections, url)) for _ in range(2)]
+
+        open_here = await ask(connections, url)
+        assert await asyncio.to_thread(asyncio.run, ask_twice()) == [b"ok"] * 2
+        assert await read_all(open_here) == b"ok"
+        assert await ask_twice() == [b"ok"] * 2
+        assert len(heads) == 2
 
 
 async def test_a_silent_endpoint_costs_the_wait_and_no_more() -> None:
@@ -235,3 +320,24 @@ async def test_tls_through_a_proxy(certificate: Path, monkeypatch: pytest.Monkey
         with pytest.raises(NotConnected, match=r"the proxy .* refused: HTTP 407"):
             await ask(connections, "https://models.test/v1")
         await connections.close()
+
+
+async def test_a_handshake_that_is_given_up_leaves_nothing(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await reader.read()
+
+    async with listening(be_silent) as proxy:
+        monkeypatch.setenv("https_proxy", f"127.0.0.1:{proxy}")
+        connections = ConnectionPool()
+        with pytest.raises(NotConnected) as refused:
+            await connections.send("GET", "https://models.test/v1", {}, None, connect=0.05, wait=5)
+        assert isinstance(refused.value.why, TimeoutError)
+        await asyncio.wait_for(connections.close(), 5)
+
+
+async def test_a_proxy_that_is_not_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "socks5://me:secret@127.0.0.1:1")
+    with pytest.raises(ValueError, match=r"^the proxy of the environment: socks5: only http:// and https:// are"):
+        await ask(ConnectionPool(), "http://models.test/v1")

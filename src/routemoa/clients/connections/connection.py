@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
+import sys
 from contextlib import suppress
 from typing import Protocol, cast
 
@@ -15,6 +17,7 @@ __all__ = ["HttpConnection", "Place"]
 
 MAX_HEADERS = 256
 """Of a response."""
+CLOSED = "it closed the connection"
 WHOLE_REQUEST = 64 * 1024
 """Bytes of a body that goes out in one piece with its head."""
 
@@ -53,7 +56,7 @@ class HttpConnection(asyncio.Protocol):
         self._may_be_kept = True
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
-        """That came since the last header."""
+        """That came since the last header, or piece of a body."""
         self._ends_with_connection = False
         """Whether the end of the connection is that of the body."""
         self._fault: MalformedResponse | None = None
@@ -69,8 +72,10 @@ class HttpConnection(asyncio.Protocol):
             OSError: the connection was lost; of these TimeoutError: no head within `seconds`.
             MalformedResponse: what came is no HTTP.
         """
+        if not self.is_open:
+            raise ConnectionResetError(CLOSED)
         response = self._response = HttpResponse(self, self.loop)
-        self._head_bytes = 0
+        self._head_bytes, self._ends_with_connection = 0, False
         if len(body) > WHOLE_REQUEST:
             self._transport.write(head)
             self._transport.write(body)
@@ -96,7 +101,19 @@ class HttpConnection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Return whether it can take a request."""
-        return not self._transport.is_closing()
+        return not self._lost.done() and not self._transport.is_closing()
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether it can take a request now: nothing has come that was not asked for, nor its end.
+
+        The event loop may not have seen what has come a moment ago.
+        """
+        if not self.is_open or sys.platform == "win32":  # which has no such call
+            return self.is_open
+        poller = select.poll()
+        poller.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poller.poll(0)
 
     def close(self) -> None:
         """Close it at once, that is in the next turn of the event loop."""
@@ -108,13 +125,18 @@ class HttpConnection(asyncio.Protocol):
 
     def resume(self) -> None:
         """Read on."""
-        self._transport.resume_reading()
+        if self.is_open:
+            self._transport.resume_reading()
 
     async def start_tls(self, context: object, host: str) -> None:
         """Speak TLS from now on, with what a proxy has connected it to. Raises OSError."""
-        transport = await self.loop.start_tls(self._transport, self, context, server_hostname=host)  # type: ignore[arg-type]
+        try:
+            transport = await self.loop.start_tls(self._transport, self, context, server_hostname=host)  # type: ignore[arg-type]
+        except BaseException:
+            self.connection_lost(None)  # asyncio does not say it of one that was closing its handshake
+            raise
         if transport is None:
-            raise ConnectionResetError("it closed the connection")
+            raise ConnectionResetError(CLOSED)
         self._transport, self._response, self._may_be_kept = transport, None, True
         self._begin_parsing()
 
@@ -133,17 +155,20 @@ class HttpConnection(asyncio.Protocol):
         if response is None:  # nothing was asked
             self.close()
             return
-        if not response.status:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as e:
+        except httptools.HttpParserError as e:
             self._fail(self._fault or MalformedResponse(str(e)))
             return
-        if not response.status and self._head_bytes > self._header_bytes:
+        if self._head_bytes > self._header_bytes and not response.is_complete:
             self._fail(MalformedResponse("a header is too large"))
         elif response.is_full:
             self._transport.pause_reading()
+
+    def eof_received(self) -> None:
+        """Close it: what is still to be sent finds no answer."""
+        self.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Note the end: of a response without a length it is the end, else it was lost."""
@@ -152,7 +177,7 @@ class HttpConnection(asyncio.Protocol):
             self._lost.set_result(None)
         if self._response is not None:
             ends = self._ends_with_connection and error is None
-            self._response.end(None if ends else error or ConnectionResetError("it closed the connection"))
+            self._response.end(None if ends else error or ConnectionResetError(CLOSED))
 
     # --- the parser's
 
@@ -175,6 +200,9 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Take the end of a head; interim responses are skipped."""
         status = self._parser.get_status_code()
+        if status < 100 or status == 101:  # the latter changes the protocol, unasked for
+            self._fault = MalformedResponse(f"its status is {status}")
+            raise self._fault
         if status >= 200 and self._response is not None and not self._response.status:
             is_chunked = "chunked" in self._headers.get("transfer-encoding", "").lower()
             self._ends_with_connection = not is_chunked and "content-length" not in self._headers
@@ -183,6 +211,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         """Take a piece of a body."""
+        self._head_bytes = 0
         if self._response is not None and not self._response.is_complete:
             self._response.feed(piece)
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from time import monotonic
 
+from routemoa.clients.connections.addresses import connect_socket
 from routemoa.clients.connections.connection import HttpConnection, Place
+from routemoa.clients.connections.loop_connections import LoopConnections
 from routemoa.clients.connections.proxies import find_proxy
 from routemoa.clients.connections.response import HttpResponse, MalformedResponse
 from routemoa.clients.connections.target import Target, encode_head, parse_target
 
 __all__ = ["ConnectionPool", "NotConnected"]
-
-KEEP_ALIVE_SECONDS = 4.0
-"""Shorter than the 5 s after which common servers (uvicorn, llama.cpp) close an idle connection."""
-EYEBALLS_DELAY = 0.25
-"""Seconds after which the next address of a name is tried beside the one before (RFC 8305)."""
 
 
 class NotConnected(Exception):
@@ -34,7 +31,7 @@ class NotConnected(Exception):
 
 
 class ConnectionPool:
-    """The connections of the running event loop; those of another loop close with that loop.
+    """The connections of each event loop that asks; they close with their loop.
 
     Args:
         header_bytes: of one header of a response.
@@ -42,11 +39,7 @@ class ConnectionPool:
 
     def __init__(self, header_bytes: int = 64 * 1024) -> None:
         self._header_bytes = header_bytes
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._holder: AsyncGenerator[None, None] | None = None
-        self._open: set[HttpConnection] = set()
-        self._idle: dict[Place, list[tuple[float, HttpConnection]]] = {}
-        self._is_sweeping = False
+        self._loops: dict[asyncio.AbstractEventLoop, LoopConnections] = {}
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, connect: float, wait: float
@@ -68,97 +61,69 @@ class ConnectionPool:
             ValueError: the URL, the proxy or a header is not valid.
         """
         target, proxy_url = parse_target(url), find_proxy(url)
-        proxy = None if proxy_url is None else parse_target(proxy_url)
+        proxy = None if proxy_url is None else _parse_proxy(proxy_url)
         head = encode_head(method, target, headers, None if body is None else len(body), proxy)
-        if self._loop is not asyncio.get_running_loop():
-            await self._enter_loop()
+        connections = self._loops.get(asyncio.get_running_loop()) or await self._enter_loop()
         place = (target.host, target.port, target.is_tls, proxy_url)
-        connection = self._take(place)
+        connection = connections.take(place)
         if connection is None:
             began = monotonic()
-            connection = await self._connect(place, target, proxy, connect)
+            connection = await self._connect(connections, place, target, proxy, connect)
             wait -= monotonic() - began
         return await connection.send(head, body or b"", wait)
 
     async def close(self) -> None:
-        """Close every connection."""
-        if self._holder is not None and self._loop is asyncio.get_running_loop():
-            await self._holder.aclose()
-        self._holder = self._loop = None
+        """Close every connection of the running event loop."""
+        connections = self._loops.pop(asyncio.get_running_loop(), None)
+        if connections is not None:
+            await connections.close()
 
-    async def _enter_loop(self) -> None:
-        self._loop, self._open, self._idle, self._is_sweeping = asyncio.get_running_loop(), set(), {}, False
-        self._holder = _hold(self._open)
-        await anext(self._holder)
+    async def _enter_loop(self) -> LoopConnections:
+        for loop in [loop for loop in list(self._loops) if loop.is_closed()]:
+            self._loops.pop(loop, None)
+        connections = self._loops[asyncio.get_running_loop()] = LoopConnections()
+        await connections.close_with_loop()
+        return connections
 
-    # --- kept connections
-
-    def _take(self, place: Place) -> HttpConnection | None:
-        """Return a kept connection, the newest; None where there is none."""
-        kept = self._idle.get(place)
-        while kept:
-            since, connection = kept.pop()
-            if connection.is_open and connection.loop.time() - since < KEEP_ALIVE_SECONDS:
-                return connection
-            connection.close()
-        return None
-
-    def keep(self, connection: HttpConnection) -> None:
-        """Keep a connection for the next request to its place."""
-        loop = connection.loop
-        self._idle.setdefault(connection.place, []).append((loop.time(), connection))
-        if not self._is_sweeping:
-            self._is_sweeping = True
-            loop.call_later(KEEP_ALIVE_SECONDS, self._sweep, self._idle)
-
-    def note_lost(self, connection: HttpConnection) -> None:
-        """Forget a connection that has closed."""
-        self._open.discard(connection)
-
-    def _sweep(self, idle: dict[Place, list[tuple[float, HttpConnection]]]) -> None:
-        """Close what was kept for too long, and look again while there is more."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() - KEEP_ALIVE_SECONDS
-        for place, kept in list(idle.items()):
-            for since, connection in kept:
-                if since <= due:
-                    connection.close()
-            kept[:] = [(since, connection) for since, connection in kept if connection.is_open]
-            if not kept:
-                del idle[place]
-        if idle:
-            loop.call_later(KEEP_ALIVE_SECONDS, self._sweep, idle)
-        else:
-            self._is_sweeping = False
-
-    # --- new connections
-
-    async def _connect(self, place: Place, target: Target, proxy: Target | None, seconds: float) -> HttpConnection:
+    async def _connect(
+        self, connections: LoopConnections, place: Place, target: Target, proxy: Target | None, seconds: float
+    ) -> HttpConnection:
         """Connect, through a proxy where there is one. Raises NotConnected."""
         try:
             async with asyncio.timeout(seconds):
-                if proxy is None:
-                    return await self._open_connection(place, target)
-                connection = await self._open_connection(place, proxy)
-                if target.is_tls:
+                connection = await self._open_connection(connections, place, proxy or target)
+                if proxy is not None and target.is_tls:
                     await _tunnel(connection, target, proxy, seconds)
-                return connection
         except OSError as e:
             raise NotConnected(e) from None
         except MalformedResponse as e:
             raise NotConnected(OSError(f"the proxy does not answer in HTTP: {e}")) from None
-
-    async def _open_connection(self, place: Place, to: Target) -> HttpConnection:
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            lambda: HttpConnection(self, place, loop, self._header_bytes),
-            to.host,
-            to.port,
-            ssl=_tls_context() if to.is_tls else None,
-            happy_eyeballs_delay=EYEBALLS_DELAY,
-        )
-        self._open.add(connection)
+        if not connection.is_open:
+            raise NotConnected(ConnectionResetError("it closed the connection"))
         return connection
+
+    async def _open_connection(self, connections: LoopConnections, place: Place, to: Target) -> HttpConnection:
+        loop = asyncio.get_running_loop()
+        context = _tls_context() if to.is_tls else None
+
+        def create() -> HttpConnection:
+            return HttpConnection(connections, place, loop, self._header_bytes)
+
+        if to.is_address:
+            _, connection = await loop.create_connection(create, to.host, to.port, ssl=context)
+        else:
+            sock, name = await connect_socket(to.host, to.port), to.host if to.is_tls else None
+            _, connection = await loop.create_connection(create, sock=sock, ssl=context, server_hostname=name)
+        connections.note_open(connection)
+        return connection
+
+
+def _parse_proxy(url: str) -> Target:
+    """Read a proxy's URL; one without a scheme is http. Raises ValueError."""
+    try:
+        return parse_target(url if "://" in url else f"http://{url}")
+    except ValueError as e:
+        raise ValueError(f"the proxy of the environment: {e}") from None
 
 
 async def _tunnel(connection: HttpConnection, target: Target, proxy: Target, seconds: float) -> None:
@@ -181,14 +146,3 @@ def _tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-async def _hold(connections: set[HttpConnection]) -> AsyncGenerator[None, None]:
-    """Close connections with their event loop: the end of a loop closes the generators begun in it."""
-    try:
-        yield
-    finally:
-        for connection in (closing := list(connections)):
-            connection.close()
-        for connection in closing:
-            await connection.wait_closed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import ssl
@@ -95,4 +96,6 @@ def system_reason(error: BaseException) -> str:
     number, words = getattr(error, "errno", None), getattr(error, "strerror", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number)
+    if isinstance(error, ConnectionResetError) and not str(error):  # as in the handshake of TLS
+        return os.strerror(errno.ECONNRESET)
     return words if isinstance(words, str) and words else str(error) or type(error).__name__

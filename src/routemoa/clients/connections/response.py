@@ -79,6 +79,8 @@ class HttpResponse:
                 raise self._error
             return b""
         piece = self._pieces.popleft()
+        if self._pieces and len(piece) < limit:  # small ones that have come together are given together
+            piece = self._join(piece, limit)
         if len(piece) > limit:
             self._pieces.appendleft(piece[limit:])
             piece = piece[:limit]
@@ -87,6 +89,12 @@ class HttpResponse:
         if was_full and not self.is_full:
             self._source.resume()
         return piece
+
+    def _join(self, first: bytes, limit: int) -> bytes:
+        joined, size = [first], len(first)
+        while self._pieces and (size := size + len(self._pieces[0])) <= limit:
+            joined.append(self._pieces.popleft())
+        return b"".join(joined)
 
     async def wait_for_head(self, seconds: float) -> None:
         """Wait for the head. Raises OSError, MalformedResponse, TimeoutError."""

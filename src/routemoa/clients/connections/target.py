@@ -6,11 +6,12 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import lru_cache
+from ipaddress import ip_address
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from msgspec import Struct
 
-__all__ = ["DEFAULT_PORTS", "Target", "encode_head", "parse_target"]
+__all__ = ["DEFAULT_PORTS", "Target", "encode_head", "hide_userinfo", "parse_target"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 DEFAULT_HEADERS = {
@@ -18,8 +19,11 @@ DEFAULT_HEADERS = {
     "Accept-Encoding": "identity",  # a small reply gains nothing by compression, a bomb all
     "User-Agent": "routemoa",
 }
+FRAMING = {"content-length", "transfer-encoding"}
+"""Headers that say where a request ends."""
 SAFE = "%/:=&?~#+!$,;'@()*[]"
 """What stays as it is in a path and a query, beside letters and digits."""
+_USERINFO = re.compile(r"(?<=://)[^/?#]*@")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\r\n\0]*")
 
@@ -30,6 +34,8 @@ class Target(Struct, frozen=True):
     host: str
     port: int
     is_tls: bool
+    is_address: bool
+    """Whether its host is an address, not a name."""
     authority: str
     """Its host and port, as the header Host has them."""
     path: str
@@ -50,11 +56,31 @@ def parse_target(url: str) -> Target:
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ValueError(f"{parts.scheme or 'no scheme'}: only http:// and https:// are spoken")
     host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode("ascii")
-    port = parts.port or DEFAULT_PORTS[parts.scheme]
+    port = _read_port(parts) or DEFAULT_PORTS[parts.scheme]
     named = f"[{host}]" if ":" in host else host
     authority = named if port == DEFAULT_PORTS[parts.scheme] else f"{named}:{port}"
     path = quote(parts.path or "/", SAFE) + (f"?{quote(parts.query, SAFE)}" if parts.query else "")
-    return Target(host, port, parts.scheme == "https", authority, path, _read_authorization(parts))
+    return Target(host, port, parts.scheme == "https", _is_address(host), authority, path, _read_authorization(parts))
+
+
+def _read_port(parts: SplitResult) -> int | None:
+    try:
+        return parts.port
+    except ValueError:  # whose text may be a part of a password that was not percent-encoded
+        raise ValueError("its port is not valid") from None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def hide_userinfo(url: str) -> str:
+    """Return a URL without the name and the password in it, to be shown."""
+    return _USERINFO.sub("", url)
 
 
 def _read_authorization(parts: SplitResult) -> str | None:
@@ -91,12 +117,12 @@ def _encode_fields(method: str, target: Target, headers: tuple[tuple[str, str], 
     fields = {"Host": target.authority, **DEFAULT_HEADERS}
     if target.authorization is not None:
         fields["Authorization"] = target.authorization
-    given = {name.lower() for name, _ in headers}
-    lines += [f"{name}: {value}" for name, value in fields.items() if name.lower() not in given]
+    by_name = {name.lower(): f"{name}: {value}" for name, value in fields.items()}
     for name, value in headers:
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name.lower() in FRAMING:
             raise ValueError(f"the header {name[:100]!r} is not valid")
-        lines.append(f"{name}: {value}")
+        by_name[name.lower()] = f"{name}: {value}"
+    lines += by_name.values()
     if is_read_by_proxy and proxy is not None:
         lines += proxy.proxy_lines
     return "\r\n".join([*lines, ""]).encode()

@@ -16,6 +16,7 @@ from msgspec import Struct
 from routemoa.clients.connections.pool import ConnectionPool, NotConnected
 from routemoa.clients.connections.proxies import system_reason
 from routemoa.clients.connections.response import MalformedResponse
+from routemoa.clients.connections.target import hide_userinfo
 from routemoa.clients.model_lists.reply import ListedModel, find_field, parse_model_list
 from routemoa.clients.protocol.wire import decode_json, error_text, one_line
 from routemoa.clients.transport.incoming import PIECE_BYTES
@@ -91,7 +92,7 @@ async def fetch_model_list(provider: Provider, url: str, key: str | None, today:
             models = await _fetch_pages(connections, provider, url, key, today)
             return ModelList(tuple(models), no_balance)
     except TimeoutError as e:
-        reason = f"{urlsplit(url).netloc} did not answer within {timeout:g} s"
+        reason = f"{_host(url)} did not answer within {timeout:g} s"
         raise ListFailed(ListProblem.UNREACHABLE, reason) from e
     finally:
         await connections.close()
@@ -122,7 +123,7 @@ async def _fetch_pages(
         reply = await _get(connections, page, headers, key)
         models = parse_model_list(reply, form, today)
         if models is None:
-            raise ListFailed(ListProblem.OTHER, f"{one_line(page)} gave no list of models")
+            raise ListFailed(ListProblem.OTHER, f"{one_line(hide_userinfo(page))} gave no list of models")
         found |= {m.id: m for m in models}
         following = find_field(reply, form.next)
         following = urljoin(page, following) if isinstance(following, str) and following else None
@@ -133,6 +134,10 @@ async def _fetch_pages(
 def _join(url: str, path: str) -> str:
     """Return the URL of a path relative to a base URL; ".." leads out of it."""
     return urljoin(url.rstrip("/") + "/", path.lstrip("/"))
+
+
+def _host(url: str) -> str:
+    return urlsplit(hide_userinfo(url)).netloc
 
 
 async def _get(connections: ConnectionPool, url: str, headers: Mapping[str, str], key: str | None) -> Any:
@@ -147,11 +152,11 @@ async def _get(connections: ConnectionPool, url: str, headers: Mapping[str, str]
             response.leave()
     except (NotConnected, MalformedResponse, OSError, ValueError) as e:
         why = e.why if isinstance(e, NotConnected) else e
-        reason = one_line(f"{urlsplit(url).netloc} cannot be reached: {system_reason(why)}", key)
+        reason = one_line(f"{_host(url)} cannot be reached: {system_reason(why)}", key)
         failure = ListFailed(ListProblem.UNREACHABLE, reason)
     else:
         if len(data) > MAX_BYTES:
-            raise ListFailed(ListProblem.OTHER, f"{urlsplit(url).netloc} sent more than {MAX_BYTES >> 20} MiB")
+            raise ListFailed(ListProblem.OTHER, f"{_host(url)} sent more than {MAX_BYTES >> 20} MiB")
         if status == 200:
             return _decode(bytes(data), url)
         body = decode_json(bytes(data[:MAX_ERROR_BYTES]))
@@ -164,4 +169,4 @@ def _decode(data: bytes, url: str) -> Any:
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ListFailed(ListProblem.OTHER, f"{one_line(url)} did not answer in JSON") from None
+        raise ListFailed(ListProblem.OTHER, f"{one_line(hide_userinfo(url))} did not answer in JSON") from None

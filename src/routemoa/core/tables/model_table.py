@@ -110,7 +110,7 @@ def _check_fields(spec: ModelSpec | Endpoint, where: str) -> None:
 
 def _check_header(where: str, name: str, value: str) -> None:
     """Check that a header can be sent and holds no key. Raises ConfigError."""
-    if name.lower() in ("authorization", "content-type", "content-length", "host"):
+    if name.lower() in ("authorization", "content-type", "content-length", "transfer-encoding", "host"):
         raise ConfigError(f"{where}: is set for each call; a key goes into the variable that api_key_env names")
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not re.fullmatch(r"[\x20-\x7e]*", value):
         raise ConfigError(f"{where}: cannot be a header; use printable ASCII on one line")
