@@ -26,5 +26,8 @@ def test_a_header_that_changes_where_the_request_ends_is_refused(name: str) -> N
 
 def test_a_password_is_not_shown() -> None:
     assert hide_userinfo("http://me:secret@models.test/@cf?a=b@c") == "http://models.test/@cf?a=b@c"
+    assert hide_userinfo("http://me:se/cret@models.test/v1") == "http://models.test/v1"
+    for url in ("http://[::1]:80/@cf", "https://models.test:80/@cf", "http://models.test/a:b@c"):
+        assert hide_userinfo(url) == url
     with pytest.raises(ValueError, match=r"^its port is not valid$"):
         parse_target("http://me:se/cret@models.test/")

@@ -23,7 +23,8 @@ FRAMING = {"content-length", "transfer-encoding"}
 """Headers that say where a request ends."""
 SAFE = "%/:=&?~#+!$,;'@()*[]"
 """What stays as it is in a path and a query, beside letters and digits."""
-_USERINFO = re.compile(r"(?<=://)[^/?#]*@")
+_USERINFO = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#@:\[]*:\d*[^\d/?#@].*@)")
+"""Also where a password holds a slash that was not percent-encoded, so that it reads as a port."""
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\r\n\0]*")
 
