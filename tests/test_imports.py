@@ -25,6 +25,7 @@ LARGE = {"cli": 19, "cli/terminal": 15, "datasets": 17, "evaluation/report": 16,
 """Packages of more files than a stranger sees at a glance: they may not grow."""
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
 ONLY_IN = {
+    "aiohappyeyeballs": {"clients"},
     "aiohttp": {"testing"},
     "xllamacpp": {"clients"},
     "starlette": {"gateway"},
