@@ -193,6 +193,7 @@ def test_nothing_of_the_checkout_is_needed(clean: Clean) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     missing = {line.split()[1].partition(".")[0] for line in done.stdout.splitlines()}
     extras = {
+        "aiohttp",
         "mcp",
         "torch",
         "transformers",
