@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from routemoa.clients.connections.error_words import system_reason
 from routemoa.clients.connections.pool import ConnectionPool, NotConnected
-from routemoa.clients.connections.proxies import system_reason
 from routemoa.clients.connections.response import HttpResponse, MalformedResponse
 from routemoa.clients.connections.target import hide_userinfo
 from routemoa.clients.endpoints.memory import MemberMemory

@@ -1,24 +1,23 @@
-"""The proxies of the environment, and how an error of the network is put into words."""
+"""The proxies of the environment."""
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import ssl
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from time import monotonic
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-__all__ = ["find_proxy", "is_exempt", "system_reason"]
+from routemoa.clients.connections.target import DEFAULT_PORTS, parse_address
+
+__all__ = ["find_proxy", "is_exempt"]
 
 PROXY_VARIABLES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "REQUEST_METHOD"]
 """A change of these counts at once; of other spellings and of the system's settings within PROXY_SECONDS. To read all
 of them takes longer (0.15 ms) than to send a request."""
 PROXY_SECONDS = 10.0
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def find_proxy(url: str) -> str | None:
@@ -52,7 +51,7 @@ def is_exempt(host: str, port: int | None, no_proxy: str) -> bool:
     Entries are separated by commas or spaces: a name, which stands for its subdomains as well, with or without a dot or
     "*." before it; an address; a range of addresses (10.0.0.0/8); each with a port or without; or "*" for all.
     """
-    address = _parse_address(host)
+    address = parse_address(host)
     for entry in re.split(r"[,\s]+", no_proxy.strip()):
         name, entry_port = _split_port(entry)
         if not name or (entry_port is not None and entry_port != port):
@@ -80,22 +79,3 @@ def _names_host(name: str, host: str, address: IPv4Address | IPv6Address | None)
         return address in network
     suffix = name.removeprefix("*").removeprefix(".").rstrip(".")
     return bool(suffix) and (host == suffix or host.endswith(f".{suffix}"))
-
-
-def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
-
-
-def system_reason(error: BaseException) -> str:
-    """Return the operating system's words for an error, without addresses and class names around them."""
-    if isinstance(error, ssl.SSLError):  # its number is no error of the system
-        return f"TLS: {getattr(error, 'verify_message', None) or error.reason or error}"
-    number, words = getattr(error, "errno", None), getattr(error, "strerror", None)
-    if isinstance(number, int) and number > 0:
-        return os.strerror(number)
-    if isinstance(error, ConnectionResetError) and not str(error):  # as in the handshake of TLS
-        return os.strerror(errno.ECONNRESET)
-    return words if isinstance(words, str) and words else str(error) or type(error).__name__

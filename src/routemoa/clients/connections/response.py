@@ -44,7 +44,7 @@ class HttpResponse:
         self.is_complete = False
         """Whether all of it has come."""
         self._source, self._loop = source, loop
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[bytes | memoryview] = deque()
         self._size = 0  # of the pieces
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -82,15 +82,16 @@ class HttpResponse:
         if self._pieces and len(piece) < limit:  # small ones that have come together are given together
             piece = self._join(piece, limit)
         if len(piece) > limit:
-            self._pieces.appendleft(piece[limit:])
-            piece = piece[:limit]
+            rest = memoryview(piece)  # which is cut without a copy: a large piece is given in many
+            self._pieces.appendleft(rest[limit:])
+            piece = rest[:limit]
         was_full = self.is_full
         self._size -= len(piece)
         if was_full and not self.is_full:
             self._source.resume()
-        return piece
+        return bytes(piece)
 
-    def _join(self, first: bytes, limit: int) -> bytes:
+    def _join(self, first: bytes | memoryview, limit: int) -> bytes:
         joined, size = [first], len(first)
         while self._pieces and (size := size + len(self._pieces[0])) <= limit:
             joined.append(self._pieces.popleft())

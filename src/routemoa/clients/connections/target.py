@@ -6,12 +6,12 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from msgspec import Struct
 
-__all__ = ["DEFAULT_PORTS", "Target", "encode_head", "hide_userinfo", "parse_target"]
+__all__ = ["DEFAULT_PORTS", "Target", "encode_head", "hide_userinfo", "parse_address", "parse_target"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 DEFAULT_HEADERS = {
@@ -61,7 +61,15 @@ def parse_target(url: str) -> Target:
     named = f"[{host}]" if ":" in host else host
     authority = named if port == DEFAULT_PORTS[parts.scheme] else f"{named}:{port}"
     path = quote(parts.path or "/", SAFE) + (f"?{quote(parts.query, SAFE)}" if parts.query else "")
-    return Target(host, port, parts.scheme == "https", _is_address(host), authority, path, _read_authorization(parts))
+    return Target(
+        host,
+        port,
+        parts.scheme == "https",
+        parse_address(host) is not None,
+        authority,
+        path,
+        _read_authorization(parts),
+    )
 
 
 def _read_port(parts: SplitResult) -> int | None:
@@ -71,12 +79,12 @@ def _read_port(parts: SplitResult) -> int | None:
         raise ValueError("its port is not valid") from None
 
 
-def _is_address(host: str) -> bool:
+def parse_address(host: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that a host is; None where it is a name."""
     try:
-        ip_address(host)
+        return ip_address(host)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def hide_userinfo(url: str) -> str:

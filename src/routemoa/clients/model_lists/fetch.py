@@ -13,8 +13,8 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 from msgspec import Struct
 
+from routemoa.clients.connections.error_words import system_reason
 from routemoa.clients.connections.pool import ConnectionPool, NotConnected
-from routemoa.clients.connections.proxies import system_reason
 from routemoa.clients.connections.response import MalformedResponse
 from routemoa.clients.connections.target import hide_userinfo
 from routemoa.clients.model_lists.reply import ListedModel, find_field, parse_model_list

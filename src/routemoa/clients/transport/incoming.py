@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 
-from routemoa.clients.connections.proxies import system_reason
+from routemoa.clients.connections.error_words import system_reason
 from routemoa.clients.connections.response import HttpResponse, MalformedResponse
 from routemoa.core.errors import InvalidResponse, ModelTimeout, Unreachable
 

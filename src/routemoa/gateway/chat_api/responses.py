@@ -19,7 +19,7 @@ from routemoa.core.trace_builder import TraceBuilder
 from routemoa.core.types import Request, StreamMode
 from routemoa.core.usage import Usage
 from routemoa.gateway.http_exchange.response_ids import new_id
-from routemoa.mixture.budget.metered_call import estimate_usage
+from routemoa.mixture.budget.metered_call import fill_usage
 
 __all__ = ["ChatCompletion", "read_finish_reason", "shape_logprobs"]
 
@@ -153,10 +153,7 @@ class ChatCompletion:
             return trace.usage
         if self._done.counted is not None:
             return self._done.counted
-        known, estimate = trace.usage, estimate_usage(Request(trace.query.messages), len(self.text))
-        prompt = estimate.prompt_tokens if known.prompt_tokens is None else known.prompt_tokens
-        completion = estimate.completion_tokens if known.completion_tokens is None else known.completion_tokens
-        return replace(known, prompt_tokens=prompt, completion_tokens=completion)
+        return fill_usage(trace.usage, Request(trace.query.messages), len(self.text))
 
     def explain(self) -> dict[str, Any]:
         """Return the object `routemoa`: how the answer came about, and its cost."""

@@ -9,8 +9,8 @@ from time import monotonic
 from typing import TypeVar
 
 from routemoa.ledger import StoreError
-from routemoa.ledger.postgres.worker import Worker
 from routemoa.ledger.trace_store.traces import Feedback, StoredTrace, TraceStore
+from routemoa.ledger.worker import Worker
 
 __all__ = ["TraceLookup"]
 

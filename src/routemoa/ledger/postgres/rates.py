@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from routemoa.ledger.location import StoreUrl
 from routemoa.ledger.postgres.batch import columns
 from routemoa.ledger.postgres.driver import open_database, raise_store_errors
-from routemoa.ledger.postgres.worker import Worker
 from routemoa.ledger.rates import RATE_LEASE_SECONDS, RateDecision, RateStep
 from routemoa.ledger.schema import StoreError
+from routemoa.ledger.worker import Worker
 
 if TYPE_CHECKING:
     import psycopg

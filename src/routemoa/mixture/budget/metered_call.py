@@ -119,14 +119,14 @@ class MeteredCall:
         usage = self._usage or Usage()
         cost = 0.0 if usage is NO_USAGE else self._model.cost(usage)
         client.settle(reservation, cost, usage.completion_tokens)
+        filled = fill_usage(usage, reservation.request, self._produced)
         if self._produced or self._outcome in (CANCELLED, "ok") or self._usage is not None:
-            client.count(usage, reservation.request, self._produced)
+            client.count(filled, is_estimated=filled is not usage)
         client.unpriced |= cost is None and reservation.max_cost is None
         if client.recorder is None or self._number is None:
             return
         charged = self._charge() if cost is None else cost
         seconds = perf_counter() - self._started
-        filled = fill_usage(usage, reservation.request, self._produced)
         tokens = (filled.prompt_tokens or 0) + (filled.completion_tokens or 0)
         result = CallResult(usage, cost, charged, seconds, self._outcome, usage.problem, tokens)
         client.recorder.finish(self._number, result)

@@ -21,7 +21,7 @@ from routemoa.core.types import Completion, Limits, Message, ModelSpec, Purpose,
 from routemoa.core.usage import Usage
 from routemoa.mixture.budget.account import Account, Reservation
 from routemoa.mixture.budget.deadline import Deadline
-from routemoa.mixture.budget.metered_call import NO_USAGE, MeteredCall, fill_usage
+from routemoa.mixture.budget.metered_call import NO_USAGE, MeteredCall
 from routemoa.mixture.budget.plausibility import call_bounds
 
 __all__ = ["MeteredClient"]
@@ -192,11 +192,10 @@ class MeteredClient:
         """Release what was reserved for a call that was not made after all."""
         self.account.release(reservation)
 
-    def count(self, usage: Usage, request: Request, characters: int) -> None:
-        """Add the tokens of a call that has ended; what its endpoint did not report is estimated (`fill_usage`)."""
-        filled = fill_usage(usage, request, characters)
-        self.usage_estimated |= filled is not usage
-        self.counted += filled
+    def count(self, usage: Usage, *, is_estimated: bool) -> None:
+        """Add the tokens of a call that has ended; those that its endpoint did not report are estimated."""
+        self.usage_estimated |= is_estimated
+        self.counted += usage
 
     def settle(self, reservation: Reservation, cost: float | None, tokens: int | None) -> None:
         """Count what a call came to: `cost` in dollars, `tokens` of output; where one is unknown, its most counts."""
