@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from routemoa.core.errors import ConfigError
-from routemoa.ledger.location import StoreLocation, default_path
+from routemoa.ledger.location import StoreLocation
 
 __all__ = [
     "BUSY_TIMEOUT",
@@ -22,7 +22,6 @@ __all__ = [
     "close_on_error",
     "connect",
     "connect_reading",
-    "default_path",
     "enable_write_ahead_log",
     "is_locked",
     "open_connection",
@@ -85,7 +84,6 @@ CREATE VIEW IF NOT EXISTS corrected_calls AS  -- the calls, with the last correc
     SELECT max(id) FROM notes WHERE call = c.id AND request = c.request AND cost IS NOT NULL);
 """
 
-
 CREATE_KEYS = """
 CREATE TABLE IF NOT EXISTS keys (  -- tenants that are kept here: a name is given once, so that its calls stay its own
   name TEXT PRIMARY KEY,
@@ -111,7 +109,6 @@ CREATE TABLE IF NOT EXISTS key_secrets (
 ) WITHOUT ROWID;
 """
 
-
 CREATE_IDENTITY = """
 CREATE TABLE IF NOT EXISTS identity (  -- one row: tells this ledger from those of other machines that share budgets
   one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -123,6 +120,9 @@ INSERT OR IGNORE INTO identity VALUES (1, lower(hex(randomblob(8))));
 
 class StoreError(ConfigError):
     """The store cannot be read or written. The message is one line: which store, why, and what to do."""
+
+    is_logged = False
+    """The log says it already."""
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -20,19 +20,19 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from routemoa.core.access.tenants import NO_KEY
 from routemoa.core.errors import BudgetExceeded
 from routemoa.ledger.budgets.budget_check import WindowKey
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, StoreError, is_locked, to_store_error, write_checkpoint
 from routemoa.ledger.sqlite.identity import LedgerIdentity
 from routemoa.ledger.sqlite.transactions import LedgerDatabase
 from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
+from routemoa.ledger.write_state import WriteState
 
 __all__ = ["Writer"]
 
 RETRY_INTERVAL = 1.0
 """Seconds until a write that failed is tried again."""
-WARNING_INTERVAL = 10.0
-"""Seconds until the same warning is logged again."""
 SETTLE_DELAY = 0.005
 """Seconds in which a call that has ended is settled, in one transaction with what else is written by then: most often
 the start of the next call."""
@@ -69,7 +69,8 @@ class Writer:
         self._waits_since: float | None = None  # since when the oldest step has been queued
         self._under_way = 0  # calls that have begun and not ended
         self._closed = False
-        self._last_warning = ("", 0.0)  # its text, and when it was logged
+        self._retry_loop: asyncio.AbstractEventLoop | None = None  # the loop that will try again what has failed
+        self.state = WriteState()
 
     def enqueue(self, item: QueueItem) -> None:
         """Write this soon. Raises StoreError when the store is closed."""
@@ -114,6 +115,8 @@ class Writer:
             StoreError: the step cannot be written.
         """
         loop = asyncio.get_running_loop()
+        if self._retry_loop is loop and (error := self.state.new_error()) is not None:
+            raise error
         pending = PendingCommit(step, loop.create_future(), loop)
         self._put(pending)
         is_alone = self._under_way == 0 and self._scheduled_loop is None
@@ -208,16 +211,24 @@ class Writer:
     def _flush(self) -> None:
         """Write the queue from the event loop, or schedule another attempt."""
         self._scheduled_loop = None
-        if self._closed:
-            return
         loop = asyncio.get_running_loop()
+        if self._closed or self._retry_loop is loop:
+            return
         if not self._lock.acquire(blocking=False):
             loop.call_later(_retry_delay(), self._schedule, loop)
         elif not self._write_queue():
-            delay = RETRY_INTERVAL if self._locked_since is None else _retry_delay()
-            loop.call_later(delay, self._schedule, loop)
+            if self._locked_since is not None:
+                loop.call_later(_retry_delay(), self._schedule, loop)
+            else:
+                self._retry_loop = loop
+                loop.call_later(RETRY_INTERVAL, self._retry)
         elif self._steps_since_checkpoint >= CHECKPOINT_INTERVAL:
             self._start_checkpoint()
+
+    def _retry(self) -> None:
+        """Look whether the file can be written again, even where nothing is queued: until then no call is tried."""
+        self._retry_loop = None
+        self._flush()
 
     def _start_checkpoint(self) -> None:
         if self._checkpoint_thread is not None and self._checkpoint_thread.is_alive():
@@ -238,17 +249,28 @@ class Writer:
             steps = [i.step if isinstance(i, PendingCommit) else i for i in items]
             if items:
                 self._database.write([s for s in steps if s is not None])
+            elif self.state.error is not None:
+                self._write_probe(items)
             self._locked_since = None
             self._waits_since = None
+            if self.state.error is not None:
+                self.state.recover(self._path)
         except (sqlite3.Error, OSError, StoreError) as e:
             self._handle_error(items, e)
-            written = not self._queue
+            written = False
             items = [i for i in items if isinstance(i, PendingCommit) and i.error is not None]
         finally:
             self._lock.release()
         self._steps_since_checkpoint += len(items)
         self._notify([i for i in items if isinstance(i, PendingCommit)])
         return written
+
+    def _write_probe(self, items: list[QueueItem]) -> None:
+        """Write what a call takes, and take it back. Raises as the database does, and leaves in `items` what is due."""
+        call = StartedCall("", time.time(), NO_KEY, "", "", "probe", 0.0)
+        self._database.write([call])
+        items.append(WithdrawnCall(call))
+        self._database.write([WithdrawnCall(call)])
 
     def _handle_error(self, items: list[QueueItem], error: sqlite3.Error | OSError | StoreError) -> None:
         """Queue again what is to be tried again: everything while another process writes, else what has ended.
@@ -262,20 +284,13 @@ class Writer:
             return
         self._locked_since = None
         store_error = to_store_error(self._path, error)
-        self._warn(store_error)
+        self.state.fail(store_error)
         for item in items:
             if isinstance(item, PendingCommit):
                 item.error = store_error
                 if item.step is not None:
                     item.step.number = 0
         self._queue.extendleft(i for i in reversed(items) if not isinstance(i, PendingCommit))
-
-    def _warn(self, error: StoreError) -> None:
-        """Log an error, but the same one only once in WARNING_INTERVAL: every call of a busy server may meet it."""
-        message, now = str(error), time.monotonic()
-        if message != self._last_warning[0] or now - self._last_warning[1] > WARNING_INTERVAL:
-            self._last_warning = (message, now)
-            LOG.warning("%s", message)
 
     def _notify(self, commits: Iterable[PendingCommit]) -> None:
         """Resolve the futures of commits, each on its own loop."""

@@ -43,6 +43,9 @@ class ServerMetrics:
             "routemoa_pool_reloads", "Readings of a changed pool file: ok, or refused.", ["outcome"], registry=registry
         )
         self.refused = Counter("routemoa_requests_refused", "Requests refused by overload.", registry=registry)
+        self.unrecorded = Counter(
+            "routemoa_calls_unrecorded", "Calls made while the ledger could not be written.", registry=registry
+        )
         self.drift = DriftWatch(registry)
         self.panel_calls = Histogram(
             "routemoa_panel_calls", "Calls that one answer took.", ["method"], buckets=CALLS, registry=registry
