@@ -122,7 +122,7 @@ class DashboardOperations:
 
     async def probe(self, pool: Pool, names: Sequence[str]) -> list[dict[str, Any]]:
         """Ask members for one token each; those that run in this process's own runtime are not loaded again."""
-        from routemoa.cli.pool.probe import probe_models
+        from routemoa.cli.members.probe import probe_models
 
         chosen = tuple(m for m in pool if (not names or m.name in names) and not m.local)
         async with self._probing:

@@ -199,7 +199,7 @@ def _prepare_encoder(name: str | None) -> Iterator[Path | None]:
     with tempfile.TemporaryDirectory(prefix="routemoa-encoder-") as temporary:
         folder = Path(temporary)
         if name == "minilm":
-            from routemoa.cli.pool.fetch import fetch_weights
+            from routemoa.cli.members.weights import fetch_weights
 
             model, tokenizer = fetch_weights(MINILM_WEIGHTS)
             (folder / "encoder.onnx").symlink_to(model)
