@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,6 +23,8 @@ LEVELS = [
 ]
 LARGE = {"cli": 19, "cli/terminal": 15, "datasets": 17, "evaluation/report": 15, "gateway/ui": 15}
 """Packages of more files than a stranger sees at a glance: they may not grow."""
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
+"""A function without its decorators."""
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
 ONLY_IN = {
     "aiohappyeyeballs": {"clients"},
@@ -57,10 +60,18 @@ ONLY_IN = {
 }
 
 
+class Module(NamedTuple):
+    """What a file holds."""
+
+    imports: set[str]
+    """Every module that it imports at run time, wherever in the file it does."""
+    functions: dict[str, int]
+    """Where each function begins -> its lines."""
+
+
 @cache
-def imports(path: Path) -> set[str]:
-    """Every module a file imports at run time, wherever in the file it does."""
-    found: set[str] = set()
+def read_module(path: Path) -> Module:
+    found = Module(set(), {})
     tree = ast.parse(path.read_text())
     guarded = {
         id(n)
@@ -69,13 +80,19 @@ def imports(path: Path) -> set[str]:
         for n in ast.walk(block)
     }
     for node in ast.walk(tree):
-        if id(node) in guarded:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.functions[f"{path}:{node.lineno} {node.name}"] = (node.end_lineno or 0) - node.lineno + 1
+        elif id(node) in guarded:
             continue
-        if isinstance(node, ast.Import):
-            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.Import):
+            found.imports.update(a.name for a in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{a.name}" for a in node.names}
+            found.imports.update(f"{node.module}.{a.name}" for a in node.names)
     return found
+
+
+def imports(path: Path) -> set[str]:
+    return read_module(path).imports
 
 
 def package(path: Path) -> str:
@@ -149,6 +166,13 @@ def test_a_package_has_about_a_dozen_files() -> None:
     for init in SRC.rglob("*/__init__.py"):
         name = str(init.parent.relative_to(SRC))
         assert len(list(init.parent.glob("*.py"))) <= LARGE.get(name, 14), name
+
+
+def test_a_file_and_a_function_can_be_read_at_once() -> None:
+    for path in SRC.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= MAX_FILE_LINES, path
+        for name, lines in read_module(path).functions.items():
+            assert lines <= MAX_FUNCTION_LINES, name
 
 
 def test_tests_are_laid_out_like_the_source() -> None:

@@ -14,17 +14,17 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from msgspec import Struct
 
 from routemoa.core.access.tenants import NO_KEY
 from routemoa.core.errors import BudgetExceeded
 from routemoa.ledger.budgets.budget_check import WindowKey
-from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, StoreError, is_locked, to_store_error, write_checkpoint
+from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, StoreError, is_locked, to_store_error
+from routemoa.ledger.sqlite.checkpoints import Checkpoints
 from routemoa.ledger.sqlite.identity import LedgerIdentity
+from routemoa.ledger.sqlite.pending import PendingCommit, QueueItem, resolve_commits
 from routemoa.ledger.sqlite.transactions import LedgerDatabase
 from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
 from routemoa.ledger.write_state import WriteState
@@ -36,21 +36,6 @@ RETRY_INTERVAL = 1.0
 SETTLE_DELAY = 0.005
 """Seconds in which a call that has ended is settled, in one transaction with what else is written by then: most often
 the start of the next call."""
-CHECKPOINT_INTERVAL = 2000
-"""Steps between checkpoints."""
-
-
-class PendingCommit(Struct, eq=False):
-    """A step whose commit a coroutine waits for."""
-
-    step: StartedCall | None
-    """None waits for the steps queued before it."""
-    future: asyncio.Future[None]
-    loop: asyncio.AbstractEventLoop
-    error: StoreError | None = None
-
-
-QueueItem = PendingCommit | FinishedCall | WithdrawnCall
 
 
 class Writer:
@@ -64,8 +49,7 @@ class Writer:
         self._scheduled_loop: asyncio.AbstractEventLoop | None = None  # the loop that will write
         self._delayed_loop: asyncio.AbstractEventLoop | None = None  # the loop that will write a little later
         self._locked_since: float | None = None  # since when another process has had the file locked
-        self._steps_since_checkpoint = 0
-        self._checkpoint_thread: threading.Thread | None = None
+        self._checkpoints = Checkpoints(path)
         self._waits_since: float | None = None  # since when the oldest step has been queued
         self._under_way = 0  # calls that have begun and not ended
         self._closed = False
@@ -189,8 +173,7 @@ class Writer:
             self._database.close()
         except (sqlite3.Error, OSError) as e:
             LOG.warning("%s; calls under way are settled when it is opened again", to_store_error(self._path, e))
-        if self._checkpoint_thread is not None:
-            self._checkpoint_thread.join()
+        self._checkpoints.join()
 
     def _schedule_later(self, loop: asyncio.AbstractEventLoop) -> None:
         """Write within SETTLE_DELAY, where nothing is written before."""
@@ -222,22 +205,13 @@ class Writer:
             else:
                 self._retry_loop = loop
                 loop.call_later(RETRY_INTERVAL, self._retry)
-        elif self._steps_since_checkpoint >= CHECKPOINT_INTERVAL:
-            self._start_checkpoint()
+        else:
+            self._checkpoints.begin_if_due()
 
     def _retry(self) -> None:
         """Look whether the file can be written again, even where nothing is queued: until then no call is tried."""
         self._retry_loop = None
         self._flush()
-
-    def _start_checkpoint(self) -> None:
-        if self._checkpoint_thread is not None and self._checkpoint_thread.is_alive():
-            return
-        self._steps_since_checkpoint = 0
-        self._checkpoint_thread = threading.Thread(
-            target=write_checkpoint, args=(self._path,), name="checkpoint", daemon=True
-        )
-        self._checkpoint_thread.start()
 
     def _write_queue(self) -> bool:
         """Write all that is queued and release the lock; return False where something is left to be tried again."""
@@ -261,8 +235,8 @@ class Writer:
             items = [i for i in items if isinstance(i, PendingCommit) and i.error is not None]
         finally:
             self._lock.release()
-        self._steps_since_checkpoint += len(items)
-        self._notify([i for i in items if isinstance(i, PendingCommit)])
+        self._checkpoints.steps += len(items)
+        self._queue.extend(resolve_commits([i for i in items if isinstance(i, PendingCommit)]))
         return written
 
     def _write_probe(self, items: list[QueueItem]) -> None:
@@ -292,33 +266,7 @@ class Writer:
                     item.step.number = 0
         self._queue.extendleft(i for i in reversed(items) if not isinstance(i, PendingCommit))
 
-    def _notify(self, commits: Iterable[PendingCommit]) -> None:
-        """Resolve the futures of commits, each on its own loop."""
-        try:
-            current: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            current = None
-        for pending in commits:
-            if pending.loop is current:
-                _resolve(pending)
-                continue
-            try:
-                pending.loop.call_soon_threadsafe(_resolve, pending)
-            except RuntimeError:  # that loop is closed: its call will not be made
-                if pending.step is not None:
-                    self._queue.append(WithdrawnCall(pending.step))
-
 
 def _retry_delay() -> float:
     """Return the seconds until another writer may be done; random, so that two do not meet again and again."""
     return random.uniform(0.001, 0.005)  # noqa: S311
-
-
-def _resolve(pending: PendingCommit) -> None:
-    error = pending.error or (pending.step.refusal if pending.step is not None else None)
-    if pending.future.done():  # cancelled
-        return
-    if error is not None:
-        pending.future.set_exception(error)
-    else:
-        pending.future.set_result(None)
