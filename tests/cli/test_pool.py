@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
-from routemoa.cli.pool.fetch import fetch_missing
+from routemoa.cli.members.weights import fetch_missing
 from routemoa.clients.weights import FetchError, load_manifest
 from routemoa.clients.weights.absent import without_missing_weights
 from routemoa.clients.weights.download import Fetcher

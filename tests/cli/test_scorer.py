@@ -36,8 +36,13 @@ def priced(records: list[Record]) -> list[Record]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     there = tmp_path_factory.mktemp("cli")
-    found = routemoa("scorer", "train", keep(there / "r.jsonl", priced(made(200))), "--out", there / "s")
+    records = keep(there / "r.jsonl", priced(made(200)))
+    found = routemoa("scorer", "train", records, "--out", there / "s", "--json", "-")
     assert found.exit_code == 0, found.output
+    report = json.loads(found.stdout)  # no table before or after it
+    assert report["questions"] == 200
+    assert 0 < report["cross_validated"]["accuracy"] <= 1
+    assert report["warnings"] == []
     return there / "s"
 
 
@@ -89,6 +94,13 @@ def test_show_explains(folder: Path) -> None:
     assert "nearest training questions" in found.output
     assert found.output.index("adder") < found.output.index("poet")
     assert "strongest on sums" in routemoa("scorer", "show", folder).output
+    told = json.loads(routemoa("scorer", "show", folder, "How much is 5 plus 7?", "--json").stdout)
+    assert told["models"][0]["model"] == "adder"
+    assert told["panel"]
+    assert len(told["nearest"]) == 5
+    card = json.loads(routemoa("scorer", "show", folder, "--json").stdout)
+    assert {m["model"]: m["strongest"]["task"] for m in card["models"]}["adder"] == "sums"
+    assert card["cross_validated"]["n"] == 200
 
 
 def test_probes_are_lines_for_collect(folder: Path) -> None:
@@ -105,8 +117,9 @@ def test_a_model_joins_from_its_probes(folder: Path, tmp_path: Path) -> None:
         msgspec.structs.replace(r, scores={"late": r.scores["adder"]}, costs=None) for r in made(200) if r.id in chosen
     ]
     out = tmp_path / "joined"
-    found = routemoa("scorer", "join", folder, keep(tmp_path / "late.jsonl", answers), "--out", out)
+    found = routemoa("scorer", "join", folder, keep(tmp_path / "late.jsonl", answers), "--out", out, "--json")
     assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout) == {"scorer": str(out), "joined": ["late"]}
     p = load_trained_scorer(out).predictor
     assert p.models == ("adder", "poet", "middling", "late")
     texts = [r.query for r in made(100, seed=4)]
@@ -136,6 +149,11 @@ def test_it_learns_within_bounds_and_forgets(folder: Path, tmp_path: Path) -> No
     assert np.abs(after[:, 1:] - before[:, 1:]).max() == 0
     assert np.abs(after - before).max() < 0.5
     assert "forgotten" in routemoa("scorer", "forget", folder).output
+    told = json.loads(routemoa("scorer", "learn", folder, tmp_path / "n.jsonl", "--json").stdout)
+    assert told["outcomes"] == len(news)
+    assert told["mean_changes"]["adder"] < 0
+    assert [(d["model"], d["actual"]) for d in told["drifts"]] == [("adder", 0.0)]
+    routemoa("scorer", "forget", folder)
     assert (load_trained_scorer(folder).predictor.predict(texts) == before).all()
 
 

@@ -25,7 +25,9 @@ POOL = ROOT / "examples/compose-pool.toml"
 EVERYTHING = (
     "podDisruptionBudget.enabled=true,networkPolicy.enabled=true,serviceMonitor.enabled=true,localModels.enabled=true,"
     "log.requests=true,resources.limits.memory=1Gi,podAnnotations.team=a,nodeSelector.disk=ssd,imagePullSecrets[0].name=r,"
-    "extraArgs[0]=--otel,extraEnv[0].name=A,extraEnv[0].value=b,ledger.storageClassName=fast"
+    "extraArgs[0]=--otel,extraEnv[0].name=A,extraEnv[0].value=b,ledger.storageClassName=fast,ingress.enabled=true,ingress.className=nginx,"
+    r"ingress.hosts[0]=models.example.com,ingress.tls[0].secretName=tls,ingress.tls[0].hosts[0]=models.example.com,"
+    r"ingress.annotations.nginx\.ingress\.kubernetes\.io/proxy-buffering=off"
 )
 VARIANTS = {
     "plain": "",
@@ -103,6 +105,21 @@ def test_the_pool_arrives_as_it_is_and_no_key_is_rendered() -> None:
     assert set(found["ServiceMonitor"]["spec"]["endpoints"][0]["authorization"]["credentials"]) == {"name", "key"}
 
 
+def test_an_ingress_leads_to_the_service_where_it_is_wanted() -> None:
+    assert "Ingress" not in by_kind(render(""))
+    found = by_kind(render(EVERYTHING))
+    ingress, service = found["Ingress"], found["Service"]
+    assert ingress["metadata"]["annotations"] == {"nginx.ingress.kubernetes.io/proxy-buffering": "off"}
+    assert ingress["spec"]["ingressClassName"] == "nginx"
+    assert ingress["spec"]["tls"] == [{"secretName": "tls", "hosts": ["models.example.com"]}]
+    (rule,) = ingress["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    assert (rule["host"], path["path"], path["pathType"]) == ("models.example.com", "/", "Prefix")
+    named = path["backend"]["service"]
+    assert named["name"] == service["metadata"]["name"]
+    assert named["port"]["name"] in [port["name"] for port in service["spec"]["ports"]]
+
+
 def test_one_pod_writes_to_a_ledger_and_several_have_none() -> None:
     several = by_kind(render(VARIANTS["several without a ledger"]))
     spec = several["StatefulSet"]["spec"]
@@ -134,6 +151,8 @@ def test_several_pods_share_a_database() -> None:
         ("ledger.size=much", "size"),
         ("ledger.enabled=false,ledger.database=true", "not"),
         ("networkPolicy.egressPorts[0]=70000", "egressPorts"),
+        ("ingress.enabled=true", "hosts"),
+        ("ingress.hosts[0]=https://models.example.com", "hosts"),
     ],
 )
 def test_wrong_values_are_refused_by_their_schema(settings: str, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -112,8 +113,9 @@ async def test_several_processes_that_share_a_deleted_store_count_together(tmp_p
 
 
 async def test_a_file_that_is_no_store_keeps_budgets_shut_and_is_said_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr("routemoa.ledger.sqlite.writer.RETRY_INTERVAL", 0.01)
     path = tmp_path / "store.db"
     store, free = Store(path, TENANTS), Store(tmp_path / "free.db")
     await spend(store, 0.1)
@@ -127,6 +129,10 @@ async def test_a_file_that_is_no_store_keeps_budgets_shut_and_is_said_once(
         assert len(caplog.records) == 1
         await free.recorder(None, "m").start(CallStart("a", "proposal", 0.1))  # without a budget the call is made
     path.unlink()
+    for _ in range(500):
+        if store.state.error is None:
+            break
+        await asyncio.sleep(0.01)
     await spend(store, 0.1)  # mended
     assert spent(path) == pytest.approx(0.2)
     await store.aclose()

@@ -490,7 +490,7 @@ async def test_absurd_figures_break_nothing(place: StoreLocation) -> None:
 async def test_the_write_ahead_log_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = []
     for steps in (10**9, 50):
-        monkeypatch.setattr("routemoa.ledger.sqlite.writer.CHECKPOINT_INTERVAL", steps)
+        monkeypatch.setattr("routemoa.ledger.sqlite.checkpoints.CHECKPOINT_INTERVAL", steps)
         with opened(tmp_path / str(steps) / "store.db") as store:
             recorder = store.recorder(None, "m")
             for _ in range(100):

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from routemoa import __version__
-from routemoa.cli.command_group import SuggestingGroup
+from routemoa.cli.command_group import COMPLETION_VARIABLE, SuggestingGroup
 from routemoa.core.errors import ConfigError, QueryError, RouteMoAError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 __all__ = ["cli", "main"]
-
-COMPLETION_VARIABLE = "_ROUTEMOA_COMPLETE"
-"""Set by the scripts of `routemoa completion` where they ask what completes a line."""
 
 
 class LazyCommand(NamedTuple):

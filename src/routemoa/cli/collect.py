@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,26 @@ __all__ = ["announce_collection", "collect"]
 MAX_REASONS = 3  # of a model's failures that are printed
 
 
+@dataclass(frozen=True)
+class CollectOptions:
+    """The arguments and options of `routemoa collect`."""
+
+    task: str
+    pool_file: str | None
+    out: str
+    limit: int | None
+    concurrency: int
+    samples: int | None
+    efforts: str | None
+    retry: bool
+    max_cost: float | None
+    engine: Literal["local", "ray"]
+    address: str | None
+    allow_duplicates: bool
+    yes: bool
+    as_json: bool
+
+
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("task", metavar="QUESTIONS")
 @pool_option
@@ -63,23 +84,7 @@ MAX_REASONS = 3  # of a model's failures that are printed
 @duplicates_option
 @yes_option
 @json_option
-def collect(  # click passes a keyword for each option
-    *,
-    task: str,
-    pool_file: str | None,
-    out: str,
-    limit: int | None,
-    concurrency: int,
-    samples: int | None,
-    efforts: str | None,
-    retry: bool,
-    max_cost: float | None,
-    engine: Literal["local", "ray"],
-    address: str | None,
-    allow_duplicates: bool,
-    yes: bool,
-    as_json: bool,
-) -> None:
+def collect(**options: Any) -> None:  # click passes a keyword for each option: the fields of CollectOptions
     """Ask every model of a pool every question, and keep answers, scores, costs and seconds as records.
 
     QUESTIONS is a file of JSON lines, CSV or Parquet (extra [parquet]) with "query" and, as you have them, "id",
@@ -101,29 +106,35 @@ def collect(  # click passes a keyword for each option
       routemoa collect gsm8k_test.jsonl.gz --out samples.jsonl --samples 5
       routemoa collect mine.csv --pool pool.toml --out mine.jsonl.gz --max-cost 2
     """
-    _check_out(out, task)
-    pool = _load_candidates(pool_file, samples, efforts)
+    _collect(CollectOptions(**options))
+
+
+def _collect(options: CollectOptions) -> None:
+    _check_out(options.out, options.task)
+    pool = _load_candidates(options.pool_file, options.samples, options.efforts)
     members = len({m.member or m.name for m in pool})
-    questions = _read_task(task, limit, allow_duplicates=allow_duplicates)
-    require_prices(pool, max_cost)
-    with AnswerCollection(out, questions, [m.name for m in pool], retry=retry) as collection:
+    questions = _read_task(options.task, options.limit, allow_duplicates=options.allow_duplicates)
+    require_prices(pool, options.max_cost)
+    with AnswerCollection(options.out, questions, [m.name for m in pool], retry=options.retry) as collection:
         calls = list_remaining_calls(questions, pool.models, collection)
         estimate = estimate_calls(calls)
         announcement = announce_collection(
             len(questions), members, collection.finished_questions, estimate, candidates=len(pool)
         )
-        confirm_cost(announcement, estimate, assume_yes=yes, max_cost=max_cost)
-        run = CollectionRun(pool, calls, collection, "collect", concurrency, max_cost, engine, address)
+        confirm_cost(announcement, estimate, assume_yes=options.yes, max_cost=options.max_cost)
+        run = CollectionRun(
+            pool, calls, collection, "collect", options.concurrency, options.max_cost, options.engine, options.address
+        )
         failures = run_calls(run)
         results = summarize_models(questions, pool.models, collection)
         finished = collection.finished_questions
         warnings = warn_of_dominance(questions, collection)
-    if as_json:
-        counts = {"records": out, "questions": len(questions), "finished": finished, "calls": len(calls)}
+    if options.as_json:
+        counts = {"records": options.out, "questions": len(questions), "finished": finished, "calls": len(calls)}
         plain = {**counts, "failures": failures, "estimate": to_plain(estimate), "models": _by_model(results)}
         click.echo(json.dumps({**plain, "warnings": warnings}, indent=2))
     else:
-        _print_collected(results, failures, f"{counted(finished, 'question')} in {out}")
+        _print_collected(results, failures, f"{counted(finished, 'question')} in {options.out}")
     print_warnings(warnings)
 
 

@@ -6,7 +6,10 @@ from difflib import get_close_matches
 
 import click
 
-__all__ = ["SuggestingGroup"]
+__all__ = ["COMPLETION_VARIABLE", "SuggestingGroup"]
+
+COMPLETION_VARIABLE = "_ROUTEMOA_COMPLETE"
+"""Set by the scripts of `routemoa completion` where they ask what completes a line."""
 
 
 class SuggestingGroup(click.Group):

@@ -21,6 +21,8 @@ from click.shell_completion import (
     add_completion_class,
 )
 
+from routemoa.cli.command_group import COMPLETION_VARIABLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -153,7 +155,8 @@ def register_shells() -> None:
 
 @click.command(short_help="Print a script that completes commands with Tab.")
 @click.argument("shell", type=click.Choice(tuple(SHELLS)))
-def completion(shell: str) -> None:
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
     """Print a script for SHELL. With it the Tab key completes commands, options, methods, and models of the pool.
 
     \b
@@ -178,9 +181,7 @@ def completion(shell: str) -> None:
     Open a new shell afterwards. Models are those of a --pool FILE earlier in the line, else of $ROUTEMOA_POOL, else of
     the embedded pool.
     """
-    from routemoa.cli import COMPLETION_VARIABLE, cli
-
-    click.echo(SHELLS[shell](cli, {}, "routemoa", COMPLETION_VARIABLE).source(), nl=False)
+    click.echo(SHELLS[shell](context.find_root().command, {}, "routemoa", COMPLETION_VARIABLE).source(), nl=False)
 
 
 def complete_method(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

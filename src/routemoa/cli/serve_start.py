@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from routemoa.cli.members.weights import warn_of_missing_weights
 from routemoa.cli.options import load_pool
-from routemoa.cli.pool.fetch import warn_of_missing_weights
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.core.text.plural import counted
 

@@ -15,7 +15,6 @@ import msgspec
 from routemoa.clients.connections.error_words import system_reason
 from routemoa.clients.connections.pool import ConnectionPool, NotConnected
 from routemoa.clients.connections.response import HttpResponse, MalformedResponse
-from routemoa.clients.connections.target import hide_userinfo
 from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.clients.endpoints.placed_call import PlacedCall
 from routemoa.clients.endpoints.placement import hash_prefix
@@ -34,6 +33,7 @@ from routemoa.clients.transport.upstream_response import UpstreamResponse, read_
 from routemoa.core.errors import InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, QueryError, Unreachable
 from routemoa.core.protocols import Runtime
 from routemoa.core.tables.caps_table import ReplyCaps
+from routemoa.core.text.urls import hide_userinfo
 from routemoa.core.types import CHAT_ROUTE, Address, Completion, ModelSpec, Request
 
 __all__ = ["HttpClient"]

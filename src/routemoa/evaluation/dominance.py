@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from routemoa.core.learned.intervals import Z95, wilson_interval
 from routemoa.core.types import Scores
-from routemoa.evaluation.report.formatting import format_interval, format_percent, format_points
+from routemoa.evaluation.formatting import format_interval, format_percent, format_points
 from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval
 from routemoa.judging.posterior import ErrorCorrelation
 

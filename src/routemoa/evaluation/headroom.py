@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from routemoa.core.types import Scores
 from routemoa.evaluation.dominance import MIN_GAIN
-from routemoa.evaluation.report.formatting import format_interval, format_percent, format_points
+from routemoa.evaluation.formatting import format_interval, format_percent, format_points
 from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval
 from routemoa.judging.multiple_choice import count_options
 

@@ -23,9 +23,9 @@ from routemoa.core.errors import RouteMoAError
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Method
 from routemoa.core.tables.server_table import ServerSettings
-from routemoa.gateway.access.admin import admin_routes
 from routemoa.gateway.access.auth import AuthMiddleware
 from routemoa.gateway.access.caller import Caller
+from routemoa.gateway.admin import admin_routes
 from routemoa.gateway.api import Api, ChatApi, MemberApi
 from routemoa.gateway.batches.endpoints import batch_routes
 from routemoa.gateway.chat import ChatEndpoint
@@ -35,12 +35,12 @@ from routemoa.gateway.guards.origins import HostMiddleware, cors_middleware
 from routemoa.gateway.guards.paths import PathMiddleware
 from routemoa.gateway.guards.request_ids import REQUEST_ID, REQUEST_ID_KEY, RequestIdMiddleware
 from routemoa.gateway.http_exchange.direct_routes import DirectRoutes
+from routemoa.gateway.http_exchange.error_shapes import shape_error_at
 from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.members.forwarder import Forwarder
 from routemoa.gateway.members.member_routes import COMPLETIONS, EMBEDDINGS
 from routemoa.gateway.messages_api import MessagesApi
 from routemoa.gateway.messages_api.count_endpoint import CountEndpoint
-from routemoa.gateway.messages_api.errors import shape_error_at
 from routemoa.gateway.openapi import build_document, render_page
 from routemoa.gateway.openapi.page import PAGE_HEADERS
 from routemoa.gateway.responses_api import ResponsesApi

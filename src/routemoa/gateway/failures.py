@@ -96,7 +96,8 @@ def _budget_response(error: BudgetExceeded | ConfigError) -> ErrorResponse:
     """Return the response where the next call was not made: limits, a budget, the ledger or a missing price."""
     reason = str(error).rstrip(".")
     if isinstance(error, StoreError):
-        logger.error("%s", error)
+        if not error.is_logged:
+            logger.error("%s", error)
         return ErrorResponse(
             503,
             "The server's ledger cannot be written now, so no call is made.",

@@ -78,6 +78,8 @@ class ServerState:
         self.boards = None if shared is None else shared.boards
         """What the other workers do now, for the dashboard; None where there are none."""
         self.metrics = ServerMetrics([])
+        if store is not None:
+            store.state.on_unrecorded = self.metrics.unrecorded.inc
         self.board = LiveBoard()
         self.gate = LoadGate(pool.server.queue_seconds, on_refuse=self.metrics.refused.inc)
         self.keyring = Keyring(pool.tenants, store, requires_key=admin_key is not None)

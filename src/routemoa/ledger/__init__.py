@@ -29,6 +29,7 @@ from routemoa.ledger.sqlite.writer import Writer
 from routemoa.ledger.steps import PICODOLLARS_PER_DOLLAR, FinishedCall, StartedCall, to_picodollars
 from routemoa.ledger.sums.corrections import Correction, correct_call
 from routemoa.ledger.sums.queries import LedgerEntry, note_endpoint, read_calls
+from routemoa.ledger.write_state import WriteState
 
 __all__ = [
     "BudgetExchange",
@@ -168,6 +169,11 @@ class Store:
         ]
 
     @property
+    def state(self) -> WriteState:
+        """Whether the ledger can be written, and who is told of calls without a record."""
+        return self._backend.state
+
+    @property
     def backlog(self) -> tuple[int, float]:
         """Return how many entries are not written yet, and for how many seconds the oldest of them has waited."""
         return self._backend.backlog
@@ -250,6 +256,7 @@ class StoreRecorder:
         except StoreError:
             if self._has_budget:
                 raise
+            self._writer.state.count_unrecorded()
             return UNRECORDED_CALL
         number = started.number
         if not number:  # it is recorded later

@@ -8,6 +8,7 @@ from typing import Protocol
 from routemoa.ledger.budgets.budget_check import TenantBudgets, WindowKey
 from routemoa.ledger.location import StoreLocation, StoreUrl
 from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
+from routemoa.ledger.write_state import WriteState
 
 __all__ = ["LedgerBackend", "open_backend"]
 
@@ -18,6 +19,11 @@ class LedgerBackend(Protocol):
     @property
     def used(self) -> Mapping[WindowKey, int]:
         """The picodollars spent and reserved in the windows seen so far; may be read from any thread."""
+        ...
+
+    @property
+    def state(self) -> WriteState:
+        """Whether the ledger can be written."""
         ...
 
     @property

@@ -106,7 +106,7 @@ def transact(store: StoreLocation, work: Callable[[Connection], T], *, table: st
 def open_reading(store: StoreLocation, *, check_same_thread: bool = True) -> Connection | None:
     """Open a store to read it; None where there is none yet. Raises StoreError."""
     if isinstance(store, StoreUrl):
-        from routemoa.ledger.postgres.driver import open_database
+        from routemoa.ledger.postgres.opening import open_database
 
         return open_database(store, reading=True)
     return connect_reading(store, check_same_thread=check_same_thread)
@@ -114,7 +114,7 @@ def open_reading(store: StoreLocation, *, check_same_thread: bool = True) -> Con
 
 def open_writing(store: StoreUrl) -> Connection:
     """Open a store in a database for writing. Raises StoreError."""
-    from routemoa.ledger.postgres.driver import open_database
+    from routemoa.ledger.postgres.opening import open_database
 
     connection = open_database(store)
     assert connection is not None  # noqa: S101  (it is made where there is none)

@@ -1,4 +1,4 @@
-"""The ledger's file: where it is, its tables, its connections, and the messages where it cannot be used."""
+"""The ledger's file: its connections, and the messages where it cannot be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from routemoa.core.errors import ConfigError
-from routemoa.ledger.location import StoreLocation, default_path
+from routemoa.ledger.location import StoreLocation
+from routemoa.ledger.tables import CREATE_IDENTITY, CREATE_KEYS, CREATE_NOTES, CREATE_TABLES
 
 __all__ = [
     "BUSY_TIMEOUT",
@@ -22,7 +23,6 @@ __all__ = [
     "close_on_error",
     "connect",
     "connect_reading",
-    "default_path",
     "enable_write_ahead_log",
     "is_locked",
     "open_connection",
@@ -38,91 +38,13 @@ LOG_SUFFIXES = ("-wal", "-shm")
 """Of the files that SQLite keeps beside its own."""
 BUSY_TIMEOUT = 10.0
 """Seconds that a process waits for another one that has the file locked."""
-CREATE_TABLES = """
-CREATE TABLE calls (
-  id INTEGER PRIMARY KEY,
-  request TEXT NOT NULL,      -- the calls of one request share it
-  began REAL NOT NULL,        -- seconds since the epoch
-  key TEXT NOT NULL,          -- the tenant, "-" where there is none
-  method TEXT NOT NULL,
-  model TEXT NOT NULL,
-  purpose TEXT NOT NULL,
-  most REAL,                  -- the most dollars that it can have cost
-  prompt_tokens INTEGER,      -- the provider's own figures; NULL where it gave none
-  completion_tokens INTEGER,
-  cached_tokens INTEGER,
-  cost REAL,
-  charged REAL,               -- dollars that are counted against budgets
-  seconds REAL,
-  outcome TEXT NOT NULL,      -- "open", "ok", "cut", "lost", or the kind of the failure
-  owner TEXT NOT NULL         -- the process that made it
-);
-CREATE INDEX calls_began ON calls (began);
-CREATE INDEX calls_open ON calls (owner) WHERE outcome = 'open';
-CREATE TABLE windows (        -- totals of a UTC day ("2026-11-25") or month ("2026-11"), in picodollars: sums of
-  key TEXT NOT NULL,          -- whole numbers have no rounding errors; key "*" is the sum of all tenants
-  window TEXT NOT NULL,
-  spent INTEGER NOT NULL,
-  held INTEGER NOT NULL,      -- the most that calls under way can cost
-  PRIMARY KEY (key, window)
-) WITHOUT ROWID;
-"""
-
-CREATE_NOTES = """
-CREATE TABLE IF NOT EXISTS notes (  -- what was found or corrected later; rows are only added
-  id INTEGER PRIMARY KEY,
-  call INTEGER NOT NULL,      -- calls.id, with its request: ids are given again once all newer calls are deleted
-  request TEXT NOT NULL,
-  at REAL NOT NULL,           -- seconds since the epoch
-  cost REAL,                  -- the dollars that the call did cost; NULL where the note corrects nothing
-  note TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS notes_call ON notes (call);
-CREATE VIEW IF NOT EXISTS corrected_calls AS  -- the calls, with the last correction of each
-  SELECT c.id, c.request, c.began, c.key, c.method, c.model, c.purpose, c.most, c.prompt_tokens, c.completion_tokens,
-    c.cached_tokens, ifnull(n.cost, c.cost) AS cost, ifnull(n.cost, c.charged) AS charged, c.seconds, c.outcome
-  FROM calls c LEFT JOIN notes n ON n.id = (
-    SELECT max(id) FROM notes WHERE call = c.id AND request = c.request AND cost IS NOT NULL);
-"""
-
-
-CREATE_KEYS = """
-CREATE TABLE IF NOT EXISTS keys (  -- tenants that are kept here: a name is given once, so that its calls stay its own
-  name TEXT PRIMARY KEY,
-  created REAL NOT NULL,      -- seconds since the epoch, as all times
-  expires REAL,
-  revoked REAL,
-  models TEXT,                -- a JSON array, NULL where not limited
-  methods TEXT,
-  max_cost_per_day REAL,
-  max_cost_per_month REAL,
-  requests_per_minute INTEGER,
-  tokens_per_minute INTEGER,
-  concurrent_streams INTEGER,
-  changed INTEGER NOT NULL    -- counts the changes of all keys: its maximum tells servers whether to read them again
-);
-CREATE INDEX IF NOT EXISTS keys_changed ON keys (changed);
-CREATE TABLE IF NOT EXISTS key_secrets (
-  digest BLOB PRIMARY KEY,    -- SHA-256 of the key, which is stored nowhere
-  name TEXT NOT NULL,         -- keys.name
-  prefix TEXT NOT NULL,       -- the key's first characters, to tell it from others
-  created REAL NOT NULL,
-  expires REAL                -- of a secret that was rotated: until when it is accepted
-) WITHOUT ROWID;
-"""
-
-
-CREATE_IDENTITY = """
-CREATE TABLE IF NOT EXISTS identity (  -- one row: tells this ledger from those of other machines that share budgets
-  one INTEGER PRIMARY KEY CHECK (one = 1),
-  id TEXT NOT NULL
-);
-INSERT OR IGNORE INTO identity VALUES (1, lower(hex(randomblob(8))));
-"""
 
 
 class StoreError(ConfigError):
     """The store cannot be read or written. The message is one line: which store, why, and what to do."""
+
+    is_logged = False
+    """The log says it already."""
 
 
 def connect(path: Path) -> sqlite3.Connection:

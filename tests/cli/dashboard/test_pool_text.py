@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from routemoa.cli.dashboard.operations import DashboardOperations
@@ -149,6 +151,16 @@ def test_a_hostile_text_is_refused_soon(pool: Pool, text: str) -> None:
     began = time.monotonic()
     assert not DashboardOperations().check_pool(pool, text)["ok"]
     assert time.monotonic() - began < 5
+
+
+def test_a_password_with_a_slash_is_hidden_too(pool: Pool) -> None:
+    """Read as a URL, it ends the host and its name is a port."""
+    path = Path(pool.source)
+    path.write_bytes(path.read_bytes().replace(b"p4ssw0rd", b"p4ss/w0rd"))
+    found = msgspec.structs.replace(pool["a"], endpoint="https://user:p4ss/w0rd@models.example/v1?sig=1f2e3d")
+    shown = DashboardOperations().describe_pool(replace(pool, models=(found, pool["b"])))
+    assert "w0rd" not in str(shown)
+    assert shown["members"][0]["endpoint"] == "https://models.example/v1"
 
 
 def test_a_pool_without_a_file_is_shown_only() -> None:

@@ -17,9 +17,9 @@ from routemoa.cli import cli
 from routemoa.core.errors import ConfigError
 from routemoa.core.system.installation import install_command
 from routemoa.core.text.dollars import format_dollars
+from routemoa.evaluation.formatting import format_points
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.report.figures import Report, build_report
-from routemoa.evaluation.report.formatting import format_points
 from routemoa.evaluation.report.method_rows import group_outcomes, pareto_front
 from routemoa.evaluation.statistics import summarize
 

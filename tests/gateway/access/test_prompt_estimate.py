@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from routemoa.gateway.access.prompt_estimate import estimate_prompt
-from routemoa.gateway.messages_api.token_count import IMAGE_TOKENS
+from routemoa.gateway.access.prompt_estimate import IMAGE_TOKENS, estimate_prompt
 
 TEXT = "x" * 4000
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}

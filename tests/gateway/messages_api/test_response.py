@@ -10,8 +10,8 @@ from routemoa.core.events import AnswerDelta, Done, Event
 from routemoa.core.usage import Usage
 from routemoa.gateway.api import ApiRequest
 from routemoa.gateway.errors import ErrorResponse
+from routemoa.gateway.http_exchange.error_shapes import shape_error, shape_error_at
 from routemoa.gateway.messages_api import MessagesApi
-from routemoa.gateway.messages_api.errors import shape_error, shape_error_at
 from routemoa.gateway.messages_api.response import MessageTranslator
 from tests.gateway.playback import CALLS, MARKER, REPLACED, play, read_events, whole
 

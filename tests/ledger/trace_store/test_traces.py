@@ -170,9 +170,10 @@ def test_a_file_that_is_locked_costs_traces_and_no_more(
     other.execute("ROLLBACK")
     other.close()
     assert store.dropped == 1
-    assert "were not kept" in caplog.text
+    assert "meanwhile traces are not kept" in caplog.text
     store.add("2", answer(), None)
     store.flush()
+    assert "traces are kept again; 1 in all were not" in caplog.text
     assert store.find("2", None) is not None
     store.close()
 

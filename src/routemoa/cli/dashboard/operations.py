@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from routemoa.cli.dashboard.pool_text import (
     check_text,
@@ -22,6 +21,7 @@ from routemoa.cli.dashboard.provider_models import ProviderModels
 from routemoa.cli.dashboard.quality_figures import TrafficReader
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.urls import hide_userinfo_and_query
 from routemoa.core.types import ModelSpec
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class DashboardOperations:
 
     async def probe(self, pool: Pool, names: Sequence[str]) -> list[dict[str, Any]]:
         """Ask members for one token each; those that run in this process's own runtime are not loaded again."""
-        from routemoa.cli.pool.probe import probe_models
+        from routemoa.cli.members.probe import probe_models
 
         chosen = tuple(m for m in pool if (not names or m.name in names) and not m.local)
         async with self._probing:
@@ -135,7 +135,7 @@ def _describe_member(model: ModelSpec) -> dict[str, Any]:
     price = model.price
     return {
         "name": model.name,
-        "endpoint": _without_secrets(model.endpoint),
+        "endpoint": hide_userinfo_and_query(model.endpoint),
         "model": model.model,
         "api_key_env": model.api_key_env,
         "input_price": None if price is None else price.input.base,
@@ -144,12 +144,3 @@ def _describe_member(model: ModelSpec) -> dict[str, Any]:
         "context": model.context,
         "prior": model.prior,
     }
-
-
-def _without_secrets(endpoint: str) -> str:
-    """Return an endpoint without a password and a query."""
-    try:
-        url = urlsplit(endpoint)
-    except ValueError:
-        return ""
-    return endpoint if not url.netloc else f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"

@@ -9,9 +9,9 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.text.urls import find_userinfo, hide_userinfo
 
 __all__ = ["check_secrets", "hide_secrets", "show_secrets"]
 
@@ -108,11 +108,8 @@ def _find_secrets(leaf: _Leaf) -> list[str]:
     if "headers" in leaf.path[:-1] or _SECRET_NAME.search(name):
         return [leaf.text]
     if name == "endpoint" and "//" in leaf.text:
-        try:
-            url = urlsplit(leaf.text)
-        except ValueError:
-            return []
-        return [part for part in (url.netloc.rpartition("@")[0], url.query) if len(part) >= MIN_LENGTH]
+        query = hide_userinfo(leaf.text).partition("?")[2].partition("#")[0]
+        return [part for part in (find_userinfo(leaf.text), query) if part and len(part) >= MIN_LENGTH]
     return []
 
 

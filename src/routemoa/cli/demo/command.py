@@ -42,7 +42,7 @@ def demo(
     """
     from routemoa.cli.demo.questions import chosen_questions, load_questions, random_questions
     from routemoa.cli.demo.show import run_demo
-    from routemoa.cli.pool.fetch import fetch_missing
+    from routemoa.cli.members.weights import fetch_missing
     from routemoa.cli.terminal.confirm import confirm_questions
     from routemoa.core.pool_file.pool import Pool
 

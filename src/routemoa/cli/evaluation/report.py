@@ -18,9 +18,9 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.text.dollars import format_dollars
 from routemoa.core.text.printable import printable_line
 from routemoa.core.types import to_json
+from routemoa.evaluation.formatting import format_points, format_whole_percent
 from routemoa.evaluation.outcomes import OUTCOMES, load_run, read_outcomes
 from routemoa.evaluation.report.figures import Report, build_report
-from routemoa.evaluation.report.formatting import format_points, format_whole_percent
 from routemoa.evaluation.report.method_rows import GROUPS, MEASURES, MethodRow
 from routemoa.evaluation.statistics import summarize
 

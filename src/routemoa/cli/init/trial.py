@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from routemoa.cli.init.discovery import Place, describe_problem
 from routemoa.cli.init.presets import Candidate, make_candidates
-from routemoa.cli.pool.probe import Probe, probe_models
+from routemoa.cli.members.probe import Probe, probe_models
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.session import run_query
 from routemoa.clients.connect import connect

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,6 +49,19 @@ def judge() -> None:
 judge.add_command(calibrate)
 
 
+@dataclass(frozen=True)
+class FitOptions:
+    """The arguments and options of `routemoa judge fit`."""
+
+    traces: tuple[str, ...]
+    out: str
+    logprob: bool
+    seed: int
+    engine: Literal["local", "ray"]
+    address: str | None
+    as_json: bool
+
+
 @judge.command(short_help="Fit a judge model on graded traces or records.")
 @click.argument("traces", nargs=-1, required=True)
 @click.option("--out", default="judge.json", show_default=True, metavar="FILE", help="The file to write.")
@@ -55,16 +69,7 @@ judge.add_command(calibrate)
 @click.option("--seed", default=0, show_default=True, help="Seed for splitting the queries into halves.")
 @engine_options
 @click.option("--json", "as_json", is_flag=True, help="Print the fit and its figures as one JSON object.")
-def fit(
-    *,
-    traces: tuple[str, ...],
-    out: str,
-    logprob: bool,
-    seed: int,
-    engine: Literal["local", "ray"],
-    address: str | None,
-    as_json: bool,
-) -> None:
+def fit(**options: Any) -> None:  # click passes a keyword for each option: the fields of FitOptions
     """Fit a judge model on TRACES (JSON lines) and write a file for `[mixture] judge`.
 
     A line is what `routemoa ask --json` prints, with `scores` (model -> 0 to 1) or a `reference` (and `grader`) beside
@@ -81,36 +86,30 @@ def fit(
       routemoa judge fit graded.jsonl --out judge.json
       # then in pool.toml:  [mixture]  judge = "judge.json"
     """
-    from routemoa.training.judge import cross_fit_judge_model, describe_judge_model, measure_signals
+    _fit(FitOptions(**options))
 
+
+def _fit(options: FitOptions) -> None:
+    from routemoa.training.judge import describe_judge_model
+
+    out = options.out
     check_writable(out)
     before = read_judge_model(out) if Path(out).is_file() else JudgeModel()
     errors = ErrorCollector()
     with show_working("reading"):
-        data, texts, ungraded = _read_graded_queries(traces, errors)
+        data, texts, ungraded = _read_graded_queries(options.traces, errors)
     if len(data) < MIN_GRADED_QUERIES:
         errors.raise_if_any()
         raise ConfigError(
-            f"{', '.join(traces)}: {counted(len(data), 'graded query', 'graded queries')} "
+            f"{', '.join(options.traces)}: {counted(len(data), 'graded query', 'graded queries')} "
             f"({counted(ungraded, 'line')} without a grade); at least "
             f"{MIN_GRADED_QUERIES} are needed: put `scores` or a `reference` into the lines, beside `text` and `trace`"
         )
-    with show_working(f"fitting on {counted(len(data), 'query', 'queries')}"), open_engine(engine, address) as work:
-        fitted = cross_fit_judge_model(data, seed, verbalized=not logprob, engine=work)
-        figures, model = measure_signals(*fitted.held_out), fitted.judge_model
-    facts: dict[str, float | int | str] = {"queries": len(data), "files": ", ".join(Path(t).name for t in traces)}
-    facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
-    models = tuple(dict.fromkeys(m for panel in data for m in panel.models))
-    model = msgspec.structs.replace(
-        model,
-        fitted=facts,
-        models=models,
-        questions=pack_hashes(texts),
-        pairwise_judge=before.pairwise_judge,
-        open_evidence=before.open_evidence,
-    )
+    model, figures = _fit_judge_model(data, texts, options)
+    kept = {"pairwise_judge": before.pairwise_judge, "open_evidence": before.open_evidence}  # of `judge calibrate`
+    model = msgspec.structs.replace(model, **kept)
     write_file(out, encode_judge_model(model))
-    if as_json:
+    if options.as_json:
         click.echo(msgspec.json.encode({"judging": model, "held_out": figures, "passed_over": ungraded}))
     else:
         skipped = f", {counted(ungraded, 'line')} without a grade skipped" if ungraded else ""
@@ -118,6 +117,26 @@ def fit(
         _print_fit(model, figures, describe_judge_model(model))
         print_line(f'{out}: written; name it in the pool file:  [mixture]  judge = "{out}"', err=True)
     errors.raise_if_any()
+
+
+def _fit_judge_model(
+    data: Sequence[GradedPanel], texts: Sequence[str], options: FitOptions
+) -> tuple[JudgeModel, dict[str, Any]]:
+    """Return the model that was fitted, with facts about the fit, and its figures on queries that were held out."""
+    from routemoa.training.judge import cross_fit_judge_model, measure_signals
+
+    with (
+        show_working(f"fitting on {counted(len(data), 'query', 'queries')}"),
+        open_engine(options.engine, options.address) as work,
+    ):
+        fitted = cross_fit_judge_model(data, options.seed, verbalized=not options.logprob, engine=work)
+        figures = measure_signals(*fitted.held_out)
+    names = ", ".join(Path(t).name for t in options.traces)
+    facts: dict[str, float | int | str] = {"queries": len(data), "files": names}
+    facts |= {f"{k}_held_out": round(v, 4) for k, v in figures["posterior"].items() if v is not None}
+    models = tuple(dict.fromkeys(m for panel in data for m in panel.models))
+    about = {"fitted": facts, "models": models, "questions": pack_hashes(texts)}
+    return msgspec.structs.replace(fitted.judge_model, **about), figures
 
 
 def _read_graded_queries(paths: tuple[str, ...], errors: ErrorCollector) -> tuple[list[GradedPanel], list[str], int]:

@@ -12,7 +12,7 @@ from typing import Any
 from routemoa.cli.terminal.files import check_writable
 from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.core.text.dollars import format_dollars
-from routemoa.evaluation.report.formatting import shorten
+from routemoa.evaluation.formatting import shorten
 from routemoa.evaluation.report.svg import COLOURS, open_figure
 from routemoa.ledger.sums.aggregates import Grouping, group_name, total_tokens
 from routemoa.ledger.sums.queries import LedgerEntry

@@ -15,7 +15,7 @@ from routemoa.cli.terminal.lines import print_line
 from routemoa.core.text.printable import printable
 
 if TYPE_CHECKING:
-    from routemoa.cli.pool.probe import Probe
+    from routemoa.cli.members.probe import Probe
     from routemoa.core.pool_file.pool import Pool
 
 __all__ = ["check"]
@@ -67,8 +67,8 @@ def _check_on_changes(pool_file: str | None, write: bool, as_json: bool) -> None
 
 def _check_pool(pool: Pool, write: bool, as_json: bool) -> bool:
     """Check a pool, say what was found, and return whether every model answers."""
+    from routemoa.cli.members.probe import probe_models
     from routemoa.cli.pool.dialects import describe_learned, write_dialects
-    from routemoa.cli.pool.probe import probe_models
     from routemoa.cli.terminal.table import print_table
     from routemoa.cli.terminal.warn import print_warnings
     from routemoa.clients.protocol.dialect import Dialect

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from routemoa.cli.options import duplicates_option, say
+from routemoa.cli.options import duplicates_option, json_option, say
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
 from routemoa.core.text.plural import counted
@@ -23,7 +25,8 @@ __all__ = ["forget", "learn"]
 @click.argument("folder", metavar="DIR")
 @click.argument("records", nargs=-1, required=True)
 @duplicates_option
-def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool) -> None:
+@json_option
+def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool, as_json: bool) -> None:
     """Update the scorer in DIR with outcomes: RECORDS of real traffic, such as traces with feedback.
 
     The changes are bounded and kept beside the trained arrays; `routemoa scorer forget` undoes them. A model whose
@@ -46,6 +49,11 @@ def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool) -> None
     with closing(Appender(path)) as file:
         for outcome in new:
             file.write(outcome)
+    if as_json:
+        drifts = [asdict(drift) for drift in update.drifts]
+        report = {"scorer": folder, "outcomes": len(new), "mean_changes": update.mean_changes, "drifts": drifts}
+        click.echo(json.dumps(report, indent=2))
+        return
     for model, change in update.mean_changes.items():
         print_line(f"{model}: mean {change:+.3f}")
     for drift in update.drifts:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import click
 import numpy as np
 
-from routemoa.cli.options import duplicates_option
+from routemoa.cli.options import duplicates_option, json_file_option
 from routemoa.cli.ray_cluster import count_threads, engine_options, leave_out_engine, open_engine
 from routemoa.cli.scorer.figures import (
     print_figures,
@@ -25,7 +25,7 @@ from routemoa.cli.scorer.figures import (
     warn_of_dominance,
     warn_of_few_questions,
 )
-from routemoa.cli.terminal.files import check_writable_folder
+from routemoa.cli.terminal.files import STDOUT, check_writable, check_writable_folder, write_figures
 from routemoa.cli.terminal.lines import print_line
 from routemoa.cli.terminal.warn import print_warnings
 from routemoa.cli.terminal.working import show_working
@@ -58,6 +58,7 @@ class TrainOptions:
     pooling: Literal["cls", "mean"]
     engine: Literal["local", "ray"]
     address: str | None
+    json_file: str | None
 
 
 @click.command(short_help="Train a scorer on records.")
@@ -83,6 +84,7 @@ class TrainOptions:
     help="published: which vector stands for a text.",
 )
 @engine_options
+@json_file_option
 def train(**options: Any) -> None:  # click passes a keyword for each option: the fields of TrainOptions
     """Train a scorer on RECORDS (JSON lines, plain or gzip) and write a folder for `[scorer] path`.
 
@@ -107,6 +109,7 @@ def train(**options: Any) -> None:  # click passes a keyword for each option: th
 
 def _train(options: TrainOptions) -> None:
     check_writable_folder(options.out)
+    check_writable(options.json_file)
     if options.engine == "ray" and options.recipe != "fast":
         raise ConfigError("--engine ray works on folds, and only the recipe 'fast' has these; leave out one of the two")
     with show_working("reading the records"):
@@ -124,9 +127,13 @@ def _train(options: TrainOptions) -> None:
             facts = train_recipe(data, options, facts)
     except OSError as e:
         raise ConfigError(f"--out {options.out}: {e.strerror or e}") from e
-    print_figures(facts["cross_validated"])
-    print_warnings([*warn_of_few_questions(data), *warn_of_dominance(data)])
-    seconds = perf_counter() - started
+    warnings, seconds = [*warn_of_few_questions(data), *warn_of_dominance(data)], perf_counter() - started
+    if options.json_file:
+        report = {"scorer": options.out, **facts, "seconds": round(seconds, 3), "warnings": warnings}
+        write_figures(options.json_file, (json.dumps(report, indent=2) + "\n").encode())
+    if options.json_file != STDOUT:
+        print_figures(facts["cross_validated"])
+    print_warnings(warnings)
     print_line(f"{options.out}: written in {seconds:.0f} s; features: {facts['features']}", err=True)
     print_line(f'use it in the pool file:  [scorer]  path = "{options.out}"', err=True)
     print_line(f"measure it on other questions:  routemoa scorer evaluate {shlex.quote(options.out)} OTHER", err=True)
@@ -192,7 +199,7 @@ def _prepare_encoder(name: str | None) -> Iterator[Path | None]:
     with tempfile.TemporaryDirectory(prefix="routemoa-encoder-") as temporary:
         folder = Path(temporary)
         if name == "minilm":
-            from routemoa.cli.pool.fetch import fetch_weights
+            from routemoa.cli.members.weights import fetch_weights
 
             model, tokenizer = fetch_weights(MINILM_WEIGHTS)
             (folder / "encoder.onnx").symlink_to(model)

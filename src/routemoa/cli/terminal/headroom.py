@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from routemoa.cli.terminal.lines import print_line
+from routemoa.evaluation.formatting import format_interval, format_percent, format_points, format_whole_percent
 from routemoa.evaluation.headroom import CHOICE_MODELS
-from routemoa.evaluation.report.formatting import format_interval, format_percent, format_points, format_whole_percent
 
 __all__ = ["print_headroom", "warn_of_no_gain"]
 

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from msgspec import Struct
 
-__all__ = ["DEFAULT_PORTS", "Target", "encode_head", "hide_userinfo", "parse_address", "parse_target"]
+__all__ = ["DEFAULT_PORTS", "Target", "encode_head", "parse_address", "parse_target"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 DEFAULT_HEADERS = {
@@ -23,8 +23,6 @@ FRAMING = {"content-length", "transfer-encoding"}
 """Headers that say where a request ends."""
 SAFE = "%/:=&?~#+!$,;'@()*[]"
 """What stays as it is in a path and a query, beside letters and digits."""
-_USERINFO = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#@:\[]*:\d*[^\d/?#@].*@)")
-"""Also where a password holds a slash that was not percent-encoded, so that it reads as a port."""
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\r\n\0]*")
 
@@ -85,11 +83,6 @@ def parse_address(host: str) -> IPv4Address | IPv6Address | None:
         return ip_address(host)
     except ValueError:
         return None
-
-
-def hide_userinfo(url: str) -> str:
-    """Return a URL without the name and the password in it, to be shown."""
-    return _USERINFO.sub("", url)
 
 
 def _read_authorization(parts: SplitResult) -> str | None:

@@ -16,11 +16,11 @@ from msgspec import Struct
 from routemoa.clients.connections.error_words import system_reason
 from routemoa.clients.connections.pool import ConnectionPool, NotConnected
 from routemoa.clients.connections.response import MalformedResponse
-from routemoa.clients.connections.target import hide_userinfo
 from routemoa.clients.model_lists.reply import ListedModel, find_field, parse_model_list
 from routemoa.clients.protocol.wire import decode_json, error_text, one_line
 from routemoa.clients.transport.incoming import PIECE_BYTES
 from routemoa.core.catalog.providers import Provider
+from routemoa.core.text.urls import hide_userinfo
 
 __all__ = ["ListFailed", "ListProblem", "classify_refusal", "fetch_model_list"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
@@ -217,8 +217,6 @@ def parse_pool(
     if needs_keys and absent:
         models, mixture = _leave_out_absent(models, mixture, absent)
     limits = parse_limits(table.get("limits", {}), f"{source}: [limits]")
-    patience = parse_table(table.get("patience", {}), Patience, f"{source}: [patience]")
-    check_patience(patience, f"{source}: [patience]")
     has_scorer = "scorer" in table or all(m.prior is not None for m in models)
     if needs_learned:
         names = [m.name for m in models]
@@ -226,10 +224,7 @@ def parse_pool(
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
     with_scorer = needs_learned and "scorer" in table
     scorer = _find_scorer(table["scorer"], directory, f"{source}: [scorer]") if with_scorer else None
-    tenants = parse_tenants(table, source, env)
-    for tenant in tenants:
-        known = {*(m.name for m in models), *absent}
-        check_tenant_names(tenant, known, METHODS, f"{source}: [[tenant]] '{tenant.name}'")
+    tenants = _read_tenants(table, source, env, {*(m.name for m in models), *absent})
     server = parse_server_table(table.get("server", {}), f"{source}: [server]")
     learning = parse_learning_table(table.get("learning", {}), f"{source}: [learning]")
     gateway = parse_gateway_table(table.get("gateway", {}), f"{source}: [gateway]")
@@ -242,7 +237,7 @@ def parse_pool(
         scorer=scorer,
         judge=judge,
         limits=limits,
-        patience=patience,
+        patience=_read_patience(table.get("patience", {}), f"{source}: [patience]"),
         caps=parse_caps_table(table.get("caps", {}), f"{source}: [caps]"),
         tenants=tenants,
         server=server,
@@ -254,6 +249,21 @@ def parse_pool(
         batches=parse_batches_table(table.get("batches", {}), directory, f"{source}: [batches]"),
         absent_endpoints=absent_endpoints,
     )
+
+
+def _read_patience(table: Any, where: str) -> Patience:
+    """Return how long is waited for the pool's models. Raises ConfigError."""
+    patience = parse_table(table, Patience, where)
+    check_patience(patience, where)
+    return patience
+
+
+def _read_tenants(table: Mapping[str, Any], source: str, env: Mapping[str, str], known: Collection[str]) -> Tenants:
+    """Return the tenants; `known` are the members that they may name. Raises ConfigError."""
+    tenants = parse_tenants(table, source, env)
+    for tenant in tenants:
+        check_tenant_names(tenant, known, METHODS, f"{source}: [[tenant]] '{tenant.name}'")
+    return tenants
 
 
 def _leave_out_absent(

@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from routemoa.core.catalog.families import find_family
 from routemoa.evaluation.dominance import Dominance
+from routemoa.evaluation.formatting import format_points, shorten
 from routemoa.evaluation.outcomes import Run
 from routemoa.evaluation.power import ALPHA, NOTICEABLE, POWER, SampleSize, estimate_sample_size
 from routemoa.evaluation.report.findings import ModelShares
-from routemoa.evaluation.report.formatting import format_points, shorten
 from routemoa.evaluation.report.headline import OURS, Headline
 from routemoa.evaluation.report.method_rows import (
     MEASURES,

@@ -7,9 +7,9 @@ from typing import Any
 
 from routemoa.core.text.plural import counted
 from routemoa.evaluation.calibration import Calibration
+from routemoa.evaluation.formatting import format_points, format_whole_percent, shorten
 from routemoa.evaluation.report.figures import Ablation, Saving, ScaleCurve, ScalePoint
 from routemoa.evaluation.report.findings import TaskComparison
-from routemoa.evaluation.report.formatting import format_points, format_whole_percent, shorten
 from routemoa.evaluation.report.headline import OURS
 from routemoa.evaluation.report.method_rows import MEASURES, AccuracyGap
 from routemoa.evaluation.report.quality_chart import method_style

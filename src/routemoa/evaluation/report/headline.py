@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from routemoa.core.text.plural import counted
-from routemoa.evaluation.report.formatting import format_points
+from routemoa.evaluation.formatting import format_points
 from routemoa.evaluation.report.method_rows import MEASURES, AccuracyGap, GroupedOutcomes, MethodRow
 
 __all__ = ["DENSE", "OURS", "SINGLE", "Headline", "build_headline"]

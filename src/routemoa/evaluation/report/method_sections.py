@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from routemoa.evaluation.report.caveats import UNFINISHED, explain_unknown
-from routemoa.evaluation.report.charts import draw_savings
-from routemoa.evaluation.report.figures import Report
-from routemoa.evaluation.report.formatting import (
+from routemoa.evaluation.formatting import (
     UNKNOWN,
     format_change,
     format_interval,
@@ -19,6 +16,9 @@ from routemoa.evaluation.report.formatting import (
     format_whole_percent,
     shorten,
 )
+from routemoa.evaluation.report.caveats import UNFINISHED, explain_unknown
+from routemoa.evaluation.report.charts import draw_savings
+from routemoa.evaluation.report.figures import Report
 from routemoa.evaluation.report.headline import DENSE
 from routemoa.evaluation.report.method_rows import GROUPS, MEASURES, METHOD_DESCRIPTIONS, AccuracyGap, MethodRow
 from routemoa.evaluation.report.quality_chart import draw_quality

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from routemoa.core.text.plural import counted
-from routemoa.evaluation.report import charts
-from routemoa.evaluation.report.figures import Report
-from routemoa.evaluation.report.findings import NO_CHOICE
-from routemoa.evaluation.report.formatting import (
+from routemoa.evaluation.formatting import (
     format_change,
     format_interval,
     format_measure,
     format_percent,
     shorten,
 )
+from routemoa.evaluation.report import charts
+from routemoa.evaluation.report.figures import Report
+from routemoa.evaluation.report.findings import NO_CHOICE
 from routemoa.evaluation.report.headline import OURS
 from routemoa.evaluation.report.method_rows import MEASURES
 from routemoa.evaluation.report.method_sections import gap_cell

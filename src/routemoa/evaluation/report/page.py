@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from routemoa import __version__
 from routemoa.core.errors import MissingExtra
 from routemoa.core.text.plural import counted
+from routemoa.evaluation.formatting import shorten
 from routemoa.evaluation.report import method_sections, mixture_sections
 from routemoa.evaluation.report.figures import Report
-from routemoa.evaluation.report.formatting import shorten
 from routemoa.evaluation.report.svg import Chart
 from routemoa.evaluation.report.task_section import view_tasks
 from routemoa.evaluation.report.views import PageView, Section

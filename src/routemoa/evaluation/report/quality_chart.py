@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from routemoa.core.text.dollars import format_dollars
 from routemoa.core.text.plural import counted
-from routemoa.evaluation.report.formatting import shorten
+from routemoa.evaluation.formatting import shorten
 from routemoa.evaluation.report.method_rows import MEASURES, MethodRow, pareto_front
 from routemoa.evaluation.report.svg import COLOURS, Chart, open_figure, render_svg
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from routemoa.evaluation.formatting import format_percent, shorten
 from routemoa.evaluation.outcomes import Outcome
 from routemoa.evaluation.report.charts import draw_tasks
 from routemoa.evaluation.report.figures import Report
 from routemoa.evaluation.report.findings import ComparedExample, TaskComparison
-from routemoa.evaluation.report.formatting import format_percent, shorten
 from routemoa.evaluation.report.headline import OURS
 from routemoa.evaluation.report.views import (
     AnswerView,

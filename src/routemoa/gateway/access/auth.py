@@ -16,7 +16,7 @@ from routemoa.gateway.access.rates import RATE_HEAD, RateKeeper, describe_rates
 from routemoa.gateway.errors import HttpError, MissingAdminKey, MissingKey, SlowRequest, UnknownRoute
 from routemoa.gateway.failures import error_response
 from routemoa.gateway.http_exchange.connection import ResponseWriter, discard_body
-from routemoa.gateway.messages_api.errors import shape_error_at
+from routemoa.gateway.http_exchange.error_shapes import shape_error_at
 
 __all__ = ["ADMIN_PATH", "ADMIN_SCOPE_KEY", "AuthMiddleware", "is_admin_path"]
 

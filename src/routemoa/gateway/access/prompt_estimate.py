@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from routemoa.gateway.messages_api.token_count import IMAGE_TOKENS
 from routemoa.mixture.budget.context import usual_tokens
 
-__all__ = ["estimate_prompt"]
+__all__ = ["IMAGE_TOKENS", "estimate_prompt"]
 
+IMAGE_TOKENS = 1_600
+"""Of an image, an audio clip or a file: about that of the largest image that Anthropic's models read."""
 PROMPT_FIELDS = ("messages", "system", "instructions", "input", "prompt", "suffix", "tools", "functions")
 MEDIA_KINDS = {"image", "image_url", "input_image", "input_audio", "document", "file", "input_file"}
 MAX_VALUES = 50_000

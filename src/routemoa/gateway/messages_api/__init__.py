@@ -8,8 +8,8 @@ from typing import Any
 from routemoa.gateway.api import ApiRequest, Earlier, TranslatedRequest
 from routemoa.gateway.chat_api.translation import parse_translation
 from routemoa.gateway.errors import ErrorResponse
+from routemoa.gateway.http_exchange.error_shapes import shape_error
 from routemoa.gateway.members.member_routes import MemberRoute
-from routemoa.gateway.messages_api.errors import shape_error
 from routemoa.gateway.messages_api.request import check_max_tokens, translate_request
 from routemoa.gateway.messages_api.response import MessageTranslator
 from routemoa.gateway.messages_api.token_count import count_tokens

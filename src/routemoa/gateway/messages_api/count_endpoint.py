@@ -16,7 +16,7 @@ from routemoa.gateway.chat_api.translation import expect
 from routemoa.gateway.errors import UnknownModel
 from routemoa.gateway.failures import error_response
 from routemoa.gateway.http_exchange.connection import ResponseWriter, read_sized_object
-from routemoa.gateway.messages_api.errors import shape_error
+from routemoa.gateway.http_exchange.error_shapes import shape_error
 from routemoa.gateway.messages_api.request import translate_request
 from routemoa.gateway.messages_api.token_count import count_tokens
 

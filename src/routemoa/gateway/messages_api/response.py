@@ -14,8 +14,8 @@ import msgspec
 from routemoa.core.types import CHARACTERS_PER_TOKEN
 from routemoa.gateway.api import encode_named
 from routemoa.gateway.errors import ErrorResponse
+from routemoa.gateway.http_exchange.error_shapes import shape_error
 from routemoa.gateway.http_exchange.response_ids import rename_id
-from routemoa.gateway.messages_api.errors import shape_error
 
 __all__ = ["MessageTranslator"]
 

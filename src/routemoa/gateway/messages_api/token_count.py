@@ -7,13 +7,11 @@ from typing import Any
 
 import msgspec
 
+from routemoa.gateway.access.prompt_estimate import IMAGE_TOKENS
 from routemoa.mixture.budget.account import FRAME_TOKENS
 from routemoa.mixture.budget.context import usual_tokens
 
-__all__ = ["IMAGE_TOKENS", "count_tokens"]
-
-IMAGE_TOKENS = 1_600
-"""Of an image, an audio clip or a file: about that of the largest image that Anthropic's models read."""
+__all__ = ["count_tokens"]
 
 
 def count_tokens(body: Mapping[str, Any]) -> int:

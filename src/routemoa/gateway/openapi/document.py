@@ -50,7 +50,7 @@ GETS = {
     "/v1/models": "The models that a request may name",
     "/v1/models/{id}": "One of them",
     "/healthz": "Whether the server works; with ?verbose also how well each member is",
-    "/readyz": "Whether it can answer: 503 while all members cool down, or the ledger of budgets cannot be written",
+    "/readyz": "Whether it can answer: 503 while all members cool down, or the ledger cannot be written",
     "/metrics": "What was counted, for Prometheus",
     "/openapi.json": "This document",
     "/docs": "A page of it",

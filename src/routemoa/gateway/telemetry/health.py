@@ -70,6 +70,8 @@ class HealthEndpoints:
         if all(seconds is not None for seconds in waits):
             soonest = min((seconds for seconds in waits if seconds is not None), default=0.0)
             reasons.append(f"all {len(waits)} members cool down after failures; the first is tried in {soonest:.0f} s")
+        if self._store is not None and (error := self._store.state.error) is not None:
+            reasons.append(str(error).removeprefix(f"{self._store.path}: "))
         if self._store is not None and self._keyring.tenants.have_budgets:
             entries, seconds = self._store.backlog
             if seconds > STALE_LEDGER_SECONDS:

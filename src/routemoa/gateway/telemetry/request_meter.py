@@ -11,7 +11,7 @@ from routemoa.core.protocols import CallRecorder
 from routemoa.core.trace import Trace
 from routemoa.gateway.guards.request_ids import REQUEST_ID_KEY
 from routemoa.gateway.telemetry.live_board import LiveRequest
-from routemoa.gateway.telemetry.metrics import ServerMetrics
+from routemoa.gateway.telemetry.metrics import NO_MODEL, ServerMetrics
 from routemoa.gateway.telemetry.request_log import add_log_fields
 from routemoa.gateway.telemetry.tracing import RequestSpan, RequestTracer
 
@@ -49,7 +49,7 @@ class RequestMeter:
         if self._live is not None:
             self._live.model = model
         if self._span is not None:
-            self._span.name_model(model)
+            self._span.name_model(NO_MODEL if self._metrics is None else self._metrics.find_name(model), model)
 
     def record_calls(self, recorder: CallRecorder | None) -> CallRecorder | None:
         """Return a recorder that also measures the calls, where anything is measured."""

@@ -14,7 +14,7 @@ from routemoa.ledger.schema import StoreError
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["PostgresConnection", "PostgresError", "connect_database", "open_database", "raise_store_errors"]
+__all__ = ["PostgresConnection", "PostgresError", "connect_database", "raise_store_errors"]
 
 SCHEMA_NAME = "routemoa"
 """The schema of the database that holds all tables: `routemoa.calls` and so on."""
@@ -91,29 +91,6 @@ def connect_database(url: StoreUrl, *, reading: bool = False) -> psycopg.Connect
         if not reading:
             connection.execute(WRITER_SETTINGS)
     return connection
-
-
-def open_database(url: StoreUrl, *, reading: bool = False) -> PostgresConnection | None:
-    """Connect to a store; create or upgrade its tables where that is needed. Blocks.
-
-    Args:
-        url: of the database.
-        reading: return None where there is no store yet, and create none.
-
-    Raises:
-        StoreError: there is no connection, or the store is of a newer version.
-    """
-    from routemoa.ledger.postgres.migrations import prepare_schema
-
-    raw = connect_database(url, reading=reading)
-    try:
-        if prepare_schema(raw, url, create=not reading):
-            return PostgresConnection(raw, url)
-    except BaseException:
-        raw.close()
-        raise
-    raw.close()
-    return None
 
 
 class PostgresConnection:

@@ -23,6 +23,7 @@ from routemoa.ledger.postgres.pending import Pending, QueueItem, StepQueue, list
 from routemoa.ledger.postgres.session import LedgerSession
 from routemoa.ledger.schema import LOG, StoreError
 from routemoa.ledger.steps import StartedCall, WithdrawnCall
+from routemoa.ledger.write_state import WriteState
 
 __all__ = ["PostgresLedger"]
 
@@ -34,8 +35,7 @@ PATIENCE = 5.0
 """Seconds for which a call under a budget waits for its record."""
 SHORT_PATIENCE = 1.0
 """The same, for a call without a budget, and for one under a budget where the server is away."""
-FIRST_WAIT = 0.02
-LONGEST_WAIT = 2.0
+FIRST_WAIT, LONGEST_WAIT = 0.02, 2.0
 """Seconds until a transaction that failed is tried again, twice as long each time."""
 TICK_SECONDS = 1.0
 """Between two looks at what other processes have spent."""
@@ -65,6 +65,7 @@ class PostgresLedger:
         self._url, self._budgets = url, budgets
         self._session = LedgerSession(url, budgets, clock)
         self._queue = StepQueue()
+        self.state = WriteState()
         self._batches = 0
         self._unsure: tuple[Batch, list[QueueItem]] | None = None  # its commit was sent, and no answer came
         self._error: StoreError | None = None  # why the server is away, while it is
@@ -112,10 +113,9 @@ class PostgresLedger:
         """
         is_free = step is not None and step.is_free
         if is_free and len(self._queue) > MAX_QUEUED:
-            self._warn(
-                f"{self._url}: {MAX_QUEUED:,} steps of calls wait for the server; further calls are not recorded"
-            )
-            raise StoreError(f"{self._url}: too many calls wait to be recorded")
+            full = StoreError(f"{self._url}: {MAX_QUEUED:,} steps of calls wait for the server, and no more can")
+            self.state.fail(full)
+            raise full
         loop = asyncio.get_running_loop()
         pending = Pending(step, loop.create_future(), loop)
         self.enqueue(pending)
@@ -259,6 +259,7 @@ class PostgresLedger:
         batch.confirm()
         self._queue.confirm()
         self._is_slow = False
+        self.state.recover(self._url)
         self._resolve(items)
 
     def _drop(self, item: QueueItem, error: StoreError) -> None:

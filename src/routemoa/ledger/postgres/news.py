@@ -6,7 +6,8 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from routemoa.ledger.location import StoreUrl
-from routemoa.ledger.postgres.driver import open_database, raise_store_errors
+from routemoa.ledger.postgres.driver import raise_store_errors
+from routemoa.ledger.postgres.opening import open_database
 from routemoa.ledger.schema import StoreError
 from routemoa.ledger.worker import Worker
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from routemoa.ledger.location import StoreUrl
 from routemoa.ledger.postgres.batch import columns
-from routemoa.ledger.postgres.driver import open_database, raise_store_errors
+from routemoa.ledger.postgres.driver import raise_store_errors
+from routemoa.ledger.postgres.opening import open_database
 from routemoa.ledger.rates import RATE_LEASE_SECONDS, RateDecision, RateStep
 from routemoa.ledger.schema import StoreError
 from routemoa.ledger.worker import Worker

@@ -17,7 +17,8 @@ from routemoa.core.access.tenants import ALL_TENANTS, find_windows
 from routemoa.ledger.budgets.budget_check import TenantBudgets, WindowKey, list_windows
 from routemoa.ledger.location import StoreUrl
 from routemoa.ledger.postgres.batch import Batch, Owner, WindowsMissing, lock_windows, write_windows
-from routemoa.ledger.postgres.driver import PostgresError, open_database, raise_store_errors
+from routemoa.ledger.postgres.driver import PostgresError, raise_store_errors
+from routemoa.ledger.postgres.opening import open_database
 from routemoa.ledger.schema import StoreError
 from routemoa.ledger.steps import to_picodollars
 

@@ -16,6 +16,7 @@ from routemoa.ledger.sharing.budget_exchange import BudgetExchange
 from routemoa.ledger.sharing.budget_sharing import BudgetStore
 from routemoa.ledger.sqlite.writer import Writer
 from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
+from routemoa.ledger.write_state import WriteState
 
 __all__ = ["SharedLedger"]
 
@@ -38,6 +39,11 @@ class SharedLedger:
     def used(self) -> Mapping[WindowKey, int]:
         """The picodollars spent and reserved in the windows seen so far: of all ledgers where that is known."""
         return ChainMap(self.exchange.used, self._ledger.used)
+
+    @property
+    def state(self) -> WriteState:
+        """Whether the ledger can be written."""
+        return self._ledger.state
 
     @property
     def backlog(self) -> tuple[int, float]:

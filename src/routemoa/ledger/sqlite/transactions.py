@@ -19,6 +19,7 @@ from routemoa.ledger.budgets.windows import WindowTotals
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, connect, remove_log, to_store_error
 from routemoa.ledger.sqlite.identity import LedgerIdentity, describe_place, identify_file, read_ledger_id
 from routemoa.ledger.sqlite.process_locks import ProcessLock
+from routemoa.ledger.sqlite.statements import DELETE_CALL, INSERT_CALL, INSERT_NOTE, MARK_CALL_LOST, UPDATE_CALL
 from routemoa.ledger.steps import FinishedCall, LedgerStep, StartedCall, WithdrawnCall, to_picodollars, valid_count
 
 __all__ = ["LedgerDatabase"]
@@ -27,17 +28,6 @@ CLEANUP_INTERVAL = 10.0
 """Seconds between looks for calls of dead processes."""
 MIN_CLEANUP_INTERVAL = 1.0
 """The same, where a call is about to be refused because of calls under way."""
-INSERT_CALL = (  # what is known at the start: each NULL that Python binds costs more than a text
-    "INSERT INTO calls (id, request, began, key, method, model, purpose, most, outcome, owner) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)"
-)
-UPDATE_CALL = (
-    "UPDATE calls SET prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost = ?, charged = ?, seconds = ?, "
-    "outcome = ? WHERE id = ?"
-)
-INSERT_NOTE = "INSERT INTO notes (call, request, at, cost, note) VALUES (?, ?, ?, NULL, ?)"
-DELETE_CALL = "DELETE FROM calls WHERE id = ?"
-MARK_CALL_LOST = "UPDATE calls SET charged = most, outcome = 'lost' WHERE id = ?"
 
 Row = tuple[Any, ...]
 

@@ -14,43 +14,28 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from msgspec import Struct
-
+from routemoa.core.access.tenants import NO_KEY
 from routemoa.core.errors import BudgetExceeded
 from routemoa.ledger.budgets.budget_check import WindowKey
-from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, StoreError, is_locked, to_store_error, write_checkpoint
+from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, StoreError, is_locked, to_store_error
+from routemoa.ledger.sqlite.checkpoints import Checkpoints
 from routemoa.ledger.sqlite.identity import LedgerIdentity
+from routemoa.ledger.sqlite.pending import PendingCommit, QueueItem, resolve_commits
 from routemoa.ledger.sqlite.transactions import LedgerDatabase
 from routemoa.ledger.steps import FinishedCall, StartedCall, WithdrawnCall
+from routemoa.ledger.write_state import WriteState
 
 __all__ = ["Writer"]
 
 RETRY_INTERVAL = 1.0
 """Seconds until a write that failed is tried again."""
-WARNING_INTERVAL = 10.0
-"""Seconds until the same warning is logged again."""
 SETTLE_DELAY = 0.005
 """Seconds in which a call that has ended is settled, in one transaction with what else is written by then: most often
 the start of the next call."""
-CHECKPOINT_INTERVAL = 2000
-"""Steps between checkpoints."""
-
-
-class PendingCommit(Struct, eq=False):
-    """A step whose commit a coroutine waits for."""
-
-    step: StartedCall | None
-    """None waits for the steps queued before it."""
-    future: asyncio.Future[None]
-    loop: asyncio.AbstractEventLoop
-    error: StoreError | None = None
-
-
-QueueItem = PendingCommit | FinishedCall | WithdrawnCall
 
 
 class Writer:
@@ -64,12 +49,12 @@ class Writer:
         self._scheduled_loop: asyncio.AbstractEventLoop | None = None  # the loop that will write
         self._delayed_loop: asyncio.AbstractEventLoop | None = None  # the loop that will write a little later
         self._locked_since: float | None = None  # since when another process has had the file locked
-        self._steps_since_checkpoint = 0
-        self._checkpoint_thread: threading.Thread | None = None
+        self._checkpoints = Checkpoints(path)
         self._waits_since: float | None = None  # since when the oldest step has been queued
         self._under_way = 0  # calls that have begun and not ended
         self._closed = False
-        self._last_warning = ("", 0.0)  # its text, and when it was logged
+        self._retry_loop: asyncio.AbstractEventLoop | None = None  # the loop that will try again what has failed
+        self.state = WriteState()
 
     def enqueue(self, item: QueueItem) -> None:
         """Write this soon. Raises StoreError when the store is closed."""
@@ -114,6 +99,8 @@ class Writer:
             StoreError: the step cannot be written.
         """
         loop = asyncio.get_running_loop()
+        if self._retry_loop is loop and (error := self.state.new_error()) is not None:
+            raise error
         pending = PendingCommit(step, loop.create_future(), loop)
         self._put(pending)
         is_alone = self._under_way == 0 and self._scheduled_loop is None
@@ -186,8 +173,7 @@ class Writer:
             self._database.close()
         except (sqlite3.Error, OSError) as e:
             LOG.warning("%s; calls under way are settled when it is opened again", to_store_error(self._path, e))
-        if self._checkpoint_thread is not None:
-            self._checkpoint_thread.join()
+        self._checkpoints.join()
 
     def _schedule_later(self, loop: asyncio.AbstractEventLoop) -> None:
         """Write within SETTLE_DELAY, where nothing is written before."""
@@ -208,25 +194,24 @@ class Writer:
     def _flush(self) -> None:
         """Write the queue from the event loop, or schedule another attempt."""
         self._scheduled_loop = None
-        if self._closed:
-            return
         loop = asyncio.get_running_loop()
+        if self._closed or self._retry_loop is loop:
+            return
         if not self._lock.acquire(blocking=False):
             loop.call_later(_retry_delay(), self._schedule, loop)
         elif not self._write_queue():
-            delay = RETRY_INTERVAL if self._locked_since is None else _retry_delay()
-            loop.call_later(delay, self._schedule, loop)
-        elif self._steps_since_checkpoint >= CHECKPOINT_INTERVAL:
-            self._start_checkpoint()
+            if self._locked_since is not None:
+                loop.call_later(_retry_delay(), self._schedule, loop)
+            else:
+                self._retry_loop = loop
+                loop.call_later(RETRY_INTERVAL, self._retry)
+        else:
+            self._checkpoints.begin_if_due()
 
-    def _start_checkpoint(self) -> None:
-        if self._checkpoint_thread is not None and self._checkpoint_thread.is_alive():
-            return
-        self._steps_since_checkpoint = 0
-        self._checkpoint_thread = threading.Thread(
-            target=write_checkpoint, args=(self._path,), name="checkpoint", daemon=True
-        )
-        self._checkpoint_thread.start()
+    def _retry(self) -> None:
+        """Look whether the file can be written again, even where nothing is queued: until then no call is tried."""
+        self._retry_loop = None
+        self._flush()
 
     def _write_queue(self) -> bool:
         """Write all that is queued and release the lock; return False where something is left to be tried again."""
@@ -238,17 +223,28 @@ class Writer:
             steps = [i.step if isinstance(i, PendingCommit) else i for i in items]
             if items:
                 self._database.write([s for s in steps if s is not None])
+            elif self.state.error is not None:
+                self._write_probe(items)
             self._locked_since = None
             self._waits_since = None
+            if self.state.error is not None:
+                self.state.recover(self._path)
         except (sqlite3.Error, OSError, StoreError) as e:
             self._handle_error(items, e)
-            written = not self._queue
+            written = False
             items = [i for i in items if isinstance(i, PendingCommit) and i.error is not None]
         finally:
             self._lock.release()
-        self._steps_since_checkpoint += len(items)
-        self._notify([i for i in items if isinstance(i, PendingCommit)])
+        self._checkpoints.steps += len(items)
+        self._queue.extend(resolve_commits([i for i in items if isinstance(i, PendingCommit)]))
         return written
+
+    def _write_probe(self, items: list[QueueItem]) -> None:
+        """Write what a call takes, and take it back. Raises as the database does, and leaves in `items` what is due."""
+        call = StartedCall("", time.time(), NO_KEY, "", "", "probe", 0.0)
+        self._database.write([call])
+        items.append(WithdrawnCall(call))
+        self._database.write([WithdrawnCall(call)])
 
     def _handle_error(self, items: list[QueueItem], error: sqlite3.Error | OSError | StoreError) -> None:
         """Queue again what is to be tried again: everything while another process writes, else what has ended.
@@ -262,7 +258,7 @@ class Writer:
             return
         self._locked_since = None
         store_error = to_store_error(self._path, error)
-        self._warn(store_error)
+        self.state.fail(store_error)
         for item in items:
             if isinstance(item, PendingCommit):
                 item.error = store_error
@@ -270,40 +266,7 @@ class Writer:
                     item.step.number = 0
         self._queue.extendleft(i for i in reversed(items) if not isinstance(i, PendingCommit))
 
-    def _warn(self, error: StoreError) -> None:
-        """Log an error, but the same one only once in WARNING_INTERVAL: every call of a busy server may meet it."""
-        message, now = str(error), time.monotonic()
-        if message != self._last_warning[0] or now - self._last_warning[1] > WARNING_INTERVAL:
-            self._last_warning = (message, now)
-            LOG.warning("%s", message)
-
-    def _notify(self, commits: Iterable[PendingCommit]) -> None:
-        """Resolve the futures of commits, each on its own loop."""
-        try:
-            current: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            current = None
-        for pending in commits:
-            if pending.loop is current:
-                _resolve(pending)
-                continue
-            try:
-                pending.loop.call_soon_threadsafe(_resolve, pending)
-            except RuntimeError:  # that loop is closed: its call will not be made
-                if pending.step is not None:
-                    self._queue.append(WithdrawnCall(pending.step))
-
 
 def _retry_delay() -> float:
     """Return the seconds until another writer may be done; random, so that two do not meet again and again."""
     return random.uniform(0.001, 0.005)  # noqa: S311
-
-
-def _resolve(pending: PendingCommit) -> None:
-    error = pending.error or (pending.step.refusal if pending.step is not None else None)
-    if pending.future.done():  # cancelled
-        return
-    if error is not None:
-        pending.future.set_exception(error)
-    else:
-        pending.future.set_result(None)

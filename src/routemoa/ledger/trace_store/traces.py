@@ -197,6 +197,7 @@ class TraceStore:
 
     def _write_all(self) -> None:
         """Write until the end, in batches."""
+        failure: str | None = None
         while True:
             batch = [self._queue.get()]
             while len(batch) < BATCH and batch[-1] is not None:
@@ -209,7 +210,13 @@ class TraceStore:
                 self._write_patiently(traces)
             except StoreError as e:
                 self.dropped += len(traces)
-                LOG.warning("%s; %d traces were not kept", e, len(traces))
+                if str(e) != failure:
+                    LOG.warning("%s; meanwhile traces are not kept", e)
+                failure = str(e)
+            else:
+                if failure is not None:
+                    LOG.warning("%s: traces are kept again; %d in all were not", self.path, self.dropped)
+                failure = None
             finally:
                 self._queued.difference_update(trace.id for trace in traces)
                 for _ in batch:

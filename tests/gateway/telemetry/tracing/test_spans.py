@@ -96,6 +96,16 @@ async def test_a_member_that_is_passed_through_and_its_failure(exported: Exporte
     assert dict(root.attributes or {})["error.type"] == "500"
 
 
+async def test_callers_cannot_add_to_the_names_of_spans(exported: Exported) -> None:
+    tracer, exporter = exported
+    async with FakeEndpoint("x") as upstream, serving(pool=pool_of(upstream.url), tracer=tracer) as served:
+        for word in ("a-guess", "b" * 9000):
+            assert await ask(served, word) == 404
+    spans = exporter.get_finished_spans()
+    assert {s.name for s in spans} == {"chat unknown"}
+    assert [dict(s.attributes or {})["gen_ai.request.model"] for s in spans] == ["a-guess", "b" * 256]
+
+
 async def test_a_stream_says_when_its_first_piece_came(exported: Exported) -> None:
     tracer, exporter = exported
     endpoint = FakeEndpoint("The answer is 4.", Fault(first_byte=0.1))

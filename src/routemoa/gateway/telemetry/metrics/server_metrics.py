@@ -15,7 +15,7 @@ from routemoa.gateway.telemetry.drift_watch import DriftWatch
 from routemoa.judging.answers.grouping import all_agree
 from routemoa.routing.decision import latest_answers
 
-__all__ = ["ServerMetrics"]
+__all__ = ["NO_MODEL", "ServerMetrics"]
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 """Upper bounds of the buckets of an answer's seconds."""
@@ -43,6 +43,9 @@ class ServerMetrics:
             "routemoa_pool_reloads", "Readings of a changed pool file: ok, or refused.", ["outcome"], registry=registry
         )
         self.refused = Counter("routemoa_requests_refused", "Requests refused by overload.", registry=registry)
+        self.unrecorded = Counter(
+            "routemoa_calls_unrecorded", "Calls made while the ledger could not be written.", registry=registry
+        )
         self.drift = DriftWatch(registry)
         self.panel_calls = Histogram(
             "routemoa_panel_calls", "Calls that one answer took.", ["method"], buckets=CALLS, registry=registry
@@ -108,6 +111,10 @@ class ServerMetrics:
         """Add methods and members that a request may name from now on."""
         self._names.update(names)
 
+    def find_name(self, model: str | None) -> str:
+        """Return what a request names; a fixed word where that is none of ours, as callers may write what they like."""
+        return model if model in self._names else NO_MODEL
+
     def count_calls(
         self, recorder: CallRecorder | None, note: Callable[[CallResult], None] | None = None
     ) -> CallRecorder:
@@ -122,7 +129,7 @@ class ServerMetrics:
 
     def count_request(self, path: str, model: str | None, status: int, seconds: float, first: float | None) -> None:
         """Count a response: seconds to its end and, of a stream, to its first piece."""
-        name = model if model in self._names else NO_MODEL
+        name = self.find_name(model)
         self.requests.labels(path, name, str(status)).inc()
         if status < 400:
             self.request_seconds.labels(name).observe(seconds)

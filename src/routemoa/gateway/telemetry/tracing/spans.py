@@ -31,6 +31,8 @@ OPERATIONS = {"/v1/embeddings": "embeddings", "/v1/completions": "text_completio
 """Path -> the operation by OpenTelemetry's name; all others are chat."""
 FAILED_STATUS = 500
 """From here on a response is an error of ours."""
+MAX_WORD = 256
+"""Characters of a caller's word."""
 
 Attributes = dict[str, Any]
 
@@ -67,10 +69,15 @@ class RequestSpan:
         self._layer: Span | None = None
         self._layers = 0
 
-    def name_model(self, model: str) -> None:
-        """Note what the request names."""
-        self._span.update_name(f"{self._operation} {model}")
-        self._span.set_attribute("gen_ai.request.model", model)
+    def name_model(self, name: str, model: str) -> None:
+        """Note the method or member that the request names.
+
+        Args:
+            name: of the few that there are: what collects spans keeps a series of each.
+            model: the caller's word.
+        """
+        self._span.update_name(f"{self._operation} {name}")
+        self._span.set_attribute("gen_ai.request.model", model[:MAX_WORD])
 
     def record_calls(self, recorder: CallRecorder | None) -> CallRecorder:
         """Return a recorder that makes a span of each call, and passes it on."""

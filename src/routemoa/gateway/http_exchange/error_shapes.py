@@ -1,4 +1,4 @@
-"""Errors in the shape of Anthropic's API. Pure."""
+"""Bodies of errors: in the shape of Anthropic's API at its paths, else in that of OpenAI's. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 from routemoa.gateway.errors import ErrorResponse
 
-__all__ = ["PATH", "shape_error", "shape_error_at"]
+__all__ = ["shape_error", "shape_error_at"]
 
-PATH = "/v1/messages"
+MESSAGES_PATH = "/v1/messages"
 """The paths that begin so are of this API."""
 
 KINDS = {
@@ -26,11 +26,11 @@ KINDS = {
 
 
 def shape_error(response: ErrorResponse) -> dict[str, Any]:
-    """Return the body of an error."""
+    """Return the body of an error in Anthropic's shape."""
     kind = KINDS.get(response.status, "invalid_request_error" if response.status < 500 else "api_error")
     return {"type": "error", "error": {"type": kind, "message": response.message}}
 
 
 def shape_error_at(path: str, response: ErrorResponse) -> dict[str, Any]:
     """Return the body of an error at a path of the server: in OpenAI's shape where the path is not of this API."""
-    return shape_error(response) if path.startswith(PATH) else response.body
+    return shape_error(response) if path.startswith(MESSAGES_PATH) else response.body
