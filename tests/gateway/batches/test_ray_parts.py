@@ -16,8 +16,8 @@ from routemoa.gateway.batches.jobs.journal import CallEnd, Spending
 from routemoa.gateway.batches.jobs.row_request import RowRules
 from routemoa.gateway.batches.jobs.run_job import JobOptions
 from routemoa.gateway.batches.ray_engine.keeper import CallNote, Keeper
+from routemoa.gateway.batches.ray_engine.remote_journal import RemoteJournal
 from routemoa.gateway.batches.ray_engine.row_supply import RowSupply
-from routemoa.gateway.batches.ray_engine.worker import RemoteJournal
 
 
 def rows(count: int) -> list[InputRow]:
@@ -103,11 +103,11 @@ async def test_the_lease_of_a_lost_worker_counts_as_spent(tmp_path: Path) -> Non
     options = JobOptions(RowRules(()), 1, max_cost=20.0)
     keeper = Keeper(str(tmp_path), b"", options)
     await keeper.join(0, "x")
-    assert (await keeper.lease("x", 1.0, 0.0)).dollars == 8.0
+    assert (await keeper.lease("x", b"[]", [], 1.0, 0.0))[0].dollars == 8.0
     notes = [CallNote(1, 0, 1.0), CallNote(1, 0, None, CallEnd(0, 0.6, 0.6)), CallNote(2, 1, 1.0)]
-    await keeper.record("x", msgspec.json.encode(notes))
+    await keeper.record("x", msgspec.json.encode(notes), [])
     await keeper.join(0, "y")
-    grant = await keeper.lease("y", 1.0, 0.0)
+    grant, _ = await keeper.lease("y", b"[]", [], 1.0, 0.0)
     assert (grant.dollars, grant.left) == pytest.approx((8.0, 12.0))
     await keeper.give_back("y", 8.0)
     spending = await keeper.close()
