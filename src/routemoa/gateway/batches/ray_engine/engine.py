@@ -21,7 +21,7 @@ from routemoa.gateway.batches.jobs.results import ResultStore
 from routemoa.gateway.batches.jobs.run_job import JobOptions
 from routemoa.gateway.batches.ray_engine.keeper import Keeper
 from routemoa.gateway.batches.ray_engine.row_supply import RowSupply
-from routemoa.gateway.batches.ray_engine.worker import RowWorker, WorkerSettings, encode_rows, read_ended
+from routemoa.gateway.batches.ray_engine.worker import PARTS, RowWorker, WorkerSettings, encode_rows, read_ended
 
 __all__ = ["ROWS_PER_WORKER", "run_on_ray"]
 
@@ -153,6 +153,7 @@ class _RayJob:
     async def _feed(self, worker: Any, rows: dict[int, InputRow]) -> None:
         """Hand rows to a worker and write what it returns, until none is left; `rows` are those that it has."""
         written: list[int] = []
+        exchange = worker.exchange.options(num_returns=PARTS)
         while True:
             ahead = min(max(self._rows_at_a_time // 4, 2 * len(written)), MAX_ROWS_AHEAD)
             most = self._rows_at_a_time + ahead
@@ -163,7 +164,8 @@ class _RayJob:
             numbers = {row.number for row in further}
             paid = await self._find_answers(numbers)
             repeated = self._repeated & numbers
-            ended = read_ended(await worker.exchange.remote(encode_rows(further), repeated, written, paid))
+            parts = exchange.remote(encode_rows(further), repeated, written, paid)
+            ended = read_ended(await asyncio.gather(*parts))
             lines = [line for line in ended.lines if line[0] in rows]  # else another worker has the row by now
             for number, line, is_failure in lines:
                 self._results.write_line(number, line, is_failure=is_failure)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -29,7 +29,10 @@ from routemoa.ledger import Store, StoreError, default_path
 from routemoa.mixture.budget.leased_run import LeasedRun
 from routemoa.mixture.budget.run_client import RunClient
 
-__all__ = ["RowWorker", "RowsEnded", "WorkerSettings", "encode_rows", "read_ended"]
+__all__ = ["PARTS", "RowWorker", "RowsEnded", "WorkerSettings", "cut_ended", "encode_rows", "read_ended"]
+
+PARTS = 4
+"""That results come in: Ray sends up to 100 KB with its answer, what is larger goes through the stores of the nodes."""
 
 
 class RowsEnded(Struct, frozen=True, array_like=True):
@@ -58,9 +61,16 @@ def encode_rows(rows: Sequence[InputRow]) -> list[tuple[Any, ...]]:
     return [msgspec.structs.astuple(row) for row in rows]
 
 
-def read_ended(data: bytes) -> RowsEnded:
+def cut_ended(ended: RowsEnded) -> tuple[bytes, ...]:
+    """Return what `exchange` returns."""
+    data = msgspec.msgpack.encode(ended)
+    size = -(-len(data) // PARTS)
+    return tuple(data[i * size : (i + 1) * size] for i in range(PARTS))
+
+
+def read_ended(parts: Iterable[bytes]) -> RowsEnded:
     """Return what `exchange` returned."""
-    return msgspec.msgpack.decode(data, type=RowsEnded)
+    return msgspec.msgpack.decode(b"".join(parts), type=RowsEnded)
 
 
 class RowWorker:
@@ -91,8 +101,8 @@ class RowWorker:
 
     async def exchange(
         self, further: Sequence[tuple[Any, ...]], repeated: Collection[int], written: list[int], paid: bytes
-    ) -> bytes:
-        """Take further rows, wait until some rows have ended, and return them as `RowsEnded`.
+    ) -> tuple[bytes, ...]:
+        """Take further rows, wait until some rows have ended, and return them, for `read_ended`.
 
         Args:
             further: rows to be answered, beside those that were sent before, as `encode_rows` gives them.
@@ -113,7 +123,7 @@ class RowWorker:
             await self._give_back()
         elif not (isinstance(self._run, LeasedRun) and await self._run.refill()):
             await self._journal.flush()  # before the results are written: then the answers are not needed any more
-        return msgspec.msgpack.encode(RowsEnded(ended, unanswered, rows.exceeded, self._journal.spending))
+        return cut_ended(RowsEnded(ended, unanswered, rows.exceeded, self._journal.spending))
 
     async def stop(self) -> None:
         """Cancel all rows, and tell the keeper what their calls came to."""
