@@ -98,6 +98,8 @@ class _RayJob:
         """Those that have started."""
         self._paid: set[int] = set()
         """Rows that the keeper may have answers of."""
+        self._untold: list[int] = []
+        """Rows whose results are on disk, which no worker can tell the keeper any more."""
         self._exceeded: str | None = None
 
     async def run(self, inputs: InputFiles) -> None:
@@ -139,8 +141,9 @@ class _RayJob:
             name: str = await worker.start.options(max_task_retries=-1).remote()  # waits until it has started
             self._workers[slot] = worker
             rows: dict[int, InputRow] = {}
+            written: list[int] = []
             try:
-                await self._feed(worker, rows)
+                await self._feed(worker, rows, written)
                 return
             except self._ray.exceptions.RayTaskError:
                 raise
@@ -149,10 +152,17 @@ class _RayJob:
                 self._paid |= rows.keys()
                 await self._rows.put_back(rows.values())
                 await self._keeper.forfeit.remote(name)
+            finally:
+                self._untold += written
 
-    async def _feed(self, worker: Any, rows: dict[int, InputRow]) -> None:
-        """Hand rows to a worker and write what it returns, until none is left; `rows` are those that it has."""
-        written: list[int] = []
+    async def _feed(self, worker: Any, rows: dict[int, InputRow], written: list[int]) -> None:
+        """Hand rows to a worker and write what it returns, until none is left.
+
+        Args:
+            worker: the actor.
+            rows: that it has.
+            written: rows whose results it has returned, until it is told that they are on disk.
+        """
         exchange = worker.exchange.options(num_returns=PARTS)
         while True:
             ahead = min(max(self._rows_at_a_time // 4, 2 * len(written)), MAX_ROWS_AHEAD)
@@ -170,7 +180,7 @@ class _RayJob:
             for number, line, is_failure in lines:
                 self._results.write_line(number, line, is_failure=is_failure)
             self._on_rows(ended.spending)
-            written = [number for number, _, _ in lines]
+            written[:] = [number for number, _, _ in lines]
             gone = rows.keys() & {*written, *ended.unanswered}
             for number in gone:
                 del rows[number]
@@ -192,7 +202,7 @@ class _RayJob:
             async with asyncio.timeout(STOP_SECONDS):
                 stopping = (worker.stop.remote() for worker in self._workers.values())
                 await asyncio.gather(*stopping, return_exceptions=True)
-                self._on_rows(await self._keeper.close.remote())
+                self._on_rows(await self._keeper.close.remote(self._untold))
 
     async def _report_missing_workers(self) -> None:
         await asyncio.sleep(START_SECONDS)

@@ -101,8 +101,7 @@ class Keeper:
             self._leases.record(worker, note.end.charged)
             if (answer := note.end.completion) is not None:
                 self._pace.count_tokens((answer.usage.prompt_tokens or 0) + (answer.usage.completion_tokens or 0))
-        for row in written:
-            self._journal.finish_row(row)
+        self._finish_rows(written)
         return self._journal.spending
 
     async def lease(
@@ -129,9 +128,14 @@ class Keeper:
         """Return what rows have paid for."""
         return msgspec.json.encode(self._journal.find_answers(rows))
 
-    async def close(self) -> Spending:
+    async def close(self, written: Sequence[int] = ()) -> Spending:
         """Count what workers have not given back, close the journal, and return what the job has spent."""
+        self._finish_rows(written)
         for worker in {*self._leases.workers, *self._open}:
             await self.forfeit(worker)
         self._journal.close()
         return self._journal.spending
+
+    def _finish_rows(self, rows: Sequence[int]) -> None:
+        for row in rows:
+            self._journal.finish_row(row)
