@@ -129,8 +129,8 @@ def check_results(folder: Path, rows: int) -> list[str]:
 
 
 @contextmanager
-def two_nodes(engine: str) -> Iterator[tuple[list[str], list[psutil.Process]]]:
-    """Start a cluster of two raylets for Ray; yield the options and the processes of it."""
+def start_nodes(engine: str, count: int = 2) -> Iterator[tuple[list[str], list[psutil.Process]]]:
+    """Start a cluster of so many raylets of a CPU each for Ray; yield the options and the processes of it."""
     if engine == "local":
         yield [], []
         return
@@ -138,7 +138,8 @@ def two_nodes(engine: str) -> Iterator[tuple[list[str], list[psutil.Process]]]:
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
-        cluster.add_node(num_cpus=1)
+        for _ in range(count - 1):
+            cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
         yield ["--engine", "ray", "--address", cluster.address], [psutil.Process()]
     finally:
@@ -156,7 +157,7 @@ async def measure(options: argparse.Namespace, folder: Path, watch: Watch, resul
     random, count, missed = Random(options.seed), RowCount(out), results["missed"]
     async with endpoints(Spec(MEMBERS, FAULTS, options.seed), folder) as upstream:
         write_pool(pool, upstream.port)
-        with two_nodes(options.engine) as (extra, roots):
+        with start_nodes(options.engine) as (extra, roots):
             base = [sys.executable, "-m", "routemoa", "batch", str(source), "--pool", str(pool), "--json", *extra]
             base += ["--concurrency", str(options.concurrency)]
             whole = [*base, "--out", str(out), "--max-cost", "1000"]

@@ -16,8 +16,9 @@ from routemoa.gateway.batches.jobs.journal import CallEnd, Spending
 from routemoa.gateway.batches.jobs.row_request import RowRules
 from routemoa.gateway.batches.jobs.run_job import JobOptions
 from routemoa.gateway.batches.ray_engine.keeper import CallNote, Keeper
+from routemoa.gateway.batches.ray_engine.remote_journal import RemoteJournal
 from routemoa.gateway.batches.ray_engine.row_supply import RowSupply
-from routemoa.gateway.batches.ray_engine.worker import RemoteJournal
+from routemoa.gateway.batches.ray_engine.worker import PARTS, RowsEnded, cut_ended, read_ended
 
 
 def rows(count: int) -> list[InputRow]:
@@ -66,9 +67,9 @@ class LosableKeeper:
         return _Method(self, name)
 
     async def call(self, name: str, *args: Any) -> Any:
-        if name == "record" and not self._folder.joinpath("lost").exists():
+        if name in ("record", "lease") and not self._folder.joinpath("lost").exists():
             if self._writes:
-                await self.keeper.record(*args)
+                await getattr(self.keeper, name)(*args)
             self.keeper._journal._file.close()  # the system does so where a process is killed
             self._folder.joinpath("lost").touch()
             self.keeper = self._open()
@@ -88,14 +89,25 @@ class _Method:
 
 
 @pytest.mark.parametrize("writes", [True, False])
-async def test_a_call_counts_as_a_cost_at_most_once_where_the_keeper_is_lost(writes: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asks", [True, False])
+async def test_a_call_counts_as_a_cost_at_most_once_where_the_keeper_is_lost(
+    writes: bool, asks: bool, tmp_path: Path
+) -> None:
     keeper = LosableKeeper(tmp_path, writes=writes)
     journal = RemoteJournal(keeper, "x", Lost)
     answer = CallEnd(0, 0.3, 0.3, "digest", Completion("4", Usage(1, 1)))
     journal.end(journal.start(0, 0.5), answer)
-    await journal.flush()
+    await (journal.lease(0.5, 0.0) if asks else journal.flush())
     spending = await keeper.keeper.close()
     assert spending == (Spending(2, 0.3, 0.3) if writes else Spending(1, 0.0, 0.3))
+
+
+async def test_results_that_come_in_parts_are_those_that_were_sent() -> None:
+    ended = RowsEnded([(3, b"{}", True), (1, b"x" * 300_000, False)], [2], "no dollars", Spending(1, 0.5))
+    parts = cut_ended(ended)
+    assert len(parts) == PARTS
+    assert max(map(len, parts)) < 100_000
+    assert read_ended(parts) == ended
 
 
 async def test_the_lease_of_a_lost_worker_counts_as_spent(tmp_path: Path) -> None:
@@ -103,11 +115,11 @@ async def test_the_lease_of_a_lost_worker_counts_as_spent(tmp_path: Path) -> Non
     options = JobOptions(RowRules(()), 1, max_cost=20.0)
     keeper = Keeper(str(tmp_path), b"", options)
     await keeper.join(0, "x")
-    assert (await keeper.lease("x", 1.0, 0.0)).dollars == 8.0
+    assert (await keeper.lease("x", b"[]", [], 1.0, 0.0))[0].dollars == 8.0
     notes = [CallNote(1, 0, 1.0), CallNote(1, 0, None, CallEnd(0, 0.6, 0.6)), CallNote(2, 1, 1.0)]
-    await keeper.record("x", msgspec.json.encode(notes))
+    await keeper.record("x", msgspec.json.encode(notes), [])
     await keeper.join(0, "y")
-    grant = await keeper.lease("y", 1.0, 0.0)
+    grant, _ = await keeper.lease("y", b"[]", [], 1.0, 0.0)
     assert (grant.dollars, grant.left) == pytest.approx((8.0, 12.0))
     await keeper.give_back("y", 8.0)
     spending = await keeper.close()

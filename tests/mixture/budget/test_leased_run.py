@@ -91,6 +91,25 @@ async def test_dollars_of_a_call_that_is_cancelled_are_given_back() -> None:
         assert await run.give_back() == pytest.approx(1.5)
 
 
+async def test_a_lease_is_refilled_once_half_of_it_is_gone() -> None:
+    leases, asked = Leases(100.0), list[float]()
+
+    async def lease(needed: float, returned: float) -> Grant:
+        asked.append(returned)
+        return leases.grant("x", needed)
+
+    run = LeasedRun(ScriptedClient({}), lease)
+    assert not await run.refill()  # no call has needed dollars
+    held = [await run.reserve(MODEL, REQUEST) for _ in range(LEASE_CALLS // 2)]
+    assert not await run.refill()
+    held.append(await run.reserve(MODEL, REQUEST))
+    assert await run.refill()
+    assert asked == [0.0, 0.0]  # nothing is given up meanwhile: calls go on
+    for one in held:
+        run.settle(one, 0.0, 0)
+    assert await run.give_back() == pytest.approx(2 * LEASE_CALLS, rel=1e-5)
+
+
 def test_the_lease_of_a_lost_worker_counts_as_spent() -> None:
     leases = Leases(LEASE_CALLS + 2.5, spent=0.5)
     grant = partial(leases.grant, needed=1.0)

@@ -72,16 +72,17 @@ def estimate_rows(pool: Pool, summary: InputSummary, models: dict[str, int], rem
     return total
 
 
-def describe_progress(progress: StepProgress, seconds: float, spent: float, report: BatchReport) -> str:
+def describe_progress(progress: StepProgress, steps: int, seconds: float, spent: float, report: BatchReport) -> str:
     """Return what a job has spent, what it will spend and how long it will take, from what it took so far.
 
     Args:
-        progress: of this part; the row that has just ended is not counted yet.
+        progress: of this part.
+        steps: rows that have just ended, which it does not count yet.
         seconds: of this part.
         spent: dollars of this part.
         report: of the whole job.
     """
-    done, left = progress.done + 1, progress.total - progress.done - 1
+    done, left = progress.done + steps, progress.total - progress.done - steps
     parts = [format_dollars(report.cost, 4)]
     if left:
         parts[0] += f" of about {format_dollars(report.cost + spent / done * left, 4)}"

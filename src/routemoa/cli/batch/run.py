@@ -147,8 +147,8 @@ class Batch:
         def show(spending: Spending) -> None:
             finished = self.report.finished
             self.update(spending)
-            for _ in range(min(self.report.finished - finished, progress.total - progress.done)):
-                self._advance(progress, before)
+            if steps := min(self.report.finished - finished, progress.total - progress.done):
+                self._advance(progress, before, steps)
 
         rows = max(1, int(ray.cluster_resources().get("CPU", 1))) * ROWS_PER_WORKER
         options = self._job_options(rows)
@@ -163,9 +163,10 @@ class Batch:
             say=progress.print_line,
         )
 
-    def _advance(self, progress: StepProgress, before: float) -> None:
+    def _advance(self, progress: StepProgress, before: float, steps: int = 1) -> None:
         spent = self.report.cost - before
-        progress.advance(describe_progress(progress, monotonic() - self._started, spent, self.report))
+        status = describe_progress(progress, steps, monotonic() - self._started, spent, self.report)
+        progress.advance(status, steps)
 
     def finish(self) -> None:
         """Write the files that OpenAI's users expect, and the last figures."""

@@ -119,12 +119,13 @@ class StepProgress(_Bars):
         self._verb, self._unit = verb, unit
         self.total, self.done = total, 0
 
-    def advance(self, status: str = "") -> None:
-        """Count one step and show the status."""
-        self.done += 1
+    def advance(self, status: str = "", steps: int = 1) -> None:
+        """Count steps and show the status."""
+        before = self.done
+        self.done += steps
         suffix = f", {status}" if status else ""
         self._bars.update(self._task, completed=self.done, description=self._fit(self._verb + suffix))
-        if self._bars.disable and self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
+        if self._bars.disable and self.done * 10 // self.total > before * 10 // self.total:
             self.print_line(f"{self.done:,} of {self.total:,} {self._unit}{suffix}")
 
     def _fit(self, text: str) -> str:

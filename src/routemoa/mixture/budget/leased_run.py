@@ -139,6 +139,8 @@ class LeasedRun(RunClient):
         """Under way; more than one where a call was cancelled that had asked."""
         self._counted = 0.0
         """Dollars spent that the account does not hold any more."""
+        self._granted = self._needed = 0.0
+        """Dollars of the last grant, and of the call that asked for it."""
 
     @property
     def spent(self) -> float:
@@ -157,7 +159,7 @@ class LeasedRun(RunClient):
             async with self._asking:
                 if self._spare > most:  # another call has asked meanwhile
                     continue
-                ask = asyncio.create_task(self._ask(most))
+                ask = asyncio.create_task(self._ask(most, self._give_up_spare()))
                 self._asks.add(ask)
                 ask.add_done_callback(self._asks.discard)
                 grant = await asyncio.shield(ask)  # where this call is cancelled, the dollars still come
@@ -165,6 +167,14 @@ class LeasedRun(RunClient):
                     await asyncio.sleep(WAIT)
                 elif grant.dollars <= 0.0:
                     raise BudgetExceeded(explain_shortage(model, most, left=grant.left, limit=grant.limit))
+
+    async def refill(self) -> bool:
+        """Ask for as much again where half of it is gone, before a call has to wait; return whether that was asked."""
+        if self._asking.locked() or self._spare >= self._granted / 2:
+            return False
+        async with self._asking:
+            await self._ask(self._needed, 0.0)
+        return True
 
     async def give_back(self) -> float:
         """Give up the dollars that are not reserved, those that were asked for included, and return them."""
@@ -175,10 +185,12 @@ class LeasedRun(RunClient):
     def _spare(self) -> float:
         return self.account.remaining.cost or 0.0
 
-    async def _ask(self, most: float) -> Grant:
+    async def _ask(self, most: float, returned: float) -> Grant:
         """Ask the keeper once for the dollars of a call, and take them."""
-        grant = await self._lease(most * (1.0 + CALL_ROUNDING), self._give_up_spare())
-        self._grow(grant.dollars or 0.0)
+        grant = await self._lease(most * (1.0 + CALL_ROUNDING), returned)
+        if grant.dollars:
+            self._granted, self._needed = grant.dollars, most
+            self._grow(grant.dollars)
         return grant
 
     def _give_up_spare(self) -> float:

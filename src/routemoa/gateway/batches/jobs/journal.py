@@ -185,6 +185,11 @@ class CallJournal:
             self._leased -= lease
             self.spending += lost
 
+    @property
+    def paid_rows(self) -> list[int]:
+        """Return the rows that have answers and no result."""
+        return list(self._ended)
+
     def find_answers(self, rows: Sequence[int]) -> dict[int, list[CallEnd]]:
         """Return the calls of rows that ended with an answer."""
         return {row: self._ended[row] for row in rows if row in self._ended}

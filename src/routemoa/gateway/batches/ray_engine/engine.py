@@ -21,7 +21,7 @@ from routemoa.gateway.batches.jobs.results import ResultStore
 from routemoa.gateway.batches.jobs.run_job import JobOptions
 from routemoa.gateway.batches.ray_engine.keeper import Keeper
 from routemoa.gateway.batches.ray_engine.row_supply import RowSupply
-from routemoa.gateway.batches.ray_engine.worker import RowsEnded, RowWorker, WorkerSettings
+from routemoa.gateway.batches.ray_engine.worker import PARTS, RowWorker, WorkerSettings, encode_rows, read_ended
 
 __all__ = ["ROWS_PER_WORKER", "run_on_ray"]
 
@@ -30,6 +30,7 @@ ROWS_PER_WORKER = 32
 """That a worker answers at the same time."""
 MAX_ROWS_AHEAD = 64
 """That a worker has beside those, so that it need not wait for the driver: twice as many as ended at the last look."""
+NO_ANSWERS = b"{}"
 STOP_SECONDS = 10.0
 """For workers and keeper to write down what calls came to, where the job is stopped."""
 START_SECONDS = 30.0
@@ -95,6 +96,10 @@ class _RayJob:
         self._settings = WorkerSettings(pool, options, self._rows_at_a_time)
         self._workers: dict[int, Any] = {}
         """Those that have started."""
+        self._paid: set[int] = set()
+        """Rows that the keeper may have answers of."""
+        self._untold: list[int] = []
+        """Rows whose results are on disk, which no worker can tell the keeper any more."""
         self._exceeded: str | None = None
 
     async def run(self, inputs: InputFiles) -> None:
@@ -102,6 +107,7 @@ class _RayJob:
         name = f"{KEEPER}-{self._results.folder.resolve()}"
         self._keeper = self._start_keeper(name)
         await self._keeper.start.remote()
+        self._paid |= set(await self._keeper.find_paid.remote())
         make = self._ray.remote(num_cpus=1, max_restarts=-1, max_concurrency=MAX_CONCURRENCY)(RowWorker)
         self._rows = RowSupply(pending_rows(inputs, self._results.has))
         workers = [make.remote(slot, name, self._settings) for slot in range(self._count)]
@@ -135,35 +141,47 @@ class _RayJob:
             name: str = await worker.start.options(max_task_retries=-1).remote()  # waits until it has started
             self._workers[slot] = worker
             rows: dict[int, InputRow] = {}
+            written: list[int] = []
             try:
-                await self._feed(worker, rows)
+                await self._feed(worker, rows, written)
                 return
             except self._ray.exceptions.RayTaskError:
                 raise
             except self._ray.exceptions.RayError:
                 del self._workers[slot]
+                self._paid |= rows.keys()
                 await self._rows.put_back(rows.values())
                 await self._keeper.forfeit.remote(name)
+            finally:
+                self._untold += written
 
-    async def _feed(self, worker: Any, rows: dict[int, InputRow]) -> None:
-        """Hand rows to a worker and write what it returns, until none is left; `rows` are those that it has."""
-        done: list[int] = []
+    async def _feed(self, worker: Any, rows: dict[int, InputRow], written: list[int]) -> None:
+        """Hand rows to a worker and write what it returns, until none is left.
+
+        Args:
+            worker: the actor.
+            rows: that it has.
+            written: rows whose results it has returned, until it is told that they are on disk.
+        """
+        exchange = worker.exchange.options(num_returns=PARTS)
         while True:
-            ahead = min(max(self._rows_at_a_time // 4, 2 * len(done)), MAX_ROWS_AHEAD)
+            ahead = min(max(self._rows_at_a_time // 4, 2 * len(written)), MAX_ROWS_AHEAD)
             most = self._rows_at_a_time + ahead
             further = await self._rows.take(most - len(rows), may_wait=not rows)
             rows |= {row.number: row for row in further}
-            numbers = [row.number for row in further]
-            spending, paid = await self._keeper.turn.remote(done, numbers)
-            self._on_rows(spending)
             if not rows:
                 return
-            ended: RowsEnded = await worker.exchange.remote(further, self._repeated.intersection(numbers), paid)
+            numbers = {row.number for row in further}
+            paid = await self._find_answers(numbers)
+            repeated = self._repeated & numbers
+            parts = exchange.remote(encode_rows(further), repeated, written, paid)
+            ended = read_ended(await asyncio.gather(*parts))
             lines = [line for line in ended.lines if line[0] in rows]  # else another worker has the row by now
             for number, line, is_failure in lines:
                 self._results.write_line(number, line, is_failure=is_failure)
-            done = [number for number, _, _ in lines]
-            gone = rows.keys() & {*done, *ended.unanswered}
+            self._on_rows(ended.spending)
+            written[:] = [number for number, _, _ in lines]
+            gone = rows.keys() & {*written, *ended.unanswered}
             for number in gone:
                 del rows[number]
             if ended.exceeded is not None:
@@ -171,13 +189,20 @@ class _RayJob:
                 await self._rows.stop()
             await self._rows.finish(len(gone))
 
+    async def _find_answers(self, rows: set[int]) -> bytes:
+        """Return what rows have paid for before they were handed to a worker that was lost."""
+        if not (paid := self._paid & rows):
+            return NO_ANSWERS
+        answers: bytes = await self._keeper.find_answers.remote(list(paid))
+        return answers
+
     async def _stop(self) -> None:
         """Let the workers cancel what is under way, and the keeper write down what all has cost."""
         with suppress(TimeoutError, self._ray.exceptions.RayActorError):
             async with asyncio.timeout(STOP_SECONDS):
                 stopping = (worker.stop.remote() for worker in self._workers.values())
                 await asyncio.gather(*stopping, return_exceptions=True)
-                self._on_rows(await self._keeper.close.remote())
+                self._on_rows(await self._keeper.close.remote(self._untold))
 
     async def _report_missing_workers(self) -> None:
         await asyncio.sleep(START_SECONDS)

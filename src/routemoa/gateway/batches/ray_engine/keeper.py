@@ -79,21 +79,17 @@ class Keeper:
         """Wait until a row may begin, within the rates."""
         await self._pace.wait()
 
-    async def lease(self, worker: str, needed: float, returned: float) -> Grant:
-        """Take back what a worker does not need; grant dollars for several calls that cost `needed` each at most."""
-        returned = self._leases.give_back(worker, returned)
-        self._leases.spent = self._journal.spending.most  # it counts whatever may be lost
-        grant = self._leases.grant(worker, needed)
-        if change := (grant.dollars or 0.0) - returned:
-            self._journal.lease(change)
-        return grant
+    async def record(self, worker: str, notes: bytes, written: Sequence[int]) -> Spending:
+        """Write down what became of a worker's calls; return what the job has spent.
 
-    async def give_back(self, worker: str, dollars: float) -> None:
-        """Take back what a worker does not need now."""
-        self._journal.lease(-self._leases.give_back(worker, dollars))
+        Args:
+            worker: its name.
+            notes: of its calls since the last message.
+            written: rows whose results are on disk.
 
-    async def record(self, worker: str, notes: bytes) -> None:
-        """Write down what became of a worker's calls. Raises RecordsError."""
+        Raises:
+            RecordsError: the journal cannot be written.
+        """
         opened = self._open.setdefault(worker, {})
         for note in msgspec.json.decode(notes, type=list[CallNote]):
             if note.number not in opened:
@@ -105,16 +101,41 @@ class Keeper:
             self._leases.record(worker, note.end.charged)
             if (answer := note.end.completion) is not None:
                 self._pace.count_tokens((answer.usage.prompt_tokens or 0) + (answer.usage.completion_tokens or 0))
+        self._finish_rows(written)
+        return self._journal.spending
 
-    async def turn(self, ended: Sequence[int], further: Sequence[int]) -> tuple[Spending, bytes]:
-        """Note that rows have their results; return what the job has spent, and what further ones have paid for."""
-        for row in ended:
-            self._journal.finish_row(row)
-        return self._journal.spending, msgspec.json.encode(self._journal.find_answers(further))
+    async def lease(
+        self, worker: str, notes: bytes, written: Sequence[int], needed: float, returned: float
+    ) -> tuple[Grant, Spending]:
+        """Record; take back what a worker does not need; grant dollars for several calls of `needed` each at most."""
+        spending = await self.record(worker, notes, written)
+        returned = self._leases.give_back(worker, returned)
+        self._leases.spent = spending.most  # it counts whatever may be lost
+        grant = self._leases.grant(worker, needed)
+        if change := (grant.dollars or 0.0) - returned:
+            self._journal.lease(change)
+        return grant, spending
 
-    async def close(self) -> Spending:
+    async def give_back(self, worker: str, dollars: float) -> None:
+        """Take back what a worker does not need now."""
+        self._journal.lease(-self._leases.give_back(worker, dollars))
+
+    async def find_paid(self) -> list[int]:
+        """Return the rows that have answers and no result."""
+        return self._journal.paid_rows
+
+    async def find_answers(self, rows: Sequence[int]) -> bytes:
+        """Return what rows have paid for."""
+        return msgspec.json.encode(self._journal.find_answers(rows))
+
+    async def close(self, written: Sequence[int] = ()) -> Spending:
         """Count what workers have not given back, close the journal, and return what the job has spent."""
+        self._finish_rows(written)
         for worker in {*self._leases.workers, *self._open}:
             await self.forfeit(worker)
         self._journal.close()
         return self._journal.spending
+
+    def _finish_rows(self, rows: Sequence[int]) -> None:
+        for row in rows:
+            self._journal.finish_row(row)
