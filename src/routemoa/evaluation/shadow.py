@@ -36,8 +36,9 @@ class HeldOut(Struct, frozen=True):
     after: Scores
     taught: Scores | None = None
     """The scores that predictions are compared with; None: the record's."""
-    chosen: tuple[Choice, Choice] | None = None
-    """What the whole mixture gives under the old priors and the new; None takes the member with the highest prior."""
+    chosen: tuple[Choice | None, Choice | None] | None = None
+    """What the whole mixture gives under the old priors and the new, where that is known; None takes the member with
+    the highest prior."""
 
 
 class ShadowResult(Struct, frozen=True):
@@ -75,7 +76,7 @@ def compare_priors(held_out: Sequence[HeldOut], seed: int = 0) -> ShadowResult:
         if len(scores) < 2:
             continue
         old, new = outcome.chosen or _choose(outcome, scores)
-        if old.model not in scores or new.model not in scores:
+        if old is None or new is None or old.model not in scores or new.model not in scores:
             continue
         telling += len(set(scores.values())) > 1
         differences.append(scores[new.model] - scores[old.model])

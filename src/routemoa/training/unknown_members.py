@@ -26,7 +26,7 @@ from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS
 
 __all__ = ["GradedAnswer", "fit_unknown"]
 
-DIFFICULTIES = (0.0, 1.0, 2.0, 3.0)
+DIFFICULTIES = (0.0, 1.0, 2.0, 3.0, 4.0)
 """Standard deviations of the difficulty of queries, in log-odds."""
 START_SPREAD, MIN_SPREAD = 0.65, 0.1
 """Of members, in log-odds: about what ten outcomes say, and the least."""

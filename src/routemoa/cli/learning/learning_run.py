@@ -162,7 +162,10 @@ def _select(
 def _compare(
     pool: Pool, own: Mapping[str, tuple[Outcome, Scores]], lessons: Sequence[Lesson], places: Sequence[int]
 ) -> tuple[LearnedPriors, ShadowResult]:
-    """Return what the lessons teach, and how it does beside what is known now, on lessons that did not teach it.
+    """Return what the lessons teach, and how it does on lessons that did not teach it.
+
+    It is compared with what is known now, and where it is no better than that, with the scorer alone: what was learned
+    from the same lessons predicts them better than it predicts others, so that later lessons would hardly count.
 
     Args:
         pool: with what is known now.
@@ -170,7 +173,21 @@ def _compare(
         lessons: what teaches.
         places: of the lessons that are compared.
     """
-    now = pool.learned or LearnedPriors()
+    learned, result = _compare_with(pool.learned or LearnedPriors(), pool, own, lessons, places)
+    if result.gain is None and pool.learned is not None:
+        alone = _compare_with(LearnedPriors(), pool, own, lessons, places)[1]
+        result = alone if alone.gain is not None else result
+    return learned, result
+
+
+def _compare_with(
+    now: LearnedPriors,
+    pool: Pool,
+    own: Mapping[str, tuple[Outcome, Scores]],
+    lessons: Sequence[Lesson],
+    places: Sequence[int],
+) -> tuple[LearnedPriors, ShadowResult]:
+    """Return what the lessons teach, and how it does beside other priors."""
     fit, replay = cross_fit(lessons, now), OutcomeReplay(pool, load_pool_judge(pool))
     held_out = []
     for i in places:
