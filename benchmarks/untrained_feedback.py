@@ -186,7 +186,8 @@ def print_summary(rows: list[dict[str, Any]]) -> None:
             for key in ("calls", "cost")
         )
         saved = f", dollars {cost[1] / cost[0]:+.0%}" if cost[0] else ""
-        print(f"{suite:12s} {kind:9s} {len(found)} splits, {sum(bool(r['taken_over']) for r in found)} taken over: right "
+        taken = sum(bool(r["taken_over"]) for r in found)
+        print(f"{suite:12s} {kind:9s} {len(found)} splits, {taken} taken over: right "
               f"{np.mean(right):+.1f} points ({min(right):+.1f} to {max(right):+.1f}), {better} better, {worse} worse; "
               f"calls {calls[0]:.2f} to {sum(calls):.2f}{saved}, {cheaper} fewer and no worse")  # fmt: skip
 

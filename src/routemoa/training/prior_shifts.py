@@ -7,7 +7,8 @@
     e_mt   ~ N(0, (TASK_SHARE s)^2) the same on one task
 
 s is the one of SPREADS under which the outcomes are most likely (Laplace's approximation of the evidence). It is 0
-where the scorer is right, so that nothing is learned from chance. A member without a prior gets one (`unknown_members`).
+where the scorer is right, so that nothing is learned from chance. A member without a prior gets one
+(`unknown_members`).
 
 Source: MacKay, Bayesian interpolation, Neural Computation 4 (1992). The constants were chosen on RouterDC and ulab
 (`benchmarks/feedback.py`).

@@ -173,8 +173,9 @@ def _compare(
         lessons: what teaches.
         places: of the lessons that are compared.
     """
-    learned, result = _compare_with(pool.learned or LearnedPriors(), pool, own, lessons, places)
-    if result.gain is None and pool.learned is not None:
+    now = replace(pool.learned or LearnedPriors(), judge=None, fallen=())
+    learned, result = _compare_with(now, pool, own, lessons, places)
+    if result.gain is None and now not in (learned, LearnedPriors()):
         alone = _compare_with(LearnedPriors(), pool, own, lessons, places)[1]
         result = alone if alone.gain is not None else result
     return learned, result
