@@ -227,6 +227,14 @@ def replay(traffic: Traffic, seed: int, kind: str, *, fallen: bool) -> dict[str,
 
 def learn(lessons: list[Lesson], now: LearnedPriors) -> tuple[LearnedPriors, str | None]:
     """Return what `routemoa learn` learns, and why it takes it over; None where it does not."""
+    learned, gain = compare(lessons, now)
+    if gain is None and now not in (learned, LearnedPriors()):
+        gain = compare(lessons, LearnedPriors())[1]
+    return learned, gain
+
+
+def compare(lessons: list[Lesson], now: LearnedPriors) -> tuple[LearnedPriors, str | None]:
+    """Return what lessons teach, and what is better about it than about other priors."""
     fit = cross_fit(lessons, now)
     held_out = [
         HeldOut(Record("i", "t", "q", lesson.scores), before, after)

@@ -6,7 +6,7 @@ from random import Random
 
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
-from routemoa.evaluation.shadow import MIN_COMPARED, HeldOut, compare_priors
+from routemoa.evaluation.shadow import MIN_COMPARED, Choice, HeldOut, compare_priors
 
 A: Scores = {"a": 0.8, "b": 0.6}
 B: Scores = {"a": 0.4, "b": 0.6}
@@ -61,6 +61,17 @@ def test_better_predictions_are_enough_only_where_the_choice_is_no_worse() -> No
     assert result.prediction is not None
     assert result.prediction.low > 0
     assert result.gain is None
+
+
+def test_the_answer_of_the_whole_mixture_goes_before_the_best_prior() -> None:
+    scores: Scores = {"a": 0.0, "b": 1.0}
+    record, old, new = Record("0", "t", "q", scores, costs={"a": 1.0, "b": 1.0}), Choice("b", 0.02), Choice("b", 0.01)
+    assert compare_priors([HeldOut(record, A, B, None, (old, new))] * 40).gain == "cost"
+    worse = compare_priors([HeldOut(record, A, B, None, (old, Choice("a", 0.01)))] * 40)
+    assert worse.accuracy is not None
+    assert (worse.accuracy.mean, worse.gain) == (-1.0, None), "though predictions and the best prior are better"
+    unknown = compare_priors([HeldOut(record, A, B, None, (None, new))] * 40)
+    assert (unknown.compared, unknown.accuracy) == (0, None)
 
 
 def test_nothing_held_out_is_nothing_better() -> None:

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
 from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval
+from routemoa.judging.published_fusion import impute_missing
 
-__all__ = ["MIN_COMPARED", "HeldOut", "ShadowResult", "compare_priors"]
+__all__ = ["MIN_COMPARED", "Choice", "HeldOut", "ShadowResult", "compare_priors"]
 
 MIN_COMPARED = 30
 """Queries that tell members apart, below which choices are not compared, and queries, below which nothing is."""
@@ -19,14 +20,25 @@ EQUAL = 0.01
 """Accuracies count as equal where the interval excludes a loss of more than a point."""
 
 
+class Choice(Struct, frozen=True):
+    """The member whose answer is given, and what its query cost."""
+
+    model: str
+    cost: float | None = None
+    """Dollars; None is unknown."""
+
+
 class HeldOut(Struct, frozen=True):
-    """One outcome, and what two sets of priors predicted."""
+    """One outcome, what two sets of priors predicted, and what the mixture made of them."""
 
     record: Record
     before: Scores
     after: Scores
     taught: Scores | None = None
     """The scores that predictions are compared with; None: the record's."""
+    chosen: tuple[Choice | None, Choice | None] | None = None
+    """What the whole mixture gives under the old priors and the new, where that is known; None takes the member with
+    the highest prior."""
 
 
 class ShadowResult(Struct, frozen=True):
@@ -34,7 +46,7 @@ class ShadowResult(Struct, frozen=True):
 
     queries: int
     compared: int
-    """Queries with the scores of at least two members."""
+    """Queries with the scores of at least two members, and of both choices."""
     telling: int
     """Of these, queries on which the members' scores differ."""
     accuracy: MeanInterval | None
@@ -50,8 +62,7 @@ class ShadowResult(Struct, frozen=True):
 def compare_priors(held_out: Sequence[HeldOut], seed: int = 0) -> ShadowResult:
     """Return how the new priors do beside the old ones.
 
-    A choice is the member with the highest prior, of those whose answer to the query was scored. Better predictions
-    count where the choice is no worse on average.
+    Only answers that were scored are compared. Better predictions count where the choice is no worse on average.
     """
     differences: list[float] = []
     saved: list[float] = []
@@ -64,13 +75,13 @@ def compare_priors(held_out: Sequence[HeldOut], seed: int = 0) -> ShadowResult:
             predictions.append(gain)
         if len(scores) < 2:
             continue
-        old, new = _choose(outcome.before, scores), _choose(outcome.after, scores)
+        old, new = outcome.chosen or _choose(outcome, scores)
+        if old is None or new is None or old.model not in scores or new.model not in scores:
+            continue
         telling += len(set(scores.values())) > 1
-        differences.append(scores[new] - scores[old])
-        costs = outcome.record.costs or {}
-        old_cost, new_cost = costs.get(old), costs.get(new)
-        if old_cost is not None and new_cost is not None:
-            saved.append(old_cost - new_cost)
+        differences.append(scores[new.model] - scores[old.model])
+        if old.cost is not None and new.cost is not None:
+            saved.append(old.cost - new.cost)
     result = ShadowResult(
         len(held_out),
         len(differences),
@@ -97,16 +108,12 @@ def _with_gain(result: ShadowResult) -> ShadowResult:
     return replace(result, gain=gain)
 
 
-def _choose(priors: Scores, scores: Mapping[str, float]) -> str:
-    """Return the member with the highest prior; one without any ranks at the mean of the others."""
-    known = [p for m in scores if (p := priors.get(m)) is not None]
-    mean = sum(known) / len(known) if known else 0.5
-
-    def rank(model: str) -> float:
-        prior = priors.get(model)
-        return mean if prior is None else prior
-
-    return max(scores, key=rank)
+def _choose(outcome: HeldOut, scores: Mapping[str, float]) -> tuple[Choice, Choice]:
+    """Return the members with the highest prior, old and new; one without any ranks at the mean of the others."""
+    costs = outcome.record.costs or {}
+    ranked = [impute_missing(priors, scores) for priors in (outcome.before, outcome.after)]
+    old, new = (max(scores, key=priors.__getitem__) for priors in ranked)
+    return Choice(old, costs.get(old)), Choice(new, costs.get(new))
 
 
 def _prediction_gain(outcome: HeldOut, scores: Mapping[str, float]) -> float | None:

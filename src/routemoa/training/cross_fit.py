@@ -46,6 +46,8 @@ class CrossFit(Struct, frozen=True):
     members alike as the other outcomes teach: a scorer that is off for all of them makes the same choices."""
     after: tuple[Scores, ...]
     """Of each outcome, what feedback is expected to say by what the other outcomes teach, in [0, 1]."""
+    others: tuple[LearnedPriors, ...]
+    """Of each outcome, what the other outcomes teach."""
 
 
 def select_lessons(lessons: Sequence[Lesson], changes: Mapping[str, float]) -> tuple[list[Lesson], list[int]]:
@@ -79,7 +81,7 @@ def cross_fit(lessons: Sequence[Lesson], now: LearnedPriors) -> CrossFit:
         now: what was learned before.
     """
     learned = fit_priors([_to_query(each) for each in lessons])
-    before, after = [Scores()] * len(lessons), [Scores()] * len(lessons)
+    before, after, taught = [Scores()] * len(lessons), [Scores()] * len(lessons), [learned] * len(lessons)
     for fold in range(FOLDS):
         others = [each for i, each in enumerate(lessons) if i % FOLDS != fold]
         fitted = fit_priors([_to_query(each) for each in others])
@@ -87,8 +89,8 @@ def cross_fit(lessons: Sequence[Lesson], now: LearnedPriors) -> CrossFit:
         for i in range(fold, len(lessons), FOLDS):
             prior, tasks = lessons[i].prior, lessons[i].tasks
             before[i] = _as_feedback(correct_priors(lifted, _predict(now, lessons[i]), tasks))
-            after[i] = _as_feedback(correct_priors(fitted, prior, tasks))
-    return CrossFit(learned, tuple(before), tuple(after))
+            after[i], taught[i] = _as_feedback(correct_priors(fitted, prior, tasks)), fitted
+    return CrossFit(learned, tuple(before), tuple(after), tuple(taught))
 
 
 def _predict(learned: LearnedPriors, lesson: Lesson) -> Scores:

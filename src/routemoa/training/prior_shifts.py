@@ -7,8 +7,8 @@
     e_mt   ~ N(0, (TASK_SHARE s)^2) the same on one task
 
 s is the one of SPREADS under which the outcomes are most likely (Laplace's approximation of the evidence). It is 0
-where the scorer is right, so that nothing is learned from chance. A member without a prior gets the P(right) that its
-mean score stands for, drawn to that of all members as by SHRINKAGE outcomes (a Beta-Binomial posterior mean).
+where the scorer is right, so that nothing is learned from chance. A member without a prior gets one
+(`unknown_members`).
 
 Source: MacKay, Bayesian interpolation, Neural Computation 4 (1992). The constants were chosen on RouterDC and ulab
 (`benchmarks/feedback.py`).
@@ -16,6 +16,7 @@ Source: MacKay, Bayesian interpolation, Neural Computation 4 (1992). The constan
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from routemoa.core.learned.learned_priors import MAX_SHIFT, LearnedPriors
 from routemoa.core.types import Scores
 from routemoa.scoring.learned import EDGE
+from routemoa.training.unknown_members import GradedAnswer, fit_unknown
 
 __all__ = ["MAX_OUTCOMES", "NOISE", "SPREADS", "TaughtQuery", "fit_common", "fit_priors"]
 
@@ -37,9 +39,6 @@ COMMON_SD = 0.1
 TASK_SHARE = 0.7
 MIN_MASS = 3.0
 """Outcomes on a task, each as far as it is of it, from which on a member has a shift there."""
-SHRINKAGE = 10.0
-LEAST = 0.01
-"""How far from 0 and 1 a prior is that only outcomes give."""
 STEPS = 30
 """Of Newton's method, at most."""
 CLOSE = 1e-5
@@ -190,20 +189,12 @@ def _round(shift: float) -> float:
 
 
 def _list_without_prior(queries: Sequence[TaughtQuery]) -> dict[str, float]:
-    """Return P(right) of members without a prior: their mean scores, drawn to the mean of all, without the noise."""
-    values: dict[str, list[float]] = {}
-    everything: list[float] = []
-    for query in queries:
-        for model, value in query.scores.items():
-            if value is None or model not in query.prior:
-                continue
-            everything.append(value)
-            if query.prior[model] is None:
-                values.setdefault(model, []).append(value)
-    middle = sum(everything) / len(everything) if everything else 0.5
-    return {model: round(_shrink(found[-MAX_OUTCOMES:], middle), 4) for model, found in values.items()}
-
-
-def _shrink(values: Sequence[float], middle: float) -> float:
-    seen = (sum(values) + SHRINKAGE * middle) / (len(values) + SHRINKAGE)
-    return min(max((seen - NOISE) / (1.0 - 2.0 * NOISE), LEAST), 1.0 - LEAST)
+    """Return P(right) of members without a prior, from the latest MAX_OUTCOMES scores of each member."""
+    taken: Counter[str] = Counter()
+    answers: list[GradedAnswer] = []
+    for i, query in reversed(list(enumerate(queries))):
+        for model, score in query.scores.items():
+            if score is not None and model in query.prior and taken[model] < MAX_OUTCOMES:
+                taken[model] += 1
+                answers.append(GradedAnswer(i, model, score, query.prior[model]))
+    return fit_unknown(answers, NOISE)

@@ -21,8 +21,9 @@ from routemoa.core.text.moments import describe_moment
 from routemoa.core.text.plural import counted
 from routemoa.core.types import Scores
 from routemoa.datasets.outcomes import Outcome
+from routemoa.evaluation.replay.outcome_replay import OutcomeReplay
 from routemoa.evaluation.shadow import HeldOut, ShadowResult, compare_priors
-from routemoa.judging.pool_judge import PoolJudge, read_pool_judge
+from routemoa.judging.pool_judge import PoolJudge, load_pool_judge, read_pool_judge
 from routemoa.mixture.pool_warnings import warn_of_outdated_judge
 from routemoa.scoring.constant import load_base_scorer
 from routemoa.scoring.learned import classify, correct_priors
@@ -108,10 +109,10 @@ def learn_from(pool: Pool, outcomes: Sequence[Outcome]) -> Findings:
     lessons, places = _select(outcomes, priors, tasks, {d.model: d.since for d in drifts})
     if len(places) < pool.learning.min_outcomes:
         return Findings(drifts, len(places))
-    learned, result = _compare(pool, outcomes, lessons, places)
+    own = {o.record.id: (o, prior) for o, prior in zip(outcomes, priors, strict=True)}
+    learned, result = _compare(pool, own, lessons, places)
     learned = replace(learned, fallen=list_fallen(drifts))
     now = _choose_priors(pool, learned, result)
-    own = {o.record.id: (o, prior) for o, prior in zip(outcomes, priors, strict=True)}
     panels = [_record_panel(*own[each.id], each, now) for each in (lessons[i] for i in places)]
     return Findings(drifts, len(places), learned, result, tuple(p for p in panels if p is not None))
 
@@ -159,12 +160,42 @@ def _select(
 
 
 def _compare(
-    pool: Pool, outcomes: Sequence[Outcome], lessons: Sequence[Lesson], places: Sequence[int]
+    pool: Pool, own: Mapping[str, tuple[Outcome, Scores]], lessons: Sequence[Lesson], places: Sequence[int]
 ) -> tuple[LearnedPriors, ShadowResult]:
-    """Return what the lessons teach, and how it does beside what is known now, on lessons that did not teach it."""
-    record_of = {o.record.id: o.record for o in outcomes}
-    fit = cross_fit(lessons, pool.learned or LearnedPriors())
-    held_out = [HeldOut(record_of[lessons[i].id], fit.before[i], fit.after[i], lessons[i].scores) for i in places]
+    """Return what the lessons teach, and how it does on lessons that did not teach it.
+
+    It is compared with what is known now, and where it is no better than that, with the scorer alone: what was learned
+    from the same lessons predicts them better than it predicts others, so that later lessons would hardly count.
+
+    Args:
+        pool: with what is known now.
+        own: each outcome and the scorer's prediction, by the lesson's id.
+        lessons: what teaches.
+        places: of the lessons that are compared.
+    """
+    now = replace(pool.learned or LearnedPriors(), judge=None, fallen=())
+    learned, result = _compare_with(now, pool, own, lessons, places)
+    if result.gain is None and now not in (learned, LearnedPriors()):
+        alone = _compare_with(LearnedPriors(), pool, own, lessons, places)[1]
+        result = alone if alone.gain is not None else result
+    return learned, result
+
+
+def _compare_with(
+    now: LearnedPriors,
+    pool: Pool,
+    own: Mapping[str, tuple[Outcome, Scores]],
+    lessons: Sequence[Lesson],
+    places: Sequence[int],
+) -> tuple[LearnedPriors, ShadowResult]:
+    """Return what the lessons teach, and how it does beside other priors."""
+    fit, replay = cross_fit(lessons, now), OutcomeReplay(pool, load_pool_judge(pool))
+    held_out = []
+    for i in places:
+        (outcome, prior), tasks = own[lessons[i].id], lessons[i].tasks
+        before, after = (correct_priors(learned, prior, tasks) for learned in (now, fit.others[i]))
+        chosen = replay.choose(outcome, before, after)
+        held_out.append(HeldOut(outcome.record, fit.before[i], fit.after[i], lessons[i].scores, chosen))
     return fit.learned, compare_priors(held_out)
 
 
