@@ -5,7 +5,8 @@
 
 Needs  pip install '.[train]'  and a Hugging Face encoder in DIR (or its name on the hub). Prints and writes, for
 each task and as their mean, the accuracy of the first choice on the held-out questions: published (by probability, and
-by cosine alone as in the paper), fast, task lookup, best single. An interrupted run continues when it is started again.
+by cosine alone as in the paper), fast, nearest neighbours, task lookup, best single. An interrupted run continues when
+it is started again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from routemoa.datasets.records import read_records
 from routemoa.scoring.encoder import Encoder
+from routemoa.scoring.router_baselines import fit_router_baselines
 from routemoa.training.fast_recipe import train_fast
 from routemoa.training.published.finetune import PublishedSettings, train_published
 from routemoa.training.table import Table, build_table
@@ -65,6 +67,7 @@ def main() -> None:
     started = perf_counter()
     fast = train_fast(train, seed=options.seed).predictor
     seconds["fast"] = perf_counter() - started
+    neighbors = fit_router_baselines(fast.embed(list(train.texts)), train.scores, options.seed)
 
     means = np.nanmean(train.scores, axis=0)
     by_task = np.stack([np.nanmean(train.scores[task_rows(train, t)], axis=0) for t in test.tasks])
@@ -72,6 +75,7 @@ def main() -> None:
         "published": published.predict(vectors),
         "published_by_cosine": vectors @ published.embeddings.T,
         "fast": fast.predict(test.texts),
+        "nearest_neighbors": neighbors.average_neighbors(fast.embed(list(test.texts))),
         "task_lookup": by_task,
         "best_single": np.tile(means, (len(test.texts), 1)),
         "oracle": test.scores,
