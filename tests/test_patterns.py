@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from random import Random
 from time import process_time
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -32,7 +31,7 @@ FLAGS_PLACE = {"compile": 1, "split": 3, "sub": 4, "subn": 4}
 """The position of the flags in a call of `re`, where it is not the third."""
 EXAMPLES: dict[str, dict[str, Any]] = {
     "clients/protocol/dialect_learning.py::_find_mention": {"name": "stop"},
-    "clients/replies/redaction.py::__init__": {"self": SimpleNamespace(_key="sk-1")},
+    "clients/replies/redaction.py::_first_characters": {"first": "s"},
     "clients/replies/redaction.py::_character": {"character": "a"},
     "clients/replies/redaction.py::_pattern": {"key": 'aaaa1111aa a/"aaaa'},
     "datasets/grading/text_overlap.py::contains_words": {

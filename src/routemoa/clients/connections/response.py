@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Protocol
 
+from routemoa.core.system.cheap_timers import start_timer
+
 __all__ = ["HttpResponse", "MalformedResponse"]
 
 READ_BUFFER = 32 * 1024
@@ -85,9 +87,8 @@ class HttpResponse:
             rest = memoryview(piece)  # which is cut without a copy: a large piece is given in many
             self._pieces.appendleft(rest[limit:])
             piece = rest[:limit]
-        was_full = self.is_full
-        self._size -= len(piece)
-        if was_full and not self.is_full:
+        size, self._size = self._size, self._size - len(piece)
+        if size > READ_BUFFER >= self._size:
             self._source.resume()
         return bytes(piece)
 
@@ -120,30 +121,32 @@ class HttpResponse:
         """Take a piece of the body."""
         self._pieces.append(piece)
         self._size += len(piece)
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def end(self, error: Exception | None = None) -> None:
         """Take the end; with an error nothing comes after what was read so far."""
         if not self.is_complete and self._error is None:
             self.is_complete, self._error = error is None, error
-            self._wake()
+            if self._waiter is not None:
+                self._wake()
 
     async def _wait(self, seconds: float | None) -> None:
         """Wait until more has come: the head, a piece of the body, its end or an error. Raises TimeoutError."""
-        waiter = self._waiter = self._loop.create_future()
-        timer = None if seconds is None else self._loop.call_later(seconds, _expire, waiter)
+        self._waiter = self._loop.create_future()
+        waiting = None if seconds is None else start_timer(self._loop, seconds, self._expire)
         try:
-            await waiter
+            await self._waiter
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
+            if waiting is not None:
+                waiting.discard(self._expire)
 
     def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _expire(self) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
-def _expire(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_exception(TimeoutError())
+            self._waiter.set_exception(TimeoutError())

@@ -31,6 +31,7 @@ __all__ = ["CallTicket", "Health", "MemberMemory", "PlacedTicket", "TokenWait", 
 
 MemberKey = tuple[str, str, str | None]
 CLOSED = Breaker()
+NO_DIALECT = Dialect()
 MAX_LEARNED = 256
 """Fields that one endpoint is known to refuse."""
 
@@ -91,15 +92,16 @@ class TokenWait:
 
     def __init__(self, counts: Counter[MemberKey], key: MemberKey) -> None:
         self._counts, self._key, self._is_over = counts, key, False
-        counts[key] += 1
+        counts[key] = counts.get(key, 0) + 1
 
     def end(self) -> None:
         """End it: the first token has come, or the call has ended without one. A second time changes nothing."""
         if not self._is_over:
             self._is_over = True
-            self._counts[self._key] -= 1
-            if not self._counts[self._key]:
-                del self._counts[self._key]
+            if left := self._counts[self._key] - 1:
+                self._counts[self._key] = left
+            else:
+                self._counts.pop(self._key)
 
 
 class MemberMemory:
@@ -238,7 +240,7 @@ class MemberMemory:
         """Return what was learned of the fields that a member's endpoint refuses, or any of its endpoints."""
         if model.endpoints:
             return reduce(or_, map(self.dialect, model.places))
-        return self._dialects.get(_key(model), Dialect())
+        return self._dialects.get(_key(model), NO_DIALECT) if self._dialects else NO_DIALECT
 
     def learn(self, model: ModelSpec, dialect: Dialect) -> None:
         """Remember what a member's endpoint refuses, up to a number of fields: callers choose their names."""

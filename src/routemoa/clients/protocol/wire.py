@@ -135,7 +135,7 @@ def apply_member_settings(
         return {**body, "model": model}
     out = {**body, **spec.parameters, "model": model}
     # The two caps are one setting under its old and its new name, and endpoints refuse a call that has both.
-    if own := [cap for cap in TOKEN_LIMITS if is_count(spec.parameters.get(cap))]:
+    if spec.parameters and (own := [cap for cap in TOKEN_LIMITS if is_count(spec.parameters.get(cap))]):
         values = [v for part in (body, spec.parameters) for cap in TOKEN_LIMITS if is_count(v := part.get(cap))]
         out = {k: v for k, v in out.items() if k not in TOKEN_LIMITS} | {own[0]: min(values)}
     if spec.system:

@@ -100,7 +100,7 @@ def find_error(value: Any, event: str = "", key: str | None = None) -> ReportedE
         event: the name of the server-sent event that it came in.
         key: is removed from the message.
     """
-    if is_error_event(event):
+    if event and is_error_event(event):
         return _report(_innermost(value), key)
     if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
         return find_error(value[0], key=key)  # Gemini
@@ -195,6 +195,8 @@ def describe_body(data: bytes, key: str | None = None) -> ReportedError | None:
 
     JSON that is cut off is none: the endpoint may have answered.
     """
+    if data[:1] in (b"{", b"["):
+        return None
     text = data[: 64 * 1024].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
     if not text:
         return ReportedError("the reply is empty")

@@ -46,7 +46,7 @@ class KeyCutter:
 
     def __init__(self, key: str | None) -> None:
         self._key = key if key and len(key) >= MIN_KEY_LENGTH else ""
-        self._first = re.compile(re.escape(self._key[:1]) + r"|\\|%")
+        self._first = _first_characters(self._key[:1])
         self._waiting = ""
 
     @property
@@ -73,6 +73,12 @@ class KeyCutter:
         earliest = max(0, len(text) - LONGEST_ESCAPE * len(self._key))
         starts = [m.start() for m in self._first.finditer(text, earliest)]
         return next((i for i in starts if _may_become(self._key, text, i)), len(text))
+
+
+@lru_cache(maxsize=256)
+def _first_characters(first: str) -> re.Pattern[str]:
+    """Return what finds the places where a key may begin that begins so."""
+    return re.compile(re.escape(first) + r"|\\|%")
 
 
 def _cut(text: str, key: str) -> str:

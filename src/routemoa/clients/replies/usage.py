@@ -70,7 +70,10 @@ class UsageReader:
 
 def find_usage(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the usage object of a chunk or a reply, wherever the endpoint has put it; None without any."""
-    places: list[Any] = [chunk.get("usage"), chunk.get("usageMetadata")]
+    usage = chunk.get("usage")
+    if isinstance(usage, dict) and usage:
+        return usage
+    places: list[Any] = [chunk.get("usageMetadata")]
     extra = chunk.get("x_groq")
     places.append(extra.get("usage") if isinstance(extra, dict) else None)
     choices = chunk.get("choices")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Awaitable
 
 from routemoa.clients.connections.error_words import system_reason
 from routemoa.clients.connections.response import HttpResponse, MalformedResponse
@@ -62,9 +63,17 @@ class IncomingBody:
             data += piece
         return data[:limit]
 
-    async def _read(self, wait: float | None) -> bytes:
+    @property
+    def is_at_end(self) -> bool:
+        """Return whether all of it was read; of a compressed one that is not known before."""
+        return self._inflater is None and self._response.is_at_end
+
+    def _read(self, wait: float | None) -> Awaitable[bytes]:
         if self._inflater is None:
-            return await self._response.read(PIECE_BYTES, wait)
+            return self._response.read(PIECE_BYTES, wait)
+        return self._read_compressed(wait)
+
+    async def _read_compressed(self, wait: float | None) -> bytes:
         async with asyncio.timeout(wait):
             return await self._decompressed()
 

@@ -51,7 +51,7 @@ class UpstreamResponse:
 
     async def read(self) -> bytes:
         """Return the next bytes; none at the end. Raises ModelError."""
-        while chunk := await self._read_chunk():
+        while not self._incoming.is_at_end and (chunk := await self._read_chunk()):
             if not self._cutter.has_key:
                 return chunk
             if kept := self._cutter.feed(chunk.decode("latin-1")):

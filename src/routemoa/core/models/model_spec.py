@@ -16,6 +16,8 @@ from routemoa.core.usage import Usage
 
 __all__ = ["ModelSpec"]
 
+MILLION_TOKENS = Usage(1_000_000, 1_000_000)
+
 
 class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """A member of the pool, as its `[[model]]` table describes it (docs/reference/configuration.md).
@@ -107,6 +109,11 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
         cached = None if self.cached_price is None else Rate(self.cached_price)
         cache_write = None if self.cache_write_price is None else Rate(self.cache_write_price)
         return Price(Rate(self.input_price), Rate(self.output_price), cached, cache_write, self.request_price or 0.0)
+
+    @cached_property
+    def is_free(self) -> bool:
+        """Whether its calls are known to cost nothing, wherever they are made."""
+        return all(place.cost(MILLION_TOKENS) == 0.0 for place in self.places)
 
     def cost(self, usage: Usage) -> float | None:
         """Return the dollars of a call, or None where they are unknown.

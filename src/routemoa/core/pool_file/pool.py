@@ -98,13 +98,14 @@ class Pool:
         return len(self.models)
 
     def __contains__(self, name: object) -> bool:
-        return any(m.name == name for m in self.models)
+        return name in self._by_name
 
     def __getitem__(self, name: str) -> ModelSpec:
-        for m in self.models:
-            if m.name == name:
-                return m
-        raise KeyError(name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> Mapping[object, ModelSpec]:
+        return {m.name: m for m in reversed(self.models)}
 
     @property
     def learned_judge(self) -> Path | None:

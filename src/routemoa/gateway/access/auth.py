@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Awaitable
 from contextlib import suppress
 
 from starlette.requests import ClientDisconnect
@@ -56,40 +57,36 @@ class AuthMiddleware:
         self._admin = admin
         self._body_limit = body_limit
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-        elif is_admin_path(scope["path"]) or (self._admin is not None and scope["path"] in OPERATOR_PATHS):
-            await self._serve_admin(scope, receive, send)
-        elif scope["path"].startswith(PAGE_DATA_PATH) and self._is_admin(scope):
-            await self._app({**scope, ADMIN_SCOPE_KEY: True}, receive, send)
-        elif not self._keyring.requires_key or _is_open(scope):
-            await self._app(scope, receive, send)
-        else:
-            await self._serve_tenant(scope, receive, send)
+            return self._app(scope, receive, send)
+        if is_admin_path(scope["path"]) or (self._admin is not None and scope["path"] in OPERATOR_PATHS):
+            return self._serve_admin(scope, receive, send)
+        if scope["path"].startswith(PAGE_DATA_PATH) and self._is_admin(scope):
+            return self._app({**scope, ADMIN_SCOPE_KEY: True}, receive, send)
+        if not self._keyring.requires_key or _is_open(scope):
+            return self._app(scope, receive, send)
+        return self._serve_tenant(scope, receive, send)
 
-    async def _serve_tenant(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _serve_tenant(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         key = _find_key(scope)
         tenant = None if key is None else self._keyring.find(key)
         if tenant is None:
-            await self._refuse(MissingKey(given=key is not None), scope, receive, send)
-            return
+            return self._refuse(MissingKey(given=key is not None), scope, receive, send)
         if tenant.is_restricted and scope["path"] in OPERATOR_PATHS:
-            await self._refuse(UnknownRoute(404, scope["method"], scope["path"]), scope, receive, send)
-            return
+            return self._refuse(UnknownRoute(404, scope["method"], scope["path"]), scope, receive, send)
         scope = {**scope, TENANT_SCOPE_KEY: tenant}
         if tenant.has_rates:
             scope[RATES_SCOPE_KEY] = self._rates
             send = _add_rate_headers(send, tenant, self._rates)
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
-    async def _serve_admin(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _serve_admin(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve an admin route; where there is no admin key there are no such routes, and the application says so."""
         if self._admin is None or self._is_admin(scope):
-            await self._app(scope, receive, send)
-        else:
-            await self._refuse(MissingAdminKey(), scope, receive, send)
+            return self._app(scope, receive, send)
+        return self._refuse(MissingAdminKey(), scope, receive, send)
 
     def _is_admin(self, scope: Scope) -> bool:
         key = _find_key(scope)

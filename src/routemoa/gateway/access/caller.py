@@ -81,7 +81,7 @@ class Caller:
     def _find_ended(self) -> list[tuple[float, Span]]:
         """Return the spans whose budget is used up, each after the time when it starts again."""
         left = None if self._store is None else self._store.remaining_budget(self.name)
-        if left is None:
+        if left is None or 0.0 not in (left.day, left.month):
             return []
         return [(reset, span) for span, dollars, reset in left.spans if dollars is not None and dollars <= 0.0]
 

@@ -72,19 +72,20 @@ def check_bounded_fields(body: Mapping[str, Any], fields: Collection[str] = BOUN
 def check_bounded_messages(messages: Any) -> None:
     """Check that no message holds what has a price of its own. Raises QueryError."""
     for i, message in enumerate(_items(messages)):
-        _check_message(f"messages[{i}]", message)
+        if isinstance(message, dict):
+            if isinstance(parts := message.get("content"), list):
+                _check_parts(f"messages[{i}].content", parts)
+            if message.get("audio") is not None:
+                where = f"messages[{i}].audio"
+                raise QueryError(f"'{where}': {UNBOUNDED}; send text", where)
 
 
-def _check_message(where: str, message: Any) -> None:
-    if not isinstance(message, dict):
-        return
-    for j, part in enumerate(_items(message.get("content"))):
+def _check_parts(where: str, parts: list[Any]) -> None:
+    for j, part in enumerate(parts):
         kind = part.get("type") if isinstance(part, dict) else None
         if kind not in ("text", "refusal", "image_url"):  # audio has prices of its own, and files have services
-            param = f"{where}.content[{j}]"
+            param = f"{where}[{j}]"
             raise QueryError(f"'{param}' is no text and no image (audio, a file): {UNBOUNDED}; send text", param)
-    if message.get("audio") is not None:
-        raise QueryError(f"'{where}.audio': {UNBOUNDED}; send text", f"{where}.audio")
 
 
 def _items(value: Any) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from starlette.types import Message
@@ -33,6 +34,23 @@ class Exchange(RequestResponseCycle):
         self._is_chunked = False
         self._is_read = False
         """Whether the application has the whole body."""
+        self.task: asyncio.Task[None] | None = None
+        """That answers it."""
+
+    async def run_in(self, tasks: set[asyncio.Task[None]], app: Any) -> None:
+        """Answer the request, in a task that is one of `tasks` until it ends."""
+        try:
+            await self.run_asgi(app)
+        finally:
+            tasks.discard(self.task)
+
+    def take_body(self) -> bytes | None:
+        """Take the body, where all of it has come and nothing was received of it; else None."""
+        if self.more_body or self._is_read or self.disconnected:
+            return None
+        self._is_read = True
+        self.flow.resume_reading()
+        return bytes(self.body)
 
     async def receive(self) -> Message:  # type: ignore[override]
         """Return the next piece of the body; after the last one wait for the end of the connection.
@@ -73,15 +91,16 @@ class Exchange(RequestResponseCycle):
             self.access_logger.info('%s - "%s %s HTTP/%s" %d', caller, method, path, version, status)
         lines = [STATUS_LINE[status]]
         has_length = has_close = False
-        for name, value in (*self.default_headers, *given):
-            if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
-                raise RuntimeError("a header of the response is not valid")
-            lower = name.lower()
-            if lower == b"content-length":
+        headers = [(name.lower(), value) for name, value in (*self.default_headers, *given)]
+        names, values = map(b"".join, zip(*headers, strict=True)) if headers else (b"", b"")
+        if HEADER_RE.search(names) or HEADER_VALUE_RE.search(values):
+            raise RuntimeError("a header of the response is not valid")
+        for name, value in headers:
+            if name == b"content-length":
                 has_length, self._bytes_left = True, int(value)
-            elif lower == b"connection" and b"close" in value.lower():
+            elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive, has_close = False, True
-            lines += (lower, b": ", value, b"\r\n")
+            lines += (name, b": ", value, b"\r\n")
         has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
         if not has_body:
             self._bytes_left = 0

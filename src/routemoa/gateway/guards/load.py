@@ -28,7 +28,7 @@ HIGH, LOW = 0.92, 0.80
 SHRINK, GROW = 0.93, 1.25
 SETTLES = 0.5
 """Seconds after which another limit shows in how busy the event loop is."""
-STARTED_AT_ONCE = 8
+STARTED_AT_ONCE = 16
 """Requests that begin in one turn of the event loop, and so share a transaction of the ledger: what else there is to do
 does not wait for a whole crowd."""
 QUEUE_SHARE, SHORT_QUEUE = 0.25, 3.0
@@ -109,7 +109,8 @@ class LoadGate:
         self._on_refuse = on_refuse
         self._queue: deque[asyncio.Future[bool]] = deque()
         self._seconds = 0.0  # that a request takes, of late
-        self._started = 0  # in this turn of the event loop
+        self._started = 0  # in this turn of the event loop, or over several of one that does not count them
+        self._turn = 0
         self._booked = -math.inf
         """Until when refused requests were told to wait: each has a turn of its own, so they do not return as one."""
         self._descriptors = math.inf  # that are left
@@ -125,7 +126,13 @@ class LoadGate:
 
     async def enter(self) -> float:
         """Wait for a place; return when it was taken, on the gate's clock. Raises Overloaded."""
-        await self._enter()
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, ServerLoop) and loop.turn != self._turn:
+            self._turn, self._started = loop.turn, 0
+        if not self._queue and self._is_free:
+            self._start()
+        else:
+            await self._wait_for_turn()
         return self._clock()
 
     def leave(self, began: float) -> None:
@@ -176,10 +183,7 @@ class LoadGate:
         """Seconds that a request may wait now."""
         return min(self._queue_seconds, max(SHORT_QUEUE, QUEUE_SHARE * self._seconds))
 
-    async def _enter(self) -> None:
-        if not self.waiting and self._is_free:
-            self._start()
-            return
+    async def _wait_for_turn(self) -> None:
         if self._expected_wait > self._patience:
             raise self._refuse()
         loop = asyncio.get_running_loop()
@@ -207,22 +211,24 @@ class LoadGate:
             turn.set_result(False)
 
     def _start(self) -> None:
-        if not self._started:
-            asyncio.get_running_loop().call_soon(self._begin_turn)
         self._started += 1
+        if self._started == STARTED_AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._begin_turn)
         self.running += 1
         self._descriptors -= DESCRIPTORS_PER_REQUEST
 
     def _begin_turn(self) -> None:
         self._started = 0
-        self._admit_waiting()
+        if self._queue:
+            self._admit_waiting()
 
     def _leave(self, seconds: float | None) -> None:
         """End a request that took so many seconds; None where it never began."""
         self.running -= 1
         if seconds is not None:
             self._seconds += 0.05 * (seconds - self._seconds) if self._seconds else seconds
-        self._admit_waiting()
+        if self._queue:
+            self._admit_waiting()
 
     def _admit_waiting(self) -> None:
         while self._queue and self._is_free:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 
@@ -57,12 +57,11 @@ def cors_middleware(settings: ServerSettings, *, loopback: bool) -> list[Middlew
 class OriginMiddleware(CORSMiddleware):
     """Starlette's, without its detour for a POST that no page sends: no cache keeps the response for one."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
         """Serve one request."""
         if scope["type"] == "http" and scope["method"] == "POST" and b"origin" not in dict(scope["headers"]):
-            await self.app(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+            return self.app(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
 
 class HostMiddleware:
@@ -80,19 +79,17 @@ class HostMiddleware:
         self._app = app
         self._allowed = frozenset(name.lower() for name in allowed)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         if len(host) <= MAX_HOST and is_allowed_host(host, self._allowed, from_page=b"origin" in headers):
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         name = re.sub(r"[^\w.:\[\]-]", "?", host)[:100]
         response = UnknownHost(name).response
-        await ResponseWriter(send).json(response.status, response.body, {"connection": "close"})
+        return ResponseWriter(send).json(response.status, response.body, {"connection": "close"})
 
 
 @lru_cache(maxsize=256)

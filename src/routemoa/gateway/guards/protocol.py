@@ -131,7 +131,8 @@ class GuardedProtocol(RequestParser):
         self._was_asked = True
         self._head_since = None
         self._registry.set_busy(self)
-        super()._start_asgi_task(cycle, app)
+        cycle.task = self.loop.create_task(cycle.run_in(self.tasks, app))
+        self.tasks.add(cycle.task)
 
     def on_response_complete(self) -> None:
         """Begin the next request that has come, or wait for it; the deadlines are looked at from time to time."""

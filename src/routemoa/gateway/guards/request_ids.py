@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from secrets import token_hex
+from collections.abc import Awaitable, Iterable
+from os import urandom
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,22 +23,20 @@ class RequestIdMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         scope[REQUEST_ID_KEY] = request_id = choose_request_id(scope["headers"])
 
-        async def send_with_id(message: Message) -> None:
+        def send_with_id(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                if all(name.lower() != _NAME for name, _ in headers):
-                    headers.append((_NAME, request_id.encode()))
-                message = {**message, "headers": headers}
-            await send(message)
+                headers = message.get("headers", ())
+                if _NAME not in dict(headers):
+                    message = {**message, "headers": [*headers, (_NAME, request_id.encode())]}
+            return send(message)
 
-        await self._app(scope, receive, send_with_id)
+        return self._app(scope, receive, send_with_id)
 
 
 def choose_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -52,4 +50,4 @@ def choose_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 def new_request_id() -> str:
     """Return a new id."""
-    return f"req_{token_hex(16)}"
+    return f"req_{urandom(16).hex()}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from weakref import ref
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from routemoa.gateway.guards.exchange import Exchange
 from routemoa.gateway.guards.request_head import RequestFault, check_head, find_framing, split_target
+from routemoa.gateway.http_exchange.connection import EXCHANGE_KEY
 
 __all__ = ["MAX_HEAD_BYTES", "RequestParser"]
 
@@ -86,7 +88,10 @@ class RequestParser(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; those after a body say nothing."""
         if self._in_head:
-            super().on_header(name, value.rstrip(b" \t"))
+            name, value = name.lower(), value.rstrip(b" \t")
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Begin to answer a request, or let it wait for the one before. Raises RequestFault."""
@@ -118,6 +123,7 @@ class RequestParser(HttpToolsProtocol):
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        self.scope[EXCHANGE_KEY] = ref(self.cycle)  # type: ignore[literal-required]
         if waits:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))

@@ -18,6 +18,7 @@ from routemoa.gateway.errors import BodyTooLarge, HttpError, SlowRequest
 from routemoa.gateway.http_exchange.compressed_bodies import content_encoding, decompress_body
 
 __all__ = [
+    "EXCHANGE_KEY",
     "ReceivedRequest",
     "ResponseWriter",
     "check_origin",
@@ -28,6 +29,8 @@ __all__ = [
     "receive_pieces",
 ]
 
+EXCHANGE_KEY = "routemoa.exchange"
+"""Where a scope of our server has a weak reference to what can give the whole body."""
 MAX_DISCARDED_BODIES = 8
 """How many times the limit of a body is read, and dropped, before the connection is closed."""
 MAX_CONTAINERS = 50_000
@@ -64,34 +67,54 @@ class ResponseWriter:
 
     async def start(self, status: int, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Send the status and the headers; they cannot be changed after that, and a second start does nothing."""
-        fields = {"content-type": content_type, **self._extra_headers(), **(headers or {})}
-        raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields.items()]
         async with self._lock:
-            if not self.started:
-                self.started, self.status = True, status
-                await self._send({"type": "http.response.start", "status": status, "headers": raw})
+            await self._start(status, content_type, headers)
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send a piece of the body; after the last one nothing more is sent.
 
         A large one goes out in parts, as it is read: each is copied several times on its way.
         """
-        async with self._lock:
-            if self._ended:
-                return
-            self._ended = last
-            if self.first_piece is None and data and data[0] != COMMENT:
-                self.first_piece = monotonic()
-            for start in range(0, max(1, len(data)), PART_BYTES):
-                part = data if len(data) <= PART_BYTES else data[start : start + PART_BYTES]
-                more = not last or start + PART_BYTES < len(data)
-                await self._send({"type": "http.response.body", "body": part, "more_body": more})
+        if not self._ended:
+            async with self._lock:
+                await self._write(data, last=last)
+
+    async def respond(
+        self, status: int, content_type: str, data: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send a whole response; where one has started, the end of it."""
+        if self.started:
+            await self.write(data, last=True)
+            return
+        self._ended, self.first_piece = True, monotonic() if data else None  # so no other task writes
+        await self._start(status, content_type, {"content-length": str(len(data)), **(headers or {})})
+        await self._send_parts(data, last=True)
 
     async def json(self, status: int, value: Any, headers: Mapping[str, str] | None = None) -> None:
         """Send a whole JSON response."""
-        data = msgspec.json.encode(value)
-        await self.start(status, "application/json", {"content-length": str(len(data)), **(headers or {})})
-        await self.write(data, last=True)
+        await self.respond(status, "application/json", msgspec.json.encode(value), headers)
+
+    async def _start(self, status: int, content_type: str, headers: Mapping[str, str] | None) -> None:
+        if self.started:
+            return
+        self.started, self.status = True, status
+        fields = {"content-type": content_type, **self._extra_headers(), **(headers or {})}
+        raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def _write(self, data: bytes, *, last: bool) -> None:
+        if self._ended:
+            return
+        self._ended = last
+        if self.first_piece is None and data and data[0] != COMMENT:
+            self.first_piece = monotonic()
+        await self._send_parts(data, last=last)
+
+    async def _send_parts(self, data: bytes, *, last: bool) -> None:
+        for start in range(0, max(1, len(data)), PART_BYTES):
+            part = data if len(data) <= PART_BYTES else data[start : start + PART_BYTES]
+            more = not last or start + PART_BYTES < len(data)
+            await self._send({"type": "http.response.body", "body": part, "more_body": more})
 
 
 class ReceivedRequest(Struct, frozen=True):
@@ -129,7 +152,11 @@ async def read_sized_object(scope: Scope, receive: Receive, limit: int, seconds:
         ClientDisconnect: the caller disconnected.
     """
     check_origin(scope)
-    data = await decompress_body(await _read_body(receive, limit, seconds), content_encoding(scope), limit)
+    data = _take_whole_body(scope, limit)
+    if data is None:
+        data = await _read_body(receive, limit, seconds)
+    if encoding := content_encoding(scope):
+        data = await decompress_body(data, encoding, limit)
     body = await decode_json_bytes(data.removeprefix(BOM))
     if not isinstance(body, dict):
         raise HttpError(400, "The request body must be a JSON object.")
@@ -159,6 +186,15 @@ def check_origin(scope: Scope) -> None:
     content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if content_type != b"application/json":
         raise HttpError(415, "Send the request with the header Content-Type: application/json.")
+
+
+def _take_whole_body(scope: Scope, limit: int) -> bytes | None:
+    """Return the body where all of it has come with the head, as small ones do; None where it has to be read."""
+    exchange = scope[EXCHANGE_KEY]() if EXCHANGE_KEY in scope else None
+    data = None if exchange is None else exchange.take_body()
+    if data is not None and len(data) > limit:
+        raise BodyTooLarge(limit)
+    return data
 
 
 async def _read_body(receive: Receive, limit: int, seconds: float) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,8 +22,8 @@ class DirectRoutes:
     def __init__(self, app: ASGIApp, endpoints: Mapping[str, ASGIApp]) -> None:
         self._app, self._endpoints = app, endpoints
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection."""
         direct = scope["type"] == "http" and scope["method"] == "POST"
         app = self._endpoints.get(scope["path"], self._app) if direct else self._app
-        await app(scope, receive, send)
+        return app(scope, receive, send)

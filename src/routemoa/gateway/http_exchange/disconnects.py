@@ -8,6 +8,8 @@ from typing import Any
 
 from starlette.types import Receive
 
+from routemoa.core.system.cheap_timers import start_timer
+
 __all__ = ["run_while_connected"]
 
 WATCH_AFTER = 0.05
@@ -31,14 +33,14 @@ async def run_while_connected(
     working = asyncio.current_task()
     assert working is not None  # noqa: S101  (this is a coroutine)
     watch = _Watch(working, receive, keep_alive, interval)
-    timer = asyncio.get_running_loop().call_later(WATCH_AFTER, watch.begin)
+    waiting = start_timer(working.get_loop(), WATCH_AFTER, watch.begin)
     try:
         await work
     except asyncio.CancelledError:
         if not watch.has_cancelled or working.uncancel():
             raise
     finally:
-        timer.cancel()
+        waiting.discard(watch.begin)
         watch.end()
     watch.raise_error()
 

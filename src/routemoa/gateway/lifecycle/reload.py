@@ -63,7 +63,8 @@ class Generation:
             await self._app(scope, receive, send)
         finally:
             self.running -= 1
-            await self._close_if_done()
+            if self._is_retired:
+                await self._close_if_done()
 
     async def retire(self) -> None:
         """Serve no new request."""
@@ -71,7 +72,7 @@ class Generation:
         await self._close_if_done()
 
     async def _close_if_done(self) -> None:
-        if self._is_retired and not self.running:
+        if not self.running:
             await self.client.close()
 
 
@@ -105,10 +106,7 @@ class ReloadingApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
-            return
-        await self._current.serve(scope, receive, send)
+        await (self._lifespan if scope["type"] == "lifespan" else self._current.serve)(scope, receive, send)
 
     @property
     def pool(self) -> Pool:

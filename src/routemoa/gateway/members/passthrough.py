@@ -48,9 +48,10 @@ UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """Headers of a stream, without which proxies hold it back."""
 FRAME_TOKENS = 64
 """Tokens that a chat template may add, beyond what the bytes of the body's own braces and quotes allow for."""
+UNLIMITED = nullcontext()
+"""Of the time of an attempt."""
 NO_ANSWER = {"max_tokens": 1}
 """The limit of an answer of which there is none."""
-MILLION_TOKENS = Usage(1_000_000, 1_000_000)
 
 
 class PassThrough:
@@ -89,20 +90,21 @@ class PassThrough:
         sent = wire.apply_member_settings(model, body, model.model, route.path)
         owned = model.parameters if route is CHAT else {}
         in_dollars = limits.max_cost is not None or (recorder is not None and recorder.has_budget)
-        self._bounded = limits.max_output_tokens is not None or (
-            in_dollars and any(place.cost(MILLION_TOKENS) != 0.0 for place in model.places)
-        )
+        self._bounded = limits.max_output_tokens is not None or (in_dollars and not model.is_free)
         if self._bounded:
             checked = {k: v for k, v in sent.items() if k not in owned or k in ("n", "messages")} if owned else sent
             route.check(checked)
         bodies = (
             [m for m in messages if isinstance(m, dict)] if isinstance(messages := sent.get("messages"), list) else []
         )
-        self._media_tokens = sum(map(count_media_tokens, bodies))
+        in_parts = any(isinstance(m.get("content"), list) for m in bodies)
+        self._media_tokens = sum(map(count_media_tokens, bodies)) if in_parts else 0
         """Of the prompt's images and the like at most."""
-        shown = [replace_media(m) if media_kinds(m) else m for m in bodies]
+        shown = sent
+        if self._media_tokens:
+            shown = {**sent, "messages": [replace_media(m) if media_kinds(m) else m for m in bodies]}
         try:
-            encoded = msgspec.json.encode({**sent, "messages": shown} if self._media_tokens else sent)
+            encoded = msgspec.json.encode(shown)
             self._prompt, self._prompt_bytes = encoded.decode(), len(encoded)
         except (ValueError, TypeError) as e:
             raise QueryError(f"the request cannot be encoded as JSON: {wire.one_line(str(e))}") from e
@@ -118,7 +120,7 @@ class PassThrough:
         self._is_framed = False
         """Whether its reply in one piece is passed on within a stream, whose head was sent before it came."""
         self._added_fields = ("stream_options",) if self._adds_usage else ()
-        if fit_texts(model.context, prompt_texts(sent)) is ContextFit.NEVER:
+        if model.context is not None and fit_texts(model.context, prompt_texts(sent)) is ContextFit.NEVER:
             raise ContextExceeded(f"{model.name} holds {model.context:,} tokens", "messages")
         self._broke_between_events = False
         self._error_passed = False
@@ -167,8 +169,7 @@ class PassThrough:
                 headers["retry-after"] = str(max(1, ceil(e.retry_after)))
             if e.retried or self._metered.memory.breaker(self._model).openings > 1:  # it fails again and again
                 headers["x-should-retry"] = "false"
-            await out.start(e.status, error_content_type(e), headers)
-            await out.write(e.body, last=True)
+            await out.respond(e.status, error_content_type(e), e.body, headers)
         except ModelError as e:
             if not (self._has_passed and self._broke_between_events):
                 raise
@@ -186,8 +187,12 @@ class PassThrough:
         while True:
             again = retry.failures or (placed is not None and placed.failures)
             try:
-                with nullcontext(self._model) if placed is None else placed.take_place() as place:
-                    await self._attempt(place, out, "retry" if again else "direct", retry.deadline)
+                purpose: Literal["direct", "retry"] = "retry" if again else "direct"
+                if placed is None:
+                    await self._attempt(self._model, out, purpose, retry.deadline)
+                    return
+                with placed.take_place() as place:
+                    await self._attempt(place, out, purpose, retry.deadline)
                 return
             except ModelError as e:
                 if self._has_passed:
@@ -206,7 +211,8 @@ class PassThrough:
         tap: ReplyTap | None = None
         is_complete = False
         try:
-            async with asyncio.timeout(self._metered.deadline.seconds_left):
+            seconds_left = self._metered.deadline.seconds_left
+            async with UNLIMITED if seconds_left is None else asyncio.timeout(seconds_left):
                 body = self._body_for(call.request)
                 response = await self._client.forward(place, body, deadline, self._added_fields, self._route.path)
                 try:
@@ -237,14 +243,15 @@ class PassThrough:
         while chunk := await response.read():
             ends_large = tap.is_stream and tap.waiting_bytes > LARGE and (b"\n" in chunk or b"\r" in chunk)
             ready = await run_large(tap.feed, chunk) if ends_large else tap.feed(chunk)
-            if tap.error is not None and not self._has_passed:
-                raise tap.error
+            error = tap.error
+            if error is not None and not self._has_passed:
+                raise error
             if ready:
                 await self._write(ready, response, tap, out)
                 call.answered()
-            if tap.error is not None:
-                self._error_passed = isinstance(tap.error, ModelHTTPError)
-                raise tap.error
+            if error is not None:
+                self._error_passed = isinstance(error, ModelHTTPError)
+                raise error
         rest = await run_large(tap.end) if tap.waiting_bytes > LARGE else tap.end()
         if tap.error is None and tap.is_complete_body and not out.started:
             await self._write_whole(rest, response, tap, out)
@@ -268,9 +275,8 @@ class PassThrough:
     async def _write_whole(self, data: bytes, response: UpstreamResponse, tap: ReplyTap, out: ResponseWriter) -> None:
         """Write a response of which nothing was passed on before, in one piece."""
         self._has_passed = True
-        headers = {**UNBUFFERED, **self._passed_headers(response.headers), "content-length": str(len(data))}
-        await out.start(response.status, tap.content_type, headers)
-        await out.write(data, last=True)
+        headers = {**UNBUFFERED, **self._passed_headers(response.headers)}
+        await out.respond(response.status, tap.content_type, data, headers)
 
     def _passed_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Return the member's headers for the caller; its request id gives way to one that the caller chose."""
@@ -280,11 +286,14 @@ class PassThrough:
         """Return the body for the endpoint: unchanged, except for the token limit and the request for the usage."""
         body = self._body
         if self._bounded and self._route.writes and request.parameters:
-            limits = {k: v for k, v in request.parameters.items() if k in wire.TOKEN_LIMITS and wire.is_token_limit(v)}
-            name = min(limits, key=lambda k: limits[k], default=None)
-            rest = {k: v for k, v in body.items() if k not in wire.TOKEN_LIMITS}
+            rest, limit, name = dict(body), None, None
+            for each in wire.TOKEN_LIMITS:
+                rest.pop(each, None)
+                value = request.parameters.get(each)
+                if wire.is_token_limit(value) and (limit is None or value < limit):
+                    limit, name = value, each
             if name is not None:  # before chats, there was but one name for it
-                rest[name if self._route is CHAT else "max_tokens"] = limits[name]
+                rest[name if self._route is CHAT else "max_tokens"] = limit
             body = rest
         if self._adds_usage:
             body = {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
@@ -206,18 +206,18 @@ class LiveBoard:
             tally.requests += 1
             tally.errors += status is not None and (status >= 500 or status == 429)
 
-    def tallies(self, tenant: str | None) -> Iterator[Tally]:
-        """Yield what is counted now: the sum, and the tenant's part where it is counted apart."""
+    def tallies(self, tenant: str | None) -> list[Tally]:
+        """Return what is counted now: the sum, and the tenant's part where it is counted apart."""
         start = self.wall_clock() // BUCKET_SECONDS * BUCKET_SECONDS
         if not self.buckets or self.buckets[-1].start < start:
             self.buckets.append(Bucket(start, Tally(), {}))
         bucket = self.buckets[-1]
-        yield bucket.total
-        if tenant in bucket.by_key:
-            yield bucket.by_key[tenant]
-        elif len(bucket.by_key) < MAX_KEYS:
-            bucket.by_key[tenant] = tally = Tally()
-            yield tally
+        own = bucket.by_key.get(tenant)
+        if own is None:
+            if len(bucket.by_key) >= MAX_KEYS:
+                return [bucket.total]
+            own = bucket.by_key[tenant] = Tally()
+        return [bucket.total, own]
 
 
 def _describe(request: LiveRequest) -> RunningRequest:

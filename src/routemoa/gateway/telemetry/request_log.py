@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from time import monotonic
@@ -29,15 +30,14 @@ class RequestLogMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         _request_id.set(scope.get(REQUEST_ID_KEY))
-        if not logger.isEnabledFor(logging.INFO):
-            await self._app(scope, receive, send)
-            return
+        return (self._log if logger.isEnabledFor(logging.INFO) else self._app)(scope, receive, send)
+
+    async def _log(self, scope: Scope, receive: Receive, send: Send) -> None:
         began, statuses = monotonic(), list[int]()
         fields: dict[str, Any] = {}
         scope[LOG_FIELDS_KEY] = fields

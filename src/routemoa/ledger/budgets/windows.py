@@ -28,7 +28,7 @@ class WindowTotals:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.used: dict[WindowKey, int] = {}
-        """Picodollars spent and reserved, as last committed; may be read from any thread."""
+        """Picodollars spent and reserved, as last committed; stays the same dict, and may be read from any thread."""
         self._windows: dict[WindowKey, Window] = {}
         self._windows_of: dict[tuple[str, str], WindowsOfCall] = {}  # by tenant and day
         self._changed: set[WindowKey] = set()
@@ -47,7 +47,8 @@ class WindowTotals:
         if today.day != self._today:
             self._today = today.day
             self.forget()
-            self.used = {key: used for key, used in self.used.items() if key[1] in (today.day, today.month)}
+            for key in [key for key in self.used if key[1] not in (today.day, today.month)]:
+                del self.used[key]
 
     def write_changes(self) -> None:
         """Write what changed, in the open transaction."""

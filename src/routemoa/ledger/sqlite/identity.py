@@ -40,7 +40,7 @@ def _read_boot_id() -> str:
         return uuid.UUID(int=uuid.getnode()).hex
 
 
-def identify_file(path: Path) -> tuple[int, int] | None:
+def identify_file(path: Path | str) -> tuple[int, int] | None:
     """Return what tells a file from another one at the same path; None where there is none. Raises OSError."""
     try:
         status = os.stat(path)

@@ -43,6 +43,7 @@ class LedgerDatabase:
         self._clock = clock
         self._budgets = budgets
         self._path = path
+        self._path_text = str(path)
         self._connection = connect(path)
         self._file, self._log_file = identify_file(path), identify_file(path.with_name(path.name + "-wal"))
         self._open_calls: dict[int, StartedCall] = {}  # of this process, by their numbers
@@ -77,7 +78,7 @@ class LedgerDatabase:
             sqlite3.Error, OSError: the file cannot be written.
             StoreError: another file is in its place, which is no store.
         """
-        if identify_file(self._path) != self._file:
+        if identify_file(self._path_text) != self._file:
             self._move_to_new_file()
         started: list[Row] = []
         finished: list[Row] = []
@@ -99,10 +100,14 @@ class LedgerDatabase:
                     finished.append(_update_row(step))
                     if step.result.note:
                         noted.append((step.call.number, step.call.request, self._clock(), step.result.note))
-            self._execute_many(INSERT_CALL, started)
-            self._execute_many(UPDATE_CALL, finished)
-            self._execute_many(DELETE_CALL, withdrawn)
-            self._execute_many(INSERT_NOTE, noted)
+            for statement, rows in (
+                (INSERT_CALL, started),
+                (UPDATE_CALL, finished),
+                (DELETE_CALL, withdrawn),
+                (INSERT_NOTE, noted),
+            ):
+                if rows:
+                    self._connection.executemany(statement, rows)
             self._commit()
         except BaseException:
             self._rollback()
@@ -195,7 +200,7 @@ class LedgerDatabase:
             if was_deleted:  # it is the same ledger to those that share its budgets
                 connection.execute("UPDATE identity SET id = ?", (self._id,))
             self._id = read_ledger_id(connection)
-            self._execute_many(INSERT_CALL, [self._reserve(call) for call in calls])
+            connection.executemany(INSERT_CALL, [self._reserve(call) for call in calls])
             self._commit()
         except BaseException:
             self._rollback()
@@ -232,10 +237,6 @@ class LedgerDatabase:
         self._process_lock.release_stale()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-
-    def _execute_many(self, statement: str, rows: Sequence[Row]) -> None:
-        if rows:
-            self._connection.executemany(statement, rows)
 
     # --- calls
 
@@ -280,7 +281,8 @@ class LedgerDatabase:
         rows = self._connection.execute(query, tuple(live_owners)).fetchall()
         for number, began, key, most in rows:
             self._settle(StartedCall("", began, key, "", "", "", most, number), to_picodollars(most))
-        self._execute_many(MARK_CALL_LOST, [(number,) for number, *_ in rows])
+        if rows:
+            self._connection.executemany(MARK_CALL_LOST, [(number,) for number, *_ in rows])
 
 
 def _update_row(step: FinishedCall) -> Row:

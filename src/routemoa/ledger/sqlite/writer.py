@@ -43,6 +43,8 @@ class Writer:
 
     def __init__(self, database: LedgerDatabase, path: Path) -> None:
         self._database = database
+        self.used = database.used
+        """The picodollars spent and reserved in the windows seen so far; may be read from any thread."""
         self._path = path
         self._queue: deque[QueueItem] = deque()
         self._lock = threading.Lock()  # held by the thread that writes: loops of several threads may share a store
@@ -77,11 +79,6 @@ class Writer:
         self._queue.append(item)
         if self._waits_since is None:
             self._waits_since = time.monotonic()
-
-    @property
-    def used(self) -> dict[WindowKey, int]:
-        """The picodollars spent and reserved in the windows seen so far; may be read from any thread."""
-        return self._database.used
 
     @property
     def backlog(self) -> tuple[int, float]:
@@ -182,9 +179,14 @@ class Writer:
             loop.call_later(SETTLE_DELAY, self._flush_delayed)
 
     def _flush_delayed(self) -> None:
-        self._delayed_loop = None
-        if self._queue:
-            self._flush()
+        loop, self._delayed_loop = self._delayed_loop, None
+        if self._queue and loop is not None and self._waits_since is not None:
+            left = self._waits_since + SETTLE_DELAY - time.monotonic()
+            if left < SETTLE_DELAY / 10:
+                self._flush()
+            else:  # what was queued when this began is written: a busy ledger needs no transaction of its own
+                self._delayed_loop = loop
+                loop.call_later(left, self._flush_delayed)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._scheduled_loop is not loop:
@@ -220,9 +222,9 @@ class Writer:
         try:
             while self._queue:
                 items.append(self._queue.popleft())
-            steps = [i.step if isinstance(i, PendingCommit) else i for i in items]
+            steps = [s for i in items if (s := i.step if isinstance(i, PendingCommit) else i) is not None]
             if items:
-                self._database.write([s for s in steps if s is not None])
+                self._database.write(steps)
             elif self.state.error is not None:
                 self._write_probe(items)
             self._locked_since = None

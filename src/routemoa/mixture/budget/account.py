@@ -129,7 +129,7 @@ class Account:
             raise ConfigError(
                 f"{model.name} has no price, and a limit in dollars cannot be kept without; {price_hint(model)}"
             )
-        if cap_name(model, request) in model.omit:
+        if model.omit and cap_name(model, request) in model.omit:
             raise BudgetExceeded(
                 f"{model.name} cannot be held to a limit: the pool file leaves out its token limit (omit)"
             )
@@ -253,18 +253,21 @@ def cap_output(model: ModelSpec, request: Request, cap: int) -> Request:
 
     The answer gets no longer than it would be without a cap: the model's context may be short.
     """
-    if min(_token_limits(model, request), default=cap + 1) <= cap:
+    if not (limits := _token_limits(model, request)):
+        cap = min(cap, max_output_tokens(model, request))
+    elif min(limits) <= cap:
         return request
-    cap = min(cap, max_output_tokens(model, request))
     rest = {k: v for k, v in request.parameters.items() if k not in TOKEN_LIMITS}
     return replace(request, parameters={**rest, cap_name(model, request): cap})
 
 
 def cap_name(model: ModelSpec, request: Request) -> str:
     """Return the name under which an answer is limited: that of request or pool file, else one the member takes."""
-    parts = (request.parameters, model.parameters)
-    names = [key for part in parts for key in TOKEN_LIMITS if part.get(key) is not None]
-    return next((n for n in (*names, *TOKEN_LIMITS) if n not in model.omit), TOKEN_LIMITS[0])
+    for part in (request.parameters, model.parameters):
+        for name in TOKEN_LIMITS if part else ():
+            if part.get(name) is not None and name not in model.omit:
+                return name
+    return next((n for n in TOKEN_LIMITS if n not in model.omit), TOKEN_LIMITS[0]) if model.omit else TOKEN_LIMITS[0]
 
 
 def token_limit(model: ModelSpec, request: Request) -> int | None:
@@ -276,5 +279,8 @@ def token_limit(model: ModelSpec, request: Request) -> int | None:
 
 
 def _token_limits(model: ModelSpec, request: Request) -> list[int]:
-    parts = [part for part in (request.parameters, model.parameters) if part]
-    return [v for key in TOKEN_LIMITS for part in parts if is_token_limit(v := part.get(key))]
+    limits: list[int] = []
+    for part in (request.parameters, model.parameters):
+        if part:
+            limits += [v for key in TOKEN_LIMITS if is_token_limit(v := part.get(key))]
+    return limits

@@ -55,10 +55,11 @@ def call_bounds(model: ModelSpec, reservation: Reservation, *, answers: int | No
         answers: how many are asked for; None where the prompt or the answers have no bound.
     """
     request = reservation.request
+    limit = token_limit(model, request)
     return UsageBounds(
         None if answers is None else reservation.prompt_tokens,
-        None if answers is None else token_limit(model, request),
-        max_output_tokens(model, request),
+        None if answers is None else limit,
+        max_output_tokens(model, request) if limit is None or model.omit else limit,
         reservation.max_cost,
         reservation.max_tokens is not None,
         answers or 1,

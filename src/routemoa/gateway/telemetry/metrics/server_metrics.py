@@ -12,6 +12,7 @@ from routemoa.core.protocols import CallRecorder, CallResult, CallStart
 from routemoa.core.trace import Trace
 from routemoa.gateway.call_observer import CallObserver
 from routemoa.gateway.telemetry.drift_watch import DriftWatch
+from routemoa.gateway.telemetry.metrics.quick_metrics import QuickCounter, QuickHistogram
 from routemoa.judging.answers.grouping import all_agree
 from routemoa.routing.decision import latest_answers
 
@@ -54,20 +55,20 @@ class ServerMetrics:
             metric.labels = cache(metric.labels)  # type: ignore[assignment, method-assign]  # each request asks for seven children
 
     def _define_request_metrics(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
+        self.requests = QuickCounter(
             "routemoa_requests",
             "Requests that were answered or refused.",
             ["path", "model", "status"],
             registry=registry,
         )
-        self.request_seconds = Histogram(
+        self.request_seconds = QuickHistogram(
             "routemoa_request_seconds",
             "Seconds from a request's arrival to the end of its response.",
             ["model"],
             buckets=SECONDS,
             registry=registry,
         )
-        self.first_token_seconds = Histogram(
+        self.first_token_seconds = QuickHistogram(
             "routemoa_first_token_seconds",
             "Seconds from a request's arrival to the first piece of a streamed answer.",
             ["model"],
@@ -76,19 +77,21 @@ class ServerMetrics:
         )
 
     def _define_call_metrics(self, registry: CollectorRegistry) -> None:
-        self.calls = Counter(
+        self.calls = QuickCounter(
             "routemoa_calls", "Calls to members that have ended.", ["model", "purpose", "outcome"], registry=registry
         )
-        self.call_seconds = Histogram(
+        self.call_seconds = QuickHistogram(
             "routemoa_call_seconds", "Seconds that a call took.", ["model"], buckets=SECONDS, registry=registry
         )
-        self.tokens = Counter(
+        self.tokens = QuickCounter(
             "routemoa_tokens",
             "Tokens that endpoints reported; cached ones are among the prompt's, reasoning among the completion's.",
             ["model", "kind"],
             registry=registry,
         )
-        self.cost = Counter("routemoa_cost_dollars", "Dollars of calls of known cost.", ["model"], registry=registry)
+        self.cost = QuickCounter(
+            "routemoa_cost_dollars", "Dollars of calls of known cost.", ["model"], registry=registry
+        )
         self.unknown_cost = Counter(
             "routemoa_calls_of_unknown_cost", "Calls whose price or usage is not known.", ["model"], registry=registry
         )
