@@ -1,11 +1,13 @@
 """Measure the processor time that a row of a batch takes on each engine, by process, without kills.
 
-    .venv/bin/python benchmarks/batch_per_core.py [--turns 3] [--rows 3000] [--nodes 2] [--empty] [--json FILE]
+    .venv/bin/python benchmarks/batch_per_core.py [--turns 3] [--rows 3000] [--nodes 2] [--processes 1] \
+        [--empty] [--json FILE]
 
 Needs the extra [ray]. The engines work in turns, local, Ray, local, Ray, on the endpoints of batch.py without faults;
 64 rows at a time. `steady` is from 15 to 97 % of the rows, so that starts do not count; `whole` is all, the start of
-the cluster's raylets left out. Each node has one worker: with --nodes 1 as many processes answer as locally. With
---empty each row but the first names a model that there is not: what is left is the engine.
+the cluster's raylets left out. Each node has one worker. As many processes answer on both sides with --nodes 1, or with
+--processes 2: two local ones at the same time, each with half of the rows. With --empty each row but the first names a
+model that there is not: what is left is the engine.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -48,20 +51,21 @@ def subtract(late: dict[str, float], early: dict[str, float], rows: int) -> dict
     return {part: round(1e3 * (seconds - early.get(part, 0.0)) / rows, 3) for part, seconds in late.items()}
 
 
-async def run(command: list[str], out: Path, roots: list[psutil.Process], rows: int) -> dict[str, Any]:
-    """Run one job; return what a row took."""
-    watch, count, looks = Watch(), RowCount(out), list[tuple[int, dict[str, float]]]()
+async def run(commands: Mapping[Path, list[str]], roots: list[psutil.Process], rows: int) -> dict[str, Any]:
+    """Run one job, or its parts at the same time, each in the process that writes a folder; return what a row took."""
+    watch, counts, looks = Watch(), [RowCount(out) for out in commands], list[tuple[int, dict[str, float]]]()
     before = Watch()
     look([*roots], before, 0)
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
-    own = [*roots, psutil.Process(process.pid)]
-    while process.returncode is None:
+    processes = [await asyncio.create_subprocess_exec(*c, stdout=subprocess.DEVNULL) for c in commands.values()]
+    own = [*roots, *(psutil.Process(p.pid) for p in processes)]
+    while any(p.returncode is None for p in processes):
         await asyncio.sleep(LOOK_SECONDS)
-        done = await asyncio.to_thread(count.update)
+        done = sum([await asyncio.to_thread(count.update) for count in counts])
         await asyncio.to_thread(look, own, watch, done)
         looks.append((done, cpu_of(watch)))
-    if process.returncode not in (0, SOME_FAILED) or count.update() != rows:
-        sys.exit(f"{' '.join(command)}: ended with {process.returncode} after {count.rows} rows")
+    ends = [p.returncode for p in processes]
+    if not {0, SOME_FAILED}.issuperset(ends) or sum(count.update() for count in counts) != rows:
+        sys.exit(f"{[*commands.values()]}: ended with {ends} after {[count.rows for count in counts]} rows")
     first = next(found for found in looks if found[0] >= STEADY[0] * rows)
     last = next(found for found in looks if found[0] >= STEADY[1] * rows)
     steady = subtract(last[1], first[1], last[0] - first[0])
@@ -80,6 +84,7 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if options.empty:
         first, rest = source.read_text().split("\n", 1)  # a job begins only where some row can be asked
         source.write_text(first + "\n" + rest.replace('"model": "routemoa"', '"model": "absent"'))
+    sources = {"local": split_file(source, options.processes), "ray": [source]}
     runs: dict[str, list[dict[str, Any]]] = {engine: [] for engine in ENGINES}
     async with endpoints(Spec(MEMBERS), folder) as upstream:
         write_pool(pool, upstream.port)
@@ -87,12 +92,24 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             places = {engine: stack.enter_context(start_nodes(engine, options.nodes)) for engine in ENGINES}
             for turn in range(options.turns):
                 for engine, (extra, roots) in places.items():
-                    out = folder / f"{engine}-{turn}"
-                    command = [sys.executable, "-m", "routemoa", "batch", str(source), "--pool", str(pool), *extra]
-                    command += ["--json", "--concurrency", "64", "--max-cost", "1000", "--out", str(out)]
-                    runs[engine].append(await run(command, out, roots, options.rows))
+                    commands: dict[Path, list[str]] = {}
+                    for part, path in enumerate(sources[engine]):
+                        out = folder / f"{engine}-{turn}-{part}"
+                        command = [sys.executable, "-m", "routemoa", "batch", str(path), "--pool", str(pool), *extra]
+                        command += ["--json", "--concurrency", str(64 // len(sources[engine]))]
+                        commands[out] = [*command, "--max-cost", "1000", "--out", str(out)]
+                    runs[engine].append(await run(commands, roots, options.rows))
                     print(engine, json.dumps(runs[engine][-1]), file=sys.stderr)
     return {"runs": runs}
+
+
+def split_file(path: Path, parts: int) -> list[Path]:
+    """Return the paths of so many files that have its lines in turn."""
+    lines = path.read_text().splitlines(keepends=True)
+    paths = [path.with_name(f"part-{i}.jsonl") for i in range(parts)]
+    for i, part in enumerate(paths):
+        part.write_text("".join(lines[i::parts]))
+    return paths
 
 
 def main() -> None:
@@ -100,6 +117,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1, help="of the local engine, at the same time")
     parser.add_argument("--empty", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -111,8 +129,10 @@ def main() -> None:
         results[figure] = {**medians, "ray_of_local": round(medians["local"] / medians["ray"], 3)}
     reached = results["steady_ms"]["ray_of_local"]
     missed = [f"Ray answers {reached:.0%} of what local does"] if reached < BAR and not options.empty else []
-    results |= {"rows": options.rows, "nodes": options.nodes, "empty": options.empty, "missed": missed}
-    print(json.dumps({name: results[name] for name in ("rows", "nodes", "empty", "steady_ms", "whole_ms")}, indent=2))
+    results |= {"rows": options.rows, "nodes": options.nodes, "processes": options.processes, "empty": options.empty}
+    results["missed"] = missed
+    shown = ("rows", "nodes", "processes", "empty", "steady_ms", "whole_ms")
+    print(json.dumps({name: results[name] for name in shown}, indent=2))
     finish(results, options.json)
 
 
