@@ -171,6 +171,7 @@ def test_bad_input_is_explained(folder: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     assert "no record" in str(routemoa("scorer", "train", empty, "--out", tmp_path / "o").exception)
+    assert "no record" in str(routemoa("scorer", "learn", folder, empty).exception)
 
 
 @pytest.mark.parametrize(("questions", "warned"), [(8, True), (120, False)])
