@@ -166,9 +166,12 @@ def test_bad_input_is_explained(folder: Path, tmp_path: Path) -> None:
     assert "bad.jsonl:2" in failed
     nothing = keep(tmp_path / "n.jsonl", [Record("1", "t", "q", {"a": None})])
     assert "nothing was measured" in str(routemoa("scorer", "train", nothing, "--out", tmp_path / "o").exception)
+    one = keep(tmp_path / "1.jsonl", [Record("1", "t", "q", {"a": 1.0})])
+    assert "one question teaches" in str(routemoa("scorer", "train", one, "--out", tmp_path / "o").exception)
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     assert "no record" in str(routemoa("scorer", "train", empty, "--out", tmp_path / "o").exception)
+    assert "no record" in str(routemoa("scorer", "learn", folder, empty).exception)
 
 
 @pytest.mark.parametrize(("questions", "warned"), [(8, True), (120, False)])

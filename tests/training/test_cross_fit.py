@@ -7,8 +7,9 @@ from random import Random
 import pytest
 
 from routemoa.core.learned.learned_priors import LearnedPriors
+from routemoa.core.tables.learning_table import MAX_OUTCOMES
 from routemoa.core.types import Scores
-from routemoa.training.cross_fit import MAX_QUERIES, Lesson, cross_fit, select_lessons
+from routemoa.training.cross_fit import Lesson, cross_fit, select_lessons
 
 PRIOR: Scores = {"a": 0.8, "b": 0.6}
 
@@ -45,7 +46,7 @@ def test_of_a_member_that_changed_only_what_came_after_teaches() -> None:
     assert all("b" in each.scores for each in kept)
     assert places == list(range(50, 100))
     assert select_lessons(taught, {}) == (taught, list(range(100)))
-    assert len(select_lessons(taught * 30, {})[0]) == MAX_QUERIES
+    assert len(select_lessons(taught * 30, {})[0]) == MAX_OUTCOMES
 
 
 def test_what_is_learned_of_members_without_priors_is_compared_with_what_the_ranking_takes_them_for() -> None:

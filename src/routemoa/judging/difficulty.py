@@ -19,6 +19,7 @@ __all__ = [
     "Curve",
     "mean_success_curve",
     "prior_log_odds",
+    "scale_ability",
     "shift_prior",
     "sigmoid",
     "success_curve",
@@ -38,6 +39,8 @@ DIFFICULTY_WEIGHTS: Curve = (
 )  # fmt: skip
 """Probabilities of the nodes."""
 MAX_PRIOR = 0.98
+LOGISTIC_NORMAL = 0.346
+"""(16 sqrt(3) / (15 pi))^2: about as much as a normal's variance widens a logistic one."""
 """No prior counts as more certain than this, or less than its complement."""
 
 
@@ -46,10 +49,15 @@ def success_curve(prior: float, difficulty_sd: float) -> Curve:
     return _success_curve(_clip(prior), difficulty_sd)
 
 
+def scale_ability(difficulty_sd: float) -> float:
+    """Return what log-odds of a prior are multiplied by, so that the mean over all queries is about the prior."""
+    return math.sqrt(1 + LOGISTIC_NORMAL * difficulty_sd * difficulty_sd)
+
+
 @lru_cache(maxsize=4096)
 def _success_curve(prior: float, difficulty_sd: float) -> Curve:
     """Return the curve whose mean is about the prior (the logistic-normal approximation)."""
-    ability = math.log(prior / (1 - prior)) * math.sqrt(1 + 0.346 * difficulty_sd * difficulty_sd)
+    ability = math.log(prior / (1 - prior)) * scale_ability(difficulty_sd)
     return tuple(sigmoid(ability + difficulty_sd * x) for x in DIFFICULTY_NODES)
 
 

@@ -11,16 +11,15 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from routemoa.core.learned.learned_priors import LearnedPriors
+from routemoa.core.tables.learning_table import MAX_OUTCOMES
 from routemoa.core.types import Scores
 from routemoa.judging.published_fusion import impute_missing
 from routemoa.scoring.learned import correct_priors
 from routemoa.training.prior_shifts import NOISE, TaughtQuery, fit_common, fit_priors
 
-__all__ = ["FOLDS", "MAX_QUERIES", "CrossFit", "Lesson", "cross_fit", "select_lessons"]
+__all__ = ["FOLDS", "CrossFit", "Lesson", "cross_fit", "select_lessons"]
 
 FOLDS = 5
-MAX_QUERIES = 2000
-"""The latest outcomes that are learned from."""
 
 
 class Lesson(Struct, frozen=True):
@@ -57,7 +56,7 @@ def select_lessons(lessons: Sequence[Lesson], changes: Mapping[str, float]) -> t
         lessons: the oldest first.
         changes: member -> seconds since the epoch of its last change; absent where there was none.
     """
-    latest = lessons[-MAX_QUERIES:]
+    latest = lessons[-MAX_OUTCOMES:]
     start = max(changes.values(), default=float("-inf"))
     kept = [
         Lesson(

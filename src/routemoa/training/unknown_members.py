@@ -22,18 +22,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS
+from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS, scale_ability
 
 __all__ = ["GradedAnswer", "fit_unknown"]
 
 DIFFICULTIES = (0.0, 1.0, 2.0, 3.0, 4.0)
 """Standard deviations of the difficulty of queries, in log-odds."""
 START_SPREAD, MIN_SPREAD = 0.65, 0.1
-"""Of members, in log-odds: about what ten outcomes say, and the least."""
+"""Standard deviations of members, in log-odds: about what ten outcomes say, and the least."""
 LEAST = 0.01
 """How far from 0 and 1 a prior is that only outcomes give."""
 STEPS = 60
 CLOSE = 1e-3
+"""Steps at most, and the step, in log-odds, below which they end."""
 
 Doubles = NDArray[np.float64]
 NODES, LOG_WEIGHTS = np.array(DIFFICULTY_NODES), np.log(DIFFICULTY_WEIGHTS)
@@ -91,7 +92,7 @@ def _tabulate(answers: Sequence[GradedAnswer], members: Sequence[str]) -> _Answe
 
 def _fit(table: _Answers, difficulty_sd: float, noise: float) -> tuple[Doubles, float]:
     """Return the most probable log-odds of the members' priors, and the log-likelihood of the scores."""
-    slope_of_prior, scale = np.sqrt(1.0 + 0.346 * difficulty_sd**2), 1.0 - 2.0 * noise
+    slope_of_prior, scale = scale_ability(difficulty_sd), 1.0 - 2.0 * noise
     mean = np.clip((table.score.mean() - noise) / scale, 0.05, 0.95)
     level = np.full(table.own.shape[1], np.log(mean / (1.0 - mean)))
     variance, likelihood, score = START_SPREAD**2, 0.0, table.score[:, None]

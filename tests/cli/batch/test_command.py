@@ -52,19 +52,22 @@ def test_a_batch_file_gets_results_and_openais_files(pool: Path, tmp_path: Path)
         chat_row("r1"),
         "no row",
         chat_row("m", model="a"),
+        chat_row("n", model="nope"),
+        {"nothing": 1},
     ]
     source, out = write_rows(tmp_path / "in.jsonl", *rows), tmp_path / "out"
     done = batch(source, "--pool", pool, "--out", out, "--yes", "--json")
     assert done.exit_code == 3, done.output  # some rows failed
     report = json.loads(done.stdout)
-    assert (report["rows"], report["answered"], report["failed"], report["remaining"]) == (7, 5, 2, 0)
+    assert (report["rows"], report["answered"], report["failed"], report["remaining"]) == (9, 5, 4, 0)
     first = results_of(out)["r0"]
     assert (first["answer"], first["error"], first["trace"]["method"]) == ("The answer is 4.", None, "routemoa")
     assert sum(row["cost"] for row in read_lines(out / "results.jsonl")) == pytest.approx(report["cost"])
     output, errors = read_lines(out / "output.jsonl"), read_lines(out / "errors.jsonl")
     assert {line["custom_id"] for line in output} == {"r0", "r1", "r2", "r3", "m"}
     assert output[0]["response"]["body"]["choices"][0]["message"]["content"] == "The answer is 4."
-    assert {line["error"]["code"] for line in errors} == {"duplicate_id", "invalid_request"}
+    assert {line["error"]["code"] for line in errors} == {"duplicate_id", "invalid_request", "model_not_found"}
+    assert "and 1 other reason\n" in batch(source, "--pool", pool, "--out", out, "--yes").stderr
     assert "repeat them with --retry-failed" not in done.stdout  # JSON alone
 
 

@@ -186,11 +186,20 @@ def test_priors_that_are_right_are_kept_while_the_judge_model_learns_what_agreem
     assert [step["action"] for step in log(pool)] == ["taken over", "undone"]
 
 
+def test_thumbs_of_panels_without_priors_are_too_few_and_say_what_teaches(pool: Path, store: Path) -> None:
+    pool.write_text(POOL.replace("prior = 0.8", "").replace("prior = 0.6", ""))
+    keep(store, 90, {"a": 0.3, "b": 0.9}, 1, thumbs=True)
+    report = learn(pool, store)
+    assert (report["action"], report["outcomes"]) == ("kept", 90)
+    assert report["why"].startswith("0 of 90 outcomes teach; at least 90 are needed;")
+    assert "labels or expected answers" in report["why"]
+
+
 def test_thumbs_that_tell_no_members_apart_are_taken_over_by_their_predictions(pool: Path, store: Path) -> None:
     keep(store, 300, {"a": 0.3}, 4, thumbs=True)
     shown = run("learn", "--pool", pool, "--store", store).stdout
     assert "taken over as learned/" in shown
-    assert "the predictions are better, and the choice is no worse" in shown
+    assert "the predictions are better; what they do to the answers is not known" in shown
     assert "a: log-odds of its prior -" in shown
 
 
@@ -202,6 +211,9 @@ def test_history_due_and_lock(pool: Path, store: Path) -> None:
     assert learn(pool, store, "--due")["action"] == "taken over"
     assert 'every = "1h"  # by itself' in pool.read_text()
     assert learn(pool, store, "--due") == {"action": "not due"}
+    keep(store, 10, {"a": 0.1, "b": 0.95}, 2, first=80)
+    tried = run("learn", "--pool", pool, "--store", store, "--dry-run").stdout
+    assert "beside the scorer alone, as they are no better than those of now (90 outcomes)" in tried
     run("learn", "--pool", pool, "--undo")
     assert pool.read_text() == before, "only the path is gone"
     shown = run("learn", "--pool", pool, "--history").stdout.splitlines()

@@ -63,7 +63,7 @@ async def test_a_ledger_that_cannot_be_written_makes_budgets_unready(
             locked.execute("ROLLBACK")
             locked.close()
             assert status == 503
-            assert "1 ledger entries have waited" in str(body["reasons"])
+            assert "1 ledger entry has waited" in str(body["reasons"])
             assert (await asking.whole()).status == 200
             assert (await get(served, "/readyz"))[0] == 200
 

@@ -148,5 +148,7 @@ def _print_report(report: BatchReport, folder: Path) -> None:
         print_line(f"  {folder / name}")
     for reason, count in report.reasons.most_common(MAX_REASONS):
         print_line(f"failed, {count:,} x {printable(reason)}", err=True)
+    if (more := len(report.reasons) - MAX_REASONS) > 0:
+        print_line(f"and {counted(more, 'other reason')}", err=True)
     if report.failed:
         print_line(f"why each row failed is in {folder / 'failed.jsonl'}; repeat them with --retry-failed", err=True)

@@ -50,4 +50,6 @@ def explain_judge(result: JudgeShadow) -> str:
     said = f"the judge model, on {counted(result.outcomes, 'outcome')}"
     if result.better:
         return f"{said}: its probabilities are truer, and the choice is no worse"
-    return f"{said}: not better with its whole interval, or a worse choice"
+    if result.loss is not None and result.loss.low > 0:
+        return f"{said}: its probabilities are truer, but the choice is worse or they are too few"
+    return f"{said}: its probabilities are not truer with their whole interval"

@@ -50,8 +50,8 @@ def learn(  # one parameter for each option
     Outcomes are the traces that `routemoa serve` kept and that callers said something of (POST /v1/feedback). They
     teach a shift in log-odds for each model, and for each model on each task of the scorer; the shifts are as small as
     the outcomes let them be. Each outcome is then predicted by what the others teach. What was learned is taken over
-    where, on outcomes that did not teach it, the choice is right more often with its whole 95 % interval, or costs less
-    and is right as often, or the predictions are better and the choice is no worse. Then they teach the judge model
+    where, on outcomes that did not teach it, the answer is right more often with its whole 95 % interval, or costs less
+    and is right as often, or the predictions are better and the answer is no worse. Then they teach the judge model
     what `routemoa judge fit` learns; it is taken over where its probabilities are truer with their whole interval on
     outcomes that did not teach it, and the choice is no worse.
 
@@ -149,17 +149,19 @@ def _print_report(report: dict[str, Any]) -> None:
     for name, prior in learned.get("prior", {}).items():
         print_line(f"  {name}: prior {prior:.2f}, where it had none")
     if held_out := report.get("held_out"):
-        print_line(f"the new priors beside those of now ({counted(held_out['queries'], 'outcome')}):")
+        beside = "the scorer alone, as they are no better than those of now"
+        beside = beside if report["beside"] == "scorer" else "those of now"
+        print_line(f"the new priors beside {beside} ({counted(held_out['queries'], 'outcome')}):")
         for key, name, scale, unit in (
-            ("accuracy", "accuracy of the choice", 100.0, "points"),
+            ("accuracy", "accuracy of the answer", 100.0, "points"),
             ("saved", "saved", 1000.0, "dollars in 1,000 queries"),
             ("prediction", "Brier score, lower by", 1.0, ""),
         ):
-            print_line(f"  {name}: {_describe_interval(held_out[key], scale)} {unit}".rstrip())
+            print_line(f"  {name}: {_describe_interval(held_out[key], scale, unit)}")
     if judge := report.get("judge"):
         print_line(f"the judge model beside that of now ({counted(judge['outcomes'], 'outcome')}):")
-        print_line(f"  log-loss of P(right), lower by: {_describe_interval(judge['loss'], 1.0)}")
-        print_line(f"  accuracy of the choice: {_describe_interval(judge['accuracy'], 100.0)} points")
+        print_line(f"  log-loss of P(right), lower by: {_describe_interval(judge['loss'], 1.0, '')}")
+        print_line(f"  accuracy of the choice: {_describe_interval(judge['accuracy'], 100.0, 'points')}")
     for note in report.get("notes", ()):
         print_line(f"note: {note}")
     for drift in report["drift"]:
@@ -170,8 +172,8 @@ def _print_report(report: dict[str, Any]) -> None:
         print_line(f"go back with  routemoa learn --pool {report['pool']} --undo", err=True)
 
 
-def _describe_interval(interval: dict[str, float] | MeanInterval | None, scale: float) -> str:
+def _describe_interval(interval: dict[str, float] | MeanInterval | None, scale: float, unit: str) -> str:
     if not isinstance(interval, dict):
         return "unknown"
     mean, low, high = (interval[key] * scale for key in ("mean", "low", "high"))
-    return f"{mean:+.3g} ({low:+.3g} to {high:+.3g})"
+    return f"{mean:+.3g} ({low:+.3g} to {high:+.3g}) {unit}".rstrip()

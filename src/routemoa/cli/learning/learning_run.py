@@ -41,11 +41,15 @@ class Findings(msgspec.Struct, frozen=True):
     """What a run found, before anything is written."""
 
     drifts: tuple[MemberDrift, ...]
+    taught: int
+    """Outcomes that teach."""
     compared: int
-    """Outcomes on which what was learned can be compared."""
+    """Of these, outcomes on which what was learned can be compared: those since the last drift."""
     learned: LearnedPriors | None = None
     """None where they are too few."""
     result: ShadowResult | None = None
+    beside_scorer: bool = False
+    """Whether `result` is beside the scorer alone, not beside what is known now."""
     panels: tuple[RecordedPanel, ...] = ()
     """The same outcomes as they teach of judging, with the priors that hold from here on."""
 
@@ -58,15 +62,13 @@ def run_learning(file: PoolFile, store_file: str | None, *, writes: bool) -> dic
     drifts = [{**msgspec.to_builtins(d), "change": d.change} for d in found.drifts]
     report: dict[str, Any] = {"pool": str(file.path), "outcomes": len(outcomes), "drift": drifts, "action": "kept"}
     if found.result is None:
-        needed = pool.learning.min_outcomes
-        since = f" since the last drift, of {found.drifts[-1].model}" if len(outcomes) >= needed else ""
-        hint = "callers send them to POST /v1/feedback"
-        report["why"] = f"{counted(found.compared, 'outcome')}{since}; at least {needed} are needed; {hint}"
+        report["why"] = _explain_too_few(len(outcomes), found, pool.learning.min_outcomes)
         return _log(file, report) if writes and outcomes else report
     report |= {"learned": msgspec.to_builtins(found.learned), "held_out": msgspec.to_builtins(found.result)}
+    report["beside"] = "scorer" if found.beside_scorer else "now"
     judge = read_pool_judge(pool)
     fitted = learn_judge(pool, judge, found.panels)
-    report |= _describe(found.result, judge, fitted)
+    report |= _describe(found, judge, fitted)
     is_new = fitted is not None and fitted.result.better
     if not writes:
         return report | {"action": "would be taken over" if found.result.gain or is_new else "kept", "dry_run": True}
@@ -78,10 +80,10 @@ def run_learning(file: PoolFile, store_file: str | None, *, writes: bool) -> dic
     return report | {"action": "taken over", "path": path}
 
 
-def _describe(result: ShadowResult, judge: PoolJudge, fitted: FittedJudge | None) -> dict[str, Any]:
+def _describe(found: Findings, judge: PoolJudge, fitted: FittedJudge | None) -> dict[str, Any]:
     """Return what a report says of both comparisons."""
     notes = [note] if (note := warn_of_outdated_judge(judge.outdated)) else []
-    report: dict[str, Any] = {"notes": notes, "why": _explain(result)}
+    report: dict[str, Any] = {"notes": notes, "why": _explain(found)}
     if fitted is not None:
         report |= {
             "judge": msgspec.to_builtins(fitted.result),
@@ -108,13 +110,14 @@ def learn_from(pool: Pool, outcomes: Sequence[Outcome]) -> Findings:
     drifts = tuple(find_drifts(list_residuals(outcomes, priors)))
     lessons, places = _select(outcomes, priors, tasks, {d.model: d.since for d in drifts})
     if len(places) < pool.learning.min_outcomes:
-        return Findings(drifts, len(places))
+        return Findings(drifts, len(lessons), len(places))
     own = {o.record.id: (o, prior) for o, prior in zip(outcomes, priors, strict=True)}
-    learned, result = _compare(pool, own, lessons, places)
+    learned, result, beside_scorer = _compare(pool, own, lessons, places)
     learned = replace(learned, fallen=list_fallen(drifts))
     now = _choose_priors(pool, learned, result)
     panels = [_record_panel(*own[each.id], each, now) for each in (lessons[i] for i in places)]
-    return Findings(drifts, len(places), learned, result, tuple(p for p in panels if p is not None))
+    kept = tuple(p for p in panels if p is not None)
+    return Findings(drifts, len(lessons), len(places), learned, result, beside_scorer, kept)
 
 
 def _record_panel(outcome: Outcome, prior: Scores, lesson: Lesson, learned: LearnedPriors) -> RecordedPanel | None:
@@ -132,7 +135,7 @@ def _log(file: PoolFile, report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: report[key] for key in ("outcomes", "why", "held_out", "judge", "drift") if key in report}
+    return {key: report[key] for key in ("outcomes", "why", "held_out", "beside", "judge", "drift") if key in report}
 
 
 async def _predict(pool: Pool, outcomes: Sequence[Outcome]) -> tuple[list[Scores], list[Mapping[str, float]]]:
@@ -161,8 +164,8 @@ def _select(
 
 def _compare(
     pool: Pool, own: Mapping[str, tuple[Outcome, Scores]], lessons: Sequence[Lesson], places: Sequence[int]
-) -> tuple[LearnedPriors, ShadowResult]:
-    """Return what the lessons teach, and how it does on lessons that did not teach it.
+) -> tuple[LearnedPriors, ShadowResult, bool]:
+    """Return what the lessons teach, how it does on lessons that did not teach it, and whether beside the scorer alone.
 
     It is compared with what is known now, and where it is no better than that, with the scorer alone: what was learned
     from the same lessons predicts them better than it predicts others, so that later lessons would hardly count.
@@ -177,8 +180,9 @@ def _compare(
     learned, result = _compare_with(now, pool, own, lessons, places)
     if result.gain is None and now not in (learned, LearnedPriors()):
         alone = _compare_with(LearnedPriors(), pool, own, lessons, places)[1]
-        result = alone if alone.gain is not None else result
-    return learned, result
+        if alone.gain is not None:
+            return learned, alone, True
+    return learned, result, False
 
 
 def _compare_with(
@@ -199,15 +203,32 @@ def _compare_with(
     return fit.learned, compare_priors(held_out)
 
 
-def _explain(result: ShadowResult) -> str:
-    """Return why it is taken over, or is not, in one line."""
-    said = f"on {counted(result.queries, 'outcome')}, each held out in its turn,"
+def _explain_too_few(outcomes: int, found: Findings, needed: int) -> str:
+    """Return why nothing can be compared yet, in one line."""
+    enough = f"at least {needed} are needed"
+    if outcomes < needed:
+        return f"{counted(outcomes, 'outcome')}; {enough}; callers send them to POST /v1/feedback"
+    if found.drifts:
+        return f"{counted(found.compared, 'outcome')} since the last drift, of {found.drifts[-1].model}; {enough}"
+    hint = "where models without a prior answer together, thumbs teach nothing: send labels or expected answers"
+    return f"{found.taught} of {counted(outcomes, 'outcome')} teach; {enough}; {hint}"
+
+
+def _explain(found: Findings) -> str:
+    """Return why priors are taken over, or are not, in one line."""
+    result = found.result
+    if result is None:
+        return ""
+    beside = "the scorer alone" if found.beside_scorer else "those of now"
+    said = f"on {counted(result.queries, 'outcome')}, each held out in its turn, beside {beside}:"
     match result.gain:
         case "accuracy":
-            return f"{said} the choice is right more often"
+            return f"{said} the answer is right more often"
         case "cost":
-            return f"{said} the choice costs less and is right as often"
+            return f"{said} the answer costs less and is right as often"
+        case "prediction" if result.accuracy is None:
+            return f"{said} the predictions are better; what they do to the answers is not known"
         case "prediction":
-            return f"{said} the predictions are better, and the choice is no worse"
+            return f"{said} the predictions are better, and the answer is no worse"
         case _:
             return f"{said} nothing is better with its whole interval"

@@ -84,4 +84,5 @@ def print_figures(figures: Mapping[str, Any], intervals: Mapping[str, Any] | Non
     for name, value in figures.items():
         interval = (intervals or {}).get(name)
         suffix = f"   {interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
-        print_line(f"{name:26} {value:.4f}{suffix}" if isinstance(value, float) else f"{name:26} {value}")
+        shown = f"{value:.4f}" if isinstance(value, float) else "unknown" if value is None else value
+        print_line(f"{name:26} {shown}{suffix}")

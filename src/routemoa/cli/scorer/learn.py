@@ -42,6 +42,8 @@ def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool, as_json
             f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"
         )
     new = [GradedQuery(r.query, r.scores) for r in read_records(records, allow_duplicates=allow_duplicates, say=say)]
+    if not new:
+        raise ConfigError(f"{', '.join(records)}: no record; see docs/how-to/scorer.md for the format")
     if not any(m in trained.models for o in new for m in o.scores):
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(trained.models)}")
     path = Path(folder) / OUTCOMES_FILE

@@ -114,6 +114,8 @@ def _train(options: TrainOptions) -> None:
         raise ConfigError("--engine ray works on folds, and only the recipe 'fast' has these; leave out one of the two")
     with show_working("reading the records"):
         data = read_table(options.records, allow_duplicates=options.allow_duplicates)
+    if len(data.texts) < 2:
+        raise ConfigError(f"{', '.join(options.records)}: one question teaches nothing of others; collect more")
     started = perf_counter()
     facts: dict[str, Any] = {
         "recipe": options.recipe,

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from routemoa.clients.endpoints.memory import MemberMemory
 from routemoa.core.pool_file.pool import Pool
+from routemoa.core.text.plural import counted
 from routemoa.core.types import ModelSpec
 from routemoa.gateway.access.caller import Caller
 from routemoa.gateway.access.keyring import Keyring
@@ -75,7 +76,8 @@ class HealthEndpoints:
         if self._store is not None and self._keyring.tenants.have_budgets:
             entries, seconds = self._store.backlog
             if seconds > STALE_LEDGER_SECONDS:
-                reasons.append(f"{entries} ledger entries have waited for {seconds:.0f} s, and budgets depend on them")
+                kept = counted(entries, "ledger entry has", "ledger entries have")
+                reasons.append(f"{kept} waited for {seconds:.0f} s, and budgets depend on them")
         return reasons
 
     def _describe_server(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS
+from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS, scale_ability
 from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.training.judge.graded_panel import GradedPanel
 
@@ -77,7 +77,7 @@ def _fit_difficulty_sd(panels: Sequence[GradedPanel]) -> float:
                 continue
             p = np.clip(np.array([prior for prior, _ in graded]), 0.02, 0.98)
             y = np.array([right for _, right in graded])
-            ability = np.log(p / (1 - p)) * np.sqrt(1 + 0.346 * difficulty_sd**2)
+            ability = np.log(p / (1 - p)) * scale_ability(difficulty_sd)
             logit = ability[:, None] + difficulty_sd * nodes
             log_likelihoods = log_weights + (y[:, None] * logit - np.logaddexp(0, logit)).sum(0)
             total += float(np.logaddexp.reduce(log_likelihoods))
