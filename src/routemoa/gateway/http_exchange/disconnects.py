@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Any
 
 from starlette.types import Receive
@@ -59,9 +60,10 @@ class _Watch:
         """Whether the caller has gone, and the work was cancelled for it."""
         self._working, self._receive, self._keep_alive, self._interval = working, receive, keep_alive, interval
         self._task: asyncio.Task[None] | None = None
+        self._context = copy_context()  # of the request: log lines name it
 
     def begin(self) -> None:
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(), context=self._context)
         self._task.add_done_callback(self._cancel_work)
 
     def end(self) -> None:
