@@ -166,3 +166,30 @@ async def test_each_connection_is_kept_alive_in_the_context_of_its_request() -> 
     async with asyncio.timeout(5.0):
         await asyncio.gather(serve("a"), serve("b"))
     assert seen == {"a a", "b b"}
+
+
+async def test_a_caller_that_leaves_as_the_work_ends_disturbs_nothing_after_it() -> None:
+    async def keep_alive() -> None:
+        pass
+
+    async def serve(steps: int) -> None:
+        done, gone = asyncio.Event(), asyncio.Event()
+
+        async def receive() -> Any:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def end() -> None:
+            await asyncio.sleep(0.2)
+            gone.set()
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            done.set()
+
+        ending = asyncio.create_task(end())
+        await run_while_connected(receive, done.wait(), keep_alive, 10.0)  # type: ignore[arg-type]
+        await ending
+        await asyncio.sleep(0.01)  # as rates are settled after it
+
+    async with asyncio.timeout(5.0):
+        await asyncio.gather(*(serve(steps) for steps in range(8)))
