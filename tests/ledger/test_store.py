@@ -594,3 +594,24 @@ async def test_bookkeeping_is_cheap(tmp_path: Path, width: int) -> None:
         best = min(best, (time.perf_counter() - began) / 2000)
     await store.aclose()
     assert best < 0.0004, f"{best * 1e3:.3f} ms a call"
+
+
+def test_an_event_loop_that_has_closed_keeps_no_other_one_from_settling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routemoa.ledger.sqlite.writer.SETTLE_DELAY", 0.1)
+
+    async def end_a_call(store: Store) -> None:
+        recorder = store.recorder(None, "m")
+        recorder.finish(await recorder.start(call_start()), call_result())
+
+    async def wait_until_settled(path: Path) -> None:
+        async with asyncio.timeout(5.0):
+            while outcomes(path) != ["ok", "ok"]:  # noqa: ASYNC110  (a file has no event)
+                await asyncio.sleep(0.01)
+
+    with opened(tmp_path / "store.db") as store, closing(asyncio.new_event_loop()) as loop:
+        loop.run_until_complete(end_a_call(store))
+        time.sleep(0.02)  # the timer of the first is due well before the second has waited as long
+        asyncio.run(end_a_call(store))
+        loop.run_until_complete(wait_until_settled(tmp_path / "store.db"))

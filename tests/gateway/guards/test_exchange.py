@@ -119,3 +119,11 @@ async def test_an_application_that_breaks_the_order_is_told() -> None:
     await send(exchange, b"")
     with pytest.raises(RuntimeError):
         await exchange.send({"type": "http.response.body", "body": b""})
+
+
+async def test_a_body_that_was_taken_is_not_kept() -> None:
+    exchange, _ = make("POST")
+    exchange.body, exchange.more_body = bytearray(b"{}"), False
+    assert exchange.take_body() == b"{}"
+    assert not exchange.body
+    assert exchange.take_body() is None

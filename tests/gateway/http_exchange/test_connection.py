@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from routemoa.core.pool_file.pool import Pool
 from routemoa.core.system.large_work import LARGE_TREE
 from routemoa.gateway import create_app
 from routemoa.gateway.api import ChatApi
+from routemoa.gateway.http_exchange.connection import ResponseWriter
+from routemoa.gateway.http_exchange.disconnects import run_while_connected
 from routemoa.gateway.members.passthrough import PassThrough
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway.harness import ANSWER, HI, Script, serving, until
@@ -132,3 +135,61 @@ async def test_work_on_a_large_body_keeps_no_other_request_waiting(
             longest = max(longest, time.perf_counter() - began)
         assert (await asked).status == 200
         assert longest < 0.4
+
+
+async def test_a_head_that_cannot_be_written_leaves_the_response_to_the_error() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    writer = ResponseWriter(send)
+    with pytest.raises(UnicodeEncodeError):
+        await writer.respond(200, "text/plain", b"x", {"x-name": "\u65e5"})
+    await writer.json(500, {})
+    assert [m.get("status") for m in sent] == [500, None]
+
+
+async def test_each_connection_is_kept_alive_in_the_context_of_its_request() -> None:
+    whose, seen = ContextVar[str]("whose"), set[str]()
+
+    async def serve(name: str) -> None:
+        whose.set(name)
+        done = asyncio.Event()
+
+        async def keep_alive() -> None:
+            seen.add(f"{name} {whose.get()}")
+            done.set()
+
+        await run_while_connected(asyncio.Event().wait, done.wait(), keep_alive, 0.01)  # type: ignore[arg-type]
+
+    async with asyncio.timeout(5.0):
+        await asyncio.gather(serve("a"), serve("b"))
+    assert seen == {"a a", "b b"}
+
+
+async def test_a_caller_that_leaves_as_the_work_ends_disturbs_nothing_after_it() -> None:
+    async def keep_alive() -> None:
+        pass
+
+    async def serve(steps: int) -> None:
+        done, gone = asyncio.Event(), asyncio.Event()
+
+        async def receive() -> Any:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def end() -> None:
+            await asyncio.sleep(0.2)
+            gone.set()
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            done.set()
+
+        ending = asyncio.create_task(end())
+        await run_while_connected(receive, done.wait(), keep_alive, 10.0)  # type: ignore[arg-type]
+        await ending
+        await asyncio.sleep(0.01)  # as rates are settled after it
+
+    async with asyncio.timeout(5.0):
+        await asyncio.gather(*(serve(steps) for steps in range(8)))

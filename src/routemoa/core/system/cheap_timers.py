@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
+from math import inf
 from weakref import WeakKeyDictionary
 
 __all__ = ["start_timer"]
@@ -27,8 +29,11 @@ _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Waiting]] = 
 def start_timer(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], None]) -> Waiting:
     """Call `callback` in a loop, after so many seconds, unless it is discarded from the set that this returns.
 
-    It must not raise.
+    It runs in no context of its own: what it starts would have that of another wait. One that raises is logged, and
+    disturbs none of the others.
     """
+    if seconds == inf:
+        return set()
     ticks = _of_loops.get(loop)
     if ticks is None:
         ticks = _of_loops[loop] = {}
@@ -37,12 +42,19 @@ def start_timer(loop: asyncio.AbstractEventLoop, seconds: float, callback: Calla
     waiting = ticks.get(end)
     if waiting is None:
         waiting = ticks[end] = set()
-        loop.call_at(end, _end, ticks, end)
+        loop.call_at(end, _end, ticks, end, context=Context())
     waiting.add(callback)
     return waiting
 
 
 def _end(ticks: dict[float, Waiting], end: float) -> None:
-    waiting = ticks.pop(end)
-    while waiting:
-        waiting.pop()()
+    _call(ticks.pop(end))
+
+
+def _call(waiting: Waiting) -> None:
+    try:
+        while waiting:
+            waiting.pop()()
+    finally:
+        if waiting:  # one has raised
+            asyncio.get_running_loop().call_soon(_call, waiting)

@@ -48,9 +48,10 @@ class Exchange(RequestResponseCycle):
         """Take the body, where all of it has come and nothing was received of it; else None."""
         if self.more_body or self._is_read or self.disconnected:
             return None
+        data, self.body = bytes(self.body), bytearray()  # an idle connection keeps its last exchange
         self._is_read = True
         self.flow.resume_reading()
-        return bytes(self.body)
+        return data
 
     async def receive(self) -> Message:  # type: ignore[override]
         """Return the next piece of the body; after the last one wait for the end of the connection.

@@ -97,9 +97,9 @@ class ResponseWriter:
     async def _start(self, status: int, content_type: str, headers: Mapping[str, str] | None) -> None:
         if self.started:
             return
-        self.started, self.status = True, status
         fields = {"content-type": content_type, **self._extra_headers(), **(headers or {})}
         raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields.items()]
+        self.started, self.status = True, status
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def _write(self, data: bytes, *, last: bool) -> None:

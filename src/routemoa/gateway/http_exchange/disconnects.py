@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Any
 
 from starlette.types import Receive
@@ -57,16 +58,19 @@ class _Watch:
     ) -> None:
         self.has_cancelled = False
         """Whether the caller has gone, and the work was cancelled for it."""
+        self._is_over = False
+        """Whether the work has ended: the caller may go in the same turn of the event loop."""
         self._working, self._receive, self._keep_alive, self._interval = working, receive, keep_alive, interval
         self._task: asyncio.Task[None] | None = None
+        self._context = copy_context()  # of the request: log lines name it
 
     def begin(self) -> None:
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(), context=self._context)
         self._task.add_done_callback(self._cancel_work)
 
     def end(self) -> None:
+        self._is_over = True
         if self._task is not None:
-            self._task.remove_done_callback(self._cancel_work)
             self._task.cancel()
 
     def raise_error(self) -> None:
@@ -83,7 +87,8 @@ class _Watch:
             leaving.cancel()
 
     def _cancel_work(self, _: asyncio.Task[None]) -> None:
-        self.has_cancelled = self._working.cancel()
+        if not self._is_over:
+            self.has_cancelled = self._working.cancel()
 
 
 async def _await_disconnect(receive: Receive) -> None:

@@ -179,14 +179,14 @@ class Writer:
             loop.call_later(SETTLE_DELAY, self._flush_delayed)
 
     def _flush_delayed(self) -> None:
-        loop, self._delayed_loop = self._delayed_loop, None
-        if self._queue and loop is not None and self._waits_since is not None:
+        self._delayed_loop = None
+        if self._queue and self._waits_since is not None:
             left = self._waits_since + SETTLE_DELAY - time.monotonic()
             if left < SETTLE_DELAY / 10:
                 self._flush()
             else:  # what was queued when this began is written: a busy ledger needs no transaction of its own
-                self._delayed_loop = loop
-                loop.call_later(left, self._flush_delayed)
+                self._delayed_loop = asyncio.get_running_loop()
+                self._delayed_loop.call_later(left, self._flush_delayed)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._scheduled_loop is not loop:
