@@ -170,7 +170,7 @@ class Store:
 
     @property
     def state(self) -> WriteState:
-        """Whether the ledger can be written, and who is told of calls without a record."""
+        """Return whether the ledger can be written, and who is told of calls without a record."""
         return self._backend.state
 
     @property

@@ -23,7 +23,7 @@ class LedgerBackend(Protocol):
 
     @property
     def state(self) -> WriteState:
-        """Whether the ledger can be written."""
+        """Return whether the ledger can be written."""
         ...
 
     @property

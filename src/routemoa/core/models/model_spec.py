@@ -112,7 +112,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 
     @cached_property
     def is_free(self) -> bool:
-        """Whether its calls are known to cost nothing, wherever they are made."""
+        """Return whether its calls are known to cost nothing, wherever they are made."""
         return all(place.cost(MILLION_TOKENS) == 0.0 for place in self.places)
 
     def cost(self, usage: Usage) -> float | None:

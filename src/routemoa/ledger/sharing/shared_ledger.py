@@ -42,7 +42,7 @@ class SharedLedger:
 
     @property
     def state(self) -> WriteState:
-        """Whether the ledger can be written."""
+        """Return whether the ledger can be written."""
         return self._ledger.state
 
     @property
