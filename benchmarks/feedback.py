@@ -42,7 +42,7 @@ from routemoa.datasets.records import Record, read_records
 from routemoa.evaluation.shadow import HeldOut, compare_priors
 from routemoa.evaluation.statistics import bootstrap_interval
 from routemoa.scoring.learned import correct_priors
-from routemoa.training.cross_fit import Lesson, cross_fit
+from routemoa.training.cross_fit import CrossFit, Lesson, cross_fit, predict_lifted
 from routemoa.training.fast_recipe import train_fast
 from routemoa.training.prior_shifts import TaughtQuery, fit_priors
 from routemoa.training.table import Table, build_table
@@ -227,20 +227,20 @@ def replay(traffic: Traffic, seed: int, kind: str, *, fallen: bool) -> dict[str,
 
 def learn(lessons: list[Lesson], now: LearnedPriors) -> tuple[LearnedPriors, str | None]:
     """Return what `routemoa learn` learns, and why it takes it over; None where it does not."""
-    learned, gain = compare(lessons, now)
-    if gain is None and now not in (learned, LearnedPriors()):
-        gain = compare(lessons, LearnedPriors())[1]
-    return learned, gain
+    fit = cross_fit(lessons)
+    gain = compare(lessons, fit, now)
+    if gain is None and now not in (fit.learned, LearnedPriors()):
+        gain = compare(lessons, fit, LearnedPriors())
+    return fit.learned, gain
 
 
-def compare(lessons: list[Lesson], now: LearnedPriors) -> tuple[LearnedPriors, str | None]:
-    """Return what lessons teach, and what is better about it than about other priors."""
-    fit = cross_fit(lessons, now)
+def compare(lessons: list[Lesson], fit: CrossFit, now: LearnedPriors) -> str | None:
+    """Return what is better about what lessons teach than about other priors; None where nothing is."""
     held_out = [
         HeldOut(Record("i", "t", "q", lesson.scores), before, after)
-        for lesson, before, after in zip(lessons, fit.before, fit.after, strict=True)
+        for lesson, before, after in zip(lessons, predict_lifted(lessons, now), fit.after, strict=True)
     ]
-    return fit.learned, compare_priors(held_out).gain
+    return compare_priors(held_out).gain
 
 
 def shuffle(lessons: list[Lesson], seed: int) -> list[Lesson]:

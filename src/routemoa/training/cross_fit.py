@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from routemoa.core.learned.learned_priors import LearnedPriors
-from routemoa.core.tables.learning_table import MAX_OUTCOMES
+from routemoa.core.tables.learning_table import LATEST_OUTCOMES
 from routemoa.core.types import Scores
 from routemoa.judging.published_fusion import impute_missing
 from routemoa.scoring.learned import correct_priors
 from routemoa.training.prior_shifts import NOISE, TaughtQuery, fit_common, fit_priors
 
-__all__ = ["FOLDS", "CrossFit", "Lesson", "cross_fit", "select_lessons"]
+__all__ = ["FOLDS", "CrossFit", "Lesson", "cross_fit", "predict_lifted", "select_lessons"]
 
 FOLDS = 5
 
@@ -40,9 +40,6 @@ class CrossFit(Struct, frozen=True):
     """What all outcomes teach, and predictions of each by what the other outcomes teach."""
 
     learned: LearnedPriors
-    before: tuple[Scores, ...]
-    """Of each outcome, what feedback is expected to say by the priors of now, in [0, 1], lifted or lowered for all
-    members alike as the other outcomes teach: a scorer that is off for all of them makes the same choices."""
     after: tuple[Scores, ...]
     """Of each outcome, what feedback is expected to say by what the other outcomes teach, in [0, 1]."""
     others: tuple[LearnedPriors, ...]
@@ -56,7 +53,7 @@ def select_lessons(lessons: Sequence[Lesson], changes: Mapping[str, float]) -> t
         lessons: the oldest first.
         changes: member -> seconds since the epoch of its last change; absent where there was none.
     """
-    latest = lessons[-MAX_OUTCOMES:]
+    latest = lessons[-LATEST_OUTCOMES:]
     start = max(changes.values(), default=float("-inf"))
     kept = [
         Lesson(
@@ -72,24 +69,35 @@ def select_lessons(lessons: Sequence[Lesson], changes: Mapping[str, float]) -> t
     return kept, [i for i, each in enumerate(kept) if each.at >= start]
 
 
-def cross_fit(lessons: Sequence[Lesson], now: LearnedPriors) -> CrossFit:
-    """Return what lessons teach, and predictions of each lesson by the others.
-
-    Args:
-        lessons: the oldest first.
-        now: what was learned before.
-    """
+def cross_fit(lessons: Sequence[Lesson]) -> CrossFit:
+    """Return what lessons teach, the oldest first, and predictions of each lesson by the others."""
     learned = fit_priors([_to_query(each) for each in lessons])
-    before, after, taught = [Scores()] * len(lessons), [Scores()] * len(lessons), [learned] * len(lessons)
+    after, taught = [Scores()] * len(lessons), [learned] * len(lessons)
     for fold in range(FOLDS):
-        others = [each for i, each in enumerate(lessons) if i % FOLDS != fold]
-        fitted = fit_priors([_to_query(each) for each in others])
+        fitted = fit_priors([_to_query(each) for each in _leave_out(lessons, fold)])
+        for i in range(fold, len(lessons), FOLDS):
+            after[i] = _as_feedback(correct_priors(fitted, lessons[i].prior, lessons[i].tasks))
+            taught[i] = fitted
+    return CrossFit(learned, tuple(after), tuple(taught))
+
+
+def predict_lifted(lessons: Sequence[Lesson], now: LearnedPriors) -> tuple[Scores, ...]:
+    """Return what feedback is expected to say of each lesson by what was learned before, in [0, 1].
+
+    It is lifted or lowered for all members alike as the other lessons teach: a scorer that is off for all of them makes
+    the same choices.
+    """
+    before = [Scores()] * len(lessons)
+    for fold in range(FOLDS):
+        others = _leave_out(lessons, fold)
         lifted = fit_common([TaughtQuery(_predict(now, e), e.scores, e.tasks) for e in others])
         for i in range(fold, len(lessons), FOLDS):
-            prior, tasks = lessons[i].prior, lessons[i].tasks
-            before[i] = _as_feedback(correct_priors(lifted, _predict(now, lessons[i]), tasks))
-            after[i], taught[i] = _as_feedback(correct_priors(fitted, prior, tasks)), fitted
-    return CrossFit(learned, tuple(before), tuple(after), tuple(taught))
+            before[i] = _as_feedback(correct_priors(lifted, _predict(now, lessons[i]), lessons[i].tasks))
+    return tuple(before)
+
+
+def _leave_out(lessons: Sequence[Lesson], fold: int) -> list[Lesson]:
+    return [each for i, each in enumerate(lessons) if i % FOLDS != fold]
 
 
 def _predict(learned: LearnedPriors, lesson: Lesson) -> Scores:

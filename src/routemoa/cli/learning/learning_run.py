@@ -27,7 +27,7 @@ from routemoa.judging.pool_judge import PoolJudge, load_pool_judge, read_pool_ju
 from routemoa.mixture.pool_warnings import warn_of_outdated_judge
 from routemoa.scoring.constant import load_base_scorer
 from routemoa.scoring.learned import classify, correct_priors
-from routemoa.training.cross_fit import Lesson, cross_fit, select_lessons
+from routemoa.training.cross_fit import Lesson, cross_fit, predict_lifted, select_lessons
 from routemoa.training.drift import MemberDrift, find_drifts, list_fallen
 from routemoa.training.judge.outcome_fit import RecordedPanel, record_panel
 
@@ -176,31 +176,23 @@ def _compare(
         lessons: what teaches.
         places: of the lessons that are compared.
     """
-    now = replace(pool.learned or LearnedPriors(), judge=None, fallen=())
-    learned, result = _compare_with(now, pool, own, lessons, places)
-    if result.gain is None and now not in (learned, LearnedPriors()):
-        alone = _compare_with(LearnedPriors(), pool, own, lessons, places)[1]
+    now, fit = replace(pool.learned or LearnedPriors(), judge=None, fallen=()), cross_fit(lessons)
+    replay = OutcomeReplay(pool, load_pool_judge(pool))
+
+    def compare_with(known: LearnedPriors) -> ShadowResult:
+        before, held_out = predict_lifted(lessons, known), []
+        for i in places:
+            (outcome, prior), tasks = own[lessons[i].id], lessons[i].tasks
+            chosen = replay.choose(outcome, *(correct_priors(each, prior, tasks) for each in (known, fit.others[i])))
+            held_out.append(HeldOut(outcome.record, before[i], fit.after[i], lessons[i].scores, chosen))
+        return compare_priors(held_out)
+
+    result = compare_with(now)
+    if result.gain is None and now not in (fit.learned, LearnedPriors()):
+        alone = compare_with(LearnedPriors())
         if alone.gain is not None:
-            return learned, alone, True
-    return learned, result, False
-
-
-def _compare_with(
-    now: LearnedPriors,
-    pool: Pool,
-    own: Mapping[str, tuple[Outcome, Scores]],
-    lessons: Sequence[Lesson],
-    places: Sequence[int],
-) -> tuple[LearnedPriors, ShadowResult]:
-    """Return what the lessons teach, and how it does beside other priors."""
-    fit, replay = cross_fit(lessons, now), OutcomeReplay(pool, load_pool_judge(pool))
-    held_out = []
-    for i in places:
-        (outcome, prior), tasks = own[lessons[i].id], lessons[i].tasks
-        before, after = (correct_priors(learned, prior, tasks) for learned in (now, fit.others[i]))
-        chosen = replay.choose(outcome, before, after)
-        held_out.append(HeldOut(outcome.record, fit.before[i], fit.after[i], lessons[i].scores, chosen))
-    return fit.learned, compare_priors(held_out)
+            return fit.learned, alone, True
+    return fit.learned, result, False
 
 
 def _explain_too_few(outcomes: int, found: Findings, needed: int) -> str:

@@ -18,7 +18,7 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 MIN_SECONDS = 1.0
 EXPLORE = 0.05
 """Where a server learns by itself and `explore` does not say otherwise."""
-MAX_OUTCOMES = 2000
+LATEST_OUTCOMES = 2000
 """The latest outcomes that are learned from."""
 
 
@@ -52,7 +52,7 @@ def parse_learning_table(table: Any, where: str) -> LearningSettings:
     settings = parse_table(table, LearningSettings, where)
     if settings.every is not None and (settings.seconds is None or settings.seconds < MIN_SECONDS):
         raise ConfigError(f'{where}: every = {settings.every!r} must be a time such as "30m", "1h" or "1d"')
-    check_range(f"{where}: min_outcomes", settings.min_outcomes, 30, MAX_OUTCOMES, "outcomes")
+    check_range(f"{where}: min_outcomes", settings.min_outcomes, 30, LATEST_OUTCOMES, "outcomes")
     check_range(f"{where}: explore", settings.explore, 0, 0.5, "a share of the queries")
     return settings
 
