@@ -33,6 +33,7 @@ from routemoa.core.events import (
 from routemoa.core.trace import Assessment, Degradation, Proposal
 from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Thinking
 from routemoa.core.usage import Usage
+from routemoa.judging.option_orders import reorder_query
 from routemoa.judging.published_fusion import mean_token_probability
 from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
@@ -82,7 +83,7 @@ class LayerRequest(Struct, frozen=True):
 
     def reply_format(self, spec: ModelSpec) -> ReplyFormat:
         """Return what `spec` is asked for besides its answer."""
-        if spec.name == self.leader:
+        if spec.name == self.leader or spec.order > 1:
             return ReplyFormat()
         labels = prompts.candidate_labels(len(self.candidates)) if self.cross else ()
         return ReplyFormat(self.verbalized, labels, spec.json_schema)
@@ -102,6 +103,8 @@ class LayerRequest(Struct, frozen=True):
         reply_format = self.reply_format(spec)
         candidates = self.candidates_for(spec) if candidates is None else candidates
         shown = hide_thoughts(self.query.messages, but_of_this_turn=spec.name in self.goes_on)
+        if (question := reorder_query(self.query, spec)) is not None:
+            shown = (*shown[:-1], replace(shown[-1], content=question.text))
         messages = prompts.proposal_messages(shown, [c.text for c in candidates], reply_format)
         wanted = self.query.answer_format
         request = Request(
@@ -159,6 +162,7 @@ class _Proposal:
             completion = await self._stream()
             reply = await replies.read_reply(completion.text, self._format, run.client.deadline.seconds_left)
             reply = await self._bring_into_form(reply, completion)
+            reply = self._restore_order(reply)
         except Unaffordable as e:
             if not call.is_hedge:
                 return self._fail(e)
@@ -202,11 +206,18 @@ class _Proposal:
             text = repaired
         return replace(reply, answer=text)
 
+    def _restore_order(self, reply: Reply) -> Reply:
+        """Return the reply with the option that it names in the question's own order; empty where it names none."""
+        question = reorder_query(self._request.query, self._spec)
+        return reply if question is None else replace(reply, answer=question.restore(reply.answer) or "")
+
     def _find_fault(self, reply: Reply, completion: Completion) -> ModelError | None:
         """Return what is wrong with an answer: it is empty, or calls tools otherwise than the caller allows."""
         tools = self._request.query.tools
         if tools is not None and (problem := find_problem(tools, completion.tool_calls)) is not None:
             return InvalidResponse(self._spec.name, problem, produced=True)
+        if self._spec.order > 1 and not reply.answer:
+            return InvalidResponse(self._spec.name, "it names none of the options", produced=True)
         has_calls = tools is not None and bool(completion.tool_calls)
         return None if reply.answer or has_calls else empty_answer(self._spec, completion)
 
@@ -237,7 +248,7 @@ class _Proposal:
                     return self._with_calls(piece)
                 if isinstance(piece, Thinking):
                     self._thoughts.append(piece.text)
-                if isinstance(piece, str) and (text := visible.feed(piece)):
+                if isinstance(piece, str) and self._spec.order == 1 and (text := visible.feed(piece)):
                     self._show_thoughts()
                     self._pieces.append(text)
                     self._run.emit(ProposalDelta(self._layer, self._spec.name, text))
@@ -254,7 +265,9 @@ class _Proposal:
     def _assessments(self, reply: Reply, completion: Completion) -> tuple[Assessment, ...]:
         """Return the judgments in a reply: of the proposer's own answer and of the candidates of others."""
         name, assessments = self._spec.name, list[Assessment]()
-        if self._request.logprob:
+        if self._spec.order > 1:
+            pass  # the probability of a letter is not comparable with that of an answer in words
+        elif self._request.logprob:
             own = mean_token_probability(completion.tokens, None if self._spec.json_schema else len(reply.answer))
             assessments.append(Assessment(name, name, "self", own))
         elif self._format.self_score:
