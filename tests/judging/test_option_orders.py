@@ -17,12 +17,8 @@ GASES = "Which gas do plants take in?\nA. oxygen\nB. carbon dioxide\nC. helium\n
 def test_options_move_and_all_else_stays() -> None:
     question = reorder_options(GASES, 2, 3)
     assert question is not None
-    start, options, end = (
-        "Which gas do plants take in?",
-        "A. carbon dioxide\nB. helium\nC. oxygen",
-        "End with: The answer",
-    )
-    assert question.text.startswith(f"{start}\n{options}\n\n{end}")
+    options = "A. carbon dioxide\nB. helium\nC. oxygen"
+    assert question.text == f"Which gas do plants take in?\n{options}\n\nEnd with: The answer is <letter>."
 
 
 @pytest.mark.parametrize(
@@ -64,7 +60,7 @@ def test_questions_whose_options_must_not_move_are_left_alone(text: str) -> None
 def test_of_an_example_and_a_question_the_question_is_reordered() -> None:
     question = reorder_options("Which?\nA) x\nB) y\nAnswer: A\n\nWhich?\n  (A) u\n  (B) v\nAnswer:", 2, 2)
     assert question is not None
-    assert question.text.startswith("Which?\nA) x\nB) y\nAnswer: A\n\nWhich?\n  (A) v\n  (B) u\nAnswer:")
+    assert question.text == "Which?\nA) x\nB) y\nAnswer: A\n\nWhich?\n  (A) v\n  (B) u\nAnswer:"
 
 
 texts = st.text(st.characters(categories=("Ll", "Nd")), min_size=1, max_size=8).map(lambda t: f"x{t}")

@@ -22,8 +22,6 @@ from routemoa.judging.multiple_choice import LETTERS
 
 __all__ = ["ReorderedQuestion", "fit_candidates", "reorder_options", "reorder_query"]
 
-ASK_FOR_OPTION = "Answer with the letter of the right option only."
-"""Ends a question in another order: its answer is read, not shown."""
 _OPTION_LINE = re.compile(r"(?m)^([ \t>*]{0,20}\(?)([A-Z])([).:][ \t]+)(\S[^\n]*)$")
 _NAMES_OTHERS = re.compile(
     r"(?i:\b(?:above|below|both|neither|all of|none of|all are|none are)\b)|\b[A-J] (?:and|or|&) [A-J]\b"
@@ -97,8 +95,7 @@ def reorder_options(text: str, order: int, orders: int) -> ReorderedQuestion | N
     for place, line in enumerate(lines):
         pieces += [text[end : line.start(4)], options[(place + shift) % count]]
         end = line.end()
-    pieces.append(text[end:])
-    return ReorderedQuestion(f"{''.join(pieces).rstrip()}\n\n{ASK_FOR_OPTION}", shift, tuple(options))
+    return ReorderedQuestion("".join([*pieces, text[end:]]), shift, tuple(options))
 
 
 def _find_options(text: str) -> list[re.Match[str]]:
