@@ -19,7 +19,15 @@ from msgspec.structs import replace
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import ModelSpec
 
-__all__ = ["SAMPLE_TEMPERATURE", "add_orders", "draw_again", "expand_candidates", "expand_models", "plain_name"]
+__all__ = [
+    "SAMPLE_TEMPERATURE",
+    "add_orders",
+    "draw_again",
+    "expand_candidates",
+    "expand_models",
+    "names_of_orders",
+    "plain_name",
+]
 
 SAMPLE_TEMPERATURE = 0.7
 """Of the second sample and the following ones, where the pool file sets none: as in self-consistency (arXiv 2203.11171)
@@ -70,6 +78,11 @@ def add_orders(models: Iterable[ModelSpec]) -> tuple[ModelSpec, ...]:
     return _check_names(tuple(c for model in models for c in _reorder(model)))
 
 
+def names_of_orders(model: ModelSpec) -> tuple[str, ...]:
+    """Return the name of a model, and those of its candidates with the options in other orders."""
+    return (model.name, *(f"{model.name}{ORDER_MARK}{number}" for number in range(2, model.orders + 1)))
+
+
 def plain_name(model: ModelSpec) -> str:
     """Return the name of a candidate's model with the options in their own order."""
     return model.name.removesuffix(f"{ORDER_MARK}{model.order}")
@@ -94,9 +107,8 @@ def draw_again(spec: ModelSpec, number: int, parameters: Mapping[str, Any]) -> M
 def _reorder(model: ModelSpec) -> list[ModelSpec]:
     if model.orders == 1 or model.order > 1:
         return [model]
-    model = replace(model, member=model.member or model.name)
-    others = range(2, model.orders + 1)
-    return [model, *(replace(model, name=f"{model.name}{ORDER_MARK}{number}", order=number) for number in others)]
+    member = model.member or model.name
+    return [replace(model, name=n, order=i, member=member) for i, n in enumerate(names_of_orders(model), 1)]
 
 
 def _check_names(models: tuple[ModelSpec, ...]) -> tuple[ModelSpec, ...]:
