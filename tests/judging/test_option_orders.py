@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routemoa.judging.answers.results import extract_result
-from routemoa.judging.option_orders import reorder_options
+from routemoa.judging.option_orders import ASK_FOR_LETTER, reorder_options
 
 GASES = "Which gas do plants take in?\nA. oxygen\nB. carbon dioxide\nC. helium\n\nEnd with: The answer is <letter>."
 
@@ -18,7 +18,10 @@ def test_options_move_and_all_else_stays() -> None:
     question = reorder_options(GASES, 2, 3)
     assert question is not None
     options = "A. carbon dioxide\nB. helium\nC. oxygen"
-    assert question.text == f"Which gas do plants take in?\n{options}\n\nEnd with: The answer is <letter>."
+    assert (
+        question.text
+        == f"Which gas do plants take in?\n{options}\n\nEnd with: The answer is <letter>.\n\n{ASK_FOR_LETTER}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +63,7 @@ def test_questions_whose_options_must_not_move_are_left_alone(text: str) -> None
 def test_of_an_example_and_a_question_the_question_is_reordered() -> None:
     question = reorder_options("Which?\nA) x\nB) y\nAnswer: A\n\nWhich?\n  (A) u\n  (B) v\nAnswer:", 2, 2)
     assert question is not None
-    assert question.text == "Which?\nA) x\nB) y\nAnswer: A\n\nWhich?\n  (A) v\n  (B) u\nAnswer:"
+    assert question.text == f"Which?\nA) x\nB) y\nAnswer: A\n\nWhich?\n  (A) v\n  (B) u\nAnswer:\n\n{ASK_FOR_LETTER}"
 
 
 texts = st.text(st.characters(categories=("Ll", "Nd")), min_size=1, max_size=8).map(lambda t: f"x{t}")

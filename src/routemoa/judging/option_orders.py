@@ -20,8 +20,11 @@ from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.answers.results import extract_result
 from routemoa.judging.multiple_choice import LETTERS
 
-__all__ = ["ReorderedQuestion", "fit_candidates", "reorder_options", "reorder_query"]
+__all__ = ["ASK_FOR_LETTER", "ReorderedQuestion", "fit_candidates", "reorder_options", "reorder_query"]
 
+ASK_FOR_LETTER = "Answer with one letter and nothing else.\nAnswer:"
+"""Ends a question in another order: its answer is a vote, and two tokens are enough. A model of 1.5 billion
+parameters keeps to these words, and not to "the letter only"."""
 _OPTION_LINE = re.compile(r"(?m)^([ \t>*]{0,20}\(?)([A-Z])([).:][ \t]+)(\S[^\n]*)$")
 _NAMES_OTHERS = re.compile(
     r"(?i:\b(?:above|below|both|neither|all of|none of|all are|none are)\b)|\b[A-J] (?:and|or|&) [A-J]\b"
@@ -95,7 +98,8 @@ def reorder_options(text: str, order: int, orders: int) -> ReorderedQuestion | N
     for place, line in enumerate(lines):
         pieces += [text[end : line.start(4)], options[(place + shift) % count]]
         end = line.end()
-    return ReorderedQuestion("".join([*pieces, text[end:]]), shift, tuple(options))
+    asked = "".join([*pieces, text[end:]]).rstrip()
+    return ReorderedQuestion(f"{asked}\n\n{ASK_FOR_LETTER}", shift, tuple(options))
 
 
 def _find_options(text: str) -> list[re.Match[str]]:

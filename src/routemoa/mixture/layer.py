@@ -83,7 +83,7 @@ class LayerRequest(Struct, frozen=True):
 
     def reply_format(self, spec: ModelSpec) -> ReplyFormat:
         """Return what `spec` is asked for besides its answer."""
-        if spec.name == self.leader:
+        if spec.name == self.leader or self.reordered(spec) is not None:
             return ReplyFormat()
         labels = prompts.candidate_labels(len(self.candidates)) if self.cross else ()
         return ReplyFormat(self.verbalized, labels, spec.json_schema)
@@ -269,7 +269,9 @@ class _Proposal:
     def _assessments(self, reply: Reply, completion: Completion) -> tuple[Assessment, ...]:
         """Return the judgments in a reply: of the proposer's own answer and of the candidates of others."""
         name, assessments = self._spec.name, list[Assessment]()
-        if self._request.logprob:
+        if self._request.reordered(self._spec) is not None:
+            pass  # how sure a letter is cannot be compared with how sure an answer in words is
+        elif self._request.logprob:
             own = mean_token_probability(completion.tokens, None if self._spec.json_schema else len(reply.answer))
             assessments.append(Assessment(name, name, "self", own))
         elif self._format.self_score:
