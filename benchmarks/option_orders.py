@@ -79,11 +79,15 @@ async def run(options: argparse.Namespace, questions: Sequence[Question]) -> Non
     mixture = RouteMoA(Pool.load(options.pool) if options.pool else Pool.embedded())
     try:
         with options.out.open("a") as out:
-            for number, question in enumerate(questions, 1):
-                if question.id not in done:
+            places = asyncio.Semaphore(options.concurrency)
+
+            async def answer(question: Question) -> None:
+                async with places:
                     out.write(json.dumps(await measure(mixture, question, options.prefer, options.member)) + "\n")
-                    out.flush()
-                print(f"\r{number} of {len(questions)}", end="", flush=True)
+                out.flush()
+                print(end=".", flush=True)
+
+            await asyncio.gather(*(answer(q) for q in questions if q.id not in done))
     finally:
         await mixture.client.close()
 
@@ -94,6 +98,7 @@ def main() -> None:
     parser.add_argument("--pool", help="else the embedded pool")
     parser.add_argument("--member", default="coder-1.5b", help="the best single model")
     parser.add_argument("--prefer", choices=("balanced", "quality", "cheap", "fast"), default="quality")
+    parser.add_argument("--concurrency", type=int, default=1, help="questions at a time")
     parser.add_argument("--out", type=Path, required=True, help="a line for each question")
     options = parser.parse_args()
     questions = [q for q in read_questions(options.file) if q.grader == "choice"]
