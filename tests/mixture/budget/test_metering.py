@@ -401,6 +401,7 @@ async def test_why_nobody_answered() -> None:
     assert isinstance(why(desk, failures), AllModelsFailed)
     assert why(desk, failures[1:]) is desk.refusal
     assert isinstance(why(MeteredClient(Attempts()), []), AllModelsFailed)
+    assert "raise max_seconds" in str(why(MeteredClient(Attempts(), Limits(max_seconds=1e-9)), []))
 
 
 def why(desk: MeteredClient, failures: Sequence[Failure]) -> RouteMoAError:
