@@ -407,7 +407,7 @@ async def test_why_nobody_answered() -> None:
 def why(desk: MeteredClient, failures: Sequence[Failure]) -> RouteMoAError:
     """The error of a query whose calls failed so."""
     run = Run(Query(()), desk)
-    run.emit(Selected(1, ()))
+    run.emit(Selected(1, ("a",)))
     for failure in failures:
         run.emit(ProposalFailed(1, failure))
     return run.no_answer()
