@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Ranking
-from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Query
+from routemoa.core.types import CHARACTERS_PER_TOKEN, USUAL_TOKENS, ModelSpec, Query
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.planning.ranking import USUAL_TOKENS, call_penalty
+from routemoa.routing.planning.ranking import call_penalty
 
 __all__ = ["KEPT", "LostCache", "find_lost_cache", "keep_writer"]
 
