@@ -36,7 +36,7 @@ class LostCache(Struct, frozen=True):
     writer: str
     """The model that wrote the last answer."""
     prices: Mapping[str, float]
-    """Model -> what reading the conversation anew costs; 0 for those that have read it."""
+    """Model -> what reading the conversation again costs; 0 for those that have read it."""
     savings: Mapping[str, float]
     """Model -> what its call costs less than the writer's, had neither read the conversation; 0 where it costs more."""
 

@@ -156,8 +156,8 @@ class PanelPlanner(Struct, frozen=True):
         if not self.penalties:
             return self._call_price(1.0 - posterior.leader_probability)
         lost = self.lost_cache
-        anew = 0.0 if lost is None else sum(lost.prices.get(m, 0.0) for m in models)
-        return (sum(self.penalties[m] for m in models) + anew) / len(models)
+        rereading = 0.0 if lost is None else sum(lost.prices.get(m, 0.0) for m in models)
+        return (sum(self.penalties[m] for m in models) + rereading) / len(models)
 
     def _call_price(self, risk: float) -> float:
         """Return what a call has to add where the user sets no rates: a share of the risk of a wrong answer."""
