@@ -247,7 +247,9 @@ def test_a_policy_file_is_a_mixture_table_a_pool_or_bare_keys() -> None:
     for text in ('fusion = "published-large"', '[mixture]\nfusion = "published-large"',
                  ONE + '[mixture]\nfusion = "published-large"'):  # fmt: skip
         assert parse_mixture(text, "policy.toml") == Mixture(fusion="published-large")
-    assert parse_mixture("", "policy.toml") == Mixture()
+    assert parse_mixture("", "policy.toml") == parse_mixture(ONE, "pool.toml") == Mixture()
+    with pytest.raises(ConfigError, match="a tuned policy; name it in another file"):
+        parse_mixture("[policy]\nquestions = 200", "policy.toml")
     assert parse_mixture('aggregator = "whoever"', "policy.toml").aggregator == "whoever"  # its pool is not known here
 
 
