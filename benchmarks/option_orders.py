@@ -43,7 +43,7 @@ async def measure(mixture: RouteMoA, question: Question, prefer: str, member: st
     answer = await mixture.aask(replace(Query.from_text(question.query), prefer=prefer))
     proposals = [p for layer in answer.trace.layers for p in layer.proposals]
     own = [p for p in proposals if p.model == member]
-    reference = parse_choice(question.reference)
+    reference = parse_choice(question.reference or "")
     return {
         "id": question.id,
         "task": question.task,
