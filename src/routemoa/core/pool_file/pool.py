@@ -28,6 +28,7 @@ from routemoa.core.tables.gateway_table import GatewaySettings, parse_gateway_ta
 from routemoa.core.tables.learning_table import LearningSettings, parse_learning_table, read_learned_priors
 from routemoa.core.tables.mixture_table import Mixture, parse_mixture_table, read_tuned_policy
 from routemoa.core.tables.model_table import METHODS, Absence, parse_models, place_models
+from routemoa.core.tables.scorer_table import parse_scorer_table
 from routemoa.core.tables.server_table import ServerSettings, parse_server_table
 from routemoa.core.tables.tenant_table import check_tenant_names, parse_tenants
 from routemoa.core.tables.traces_table import TraceSettings, parse_traces_table
@@ -39,17 +40,6 @@ TABLES = (
     *("model", "mixture", "limits", "patience", "caps", "server", "gateway", "traces", "scorer", "learning", "batches"),
     *("tenant", "totals"),
 )
-
-MAKE_SCORER = (
-    "make one:  routemoa collect QUESTIONS --pool POOL --out records.jsonl,  then  routemoa scorer train records.jsonl "
-    "--out my-scorer"
-)
-
-
-class ScorerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The `[scorer]` table."""
-
-    path: str
 
 
 @dataclass(frozen=True)
@@ -231,7 +221,7 @@ def parse_pool(
         mixture = read_tuned_policy(mixture, directory, names, f"{source}: [mixture]", has_scorer=has_scorer)
     judge = directory / Path(mixture.judge).expanduser() if mixture.judge else None
     with_scorer = needs_learned and "scorer" in table
-    scorer = _find_scorer(table["scorer"], directory, f"{source}: [scorer]") if with_scorer else None
+    scorer = parse_scorer_table(table["scorer"], directory, f"{source}: [scorer]") if with_scorer else None
     tenants = _read_tenants(table, source, env, {*(m.name for m in models), *absent})
     server = parse_server_table(table.get("server", {}), f"{source}: [server]")
     learning = parse_learning_table(table.get("learning", {}), f"{source}: [learning]")
@@ -284,15 +274,6 @@ def _leave_out_absent(
     if mixture.aggregator in absent:
         mixture = msgspec.structs.replace(mixture, aggregator="best")
     return left, mixture
-
-
-def _find_scorer(table: Any, directory: Path, where: str) -> Path:
-    """Return the folder that a `[scorer]` table names. Raises ConfigError where it holds no scorer."""
-    path = parse_table(table, ScorerTable, where).path
-    folder = Path(os.path.normpath(directory / Path(path).expanduser()))
-    if not (folder / "manifest.json").is_file():
-        raise ConfigError(f"{where}: path: {folder} holds no scorer; {MAKE_SCORER}")
-    return folder
 
 
 def parse_limits(table: Any, where: str) -> Limits:
