@@ -231,8 +231,12 @@ def max_prompt_tokens(model: ModelSpec, request: Request) -> int:
 
 def max_output_tokens(model: ModelSpec, request: Request) -> int:
     """Return the tokens of an answer at most: the smallest limit of request and pool file, else a default."""
-    if limits := _token_limits(model, request):
-        return min(limits)
+    limits = _token_limits(model, request)
+    return min(limits) if limits else _default_tokens(model, request)
+
+
+def _default_tokens(model: ModelSpec, request: Request) -> int:
+    """Return the tokens of an answer at most, where neither request nor pool file limits it."""
     if model.context is None:
         return DEFAULT_OUTPUT_TOKENS
     room = max(model.context - max_prompt_tokens(model, request), model.context // 4)
@@ -254,7 +258,7 @@ def cap_output(model: ModelSpec, request: Request, cap: int) -> Request:
     The answer gets no longer than it would be without a cap: the model's context may be short.
     """
     if not (limits := _token_limits(model, request)):
-        cap = min(cap, max_output_tokens(model, request))
+        cap = min(cap, _default_tokens(model, request))
     elif min(limits) <= cap:
         return request
     rest = {k: v for k, v in request.parameters.items() if k not in TOKEN_LIMITS}
