@@ -61,8 +61,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._response: HttpResponse | None = None
         self._may_be_kept = True
-        self._headers: list[tuple[bytes, bytes]] = []
-        """Of the head that comes."""
+        self._headers: dict[str, str] = {}
         self._head_bytes = 0
         """That came since the last header, or piece of a body."""
         self._ends_with_connection = False
@@ -192,7 +191,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a response; one that nobody asked for breaks the connection."""
-        self._headers = []
+        self._headers = {}
         if self._response is None or self._response.status:
             self._may_be_kept = False
 
@@ -201,10 +200,10 @@ class HttpConnection(asyncio.Protocol):
         if self._response is None or self._response.status:
             return
         self._head_bytes = 0
-        self._headers.append((name, value))
-        if len(name) + len(value) > self._header_bytes or len(self._headers) > MAX_HEADERS:
+        if len(name) + len(value) > self._header_bytes or len(self._headers) >= MAX_HEADERS:
             self._fault = MalformedResponse("a header is too large, or there are too many")
             raise self._fault
+        self._headers.setdefault(_decode_name(name), value.decode("latin-1").rstrip(" \t"))
 
     def on_headers_complete(self) -> None:
         """Take the end of a head; interim responses are skipped."""
@@ -213,13 +212,10 @@ class HttpConnection(asyncio.Protocol):
             self._fault = MalformedResponse(f"its status is {status}")
             raise self._fault
         if status >= 200 and self._response is not None and not self._response.status:
-            headers: dict[str, str] = {}
-            for name, value in self._headers:
-                headers.setdefault(_decode_name(name), value.decode("latin-1").rstrip(" \t"))
-            is_chunked = "chunked" in headers.get("transfer-encoding", "").lower()
-            self._ends_with_connection = not is_chunked and "content-length" not in headers
+            is_chunked = "chunked" in self._headers.get("transfer-encoding", "").lower()
+            self._ends_with_connection = not is_chunked and "content-length" not in self._headers
             self._may_be_kept = self._may_be_kept and self._parser.should_keep_alive()
-            self._response.begin(status, headers)
+            self._response.begin(status, self._headers)
 
     def on_body(self, piece: bytes) -> None:
         """Take a piece of a body."""

@@ -21,6 +21,8 @@ RAW_DEFLATE = -15
 
 def content_encoding(scope: Scope) -> str:
     """Return how the body of a request is compressed; empty where it is not."""
+    if b"content-encoding" not in dict(scope["headers"]):
+        return ""
     values = [value for name, value in scope["headers"] if name == b"content-encoding"]
     encoding = b",".join(values).decode("latin-1").strip().lower()
     return "" if encoding == "identity" else encoding
