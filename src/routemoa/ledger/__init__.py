@@ -139,9 +139,8 @@ class Store:
         """
         name = NO_KEY if key is None else key
         request = f"{next(self._requests) % 2**64:016x}"  # which no other process gives: they begin anywhere
-        return StoreRecorder(
-            request, name, method, bool(self._budgets.limits(name)), self._backend, self._clock, purpose=purpose
-        )
+        has_budget = bool(self._budgets.limits(name))
+        return StoreRecorder(name, method, has_budget, self._backend, self._clock, request=request, purpose=purpose)
 
     def remaining_budget(self, key: str | None) -> RemainingBudget | None:
         """Return what a tenant can still spend: the tighter of its own limits and the totals; None without limits."""
@@ -216,13 +215,13 @@ class StoreRecorder:
 
     def __init__(
         self,
-        request: str,
         key: str,
         method: str,
         has_budget: bool,
         writer: LedgerBackend,
         clock: Callable[[], float],
         *,
+        request: str,
         purpose: str | None = None,
     ) -> None:
         self.request = request
@@ -289,5 +288,5 @@ class StoreRecorder:
             result = replace(result, note=note_endpoint(endpoint, result.note))
         try:  # noqa: SIM105  (which costs more than the rest of this)
             self._writer.enqueue(FinishedCall(call, result))
-        except StoreError:  # noqa: S110  (a closed store has settled it already, at its most)
+        except StoreError:  # a closed store has settled it already, at its most
             pass

@@ -26,9 +26,7 @@ class PendingCommit(Struct, eq=False):
 QueueItem = PendingCommit | FinishedCall | WithdrawnCall
 
 
-def resolve_commits(
-    commits: Iterable[PendingCommit], running: asyncio.AbstractEventLoop | None
-) -> list[WithdrawnCall]:
+def resolve_commits(commits: Iterable[PendingCommit], running: asyncio.AbstractEventLoop | None) -> list[WithdrawnCall]:
     """Resolve the futures of commits, each on its own loop; return what is to be taken back.
 
     That is the calls of loops that are closed: they will not be made. `running` is the loop of this thread, if any.
