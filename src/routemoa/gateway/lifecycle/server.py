@@ -23,6 +23,7 @@ from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.guards.connections import ConnectionRegistry
 from routemoa.gateway.guards.descriptors import default_max_connections, descriptor_limit
 from routemoa.gateway.guards.protocol import HTTP_LOGGER, GuardedProtocol
+from routemoa.gateway.http_exchange.request_headers import index_headers
 
 __all__ = ["Server", "listen"]
 
@@ -39,7 +40,7 @@ class ForwardedMiddleware(ProxyHeadersMiddleware):
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
         """Serve one request, or the lifespan."""
-        if scope["type"] == "lifespan" or FORWARDED_HEADERS.isdisjoint(dict(scope["headers"])):
+        if scope["type"] == "lifespan" or FORWARDED_HEADERS.isdisjoint(index_headers(scope)):
             app: Any = self.app
             return cast("Awaitable[None]", app(scope, receive, send))
         return super().__call__(scope, receive, send)  # type: ignore[arg-type]

@@ -16,10 +16,11 @@ WRITE_WINDOW = "INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?)"
 
 
 class WindowTotals:
-    """The totals of the windows seen so far; `connection` may be replaced between two transactions."""
+    """The totals of the windows seen so far."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
+        self.cursor = connection.cursor()
+        """May be replaced between two transactions. A connection would make one for each statement."""
         self.used: dict[WindowKey, int] = {}
         """Picodollars spent and reserved, as last committed; stays the same dict, and may be read from any thread."""
         self._windows: dict[WindowKey, Window] = {}
@@ -47,7 +48,7 @@ class WindowTotals:
         """Write what changed, in the open transaction."""
         if self._changed:
             rows = [(*key, window.spent, window.held) for key, window in self._changed.items()]
-            self.connection.executemany(WRITE_WINDOW, rows)
+            self.cursor.executemany(WRITE_WINDOW, rows)
 
     def confirm_changes(self) -> None:
         """Let readers see what changed, once it is committed."""
@@ -65,7 +66,7 @@ class WindowTotals:
         window = self._windows.get(key)
         if window is None:
             query = "SELECT spent, held FROM windows WHERE key = ? AND window = ?"
-            row = self.connection.execute(query, key).fetchone()
+            row = self.cursor.execute(query, key).fetchone()
             window = self._windows[key] = Window(*(row or (0, 0)))
         self._changed[key] = window
         return window
@@ -82,7 +83,7 @@ class WindowTotals:
         """Read again what a tenant has used: another process may have written, or corrected a call."""
         today = find_windows(now)
         query = "SELECT key, window, spent + held FROM windows WHERE key IN (?, ?) AND window IN (?, ?)"
-        rows = self.connection.execute(query, (key, ALL_TENANTS, today.day, today.month))
+        rows = self.cursor.execute(query, (key, ALL_TENANTS, today.day, today.month))
         self.used |= {(name, window): used for name, window, used in rows}
 
     def read_spent(self, now: float) -> dict[WindowKey, int]:
@@ -90,7 +91,7 @@ class WindowTotals:
         today = find_windows(now)
         known = {key: window.spent for key, window in self._windows.items()}
         try:
-            rows = self.connection.execute(
+            rows = self.cursor.execute(
                 "SELECT key, window, spent FROM windows WHERE window IN (?, ?)", (today.day, today.month)
             ).fetchall()
         except sqlite3.Error:
@@ -102,9 +103,9 @@ class WindowTotals:
         if keys is None:
             today = find_windows(now)
             query = "SELECT key, window, spent FROM windows WHERE window IN (?, ?)"
-            return {(k, w): spent for k, w, spent in self.connection.execute(query, (today.day, today.month))}
+            return {(k, w): spent for k, w, spent in self.cursor.execute(query, (today.day, today.month))}
         query = "SELECT spent FROM windows WHERE key = ? AND window = ?"
-        rows = {key: self.connection.execute(query, key).fetchone() for key in keys}
+        rows = {key: self.cursor.execute(query, key).fetchone() for key in keys}
         return {key: row[0] if row else 0 for key, row in rows.items()}
 
     # --- calls

@@ -46,6 +46,7 @@ class LedgerDatabase:
         self._path = path
         self._path_text = str(path)
         self._connection = connect(path)
+        self._cursor = self._connection.cursor()
         self._file, self._log_file = identify_file(path), identify_file(path.with_name(path.name + "-wal"))
         self._open_calls: dict[int, StartedCall] = {}  # of this process, by their numbers
         self._data_version: int | None = None  # SQLite's, of the data that is cached here
@@ -110,7 +111,7 @@ class LedgerDatabase:
                 (INSERT_NOTE, noted),
             ):
                 if rows:
-                    self._connection.executemany(statement, rows)
+                    self._cursor.executemany(statement, rows)
             self._commit()
         except BaseException:
             self._rollback()
@@ -187,7 +188,8 @@ class LedgerDatabase:
         connection = connect(self._path)
         self._process_lock.release()
         self._connection.close()
-        self._connection = self._totals.connection = connection
+        self._connection, self._cursor = connection, connection.cursor()
+        self._totals.cursor = self._cursor
         connection.execute("PRAGMA busy_timeout = 0")
         log = self._path.with_name(self._path.name + "-wal")
         self._file, self._log_file = identify_file(self._path), identify_file(log)
@@ -221,9 +223,9 @@ class LedgerDatabase:
     # --- transactions
 
     def _begin(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._cursor.execute("BEGIN IMMEDIATE")
         self._totals.start_day(self._clock())
-        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
         if version != self._data_version:
             self._totals.forget()
             self._next_number = self._connection.execute("SELECT ifnull(max(id), 0) + 1 FROM calls").fetchone()[0]
@@ -231,7 +233,7 @@ class LedgerDatabase:
 
     def _commit(self) -> None:
         self._totals.write_changes()
-        self._connection.execute("COMMIT")
+        self._cursor.execute("COMMIT")
         self._totals.confirm_changes()
         self._process_lock.remove_stale()
 
