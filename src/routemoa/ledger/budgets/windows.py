@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Collection, Iterable
 
 from routemoa.core.access.tenants import ALL_TENANTS, find_windows
-from routemoa.ledger.budgets.budget_check import Window, WindowKey, list_windows
+from routemoa.ledger.budgets.budget_check import Window, WindowKey, list_windows, reserve_in, settle_in
 from routemoa.ledger.steps import StartedCall, to_picodollars
 
 __all__ = ["WindowTotals"]
@@ -112,12 +112,8 @@ class WindowTotals:
 
     def reserve(self, call: StartedCall) -> None:
         """Reserve the most that a call can cost."""
-        most = to_picodollars(call.max_cost)
-        for window in self.load_windows(call.key, call.began):
-            window.reserve(most)
+        reserve_in(self.load_windows(call.key, call.began), to_picodollars(call.max_cost))
 
     def settle(self, call: StartedCall, charged: int) -> None:
         """Replace a call's reservation by the picodollars that are charged."""
-        most = to_picodollars(call.max_cost)
-        for window in self.load_windows(call.key, call.began):
-            window.settle(most, charged)
+        settle_in(self.load_windows(call.key, call.began), to_picodollars(call.max_cost), charged)
