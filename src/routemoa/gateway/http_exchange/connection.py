@@ -112,9 +112,12 @@ class ResponseWriter:
         await self._send_parts(data, last=last)
 
     async def _send_parts(self, data: bytes, *, last: bool) -> None:
-        for start in range(0, max(1, len(data)), PART_BYTES):
-            part = data if len(data) <= PART_BYTES else data[start : start + PART_BYTES]
+        if len(data) <= PART_BYTES:
+            await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+            return
+        for start in range(0, len(data), PART_BYTES):
             more = not last or start + PART_BYTES < len(data)
+            part = data[start : start + PART_BYTES]
             await self._send({"type": "http.response.body", "body": part, "more_body": more})
 
 

@@ -157,7 +157,8 @@ class Account:
         """
         most, max_tokens = reservation.max_cost or 0.0, reservation.max_tokens or 0
         self._under_way -= 1
-        self.reserved = max(0.0, self.reserved - most) if self._under_way else 0.0  # sums of floats are not exact
+        reserved = self.reserved - most  # sums of floats are not exact
+        self.reserved = reserved if self._under_way and reserved > 0.0 else 0.0
         self.reserved_tokens -= max_tokens
         charged = most if cost is None else cost
         self.spent += charged
