@@ -402,6 +402,7 @@ async def test_a_process_does_not_wait_for_a_dead_one_that_shared_the_file(
     store = Store(path, tenants(day=0.05))
     with closing(sqlite3.connect(path)) as c:  # as if it had been killed in the middle of a call
         c.execute("UPDATE calls SET outcome = 'open', charged = NULL, owner = 'dead'")
+        c.execute("INSERT INTO owners VALUES ('dead', 1)")
         c.execute("UPDATE windows SET spent = 0, held = 10000000000")
         c.commit()
     recorder = store.recorder("acme", "m")

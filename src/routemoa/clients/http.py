@@ -72,7 +72,7 @@ class HttpClient:
     ) -> None:
         self._runtime = runtime
         self._timeouts = timeouts
-        self._retries = retries
+        self._retries, self._retries_in_place = retries, retries.in_place
         self._env = env
         self._sleep = sleep
         self._jitter = jitter
@@ -97,7 +97,7 @@ class HttpClient:
 
     def new_retry(self, model: ModelSpec) -> Retry:
         """Return the attempts of a call that begins now, for a caller that may ask another member instead."""
-        return self._retry(model, self._retries.in_place)
+        return self._retry(model, self._retries_in_place)
 
     def new_patient_retry(self, model: ModelSpec) -> Retry:
         """Return the attempts of a call that begins now, for a caller that can only wait."""

@@ -30,6 +30,7 @@ from routemoa.gateway.http_exchange.connection import (
     read_sized_object,
 )
 from routemoa.gateway.http_exchange.disconnects import run_while_connected
+from routemoa.gateway.http_exchange.request_headers import index_headers
 from routemoa.gateway.members.forwarder import Forwarder
 from routemoa.gateway.members.passthrough import PassThrough
 from routemoa.gateway.server_state import ServerState
@@ -119,7 +120,8 @@ class ChatEndpoint:
             await discard_body(receive, limit)
             raise error
         body, size = await read_sized_object(scope, receive, limit, seconds)
-        return ReceivedRequest(body, size, scope["headers"], arrived)
+        has_id = REQUEST_ID.encode() in index_headers(scope)
+        return ReceivedRequest(body, size, scope["headers"], has_id, arrived)
 
     async def _answer_in_turn(self, received: ReceivedRequest, caller: Caller, response: ApiResponse) -> None:
         """Answer a request once it has its turn, or refuse it where that would take too long."""
@@ -136,14 +138,14 @@ class ChatEndpoint:
 
     async def _answer(self, received: ReceivedRequest, caller: Caller, response: ApiResponse) -> None:
         """Answer a request, with an error response where that fails."""
-        body, headers = received.body, received.headers
+        body = received.body
         try:
             name = body.get("model")
             if not isinstance(name, str):
                 raise HttpError(400, "You must name a model (GET /v1/models lists them).", param="model")
             response.meter.name_model(name)
             preference = parse_preference(field := body.pop(LIMITS_FIELD, None))
-            limits = self._subtract_wait(parse_request_limits(field, headers), received.arrived)
+            limits = self._subtract_wait(parse_request_limits(field, received.headers), received.arrived)
             if not caller.may_use(name, is_method=name in self._methods):
                 raise UnknownModel(name, caller.list_names(self._methods, self._pool))
             if (method := self._find_method(name)) is not None:
@@ -159,9 +161,8 @@ class ChatEndpoint:
                 check_preference(preference, name)
                 limits = limits.with_defaults(self._pool.limits)
                 recorder = caller.new_recorder(name)
-                own_id = REQUEST_ID.encode() in dict(headers)
                 new = partial(PassThrough, self._client, self._pool[name], body, limits, recorder)
-                new = partial(new, route=route, has_own_id=own_id, meter=response.meter)
+                new = partial(new, route=route, has_own_id=received.has_id, meter=response.meter)
                 await response.pass_through(await received.work(new))
             else:
                 raise UnknownModel(name, caller.list_names(self._methods, self._pool))

@@ -7,10 +7,11 @@ at the most that they can have cost, so that no total is below what was spent an
 from __future__ import annotations
 
 import asyncio
-import os
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -108,6 +109,7 @@ class Store:
         self._clock = clock
         self._budgets = TenantBudgets(Tenants() if tenants is None else tenants)
         self._backend: LedgerBackend = open_backend(path, self._budgets, clock)
+        self._requests = count(secrets.randbits(64))
 
     def share_budgets(self, shared: BudgetStore) -> BudgetExchange | None:
         """Keep the budgets together with other ledgers; return what has to run beside, and to be closed before this.
@@ -136,9 +138,9 @@ class Store:
             purpose: of the run that the request belongs to, such as "bench"; by default each call has its own.
         """
         name = NO_KEY if key is None else key
-        return StoreRecorder(
-            name, method, bool(self._budgets.limits(name)), self._backend, self._clock, purpose=purpose
-        )
+        request = f"{next(self._requests) % 2**64:016x}"  # which no other process gives: they begin anywhere
+        has_budget = bool(self._budgets.limits(name))
+        return StoreRecorder(name, method, has_budget, self._backend, self._clock, request=request, purpose=purpose)
 
     def remaining_budget(self, key: str | None) -> RemainingBudget | None:
         """Return what a tenant can still spend: the tighter of its own limits and the totals; None without limits."""
@@ -152,6 +154,14 @@ class Store:
             dollars = left / PICODOLLARS_PER_DOLLAR if left > 0 else 0.0
             least[limit.span] = min(dollars, least.get(limit.span, dollars))
         return RemainingBudget(least.get("day"), least.get("month"), now.day_reset, now.month_reset)
+
+    def is_used_up(self, key: str | None) -> bool:
+        """Return whether nothing is left of one of the limits that a tenant's calls keep."""
+        now, used = find_windows(self._clock()), self._backend.used
+        for limit in self._budgets.limits(NO_KEY if key is None else key):
+            if used.get((limit.name, now.id(limit.span)), 0) >= limit.picodollars:
+                return True
+        return False
 
     def list_budgets(self, key: str | None) -> list[BudgetState]:
         """Return the limits that a tenant's calls keep: its own, and those of all tenants together."""
@@ -211,9 +221,10 @@ class StoreRecorder:
         writer: LedgerBackend,
         clock: Callable[[], float],
         *,
+        request: str,
         purpose: str | None = None,
     ) -> None:
-        self.request = os.urandom(8).hex()
+        self.request = request
         self._key, self._method, self._has_budget, self._purpose = key, method, has_budget, purpose
         self._writer, self._clock = writer, clock
         self._open: dict[int, StartedCall] = {}
@@ -275,5 +286,7 @@ class StoreRecorder:
         call = self._open.pop(number)
         if (endpoint := self._endpoints.pop(number, None)) is not None:
             result = replace(result, note=note_endpoint(endpoint, result.note))
-        with suppress(StoreError):  # a closed store has settled it already, at its most
+        try:  # noqa: SIM105  (which costs more than the rest of this)
             self._writer.enqueue(FinishedCall(call, result))
+        except StoreError:  # a closed store has settled it already, at its most
+            pass

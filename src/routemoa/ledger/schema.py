@@ -14,7 +14,14 @@ from typing import Any
 
 from routemoa.core.errors import ConfigError
 from routemoa.ledger.location import StoreLocation
-from routemoa.ledger.tables import CREATE_IDENTITY, CREATE_KEYS, CREATE_NOTES, CREATE_TABLES
+from routemoa.ledger.tables import (
+    ADOPT_OPEN_CALLS,
+    CREATE_IDENTITY,
+    CREATE_KEYS,
+    CREATE_NOTES,
+    CREATE_OWNERS,
+    CREATE_TABLES,
+)
 
 __all__ = [
     "BUSY_TIMEOUT",
@@ -86,8 +93,11 @@ def _prepare(path: Path) -> sqlite3.Connection:
             for statement in CREATE_TABLES.split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
-        for statement in (CREATE_NOTES + CREATE_KEYS + CREATE_IDENTITY).split(";\n"):
+        for statement in (CREATE_NOTES + CREATE_KEYS + CREATE_OWNERS + CREATE_IDENTITY).split(";\n"):
             connection.execute(statement)
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'calls_open'").fetchone():
+            for statement in ADOPT_OPEN_CALLS.split(";\n"):
+                connection.execute(statement)
         connection.execute("COMMIT")
     return connection
 

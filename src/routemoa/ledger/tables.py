@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CREATE_IDENTITY", "CREATE_KEYS", "CREATE_NOTES", "CREATE_TABLES"]
+__all__ = ["ADOPT_OPEN_CALLS", "CREATE_IDENTITY", "CREATE_KEYS", "CREATE_NOTES", "CREATE_OWNERS", "CREATE_TABLES"]
 
 CREATE_TABLES = """
 CREATE TABLE calls (
@@ -24,7 +24,6 @@ CREATE TABLE calls (
   owner TEXT NOT NULL         -- the process that made it
 );
 CREATE INDEX calls_began ON calls (began);
-CREATE INDEX calls_open ON calls (owner) WHERE outcome = 'open';
 CREATE TABLE windows (        -- totals of a UTC day ("2026-11-25") or month ("2026-11"), in picodollars: sums of
   key TEXT NOT NULL,          -- whole numbers have no rounding errors; key "*" is the sum of all tenants
   window TEXT NOT NULL,
@@ -75,6 +74,19 @@ CREATE TABLE IF NOT EXISTS key_secrets (
   expires REAL                -- of a secret that was rotated: until when it is accepted
 ) WITHOUT ROWID;
 """
+
+CREATE_OWNERS = """
+CREATE TABLE IF NOT EXISTS owners (  -- the processes that may have open calls
+  owner TEXT PRIMARY KEY,
+  first INTEGER NOT NULL      -- none of these calls has a lower id
+) WITHOUT ROWID;
+"""
+
+ADOPT_OPEN_CALLS = """
+INSERT OR IGNORE INTO owners SELECT owner, min(id) FROM calls WHERE outcome = 'open' GROUP BY owner;
+DROP INDEX calls_open;
+"""
+"""Of a file in which an index held the open calls."""
 
 CREATE_IDENTITY = """
 CREATE TABLE IF NOT EXISTS identity (  -- one row: tells this ledger from those of other machines that share budgets

@@ -26,9 +26,9 @@ def call(cost: float) -> StartedCall:
 
 
 def commit(totals: WindowTotals) -> None:
-    totals.connection.execute("BEGIN IMMEDIATE")
+    totals.cursor.execute("BEGIN IMMEDIATE")
     totals.write_changes()
-    totals.connection.execute("COMMIT")
+    totals.cursor.execute("COMMIT")
     totals.confirm_changes()
 
 

@@ -10,6 +10,7 @@ __all__ = ["EVENT_STREAM", "SSEEvent", "SSEParser", "is_event_stream", "split_ev
 EVENT_STREAM = "text/event-stream"
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 """With one of these begins the first line of a stream of events."""
+_LONGEST_FIELD = max(map(len, _FIELDS))
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 
 
@@ -97,7 +98,7 @@ def is_event_stream(head: bytes, content_type: str) -> bool | None:
         content_type: of the header; decides where the bytes do not.
     """
     start = head.lstrip(_BLANK)
-    if not start or any(field.startswith(start) for field in _FIELDS if len(start) < len(field)):
+    if len(start) < _LONGEST_FIELD and any(field.startswith(start) and field != start for field in _FIELDS):
         return None
     if start.startswith(_FIELDS):
         return True

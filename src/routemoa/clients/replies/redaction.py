@@ -46,7 +46,6 @@ class KeyCutter:
 
     def __init__(self, key: str | None) -> None:
         self._key = key if key and len(key) >= MIN_KEY_LENGTH else ""
-        self._first = _first_characters(self._key[:1])
         self._waiting = ""
 
     @property
@@ -71,7 +70,7 @@ class KeyCutter:
     def _safe_length(self, text: str) -> int:
         """Return where the longest end of the text begins that may become the key."""
         earliest = max(0, len(text) - LONGEST_ESCAPE * len(self._key))
-        starts = [m.start() for m in self._first.finditer(text, earliest)]
+        starts = [m.start() for m in _first_characters(self._key[:1]).finditer(text, earliest)]
         return next((i for i in starts if _may_become(self._key, text, i)), len(text))
 
 

@@ -199,7 +199,7 @@ def _merge(into: dict[str, Any], figures: Mapping[str, Any]) -> None:
         known = into.get(name)
         if isinstance(value, dict):
             into[name] = _merged_details(known if isinstance(known, dict) else {}, value)
-        elif value is not None and not isinstance(known, dict) and (known is None or _outweighs(value, known)):
+        elif value is not None and (known is None or (not isinstance(known, dict) and _outweighs(value, known))):
             into[name] = value
 
 

@@ -20,14 +20,16 @@ MAX_VALUE = 512
 
 
 def pass_headers(headers: Iterable[tuple[str, str]], key: str | None) -> Mapping[str, str]:
-    """Return the headers to pass on, without the key, and the id of the response also under a name of its own."""
+    """Return the headers to pass on, without the key, and the id of the response also under a name of its own.
+
+    Their names are in lower case.
+    """
     passed: dict[str, str] = {}
     for name, value in headers:
-        lower = name.lower()
-        if lower in NAMES or lower.startswith(PREFIXES):
+        if name in NAMES or name.startswith(PREFIXES):
             is_sane = len(value) <= MAX_VALUE and value.isascii() and value.isprintable()
             if is_sane and len(passed) < MAX_HEADERS:
-                passed[lower] = cut_text(value, key)
+                passed[name] = cut_text(value, key)
     if REQUEST_ID in passed:
         passed[UPSTREAM_REQUEST_ID] = passed[REQUEST_ID]
     return passed

@@ -43,10 +43,10 @@ class Timeouts(Struct, frozen=True):
             reason: to give where it is `limit` that ends the wait; its seconds are added.
             deadline: of the call, all its attempts together, on the clock of `monotonic()`.
         """
-        left = max(0.0, deadline - monotonic())
+        left = deadline - monotonic()
         if limit < left:
             return limit, _explain(reason, limit)
-        return left, _explain("no answer within", self.total, ", all attempts together")
+        return max(0.0, left), _explain("no answer within", self.total, ", all attempts together")
 
 
 @lru_cache(maxsize=1024)

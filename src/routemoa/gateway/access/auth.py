@@ -18,6 +18,7 @@ from routemoa.gateway.errors import HttpError, MissingAdminKey, MissingKey, Slow
 from routemoa.gateway.failures import error_response
 from routemoa.gateway.http_exchange.connection import ResponseWriter, discard_body
 from routemoa.gateway.http_exchange.error_shapes import shape_error_at
+from routemoa.gateway.http_exchange.request_headers import index_headers
 
 __all__ = ["ADMIN_PATH", "ADMIN_SCOPE_KEY", "AuthMiddleware", "is_admin_path"]
 
@@ -119,7 +120,7 @@ def _is_open(scope: Scope) -> bool:
 
 def _find_key(scope: Scope) -> str | None:
     """Return the key of a request: of the header Authorization, else of X-Api-Key, else of Api-Key."""
-    headers = dict(reversed(scope["headers"]))
+    headers = index_headers(scope)
     scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return str(token.strip())

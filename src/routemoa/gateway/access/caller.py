@@ -70,7 +70,7 @@ class Caller:
 
     def find_budget_error(self) -> BudgetExceeded | None:
         """Return the error where the budget is used up, so that no call can be made; None where something is left."""
-        if not self._find_ended() or self._store is None:
+        if self._store is None or not self._store.is_used_up(self.name):
             return None
         self._store.reload_budget(self.name)  # a correction may have freed some of it
         if ended := self._find_ended():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Sized
 from time import monotonic
 from typing import Any
 
@@ -15,26 +14,20 @@ READ_BYTES = 16 * 1024
 ACCEPTED_AT_ONCE = 16
 """Connections that are accepted at once; the others wait in the system's queue. asyncio takes as many as that holds: a
 crowd would use up the descriptors before a single one of it was counted."""
-TURNS_UNASKED = 2
-"""Turns with a single thing to do in which the system is not asked what has come: a request's own next step."""
+STEPS_UNASKED = 2
+"""That follow each other in one turn, where each is the single thing to do, before the system is asked what has come: a
+request's own next steps."""
 
 
 class _MeasuredSelector(selectors.DefaultSelector):
-    """Measures how long there is nothing to do, and asks the system less often where one step follows another."""
+    """Measures how long there is nothing to do."""
 
     idle_seconds = 0.0
     turns = 0
-    ready: Sized = ()
-    """What there is to do."""
-    _unasked = 0
 
     def select(self, timeout: float | None = None) -> Any:
         """Wait for events."""
         self.turns += 1
-        if timeout == 0 and len(self.ready) == 1 and self._unasked < TURNS_UNASKED:
-            self._unasked += 1
-            return ()
-        self._unasked = 0
         began = monotonic()
         try:
             return super().select(timeout)
@@ -53,7 +46,7 @@ class ServerLoop(asyncio.SelectorEventLoop):
         self._accepted_at_once = accepted_at_once
         self._measured = _MeasuredSelector()
         super().__init__(self._measured)
-        self._measured.ready = self._ready  # type: ignore[attr-defined]  # asyncio has no public name for it
+        self.time = monotonic  # type: ignore[method-assign]  # what asyncio's method returns, without a call of Python
 
     @property
     def idle_seconds(self) -> float:
@@ -64,6 +57,17 @@ class ServerLoop(asyncio.SelectorEventLoop):
     def turn(self) -> int:
         """The number of this turn."""
         return self._measured.turns
+
+    def _run_once(self) -> None:
+        # asyncio has no public name for a turn, nor for what there is to do in the next.
+        super()._run_once()  # type: ignore[misc]
+        ready = self._ready  # type: ignore[attr-defined]
+        for _ in range(STEPS_UNASKED):
+            if len(ready) != 1 or self._stopping:  # type: ignore[attr-defined]
+                break
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
     def _accept_connection(
         self,

@@ -16,6 +16,7 @@ from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.access.rates import RATE_HEADERS
 from routemoa.gateway.errors import UnknownHost
 from routemoa.gateway.http_exchange.connection import ResponseWriter
+from routemoa.gateway.http_exchange.request_headers import index_headers
 
 __all__ = ["HostMiddleware", "cors_middleware", "is_allowed_host"]
 
@@ -59,7 +60,7 @@ class OriginMiddleware(CORSMiddleware):
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
         """Serve one request."""
-        if scope["type"] == "http" and scope["method"] == "POST" and b"origin" not in dict(scope["headers"]):
+        if scope["type"] == "http" and scope["method"] == "POST" and b"origin" not in index_headers(scope):
             return self.app(scope, receive, send)
         return super().__call__(scope, receive, send)
 
@@ -83,7 +84,7 @@ class HostMiddleware:
         """Serve one request."""
         if scope["type"] != "http":
             return self._app(scope, receive, send)
-        headers = dict(scope["headers"])
+        headers = index_headers(scope)
         host = headers.get(b"host", b"").decode("latin-1")
         if len(host) <= MAX_HOST and is_allowed_host(host, self._allowed, from_page=b"origin" in headers):
             return self._app(scope, receive, send)

@@ -43,6 +43,6 @@ class OverflowApp:
                 await discard_body(receive, BODY_BYTES, BODY_SECONDS)
         except ClientDisconnect:
             return
-        headers = {**TOO_MANY.headers, "connection": "close", REQUEST_ID: choose_request_id(scope["headers"])}
+        headers = {**TOO_MANY.headers, "connection": "close", REQUEST_ID: choose_request_id(scope)}
         response = Response(msgspec.json.encode(TOO_MANY.body), TOO_MANY.status, headers, "application/json")
         await response(scope, receive, send)

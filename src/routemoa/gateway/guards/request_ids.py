@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from os import urandom
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from routemoa.gateway.http_exchange.request_headers import index_headers
 
 __all__ = ["REQUEST_ID", "REQUEST_ID_KEY", "RequestIdMiddleware", "choose_request_id", "new_request_id"]
 
@@ -27,7 +29,7 @@ class RequestIdMiddleware:
         """Serve one connection."""
         if scope["type"] != "http":
             return self._app(scope, receive, send)
-        scope[REQUEST_ID_KEY] = request_id = choose_request_id(scope["headers"])
+        scope[REQUEST_ID_KEY] = request_id = choose_request_id(scope)
 
         def send_with_id(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
@@ -39,13 +41,12 @@ class RequestIdMiddleware:
         return self._app(scope, receive, send_with_id)
 
 
-def choose_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def choose_request_id(scope: Scope) -> str:
     """Return the id that a caller gave its request, where it is sane; else a new one."""
-    for name, value in headers:
-        if name == _NAME:
-            given = value.decode("latin-1").strip()
-            return given if _SANE.fullmatch(given) else new_request_id()
-    return new_request_id()
+    if (value := index_headers(scope).get(_NAME)) is None:
+        return new_request_id()
+    given = value.decode("latin-1").strip()
+    return given if _SANE.fullmatch(given) else new_request_id()
 
 
 def new_request_id() -> str:

@@ -8,6 +8,7 @@ from starlette.types import Scope
 
 from routemoa.core.system.large_work import run_large
 from routemoa.gateway.errors import BodyTooLarge, HttpError
+from routemoa.gateway.http_exchange.request_headers import index_headers
 
 __all__ = ["content_encoding", "decompress_body"]
 
@@ -21,6 +22,8 @@ RAW_DEFLATE = -15
 
 def content_encoding(scope: Scope) -> str:
     """Return how the body of a request is compressed; empty where it is not."""
+    if b"content-encoding" not in index_headers(scope):
+        return ""
     values = [value for name, value in scope["headers"] if name == b"content-encoding"]
     encoding = b",".join(values).decode("latin-1").strip().lower()
     return "" if encoding == "identity" else encoding

@@ -16,6 +16,7 @@ from routemoa.core.system.large_work import LARGE_TREE, run_large
 from routemoa.core.text.json_bounds import TooManyValues, decode_bounded
 from routemoa.gateway.errors import BodyTooLarge, HttpError, SlowRequest
 from routemoa.gateway.http_exchange.compressed_bodies import content_encoding, decompress_body
+from routemoa.gateway.http_exchange.request_headers import index_headers
 
 __all__ = [
     "EXCHANGE_KEY",
@@ -111,9 +112,12 @@ class ResponseWriter:
         await self._send_parts(data, last=last)
 
     async def _send_parts(self, data: bytes, *, last: bool) -> None:
-        for start in range(0, max(1, len(data)), PART_BYTES):
-            part = data if len(data) <= PART_BYTES else data[start : start + PART_BYTES]
+        if len(data) <= PART_BYTES:
+            await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+            return
+        for start in range(0, len(data), PART_BYTES):
             more = not last or start + PART_BYTES < len(data)
+            part = data[start : start + PART_BYTES]
             await self._send({"type": "http.response.body", "body": part, "more_body": more})
 
 
@@ -124,6 +128,8 @@ class ReceivedRequest(Struct, frozen=True):
     size: int
     """Bytes of the body."""
     headers: Iterable[tuple[bytes, bytes]]
+    has_id: bool
+    """Whether the caller gave it an id."""
     arrived: float
     """On the clock of `monotonic()`."""
 
@@ -180,7 +186,7 @@ def check_origin(scope: Scope) -> None:
 
     So no page uses a server on loopback, while other clients may leave the content type out. Raises HttpError.
     """
-    headers = dict(scope["headers"])
+    headers = index_headers(scope)
     if b"origin" not in headers:
         return
     content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()

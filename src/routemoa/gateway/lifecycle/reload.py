@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -104,9 +104,9 @@ class ReloadingApp:
         self._lifespan = Starlette(lifespan=lambda _: self._run())
         state.reload = self.reload
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection, or the lifespan."""
-        await (self._lifespan if scope["type"] == "lifespan" else self._current.serve)(scope, receive, send)
+        return (self._lifespan if scope["type"] == "lifespan" else self._current.serve)(scope, receive, send)
 
     @property
     def pool(self) -> Pool:

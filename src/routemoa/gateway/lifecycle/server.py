@@ -8,20 +8,22 @@ import logging
 import math
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.tables.server_table import ServerSettings
 from routemoa.gateway.guards.connections import ConnectionRegistry
 from routemoa.gateway.guards.descriptors import default_max_connections, descriptor_limit
 from routemoa.gateway.guards.protocol import HTTP_LOGGER, GuardedProtocol
+from routemoa.gateway.http_exchange.request_headers import index_headers
 
 __all__ = ["Server", "listen"]
 
@@ -29,6 +31,19 @@ BACKLOG = 2048
 """Connections that the system holds until they are accepted; it refuses more."""
 SWEEP_SECONDS = 1.0
 """Between two looks at the deadlines of all connections."""
+FORWARDED_HEADERS = frozenset({b"x-forwarded-proto", b"x-forwarded-for"})
+"""In which a proxy says for whom it forwards a request."""
+
+
+class ForwardedMiddleware(ProxyHeadersMiddleware):
+    """uvicorn's, which believes a proxy on this machine, without its detour for a request that no proxy forwarded."""
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
+        """Serve one request, or the lifespan."""
+        if scope["type"] == "lifespan" or FORWARDED_HEADERS.isdisjoint(index_headers(scope)):
+            app: Any = self.app
+            return cast("Awaitable[None]", app(scope, receive, send))
+        return super().__call__(scope, receive, send)  # type: ignore[arg-type]
 
 
 class Server(uvicorn.Server):
@@ -62,7 +77,10 @@ class Server(uvicorn.Server):
             server_header=False,
             backlog=BACKLOG,
             timeout_keep_alive=math.ceil(settings.idle_seconds),
+            interface="asgi3",
+            proxy_headers=False,
         )
+        config.app = ForwardedMiddleware(cast(Any, app), config.forwarded_allow_ips)
         super().__init__(config)
         self._ready = ready
         self._loop: asyncio.AbstractEventLoop | None = None

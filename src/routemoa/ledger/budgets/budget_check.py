@@ -11,7 +11,16 @@ from routemoa.core.errors import BudgetExceeded
 from routemoa.core.text.dollars import format_dollars
 from routemoa.ledger.steps import MAX_PICODOLLARS, PICODOLLARS_PER_DOLLAR, StartedCall, to_picodollars
 
-__all__ = ["BudgetLimit", "TenantBudgets", "Window", "WindowKey", "find_refusal", "list_windows"]
+__all__ = [
+    "BudgetLimit",
+    "TenantBudgets",
+    "Window",
+    "WindowKey",
+    "find_refusal",
+    "list_windows",
+    "reserve_in",
+    "settle_in",
+]
 
 WindowKey = tuple[str, str]
 """A tenant's name (or ALL_TENANTS), and the day or month."""
@@ -24,20 +33,24 @@ class Window(Struct):
     held: int
     """Reserved for calls under way."""
 
-    def reserve(self, most: int) -> None:
-        """Reserve the most that a call can cost."""
-        held = self.held + most
-        self.held = held if held < MAX_PICODOLLARS else MAX_PICODOLLARS
-
-    def settle(self, most: int, charged: int) -> None:
-        """Replace a call's reservation by what is charged."""
-        held, spent = self.held - most, self.spent + charged
-        self.held = held if held > 0 else 0
-        self.spent = spent if spent < MAX_PICODOLLARS else MAX_PICODOLLARS
-
     def add(self, difference: int) -> None:
         """Change what is spent by an amount that may be negative."""
         self.spent = max(0, min(MAX_PICODOLLARS, self.spent + difference))
+
+
+def reserve_in(windows: Iterable[Window], most: int) -> None:
+    """Reserve the most that a call can cost in all the windows that it counts in."""
+    for window in windows:
+        held = window.held + most
+        window.held = held if held < MAX_PICODOLLARS else MAX_PICODOLLARS
+
+
+def settle_in(windows: Iterable[Window], most: int, charged: int) -> None:
+    """Replace a call's reservation by what is charged, in all the windows that it counts in."""
+    for window in windows:
+        held, spent = window.held - most, window.spent + charged
+        window.held = held if held > 0 else 0
+        window.spent = spent if spent < MAX_PICODOLLARS else MAX_PICODOLLARS
 
 
 class BudgetLimit(Struct, frozen=True):

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Iterable
 
 from routemoa.core.access.tenants import ALL_TENANTS, find_windows
-from routemoa.ledger.budgets.budget_check import Window, WindowKey, list_windows
+from routemoa.ledger.budgets.budget_check import Window, WindowKey, list_windows, reserve_in, settle_in
 from routemoa.ledger.steps import StartedCall, to_picodollars
 
 __all__ = ["WindowTotals"]
 
+SECONDS_PER_DAY = 86_400
 WRITE_WINDOW = "INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?)"
 
 
-class WindowsOfCall(NamedTuple):
-    """The windows that a call counts in: the day and the month of the tenant, and of all tenants."""
-
-    keys: list[WindowKey]
-    windows: list[Window]
-
-
 class WindowTotals:
-    """The totals of the windows seen so far; `connection` may be replaced between two transactions."""
+    """The totals of the windows seen so far."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
+        self.cursor = connection.cursor()
+        """May be replaced between two transactions. A connection would make one for each statement."""
         self.used: dict[WindowKey, int] = {}
         """Picodollars spent and reserved, as last committed; stays the same dict, and may be read from any thread."""
         self._windows: dict[WindowKey, Window] = {}
-        self._windows_of: dict[tuple[str, str], WindowsOfCall] = {}  # by tenant and day
-        self._changed: set[WindowKey] = set()
+        self._windows_of: dict[tuple[str, int], dict[WindowKey, Window]] = {}  # of a call, by its tenant and day
+        self._changed: dict[WindowKey, Window] = {}
         self._today = ""
 
     # --- between transactions
@@ -52,13 +46,13 @@ class WindowTotals:
 
     def write_changes(self) -> None:
         """Write what changed, in the open transaction."""
-        rows = [(*key, self._windows[key].spent, self._windows[key].held) for key in self._changed]
-        if rows:
-            self.connection.executemany(WRITE_WINDOW, rows)
+        if self._changed:
+            rows = [(*key, window.spent, window.held) for key, window in self._changed.items()]
+            self.cursor.executemany(WRITE_WINDOW, rows)
 
     def confirm_changes(self) -> None:
         """Let readers see what changed, once it is committed."""
-        self.used |= {key: self._windows[key].spent + self._windows[key].held for key in self._changed}
+        self.used |= {key: window.spent + window.held for key, window in self._changed.items()}
         self._changed.clear()
 
     def drop_changes(self) -> None:
@@ -69,27 +63,27 @@ class WindowTotals:
 
     def load_window(self, key: WindowKey) -> Window:
         """Return a window's totals, to be changed in place: the commit writes them back."""
-        self._changed.add(key)
-        if key not in self._windows:
+        window = self._windows.get(key)
+        if window is None:
             query = "SELECT spent, held FROM windows WHERE key = ? AND window = ?"
-            row = self.connection.execute(query, key).fetchone()
-            self._windows[key] = Window(*(row or (0, 0)))
-        return self._windows[key]
+            row = self.cursor.execute(query, key).fetchone()
+            window = self._windows[key] = Window(*(row or (0, 0)))
+        self._changed[key] = window
+        return window
 
-    def load_windows(self, key: str, began: float) -> list[Window]:
+    def load_windows(self, key: str, began: float) -> Iterable[Window]:
         """Return the windows that a call counts in, to be changed in place: the commit writes them back."""
-        day = find_windows(began).day
+        day = int(began // SECONDS_PER_DAY)
         if (found := self._windows_of.get((key, day))) is None:
-            keys = list_windows(key, began)
-            found = self._windows_of[key, day] = WindowsOfCall(keys, [self.load_window(each) for each in keys])
-        self._changed.update(found.keys)
-        return found.windows
+            found = self._windows_of[key, day] = {each: self.load_window(each) for each in list_windows(key, began)}
+        self._changed |= found
+        return found.values()
 
     def reload_used(self, key: str, now: float) -> None:
         """Read again what a tenant has used: another process may have written, or corrected a call."""
         today = find_windows(now)
         query = "SELECT key, window, spent + held FROM windows WHERE key IN (?, ?) AND window IN (?, ?)"
-        rows = self.connection.execute(query, (key, ALL_TENANTS, today.day, today.month))
+        rows = self.cursor.execute(query, (key, ALL_TENANTS, today.day, today.month))
         self.used |= {(name, window): used for name, window, used in rows}
 
     def read_spent(self, now: float) -> dict[WindowKey, int]:
@@ -97,7 +91,7 @@ class WindowTotals:
         today = find_windows(now)
         known = {key: window.spent for key, window in self._windows.items()}
         try:
-            rows = self.connection.execute(
+            rows = self.cursor.execute(
                 "SELECT key, window, spent FROM windows WHERE window IN (?, ?)", (today.day, today.month)
             ).fetchall()
         except sqlite3.Error:
@@ -109,21 +103,17 @@ class WindowTotals:
         if keys is None:
             today = find_windows(now)
             query = "SELECT key, window, spent FROM windows WHERE window IN (?, ?)"
-            return {(k, w): spent for k, w, spent in self.connection.execute(query, (today.day, today.month))}
+            return {(k, w): spent for k, w, spent in self.cursor.execute(query, (today.day, today.month))}
         query = "SELECT spent FROM windows WHERE key = ? AND window = ?"
-        rows = {key: self.connection.execute(query, key).fetchone() for key in keys}
+        rows = {key: self.cursor.execute(query, key).fetchone() for key in keys}
         return {key: row[0] if row else 0 for key, row in rows.items()}
 
     # --- calls
 
     def reserve(self, call: StartedCall) -> None:
         """Reserve the most that a call can cost."""
-        most = to_picodollars(call.max_cost)
-        for window in self.load_windows(call.key, call.began):
-            window.reserve(most)
+        reserve_in(self.load_windows(call.key, call.began), to_picodollars(call.max_cost))
 
     def settle(self, call: StartedCall, charged: int) -> None:
         """Replace a call's reservation by the picodollars that are charged."""
-        most = to_picodollars(call.max_cost)
-        for window in self.load_windows(call.key, call.began):
-            window.settle(most, charged)
+        settle_in(self.load_windows(call.key, call.began), to_picodollars(call.max_cost), charged)

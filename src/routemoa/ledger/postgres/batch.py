@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import Struct
 
 from routemoa.core.protocols import CallResult
-from routemoa.ledger.budgets.budget_check import TenantBudgets, Window, WindowKey, find_refusal, list_windows
+from routemoa.ledger.budgets.budget_check import (
+    TenantBudgets,
+    Window,
+    WindowKey,
+    find_refusal,
+    list_windows,
+    reserve_in,
+    settle_in,
+)
 from routemoa.ledger.steps import FinishedCall, LedgerStep, StartedCall, WithdrawnCall, to_picodollars, valid_count
 
 if TYPE_CHECKING:
@@ -184,8 +192,8 @@ class _Rows:
 
     def start(self, call: StartedCall) -> int:
         """Reserve the most that a call can cost and return its id."""
-        for key in list_windows(call.key, call.began):
-            self._windows[key].reserve(to_picodollars(call.max_cost))
+        windows = [self._windows[key] for key in list_windows(call.key, call.began)]
+        reserve_in(windows, to_picodollars(call.max_cost))
         number = next(self._ids)
         self._new[number] = call, None
         self._new_of[id(call)] = number
@@ -232,8 +240,7 @@ class _Rows:
         most = to_picodollars(call.max_cost)
         windows = [self._windows[key] for key in list_windows(call.key, call.began)]
         if number in self._new or self._known.get(number, Known("", False)).outcome == "open":
-            for window in windows:
-                window.settle(most, charged)
+            settle_in(windows, most, charged)
         elif self._known.get(number) == Known("lost", False):
             for window in windows:
                 window.add(charged - most)

@@ -14,7 +14,7 @@ from os import getpid
 from typing import TYPE_CHECKING, Any
 
 from routemoa.core.access.tenants import ALL_TENANTS, find_windows
-from routemoa.ledger.budgets.budget_check import TenantBudgets, WindowKey, list_windows
+from routemoa.ledger.budgets.budget_check import TenantBudgets, WindowKey, list_windows, settle_in
 from routemoa.ledger.location import StoreUrl
 from routemoa.ledger.postgres.batch import Batch, Owner, WindowsMissing, lock_windows, write_windows
 from routemoa.ledger.postgres.driver import PostgresError, raise_store_errors
@@ -150,8 +150,8 @@ class LedgerSession:
                 rows = raw.execute(query + LOCK_LOST, values).fetchall()
                 windows = lock_windows(raw, list({w for _, began, key, _ in rows for w in list_windows(key, began)}))
                 for _, began, key, most in rows:
-                    for window in list_windows(key, began):
-                        windows[window].settle(to_picodollars(most), to_picodollars(most))
+                    charged = to_picodollars(most)
+                    settle_in([windows[window] for window in list_windows(key, began)], charged, charged)
                 write_windows(raw, windows)
                 raw.execute(MARK_LOST, ([row[0] for row in rows],))
                 raw.execute("COMMIT")

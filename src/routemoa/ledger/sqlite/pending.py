@@ -26,18 +26,14 @@ class PendingCommit(Struct, eq=False):
 QueueItem = PendingCommit | FinishedCall | WithdrawnCall
 
 
-def resolve_commits(commits: Iterable[PendingCommit]) -> list[WithdrawnCall]:
+def resolve_commits(commits: Iterable[PendingCommit], running: asyncio.AbstractEventLoop | None) -> list[WithdrawnCall]:
     """Resolve the futures of commits, each on its own loop; return what is to be taken back.
 
-    That is the calls of loops that are closed: they will not be made.
+    That is the calls of loops that are closed: they will not be made. `running` is the loop of this thread, if any.
     """
     withdrawn: list[WithdrawnCall] = []
-    try:
-        current: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-    except RuntimeError:
-        current = None
     for pending in commits:
-        if pending.loop is current:
+        if pending.loop is running:
             _resolve(pending)
             continue
         try:

@@ -41,6 +41,11 @@ class ProcessLock:
                 self._stale[path] = lock
         return alive
 
+    @property
+    def dead_owners(self) -> set[str]:
+        """The ids of the dead processes whose files are locked now."""
+        return {path.name for path in self._stale}
+
     def remove_stale(self) -> None:
         """Remove the files of dead processes; call it once their calls are settled."""
         for path, lock in self._stale.items():

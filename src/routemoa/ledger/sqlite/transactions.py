@@ -18,6 +18,7 @@ from routemoa.ledger.budgets.budget_check import TenantBudgets, WindowKey, find_
 from routemoa.ledger.budgets.windows import WindowTotals
 from routemoa.ledger.schema import BUSY_TIMEOUT, LOG, connect, remove_log, to_store_error
 from routemoa.ledger.sqlite.identity import LedgerIdentity, describe_place, identify_file, read_ledger_id
+from routemoa.ledger.sqlite.owners import OwnerRow, find_open_calls, forget_owners
 from routemoa.ledger.sqlite.process_locks import ProcessLock
 from routemoa.ledger.sqlite.statements import DELETE_CALL, INSERT_CALL, INSERT_NOTE, MARK_CALL_LOST, UPDATE_CALL
 from routemoa.ledger.steps import FinishedCall, LedgerStep, StartedCall, WithdrawnCall, to_picodollars, valid_count
@@ -45,6 +46,7 @@ class LedgerDatabase:
         self._path = path
         self._path_text = str(path)
         self._connection = connect(path)
+        self._cursor = self._connection.cursor()
         self._file, self._log_file = identify_file(path), identify_file(path.with_name(path.name + "-wal"))
         self._open_calls: dict[int, StartedCall] = {}  # of this process, by their numbers
         self._data_version: int | None = None  # SQLite's, of the data that is cached here
@@ -52,6 +54,7 @@ class LedgerDatabase:
         self._next_number = 0
         self._last_cleanup = 0.0
         self._process_lock = ProcessLock(path)
+        self._owner_row = OwnerRow(self._connection, self._process_lock.id)
         self._id = read_ledger_id(self._connection)
         try:
             self._begin()
@@ -88,6 +91,7 @@ class LedgerDatabase:
             self._begin()
             if time.monotonic() - self._last_cleanup > CLEANUP_INTERVAL:
                 self._settle_dead_processes()
+                self._owner_row.advance(min(self._open_calls, default=self._next_number))
             for step in steps:
                 if isinstance(step, StartedCall):
                     step.refusal = self._check_budget(step)
@@ -107,7 +111,7 @@ class LedgerDatabase:
                 (INSERT_NOTE, noted),
             ):
                 if rows:
-                    self._connection.executemany(statement, rows)
+                    self._cursor.executemany(statement, rows)
             self._commit()
         except BaseException:
             self._rollback()
@@ -184,12 +188,14 @@ class LedgerDatabase:
         connection = connect(self._path)
         self._process_lock.release()
         self._connection.close()
-        self._connection = self._totals.connection = connection
+        self._connection, self._cursor = connection, connection.cursor()
+        self._totals.cursor = self._cursor
         connection.execute("PRAGMA busy_timeout = 0")
         log = self._path.with_name(self._path.name + "-wal")
         self._file, self._log_file = identify_file(self._path), identify_file(log)
         self._data_version = None
         self._process_lock = ProcessLock(self._path)
+        self._owner_row = OwnerRow(connection, self._process_lock.id)
         calls, self._open_calls = list(self._open_calls.values()), {}
         try:
             self._begin()
@@ -217,9 +223,9 @@ class LedgerDatabase:
     # --- transactions
 
     def _begin(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._cursor.execute("BEGIN IMMEDIATE")
         self._totals.start_day(self._clock())
-        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
         if version != self._data_version:
             self._totals.forget()
             self._next_number = self._connection.execute("SELECT ifnull(max(id), 0) + 1 FROM calls").fetchone()[0]
@@ -227,13 +233,14 @@ class LedgerDatabase:
 
     def _commit(self) -> None:
         self._totals.write_changes()
-        self._connection.execute("COMMIT")
+        self._cursor.execute("COMMIT")
         self._totals.confirm_changes()
         self._process_lock.remove_stale()
 
     def _rollback(self) -> None:
         self._data_version = None  # what is cached was not written
         self._totals.drop_changes()
+        self._owner_row.forget()
         self._process_lock.release_stale()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
@@ -245,6 +252,7 @@ class LedgerDatabase:
         self._totals.reserve(call)
         call.number = self._next_number
         self._next_number += 1
+        self._owner_row.cover(call.number)
         head = (call.number, call.request, call.began, call.key, call.method, call.model, call.purpose, call.max_cost)
         return (*head, self._process_lock.id)
 
@@ -276,13 +284,11 @@ class LedgerDatabase:
 
     def _settle_open_calls(self, live_owners: set[str]) -> None:
         """Settle the open calls of all but these processes, at the most that they can have cost."""
-        marks = ", ".join("?" * len(live_owners))
-        query = f"SELECT id, began, key, most FROM calls WHERE outcome = 'open' AND owner NOT IN ({marks})"  # noqa: S608
-        rows = self._connection.execute(query, tuple(live_owners)).fetchall()
+        rows = list(find_open_calls(self._connection, live_owners, self._process_lock.dead_owners))
         for number, began, key, most in rows:
             self._settle(StartedCall("", began, key, "", "", "", most, number), to_picodollars(most))
-        if rows:
-            self._connection.executemany(MARK_CALL_LOST, [(number,) for number, *_ in rows])
+        self._connection.executemany(MARK_CALL_LOST, [(number,) for number, *_ in rows])
+        forget_owners(self._connection, live_owners)
 
 
 def _update_row(step: FinishedCall) -> Row:

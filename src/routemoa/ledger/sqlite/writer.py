@@ -63,9 +63,7 @@ class Writer:
         self._put(item)
         if not isinstance(item, PendingCommit):
             self._under_way -= 1
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # without a running loop it is written with the next step, or on closing
+        if (loop := _find_loop()) is None:  # it is written with the next step, or on closing
             return
         if isinstance(item, FinishedCall):
             self._schedule_later(loop)
@@ -103,7 +101,7 @@ class Writer:
         is_alone = self._under_way == 0 and self._scheduled_loop is None
         self._under_way += step is not None
         if is_alone:
-            self._flush()
+            self._flush(loop)
         else:
             self._schedule(loop)
         try:
@@ -123,7 +121,7 @@ class Writer:
         What is queued is written before: a call that has ended does not hold its reservation any more.
         """
         if self._queue and not self._closed and self._lock.acquire(blocking=False):
-            self._write_queue()
+            self._write_queue(_find_loop())
         if not self._closed and self._lock.acquire(blocking=False):
             try:
                 with suppress(sqlite3.Error):  # the next write reports it
@@ -164,7 +162,7 @@ class Writer:
         if self._closed:
             return
         self._closed = True
-        while self._lock.acquire() and not self._write_queue() and self._locked_since is not None:
+        while self._lock.acquire() and not self._write_queue(_find_loop()) and self._locked_since is not None:
             time.sleep(_retry_delay())
         try:
             self._database.close()
@@ -176,47 +174,49 @@ class Writer:
         """Write within SETTLE_DELAY, where nothing is written before."""
         if self._scheduled_loop is not loop and self._delayed_loop is not loop:
             self._delayed_loop = loop
-            loop.call_later(SETTLE_DELAY, self._flush_delayed)
+            loop.call_later(SETTLE_DELAY, self._flush_delayed, loop)
 
-    def _flush_delayed(self) -> None:
+    def _flush_delayed(self, loop: asyncio.AbstractEventLoop) -> None:
         self._delayed_loop = None
         if self._queue and self._waits_since is not None:
             left = self._waits_since + SETTLE_DELAY - time.monotonic()
             if left < SETTLE_DELAY / 10:
-                self._flush()
+                self._flush(loop)
             else:  # what was queued when this began is written: a busy ledger needs no transaction of its own
-                self._delayed_loop = asyncio.get_running_loop()
-                self._delayed_loop.call_later(left, self._flush_delayed)
+                self._delayed_loop = loop
+                loop.call_later(left, self._flush_delayed, loop)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._scheduled_loop is not loop:
             self._scheduled_loop = loop
-            loop.call_soon(self._flush)
+            loop.call_soon(self._flush, loop)
 
-    def _flush(self) -> None:
-        """Write the queue from the event loop, or schedule another attempt."""
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write the queue from the event loop that runs, or schedule another attempt."""
         self._scheduled_loop = None
-        loop = asyncio.get_running_loop()
         if self._closed or self._retry_loop is loop:
             return
         if not self._lock.acquire(blocking=False):
             loop.call_later(_retry_delay(), self._schedule, loop)
-        elif not self._write_queue():
+        elif not self._write_queue(loop):
             if self._locked_since is not None:
                 loop.call_later(_retry_delay(), self._schedule, loop)
             else:
                 self._retry_loop = loop
-                loop.call_later(RETRY_INTERVAL, self._retry)
+                loop.call_later(RETRY_INTERVAL, self._retry, loop)
         else:
             self._checkpoints.begin_if_due()
 
-    def _retry(self) -> None:
+    def _retry(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look whether the file can be written again, even where nothing is queued: until then no call is tried."""
         self._retry_loop = None
-        self._flush()
+        self._flush(loop)
 
-    def _write_queue(self) -> bool:
-        """Write all that is queued and release the lock; return False where something is left to be tried again."""
+    def _write_queue(self, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Write all that is queued and release the lock; return False where something is left to be tried again.
+
+        `loop` is the one that runs, None where none does.
+        """
         items: list[QueueItem] = []
         written = True
         try:
@@ -238,7 +238,7 @@ class Writer:
         finally:
             self._lock.release()
         self._checkpoints.steps += len(items)
-        self._queue.extend(resolve_commits([i for i in items if isinstance(i, PendingCommit)]))
+        self._queue.extend(resolve_commits([i for i in items if isinstance(i, PendingCommit)], loop))
         return written
 
     def _write_probe(self, items: list[QueueItem]) -> None:
@@ -267,6 +267,14 @@ class Writer:
                 if item.step is not None:
                     item.step.number = 0
         self._queue.extendleft(i for i in reversed(items) if not isinstance(i, PendingCommit))
+
+
+def _find_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, None where none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _retry_delay() -> float:

@@ -159,7 +159,8 @@ class Account:
         """
         most, max_tokens = reservation.max_cost or 0.0, reservation.max_tokens or 0
         self._under_way -= 1
-        self.reserved = max(0.0, self.reserved - most) if self._under_way else 0.0  # sums of floats are not exact
+        reserved = self.reserved - most  # sums of floats are not exact
+        self.reserved = reserved if self._under_way and reserved > 0.0 else 0.0
         self.reserved_tokens -= max_tokens
         charged = most if cost is None else cost
         self.spent += charged
@@ -233,8 +234,12 @@ def max_prompt_tokens(model: ModelSpec, request: Request) -> int:
 
 def max_output_tokens(model: ModelSpec, request: Request) -> int:
     """Return the tokens of an answer at most: the smallest limit of request and pool file, else a default."""
-    if limits := _token_limits(model, request):
-        return min(limits)
+    limits = _token_limits(model, request)
+    return min(limits) if limits else _default_tokens(model, request)
+
+
+def _default_tokens(model: ModelSpec, request: Request) -> int:
+    """Return the tokens of an answer at most, where neither request nor pool file limits it."""
     if model.context is None:
         return DEFAULT_OUTPUT_TOKENS
     room = max(model.context - max_prompt_tokens(model, request), model.context // 4)
@@ -256,7 +261,7 @@ def cap_output(model: ModelSpec, request: Request, cap: int) -> Request:
     The answer gets no longer than it would be without a cap: the model's context may be short.
     """
     if not (limits := _token_limits(model, request)):
-        cap = min(cap, max_output_tokens(model, request))
+        cap = min(cap, _default_tokens(model, request))
     elif min(limits) <= cap:
         return request
     rest = {k: v for k, v in request.parameters.items() if k not in TOKEN_LIMITS}

@@ -52,8 +52,7 @@ class MeteredClient:
         """Why the last call that did not fit was not made."""
         self.unpriced = False
         """Whether a call was made whose cost is unknown."""
-        self.counted = NO_USAGE
-        """The tokens of all calls that have ended, estimated where an endpoint reported none."""
+        self._counted: list[Usage] = []
         self.usage_estimated = False
         """Whether a part of `counted` is an estimate."""
         memory = memory_of(client)
@@ -71,6 +70,11 @@ class MeteredClient:
     def charged(self) -> float | None:
         """Dollars counted against the limits; None where a call without a price was made."""
         return None if self.unpriced else self.account.spent
+
+    @property
+    def counted(self) -> Usage:
+        """Return the tokens of all calls that have ended, estimated where an endpoint reported none."""
+        return sum(self._counted, NO_USAGE)
 
     async def close(self) -> None:
         """Do nothing: the wrapped client is shared and stays open."""
@@ -195,7 +199,7 @@ class MeteredClient:
     def count(self, usage: Usage, *, is_estimated: bool) -> None:
         """Add the tokens of a call that has ended; those that its endpoint did not report are estimated."""
         self.usage_estimated |= is_estimated
-        self.counted += usage
+        self._counted.append(usage)
 
     def settle(self, reservation: Reservation, cost: float | None, tokens: int | None) -> None:
         """Count what a call came to: `cost` in dollars, `tokens` of output; where one is unknown, its most counts."""

@@ -54,8 +54,9 @@ def call_bounds(model: ModelSpec, reservation: Reservation, *, answers: int | No
         reservation: what is set aside for the call, and the request that is sent.
         answers: how many are asked for; None where the prompt or the answers have no bound.
     """
-    request = reservation.request
-    limit = token_limit(model, request)
+    request, limit = reservation.request, reservation.max_tokens
+    if limit is None or model.omit:  # else the answer was capped so
+        limit = token_limit(model, request)
     return UsageBounds(
         None if answers is None else reservation.prompt_tokens,
         None if answers is None else limit,

@@ -11,11 +11,11 @@ __all__ = ["QuickCounter", "QuickHistogram"]
 
 
 class QuickCounter(Counter):
-    """A counter; what is counted has labels and is not below 0."""
+    """A counter; what is counted has labels and is not below 0. `inc` is that of its value, and takes an amount."""
 
-    def inc(self, amount: float = 1, exemplar: Mapping[str, str] | None = None) -> None:
-        """Count."""
-        self._value.inc(amount)
+    def _metric_init(self) -> None:
+        super()._metric_init()
+        self.inc = self._value.inc  # type: ignore[method-assign]
 
 
 class QuickHistogram(Histogram):

@@ -133,7 +133,7 @@ class ServerMetrics:
     def count_request(self, path: str, model: str | None, status: int, seconds: float, first: float | None) -> None:
         """Count a response: seconds to its end and, of a stream, to its first piece."""
         name = self.find_name(model)
-        self.requests.labels(path, name, str(status)).inc()
+        self.requests.labels(path, name, str(status)).inc(1)
         if status < 400:
             self.request_seconds.labels(name).observe(seconds)
             if first is not None:
@@ -153,7 +153,7 @@ class ServerMetrics:
 
     def count_call(self, call: CallStart, result: CallResult) -> None:
         """Count a call that has ended; what is not known is not counted as 0."""
-        self.calls.labels(call.model, call.purpose, result.outcome).inc()
+        self.calls.labels(call.model, call.purpose, result.outcome).inc(1)
         self.call_seconds.labels(call.model).observe(result.seconds)
         usage = result.usage
         counted = {
