@@ -131,6 +131,8 @@ class GuardedProtocol(RequestParser):
         self._was_asked = True
         self._head_since = None
         self._registry.set_busy(self)
+        if self._registry.is_closing:  # it was accepted at the last moment
+            cycle.keep_alive = False
         cycle.task = self.loop.create_task(cycle.run_in(self.tasks, app))
         self.tasks.add(cycle.task)
 
