@@ -296,6 +296,19 @@ async def test_a_connection_that_is_accepted_as_the_server_stops_gets_one_answer
             await until(lambda: not s.server.server_state.connections)
 
 
+async def test_a_request_that_is_cancelled_before_its_first_step_is_forgotten() -> None:
+    method = Script(*ANSWER)
+    async with serving(method) as s:
+        caller = await s.connect()
+        await until(lambda: s.server.server_state.connections)
+        (connection,) = s.server.server_state.connections
+        connection.data_received(post(BODY))
+        s.server._cancel_answers()
+        await until(lambda: not s.server.server_state.tasks)
+        caller.writer.transport.abort()
+    assert not method.begun
+
+
 # --- too many
 
 

@@ -111,7 +111,9 @@ class Server(uvicorn.Server):
                 connection.check_deadlines(now)
 
     def _cancel_answers(self) -> None:
-        for task in list(self.server_state.tasks):
+        tasks = self.server_state.tasks
+        for task in list(tasks):
+            task.add_done_callback(tasks.discard)  # one that has not begun does not take itself out
             task.cancel()
 
 
