@@ -148,6 +148,12 @@ def test_it_learns_within_bounds_and_forgets(folder: Path, tmp_path: Path) -> No
     assert (after[sums, 0] < before[sums, 0] - 0.05).all()
     assert np.abs(after[:, 1:] - before[:, 1:]).max() == 0
     assert np.abs(after - before).max() < 0.5
+    again = routemoa("scorer", "learn", folder, tmp_path / "n.jsonl").output
+    assert f"{len(news)} outcomes were learned before and count once" in again
+    assert (load_trained_scorer(folder).predictor.predict(texts) == after).all()
+    corrected = [msgspec.structs.replace(r, scores={"adder": 1.0}) for r in news]
+    routemoa("scorer", "learn", folder, keep(tmp_path / "c.jsonl", corrected))
+    assert (load_trained_scorer(folder).predictor.predict(texts)[sums, 0] > after[sums, 0]).all()
     assert "forgotten" in routemoa("scorer", "forget", folder).output
     told = json.loads(routemoa("scorer", "learn", folder, tmp_path / "n.jsonl", "--json").stdout)
     assert told["outcomes"] == len(news)

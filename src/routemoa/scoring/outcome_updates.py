@@ -51,12 +51,20 @@ DRIFT_STANDARD_ERRORS = 3.0
 Doubles = NDArray[np.float64]
 
 
-class GradedQuery(msgspec.Struct, frozen=True):
+class GradedQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     """A query and how well models answered it: a line of the outcomes file."""
 
     query: str
     scores: Scores
     """In [0, 1]; None is unknown."""
+    task: str | None = None
+    id: str | None = None
+    """Of its record; without one it counts each time that it comes."""
+
+    @property
+    def key(self) -> tuple[str | None, str, str] | None:
+        """Tell it from others; None without an id."""
+        return None if self.id is None else (self.task, self.id, self.query)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,11 @@ class UpdateResult:
 
 
 def apply_outcomes(predictor: Predictor, outcomes: Sequence[GradedQuery]) -> UpdateResult:
-    """Return `predictor` moved by `outcomes`, the oldest first; models that it does not know are skipped."""
+    """Return `predictor` moved by `outcomes`, the oldest first; models that it does not know are skipped.
+
+    An outcome that comes again counts once, with the scores that it has last.
+    """
+    outcomes = list({i if o.key is None else o.key: o for i, o in enumerate(outcomes)}.values())
     embeddings = predictor.embeddings.copy()
     drifts: list[Drift] = []
     mean_changes: dict[str, float] = {}

@@ -29,8 +29,8 @@ __all__ = ["forget", "learn"]
 def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool, as_json: bool) -> None:
     """Update the scorer in DIR with outcomes: RECORDS of real traffic, such as traces with feedback.
 
-    The changes are bounded and kept beside the trained arrays; `routemoa scorer forget` undoes them. A model whose
-    success rate leaves the predicted band is named.
+    The changes are bounded and kept beside the trained arrays; `routemoa scorer forget` undoes them. A record that was
+    learned before counts once, with its latest scores. A model whose success rate leaves the predicted band is named.
 
     \b
     Example:
@@ -41,13 +41,19 @@ def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool, as_json
         raise ConfigError(
             f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"
         )
-    new = [GradedQuery(r.query, r.scores) for r in read_records(records, allow_duplicates=allow_duplicates, say=say)]
-    if not new:
+    read = read_records(records, allow_duplicates=allow_duplicates, say=say)
+    given = [GradedQuery(r.query, r.scores, r.task, r.id) for r in read]
+    if not given:
         raise ConfigError(f"{', '.join(records)}: no record; see docs/how-to/scorer.md for the format")
-    if not any(m in trained.models for o in new for m in o.scores):
+    if not any(m in trained.models for o in given for m in o.scores):
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(trained.models)}")
     path = Path(folder) / OUTCOMES_FILE
-    update = apply_outcomes(trained, read_outcomes(path) + new)
+    known = read_outcomes(path)
+    learned = {o.key: o for o in known}
+    new = [o for o in given if learned.get(o.key) != o]
+    if repeated := len(given) - len(new):
+        say(f"{counted(repeated, 'outcome was', 'outcomes were')} learned before and count once")
+    update = apply_outcomes(trained, known + new)
     with closing(Appender(path)) as file:
         for outcome in new:
             file.write(outcome)
