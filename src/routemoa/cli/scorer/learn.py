@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from routemoa.cli.options import duplicates_option, json_option, say
+from routemoa.cli.options import duplicates_option, json_file_option, say
+from routemoa.cli.terminal.files import STDOUT, check_writable, write_figures
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
 from routemoa.core.text.plural import counted
@@ -25,8 +26,8 @@ __all__ = ["forget", "learn"]
 @click.argument("folder", metavar="DIR")
 @click.argument("records", nargs=-1, required=True)
 @duplicates_option
-@json_option
-def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool, as_json: bool) -> None:
+@json_file_option
+def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool, json_file: str | None) -> None:
     """Update the scorer in DIR with outcomes: RECORDS of real traffic, such as traces with feedback.
 
     The changes are bounded and kept beside the trained arrays; `routemoa scorer forget` undoes them. A record that was
@@ -36,6 +37,7 @@ def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool, as_json
     Example:
       routemoa scorer learn my-scorer feedback.jsonl
     """
+    check_writable(json_file)
     trained = load_trained_scorer(folder).trained_predictor
     if trained.logits:
         raise ConfigError(
@@ -57,10 +59,11 @@ def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool, as_json
     with closing(Appender(path)) as file:
         for outcome in new:
             file.write(outcome)
-    if as_json:
+    if json_file:
         drifts = [asdict(drift) for drift in update.drifts]
         report = {"scorer": folder, "outcomes": len(new), "mean_changes": update.mean_changes, "drifts": drifts}
-        click.echo(json.dumps(report, indent=2))
+        write_figures(json_file, (json.dumps(report, indent=2) + "\n").encode())
+    if json_file == STDOUT:
         return
     for model, change in update.mean_changes.items():
         print_line(f"{model}: mean {change:+.3f}")
