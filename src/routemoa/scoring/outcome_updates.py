@@ -3,9 +3,9 @@
     y - p(q) = f(q) . d + noise,   d ~ N(0, MOVE_VARIANCE)
 
 y is how well a model did on query q, p(q) what was predicted, f(q) what the embedding is multiplied with in the score,
-and d the move of the embedding. Only the last MAX_OUTCOMES outcomes of a model count, each number of d stays within
-MAX_MOVE, and the trained arrays are never written to: without the outcomes the scorer is what it was. A model whose
-success leaves the predicted band is reported as drifting.
+and d the move of the embedding. Only the last MAX_MODEL_OUTCOMES outcomes of a model count, each number of d stays
+within MAX_MOVE, and the trained arrays are never written to: without the outcomes the scorer is what it was. A model
+whose success leaves the predicted band is reported as drifting.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 OUTCOMES_FILE = "outcomes.jsonl"
-MAX_OUTCOMES = 400
+MAX_MODEL_OUTCOMES = 400
 """The latest outcomes of a model that count."""
 MAX_MOVE = 0.2
 """How far one number of an embedding may move: twenty points of probability."""
@@ -104,7 +104,7 @@ def apply_outcomes(predictor: Predictor, outcomes: Sequence[GradedQuery]) -> Upd
     embeddings = predictor.embeddings.copy()
     drifts: list[Drift] = []
     mean_changes: dict[str, float] = {}
-    latest = {m: [o for o in outcomes if o.scores.get(m) is not None][-MAX_OUTCOMES:] for m in predictor.models}
+    latest = {m: [o for o in outcomes if o.scores.get(m) is not None][-MAX_MODEL_OUTCOMES:] for m in predictor.models}
     texts = list(dict.fromkeys(o.query for graded in latest.values() for o in graded))
     if not texts or predictor.logits:  # in the published recipe an embedding is a direction: it cannot be moved
         return UpdateResult(predictor, (), {})
