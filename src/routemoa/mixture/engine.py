@@ -20,6 +20,7 @@ from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.option_orders import fit_candidates
 from routemoa.judging.pool_judge import load_pool_judge
 from routemoa.mixture.alternatives import estimate_alternatives
 from routemoa.mixture.answers.aggregator import aggregation_request, write_answer
@@ -73,7 +74,7 @@ class RouteMoA(BaseMethod):
         check_plug_in(client, "client", "Client", "stream", "close")
         check_plug_in(scorer, "scorer", "Scorer", "score", "knows")
         check_plug_in(policy, "policy", "Policy", "initial", "update", "is_sufficient")
-        self.pool = pool = Pool.load(pool)
+        self.pool = pool = _load(pool)
         super().__init__("routemoa", client or connect(pool), pool.limits, pool.absent)
         self.scorer = scorer or load_scorer(pool)
         unscored = {m.name for m in pool if not self.scorer.knows(m)}
@@ -108,7 +109,7 @@ class RouteMoA(BaseMethod):
     async def run(self, run: Run) -> None:
         """Score, call layer after layer until the policy stops, and write the answer."""
         run.observe(self._latency.observe)
-        prior = await self.scorer.score(run.query, self.pool.models)
+        prior = await self.scorer.score(run.query, fit_candidates(self.pool.models, run.query))
         limits = QueryLimits(self.pool, self.policy, run, lambda: self._latency.estimates(latest_answers(run.trace)))
         estimates = limits.leave_out_unavailable(LayerRequest(1, run.query))
         decision = self.policy.initial(prior, estimates, run.query)
@@ -277,3 +278,9 @@ class RouteMoA(BaseMethod):
     def close(self) -> None:
         """End the embedded models, if there are any. Inside a coroutine: `await mixture.client.close()`."""
         run_sync(self.client.close, "await mixture.client.close()")
+
+
+def _load(pool: Pool | str | os.PathLike[str]) -> Pool:
+    """Return the pool; where the panel adapts, with the candidates that see a question's options in other orders."""
+    loaded = Pool.load(pool)
+    return loaded if loaded.mixture.published or loaded.mixture.tuned else loaded.with_orders()

@@ -33,6 +33,7 @@ from routemoa.core.events import (
 from routemoa.core.trace import Assessment, Degradation, Proposal
 from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Thinking
 from routemoa.core.usage import Usage
+from routemoa.judging.option_orders import ReorderedQuestion, reorder_query
 from routemoa.judging.published_fusion import mean_token_probability
 from routemoa.mixture import prompts
 from routemoa.mixture import reply_parser as replies
@@ -82,7 +83,7 @@ class LayerRequest(Struct, frozen=True):
 
     def reply_format(self, spec: ModelSpec) -> ReplyFormat:
         """Return what `spec` is asked for besides its answer."""
-        if spec.name == self.leader:
+        if spec.name == self.leader or self.reordered(spec) is not None:
             return ReplyFormat()
         labels = prompts.candidate_labels(len(self.candidates)) if self.cross else ()
         return ReplyFormat(self.verbalized, labels, spec.json_schema)
@@ -95,6 +96,10 @@ class LayerRequest(Struct, frozen=True):
         Random(f"{self.seed}:{self.number}:{spec.name}").shuffle(shuffled)  # noqa: S311  (an order, no secret)
         return tuple(shuffled)
 
+    def reordered(self, spec: ModelSpec) -> ReorderedQuestion | None:
+        """Return the question as a candidate with another order sees it; beside quoted answers nothing is reordered."""
+        return None if self.candidates else reorder_query(self.query, spec)
+
     def request_for(
         self, spec: ModelSpec, purpose: Purpose = "proposal", candidates: Sequence[Proposal] | None = None
     ) -> Request:
@@ -102,6 +107,8 @@ class LayerRequest(Struct, frozen=True):
         reply_format = self.reply_format(spec)
         candidates = self.candidates_for(spec) if candidates is None else candidates
         shown = hide_thoughts(self.query.messages, but_of_this_turn=spec.name in self.goes_on)
+        if (question := self.reordered(spec)) is not None:
+            shown = (*shown[:-1], replace(shown[-1], content=question.text))
         messages = prompts.proposal_messages(shown, [c.text for c in candidates], reply_format)
         wanted = self.query.answer_format
         request = Request(
@@ -159,6 +166,7 @@ class _Proposal:
             completion = await self._stream()
             reply = await replies.read_reply(completion.text, self._format, run.client.deadline.seconds_left)
             reply = await self._bring_into_form(reply, completion)
+            answer = self._restore_order(reply.answer)
         except Unaffordable as e:
             if not call.is_hedge:
                 return self._fail(e)
@@ -175,11 +183,11 @@ class _Proposal:
         except Exception as e:  # one member's reply must not end the query
             return self._fail(report_defect(spec, e))
         run.note_dropped(spec)
-        if (error := self._find_fault(reply, completion)) is not None:
+        if (error := self._find_fault(answer, completion)) is not None:
             return self._fail(error, completion.usage)
         asked = self._request.query.parameters.get("logprobs") is True
         seconds = perf_counter() - self._started
-        proposal = make_proposal(spec, completion, reply.answer, seconds, with_logprobs=asked)
+        proposal = make_proposal(spec, completion, answer, seconds, with_logprobs=asked)
         run.emit(ProposalFinished(self._layer, proposal, completion.first_token))
         if assessments := self._assessments(reply, completion):
             run.emit(Judged(self._layer, assessments))
@@ -202,13 +210,20 @@ class _Proposal:
             text = repaired
         return replace(reply, answer=text)
 
-    def _find_fault(self, reply: Reply, completion: Completion) -> ModelError | None:
+    def _restore_order(self, answer: str) -> str:
+        """Return the option that the answer to a reordered question names in the own order; "" where it names none."""
+        question = self._request.reordered(self._spec)
+        return answer if question is None else question.restore(answer) or ""
+
+    def _find_fault(self, answer: str, completion: Completion) -> ModelError | None:
         """Return what is wrong with an answer: it is empty, or calls tools otherwise than the caller allows."""
         tools = self._request.query.tools
         if tools is not None and (problem := find_problem(tools, completion.tool_calls)) is not None:
             return InvalidResponse(self._spec.name, problem, produced=True)
+        if not answer and self._request.reordered(self._spec) is not None:
+            return InvalidResponse(self._spec.name, "it names none of the options", produced=True)
         has_calls = tools is not None and bool(completion.tool_calls)
-        return None if reply.answer or has_calls else empty_answer(self._spec, completion)
+        return None if answer or has_calls else empty_answer(self._spec, completion)
 
     def _with_calls(self, completion: Completion) -> Completion:
         """Return the completion with the calls that count: where there are none, those that are written as text."""
@@ -237,7 +252,7 @@ class _Proposal:
                     return self._with_calls(piece)
                 if isinstance(piece, Thinking):
                     self._thoughts.append(piece.text)
-                if isinstance(piece, str) and (text := visible.feed(piece)):
+                if isinstance(piece, str) and self._spec.order == 1 and (text := visible.feed(piece)):
                     self._show_thoughts()
                     self._pieces.append(text)
                     self._run.emit(ProposalDelta(self._layer, self._spec.name, text))
@@ -254,7 +269,9 @@ class _Proposal:
     def _assessments(self, reply: Reply, completion: Completion) -> tuple[Assessment, ...]:
         """Return the judgments in a reply: of the proposer's own answer and of the candidates of others."""
         name, assessments = self._spec.name, list[Assessment]()
-        if self._request.logprob:
+        if self._request.reordered(self._spec) is not None:
+            pass  # how sure a letter is cannot be compared with how sure an answer in words is
+        elif self._request.logprob:
             own = mean_token_probability(completion.tokens, None if self._spec.json_schema else len(reply.answer))
             assessments.append(Assessment(name, name, "self", own))
         elif self._format.self_score:

@@ -16,6 +16,7 @@ from routemoa.core.pool_file.pool import Pool
 from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.trace import Degradation
 from routemoa.core.types import ModelSpec, Request
+from routemoa.judging.option_orders import fit_candidates
 from routemoa.mixture.budget.account import comfortable_tokens
 from routemoa.mixture.budget.planner import BudgetedPlan, Resources, layer_time_limit, plan_within_budget
 from routemoa.mixture.calls.admission import leave_out_misfits, leave_out_unable, skip_cooling
@@ -64,7 +65,7 @@ class QueryLimits:
             AllModelsFailed: every model that could asked to be left alone for a while.
         """
         run, memory = self._run, self._run.client.memory
-        able = leave_out_unable(run, self._pool.models)
+        able = leave_out_unable(run, fit_candidates(self._pool.models, run.query))
         fitting, _ = leave_out_misfits(run, able, (), request.request_for)
         ready = [m for m in fitting if memory.skip_seconds(m) is None]
         if not ready:

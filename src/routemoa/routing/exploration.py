@@ -32,12 +32,14 @@ class Explorer:
         self._fallen = frozenset(learned.fallen if learned else ())
         self._lowered = {m for m, shift in (learned.shift if learned else {}).items() if shift <= LOWERED_SHIFT}
         self._draw = draw
+        self._votes = frozenset(m.name for m in pool if m.order > 1)  # as good as their own model
 
     def widen(self, decision: Decision, unavailable: Collection[str]) -> Decision:
         """Return the first decision of a query, with one further member now and then."""
         if not self.share:
             return decision
-        return explore(decision, self.share, self._draw(), self._lowered, unavailable, fallen=self._fallen)
+        left_out = self._votes.union(unavailable)
+        return explore(decision, self.share, self._draw(), self._lowered, left_out, fallen=self._fallen)
 
 
 def explore(

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.pool_file.pool import Pool, parse_pool
 from routemoa.core.tables.candidates import SAMPLE_TEMPERATURE, expand_candidates
-from routemoa.core.types import ModelSpec
+from routemoa.core.tables.mixture_table import Mixture
+from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.mixture.engine import RouteMoA
+from routemoa.mixture.method_registry import build_method
 from routemoa.routing.policy import SAME_MEMBER_CORRELATION, relate_candidates
 from routemoa.testing import ScriptedClient
 
@@ -69,9 +72,11 @@ def test_the_pool_file_has_both() -> None:
     assert members.with_candidates(5) == members  # candidates are not multiplied again
 
 
-@pytest.mark.parametrize("line", ["samples = 0", "samples = 99", 'samples = "two"', "member = 'a'"])
+@pytest.mark.parametrize(
+    "line", ["orders = 0", "orders = 9", "order = 2", "samples = 0", "samples = 99", 'samples = "two"', "member = 'a'"]
+)
 def test_what_is_no_candidate_is_refused(line: str) -> None:
-    with pytest.raises(ConfigError, match=r"samples|member"):
+    with pytest.raises(ConfigError, match=r"samples|member|order"):
         pool(f'[[model]]\nname = "a"\nendpoint = "http://x/v1"\n{line}\n')
 
 
@@ -101,3 +106,46 @@ async def test_the_panel_grows_by_samples_where_they_promise_more() -> None:
     answer = await RouteMoA(members, client, judge_model=JudgeModel()).answer("What is 2 + 2?")
     assert [c.model for c in client.calls][:3] == ["strong", "strong#2", "strong#3"]
     assert answer.text == "The answer is 5."
+
+
+QUESTION = "Which gas do plants take in?\nA. oxygen\nB. carbon dioxide\nC. helium"
+
+
+def ordered_pool() -> Pool:
+    small = ModelSpec("small", "http://x/v1", "s", prior=0.6, latency=1.0, orders=3)
+    return Pool((small, ModelSpec("weak", "http://x/v1", "w", prior=0.2)), replace(Mixture(), prefer="quality"))
+
+
+async def test_a_multiple_choice_is_asked_in_other_orders_of_its_options() -> None:
+    # "A" each time: the model likes the place, and only an answer that moves with its option agrees with itself
+    client = ScriptedClient({"small": "A", "small~2": "A", "small~3": "C", "weak": "C"})
+    answer = await RouteMoA(ordered_pool(), client, judge_model=JudgeModel()).answer(QUESTION)
+    proposals = [p for layer in answer.trace.layers for p in layer.proposals]
+    texts = {p.model: p.text for p in proposals}
+    assert texts["small~2"] == "The answer is B. carbon dioxide"
+    assert texts["small~3"] == "The answer is B. carbon dioxide"
+    assert answer.text == "The answer is B. carbon dioxide"
+    asked = {c.model: c.request.messages[-1].content for c in client.calls}
+    assert asked["small"] == QUESTION
+    assert "A. carbon dioxide\nB. helium\nC. oxygen" in asked["small~2"]
+    assert answer.trace.ranking[0].model == "small"
+
+
+async def test_a_question_without_options_knows_no_orders() -> None:
+    client = ScriptedClient({"small": "4", "weak": "5"})
+    answer = await RouteMoA(ordered_pool(), client, judge_model=JudgeModel()).answer("What is 2 + 2?")
+    assert set(answer.trace.prior) == {"small", "weak"}
+    assert {c.model for c in client.calls} <= {"small", "weak"}
+
+
+async def test_an_answer_that_names_no_option_is_no_vote() -> None:
+    client = ScriptedClient({"small": "A", "small~2": "I cannot say.", "small~3": "C", "weak": "B"})
+    answer = await RouteMoA(ordered_pool(), client, judge_model=JudgeModel()).answer(QUESTION)
+    failures = {f.model: f.reason for layer in answer.trace.layers for f in layer.failures}
+    assert failures["small~2"] == "it names none of the options"
+
+
+async def test_other_methods_ask_in_the_order_of_the_question() -> None:
+    client = ScriptedClient({"small": "A", "weak": "A"})
+    await build_method(ordered_pool(), "moa", client).answer(Query.from_text(QUESTION))
+    assert {c.model for c in client.calls} == {"small", "weak"}

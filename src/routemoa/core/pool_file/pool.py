@@ -21,7 +21,7 @@ from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.models.endpoint import mark_far
 from routemoa.core.models.patience import Patience, check_patience
 from routemoa.core.tables.batches_table import BatchSettings, parse_batches_table
-from routemoa.core.tables.candidates import expand_models
+from routemoa.core.tables.candidates import add_orders, expand_models
 from routemoa.core.tables.caps_table import ReplyCaps, parse_caps_table
 from routemoa.core.tables.endpoints_table import REGION_VARIABLE
 from routemoa.core.tables.gateway_table import GatewaySettings, parse_gateway_table
@@ -124,6 +124,13 @@ class Pool:
     def with_candidates(self, samples: int | None = None, efforts: Sequence[str] = ()) -> Pool:
         """Return the pool with each model as several candidates. Raises ConfigError where two have one name."""
         return replace(self, models=expand_models(self.models, samples, efforts))
+
+    def with_orders(self) -> Pool:
+        """Return the pool with the members that see options in several orders (`orders`) as so many candidates.
+
+        Raises ConfigError where two have one name.
+        """
+        return self if all(m.orders == 1 for m in self.models) else replace(self, models=add_orders(self.models))
 
     def require_keys(self) -> None:
         """Raise ConfigError where a member's key is not set: a run without it would measure another pool."""

@@ -2,6 +2,7 @@
 
     samples = 3                       "small", "small#2", "small#3"
     efforts = ["low", "high"]         "large@low", "large@high"
+    orders = 3                        "small", "small~2", "small~3", where a question has options to reorder
 
 Each candidate is a member of the pool like any other: it has its own prior, price and seconds, is called on
 disagreement and can be collected, scored and learned about. So self-consistency (samples), Self-MoA (samples and an
@@ -18,11 +19,20 @@ from msgspec.structs import replace
 from routemoa.core.errors import ConfigError
 from routemoa.core.types import ModelSpec
 
-__all__ = ["SAMPLE_TEMPERATURE", "draw_again", "expand_candidates", "expand_models"]
+__all__ = [
+    "SAMPLE_TEMPERATURE",
+    "add_orders",
+    "draw_again",
+    "expand_candidates",
+    "expand_models",
+    "names_of_orders",
+    "plain_name",
+]
 
 SAMPLE_TEMPERATURE = 0.7
 """Of the second sample and the following ones, where the pool file sets none: as in self-consistency (arXiv 2203.11171)
 and Self-MoA (arXiv 2502.00674)."""
+ORDER_MARK = "~"
 SEEDS = 2**31
 """Every endpoint takes a non-negative seed of 31 bits."""
 EFFORT = "reasoning_effort"
@@ -54,10 +64,28 @@ def expand_models(
         ConfigError: another model has a candidate's name already.
     """
     found = tuple(c for m in models for c in ((m,) if m.member else expand_candidates(m, samples, efforts)))
-    names = [m.name for m in found]
-    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
-        raise ConfigError(f"'{twice}' would be the name of two models: rename one, or ask for other candidates")
-    return found
+    return _check_names(found)
+
+
+def add_orders(models: Iterable[ModelSpec]) -> tuple[ModelSpec, ...]:
+    """Return the models, each followed by itself with the options of a multiple-choice question in other orders.
+
+    Only a mixture asks so: such an answer is a vote, and a question without options gets none of them.
+
+    Raises:
+        ConfigError: another model has a candidate's name already.
+    """
+    return _check_names(tuple(c for model in models for c in _reorder(model)))
+
+
+def names_of_orders(model: ModelSpec) -> tuple[str, ...]:
+    """Return the name of a model, and those of its candidates with the options in other orders."""
+    return (model.name, *(f"{model.name}{ORDER_MARK}{number}" for number in range(2, model.orders + 1)))
+
+
+def plain_name(model: ModelSpec) -> str:
+    """Return the name of a candidate's model with the options in their own order."""
+    return model.name.removesuffix(f"{ORDER_MARK}{model.order}")
 
 
 def draw_again(spec: ModelSpec, number: int, parameters: Mapping[str, Any]) -> ModelSpec:
@@ -76,6 +104,20 @@ def draw_again(spec: ModelSpec, number: int, parameters: Mapping[str, Any]) -> M
     return replace(spec, parameters={"temperature": SAMPLE_TEMPERATURE, **own, "seed": seed})
 
 
+def _reorder(model: ModelSpec) -> list[ModelSpec]:
+    if model.orders == 1 or model.order > 1:
+        return [model]
+    member = model.member or model.name
+    return [replace(model, name=n, order=i, member=member) for i, n in enumerate(names_of_orders(model), 1)]
+
+
+def _check_names(models: tuple[ModelSpec, ...]) -> tuple[ModelSpec, ...]:
+    names = [m.name for m in models]
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise ConfigError(f"'{twice}' would be the name of two models: rename one, or ask for other candidates")
+    return models
+
+
 def _with_effort(spec: ModelSpec, level: str) -> ModelSpec:
     return replace(spec, name=f"{spec.name}@{level}", parameters={**spec.parameters, EFFORT: level})
 
@@ -85,4 +127,4 @@ def _sample(spec: ModelSpec, number: int) -> ModelSpec:
     if number == 1:
         return spec
     own = {"temperature": SAMPLE_TEMPERATURE, "seed": number, **spec.parameters}
-    return replace(spec, name=f"{spec.name}#{number}", parameters=own)
+    return replace(spec, name=f"{spec.name}#{number}", parameters=own, orders=1)

@@ -31,6 +31,7 @@ MODEL_RANGES = (
     ("latency", 0, None, "seconds"),
     ("prior", 0, 1, "a probability"),
     ("samples", 1, 32, "a number of samples"),
+    ("orders", 1, 8, "a number of orders"),
 )
 """Key of `[[model]]`, its lowest and highest value, and its unit."""
 

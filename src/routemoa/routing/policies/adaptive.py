@@ -22,6 +22,7 @@ from routemoa.core.trace import Proposal, Ranking, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.multiple_choice import count_options, limit_to_options
+from routemoa.judging.option_orders import fit_candidates
 from routemoa.judging.posterior import Vote, infer
 from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models, without_refusals
 from routemoa.routing.latency import CallEstimates
@@ -113,15 +114,16 @@ class AdaptivePolicy(Struct, frozen=True):
         return self._make_planner(self.judge_model, CallEstimates()).reader.read_panel(trace)
 
     def _fit_to(self, query: Query) -> AdaptivePolicy:
-        """Return the policy for a query: with its own trade-off and, where it offers tools, a smaller panel that is
-        sure sooner."""
+        """Return the policy for a query: with its own trade-off, the candidates that it can be asked of and, where it
+        offers tools, a smaller panel that is sure sooner."""
         prefer = self.mixture.prefer if query.prefer is None else query.prefer
         mixture = self.mixture if prefer == self.mixture.prefer else replace(self.mixture, prefer=prefer)
         mixture = mixture if query.tools is None else mix_calls(mixture)
-        if mixture == self.mixture:
+        models = fit_candidates(self.models, query)
+        if mixture == self.mixture and len(models) == len(self.models):
             return self
         judge_model = self.judge_model if query.tools is None else judge_calls(self.judge_model)
-        return replace(self, mixture=mixture, judge_model=judge_model)
+        return replace(self, models=models, mixture=mixture, judge_model=judge_model)
 
     def _adapt_judge_model(self, query: Query) -> JudgeModel:
         """Return the judge model for a query: of a multiple choice, wrong answers coincide at least by chance."""
