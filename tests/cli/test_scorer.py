@@ -117,7 +117,7 @@ def test_a_model_joins_from_its_probes(folder: Path, tmp_path: Path) -> None:
         msgspec.structs.replace(r, scores={"late": r.scores["adder"]}, costs=None) for r in made(200) if r.id in chosen
     ]
     out = tmp_path / "joined"
-    found = routemoa("scorer", "join", folder, keep(tmp_path / "late.jsonl", answers), "--out", out, "--json")
+    found = routemoa("scorer", "join", folder, keep(tmp_path / "late.jsonl", answers), "--out", out, "--json", "-")
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout) == {"scorer": str(out), "joined": ["late"]}
     p = load_trained_scorer(out).predictor
@@ -148,8 +148,15 @@ def test_it_learns_within_bounds_and_forgets(folder: Path, tmp_path: Path) -> No
     assert (after[sums, 0] < before[sums, 0] - 0.05).all()
     assert np.abs(after[:, 1:] - before[:, 1:]).max() == 0
     assert np.abs(after - before).max() < 0.5
+    again = routemoa("scorer", "learn", folder, tmp_path / "n.jsonl").output
+    assert f"{len(news)} outcomes were learned before and count once" in again
+    assert (load_trained_scorer(folder).predictor.predict(texts) == after).all()
+    corrected = [msgspec.structs.replace(r, scores={"adder": 1.0}) for r in news]
+    routemoa("scorer", "learn", folder, keep(tmp_path / "c.jsonl", corrected))
+    assert (load_trained_scorer(folder).predictor.predict(texts)[sums, 0] > after[sums, 0]).all()
     assert "forgotten" in routemoa("scorer", "forget", folder).output
-    told = json.loads(routemoa("scorer", "learn", folder, tmp_path / "n.jsonl", "--json").stdout)
+    routemoa("scorer", "learn", folder, tmp_path / "n.jsonl", "--json", tmp_path / "l.json")
+    told = json.loads((tmp_path / "l.json").read_text())
     assert told["outcomes"] == len(news)
     assert told["mean_changes"]["adder"] < 0
     assert [(d["model"], d["actual"]) for d in told["drifts"]] == [("adder", 0.0)]

@@ -68,6 +68,9 @@ async def test_traffic_leaves_a_model_that_callers_find_wrong(tmp_path: Path) ->
                 while await ask(server.sdk, number) != "The answer is 5.":
                     number += 1
                     await asyncio.sleep(0.1)
+            server.process.terminate()
+            _, log = await server.end()
+    assert log.count("changed: the learned judge model; changed priors: praised, plain") == 2, "learned, and undone"
 
 
 async def test_a_server_learns_by_itself(tmp_path: Path) -> None:

@@ -60,13 +60,13 @@ async def test_a_changed_file_is_taken_over_and_a_wrong_one_refused(tmp_path: Pa
             file.unlink()
             await asyncio.sleep(2.0)
             assert await models(s.sdk) == {"b", "c"}
-            write(file, e.url, "d", "[gateway]\nredact = true\n[traces]\ndays = 1.0\n")
+            write(file, e.url, "d", "[gateway]\nredact = true\n[limits]\nmax_calls = 4\n[traces]\ndays = 1.0\n")
             await until(s.sdk, lambda found: found == {"d"})
             s.process.terminate()
             code, log = await s.end()
     assert code == 0
     assert "the pool file was read again; new: c; gone: a" in log
-    assert "new: d; gone: b, c; only after a restart: [traces], redact" in log
+    assert "new: d; gone: b, c; changed: [limits]; only after a restart: [traces], redact" in log
     assert log.count("is refused, and stays as it was") == 2
     assert "Traceback" not in log
 

@@ -10,7 +10,7 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.learned.learned_priors import LearnedPriors, parse_learned_priors
 from routemoa.core.types import Scores
 from routemoa.scoring.learned import correct_priors, shift_prior
-from routemoa.training.prior_shifts import MAX_OUTCOMES, TaughtQuery, fit_priors
+from routemoa.training.prior_shifts import MAX_MEMBER_SCORES, TaughtQuery, fit_priors
 
 
 def teach(prior: Scores, rates: dict[str, float], count: int, seed: int = 3) -> list[TaughtQuery]:
@@ -66,7 +66,7 @@ def test_no_outcome_teaches_nothing() -> None:
 
 
 def test_only_the_latest_outcomes_of_a_member_count() -> None:
-    latest = [TaughtQuery({"a": 0.8}, {"a": 0.0})] * MAX_OUTCOMES
+    latest = [TaughtQuery({"a": 0.8}, {"a": 0.0})] * MAX_MEMBER_SCORES
     assert fit_priors([TaughtQuery({"a": 0.8}, {"a": 1.0})] * 1000 + latest) == fit_priors(latest)
 
 

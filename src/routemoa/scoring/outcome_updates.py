@@ -3,9 +3,9 @@
     y - p(q) = f(q) . d + noise,   d ~ N(0, MOVE_VARIANCE)
 
 y is how well a model did on query q, p(q) what was predicted, f(q) what the embedding is multiplied with in the score,
-and d the move of the embedding. Only the last MAX_OUTCOMES outcomes of a model count, each number of d stays within
-MAX_MOVE, and the trained arrays are never written to: without the outcomes the scorer is what it was. A model whose
-success leaves the predicted band is reported as drifting.
+and d the move of the embedding. Only the last MAX_MODEL_OUTCOMES outcomes of a model count, each number of d stays
+within MAX_MOVE, and the trained arrays are never written to: without the outcomes the scorer is what it was. A model
+whose success leaves the predicted band is reported as drifting.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 OUTCOMES_FILE = "outcomes.jsonl"
-MAX_OUTCOMES = 400
+MAX_MODEL_OUTCOMES = 400
 """The latest outcomes of a model that count."""
 MAX_MOVE = 0.2
 """How far one number of an embedding may move: twenty points of probability."""
@@ -51,12 +51,20 @@ DRIFT_STANDARD_ERRORS = 3.0
 Doubles = NDArray[np.float64]
 
 
-class GradedQuery(msgspec.Struct, frozen=True):
+class GradedQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     """A query and how well models answered it: a line of the outcomes file."""
 
     query: str
     scores: Scores
     """In [0, 1]; None is unknown."""
+    task: str | None = None
+    id: str | None = None
+    """Of its record; without one it counts each time that it comes."""
+
+    @property
+    def key(self) -> tuple[str | None, str, str] | None:
+        """Tell it from others; None without an id."""
+        return None if self.id is None else (self.task, self.id, self.query)
 
 
 @dataclass(frozen=True)
@@ -88,11 +96,15 @@ class UpdateResult:
 
 
 def apply_outcomes(predictor: Predictor, outcomes: Sequence[GradedQuery]) -> UpdateResult:
-    """Return `predictor` moved by `outcomes`, the oldest first; models that it does not know are skipped."""
+    """Return `predictor` moved by `outcomes`, the oldest first; models that it does not know are skipped.
+
+    An outcome that comes again counts once, with the scores that it has last.
+    """
+    outcomes = list({i if o.key is None else o.key: o for i, o in enumerate(outcomes)}.values())
     embeddings = predictor.embeddings.copy()
     drifts: list[Drift] = []
     mean_changes: dict[str, float] = {}
-    latest = {m: [o for o in outcomes if o.scores.get(m) is not None][-MAX_OUTCOMES:] for m in predictor.models}
+    latest = {m: [o for o in outcomes if o.scores.get(m) is not None][-MAX_MODEL_OUTCOMES:] for m in predictor.models}
     texts = list(dict.fromkeys(o.query for graded in latest.values() for o in graded))
     if not texts or predictor.logits:  # in the published recipe an embedding is a direction: it cannot be moved
         return UpdateResult(predictor, (), {})

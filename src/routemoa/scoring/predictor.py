@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from routemoa.scoring.lexical import embed_lexical, strip_solved_examples
 __all__ = ["Floats", "Predictor", "embed_texts", "sigmoid", "softmax", "to_logit"]
 
 Floats = NDArray[np.float32]
+F = TypeVar("F", np.float32, np.float64)
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def to_logit(probabilities: Floats) -> Floats:
     return out
 
 
-def sigmoid(logits: Floats) -> Floats:
-    """Return 1 / (1 + exp(-x)), without overflow."""
-    out: Floats = 0.5 * (1.0 + np.tanh(0.5 * logits))
+def sigmoid(logits: NDArray[F]) -> NDArray[F]:
+    """Return 1 / (1 + exp(-x)), without overflow and in the precision of x."""
+    out: NDArray[F] = np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)), logits.dtype)
     return out

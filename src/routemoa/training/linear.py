@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from routemoa.scoring.predictor import Floats, to_logit
+from routemoa.scoring.predictor import Floats, sigmoid, to_logit
 
 __all__ = ["Calibration", "QuestionSpan", "Ridge", "fit_calibration", "fit_cosine_calibration", "fit_span"]
 
@@ -91,12 +91,12 @@ def fit_calibration(raw: Floats, scores: Floats) -> Calibration:
     logits, truth = to_logit(raw).astype(np.float64), np.where(measured, scores, 0.0).astype(np.float64)
     slope, shift = 1.0, np.zeros(scores.shape[1])
     for _ in range(25):
-        p = 0.5 * (1 + np.tanh(0.5 * (slope * logits + shift)))
+        p = sigmoid(slope * logits + shift)
         gap, weight = np.where(measured, truth - p, 0.0), np.where(measured, p * (1 - p), 0.0)
         shift_step = (gap.sum(0) - shift) / (weight.sum(0) + 1.0)
         slope_step = ((gap * logits).sum() - (slope - 1)) / ((weight * logits**2).sum() + 1)
         shift, slope = shift + 0.7 * shift_step, min(max(slope + 0.7 * slope_step, 0.0), 3.0)
-    p = np.clip(0.5 * (1 + np.tanh(0.5 * (slope * logits + shift))), 1e-6, 1 - 1e-6)
+    p = np.clip(sigmoid(slope * logits + shift), 1e-6, 1 - 1e-6)
     loss = -np.where(measured, truth * np.log(p) + (1 - truth) * np.log(1 - p), 0.0).sum() / max(1, measured.sum())
     return Calibration(float(slope), shift.astype(np.float32), float(loss))
 
@@ -117,12 +117,12 @@ def fit_cosine_calibration(cosines: Floats, scores: Floats) -> Calibration:
     x, y, weights = design[measured], truth[measured], np.zeros(m + 2)
     penalty = np.array([0.01, 0.01, *[1.0] * m])
     for _ in range(40):
-        p = 0.5 * (1 + np.tanh(0.5 * (x @ weights)))
+        p = sigmoid(x @ weights)
         gradient = x.T @ (p - y) + penalty * weights
         weights -= 0.7 * np.linalg.solve((x.T * (p * (1 - p))) @ x + np.diag(penalty), gradient)
     if weights[0] < 0:
         return fit_cosine_calibration(np.zeros_like(cosines), scores)
-    p = np.clip(0.5 * (1 + np.tanh(0.5 * (x @ weights))), 1e-6, 1 - 1e-6)
+    p = np.clip(sigmoid(x @ weights), 1e-6, 1 - 1e-6)
     loss = float(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()) if len(y) else 0.0
     slope = float(weights[0] / width)
     return Calibration(slope, (weights[1] + weights[2:] - slope * center).astype(np.float32), loss)

@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 from routemoa.core.learned.learned_priors import MAX_SHIFT, LearnedPriors
 from routemoa.core.types import Scores
 from routemoa.scoring.learned import EDGE
+from routemoa.scoring.predictor import sigmoid
 from routemoa.training.unknown_members import GradedAnswer, fit_unknown
 
-__all__ = ["MAX_OUTCOMES", "NOISE", "SPREADS", "TaughtQuery", "fit_common", "fit_priors"]
+__all__ = ["MAX_MEMBER_SCORES", "NOISE", "SPREADS", "TaughtQuery", "fit_common", "fit_priors"]
 
-MAX_OUTCOMES = 400
-"""The latest outcomes of a member that count, so that a change is learned."""
+MAX_MEMBER_SCORES = 400
+"""The latest scores of a member that count, so that a change is learned."""
 NOISE = 0.1
 """The share of feedback that is taken to be wrong."""
 SPREADS = (0.0, 0.1, 0.25, 0.5, 1.0)
@@ -121,11 +122,11 @@ def _describe(labels: _Labels, fit: _Fit, prior: dict[str, float]) -> LearnedPri
 
 
 def _collect(queries: Sequence[TaughtQuery]) -> _Labels:
-    """Return the labels of members with a prior, the latest MAX_OUTCOMES of each."""
+    """Return the labels of members with a prior, the latest MAX_MEMBER_SCORES of each."""
     members = tuple(dict.fromkeys(m for q in queries for m, p in q.prior.items() if p is not None))
     tasks = tuple(dict.fromkeys(t for q in queries for t in q.tasks))
     place = {m: i for i, m in enumerate(members)}
-    left = dict.fromkeys(members, MAX_OUTCOMES)
+    left = dict.fromkeys(members, MAX_MEMBER_SCORES)
     member, offset, score, shares = list[int](), list[float](), list[float](), list[list[float]]()
     for query in reversed(queries):
         row = [query.tasks.get(t, 0.0) for t in tasks]
@@ -169,7 +170,7 @@ def _maximize(design: Doubles, labels: _Labels, precision: Doubles) -> tuple[Dou
     score, scale = labels.score, 1.0 - 2.0 * NOISE
     hessian = np.diag(precision)
     for _ in range(STEPS):
-        right = 0.5 * (1.0 + np.tanh(0.5 * (labels.offset + design @ weights)))
+        right = sigmoid(labels.offset + design @ weights)
         seen = NOISE + scale * right
         slope = scale * right * (1.0 - right)
         gradient = design.T @ ((score - seen) * slope / (seen * (1.0 - seen))) - precision * weights
@@ -178,7 +179,7 @@ def _maximize(design: Doubles, labels: _Labels, precision: Doubles) -> tuple[Dou
         weights += np.clip(step, -1.0, 1.0)
         if np.abs(step).max() < CLOSE:
             break
-    seen = NOISE + scale * 0.5 * (1.0 + np.tanh(0.5 * (labels.offset + design @ weights)))
+    seen = NOISE + scale * sigmoid(labels.offset + design @ weights)
     likelihood = float((score * np.log(seen) + (1.0 - score) * np.log(1.0 - seen)).sum())
     volume = float(np.linalg.slogdet(hessian)[1] - np.log(precision).sum())
     return weights, likelihood - 0.5 * float(precision @ weights**2) - 0.5 * volume
@@ -189,12 +190,12 @@ def _round(shift: float) -> float:
 
 
 def _list_without_prior(queries: Sequence[TaughtQuery]) -> dict[str, float]:
-    """Return P(right) of members without a prior, from the latest MAX_OUTCOMES scores of each member."""
+    """Return P(right) of members without a prior, from the latest MAX_MEMBER_SCORES scores of each member."""
     taken: Counter[str] = Counter()
     answers: list[GradedAnswer] = []
     for i, query in reversed(list(enumerate(queries))):
         for model, score in query.scores.items():
-            if score is not None and model in query.prior and taken[model] < MAX_OUTCOMES:
+            if score is not None and model in query.prior and taken[model] < MAX_MEMBER_SCORES:
                 taken[model] += 1
                 answers.append(GradedAnswer(i, model, score, query.prior[model]))
     return fit_unknown(answers, NOISE)

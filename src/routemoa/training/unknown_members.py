@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.judging.difficulty import DIFFICULTY_NODES, DIFFICULTY_WEIGHTS, scale_ability
+from routemoa.scoring.predictor import sigmoid
 
 __all__ = ["GradedAnswer", "fit_unknown"]
 
@@ -73,7 +74,7 @@ def fit_unknown(answers: Sequence[GradedAnswer], noise: float) -> dict[str, floa
     table = _tabulate(answers, members)
     fits = [_fit(table, sd, noise) for sd in DIFFICULTIES]
     best = max(fits, key=lambda fit: fit[1])[0]
-    return {m: round(float(p), 4) for m, p in zip(members, np.clip(_sigmoid(best), LEAST, 1.0 - LEAST), strict=True)}
+    return {m: round(float(p), 4) for m, p in zip(members, np.clip(sigmoid(best), LEAST, 1.0 - LEAST), strict=True)}
 
 
 def _tabulate(answers: Sequence[GradedAnswer], members: Sequence[str]) -> _Answers:
@@ -98,7 +99,7 @@ def _fit(table: _Answers, difficulty_sd: float, noise: float) -> tuple[Doubles, 
     variance, likelihood, score = START_SPREAD**2, 0.0, table.score[:, None]
     for _ in range(STEPS):
         ability = slope_of_prior * (table.offset + table.own @ level)
-        right = _sigmoid(ability[:, None] + difficulty_sd * NODES)
+        right = sigmoid(ability[:, None] + difficulty_sd * NODES)
         seen = noise + scale * right
         weights, likelihood = _weigh_difficulties(table, score * np.log(seen) + (1.0 - score) * np.log(1.0 - seen))
         change = scale * right * (1.0 - right) * slope_of_prior
@@ -126,7 +127,3 @@ def _find_variance(level: Doubles, precision: Doubles) -> float:
     if len(level) < 2:
         return START_SPREAD**2
     return float(((level - level.mean()) ** 2).sum() / (len(level) - 1) + (1.0 / precision).mean())
-
-
-def _sigmoid(x: Doubles) -> Doubles:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))

@@ -124,7 +124,11 @@ def test_what_is_better_is_taken_over_and_can_be_undone(pool: Path, store: Path)
 
     again = learn(pool, store)
     assert again["action"] == "kept", "the same outcomes teach the same, which is not better than itself"
-    assert [step["action"] for step in log(pool)] == ["taken over", "kept"]
+    keep(store, 10, {"a": 0.3, "b": 0.9}, 2, first=300)
+    more = learn(pool, store)
+    assert (more["action"], more["outcomes"]) == ("kept", 310), "ten more like them move nothing that shows"
+    assert [(step["action"], step["figures"]["outcomes"]) for step in log(pool)] == [("taken over", 300), ("kept", 310)]
+    assert [file.name for file in (pool.parent / "learned").glob("*.toml")] == [Path(taken["path"]).name]
 
     run("learn", "--pool", pool, "--undo")
     assert pool.read_text().strip() == before.strip()
@@ -211,7 +215,7 @@ def test_history_due_and_lock(pool: Path, store: Path) -> None:
     assert learn(pool, store, "--due")["action"] == "taken over"
     assert 'every = "1h"  # by itself' in pool.read_text()
     assert learn(pool, store, "--due") == {"action": "not due"}
-    keep(store, 10, {"a": 0.1, "b": 0.95}, 2, first=80)
+    keep(store, 10, {"a": 0.9, "b": 0.2}, 2, first=80)
     tried = run("learn", "--pool", pool, "--store", store, "--dry-run").stdout
     assert "beside the scorer alone, as they are no better than those of now (90 outcomes)" in tried
     run("learn", "--pool", pool, "--undo")

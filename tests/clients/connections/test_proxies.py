@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from routemoa.clients.connections.proxies import find_proxy, is_exempt
+from routemoa.clients.connections.target import parse_target
 
 
 @pytest.mark.parametrize(
@@ -47,9 +48,12 @@ def test_no_proxy(host: str, port: int, no_proxy: str, exempt: bool) -> None:
         ("http://10.1.2.3/v1", "10.1.2.3:80", False),
         ("http://10.1.2.3:9000/v1", "172.16.0.0/12", True),
         ("http://127.0.0.1:9000/v1", "", False),
+        ("http://bücher.lan/v1", "bücher.lan", False),
+        ("http://bücher.lan/v1", "xn--bcher-kva.lan", False),
+        ("http://bücher.lan/v1", "x" * 70 + "ü.lan", True),
     ],
 )
 def test_the_environments_proxy(url: str, no_proxy: str, proxied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
     monkeypatch.setenv("no_proxy", no_proxy)
-    assert find_proxy(url) == ("http://proxy:3128" if proxied else None)
+    assert find_proxy(parse_target(url)) == ("http://proxy:3128" if proxied else None)

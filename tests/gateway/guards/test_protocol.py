@@ -281,6 +281,34 @@ async def test_a_slow_reader_gets_all_of_it() -> None:
         assert b"[DONE]" in got
 
 
+# --- the end of the server
+
+
+async def test_a_connection_that_is_accepted_as_the_server_stops_gets_one_answer() -> None:
+    async with serving(Script(*ANSWER)) as s:
+        with socket.create_connection(("127.0.0.1", s.port)) as sock:
+            s.server.should_exit = True
+            time.sleep(0.02)  # noqa: ASYNC251  (so that one turn of the loop accepts it and looks at `should_exit`)
+            await asyncio.sleep(0)
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_sendall(sock, GET)
+            assert b"\r\nconnection: close\r\n" in await asyncio.get_running_loop().sock_recv(sock, 1000)
+            await until(lambda: not s.server.server_state.connections)
+
+
+async def test_a_request_that_is_cancelled_before_its_first_step_is_forgotten() -> None:
+    method = Script(*ANSWER)
+    async with serving(method) as s:
+        caller = await s.connect()
+        await until(lambda: s.server.server_state.connections)
+        (connection,) = s.server.server_state.connections
+        connection.data_received(post(BODY))
+        s.server._cancel_answers()
+        await until(lambda: not s.server.server_state.tasks)
+        caller.writer.transport.abort()
+    assert not method.begun
+
+
 # --- too many
 
 

@@ -59,7 +59,19 @@ async def test_a_flood_of_requests_behind_a_slow_one_is_not_read_on() -> None:
         assert written < 300
         (connection,) = s.server.server_state.connections
         assert len(connection.pipeline) < 3000  # type: ignore[union-attr]
-        await caller.leave()
+        caller.writer.transport.abort()
+
+
+async def test_a_server_that_stops_answers_the_request_under_way_and_none_behind_it() -> None:
+    method = Script(0.3, *ANSWER)
+    async with serving(method) as s:
+        caller = await s.connect(post(BODY) + post(BODY) * 3 + GET)
+        await until(lambda: method.begun)
+        s.server.should_exit = True
+        answer = await caller.all()
+    assert statuses(answer) == [200]
+    assert b"\r\nconnection: close\r\n" in answer
+    assert method.begun == method.finished == 1
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ def learn(  # one parameter for each option
     outcomes that did not teach it, and the choice is no worse.
 
     What is taken over is a file in learned/ beside the pool file, named by `[learning] path`. A running server takes
-    it over by itself. Each run is a line of learned/log.jsonl. Models that drift are named. With `[learning] every` in
-    the pool file `routemoa serve` runs this by itself.
+    it over by itself. Each step is a line of learned/log.jsonl, and so is the latest run without one. Models that drift
+    are named. With `[learning] every` in the pool file `routemoa serve` runs this by itself.
 
     \b
     Examples:

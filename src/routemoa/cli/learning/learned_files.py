@@ -101,8 +101,16 @@ def _undo(file: PoolFile, now: float) -> Step:
 
 
 def log_step(file: PoolFile, step: Step) -> None:
-    """Append a step to the log. Raises RecordsError."""
-    with closing(Appender(_make_folder(file.path) / LOG_FILE)) as log:
+    """Add a step to the log; where again nothing was taken over, only the latest such line stays. Raises RouteMoAError.
+
+    So the log says when and why nothing was, and its length is that of what has changed.
+    """
+    path = _make_folder(file.path) / LOG_FILE
+    steps = read_log(file.path)
+    if step.action == "kept" and steps and steps[-1].action == "kept":
+        write_file(path, b"".join(msgspec.json.encode(each) + b"\n" for each in (*steps[:-1], step)))
+        return
+    with closing(Appender(path)) as log:
         log.write(step)
 
 

@@ -35,6 +35,8 @@ __all__ = ["Findings", "learn_from", "run_learning"]
 
 BATCH = 64
 """Queries that are scored together."""
+MIN_MOVE = 0.02
+"""How far a prior has to move on some query, so that new priors which are no better than those of now are a step."""
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -112,8 +114,7 @@ def learn_from(pool: Pool, outcomes: Sequence[Outcome]) -> Findings:
     if len(places) < pool.learning.min_outcomes:
         return Findings(drifts, len(lessons), len(places))
     own = {o.record.id: (o, prior) for o, prior in zip(outcomes, priors, strict=True)}
-    learned, result, beside_scorer = _compare(pool, own, lessons, places)
-    learned = replace(learned, fallen=list_fallen(drifts))
+    learned, result, beside_scorer = _compare(pool, own, lessons, places, list_fallen(drifts))
     now = _choose_priors(pool, learned, result)
     panels = [_record_panel(*own[each.id], each, now) for each in (lessons[i] for i in places)]
     kept = tuple(p for p in panels if p is not None)
@@ -163,20 +164,27 @@ def _select(
 
 
 def _compare(
-    pool: Pool, own: Mapping[str, tuple[Outcome, Scores]], lessons: Sequence[Lesson], places: Sequence[int]
+    pool: Pool,
+    own: Mapping[str, tuple[Outcome, Scores]],
+    lessons: Sequence[Lesson],
+    places: Sequence[int],
+    fallen: tuple[str, ...],
 ) -> tuple[LearnedPriors, ShadowResult, bool]:
     """Return what the lessons teach, how it does on lessons that did not teach it, and whether beside the scorer alone.
 
     It is compared with what is known now, and where it is no better than that, with the scorer alone: what was learned
-    from the same lessons predicts them better than it predicts others, so that later lessons would hardly count.
+    from the same lessons predicts them better than it predicts others, so that later lessons would hardly count. Priors
+    that differ too little to show are not: nearly each run would be a step that changes nothing.
 
     Args:
         pool: with what is known now.
         own: each outcome and the scorer's prediction, by the lesson's id.
         lessons: what teaches.
         places: of the lessons that are compared.
+        fallen: members that have become worse, which are learned as well.
     """
-    now, fit = replace(pool.learned or LearnedPriors(), judge=None, fallen=()), cross_fit(lessons)
+    now, fit = replace(pool.learned or LearnedPriors(), judge=None), cross_fit(lessons)
+    learned = replace(fit.learned, fallen=fallen)
     replay = OutcomeReplay(pool, load_pool_judge(pool))
 
     def compare_with(known: LearnedPriors) -> ShadowResult:
@@ -188,11 +196,32 @@ def _compare(
         return compare_priors(held_out)
 
     result = compare_with(now)
-    if result.gain is None and now not in (fit.learned, LearnedPriors()):
+    is_first = replace(now, fallen=()) == LearnedPriors()
+    queries = [(own[each.id][1], each.tasks) for each in lessons]
+    if result.gain is None and not is_first and _differ(now, learned, queries):
         alone = compare_with(LearnedPriors())
         if alone.gain is not None:
-            return fit.learned, alone, True
-    return fit.learned, result, False
+            return learned, alone, True
+    return learned, result, False
+
+
+def _differ(now: LearnedPriors, new: LearnedPriors, queries: Sequence[tuple[Scores, Mapping[str, float]]]) -> bool:
+    """Return whether new priors differ from those of now so far that it shows.
+
+    Args:
+        now: what is known now.
+        new: what was learned.
+        queries: the scorer's own predictions for each, and P(task | query).
+    """
+    if set(now.fallen) != set(new.fallen):
+        return True
+    for prior, tasks in queries:
+        old, moved = correct_priors(now, prior, tasks), correct_priors(new, prior, tasks)
+        for name, p in moved.items():
+            before = old[name]
+            if (p is None) != (before is None) or abs((p or 0.0) - (before or 0.0)) >= MIN_MOVE:
+                return True
+    return False
 
 
 def _explain_too_few(outcomes: int, found: Findings, needed: int) -> str:

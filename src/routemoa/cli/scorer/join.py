@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from routemoa.cli.options import duplicates_option, json_option, say
-from routemoa.cli.terminal.files import check_writable_folder, write_file
+from routemoa.cli.options import duplicates_option, json_file_option, say
+from routemoa.cli.terminal.files import check_writable, check_writable_folder, write_figures, write_file
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
 from routemoa.datasets.records import Record, read_records
@@ -29,8 +29,8 @@ OWN_FACTS = ("files", "format", "created", "routemoa", "models", "tasks")  # of 
 @click.argument("records", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="DIR2", help="The folder to write; it may be DIR itself.")
 @duplicates_option
-@json_option
-def join(folder: str, records: tuple[str, ...], out: str, allow_duplicates: bool, as_json: bool) -> None:
+@json_file_option
+def join(folder: str, records: tuple[str, ...], out: str, allow_duplicates: bool, json_file: str | None) -> None:
     """Add the models of RECORDS that the scorer in DIR does not know, from 30 to 60 answers of each.
 
     The models that it knows are not retrained. `routemoa scorer probes` prints the most informative questions to ask.
@@ -40,12 +40,12 @@ def join(folder: str, records: tuple[str, ...], out: str, allow_duplicates: bool
     Example:
       routemoa scorer join my-scorer answers.jsonl --out my-scorer
     """
+    check_writable(json_file)
     read = read_records(records, allow_duplicates=allow_duplicates, say=say)
     new = join_records(folder, list(read), out, records)
-    if as_json:
-        click.echo(json.dumps({"scorer": out, "joined": new}, indent=2))
-    else:
-        print_line(f"{out}: joined {', '.join(new)}", err=True)
+    if json_file:
+        write_figures(json_file, (json.dumps({"scorer": out, "joined": new}, indent=2) + "\n").encode())
+    print_line(f"{out}: joined {', '.join(new)}", err=True)
 
 
 def join_records(folder: str | Path, records: Sequence[Record], out: str, sources: Sequence[str]) -> list[str]:

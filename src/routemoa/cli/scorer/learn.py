@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from routemoa.cli.options import duplicates_option, json_option, say
+from routemoa.cli.options import duplicates_option, json_file_option, say
+from routemoa.cli.terminal.files import STDOUT, check_writable, write_figures
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.errors import ConfigError
 from routemoa.core.text.plural import counted
@@ -25,36 +26,44 @@ __all__ = ["forget", "learn"]
 @click.argument("folder", metavar="DIR")
 @click.argument("records", nargs=-1, required=True)
 @duplicates_option
-@json_option
-def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool, as_json: bool) -> None:
+@json_file_option
+def learn(folder: str, records: tuple[str, ...], allow_duplicates: bool, json_file: str | None) -> None:
     """Update the scorer in DIR with outcomes: RECORDS of real traffic, such as traces with feedback.
 
-    The changes are bounded and kept beside the trained arrays; `routemoa scorer forget` undoes them. A model whose
-    success rate leaves the predicted band is named.
+    The changes are bounded and kept beside the trained arrays; `routemoa scorer forget` undoes them. A record that was
+    learned before counts once, with its latest scores. A model whose success rate leaves the predicted band is named.
 
     \b
     Example:
       routemoa scorer learn my-scorer feedback.jsonl
     """
+    check_writable(json_file)
     trained = load_trained_scorer(folder).trained_predictor
     if trained.logits:
         raise ConfigError(
             f"{folder}: a scorer of the published recipe cannot learn; train it again, or use --recipe fast"
         )
-    new = [GradedQuery(r.query, r.scores) for r in read_records(records, allow_duplicates=allow_duplicates, say=say)]
-    if not new:
+    read = read_records(records, allow_duplicates=allow_duplicates, say=say)
+    given = [GradedQuery(r.query, r.scores, r.task, r.id) for r in read]
+    if not given:
         raise ConfigError(f"{', '.join(records)}: no record; see docs/how-to/scorer.md for the format")
-    if not any(m in trained.models for o in new for m in o.scores):
+    if not any(m in trained.models for o in given for m in o.scores):
         raise ConfigError(f"the scorer knows none of these models; it knows {', '.join(trained.models)}")
     path = Path(folder) / OUTCOMES_FILE
-    update = apply_outcomes(trained, read_outcomes(path) + new)
+    known = read_outcomes(path)
+    learned = {o.key: o for o in known}
+    new = [o for o in given if learned.get(o.key) != o]
+    if repeated := len(given) - len(new):
+        say(f"{counted(repeated, 'outcome was', 'outcomes were')} learned before and count once")
+    update = apply_outcomes(trained, known + new)
     with closing(Appender(path)) as file:
         for outcome in new:
             file.write(outcome)
-    if as_json:
+    if json_file:
         drifts = [asdict(drift) for drift in update.drifts]
         report = {"scorer": folder, "outcomes": len(new), "mean_changes": update.mean_changes, "drifts": drifts}
-        click.echo(json.dumps(report, indent=2))
+        write_figures(json_file, (json.dumps(report, indent=2) + "\n").encode())
+    if json_file == STDOUT:
         return
     for model, change in update.mean_changes.items():
         print_line(f"{model}: mean {change:+.3f}")

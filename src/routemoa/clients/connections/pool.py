@@ -60,7 +60,8 @@ class ConnectionPool:
             MalformedResponse: what came is no HTTP.
             ValueError: the URL, the proxy or a header is not valid.
         """
-        target, proxy_url = parse_target(url), find_proxy(url)
+        target = parse_target(url)
+        proxy_url = find_proxy(target)
         proxy = None if proxy_url is None else _parse_proxy(proxy_url)
         head = encode_head(method, target, headers, None if body is None else len(body), proxy)
         connections = self._loops.get(asyncio.get_running_loop()) or await self._enter_loop()

@@ -7,10 +7,9 @@ import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from time import monotonic
-from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from routemoa.clients.connections.target import DEFAULT_PORTS, parse_address
+from routemoa.clients.connections.target import Target, encode_host, parse_address
 
 __all__ = ["find_proxy", "is_exempt"]
 
@@ -20,23 +19,16 @@ of them takes longer (0.15 ms) than to send a request."""
 PROXY_SECONDS = 10.0
 
 
-def find_proxy(url: str) -> str | None:
-    """Return the environment's proxy for `url`; None for this machine, whatever the environment says."""
-    scheme, host, port = _read_target(url)
-    if host in {"localhost", "::1"} or host.startswith("127."):
+def find_proxy(target: Target) -> str | None:
+    """Return the environment's proxy for a target; None for this machine, whatever the environment says."""
+    if target.host in {"localhost", "::1"} or target.host.startswith("127."):
         return None
     settings = (*map(os.environ.get, PROXY_VARIABLES), monotonic() // PROXY_SECONDS)
-    return _find_proxy(scheme, host, port, settings)
-
-
-@lru_cache(maxsize=1024)
-def _read_target(url: str) -> tuple[str, str, int | None]:
-    target = urlsplit(url)
-    return target.scheme, target.hostname or "", target.port or DEFAULT_PORTS.get(target.scheme)
+    return _find_proxy("https" if target.is_tls else "http", target.host, target.port, settings)
 
 
 @lru_cache(maxsize=256)
-def _find_proxy(scheme: str, host: str, port: int | None, _: tuple[object, ...]) -> str | None:
+def _find_proxy(scheme: str, host: str, port: int, _: tuple[object, ...]) -> str | None:
     """Return the proxy for a host; `_` is what the answer was read from, so that another one is read again."""
     if proxy_bypass(host):
         return None
@@ -45,9 +37,10 @@ def _find_proxy(scheme: str, host: str, port: int | None, _: tuple[object, ...])
     return None if proxy is None or is_exempt(host, port, proxies.get("no", "")) else proxy
 
 
-def is_exempt(host: str, port: int | None, no_proxy: str) -> bool:
+def is_exempt(host: str, port: int, no_proxy: str) -> bool:
     """Return whether a NO_PROXY list names a host: as curl and requests read it, beyond what Python does itself.
 
+    The host is as a target has it, in ASCII; the list may have it as people write it.
     Entries are separated by commas or spaces: a name, which stands for its subdomains as well, with or without a dot or
     "*." before it; an address; a range of addresses (10.0.0.0/8); each with a port or without; or "*" for all.
     """
@@ -77,5 +70,8 @@ def _names_host(name: str, host: str, address: IPv4Address | IPv6Address | None)
         except ValueError:
             return False
         return address in network
-    suffix = name.removeprefix("*").removeprefix(".").rstrip(".")
+    try:
+        suffix = encode_host(name.removeprefix("*").removeprefix(".").rstrip("."))
+    except UnicodeError:  # which no host is called
+        return False
     return bool(suffix) and (host == suffix or host.endswith(f".{suffix}"))

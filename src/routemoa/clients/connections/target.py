@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from msgspec import Struct
 
-__all__ = ["DEFAULT_PORTS", "Target", "encode_head", "parse_address", "parse_target"]
+__all__ = ["Target", "encode_head", "encode_host", "parse_address", "parse_target"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 DEFAULT_HEADERS = {
@@ -54,7 +54,7 @@ def parse_target(url: str) -> Target:
     parts = urlsplit(url)
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ValueError(f"{parts.scheme or 'no scheme'}: only http:// and https:// are spoken")
-    host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode("ascii")
+    host = encode_host(parts.hostname)
     port = _read_port(parts) or DEFAULT_PORTS[parts.scheme]
     named = f"[{host}]" if ":" in host else host
     authority = named if port == DEFAULT_PORTS[parts.scheme] else f"{named}:{port}"
@@ -75,6 +75,11 @@ def _read_port(parts: SplitResult) -> int | None:
         return parts.port
     except ValueError:  # whose text may be a part of a password that was not percent-encoded
         raise ValueError("its port is not valid") from None
+
+
+def encode_host(host: str) -> str:
+    """Return a host's name in ASCII, as the network has it. Raises UnicodeError, a ValueError."""
+    return host if host.isascii() else host.encode("idna").decode("ascii")
 
 
 def parse_address(host: str) -> IPv4Address | IPv6Address | None:

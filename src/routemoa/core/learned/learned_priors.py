@@ -10,7 +10,7 @@ from msgspec import Struct
 from routemoa.core.errors import ConfigError
 from routemoa.core.files.toml import check_range, load_toml, parse_table
 
-__all__ = ["MAX_SHIFT", "LearnedJudge", "LearnedPriors", "parse_learned_priors"]
+__all__ = ["MAX_SHIFT", "LearnedJudge", "LearnedPriors", "list_corrected", "parse_learned_priors"]
 
 MAX_SHIFT = 10.0
 """The largest shift in log-odds that a file may hold."""
@@ -54,3 +54,14 @@ def parse_learned_priors(text: str, where: str) -> LearnedPriors:
     for name, prior in learned.prior.items():
         check_range(f"{where}: prior of '{name}'", prior, 0, 1, "a probability")
     return learned
+
+
+def list_corrected(before: LearnedPriors | None, now: LearnedPriors | None) -> list[str]:
+    """Return the members whose priors are corrected otherwise than before; None corrects none."""
+    old, new = before or LearnedPriors(), now or LearnedPriors()
+    names = dict.fromkeys(name for p in (old, new) for part in (p.shift, p.prior, p.tasks) for name in part)
+    return [name for name in names if _find_correction(old, name) != _find_correction(new, name)]
+
+
+def _find_correction(learned: LearnedPriors, name: str) -> tuple[float | None, float | None, dict[str, float] | None]:
+    return learned.shift.get(name), learned.prior.get(name), learned.tasks.get(name)

@@ -39,6 +39,8 @@ class ConnectionRegistry:
     """
 
     def __init__(self, limit: int, address_limit: int) -> None:
+        self.is_closing = False
+        """Whether the server ends, so that a connection has one more answer at most."""
         self._limit = limit
         self._address_limit = min(limit, address_limit)
         self._open: set[Connection] = set()

@@ -131,6 +131,8 @@ class GuardedProtocol(RequestParser):
         self._was_asked = True
         self._head_since = None
         self._registry.set_busy(self)
+        if self._registry.is_closing:  # it was accepted at the last moment
+            cycle.keep_alive = False
         cycle.task = self.loop.create_task(cycle.run_in(self.tasks, app))
         self.tasks.add(cycle.task)
 
@@ -159,6 +161,17 @@ class GuardedProtocol(RequestParser):
         self._unread_since = None
 
     # What the registry and the server call.
+
+    def shutdown(self) -> None:
+        """Answer the request under way, none that waits behind it, and close the connection: the server ends.
+
+        A request that waits has had no effect, so that its caller may send it elsewhere (RFC 9112, 9.3.2 and 9.6).
+        """
+        self.pipeline.clear()
+        if self._current is None or self._current.response_complete:
+            self.transport.close()
+        else:
+            self._current.keep_alive = False
 
     def evict(self) -> None:
         """Close the connection at once; say why where nothing was said on it."""

@@ -10,10 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from routemoa.core.errors import RouteMoAError
+from routemoa.core.learned.learned_priors import list_corrected
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.pool_file.pool_files import POLL_SECONDS, read_signature
 from routemoa.gateway.server_state import ServerState
@@ -22,6 +24,19 @@ __all__ = ["Generation", "ReloadingApp"]
 
 logger = logging.getLogger("routemoa.gateway")
 
+AT_ONCE: dict[str, Callable[[Pool], object]] = {
+    "[mixture]": lambda pool: (pool.mixture, pool.judge),
+    "[limits]": lambda pool: pool.limits,
+    "[patience]": lambda pool: pool.patience,
+    "[caps]": lambda pool: pool.caps,
+    "[gateway]": lambda pool: replace(pool.gateway, redact=False, admin_key_env=None),
+    "[scorer]": lambda pool: pool.scorer,
+    "[learning]": lambda pool: replace(pool.learning, path=None),
+    "[[tenant]]": lambda pool: (pool.tenants.members, pool.tenants.digests),
+    "[totals]": lambda pool: pool.tenants.totals,
+    "the learned judge model": lambda pool: pool.learned_judge,
+}
+"""What of a pool file holds from its reading on, beside the models and what was learned of them."""
 AFTER_RESTART: dict[str, Callable[[Pool], object]] = {
     "[server]": lambda pool: pool.server,
     "[traces]": lambda pool: pool.traces,
@@ -172,9 +187,16 @@ def describe_change(before: Pool, now: Pool) -> str:
     parts = [
         ("new", [name for name in new if name not in old]),
         ("gone", [name for name in old if name not in new]),
-        ("changed", [name for name in new if name in old and new[name] != old[name]]),
+        (
+            "changed",
+            [
+                *(name for name in new if name in old and new[name] != old[name]),
+                *(name for name, read in AT_ONCE.items() if read(before) != read(now)),
+            ],
+        ),
+        ("changed priors", list_corrected(before.learned, now.learned)),
     ]
     said = [f"{what}: {', '.join(names)}" for what, names in parts if names]
     if later := [name for name, read in AFTER_RESTART.items() if read(before) != read(now)]:
         said.append(f"only after a restart: {', '.join(later)}")
-    return f"the pool file was read again; {'; '.join(said) or 'the models are the same'}"
+    return f"the pool file was read again; {'; '.join(said) or 'it says what it said before'}"

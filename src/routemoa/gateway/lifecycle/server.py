@@ -104,6 +104,11 @@ class Server(uvicorn.Server):
         if self.started:
             self._ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let running answers end, and those of connections that uvicorn does not know of yet."""
+        self._registry.is_closing = True
+        await super().shutdown(sockets)
+
     def is_stopping(self) -> bool:
         """Return whether the server accepts no more requests and waits for the end of those that run."""
         return self.should_exit
@@ -124,7 +129,9 @@ class Server(uvicorn.Server):
                 connection.check_deadlines(now)
 
     def _cancel_answers(self) -> None:
-        for task in list(self.server_state.tasks):
+        tasks = self.server_state.tasks
+        for task in list(tasks):
+            task.add_done_callback(tasks.discard)  # one that has not begun does not take itself out
             task.cancel()
 
 
