@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-__all__ = ["compile_late"]
+__all__ = ["LatePattern", "compile_late"]
 
 METHODS = ("match", "fullmatch", "search", "finditer", "findall", "sub", "split")
 
 
 def compile_late(pattern: str, flags: int = 0) -> re.Pattern[str]:
-    """Return what matches as `re.compile` does; the texts of those in the source are checked by their tests."""
-    return cast("re.Pattern[str]", _LatePattern(pattern, flags))
+    """Return what matches as `re.compile` does; what is wrong with a pattern is said at its first use."""
+    return cast("re.Pattern[str]", LatePattern(pattern, flags))
 
 
-class _LatePattern:
+class LatePattern:
+    """A pattern that stands for what `re.compile` returns."""
+
     def __init__(self, pattern: str, flags: int) -> None:
         self.pattern = pattern
         self._flags = flags
