@@ -135,7 +135,9 @@ def evaluate(call: ast.Call, method: str, names: dict[str, Any]) -> re.Pattern[A
         values = [eval(ast.unparse(one), {**names}) for one in (call.args[0], flags)]
     except NameError:
         return None
-    return values[0] if isinstance(values[0], re.Pattern | LatePattern) else re.compile(*values)
+    if isinstance(pattern := values[0], re.Pattern | LatePattern):
+        return re.compile(pattern.pattern, pattern.flags)
+    return re.compile(*values)
 
 
 def find_calls(
